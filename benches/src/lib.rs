@@ -1,0 +1,1 @@
+//! Benchmarks of Sockeye: counts that repeat, and ratios measured within one run.

@@ -1,0 +1,4 @@
+//! The `sockeye` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

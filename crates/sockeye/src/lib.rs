@@ -1,0 +1,1 @@
+//! A WebSocket engine for programs that own their event loop.
