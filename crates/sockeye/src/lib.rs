@@ -1,1 +1,3 @@
 //! A WebSocket engine for programs that own their event loop.
+
+pub mod sys;

@@ -1,0 +1,218 @@
+//! Every system call of the loop: one trait, a real back end and a simulated one.
+//!
+//! A back end promises the following; `sys/tests.rs` holds both to it. The loop relies on nothing else.
+//!
+//! **Handles.** Numbers are reused as soon as they are closed, lowest first, like descriptors. Every handle is non-blocking
+//! and not inherited across `exec`. Calls on a handle that is not open fail (real) or panic (simulated): it is a bug of the loop.
+//!
+//! **Edges.** A handle is registered once, for both directions. The registration itself reports the present readiness as a
+//! first edge. Later an edge is reported *once*:
+//! * *readable* when bytes, connections or the end of input arrive after the handle was drained;
+//! * *writable* when room appears after the output was full;
+//! * *error* when the connection is over.
+//!
+//! Drained means: `recv` or `accept` answered `WouldBlock`, or `recv` filled less than the buffer. Full means: `send` answered
+//! `WouldBlock` or took less than it was given. A caller that stops sooner must remember that it did: no edge comes to remind it.
+//! One exception makes short reads unsafe as a sign: when `read_closed` was reported, the end of input is already there, and only
+//! reading until `Ok(0)` or an error finds it.
+//!
+//! A report shows at least the directions that changed; it may show others that happen to be ready. It may be spurious: the
+//! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since.
+//!
+//! **Endings.** `recv` answers `Ok(0)` for good once the peer has ended its side and all its bytes were read. A reset is an error
+//! of `recv` or `send`, whichever comes first; after it `recv` answers `Ok(0)` and `send` fails with `BrokenPipe`. `send` never
+//! raises `SIGPIPE`. Bytes already received may or may not be readable after a reset.
+//!
+//! **Time.** `now` never goes back. `wait` may return early, with or without reports, and then `Err(Interrupted)` is as good as
+//! `Ok` with none; it returns late by the granularity of the system at most, and a timeout never becomes a shorter one.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+mod real;
+
+pub use real::Real;
+
+/// The token under which a [`Wake`] shows up in [`Sys::wait`]. No handle can be registered with it.
+pub const WAKE: u64 = u64::MAX;
+
+/// The system as the loop sees it. The promises of every back end are listed in the [module's documentation](self).
+pub trait Sys {
+    /// The monotonic clock.
+    fn now(&mut self) -> Instant;
+
+    /// Seconds since 1970, for `Date` fields. May jump.
+    fn wall_clock(&mut self) -> u64;
+
+    /// Fills `out` from the system's cryptographically secure random source.
+    fn random(&mut self, out: &mut [u8]) -> io::Result<()>;
+
+    /// Waits until a registered handle changes, a [`Wake`] wakes, or `timeout` is over; `None` waits without limit.
+    ///
+    /// Clears `ready` first. What does not fit one call's worth of reports comes with the next call.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` when a signal came, with no reports lost.
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()>;
+
+    /// Something other threads can wake this [`wait`](Self::wait) with; the same one each time.
+    fn waker(&mut self) -> Arc<dyn Wake>;
+
+    /// Opens a listener; returns it with the address it really has (port 0 takes a free port).
+    ///
+    /// # Errors
+    ///
+    /// The text names the address and what is wrong with it.
+    fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)>;
+
+    /// Takes the next connection and the address of its peer.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is none. `ConnectionAborted` and the like concern one connection that is gone already; out of
+    /// descriptors or memory, the connection stays in the queue and *no edge* announces it again.
+    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)>;
+
+    /// Registers `handle` for both directions under `token`.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` when it was registered before; the system's error when there is no room for it.
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()>;
+
+    /// Reads into `buffer`; `Ok(0)` is the end of input. `buffer` must not be empty.
+    fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes the buffers, one after another, as far as there is room. All of them together must not be empty.
+    fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends the sending side: the peer reads `Ok(0)` after the bytes sent before.
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
+
+    /// Closes `handle` and forgets its registration. Cannot fail: whatever the system says, the handle is gone.
+    fn close(&mut self, handle: Handle, how: CloseHow);
+
+    /// How many descriptors this process may have and has.
+    fn descriptors(&mut self) -> Descriptors;
+}
+
+/// A listener or connection of one [`Sys`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Handle(u32);
+
+impl Handle {
+    /// The handle numbered `number`.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, which is a descriptor's on the real system.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// One report of [`Sys::wait`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// As given to [`Sys::register`], or [`WAKE`].
+    pub token: u64,
+    /// `recv` or `accept` may have something.
+    pub readable: bool,
+    /// `send` may have room.
+    pub writable: bool,
+    /// The peer has ended its sending side: read until `Ok(0)` or an error. What it sent before is still to be read.
+    pub read_closed: bool,
+    /// Both sides have ended, or the connection failed: sending is over, reading tells how it ended.
+    pub error: bool,
+}
+
+impl Readiness {
+    /// A report that says nothing about `token` yet.
+    #[must_use]
+    pub const fn new(token: u64) -> Self {
+        Self { token, readable: false, writable: false, read_closed: false, error: false }
+    }
+}
+
+/// Where to listen, where a listener is, or where a connection comes from.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IPv4 or IPv6 address and port. Of a peer it is never an IPv4 address written as IPv6.
+    Ip(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+    /// No address: the usual peer of a Unix socket.
+    Unnamed,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unnamed => f.write_str("unnamed"),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+/// Wakes a [`Sys::wait`] from any thread.
+pub trait Wake: Send + Sync {
+    /// Makes the present `wait`, or the next one, report [`WAKE`]. Several calls may become one report.
+    fn wake(&self);
+}
+
+/// How to listen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Connections the system queues until they are accepted; the system may have a lower bound of its own. Default 4096.
+    pub backlog: u32,
+    /// Lets several sockets listen on one address, each with a share of the connections. Default off.
+    pub reuse_port: bool,
+    /// An IPv6 listener takes no IPv4 connections. Default off. Whatever the system's own default, this is set.
+    pub ipv6_only: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 4096, reuse_port: false, ipv6_only: false }
+    }
+}
+
+/// How to close.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum CloseHow {
+    /// What was sent is still delivered, then the end. (Input that was not read turns this into a reset, as TCP has it.)
+    Normal,
+    /// What was not delivered yet is dropped, and the peer sees a reset.
+    Reset,
+}
+
+/// The room for descriptors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Descriptors {
+    /// How many the process may have open at one time (the soft limit).
+    pub limit: u64,
+    /// How many it has open, whoever opened them.
+    pub in_use: u64,
+}

@@ -1,0 +1,218 @@
+//! The real system: `mio` for readiness, `rustix` for the calls themselves.
+//!
+//! What to know before editing: `recv` and `send` run once a message, so each is one system call on a borrowed descriptor,
+//! with nothing copied. Descriptors live in a table indexed by their own number; that is what makes a [`Handle`] safe to
+//! turn back into a descriptor without `unsafe`.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, sockopt};
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+use sockeye_proto::time::Instant;
+
+use super::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Sys, WAKE, Wake};
+
+mod listen;
+
+use listen::SocketPath;
+
+/// The operating system.
+#[derive(Debug)]
+pub struct Real {
+    poll: Poll,
+    events: Events,
+    waker: Arc<RealWaker>,
+    table: Table,
+    /// Files that Unix listeners made; removed when these are closed. As many as there are Unix listeners.
+    paths: Vec<(Handle, SocketPath)>,
+}
+
+impl Real {
+    /// Opens a poller and its waker: two or three descriptors.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, usually for want of descriptors.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(WAKE_TOKEN))?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_WAIT),
+            waker: Arc::new(RealWaker(waker)),
+            table: Table::default(),
+            paths: Vec::new(),
+        })
+    }
+}
+
+impl Sys for Real {
+    fn now(&mut self) -> Instant {
+        let time = clock_gettime(ClockId::Monotonic);
+        // Neither part is ever negative for this clock, and 584 years fit.
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+        Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+
+    fn wall_clock(&mut self) -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(out).map_err(io::Error::other)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        ready.clear();
+        self.poll.poll(&mut self.events, timeout)?;
+        ready.extend(self.events.iter().map(|event| Readiness {
+            token: if event.token().0 == WAKE_TOKEN { WAKE } else { event.token().0 as u64 },
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            // HUP alone is `write closed` in mio's words: both sides have ended.
+            error: event.is_error() || event.is_write_closed(),
+        }));
+        Ok(())
+    }
+
+    fn waker(&mut self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        let listener = listen::open(address, options)?;
+        let handle = self.table.insert(listener.socket);
+        if let Some(path) = listener.path {
+            self.paths.push((handle, path));
+        }
+        Ok((handle, listener.local))
+    }
+
+    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
+        let listener = self.table.borrow(listener)?;
+        let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        let peer = listen::peer_address(peer);
+        if matches!(peer, Address::Ip(_)) {
+            // A frame should leave when it is written. Failing means that the peer is gone already: reading will tell.
+            let _ = sockopt::set_tcp_nodelay(&socket, true);
+        }
+        Ok((self.table.insert(socket), peer))
+    }
+
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let token = usize::try_from(token).ok().filter(|&token| token != WAKE_TOKEN);
+        let token = token.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let socket = self.table.borrow(handle)?.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&socket), Token(token), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = net::recv(self.table.borrow(handle)?, buffer, RecvFlags::empty())?;
+        Ok(count)
+    }
+
+    fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.table.borrow(handle)?;
+        let count = match buffers {
+            [buffer] => net::send(socket, buffer, SendFlags::NOSIGNAL)?,
+            buffers => {
+                // More than the system takes in one call would be refused as a whole.
+                let buffers = &buffers[..buffers.len().min(BUFFERS_PER_SEND)];
+                net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?
+            }
+        };
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        Ok(net::shutdown(self.table.borrow(handle)?, Shutdown::Write)?)
+    }
+
+    fn close(&mut self, handle: Handle, how: CloseHow) {
+        let Some(socket) = self.table.remove(handle) else { return };
+        if how == CloseHow::Reset {
+            // If it fails the peer sees an ordinary end, which is the best there is.
+            let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+        }
+        // epoll and kqueue forget a descriptor when it is closed, which saves a system call for each connection. (A copy that
+        // `fork` made keeps it alive until the child executes something; its reports carry a token of the past.)
+        drop(socket);
+        self.paths.retain(|(listener, _)| *listener != handle);
+    }
+
+    fn descriptors(&mut self) -> Descriptors {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Descriptors { limit, in_use: count_open().unwrap_or(self.table.open + UNCOUNTED) }
+    }
+}
+
+/// Descriptors at the index of their own number: four bytes for each number up to the highest.
+#[derive(Debug, Default)]
+struct Table {
+    slots: Vec<Option<OwnedFd>>,
+    open: u64,
+}
+
+impl Table {
+    fn insert(&mut self, socket: OwnedFd) -> Handle {
+        let index = socket.as_raw_fd().unsigned_abs();
+        let handle = Handle::new(index);
+        let index = index as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        // The system gave this number out, so the slot is free: `remove` is the only thing that closes.
+        self.slots[index] = Some(socket);
+        self.open += 1;
+        handle
+    }
+
+    fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
+        match self.slots.get(handle.get() as usize) {
+            Some(Some(socket)) => Ok(socket.as_fd()),
+            _ => Err(Errno::BADF.into()),
+        }
+    }
+
+    fn remove(&mut self, handle: Handle) -> Option<OwnedFd> {
+        let socket = self.slots.get_mut(handle.get() as usize)?.take()?;
+        self.open -= 1;
+        Some(socket)
+    }
+}
+
+#[derive(Debug)]
+struct RealWaker(Waker);
+
+impl Wake for RealWaker {
+    fn wake(&self) {
+        // It fails only when its counter is full, and then the loop is being woken already.
+        let _ = self.0.wake();
+    }
+}
+
+/// Open descriptors, less the one that counts them.
+fn count_open() -> Option<u64> {
+    let entries = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")).ok()?;
+    Some((entries.count() as u64).saturating_sub(1))
+}
+
+const EVENTS_PER_WAIT: usize = 1024;
+
+/// `IOV_MAX` of every system we know.
+const BUFFERS_PER_SEND: usize = 1024;
+
+const WAKE_TOKEN: usize = usize::MAX;
+
+/// Where descriptors cannot be counted: the standard ones, and the poller's.
+const UNCOUNTED: u64 = 6;
