@@ -1,2 +1,174 @@
-//! The tasks of this repository.
-fn main() {}
+//! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
+//!
+//! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
+//! the steps ([`rust`], [`house`], [`simulator`], [`conformance`], [`interop`]) each judge one thing;
+//! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
+
+#![forbid(unsafe_code)]
+
+mod conformance;
+mod fuzz;
+mod gate;
+mod house;
+mod interop;
+mod process;
+mod rust;
+mod simulator;
+mod tools;
+mod workspace;
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use workspace::Workspace;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  test [--only STEP].. [--skip STEP].. [--binary FILE]
+        The whole gate, in order; stops at the first step that fails.
+  test --list
+        The steps of the gate.
+  sim [--seeds N] [--seed S]
+        N simulator seeds (2000), from seed S on (0). With --seed alone: just that one.
+  conformance [--cases LIST] [--repeat N] [--binary FILE]
+        The Autobahn suite against `sockeye echo`, compared with conformance/expected-server.json.
+        LIST is comma-separated, `*` matches anything: '1.*,7.3.*'. Default: everything.
+  fuzz [--seconds N] [TARGET]..
+        Each fuzz target (or only those named) for N seconds (30).
+
+--binary FILE tests that program instead of the `sockeye` built here.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True when everything that was asked for passed. An error is one of usage.
+fn dispatch(arguments: &[String]) -> Result<bool, String> {
+    let Some((task, rest)) = arguments.split_first() else {
+        return Err(format!("no task given\n\n{USAGE}"));
+    };
+    let mut options = Options::new(rest);
+    match task.as_str() {
+        "test" => test(&mut options),
+        "sim" => {
+            let (seeds, seed) = (options.number("--seeds")?, options.number("--seed")?);
+            options.finish()?;
+            let range = simulator::Range::new(seeds, seed);
+            single(options.workspace()?, |workspace| simulator::run(workspace, range))
+        }
+        "conformance" => {
+            let cases = options.value("--cases")?.unwrap_or_else(|| "*".to_owned());
+            let repeat = options.number("--repeat")?.unwrap_or(1);
+            let workspace = options.workspace()?;
+            options.finish()?;
+            single(workspace, |workspace| conformance::run(workspace, &cases, repeat))
+        }
+        "fuzz" => {
+            let seconds = options.number("--seconds")?.unwrap_or(30);
+            let targets = options.free();
+            options.finish()?;
+            single(options.workspace()?, |workspace| fuzz::run(workspace, seconds, &targets))
+        }
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        other => Err(format!("no such task: {other}\n\n{USAGE}")),
+    }
+}
+
+fn test(options: &mut Options) -> Result<bool, String> {
+    if options.flag("--list") {
+        options.finish()?;
+        gate::list();
+        return Ok(true);
+    }
+    let (only, skip) = (options.values("--only")?, options.values("--skip")?);
+    let workspace = options.workspace()?;
+    options.finish()?;
+    Ok(gate::run(&workspace, &gate::Selection::new(only, skip)?))
+}
+
+/// Runs one step outside the gate and says how it went.
+fn single(
+    workspace: Workspace,
+    step: impl FnOnce(&Workspace) -> Result<gate::Checks, gate::Failure>,
+) -> Result<bool, String> {
+    let (checks, passed) = match step(&workspace) {
+        Ok(checks) => (checks, true),
+        Err(failure) => {
+            println!("\n{}", failure.message);
+            (failure.checks, false)
+        }
+    };
+    println!("{checks}");
+    Ok(passed)
+}
+
+/// What stands behind the task on the command line; each read takes its words out, so that the rest is a mistake.
+struct Options {
+    words: Vec<String>,
+    binary: Option<PathBuf>,
+}
+
+impl Options {
+    fn new(words: &[String]) -> Self {
+        Self { words: words.to_vec(), binary: None }
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.words.len();
+        self.words.retain(|word| word != name);
+        self.words.len() < before
+    }
+
+    fn value(&mut self, name: &str) -> Result<Option<String>, String> {
+        let Some(at) = self.words.iter().position(|word| word == name) else { return Ok(None) };
+        if at + 1 == self.words.len() {
+            return Err(format!("{name} needs a value\n\n{USAGE}"));
+        }
+        self.words.remove(at);
+        Ok(Some(self.words.remove(at)))
+    }
+
+    fn values(&mut self, name: &str) -> Result<Vec<String>, String> {
+        let mut all = Vec::new();
+        while let Some(value) = self.value(name)? {
+            all.extend(value.split(',').map(str::to_owned));
+        }
+        Ok(all)
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
+        let Some(value) = self.value(name)? else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| format!("{name} needs a number, not {value}"))
+    }
+
+    fn workspace(&mut self) -> Result<Workspace, String> {
+        if let Some(binary) = self.value("--binary")? {
+            self.binary = Some(PathBuf::from(binary));
+        }
+        Workspace::find(self.binary.take())
+    }
+
+    /// The words that are no options.
+    fn free(&mut self) -> Vec<String> {
+        let (options, free) = self.words.drain(..).partition(|word| word.starts_with('-'));
+        self.words = options;
+        free
+    }
+
+    fn finish(&self) -> Result<(), String> {
+        let left: Vec<&str> = self.words.iter().map(String::as_str).filter(|word| *word != "--binary").collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("not understood: {}\n\n{USAGE}", left.join(" "))) }
+    }
+}

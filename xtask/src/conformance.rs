@@ -1,0 +1,252 @@
+//! The Autobahn suite against `sockeye echo`. Its verdict on each case has to be the one that
+//! `conformance/expected-server.json` lists: better is as much a difference as worse, because the list is what we claim.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    gate::{Checks, Failure},
+    process::{self, Server},
+    tools,
+    workspace::Workspace,
+};
+
+/// The whole suite takes about two minutes.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// The name of the server in the reports.
+const AGENT: &str = "sockeye";
+
+/// Runs the cases that `cases` names, `repeat` times; each time every verdict has to be the expected one.
+pub(crate) fn run(workspace: &Workspace, cases: &str, repeat: u64) -> Result<Checks, Failure> {
+    let expected = Expected::read(&workspace.root().join("conformance/expected-server.json"))?;
+    let wstest = tools::wstest(workspace)?;
+    if workspace.binary_is_ours() {
+        crate::rust::release(workspace)?;
+    }
+    let mut total = Checks::default();
+    let mut differences = Vec::new();
+    for round in 1..=repeat {
+        let folder = workspace.target().join("conformance").join(format!("server-{round}"));
+        let results = once(workspace, &wstest, &folder, cases)?;
+        let (checks, found) = expected.compare(&results, cases == "*");
+        println!("round {round} of {repeat}: {} as expected, {} not", checks.passed, checks.failed);
+        for difference in found {
+            println!("  {difference}");
+            differences.push(format!("  round {round}: {difference}"));
+        }
+        total += checks;
+    }
+    if differences.is_empty() {
+        return Ok(total);
+    }
+    let reports = workspace.target().join("conformance");
+    let message = format!(
+        "not what conformance/expected-server.json lists:\n{}\nReports: {}",
+        differences.join("\n"),
+        reports.display()
+    );
+    Err(Failure::new(message, total))
+}
+
+fn once(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Result<Results, Failure> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let server = Server::start(&workspace.binary(), &["echo", "--port", "0"], folder.join("server.log"))?;
+    let mut command = Command::new("bash");
+    command.arg(workspace.root().join("conformance/autobahn/run-server.sh")).arg(server.url()).arg(folder);
+    command.args([cases, "", AGENT]).env("WSTEST", wstest);
+    // Its exit code tells whether all cases are good; here they are compared one by one.
+    let output = process::run(&mut command, LIMIT)?;
+    server.stop()?;
+    Results::read(folder).map_err(|error| format!("{error}\n{}", output.lines.join("\n")).into())
+}
+
+/// A verdict: on the behaviour during the case, and on how the connection was closed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Verdict {
+    behavior: String,
+    close: String,
+}
+
+impl Verdict {
+    fn read(value: &Value, close: &str) -> Option<Self> {
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        Some(Self { behavior: text("behavior")?, close: text(close)? })
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (close {})", self.behavior, self.close)
+    }
+}
+
+/// What one run of the suite found.
+struct Results {
+    verdicts: BTreeMap<String, Verdict>,
+    /// The cases that were to be run.
+    wanted: Vec<String>,
+    /// Errors of the suite itself.
+    errors: Vec<String>,
+}
+
+impl Results {
+    fn read(folder: &Path) -> Result<Self, String> {
+        let index = json(&folder.join("index.json"))?;
+        let suite = json(&folder.join("suite.json"))?;
+        let cases = index[AGENT].as_object().ok_or("index.json has no results of the server")?;
+        let mut verdicts = BTreeMap::new();
+        for (case, value) in cases {
+            let verdict = Verdict::read(value, "behaviorClose").ok_or("index.json: a case without a verdict")?;
+            verdicts.insert(case.clone(), verdict);
+        }
+        let list = |name: &str| {
+            let items = suite[name].as_array().into_iter().flatten();
+            items.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        Ok(Self { verdicts, wanted: list("cases"), errors: list("errors") })
+    }
+}
+
+/// What is expected of cases that are not like the rest.
+struct Exception {
+    cases: Vec<String>,
+    verdict: Verdict,
+}
+
+/// The list of `expected-server.json`.
+struct Expected {
+    /// How many cases the whole suite has.
+    total: u64,
+    rest: Verdict,
+    exceptions: Vec<Exception>,
+}
+
+impl Expected {
+    fn read(path: &Path) -> Result<Self, String> {
+        let list = json(path)?;
+        Self::from_json(&list).ok_or_else(|| format!("{}: not a list of expected verdicts", path.display()))
+    }
+
+    fn from_json(list: &Value) -> Option<Self> {
+        let mut exceptions = Vec::new();
+        for entry in list["exceptions"].as_array()? {
+            // An exception without a reason is a failure that somebody wanted out of the way.
+            entry["reason"].as_str().filter(|reason| !reason.is_empty())?;
+            let cases = entry["cases"].as_array()?.iter().map(|case| case.as_str().map(str::to_owned));
+            exceptions
+                .push(Exception { cases: cases.collect::<Option<_>>()?, verdict: Verdict::read(entry, "close")? });
+        }
+        Some(Self { total: list["total"].as_u64()?, rest: Verdict::read(&list["expected"], "close")?, exceptions })
+    }
+
+    /// Counts the cases that are as expected, and tells of the others.
+    fn compare(&self, results: &Results, whole: bool) -> (Checks, Vec<String>) {
+        let mut checks = Checks::default();
+        let mut differences: Vec<String> =
+            results.errors.iter().map(|error| format!("error inside the suite: {error}")).collect();
+        for case in &results.wanted {
+            let expected = self.of(case);
+            match results.verdicts.get(case) {
+                Some(verdict) if verdict == expected => {
+                    checks.passed += 1;
+                    continue;
+                }
+                Some(verdict) => differences.push(format!("{case}: {verdict}, expected {expected}")),
+                None => differences.push(format!("{case}: not run")),
+            }
+            checks.failed += 1;
+        }
+        if results.wanted.is_empty() {
+            differences.push("no case was run".to_owned());
+        }
+        let run = results.wanted.len() as u64;
+        if whole && run != self.total {
+            differences.push(format!("{run} cases were run, not {}", self.total));
+        }
+        let patterns = self.exceptions.iter().flat_map(|exception| &exception.cases);
+        for pattern in patterns.filter(|pattern| whole && !results.wanted.iter().any(|case| matches(pattern, case))) {
+            differences.push(format!("the list has an exception for {pattern}, which is no case"));
+        }
+        (checks, differences)
+    }
+
+    fn of(&self, case: &str) -> &Verdict {
+        let exception =
+            self.exceptions.iter().find(|exception| exception.cases.iter().any(|pattern| matches(pattern, case)));
+        exception.map_or(&self.rest, |exception| &exception.verdict)
+    }
+}
+
+/// `7.1.6` is that case, `12.*` every case of section 12.
+fn matches(pattern: &str, case: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => case.starts_with(prefix),
+        None => case == pattern,
+    }
+}
+
+fn json(path: &Path) -> Result<Value, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(behavior: &str) -> Verdict {
+        Verdict { behavior: behavior.to_owned(), close: "OK".to_owned() }
+    }
+
+    fn expected() -> Expected {
+        let exceptions = vec![Exception { cases: vec!["2.*".to_owned()], verdict: verdict("UNIMPLEMENTED") }];
+        Expected { total: 2, rest: verdict("OK"), exceptions }
+    }
+
+    fn results(verdicts: &[(&str, &str)], wanted: &[&str]) -> Results {
+        let verdicts = verdicts.iter().map(|(case, behavior)| ((*case).to_owned(), verdict(behavior)));
+        let wanted = wanted.iter().map(|case| (*case).to_owned());
+        Results { verdicts: verdicts.collect(), wanted: wanted.collect(), errors: Vec::new() }
+    }
+
+    #[test]
+    fn the_expected_verdicts_pass() {
+        let results = results(&[("1.1", "OK"), ("2.1", "UNIMPLEMENTED")], &["1.1", "2.1"]);
+        let (checks, differences) = expected().compare(&results, true);
+        assert_eq!((checks.passed, checks.failed), (2, 0));
+        assert!(differences.is_empty(), "{differences:?}");
+    }
+
+    #[test]
+    fn better_than_expected_is_a_difference_too() {
+        let results = results(&[("1.1", "OK"), ("2.1", "OK")], &["1.1", "2.1"]);
+        let (checks, differences) = expected().compare(&results, true);
+        assert_eq!((checks.passed, checks.failed), (1, 1));
+        assert_eq!(differences, ["2.1: OK (close OK), expected UNIMPLEMENTED (close OK)"]);
+    }
+
+    #[test]
+    fn a_case_that_was_not_run_is_a_difference() {
+        let results = results(&[("1.1", "OK")], &["1.1", "2.1"]);
+        let (_, differences) = expected().compare(&results, true);
+        assert_eq!(differences, ["2.1: not run"]);
+    }
+
+    #[test]
+    fn a_suite_of_another_size_and_a_stale_exception_are_differences() {
+        let results = results(&[("1.1", "OK")], &["1.1"]);
+        let (_, differences) = expected().compare(&results, true);
+        assert_eq!(differences.len(), 2, "{differences:?}");
+        assert!(expected().compare(&results, false).1.is_empty());
+    }
+
+    #[test]
+    fn an_exception_needs_a_reason() {
+        let list = r#"{"total": 1, "expected": {"behavior": "OK", "close": "OK"},
+            "exceptions": [{"cases": ["1.1"], "behavior": "FAILED", "close": "OK", "reason": ""}]}"#;
+        let list = serde_json::from_str(list).expect("it is JSON");
+        assert!(Expected::from_json(&list).is_none());
+    }
+}

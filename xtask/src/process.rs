@@ -1,0 +1,215 @@
+//! Programs run from here: every wait has a deadline, and whatever was started is ended, children included.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often an ended program is looked for.
+const POLL: Duration = Duration::from_millis(10);
+
+/// From the polite request to end until the impolite one.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a program that ended by itself, in time, has said.
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) lines: Vec<String>,
+}
+
+impl Output {
+    /// The output of a program that must succeed.
+    pub(crate) fn success(self, shown: &str) -> Result<Self, String> {
+        if self.status.success() { Ok(self) } else { Err(format!("`{shown}` failed ({})", self.status)) }
+    }
+}
+
+/// The command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut words = vec![program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+/// Runs a program, passing on what it prints as it comes, and keeping it. It is ended when it outlives `limit`.
+pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output, String> {
+    let shown = shown(command);
+    println!("$ {shown}");
+    collect(command, limit, &shown, true)
+}
+
+/// Runs a program whose output is only wanted as a value.
+pub(crate) fn read(command: &mut Command, limit: Duration) -> Result<Output, String> {
+    let shown = shown(command);
+    collect(command, limit, &shown, false)
+}
+
+fn collect(command: &mut Command, limit: Duration, shown: &str, echo: bool) -> Result<Output, String> {
+    let deadline = Instant::now() + limit;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
+    let (sender, receiver) = mpsc::channel();
+    forward_lines(child.0.stdout.take(), sender.clone());
+    forward_lines(child.0.stderr.take(), sender);
+    let mut lines = Vec::new();
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                if echo {
+                    println!("{line}");
+                }
+                lines.push(line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("`{shown}` did not end within {} s and was ended", limit.as_secs()));
+            }
+        }
+    }
+    let status = child.wait_until(deadline).ok_or_else(|| format!("`{shown}` closed its output but did not end"))?;
+    Ok(Output { status, lines })
+}
+
+fn forward_lines(source: Option<impl Read + Send + 'static>, sender: Sender<String>) {
+    let Some(source) = source else { return };
+    thread::spawn(move || {
+        let mut reader = BufReader::new(source);
+        let mut line = Vec::new();
+        while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+            line.clear();
+            // A receiver that is gone wants nothing more, but the program must not block on a full pipe.
+            let _ = sender.send(text);
+        }
+    });
+}
+
+/// A `sockeye serve` or `sockeye echo` that listens. Dropping it ends it.
+pub(crate) struct Server {
+    child: Owned,
+    shown: String,
+    url: String,
+    log: PathBuf,
+    stdout: Receiver<String>,
+}
+
+impl Server {
+    /// Starts `binary` and waits until it says where it listens. What it logs goes to the file `log`.
+    pub(crate) fn start(binary: &Path, arguments: &[&str], log: PathBuf) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.args(arguments);
+        let shown = shown(&command);
+        println!("$ {shown} &");
+        let errors = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
+        let mut child = Owned(child.map_err(|error| format!("cannot run {}: {error}", binary.display()))?);
+        let (sender, stdout) = mpsc::channel();
+        forward_lines(child.0.stdout.take(), sender);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Ok(line) = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if let Some(url) = line.strip_prefix("listening on ") {
+                return Ok(Self { child, shown, url: url.trim().to_owned(), log, stdout });
+            }
+        }
+        Err(format!("`{shown}` did not say `listening on ws://HOST:PORT/`; its log ends:\n{}", tail(&log)))
+    }
+
+    /// `ws://HOST:PORT/`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks it to end; it must do so by itself and with exit code 0.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        let ended = self.child.0.try_wait().ok().flatten();
+        if let Some(status) = ended {
+            return Err(format!(
+                "`{}` ended while it was tested ({status}); its log ends:\n{}",
+                self.shown,
+                tail(&self.log)
+            ));
+        }
+        self.child.signal(Signal::TERM);
+        match self.child.wait_until(Instant::now() + GRACE) {
+            Some(status) if status.success() => {}
+            Some(status) => return Err(format!("`{}` ended with {status} on SIGTERM", self.shown)),
+            None => return Err(format!("`{}` did not end within {} s of SIGTERM", self.shown, GRACE.as_secs())),
+        }
+        drop(self.stdout);
+        Ok(())
+    }
+}
+
+/// A child that does not outlive us.
+struct Owned(Child);
+
+impl Owned {
+    fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return Some(status);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // Found first: once their parent is gone, nothing tells whose children they were.
+        let descendants = descendants(self.0.id());
+        self.signal(Signal::TERM);
+        if self.wait_until(Instant::now() + GRACE).is_none() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+        for pid in descendants {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The processes below `pid`, deepest last.
+fn descendants(pid: u32) -> Vec<Pid> {
+    let mut all = Vec::new();
+    let mut parents = vec![pid.to_string()];
+    while let Some(parent) = parents.pop() {
+        let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                all.extend(child.parse().ok().and_then(Pid::from_raw));
+                parents.push(child.to_owned());
+            }
+        }
+    }
+    all
+}
+
+/// The last lines of a log, for a message of failure.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

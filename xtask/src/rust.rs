@@ -1,0 +1,117 @@
+//! The steps that cargo does.
+
+use std::{process::Command, time::Duration};
+
+use crate::{
+    gate::{Checks, Failure},
+    process,
+    workspace::Workspace,
+};
+
+/// A cargo command builds and runs on two slow cores within this, or hangs.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+pub(crate) fn format(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
+    Ok(Checks::passed(1))
+}
+
+pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
+    let sets: [&[&str]; 4] = [
+        &["--workspace", "--all-targets", "--all-features"],
+        &["--package", "sockeye-proto", "--no-default-features"],
+        &["--package", "sockeye", "--no-default-features"],
+        // It is no part of "all targets": see `abuse`.
+        &["--package", "sockeye-cli", "--test", "abuse"],
+    ];
+    for set in sets {
+        must_succeed(workspace.cargo(["clippy"]).args(set).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(Checks::passed(sets.len() as u64))
+}
+
+pub(crate) fn test(workspace: &Workspace) -> Result<Checks, Failure> {
+    tests(&mut workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]))
+}
+
+pub(crate) fn document(workspace: &Workspace) -> Result<Checks, Failure> {
+    let mut command = workspace.cargo(["doc", "--workspace", "--all-features", "--no-deps"]);
+    must_succeed(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Checks::passed(1))
+}
+
+pub(crate) fn release(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-cli"]))?;
+    Ok(Checks::passed(1))
+}
+
+/// The abuse tests judge times and memory, so they run the release build, and only here: their target is `test = false`.
+pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
+    tests(&mut workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "abuse"]))
+}
+
+fn must_succeed(command: &mut Command) -> Result<(), Failure> {
+    process::run(command, LIMIT)?.success(&process::shown(command))?;
+    Ok(())
+}
+
+/// Runs tests and counts them. A test that was passed over shows nothing, so it is a failure too.
+pub(crate) fn tests(command: &mut Command) -> Result<Checks, Failure> {
+    let output = process::run(command, LIMIT)?;
+    let (checks, ignored) = count(&output.lines);
+    if !output.status.success() {
+        let failed: Vec<&str> = output.lines.iter().filter_map(|line| failed_test(line)).collect();
+        let names = if failed.is_empty() { String::new() } else { format!(": {}", failed.join(", ")) };
+        return Err(Failure::new(format!("`{}` failed{names}", process::shown(command)), checks));
+    }
+    if ignored > 0 {
+        return Err(Failure::new(format!("{ignored} tests are ignored, and an ignored test shows nothing"), checks));
+    }
+    if checks.passed == 0 {
+        return Err(Failure::new("no test ran", checks));
+    }
+    Ok(checks)
+}
+
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// Sums what every test binary said: `test result: ok. 12 passed; 0 failed; 0 ignored; ...`.
+fn count(lines: &[String]) -> (Checks, u64) {
+    let (mut checks, mut ignored) = (Checks::default(), 0);
+    for line in lines.iter().filter(|line| line.starts_with("test result: ")) {
+        let words: Vec<&str> = line.split([' ', ';']).collect();
+        let number = |name| {
+            let at = words.iter().position(|word| *word == name)?;
+            words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
+        };
+        checks.passed += number("passed").unwrap_or(0);
+        checks.failed += number("failed").unwrap_or(0);
+        ignored += number("ignored").unwrap_or(0);
+    }
+    (checks, ignored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_binaries_add_up() {
+        let lines = [
+            "running 14 tests",
+            "test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.00s",
+            "test result: FAILED. 1 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+        ]
+        .map(str::to_owned);
+        let (checks, ignored) = count(&lines);
+        assert_eq!((checks.passed, checks.failed, ignored), (13, 4, 2));
+    }
+
+    #[test]
+    fn names_of_failed_tests_are_found() {
+        assert_eq!(failed_test("test wire::mask::odd ... FAILED"), Some("wire::mask::odd"));
+        assert_eq!(failed_test("test wire::mask::odd ... ok"), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Many seeds of the simulated network. The harness is `crates/sockeye/tests/simulator.rs`; it reads two variables:
+//!
+//! * `SOCKEYE_SIM_SEEDS`: how many seeds to run (a few when not set, so that `cargo test` stays quick);
+//! * `SOCKEYE_SIM_SEED`: the first of them (0 when not set).
+//!
+//! It prints `seed S failed` for each seed that failed, and `N seeds passed` at the end when none did.
+
+use std::time::Duration;
+
+use crate::{
+    gate::{Checks, Failure},
+    process,
+    workspace::Workspace,
+};
+
+/// Consecutive seeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    first: u64,
+    count: u64,
+}
+
+impl Range {
+    /// What the command line says: a seed alone means that one.
+    pub(crate) fn new(seeds: Option<u64>, seed: Option<u64>) -> Self {
+        let count = seeds.unwrap_or_else(|| if seed.is_some() { 1 } else { Self::default().count });
+        Self { first: seed.unwrap_or(0), count }
+    }
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { first: 0, count: 2000 }
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, range: Range) -> Result<Checks, Failure> {
+    // Optimised, but with the debug assertions in: thousands of seeds in seconds, and every invariant checked.
+    let mut command = workspace.cargo(["test", "--profile", "sim", "--package", "sockeye", "--features", "sim"]);
+    command.args(["--test", "simulator", "--", "--nocapture"]);
+    command.env("SOCKEYE_SIM_SEEDS", range.count.to_string()).env("SOCKEYE_SIM_SEED", range.first.to_string());
+    let limit = Duration::from_secs(15 * 60 + range.count / 10);
+    let output = process::run(&mut command, limit)?;
+    let failed: Vec<u64> = output.lines.iter().filter_map(|line| failed_seed(line)).collect();
+    let checks = Checks { passed: range.count.saturating_sub(failed.len() as u64), failed: failed.len() as u64 };
+    if let Some(seed) = failed.first() {
+        let message = format!("seed {seed} failed; run it alone: cargo xtask sim --seed {seed}");
+        return Err(Failure::new(message, checks));
+    }
+    output.status.success().then_some(()).ok_or("the simulator failed without naming a seed")?;
+    // A harness that lost its way to the variables would pass without having run anything.
+    let summary = format!("{} seeds passed", range.count);
+    if !output.lines.iter().any(|line| line.contains(&summary)) {
+        return Err(format!("the simulator did not say `{summary}`").into());
+    }
+    Ok(checks)
+}
+
+fn failed_seed(line: &str) -> Option<u64> {
+    let rest = &line[line.find("seed ")? + "seed ".len()..];
+    let (number, rest) = rest.split_once(' ')?;
+    rest.starts_with("failed").then(|| number.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_alone_means_just_that_one() {
+        let range = Range::new(None, Some(7));
+        assert_eq!((range.first, range.count), (7, 1));
+        let range = Range::new(Some(10), Some(7));
+        assert_eq!((range.first, range.count), (7, 10));
+        assert_eq!(Range::new(None, None).count, 2000);
+    }
+
+    #[test]
+    fn failing_seeds_are_found_anywhere_in_a_line() {
+        assert_eq!(failed_seed("seed 4711 failed: an event was lost"), Some(4711));
+        assert_eq!(failed_seed("thread 'main' panicked: seed 3 failed"), Some(3));
+        assert_eq!(failed_seed("2000 seeds passed"), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! What the gate needs beside cargo: programs from Debian's packages, Python and npm packages inside the build folder.
+//! Nothing is downloaded from elsewhere, and what is missing is an error, never a reason to leave a step out.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::geteuid;
+
+use crate::{
+    gate::{Checks, Failure},
+    process,
+    workspace::Workspace,
+};
+
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// A program that has to be there, and the Debian package that brings it.
+struct Program {
+    /// Succeeds when the program is there.
+    probe: &'static [&'static str],
+    package: &'static str,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program { probe: &["bash", "--version"], package: "bash" },
+    Program { probe: &["python3", "-c", "import ensurepip, venv"], package: "python3-venv" },
+    Program { probe: &["node", "--version"], package: "nodejs" },
+    Program { probe: &["npm", "--version"], package: "npm" },
+    Program { probe: &["chromium", "--version"], package: "chromium" },
+    Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
+    Program { probe: &["strace", "--version"], package: "strace" },
+];
+
+/// Sees to it that everything is there.
+pub(crate) fn install(workspace: &Workspace) -> Result<Checks, Failure> {
+    debian()?;
+    wstest(workspace)?;
+    python(workspace)?;
+    node(workspace)?;
+    Ok(Checks::passed(PROGRAMS.len() as u64 + 3))
+}
+
+/// The Autobahn suite; the path is that of its `wstest`.
+pub(crate) fn wstest(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let folder = workspace.tools().join("autobahn");
+    let mut command = Command::new("bash");
+    // It looks for itself whether anything is to do.
+    command.arg(workspace.root().join("conformance/autobahn/setup.sh")).arg(&folder);
+    process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+    Ok(folder.join("bin/wstest"))
+}
+
+/// Python with the packages of `conformance/interop/requirements.txt`; the path is that of its interpreter.
+pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let folder = workspace.tools().join("python");
+    let interpreter = folder.join("bin/python");
+    let wanted = workspace.root().join("conformance/interop/requirements.txt");
+    once(&folder, &[&wanted], || {
+        let mut command = Command::new("python3");
+        command.args(["-m", "venv", "--clear"]).arg(&folder);
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        let mut command = Command::new(&interpreter);
+        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
+        command.args(["--only-binary", ":all:", "--requirement"]).arg(&wanted);
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        Ok(())
+    })?;
+    Ok(interpreter)
+}
+
+/// The packages of `conformance/interop/package-lock.json`; the path is that of their `node_modules`.
+pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let folder = workspace.tools().join("node");
+    let sources = workspace.root().join("conformance/interop");
+    let (manifest, lock) = (sources.join("package.json"), sources.join("package-lock.json"));
+    once(&folder, &[&manifest, &lock], || {
+        for file in [&manifest, &lock] {
+            let name = file.file_name().ok_or("a file without a name")?;
+            fs::copy(file, folder.join(name)).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        let mut command = Command::new("npm");
+        command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        Ok(())
+    })?;
+    Ok(folder.join("node_modules"))
+}
+
+/// Installs what is missing when that is allowed; else says what to type.
+fn debian() -> Result<(), Failure> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.join(" ");
+    if !geteuid().is_root() || !found(&["apt-get", "--version"]) {
+        return Err(format!(
+            "programs are missing, from these Debian packages: {packages}\n\
+             Type: sudo apt-get update && sudo apt-get install -y {packages}"
+        )
+        .into());
+    }
+    for arguments in [vec!["update"], [vec!["install", "-y", "--no-install-recommends"], missing].concat()] {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+    }
+    match self::missing() {
+        still if still.is_empty() => Ok(()),
+        still => Err(format!("still missing after they were installed: {}", still.join(" ")).into()),
+    }
+}
+
+fn missing() -> Vec<&'static str> {
+    PROGRAMS.iter().filter(|program| !found(program.probe)).map(|program| program.package).collect()
+}
+
+fn found(probe: &[&str]) -> bool {
+    let Some((program, arguments)) = probe.split_first() else { return false };
+    let path = env::var_os("PATH").unwrap_or_default();
+    if !env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return false;
+    }
+    let output = process::read(Command::new(program).args(arguments), Duration::from_secs(60));
+    // Being asked for help is no success to some programs; a shell's 127 is "not found" behind a wrapper.
+    output.is_ok_and(|output| output.status.success() || (arguments == ["--help"] && output.status.code() != Some(127)))
+}
+
+/// Runs `install` unless it has succeeded before with these very inputs.
+fn once(folder: &Path, inputs: &[&Path], install: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut wanted = String::new();
+    for input in inputs {
+        wanted += &fs::read_to_string(input).map_err(|error| format!("{}: {error}", input.display()))?;
+    }
+    let stamp = folder.join(".installed");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let _ = fs::remove_file(&stamp);
+    install()?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(())
+}

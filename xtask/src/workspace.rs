@@ -1,0 +1,68 @@
+//! Where things lie.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The paths of this checkout.
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+    binary: Option<PathBuf>,
+}
+
+impl Workspace {
+    /// The checkout that this program was started from. `binary` stands in for the `sockeye` built here.
+    pub(crate) fn find(binary: Option<PathBuf>) -> Result<Self, String> {
+        // `cargo run` says where the manifest is now; what was true when this was compiled may be another checkout.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest).parent().ok_or("the manifest has no folder above it")?.to_owned();
+        let output = Command::new(cargo_program())
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .current_dir(&root)
+            .output()
+            .map_err(|error| format!("cargo metadata: {error}"))?;
+        let metadata: Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+        let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
+        let binary = binary.map(|path| path.canonicalize().map_err(|error| format!("{}: {error}", path.display())));
+        Ok(Self { root, target: PathBuf::from(target), binary: binary.transpose()? })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What tests and tools leave behind goes below the build folder, never beside the sources.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Where packages of other languages are installed.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.target.join("tools")
+    }
+
+    /// The `sockeye` under test: the release build unless `--binary` named another.
+    pub(crate) fn binary(&self) -> PathBuf {
+        self.binary.clone().unwrap_or_else(|| self.target.join("release").join("sockeye"))
+    }
+
+    pub(crate) fn binary_is_ours(&self) -> bool {
+        self.binary.is_none()
+    }
+
+    pub(crate) fn cargo<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut command = Command::new(cargo_program());
+        command.args(arguments).current_dir(&self.root);
+        command
+    }
+}
+
+fn cargo_program() -> std::ffi::OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
