@@ -1,1 +1,135 @@
-//! error
+//! What a peer can do wrong. One variant a rule; [`Violation::close_code`] is the one place that says what the peer is told.
+
+use core::fmt;
+
+use crate::close::CloseCode;
+
+/// A rule that the peer broke. The connection has failed: a Close frame with [`close_code`](Self::close_code) is queued.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A reserved bit is set, and no extension gives it a meaning.
+    ReservedBit,
+    /// An opcode without a meaning: 3 to 7, 11 to 15.
+    ReservedOpCode,
+    /// A server received an unmasked frame.
+    MaskMissing,
+    /// A client received a masked frame.
+    MaskForbidden,
+    /// A length in more bytes than it needs.
+    LengthNotMinimal,
+    /// A 64-bit length with its most significant bit set.
+    LengthTopBit,
+    /// A control frame with more than 125 bytes of payload.
+    ControlTooLong,
+    /// A control frame without the FIN bit.
+    ControlFragmented,
+    /// A continuation frame with nothing to continue.
+    ContinuationUnexpected,
+    /// A new message inside an unfinished fragmented one.
+    MessageUnfinished,
+    /// Text that is not UTF-8.
+    TextNotUtf8,
+    /// A Close frame with a body of one byte: half a code.
+    CloseCodeCut,
+    /// A Close frame with a code that must not be sent.
+    CloseCodeIllegal(u16),
+    /// A close reason that is not UTF-8.
+    CloseReasonNotUtf8,
+    /// A message over [`Limits::message_bytes`](crate::limits::Limits::message_bytes).
+    MessageTooBig,
+    /// More tiny fragments in one message than [`Limits::tiny_fragments`](crate::limits::Limits::tiny_fragments).
+    FragmentsTooTiny,
+}
+
+impl Violation {
+    /// The code of the Close frame that answers it.
+    #[must_use]
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
+            // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." The code is that of
+            // section 7.4.1: "1007 indicates that an endpoint is terminating the connection because it has received data within
+            // a message that was not consistent with the type of the message".
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_DATA,
+            // Section 7.4.1: "1009 indicates that an endpoint is terminating the connection because it has received a message
+            // that is too big for it to process."
+            Self::MessageTooBig => CloseCode::TOO_BIG,
+            // Section 7.4.1: "1008 indicates that an endpoint is terminating the connection because it has received a message
+            // that violates its policy."
+            Self::FragmentsTooTiny => CloseCode::POLICY,
+            _ => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+
+    /// The rule in a few words, fit for a close reason.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::ReservedBit => "reserved bit set without an extension",
+            Self::ReservedOpCode => "reserved opcode",
+            Self::MaskMissing => "a client must mask its frames",
+            Self::MaskForbidden => "a server must not mask its frames",
+            Self::LengthNotMinimal => "payload length not in its shortest form",
+            Self::LengthTopBit => "payload length with its top bit set",
+            Self::ControlTooLong => "control frame over 125 bytes",
+            Self::ControlFragmented => "fragmented control frame",
+            Self::ContinuationUnexpected => "continuation frame with nothing to continue",
+            Self::MessageUnfinished => "new message inside an unfinished one",
+            Self::TextNotUtf8 => "text is not UTF-8",
+            Self::CloseCodeCut => "close frame with half a code",
+            Self::CloseCodeIllegal(_) => "close code that must not be sent",
+            Self::CloseReasonNotUtf8 => "close reason is not UTF-8",
+            Self::MessageTooBig => "message too big",
+            Self::FragmentsTooTiny => "too many tiny fragments",
+        }
+    }
+
+    /// The section of RFC 6455 that states the rule; 10.4 (limits are an implementation's own) for the last two.
+    #[must_use]
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::ReservedBit | Self::ReservedOpCode | Self::LengthNotMinimal | Self::LengthTopBit => "5.2",
+            Self::MaskMissing | Self::MaskForbidden => "5.1",
+            Self::ControlTooLong | Self::ControlFragmented => "5.5",
+            Self::ContinuationUnexpected | Self::MessageUnfinished => "5.4",
+            Self::TextNotUtf8 => "8.1",
+            Self::CloseCodeCut | Self::CloseReasonNotUtf8 => "5.5.1",
+            Self::CloseCodeIllegal(_) => "7.4",
+            Self::MessageTooBig | Self::FragmentsTooTiny => "10.4",
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule())?;
+        if let Self::CloseCodeIllegal(code) = self {
+            write!(f, ": {code}")?;
+        }
+        write!(f, " (RFC 6455 section {})", self.section())
+    }
+}
+
+impl core::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_violation_is_small() {
+        assert!(size_of::<Violation>() <= 16);
+        assert!(size_of::<Result<(), Violation>>() <= 16);
+    }
+
+    #[test]
+    fn display_names_the_rule_and_its_section() {
+        assert_eq!(Violation::ReservedBit.to_string(), "reserved bit set without an extension (RFC 6455 section 5.2)");
+        assert_eq!(
+            Violation::CloseCodeIllegal(1005).to_string(),
+            "close code that must not be sent: 1005 (RFC 6455 section 7.4)"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The caller's receive buffer, lent for one round of `receive`.
+
+use core::mem;
+
+/// Free bytes that the caller leaves before the data of an [`Input`].
+///
+/// A connection puts there what it kept of the input before: at most 130 bytes of a control frame (or 13 of a header) and, right
+/// before a text payload, at most 3 bytes of a code point.
+pub const HEADROOM: usize = 160;
+
+/// Bytes from the transport, to be decoded in place.
+///
+/// ```text
+///  buffer  ├─── free room ───┤├──────── data ─────────┤
+///          0                 start
+/// ```
+///
+/// An event takes the part of the buffer that holds its payload, and what is after it remains:
+///
+/// ```text
+///  before  ├─ room ─┤├header┤├──payload──┤├───data────┤
+///  after                      (the event) ├───data────┤
+/// ```
+#[derive(Debug)]
+pub struct Input<'b> {
+    buffer: &'b mut [u8],
+    /// `start <= buffer.len()`, and at least as much as the connection's carry.
+    start: usize,
+}
+
+impl<'b> Input<'b> {
+    /// `buffer[start..]` came from the peer; `buffer[..start]` is free and should be [`HEADROOM`] bytes or more.
+    ///
+    /// # Panics
+    /// `start` is past the end of the buffer.
+    #[must_use]
+    #[inline]
+    pub fn new(buffer: &'b mut [u8], start: usize) -> Self {
+        assert!(start <= buffer.len(), "an input starts inside its buffer");
+        Self { buffer, start }
+    }
+
+    /// Bytes that are still to be received.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Whether all is used up.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was not received, for the caller to keep when it stops in the middle.
+    #[must_use]
+    #[inline]
+    pub fn into_rest(self) -> &'b mut [u8] {
+        &mut self.buffer[self.start..]
+    }
+
+    #[inline]
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    #[inline]
+    pub(crate) fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..]
+    }
+
+    /// Drops `count` bytes of data; they become free room.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    /// Drops all.
+    pub(crate) fn clear(&mut self) {
+        self.start = self.buffer.len();
+    }
+
+    /// Puts `bytes` before the data, into the free room.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        let Some(start) = self.start.checked_sub(bytes.len()) else { no_room() };
+        self.buffer[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+    }
+
+    /// Gives away the next `count` bytes of data, and the room before them.
+    #[inline]
+    pub(crate) fn take(&mut self, count: usize) -> &'b mut [u8] {
+        let start = self.start;
+        let (front, rest) = mem::take(&mut self.buffer).split_at_mut(start + count);
+        self.buffer = rest;
+        self.start = 0;
+        &mut front[start..]
+    }
+
+    /// As [`take`](Self::take), but leaves `room` free bytes before the rest: the bytes given away move forward by as much.
+    pub(crate) fn take_leaving(&mut self, count: usize, room: usize) -> &'b mut [u8] {
+        if room > 0 {
+            let from = self.start;
+            let Some(to) = from.checked_sub(room) else { no_room() };
+            self.buffer.copy_within(from..from + count, to);
+            self.start = to;
+        }
+        let taken = self.take(count);
+        self.start = room;
+        taken
+    }
+}
+
+/// A mistake of the caller: nothing that a peer sends gets here.
+#[cold]
+fn no_room() -> ! {
+    panic!("an input needs HEADROOM free bytes before its data")
+}

@@ -1,0 +1,123 @@
+//! The control lane: the pings and pongs that wait to be sent. One of each, however many a peer asks for.
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use crate::close::Close;
+use crate::wire::MAX_CONTROL_BYTES;
+
+/// The payload of a ping or pong: at most 125 bytes.
+#[derive(Clone, Copy)]
+pub struct ControlPayload {
+    bytes: [u8; MAX_CONTROL_BYTES],
+    /// `len <= MAX_CONTROL_BYTES`
+    len: u8,
+}
+
+impl ControlPayload {
+    /// No bytes.
+    pub const EMPTY: Self = Self { bytes: [0; MAX_CONTROL_BYTES], len: 0 };
+
+    /// A copy of `payload`.
+    ///
+    /// # Errors
+    /// It has more than 125 bytes.
+    pub fn new(payload: &[u8]) -> Result<Self, PayloadTooLong> {
+        // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
+        if payload.len() > MAX_CONTROL_BYTES {
+            return Err(PayloadTooLong);
+        }
+        let mut copy = Self { bytes: [0; MAX_CONTROL_BYTES], len: payload.len() as u8 };
+        copy.bytes[..payload.len()].copy_from_slice(payload);
+        Ok(copy)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl ControlPayload {
+    /// Makes this the body of `close`.
+    pub(super) fn set_close(&mut self, close: &Close) -> &[u8] {
+        let mut len = 0;
+        if let Some(code) = close.code() {
+            let reason = close.reason().as_bytes();
+            // RFC 6455 section 5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)
+            // representing a status code".
+            self.bytes[..2].copy_from_slice(&code.get().to_be_bytes());
+            self.bytes[2..][..reason.len()].copy_from_slice(reason);
+            len = 2 + reason.len();
+        }
+        &self.bytes[..len]
+    }
+}
+
+impl Default for ControlPayload {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl Eq for ControlPayload {}
+
+impl PartialEq for ControlPayload {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl fmt::Debug for ControlPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ControlPayload").field(&self.as_bytes()).finish()
+    }
+}
+
+/// A payload of more than 125 bytes for a control frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PayloadTooLong;
+
+impl fmt::Display for PayloadTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a control frame holds 125 bytes at most")
+    }
+}
+
+impl core::error::Error for PayloadTooLong {}
+
+/// What waits to be sent before the Close frame.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) ping: Waiting,
+    pub(super) pong: Waiting,
+}
+
+/// A control frame that waits, or not.
+#[derive(Debug, Default)]
+pub(super) enum Waiting {
+    /// None.
+    #[default]
+    None,
+    /// One without a payload: the usual keepalive.
+    Empty,
+    /// One with a payload.
+    Payload(Box<ControlPayload>),
+}
+
+impl Waiting {
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Lets a frame wait, in place of the one that does.
+    pub(super) fn set(&mut self, payload: ControlPayload) {
+        match self {
+            _ if payload.len == 0 => *self = Self::Empty,
+            Self::Payload(place) => **place = payload,
+            _ => *self = Self::Payload(Box::new(payload)),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Whole messages to bytes.
+
+use alloc::vec::Vec;
+
+use crate::conn::{Connection, SendError};
+use crate::wire::{Kind, mask};
+
+/// Appends `text` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
+///
+/// # Errors
+/// As [`Connection::frame`].
+pub fn text(
+    connection: &mut Connection,
+    text: &str,
+    out: &mut Vec<u8>,
+    mask: Option<[u8; 4]>,
+) -> Result<(), SendError> {
+    message(connection, Kind::Text, text.as_bytes(), out, mask)
+}
+
+/// Appends `bytes` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
+///
+/// # Errors
+/// As [`Connection::frame`].
+pub fn binary(
+    connection: &mut Connection,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+    mask: Option<[u8; 4]>,
+) -> Result<(), SendError> {
+    message(connection, Kind::Binary, bytes, out, mask)
+}
+
+fn message(
+    connection: &mut Connection,
+    kind: Kind,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+    mask: Option<[u8; 4]>,
+) -> Result<(), SendError> {
+    let head = connection.frame(Some(kind), true, payload.len() as u64, mask)?;
+    out.reserve(head.len() + payload.len());
+    out.extend_from_slice(&head);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = mask {
+        mask::apply(&mut out[start..], key, 0);
+    }
+    Ok(())
+}

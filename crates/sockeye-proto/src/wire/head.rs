@@ -1,0 +1,64 @@
+//! Encoding of frame headers.
+
+use core::fmt;
+use core::ops::Deref;
+
+use super::{FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, OpCode, RSV};
+
+/// An encoded frame header: dereferences to its bytes.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct FrameHead {
+    bytes: [u8; MAX_HEADER_BYTES],
+    /// `len <= MAX_HEADER_BYTES`
+    len: u8,
+}
+
+impl FrameHead {
+    /// Encodes a header. Of `rsv` only the three reserved bits (`0x70`) count.
+    ///
+    /// # Panics
+    /// `len` is 2^63 or more, which no slice can have.
+    #[must_use]
+    #[inline]
+    pub fn new(fin: bool, rsv: u8, opcode: OpCode, len: u64, mask: Option<[u8; 4]>) -> Self {
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        bytes[0] = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
+        // RFC 6455 section 5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
+        let used = if let Some(short) = u8::try_from(len).ok().filter(|&short| short < LENGTH_16) {
+            bytes[1] = short;
+            2
+        } else if let Ok(medium) = u16::try_from(len) {
+            bytes[1] = LENGTH_16;
+            bytes[2..4].copy_from_slice(&medium.to_be_bytes());
+            4
+        } else {
+            // "the most significant bit MUST be 0"
+            assert!(len >> 63 == 0, "a frame has fewer than 2^63 bytes");
+            bytes[1] = LENGTH_64;
+            bytes[2..10].copy_from_slice(&len.to_be_bytes());
+            10
+        };
+        let mut head = Self { bytes, len: used };
+        if let Some(key) = mask {
+            head.bytes[1] |= MASK;
+            head.bytes[usize::from(used)..][..4].copy_from_slice(&key);
+            head.len = used + 4;
+        }
+        head
+    }
+}
+
+impl Deref for FrameHead {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for FrameHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FrameHead").field(&&**self).finish()
+    }
+}

@@ -1,0 +1,157 @@
+//! Parsing of frame headers. On the hot path: measure before and after a change.
+//!
+//! A header is refused at its first offending byte, in the order of the bytes, so that the verdict on a stream does not depend
+//! on how it was cut.
+
+use super::{FIN, LENGTH_16, LENGTH_64, MASK, OpCode, RSV, Role};
+use crate::error::Violation;
+
+/// A frame header that is legal for the role that parsed it.
+///
+/// Whether its frame may follow the frames before it is the connection's business.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Header {
+    /// The message ends with this frame.
+    pub fin: bool,
+    /// The reserved bits, in place (`0x40`, `0x20`, `0x10`).
+    pub rsv: u8,
+    /// What the frame is.
+    pub opcode: OpCode,
+    /// The masking key: present exactly if the peer is a client.
+    pub mask: Option<[u8; 4]>,
+    /// Bytes of the payload; below 2^63, and below 126 for a control frame.
+    pub len: u64,
+}
+
+/// What [`Header::parse`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a header is complete or it is not")]
+pub enum Parsed {
+    /// At least so many bytes are missing.
+    NeedMore(usize),
+    /// The header, and its own length in bytes.
+    Complete(Header, usize),
+}
+
+impl Header {
+    /// Parses the header at the front of `bytes`, as received by an endpoint of role `role`.
+    ///
+    /// `allowed_rsv` has the reserved bits that extensions gave a meaning; control frames may not use them.
+    ///
+    /// # Errors
+    /// The header breaks a rule, as far as it is there.
+    #[inline]
+    pub fn parse(bytes: &[u8], role: Role, allowed_rsv: u8) -> Result<Parsed, Violation> {
+        let &[first, second, ref rest @ ..] = bytes else { return Self::parse_start(bytes, allowed_rsv) };
+        let opcode = check_first(first, allowed_rsv)?;
+        let masked = second & MASK != 0;
+        // RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." and "A client
+        // MUST close a connection if it detects a masked frame."
+        if masked != (role == Role::Server) {
+            return Err(wrong_mask(role));
+        }
+        let field = second & !MASK;
+        // Section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+        if opcode.is_control() && field > 125 {
+            return Err(Violation::ControlTooLong);
+        }
+        let (len, len_bytes) = match field {
+            LENGTH_16 => match rest.first_chunk() {
+                Some(&bytes) => (minimal_16(u16::from_be_bytes(bytes))?, 2),
+                None => return Self::parse_length_start(rest, field, masked),
+            },
+            LENGTH_64 => match rest.first_chunk() {
+                Some(&bytes) => (minimal_64(u64::from_be_bytes(bytes))?, 8),
+                None => return Self::parse_length_start(rest, field, masked),
+            },
+            field => (u64::from(field), 0),
+        };
+        let mut header = Self { fin: first & FIN != 0, rsv: first & RSV, opcode, mask: None, len };
+        if !masked {
+            return Ok(Parsed::Complete(header, 2 + len_bytes));
+        }
+        match rest[len_bytes..].first_chunk() {
+            Some(&key) => {
+                header.mask = Some(key);
+                Ok(Parsed::Complete(header, 6 + len_bytes))
+            }
+            None => Ok(Parsed::NeedMore(len_bytes + 4 - rest.len())),
+        }
+    }
+
+    /// Fewer than two bytes.
+    #[cold]
+    fn parse_start(bytes: &[u8], allowed_rsv: u8) -> Result<Parsed, Violation> {
+        match bytes {
+            [] => Ok(Parsed::NeedMore(2)),
+            [first, ..] => check_first(*first, allowed_rsv).map(|_| Parsed::NeedMore(1)),
+        }
+    }
+
+    /// Part of an extended length: refuses what no further byte can mend.
+    #[cold]
+    fn parse_length_start(rest: &[u8], field: u8, masked: bool) -> Result<Parsed, Violation> {
+        let width = if field == LENGTH_16 { 2 } else { 8 };
+        if width == 8 {
+            if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
+                return Err(Violation::LengthTopBit);
+            }
+            // Six zeros: what follows fits 16 bits.
+            if rest.len() >= 6 && rest.iter().take(6).all(|&byte| byte == 0) {
+                return Err(Violation::LengthNotMinimal);
+            }
+        }
+        let key = if masked { 4 } else { 0 };
+        Ok(Parsed::NeedMore(width + key - rest.len()))
+    }
+}
+
+/// All that the first byte tells.
+#[inline]
+fn check_first(first: u8, allowed_rsv: u8) -> Result<OpCode, Violation> {
+    // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values. If a nonzero
+    // value is received and none of the negotiated extensions defines the meaning of such a nonzero value, the receiving endpoint
+    // MUST _Fail the WebSocket Connection_."
+    if first & RSV & !allowed_rsv != 0 {
+        return Err(Violation::ReservedBit);
+    }
+    // Section 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+    let Some(opcode) = OpCode::of_first_byte(first) else { return Err(Violation::ReservedOpCode) };
+    if opcode.is_control() {
+        // Section 5.5: control frames "MUST NOT be fragmented".
+        if first & FIN == 0 {
+            return Err(Violation::ControlFragmented);
+        }
+        // RFC 7692 section 6: "An endpoint MUST NOT set the RSV1 bit of control frames".
+        if first & RSV != 0 {
+            return Err(Violation::ReservedBit);
+        }
+    }
+    Ok(opcode)
+}
+
+// RFC 6455 section 5.2: "Note that in all cases, the minimal number of bytes MUST be used to encode the length".
+#[inline]
+fn minimal_16(len: u16) -> Result<u64, Violation> {
+    if len < 126 { Err(Violation::LengthNotMinimal) } else { Ok(u64::from(len)) }
+}
+
+#[inline]
+fn minimal_64(len: u64) -> Result<u64, Violation> {
+    if len > u64::from(u16::MAX) && len >> 63 == 0 { Ok(len) } else { Err(wrong_64(len)) }
+}
+
+#[cold]
+fn wrong_64(len: u64) -> Violation {
+    // Section 5.2: "the following 8 bytes interpreted as a 64-bit unsigned integer (the most significant bit MUST be 0)".
+    if len >> 63 != 0 { Violation::LengthTopBit } else { Violation::LengthNotMinimal }
+}
+
+#[cold]
+fn wrong_mask(role: Role) -> Violation {
+    match role {
+        Role::Server => Violation::MaskMissing,
+        Role::Client => Violation::MaskForbidden,
+    }
+}
