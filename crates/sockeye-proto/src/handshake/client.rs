@@ -1,0 +1,228 @@
+//! The client's side: the request, and the check of the response.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::misuse::{check_extra, check_protocol};
+use super::{ApiMisuse, VERSION, key, origin};
+use crate::ext::params;
+use crate::http::authority::Authority;
+use crate::http::{HeadError, ResponseHead, Version, syntax};
+use crate::limits::Limits;
+
+/// A request to speak WebSocket. Each part is checked when it is given: nothing that could begin another field or
+/// another request gets in.
+///
+/// ```
+/// use sockeye_proto::handshake::client::Request;
+///
+/// let request = Request::new("example.com", "/chat")?.protocol("chat.v2")?.field("Authorization", "Bearer abc")?;
+/// let mut out = Vec::new();
+/// request.write(&mut out, [7; 16]); // the nonce: random, new for each connection
+/// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
+/// # Ok::<(), sockeye_proto::handshake::ApiMisuse>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    host: &'a str,
+    target: &'a str,
+    origin: Option<&'a str>,
+    protocols: Vec<&'a str>,
+    fields: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Request<'a> {
+    /// A request for `target` (path and query, escaped) at `host` (with the port, unless it is the default one).
+    ///
+    /// # Errors
+    /// `ApiMisuse::Host`, `ApiMisuse::Target`.
+    pub fn new(host: &'a str, target: &'a str) -> Result<Self, ApiMisuse> {
+        Authority::parse(host).ok_or(ApiMisuse::Host)?;
+        let valid = target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if !valid {
+            return Err(ApiMisuse::Target);
+        }
+        Ok(Self { host, target, origin: None, protocols: Vec::new(), fields: Vec::new() })
+    }
+
+    /// Sets the `Origin`: `scheme://host[:port]` or `null`.
+    ///
+    /// # Errors
+    /// `ApiMisuse::Origin`.
+    pub fn origin(mut self, origin: &'a str) -> Result<Self, ApiMisuse> {
+        if !origin::is_valid(origin) {
+            return Err(ApiMisuse::Origin);
+        }
+        self.origin = Some(origin);
+        Ok(self)
+    }
+
+    /// Offers a subprotocol, less wanted than those before it.
+    ///
+    /// # Errors
+    /// `ApiMisuse::Protocol`, `ApiMisuse::ProtocolRepeated`.
+    pub fn protocol(mut self, name: &'a str) -> Result<Self, ApiMisuse> {
+        check_protocol(name)?;
+        // RFC 6455 section 4.1: the elements "MUST all be unique strings".
+        if self.protocols.contains(&name) {
+            return Err(ApiMisuse::ProtocolRepeated);
+        }
+        self.protocols.push(name);
+        Ok(self)
+    }
+
+    /// Adds a field: cookies, authorization.
+    ///
+    /// # Errors
+    /// `ApiMisuse::FieldName`, `ApiMisuse::FieldValue`, `ApiMisuse::FieldReserved`.
+    pub fn field(mut self, name: &'a str, value: &'a str) -> Result<Self, ApiMisuse> {
+        check_extra(name, value)?;
+        if name.eq_ignore_ascii_case("origin") {
+            return Err(ApiMisuse::FieldReserved);
+        }
+        self.fields.push((name, value));
+        Ok(self)
+    }
+
+    /// The subprotocols offered, for [`check`].
+    #[must_use]
+    pub fn protocols(&self) -> &[&'a str] {
+        &self.protocols
+    }
+
+    /// Appends the request. RFC 6455 section 4.1: the nonce is "a randomly selected 16-byte value [...] The nonce MUST
+    /// be selected randomly for each connection."
+    pub fn write(&self, out: &mut Vec<u8>, nonce: [u8; 16]) {
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+        put(&[b"GET ", self.target.as_bytes(), b" HTTP/1.1\r\nHost: ", self.host.as_bytes()]);
+        put(&[b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ", &key::encode(nonce)]);
+        put(&[b"\r\nSec-WebSocket-Version: ", VERSION.as_bytes(), b"\r\n"]);
+        if let Some(origin) = self.origin {
+            put(&[b"Origin: ", origin.as_bytes(), b"\r\n"]);
+        }
+        for (index, protocol) in self.protocols.iter().enumerate() {
+            put(&[if index == 0 { b"Sec-WebSocket-Protocol: " } else { b", " }, protocol.as_bytes()]);
+        }
+        if !self.protocols.is_empty() {
+            put(&[b"\r\n"]);
+        }
+        for (name, value) in &self.fields {
+            put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        }
+        put(&[b"\r\n"]);
+    }
+}
+
+/// A response that accepts the request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Accepted<'b> {
+    /// The subprotocol that the server chose; one of those offered.
+    pub protocol: Option<&'b str>,
+    /// The response.
+    pub head: ResponseHead<'b>,
+}
+
+/// Checks the response `head` (which a [`HeadScanner`](crate::http::HeadScanner) found complete) to the request with
+/// `nonce`, which offered the subprotocols `offered` and no extension.
+///
+/// # Errors
+/// The rule that the response breaks, or the status that it has instead of 101.
+pub fn check<'b>(head: &'b [u8], nonce: [u8; 16], offered: &[&str], limits: &Limits) -> Result<Accepted<'b>, Failure> {
+    let head = ResponseHead::parse(head, limits).map_err(Failure::Head)?;
+    // RFC 6455 section 4.1: "If the status code received from the server is not 101, the client handles the response
+    // per HTTP procedures."
+    if head.status != 101 {
+        return Err(Failure::Status(head.status));
+    }
+    if head.version != Version::Http11 {
+        return Err(Failure::OldHttp);
+    }
+    let fields = &head.fields;
+    // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value that is not an
+    // ASCII case-insensitive match for the value "websocket", the client MUST _Fail the WebSocket Connection_."
+    if !fields.single("upgrade").ok().flatten().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+        return Err(Failure::Upgrade);
+    }
+    // "If the response lacks a |Connection| header field or the |Connection| header field doesn't contain a token that
+    // is an ASCII case-insensitive match for the value "Upgrade", the client MUST _Fail the WebSocket Connection_."
+    if !fields.has_token("connection", "upgrade") {
+        return Err(Failure::Connection);
+    }
+    // "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept| contains a value other
+    // than the base64-encoded SHA-1 of the concatenation [...], the client MUST _Fail the WebSocket Connection_."
+    if fields.single("sec-websocket-accept") != Ok(Some(&key::accept(&key::encode(nonce))[..])) {
+        return Err(Failure::Accept);
+    }
+    // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of an
+    // extension that was not present in the client's handshake [...], the client MUST _Fail the WebSocket Connection_."
+    let extensions = params::parse(fields.all("sec-websocket-extensions"));
+    if !extensions.map_err(|_| Failure::ExtensionMalformed)?.is_empty() {
+        return Err(Failure::ExtensionNotOffered);
+    }
+    let protocol = match fields.single("sec-websocket-protocol") {
+        Ok(None) => None,
+        // "If the response includes a |Sec-WebSocket-Protocol| header field and this header field indicates the use of
+        // a subprotocol that was not present in the client's handshake [...], the client MUST _Fail the WebSocket
+        // Connection_."
+        Ok(Some(value)) => {
+            let chosen = syntax::token(value).filter(|chosen| offered.contains(chosen));
+            Some(chosen.ok_or(Failure::ProtocolNotOffered)?)
+        }
+        // Section 11.3.4: it "MUST NOT appear more than once in an HTTP response".
+        Err(_) => return Err(Failure::ProtocolRepeated),
+    };
+    Ok(Accepted { protocol, head })
+}
+
+/// Why there is no WebSocket connection: the server's fault, or its wish.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The response is not HTTP.
+    Head(HeadError),
+    /// The server answered with another status than 101: it refuses, wants the client elsewhere, or has more to say
+    /// (1xx).
+    Status(u16),
+    /// Protocols are switched in HTTP/1.0, which cannot.
+    OldHttp,
+    /// `Upgrade` is missing or is not `websocket`.
+    Upgrade,
+    /// `Connection` lacks the token `Upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, repeated or wrong: the answer is to another request, or from something that
+    /// is no WebSocket server.
+    Accept,
+    /// `Sec-WebSocket-Protocol` names what was not offered.
+    ProtocolNotOffered,
+    /// `Sec-WebSocket-Protocol` is repeated.
+    ProtocolRepeated,
+    /// `Sec-WebSocket-Extensions` names what was not offered.
+    ExtensionNotOffered,
+    /// `Sec-WebSocket-Extensions` is malformed.
+    ExtensionMalformed,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = match self {
+            Self::Head(error) => return write!(f, "the response is not HTTP: {error}"),
+            Self::Status(status) => return write!(f, "the server answered {status} instead of 101"),
+            Self::OldHttp => "the server switched protocols in HTTP/1.0",
+            Self::Upgrade => "Upgrade is not websocket",
+            Self::Connection => "Connection lacks the token Upgrade",
+            Self::Accept => "Sec-WebSocket-Accept does not answer the key",
+            Self::ProtocolNotOffered => "the server chose a subprotocol that was not offered",
+            Self::ProtocolRepeated => "the server chose more than one subprotocol",
+            Self::ExtensionNotOffered => "the server uses an extension that was not offered",
+            Self::ExtensionMalformed => "Sec-WebSocket-Extensions is malformed",
+        };
+        write!(f, "{rule} (RFC 6455 section 4.1)")
+    }
+}
+
+impl core::error::Error for Failure {}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! Which sites' scripts may connect (RFC 6455 section 10.2).
+//!
+//! ```
+//! use sockeye_proto::handshake::origin::AllowList;
+//!
+//! let mut origins = AllowList::new();
+//! origins.add("https://example.com")?;
+//! assert!(origins.allows("https://example.com:443"));
+//! assert!(!origins.allows("https://example.com.evil.com"));
+//! # Ok::<(), sockeye_proto::handshake::origin::InvalidOrigin>(())
+//! ```
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv6Addr;
+
+use crate::http::Fields;
+use crate::http::authority::{Authority, Host};
+
+/// The `Origin` of a request. Complete on purpose.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
+pub enum Origin<'b> {
+    /// None: the client is no browser.
+    Missing,
+    /// One, as sent.
+    One(&'b str),
+    /// More than one, or one that is not UTF-8: nobody's.
+    Several,
+}
+
+impl<'b> Origin<'b> {
+    /// The origin that these fields name.
+    #[must_use]
+    pub fn of(fields: &Fields<'b>) -> Self {
+        match fields.single("origin") {
+            Ok(None) => Self::Missing,
+            Ok(Some(value)) => core::str::from_utf8(value).map_or(Self::Several, Self::One),
+            Err(_) => Self::Several,
+        }
+    }
+}
+
+/// Origins that may connect. An origin must equal one of them in scheme, host and port; there are no patterns.
+///
+/// Compared without regard to case, with the default ports of `http`, `https`, `ws` and `wss` filled in. A `null`
+/// origin (a sandboxed frame, a local file) is never in the list.
+#[derive(Clone, Debug, Default)]
+pub struct AllowList {
+    origins: Vec<Entry>,
+    missing: bool,
+}
+
+impl AllowList {
+    /// A list that allows nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { origins: Vec::new(), missing: false }
+    }
+
+    /// Adds an origin: `scheme://host`, with a port if it is not the scheme's default.
+    ///
+    /// # Errors
+    /// Anything else, a path or a wild card included.
+    pub fn add(&mut self, origin: &str) -> Result<(), InvalidOrigin> {
+        let parsed = Parsed::parse(origin).ok_or(InvalidOrigin)?;
+        self.origins.push(parsed.to_entry());
+        Ok(())
+    }
+
+    /// Shall a request without `Origin` pass? Default: no. Programs that are not browsers send none, and could send
+    /// any.
+    pub const fn allow_missing(&mut self, allow: bool) {
+        self.missing = allow;
+    }
+
+    /// Is `origin` in the list?
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        Parsed::parse(origin).is_some_and(|parsed| self.origins.iter().any(|entry| entry.equals(parsed)))
+    }
+
+    /// May a request with this origin connect?
+    #[must_use]
+    pub fn admits(&self, origin: Origin<'_>) -> bool {
+        match origin {
+            Origin::Missing => self.missing,
+            Origin::One(origin) => self.allows(origin),
+            Origin::Several => false,
+        }
+    }
+}
+
+/// A text that is not `scheme://host[:port]`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct InvalidOrigin;
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an origin must be scheme://host[:port], without a path")
+    }
+}
+
+impl core::error::Error for InvalidOrigin {}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    scheme: String,
+    host: OwnedHost,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug)]
+enum OwnedHost {
+    Name(String),
+    V6(Ipv6Addr),
+}
+
+impl Entry {
+    fn equals(&self, other: Parsed<'_>) -> bool {
+        let host = match &self.host {
+            OwnedHost::Name(name) => Host::Name(name),
+            OwnedHost::V6(address) => Host::V6(*address),
+        };
+        self.scheme.eq_ignore_ascii_case(other.scheme) && self.port == other.port && host == other.host
+    }
+}
+
+/// RFC 6454 section 4: an origin is the triple of scheme, host and port.
+#[derive(Clone, Copy, Debug)]
+struct Parsed<'a> {
+    scheme: &'a str,
+    host: Host<'a>,
+    /// `None`: a scheme without a default port, and none given.
+    port: Option<u16>,
+}
+
+impl<'a> Parsed<'a> {
+    fn parse(origin: &'a str) -> Option<Self> {
+        let (scheme, rest) = origin.split_once("://")?;
+        // RFC 3986 section 3.1: `scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`
+        let valid = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        if !valid {
+            return None;
+        }
+        let Authority { host, port } = Authority::parse(rest)?;
+        Some(Self { scheme, host, port: port.or_else(|| default_port(scheme)) })
+    }
+
+    fn to_entry(self) -> Entry {
+        let host = match self.host {
+            Host::Name(name) => OwnedHost::Name(name.into()),
+            Host::V6(address) => OwnedHost::V6(address),
+        };
+        Entry { scheme: self.scheme.into(), host, port: self.port }
+    }
+}
+
+/// Is `text` what a client may send as its origin?
+pub(super) fn is_valid(text: &str) -> bool {
+    text == "null" || Parsed::parse(text).is_some()
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+    if is("http") || is("ws") {
+        Some(80)
+    } else if is("https") || is("wss") {
+        Some(443)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_origin_is_allowed() {
+        let mut list = AllowList::new();
+        for origin in ["http://good.com", "HTTPS://Secure.example:8443", "http://[::1]:7681", "app://main"] {
+            list.add(origin).unwrap();
+        }
+        for allowed in [
+            "http://good.com",
+            "http://good.com:80",
+            "HTTP://GOOD.COM",
+            "https://secure.example:8443",
+            "http://[0:0::1]:7681",
+            "app://main",
+        ] {
+            assert!(list.allows(allowed), "{allowed}");
+        }
+        for refused in [
+            "",
+            "null",
+            "evil",
+            "http://evil.com",
+            "http://good.com.evil.com",
+            "http://evilgood.com",
+            "http://good.com:8080",
+            "https://good.com",
+            "http://good.com/",
+            "http://good.com/path",
+            "http://user@good.com",
+            "http://good.com@evil.com",
+            "http://good.com#",
+            "http://good.com?",
+            "http://good.com ",
+            " http://good.com",
+            "http://good.com, http://good.com",
+            "http://good.com http://good.com",
+            "http://good.com.",
+            "http://[::1]",
+            "http://[::2]:7681",
+            "http://127.0.0.1",
+            "://good.com",
+            "good.com",
+            "http:good.com",
+            "http:///good.com",
+            "ws://good.com",
+            "app://other",
+            "app://main:1",
+            "http://good.com:",
+            "http://good.com\0",
+        ] {
+            // an empty port is the default port
+            assert_eq!(list.allows(refused), refused == "http://good.com:", "{refused}");
+        }
+    }
+
+    #[test]
+    fn missing_and_repeated_origins_are_for_the_option_and_for_nobody() {
+        let mut list = AllowList::new();
+        assert!(!list.admits(Origin::Missing));
+        list.allow_missing(true);
+        assert!(list.admits(Origin::Missing));
+        assert!(!list.admits(Origin::Several));
+        assert!(!list.admits(Origin::One("null")));
+    }
+
+    #[test]
+    fn what_is_no_origin_cannot_be_added() {
+        for bad in ["", "*", "null", "example.com", "http://", "http://*.example.com/", "http://a/", "http://a b"] {
+            assert_eq!(AllowList::new().add(bad), Err(InvalidOrigin), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The server's side: is this request an offer to speak WebSocket, and what is the answer?
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::misuse::{check_extra, check_protocol};
+use super::origin::Origin;
+use super::{ApiMisuse, VERSION, key};
+use crate::ext::params::{self, Extension};
+use crate::http::body::Length;
+use crate::http::emit::{self, Response};
+use crate::http::{HeadError, RequestHead, Version, syntax};
+
+/// Subprotocols that one request may offer.
+pub const MAX_PROTOCOLS: usize = 64;
+
+/// A valid offer to speak WebSocket. It leaves open only what the application decides: path, origin, subprotocol.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Offer<'b> {
+    /// The request.
+    pub head: &'b RequestHead<'b>,
+    key: &'b [u8],
+    extensions: Vec<Extension<'b>>,
+}
+
+impl<'b> Offer<'b> {
+    /// The offer in `head`. `None`: a plain request, for which an upgrade to something else is no reason to fail.
+    ///
+    /// # Errors
+    /// A request that wants to speak WebSocket and does it wrong.
+    pub fn of(head: &'b RequestHead<'b>) -> Result<Option<Self>, Refusal> {
+        // RFC 6455 section 4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
+        // case-insensitive value." RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field if it
+        // wishes to continue using the current protocol".
+        if !head.fields.has_token("upgrade", "websocket") {
+            return Ok(None);
+        }
+        check_request(head)?;
+        check_version(head)?;
+        let key = single_key(head)?;
+        check_protocols(head)?;
+        let extensions = params::parse(head.fields.all("sec-websocket-extensions"));
+        let extensions = extensions.map_err(|_| Refusal::BAD_EXTENSIONS)?;
+        Ok(Some(Self { head, key, extensions }))
+    }
+
+    /// The `Sec-WebSocket-Key`: 24 characters of base64.
+    #[must_use]
+    pub const fn key(&self) -> &'b [u8] {
+        self.key
+    }
+
+    /// The subprotocols offered, most wanted first: tokens, at most [`MAX_PROTOCOLS`], none twice.
+    pub fn protocols(&self) -> impl Iterator<Item = &'b str> + use<'b> {
+        protocols(self.head).filter_map(syntax::token)
+    }
+
+    /// The `Origin`.
+    #[must_use]
+    pub fn origin(&self) -> Origin<'b> {
+        Origin::of(&self.head.fields)
+    }
+
+    /// The extensions offered, most wanted first.
+    #[must_use]
+    pub fn extensions(&self) -> &[Extension<'b>] {
+        &self.extensions
+    }
+
+    /// Appends the response 101, which accepts the offer: with `protocol`, without extensions, and with `extra` fields.
+    ///
+    /// # Errors
+    /// A `protocol` that was not offered, or a field that must not be added. Nothing is appended then.
+    pub fn accept(&self, out: &mut Vec<u8>, protocol: Option<&str>, extra: &[(&str, &str)]) -> Result<(), ApiMisuse> {
+        let mut response = Response::new(out, 101)
+            .line("Upgrade", b"websocket")
+            .line("Connection", b"Upgrade")
+            .line("Sec-WebSocket-Accept", &key::accept(self.key));
+        if let Some(protocol) = protocol {
+            // RFC 6455 section 4.2.2: "the server MUST select one of the values from the client's handshake or null";
+            // subprotocols are compared with regard to case.
+            check_protocol(protocol)?;
+            if !self.protocols().any(|offered| offered == protocol) {
+                return Err(ApiMisuse::ProtocolNotOffered);
+            }
+            response = response.line("Sec-WebSocket-Protocol", protocol.as_bytes());
+        }
+        for (name, value) in extra {
+            check_extra(name, value)?;
+            response = response.line(name, value.as_bytes());
+        }
+        response.finish();
+        Ok(())
+    }
+}
+
+/// Why an offer is refused: always the peer's fault.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The status to answer with: 400, 405, 426, 501 or 505.
+    pub status: u16,
+    /// What is wrong, in a few words.
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    const NOT_GET: Self = Self { status: 405, reason: "a WebSocket handshake must be a GET (RFC 6455 section 4.1)" };
+    const OLD_HTTP: Self = Self { status: 505, reason: "a WebSocket handshake needs HTTP/1.1 (RFC 6455 section 4.1)" };
+    const NO_CONNECTION: Self =
+        Self { status: 400, reason: "Connection lacks the token Upgrade (RFC 6455 section 4.2.1)" };
+    const HAS_BODY: Self = Self { status: 400, reason: "a WebSocket handshake has no body" };
+    const WRONG_VERSION: Self =
+        Self { status: 426, reason: "Sec-WebSocket-Version must be 13 (RFC 6455 section 4.2.1)" };
+    const SEVERAL_VERSIONS: Self =
+        Self { status: 400, reason: "Sec-WebSocket-Version is repeated (RFC 6455 section 11.3.5)" };
+    const BAD_KEY: Self =
+        Self { status: 400, reason: "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 section 4.2.1)" };
+    const SEVERAL_KEYS: Self = Self { status: 400, reason: "Sec-WebSocket-Key is repeated (RFC 6455 section 11.3.1)" };
+    const BAD_PROTOCOLS: Self =
+        Self { status: 400, reason: "Sec-WebSocket-Protocol must be a list of tokens (RFC 6455 section 4.1)" };
+    const MANY_PROTOCOLS: Self = Self { status: 400, reason: "Sec-WebSocket-Protocol lists too many names" };
+    const SAME_PROTOCOLS: Self =
+        Self { status: 400, reason: "Sec-WebSocket-Protocol lists a name twice (RFC 6455 section 4.1)" };
+    const BAD_EXTENSIONS: Self =
+        Self { status: 400, reason: "Sec-WebSocket-Extensions is malformed (RFC 6455 section 9.1)" };
+
+    const fn of_head(error: HeadError) -> Self {
+        Self { status: error.status(), reason: "the length of the request is unclear (RFC 9112 section 6.3)" }
+    }
+
+    /// Appends the whole response, as [`refuse`] does.
+    pub fn write(&self, out: &mut Vec<u8>, date: Option<u64>) {
+        refuse(out, self.status, self.reason, date);
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// Appends a whole response that refuses a request, and says that the connection ends: nothing behind the request is to
+/// be trusted.
+///
+/// The body is `reason` as plain text (empty: the usual phrase of the status). `date` is in seconds since 1970. What a
+/// status demands is added: 426 names the protocol and version to come back with, 405 the method.
+pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
+    let reason = if reason.is_empty() { emit::reason(status) } else { reason };
+    let mut response = Response::new(out, status);
+    if let Some(date) = date {
+        response = response.date(date);
+    }
+    response = match status {
+        // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response"; section 7.8: "A
+        // sender of Upgrade MUST also send an "Upgrade" connection option". RFC 6455 section 4.2.2: "the server MUST
+        // abort the WebSocket handshake [...] and instead send an appropriate HTTP error code (such as 426 Upgrade
+        // Required) and a |Sec-WebSocket-Version| header field".
+        426 => response
+            .line("Connection", b"close, Upgrade")
+            .line("Upgrade", b"websocket")
+            .line("Sec-WebSocket-Version", VERSION.as_bytes()),
+        // RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+        405 => response.line("Connection", b"close").line("Allow", b"GET"),
+        _ => response.line("Connection", b"close"),
+    };
+    let length = reason.len() as u64 + 1;
+    response.line("Content-Type", b"text/plain; charset=utf-8").content_length(length).finish();
+    out.extend_from_slice(reason.as_bytes());
+    out.push(b'\n');
+}
+
+fn check_request(head: &RequestHead<'_>) -> Result<(), Refusal> {
+    // RFC 6455 section 4.1: "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
+    if head.version != Version::Http11 {
+        return Err(Refusal::OLD_HTTP);
+    }
+    // Whatever the method: what follows a request of unclear length must not be read as anything.
+    let length = Length::of_request(head).map_err(Refusal::of_head)?;
+    if head.method != "GET" {
+        return Err(Refusal::NOT_GET);
+    }
+    // RFC 6455 section 4.2.1: "A |Connection| header field that includes the token "Upgrade", treated as an ASCII
+    // case-insensitive value."
+    if !head.fields.has_token("connection", "upgrade") {
+        return Err(Refusal::NO_CONNECTION);
+    }
+    // RFC 6455 knows no body here; its bytes would be read as frames by one side and as a body by the other.
+    if !matches!(length, Length::None | Length::Exact(0)) {
+        return Err(Refusal::HAS_BODY);
+    }
+    Ok(())
+}
+
+/// RFC 6455 section 4.2.1: "A |Sec-WebSocket-Version| header field, with a value of 13." Section 4.4: a server that
+/// does not support the version answers with those it supports.
+fn check_version(head: &RequestHead<'_>) -> Result<(), Refusal> {
+    match head.fields.single("sec-websocket-version") {
+        Ok(Some(version)) if version == VERSION.as_bytes() => Ok(()),
+        Ok(_) => Err(Refusal::WRONG_VERSION),
+        // RFC 6455 section 11.3.5: "The |Sec-WebSocket-Version| header field MUST NOT appear more than once in an HTTP
+        // request."
+        Err(_) => Err(Refusal::SEVERAL_VERSIONS),
+    }
+}
+
+fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], Refusal> {
+    // RFC 6455 section 11.3.1: "The |Sec-WebSocket-Key| header field MUST NOT appear more than once in an HTTP
+    // request."
+    let key = head.fields.single("sec-websocket-key").map_err(|_| Refusal::SEVERAL_KEYS)?;
+    // RFC 6455 section 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded value that, when decoded, is 16
+    // bytes in length."
+    key.filter(|key| key::is_valid(key)).ok_or(Refusal::BAD_KEY)
+}
+
+/// RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
+/// U+0021 to U+007E not including separator characters as defined in [RFC2616] and MUST all be unique strings."
+fn check_protocols(head: &RequestHead<'_>) -> Result<(), Refusal> {
+    for (index, element) in protocols(head).enumerate() {
+        if index == MAX_PROTOCOLS {
+            return Err(Refusal::MANY_PROTOCOLS);
+        }
+        if !syntax::is_token(element) {
+            return Err(Refusal::BAD_PROTOCOLS);
+        }
+        // at most MAX_PROTOCOLS squared, and a head has 16 KiB: a few microseconds
+        if protocols(head).take(index).any(|earlier| earlier == element) {
+            return Err(Refusal::SAME_PROTOCOLS);
+        }
+    }
+    Ok(())
+}
+
+/// The elements offered, unchecked.
+fn protocols<'b>(head: &'b RequestHead<'b>) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+    head.fields.all("sec-websocket-protocol").flat_map(syntax::list)
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

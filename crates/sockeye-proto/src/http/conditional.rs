@@ -1,0 +1,137 @@
+//! Conditional requests (RFC 9110 section 13): is the representation the one the client knows?
+
+use super::date;
+use super::fields::Fields;
+use super::head::RequestHead;
+use super::syntax::trim_ows;
+
+/// What to do with a request whose target exists.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete on purpose: RFC 9110 section 13.2.1 knows these three outcomes")]
+pub enum Outcome {
+    /// Answer as if there were no condition.
+    Proceed,
+    /// Answer 304, without a body.
+    NotModified,
+    /// Answer 412.
+    PreconditionFailed,
+}
+
+/// Evaluates the preconditions of `head` for a representation with the entity tag `etag` (with its quotes, and `W/` if
+/// weak) that was last modified `modified` seconds after 1970.
+///
+/// The work is linear in the fields; nothing is allocated.
+#[must_use]
+pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: u64) -> Outcome {
+    let fields = &head.fields;
+    // RFC 9110 section 13.2.2 gives the order: If-Match, or else If-Unmodified-Since; then If-None-Match, or else
+    // If-Modified-Since.
+    if fields.get("if-match").is_some() {
+        // Section 13.1.1: "An origin server MUST use the strong comparison function when comparing entity tags for
+        // If-Match".
+        if !lists(fields, "if-match", etag, Comparison::Strong) {
+            return Outcome::PreconditionFailed;
+        }
+    } else if let Some(since) = moment(fields, "if-unmodified-since") {
+        if modified > since {
+            return Outcome::PreconditionFailed;
+        }
+    }
+    let reads = matches!(head.method, "GET" | "HEAD");
+    if fields.get("if-none-match").is_some() {
+        // Section 13.1.2: "A recipient MUST use the weak comparison function when comparing entity tags for
+        // If-None-Match". Section 13.2.2: "if false for GET/HEAD, respond 304 (Not Modified); if false for other
+        // methods, respond 412 (Precondition Failed)".
+        if lists(fields, "if-none-match", etag, Comparison::Weak) {
+            return if reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+        }
+    } else if reads {
+        // Section 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value is
+        // not a valid HTTP-date, the field value has more than one member, or if the request method is neither GET nor
+        // HEAD."
+        if moment(fields, "if-modified-since").is_some_and(|since| modified <= since) {
+            return Outcome::NotModified;
+        }
+    }
+    Outcome::Proceed
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Comparison {
+    Strong,
+    Weak,
+}
+
+/// An entity tag: `[ "W/" ] DQUOTE *etagc DQUOTE`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Tag<'a> {
+    weak: bool,
+    opaque: &'a [u8],
+}
+
+impl<'a> Tag<'a> {
+    /// The tag that `text` begins with, and what follows it.
+    fn take(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (weak, text) = match text.strip_prefix(b"W/") {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        let text = text.strip_prefix(b"\"")?;
+        let end = text.iter().position(|&byte| byte == b'"')?;
+        let opaque = &text[..end];
+        // RFC 9110 section 8.8.3: `etagc = %x21 / %x23-7E / obs-text`
+        let valid = opaque.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+        valid.then(|| (Self { weak, opaque }, &text[end + 1..]))
+    }
+
+    /// RFC 9110 section 8.8.3.2.
+    fn equals(self, other: Self, comparison: Comparison) -> bool {
+        self.opaque == other.opaque && (comparison == Comparison::Weak || !self.weak && !other.weak)
+    }
+}
+
+/// Is `etag` in the list that the lines named `name` form? What follows a malformed element is not looked at.
+fn lists(fields: &Fields<'_>, name: &str, etag: &str, comparison: Comparison) -> bool {
+    let own = whole(etag.as_bytes());
+    fields.all(name).any(|line| {
+        // Section 13.1.1: "If the field value is "*", the condition is true if the origin server has a current
+        // representation".
+        line == b"*" || own.is_some_and(|own| line_has(line, own, comparison))
+    })
+}
+
+fn line_has(line: &[u8], own: Tag<'_>, comparison: Comparison) -> bool {
+    let mut rest = line;
+    loop {
+        while let [b',' | b' ' | b'\t', behind @ ..] = rest {
+            rest = behind;
+        }
+        let Some((tag, behind)) = Tag::take(rest) else { return false };
+        let behind = trim_ows(behind);
+        if !matches!(behind, [] | [b',', ..]) {
+            return false;
+        }
+        if tag.equals(own, comparison) {
+            return true;
+        }
+        rest = behind;
+    }
+}
+
+/// Is `text` one entity tag, and the same as `etag`?
+pub(super) fn same_tag(text: &[u8], etag: &str, comparison: Comparison) -> bool {
+    matches!((whole(text), whole(etag.as_bytes())), (Some(a), Some(b)) if a.equals(b, comparison))
+}
+
+fn whole(text: &[u8]) -> Option<Tag<'_>> {
+    Tag::take(text).filter(|(_, rest)| rest.is_empty()).map(|(tag, _)| tag)
+}
+
+/// The date in the only line named `name`.
+fn moment(fields: &Fields<'_>, name: &str) -> Option<u64> {
+    fields.single(name).ok().flatten().and_then(date::parse)
+}
+
+#[cfg(test)]
+#[path = "conditional_tests.rs"]
+mod tests;

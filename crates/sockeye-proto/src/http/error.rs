@@ -1,0 +1,117 @@
+//! Why a head is refused, and the status that says so.
+
+use core::fmt;
+
+/// A rule of HTTP that a head breaks: always the peer's fault.
+///
+/// One that is refused leaves no way to tell where the message ends: answer with [`status`](Self::status) and close.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The head is not complete: only from a `parse` that was given no whole head.
+    Incomplete,
+    /// A line that does not end in CR LF, or a CR or LF elsewhere.
+    LineEnd,
+    /// A control character, NUL included.
+    Control,
+    /// A line that begins with white space: a folded field.
+    Folded,
+    /// More bytes than `Limits::head_bytes`.
+    HeadTooLong,
+    /// More field lines than `Limits::head_lines`.
+    TooManyLines,
+    /// A start line longer than `Limits::request_line_bytes`.
+    StartLineTooLong,
+    /// A start line that is not `method SP target SP version` or `version SP status SP reason`.
+    StartLine,
+    /// A version of HTTP other than 1.0 and 1.1.
+    Version,
+    /// A field name that is empty or not a token, or is not followed by a colon at once.
+    FieldName,
+    /// A field value with a forbidden character.
+    FieldValue,
+    /// No `Host` in an HTTP/1.1 request.
+    HostMissing,
+    /// More than one `Host`.
+    HostRepeated,
+    /// A `Host` that is not a host with an optional port.
+    HostInvalid,
+    /// A request target in a form that this server does not serve, or with a forbidden character.
+    Target,
+    /// A percent sign that is not followed by two hexadecimal digits.
+    TargetEscape,
+    /// A decoded path that is not UTF-8, or holds NUL, a backslash or an encoded slash.
+    TargetPath,
+    /// A path whose `..` segments lead above the root.
+    TargetAboveRoot,
+    /// A `Content-Length` that is not one decimal number below 2^63.
+    LengthInvalid,
+    /// More than one `Content-Length`.
+    LengthRepeated,
+    /// Both `Content-Length` and `Transfer-Encoding`.
+    LengthAndEncoding,
+    /// `Transfer-Encoding` in an HTTP/1.0 message.
+    EncodingOld,
+    /// A `Transfer-Encoding` whose last and only chunked coding is not at the end.
+    EncodingInvalid,
+    /// A transfer coding under the chunked one, none of which is known here.
+    EncodingUnknown,
+}
+
+impl HeadError {
+    /// The status to answer with.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            // RFC 9112 section 3: "A server that receives a request-target longer than any URI it wishes to parse MUST
+            // respond with a 414 (URI Too Long) status code".
+            Self::StartLineTooLong => 414,
+            // RFC 6585 section 5: 431 is for "when the set of request header fields in total is too large" or one is.
+            Self::HeadTooLong | Self::TooManyLines => 431,
+            // RFC 9112 section 6.1: "A server that receives a request message with a transfer coding it does not
+            // understand SHOULD respond with 501 (Not Implemented)."
+            Self::EncodingUnknown => 501,
+            // RFC 9110 section 15.6.6: the server "does not support, or refuses to support, the major version of HTTP
+            // that was used in the request message".
+            Self::Version => 505,
+            _ => 400,
+        }
+    }
+
+    const fn rule(self) -> &'static str {
+        match self {
+            Self::Incomplete => "the head is not complete",
+            Self::LineEnd => "a line must end in CR LF (RFC 9112 section 2.2)",
+            Self::Control => "control characters are forbidden in a head (RFC 9110 section 5.5)",
+            Self::Folded => "a field line must not begin with white space (RFC 9112 section 5.2)",
+            Self::HeadTooLong => "the head is too long",
+            Self::TooManyLines => "the head has too many field lines",
+            Self::StartLineTooLong => "the first line is too long",
+            Self::StartLine => "the first line is malformed (RFC 9112 sections 3 and 4)",
+            Self::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            Self::FieldName => "a field name must be a token, directly followed by a colon (RFC 9112 section 5.1)",
+            Self::FieldValue => "a field value has a forbidden character (RFC 9110 section 5.5)",
+            Self::HostMissing => "a request must have a Host field (RFC 9112 section 3.2)",
+            Self::HostRepeated => "a request must have one Host field only (RFC 9112 section 3.2)",
+            Self::HostInvalid => "the Host field is not a host with an optional port (RFC 9110 section 7.2)",
+            Self::Target => "the request target is malformed (RFC 9112 section 3.2)",
+            Self::TargetEscape => "a percent sign needs two hexadecimal digits (RFC 3986 section 2.1)",
+            Self::TargetPath => "the path has a forbidden character",
+            Self::TargetAboveRoot => "the path leads above the root",
+            Self::LengthInvalid => "Content-Length must be one decimal number (RFC 9110 section 8.6)",
+            Self::LengthRepeated => "Content-Length is given more than once (RFC 9112 section 6.3)",
+            Self::LengthAndEncoding => "Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.1)",
+            Self::EncodingOld => "HTTP/1.0 has no Transfer-Encoding (RFC 9112 section 6.1)",
+            Self::EncodingInvalid => "Transfer-Encoding must end in one chunked (RFC 9112 section 6.3)",
+            Self::EncodingUnknown => "the only transfer coding spoken here is chunked",
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule())
+    }
+}
+
+impl core::error::Error for HeadError {}

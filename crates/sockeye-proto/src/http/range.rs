@@ -1,0 +1,105 @@
+//! Range requests (RFC 9110 section 14), as far as one range goes.
+
+use super::conditional::{Comparison, same_tag};
+use super::date;
+use super::head::RequestHead;
+use super::syntax;
+
+/// What part of a representation to send.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
+pub enum Range {
+    /// All of it, with 200.
+    Whole,
+    /// These bytes, with 206: `start <= end_inclusive < len`.
+    Part {
+        /// The first byte.
+        start: u64,
+        /// The last byte.
+        end_inclusive: u64,
+    },
+    /// None: answer 416 with `Content-Range: bytes */len`.
+    Unsatisfiable,
+}
+
+/// The range that `head` asks for, of a representation of `len` bytes with the entity tag `etag` (with its quotes),
+/// last modified `modified` seconds after 1970.
+///
+/// Several ranges, and anything that is not a range, get the whole: RFC 9110 section 14.2 lets a server "ignore the
+/// Range header field", and a multipart answer serves attackers more often than readers. The work is linear in the
+/// field; nothing is allocated.
+#[must_use]
+pub fn single(head: &RequestHead<'_>, len: u64, etag: &str, modified: u64) -> Range {
+    // RFC 9110 section 14.2: "A server MUST ignore a Range header field received with a request method that is
+    // unrecognized or for which range handling is not defined. For this specification, GET is the only method for which
+    // range handling is defined."
+    if head.method != "GET" {
+        return Range::Whole;
+    }
+    let Ok(Some(value)) = head.fields.single("range") else { return Range::Whole };
+    if !is_current(head, etag, modified) {
+        return Range::Whole;
+    }
+    let Some((unit, set)) = split_once(value, b'=') else { return Range::Whole };
+    if !unit.eq_ignore_ascii_case(b"bytes") {
+        return Range::Whole;
+    }
+    one(syntax::trim_ows(set), len)
+}
+
+/// RFC 9110 section 13.1.5: "If the validator given in the If-Range header field matches the current validator [...]
+/// the Range header field" is processed; else "the recipient MUST ignore the Range header field".
+fn is_current(head: &RequestHead<'_>, etag: &str, modified: u64) -> bool {
+    match head.fields.single("if-range") {
+        Ok(None) => true,
+        // "A valid entity-tag can be distinguished from a valid HTTP-date by examining the first three characters for a
+        // DQUOTE." An entity tag is compared strongly, a date exactly.
+        Ok(Some(validator)) if validator.iter().take(3).any(|&byte| byte == b'"') => {
+            same_tag(validator, etag, Comparison::Strong)
+        }
+        Ok(Some(validator)) => date::parse(validator) == Some(modified),
+        Err(_) => false,
+    }
+}
+
+/// RFC 9110 section 14.1.2: `int-range = first-pos "-" [ last-pos ]`, `suffix-range = "-" suffix-length`.
+fn one(spec: &[u8], len: u64) -> Range {
+    let Some((first, last)) = split_once(spec, b'-') else { return Range::Whole };
+    if first.is_empty() {
+        let Some(suffix) = saturating_decimal(last) else { return Range::Whole };
+        // "If the selected representation is shorter than the specified suffix-length, the entire representation is
+        // used." An empty one has no last byte that a Content-Range could name.
+        return match (suffix, len) {
+            (0, _) => Range::Unsatisfiable,
+            (_, 0) => Range::Whole,
+            _ => Range::Part { start: len.saturating_sub(suffix), end_inclusive: len - 1 },
+        };
+    }
+    let Some(start) = saturating_decimal(first) else { return Range::Whole };
+    let end = if last.is_empty() { Some(u64::MAX) } else { saturating_decimal(last) };
+    let Some(end) = end else { return Range::Whole };
+    // "An int-range is invalid if the last-pos value is present and is less than first-pos."
+    if end < start {
+        return Range::Whole;
+    }
+    // "a byte-range-spec is satisfiable if it contains an int-range whose first-pos is less than the current length"
+    if start >= len {
+        return Range::Unsatisfiable;
+    }
+    Range::Part { start, end_inclusive: end.min(len - 1) }
+}
+
+/// `1*DIGIT`; a number too large for us is past the end of any representation, and that is all that matters.
+fn saturating_decimal(digits: &[u8]) -> Option<u64> {
+    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    valid.then(|| syntax::decimal(digits).unwrap_or(u64::MAX))
+}
+
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|&byte| byte == separator)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+#[cfg(test)]
+#[path = "range_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+//! The one normaliser of request targets: for a plain request and for an upgrade, so that no rule sees another path
+//! than the file server does.
+//!
+//! ```
+//! use sockeye_proto::http::target;
+//!
+//! assert_eq!(target::normalise("/a/./b//../c%20d?q=1").as_deref(), Ok("/a/c d"));
+//! assert!(target::normalise("/../etc/passwd").is_err());
+//! ```
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::authority::Authority;
+use super::error::HeadError;
+
+/// The absolute path that `target` names: decoded once, without dot segments and empty segments. It begins with `/`; it
+/// ends in `/` if the target names a directory. The query is not part of it.
+///
+/// # Errors
+/// * `HeadError::Target`: neither a path nor an absolute URI, or a character that is no part of a target;
+/// * `HeadError::TargetEscape`: `%` without two hexadecimal digits;
+/// * `HeadError::TargetPath`: NUL, a backslash, `%2F`, or bytes that are not UTF-8. Servers and file systems differ on
+///   what these mean;
+/// * `HeadError::TargetAboveRoot`: more `..` than segments. RFC 3986 section 5.2.4 would drop these; nobody sends them
+///   in good faith.
+pub fn normalise(target: &str) -> Result<String, HeadError> {
+    let (path, _) = split(target)?;
+    let mut out: Vec<u8> = Vec::with_capacity(path.len().max(1));
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let start = out.len();
+        out.push(b'/');
+        decode(segment.as_bytes(), &mut out)?;
+        // The decoded segment is judged: %2e%2e is dot-dot to a file system.
+        match &out[start + 1..] {
+            [] | [b'.'] => out.truncate(start),
+            [b'.', b'.'] => {
+                out.truncate(start);
+                let parent = out.iter().rposition(|&byte| byte == b'/').ok_or(HeadError::TargetAboveRoot)?;
+                out.truncate(parent);
+            }
+            _ => continue,
+        }
+        if segments.peek().is_none() {
+            out.push(b'/');
+        }
+    }
+    String::from_utf8(out).map_err(|_| HeadError::TargetPath)
+}
+
+/// The query of `target`: what follows the first `?`, as sent.
+#[must_use]
+pub fn query(target: &str) -> Option<&str> {
+    target.split_once('?').map(|(_, query)| query)
+}
+
+/// Path (`/` at least) and query, neither decoded.
+fn split(target: &str) -> Result<(&str, Option<&str>), HeadError> {
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(HeadError::Target);
+    }
+    // RFC 9112 section 3.2.2: "a server MUST accept the absolute-form in requests even though most HTTP/1.1 clients
+    // will only send the absolute-form to a proxy". authority-form is for CONNECT, asterisk-form for OPTIONS: neither
+    // names a file or an endpoint.
+    let rest = match split_absolute(target) {
+        Some((authority, rest)) => {
+            Authority::parse(authority).ok_or(HeadError::Target)?;
+            rest
+        }
+        None if target.starts_with('/') => target,
+        None => return Err(HeadError::Target),
+    };
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    Ok((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Authority and the rest of a target in absolute form.
+pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
+}
+
+/// Appends `segment`, percent-decoded once.
+fn decode(segment: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
+    let mut rest = segment;
+    while let [first, behind @ ..] = rest {
+        let (byte, behind) = if *first == b'%' {
+            let [high, low, behind @ ..] = behind else { return Err(HeadError::TargetEscape) };
+            (hex(*high)? << 4 | hex(*low)?, behind)
+        } else {
+            (*first, behind)
+        };
+        if matches!(byte, 0 | b'/' | b'\\') {
+            return Err(HeadError::TargetPath);
+        }
+        out.push(byte);
+        rest = behind;
+    }
+    Ok(())
+}
+
+fn hex(digit: u8) -> Result<u8, HeadError> {
+    // a hexadecimal digit is below 16
+    char::from(digit).to_digit(16).map(|value| value as u8).ok_or(HeadError::TargetEscape)
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;
