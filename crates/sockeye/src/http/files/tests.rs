@@ -1,0 +1,407 @@
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    time::{Duration, SystemTime},
+};
+
+use rustix::io::Errno;
+
+use super::{Files, refuse, root::Resolve};
+use crate::http::{
+    Body, Response, Routes,
+    testing::{NOW, Scratch, body, request},
+};
+
+/// Asks the files of `scratch`, mounted at `/`, through both ways of opening, which must give the same answer.
+fn ask(scratch: &Scratch, line: &str, fields: &[(&str, &str)]) -> Response {
+    let kernel = Files::open(scratch.path()).unwrap();
+    let mut walk = Files::open(scratch.path()).unwrap();
+    walk.root.resolve = Resolve::Walk;
+    let [kernel, walk] = [kernel, walk].map(|files| {
+        let mut routes = Routes::new().files("/", files);
+        request(line, fields, |request| routes.dispatch(request))
+    });
+    assert_eq!(kernel.status(), walk.status(), "{line}");
+    assert!(kernel.fields().eq(walk.fields()), "{line}");
+    assert_eq!(body(kernel.clone()), body(walk), "{line}");
+    kernel
+}
+
+fn get(scratch: &Scratch, target: &str) -> Response {
+    ask(scratch, &format!("GET {target}"), &[])
+}
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("index.html", "<p>root");
+    scratch.write("text.txt", "0123456789");
+    scratch.write("sub/index.html", "<p>sub");
+    scratch.write("bare/file", "x");
+    scratch
+}
+
+#[test]
+fn a_file_is_sent_with_its_fields() {
+    let response = get(&scratch(), "/text.txt?query");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.content_length(), Some(10));
+    assert_eq!(response.field("Content-Type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(response.field("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(response.field("Accept-Ranges"), Some("bytes"));
+    assert!(response.field("Last-Modified").is_some());
+    let tag = response.field("ETag").unwrap();
+    assert!(tag.starts_with("\"a-") && tag.ends_with('"') && tag.len() > 4, "{tag}");
+    assert_eq!(body(response), b"0123456789");
+}
+
+#[test]
+fn head_has_the_length_and_no_open_file() {
+    let response = ask(&scratch(), "HEAD /text.txt", &[]);
+    assert_eq!((response.status(), response.content_length()), (200, Some(10)));
+    assert!(matches!(response.into_body(), Body::Empty));
+}
+
+#[test]
+fn media_types() {
+    let scratch = Scratch::new();
+    for (name, expected) in [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.HTML", "text/html; charset=utf-8"),
+        ("a.css", "text/css; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.json", "application/json"),
+        ("a.svg", "image/svg+xml"),
+        ("a.wasm", "application/wasm"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.neverheardof", "application/octet-stream"),
+        ("README", "application/octet-stream"),
+        (".html", "application/octet-stream"),
+    ] {
+        scratch.write(name, "");
+        let response = get(&scratch, &format!("/{name}"));
+        assert_eq!(response.field("Content-Type"), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn a_directory_is_its_index() {
+    let scratch = scratch();
+    assert_eq!(body(get(&scratch, "/")), b"<p>root");
+    let response = get(&scratch, "/sub/");
+    assert_eq!(response.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(body(response), b"<p>sub");
+    assert_eq!(get(&scratch, "/bare/").status(), 404);
+    // An index that is itself a directory would redirect for ever.
+    fs::create_dir(scratch.join("bare/index.html")).unwrap();
+    assert_eq!(get(&scratch, "/bare/").status(), 404);
+    assert_eq!(get(&scratch, "/text.txt/").status(), 404);
+}
+
+#[test]
+fn a_directory_without_a_slash_is_redirected() {
+    let scratch = scratch();
+    scratch.write("größe x/%41/f", "");
+    fs::create_dir(scratch.join("line\nbreak")).unwrap();
+    scratch.link("link", "sub");
+    for (target, location) in [
+        ("/sub", "/sub/"),
+        ("/sub?a=b&c=%20", "/sub/?a=b&c=%20"),
+        ("/link", "/link/"),
+        ("/gr%C3%B6%C3%9Fe%20x/%2541", "/gr%C3%B6%C3%9Fe%20x/%2541/"),
+        ("/line%0Abreak", "/line%0Abreak/"),
+    ] {
+        let response = get(&scratch, target);
+        assert_eq!((response.status(), response.field("Location")), (301, Some(location)), "{target}");
+    }
+}
+
+#[test]
+fn a_redirect_never_names_another_host() {
+    // The target `//sub` is normalised before it comes here; what if it were not?
+    let scratch = scratch();
+    let files = Files::open(scratch.path()).unwrap();
+    for path in ["//sub", "///sub", "/\\sub"] {
+        let location = request("GET /x", &[], |request| {
+            let mut request = *request;
+            request.path = path;
+            files.respond(&request, "/sub").field("Location").unwrap().to_owned()
+        });
+        assert!(matches!(&*location, "/sub/" | "/%5Csub/"), "{location}");
+    }
+}
+
+#[test]
+fn a_prefix_is_cut_off() {
+    let scratch = scratch();
+    let mut routes = Routes::new().files("/static/", Files::open(scratch.path()).unwrap());
+    let mut answer = |line| request(line, &[], |request| routes.dispatch(request));
+    assert_eq!(body(answer("GET /static/")), b"<p>root");
+    assert_eq!(body(answer("GET /static/sub/index.html")), b"<p>sub");
+    assert_eq!(answer("GET /static?q").field("Location"), Some("/static/?q"));
+    assert_eq!(answer("GET /static/sub").field("Location"), Some("/static/sub/"));
+    assert_eq!(answer("GET /staticsub").status(), 404);
+    assert_eq!(answer("GET /sub").status(), 404);
+}
+
+#[test]
+fn hostile_paths_stay_inside() {
+    let scratch = scratch();
+    let files = Files::open(scratch.path()).unwrap().follow_links_anywhere();
+    for rest in [
+        "/..",
+        "/../",
+        "/../../etc/passwd",
+        "/sub/../../etc/passwd",
+        "//etc/passwd",
+        "///",
+        "/sub//index.html",
+        "/./text.txt",
+        "/text.txt\0",
+        "/text.txt\0.html",
+        "/\0",
+        "/..\\..\\etc/passwd",
+        "/%2e%2e/etc/passwd",
+        "/;/../etc/passwd",
+    ] {
+        // Even where links may lead anywhere, and nothing but the path stands in the way.
+        let response = request("GET /x", &[], |request| files.respond(request, rest));
+        assert_eq!(response.status(), 404, "{rest:?}");
+    }
+    let long = format!("/{}", "a/".repeat(4000));
+    assert_eq!(request("GET /x", &[], |request| files.respond(request, &long)).status(), 404);
+}
+
+#[test]
+fn links_inside_are_served_and_links_outside_are_not() {
+    let scratch = scratch();
+    let outside = Scratch::new();
+    outside.write("secret", "secret");
+    scratch.link("inside", "text.txt");
+    scratch.link("file", outside.join("secret"));
+    scratch.link("directory", outside.path());
+    scratch.link("up", "..");
+    scratch.link("proc", "/proc/self/environ");
+    scratch.link("loop", "loop");
+    scratch.link("dangling", "none");
+    assert_eq!(body(get(&scratch, "/inside")), b"0123456789");
+    for target in ["/file", "/directory", "/directory/", "/directory/secret", "/up", "/up/", "/up/etc/passwd", "/proc"]
+    {
+        let response = get(&scratch, target);
+        assert_eq!(response.status(), 403, "{target}");
+        assert!(!body(response).windows(6).any(|bytes| bytes == b"secret"), "{target}");
+    }
+    for target in ["/loop", "/dangling"] {
+        assert_eq!(get(&scratch, target).status(), 404, "{target}");
+    }
+    let mut routes = Routes::new().files("/", Files::open(scratch.path()).unwrap().follow_links_anywhere());
+    assert_eq!(body(request("GET /file", &[], |request| routes.dispatch(request))), b"secret");
+}
+
+#[test]
+fn only_regular_files_are_served() {
+    let scratch = scratch();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, scratch.join("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let _listener = UnixListener::bind(scratch.join("socket")).unwrap();
+    assert_eq!(get(&scratch, "/fifo").status(), 404);
+    assert_eq!(get(&scratch, "/socket").status(), 404);
+    scratch.link("zero", "/dev/zero");
+    assert_eq!(get(&scratch, "/zero").status(), 403);
+    let mut routes = Routes::new().files("/", Files::open(scratch.path()).unwrap().follow_links_anywhere());
+    assert_eq!(request("GET /zero", &[], |request| routes.dispatch(request)).status(), 404);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_forbidden() {
+    let scratch = scratch();
+    fs::set_permissions(scratch.join("text.txt"), fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser may read everything.
+    let expected = if rustix::process::geteuid().is_root() { 200 } else { 403 };
+    assert_eq!(get(&scratch, "/text.txt").status(), expected);
+    assert_eq!(refuse(Errno::ACCESS).status(), 403);
+}
+
+#[test]
+fn odd_names_and_empty_files() {
+    let scratch = scratch();
+    scratch.write("empty.txt", "");
+    scratch.write("zeile\numbruch größe 100%.txt", "odd");
+    scratch.write(".hidden", "hidden");
+    scratch.write("...", "dots");
+    let response = get(&scratch, "/empty.txt");
+    assert_eq!((response.status(), response.content_length()), (200, Some(0)));
+    assert_eq!(body(response), b"");
+    assert_eq!(body(get(&scratch, "/zeile%0Aumbruch%20gr%C3%B6%C3%9Fe%20100%25.txt")), b"odd");
+    assert_eq!(body(get(&scratch, "/.hidden")), b"hidden");
+    assert_eq!(body(get(&scratch, "/...")), b"dots");
+}
+
+#[test]
+fn running_out_is_not_the_clients_fault() {
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN] {
+        let response = refuse(errno);
+        assert_eq!((response.status(), response.field("Retry-After")), (503, Some("1")), "{errno}");
+    }
+    assert_eq!(refuse(Errno::IO).status(), 500);
+}
+
+#[test]
+fn the_tag_follows_the_file() {
+    let scratch = scratch();
+    let tag = |scratch: &Scratch| get(scratch, "/text.txt").field("ETag").unwrap().to_owned();
+    let first = tag(&scratch);
+    assert_eq!(first, tag(&scratch));
+    // Replaced by another file of the same length and time.
+    let old = fs::metadata(scratch.join("text.txt")).unwrap().modified().unwrap();
+    scratch.write("new", "9876543210");
+    fs::File::options().write(true).open(scratch.join("new")).unwrap().set_modified(old).unwrap();
+    fs::rename(scratch.join("new"), scratch.join("text.txt")).unwrap();
+    let second = tag(&scratch);
+    assert_ne!(first, second);
+    // Touched within the same second.
+    let file = fs::File::options().write(true).open(scratch.join("text.txt")).unwrap();
+    file.set_modified(old + Duration::from_nanos(1000)).unwrap();
+    assert_ne!(second, tag(&scratch));
+}
+
+#[test]
+fn preconditions() {
+    let scratch = scratch();
+    let response = get(&scratch, "/text.txt");
+    let tag = response.field("ETag").unwrap().to_owned();
+    let date = response.field("Last-Modified").unwrap().to_owned();
+    let long = format!("{}{tag}", "\"no\", ".repeat(1000));
+    let early = "Thu, 01 Jan 1970 00:00:01 GMT";
+    for (name, value, status) in [
+        ("If-None-Match", &*tag, 304),
+        ("If-None-Match", "\"other\"", 200),
+        ("If-None-Match", "*", 304),
+        ("If-None-Match", &format!("W/{tag}"), 304),
+        ("If-None-Match", &*long, 304),
+        ("If-Modified-Since", &*date, 304),
+        ("If-Modified-Since", early, 200),
+        ("If-Modified-Since", "yesterday", 200),
+        ("If-Match", &*tag, 200),
+        ("If-Match", "\"other\"", 412),
+        ("If-Match", "*", 200),
+        ("If-Unmodified-Since", &*date, 200),
+        ("If-Unmodified-Since", early, 412),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let response = ask(&scratch, &format!("{method} /text.txt"), &[(name, value)]);
+            assert_eq!(response.status(), status, "{method} {name}: {value}");
+            if status == 304 {
+                assert_eq!(response.field("ETag"), Some(&*tag));
+                assert_eq!(response.content_length(), None);
+                assert!(response.field("Content-Type").is_none());
+                assert!(matches!(response.into_body(), Body::Empty));
+            }
+        }
+    }
+    assert_eq!(ask(&scratch, "GET /none", &[("If-Match", "\"other\"")]).status(), 404);
+}
+
+#[test]
+fn ranges() {
+    let scratch = scratch();
+    let tag = get(&scratch, "/text.txt").field("ETag").unwrap().to_owned();
+    for (range, status, content_range, sent) in [
+        ("bytes=0-0", 206, Some("bytes 0-0/10"), "0"),
+        ("bytes=2-4", 206, Some("bytes 2-4/10"), "234"),
+        ("bytes=-3", 206, Some("bytes 7-9/10"), "789"),
+        ("bytes=8-", 206, Some("bytes 8-9/10"), "89"),
+        ("bytes=0-18446744073709551615", 206, Some("bytes 0-9/10"), "0123456789"),
+        ("bytes=10-", 416, Some("bytes */10"), "416 "),
+        ("bytes=9-5", 200, None, "0123456789"),
+        ("bytes=--5", 200, None, "0123456789"),
+        ("bytes=0-0,2-3", 200, None, "0123456789"),
+        ("lines=0-1", 200, None, "0123456789"),
+    ] {
+        let response = ask(&scratch, "GET /text.txt", &[("Range", range)]);
+        assert_eq!((response.status(), response.field("Content-Range")), (status, content_range), "{range}");
+        let length = response.content_length().unwrap();
+        let sent_bytes = body(response);
+        assert_eq!(length, sent_bytes.len() as u64, "{range}");
+        assert!(sent_bytes.starts_with(sent.as_bytes()), "{range}");
+        assert!(status == 416 || sent_bytes == sent.as_bytes(), "{range}");
+    }
+    let many = format!("bytes={}", "0-0,".repeat(1300));
+    let whole = ask(&scratch, "GET /text.txt", &[("Range", &many)]);
+    assert_eq!((whole.status(), whole.content_length()), (200, Some(10)));
+    assert_eq!(ask(&scratch, "HEAD /text.txt", &[("Range", "bytes=0-0")]).status(), 200);
+    for (condition, status) in [(&*tag, 206), ("\"other\"", 200)] {
+        let fields = [("Range", "bytes=0-0"), ("If-Range", condition)];
+        assert_eq!(ask(&scratch, "GET /text.txt", &fields).status(), status, "{condition}");
+    }
+}
+
+#[test]
+fn last_modified_is_not_in_the_future() {
+    let scratch = scratch();
+    let file = fs::File::options().write(true).open(scratch.join("text.txt")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + 1000)).unwrap();
+    assert_eq!(get(&scratch, "/text.txt").field("Last-Modified"), Some("Fri, 01 Jan 2100 00:00:00 GMT"));
+    file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_secs(1000)).unwrap();
+    assert_eq!(get(&scratch, "/text.txt").field("Last-Modified"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+}
+
+#[test]
+fn fields_of_the_user_go_with_the_file() {
+    let scratch = scratch();
+    let files = Files::open(scratch.path()).unwrap().header("Cache-Control", "max-age=60").unwrap();
+    let mut routes = Routes::new().files("/", files);
+    for (line, fields, status, cached) in [
+        ("GET /text.txt", &[][..], 200, true),
+        ("GET /text.txt", &[("If-None-Match", "*")], 304, true),
+        ("GET /text.txt", &[("Range", "bytes=0-0")], 206, true),
+        ("GET /none", &[], 404, false),
+    ] {
+        let response = request(line, fields, |request| routes.dispatch(request));
+        assert_eq!(
+            (response.status(), response.field("Cache-Control").is_some()),
+            (status, cached),
+            "{line} {fields:?}"
+        );
+    }
+    assert!(Files::open(scratch.path()).unwrap().header("X-A", "a\r\nb").is_err());
+}
+
+#[test]
+fn a_file_that_shrinks_is_an_error() {
+    let scratch = scratch();
+    let Body::File(mut file) = get(&scratch, "/text.txt").into_body() else { panic!("no file") };
+    let mut piece = [0; 4];
+    assert_eq!(file.read_at(&mut piece).unwrap(), 4);
+    assert_eq!(file.read_at(&mut piece).unwrap(), 4);
+    assert_eq!(&piece, b"0123");
+    file.advance(3);
+    assert_eq!(file.read_at(&mut piece).unwrap(), 4);
+    assert_eq!(&piece, b"3456");
+    fs::File::options().write(true).open(scratch.join("text.txt")).unwrap().set_len(5).unwrap();
+    assert_eq!(file.read_at(&mut piece).unwrap(), 2);
+    file.advance(2);
+    assert_eq!(file.remaining(), 5);
+    assert_eq!(file.read_at(&mut piece).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(file.read_at(&mut []).unwrap(), 0);
+}
+
+#[test]
+fn a_file_that_grows_is_sent_as_it_was_promised() {
+    let scratch = scratch();
+    let response = get(&scratch, "/text.txt");
+    scratch.write("text.txt", "0123456789 and more");
+    assert_eq!(body(response), b"0123456789");
+}
+
+#[test]
+fn a_file_larger_than_memory_is_not_read() {
+    let scratch = scratch();
+    let length = 1 << 40;
+    fs::File::create(scratch.join("huge")).unwrap().set_len(length).unwrap();
+    let mut routes = Routes::new().files("/", Files::open(scratch.path()).unwrap());
+    let response = request("GET /huge", &[("Range", "bytes=-5")], |request| routes.dispatch(request));
+    assert_eq!(response.field("Content-Range"), Some("bytes 1099511627771-1099511627775/1099511627776"));
+    assert_eq!(body(response), [0; 5]);
+    let response = request("GET /huge", &[], |request| routes.dispatch(request));
+    assert_eq!(response.content_length(), Some(length));
+}

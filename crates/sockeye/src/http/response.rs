@@ -1,0 +1,310 @@
+//! What a handler or a file answers. The loop writes it, and adds what belongs to the connection.
+
+use std::{
+    borrow::Cow,
+    error::Error,
+    fmt,
+    hash::{DefaultHasher, Hasher},
+};
+
+use sockeye_proto::http::emit::{self, InvalidField};
+
+use super::files::FileBody;
+
+/// An HTTP answer: status, header fields and body.
+///
+/// Date, Content-Length and Connection are the loop's to add. An answer that is always the same is best built once and
+/// cloned by its handler; cloning static bytes copies nothing:
+///
+/// ```
+/// use sockeye::http::{Response, Routes};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let page = Response::bytes("text/html; charset=utf-8", b"<!doctype html><title>Hello</title>")
+///     .with_etag()
+///     .header("Content-Security-Policy", "default-src 'self'")?;
+/// let routes = Routes::new().get("/", move |_| page.clone());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Response {
+    status: u16,
+    fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    body: Body,
+    /// The Content-Length, where it is not the length of `body`: HEAD has been answered.
+    head_length: Option<u64>,
+}
+
+/// Where the bytes of the body are.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// There are none.
+    Empty,
+    /// In memory.
+    Bytes(Cow<'static, [u8]>),
+    /// In an open file.
+    File(FileBody),
+}
+
+impl Response {
+    /// An answer without a body. A status outside 200 to 599 becomes 500: the interim ones are not a handler's to send.
+    pub const fn new(status: u16) -> Self {
+        Self { status: final_status(status), fields: Vec::new(), body: Body::Empty, head_length: None }
+    }
+
+    /// 200 with plain text.
+    pub fn text(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::bytes("text/plain; charset=utf-8", string_bytes(body.into()))
+    }
+
+    /// 200 with an HTML page.
+    pub fn html(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::bytes("text/html; charset=utf-8", string_bytes(body.into()))
+    }
+
+    /// 200 with any bytes. A media type that could not stand in a header becomes `application/octet-stream`.
+    pub fn bytes(media_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self::new(200).with_media_type(media_type.into()).with_body(Body::Bytes(body.into()))
+    }
+
+    /// A small plain body that names the status: what the routes answer when nothing else fits.
+    pub fn error(status: u16) -> Self {
+        let status = final_status(status);
+        Self::text(format!("{status} {}\n", emit::reason(status))).with_status(status)
+    }
+
+    /// The same answer with another status; see [`new`](Self::new) for the range.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = final_status(status);
+        self
+    }
+
+    /// Adds an entity tag made from the body, so that a browser that has the body already is answered 304. Two bodies with
+    /// the same tag are the same but for a chance of one in 2⁶⁴; an attacker who chooses the bytes could do better.
+    #[must_use]
+    pub fn with_etag(mut self) -> Self {
+        if let Body::Bytes(bytes) = &self.body {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(bytes);
+            let tag = format!("\"{:x}-{:016x}\"", bytes.len(), hasher.finish());
+            self.set("ETag", tag);
+        }
+        self
+    }
+
+    /// Sets a header field; one of the same name is replaced, other than Set-Cookie, which may stand many times.
+    ///
+    /// # Errors
+    ///
+    /// A name that is no token, a value with a control character (CR, LF and NUL among them), and the fields that frame the
+    /// answer, which are the loop's own: Connection, Content-Length, Date, Keep-Alive, Trailer, Transfer-Encoding, Upgrade.
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, InvalidHeader> {
+        let (name, value) = checked(name.into(), value.into())?;
+        self.set(name, value);
+        Ok(self)
+    }
+
+    pub(crate) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The fields in the order they were set; names and values are safe to write as they are.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The first field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// What Content-Length says; `None` where that field must not stand.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        match self.status {
+            // RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
+            // of 1xx (Informational) or 204 (No Content)." A 304 could only repeat that of the 200.
+            204 | 304 => None,
+            _ => Some(self.head_length.unwrap_or_else(|| self.body.length())),
+        }
+    }
+
+    /// What follows the head: nothing for HEAD, 204, 205 and 304, whatever the handler said.
+    pub(crate) fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The 304 that stands for this 200: the fields that a cache needs, without a body.
+    pub(super) fn not_modified(mut self) -> Self {
+        // RFC 9110 section 15.4.5: "a sender SHOULD NOT generate representation metadata other than the above listed fields".
+        self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        Self { status: 304, body: Body::Empty, ..self }
+    }
+
+    /// The last step of each answer: takes away a body that must not be sent.
+    pub(super) fn finish(mut self, head_only: bool) -> Self {
+        match self.status {
+            // RFC 9110 section 15.3.6: "a server MUST NOT generate content in a 205 response".
+            204 | 205 | 304 => self.body = Body::Empty,
+            // RFC 9110 section 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content in
+            // the response." The length stays; a file is closed here.
+            _ if head_only => {
+                self.head_length = Some(self.body.length());
+                self.body = Body::Empty;
+            }
+            _ => {}
+        }
+        self
+    }
+
+    pub(super) fn with_body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    pub(super) fn with_media_type(mut self, media_type: Cow<'static, str>) -> Self {
+        let safe = !media_type.is_empty() && emit::check_field("Content-Type", &media_type).is_ok();
+        self.set("Content-Type", if safe { media_type } else { "application/octet-stream".into() });
+        self.set("X-Content-Type-Options", "nosniff");
+        self
+    }
+
+    /// As [`header`](Self::header), for a name and a value known to be safe.
+    pub(super) fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
+        let name = name.into();
+        if !name.eq_ignore_ascii_case("set-cookie") {
+            self.fields.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
+        }
+        self.fields.push((name, value.into()));
+    }
+}
+
+impl Body {
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(file) => file.remaining(),
+        }
+    }
+}
+
+/// A header field that cannot be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidHeader {
+    /// The name is not a token (RFC 9110 section 5.6.2).
+    Name,
+    /// The value holds a control character.
+    Value,
+    /// The loop writes this field itself.
+    Reserved,
+}
+
+impl fmt::Display for InvalidHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "the name of a header field must be a token",
+            Self::Value => "the value of a header field must not hold a control character",
+            Self::Reserved => "this header field frames the answer and is written by the service itself",
+        })
+    }
+}
+
+impl Error for InvalidHeader {}
+
+/// A field as the user gave it, or why it cannot be sent.
+pub(super) fn checked(
+    name: Cow<'static, str>,
+    value: Cow<'static, str>,
+) -> Result<(Cow<'static, str>, Cow<'static, str>), InvalidHeader> {
+    // RFC 9110 section 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous".
+    match emit::check_field(&name, &value) {
+        Err(InvalidField::Name) => Err(InvalidHeader::Name),
+        Err(_) => Err(InvalidHeader::Value),
+        Ok(()) if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) => Err(InvalidHeader::Reserved),
+        Ok(()) => Ok((name, value)),
+    }
+}
+
+const fn final_status(status: u16) -> u16 {
+    if matches!(status, 200..=599) { status } else { 500 }
+}
+
+fn string_bytes(text: Cow<'static, str>) -> Cow<'static, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+const RESERVED: [&str; 7] =
+    ["Connection", "Content-Length", "Date", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade"];
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, InvalidHeader, Response};
+
+    #[test]
+    fn a_header_cannot_split_the_answer() {
+        for value in ["a\r\nSet-Cookie: b=c", "a\nb", "a\rb", "a\0b", "\x7f", "\x1b[0m"] {
+            assert_eq!(Response::new(200).header("X-A", value).err(), Some(InvalidHeader::Value), "{value:?}");
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "größe", "a\0"] {
+            assert_eq!(Response::new(200).header(name, "v").err(), Some(InvalidHeader::Name), "{name:?}");
+        }
+        for name in ["content-length", "Transfer-Encoding", "CONNECTION", "Date", "Upgrade", "Trailer", "Keep-Alive"] {
+            assert_eq!(Response::new(200).header(name, "1").err(), Some(InvalidHeader::Reserved), "{name:?}");
+        }
+        let response = Response::new(200).header("X-A", "tab\tand größe").unwrap();
+        assert_eq!(response.field("x-a"), Some("tab\tand größe"));
+    }
+
+    #[test]
+    fn a_field_is_replaced_and_a_cookie_is_added() {
+        let response = Response::text("a").header("content-type", "text/css").unwrap();
+        assert_eq!(response.fields().filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).count(), 1);
+        assert_eq!(response.field("Content-Type"), Some("text/css"));
+        let response = Response::new(200).header("Set-Cookie", "a=1").unwrap().header("set-cookie", "b=2").unwrap();
+        assert_eq!(response.fields().count(), 2);
+    }
+
+    #[test]
+    fn a_hostile_media_type_is_not_sent() {
+        assert_eq!(Response::bytes("a/b\r\nX: y", b"").field("Content-Type"), Some("application/octet-stream"));
+        assert_eq!(Response::bytes("", b"").field("Content-Type"), Some("application/octet-stream"));
+    }
+
+    #[test]
+    fn a_status_is_final() {
+        for (given, sent) in [(0, 500), (101, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {
+            assert_eq!(Response::new(given).status(), sent);
+            assert_eq!(Response::error(given).status(), sent);
+        }
+    }
+
+    #[test]
+    fn bodies_that_must_not_be_sent_are_dropped() {
+        for (status, length) in [(204, None), (205, Some(0)), (304, None)] {
+            let response = Response::text("abc").with_status(status).finish(false);
+            assert_eq!(response.content_length(), length, "{status}");
+            assert!(matches!(response.into_body(), Body::Empty), "{status}");
+        }
+        let response = Response::text("abc").finish(true);
+        assert_eq!(response.content_length(), Some(3));
+        assert!(matches!(response.into_body(), Body::Empty));
+    }
+
+    #[test]
+    fn tags_tell_bodies_apart() {
+        let tag = |body: &'static str| Response::text(body).with_etag().field("ETag").unwrap().to_owned();
+        assert_eq!(tag("a"), tag("a"));
+        assert_ne!(tag("a"), tag("b"));
+        assert_ne!(tag(""), tag("\0"));
+        assert!(Response::new(200).with_etag().field("ETag").is_none());
+    }
+}

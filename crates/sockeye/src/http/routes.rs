@@ -1,0 +1,152 @@
+//! Which handler or file answers a request.
+
+use std::{collections::HashMap, fmt};
+
+use super::{files::Files, precondition, request::HttpRequest, response::Response};
+
+/// What the service answers to plain HTTP requests.
+///
+/// An exact path goes before a prefix, and a longer prefix before a shorter one. Paths are given decoded (`/größe`, not
+/// `/gr%C3%B6%C3%9Fe`). Where nothing fits, the answer is 404; where the path fits and the method does not, 405. A route for
+/// GET answers HEAD too. Setting a route again replaces it.
+///
+/// A handler that answers 200 with an `ETag` (see [`Response::with_etag`]) or a `Last-Modified` need not look at
+/// preconditions: 304 and 412 are made of its answer here.
+///
+/// ```no_run
+/// use sockeye::http::{Files, Response, Routes};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut visits = 0;
+/// let routes = Routes::new()
+///     .get("/visits", move |_| {
+///         visits += 1;
+///         Response::text(format!("{visits}\n"))
+///     })
+///     .post("/echo", |request| Response::bytes("application/octet-stream", request.body().to_vec()))
+///     .files("/", Files::open("public")?);
+/// # Ok(()) }
+/// ```
+#[derive(Default)]
+pub struct Routes {
+    exact: HashMap<String, Exact>,
+    /// Longest prefix first; no prefix ends with a slash.
+    files: Vec<(String, Files)>,
+}
+
+impl Routes {
+    /// No routes: every request is answered 404.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks `handler` for GET and HEAD of exactly this path.
+    #[must_use]
+    pub fn get(mut self, path: &str, handler: impl FnMut(&HttpRequest<'_>) -> Response + 'static) -> Self {
+        self.exact_mut(path).get = Some(Box::new(handler));
+        self
+    }
+
+    /// Asks `handler` for POST to exactly this path, once the whole body is here.
+    #[must_use]
+    pub fn post(mut self, path: &str, handler: impl FnMut(&HttpRequest<'_>) -> Response + 'static) -> Self {
+        self.exact_mut(path).post = Some(Box::new(handler));
+        self
+    }
+
+    /// Answers GET and HEAD of `prefix` and of all paths below it from files. `/a` covers `/a/b`, not `/ab`.
+    #[must_use]
+    pub fn files(mut self, prefix: &str, files: Files) -> Self {
+        let mut prefix = absolute(prefix);
+        prefix.truncate(prefix.trim_end_matches('/').len());
+        self.files.retain(|(other, _)| *other != prefix);
+        let at = self.files.partition_point(|(other, _)| other.len() >= prefix.len());
+        self.files.insert(at, (prefix, files));
+        self
+    }
+
+    /// The answer to `request`, ready to be written but for the fields of the connection.
+    pub(crate) fn dispatch(&mut self, request: &HttpRequest<'_>) -> Response {
+        self.answer(request).finish(request.method() == "HEAD")
+    }
+
+    fn answer(&mut self, request: &HttpRequest<'_>) -> Response {
+        let path = request.path();
+        if let Some(exact) = self.exact.get_mut(path) {
+            return match exact.handler(request.method()) {
+                Some(handler) => precondition::apply(handler(request), request),
+                None => not_allowed(exact.allow()),
+            };
+        }
+        match self.files.iter().find_map(|(prefix, files)| Some((files, below(path, prefix)?))) {
+            Some((files, rest)) if request.retrieves() => files.respond(request, rest),
+            Some(_) => not_allowed(GET),
+            None => Response::error(404),
+        }
+    }
+
+    fn exact_mut(&mut self, path: &str) -> &mut Exact {
+        self.exact.entry(absolute(path)).or_default()
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = self.exact.iter().map(|(path, exact)| (path, exact.allow()));
+        let files = self.files.iter().map(|(prefix, files)| (prefix, files));
+        f.debug_struct("Routes")
+            .field("exact", &exact.collect::<Vec<_>>())
+            .field("files", &files.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+type Handler = Box<dyn FnMut(&HttpRequest<'_>) -> Response>;
+
+/// The handlers of one path; at least one is there.
+#[derive(Default)]
+struct Exact {
+    get: Option<Handler>,
+    post: Option<Handler>,
+}
+
+impl Exact {
+    fn handler(&mut self, method: &str) -> Option<&mut Handler> {
+        match method {
+            "GET" | "HEAD" => self.get.as_mut(),
+            "POST" => self.post.as_mut(),
+            _ => None,
+        }
+    }
+
+    const fn allow(&self) -> &'static str {
+        match (&self.get, &self.post) {
+            (Some(_), Some(_)) => "GET, HEAD, POST",
+            (None, Some(_)) => "POST",
+            (_, None) => GET,
+        }
+    }
+}
+
+/// RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response containing a list of the
+/// target resource's currently supported methods."
+fn not_allowed(allow: &'static str) -> Response {
+    let mut response = Response::error(405);
+    response.set("Allow", allow);
+    response
+}
+
+/// What follows `prefix` in `path`: nothing, or something that begins with a slash.
+fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn absolute(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+const GET: &str = "GET, HEAD";
+
+#[cfg(test)]
+mod tests;

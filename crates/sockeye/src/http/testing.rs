@@ -1,0 +1,95 @@
+//! Requests and directories for the tests of this module.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use sockeye_proto::{
+    http::{RequestHead, target},
+    limits::Limits,
+};
+
+use super::{Body, FileBody, HttpRequest, Response};
+use crate::sys::Address;
+
+/// A moment later than any file here is made, so that Last-Modified is not clamped: the year 2100.
+pub(super) const NOW: u64 = 4_102_444_800;
+
+/// Shows `act` the request whose lines are given, as the loop would.
+pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
+    let mut text = format!("{line} HTTP/1.1\r\nHost: a\r\n");
+    for (name, value) in fields {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    let head = RequestHead::parse(text.as_bytes(), &Limits::default()).unwrap();
+    let path = target::normalise(head.target).unwrap();
+    let query = target::query(head.target);
+    act(&HttpRequest { head: &head, path: &path, query, body: b"", peer: &Address::Unnamed, now: NOW })
+}
+
+/// The whole body, pulled in small pieces.
+pub(super) fn body(response: Response) -> Vec<u8> {
+    match response.into_body() {
+        Body::Empty => Vec::new(),
+        Body::Bytes(bytes) => bytes.into_owned(),
+        Body::File(file) => pull(file),
+    }
+}
+
+fn pull(mut file: FileBody) -> Vec<u8> {
+    let mut whole = Vec::new();
+    let mut piece = [0; 7];
+    loop {
+        let count = file.read_at(&mut piece).unwrap();
+        if count == 0 {
+            assert_eq!(file.remaining(), 0);
+            return whole;
+        }
+        whole.extend_from_slice(&piece[..count]);
+        file.advance(count);
+    }
+}
+
+/// A directory that goes away with the value.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sockeye-files-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file, and the directories above it.
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub(super) fn link(&self, name: &str, target: impl AsRef<Path>) {
+        std::os::unix::fs::symlink(target, self.join(name)).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        }
+    }
+}
