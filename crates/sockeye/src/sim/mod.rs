@@ -1,0 +1,294 @@
+//! A simulated network with a virtual clock, to test protocols without sockets.
+//!
+//! One seed decides everything: where the bytes are cut, when they arrive, which calls fall short. The same seed gives the same
+//! run, so that a failure found by chance becomes a test. The network keeps the promises of [`sys`](crate::sys) and goes to their
+//! limits: see [`Fault`] for what it does. Using a handle after closing it, sending nothing, and waiting when nothing can ever
+//! happen are bugs of the program, and panic with the seed.
+//!
+//! Several hosts and scripted [`Peer`]s share one [`Network`] and its clock. Nothing is concurrent: things happen while a host
+//! waits, while a test calls [`Network::advance`], and between the turns of [`Network::run`].
+//!
+//! ```
+//! use std::io::IoSlice;
+//! use std::time::Duration;
+//! use sockeye::sim::{Network, Outcome, Turn};
+//! use sockeye::sys::{Address, ListenOptions};
+//!
+//! let network = Network::new(7);
+//! let mut sys = network.sys(); // in a test of a protocol: Service::builder()...build_with(network.sys())
+//! let anywhere = Address::Ip(([127, 0, 0, 1], 0).into());
+//! let (listener, address) = sys.listen(&anywhere, &ListenOptions::default())?;
+//! sys.register(listener, 0)?;
+//!
+//! let peer = network.connect(&address)?;
+//! peer.send(b"hello");
+//!
+//! let (mut ready, mut connection, mut received) = (Vec::new(), None, Vec::new());
+//! let outcome = network.run(|| {
+//!     // One turn of a very small program, which tries everything whenever anything was reported.
+//!     if sys.wait(Some(Duration::ZERO), &mut ready).is_err() || ready.is_empty() {
+//!         return Turn::Sleep(None);
+//!     }
+//!     if connection.is_none() {
+//!         connection = sys.accept(listener).ok().map(|(handle, _)| handle);
+//!         connection.map(|handle| sys.register(handle, 1)).transpose().unwrap();
+//!     }
+//!     let Some(handle) = connection else { return Turn::Sleep(None) };
+//!     let mut buffer = [0; 64];
+//!     while let Ok(count @ 1..) = sys.recv(handle, &mut buffer) {
+//!         received.extend_from_slice(&buffer[..count]);
+//!     }
+//!     if received == b"hello" { Turn::Done } else { Turn::Sleep(None) }
+//! });
+//! assert_eq!(outcome, Outcome::Done);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use std::cell::{RefCell, RefMut};
+use std::env;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+use crate::sys::{Address, Sys};
+use host::HostState;
+use state::State;
+use system::System;
+
+mod faults;
+mod host;
+mod log;
+mod peer;
+mod pipe;
+mod random;
+mod state;
+mod system;
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Counts, Fault, Faults};
+pub use host::Calls;
+pub use log::Log;
+pub use peer::{End, Peer};
+
+/// Hosts, peers, what is between them, and their clock. Clones are the same network.
+#[derive(Clone)]
+pub struct Network {
+    state: Rc<RefCell<State>>,
+}
+
+impl Network {
+    /// A network with [the usual faults](Faults::usual).
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self::with_faults(seed, Faults::usual())
+    }
+
+    /// A network with these faults.
+    #[must_use]
+    pub fn with_faults(seed: u64, faults: Faults) -> Self {
+        Self { state: Rc::new(RefCell::new(State::new(seed, faults))) }
+    }
+
+    /// Changes the faults from here on (buffers of connections that exist keep their size).
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
+    /// A new host.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        let mut state = self.state();
+        let seed = state.random.next();
+        state.hosts.push(HostState::new(seed));
+        Host { network: self.clone(), number: state.hosts.len() - 1 }
+    }
+
+    /// The system of a new host that needs no further attention.
+    #[must_use]
+    pub fn sys(&self) -> Box<dyn Sys> {
+        self.host().sys()
+    }
+
+    /// Connects a scripted peer to a listener of any host.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` when nobody listens there.
+    pub fn connect(&self, to: &Address) -> io::Result<Peer> {
+        let end = self.state().connect(to)?;
+        Ok(Peer { state: Rc::clone(&self.state), end })
+    }
+
+    /// The time on the clock of all hosts.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(self.state().now)
+    }
+
+    /// Lets `duration` pass, with all that happens in it.
+    pub fn advance(&self, duration: Duration) {
+        let mut state = self.state();
+        let until = (Instant::from_nanos(state.now) + duration).as_nanos();
+        loop {
+            state.catch_up();
+            match state.next_event().filter(|&next| next <= until) {
+                Some(next) => state.now = next,
+                None => break,
+            }
+        }
+        state.now = until;
+    }
+
+    /// Takes turns until one is [`Done`](Turn::Done), or until nothing is left to happen.
+    ///
+    /// A turn polls each service with a timeout of zero and lets each scripted peer act, and then says until when all of them have
+    /// nothing to do. The clock then jumps to that time, or to the next thing that happens on the network if this is sooner; it
+    /// stands still as long as a host that took part in the turn has something to be reported.
+    ///
+    /// # Panics
+    ///
+    /// When a hundred thousand turns pass without the clock moving: the program spins.
+    pub fn run(&self, mut turn: impl FnMut() -> Turn) -> Outcome {
+        let mut turns_at_this_time = 0;
+        loop {
+            self.state().turn += 1;
+            let deadline = match turn() {
+                Turn::Done => return Outcome::Done,
+                Turn::Busy => Some(self.now()),
+                Turn::Sleep(deadline) => deadline,
+            };
+            let mut state = self.state();
+            let before = state.now;
+            state.catch_up();
+            let number = state.turn;
+            if !state.hosts.iter().any(|host| host.turn == number && host.is_ready()) {
+                let next = state.next_event().into_iter().chain(deadline.map(Instant::as_nanos)).min();
+                let Some(next) = next else { return Outcome::Quiet };
+                state.now = state.now.max(next);
+            }
+            turns_at_this_time = if state.now == before { turns_at_this_time + 1 } else { 0 };
+            if turns_at_this_time > SPIN_TURNS {
+                state.fail(format_args!("{SPIN_TURNS} turns and the clock stands still: the program spins"));
+            }
+        }
+    }
+
+    /// How often each fault has happened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.state().counts.clone()
+    }
+
+    /// Notes every system call of every host from here on, with its result: two runs of one seed give the same.
+    #[must_use]
+    pub fn trace(&self) -> Log {
+        self.state().log.get_or_insert_default().clone()
+    }
+
+    /// Handles that hosts have open, and those that were still open when the system of a host was dropped.
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        self.state().hosts.iter().map(|host| host.open + host.leaked).sum()
+    }
+
+    fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("Network").field("seed", &state.seed).field("now", &state.now).finish_non_exhaustive()
+    }
+}
+
+/// One machine on a [`Network`], as its test sees it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    network: Network,
+    number: usize,
+}
+
+impl Host {
+    /// Its system, for one program at a time. When it is dropped, what the program left open is closed and counted.
+    ///
+    /// # Panics
+    ///
+    /// While another one is in use.
+    #[must_use]
+    pub fn sys(&self) -> Box<dyn Sys> {
+        let mut state = self.network.state();
+        let host = &mut state.hosts[self.number];
+        assert!(!host.attached, "host {} has a program already", self.number);
+        host.attached = true;
+        Box::new(System { state: Rc::clone(&self.network.state), host: self.number })
+    }
+
+    /// How many descriptors it may have, of which three are in use from the start. 1024 unless set.
+    pub fn set_descriptor_limit(&self, limit: u64) {
+        self.network.state().hosts[self.number].descriptor_limit = limit;
+    }
+
+    /// Handles it has open.
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        self.network.state().hosts[self.number].open
+    }
+
+    /// Handles that were still open when its system was dropped: what a program leaks.
+    #[must_use]
+    pub fn leaked_handles(&self) -> usize {
+        self.network.state().hosts[self.number].leaked
+    }
+
+    /// How many system calls it has made.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.network.state().hosts[self.number].calls
+    }
+}
+
+/// What one turn of [`Network::run`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Turn {
+    /// There is more to do at once: the clock stands still.
+    Busy,
+    /// Nothing to do until this time, or until something happens on the network.
+    Sleep(Option<Instant>),
+    /// The test has seen what it waited for.
+    Done,
+}
+
+/// How [`Network::run`] ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A turn was [`Turn::Done`].
+    Done,
+    /// Nothing is left to happen and no deadline is set: what the test waited for will never come.
+    Quiet,
+}
+
+/// `0..count`, or what the environment variable `SOCKEYE_SEEDS` says: one seed (`7`) or several (`1000..9000`).
+///
+/// # Panics
+///
+/// When the variable is neither.
+#[must_use]
+pub fn seeds(count: u64) -> Range<u64> {
+    let Ok(text) = env::var("SOCKEYE_SEEDS") else { return 0..count };
+    let number = |text: &str| text.trim().parse::<u64>().expect("SOCKEYE_SEEDS is a seed or a range of seeds");
+    match text.split_once("..") {
+        Some((start, end)) => number(start)..number(end),
+        None => number(&text)..number(&text) + 1,
+    }
+}
+
+const SPIN_TURNS: u32 = 100_000;
