@@ -50,11 +50,12 @@ pub(super) enum Resolve {
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let directory = retry_on_intr(|| openat(CWD, path, DIRECTORY, Mode::empty()))?;
+        // ENOSYS: a kernel before 5.6. EPERM: a system call filter that does not know the call.
         #[cfg(target_os = "linux")]
-        let resolve = Resolve::Beneath;
-        #[cfg(not(target_os = "linux"))]
-        let resolve = Resolve::Walk;
-        Ok(Self { directory, resolve })
+        if !matches!(beneath(directory.as_fd(), "."), Err(Errno::NOSYS | Errno::PERM)) {
+            return Ok(Self { directory, resolve: Resolve::Beneath });
+        }
+        Ok(Self { directory, resolve: Resolve::Walk })
     }
 
     /// Opens what stands at `path`, whatever it is: the caller looks at the open descriptor, because only there is the answer
@@ -62,10 +63,9 @@ impl Root {
     pub(super) fn file(&self, path: Below<'_>) -> Result<File, Errno> {
         let opened = match self.resolve {
             #[cfg(target_os = "linux")]
-            Resolve::Beneath => match self.beneath(path) {
-                // ENOSYS: a kernel before 5.6. EPERM: a system call filter that does not know the call. EAGAIN: a rename
-                // elsewhere made the kernel unsure of a `..` in a link. The walk answers in all three cases, with the true
-                // EPERM or EAGAIN if that was one.
+            Resolve::Beneath => match beneath(self.directory.as_fd(), path.as_str()) {
+                // ENOSYS, EPERM: a system call filter set up since, which does not know the call. EAGAIN: a rename elsewhere
+                // made the kernel unsure of a `..` in a link. The walk answers, with the true EPERM or EAGAIN if it was one.
                 Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path),
                 other => other,
             },
@@ -73,14 +73,6 @@ impl Root {
             Resolve::Anywhere => open(self.directory.as_fd(), path.as_str(), FILE),
         };
         opened.map(File::from)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn beneath(&self, path: Below<'_>) -> Result<OwnedFd, Errno> {
-        use rustix::fs::{ResolveFlags, openat2};
-
-        let flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        retry_on_intr(|| openat2(&self.directory, path.as_str(), FILE, Mode::empty(), flags))
     }
 
     /// Resolves `path` name by name without letting the kernel follow anything.
@@ -157,6 +149,14 @@ enum Pass {
 
 fn open<P: Arg + Copy>(directory: BorrowedFd<'_>, name: P, flags: OFlags) -> Result<OwnedFd, Errno> {
     retry_on_intr(|| openat(directory, name, flags, Mode::empty()))
+}
+
+#[cfg(target_os = "linux")]
+fn beneath(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{ResolveFlags, openat2};
+
+    let flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    retry_on_intr(|| openat2(directory, path, FILE, Mode::empty(), flags))
 }
 
 /// `reached`, then the names of the link's `target`, then `ahead`.

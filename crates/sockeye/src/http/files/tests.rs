@@ -1,10 +1,14 @@
 use std::{
-    fs,
+    env, fs,
     os::unix::{fs::PermissionsExt, net::UnixListener},
+    process::Command,
     time::{Duration, SystemTime},
 };
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, setrlimit},
+};
 
 use super::{Files, refuse, root::Resolve};
 use crate::http::{
@@ -243,6 +247,44 @@ fn running_out_is_not_the_clients_fault() {
         assert_eq!((response.status(), response.field("Retry-After")), (503, Some("1")), "{errno}");
     }
     assert_eq!(refuse(Errno::IO).status(), 500);
+}
+
+#[test]
+fn without_descriptors_it_is_503_and_none_is_lost() {
+    const CHILD: &str = "SOCKEYE_TEST_WITHOUT_DESCRIPTORS";
+    if env::var_os(CHILD).is_none() {
+        // The limit is the whole process's: other tests must not share it.
+        let name = "http::files::tests::without_descriptors_it_is_503_and_none_is_lost";
+        let child = Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        return;
+    }
+    let scratch = scratch();
+    for walk in [false, true] {
+        let mut files = Files::open(scratch.path()).unwrap();
+        if walk {
+            files.root.resolve = Resolve::Walk;
+        }
+        let mut routes = Routes::new().files("/", files);
+        let mut status =
+            |line, name, value| request(line, &[(name, value)], |request| routes.dispatch(request)).status();
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();
+        let mut taken: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        assert_eq!(status("GET /text.txt", "X", ""), 503);
+        taken.pop();
+        // One descriptor is enough for any number of requests, one after another.
+        for _ in 0..100 {
+            assert_eq!(status("GET /text.txt", "X", ""), 200);
+            assert_eq!(status("GET /text.txt", "If-None-Match", "*"), 304);
+            assert_eq!(status("GET /text.txt", "If-Match", "\"other\""), 412);
+            assert_eq!(status("GET /text.txt", "Range", "bytes=10-"), 416);
+            assert_eq!(status("GET /none", "X", ""), 404);
+            assert_eq!(status("GET /sub", "X", ""), 301);
+        }
+        drop(taken);
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
 }
 
 #[test]

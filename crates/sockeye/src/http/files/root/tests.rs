@@ -37,17 +37,11 @@ fn scratch() -> Scratch {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn the_kernel_is_asked_here() {
-    // Otherwise the comparison of the two ways would compare the walk with itself.
-    #[cfg(target_os = "linux")]
-    {
-        let scratch = scratch();
-        let root = Root::open(scratch.path()).unwrap();
-        match root.beneath(Below::parse("top").unwrap()) {
-            Ok(_) => {}
-            Err(Errno::NOSYS | Errno::PERM) => eprintln!("openat2 is missing here: only the walk was tested"),
-            Err(other) => panic!("{other}"),
-        }
+    // Otherwise the comparison of the two ways compares the walk with itself.
+    if Root::open(scratch().path()).unwrap().resolve == Resolve::Walk {
+        eprintln!("openat2 is missing here: only the walk is tested");
     }
 }
 
