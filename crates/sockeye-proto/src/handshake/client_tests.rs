@@ -1,1 +1,169 @@
+use alloc::format;
+use alloc::string::String;
 
+use super::*;
+use crate::handshake::server::{self, Offer};
+use crate::http::{HeadScanner, RequestHead};
+
+/// The example of RFC 6455 section 1.2.
+const NONCE: [u8; 16] = *b"the sample nonce";
+const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+
+fn checked(status_line: &str, lines: &[&str], offered: &[&str]) -> Result<Option<String>, Failure> {
+    let head = format!("{status_line}\r\n{}\r\n", lines.concat());
+    check(head.as_bytes(), NONCE, offered, &Limits::default()).map(|accepted| accepted.protocol.map(String::from))
+}
+
+fn switched(lines: &[&str]) -> Result<Option<String>, Failure> {
+    checked("HTTP/1.1 101 Switching Protocols", lines, &["chat", "superchat"])
+}
+
+#[test]
+fn the_request_is_the_one_of_the_rfc() {
+    let request = Request::new("server.example.com", "/chat?a=b").unwrap();
+    let request =
+        request.origin("http://example.com").unwrap().protocol("chat").unwrap().protocol("superchat").unwrap();
+    let request = request.field("Cookie", "a=b; c=d").unwrap();
+    let mut out = Vec::new();
+    request.write(&mut out, NONCE);
+    assert_eq!(
+        core::str::from_utf8(&out).unwrap(),
+        "GET /chat?a=b HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\n\
+         Sec-WebSocket-Protocol: chat, superchat\r\nCookie: a=b; c=d\r\n\r\n"
+    );
+}
+
+#[test]
+fn client_and_server_agree() {
+    let limits = Limits::default();
+    let request = Request::new("[::1]:7681", "/").unwrap().protocol("a").unwrap().protocol("b").unwrap();
+    let (mut sent, mut answer) = (Vec::new(), Vec::new());
+    request.write(&mut sent, [42; 16]);
+    assert_eq!(HeadScanner::new(&limits).scan(&sent), Ok(Some(sent.len())));
+    let head = RequestHead::parse(&sent, &limits).unwrap();
+    Offer::of(&head).unwrap().unwrap().accept(&mut answer, Some("b"), &[("Server", "sockeye")]).unwrap();
+    assert_eq!(HeadScanner::new(&limits).scan(&answer), Ok(Some(answer.len())));
+    let accepted = check(&answer, [42; 16], request.protocols(), &limits).unwrap();
+    assert_eq!(accepted.protocol, Some("b"));
+    assert_eq!(accepted.head.fields.get("server"), Some(&b"sockeye"[..]));
+    assert_eq!(check(&answer, [43; 16], request.protocols(), &limits).err(), Some(Failure::Accept));
+    answer.clear();
+    server::refuse(&mut answer, 403, "", None);
+    assert_eq!(check(&answer, [42; 16], &[], &limits).err(), Some(Failure::Status(403)));
+}
+
+#[test]
+fn nothing_that_splits_a_request_gets_in() {
+    let new = |host, target| Request::new(host, target).err();
+    for host in ["", "a b", "a\r\nX: y", "a\n", "a\0", "a/b", "u@a", "a:x", "\u{e9}", " a", "a "] {
+        assert_eq!(new(host, "/"), Some(ApiMisuse::Host), "{host:?}");
+    }
+    for target in
+        ["", "a", "*", "http://a/", "/ ", "/a b", "/\r\nX: y", "/\n", "/\0", "/#a", "/\u{e9}", "/\t", "/\u{7f}"]
+    {
+        assert_eq!(new("a", target), Some(ApiMisuse::Target), "{target:?}");
+    }
+    let request = || Request::new("a", "/").unwrap();
+    for origin in [
+        "",
+        "a",
+        "http://",
+        "http://a/b",
+        "http://a b",
+        "http://a\r\nX: y",
+        "http://a\0",
+        "http://a, http://b",
+        " null",
+    ] {
+        assert_eq!(request().origin(origin).err(), Some(ApiMisuse::Origin), "{origin:?}");
+    }
+    assert!(request().origin("null").is_ok());
+    for protocol in ["", "a b", "a,b", "a\r\nX: y", "a\0", "\u{e9}", "a;b"] {
+        assert_eq!(request().protocol(protocol).err(), Some(ApiMisuse::Protocol), "{protocol:?}");
+    }
+    assert_eq!(request().protocol("a").unwrap().protocol("a").err(), Some(ApiMisuse::ProtocolRepeated));
+    for (name, value, misuse) in [
+        ("", "b", ApiMisuse::FieldName),
+        ("A B", "c", ApiMisuse::FieldName),
+        ("A:", "c", ApiMisuse::FieldName),
+        ("A\r\nB", "c", ApiMisuse::FieldName),
+        ("A", "b\r\nC: d", ApiMisuse::FieldValue),
+        ("A", "b\n", ApiMisuse::FieldValue),
+        ("A", "b\0", ApiMisuse::FieldValue),
+        ("Host", "b", ApiMisuse::FieldReserved),
+        ("ORIGIN", "http://a", ApiMisuse::FieldReserved),
+        ("Content-Length", "5", ApiMisuse::FieldReserved),
+        ("sec-websocket-key", "x", ApiMisuse::FieldReserved),
+    ] {
+        assert_eq!(request().field(name, value).err(), Some(misuse), "{name:?} {value:?}");
+    }
+}
+
+#[test]
+fn a_valid_response_is_accepted_in_any_dress() {
+    assert_eq!(switched(&[UPGRADE, ACCEPT]), Ok(None));
+    assert_eq!(switched(&["UPGRADE: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n", ACCEPT]), Ok(None));
+    assert_eq!(switched(&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat\r\n"]), Ok(Some("chat".into())));
+    assert_eq!(switched(&[UPGRADE, ACCEPT, "Sec-WebSocket-Extensions:\r\n"]), Ok(None));
+}
+
+#[test]
+fn each_broken_rule_has_its_name() {
+    use Failure::{
+        Accept, Connection, ExtensionMalformed, ExtensionNotOffered, OldHttp, ProtocolNotOffered, ProtocolRepeated,
+        Upgrade,
+    };
+    let accept_of = |value: &str| format!("Sec-WebSocket-Accept: {value}\r\n");
+    for (lines, failure) in [
+        (&["Connection: Upgrade\r\n", ACCEPT][..], Upgrade),
+        (&["Upgrade: h2c\r\nConnection: Upgrade\r\n", ACCEPT], Upgrade),
+        (&["Upgrade: websocket, h2c\r\nConnection: Upgrade\r\n", ACCEPT], Upgrade),
+        (&["Upgrade: websocket\r\n", UPGRADE, ACCEPT], Upgrade),
+        (&["Upgrade: websocket\r\n", ACCEPT], Connection),
+        (&["Upgrade: websocket\r\nConnection: close\r\n", ACCEPT], Connection),
+        (&[UPGRADE], Accept),
+        (&[UPGRADE, ACCEPT, ACCEPT], Accept),
+        (&[UPGRADE, &accept_of("")], Accept),
+        (&[UPGRADE, &accept_of("S3pPLMBiTxaQ9kYGzzhZRbK+xOo=")], Accept),
+        (&[UPGRADE, &accept_of("s3pPLMBiTxaQ9kYGzzhZRbK+xOo")], Accept),
+        (&[UPGRADE, &accept_of("dGhlIHNhbXBsZSBub25jZQ==")], Accept),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: other\r\n"], ProtocolNotOffered),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: Chat\r\n"], ProtocolNotOffered),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat, superchat\r\n"], ProtocolNotOffered),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol:\r\n"], ProtocolNotOffered),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat\r\n"], ProtocolRepeated),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate\r\n"], ExtensionNotOffered),
+        (
+            &[UPGRADE, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate, permessage-deflate\r\n"],
+            ExtensionNotOffered,
+        ),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Extensions: x; server_max_window_bits=99\r\n"], ExtensionNotOffered),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Extensions: ;\r\n"], ExtensionMalformed),
+    ] {
+        assert_eq!(switched(lines), Err(failure), "{lines:?}");
+    }
+    assert_eq!(checked("HTTP/1.0 101 Switching", &[UPGRADE, ACCEPT], &[]), Err(OldHttp));
+    for status in [100, 200, 302, 401, 403, 426, 503] {
+        assert_eq!(checked(&format!("HTTP/1.1 {status} x"), &[UPGRADE, ACCEPT], &[]), Err(Failure::Status(status)));
+    }
+    assert_eq!(checked("HTTP/2.0 101 x", &[UPGRADE, ACCEPT], &[]), Err(Failure::Head(HeadError::Version)));
+    assert_eq!(checked("SSH-2.0-x", &[], &[]), Err(Failure::Head(HeadError::StartLine)));
+    assert_eq!(
+        check(b"HTTP/1.1 101", NONCE, &[], &Limits::default()).err(),
+        Some(Failure::Head(HeadError::Incomplete))
+    );
+}
+
+#[test]
+fn a_response_without_end_is_refused_at_the_limit() {
+    let limits = Limits::default();
+    let endless = [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(10_000)].concat();
+    assert_eq!(HeadScanner::new(&limits).scan(&endless), Err(HeadError::TooManyLines));
+}
+
+#[test]
+fn failures_stay_small() {
+    assert!(size_of::<Failure>() <= 4);
+}

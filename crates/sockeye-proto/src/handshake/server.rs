@@ -148,7 +148,8 @@ impl core::error::Error for Refusal {}
 /// be trusted.
 ///
 /// The body is `reason` as plain text (empty: the usual phrase of the status). `date` is in seconds since 1970. What a
-/// status demands is added: 426 names the protocol and version to come back with, 405 the method.
+/// status demands is added: 426 names the protocol and version to come back with, 405 the method. A 405 has no body,
+/// since the request may have been a HEAD.
 pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
     let reason = if reason.is_empty() { emit::reason(status) } else { reason };
     let mut response = Response::new(out, status);
@@ -168,6 +169,10 @@ pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
         405 => response.line("Connection", b"close").line("Allow", b"GET"),
         _ => response.line("Connection", b"close"),
     };
+    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD.
+    if status == 405 {
+        return response.content_length(0).finish();
+    }
     let length = reason.len() as u64 + 1;
     response.line("Content-Type", b"text/plain; charset=utf-8").content_length(length).finish();
     out.extend_from_slice(reason.as_bytes());

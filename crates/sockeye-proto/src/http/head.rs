@@ -68,6 +68,18 @@ impl<'b> RequestHead<'b> {
         self.fields.get("host").and_then(|host| core::str::from_utf8(host).ok())
     }
 
+    /// May the connection serve another request after this one?
+    ///
+    /// RFC 9112 section 9.3: "If the "close" connection option is present [...], the connection will not persist after
+    /// the current response; else, if the received protocol is HTTP/1.1 (or later), the connection will persist [...];
+    /// else, if the received protocol is HTTP/1.0, the "keep-alive" connection option is present, [...] the connection
+    /// will persist".
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
+        let has = |option| self.fields.has_token("connection", option);
+        !has("close") && (self.version == Version::Http11 || has("keep-alive"))
+    }
+
     /// RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
     /// message that lacks a Host header field and to any request message that contains more than one Host header field
     /// line or a Host header field with an invalid field value."

@@ -32,6 +32,9 @@ pub struct HeadScanner {
     head_bytes: usize,
     head_lines: usize,
     start_line_bytes: usize,
+    /// How often a byte was looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 /// What the byte at `at` must be.
@@ -69,6 +72,8 @@ impl HeadScanner {
             head_bytes: limits.head_bytes,
             head_lines: limits.head_lines,
             start_line_bytes: limits.request_line_bytes,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
@@ -82,6 +87,10 @@ impl HeadScanner {
                 return Err(HeadError::HeadTooLong);
             }
             let Some(&byte) = buf.get(self.at) else { return Ok(None) };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
             self.state = self.next(byte)?;
             self.at += 1;
             if matches!(self.state, State::StartLine | State::Line) {
@@ -108,7 +117,12 @@ impl HeadScanner {
             end = end.min(self.start.saturating_add(self.start_line_bytes));
         }
         let Some(rest) = buf.get(self.at..end) else { return };
-        self.at += rest.iter().position(|&byte| !is_field_text(byte)).unwrap_or(rest.len());
+        let passed = rest.iter().position(|&byte| !is_field_text(byte)).unwrap_or(rest.len());
+        self.at += passed;
+        #[cfg(test)]
+        {
+            self.looks += rest.len().min(passed + 1);
+        }
     }
 
     fn next(&mut self, byte: u8) -> Result<State, HeadError> {
@@ -170,8 +184,8 @@ impl HeadScanner {
     }
 }
 
-/// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" - we do not, since others do not
-/// - and "a sender MUST NOT generate a bare CR [...] A recipient of such a bare CR MUST consider that element to be
+/// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (we do not, since others do not),
+/// and "a sender MUST NOT generate a bare CR [...] A recipient of such a bare CR MUST consider that element to be
 /// invalid".
 const fn line_feed(byte: u8) -> Result<(), HeadError> {
     if byte == b'\n' { Ok(()) } else { Err(HeadError::LineEnd) }

@@ -1,1 +1,162 @@
+use alloc::string::String;
+use alloc::vec::Vec;
 
+use proptest::prelude::*;
+
+use super::*;
+
+fn limits(head_bytes: usize, head_lines: usize, request_line_bytes: usize) -> Limits {
+    Limits { head_bytes, head_lines, request_line_bytes, ..Limits::default() }
+}
+
+/// Scans `buf` as it grows to each length in `cuts`, and then whole.
+fn scan_cut(buf: &[u8], cuts: &[usize], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    let mut scanner = HeadScanner::new(limits);
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (buf.len() + 1)).collect();
+    cuts.sort_unstable();
+    for cut in cuts {
+        match scanner.scan(&buf[..cut]) {
+            Ok(None) => {}
+            over => return over,
+        }
+    }
+    scanner.scan(buf)
+}
+
+/// The outcome, which must not depend on the cuts.
+fn scan(buf: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    let whole = scan_cut(buf, &[], limits);
+    for cut in 0..=buf.len() {
+        assert_eq!(scan_cut(buf, &[cut], limits), whole, "cut at {cut}");
+    }
+    let bytes: Vec<usize> = (0..=buf.len()).collect();
+    assert_eq!(scan_cut(buf, &bytes, limits), whole, "one byte at a time");
+    whole
+}
+
+#[test]
+fn the_end_is_found_and_what_follows_is_not_looked_at() {
+    let limits = Limits::default();
+    for (head, rest) in [
+        ("GET / HTTP/1.1\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\n\0garbage"),
+        ("\r\nGET / HTTP/1.1\r\nHost: a\r\nB:\t\u{e9}\r\n\r\n", "GET"),
+    ] {
+        let buf = [head, rest].concat();
+        assert_eq!(scan(buf.as_bytes(), &limits), Ok(Some(head.len())), "{head:?}");
+    }
+    for incomplete in
+        ["", "\r", "\r\n", "G", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\n\r", "x\r\ny"]
+    {
+        assert_eq!(scan(incomplete.as_bytes(), &limits), Ok(None), "{incomplete:?}");
+    }
+}
+
+#[test]
+fn a_complete_scanner_stays_complete() {
+    let mut scanner = HeadScanner::new(&Limits::default());
+    assert_eq!(scanner.scan(b"x\r\n\r\n"), Ok(Some(5)));
+    assert_eq!(scanner.scan(b"x\r\n\r\nmore"), Ok(Some(5)));
+}
+
+#[test]
+fn what_breaks_the_lines_is_refused_wherever_it_is_cut() {
+    use HeadError::{Control, Folded, LineEnd, StartLine};
+    let cases: [(&[u8], HeadError); 22] = [
+        (b"\n", LineEnd),
+        (b"\r\r", LineEnd),
+        (b"\r\n\r\n", StartLine),
+        (b"\r\n\n", LineEnd),
+        (b"\0", Control),
+        (b"\x16\x03\x01", Control),
+        (b"GET / HTTP/1.1\n", LineEnd),
+        (b"GET / HTTP/1.1\rX", LineEnd),
+        (b"GET / HTTP/1.1\r\r\n", LineEnd),
+        (b"GET /\0 HTTP/1.1\r\n", Control),
+        (b"GET / HTTP/1.1\r\n\n", LineEnd),
+        (b"GET / HTTP/1.1\r\n\rX", LineEnd),
+        (b"GET / HTTP/1.1\r\n A: b", Folded),
+        (b"GET / HTTP/1.1\r\nA: b\r\n\tc", Folded),
+        (b"GET / HTTP/1.1\r\nA: b\n", LineEnd),
+        (b"GET / HTTP/1.1\r\nA: b\rc", LineEnd),
+        (b"GET / HTTP/1.1\r\nA: b\0", Control),
+        (b"GET / HTTP/1.1\r\nA\0: b", Control),
+        (b"GET / HTTP/1.1\r\nA: \x01", Control),
+        (b"GET / HTTP/1.1\r\nA: \x7f", Control),
+        (b"GET / HTTP/1.1\r\n\x0bA: ", Control),
+        (b"GET / HTTP/1.1\r\nA: \x1b", Control),
+    ];
+    for (bytes, error) in cases {
+        assert_eq!(scan(bytes, &Limits::default()), Err(error), "{bytes:?}");
+        assert_eq!(error.status(), 400);
+        // what went before is irrelevant to what comes after
+        let longer = [bytes, b"\r\n\r\n"].concat();
+        assert_eq!(scan(&longer, &Limits::default()), Err(error), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_head_at_the_limits_is_accepted_and_one_over_is_not() {
+    let head = b"GET /path HTTP/1.1\r\nHost: a\r\nB: c\r\n\r\n";
+    let (bytes, lines, line) = (head.len(), 2, "GET /path HTTP/1.1".len());
+    assert_eq!(scan(head, &limits(bytes, lines, line)), Ok(Some(bytes)));
+    assert_eq!(scan(head, &limits(bytes - 1, lines, line)), Err(HeadError::HeadTooLong));
+    assert_eq!(scan(head, &limits(bytes, lines - 1, line)), Err(HeadError::TooManyLines));
+    assert_eq!(scan(head, &limits(bytes, lines, line - 1)), Err(HeadError::StartLineTooLong));
+    assert_eq!(scan(head, &limits(bytes, lines, 0)), Err(HeadError::StartLineTooLong));
+    assert_eq!(scan(head, &limits(0, lines, line)), Err(HeadError::HeadTooLong));
+    // the empty line before it counts in the head, but not in the request line
+    let late = [&b"\r\n"[..], head].concat();
+    assert_eq!(scan(&late, &limits(bytes + 2, lines, line)), Ok(Some(bytes + 2)));
+    assert_eq!(scan(&late, &limits(bytes + 1, lines, line)), Err(HeadError::HeadTooLong));
+    assert_eq!(HeadError::HeadTooLong.status(), 431);
+    assert_eq!(HeadError::TooManyLines.status(), 431);
+    assert_eq!(HeadError::StartLineTooLong.status(), 414);
+}
+
+#[test]
+fn no_more_than_the_limit_is_looked_at() {
+    let limits = Limits::default();
+    let mut endless = b"GET / HTTP/1.1\r\nA: ".to_vec();
+    endless.resize(1024 * 1024, b'x');
+    let mut scanner = HeadScanner::new(&limits);
+    assert_eq!(scanner.scan(&endless), Err(HeadError::HeadTooLong));
+    assert!(scanner.looks <= 2 * limits.head_bytes);
+    // known as soon as the limit is reached, without a byte more
+    assert_eq!(scan_cut(&endless[..limits.head_bytes], &[], &limits), Err(HeadError::HeadTooLong));
+    let mut target = b"GET /".to_vec();
+    target.resize(100 * 1024, b'x');
+    assert_eq!(scan_cut(&target, &[], &limits), Err(HeadError::StartLineTooLong));
+}
+
+#[test]
+fn one_byte_segments_cost_no_more_than_three_pieces() {
+    let mut head = String::from("GET / HTTP/1.1\r\n");
+    while head.len() < 8 * 1024 - 100 {
+        head += "X-Some-Field: some value of usual length, as cookies are\r\n";
+    }
+    head += "\r\n";
+    let limits = Limits { head_lines: 1000, ..Limits::default() };
+    let mut whole = HeadScanner::new(&limits);
+    assert_eq!(whole.scan(head.as_bytes()), Ok(Some(head.len())));
+    let mut pieces = HeadScanner::new(&limits);
+    for end in 0..head.len() {
+        assert_eq!(pieces.scan(&head.as_bytes()[..end]), Ok(None));
+    }
+    assert_eq!(pieces.scan(head.as_bytes()), Ok(Some(head.len())));
+    assert!(whole.looks >= head.len());
+    assert!(pieces.looks < 3 * whole.looks, "{} against {}", pieces.looks, whole.looks);
+    assert!(pieces.looks <= 2 * head.len());
+}
+
+proptest! {
+    #[test]
+    fn cuts_change_nothing(
+        bytes in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'a'), Just(b' '), Just(b':'), any::<u8>()], 0..80),
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+        sizes in (0..80_usize, 0..4_usize, 0..20_usize),
+    ) {
+        let limits = limits(sizes.0, sizes.1, sizes.2);
+        prop_assert_eq!(scan_cut(&bytes, &cuts, &limits), scan_cut(&bytes, &[], &limits));
+    }
+}

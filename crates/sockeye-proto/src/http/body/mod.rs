@@ -84,7 +84,7 @@ fn transfer_encoding<'b>(lines: impl Iterator<Item = &'b [u8]>) -> Result<Length
     let mut others = 0_usize;
     for coding in lines.flat_map(|line| line.split(|&byte| byte == b',')).map(syntax::trim_ows) {
         // RFC 9112 section 6.1: "A sender MUST NOT apply the chunked transfer coding more than once to a message body".
-        if last_is_chunked {
+        if last_is_chunked || coding.is_empty() {
             return Err(HeadError::EncodingInvalid);
         }
         last_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
