@@ -182,7 +182,7 @@ fn echo_all(network: &Network, count: usize, length: usize) -> (Outcome, Vec<See
 
 #[test]
 fn a_program_that_keeps_the_rules_loses_nothing() {
-    for seed in seeds(200) {
+    for seed in seeds(60) {
         let faults = Faults::usual().with(Fault::AcceptFailed, 0);
         let faults = if seed % 4 == 0 { faults.with_segment(3).with_buffers(7, 5) } else { faults };
         let length = if seed % 4 == 0 { 300 } else { 20_000 };
@@ -197,7 +197,7 @@ fn a_program_that_keeps_the_rules_loses_nothing() {
 
 #[test]
 fn a_program_survives_lost_connections() {
-    for seed in seeds(200) {
+    for seed in seeds(60) {
         let network = Network::with_faults(seed, Faults::harsh());
         let (outcome, results, _) = echo_all(&network, 10, 5000);
         assert_eq!(outcome, Outcome::Done, "seed {seed}");
@@ -217,7 +217,7 @@ fn one_seed_is_one_run() {
         let (_, _, host) = echo_all(&network, 5, 3000);
         (trace, host.calls(), network.counts())
     };
-    for seed in seeds(20) {
+    for seed in seeds(10) {
         let (first, second) = (run(seed), run(seed));
         first.0.assert_same(&second.0);
         assert_eq!((first.1, first.2), (second.1, second.2));
@@ -228,7 +228,7 @@ fn one_seed_is_one_run() {
 #[test]
 fn every_fault_happens() {
     let mut seen = [0; Fault::ALL.len()];
-    for seed in 0..50 {
+    for seed in 0..20 {
         let network = Network::with_faults(seed, Faults::harsh().with(Fault::LostEdge, 100).with_buffers(2000, 2000));
         let _ = echo_all(&network, 10, 20_000);
         for (seen, fault) in seen.iter_mut().zip(Fault::ALL) {
@@ -243,7 +243,7 @@ fn every_fault_happens() {
 #[test]
 fn a_lost_wake_up_is_found() {
     let faults = Faults::usual().with(Fault::LostEdge, 1000).with(Fault::Spurious, 0);
-    let stuck = (0..50).filter(|&seed| {
+    let stuck = (0..20).filter(|&seed| {
         let network = Network::with_faults(seed, faults.clone());
         echo_all(&network, 1, 100_000).0 == Outcome::Quiet
     });

@@ -7,7 +7,8 @@
 //!
 //! **Edges.** A handle is registered once, for both directions. The registration itself reports the present readiness as a
 //! first edge. Later an edge is reported *once*:
-//! * *readable* when bytes, connections or the end of input arrive after the handle was drained;
+//! * *readable* when bytes or connections arrive after the handle was drained;
+//! * *readable* with *read closed* when the end of input arrives, drained or not;
 //! * *writable* when room appears after the output was full;
 //! * *error* when the connection is over.
 //!
@@ -36,6 +37,8 @@ use std::time::Duration;
 use sockeye_proto::time::Instant;
 
 mod real;
+#[cfg(test)]
+mod tests;
 
 pub use real::Real;
 

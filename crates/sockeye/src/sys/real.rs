@@ -21,6 +21,8 @@ use sockeye_proto::time::Instant;
 use super::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Sys, WAKE, Wake};
 
 mod listen;
+#[cfg(test)]
+mod tests;
 
 use listen::SocketPath;
 
