@@ -5,8 +5,6 @@
 //!
 //! Handlers run on the thread of the loop, and so does reading files: what a disk is slow to give holds up everybody.
 
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the loop that asks the routes is not here yet"))]
-
 mod files;
 mod precondition;
 mod request;

@@ -1,0 +1,385 @@
+//! The HTTP phase: heads, bodies, answers, and the upgrade.
+//!
+//! One request is answered at a time; what the peer sends behind it waits. Files are read in the writable step, so
+//! neither a large file nor a slow reader holds more than one piece of it in memory.
+
+use sockeye_proto::handshake::server::{Offer, refuse};
+use sockeye_proto::http::body::{Decoder, Length};
+use sockeye_proto::http::emit;
+use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
+use sockeye_proto::time::Instant;
+
+use crate::conn::output::{Bits, CORK};
+use crate::conn::read::{Filled, fill, stash};
+use crate::conn::{Conn, Phase, Stage, Step, linger, out, upgrade};
+use crate::http::{Body, FileBody, HttpRequest, Response};
+use crate::limits::Limits;
+use crate::protocol::ConnId;
+use crate::sys::CloseHow;
+
+/// A connection that speaks HTTP.
+pub(crate) struct Http {
+    scanner: HeadScanner,
+    /// The bytes of an incomplete head; while a body comes, the whole head.
+    head: Vec<u8>,
+    state: State,
+    /// What is left to send of a file.
+    file: Option<FileBody>,
+    keep_alive: bool,
+    /// The service is being drained: end at the next boundary.
+    ending: bool,
+    deadline: Instant,
+    /// What was left to send when the present window of the slow-reader rule began.
+    left: u64,
+}
+
+enum State {
+    Head,
+    Body { decoder: Decoder, bytes: Vec<u8> },
+    Responding,
+}
+
+impl Http {
+    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+        Self {
+            scanner: HeadScanner::new(&limits.protocol),
+            head: Vec::new(),
+            state: State::Head,
+            file: None,
+            keep_alive: true,
+            ending: false,
+            deadline: now + limits.handshake_timeout,
+            left: 0,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Ends the connection at the next boundary between requests.
+    pub(crate) fn end_after_response(&mut self) {
+        self.ending = true;
+    }
+
+    /// Ready for the next request of a kept-alive connection.
+    fn restart(&mut self, limits: &Limits, now: Instant) {
+        let ending = self.ending;
+        *self = Self::new(limits, now);
+        self.ending = ending;
+        self.deadline = now + limits.idle_timeout;
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.head.is_empty() && matches!(self.state, State::Head)
+    }
+}
+
+/// Reads, answers and writes as far as socket and budget allow.
+pub(crate) fn step(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
+    let mut budget = stage.limits.turn_bytes;
+    loop {
+        let Phase::Http(http) = &conn.phase else { return Step::Again };
+        if matches!(http.state, State::Responding) {
+            match respond(stage, conn, &mut budget) {
+                Step::Again => continue,
+                done => return done,
+            }
+        }
+        if http.ending && http.is_untouched() {
+            return Step::Gone(CloseHow::Normal);
+        }
+        if budget == 0 {
+            return Step::Yield;
+        }
+        let most = match http.state {
+            // Not more than a head may have: what is over it is refused before it is read.
+            State::Head => budget.min(stage.limits.protocol.head_bytes.saturating_sub(http.head.len()).max(1)),
+            _ => budget,
+        };
+        let count = match fill(stage, conn, most) {
+            Filled::Bytes(count) => count,
+            Filled::Nothing => return Step::Wait,
+            Filled::End | Filled::Failed => return Step::Gone(CloseHow::Normal),
+        };
+        budget = budget.saturating_sub(count);
+        // The buffer is lent to the parser while the rest of the stage answers.
+        let rx = std::mem::take(&mut stage.rx);
+        let bytes = &rx[sockeye_proto::conn::HEADROOM..sockeye_proto::conn::HEADROOM + count];
+        let next = feed(stage, id, conn, bytes);
+        stage.rx = rx;
+        match next {
+            Next::Go => {}
+            Next::Upgraded => return Step::Again,
+        }
+    }
+}
+
+/// What a piece of input came to.
+pub(crate) enum Next {
+    /// Go on in the HTTP phase.
+    Go,
+    /// The connection is a WebSocket now.
+    Upgraded,
+}
+
+fn feed(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
+    let Phase::Http(http) = &mut conn.phase else { return Next::Go };
+    if matches!(http.state, State::Body { .. }) {
+        return feed_body(stage, conn, bytes);
+    }
+    if http.head.is_empty() {
+        return match http.scanner.scan(bytes) {
+            Ok(Some(length)) => request(stage, id, conn, &bytes[..length], &bytes[length..]),
+            Ok(None) => {
+                http.head.extend_from_slice(bytes);
+                Next::Go
+            }
+            Err(error) => bad_head(stage, conn, error),
+        };
+    }
+    let had = http.head.len();
+    http.head.extend_from_slice(bytes);
+    match http.scanner.scan(&http.head) {
+        Ok(Some(length)) => {
+            let head = std::mem::take(&mut http.head);
+            let rest = bytes.get(length.saturating_sub(had)..).unwrap_or_default();
+            request(stage, id, conn, &head[..length], rest)
+        }
+        Ok(None) => Next::Go,
+        Err(error) => bad_head(stage, conn, error),
+    }
+}
+
+/// A head is complete; `rest` is what came behind it.
+fn request(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[u8]) -> Next {
+    let parsed = match RequestHead::parse(head, &stage.limits.protocol) {
+        Ok(parsed) => parsed,
+        Err(error) => return bad_head(stage, conn, error),
+    };
+    let path = match target::normalise(parsed.target) {
+        Ok(path) => path,
+        Err(error) => return bad_head(stage, conn, error),
+    };
+    if !stage.policy.serves_host(&parsed) {
+        return answer_error(stage, conn, 403, "this host is not served here");
+    }
+    match Offer::of(&parsed) {
+        Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason),
+        Ok(Some(offer)) => match upgrade::decide(stage, id, conn, &offer, &path) {
+            Ok(()) => {
+                stash(stage.pool, &mut conn.stash, rest);
+                Next::Upgraded
+            }
+            Err(upgrade::Refused { status, reason }) => answer_error(stage, conn, status, &reason),
+        },
+        Ok(None) => plain(stage, conn, &parsed, &path, head, rest),
+    }
+}
+
+/// A request that is no offer to speak WebSocket.
+fn plain(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path: &str, raw: &[u8], rest: &[u8]) -> Next {
+    let length = match Length::of_request(head) {
+        Ok(length) => length,
+        Err(error) => return bad_head(stage, conn, error),
+    };
+    let limit = stage.limits.protocol.body_bytes;
+    match length {
+        Length::None | Length::Exact(0) => {
+            stash(stage.pool, &mut conn.stash, rest);
+            dispatch(stage, conn, head, path, &[])
+        }
+        Length::Exact(length) if length > limit => answer_error(stage, conn, 413, "the body is too large"),
+        length => {
+            let Phase::Http(http) = &mut conn.phase else { return Next::Go };
+            // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body.
+            if rest.is_empty() && head.fields.has_token("expect", "100-continue") {
+                stage.cork.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            http.head = raw.to_vec();
+            http.state = State::Body { decoder: Decoder::new(length, limit), bytes: Vec::new() };
+            out!(stage, conn).flush();
+            feed_body(stage, conn, rest)
+        }
+    }
+}
+
+fn feed_body(stage: &mut Stage<'_>, conn: &mut Conn, mut input: &[u8]) -> Next {
+    let Phase::Http(http) = &mut conn.phase else { return Next::Go };
+    let State::Body { decoder, bytes } = &mut http.state else { return Next::Go };
+    loop {
+        match decoder.decode(&mut input) {
+            Ok(Some(piece)) => bytes.extend_from_slice(piece),
+            Ok(None) => break,
+            Err(error) => return answer_error(stage, conn, error.status(), &error.to_string()),
+        }
+    }
+    if !decoder.is_done() {
+        return Next::Go;
+    }
+    let body = std::mem::take(bytes);
+    let raw = std::mem::take(&mut http.head);
+    stash(stage.pool, &mut conn.stash, input);
+    // Both were accepted when the head came, so neither fails now.
+    let head = match RequestHead::parse(&raw, &stage.limits.protocol) {
+        Ok(head) => head,
+        Err(error) => return bad_head(stage, conn, error),
+    };
+    match target::normalise(head.target) {
+        Ok(path) => dispatch(stage, conn, &head, &path, &body),
+        Err(error) => bad_head(stage, conn, error),
+    }
+}
+
+/// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
+fn dispatch(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
+    let date = stage.sys.wall_clock();
+    let request = HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date };
+    let Some(response) = stage.policy.respond(&request) else {
+        return answer_error(stage, conn, 426, "this is a WebSocket server; connect with a WebSocket client");
+    };
+    let Phase::Http(http) = &mut conn.phase else { return Next::Go };
+    // An Upgrade that was declined: what follows may be in the other protocol, so nothing is read behind it.
+    let declined = head.fields.get("upgrade").is_some();
+    http.keep_alive = head.version == Version::Http11
+        && !head.fields.has_token("connection", "close")
+        && !declined
+        && !http.ending
+        && !stage.policy.draining;
+    let keep_alive = http.keep_alive;
+    if write_head(stage.cork, &response, date, keep_alive).is_err() {
+        // Cannot happen: a Response takes safe fields only.
+        return answer_error(stage, conn, 500, "");
+    }
+    let body = response.into_body();
+    if let Body::Bytes(bytes) = &body {
+        out!(stage, conn).put(bytes);
+    }
+    if let (Phase::Http(http), Body::File(file)) = (&mut conn.phase, body) {
+        http.file = Some(file);
+    }
+    begin_response(stage, conn);
+    Next::Go
+}
+
+/// The head of an answer, with the fields that belong to the connection.
+fn write_head(out: &mut Vec<u8>, response: &Response, date: u64, keep_alive: bool) -> Result<(), emit::InvalidField> {
+    let mut head = emit::Response::new(out, response.status()).date(date);
+    for (name, value) in response.fields() {
+        head = head.field(name, value)?;
+    }
+    if let Some(length) = response.content_length() {
+        head = head.content_length(length);
+    }
+    if !keep_alive {
+        head = head.field("Connection", "close")?;
+    }
+    head.finish();
+    Ok(())
+}
+
+fn bad_head(stage: &mut Stage<'_>, conn: &mut Conn, error: HeadError) -> Next {
+    answer_error(stage, conn, error.status(), &error.to_string())
+}
+
+/// Answers with an error, after which nothing that the peer sends means anything.
+fn answer_error(stage: &mut Stage<'_>, conn: &mut Conn, status: u16, reason: &str) -> Next {
+    tracing::debug!(peer = %conn.peer, status, reason, "request refused");
+    let date = stage.sys.wall_clock();
+    refuse(stage.cork, status, reason, Some(date));
+    if let Phase::Http(http) = &mut conn.phase {
+        http.keep_alive = false;
+    }
+    conn.stash = None;
+    begin_response(stage, conn);
+    Next::Go
+}
+
+fn begin_response(stage: &Stage<'_>, conn: &mut Conn) {
+    let waiting = conn.waiting() + stage.cork.len();
+    if let Phase::Http(http) = &mut conn.phase {
+        http.state = State::Responding;
+        http.deadline = stage.shared.now + stage.limits.slow_reader_window;
+        http.left = waiting as u64 + http.file.as_ref().map_or(0, FileBody::remaining);
+    }
+}
+
+/// Sends what is left of the answer. `Again`: it is all sent, and the next request may come.
+fn respond(stage: &mut Stage<'_>, conn: &mut Conn, budget: &mut usize) -> Step {
+    if let Some(step) = send_file(stage, conn, budget) {
+        return step;
+    }
+    out!(stage, conn).flush();
+    if conn.bits.has(Bits::BROKEN) {
+        return Step::Gone(CloseHow::Normal);
+    }
+    let Phase::Http(http) = &mut conn.phase else { return Step::Again };
+    if conn.queue.is_some() {
+        return Step::Wait;
+    }
+    if http.file.is_some() {
+        return Step::Yield;
+    }
+    let now = stage.shared.now;
+    if http.keep_alive {
+        http.restart(stage.limits, now);
+        return Step::Again;
+    }
+    linger::begin(conn, now + stage.limits.protocol.close_timeout)
+}
+
+/// Reads and sends pieces of the file while the socket takes them. `Some`: the connection is over.
+fn send_file(stage: &mut Stage<'_>, conn: &mut Conn, budget: &mut usize) -> Option<Step> {
+    if conn.queue.is_some() {
+        out!(stage, conn).flush();
+    }
+    loop {
+        let Phase::Http(http) = &mut conn.phase else { return None };
+        let file = http.file.as_mut()?;
+        if file.remaining() == 0 {
+            http.file = None;
+            return None;
+        }
+        let writable = conn.queue.is_none() && conn.bits.has(Bits::WRITABLE) && !conn.bits.has(Bits::BROKEN);
+        if !writable || *budget == 0 {
+            return None;
+        }
+        let room = CORK.min(stage.rx.len()).min(*budget);
+        let count = match file.read_at(&mut stage.rx[..room]) {
+            Ok(count) if count > 0 => count,
+            // Shorter than it was when its length was announced: only ending the connection tells the peer.
+            other => {
+                tracing::warn!(peer = %conn.peer, ?other, "a file changed or failed while it was sent; the connection is reset");
+                return Some(Step::Gone(CloseHow::Reset));
+            }
+        };
+        file.advance(count);
+        *budget -= count;
+        let rx = std::mem::take(&mut stage.rx);
+        out!(stage, conn).put(&rx[..count]);
+        stage.rx = rx;
+    }
+}
+
+/// The deadline passed: of the head, of the pause between requests, or of the slow-reader rule.
+pub(crate) fn due(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
+    let waiting = conn.waiting() as u64;
+    let Phase::Http(http) = &mut conn.phase else { return Step::Again };
+    match http.state {
+        State::Responding => {
+            let left = waiting + http.file.as_ref().map_or(0, FileBody::remaining);
+            if http.left.saturating_sub(left) < stage.limits.slow_reader_bytes {
+                tracing::debug!(peer = %conn.peer, "the answer is read too slowly; the connection is reset");
+                return Step::Gone(CloseHow::Reset);
+            }
+            http.left = left;
+            http.deadline = stage.shared.now + stage.limits.slow_reader_window;
+            Step::Again
+        }
+        State::Head if http.head.is_empty() => Step::Gone(CloseHow::Normal),
+        State::Head | State::Body { .. } => {
+            answer_error(stage, conn, 408, "the request took too long");
+            Step::Again
+        }
+    }
+}

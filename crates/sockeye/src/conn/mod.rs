@@ -1,0 +1,169 @@
+//! One connection: its socket, its phase, and what it keeps while it cannot go on.
+//!
+//! ```text
+//!  accept ─▶ Http ─── 101 ──▶ Ws ─── closed ──▶ (Linger) ─▶ gone
+//!             └── refused, or `Connection: close` ──▲
+//! ```
+//!
+//! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are
+//! functions over a [`Stage`], which lends the loop's buffers and tables; nothing here knows the table of connections.
+
+pub(crate) mod http;
+pub(crate) mod linger;
+pub(crate) mod output;
+pub(crate) mod pool;
+pub(crate) mod read;
+pub(crate) mod upgrade;
+pub(crate) mod ws;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use sockeye_proto::conn::Connection;
+use sockeye_proto::time::Instant;
+
+use crate::conn::output::{Bits, Queue};
+use crate::conn::pool::Pool;
+use crate::limits::Limits;
+use crate::service::endpoint::Endpoint;
+use crate::service::policy::Policy;
+use crate::service::shared::Shared;
+use crate::service::timers::NEVER;
+use crate::sys::{Address, CloseHow, Handle, Sys};
+
+/// An open socket and where it is in its life.
+pub(crate) struct Conn {
+    pub(crate) handle: Handle,
+    pub(crate) bits: Bits,
+    pub(crate) phase: Phase,
+    /// What the socket has not taken; `None` when nothing waits.
+    pub(crate) queue: Option<Box<Queue>>,
+    /// Published frames that wait for the end of our own fragmented message; `None` when there are none.
+    pub(crate) held: Option<Box<Held>>,
+    /// What was read and not used up, because reading is paused or the turn's share was spent; `None` when nothing is.
+    pub(crate) stash: Option<Box<read::Stash>>,
+    /// The earliest entry in the loop's timers.
+    pub(crate) armed: Instant,
+    /// When the user's timer callback is due.
+    pub(crate) user_timer: Instant,
+    pub(crate) peer: Address,
+}
+
+/// Published frames, in order.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) frames: Vec<Rc<Vec<u8>>>,
+    /// Invariant: the sum of the frames' lengths.
+    pub(crate) len: usize,
+}
+
+/// What the bytes mean.
+pub(crate) enum Phase {
+    Http(Box<http::Http>),
+    Ws(Connection),
+    Linger(linger::Linger),
+}
+
+impl Conn {
+    pub(crate) fn new(handle: Handle, peer: Address, phase: Phase) -> Self {
+        Self {
+            handle,
+            bits: Bits::default(),
+            phase,
+            queue: None,
+            held: None,
+            stash: None,
+            armed: NEVER,
+            user_timer: NEVER,
+            peer,
+        }
+    }
+
+    /// Bytes that wait for the socket or for the end of a message.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len()) + self.held.as_ref().map_or(0, |held| held.len)
+    }
+
+    /// The next moment at which this connection must be looked at.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Instant {
+        let own = match &self.phase {
+            Phase::Http(http) => http.deadline(),
+            Phase::Ws(ws) => ws.next_deadline().unwrap_or(NEVER),
+            Phase::Linger(linger) => linger.until,
+        };
+        own.min(self.user_timer)
+    }
+}
+
+/// What the loop lends for one step.
+pub(crate) struct Stage<'a> {
+    pub(crate) sys: &'a mut dyn Sys,
+    pub(crate) shared: &'a mut Shared,
+    pub(crate) endpoints: &'a mut [Box<dyn Endpoint>],
+    pub(crate) policy: &'a mut Policy,
+    pub(crate) rx: &'a mut [u8],
+    pub(crate) cork: &'a mut Vec<u8>,
+    pub(crate) pool: &'a RefCell<Pool>,
+    pub(crate) limits: &'a Limits,
+}
+
+/// The way out of `conn`, with the loop's cork.
+macro_rules! out {
+    ($stage:expr, $conn:expr) => {
+        $crate::conn::output::Out {
+            sys: &mut *$stage.sys,
+            handle: $conn.handle,
+            cork: &mut *$stage.cork,
+            queue: &mut $conn.queue,
+            bits: &mut $conn.bits,
+            pool: $stage.pool,
+        }
+    };
+}
+pub(crate) use out;
+
+/// What a step came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Wait for the socket, a deadline or a wish.
+    Wait,
+    /// The turn's share is spent: go on in the next round.
+    Yield,
+    /// The phase changed: take another step now.
+    Again,
+    /// The connection is over: close the socket so, and free the slot.
+    Gone(CloseHow),
+}
+
+/// Moves one connection as far as it goes now.
+#[inline]
+pub(crate) fn step(stage: &mut Stage<'_>, id: crate::ConnId, conn: &mut Conn) -> Step {
+    loop {
+        let step = match conn.phase {
+            Phase::Ws(_) => ws::step(stage, id, conn),
+            Phase::Http(_) => http::step(stage, id, conn),
+            Phase::Linger(_) => linger::step(stage, conn),
+        };
+        if !matches!(step, Step::Again) {
+            return step;
+        }
+    }
+}
+
+/// A deadline of this connection may be due.
+pub(crate) fn due(stage: &mut Stage<'_>, id: crate::ConnId, conn: &mut Conn) -> Step {
+    let now = stage.shared.now;
+    match &mut conn.phase {
+        Phase::Ws(_) => {
+            ws::due(stage, id, conn);
+            step(stage, id, conn)
+        }
+        Phase::Http(http) if http.deadline() <= now => match http::due(stage, conn) {
+            Step::Again => step(stage, id, conn),
+            done => done,
+        },
+        Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),
+        _ => Step::Wait,
+    }
+}

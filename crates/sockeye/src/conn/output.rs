@@ -1,0 +1,306 @@
+//! The way of bytes to one socket: the loop's cork first, the connection's own queue for what the socket did not take.
+//!
+//! ```text
+//!  put ─▶ cork (of the loop, empty between connections) ─▶ send ─▶ socket
+//!                                                           │ short or would block
+//!                                                           ▼
+//!                                            queue (of the connection, None when empty)
+//! ```
+//!
+//! Invariant: while the queue holds anything the cork is empty, so bytes leave in the order in which they were put.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use sockeye_proto::wire::FrameHead;
+
+use crate::conn::pool::Pool;
+use crate::sys::{Handle, Sys};
+
+/// The cork is sent when it has this many bytes.
+pub(crate) const CORK: usize = 64 * 1024;
+/// A payload of this many bytes is not copied into the cork: it goes by the same call from where it is.
+const DIRECT: usize = 8 * 1024;
+/// At most so many pieces of the queue go in one call.
+const PIECES: usize = 16;
+
+/// What the kernel said about one socket, kept because it says so only once (edge-triggered).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Bits(u8);
+
+impl Bits {
+    pub(crate) const READABLE: u8 = 1;
+    pub(crate) const WRITABLE: u8 = 2;
+    /// The peer ended its sending side; what it sent before is still to be read.
+    pub(crate) const READ_CLOSED: u8 = 4;
+    /// Reset or error: nothing more can be sent.
+    pub(crate) const BROKEN: u8 = 8;
+
+    pub(crate) fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    pub(crate) fn set(&mut self, bit: u8) {
+        self.0 |= bit;
+    }
+
+    pub(crate) fn clear(&mut self, bit: u8) {
+        self.0 &= !bit;
+    }
+}
+
+/// Bytes that the socket has not taken yet.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pieces: VecDeque<Piece>,
+    /// Invariant: the sum of what is left of the pieces.
+    len: usize,
+}
+
+struct Piece {
+    data: Data,
+    /// Invariant: `sent < data.len()`.
+    sent: usize,
+}
+
+enum Data {
+    Owned(Vec<u8>),
+    Shared(Rc<Vec<u8>>),
+}
+
+impl Piece {
+    fn rest(&self) -> &[u8] {
+        let all = match &self.data {
+            Data::Owned(bytes) => bytes.as_slice(),
+            Data::Shared(bytes) => bytes.as_slice(),
+        };
+        &all[self.sent..]
+    }
+}
+
+impl Queue {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8], pool: &RefCell<Pool>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.len += bytes.len();
+        if let Some(Piece { data: Data::Owned(last), .. }) = self.pieces.back_mut() {
+            if last.len() + bytes.len() <= CORK {
+                last.extend_from_slice(bytes);
+                return;
+            }
+        }
+        let mut buffer = pool.borrow_mut().take();
+        buffer.extend_from_slice(bytes);
+        self.pieces.push_back(Piece { data: Data::Owned(buffer), sent: 0 });
+    }
+
+    fn push_rest(&mut self, data: Data, sent: usize) {
+        let piece = Piece { data, sent };
+        self.len += piece.rest().len();
+        if !piece.rest().is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    fn advance(&mut self, mut taken: usize, pool: &RefCell<Pool>) {
+        self.len -= taken;
+        while let Some(front) = self.pieces.front_mut() {
+            let rest = front.rest().len();
+            if taken < rest {
+                front.sent += taken;
+                return;
+            }
+            taken -= rest;
+            if let Some(Piece { data: Data::Owned(buffer), .. }) = self.pieces.pop_front() {
+                pool.borrow_mut().give(buffer);
+            }
+        }
+    }
+}
+
+/// One connection's output for the time of one step.
+pub(crate) struct Out<'a> {
+    pub(crate) sys: &'a mut dyn Sys,
+    pub(crate) handle: Handle,
+    pub(crate) cork: &'a mut Vec<u8>,
+    pub(crate) queue: &'a mut Option<Box<Queue>>,
+    pub(crate) bits: &'a mut Bits,
+    pub(crate) pool: &'a RefCell<Pool>,
+}
+
+impl Out<'_> {
+    /// Bytes that wait for the socket, the cork not counted.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len)
+    }
+
+    /// Whether the socket takes data, as far as is known.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.queue.is_none() && self.bits.has(Bits::WRITABLE) && !self.bits.has(Bits::BROKEN)
+    }
+
+    /// Appends bytes.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if let Some(queue) = self.queue {
+            queue.push_bytes(bytes, self.pool);
+            return;
+        }
+        self.cork.extend_from_slice(bytes);
+        if self.cork.len() >= CORK {
+            self.flush();
+        }
+    }
+
+    /// Appends a frame; a large payload is sent from where it is.
+    #[inline]
+    pub(crate) fn put_frame(&mut self, head: &FrameHead, payload: &[u8]) {
+        if self.queue.is_none() && payload.len() < DIRECT {
+            self.cork.extend_from_slice(head);
+            self.cork.extend_from_slice(payload);
+            if self.cork.len() >= CORK {
+                self.flush();
+            }
+            return;
+        }
+        self.put_large(head, payload);
+    }
+
+    fn put_large(&mut self, head: &FrameHead, payload: &[u8]) {
+        self.put(head);
+        let sent = self.send_after_cork(payload);
+        if sent < payload.len() {
+            self.queue.get_or_insert_default().push_bytes(&payload[sent..], self.pool);
+        }
+    }
+
+    /// Appends a frame whose payload is given away: an unsent rest is not copied.
+    pub(crate) fn put_frame_owned(&mut self, head: &FrameHead, payload: Vec<u8>) {
+        if payload.len() < DIRECT {
+            self.put_frame(head, &payload);
+            self.pool.borrow_mut().give(payload);
+            return;
+        }
+        self.put(head);
+        let sent = self.send_after_cork(&payload);
+        if sent == payload.len() {
+            self.pool.borrow_mut().give(payload);
+        } else {
+            self.queue.get_or_insert_default().push_rest(Data::Owned(payload), sent);
+        }
+    }
+
+    /// Appends bytes that many connections send alike; an unsent rest is shared, not copied.
+    pub(crate) fn put_shared(&mut self, bytes: &Rc<Vec<u8>>) {
+        let sent = self.send_after_cork(bytes);
+        if sent < bytes.len() {
+            self.queue.get_or_insert_default().push_rest(Data::Shared(bytes.clone()), sent);
+        }
+    }
+
+    /// Sends the cork, then `bytes`, in one call, and says how many of `bytes` are done with; the caller queues the rest.
+    fn send_after_cork(&mut self, bytes: &[u8]) -> usize {
+        if !self.is_clear() {
+            self.flush();
+            if self.bits.has(Bits::BROKEN) {
+                return bytes.len();
+            }
+            if !self.is_clear() {
+                return 0;
+            }
+        }
+        let corked = self.cork.len();
+        let result = if corked == 0 {
+            self.sys.send(self.handle, &[IoSlice::new(bytes)])
+        } else {
+            self.sys.send(self.handle, &[IoSlice::new(self.cork), IoSlice::new(bytes)])
+        };
+        let sent = self.taken(result, corked + bytes.len());
+        if sent < corked && !self.bits.has(Bits::BROKEN) {
+            self.queue.get_or_insert_default().push_bytes(&self.cork[sent..], self.pool);
+        }
+        self.cork.clear();
+        if self.bits.has(Bits::BROKEN) {
+            return bytes.len();
+        }
+        sent.saturating_sub(corked)
+    }
+
+    /// Sends what waits: the queue, then the cork. What the socket does not take stays in the queue.
+    pub(crate) fn flush(&mut self) {
+        if self.queue.is_some() {
+            self.flush_queue();
+        }
+        if self.cork.is_empty() {
+            return;
+        }
+        let mut sent = 0;
+        if self.is_clear() {
+            let result = self.sys.send(self.handle, &[IoSlice::new(self.cork)]);
+            sent = self.taken(result, self.cork.len());
+        }
+        if sent < self.cork.len() && !self.bits.has(Bits::BROKEN) {
+            self.queue.get_or_insert_default().push_bytes(&self.cork[sent..], self.pool);
+            self.cork.clear();
+            // Interrupted by a signal, the socket is still writable, and no edge would come for what was queued.
+            self.flush_queue();
+        }
+        self.cork.clear();
+    }
+
+    fn flush_queue(&mut self) {
+        while self.bits.has(Bits::WRITABLE) && !self.bits.has(Bits::BROKEN) {
+            let Some(queue) = self.queue.as_ref() else { return };
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            let mut offered = 0;
+            for (slice, piece) in slices.iter_mut().zip(&queue.pieces) {
+                *slice = IoSlice::new(piece.rest());
+                offered += piece.rest().len();
+                count += 1;
+            }
+            let result = self.sys.send(self.handle, &slices[..count]);
+            let sent = self.taken(result, offered);
+            if let Some(queue) = self.queue.as_mut() {
+                queue.advance(sent, self.pool);
+                if queue.len == 0 {
+                    *self.queue = None;
+                }
+            }
+        }
+        if self.bits.has(Bits::BROKEN) {
+            *self.queue = None;
+        }
+    }
+
+    /// What a send came to: how many bytes were taken. A short count means that the socket is full.
+    fn taken(&mut self, result: io::Result<usize>, offered: usize) -> usize {
+        match result {
+            Ok(sent) => {
+                if sent < offered {
+                    self.bits.clear(Bits::WRITABLE);
+                }
+                sent
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.bits.clear(Bits::WRITABLE);
+                0
+            }
+            // Nothing was sent; the socket is as writable as before, so the next flush tries again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => {
+                tracing::debug!(%error, "send failed");
+                self.bits.set(Bits::BROKEN);
+                0
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the loop lets peers hold. Nothing here is unlimited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every bound of a service. Change single fields of [`Limits::default`].
+///
+/// ```
+/// let mut limits = sockeye::Limits::default();
+/// limits.handshake_timeout = std::time::Duration::from_secs(3);
+/// limits.protocol_mut().message_bytes = 64 * 1024;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The bounds of the protocol: heads, bodies, messages, closing and keepalive.
+    pub protocol: Arc<sockeye_proto::limits::Limits>,
+    /// From accept to a complete request head, in all. Default 10 s. Over it: 408 when part of a head came, then close.
+    pub handshake_timeout: Duration,
+    /// Between the requests of a kept-alive HTTP connection. Default 10 s.
+    pub idle_timeout: Duration,
+    /// While an HTTP response is being taken by the peer, this many bytes ... Default 4 KiB.
+    pub slow_reader_bytes: u64,
+    /// ... must be taken in each such window, or the connection is reset. Default 10 s.
+    pub slow_reader_window: Duration,
+    /// Queued output in bytes under which a writable callback may go on sending. Default 64 KiB.
+    pub output_low_water: usize,
+    /// Whole messages one outbox holds before reading from that peer pauses by itself, in bytes. Default 1 MiB.
+    pub output_high_water: usize,
+    /// Queued output in bytes for one peer that ends its connection. Default 16 MiB.
+    pub output_hard: usize,
+    /// Connections at once; `None` means what the descriptor limit allows (read once at start, less the descriptors in use).
+    pub connections: Option<usize>,
+    /// Connections at once from one IP address; `None` means no such bound.
+    pub connections_per_address: Option<usize>,
+    /// Bytes read from one connection in one turn. Default 256 KiB; also the size of the loop's receive buffer.
+    pub turn_bytes: usize,
+    /// Frames taken from, and messages sent to, one connection in one turn. Default 1,024.
+    pub turn_frames: usize,
+    /// Connections accepted in one turn. Default 64.
+    pub turn_accepts: usize,
+    /// Jobs that other threads may have waiting. Default 65,536.
+    pub remote_jobs: usize,
+}
+
+impl Limits {
+    /// The bounds of the protocol, to be changed.
+    pub fn protocol_mut(&mut self) -> &mut sockeye_proto::limits::Limits {
+        Arc::make_mut(&mut self.protocol)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            protocol: Arc::default(),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(10),
+            slow_reader_bytes: 4 * 1024,
+            slow_reader_window: Duration::from_secs(10),
+            output_low_water: 64 * 1024,
+            output_high_water: 1024 * 1024,
+            output_hard: 16 * 1024 * 1024,
+            connections: None,
+            connections_per_address: None,
+            turn_bytes: 256 * 1024,
+            turn_frames: 1024,
+            turn_accepts: 64,
+            remote_jobs: 65_536,
+        }
+    }
+}

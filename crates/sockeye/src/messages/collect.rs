@@ -1,0 +1,62 @@
+//! From fragments to messages. The protocol has bounded their sum already.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use sockeye_proto::event::{Fragment, Payload};
+
+use crate::conn::pool::Pool;
+use crate::messages::Message;
+
+/// What came of a message so far. Memory grows with the bytes that came, not with those that were announced.
+#[derive(Default)]
+pub(crate) enum Partial {
+    #[default]
+    None,
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl Partial {
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    pub(crate) fn push(&mut self, fragment: &Fragment<'_>, pool: &RefCell<Pool>) {
+        if fragment.first {
+            let buffer = pool.borrow_mut().take();
+            *self = match fragment.payload {
+                // An empty buffer is valid UTF-8.
+                Payload::Text(_) => Self::Text(String::from_utf8(buffer).unwrap_or_default()),
+                Payload::Binary(_) => Self::Binary(buffer),
+            };
+        }
+        match (self, fragment.payload) {
+            (Self::Text(text), Payload::Text(more)) => text.push_str(more),
+            (Self::Binary(payload), Payload::Binary(more)) => payload.extend_from_slice(more),
+            // The protocol keeps the kind of a message to its end.
+            _ => debug_assert!(false, "the kind of a message changed"),
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Message<'static>> {
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::Text(text) => Some(Message::Text(Cow::Owned(text))),
+            Self::Binary(payload) => Some(Message::Binary(Cow::Owned(payload))),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::None;
+    }
+}
+
+impl<'b> From<Payload<'b>> for Message<'b> {
+    fn from(payload: Payload<'b>) -> Self {
+        match payload {
+            Payload::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Payload::Binary(payload) => Self::Binary(Cow::Borrowed(payload)),
+        }
+    }
+}

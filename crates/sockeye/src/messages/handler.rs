@@ -1,0 +1,128 @@
+//! Who handles messages, and what it may do meanwhile.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sockeye_proto::close::{Close, Closed};
+
+use crate::messages::{Full, Message, Outbox};
+use crate::protocol::{ConnId, Cx, Decision, Request, Wishes};
+use crate::sys::Address;
+
+/// Handles the messages of one protocol. There is one object for all connections, and a state for each.
+pub trait Handler: 'static {
+    /// What is kept for each connection.
+    type State: 'static;
+
+    /// As [`Protocol::filter`](crate::Protocol::filter).
+    fn filter(&mut self, request: &Request<'_>) -> Decision {
+        let _ = request;
+        Decision::accept()
+    }
+
+    /// The connection is open.
+    fn open(&mut self, talk: &mut Talk<'_, '_>) -> Self::State;
+
+    /// A message came, whole.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn message(&mut self, talk: &mut Talk<'_, '_>, state: &mut Self::State, message: Message<'_>) -> Result<(), Close>;
+
+    /// The connection is over.
+    fn closed(&mut self, cx: &mut Cx<'_>, state: Self::State, closed: Closed) {
+        let _ = (cx, state, closed);
+    }
+
+    /// As [`Protocol::interval`](crate::Protocol::interval).
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// As [`Protocol::tick`](crate::Protocol::tick).
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        let _ = wishes;
+    }
+}
+
+/// What a handler may do while it is called: answer, and ask the loop. It lives for one callback.
+pub struct Talk<'t, 'c> {
+    pub(super) cx: &'t mut Cx<'c>,
+    pub(super) outbox: &'t mut Outbox,
+}
+
+impl<'c> Deref for Talk<'_, 'c> {
+    type Target = Wishes<'c>;
+
+    fn deref(&self) -> &Self::Target {
+        self.cx
+    }
+}
+
+impl DerefMut for Talk<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.cx
+    }
+}
+
+impl Talk<'_, '_> {
+    /// The connection's id, which may be kept.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.cx.id()
+    }
+
+    /// The address of the peer.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        self.cx.peer()
+    }
+
+    /// Puts a message into this connection's outbox; it leaves when the socket takes it, in this turn if it can.
+    ///
+    /// # Errors
+    /// [`Full`] with the message, when the outbox has no room for it.
+    pub fn push<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Full<'m>> {
+        let cx = &*self.cx;
+        self.outbox.push(message.into(), cx.pool)
+    }
+
+    /// Sends a message to every connection of this protocol, this one included; see
+    /// [`Wishes::publish_text`](crate::Wishes::publish_text).
+    pub fn publish(&mut self, message: &Message<'_>) {
+        match message {
+            Message::Text(text) => self.cx.publish_text(text),
+            Message::Binary(payload) => self.cx.publish_binary(payload),
+        }
+    }
+
+    /// Starts the closing handshake of this connection.
+    pub fn close(&mut self, close: impl Into<Close>) {
+        self.cx.close(close);
+    }
+
+    /// The messages that wait to be sent.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        self.outbox
+    }
+}
+
+/// A [`Handler`] that is a closure; see [`on`](crate::messages::on).
+pub struct Closure<F> {
+    pub(super) handle: F,
+}
+
+impl<F> Handler for Closure<F>
+where
+    F: FnMut(&mut Talk<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
+{
+    type State = ();
+
+    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+
+    #[inline]
+    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+        (self.handle)(talk, message)
+    }
+}

@@ -1,0 +1,172 @@
+//! What a callback may ask for. Wishes are written down here and carried out between callbacks.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sockeye_proto::close::Close;
+use sockeye_proto::time::Instant;
+
+use crate::conn::pool::Pool;
+use crate::protocol::{ConnId, Gone};
+use crate::service::shared::{EndpointIndex, Shared};
+use crate::sys::Address;
+
+/// What may be asked of the loop, of any connection or none. It lives for one callback and cannot leave the thread.
+pub struct Wishes<'a> {
+    pub(crate) shared: &'a mut Shared,
+    pub(crate) endpoint: EndpointIndex,
+    pub(crate) pool: &'a RefCell<Pool>,
+}
+
+impl Wishes<'_> {
+    /// When this turn of the loop began, on the loop's monotonic clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.now
+    }
+
+    /// How many connections the service has, of any kind.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.live.len()
+    }
+
+    /// Whether the connection is an open WebSocket.
+    #[must_use]
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.shared.live.get(id).is_some_and(|live| live.is_open())
+    }
+
+    /// Asks for the writable callback of one connection: in this turn when its socket can take data, else when it can.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn request_writable_for(&mut self, id: ConnId) -> Result<(), Gone> {
+        self.shared.want_write(id)
+    }
+
+    /// Asks for the writable callback of every connection of this protocol.
+    pub fn request_writable_all(&mut self) {
+        self.shared.want_write_all(self.endpoint);
+    }
+
+    /// Stops delivering what one connection sends, until [`resume_for`](Self::resume_for). At most one read's worth is
+    /// kept meanwhile; then the peer's own sending stalls.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn pause_for(&mut self, id: ConnId) -> Result<(), Gone> {
+        self.shared.set_paused(id, true)
+    }
+
+    /// Goes on delivering what one connection sends.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn resume_for(&mut self, id: ConnId) -> Result<(), Gone> {
+        self.shared.set_paused(id, false)
+    }
+
+    /// Starts the closing handshake of one connection.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn close_for(&mut self, id: ConnId, close: impl Into<Close>) -> Result<(), Gone> {
+        self.shared.close(id, close.into())
+    }
+
+    /// Sends a text message to every connection of this protocol, the own one included.
+    ///
+    /// It is framed once for all; what is published in one turn leaves in one send for each connection. A
+    /// connection that has [`Limits::output_hard`](crate::Limits::output_hard) bytes waiting already is closed
+    /// (cause [`Overflow`](sockeye_proto::close::Cause::Overflow)) instead of growing.
+    pub fn publish_text(&mut self, text: &str) {
+        self.shared.publish(self.endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+    }
+
+    /// Sends a binary message to every connection of this protocol; see [`publish_text`](Self::publish_text).
+    pub fn publish_binary(&mut self, payload: &[u8]) {
+        self.shared.publish(self.endpoint, sockeye_proto::wire::Kind::Binary, payload);
+    }
+
+    /// Ends the service in good order: no new connections, 1001 to the open ones, and
+    /// [`Service::run`](crate::Service::run) returns when they are gone.
+    pub fn drain(&mut self) {
+        self.shared.drain = true;
+    }
+}
+
+/// What a callback is told of its connection, and what it may ask for. It lives for one callback and cannot leave the
+/// thread.
+pub struct Cx<'a> {
+    pub(crate) wishes: Wishes<'a>,
+    pub(crate) id: ConnId,
+    pub(crate) peer: &'a Address,
+}
+
+impl<'a> Deref for Cx<'a> {
+    type Target = Wishes<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.wishes
+    }
+}
+
+impl DerefMut for Cx<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.wishes
+    }
+}
+
+impl Cx<'_> {
+    /// The connection's id, which may be kept.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The address of the peer.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        self.peer
+    }
+
+    /// Asks for the writable callback of this connection.
+    pub fn request_writable(&mut self) {
+        let id = self.id;
+        // Gone is no news here: in `closed` there is nothing left to write to.
+        let _ = self.shared.want_write(id);
+    }
+
+    /// Stops delivering what this connection sends; see [`Wishes::pause_for`].
+    pub fn pause_reading(&mut self) {
+        let id = self.id;
+        let _ = self.shared.set_paused(id, true);
+    }
+
+    /// Goes on delivering what this connection sends.
+    pub fn resume_reading(&mut self) {
+        let id = self.id;
+        let _ = self.shared.set_paused(id, false);
+    }
+
+    /// Starts the closing handshake of this connection.
+    pub fn close(&mut self, close: impl Into<Close>) {
+        let id = self.id;
+        let _ = self.shared.close(id, close.into());
+    }
+
+    /// Asks for the timer callback after `delay`; it replaces the one asked for before.
+    pub fn set_timer(&mut self, delay: Duration) {
+        let at = self.now() + delay;
+        let id = self.id;
+        self.shared.timers.push((id, Some(at)));
+    }
+
+    /// Asks for no timer callback any more.
+    pub fn clear_timer(&mut self) {
+        let id = self.id;
+        self.shared.timers.push((id, None));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a program says to Sockeye: the [`Protocol`] trait, and the views that its callbacks are lent.
+//!
+//! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
+//! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
+
+mod cx;
+mod id;
+mod request;
+mod tx;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sockeye_proto::close::{Close, Closed};
+use sockeye_proto::event::Fragment;
+
+pub use self::cx::{Cx, Wishes};
+pub use self::id::{ConnId, Gone};
+pub use self::request::Request;
+pub(crate) use self::tx::Port;
+pub use self::tx::{Begun, BinaryFragments, Fragmented, Sent, TextFragments, Tx, Writable};
+
+/// What an endpoint does on the connections that negotiated its name.
+///
+/// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
+/// The callbacks of one connection come in this order: `filter`, `open`, then any of `receive`, `writable`, `pong` and
+/// `timer`, then `closed`. `closed` comes exactly once for each `open`, and nothing after it. No callback runs
+/// inside another: what a callback asks of its [`Cx`] is done between callbacks.
+///
+/// Returning `Err(close)` from a callback starts the closing handshake with that code and reason.
+pub trait Protocol: 'static {
+    /// What is kept for each connection.
+    type Session: 'static;
+
+    /// The token of `Sec-WebSocket-Protocol` (RFC 6455 section 1.9) that chooses this protocol.
+    fn name(&self) -> &str;
+
+    /// Whether a handshake is accepted. It has passed the rules of RFC 6455 and the service's origin list already.
+    fn filter(&mut self, request: &Request<'_>) -> Decision {
+        let _ = request;
+        Decision::accept()
+    }
+
+    /// The connection is open; what is returned is kept for it.
+    fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
+
+    /// A piece of a message came. Pieces come as the network brings them; see [`crate::messages`] for whole messages.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close>;
+
+    /// The socket can take data, and this was asked for by one of the `request_writable` calls.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close>;
+
+    /// The connection is over. The session comes by value: nothing can follow.
+    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, closed: Closed) {
+        let _ = (cx, session, closed);
+    }
+
+    /// A pong came, asked for or not (RFC 6455 section 5.5.3).
+    ///
+    /// # Errors
+    /// The close to start.
+    fn pong(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
+        let _ = (cx, session, payload);
+        Ok(())
+    }
+
+    /// The moment asked for with [`Cx::set_timer`] is here.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), Close> {
+        let _ = (cx, session);
+        Ok(())
+    }
+
+    /// How often [`tick`](Self::tick) is called. Read once, when the service is built.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called every [`interval`](Self::interval) while any connection of this protocol is open.
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        let _ = wishes;
+    }
+}
+
+/// The answer to a handshake.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decision(pub(crate) Verdict);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Verdict {
+    Accept,
+    AcceptAs(String),
+    Refuse { status: u16, reason: Cow<'static, str> },
+}
+
+impl Decision {
+    /// Accept, naming the protocol that was chosen when the client offered any.
+    #[must_use]
+    pub fn accept() -> Self {
+        Self(Verdict::Accept)
+    }
+
+    /// Accept, naming this one of the protocols that the client offered. A name that was not offered is left out of
+    /// the answer (RFC 6455 section 4.2.2 point 5: it must be one of the client's), and an error is logged.
+    #[must_use]
+    pub fn accept_subprotocol(name: impl Into<String>) -> Self {
+        Self(Verdict::AcceptAs(name.into()))
+    }
+
+    /// Refuse with an HTTP status of 400 to 599 (others become 403) and a short plain text.
+    #[must_use]
+    pub fn refuse(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        let status = if (400..600).contains(&status) { status } else { 403 };
+        Self(Verdict::Refuse { status, reason: reason.into() })
+    }
+}

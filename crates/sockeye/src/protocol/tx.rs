@@ -1,0 +1,225 @@
+//! Sending, as values: a permission to send is lent to the writable callback, and using it up is a move.
+
+use std::cell::Cell;
+
+use sockeye_proto::conn::{Connection, ControlPayload};
+use sockeye_proto::wire::{FrameHead, Kind};
+
+use crate::conn::output::Out;
+
+/// What may be sent now. The shape follows the connection: with an unfinished fragmented message there is no way to
+/// begin another (RFC 6455 section 5.4: fragments of one message must not be interleaved with another's).
+#[non_exhaustive]
+pub enum Tx<'a> {
+    /// No message is unfinished: one may be sent or begun.
+    Idle(Writable<'a>),
+    /// A fragmented message is unfinished: it must be gone on with.
+    Mid(Fragmented<'a>),
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(port: &'a mut Port<'a>) -> Self {
+        match port.ws.mid_message() {
+            None => Self::Idle(Writable { port }),
+            Some(Kind::Text) => Self::Mid(Fragmented::Text(TextFragments { port })),
+            Some(Kind::Binary) => Self::Mid(Fragmented::Binary(BinaryFragments { port })),
+        }
+    }
+
+    /// The permission to send a message, unless a fragmented one is unfinished. Endpoints that never fragment always
+    /// have it.
+    #[must_use]
+    pub fn idle(self) -> Option<Writable<'a>> {
+        match self {
+            Self::Idle(writable) => Some(writable),
+            Self::Mid(_) => None,
+        }
+    }
+}
+
+/// The permission to send one message. Sending consumes it; [`Sent::more`] gives it back while the peer keeps up.
+#[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
+pub struct Writable<'a> {
+    port: &'a mut Port<'a>,
+}
+
+impl<'a> Writable<'a> {
+    /// Sends a whole text message.
+    #[inline]
+    pub fn text(self, text: &str) -> Sent<'a> {
+        self.message(Kind::Text, text.as_bytes())
+    }
+
+    /// Sends a whole binary message.
+    #[inline]
+    pub fn binary(self, payload: &[u8]) -> Sent<'a> {
+        self.message(Kind::Binary, payload)
+    }
+
+    /// Sends a whole text message that is given away: what the socket does not take at once is kept without a copy.
+    pub fn text_owned(self, text: String) -> Sent<'a> {
+        self.message_owned(Kind::Text, text.into_bytes())
+    }
+
+    /// Sends a whole binary message that is given away: what the socket does not take at once is kept without a copy.
+    pub fn binary_owned(self, payload: Vec<u8>) -> Sent<'a> {
+        self.message_owned(Kind::Binary, payload)
+    }
+
+    /// Begins a text message of several fragments with its first one.
+    pub fn begin_text(self, text: &str) -> Begun<TextFragments<'a>> {
+        self.port.send(Some(Kind::Text), false, text.as_bytes());
+        Begun { next: self.port.next().map(|port| TextFragments { port }) }
+    }
+
+    /// Begins a binary message of several fragments with its first one.
+    pub fn begin_binary(self, payload: &[u8]) -> Begun<BinaryFragments<'a>> {
+        self.port.send(Some(Kind::Binary), false, payload);
+        Begun { next: self.port.next().map(|port| BinaryFragments { port }) }
+    }
+
+    /// Sends a ping beside the messages; the permission stays. The answer comes to
+    /// [`Protocol::pong`](crate::Protocol::pong).
+    pub fn ping(&mut self, payload: ControlPayload) {
+        self.port.ping(payload);
+    }
+
+    /// For messages whose text was checked when they were taken in.
+    #[inline]
+    pub(crate) fn message(self, kind: Kind, payload: &[u8]) -> Sent<'a> {
+        self.port.send(Some(kind), true, payload);
+        Sent { port: self.port }
+    }
+
+    pub(crate) fn message_owned(self, kind: Kind, payload: Vec<u8>) -> Sent<'a> {
+        self.port.send_owned(kind, payload);
+        Sent { port: self.port }
+    }
+}
+
+/// A message was handed over: to the socket, or to the connection's queue when the socket was full.
+pub struct Sent<'a> {
+    port: &'a mut Port<'a>,
+}
+
+impl<'a> Sent<'a> {
+    /// The permission for another message, while less than [`Limits::output_low_water`](crate::Limits::output_low_water)
+    /// waits for the socket and this connection's share of the turn is not used up. When it is `None` and there is more
+    /// to send, ask for the writable callback again.
+    #[inline]
+    #[must_use]
+    pub fn more(self) -> Option<Writable<'a>> {
+        self.port.next().map(|port| Writable { port })
+    }
+}
+
+/// A fragmented message that must be gone on with or finished before any other.
+#[non_exhaustive]
+pub enum Fragmented<'a> {
+    /// It is a text message.
+    Text(TextFragments<'a>),
+    /// It is a binary message.
+    Binary(BinaryFragments<'a>),
+}
+
+/// A fragment was handed over and its message is not finished.
+pub struct Begun<T> {
+    next: Option<T>,
+}
+
+impl<T> Begun<T> {
+    /// The permission for the next fragment; `None` as for [`Sent::more`]. The message then goes on in a later writable
+    /// callback, as [`Tx::Mid`].
+    #[must_use]
+    pub fn more(self) -> Option<T> {
+        self.next
+    }
+}
+
+/// The permission for the next fragment of a text message.
+#[must_use = "the message stays unfinished; ask for the writable callback again"]
+pub struct TextFragments<'a> {
+    port: &'a mut Port<'a>,
+}
+
+impl<'a> TextFragments<'a> {
+    /// Sends a fragment that is not the last.
+    pub fn fragment(self, text: &str) -> Begun<Self> {
+        self.port.send(None, false, text.as_bytes());
+        Begun { next: self.port.next().map(|port| Self { port }) }
+    }
+
+    /// Sends the last fragment, which may be empty.
+    pub fn finish(self, text: &str) -> Sent<'a> {
+        self.port.send(None, true, text.as_bytes());
+        Sent { port: self.port }
+    }
+}
+
+/// The permission for the next fragment of a binary message.
+#[must_use = "the message stays unfinished; ask for the writable callback again"]
+pub struct BinaryFragments<'a> {
+    port: &'a mut Port<'a>,
+}
+
+impl<'a> BinaryFragments<'a> {
+    /// Sends a fragment that is not the last.
+    pub fn fragment(self, payload: &[u8]) -> Begun<Self> {
+        self.port.send(None, false, payload);
+        Begun { next: self.port.next().map(|port| Self { port }) }
+    }
+
+    /// Sends the last fragment, which may be empty.
+    pub fn finish(self, payload: &[u8]) -> Sent<'a> {
+        self.port.send(None, true, payload);
+        Sent { port: self.port }
+    }
+}
+
+/// Where a permission leads: the connection's framing and its way out, for one callback.
+pub(crate) struct Port<'a> {
+    pub(crate) ws: &'a mut Connection,
+    pub(crate) out: Out<'a>,
+    /// Queued bytes under which sending may go on.
+    pub(crate) low_water: usize,
+    /// Frames and bytes that this connection may still send in this turn.
+    pub(crate) frames: &'a Cell<usize>,
+    pub(crate) bytes: &'a Cell<usize>,
+}
+
+impl<'a> Port<'a> {
+    #[inline]
+    fn send(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
+        if let Some(head) = self.head(kind, last, payload.len()) {
+            self.out.put_frame(&head, payload);
+        }
+    }
+
+    fn send_owned(&mut self, kind: Kind, payload: Vec<u8>) {
+        if let Some(head) = self.head(Some(kind), true, payload.len()) {
+            self.out.put_frame_owned(&head, payload);
+        }
+    }
+
+    #[inline]
+    fn head(&mut self, kind: Option<Kind>, last: bool, len: usize) -> Option<FrameHead> {
+        self.frames.set(self.frames.get().saturating_sub(1));
+        self.bytes.set(self.bytes.get().saturating_sub(len));
+        let head = self.ws.frame(kind, last, len as u64, None);
+        // The permissions match the connection's state, so a refusal here is a fault of this module.
+        debug_assert!(head.is_ok(), "a permission was out of step with its connection");
+        head.ok()
+    }
+
+    fn ping(&mut self, payload: ControlPayload) {
+        if self.ws.ping(payload).is_ok() && self.out.queued() == 0 {
+            self.ws.transmit(self.out.cork, &mut || [0; 4]);
+        }
+    }
+
+    #[inline]
+    fn next(&'a mut self) -> Option<&'a mut Self> {
+        let open = self.frames.get() > 0 && self.bytes.get() > 0 && self.out.queued() < self.low_water;
+        open.then_some(self)
+    }
+}

@@ -1,0 +1,222 @@
+//! Listeners: who is let in, and what happens when nobody can be.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+use crate::conn::output::Bits;
+use crate::conn::{Conn, Phase, http::Http};
+use crate::service::Service;
+use crate::service::shared::Live;
+use crate::sys::{Address, CloseHow, Handle, Sys};
+
+/// How long accepting pauses when the system has no room for another connection. A connection that ends in between
+/// ends the pause too.
+const RETRY: Duration = Duration::from_millis(250);
+/// At most one log line about it in such a time.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// All listeners of a service.
+pub(crate) struct Accepting {
+    listeners: Vec<Listener>,
+    addresses: Vec<Address>,
+    /// Accepting pauses until then, or until a connection ends.
+    retry_at: Option<Instant>,
+    logged_at: Option<Instant>,
+    /// How many connections each address has; kept only when there is a bound.
+    per_address: HashMap<IpAddr, usize>,
+    per_address_limit: Option<usize>,
+}
+
+struct Listener {
+    handle: Handle,
+    /// An edge came and `accept` has not answered "none" since.
+    ready: bool,
+}
+
+impl Accepting {
+    pub(crate) fn new(per_address_limit: Option<usize>) -> Self {
+        Self {
+            listeners: Vec::new(),
+            addresses: Vec::new(),
+            retry_at: None,
+            logged_at: None,
+            per_address: HashMap::new(),
+            per_address_limit,
+        }
+    }
+
+    /// Takes an open listener, registered under its number among the listeners.
+    pub(crate) fn add(&mut self, sys: &mut dyn Sys, handle: Handle, address: Address) -> io::Result<()> {
+        let token = self.listeners.len() as u64;
+        self.listeners.push(Listener { handle, ready: false });
+        self.addresses.push(address);
+        sys.register(handle, token)
+    }
+
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Listeners have small tokens; a connection's has its generation in the upper half, which is never zero.
+    #[inline]
+    pub(crate) fn is_listener(&self, token: u64) -> bool {
+        token < self.listeners.len() as u64
+    }
+
+    pub(crate) fn ready(&mut self, token: u64) {
+        if let Some(listener) = self.listeners.get_mut(token as usize) {
+            listener.ready = true;
+        }
+    }
+
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// A connection ended: there may be room again.
+    pub(crate) fn left(&mut self, peer: &Address) {
+        if self.retry_at.is_some() {
+            self.retry_at = Some(Instant::from_nanos(0));
+        }
+        if let (Some(_), Address::Ip(peer)) = (self.per_address_limit, peer) {
+            if let Some(count) = self.per_address.get_mut(&peer.ip()) {
+                *count -= 1;
+                if *count == 0 {
+                    self.per_address.remove(&peer.ip());
+                }
+            }
+        }
+    }
+
+    pub(crate) fn close_all(&mut self, sys: &mut dyn Sys) {
+        for listener in self.listeners.drain(..) {
+            sys.close(listener.handle, CloseHow::Normal);
+        }
+        self.retry_at = None;
+    }
+
+    fn any_ready(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// Whether one more from this address may come; counts it if so.
+    fn admit(&mut self, peer: &Address) -> bool {
+        let (Some(limit), Address::Ip(peer)) = (self.per_address_limit, peer) else { return true };
+        let count = self.per_address.entry(peer.ip()).or_default();
+        if *count >= limit {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    /// Whether a line about trouble with accepting may be logged now.
+    fn may_log(&mut self, now: Instant) -> bool {
+        let quiet = self.logged_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+        if !quiet {
+            self.logged_at = Some(now);
+        }
+        !quiet
+    }
+}
+
+impl Service {
+    /// Accepts what waits, within the turn's share and the number of connections there may be.
+    pub(crate) fn accept_some(&mut self) {
+        let now = self.shared.now;
+        if self.accepting.retry_at.is_some_and(|at| at > now) || !self.accepting.any_ready() {
+            return;
+        }
+        self.accepting.retry_at = None;
+        let mut share = self.limits.turn_accepts.max(1);
+        for index in 0..self.accepting.listeners.len() {
+            while self.accepting.listeners.get(index).is_some_and(|listener| listener.ready) {
+                if self.shared.live.len() >= self.max_connections {
+                    self.pause_accepting("the limit of connections is reached", None);
+                    return;
+                }
+                if share == 0 {
+                    // More are waiting: come back in the next turn, without a wait.
+                    self.accepting.retry_at = Some(now);
+                    return;
+                }
+                share -= 1;
+                if !self.accept_one(index) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Accepts one connection. Returns false when accepting has to pause.
+    fn accept_one(&mut self, index: usize) -> bool {
+        let Some(listener) = self.accepting.listeners.get_mut(index) else { return false };
+        match self.sys.accept(listener.handle) {
+            Ok((handle, peer)) => {
+                self.admit(handle, peer);
+                true
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    listener.ready = false;
+                    true
+                }
+                // One that is gone already is no reason to stop.
+                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => true,
+                // No room (EMFILE, ENFILE, ENOBUFS, ENOMEM) or refused by the system (EPERM, EPROTO): the connection
+                // stays in the queue and no edge announces it again, so a timer does.
+                _ => {
+                    self.pause_accepting("accepting failed", Some(&error));
+                    false
+                }
+            },
+        }
+    }
+
+    fn pause_accepting(&mut self, why: &str, error: Option<&io::Error>) {
+        let now = self.shared.now;
+        self.accepting.retry_at = Some(now + RETRY);
+        if self.accepting.may_log(now) {
+            let error = error.map(tracing::field::display);
+            tracing::warn!(
+                error,
+                connections = self.shared.live.len(),
+                limit = self.max_connections,
+                "{why}; accepting pauses"
+            );
+        }
+    }
+
+    fn admit(&mut self, handle: Handle, peer: Address) {
+        if !self.policy.admits(&peer) || !self.accepting.admit(&peer) {
+            tracing::debug!(%peer, "refused by address");
+            self.sys.close(handle, CloseHow::Reset);
+            return;
+        }
+        let id = self.shared.live.insert(Live::new());
+        if let Err(error) = self.sys.register(handle, id.as_u64()) {
+            if self.accepting.may_log(self.shared.now) {
+                tracing::warn!(%error, "a connection could not be watched");
+            }
+            self.sys.close(handle, CloseHow::Reset);
+            self.accepting.left(&peer);
+            self.shared.live.remove(id);
+            return;
+        }
+        tracing::debug!(%id, %peer, "accepted");
+        let http = Http::new(&self.limits, self.shared.now);
+        let mut conn = Conn::new(handle, peer, Phase::Http(Box::new(http)));
+        conn.bits.set(Bits::WRITABLE);
+        let slot = id.slot();
+        if self.conns.len() <= slot {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        conn.armed = conn.deadline();
+        self.timers.add(conn.armed, id);
+        self.conns[slot] = Some(conn);
+    }
+}

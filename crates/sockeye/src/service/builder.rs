@@ -1,0 +1,292 @@
+//! Describing a service.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+
+use sockeye_proto::conn::HEADROOM;
+
+use crate::conn::pool::Pool;
+use crate::error::Error;
+use crate::http::Routes;
+use crate::limits::Limits;
+use crate::protocol::Protocol;
+use crate::service::accept::Accepting;
+use crate::service::endpoint::{Adapter, Endpoint};
+use crate::service::policy::{AddressFilter, Origins, Policy, host_list};
+use crate::service::remote::Jobs;
+use crate::service::shared::{EndpointIndex, Shared};
+use crate::service::timers::Timers;
+use crate::service::{Service, Tick};
+use crate::sys::{Address, ListenOptions, Real, Sys};
+
+/// Descriptors kept free for what is no connection: files being served, the program's own.
+const RESERVE: u64 = 16;
+
+/// Describes a [`Service`]: what it speaks, where it listens, and what it allows.
+pub struct Builder {
+    limits: Limits,
+    endpoints: Vec<Box<dyn Endpoint>>,
+    ticks: Vec<(EndpointIndex, std::time::Duration)>,
+    fallback: Option<EndpointIndex>,
+    routes: Option<Routes>,
+    origins: Origins,
+    hosts: Option<Vec<String>>,
+    addresses: Option<AddressFilter>,
+    listen: Vec<(Listen, ListenOptions)>,
+}
+
+/// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
+/// address that the name has is listened on.
+#[derive(Clone, Debug)]
+pub struct Listen(Target);
+
+#[derive(Clone, Debug)]
+enum Target {
+    Address(Address),
+    Text(String),
+}
+
+impl From<Address> for Listen {
+    fn from(address: Address) -> Self {
+        Self(Target::Address(address))
+    }
+}
+
+impl From<std::net::SocketAddr> for Listen {
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self(Target::Address(Address::Ip(address)))
+    }
+}
+
+impl From<&str> for Listen {
+    fn from(text: &str) -> Self {
+        Self(Target::Text(text.to_owned()))
+    }
+}
+
+impl From<String> for Listen {
+    fn from(text: String) -> Self {
+        Self(Target::Text(text))
+    }
+}
+
+impl Listen {
+    fn resolve(self) -> Result<Vec<Address>, Error> {
+        match self.0 {
+            Target::Address(address) => Ok(vec![address]),
+            Target::Text(text) => {
+                let found = text.to_socket_addrs().map_err(|error| Error::listen(&text, error))?;
+                Ok(found.map(Address::Ip).collect())
+            }
+        }
+    }
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            limits: Limits::default(),
+            endpoints: Vec::new(),
+            ticks: Vec::new(),
+            fallback: None,
+            routes: None,
+            origins: Origins::any(),
+            hosts: None,
+            addresses: None,
+            listen: Vec::new(),
+        }
+    }
+
+    /// What peers may make the service hold and wait for.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Speaks a protocol with the clients that offer its name. The first one is also for clients that offer none.
+    #[must_use]
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        self.add(protocol);
+        self
+    }
+
+    /// Speaks a protocol with every client that offers none of the others, whatever it offers; the first name that such a
+    /// client offers is the one it is answered.
+    #[must_use]
+    pub fn fallback(mut self, protocol: impl Protocol) -> Self {
+        self.fallback = Some(self.add(protocol));
+        self
+    }
+
+    fn add<P: Protocol>(&mut self, protocol: P) -> EndpointIndex {
+        let index = EndpointIndex(u16::try_from(self.endpoints.len()).unwrap_or(u16::MAX));
+        if let Some(every) = protocol.interval() {
+            self.ticks.push((index, every));
+        }
+        self.endpoints.push(Box::new(Adapter::new(protocol)));
+        index
+    }
+
+    /// What plain HTTP requests are answered. Without routes every one of them is answered 426.
+    #[must_use]
+    pub fn routes(mut self, routes: Routes) -> Self {
+        self.routes = Some(routes);
+        self
+    }
+
+    /// The pages that may connect; default [`Origins::any`].
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// The values of `Host` that are served, which keeps pages of other sites away whose name was made to resolve here
+    /// (DNS rebinding). Default: all.
+    #[must_use]
+    pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts = Some(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Asked for each new connection, before anything is read; those for which it says `false` are reset.
+    #[must_use]
+    pub fn filter(mut self, filter: impl FnMut(&Address) -> bool + 'static) -> Self {
+        self.addresses = Some(Box::new(filter));
+        self
+    }
+
+    /// Listens there too. May be called several times; port 0 takes a free port.
+    #[must_use]
+    pub fn listen(self, listen: impl Into<Listen>) -> Self {
+        self.listen_with(listen, ListenOptions::default())
+    }
+
+    /// As [`listen`](Self::listen), with options.
+    #[must_use]
+    pub fn listen_with(mut self, listen: impl Into<Listen>, options: ListenOptions) -> Self {
+        self.listen.push((listen.into(), options));
+        self
+    }
+
+    /// Builds the service on the real system.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on, a protocol name that is no token or comes twice, limits that contradict
+    /// each other, or a system without room for a poller.
+    pub fn build(self) -> Result<Service, Error> {
+        let real = Real::new().map_err(Error::system)?;
+        self.build_with(Box::new(real))
+    }
+
+    /// Builds the service on a system of your own, such as the simulated one.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with(self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
+        let names = self.names()?;
+        self.check()?;
+        let hosts = match &self.hosts {
+            Some(hosts) => Some(host_list(hosts).map_err(|error| Error::configuration(format!("hosts: {error}")))?),
+            None => None,
+        };
+        let mut accepting = Accepting::new(self.limits.connections_per_address);
+        for (listen, options) in self.listen {
+            for address in listen.resolve()? {
+                let (handle, bound) = sys.listen(&address, &options).map_err(|error| Error::listen(&address, error))?;
+                accepting.add(&mut *sys, handle, bound).map_err(|error| Error::listen(&address, error))?;
+            }
+        }
+        let descriptors = sys.descriptors();
+        let room = descriptors.limit.saturating_sub(descriptors.in_use).saturating_sub(RESERVE).max(1);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let max_connections = self.limits.connections.map_or(room, |wanted| wanted.min(room));
+        let now = sys.now();
+        let ticks = self.ticks.iter().map(|&(endpoint, every)| Tick { endpoint, every, next: now + every }).collect();
+        let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs));
+        let rx = vec![0; HEADROOM + self.limits.turn_bytes].into_boxed_slice();
+        Ok(Service {
+            sys,
+            shared: Shared::new(self.endpoints.len(), now),
+            conns: Vec::new(),
+            endpoints: self.endpoints,
+            ticks,
+            policy: Policy {
+                origins: self.origins,
+                hosts,
+                addresses: self.addresses,
+                routes: self.routes,
+                names,
+                fallback: self.fallback,
+                draining: false,
+            },
+            accepting,
+            limits: self.limits,
+            max_connections,
+            rx,
+            cork: Vec::new(),
+            pool: RefCell::new(Pool::default()),
+            timers: Timers::default(),
+            jobs,
+            events: Vec::new(),
+            dead: Vec::new(),
+            draining: None,
+        })
+    }
+
+    /// The endpoints' names: tokens (RFC 6455 section 4.1), none twice.
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = Vec::new();
+        if self.endpoints.len() >= usize::from(u16::MAX) {
+            return Err(Error::configuration("a service speaks at most 65,534 protocols"));
+        }
+        for endpoint in &self.endpoints {
+            let name = endpoint.name();
+            if !is_token(name) {
+                return Err(Error::configuration(format!(
+                    "the protocol name {name:?} is not a token (RFC 9110 section 5.6.2)"
+                )));
+            }
+            if names.iter().any(|other| other == name) {
+                return Err(Error::configuration(format!("two protocols have the name {name:?}")));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let limits = &self.limits;
+        for (what, value) in [
+            ("turn_bytes", limits.turn_bytes),
+            ("turn_frames", limits.turn_frames),
+            ("turn_accepts", limits.turn_accepts),
+            ("output_low_water", limits.output_low_water),
+        ] {
+            if value == 0 {
+                return Err(Error::configuration(format!("Limits::{what} is 0: nothing could be done")));
+            }
+        }
+        if limits.connections == Some(0) {
+            return Err(Error::configuration("Limits::connections is 0: nobody could connect"));
+        }
+        if limits.output_low_water > limits.output_hard {
+            return Err(Error::configuration("Limits::output_low_water is above Limits::output_hard"));
+        }
+        Ok(())
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("limits", &self.limits).field("listen", &self.listen).finish_non_exhaustive()
+    }
+}

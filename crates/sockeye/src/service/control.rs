@@ -1,0 +1,75 @@
+//! What may be asked of a service from outside its callbacks.
+
+use sockeye_proto::close::Close;
+
+use crate::protocol::{ConnId, Gone};
+use crate::service::shared::EndpointIndex;
+use crate::service::{Service, turn};
+
+/// A service between two callbacks: what jobs of a [`Remote`](crate::Remote), or the program between turns, may ask.
+/// It cannot run the loop, so a job cannot run inside a turn again.
+pub struct Control<'a> {
+    pub(crate) service: &'a mut Service,
+}
+
+impl Control<'_> {
+    /// Asks for the writable callback of one connection.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn request_writable(&mut self, id: ConnId) -> Result<(), Gone> {
+        self.service.shared.want_write(id)
+    }
+
+    /// Asks for the writable callback of every connection of the named protocol. An unknown name asks for nothing.
+    pub fn request_writable_all(&mut self, protocol: &str) {
+        if let Some(endpoint) = self.endpoint(protocol) {
+            self.service.shared.want_write_all(endpoint);
+        }
+    }
+
+    /// Sends a text message to every connection of the named protocol; see
+    /// [`Wishes::publish_text`](crate::Wishes::publish_text).
+    pub fn publish_text(&mut self, protocol: &str, text: &str) {
+        if let Some(endpoint) = self.endpoint(protocol) {
+            self.service.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+        }
+    }
+
+    /// Sends a binary message to every connection of the named protocol.
+    pub fn publish_binary(&mut self, protocol: &str, payload: &[u8]) {
+        if let Some(endpoint) = self.endpoint(protocol) {
+            self.service.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
+        }
+    }
+
+    /// Starts the closing handshake of one connection.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn close(&mut self, id: ConnId, close: impl Into<Close>) -> Result<(), Gone> {
+        if !self.service.shared.live.get(id).is_some_and(|live| live.is_open()) {
+            return Err(Gone);
+        }
+        turn::close_now(self.service, id, close.into());
+        Ok(())
+    }
+
+    /// Ends the service in good order: listeners are closed at once, every WebSocket gets a close frame with 1001, and
+    /// what is left after [`close_timeout`](sockeye_proto::limits::Limits::close_timeout) is reset.
+    /// [`Service::run`] returns when the last connection is gone.
+    pub fn drain(&mut self) {
+        self.service.start_drain();
+    }
+
+    /// How many connections there are, of any kind.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.service.connections()
+    }
+
+    fn endpoint(&self, protocol: &str) -> Option<EndpointIndex> {
+        let index = self.service.endpoints.iter().position(|endpoint| endpoint.name() == protocol)?;
+        Some(EndpointIndex(index as u16))
+    }
+}

@@ -1,0 +1,156 @@
+//! A protocol with its sessions, behind one object type, so that a service can have several.
+
+use sockeye_proto::close::{Close, Closed};
+use sockeye_proto::event::Fragment;
+
+use crate::protocol::{Cx, Decision, Protocol, Request, Tx, Wishes};
+
+/// A protocol whose sessions are named by number.
+pub(crate) trait Endpoint {
+    fn name(&self) -> &str;
+    fn filter(&mut self, request: &Request<'_>) -> Decision;
+    fn open(&mut self, cx: &mut Cx<'_>) -> u32;
+    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: Fragment<'_>) -> Result<(), Close>;
+    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
+    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
+    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed);
+    fn tick(&mut self, wishes: &mut Wishes<'_>);
+    fn sessions(&self) -> usize;
+}
+
+/// The one implementation: a protocol and a table of its sessions, without an allocation for each.
+pub(crate) struct Adapter<P: Protocol> {
+    protocol: P,
+    sessions: Sessions<P::Session>,
+}
+
+impl<P: Protocol> Adapter<P> {
+    pub(crate) fn new(protocol: P) -> Self {
+        Self { protocol, sessions: Sessions { entries: Vec::new(), free: u32::MAX, len: 0 } }
+    }
+}
+
+impl<P: Protocol> Endpoint for Adapter<P> {
+    fn name(&self) -> &str {
+        self.protocol.name()
+    }
+
+    fn filter(&mut self, request: &Request<'_>) -> Decision {
+        self.protocol.filter(request)
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> u32 {
+        let session = self.protocol.open(cx);
+        self.sessions.insert(session)
+    }
+
+    #[inline]
+    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: Fragment<'_>) -> Result<(), Close> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.protocol.receive(cx, session, fragment),
+            None => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.protocol.writable(cx, session, tx),
+            None => Ok(()),
+        }
+    }
+
+    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.protocol.pong(cx, session, payload),
+            None => Ok(()),
+        }
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.protocol.timer(cx, session),
+            None => Ok(()),
+        }
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed) {
+        if let Some(session) = self.sessions.remove(session) {
+            self.protocol.closed(cx, session, closed);
+        }
+    }
+
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        self.protocol.tick(wishes);
+    }
+
+    fn sessions(&self) -> usize {
+        self.sessions.len
+    }
+}
+
+struct Sessions<S> {
+    entries: Vec<Entry<S>>,
+    /// The first free entry, or `u32::MAX`.
+    free: u32,
+    len: usize,
+}
+
+enum Entry<S> {
+    Used(S),
+    Free(u32),
+}
+
+impl<S> Sessions<S> {
+    fn insert(&mut self, session: S) -> u32 {
+        self.len += 1;
+        if let Some(entry) = self.entries.get_mut(self.free as usize) {
+            let index = self.free;
+            if let Entry::Free(next) = *entry {
+                self.free = next;
+                *entry = Entry::Used(session);
+                return index;
+            }
+        }
+        self.entries.push(Entry::Used(session));
+        // Connections are bounded by the descriptor limit, which is far below 2^32.
+        (self.entries.len() - 1) as u32
+    }
+
+    #[inline]
+    fn get_mut(&mut self, index: u32) -> Option<&mut S> {
+        match self.entries.get_mut(index as usize) {
+            Some(Entry::Used(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    fn remove(&mut self, index: u32) -> Option<S> {
+        let entry = self.entries.get_mut(index as usize)?;
+        if matches!(entry, Entry::Free(_)) {
+            return None;
+        }
+        let Entry::Used(session) = std::mem::replace(entry, Entry::Free(self.free)) else { return None };
+        self.free = index;
+        self.len -= 1;
+        Some(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freed_number_is_used_again_and_a_stale_one_is_nothing() {
+        let mut sessions = Sessions { entries: Vec::new(), free: u32::MAX, len: 0 };
+        let a = sessions.insert("a");
+        let b = sessions.insert("b");
+        assert_eq!(sessions.remove(a), Some("a"));
+        assert_eq!(sessions.remove(a), None);
+        assert!(sessions.get_mut(a).is_none());
+        let c = sessions.insert("c");
+        assert_eq!((c, sessions.get_mut(b).copied(), sessions.len), (a, Some("b"), 2));
+    }
+}

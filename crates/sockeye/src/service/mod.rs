@@ -1,0 +1,249 @@
+//! The loop: one thread, many connections, written when they can take it.
+
+mod accept;
+mod builder;
+mod control;
+pub(crate) mod endpoint;
+pub(crate) mod policy;
+mod publish;
+mod remote;
+pub(crate) mod shared;
+pub(crate) mod timers;
+mod turn;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::close::{Cause, CloseCode};
+use sockeye_proto::time::Instant;
+
+use self::accept::Accepting;
+use self::endpoint::Endpoint;
+use self::policy::Policy;
+use self::remote::Jobs;
+use self::shared::{EndpointIndex, Shared};
+use self::timers::Timers;
+use crate::conn::pool::Pool;
+use crate::conn::{Conn, Phase, Stage};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::sys::{Address, CloseHow, Readiness, Sys};
+
+pub use self::builder::{Builder, Listen};
+pub use self::control::Control;
+pub use self::policy::Origins;
+pub use self::remote::{Remote, RemoteError};
+
+/// A WebSocket server in one thread: sockets, protocols, and the loop that moves them.
+///
+/// It is `!Send`: it stays on the thread that built it, and so does everything that it lends. Other threads reach it
+/// through a [`Remote`].
+///
+/// ```no_run
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let echo = messages::echo("echo");
+/// let mut service = Service::builder().protocol(echo).listen("127.0.0.1:9001").build()?;
+/// service.run()
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// fn send<T: Send>() {}
+/// send::<sockeye::Service>();
+/// ```
+pub struct Service {
+    sys: Box<dyn Sys>,
+    shared: Shared,
+    /// By slot of the connection's id; `shared.live` says which generation is there.
+    conns: Vec<Option<Conn>>,
+    endpoints: Vec<Box<dyn Endpoint>>,
+    ticks: Vec<Tick>,
+    policy: Policy,
+    accepting: Accepting,
+    limits: Limits,
+    max_connections: usize,
+    /// The one receive buffer; its head room takes what a connection kept of the read before.
+    rx: Box<[u8]>,
+    /// The one cork buffer, empty between steps.
+    cork: Vec<u8>,
+    pool: RefCell<Pool>,
+    timers: Timers,
+    jobs: Arc<Jobs>,
+    events: Vec<Readiness>,
+    /// Connections whose steps ended in this turn; their slots are freed at its end.
+    dead: Vec<(crate::ConnId, CloseHow)>,
+    draining: Option<Instant>,
+}
+
+/// A protocol's regular callback.
+struct Tick {
+    endpoint: EndpointIndex,
+    every: Duration,
+    next: Instant,
+}
+
+/// What [`Service::run_once`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// The service goes on.
+    Running,
+    /// It was drained and the last connection is gone: nothing will happen any more.
+    Drained,
+}
+
+impl Service {
+    /// Begins to describe a service.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Runs until the service is drained; see [`Control::drain`].
+    ///
+    /// # Errors
+    /// The poller's, which it cannot work without. What goes wrong with a connection ends that connection only.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while self.run_once(None)? == Progress::Running {}
+        Ok(())
+    }
+
+    /// One turn: waits for something to do, at most `timeout` (`None`: as long as it takes, zero: not at all), and does
+    /// it. A deadline of the service itself may end the wait sooner.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<Progress, Error> {
+        turn::turn(self, timeout)
+    }
+
+    /// When the service next has something to do of its own accord; `None`: only when a socket or another thread says
+    /// so. A moment that is past means now.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.shared.has_wishes() {
+            return Some(self.shared.now);
+        }
+        let ticks = self
+            .ticks
+            .iter()
+            .filter(|tick| self.endpoints.get(tick.endpoint.get()).is_some_and(|endpoint| endpoint.sessions() > 0))
+            .map(|tick| tick.next);
+        self.timers.next().into_iter().chain(ticks).chain(self.accepting.retry_at()).chain(self.draining).min()
+    }
+
+    /// Where the service listens, in the order of [`Builder::listen`], with the ports that were really taken.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[Address] {
+        self.accepting.addresses()
+    }
+
+    /// How many connections there may be at once: [`Limits::connections`], and no more than the descriptor limit at
+    /// start less the descriptors in use then.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// How many connections there are, of any kind.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.live.len()
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.jobs.clone())
+    }
+
+    /// What may be asked of the service between turns.
+    pub fn control(&mut self) -> Control<'_> {
+        Control { service: self }
+    }
+
+    /// Ends in good order: see [`Control::drain`].
+    pub fn drain(&mut self) {
+        self.control().drain();
+    }
+
+    /// What a step of a connection is lent, and the connections.
+    #[inline]
+    fn stage(&mut self) -> (Stage<'_>, &mut Vec<Option<Conn>>) {
+        let stage = Stage {
+            sys: &mut *self.sys,
+            shared: &mut self.shared,
+            endpoints: &mut self.endpoints,
+            policy: &mut self.policy,
+            rx: &mut self.rx,
+            cork: &mut self.cork,
+            pool: &self.pool,
+            limits: &self.limits,
+        };
+        (stage, &mut self.conns)
+    }
+
+    /// The connection of a live id.
+    #[inline]
+    fn conn(&mut self, id: crate::ConnId) -> Option<&mut Conn> {
+        if !self.shared.live.contains_key(id) {
+            return None;
+        }
+        self.conns.get_mut(id.slot()).and_then(Option::as_mut)
+    }
+
+    /// Starts draining: listeners are closed at once, WebSockets get 1001, idle HTTP connections end.
+    fn start_drain(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        let now = self.shared.now;
+        self.draining = Some(now + self.limits.protocol.close_timeout);
+        self.policy.draining = true;
+        self.accepting.close_all(&mut *self.sys);
+        let ids: Vec<_> = self.shared.live.keys().collect();
+        for id in ids {
+            if let Some(conn) = self.conn(id) {
+                match &mut conn.phase {
+                    Phase::Ws(ws) => ws.close(CloseCode::GOING_AWAY.into(), now),
+                    Phase::Http(http) => http.end_after_response(),
+                    Phase::Linger(_) => {}
+                }
+                self.shared.enqueue(id);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("local_addresses", &self.local_addresses())
+            .field("connections", &self.connections())
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped), before the sockets are closed.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.jobs.end();
+        let ids: Vec<_> = self.shared.live.keys().collect();
+        for id in ids {
+            let (mut stage, conns) = self.stage();
+            let Some(mut conn) = conns.get_mut(id.slot()).and_then(Option::take) else { continue };
+            if let Phase::Ws(ws) = &mut conn.phase {
+                ws.abort(Cause::Dropped);
+                let closed = ws.closed();
+                crate::conn::ws::tell_closed(&mut stage, id, &conn.peer, closed);
+            }
+            stage.sys.close(conn.handle, CloseHow::Normal);
+        }
+        self.accepting.close_all(&mut *self.sys);
+    }
+}

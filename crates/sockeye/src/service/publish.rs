@@ -1,0 +1,92 @@
+//! Messages for all connections of a protocol: framed once, gathered for a turn, one send for each connection.
+
+use std::rc::Rc;
+
+use sockeye_proto::close::Cause;
+
+use crate::conn::{self, Phase, out};
+use crate::protocol::ConnId;
+use crate::service::shared::EndpointIndex;
+use crate::service::{Service, turn};
+use crate::sys::CloseHow;
+
+/// A buffer of published frames that is this long leaves before the turn ends.
+const LARGE: usize = 64 * 1024;
+
+impl Service {
+    /// Sends what was published in this turn.
+    pub(crate) fn flush_publishes(&mut self) {
+        if !self.shared.any_publish {
+            return;
+        }
+        self.shared.any_publish = false;
+        for index in 0..self.shared.publishes.len() {
+            self.flush_publish(index);
+        }
+    }
+
+    /// Sends the buffers that have grown large, so that the memory of a turn stays bounded.
+    pub(crate) fn flush_large_publishes(&mut self) {
+        for index in 0..self.shared.publishes.len() {
+            if self.shared.publishes.get(index).is_some_and(|buffer| buffer.len() >= LARGE) {
+                self.flush_publish(index);
+            }
+        }
+    }
+
+    fn flush_publish(&mut self, index: usize) {
+        let Some(buffer) = self.shared.publishes.get_mut(index).filter(|buffer| !buffer.is_empty()) else { return };
+        let bytes = Rc::new(std::mem::take(buffer));
+        self.send_published(EndpointIndex(index as u16), &bytes);
+        // Nobody kept a share: the memory serves the next turn.
+        if let Ok(mut bytes) = Rc::try_unwrap(bytes) {
+            bytes.clear();
+            if let Some(buffer) = self.shared.publishes.get_mut(index).filter(|buffer| buffer.capacity() == 0) {
+                *buffer = bytes;
+            }
+        }
+    }
+
+    fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Vec<u8>>) {
+        let hard = self.limits.output_hard;
+        let mut over = Vec::new();
+        let (stage, conns) = self.stage();
+        for (id, live) in &stage.shared.live {
+            if !live.is_open() || live.endpoint != endpoint {
+                continue;
+            }
+            let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
+            let Phase::Ws(ws) = &conn.phase else { continue };
+            if !ws.can_send() {
+                continue;
+            }
+            let waiting = conn.waiting();
+            if waiting > 0 && waiting.saturating_add(bytes.len()) > hard {
+                over.push(id);
+            } else if ws.mid_message().is_some() {
+                // A message may not come between the fragments of another (RFC 6455 section 5.4).
+                let held = conn.held.get_or_insert_default();
+                held.len += bytes.len();
+                held.frames.push(bytes.clone());
+            } else {
+                out!(stage, conn).put_shared(bytes);
+            }
+        }
+        for id in over {
+            self.overflow(id);
+        }
+    }
+
+    /// A peer that takes nothing while more is published for it than it may have waiting is given up.
+    #[cold]
+    fn overflow(&mut self, id: ConnId) {
+        let (mut stage, conns) = self.stage();
+        let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+        let Phase::Ws(ws) = &mut conn.phase else { return };
+        ws.abort(Cause::Overflow);
+        let closed = ws.closed();
+        tracing::debug!(%id, peer = %conn.peer, "too much output waits; the connection is reset");
+        conn::ws::tell_closed(&mut stage, id, &conn.peer, closed);
+        turn::bury(self, id, CloseHow::Reset);
+    }
+}

@@ -1,0 +1,271 @@
+//! One turn of the loop.
+//!
+//! ```text
+//!  wait ─▶ events ─▶ accepts ─▶ deadlines ─▶ jobs ─▶ ready list (one round) ─▶ publishes ─▶ free slots
+//!            └──────────── wishes are carried out between steps ────────────┘
+//! ```
+//!
+//! What is left on the ready list makes the next wait a look only.
+
+use std::io;
+use std::time::Duration;
+
+use sockeye_proto::close::{Cause, Close, Timeout};
+
+use crate::conn::output::Bits;
+use crate::conn::{self, Phase, Step};
+use crate::error::Error;
+use crate::protocol::{ConnId, Wishes};
+use crate::service::timers::NEVER;
+use crate::service::{Control, Progress, Service};
+use crate::sys::{CloseHow, Readiness, WAKE};
+
+pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {
+    wait(service, timeout)?;
+    let mut events = std::mem::take(&mut service.events);
+    let mut woken = false;
+    for event in &events {
+        if event.token == WAKE {
+            woken = true;
+        } else if service.accepting.is_listener(event.token) {
+            service.accepting.ready(event.token);
+        } else {
+            on_event(service, *event);
+        }
+    }
+    events.clear();
+    service.events = events;
+    service.accept_some();
+    fire_deadlines(service);
+    if woken {
+        run_jobs(service);
+    }
+    if service.shared.drain {
+        service.start_drain();
+    }
+    carry_out(service);
+    service.shared.spread_all_writable();
+    for _ in 0..service.shared.ready.len() {
+        let Some(id) = service.shared.next_ready() else { break };
+        step(service, id);
+    }
+    service.flush_publishes();
+    carry_out(service);
+    service.shared.spread_all_writable();
+    free_dead(service);
+    let over = service.draining.is_some() && service.shared.live.is_empty();
+    Ok(if over { Progress::Drained } else { Progress::Running })
+}
+
+/// Waits no longer than the caller, the ready list and the next deadline allow.
+fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
+    let own = service.next_deadline().map(|at| at.saturating_duration_since(service.sys.now()));
+    let timeout = match (timeout, own) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    let mut events = std::mem::take(&mut service.events);
+    let result = service.sys.wait(timeout, &mut events);
+    service.events = events;
+    service.shared.now = service.sys.now();
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            service.events.clear();
+            Ok(())
+        }
+        Err(error) => Err(Error::poll(error)),
+    }
+}
+
+/// Notes what the kernel said, and takes a step. An event of an older generation finds nobody.
+#[inline]
+fn on_event(service: &mut Service, event: Readiness) {
+    let id = ConnId::from_u64(event.token);
+    let Some(conn) = service.conn(id) else { return };
+    if event.readable {
+        conn.bits.set(Bits::READABLE);
+    }
+    if event.writable {
+        conn.bits.set(Bits::WRITABLE);
+    }
+    if event.read_closed {
+        // The read side only: what was sent before the end is still to be read.
+        conn.bits.set(Bits::READ_CLOSED | Bits::READABLE);
+    }
+    if event.error {
+        // Nothing more can be sent; reading tells what still came, and how it ended.
+        conn.bits.set(Bits::BROKEN | Bits::READABLE);
+    }
+    step(service, id);
+}
+
+/// One step of one connection, and the wishes that its callbacks had.
+pub(crate) fn step(service: &mut Service, id: ConnId) {
+    if !service.shared.live.contains_key(id) {
+        return;
+    }
+    let (mut stage, conns) = service.stage();
+    let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+    let step = conn::step(&mut stage, id, conn);
+    after(service, id, step);
+}
+
+/// Files what a step came to.
+#[inline]
+fn after(service: &mut Service, id: ConnId, step: Step) {
+    match step {
+        Step::Wait | Step::Again => arm(service, id),
+        Step::Yield => {
+            service.shared.enqueue(id);
+            arm(service, id);
+        }
+        Step::Gone(how) => bury(service, id, how),
+    }
+    if service.shared.any_publish {
+        service.flush_large_publishes();
+    }
+    carry_out(service);
+}
+
+/// Makes sure that the connection is looked at when its next deadline is due.
+#[inline]
+fn arm(service: &mut Service, id: ConnId) {
+    let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+    let deadline = conn.deadline();
+    if deadline < conn.armed {
+        conn.armed = deadline;
+        service.timers.add(deadline, id);
+    }
+}
+
+/// Closes the socket now; the slot is freed at the end of the turn, so that an event of this batch cannot meet a
+/// successor.
+pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
+    if let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::take) {
+        service.sys.close(conn.handle, how);
+        service.accepting.left(&conn.peer);
+        service.dead.push((id, how));
+    }
+}
+
+fn free_dead(service: &mut Service) {
+    let mut dead = std::mem::take(&mut service.dead);
+    for (id, _) in dead.drain(..) {
+        service.shared.live.remove(id);
+    }
+    service.dead = dead;
+    let Service { timers, conns, shared, .. } = service;
+    timers.sweep(shared.live.len(), |at, id| {
+        shared.live.contains_key(id)
+            && conns.get(id.slot()).and_then(Option::as_ref).is_some_and(|conn| conn.armed == at)
+    });
+}
+
+/// Carries out what callbacks wished for connections: closes and timers.
+#[inline]
+fn carry_out(service: &mut Service) {
+    if !service.shared.timers.is_empty() {
+        carry_out_timers(service);
+    }
+    if !service.shared.closes.is_empty() {
+        carry_out_closes(service);
+    }
+}
+
+fn carry_out_timers(service: &mut Service) {
+    let mut timers = std::mem::take(&mut service.shared.timers);
+    for (id, at) in timers.drain(..) {
+        if let Some(conn) = service.conn(id) {
+            conn.user_timer = at.unwrap_or(NEVER);
+            arm(service, id);
+        }
+    }
+    service.shared.timers = timers;
+}
+
+fn carry_out_closes(service: &mut Service) {
+    let mut closes = std::mem::take(&mut service.shared.closes);
+    for (id, close) in closes.drain(..) {
+        close_now(service, id, close);
+    }
+    service.shared.closes = closes;
+}
+
+/// Starts the closing handshake; its frame leaves when the ready list comes to it.
+pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
+    let now = service.shared.now;
+    if let Some(Phase::Ws(ws)) = service.conn(id).map(|conn| &mut conn.phase) {
+        ws.close(close, now);
+        service.shared.enqueue(id);
+    }
+}
+
+fn fire_deadlines(service: &mut Service) {
+    let now = service.shared.now;
+    // An entry that is due again at once would keep this loop busy: what is armed while it runs waits a turn.
+    let mut most = service.shared.live.len() + 1024;
+    while let Some((at, id)) = service.timers.pop_due(now) {
+        let Some(conn) = service.conn(id) else { continue };
+        if conn.armed != at {
+            continue;
+        }
+        conn.armed = NEVER;
+        if conn.deadline() > now {
+            arm(service, id);
+        } else {
+            let (mut stage, conns) = service.stage();
+            let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
+            let step = conn::due(&mut stage, id, conn);
+            after(service, id, step);
+        }
+        most -= 1;
+        if most == 0 {
+            break;
+        }
+    }
+    tick(service);
+    if service.draining.is_some_and(|deadline| deadline <= now) {
+        abandon_all(service);
+    }
+}
+
+/// The protocols' regular callbacks. One that fell behind is called once, not once for each time missed.
+fn tick(service: &mut Service) {
+    let now = service.shared.now;
+    for index in 0..service.ticks.len() {
+        let tick = &mut service.ticks[index];
+        if tick.next > now {
+            continue;
+        }
+        let on_time = tick.next + tick.every;
+        tick.next = if on_time > now { on_time } else { now + tick.every };
+        let endpoint = tick.endpoint;
+        let Some(callee) = service.endpoints.get_mut(endpoint.get()) else { continue };
+        if callee.sessions() > 0 {
+            callee.tick(&mut Wishes { shared: &mut service.shared, endpoint, pool: &service.pool });
+        }
+    }
+}
+
+/// The time of a drain is over: what is left is reset.
+fn abandon_all(service: &mut Service) {
+    let ids: Vec<_> = service.shared.live.keys().collect();
+    for id in ids {
+        let (mut stage, conns) = service.stage();
+        let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
+        if let Phase::Ws(ws) = &mut conn.phase {
+            ws.abort(Cause::Timeout(Timeout::Close));
+            let closed = ws.closed();
+            conn::ws::tell_closed(&mut stage, id, &conn.peer, closed);
+        }
+        bury(service, id, CloseHow::Reset);
+    }
+}
+
+fn run_jobs(service: &mut Service) {
+    for job in service.jobs.take() {
+        job(&mut Control { service });
+        carry_out(service);
+    }
+}

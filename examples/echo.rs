@@ -1,0 +1,10 @@
+//! A server that sends each message back. `cargo run -p sockeye-examples --bin example-echo [ADDRESS]`
+
+use sockeye::{Service, messages};
+
+fn main() -> Result<(), sockeye::Error> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let mut service = Service::builder().fallback(messages::echo("echo")).listen(address).build()?;
+    println!("listening on ws://{}/", service.local_addresses()[0]);
+    service.run()
+}
