@@ -92,11 +92,18 @@ impl<'b> Input<'b> {
     /// Gives away the next `count` bytes of data, and the room before them.
     #[inline]
     pub(crate) fn take(&mut self, count: usize) -> &'b mut [u8] {
+        self.take_after(0, count)
+    }
+
+    /// Drops `skipped` bytes of data, and gives away the `count` after them.
+    #[inline]
+    pub(crate) fn take_after(&mut self, skipped: usize, count: usize) -> &'b mut [u8] {
         let start = self.start;
-        let (front, rest) = mem::take(&mut self.buffer).split_at_mut(start + count);
+        let (_, data) = mem::take(&mut self.buffer).split_at_mut(start);
+        let (taken, rest) = data.split_at_mut(skipped + count);
         self.buffer = rest;
         self.start = 0;
-        &mut front[start..]
+        &mut taken[skipped..]
     }
 
     /// As [`take`](Self::take), but leaves `room` free bytes before the rest: the bytes given away move forward by as much.

@@ -3,7 +3,7 @@
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 
-use super::control::Waiting;
+use super::control::{Lane, Waiting};
 use super::{Connection, State};
 use crate::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
 use crate::error::Violation;
@@ -55,6 +55,13 @@ impl Farewell {
         }
     }
 
+    /// There is no one left to send to.
+    fn give_up(&mut self) {
+        if let Some(ending) = &mut self.0 {
+            ending.unsent = false;
+        }
+    }
+
     /// Notes why it is over; the first cause stays.
     fn because(&mut self, cause: Cause) {
         self.ending().cause.get_or_insert(cause);
@@ -81,7 +88,7 @@ impl Connection {
             State::Open | State::Closing => self.end(Cause::Eof),
             // Section 7.1.1: "the server MUST close the TCP connection first": it has, and a client's part is done. A server still
             // has its Close frame to flush, since a client may have ended its sending side only.
-            State::Draining if self.role == Role::Client => self.state = State::Ended,
+            State::Draining if self.role == Role::Client => self.end(Cause::Eof),
             State::Draining | State::Ended => {}
         }
     }
@@ -174,6 +181,8 @@ impl Connection {
     pub(super) fn end(&mut self, cause: Cause) {
         if self.state != State::Ended {
             self.farewell.because(cause);
+            self.farewell.give_up();
+            self.lane = Lane::default();
             self.state = State::Ended;
             self.receiver.discard();
         }

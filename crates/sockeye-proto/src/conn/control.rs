@@ -32,26 +32,25 @@ impl ControlPayload {
         Ok(copy)
     }
 
+    /// The body of a Close frame.
+    pub(super) fn of_close(close: &Close) -> Self {
+        let mut body = Self::EMPTY;
+        if let Some(code) = close.code() {
+            // At most 123 bytes, as `Close` promises.
+            let reason = close.reason().as_bytes();
+            // RFC 6455 section 5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)
+            // representing a status code".
+            body.bytes[..2].copy_from_slice(&code.get().to_be_bytes());
+            body.bytes[2..][..reason.len()].copy_from_slice(reason);
+            body.len = 2 + reason.len() as u8;
+        }
+        body
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
-    }
-}
-
-impl ControlPayload {
-    /// Makes this the body of `close`.
-    pub(super) fn set_close(&mut self, close: &Close) -> &[u8] {
-        let mut len = 0;
-        if let Some(code) = close.code() {
-            let reason = close.reason().as_bytes();
-            // RFC 6455 section 5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)
-            // representing a status code".
-            self.bytes[..2].copy_from_slice(&code.get().to_be_bytes());
-            self.bytes[2..][..reason.len()].copy_from_slice(reason);
-            len = 2 + reason.len();
-        }
-        &self.bytes[..len]
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Connection, ControlPayload, Input, State};
 use crate::buf::Tail;
 use crate::error::Violation;
 use crate::event::{Event, Fragment, Payload};
-use crate::wire::{Header, Kind, MAX_CONTROL_BYTES, OpCode, Parsed, mask, utf8};
+use crate::wire::{Header, Kind, MAX_CONTROL_BYTES, OpCode, Parsed, Whole, mask, utf8};
 
 /// Reserved bits that extensions gave a meaning: none yet.
 const ALLOWED_RSV: u8 = 0;
@@ -23,7 +23,7 @@ const ALLOWED_RSV: u8 = 0;
 /// What receiving keeps between two calls.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
-    /// Payload bytes of the current data frame that have not arrived; 0 unless `stage` is `Payload`.
+    /// Payload bytes of the current data frame that have not arrived; above 0 exactly if `stage` is `Payload`.
     remaining: u64,
     /// Payload bytes of the unfinished message that its headers so far have announced: `message <= Limits::message_bytes`.
     message: u64,
@@ -48,8 +48,10 @@ pub(super) struct Receiver {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Stage {
-    /// A header is next.
+    /// A header is next, and nothing is unusual: no unfinished message, no Close frame of ours.
     #[default]
+    Idle,
+    /// A header is next.
     Header,
     /// A header or control frame is next, and its beginning is in the tail.
     Tail,
@@ -62,6 +64,9 @@ enum Stage {
 impl Receiver {
     pub(super) fn mute(&mut self) {
         self.muted = true;
+        if self.stage == Stage::Idle {
+            self.stage = Stage::Header;
+        }
     }
 
     pub(super) fn discard(&mut self) {
@@ -84,13 +89,10 @@ impl Connection {
     /// The input has fewer than [`HEADROOM`](super::HEADROOM) free bytes before its data, and they were needed.
     #[inline]
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
-        if self.receiver.stage == Stage::Header && self.receiver.kind.is_none() && !self.receiver.muted {
-            if let Ok(Parsed::Complete(header, header_len)) = Header::parse(input.data(), self.role, ALLOWED_RSV) {
-                let there = (input.len() - header_len) as u64;
-                let data = matches!(header.opcode, OpCode::Text | OpCode::Binary);
-                if data && header.fin && header.len <= there && header.len <= self.limits.message_bytes {
-                    input.skip(header_len);
-                    return self.receive_whole(input, &header);
+        if self.receiver.stage == Stage::Idle {
+            if let Some(whole) = Whole::of(input.data(), self.role) {
+                if whole.len as u64 <= self.limits.message_bytes {
+                    return self.receive_whole(input, &whole);
                 }
             }
         }
@@ -99,21 +101,17 @@ impl Connection {
 
     /// An unfragmented message that is all there. Leaves no trace in the connection.
     #[inline]
-    fn receive_whole<'b>(&mut self, input: &mut Input<'b>, header: &Header) -> Result<Option<Event<'b>>, Violation> {
-        // It is not longer than the input.
-        let bytes = input.take(header.len as usize);
-        if let Some(key) = header.mask {
-            mask::apply(bytes, key, 0);
-        }
-        let (kind, payload) = if header.opcode == OpCode::Text {
-            match utf8::check(bytes) {
-                Ok(text) => (Kind::Text, Payload::Text(text)),
+    fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &Whole) -> Result<Option<Event<'b>>, Violation> {
+        let bytes = input.take_after(whole.header_len, whole.len);
+        mask::xor(bytes, whole.key);
+        let payload = match whole.kind {
+            Kind::Binary => Payload::Binary(bytes),
+            Kind::Text => match utf8::check(bytes) {
+                Ok(text) => Payload::Text(text),
                 Err(_) => return self.violated(input, Violation::TextNotUtf8),
-            }
-        } else {
-            (Kind::Binary, Payload::Binary(bytes))
+            },
         };
-        Ok(Some(Event::Fragment(Fragment { kind, first: true, last: true, remaining: 0, payload })))
+        Ok(Some(Event::Fragment(Fragment { kind: whole.kind, first: true, last: true, remaining: 0, payload })))
     }
 
     /// The general way: anything, cut anywhere.
@@ -129,10 +127,10 @@ impl Connection {
                 Stage::Tail => {
                     input.prepend(self.receiver.tail.bytes());
                     self.receiver.tail.clear();
-                    self.receiver.stage = Stage::Header;
+                    self.receiver.between_frames();
                     continue;
                 }
-                Stage::Header => self.receive_frame(input),
+                Stage::Idle | Stage::Header => self.receive_frame(input),
                 Stage::Payload => self.receive_piece(input),
             };
             match step {
@@ -231,9 +229,6 @@ impl Connection {
         receiver.key = mask::rotate(receiver.key, count);
         receiver.remaining -= count as u64;
         let remaining = receiver.remaining;
-        if remaining == 0 {
-            receiver.stage = Stage::Header;
-        }
         let last = remaining == 0 && receiver.fin;
         let first = receiver.first;
         let payload = match receiver.kind {
@@ -245,7 +240,11 @@ impl Connection {
             receiver.kind = None;
             receiver.message = 0;
             receiver.tiny = 0;
-        } else if payload.as_bytes().is_empty() {
+        }
+        if remaining == 0 {
+            receiver.between_frames();
+        }
+        if !last && payload.as_bytes().is_empty() {
             return Ok(None);
         }
         receiver.first = false;
@@ -310,6 +309,10 @@ impl Connection {
 }
 
 impl Receiver {
+    fn between_frames(&mut self) {
+        self.stage = if self.kind.is_none() && !self.muted { Stage::Idle } else { Stage::Header };
+    }
+
     #[inline]
     fn check_sequence(&self, opcode: OpCode) -> Result<(), Violation> {
         // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode other than 0,

@@ -104,23 +104,17 @@ impl Connection {
     fn transmit_waiting(&mut self, out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) -> bool {
         let ping = mem::take(&mut self.lane.ping);
         let pong = mem::take(&mut self.lane.pong);
-        // A connection that ended has no one to talk to.
-        let ended = self.state == State::Ended;
         for (opcode, waiting) in [(OpCode::Ping, ping), (OpCode::Pong, pong)] {
             match waiting {
                 Waiting::None => {}
-                _ if ended => {}
                 Waiting::Empty => self.put_control(opcode, &[], out, mask),
                 Waiting::Payload(payload) => self.put_control(opcode, payload.as_bytes(), out, mask),
             }
         }
         if let Some(close) = self.farewell.take_unsent() {
-            let mut body = ControlPayload::EMPTY;
-            if !ended {
-                self.put_control(OpCode::Close, body.set_close(&close), out, mask);
-            }
+            self.put_control(OpCode::Close, ControlPayload::of_close(&close).as_bytes(), out, mask);
         }
-        !ended
+        true
     }
 
     fn put_control(&self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) {

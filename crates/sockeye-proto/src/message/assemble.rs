@@ -62,3 +62,38 @@ impl Assembler {
         self.binary = Vec::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    fn binary(first: bool, last: bool, payload: &[u8]) -> Fragment<'_> {
+        Fragment { kind: Kind::Binary, first, last, remaining: 0, payload: Payload::Binary(payload) }
+    }
+
+    fn text(first: bool, last: bool, payload: &str) -> Fragment<'_> {
+        Fragment { kind: Kind::Text, first, last, remaining: 0, payload: Payload::Text(payload) }
+    }
+
+    #[test]
+    fn messages_are_joined_and_single_pieces_are_not_copied() {
+        let mut assembler = Assembler::new(6);
+        assert_eq!(assembler.push(text(true, false, "ab")), Ok(None));
+        assert_eq!(assembler.push(text(false, false, "c")), Ok(None));
+        assert_eq!(assembler.push(text(false, true, "")), Ok(Some(Payload::Text("abc"))));
+        let piece = [1, 2, 3, 4, 5, 6];
+        let Ok(Some(Payload::Binary(message))) = assembler.push(binary(true, true, &piece)) else { panic!() };
+        assert!(core::ptr::eq(message, &piece));
+        assert_eq!(assembler.push(binary(true, true, b"")), Ok(Some(Payload::Binary(b""))));
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_dropped() {
+        let mut assembler = Assembler::new(6);
+        assert_eq!(assembler.push(binary(true, false, &[0; 4])), Ok(None));
+        assert_eq!(assembler.push(binary(false, true, &[0; 3])), Err(Violation::MessageTooBig));
+        assert_eq!(assembler.push(binary(true, true, &[0; 7])), Err(Violation::MessageTooBig));
+        assert_eq!(assembler.push(binary(true, true, &[0; 6])), Ok(Some(Payload::Binary(&[0; 6]))));
+    }
+}

@@ -3,7 +3,7 @@
 //! A header is refused at its first offending byte, in the order of the bytes, so that the verdict on a stream does not depend
 //! on how it was cut.
 
-use super::{FIN, LENGTH_16, LENGTH_64, MASK, OpCode, RSV, Role};
+use super::{FIN, Kind, LENGTH_16, LENGTH_64, MASK, OpCode, RSV, Role};
 use crate::error::Violation;
 
 /// A frame header that is legal for the role that parsed it.
@@ -104,6 +104,52 @@ impl Header {
         }
         let key = if masked { 4 } else { 0 };
         Ok(Parsed::NeedMore(width + key - rest.len()))
+    }
+}
+
+/// A frame that is a whole message and all there.
+pub(crate) struct Whole {
+    pub(crate) kind: Kind,
+    pub(crate) header_len: usize,
+    pub(crate) len: usize,
+    /// Little endian; 0 if the frame is not masked.
+    pub(crate) key: u32,
+}
+
+impl Whole {
+    /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as can be. `None` says nothing: ask
+    /// [`Header::parse`].
+    #[inline]
+    pub(crate) fn of(bytes: &[u8], role: Role) -> Option<Self> {
+        let &[first, second] = bytes.first_chunk()?;
+        let kind = match first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return None,
+        };
+        let key_len = match role {
+            Role::Server => 4,
+            Role::Client => 0,
+        };
+        let field = second ^ if key_len == 0 { 0 } else { MASK };
+        let (len, rest, length_len) = if field < LENGTH_16 {
+            (usize::from(field), &bytes[2..], 2)
+        } else {
+            let (&extended, rest) = bytes[2..].split_first_chunk()?;
+            let len = u16::from_be_bytes(extended);
+            if field != LENGTH_16 || len < u16::from(LENGTH_16) {
+                return None;
+            }
+            (usize::from(len), rest, 4)
+        };
+        let key = match role {
+            Role::Server => u32::from_le_bytes(*rest.first_chunk()?),
+            Role::Client => 0,
+        };
+        if rest.len() - key_len < len {
+            return None;
+        }
+        Some(Self { kind, header_len: length_len + key_len, len, key })
     }
 }
 

@@ -1,17 +1,15 @@
 //! Masking (RFC 6455 section 5.3). On the hot path: measure before and after a change.
 //!
-//! Vectorises on the 128-bit registers that every x86-64 has, without a line of unsafe code: whole blocks are arrays of words.
-//! The last 8 bytes are computed before the blocks and stored after them, so that there is no loop over single bytes:
+//! Vectorises on the 128-bit registers that every x86-64 has, without a line of unsafe code: the bytes are taken as arrays of fixed
+//! sizes. Up to 128 bytes there is no loop: two arrays that overlap, both read before either is written.
 //!
 //! ```text
-//! 20 bytes    ├────word 0─────┤├────word 1─────┤
-//!                                     ├─────tail──────┤     the same bytes twice, the same result
+//! 20 bytes    ├────────first 16────────┤
+//!                   ├─────────last 16────────┤     what both have becomes the same in both
 //! ```
 
 /// Bytes that one turn of the wide loop transforms.
 const BLOCK: usize = 128;
-/// Words of a block.
-const WORDS: usize = BLOCK / 8;
 
 /// XORs `buf` with `key`, of which byte `offset % 4` meets the first byte of `buf`. Masks and unmasks alike.
 ///
@@ -33,44 +31,57 @@ pub(crate) fn rotate(key: u32, offset: usize) -> u32 {
 #[inline]
 pub(crate) fn xor(buf: &mut [u8], key: u32) {
     let wide = u64::from(key) << 32 | u64::from(key);
-    let at_tail = wide.rotate_right((buf.len() as u32 & 3) << 3);
-    let Some(&last) = buf.last_chunk::<8>() else { return xor_short(buf, key) };
-    let tail = u64::from_le_bytes(last) ^ at_tail;
-    if buf.len() >= BLOCK {
-        xor_blocks(buf, wide);
-    } else {
-        xor_words(buf, wide);
-    }
-    if let Some(last) = buf.last_chunk_mut::<8>() {
-        *last = tail.to_le_bytes();
+    match buf.len() {
+        0..8 => xor_short(buf, key),
+        8..=16 => xor_ends::<8>(buf, wide),
+        17..=32 => xor_ends::<16>(buf, wide),
+        33..=BLOCK => xor_medium(buf, wide),
+        _ => xor_blocks(buf, wide),
     }
 }
 
-/// All whole words.
+/// From `N` to `2 * N` bytes.
 #[inline]
-fn xor_words(buf: &mut [u8], wide: u64) {
-    for word in buf.chunks_exact_mut(8) {
+fn xor_ends<const N: usize>(buf: &mut [u8], wide: u64) {
+    let at_end = wide.rotate_right((buf.len() as u32 & 3) << 3);
+    let (Some(&first), Some(&last)) = (buf.first_chunk::<N>(), buf.last_chunk::<N>()) else { return };
+    if let Some(place) = buf.first_chunk_mut() {
+        *place = xor_array(first, wide);
+    }
+    if let Some(place) = buf.last_chunk_mut() {
+        *place = xor_array(last, at_end);
+    }
+}
+
+/// `N` is a multiple of 8.
+#[inline]
+fn xor_array<const N: usize>(mut bytes: [u8; N], wide: u64) -> [u8; N] {
+    for word in bytes.chunks_exact_mut(8) {
         if let Some(word) = word.first_chunk_mut::<8>() {
             *word = (u64::from_le_bytes(*word) ^ wide).to_le_bytes();
         }
     }
+    bytes
 }
 
-/// All whole words, blocks first.
+/// From 33 to 128 bytes.
+#[inline(never)]
+fn xor_medium(buf: &mut [u8], wide: u64) {
+    if buf.len() <= 64 { xor_ends::<32>(buf, wide) } else { xor_ends::<64>(buf, wide) }
+}
+
+/// More than 128 bytes.
 #[inline(never)]
 fn xor_blocks(buf: &mut [u8], wide: u64) {
     let mut blocks = buf.chunks_exact_mut(BLOCK);
     for block in &mut blocks {
         if let Some(block) = block.first_chunk_mut::<BLOCK>() {
-            for at in 0..WORDS {
-                let word = &mut block[at * 8..at * 8 + 8];
-                if let Some(word) = word.first_chunk_mut::<8>() {
-                    *word = (u64::from_le_bytes(*word) ^ wide).to_le_bytes();
-                }
-            }
+            *block = xor_array(*block, wide);
         }
     }
-    xor_words(blocks.into_remainder(), wide);
+    // A whole number of keys before it: `wide` still begins where this does.
+    let rest = blocks.into_remainder();
+    if rest.len() > 32 { xor_medium(rest, wide) } else { xor(rest, wide as u32) }
 }
 
 /// Fewer than 8 bytes.

@@ -17,6 +17,7 @@ mod opcode;
 pub mod utf8;
 
 pub use self::head::FrameHead;
+pub(crate) use self::header::Whole;
 pub use self::header::{Header, Parsed};
 pub use self::opcode::{Kind, OpCode, Role};
 

@@ -1,0 +1,263 @@
+//! Headers, fragmentation, control frames, limits: rows FR and FG of what a hostile peer does.
+
+use super::*;
+use Violation as V;
+
+#[test]
+fn messages_of_every_length_field_arrive_whole() {
+    for role in BOTH {
+        for len in [0, 1, 2, 125, 126, 127, 128, 300] {
+            let payload: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            assert_eq!(check(role, &frame(role, 0x82, &payload)).heard, [Heard::Binary(payload)]);
+        }
+        for len in [65_535, 65_536, 70_000] {
+            let payload: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            let stream = frame(role, 0x82, &payload);
+            for size in [stream.len(), 65_535, 1_000, 13] {
+                for way in [Way::Usual, Way::General] {
+                    assert_eq!(feed(open(role), way, stream.chunks(size)).heard, [Heard::Binary(payload.clone())]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fragments_are_joined_and_control_frames_between_them_come_at_once() {
+    for role in BOTH {
+        let stream = [
+            frame(role, 0x02, b"ab"),
+            frame(role, 0x89, b"one"),
+            frame(role, 0x00, b""),
+            frame(role, 0x00, b"c"),
+            frame(role, 0x8a, b""),
+            frame(role, 0x80, b""),
+            frame(role, 0x81, b""),
+            frame(role, 0x01, b""),
+            frame(role, 0x80, b"text"),
+        ]
+        .concat();
+        let log = check(role, &stream);
+        let expected = [
+            Heard::Ping(b"one".to_vec()),
+            Heard::Pong(Vec::new()),
+            Heard::Binary(b"abc".to_vec()),
+            Heard::Text(String::new()),
+            Heard::Text("text".to_string()),
+        ];
+        assert_eq!(log.heard, expected);
+        assert_eq!(log.output, frame(!role, 0x8a, b"one"));
+    }
+}
+
+#[test]
+fn every_fragment_tells_what_remains_of_its_frame() {
+    let mut connection = open(Role::Client);
+    let mut pieces = Vec::new();
+    for read in [&[0x02, 5, 1, 2][..], &[3], &[4, 5, 0x80, 1, 6]] {
+        let mut buffer = [&[0; HEADROOM][..], read].concat();
+        let mut input = Input::new(&mut buffer, HEADROOM);
+        while let Some(Event::Fragment(piece)) = connection.receive(&mut input).unwrap() {
+            pieces.push((piece.first, piece.last, piece.remaining, piece.payload.as_bytes().to_vec()));
+        }
+    }
+    let expected = [
+        (true, false, 3, vec![1, 2]),
+        (false, false, 2, vec![3]),
+        (false, false, 0, vec![4, 5]),
+        (false, true, 0, vec![6]),
+    ];
+    assert_eq!(pieces, expected);
+}
+
+#[test]
+fn fr01_reserved_bits_fail_at_the_first_byte() {
+    for role in BOTH {
+        for opcode in [0x80, 0x81, 0x82, 0x01, 0x88, 0x89, 0x8a] {
+            for bits in 1..8 {
+                check_fails(role, &[opcode | bits << 4], V::ReservedBit);
+            }
+        }
+    }
+}
+
+#[test]
+fn fr02_reserved_opcodes_fail_at_the_first_byte() {
+    for role in BOTH {
+        for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+            check_fails(role, &[0x80 | opcode], V::ReservedOpCode);
+            check_fails(role, &[opcode], V::ReservedOpCode);
+        }
+    }
+}
+
+#[test]
+fn fr03_the_wrong_mask_bit_fails_at_the_second_byte() {
+    for first in [0x81, 0x02, 0x88, 0x89, 0x8a] {
+        check_fails(Role::Server, &[first, 5], V::MaskMissing);
+        check_fails(Role::Client, &[first, 0x85], V::MaskForbidden);
+    }
+    check_fails(Role::Server, b"G", V::ReservedBit);
+}
+
+#[test]
+fn fr04_lengths_in_too_many_bytes_fail() {
+    for role in BOTH {
+        let medium = second(role, 126);
+        let long = second(role, 127);
+        check_fails(role, &[0x82, medium, 0, 5], V::LengthNotMinimal);
+        check_fails(role, &[0x82, medium, 0, 125], V::LengthNotMinimal);
+        check_fails(role, &[0x82, long, 0, 0, 0, 0, 0, 0], V::LengthNotMinimal);
+        let whole = feed(open(role), Way::Usual, [&[0x82, long, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4][..]]);
+        assert_eq!(whole.heard, [Heard::Failed(V::LengthNotMinimal)]);
+    }
+}
+
+#[test]
+fn fr05_impossible_lengths_fail_with_the_header() {
+    for role in BOTH {
+        let long = second(role, 127);
+        check_fails(role, &[0x82, long, 0x80], V::LengthTopBit);
+        check_fails(role, &[0x02, long, 0xff], V::LengthTopBit);
+        for len in [(1 << 63) - 1, 1 << 32, 1 << 31, 16 * 1024 * 1024 + 1] {
+            check_fails(role, &header(role, 0x82, len), V::MessageTooBig);
+            check_fails(role, &header(role, 0x01, len), V::MessageTooBig);
+        }
+    }
+}
+
+#[test]
+fn fr06_the_row_that_crashed_others() {
+    let row = [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xeb, 0x0e, 0x8f];
+    for role in BOTH {
+        assert_eq!(check(role, &row).heard, [Heard::Failed(V::ControlFragmented)]);
+        let mut data = row;
+        for first in [0x82, 0x02] {
+            data[0] = first;
+            let wrong = if role == Role::Server { V::LengthTopBit } else { V::MaskForbidden };
+            assert_eq!(check(role, &data).heard, [Heard::Failed(wrong)]);
+        }
+    }
+}
+
+#[test]
+fn fr07_and_fg04_a_message_may_have_exactly_the_limit() {
+    let limited = |role| with_limits(role, Limits { message_bytes: 200, ..Limits::default() });
+    for role in BOTH {
+        let make = || limited(role);
+        let whole = Heard::Binary(vec![7; 200]);
+        assert_eq!(check_with(make, &frame(role, 0x82, &[7; 200])).heard, core::slice::from_ref(&whole));
+        check_fails_with(make, &header(role, 0x82, 201), V::MessageTooBig);
+        check_fails_with(make, &header(role, 0x02, 201), V::MessageTooBig);
+        let two = [frame(role, 0x02, &[7; 150]), frame(role, 0x80, &[7; 50])].concat();
+        // The limit is of each message: the second is as good as the first.
+        assert_eq!(check_with(make, &two.repeat(2)).heard, [whole.clone(), whole]);
+        let over = [frame(role, 0x02, &[7; 150]), header(role, 0x80, 51)].concat();
+        check_fails_with(make, &over, V::MessageTooBig);
+        let over = [frame(role, 0x02, &[7; 200]), header(role, 0x00, 1)].concat();
+        check_fails_with(make, &over, V::MessageTooBig);
+    }
+}
+
+#[test]
+fn fr09_control_frames_are_short_and_whole() {
+    for role in BOTH {
+        for opcode in [8, 9, 10] {
+            check_fails(role, &[opcode], V::ControlFragmented);
+            check_fails(role, &[0x80 | opcode, second(role, 126)], V::ControlTooLong);
+            check_fails(role, &[0x80 | opcode, second(role, 127)], V::ControlTooLong);
+        }
+        let log = check(role, &frame(role, 0x89, &[b'p'; 125]));
+        assert_eq!(log.heard, [Heard::Ping(vec![b'p'; 125])]);
+        assert_eq!(log.output, frame(!role, 0x8a, &[b'p'; 125]));
+    }
+}
+
+#[test]
+fn fr10_frames_out_of_order_fail_at_the_first_byte() {
+    for role in BOTH {
+        let whole = frame(role, 0x82, b"x");
+        let begun = frame(role, 0x02, b"x");
+        let ended = [&begun[..], &frame(role, 0x80, b"y")].concat();
+        for stray in [0x80, 0x00] {
+            check_fails(role, &[stray], V::ContinuationUnexpected);
+            check_fails(role, &[&whole[..], &[stray]].concat(), V::ContinuationUnexpected);
+            check_fails(role, &[&ended[..], &[stray]].concat(), V::ContinuationUnexpected);
+        }
+        for new in [0x81, 0x82, 0x01, 0x02] {
+            check_fails(role, &[&begun[..], &[new]].concat(), V::MessageUnfinished);
+        }
+        // A fault of the first byte comes before one of the second, however they arrive.
+        assert_eq!(check(role, &[0x80, second(!role, 5)]).heard, [Heard::Failed(V::ContinuationUnexpected)]);
+    }
+}
+
+#[test]
+fn fg05_and_fg06_tiny_fragments_are_counted() {
+    for role in BOTH {
+        let make = || with_limits(role, Limits { tiny_fragments: 3, ..Limits::default() });
+        let tiny = frame(role, 0x00, &[1; 15]);
+        let begun = frame(role, 0x02, b"");
+        let two_more = [&begun[..], &tiny, &tiny].concat();
+        check_fails_with(make, &[&two_more[..], &header(role, 0x00, 1)].concat(), V::FragmentsTooTiny);
+        check_fails_with(make, &[&two_more[..], &header(role, 0x80, 0)].concat(), V::FragmentsTooTiny);
+        // Larger ones do not count, nor do control frames, and each message is counted anew.
+        let fine = [
+            &two_more[..],
+            &frame(role, 0x89, b""),
+            &frame(role, 0x00, &[1; 16]),
+            &frame(role, 0x80, &[1; 16]),
+            &frame(role, 0x82, b"").repeat(9),
+            &two_more,
+        ]
+        .concat();
+        assert_eq!(check_with(make, &fine).heard.len(), 11);
+    }
+}
+
+#[test]
+fn a_header_says_how_many_bytes_it_needs() {
+    use crate::wire::{Header, Parsed};
+    for role in BOTH {
+        for len in [0, 125, 126, 65_535, 65_536, (1 << 63) - 1] {
+            let bytes = header(role, 0x81, len);
+            let mut there = 0;
+            loop {
+                match Header::parse(&bytes[..there], role, 0).unwrap() {
+                    Parsed::NeedMore(more) => {
+                        assert!(more > 0);
+                        there += more;
+                        assert!(there <= bytes.len(), "it never asks for more than the header");
+                    }
+                    Parsed::Complete(header, used) => {
+                        assert_eq!((used, there, header.len, header.fin), (bytes.len(), bytes.len(), len, true));
+                        assert_eq!(header.mask, (role == Role::Server).then_some(KEY));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "HEADROOM")]
+fn an_input_without_head_room_is_the_callers_mistake() {
+    let mut connection = open(Role::Client);
+    let _ = connection.receive(&mut Input::new(&mut [0x82], 0));
+    let _ = connection.receive(&mut Input::new(&mut [0x00], 0));
+}
+
+#[test]
+fn a_violation_is_answered_with_its_code_and_reported_once() {
+    for role in BOTH {
+        let mut ear = Ear::new(open(role), Way::Usual);
+        ear.read(&[0xc1]);
+        ear.read(b"anything");
+        assert_eq!(ear.heard, [Heard::Failed(V::ReservedBit)]);
+        let mut body = 1002u16.to_be_bytes().to_vec();
+        body.extend_from_slice(b"reserved bit set without an extension");
+        assert_eq!(ear.output, frame(!role, 0x88, &body));
+        assert!(!ear.connection.can_send());
+    }
+}

@@ -1,0 +1,68 @@
+//! Pings after silence, and the end of a peer that stays silent.
+
+use super::*;
+use crate::close::{Cause, Timeout};
+use crate::conn::ControlPayload;
+use core::time::Duration;
+
+fn at(seconds: u64) -> Instant {
+    NOW + Duration::from_secs(seconds)
+}
+
+fn sent(connection: &mut Connection) -> Vec<u8> {
+    let mut out = Vec::new();
+    connection.transmit(&mut out, &mut || KEY);
+    out
+}
+
+#[test]
+fn silence_is_asked_and_then_ended() {
+    for role in BOTH {
+        let mut connection = open(role);
+        assert_eq!(connection.next_deadline(), Some(at(25)));
+        connection.handle_timeout(at(24));
+        assert!(!connection.wants_transmit());
+        connection.handle_timeout(at(25));
+        assert_eq!(sent(&mut connection), frame(!role, 0x89, b""));
+        assert_eq!(connection.next_deadline(), Some(at(45)));
+        connection.handle_timeout(at(44));
+        assert_eq!(connection.state(), State::Open);
+        connection.handle_timeout(at(45));
+        assert_eq!(connection.state(), State::Ended);
+        assert_eq!(connection.closed().cause, Cause::Timeout(Timeout::Keepalive));
+    }
+}
+
+#[test]
+fn any_sign_of_life_starts_over() {
+    let mut connection = open(Role::Server);
+    connection.receive_done(at(10));
+    assert_eq!(connection.next_deadline(), Some(at(35)));
+    // A timer that was set for the old deadline does nothing.
+    connection.handle_timeout(at(25));
+    assert!(!connection.wants_transmit());
+    connection.handle_timeout(at(35));
+    assert!(connection.wants_transmit());
+    connection.receive_done(at(40));
+    assert_eq!(connection.next_deadline(), Some(at(65)));
+    connection.handle_timeout(at(55));
+    assert_eq!(connection.state(), State::Open);
+}
+
+#[test]
+fn a_ping_of_the_application_that_waits_serves_as_well() {
+    let mut connection = open(Role::Server);
+    connection.ping(ControlPayload::new(b"mine").unwrap()).unwrap();
+    connection.handle_timeout(at(25));
+    assert_eq!(sent(&mut connection), frame(Role::Client, 0x89, b"mine"));
+    assert_eq!(connection.next_deadline(), Some(at(45)));
+}
+
+#[test]
+fn without_keepalive_there_is_no_deadline() {
+    let mut connection = with_limits(Role::Client, Limits { ping_after: None, ..Limits::default() });
+    assert_eq!(connection.next_deadline(), None);
+    connection.handle_timeout(at(1_000_000));
+    assert_eq!(connection.state(), State::Open);
+    assert!(!connection.wants_transmit());
+}

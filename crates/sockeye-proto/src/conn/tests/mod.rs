@@ -1,0 +1,233 @@
+//! Tests of the connection. Every stream is fed in many ways that must not matter: see [`check`].
+
+mod closing;
+mod frames;
+mod keepalive;
+mod random;
+mod sending;
+mod text;
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Connection, HEADROOM, Input, State};
+use crate::close::Closed;
+use crate::error::Violation;
+use crate::event::{Event, Fragment};
+use crate::limits::Limits;
+use crate::time::Instant;
+use crate::wire::{FrameHead, Kind, OpCode, Role, mask};
+
+const BOTH: [Role; 2] = [Role::Server, Role::Client];
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// What a connection reported, without the marks of how its input was cut.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Heard {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, String),
+    Failed(Violation),
+}
+
+/// All that a stream led to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Log {
+    heard: Vec<Heard>,
+    /// Bytes of an unfinished message that were delivered.
+    unfinished: Vec<u8>,
+    /// Control frames transmitted.
+    output: Vec<u8>,
+    state: State,
+    closed: Closed,
+}
+
+/// One way to bring a stream to a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// As a caller would.
+    Usual,
+    /// Without the fast way for whole messages.
+    General,
+    /// Stopping after each event, and going on with the rest in another buffer.
+    Pausing,
+}
+
+/// A listener: feeds a connection and collects what it reports, asserting what holds for each piece.
+struct Ear {
+    connection: Connection,
+    way: Way,
+    heard: Vec<Heard>,
+    message: Option<(Kind, Vec<u8>)>,
+    output: Vec<u8>,
+}
+
+impl Ear {
+    fn new(connection: Connection, way: Way) -> Self {
+        Self { connection, way, heard: Vec::new(), message: None, output: Vec::new() }
+    }
+
+    /// Feeds one read.
+    fn read(&mut self, bytes: &[u8]) {
+        let mut rest = bytes.to_vec();
+        while let Some(after) = self.read_some(&rest) {
+            rest = after;
+        }
+        self.connection.receive_done(NOW);
+    }
+
+    /// Feeds `bytes` until they are used up, or to the next event if that is the way.
+    fn read_some(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = vec![0xee; HEADROOM];
+        buffer.extend_from_slice(bytes);
+        let mut input = Input::new(&mut buffer, HEADROOM);
+        loop {
+            let event = match self.way {
+                Way::General => self.connection.receive_any(&mut input),
+                Way::Usual | Way::Pausing => self.connection.receive(&mut input),
+            };
+            match event {
+                Ok(Some(event)) => self.hear(event),
+                Ok(None) => {
+                    assert!(input.is_empty());
+                    return None;
+                }
+                Err(violation) => {
+                    assert!(input.is_empty());
+                    self.heard.push(Heard::Failed(violation));
+                }
+            }
+            self.connection.transmit(&mut self.output, &mut || KEY);
+            if self.way == Way::Pausing {
+                return Some(input.into_rest().to_vec());
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Fragment(fragment) => self.hear_fragment(&fragment),
+            Event::Ping(payload) => self.heard.push(Heard::Ping(payload.to_vec())),
+            Event::Pong(payload) => self.heard.push(Heard::Pong(payload.to_vec())),
+            Event::Close(frame) => self.heard.push(Heard::Close(frame.code, frame.reason.to_string())),
+        }
+    }
+
+    fn hear_fragment(&mut self, fragment: &Fragment<'_>) {
+        assert_eq!(fragment.first, self.message.is_none());
+        assert_eq!(fragment.kind, fragment.payload.kind());
+        assert!(fragment.last || !fragment.payload.as_bytes().is_empty());
+        assert!(!fragment.last || fragment.remaining == 0);
+        let (kind, bytes) = self.message.get_or_insert((fragment.kind, Vec::new()));
+        assert_eq!(*kind, fragment.kind);
+        bytes.extend_from_slice(fragment.payload.as_bytes());
+        if fragment.last {
+            let (kind, bytes) = self.message.take().unwrap();
+            self.heard.push(match kind {
+                Kind::Text => Heard::Text(String::from_utf8(bytes).unwrap()),
+                Kind::Binary => Heard::Binary(bytes),
+            });
+        }
+    }
+
+    fn finish(self) -> Log {
+        let failed = matches!(self.heard.last(), Some(Heard::Failed(_)));
+        Log {
+            heard: self.heard,
+            // How much of a message comes before its bad byte depends on the cuts, and tells nothing.
+            unfinished: self.message.filter(|_| !failed).map(|(_, bytes)| bytes).unwrap_or_default(),
+            output: self.output,
+            state: self.connection.state(),
+            closed: self.connection.closed(),
+        }
+    }
+}
+
+/// A connection before anything happened to it.
+fn open(role: Role) -> Connection {
+    with_limits(role, Limits::default())
+}
+
+fn with_limits(role: Role, limits: Limits) -> Connection {
+    Connection::new(role, Arc::new(limits), NOW)
+}
+
+fn feed<'s>(connection: Connection, way: Way, reads: impl IntoIterator<Item = &'s [u8]>) -> Log {
+    let mut ear = Ear::new(connection, way);
+    for read in reads {
+        ear.read(read);
+    }
+    ear.finish()
+}
+
+/// The log of `stream`, after making sure that it is the same in one read, in the general way, with pauses, one byte at a time, and
+/// in two reads cut at every byte.
+fn check_with(make: impl Fn() -> Connection, stream: &[u8]) -> Log {
+    let log = feed(make(), Way::Usual, [stream]);
+    for way in [Way::General, Way::Pausing] {
+        assert_eq!(feed(make(), way, [stream]), log, "{way:?}");
+    }
+    for way in [Way::Usual, Way::General, Way::Pausing] {
+        assert_eq!(feed(make(), way, stream.chunks(1)), log, "{way:?}, one byte at a time");
+    }
+    for cut in 0..=stream.len() {
+        let (front, back) = stream.split_at(cut);
+        assert_eq!(feed(make(), Way::Usual, [front, back]), log, "cut at {cut}");
+    }
+    log
+}
+
+fn check(role: Role, stream: &[u8]) -> Log {
+    check_with(|| open(role), stream)
+}
+
+/// Asserts that `stream` fails at its last byte and not before, whether that comes alone or with all before it.
+fn check_fails(role: Role, stream: &[u8], violation: Violation) {
+    check_fails_with(|| open(role), stream, violation);
+}
+
+fn check_fails_with(make: impl Fn() -> Connection, stream: &[u8], violation: Violation) {
+    let before = check_with(&make, &stream[..stream.len() - 1]);
+    assert!(!before.heard.iter().any(|heard| matches!(heard, Heard::Failed(_))), "too early: {stream:x?} {before:?}");
+    let log = check_with(&make, stream);
+    assert_eq!(log.heard.last(), Some(&Heard::Failed(violation)), "{stream:x?}");
+    assert_eq!(log.state, State::Draining);
+    // What comes after it is not looked at.
+    let mut more = stream.to_vec();
+    more.extend_from_slice(&[0x89, 0x80, 1, 2, 3, 4, 0xff, 0xff]);
+    assert_eq!(check_with(&make, &more), log);
+}
+
+/// A frame as the peer of `role` sends it.
+fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = header(role, first, payload.len() as u64);
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    if role == Role::Server {
+        mask::apply(&mut bytes[start..], KEY, 0);
+    }
+    bytes
+}
+
+/// The header of a frame as the peer of `role` sends it.
+fn header(role: Role, first: u8, len: u64) -> Vec<u8> {
+    let mut bytes = FrameHead::new(false, 0, OpCode::Continuation, len, (role == Role::Server).then_some(KEY)).to_vec();
+    bytes[0] = first;
+    bytes
+}
+
+/// The second byte of a header from the peer of `role`.
+fn second(role: Role, field: u8) -> u8 {
+    if role == Role::Server { 0x80 | field } else { field }
+}
+
+#[test]
+fn a_connection_is_small() {
+    assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
+    assert!(size_of::<Result<Option<Event<'_>>, Violation>>() <= 40);
+}

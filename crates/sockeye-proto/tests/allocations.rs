@@ -1,0 +1,83 @@
+//! Data frames never allocate, and pings without a payload do not either: counted, not promised.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sockeye_proto::conn::{Connection, HEADROOM, Input};
+use sockeye_proto::event::Event;
+use sockeye_proto::limits::Limits;
+use sockeye_proto::time::Instant;
+use sockeye_proto::wire::{FrameHead, OpCode, Role, mask};
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: all is passed on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn frame(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let mut bytes = FrameHead::new(fin, 0, opcode, payload.len() as u64, Some(key)).to_vec();
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    mask::apply(&mut bytes[start..], key, 0);
+    bytes
+}
+
+// One test in this file: the count is of the whole process.
+#[test]
+fn an_echoed_message_allocates_nothing_however_it_is_cut() {
+    let text = "aé漢𝄞".repeat(500);
+    let stream = [
+        frame(true, OpCode::Text, text.as_bytes()),
+        frame(false, OpCode::Text, &text.as_bytes()[..11]),
+        frame(true, OpCode::Ping, b""),
+        frame(false, OpCode::Continuation, &text.as_bytes()[11..13]),
+        frame(true, OpCode::Pong, b"x"),
+        frame(true, OpCode::Continuation, &text.as_bytes()[13..]),
+        frame(true, OpCode::Binary, &[7; 70_000]),
+        frame(true, OpCode::Binary, &[7; 20]),
+    ]
+    .concat();
+    let now = Instant::from_nanos(0);
+    let mut connection = Connection::new(Role::Server, Arc::new(Limits::default()), now);
+    let mut buffer = vec![0; HEADROOM + stream.len()];
+    let mut out = Vec::with_capacity(2 * stream.len());
+    for size in [1, 2, 3, 7, 100, 4096, stream.len()] {
+        out.clear();
+        let before = COUNT.load(Ordering::Relaxed);
+        for read in stream.chunks(size) {
+            buffer[HEADROOM..][..read.len()].copy_from_slice(read);
+            let mut input = Input::new(&mut buffer[..HEADROOM + read.len()], HEADROOM);
+            while let Some(event) = connection.receive(&mut input).unwrap() {
+                if let Event::Fragment(piece) = event {
+                    let kind = piece.first.then_some(piece.kind);
+                    let payload = piece.payload.as_bytes();
+                    out.extend_from_slice(&connection.frame(kind, piece.last, payload.len() as u64, None).unwrap());
+                    out.extend_from_slice(payload);
+                    out.clear();
+                }
+                connection.transmit(&mut out, &mut || unreachable!());
+            }
+            connection.receive_done(now);
+        }
+        let after = COUNT.load(Ordering::Relaxed);
+        assert_eq!(after - before, 0, "reads of {size} bytes");
+    }
+}
