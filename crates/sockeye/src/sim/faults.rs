@@ -13,6 +13,8 @@ pub enum Fault {
     Cut,
     /// The next piece arrives in the middle of a turn, just before a `recv` or `send`.
     Race,
+    /// Several things happen before a program sees any of them, and one report shows them all.
+    Together,
     /// `send` takes less than there is room for; a writable edge follows.
     ShortSend,
     /// `recv`, `send` or `accept` answers `WouldBlock` although an edge came; another edge follows.
@@ -40,9 +42,10 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Cut,
         Self::Race,
+        Self::Together,
         Self::ShortSend,
         Self::WouldBlock,
         Self::Spurious,
@@ -88,6 +91,7 @@ impl Faults {
             .with_buffers(16 << 10, 16 << 10)
             .with(Fault::Cut, 1000)
             .with(Fault::Race, 100)
+            .with(Fault::Together, 200)
             .with(Fault::ShortSend, 100)
             .with(Fault::WouldBlock, 30)
             .with(Fault::Spurious, 100)

@@ -147,7 +147,7 @@ impl Network {
     /// Takes turns until one is [`Done`](Turn::Done), or until nothing is left to happen.
     ///
     /// A turn polls each service with a timeout of zero and lets each scripted peer act, and then says until when all of them have
-    /// nothing to do. The clock then jumps to that time, or to the next thing that happens on the network if this is sooner; it
+    /// nothing to do. The clock then jumps to exactly that time, or to the next thing that happens on the network if this is sooner; it
     /// stands still as long as a host that took part in the turn has something to be reported.
     ///
     /// # Panics
@@ -166,10 +166,9 @@ impl Network {
             let before = state.now;
             state.catch_up();
             let number = state.turn;
-            if !state.hosts.iter().any(|host| host.turn == number && host.is_ready()) {
-                let next = state.next_event().into_iter().chain(deadline.map(Instant::as_nanos)).min();
-                let Some(next) = next else { return Outcome::Quiet };
-                state.now = state.now.max(next);
+            let is_asleep = !state.hosts.iter().any(|host| host.turn == number && host.is_ready());
+            if is_asleep && !state.jump(deadline.map(Instant::as_nanos)) {
+                return Outcome::Quiet;
             }
             turns_at_this_time = if state.now == before { turns_at_this_time + 1 } else { 0 };
             if turns_at_this_time > SPIN_TURNS {
@@ -260,7 +259,8 @@ impl Host {
 pub enum Turn {
     /// There is more to do at once: the clock stands still.
     Busy,
-    /// Nothing to do until this time, or until something happens on the network.
+    /// Nothing to do until this time, or until something happens on the network. A program with work left over must give a time
+    /// that has come already (or be [`Busy`](Self::Busy)): otherwise the network takes it for asleep.
     Sleep(Option<Instant>),
     /// The test has seen what it waited for.
     Done,

@@ -123,6 +123,16 @@ impl State {
         self.events.keys().next().map(|(time, _)| *time)
     }
 
+    /// Moves the clock to where the next thing happens or to the deadline; false when there is neither.
+    pub(super) fn jump(&mut self, deadline: Option<u64>) -> bool {
+        let Some(mut next) = self.next_event().into_iter().chain(deadline).min() else { return false };
+        if deadline != Some(next) && self.plant(Fault::Together) {
+            next = (next + self.random.below(TOGETHER_NANOS)).min(deadline.unwrap_or(u64::MAX));
+        }
+        self.now = self.now.max(next);
+        true
+    }
+
     /// Lets everything happen that is due.
     pub(super) fn catch_up(&mut self) {
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= self.now) {
@@ -188,10 +198,15 @@ impl State {
         if cut && count < movable {
             self.counts.add(Fault::Cut);
         }
-        if let Some(connection) = self.connections.get_mut(&from.connection) {
-            connection.pipes[from.side].carry(count);
+        let ends_with_it = self.random.chance(500);
+        let Some(connection) = self.connections.get_mut(&from.connection) else { return };
+        let pipe = &mut connection.pipes[from.side];
+        pipe.carry(count);
+        let ends = pipe.ends_next() && ends_with_it;
+        if ends {
+            pipe.fin = Fin::Arrived;
         }
-        self.edge(receiver, Edges::READ, false);
+        self.edge(receiver, Edges::READ, ends);
         self.room_appears(from);
     }
 
@@ -227,8 +242,11 @@ impl State {
         if discards {
             connection.pipes[1 - end.side].arrived.clear();
         }
+        // After the peer's end a reset is what comes of sending to it: TCP has other words for that.
+        let had_ended = connection.pipes[1 - end.side].fin == Fin::Arrived;
+        let error = if had_ended { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
         let end = &mut connection.ends[end.side];
-        (end.reset, end.error) = (true, Some(io::ErrorKind::ConnectionReset));
+        (end.reset, end.error) = (true, Some(error));
         let owner = end.owner;
         self.edge(owner, Edges::BOTH, true);
     }
@@ -323,5 +341,7 @@ fn answers_to(listener: &Address, to: &Address) -> bool {
 }
 
 const LATE_NANOS: u64 = 20_000_000;
+
+const TOGETHER_NANOS: u64 = 5_000_000;
 
 const RECONNECT_NANOS: u64 = 1_000_000_000;

@@ -151,9 +151,9 @@ impl State {
             if !ready.is_empty() || deadline.is_some_and(|deadline| deadline <= self.now) {
                 return Ok(());
             }
-            let next = self.next_event().into_iter().chain(deadline).min();
-            let Some(next) = next else { self.fail(format_args!("host {host} waits and nothing will ever wake it")) };
-            self.now = self.now.max(next);
+            if !self.jump(deadline) {
+                self.fail(format_args!("host {host} waits and nothing will ever wake it"));
+            }
         }
     }
 
@@ -252,10 +252,14 @@ impl State {
             self.pump(end.other());
             return Ok(count);
         }
+        // The end of input, once there, is not taken back by a reset.
+        if connection.pipes[1 - end.side].fin == Fin::Arrived {
+            return Ok(0);
+        }
         if let Some(error) = connection.ends[end.side].error.take() {
             return Err(error.into());
         }
-        if connection.ends[end.side].reset || connection.pipes[1 - end.side].fin == Fin::Arrived {
+        if connection.ends[end.side].reset {
             return Ok(0);
         }
         self.drain(place);

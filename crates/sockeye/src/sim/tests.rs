@@ -11,6 +11,7 @@ use crate::sys::{Address, CloseHow, Handle, ListenOptions, Readiness, Sys, WAKE}
 
 /// A server that sends back what it receives. It stops reading at short counts, so it needs every edge.
 struct Echo {
+    bug: Bug,
     sys: Box<dyn Sys>,
     listener: Handle,
     address: Address,
@@ -21,7 +22,22 @@ struct Echo {
     resets: usize,
 }
 
+/// A mistake that programs like this one make.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bug {
+    None,
+    /// Takes a short read for drained although the end was reported with it.
+    ForgetsTheEnd,
+    /// Reads once for each edge, and does not remember that there was more.
+    ReadsOncePerEdge,
+    /// Takes every `send` for complete.
+    IgnoresShortSends,
+    /// Takes a connection that ended for one without output.
+    ClosesBeforeFlushing,
+}
+
 struct Connection {
+    bug: Bug,
     handle: Handle,
     output: Vec<u8>,
     readable: bool,
@@ -31,13 +47,23 @@ struct Connection {
 }
 
 impl Echo {
-    fn new(host: &Host) -> Self {
+    fn new(host: &Host, bug: Bug) -> Self {
         let mut sys = host.sys();
         let anywhere = Address::Ip(([127, 0, 0, 1], 0).into());
         let (listener, address) = sys.listen(&anywhere, &ListenOptions::default()).unwrap();
         while sys.register(listener, 0).is_err() {}
         let (connections, next_token) = (BTreeMap::new(), 1);
-        Self { sys, listener, address, acceptable: false, retry_accept_at: None, connections, next_token, resets: 0 }
+        Self {
+            bug,
+            sys,
+            listener,
+            address,
+            acceptable: false,
+            retry_accept_at: None,
+            connections,
+            next_token,
+            resets: 0,
+        }
     }
 
     /// One turn; the time until which there is nothing to do.
@@ -82,8 +108,10 @@ impl Echo {
                     }
                     let (readable, writable, read_closed, ended) = (false, false, false, false);
                     let output = Vec::new();
-                    self.connections
-                        .insert(token, Connection { handle, output, readable, writable, read_closed, ended });
+                    self.connections.insert(
+                        token,
+                        Connection { bug: self.bug, handle, output, readable, writable, read_closed, ended },
+                    );
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.acceptable = false,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -116,6 +144,7 @@ impl Connection {
             let mut moved = false;
             if self.writable && !self.output.is_empty() {
                 match sys.send(self.handle, &[IoSlice::new(&self.output)]) {
+                    Ok(_) if self.bug == Bug::IgnoresShortSends => self.output.clear(),
                     Ok(count) => {
                         self.writable = count == self.output.len();
                         self.output.drain(..count);
@@ -131,7 +160,11 @@ impl Connection {
                     Ok(0) => self.ended = true,
                     Ok(count) => {
                         self.output.extend_from_slice(&buffer[..count]);
-                        self.readable = count == buffer.len() || self.read_closed;
+                        self.readable = match self.bug {
+                            Bug::ForgetsTheEnd => count == buffer.len(),
+                            Bug::ReadsOncePerEdge => false,
+                            _ => count == buffer.len() || self.read_closed,
+                        };
                         moved = true;
                     }
                     Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
@@ -139,7 +172,7 @@ impl Connection {
                 }
             }
             if !moved {
-                return Ok(self.ended && self.output.is_empty());
+                return Ok(self.ended && (self.output.is_empty() || self.bug == Bug::ClosesBeforeFlushing));
             }
         }
     }
@@ -154,8 +187,12 @@ type Seen = (Vec<u8>, Option<End>);
 
 /// `count` peers send, end their side, and take what comes back until the end; then the server must have nothing left.
 fn echo_all(network: &Network, count: usize, length: usize) -> (Outcome, Vec<Seen>, Host) {
+    echo_all_with(Bug::None, network, count, length)
+}
+
+fn echo_all_with(bug: Bug, network: &Network, count: usize, length: usize) -> (Outcome, Vec<Seen>, Host) {
     let host = network.host();
-    let mut echo = Echo::new(&host);
+    let mut echo = Echo::new(&host, bug);
     let peers: Vec<Peer> = (0..count).map(|_| network.connect(&echo.address).unwrap()).collect();
     for (salt, peer) in peers.iter().enumerate() {
         peer.send(&bytes(length, salt));
@@ -241,6 +278,19 @@ fn every_fault_happens() {
 }
 
 #[test]
+fn programs_that_break_the_rules_are_found() {
+    for bug in [Bug::ForgetsTheEnd, Bug::ReadsOncePerEdge, Bug::IgnoresShortSends, Bug::ClosesBeforeFlushing] {
+        let goes_wrong = |seed: &u64| {
+            let network = Network::with_faults(*seed, Faults::usual().with_buffers(2000, 2000));
+            let (outcome, results, _) = echo_all_with(bug, &network, 1, 5000);
+            outcome == Outcome::Quiet || results[0].0 != bytes(5000, 0)
+        };
+        let found = (0..20).filter(goes_wrong).count();
+        assert!(found > 0, "{bug:?} went unnoticed");
+    }
+}
+
+#[test]
 fn a_lost_wake_up_is_found() {
     let faults = Faults::usual().with(Fault::LostEdge, 1000).with(Fault::Spurious, 0);
     let stuck = (0..20).filter(|&seed| {
@@ -266,7 +316,7 @@ fn no_faults_is_one_piece() {
 fn a_peer_that_does_not_read_pushes_back() {
     let network = Network::with_faults(1, Faults::none().with_buffers(1000, 1000));
     let host = network.host();
-    let mut echo = Echo::new(&host);
+    let mut echo = Echo::new(&host, Bug::None);
     let peer = network.connect(&echo.address).unwrap();
     peer.set_window(0);
     peer.send(&bytes(100_000, 0));
@@ -295,7 +345,7 @@ fn the_descriptor_limit_holds_and_recovers() {
     let network = Network::with_faults(3, Faults::none());
     let host = network.host();
     host.set_descriptor_limit(3 + 1 + 2);
-    let mut echo = Echo::new(&host);
+    let mut echo = Echo::new(&host, Bug::None);
     let mut peers: Vec<Peer> = (0..4).map(|_| network.connect(&echo.address).unwrap()).collect();
     let until = network.now() + Duration::from_secs(1);
     let mut turns = 0;

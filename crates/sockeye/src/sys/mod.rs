@@ -21,8 +21,9 @@
 //! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since.
 //!
 //! **Endings.** `recv` answers `Ok(0)` for good once the peer has ended its side and all its bytes were read. A reset is an error
-//! of `recv` or `send`, whichever comes first; after it `recv` answers `Ok(0)` and `send` fails with `BrokenPipe`. `send` never
-//! raises `SIGPIPE`. Bytes already received may or may not be readable after a reset.
+//! of `recv` or `send`, whichever comes first; after it `recv` answers `Ok(0)` and `send` fails with `BrokenPipe`. A reset that
+//! comes after the peer's end is an error of `send` only. `send` never raises `SIGPIPE`. Bytes already received may or may not be
+//! readable after a reset. Closing with input unread resets: who must deliver his last words ends his side, and reads on.
 //!
 //! **Time.** `now` never goes back. `wait` may return early, with or without reports, and then `Err(Interrupted)` is as good as
 //! `Ok` with none; it returns late by the granularity of the system at most, and a timeout never becomes a shorter one.
