@@ -131,7 +131,7 @@ pub struct Accepted<'b> {
 pub fn check<'b>(head: &'b [u8], nonce: [u8; 16], offered: &[&str], limits: &Limits) -> Result<Accepted<'b>, Failure> {
     let head = ResponseHead::parse(head, limits).map_err(Failure::Head)?;
     // RFC 6455 section 4.1: "If the status code received from the server is not 101, the client handles the response
-    // per HTTP procedures."
+    // per HTTP [RFC2616] procedures."
     if head.status != 101 {
         return Err(Failure::Status(head.status));
     }

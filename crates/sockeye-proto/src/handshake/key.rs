@@ -15,9 +15,9 @@ const BASE64: GeneralPurpose =
 
 /// The `Sec-WebSocket-Accept` that answers `key`.
 ///
-/// RFC 6455 section 4.2.2: "concatenating the value of the key [...] with the string
+/// RFC 6455 section 4.2.2: "constructed by concatenating /key/ [...] with the string
 /// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to obtain a 20-byte value
-/// and base64-encoding this 20-byte hash."
+/// and base64-encoding [...] this 20-byte hash."
 #[must_use]
 pub fn accept(key: &[u8]) -> [u8; 28] {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
@@ -36,7 +36,7 @@ pub fn encode(nonce: [u8; 16]) -> [u8; 24] {
 
 /// Is `key` a legal `Sec-WebSocket-Key`?
 ///
-/// RFC 6455 section 4.2.1: "a base64-encoded value that, when decoded, is 16 bytes in length."
+/// RFC 6455 section 4.2.1: "a base64-encoded [...] value that, when decoded, is 16 bytes in length."
 #[must_use]
 pub fn is_valid(key: &[u8]) -> bool {
     // 24 characters hold 16 to 18 bytes

@@ -78,8 +78,9 @@ impl<'b> Offer<'b> {
             .line("Connection", b"Upgrade")
             .line("Sec-WebSocket-Accept", &key::accept(self.key));
         if let Some(protocol) = protocol {
-            // RFC 6455 section 4.2.2: "the server MUST select one of the values from the client's handshake or null";
-            // subprotocols are compared with regard to case.
+            // RFC 6455 section 4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by
+            // selecting one of the values from the |Sec-WebSocket-Protocol| field". Names are compared with regard to
+            // case.
             check_protocol(protocol)?;
             if !self.protocols().any(|offered| offered == protocol) {
                 return Err(ApiMisuse::ProtocolNotOffered);
@@ -217,25 +218,25 @@ fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], Refusal> {
     // RFC 6455 section 11.3.1: "The |Sec-WebSocket-Key| header field MUST NOT appear more than once in an HTTP
     // request."
     let key = head.fields.single("sec-websocket-key").map_err(|_| Refusal::SEVERAL_KEYS)?;
-    // RFC 6455 section 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded value that, when decoded, is 16
-    // bytes in length."
+    // RFC 6455 section 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded [...] value that, when decoded,
+    // is 16 bytes in length."
     key.filter(|key| key::is_valid(key)).ok_or(Refusal::BAD_KEY)
 }
 
 /// RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
 /// U+0021 to U+007E not including separator characters as defined in [RFC2616] and MUST all be unique strings."
 fn check_protocols(head: &RequestHead<'_>) -> Result<(), Refusal> {
+    // On the side, so that the fields are read once whatever stands between the names.
+    let mut seen: [&[u8]; MAX_PROTOCOLS] = [&[]; MAX_PROTOCOLS];
     for (index, element) in protocols(head).enumerate() {
-        if index == MAX_PROTOCOLS {
-            return Err(Refusal::MANY_PROTOCOLS);
-        }
         if !syntax::is_token(element) {
             return Err(Refusal::BAD_PROTOCOLS);
         }
-        // at most MAX_PROTOCOLS squared, and a head has 16 KiB: a few microseconds
-        if protocols(head).take(index).any(|earlier| earlier == element) {
+        // an empty name is no element, so the free places equal none
+        if seen.contains(&element) {
             return Err(Refusal::SAME_PROTOCOLS);
         }
+        *seen.get_mut(index).ok_or(Refusal::MANY_PROTOCOLS)? = element;
     }
     Ok(())
 }

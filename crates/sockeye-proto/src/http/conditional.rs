@@ -22,7 +22,8 @@ pub enum Outcome {
 ///
 /// The work is linear in the fields; nothing is allocated.
 #[must_use]
-pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: u64) -> Outcome {
+pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u64>>) -> Outcome {
+    let modified = modified.into();
     let fields = &head.fields;
     // RFC 9110 section 13.2.2 gives the order: If-Match, or else If-Unmodified-Since; then If-None-Match, or else
     // If-Modified-Since.
@@ -33,7 +34,9 @@ pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: u64) -> Outcome {
             return Outcome::PreconditionFailed;
         }
     } else if let Some(since) = moment(fields, "if-unmodified-since") {
-        if modified > since {
+        // Section 13.1.4: "A recipient MUST ignore the If-Unmodified-Since header field if the resource does not have a
+        // modification date available." Section 13.1.3 says the same of If-Modified-Since.
+        if modified.is_some_and(|modified| modified > since) {
             return Outcome::PreconditionFailed;
         }
     }
@@ -49,7 +52,8 @@ pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: u64) -> Outcome {
         // Section 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value is
         // not a valid HTTP-date, the field value has more than one member, or if the request method is neither GET nor
         // HEAD."
-        if moment(fields, "if-modified-since").is_some_and(|since| modified <= since) {
+        let since = moment(fields, "if-modified-since");
+        if modified.zip(since).is_some_and(|(modified, since)| modified <= since) {
             return Outcome::NotModified;
         }
     }

@@ -84,6 +84,19 @@ fn dates_count_only_without_entity_tags() {
 }
 
 #[test]
+fn what_is_not_known_fails_no_condition_on_it() {
+    let unknown = |lines: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
+        evaluate(&RequestHead::parse(head.as_bytes(), &Limits::default()).unwrap(), "", None)
+    };
+    assert_eq!(unknown(&format!("If-Unmodified-Since: {BEFORE}")), Outcome::Proceed);
+    assert_eq!(unknown(&format!("If-Modified-Since: {AFTER}")), Outcome::Proceed);
+    assert_eq!(unknown("If-None-Match: \"x\", \"\""), Outcome::Proceed);
+    assert_eq!(unknown("If-Match: \"x\", \"\""), Outcome::PreconditionFailed);
+    assert_eq!(unknown("If-None-Match: *"), Outcome::NotModified);
+}
+
+#[test]
 fn a_long_list_is_read_once() {
     let list = "\"no\", ".repeat(16 * 1024 / 6);
     assert_eq!(outcome("GET", &format!("If-None-Match: {list}\"x\""), "\"x\""), Outcome::NotModified);

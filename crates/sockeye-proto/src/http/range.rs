@@ -29,7 +29,7 @@ pub enum Range {
 /// Range header field", and a multipart answer serves attackers more often than readers. The work is linear in the
 /// field; nothing is allocated.
 #[must_use]
-pub fn single(head: &RequestHead<'_>, len: u64, etag: &str, modified: u64) -> Range {
+pub fn single(head: &RequestHead<'_>, len: u64, etag: &str, modified: impl Into<Option<u64>>) -> Range {
     // RFC 9110 section 14.2: "A server MUST ignore a Range header field received with a request method that is
     // unrecognized or for which range handling is not defined. For this specification, GET is the only method for which
     // range handling is defined."
@@ -37,7 +37,7 @@ pub fn single(head: &RequestHead<'_>, len: u64, etag: &str, modified: u64) -> Ra
         return Range::Whole;
     }
     let Ok(Some(value)) = head.fields.single("range") else { return Range::Whole };
-    if !is_current(head, etag, modified) {
+    if !is_current(head, etag, modified.into()) {
         return Range::Whole;
     }
     let Some((unit, set)) = split_once(value, b'=') else { return Range::Whole };
@@ -47,9 +47,9 @@ pub fn single(head: &RequestHead<'_>, len: u64, etag: &str, modified: u64) -> Ra
     one(syntax::trim_ows(set), len)
 }
 
-/// RFC 9110 section 13.1.5: "If the validator given in the If-Range header field matches the current validator [...]
-/// the Range header field" is processed; else "the recipient MUST ignore the Range header field".
-fn is_current(head: &RequestHead<'_>, etag: &str, modified: u64) -> bool {
+/// RFC 9110 section 13.1.5: "A recipient of an If-Range header field MUST ignore the Range header field if the If-Range
+/// condition evaluates to false."
+fn is_current(head: &RequestHead<'_>, etag: &str, modified: Option<u64>) -> bool {
     match head.fields.single("if-range") {
         Ok(None) => true,
         // "A valid entity-tag can be distinguished from a valid HTTP-date by examining the first three characters for a
@@ -57,18 +57,20 @@ fn is_current(head: &RequestHead<'_>, etag: &str, modified: u64) -> bool {
         Ok(Some(validator)) if validator.iter().take(3).any(|&byte| byte == b'"') => {
             same_tag(validator, etag, Comparison::Strong)
         }
-        Ok(Some(validator)) => date::parse(validator) == Some(modified),
+        Ok(Some(validator)) => modified.is_some() && date::parse(validator) == modified,
         Err(_) => false,
     }
 }
 
-/// RFC 9110 section 14.1.2: `int-range = first-pos "-" [ last-pos ]`, `suffix-range = "-" suffix-length`.
+/// RFC 9110 section 14.1.1: `int-range = first-pos "-" [ last-pos ]`, `suffix-range = "-" suffix-length`.
 fn one(spec: &[u8], len: u64) -> Range {
     let Some((first, last)) = split_once(spec, b'-') else { return Range::Whole };
     if first.is_empty() {
         let Some(suffix) = saturating_decimal(last) else { return Range::Whole };
         // "If the selected representation is shorter than the specified suffix-length, the entire representation is
-        // used." An empty one has no last byte that a Content-Range could name.
+        // used." Section 14.1.2: "When a selected representation has zero length, the only satisfiable form of
+        // range-spec in a GET request is a suffix-range with a non-zero suffix-length." It has no last byte that a
+        // Content-Range could name.
         return match (suffix, len) {
             (0, _) => Range::Unsatisfiable,
             (_, 0) => Range::Whole,
@@ -78,11 +80,11 @@ fn one(spec: &[u8], len: u64) -> Range {
     let Some(start) = saturating_decimal(first) else { return Range::Whole };
     let end = if last.is_empty() { Some(u64::MAX) } else { saturating_decimal(last) };
     let Some(end) = end else { return Range::Whole };
-    // "An int-range is invalid if the last-pos value is present and is less than first-pos."
+    // "An int-range is invalid if the last-pos value is present and less than the first-pos."
     if end < start {
         return Range::Whole;
     }
-    // "a byte-range-spec is satisfiable if it contains an int-range whose first-pos is less than the current length"
+    // An int-range is satisfiable if its first-pos is less than the current length.
     if start >= len {
         return Range::Unsatisfiable;
     }

@@ -186,7 +186,7 @@ impl HeadScanner {
 
 /// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (we do not, since others do not),
 /// and "a sender MUST NOT generate a bare CR [...] A recipient of such a bare CR MUST consider that element to be
-/// invalid".
+/// invalid or replace each bare CR with SP".
 const fn line_feed(byte: u8) -> Result<(), HeadError> {
     if byte == b'\n' { Ok(()) } else { Err(HeadError::LineEnd) }
 }

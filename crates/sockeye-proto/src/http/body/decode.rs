@@ -156,8 +156,8 @@ impl Decoder {
             }
             State::DataCr => expect(byte, b'\r', State::DataLf),
             State::DataLf => expect(byte, b'\n', State::Size { digits: 0 }),
-            // RFC 9112 section 7.1.2: a recipient "MAY [...] discard" trailer fields: they are discarded, but must be
-            // well formed.
+            // RFC 9112 section 7.1.2: a recipient "MAY selectively retain or discard the received trailer fields": they
+            // are discarded, but must be well formed.
             State::TrailerStart if byte == b'\r' => Ok(State::LastLf),
             State::TrailerStart | State::TrailerName if is_tchar(byte) => self.spend(State::TrailerName),
             State::TrailerName if byte == b':' => self.spend(State::TrailerValue),
@@ -173,7 +173,7 @@ impl Decoder {
         }
     }
 
-    /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`; "A recipient MUST anticipate potentially large hexadecimal
+    /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`; "recipients MUST anticipate potentially large hexadecimal
     /// numerals and prevent parsing errors due to integer conversion overflows".
     fn size(&mut self, byte: u8, digits: u8) -> Result<State, BodyError> {
         if let Some(digit) = char::from(byte).to_digit(16) {
