@@ -72,17 +72,14 @@ impl<'w> Bench<'w> {
         let program = if is_python { self.python.as_path() } else { Path::new("node") };
         let mut command = Command::new(program);
         command.arg(&path).arg(url).env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("SOCKEYE", self.workspace.binary()).env("PICTURES", &self.logs);
         let output = process::run(&mut command, LIMIT)?;
-        let mut checks = Checks::default();
-        for line in &output.lines {
-            if line.starts_with("ok ") {
-                checks.passed += 1;
-            } else if line.starts_with("not ok ") {
-                checks.failed += 1;
-            }
-        }
+        let failed: Vec<&str> = output.lines.iter().filter_map(|line| line.strip_prefix("not ok ")).collect();
+        let passed = output.lines.iter().filter(|line| line.starts_with("ok ")).count();
+        let checks = Checks { passed: passed as u64, failed: failed.len() as u64 };
         if !output.status.success() || checks.failed > 0 {
-            return Err(Failure::new(format!("{name} failed ({})", output.status), checks));
+            let message = format!("{name} failed ({}):\n  {}", output.status, failed.join("\n  "));
+            return Err(Failure::new(message, checks));
         }
         if checks.passed == 0 {
             return Err(format!("{name} checked nothing").into());

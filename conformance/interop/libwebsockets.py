@@ -1,0 +1,92 @@
+"""libwebsockets' own test client against `sockeye serve`: libwebsockets.py ws://HOST:PORT/
+
+The client holds one connection for each protocol. It has to stay on both while the counter counts to 200, and what it
+draws has to reach another client of the mirror.
+"""
+
+import asyncio
+import re
+from urllib.parse import urlsplit
+
+from checks import check, ensure, equal, main
+from websockets.asyncio.client import connect
+
+COUNTS = 200
+DRAWINGS = 200
+DRAWING = re.compile(r"c #[0-9A-F]{6} \d+ \d+ \d+;")
+# Errors, warnings, notices and information: the last says what was received.
+LEVELS = "15"
+
+
+class Client:
+    """The running test client, and what it has said so far."""
+
+    def __init__(self):
+        self.mirror_established = asyncio.Event()
+        self.counts = []
+        self.counted = asyncio.Event()
+        self.complaints = []
+
+    def hear(self, line):
+        if "mirror: LWS_CALLBACK_CLIENT_ESTABLISHED" in line:
+            self.mirror_established.set()
+        elif number := re.search(r"rx \d+ '(\d+)'", line):
+            self.counts.append(int(number[1]))
+            if len(self.counts) >= COUNTS:
+                self.counted.set()
+        elif "CALLBACK_CLOSED" in line or "CONNECTION_ERROR" in line or "closed before established" in line:
+            self.complaints.append(line)
+
+    async def listen(self, stream):
+        while line := await stream.readline():
+            self.hear(line.decode(errors="replace").rstrip())
+
+
+async def scenario(url):
+    address = urlsplit(url)
+    client = Client()
+
+    async with connect(url, subprotocols=["lws-mirror-protocol"], max_queue=None) as sees:
+        process = await asyncio.create_subprocess_exec(
+            "libwebsockets-test-client", address.hostname, f"--port={address.port}", "--longlived", "-d", LEVELS,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        listener = asyncio.create_task(client.listen(process.stderr))
+        drawn = []
+
+        async def draws():
+            await client.mirror_established.wait()
+            while len(drawn) < DRAWINGS:
+                message = await sees.recv()
+                drawn.extend(part + ";" for part in message.split(";") if part)
+            strange = [drawing for drawing in drawn if not DRAWING.fullmatch(drawing)]
+            ensure(not strange, f"not what it draws: {strange[:3]}")
+
+        async def counts():
+            await client.counted.wait()
+            equal(client.counts[:COUNTS], list(range(COUNTS)))
+
+        async def stays():
+            equal(process.returncode, None)
+            equal(client.complaints, [])
+
+        try:
+            await check(f"libwebsockets-test-client: {DRAWINGS} drawings reach another client", draws, 30)
+            # Its flood goes on meanwhile; the observer must not be the reason for any closing.
+            reader = asyncio.create_task(drain(sees))
+            await check(f"libwebsockets-test-client: the counter counts to {COUNTS}", counts, 30)
+            await check("libwebsockets-test-client: stays connected to both", stays)
+            reader.cancel()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            listener.cancel()
+
+
+async def drain(ws):
+    async for _ in ws:
+        pass
+
+
+main(scenario)
