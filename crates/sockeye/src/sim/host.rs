@@ -229,6 +229,12 @@ impl State {
         let pending = std::mem::replace(&mut slot.pending, Edges::NONE);
         let (what, blocked) = (slot.what, slot.blocked);
         let mut report = self.readiness(token, what);
+        if let What::End(end) = what {
+            if let Some(connection) = self.connections.get_mut(&end.connection).filter(|_| !report.writable) {
+                // As on Linux: who is told that there is no room will be told when there is.
+                connection.ends[end.side].full = true;
+            }
+        }
         report.readable &= !blocked.has(Edges::READ);
         report.read_closed &= !blocked.has(Edges::READ);
         report.writable &= !blocked.has(Edges::WRITE);

@@ -148,7 +148,7 @@ impl Network {
     ///
     /// A turn polls each service with a timeout of zero and lets each scripted peer act, and then says until when all of them have
     /// nothing to do. The clock then jumps to exactly that time, or to the next thing that happens on the network if this is sooner; it
-    /// stands still as long as a host that took part in the turn has something to be reported.
+    /// stands still as long as something happened since the turn began, or is to be reported to a host that took part in it.
     ///
     /// # Panics
     ///
@@ -156,7 +156,11 @@ impl Network {
     pub fn run(&self, mut turn: impl FnMut() -> Turn) -> Outcome {
         let mut turns_at_this_time = 0;
         loop {
-            self.state().turn += 1;
+            let happened = {
+                let mut state = self.state();
+                state.turn += 1;
+                state.happened
+            };
             let deadline = match turn() {
                 Turn::Done => return Outcome::Done,
                 Turn::Busy => Some(self.now()),
@@ -166,7 +170,9 @@ impl Network {
             let before = state.now;
             state.catch_up();
             let number = state.turn;
-            let is_asleep = !state.hosts.iter().any(|host| host.turn == number && host.is_ready());
+            let is_reportable = state.hosts.iter().any(|host| host.turn == number && host.is_ready());
+            // Somebody may have had his turn before it happened.
+            let is_asleep = !is_reportable && state.happened == happened;
             if is_asleep && !state.jump(deadline.map(Instant::as_nanos)) {
                 return Outcome::Quiet;
             }

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) log: Option<Log>,
     /// Counts the turns of [`Network::run`](super::Network::run).
     pub(super) turn: u64,
+    /// Events that have happened.
+    pub(super) happened: u64,
     events: BTreeMap<(u64, u64), Event>,
     last_serial: u64,
 }
@@ -69,6 +71,7 @@ impl State {
             connections: BTreeMap::new(),
             log: None,
             turn: 0,
+            happened: 0,
             events: BTreeMap::new(),
             last_serial: 0,
         }
@@ -136,6 +139,7 @@ impl State {
     /// Lets everything happen that is due.
     pub(super) fn catch_up(&mut self) {
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            self.happened += 1;
             match entry.remove() {
                 Event::Arrive(end) => {
                     if let Some(connection) = self.connections.get_mut(&end.connection) {

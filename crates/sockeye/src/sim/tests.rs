@@ -408,6 +408,25 @@ fn time_passes_only_in_waiting() {
 }
 
 #[test]
+fn nothing_that_happened_goes_unseen() {
+    let network = Network::with_faults(9, Faults::none());
+    let host = network.host();
+    let mut echo = Echo::new(&host, Bug::None);
+    let peer = network.connect(&echo.address).unwrap();
+    peer.send(b"x");
+    let started = network.now();
+    let outcome = network.run(|| {
+        // The peer comes first in the turn: what the server's turn brings it must give it another one, at the same time.
+        if peer.recv() == b"x" {
+            return Turn::Done;
+        }
+        echo.turn();
+        Turn::Sleep(Some(started + Duration::from_secs(5)))
+    });
+    assert_eq!((outcome, network.now()), (Outcome::Done, started));
+}
+
+#[test]
 #[should_panic(expected = "seed 6: host 0 uses Handle(0), which is not open")]
 fn a_closed_handle_is_not_used() {
     let network = Network::new(6);
