@@ -12,6 +12,8 @@ fn the_three_forms_are_read() {
     assert_eq!(parse(b"Sun Nov  6 08:49:37 1994"), Some(EXAMPLE));
     assert_eq!(parse(b"Sun Nov 16 08:49:37 1994"), Some(EXAMPLE + 10 * 86_400));
     assert_eq!(parse(b"Wednesday, 01-Jan-20 00:00:00 GMT"), Some(1_577_836_800));
+    assert_eq!(parse(b"Thursday, 01-Jan-70 00:00:00 GMT"), Some(0));
+    assert_eq!(parse(b"Tuesday, 01-Jan-69 00:00:00 GMT"), Some(3_124_224_000));
 }
 
 #[test]
