@@ -86,8 +86,9 @@ impl Connection {
         match self.state {
             // RFC 6455 section 7.1.5: no Close frame before the end of the TCP connection is an abnormal closure, 1006.
             State::Open | State::Closing => self.end(Cause::Eof),
-            // Section 7.1.1: "the server MUST close the TCP connection first": it has, and a client's part is done. A server still
-            // has its Close frame to flush, since a client may have ended its sending side only.
+            // Section 5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for the
+            // server to close the connection": it has. A server still has its Close frame to flush, since a client may have ended
+            // its sending side only.
             State::Draining if self.role == Role::Client => self.end(Cause::Eof),
             State::Draining | State::Ended => {}
         }
@@ -107,8 +108,8 @@ impl Connection {
     /// The transport took all that was transmitted. In [`State::Draining`] this ends a server's connection; a client goes on
     /// waiting for the server to end TCP.
     pub fn handle_flushed(&mut self) {
-        // RFC 6455 section 7.1.1: "In most normal cases, the TCP connection SHOULD be closed by the server first, so that it holds
-        // the TIME_WAIT state and not the client".
+        // RFC 6455 section 7.1.1: "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server, so
+        // that it holds the TIME_WAIT state and not the client".
         if self.state == State::Draining && self.role == Role::Server && !self.wants_transmit() {
             self.state = State::Ended;
         }
@@ -151,8 +152,8 @@ impl Connection {
     #[cold]
     pub(super) fn fail(&mut self, violation: Violation) {
         // RFC 6455 section 7.1.7: "If _The WebSocket Connection is Established_ prior to the point where the endpoint is required to
-        // _Fail the WebSocket Connection_, the endpoint SHOULD send a Close frame with an appropriate status code before proceeding
-        // to _Close the WebSocket Connection_."
+        // _Fail the WebSocket Connection_, the endpoint SHOULD send a Close frame with an appropriate status code (Section 7.4)
+        // before proceeding to _Close the WebSocket Connection_."
         let close = Close::with_reason(violation.close_code(), violation.rule()).unwrap_or_default();
         self.farewell.send(close);
         self.farewell.because(Cause::Violation(violation));
@@ -173,7 +174,7 @@ impl Connection {
         self.state = State::Draining;
         self.lane.ping = Waiting::None;
         // RFC 6455 section 7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame)
-        // from the remote endpoint after being instructed to _Fail the WebSocket Connection_." Section 1.4: "After receiving a
+        // from the remote endpoint after being instructed to _Fail the WebSocket Connection_." Section 1.4: "after receiving a
         // control frame indicating the connection should be closed, a peer discards any further data received."
         self.receiver.discard();
     }

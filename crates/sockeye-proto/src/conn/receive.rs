@@ -256,7 +256,8 @@ impl Connection {
         Ok(Some(Event::Fragment(Fragment { kind, first, last, remaining, payload })))
     }
 
-    /// A control frame, "which MAY be injected in the middle of a fragmented message" (RFC 6455 section 5.4).
+    /// A control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling control frames in the middle of a fragmented
+    /// message."
     fn receive_control<'b>(
         &mut self,
         input: &mut Input<'b>,
@@ -341,7 +342,8 @@ impl Receiver {
             input.prepend(&self.carry[..old]);
         }
         let bytes = &input.data()[..old + count];
-        // A message must not end inside a code point, so that at its end nothing is set aside.
+        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the whole message
+        // MUST contain valid UTF-8." So that nothing is set aside at its end.
         let new = if last { 0 } else { utf8::unfinished(bytes) };
         let text_len = bytes.len() - new;
         let start = &bytes[text_len..];

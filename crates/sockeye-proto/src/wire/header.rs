@@ -37,7 +37,7 @@ pub enum Parsed {
 impl Header {
     /// Parses the header at the front of `bytes`, as received by an endpoint of role `role`.
     ///
-    /// `allowed_rsv` has the reserved bits that extensions gave a meaning; control frames may not use them.
+    /// `allowed_rsv` has the reserved bits that extensions gave a meaning; only the first frame of a message may use them.
     ///
     /// # Errors
     /// The header breaks a rule, as far as it is there.
@@ -164,15 +164,14 @@ fn check_first(first: u8, allowed_rsv: u8) -> Result<OpCode, Violation> {
     }
     // Section 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
     let Some(opcode) = OpCode::of_first_byte(first) else { return Err(Violation::ReservedOpCode) };
-    if opcode.is_control() {
-        // Section 5.5: control frames "MUST NOT be fragmented".
-        if first & FIN == 0 {
-            return Err(Violation::ControlFragmented);
-        }
-        // RFC 7692 section 6: "An endpoint MUST NOT set the RSV1 bit of control frames".
-        if first & RSV != 0 {
-            return Err(Violation::ReservedBit);
-        }
+    // Section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+    if opcode.is_control() && first & FIN == 0 {
+        return Err(Violation::ControlFragmented);
+    }
+    // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a
+    // data message." No other extension is known that gives these bits a meaning.
+    if first & RSV != 0 && !matches!(opcode, OpCode::Text | OpCode::Binary) {
+        return Err(Violation::ReservedBit);
     }
     Ok(opcode)
 }

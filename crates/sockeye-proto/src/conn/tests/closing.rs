@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::close::{Cause, Close, CloseCode, Initiator, Timeout};
+use crate::conn::ControlPayload;
 use Violation as V;
+use core::time::Duration;
 
 fn body(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason].concat()
@@ -201,10 +203,25 @@ fn the_deadline_of_draining_starts_with_the_end_of_the_read() {
         ear.connection.handle_timeout(silence);
         ear.read(&[0xff]);
         assert_eq!(ear.connection.next_deadline(), Some(NOW + Limits::default().close_timeout));
+        // Nor does a flood move it.
+        ear.connection.receive_done(NOW + Duration::from_secs(1));
         ear.connection.handle_timeout(NOW + Limits::default().close_timeout);
         assert_eq!(ear.connection.state(), State::Ended);
         assert_eq!(ear.connection.closed().cause, Cause::Violation(V::ReservedBit));
     }
+}
+
+#[test]
+fn a_ping_of_ours_that_waits_gives_way_to_the_answer_and_a_pong_does_not() {
+    let mut server = open(Role::Server);
+    server.ping(ControlPayload::EMPTY).unwrap();
+    let stream = [frame(Role::Server, 0x89, b"?"), frame(Role::Server, 0x88, b"")].concat();
+    let mut buffer = [&[0; HEADROOM][..], &stream].concat();
+    let mut input = Input::new(&mut buffer, HEADROOM);
+    while server.receive(&mut input).unwrap().is_some() {}
+    let mut out = Vec::new();
+    server.transmit(&mut out, &mut || unreachable!());
+    assert_eq!(out, [frame(Role::Client, 0x8a, b"?"), frame(Role::Client, 0x88, b"")].concat());
 }
 
 #[test]
@@ -243,6 +260,7 @@ fn the_end_of_tcp_without_a_close_is_abnormal() {
         assert_eq!((ear.connection.closed().cause, ear.connection.state()), (Cause::Handshake, State::Ended));
 
         let mut connection = open(role);
+        connection.ping(ControlPayload::EMPTY).unwrap();
         connection.close(Close::empty(), NOW);
         connection.abort(Cause::Overflow);
         assert_eq!(connection.closed().cause, Cause::Overflow);

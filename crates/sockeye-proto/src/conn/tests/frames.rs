@@ -82,6 +82,20 @@ fn fr01_reserved_bits_fail_at_the_first_byte() {
 }
 
 #[test]
+fn a_reserved_bit_with_a_meaning_is_for_the_first_frame_of_a_message() {
+    use crate::wire::{Header, Parsed};
+    for role in BOTH {
+        for first in [0xc1, 0xc2, 0x41, 0x42] {
+            let parsed = Header::parse(&header(role, first, 1), role, 0x40).unwrap();
+            assert!(matches!(parsed, Parsed::Complete(Header { rsv: 0x40, .. }, _)));
+        }
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xa1, 0x92] {
+            assert_eq!(Header::parse(&[first], role, 0x40), Err(V::ReservedBit));
+        }
+    }
+}
+
+#[test]
 fn fr02_reserved_opcodes_fail_at_the_first_byte() {
     for role in BOTH {
         for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
