@@ -1,4 +1,45 @@
 //! The `sockeye` command.
+//!
+//! [`args`] says what can be asked for. [`serve`] and [`echo`] are protocols on a `Service`; [`server`] is what they
+//! share: it turns `--interface` into listeners ([`interface`]), says where they are, and stops on signals. [`log`]
+//! writes events to standard error, [`failure`] is what ends as an exit code.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod echo;
+mod failure;
+mod interface;
+mod log;
+mod serve;
+mod server;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let ended = match Arguments::parse().command {
+        Command::Serve(serve) => {
+            log::start(serve.common.log_level);
+            serve::run(&serve)
+        }
+        Command::Echo(echo) => {
+            log::start(echo.common.log_level);
+            echo::run(&echo)
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let mut text = "sockeye: ".to_owned();
+            log::escape(&mut text, &failure.message, "");
+            text.push('\n');
+            // Not `eprintln!`, which panics when nobody reads.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::from(failure.code)
+        }
+    }
+}

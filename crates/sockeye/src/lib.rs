@@ -31,4 +31,5 @@ pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, Rem
 
 pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator};
 pub use sockeye_proto::event::{Fragment, Payload};
+pub use sockeye_proto::time::Instant;
 pub use sockeye_proto::wire::Kind;

@@ -1,0 +1,227 @@
+//! The command line: what it takes and how it explains itself. Nothing here acts.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::interface::Interface;
+
+/// WebSockets from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "sockeye", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a page with a counter and a shared canvas, or the files of a folder
+    ///
+    /// Without DIR it serves a page that shows dumb-increment-protocol (a counter, every 50 ms) and lws-mirror-protocol
+    /// (a shared drawing canvas). With DIR it serves those files and the same two protocols.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Send every message back as it came
+    ///
+    /// Takes any path and any subprotocol, or none. What conformance suites and benchmarks talk to.
+    #[command(after_help = ECHO_EXAMPLES)]
+    Echo(Echo),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Folder whose files are served instead of the page
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(short, long, default_value_t = 7681)]
+    pub(crate) port: u16,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// Web origin whose pages may connect, such as https://example.com (repeatable)
+    ///
+    /// Other origins are refused with 403. Without this option pages of every origin may connect. Programs that are not
+    /// browsers send no origin: they may connect unless --require-origin is given.
+    #[arg(long = "origin", value_name = "ORIGIN", value_hint = ValueHint::Url)]
+    pub(crate) origins: Vec<String>,
+
+    /// Refuse connections that name no origin
+    #[arg(long, requires = "origins")]
+    pub(crate) require_origin: bool,
+
+    /// Close each counter with 1000 after 50 messages, and mirror nothing
+    #[arg(long)]
+    pub(crate) close_test: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Echo {
+    /// Port to listen on; 0 takes a free one
+    #[arg(short, long, default_value_t = 9001)]
+    pub(crate) port: u16,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// Longest message taken, such as 16M or 64KiB; a longer one is refused with 1009
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = parse_size)]
+    pub(crate) max_message: u64,
+
+    /// Send messages that begin with PREFIX to every connection instead
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) broadcast: Option<String>,
+}
+
+/// What every server of this command has.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// Address, interface name or unix:PATH to listen on (repeatable)
+    ///
+    /// An interface name stands for all its addresses but the link-local ones. 0.0.0.0 or :: listens on every interface.
+    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH", default_value = "127.0.0.1",
+          value_parser = OsStringValueParser::new().try_map(parse_interface))]
+    pub(crate) interfaces: Vec<Interface>,
+
+    /// Connections served at one time; more wait to be accepted [default: as many as the descriptor limit allows]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<NonZeroUsize>,
+
+    /// Least important messages to log
+    #[arg(long, value_name = "LEVEL", default_value = "notice")]
+    pub(crate) log_level: LogLevel,
+
+    /// Where the log goes
+    #[arg(long, value_name = "WHERE", default_value = "stderr")]
+    pub(crate) log_to: LogTo,
+}
+
+/// The levels of libwebsockets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Err,
+    Warn,
+    Notice,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogTo {
+    Stderr,
+}
+
+fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
+    Interface::parse(&text)
+}
+
+/// Bytes, with a suffix as `dd` and others read it: `K` and `KiB` are 1024, `KB` is 1000; the case does not matter.
+fn parse_size(text: &str) -> Result<u64, String> {
+    const HELP: &str = "write a number of bytes, with a suffix if you like: 4096, 64KiB, 16M";
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(HELP.to_owned()),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(HELP.to_owned());
+    }
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match size {
+        Some(0) => Err("it must be at least one byte".to_owned()),
+        Some(size) => Ok(size),
+        None => Err("it is larger than any message can be".to_owned()),
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit status: 0 stopped as asked, 1 something failed, 2 the command line or an address in it cannot be used.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  sockeye serve                              the page, on http://127.0.0.1:7681/
+  sockeye serve --interface 0.0.0.0          the same for the whole network: draw together
+  sockeye serve public --port 8080           the files of the folder `public`
+  sockeye serve --origin https://example.com refuse the pages of other sites
+
+Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
+
+const ECHO_EXAMPLES: &str = "\
+Examples:
+  sockeye echo                               on ws://127.0.0.1:9001/
+  sockeye echo --port 0 --max-message 64KiB  any free port, messages of 64 KiB at most
+  sockeye echo --broadcast 'all:'            `all:hello` goes to every connection
+  sockeye echo --interface unix:/run/echo    on a Unix socket
+
+Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, size) in [
+            ("1", 1),
+            ("4096", 4096),
+            ("12b", 12),
+            ("64KiB", 65_536),
+            ("64k", 65_536),
+            ("16M", 16 << 20),
+            ("16MB", 16_000_000),
+            ("2g", 2 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        for text in
+            ["", "M", "-1", "+1", "1.5M", "1 M", "0", "0K", "9x", "18446744073709551616", "99999999999999G", "1é"]
+        {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn serve_has_the_defaults_of_the_test_server() {
+        let arguments = Arguments::try_parse_from(["sockeye", "serve"]).unwrap();
+        let Command::Serve(serve) = arguments.command else { panic!("not serve") };
+        assert_eq!((serve.port, serve.dir, serve.close_test), (7681, None, false));
+        assert_eq!(serve.common.log_level, LogLevel::Notice);
+        assert_eq!(serve.common.interfaces, [Interface::parse("127.0.0.1".as_ref()).unwrap()]);
+    }
+
+    #[test]
+    fn given_interfaces_replace_the_default() {
+        let line = ["sockeye", "echo", "--interface", "::1", "--interface", "lo", "-i", "unix:/tmp/x"];
+        let arguments = Arguments::try_parse_from(line).unwrap();
+        let Command::Echo(echo) = arguments.command else { panic!("not echo") };
+        assert_eq!(echo.common.interfaces.len(), 3);
+        assert_eq!((echo.port, echo.max_message), (9001, 16 << 20));
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused() {
+        for option in [&["--log-to", "syslog"][..], &["--threads", "2"], &["--daemonize"], &["--require-origin"]] {
+            let line = ["sockeye", "serve"].iter().chain(option);
+            assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{option:?}");
+        }
+    }
+}

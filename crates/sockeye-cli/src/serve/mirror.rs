@@ -1,0 +1,117 @@
+//! lws-mirror-protocol: what one connection sends, all get, the sender included.
+//!
+//! Messages leave as text, also those that came as binary: that is how the programs of 2013 know it. Binary that is not
+//! UTF-8 cannot be text and is left out, with a line in the log.
+
+use std::time::Duration;
+
+use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Fragment, Protocol, Tx, Wishes};
+
+use crate::serve::ring::{Flow, Full, Ring};
+
+/// lws-mirror-protocol, for all its connections.
+pub(crate) struct Mirror {
+    ring: Ring<ConnId>,
+    close_test: bool,
+}
+
+impl Mirror {
+    /// With `close_test` it takes messages and sends none.
+    pub(crate) fn new(close_test: bool) -> Self {
+        Self { ring: Ring::new(), close_test }
+    }
+
+    fn publish(&mut self, cx: &mut Cx<'_>, message: Vec<u8>) -> Result<(), Close> {
+        if self.close_test {
+            return Ok(());
+        }
+        let Ok(text) = String::from_utf8(message) else {
+            tracing::warn!(peer = %cx.peer(), "a binary message that is not UTF-8 is not mirrored");
+            return Ok(());
+        };
+        let now = cx.now();
+        // While the ring is this full reading is paused, so this is no more than a precaution. The writer is told.
+        let flow = self.ring.push(text, now).map_err(|Full| Close::new(CloseCode::TRY_AGAIN))?;
+        self.ring.wake(|id| {
+            // One that is gone leaves the ring with its `closed`.
+            let _ = cx.request_writable_for(id);
+        });
+        self.apply(flow, cx);
+        Ok(())
+    }
+
+    /// Reading is paused for all, not for the writer only: however many write, the ring never overflows.
+    fn apply(&self, flow: Flow, wishes: &mut Wishes<'_>) {
+        match flow {
+            Flow::Unchanged => {}
+            Flow::Pause => {
+                tracing::debug!("the mirror reads nothing more until its slowest reader has caught up");
+                self.ring.readers().for_each(|id| _ = wishes.pause_for(id));
+            }
+            Flow::Resume => {
+                tracing::debug!("the mirror reads on");
+                self.ring.readers().for_each(|id| _ = wishes.resume_for(id));
+            }
+        }
+    }
+}
+
+impl Protocol for Mirror {
+    /// The message that is coming in.
+    type Session = Vec<u8>;
+
+    fn name(&self) -> &str {
+        "lws-mirror-protocol"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Vec<u8> {
+        self.ring.join(cx.id());
+        if self.ring.is_paused() {
+            cx.pause_reading();
+        }
+        Vec::new()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, message: &mut Vec<u8>, fragment: Fragment<'_>) -> Result<(), Close> {
+        message.extend_from_slice(fragment.payload.as_bytes());
+        if fragment.last { self.publish(cx, std::mem::take(message)) } else { Ok(()) }
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Vec<u8>, tx: Tx<'_>) -> Result<(), Close> {
+        let id = cx.id();
+        let mut permission = tx.idle();
+        while let Some(text) = self.ring.next(id) {
+            let Some(writable) = permission else {
+                cx.request_writable();
+                break;
+            };
+            permission = writable.text(text).more();
+            let flow = self.ring.taken(id);
+            self.apply(flow, cx);
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, _: Closed) {
+        let flow = self.ring.leave(cx.id());
+        self.apply(flow, cx);
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        for id in self.ring.overdue(wishes.now()) {
+            tracing::warn!(connection = %id, "reads too slowly for the others and is closed");
+            // 123 bytes are room enough; without a reason the code alone would do.
+            let close =
+                Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY));
+            let _ = wishes.close_for(id, close);
+            // It has nothing more to take: the others need not wait for the end of its closing handshake.
+            let flow = self.ring.leave(id);
+            self.apply(flow, wishes);
+            let _ = wishes.resume_for(id);
+        }
+    }
+}

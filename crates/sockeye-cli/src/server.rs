@@ -1,0 +1,102 @@
+//! What `serve` and `echo` share: listen, say where, run, and stop in good order.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use sockeye::sys::Address;
+use sockeye::{Builder, Error, Limits, Remote};
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::interface;
+use crate::log;
+
+/// The library's limits, with what the command line says about them.
+pub(crate) fn limits(common: &Common) -> Limits {
+    let mut limits = Limits::default();
+    limits.connections = common.max_connections.map(NonZeroUsize::get);
+    limits
+}
+
+/// Runs the service until a signal ends it.
+pub(crate) fn run(mut builder: Builder, port: u16, common: &Common) -> Result<(), Failure> {
+    // First of all: a signal that comes early is to end the service in good order too.
+    let signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))?;
+    let addresses = interface::resolve(&common.interfaces, port, interface::local)
+        .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
+    for address in addresses {
+        builder = builder.listen(address);
+    }
+    let mut service = builder.build().map_err(|error| failed_to_start(&error))?;
+    stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
+    announce(service.local_addresses());
+    service.run().map_err(|error| Failure::general(error.to_string()))
+}
+
+/// A listener that cannot be had is the command line's to change: exit code 2, and how.
+fn failed_to_start(error: &Error) -> Failure {
+    let Some(system) = error.io_error().filter(|_| error.is_listen()) else {
+        return Failure::general(error.to_string());
+    };
+    // The seam's own text names the address already.
+    let mut text = system.to_string();
+    if !text.starts_with("cannot listen") {
+        text = error.to_string();
+    }
+    let unix = text.contains("unix:");
+    text.push_str(match system.kind() {
+        io::ErrorKind::AddrInUse if unix => "; another server listens there: give another path",
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: choose another port with --port, 0 takes a free one"
+        }
+        io::ErrorKind::PermissionDenied if !unix => {
+            "; ports under 1024 are for privileged users: choose another with --port"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: choose another with --interface",
+        _ => "",
+    });
+    Failure::usage(text)
+}
+
+/// The first signal drains the service; the next one ends the process at once, in the way of that signal.
+fn stop_on(mut signals: Signals, remote: Remote) -> io::Result<()> {
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            tracing::info!(signal, at_once = stopping, "stopping");
+            if stopping || remote.run(|control| control.drain()).is_err() {
+                let _ = emulate_default_handler(signal);
+            }
+            stopping = true;
+        }
+    })?;
+    Ok(())
+}
+
+/// A line for each listener. Whoever started us may not be listening any more; that is no reason to stop.
+fn announce(addresses: &[Address]) {
+    let mut lines = String::new();
+    for address in addresses {
+        lines.push_str("listening on ");
+        describe(&mut lines, address);
+        lines.push('\n');
+    }
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::debug!(%error, "standard output is closed");
+    }
+}
+
+fn describe(out: &mut String, address: &Address) {
+    match address {
+        // The `Display` of a socket address brackets IPv6. Writing to a `String` cannot fail.
+        Address::Ip(address) => _ = write!(out, "ws://{address}/"),
+        other => log::escape(out, &other.to_string(), ""),
+    }
+}

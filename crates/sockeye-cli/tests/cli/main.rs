@@ -1,0 +1,5 @@
+//! The built command, from outside.
+
+mod served;
+mod shell;
+mod support;

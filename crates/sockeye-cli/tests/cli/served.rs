@@ -1,0 +1,237 @@
+//! What `serve` and `echo` do for their clients.
+
+use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, get};
+use rustix::process::Signal;
+
+const COUNTER: &str = "dumb-increment-protocol";
+const MIRROR: &str = "lws-mirror-protocol";
+
+fn running(arguments: &[&str]) -> (Running, String) {
+    let (subcommand, rest) = arguments.split_first().unwrap();
+    let running = Running::start(&[&[*subcommand, "--port", "0"], rest].concat());
+    let address = running.address();
+    (running, address)
+}
+
+#[test]
+fn the_page_and_its_parts() {
+    let (_running, address) = running(&["serve"]);
+    for (path, media_type, text) in [
+        ("/", "text/html", "id=\"canvas\""),
+        ("/app.js", "text/javascript", "lws-mirror-protocol"),
+        ("/style.css", "text/css", "prefers-color-scheme"),
+        ("/favicon.svg", "image/svg+xml", "<svg"),
+    ] {
+        let (head, body) = get(&address, path);
+        let head = head.to_lowercase();
+        assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+        assert!(head.contains(&format!("content-type: {media_type}")), "{path}: {head}");
+        assert!(head.contains("content-security-policy: default-src 'none'"), "{path}: {head}");
+        assert!(head.contains("x-content-type-options: nosniff"), "{path}: {head}");
+        assert!(String::from_utf8(body).unwrap().contains(text), "{path}");
+    }
+    assert!(get(&address, "/nothing").0.starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn a_folder_is_served_beside_the_protocols() {
+    let folder = std::env::temp_dir().join(format!("sockeye-served-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("hello.txt"), "hello").unwrap();
+    let (_running, address) = running(&["serve", folder.to_str().unwrap()]);
+    assert_eq!(get(&address, "/hello.txt").1, b"hello");
+    assert!(get(&address, "/app.js").0.starts_with("HTTP/1.1 404 "));
+    Client::speaking(&address, COUNTER).expect("0");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_counter_counts_and_is_reset() {
+    let (_running, address) = running(&["serve"]);
+    let mut client = Client::speaking(&address, COUNTER);
+    for number in 0..5 {
+        client.expect(&number.to_string());
+    }
+    client.text("reset\n");
+    loop {
+        let (opcode, text) = client.frame();
+        assert_eq!(opcode, TEXT);
+        if text == b"0" {
+            break;
+        }
+    }
+    client.expect("1");
+}
+
+#[test]
+fn a_close_test_counts_to_49_and_closes() {
+    let (_running, address) = running(&["serve", "--close-test"]);
+    let mut counter = Client::speaking(&address, COUNTER);
+    let mut mirror = Client::speaking(&address, MIRROR);
+    mirror.text("c #ffffff 1 2 3;");
+    for number in 0..50 {
+        counter.expect(&number.to_string());
+    }
+    assert_eq!(counter.closed(), 1000);
+    mirror.send(PING, b"x");
+    assert_eq!(mirror.frame(), (PONG, b"x".to_vec()), "and nothing was mirrored");
+}
+
+#[test]
+fn the_mirror_sends_everything_to_everybody_as_text() {
+    let (running, address) = running(&["serve"]);
+    let mut writer = Client::speaking(&address, MIRROR);
+    let mut reader = Client::speaking(&address, MIRROR);
+    writer.text("d #000000 1 2 3 4;");
+    writer.send(BINARY, b"c #ffffff 1 2 3;");
+    writer.send(BINARY, b"\xff\xfe");
+    writer.text("last");
+    for client in [&mut writer, &mut reader] {
+        client.expect("d #000000 1 2 3 4;");
+        client.expect("c #ffffff 1 2 3;");
+        client.expect("last");
+    }
+    running.log_line("not UTF-8");
+}
+
+/// Far more than the ring and all socket buffers hold: the writers are held back, and nobody misses anything.
+#[test]
+fn a_slow_reader_of_the_mirror_loses_nothing() {
+    const MESSAGES: usize = 4_000;
+    let (running, address) = running(&["serve", "--log-level", "info"]);
+    let mut slow = Client::speaking(&address, MIRROR);
+    let mut others = [Client::speaking(&address, MIRROR), Client::speaking(&address, MIRROR)];
+    // An answer shows that each of them is one of the readers.
+    for (number, client) in others.iter_mut().enumerate() {
+        client.send(PING, b"");
+        assert_eq!(client.frame(), (PONG, Vec::new()), "{number}");
+    }
+    let threads: Vec<_> = others
+        .into_iter()
+        .enumerate()
+        .flat_map(|(writer, mut client)| {
+            let mut own = client.reader();
+            let padding = "x".repeat(8_000);
+            let reading = move || (0..MESSAGES).for_each(|_| _ = own.frame());
+            let writing =
+                move || (0..MESSAGES / 2).for_each(|number| client.text(&format!("{writer} {number} {padding}")));
+            [std::thread::spawn(reading), std::thread::spawn(writing)]
+        })
+        .collect();
+    running.log_line("reads nothing more");
+    let mut next = [0; 2];
+    for _ in 0..MESSAGES {
+        let text = String::from_utf8(slow.frame().1).unwrap();
+        let mut words = text.split(' ');
+        let writer: usize = words.next().unwrap().parse().unwrap();
+        assert_eq!(words.next().unwrap().parse(), Ok(next[writer]));
+        next[writer] += 1;
+    }
+    assert_eq!(next, [MESSAGES / 2; 2]);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// The one that reads nothing is closed; until then the others wait, and then they go on.
+#[test]
+fn a_dead_reader_of_the_mirror_does_not_stop_the_others() {
+    const MESSAGES: usize = 4_000;
+    let (running, address) = running(&["serve"]);
+    let mut dead = Client::speaking(&address, MIRROR);
+    let mut alive = Client::speaking(&address, MIRROR);
+    let mut writer = alive.reader();
+    let writing = std::thread::spawn(move || (0..MESSAGES).for_each(|_| writer.text(&"x".repeat(8_000))));
+    let reading = std::thread::spawn(move || (0..MESSAGES).for_each(|_| _ = alive.frame()));
+    running.log_line("reads too slowly");
+    assert_eq!(dead.closed(), 1008);
+    writing.join().unwrap();
+    reading.join().unwrap();
+}
+
+#[test]
+fn only_listed_origins_may_connect() {
+    let (_running, address) =
+        running(&["serve", "--origin", "https://example.com", "--origin", "http://other.test:8080"]);
+    let origin = |origin: &str| Client::open(&address, &format!("Origin: {origin}\r\n"));
+    for allowed in ["https://example.com", "https://EXAMPLE.com:443", "http://other.test:8080"] {
+        assert!(origin(allowed).is_ok(), "{allowed}");
+    }
+    for refused in [
+        "http://example.com",
+        "https://example.com.evil.test",
+        "null",
+        "http://other.test",
+        "https://x\r\nOrigin: https://example.com",
+    ] {
+        let answer = origin(refused).err().unwrap_or_default();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{refused}: {answer}");
+    }
+    assert!(Client::open(&address, "").is_ok(), "not a browser");
+}
+
+#[test]
+fn an_origin_may_be_required() {
+    let (_running, address) = running(&["serve", "--origin", "https://example.com", "--require-origin"]);
+    assert!(Client::open(&address, "").err().unwrap().starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
+fn echo_returns_messages_with_their_kind() {
+    let (running, address) = running(&["echo"]);
+    let mut client = Client::open(&address, "").unwrap();
+    client.text("grüß");
+    client.send(BINARY, b"\xff\x00");
+    client.send(BINARY, b"");
+    client.text("");
+    client.expect("grüß");
+    assert_eq!(client.frame(), (BINARY, b"\xff\x00".to_vec()));
+    assert_eq!(client.frame(), (BINARY, b"".to_vec()));
+    client.expect("");
+    client.send(0, b"");
+    assert_eq!(client.closed(), 1002, "a continuation of nothing");
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn echo_takes_the_first_subprotocol() {
+    let (_running, address) = running(&["echo"]);
+    let mut client = Client::speaking(&address, "chat, superchat");
+    client.text("x");
+    client.expect("x");
+}
+
+#[test]
+fn echo_broadcasts_what_begins_with_the_prefix() {
+    let (_running, address) = running(&["echo", "--broadcast", "all:"]);
+    let mut one = Client::open(&address, "").unwrap();
+    let mut two = Client::open(&address, "").unwrap();
+    two.text("here");
+    two.expect("here");
+    one.text("mine");
+    one.text("all:ours");
+    one.expect("mine");
+    one.expect("all:ours");
+    two.expect("all:ours");
+}
+
+#[test]
+fn echo_refuses_a_longer_message_than_allowed() {
+    let (_running, address) = running(&["echo", "--max-message", "1k"]);
+    let mut client = Client::open(&address, "").unwrap();
+    client.send(BINARY, &[7; 1024]);
+    assert_eq!(client.frame(), (BINARY, vec![7; 1024]));
+    client.send(BINARY, &[7; 1025]);
+    assert_eq!(client.closed(), 1009);
+}
+
+#[test]
+fn no_more_connections_than_allowed() {
+    let (_running, address) = running(&["echo", "--max-connections", "1"]);
+    let mut first = Client::open(&address, "").unwrap();
+    let waiting = std::thread::spawn(move || Client::open(&address, "").unwrap().text("x"));
+    first.text("x");
+    first.expect("x");
+    assert!(!waiting.is_finished());
+    drop(first);
+    waiting.join().unwrap();
+}

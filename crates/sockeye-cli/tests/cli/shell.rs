@@ -1,0 +1,188 @@
+//! The command as a shell sees it: options, output, errors, signals, exit codes.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+
+use crate::support::{CLOSE, Client, Running, failure, finished, output, sockeye};
+use rustix::process::Signal;
+
+#[test]
+fn help_has_the_options_and_examples() {
+    for (subcommand, words) in [
+        ("serve", &["--port", "7681", "--interface", "127.0.0.1", "--origin", "--close-test", "--max-connections"][..]),
+        ("echo", &["--port", "9001", "--interface", "--max-message", "--broadcast", "--log-level"]),
+    ] {
+        let output = output(&[subcommand, "--help"]);
+        assert_eq!(output.status.code(), Some(0));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(&format!("Examples:\n  sockeye {subcommand}")), "{text}");
+        for word in words {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+    let text = String::from_utf8(output(&["--help"]).stdout).unwrap();
+    assert!(text.contains("serve") && text.contains("echo") && text.contains("Exit status"), "{text}");
+}
+
+#[test]
+fn version() {
+    let output = output(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("sockeye ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_name_what_is_wrong() {
+    for (arguments, word) in [
+        (&[][..], "Usage"),
+        (&["sing"], "sing"),
+        (&["serve", "--sing"], "--sing"),
+        (&["serve", "--threads", "2"], "--threads"),
+        (&["serve", "--port", "65536"], "65536"),
+        (&["serve", "--log-level", "loud"], "loud"),
+        (&["serve", "--log-to", "syslog"], "stderr"),
+        (&["serve", "--max-connections", "0"], "0"),
+        (&["serve", "--require-origin"], "--origin"),
+        (&["serve", "--origin", "example.com"], "example.com"),
+        (&["serve", "--port", "0", "/no/such/folder"], "/no/such/folder"),
+        (&["echo", "--max-message", "lots"], "64KiB"),
+        (&["echo", "--interface", "127.0.0.1:80"], "option of its own"),
+    ] {
+        let (code, error) = failure(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(word), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn bad_addresses_exit_with_2_and_say_what_to_do() {
+    let long = format!("unix:/tmp/{}", "x".repeat(108));
+    for (interface, word) in
+        [("nosuch0", "127.0.0.1"), ("192.0.2.1", "192.0.2.1"), (&long, "107 bytes"), ("unix:/no/such/x", "/no/such/x")]
+    {
+        let (code, error) = failure(&["echo", "--port", "0", "--interface", interface]);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.starts_with("sockeye: ") && error.contains(word), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_port_in_use_exits_with_2_and_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for subcommand in ["serve", "echo"] {
+        let (code, error) = failure(&[subcommand, "--port", &address.port().to_string()]);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(&address.to_string()) && error.contains("--port"), "{error}");
+    }
+}
+
+#[test]
+fn port_0_prints_the_port_that_was_taken() {
+    for subcommand in ["serve", "echo"] {
+        let running = Running::start(&[subcommand, "--port", "0"]);
+        let address = running.address();
+        assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{address}");
+        TcpStream::connect(&address).unwrap();
+    }
+}
+
+#[test]
+fn every_listener_has_its_line() {
+    let running = Running::start(&["echo", "--port", "0", "--interface", "127.0.0.1", "--interface", "127.0.0.2"]);
+    let (first, second) = (running.address(), running.address());
+    assert!(first.starts_with("127.0.0.1:") && second.starts_with("127.0.0.2:"), "{first} {second}");
+    let name = Running::start(&["echo", "--port", "0", "--interface", "lo"]);
+    TcpStream::connect(name.address()).unwrap();
+}
+
+#[test]
+fn ipv6_is_printed_in_brackets() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let running = Running::start(&["echo", "--port", "0", "--interface", "::1"]);
+    let address = running.address();
+    assert!(address.starts_with("[::1]:"), "{address}");
+    TcpStream::connect(address).unwrap();
+}
+
+#[test]
+fn a_unix_socket_is_printed_as_it_was_written_and_is_removed() {
+    let path = std::env::temp_dir().join(format!("sockeye-cli-{}", std::process::id()));
+    let interface = format!("unix:{}", path.display());
+    // A server that was killed leaves its socket behind; the next one takes it over.
+    for round in 0..2 {
+        let running = Running::start(&["echo", "--interface", &interface]);
+        assert_eq!(running.line(), format!("listening on {interface}"));
+        UnixStream::connect(&path).unwrap();
+        running.signal(if round == 0 { Signal::KILL } else { Signal::TERM });
+        running.ended();
+    }
+    assert!(!path.exists());
+}
+
+#[test]
+fn signals_end_it_with_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let running = Running::start(&["serve", "--port", "0"]);
+        running.address();
+        running.signal(signal);
+        assert_eq!(running.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn connections_are_closed_with_1001() {
+    let running = Running::start(&["serve", "--port", "0"]);
+    let mut client = Client::speaking(&running.address(), "lws-mirror-protocol");
+    running.signal(Signal::TERM);
+    assert_eq!(client.closed(), 1001);
+    client.send(CLOSE, &1001_u16.to_be_bytes());
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let running = Running::start(&["echo", "--port", "0"]);
+    let mut client = Client::open(&running.address(), "").unwrap();
+    running.signal(Signal::TERM);
+    assert_eq!(client.closed(), 1001);
+    // The client does not answer, so the closing handshake would take its time.
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().signal(), Some(15));
+}
+
+#[test]
+fn nobody_has_to_read_what_it_prints() {
+    let mut child = sockeye(&["echo", "--port", "0", "--log-level", "info"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let running = Running::of(child);
+    running.log_line("standard output is closed");
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    for (arguments, code) in
+        [(&["--help"][..], 0), (&["serve", "--help"], 0), (&["--version"], 0), (&["serve", "--sing"], 2)]
+    {
+        let mut command = sockeye(arguments);
+        command.stdout(nobody()).stderr(nobody());
+        assert_eq!(finished(&mut command).status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn nobody_has_to_read_the_log() {
+    let running =
+        Running::of(sockeye(&["echo", "--port", "0", "--log-level", "debug"]).stderr(nobody()).spawn().unwrap());
+    let mut client = Client::open(&running.address(), "").unwrap();
+    client.text("still there");
+    client.expect("still there");
+}
+
+/// An output that nobody reads any more: writing to it fails.
+fn nobody() -> OwnedFd {
+    UnixStream::pair().unwrap().0.into()
+}
