@@ -9,39 +9,32 @@
 //! waits, while a test calls [`Network::advance`], and between the turns of [`Network::run`].
 //!
 //! ```
-//! use std::io::IoSlice;
 //! use std::time::Duration;
-//! use sockeye::sim::{Network, Outcome, Turn};
-//! use sockeye::sys::{Address, ListenOptions};
+//! use sockeye::sim::{Network, Outcome, Turn, seeds};
+//! use sockeye::{Service, messages};
 //!
-//! let network = Network::new(7);
-//! let mut sys = network.sys(); // in a test of a protocol: Service::builder()...build_with(network.sys())
-//! let anywhere = Address::Ip(([127, 0, 0, 1], 0).into());
-//! let (listener, address) = sys.listen(&anywhere, &ListenOptions::default())?;
-//! sys.register(listener, 0)?;
+//! for seed in seeds(20) {
+//!     let network = Network::new(seed);
+//!     let echo = messages::echo("echo");
+//!     let mut service = Service::builder().protocol(echo).listen("127.0.0.1:80").build_with(network.sys())?;
 //!
-//! let peer = network.connect(&address)?;
-//! peer.send(b"hello");
+//!     let peer = network.connect(&service.local_addresses()[0]).unwrap();
+//!     peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//!         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+//!         Sec-WebSocket-Protocol: echo\r\n\r\n");
+//!     peer.send(b"\x81\x82\0\0\0\0hi"); // a text message, masked with zeros
 //!
-//! let (mut ready, mut connection, mut received) = (Vec::new(), None, Vec::new());
-//! let outcome = network.run(|| {
-//!     // One turn of a very small program, which tries everything whenever anything was reported.
-//!     if sys.wait(Some(Duration::ZERO), &mut ready).is_err() || ready.is_empty() {
-//!         return Turn::Sleep(None);
-//!     }
-//!     if connection.is_none() {
-//!         connection = sys.accept(listener).ok().map(|(handle, _)| handle);
-//!         connection.map(|handle| sys.register(handle, 1)).transpose().unwrap();
-//!     }
-//!     let Some(handle) = connection else { return Turn::Sleep(None) };
-//!     let mut buffer = [0; 64];
-//!     while let Ok(count @ 1..) = sys.recv(handle, &mut buffer) {
-//!         received.extend_from_slice(&buffer[..count]);
-//!     }
-//!     if received == b"hello" { Turn::Done } else { Turn::Sleep(None) }
-//! });
-//! assert_eq!(outcome, Outcome::Done);
-//! # Ok::<(), std::io::Error>(())
+//!     let mut received = Vec::new();
+//!     let outcome = network.run(|| {
+//!         service.run_once(Some(Duration::ZERO)).unwrap();
+//!         received.extend(peer.recv());
+//!         if received.ends_with(b"\x81\x02hi") { Turn::Done } else { Turn::Sleep(service.next_deadline()) }
+//!     });
+//!     assert_eq!(outcome, Outcome::Done);
+//!     drop(service);
+//!     assert_eq!(network.open_handles(), 0, "leaked");
+//! }
+//! # Ok::<(), sockeye::Error>(())
 //! ```
 
 use std::cell::{RefCell, RefMut};
