@@ -119,7 +119,7 @@ impl Connection {
 
     fn put_control(&self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) {
         let key = (self.role == Role::Client).then(mask);
-        out.extend_from_slice(&FrameHead::new(true, 0, opcode, payload.len() as u64, key));
+        FrameHead::new(true, 0, opcode, payload.len() as u64, key).append_to(out);
         let start = out.len();
         out.extend_from_slice(payload);
         if let Some(key) = key {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::conn::{Connection, SendError};
-use crate::wire::{Kind, mask};
+use crate::wire::{Kind, MAX_HEADER_BYTES, mask};
 
 /// Appends `text` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
 ///
@@ -39,8 +39,8 @@ fn message(
     mask: Option<[u8; 4]>,
 ) -> Result<(), SendError> {
     let head = connection.frame(Some(kind), true, payload.len() as u64, mask)?;
-    out.reserve(head.len() + payload.len());
-    out.extend_from_slice(&head);
+    out.reserve(MAX_HEADER_BYTES + payload.len());
+    head.append_to(out);
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(key) = mask {

@@ -1,5 +1,6 @@
 //! Encoding of frame headers.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
 
@@ -45,6 +46,14 @@ impl FrameHead {
             head.len = used + 4;
         }
         head
+    }
+
+    /// Appends the bytes to `out`. Cheaper than to extend it by the slice: what is copied has a fixed length.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.len);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
     }
 }
 

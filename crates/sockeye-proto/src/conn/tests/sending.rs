@@ -16,7 +16,11 @@ fn headers_use_the_shortest_length() {
         (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ((1 << 63) - 1, &[0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
     ] {
-        assert_eq!(&*server.frame(Some(Kind::Binary), true, len, None).unwrap(), expected);
+        let head = server.frame(Some(Kind::Binary), true, len, None).unwrap();
+        assert_eq!(&*head, expected);
+        let mut out = vec![7];
+        head.append_to(&mut out);
+        assert_eq!(out, [&[7], expected].concat());
     }
     assert_eq!(server.frame(Some(Kind::Binary), true, 1 << 63, None), Err(SendError::TooLong));
     let mut client = open(Role::Client);
