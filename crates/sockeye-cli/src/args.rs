@@ -45,7 +45,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) common: Common,
 
-    /// Web origin whose pages may connect, such as https://example.com (repeatable)
+    /// Web origin whose pages may connect, such as `https://example.com` (repeatable)
     ///
     /// Other origins are refused with 403. Without this option pages of every origin may connect. Programs that are not
     /// browsers send no origin: they may connect unless --require-origin is given.

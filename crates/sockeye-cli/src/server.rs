@@ -8,7 +8,7 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use sockeye::sys::Address;
+use sockeye::sys::{Address, ListenOptions};
 use sockeye::{Builder, Error, Limits, Remote};
 
 use crate::args::Common;
@@ -30,13 +30,20 @@ pub(crate) fn run(mut builder: Builder, port: u16, common: &Common) -> Result<()
         .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))?;
     let addresses = interface::resolve(&common.interfaces, port, interface::local)
         .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
+    let mut options = ListenOptions::default();
+    options.ipv6_only = names_ipv4(&addresses);
     for address in addresses {
-        builder = builder.listen(address);
+        builder = builder.listen_with(address, options);
     }
     let mut service = builder.build().map_err(|error| failed_to_start(&error))?;
     stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
     announce(service.local_addresses());
     service.run().map_err(|error| Failure::general(error.to_string()))
+}
+
+/// `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
+fn names_ipv4(addresses: &[Address]) -> bool {
+    addresses.iter().any(|address| matches!(address, Address::Ip(ip) if ip.is_ipv4()))
 }
 
 /// A listener that cannot be had is the command line's to change: exit code 2, and how.
@@ -98,5 +105,29 @@ fn describe(out: &mut String, address: &Address) {
         // The `Display` of a socket address brackets IPv6. Writing to a `String` cannot fail.
         Address::Ip(address) => _ = write!(out, "ws://{address}/"),
         other => log::escape(out, &other.to_string(), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_leaves_ipv4_to_its_own_listener() {
+        let address = |text: &str| Address::Ip(text.parse().unwrap());
+        assert!(names_ipv4(&[address("[::]:1"), address("0.0.0.0:1")]));
+        assert!(!names_ipv4(&[address("[::]:1"), Address::Unix("x".into())]));
+    }
+
+    #[test]
+    fn addresses_are_shown_as_urls_and_without_surprises() {
+        let shown = |address: Address| {
+            let mut text = String::new();
+            describe(&mut text, &address);
+            text
+        };
+        assert_eq!(shown(Address::Ip("127.0.0.1:80".parse().unwrap())), "ws://127.0.0.1:80/");
+        assert_eq!(shown(Address::Ip("[::1]:80".parse().unwrap())), "ws://[::1]:80/");
+        assert_eq!(shown(Address::Unix("/run/a\nb".into())), "unix:/run/a\\nb");
     }
 }
