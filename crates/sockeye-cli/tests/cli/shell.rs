@@ -158,9 +158,8 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn nobody_has_to_read_what_it_prints() {
-    let mut child = sockeye(&["echo", "--port", "0", "--log-level", "info"]).spawn().unwrap();
-    drop(child.stdout.take());
-    let running = Running::of(child);
+    let running =
+        Running::of(sockeye(&["echo", "--port", "0", "--log-level", "info"]).stdout(nobody()).spawn().unwrap());
     running.log_line("standard output is closed");
     running.signal(Signal::TERM);
     assert_eq!(running.ended().code(), Some(0));
