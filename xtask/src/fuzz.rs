@@ -8,7 +8,7 @@ use crate::{
     workspace::Workspace,
 };
 
-const VERSION: &str = "0.13.1";
+const VERSION: &str = "0.13.2";
 
 /// Fuzzes each target (or those named) for so many seconds.
 pub(crate) fn run(workspace: &Workspace, seconds: u64, named: &[String]) -> Result<Checks, Failure> {
@@ -20,9 +20,15 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64, named: &[String]) -> Resu
     let path = program_path(workspace)?;
     let mut checks = Checks::default();
     for target in chosen {
+        let folder = workspace.target().join("fuzz");
+        let (corpus, finds) = (folder.join("corpus").join(target), folder.join("finds").join(target));
+        for folder in [&corpus, &finds] {
+            fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
         let mut command = workspace.cargo(["fuzz", "run", "--fuzz-dir", "fuzz", "--target-dir"]);
-        command.arg(workspace.target().join("fuzz")).arg(target).arg("--");
-        command.args([format!("-max_total_time={seconds}"), "-timeout=10".to_owned(), "-rss_limit_mb=1024".to_owned()]);
+        command.arg(&folder).arg(target).arg(&corpus).arg(format!("fuzz/seeds/{target}")).arg("--");
+        command.args([format!("-max_total_time={seconds}"), format!("-artifact_prefix={}/", finds.display())]);
+        command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
         // The sanitizers are unstable options; with this the stable compiler takes them.
         command.env("PATH", &path).env("RUSTC_BOOTSTRAP", "1");
         let output = process::run(&mut command, Duration::from_secs(seconds + 20 * 60))?;

@@ -1,0 +1,22 @@
+//! Request targets, dates and origins.
+
+use sockeye_proto::{
+    handshake::origin::AllowList,
+    http::{date, target},
+};
+
+pub fn check(data: &[u8]) {
+    if let Some(seconds) = date::parse(data) {
+        assert_eq!(date::parse(&date::format(seconds)), Some(seconds), "a date reads as it was written");
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut list = AllowList::default();
+    if list.add(text).is_ok() {
+        assert!(list.allows(text), "an origin allows itself");
+    }
+    let Ok(path) = target::normalise(text) else { return };
+    assert!(path.starts_with('/') && !path.contains("//"), "{path:?}");
+    assert!(!path.contains(['\0', '\\']), "{path:?}");
+    assert!(!path.split('/').any(|segment| segment == "." || segment == ".."), "{path:?}");
+    let _ = target::query(text);
+}
