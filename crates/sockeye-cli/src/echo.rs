@@ -1,98 +1,26 @@
-//! `sockeye echo`: every message back as it came.
+//! `sockeye echo`: every message back as it came, whatever path and subprotocol the client asked for.
 
-mod backlog;
+use sockeye::{Close, CloseCode, Service, messages};
 
-use sockeye::{Close, Cx, Fragment, Payload, Protocol, Service, Tx};
-
-use self::backlog::{Backlog, Spares};
 use crate::args;
 use crate::failure::Failure;
 use crate::server;
+
+/// What an outbox holds beside one message of the largest size.
+const BESIDE: usize = 1 << 20;
 
 pub(crate) fn run(echo: &args::Echo) -> Result<(), Failure> {
     let mut limits = server::limits(&echo.common);
     limits.protocol_mut().message_bytes = echo.max_message;
     let prefix = echo.broadcast.clone().map(String::into_bytes);
-    let builder = Service::builder().limits(limits).fallback(Echo { prefix, spares: Spares::default() });
-    server::run(builder, echo.port, &echo.common)
-}
-
-/// Every connection, whatever path and subprotocol it asked for.
-struct Echo {
-    /// What begins a message for all.
-    prefix: Option<Vec<u8>>,
-    spares: Spares,
-}
-
-impl Protocol for Echo {
-    /// A connection that owes nothing owns nothing.
-    type Session = Option<Box<Backlog>>;
-
-    fn name(&self) -> &str {
-        "echo"
-    }
-
-    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
-        None
-    }
-
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
-        let backlog = session.get_or_insert_with(|| self.spares.take());
-        backlog.push(fragment.payload);
-        if !fragment.last {
+    let echoes = messages::on("echo", move |talk, message| {
+        if prefix.as_ref().is_some_and(|prefix| message.as_bytes().starts_with(prefix)) {
+            talk.publish(&message);
             return Ok(());
         }
-        if let Some(prefix) = &self.prefix {
-            let message = backlog.unfinished(fragment.kind);
-            if message.as_bytes().starts_with(prefix) {
-                match message {
-                    Payload::Text(text) => cx.publish_text(text),
-                    Payload::Binary(bytes) => cx.publish_binary(bytes),
-                }
-                backlog.discard(fragment.kind);
-                self.tidy(session);
-                return Ok(());
-            }
-        }
-        backlog.finish(fragment.kind);
-        cx.request_writable();
-        if backlog.waiting() >= HIGH {
-            cx.pause_reading();
-        }
-        Ok(())
-    }
-
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
-        let Some(backlog) = session else { return Ok(()) };
-        let was_high = backlog.waiting() >= HIGH;
-        let mut permission = tx.idle();
-        while let Some(message) = backlog.front() {
-            let Some(writable) = permission else {
-                cx.request_writable();
-                break;
-            };
-            let sent = match message {
-                Payload::Text(text) => writable.text(text),
-                Payload::Binary(bytes) => writable.binary(bytes),
-            };
-            permission = sent.more();
-            backlog.pop();
-        }
-        if was_high && backlog.waiting() < HIGH {
-            cx.resume_reading();
-        }
-        self.tidy(session);
-        Ok(())
-    }
+        // Reading pauses long before the outbox is full, so a full one is a fault of this program.
+        talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
+    });
+    let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
+    server::run(Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound)), echo.port, &echo.common)
 }
-
-impl Echo {
-    fn tidy(&mut self, session: &mut Option<Box<Backlog>>) {
-        if let Some(backlog) = session.take_if(|backlog| backlog.is_empty()) {
-            self.spares.give(backlog);
-        }
-    }
-}
-
-/// Bytes that wait to go back, from which on no more are read from that peer.
-const HIGH: usize = 1 << 20;

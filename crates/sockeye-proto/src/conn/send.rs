@@ -8,11 +8,14 @@ use super::{Connection, ControlPayload, State};
 use crate::wire::{FrameHead, Kind, OpCode, Role, mask};
 
 impl Connection {
-    /// Whether data may be sent: the connection is open, and no Close frame of ours is queued.
+    /// Whether data may be sent: the connection is open, or our Close frame waits and was not transmitted yet.
+    ///
+    /// The second case is for what was to be sent before the Close frame: RFC 6455 section 5.5.1 lets an endpoint "delay sending a
+    /// Close frame until its current message is sent", and the answers to what came before a violation are owed all the same.
     #[must_use]
     #[inline]
     pub fn can_send(&self) -> bool {
-        self.state == State::Open
+        self.state == State::Open || self.farewell.unsent()
     }
 
     /// The kind of the fragmented message that we have begun and not finished.
@@ -38,7 +41,7 @@ impl Connection {
         mask: Option<[u8; 4]>,
     ) -> Result<FrameHead, SendError> {
         // RFC 6455 section 5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
-        if self.state != State::Open {
+        if !self.can_send() {
             return Err(SendError::Closed);
         }
         // Section 5.1: "a client MUST mask all frames that it sends to the server" and "A server MUST NOT mask any frames that it
@@ -132,7 +135,7 @@ impl Connection {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The connection is over, or is being closed.
+    /// The connection is over, or our Close frame was sent.
     Closed,
     /// A message was begun inside an unfinished one.
     MidMessage,

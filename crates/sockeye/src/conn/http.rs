@@ -97,7 +97,7 @@ pub(crate) fn step(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
             State::Head => budget.min(stage.limits.protocol.head_bytes.saturating_sub(http.head.len()).max(1)),
             _ => budget,
         };
-        let count = match fill(stage, conn, most) {
+        let count = match fill(&mut out!(stage, conn), &mut conn.stash, stage.rx, most) {
             Filled::Bytes(count) => count,
             Filled::Nothing => return Step::Wait,
             Filled::End | Filled::Failed => return Step::Gone(CloseHow::Normal),

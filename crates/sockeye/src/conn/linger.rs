@@ -42,7 +42,7 @@ pub(crate) fn step(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
         if budget == 0 {
             return Step::Yield;
         }
-        match fill(stage, conn, budget) {
+        match fill(&mut out!(stage, conn), &mut conn.stash, stage.rx, budget) {
             Filled::Bytes(count) => budget -= count.min(budget),
             Filled::Nothing => return Step::Wait,
             Filled::End => ended = true,

@@ -19,7 +19,7 @@ pub(crate) mod ws;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use sockeye_proto::conn::Connection;
+use sockeye_proto::conn::{Connection, State};
 use sockeye_proto::time::Instant;
 
 use crate::conn::output::{Bits, Queue};
@@ -82,6 +82,12 @@ impl Conn {
     /// Bytes that wait for the socket or for the end of a message.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len()) + self.held.as_ref().map_or(0, |held| held.len)
+    }
+
+    /// Whether nothing that a step does can bring the deadline forward: an open WebSocket's moves back with each read.
+    #[inline]
+    pub(crate) fn deadline_only_moves_back(&self) -> bool {
+        matches!(&self.phase, Phase::Ws(ws) if ws.state() == State::Open)
     }
 
     /// The next moment at which this connection must be looked at.

@@ -42,6 +42,12 @@ impl Bits {
         self.0 & bit != 0
     }
 
+    /// Writable and not broken.
+    #[inline]
+    pub(crate) fn is_writable(self) -> bool {
+        self.0 & (Self::WRITABLE | Self::BROKEN) == Self::WRITABLE
+    }
+
     pub(crate) fn set(&mut self, bit: u8) {
         self.0 |= bit;
     }
@@ -137,6 +143,19 @@ pub(crate) struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// The same way out, borrowed for a shorter time.
+    #[inline]
+    pub(crate) fn again(&mut self) -> Out<'_> {
+        Out {
+            sys: &mut *self.sys,
+            handle: self.handle,
+            cork: &mut *self.cork,
+            queue: &mut *self.queue,
+            bits: &mut *self.bits,
+            pool: self.pool,
+        }
+    }
+
     /// Bytes that wait for the socket, the cork not counted.
     pub(crate) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len)
@@ -145,7 +164,7 @@ impl Out<'_> {
     /// Whether the socket takes data, as far as is known.
     #[inline]
     pub(crate) fn is_clear(&self) -> bool {
-        self.queue.is_none() && self.bits.has(Bits::WRITABLE) && !self.bits.has(Bits::BROKEN)
+        self.queue.is_none() && self.bits.is_writable()
     }
 
     /// Appends bytes.
@@ -164,7 +183,7 @@ impl Out<'_> {
     #[inline]
     pub(crate) fn put_frame(&mut self, head: &FrameHead, payload: &[u8]) {
         if self.queue.is_none() && payload.len() < DIRECT {
-            self.cork.extend_from_slice(head);
+            head.append_to(self.cork);
             self.cork.extend_from_slice(payload);
             if self.cork.len() >= CORK {
                 self.flush();

@@ -5,9 +5,8 @@ use std::io;
 
 use sockeye_proto::conn::HEADROOM;
 
-use crate::conn::output::Bits;
+use crate::conn::output::{Bits, Out};
 use crate::conn::pool::Pool;
-use crate::conn::{Conn, Stage};
 
 /// What came.
 #[derive(Debug)]
@@ -22,40 +21,47 @@ pub(crate) enum Filled {
     Failed,
 }
 
-/// Fills the loop's receive buffer with at most `budget` bytes of `conn`, the stash first.
+/// Fills the receive buffer with at most `budget` bytes of a connection, the stash first.
 #[inline]
-pub(crate) fn fill(stage: &mut Stage<'_>, conn: &mut Conn, budget: usize) -> Filled {
-    if conn.stash.is_some() {
-        return unstash(stage, conn);
+pub(crate) fn fill(out: &mut Out<'_>, stash: &mut Option<Box<Stash>>, rx: &mut [u8], budget: usize) -> Filled {
+    if stash.is_some() {
+        return unstash(out.pool, stash, rx);
     }
-    if !conn.bits.has(Bits::READABLE) || budget == 0 {
+    if !out.bits.has(Bits::READABLE) || budget == 0 {
         return Filled::Nothing;
     }
-    let room = budget.min(stage.rx.len() - HEADROOM);
+    let room = budget.min(rx.len() - HEADROOM);
     loop {
-        match stage.sys.recv(conn.handle, &mut stage.rx[HEADROOM..HEADROOM + room]) {
-            Ok(0) => {
-                conn.bits.clear(Bits::READABLE);
-                return Filled::End;
-            }
-            Ok(count) => {
+        match out.sys.recv(out.handle, &mut rx[HEADROOM..HEADROOM + room]) {
+            Ok(count) if count > 0 => {
                 // A short read means drained, unless the end of input was announced: no edge would come for it.
-                if count < room && !conn.bits.has(Bits::READ_CLOSED) && !conn.bits.has(Bits::BROKEN) {
-                    conn.bits.clear(Bits::READABLE);
+                if count < room && !out.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
+                    out.bits.clear(Bits::READABLE);
                 }
                 return Filled::Bytes(count);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.bits.clear(Bits::READABLE);
-                return Filled::Nothing;
-            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                tracing::debug!(peer = %conn.peer, %error, "receive failed");
-                conn.bits.clear(Bits::READABLE);
-                conn.bits.set(Bits::BROKEN);
-                return Filled::Failed;
-            }
+            other => return nothing(out.bits, other),
+        }
+    }
+}
+
+#[cold]
+fn nothing(bits: &mut Bits, result: io::Result<usize>) -> Filled {
+    match result {
+        Ok(_) => {
+            bits.clear(Bits::READABLE);
+            Filled::End
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            bits.clear(Bits::READABLE);
+            Filled::Nothing
+        }
+        Err(error) => {
+            tracing::debug!(%error, "receive failed");
+            bits.clear(Bits::READABLE);
+            bits.set(Bits::BROKEN);
+            Filled::Failed
         }
     }
 }
@@ -64,13 +70,13 @@ pub(crate) fn fill(stage: &mut Stage<'_>, conn: &mut Conn, budget: usize) -> Fil
 pub(crate) struct Stash(Vec<u8>);
 
 #[cold]
-fn unstash(stage: &mut Stage<'_>, conn: &mut Conn) -> Filled {
-    let Some(stash) = conn.stash.take() else { return Filled::Nothing };
+fn unstash(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rx: &mut [u8]) -> Filled {
+    let Some(stash) = stash.take() else { return Filled::Nothing };
     let Stash(bytes) = *stash;
     // Invariant: a stash is a rest of one fill, so it fits.
-    let count = bytes.len().min(stage.rx.len() - HEADROOM);
-    stage.rx[HEADROOM..HEADROOM + count].copy_from_slice(&bytes[..count]);
-    stage.pool.borrow_mut().give(bytes);
+    let count = bytes.len().min(rx.len() - HEADROOM);
+    rx[HEADROOM..HEADROOM + count].copy_from_slice(&bytes[..count]);
+    pool.borrow_mut().give(bytes);
     Filled::Bytes(count)
 }
 

@@ -1,180 +1,275 @@
 //! The WebSocket phase: read, deliver, answer, and let the protocol write.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
-use sockeye_proto::close::{Cause, Closed, Timeout};
+use sockeye_proto::close::{Cause, Close, Closed, Timeout};
 use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
+use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
 use sockeye_proto::wire::Role;
 
 use crate::conn::output::{Bits, CORK, Out};
-use crate::conn::pool::Pool;
-use crate::conn::read::{Filled, fill, stash};
-use crate::conn::{Conn, Phase, Stage, Step, linger, out};
+use crate::conn::read::{Filled, Stash, fill, stash};
+use crate::conn::{Conn, Held, Phase, Stage, Step, linger, out};
+use crate::limits::Limits;
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
 use crate::service::endpoint::Endpoint;
 use crate::service::shared::{EndpointIndex, Live, Shared};
 use crate::service::timers::NEVER;
 use crate::sys::{Address, CloseHow};
 
-/// What is left of the turn's share of one connection.
-struct Budget {
-    bytes: usize,
-    frames: usize,
+/// The context of a callback of `run`. A macro, so that only the fields it names are borrowed.
+macro_rules! cx {
+    ($run:expr, $pool:expr, $arrived:expr) => {
+        Cx {
+            wishes: Wishes { shared: &mut *$run.shared, endpoint: $run.live.endpoint, pool: $pool, arrived: $arrived },
+            id: $run.id,
+            peer: $run.peer,
+        }
+    };
+}
+
+/// One step of one connection: what it works on, gathered once.
+struct Run<'a> {
+    ws: &'a mut Connection,
+    out: Out<'a>,
+    stash: &'a mut Option<Box<Stash>>,
+    peer: &'a Address,
+    endpoint: &'a mut dyn Endpoint,
+    live: Live,
+    id: ConnId,
+    shared: &'a mut Shared,
+    rx: &'a mut [u8],
+    limits: &'a Limits,
+    /// What is left of the turn's share.
+    read_bytes: usize,
+    read_frames: usize,
+    write_budget: usize,
+    /// Pieces of messages were delivered in the present read.
+    fragments: bool,
+    /// How many bytes of the receive buffer the present read filled.
+    count: usize,
 }
 
 /// Reads, delivers, answers and writes as far as socket and budget allow.
 pub(crate) fn step(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
-    stage.shared.current = Some(id);
-    let mut budget = Budget { bytes: stage.limits.turn_bytes, frames: stage.limits.turn_frames };
-    let write_frames = Cell::new(stage.limits.turn_frames);
-    let more = loop {
-        let read = deliver(stage, id, conn, &mut budget);
-        let wrote = write(stage, id, conn, &write_frames);
-        if !read && !wrote {
-            break false;
-        }
-        if budget.bytes == 0 || budget.frames == 0 || write_frames.get() == 0 {
-            break true;
-        }
-        if !has_input(stage.shared, id, conn) && !wants_write(stage.shared, id, conn) {
-            break false;
-        }
+    let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
+    let Conn { handle, bits, phase: Phase::Ws(ws), queue, held, stash, peer, .. } = conn else { return Step::Again };
+    let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return Step::Gone(CloseHow::Normal) };
+    stage.shared.enter(id, live);
+    let out = Out { sys: &mut *stage.sys, handle: *handle, cork: &mut *stage.cork, queue, bits, pool: stage.pool };
+    let mut run = Run {
+        ws,
+        out,
+        stash,
+        peer,
+        endpoint: &mut **endpoint,
+        live,
+        id,
+        shared: &mut *stage.shared,
+        rx: &mut *stage.rx,
+        limits: stage.limits,
+        read_bytes: stage.limits.turn_bytes,
+        read_frames: stage.limits.turn_frames,
+        write_budget: stage.limits.turn_bytes,
+        fragments: false,
+        count: 0,
     };
-    stage.shared.current = None;
-    out!(stage, conn).flush();
-    let done = settle(stage, id, conn);
-    match done {
-        Step::Wait if more || has_input(stage.shared, id, conn) || wants_write(stage.shared, id, conn) => Step::Yield,
-        done => done,
+    let more = run.rounds();
+    run.out.flush();
+    if held.is_some() && run.ws.mid_message().is_none() {
+        release(&mut run.out, held);
     }
-}
-
-/// Whether reading would find something now.
-#[inline]
-fn has_input(shared: &Shared, id: ConnId, conn: &Conn) -> bool {
-    (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !shared.live.get(id).is_some_and(|live| live.is_paused())
-}
-
-/// Whether the protocol asked for its writable callback and could have it now.
-#[inline]
-fn wants_write(shared: &Shared, id: ConnId, conn: &Conn) -> bool {
-    let Phase::Ws(ws) = &conn.phase else { return false };
-    shared.live.get(id).is_some_and(|live| live.wants_write())
-        && conn.queue.is_none()
-        && conn.bits.has(Bits::WRITABLE)
-        && !conn.bits.has(Bits::BROKEN)
-        && ws.can_send()
-}
-
-/// The endpoint's callbacks for one connection, with the context they get.
-struct Callee<'a> {
-    endpoint: &'a mut dyn Endpoint,
-    live: Live,
-    id: ConnId,
-    peer: &'a Address,
-    shared: &'a mut Shared,
-    pool: &'a RefCell<Pool>,
-}
-
-impl Callee<'_> {
-    #[inline]
-    fn cx(&mut self) -> (&mut dyn Endpoint, u32, Cx<'_>) {
-        let wishes = Wishes { shared: self.shared, endpoint: self.live.endpoint, pool: self.pool };
-        (self.endpoint, self.live.session, Cx { wishes, id: self.id, peer: self.peer })
+    let more = more || run.can_go_on();
+    run.shared.leave();
+    if run.settle() {
+        return finish(stage, id, conn);
     }
+    if more { Step::Yield } else { Step::Wait }
+}
 
-    /// Carries out the close that was wished for this very connection, so that nothing is delivered after it.
+impl Run<'_> {
+    /// Read, write, and again while there is something to do. Returns whether the turn's share ended it.
     #[inline]
-    fn own_close(&mut self, ws: &mut Connection) {
-        if self.shared.closes.is_empty() {
-            return;
-        }
-        let now = self.shared.now;
-        let id = self.id;
-        self.shared.closes.retain(|(wished, close)| {
-            if *wished == id {
-                ws.close(close.clone(), now);
+    fn rounds(&mut self) -> bool {
+        loop {
+            let read = self.deliver();
+            let wrote = self.write();
+            if self.fragments {
+                self.delivered();
             }
-            *wished != id
-        });
+            self.shared.current.over();
+            self.count = 0;
+            if self.read_bytes == 0 || self.read_frames == 0 || self.write_budget == 0 {
+                return true;
+            }
+            if !(read || wrote) || !self.can_go_on() {
+                return false;
+            }
+        }
     }
-}
 
-/// One read, and the callbacks for what it brought. Returns whether anything was read.
-#[inline]
-fn deliver(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, budget: &mut Budget) -> bool {
-    let Some(live) = stage.shared.live.get(id).copied() else { return false };
-    if live.is_paused() {
-        return false;
+    /// Whether another round would find something to read or somebody to call.
+    #[inline]
+    fn can_go_on(&self) -> bool {
+        let input = (self.stash.is_some() || self.out.bits.has(Bits::READABLE)) && !self.shared.current.paused;
+        input || self.can_write()
     }
-    let count = match fill(stage, conn, budget.bytes) {
-        Filled::Bytes(count) => count,
-        Filled::Nothing => return false,
-        ended => {
-            if let Phase::Ws(ws) = &mut conn.phase {
-                match ended {
-                    Filled::Failed => ws.handle_reset(),
-                    _ => ws.handle_eof(),
+
+    /// Whether the protocol asked for its writable callback and could have it now.
+    #[inline]
+    fn can_write(&self) -> bool {
+        self.shared.current.wants_write && self.out.is_clear() && self.ws.can_send()
+    }
+
+    /// One read, and the callbacks for what it brought. Returns whether anything came, if only the end.
+    #[inline]
+    fn deliver(&mut self) -> bool {
+        self.fragments = false;
+        if self.shared.current.paused {
+            return false;
+        }
+        match fill(&mut self.out, self.stash, self.rx, self.read_bytes) {
+            Filled::Bytes(count) => self.count = count,
+            Filled::Nothing => return false,
+            Filled::End => {
+                self.ws.handle_eof();
+                return true;
+            }
+            Filled::Failed => {
+                self.ws.handle_reset();
+                return true;
+            }
+        }
+        self.read_bytes = self.read_bytes.saturating_sub(self.count);
+        let rx = &mut self.rx[..HEADROOM + self.count];
+        self.shared.current.arrived(rx);
+        let mut input = Input::new(rx, HEADROOM);
+        while !input.is_empty() {
+            if self.read_frames == 0 || self.shared.current.paused {
+                stash(self.out.pool, self.stash, input.into_rest());
+                break;
+            }
+            self.read_frames -= 1;
+            let result = match self.ws.receive(&mut input) {
+                Ok(None) => break,
+                Ok(Some(Event::Fragment(fragment))) => {
+                    self.fragments = true;
+                    let mut cx = cx!(self, self.out.pool, &[]);
+                    self.endpoint.receive(&mut cx, self.live.session, fragment)
                 }
-            }
-            return true;
+                other => {
+                    let mut cx = cx!(self, self.out.pool, &[]);
+                    control_event(self.ws, other, &mut self.out, &mut *self.endpoint, &mut cx, self.live.session)
+                }
+            };
+            obey(self.ws, self.shared, self.id, result);
         }
-    };
-    budget.bytes = budget.bytes.saturating_sub(count);
-    let Stage { sys, shared, endpoints, rx, cork, pool, .. } = stage;
-    let Conn { handle, bits, phase, queue, stash: stashed, peer, .. } = conn;
-    let Phase::Ws(ws) = phase else { return false };
-    let Some(endpoint) = endpoints.get_mut(live.endpoint.get()) else { return false };
-    let now = shared.now;
-    let mut out = Out { sys: &mut **sys, handle: *handle, cork, queue, bits, pool };
-    let mut callee = Callee { endpoint: &mut **endpoint, live, id, peer, shared, pool };
-    let mut input = Input::new(&mut rx[..HEADROOM + count], HEADROOM);
-    loop {
-        if budget.frames == 0 || callee.shared.live.get(id).is_some_and(|live| live.is_paused()) {
-            stash(pool, stashed, input.into_rest());
-            break;
-        }
-        if !one_event(ws, &mut input, &mut out, &mut callee) {
-            break;
-        }
-        budget.frames -= 1;
+        self.ws.receive_done(self.shared.now);
+        true
     }
-    ws.receive_done(now);
-    answer(ws, &mut out);
-    true
+
+    /// The writable callback, if it was asked for and the socket takes data. Returns whether it was called.
+    #[inline]
+    fn write(&mut self) -> bool {
+        if self.out.queue.is_some() {
+            self.out.flush();
+        }
+        if !self.can_write() {
+            return false;
+        }
+        self.shared.current.wants_write = false;
+        let budget = Cell::new(self.write_budget);
+        let pool = self.out.pool;
+        let result = {
+            let mut port = Port {
+                ws: &mut *self.ws,
+                out: self.out.again(),
+                low_water: self.limits.output_low_water,
+                frame_cost: self.limits.turn_bytes / self.limits.turn_frames,
+                budget: &budget,
+            };
+            let mut cx = cx!(self, pool, &self.rx[..HEADROOM + self.count]);
+            self.endpoint.writable(&mut cx, self.live.session, Tx::new(&mut port))
+        };
+        self.write_budget = budget.get();
+        obey(self.ws, self.shared, self.id, result);
+        true
+    }
+
+    /// Tells the endpoint that the read is over.
+    #[inline]
+    fn delivered(&mut self) {
+        let mut cx = cx!(self, self.out.pool, &self.rx[..HEADROOM + self.count]);
+        self.endpoint.delivered(&mut cx, self.live.session);
+        obey(self.ws, self.shared, self.id, Ok(()));
+    }
+
+    /// Sends what the protocol has to say on its own account. Returns whether the connection is over.
+    #[inline]
+    fn settle(&mut self) -> bool {
+        if self.ws.wants_transmit() {
+            answer(self.ws, &mut self.out);
+            self.out.flush();
+        }
+        let bits = *self.out.bits;
+        if bits.has(Bits::BROKEN) && !bits.has(Bits::READABLE) && self.stash.is_none() {
+            self.ws.handle_reset();
+        }
+        if self.ws.state() == State::Draining && self.out.queue.is_none() && !self.ws.wants_transmit() {
+            self.ws.handle_flushed();
+        }
+        self.ws.state() == State::Ended
+    }
 }
 
-/// Delivers the next event of the input. Returns whether there was one.
+/// Starts the close that a callback returned or wished for its own connection, so that nothing is delivered after it.
 #[inline]
-fn one_event<'b>(ws: &mut Connection, input: &mut Input<'b>, out: &mut Out<'_>, callee: &mut Callee<'_>) -> bool {
-    let result = match ws.receive(input) {
-        Ok(None) => return false,
-        Ok(Some(Event::Fragment(fragment))) => {
-            let (endpoint, session, mut cx) = callee.cx();
-            endpoint.receive(&mut cx, session, fragment)
-        }
-        Ok(Some(Event::Pong(payload))) => {
-            let (endpoint, session, mut cx) = callee.cx();
-            endpoint.pong(&mut cx, session, payload)
-        }
-        // Pings and closes: the answer is queued already. Each is sent now, so that every ping is answered while the
-        // socket takes data; once it does not, the connection keeps the newest pong only.
-        Ok(Some(_)) => {
-            answer(ws, out);
-            Ok(())
-        }
-        Err(violation) => {
-            tracing::debug!(id = %callee.id, peer = %callee.peer, %violation, "protocol violation");
-            answer(ws, out);
-            Ok(())
-        }
-    };
+fn obey(ws: &mut Connection, shared: &mut Shared, id: ConnId, result: Result<(), Close>) {
     if let Err(close) = result {
-        ws.close(close, callee.shared.now);
+        ws.close(close, shared.now);
     }
-    callee.own_close(ws);
-    true
+    if !shared.closes.is_empty() {
+        find_own_close(ws, shared, id);
+    }
+}
+
+#[cold]
+fn find_own_close(ws: &mut Connection, shared: &mut Shared, id: ConnId) {
+    let now = shared.now;
+    shared.closes.retain(|(wished, close)| {
+        if *wished == id {
+            ws.close(close.clone(), now);
+        }
+        *wished != id
+    });
+}
+
+/// Pings, pongs, closes and violations.
+#[cold]
+fn control_event(
+    ws: &mut Connection,
+    event: Result<Option<Event<'_>>, Violation>,
+    out: &mut Out<'_>,
+    endpoint: &mut dyn Endpoint,
+    cx: &mut Cx<'_>,
+    session: u32,
+) -> Result<(), Close> {
+    let result = match event {
+        Ok(Some(Event::Pong(payload))) => endpoint.pong(cx, session, payload),
+        Err(violation) => {
+            tracing::debug!(id = %cx.id, peer = %cx.peer, %violation, "protocol violation");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    };
+    // The pong is queued already. Each is sent now, so that every ping is answered while the socket takes data; once it
+    // does not, the connection keeps the newest only. A Close frame waits for the end of the step: what is owed for the
+    // messages before it goes first.
+    if ws.state() == State::Open {
+        answer(ws, out);
+    }
+    result
 }
 
 /// Sends waiting control frames, if the socket takes data.
@@ -188,67 +283,15 @@ fn answer(ws: &mut Connection, out: &mut Out<'_>) {
     }
 }
 
-/// The writable callback, if it was asked for and the socket takes data. Returns whether it was called.
-#[inline]
-fn write(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, frames: &Cell<usize>) -> bool {
-    if conn.queue.is_some() && conn.bits.has(Bits::WRITABLE) {
-        out!(stage, conn).flush();
-    }
-    if !wants_write(stage.shared, id, conn) {
-        return false;
-    }
-    let Stage { sys, shared, endpoints, cork, pool, limits, .. } = stage;
-    let Conn { handle, bits, phase, queue, peer, .. } = conn;
-    let Phase::Ws(ws) = phase else { return false };
-    let Some(live) = shared.live.get_mut(id) else { return false };
-    live.set_wants_write(false);
-    let live = *live;
-    let Some(endpoint) = endpoints.get_mut(live.endpoint.get()) else { return false };
-    let mut callee = Callee { endpoint: &mut **endpoint, live, id, peer, shared, pool };
-    let bytes = Cell::new(limits.turn_bytes.max(1));
-    let result = {
-        let out = Out { sys: &mut **sys, handle: *handle, cork, queue, bits, pool };
-        let mut port = Port { ws: &mut *ws, out, low_water: limits.output_low_water, frames, bytes: &bytes };
-        let (endpoint, session, mut cx) = callee.cx();
-        endpoint.writable(&mut cx, session, Tx::new(&mut port))
-    };
-    if let Err(close) = result {
-        ws.close(close, callee.shared.now);
-    }
-    callee.own_close(ws);
-    true
-}
-
 /// Sends what was published while a fragmented message was unfinished.
 #[cold]
-fn release(stage: &mut Stage<'_>, conn: &mut Conn) {
-    let Some(held) = conn.held.take() else { return };
-    let mut out = out!(stage, conn);
-    for frames in &held.frames {
-        out.put_shared(frames);
+fn release(out: &mut Out<'_>, held: &mut Option<Box<Held>>) {
+    if let Some(held) = held.take() {
+        for frames in &held.frames {
+            out.put_shared(frames);
+        }
+        out.flush();
     }
-}
-
-/// Sends what the protocol has to say on its own account, and ends the connection when it is over.
-fn settle(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
-    let Phase::Ws(ws) = &mut conn.phase else { return Step::Again };
-    if conn.held.is_some() && ws.mid_message().is_none() {
-        release(stage, conn);
-    }
-    let Phase::Ws(ws) = &mut conn.phase else { return Step::Again };
-    if ws.wants_transmit() {
-        answer(ws, &mut out!(stage, conn));
-        out!(stage, conn).flush();
-    }
-    let Phase::Ws(ws) = &mut conn.phase else { return Step::Again };
-    if conn.bits.has(Bits::BROKEN) && !conn.bits.has(Bits::READABLE) && conn.stash.is_none() {
-        ws.handle_reset();
-    }
-    if ws.state() == State::Draining && conn.queue.is_none() && !ws.wants_transmit() {
-        // RFC 6455 section 7.1.1: "the server MUST close the TCP connection immediately" once both Close frames are through.
-        ws.handle_flushed();
-    }
-    if ws.state() == State::Ended { finish(stage, id, conn) } else { Step::Wait }
 }
 
 /// The connection is over: tells the endpoint, and decides how the TCP connection ends.
@@ -286,7 +329,7 @@ fn drain(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
     conn.stash = None;
     let mut budget = stage.limits.turn_bytes;
     while budget > 0 {
-        match fill(stage, conn, budget) {
+        match fill(&mut out!(stage, conn), &mut conn.stash, stage.rx, budget) {
             Filled::Bytes(count) => budget -= count.min(budget),
             _ => return Step::Gone(CloseHow::Normal),
         }
@@ -300,7 +343,7 @@ pub(crate) fn tell_closed(stage: &mut Stage<'_>, id: ConnId, peer: &Address, clo
     live.set_open(false);
     let live = *live;
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
-    let wishes = Wishes { shared: &mut *stage.shared, endpoint: live.endpoint, pool: stage.pool };
+    let wishes = Wishes { shared: &mut *stage.shared, endpoint: live.endpoint, pool: stage.pool, arrived: &[] };
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
 }
 
@@ -309,6 +352,10 @@ pub(crate) fn due(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) {
     let now = stage.shared.now;
     if let Phase::Ws(ws) = &mut conn.phase {
         if ws.next_deadline().is_some_and(|at| at <= now) {
+            if ws.state() == State::Open && stage.shared.live.get(id).is_some_and(|live| live.is_paused()) {
+                // We do not read, so the silence is not the peer's.
+                ws.receive_done(now);
+            }
             ws.handle_timeout(now);
         }
     }
@@ -320,15 +367,13 @@ pub(crate) fn due(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) {
     let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(live.endpoint.get())) else {
         return;
     };
-    stage.shared.current = Some(id);
-    let shared = &mut *stage.shared;
-    let mut callee = Callee { endpoint: &mut **endpoint, live, id, peer: &conn.peer, shared, pool: stage.pool };
-    let (endpoint, session, mut cx) = callee.cx();
-    if let Err(close) = endpoint.timer(&mut cx, session) {
+    stage.shared.enter(id, live);
+    let wishes = Wishes { shared: &mut *stage.shared, endpoint: live.endpoint, pool: stage.pool, arrived: &[] };
+    let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
+    stage.shared.leave();
+    if let Err(close) = result {
         ws.close(close, now);
     }
-    callee.own_close(ws);
-    stage.shared.current = None;
 }
 
 /// Takes a connection over from the handshake: the 101 is in the cork, `open` was not called yet.
@@ -339,7 +384,7 @@ pub(crate) fn open(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, endpoint:
         live.endpoint = endpoint;
         live.set_open(true);
     }
-    let wishes = Wishes { shared: &mut *stage.shared, endpoint, pool: stage.pool };
+    let wishes = Wishes { shared: &mut *stage.shared, endpoint, pool: stage.pool, arrived: &[] };
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;

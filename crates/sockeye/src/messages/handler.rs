@@ -82,9 +82,9 @@ impl Talk<'_, '_> {
     ///
     /// # Errors
     /// [`Full`] with the message, when the outbox has no room for it.
+    #[inline(always)]
     pub fn push<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Full<'m>> {
-        let cx = &*self.cx;
-        self.outbox.push(message.into(), cx.pool)
+        self.outbox.push(message.into(), self.cx)
     }
 
     /// Sends a message to every connection of this protocol, this one included; see

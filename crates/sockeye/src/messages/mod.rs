@@ -30,7 +30,7 @@ use sockeye_proto::event::Fragment;
 use sockeye_proto::wire::Kind;
 
 use self::collect::Partial;
-use crate::protocol::{Cx, Decision, Protocol, Request, Tx, Wishes};
+use crate::protocol::{Cx, Decision, Protocol, Request, Tx, Wishes, Writable};
 
 pub use self::handler::{Closure, Handler, Talk};
 pub use self::outbox::{Full, Outbox};
@@ -108,7 +108,15 @@ where
 
 /// A protocol whose messages are handled by a [`Handler`], which can keep a state for each connection.
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
-    Messages { name: name.into(), handler, bound: DEFAULT_BOUND, spare: Vec::new() }
+    let messages = Messages {
+        name: name.into(),
+        handler,
+        bound: 0,
+        scratch: Outbox::default(),
+        scratch_paused: false,
+        spare: Vec::new(),
+    };
+    messages.outbox_bytes(DEFAULT_BOUND)
 }
 
 /// A protocol that sends each message back to where it came from.
@@ -126,19 +134,13 @@ pub struct Messages<H: Handler> {
     name: String,
     handler: H,
     bound: usize,
+    /// What the connection whose step is running has to send, if nothing waited for it before. Empty between steps.
+    scratch: Outbox,
+    /// Reading is paused because the scratch outbox is well filled.
+    scratch_paused: bool,
     /// For connections that become busy, so that becoming busy allocates nothing.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is kept for the next connection")]
     spare: Vec<Box<Busy>>,
-}
-
-impl<H: Handler> Messages<H> {
-    /// How many payload bytes an outbox holds at most. Default 17 MiB: a message of the default limit, after what may
-    /// wait when reading pauses. Reading pauses at half of it, and at 512 KiB already when that is less.
-    #[must_use]
-    pub fn outbox_bytes(mut self, bound: usize) -> Self {
-        self.bound = bound;
-        self
-    }
 }
 
 /// What is kept for a connection: 8 bytes and the handler's state.
@@ -147,7 +149,7 @@ pub struct Session<S> {
     busy: Option<Box<Busy>>,
 }
 
-/// What a connection has only while a message is on its way.
+/// What a connection has only while a message is on its way from one step to a later one.
 #[derive(Default)]
 pub(crate) struct Busy {
     partial: Partial,
@@ -163,43 +165,100 @@ impl Busy {
 }
 
 impl<H: Handler> Messages<H> {
-    fn busy(&mut self) -> Box<Busy> {
-        let mut busy = self.spare.pop().unwrap_or_default();
-        busy.outbox.set_bound(self.bound);
-        busy
+    /// How many bytes an outbox holds at most, 64 more than its payload for each message. Default 17 MiB: a message of the default limit, after what may
+    /// wait when reading pauses. Reading pauses at half of it, and at 512 KiB already when that is less.
+    #[must_use]
+    pub fn outbox_bytes(mut self, bound: usize) -> Self {
+        self.bound = bound;
+        self.scratch.set_bound(bound);
+        self
     }
 
-    /// After a callback of the handler: asks for the writable callback, pauses, or lets go of what is not needed.
-    #[inline]
-    fn after(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>) {
-        let Some(busy) = &mut session.busy else { return };
+    /// What was kept for the connection, or new.
+    fn take_busy(&mut self, session: &mut Session<H::State>) -> Box<Busy> {
+        session.busy.take().unwrap_or_else(|| {
+            let mut busy = self.spare.pop().unwrap_or_default();
+            busy.outbox.set_bound(self.bound);
+            busy
+        })
+    }
+
+    /// Keeps what has to outlive the step.
+    #[cold]
+    fn keep(&mut self, cx: &Cx<'_>, session: &mut Session<H::State>) {
+        let mut busy = self.take_busy(session);
+        busy.outbox.secure(cx.arrived, cx.pool);
+        self.scratch.secure(cx.arrived, cx.pool);
+        self.scratch.move_to(&mut busy.outbox);
+        busy.paused |= std::mem::take(&mut self.scratch_paused);
+        session.busy = Some(busy);
+    }
+
+    /// Gives back what an idle connection does not need.
+    fn rest(&mut self, session: &mut Session<H::State>) {
+        if session.busy.as_ref().is_some_and(|busy| busy.is_idle()) {
+            if let Some(busy) = session.busy.take().filter(|_| self.spare.len() < SPARE) {
+                self.spare.push(busy);
+            }
+        }
+    }
+
+    /// Sends what waited before this step.
+    #[cold]
+    fn send_busy<'t>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &mut Session<H::State>,
+        permission: Option<Writable<'t>>,
+    ) -> Option<Writable<'t>> {
+        let busy = session.busy.as_mut()?;
+        let permission = busy.outbox.send(permission, cx.arrived);
         if !busy.outbox.is_empty() {
             cx.request_writable();
-            if !busy.paused && busy.outbox.is_well_filled() {
-                busy.paused = true;
+        }
+        if busy.paused && !busy.outbox.is_well_filled() {
+            busy.paused = false;
+            cx.resume_reading();
+        }
+        self.rest(session);
+        permission
+    }
+
+    /// Calls the handler. A connection for which nothing waits uses the scratch outbox, which is empty between steps; so
+    /// what is in the scratch outbox came after what is in the connection's own.
+    #[inline(always)]
+    fn deliver(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>, message: Message<'_>) -> Result<(), Close> {
+        let (outbox, paused) = match &mut session.busy {
+            Some(busy) if !busy.outbox.is_empty() => (&mut busy.outbox, &mut busy.paused),
+            _ => (&mut self.scratch, &mut self.scratch_paused),
+        };
+        let result = self.handler.message(&mut Talk { cx, outbox: &mut *outbox }, &mut session.state, message);
+        if !outbox.is_empty() {
+            cx.request_writable();
+            if !*paused && outbox.is_well_filled() {
+                *paused = true;
                 cx.pause_reading();
             }
-        } else if busy.is_idle() {
-            self.rest(session);
         }
-    }
-
-    fn rest(&mut self, session: &mut Session<H::State>) {
-        if let Some(busy) = session.busy.take().filter(|_| self.spare.len() < SPARE) {
-            self.spare.push(busy);
-        }
-    }
-
-    #[inline]
-    fn deliver(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>, message: Message<'_>) -> Result<(), Close> {
-        let mut busy = match session.busy.take() {
-            Some(busy) => busy,
-            None => self.busy(),
-        };
-        let result = self.handler.message(&mut Talk { cx, outbox: &mut busy.outbox }, &mut session.state, message);
-        session.busy = Some(busy);
-        self.after(cx, session);
         result
+    }
+
+    /// A message that comes in pieces is collected in a buffer of its own.
+    #[cold]
+    fn collect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &mut Session<H::State>,
+        fragment: &Fragment<'_>,
+    ) -> Result<(), Close> {
+        let mut busy = self.take_busy(session);
+        busy.partial.push(fragment, cx.pool);
+        let message = if fragment.last { busy.partial.take() } else { None };
+        session.busy = Some(busy);
+        match message {
+            Some(message) => self.deliver(cx, session, message),
+            None => Ok(()),
+        }
     }
 }
 
@@ -215,10 +274,14 @@ impl<H: Handler> Protocol for Messages<H> {
     }
 
     fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session {
-        let mut busy = self.busy();
+        let mut busy = self.spare.pop().unwrap_or_default();
+        busy.outbox.set_bound(self.bound);
         let state = self.handler.open(&mut Talk { cx, outbox: &mut busy.outbox });
+        if !busy.outbox.is_empty() {
+            cx.request_writable();
+        }
         let mut session = Session { state, busy: Some(busy) };
-        self.after(cx, &mut session);
+        self.rest(&mut session);
         session
     }
 
@@ -227,38 +290,37 @@ impl<H: Handler> Protocol for Messages<H> {
         if fragment.first && fragment.last {
             return self.deliver(cx, session, fragment.payload.into());
         }
-        if session.busy.is_none() {
-            session.busy = Some(self.busy());
-        }
-        let Some(busy) = &mut session.busy else { return Ok(()) };
-        busy.partial.push(&fragment, cx.pool);
-        if !fragment.last {
-            return Ok(());
-        }
-        match busy.partial.take() {
-            Some(message) => self.deliver(cx, session, message),
-            None => Ok(()),
-        }
+        self.collect(cx, session, &fragment)
     }
 
+    #[inline]
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
-        let Some(busy) = &mut session.busy else { return Ok(()) };
-        busy.outbox.send(tx);
-        if busy.paused && !busy.outbox.is_well_filled() {
-            busy.paused = false;
+        let mut permission = tx.idle();
+        if session.busy.is_some() {
+            permission = self.send_busy(cx, session, permission);
+        }
+        self.scratch.send(permission, cx.arrived);
+        if !self.scratch.is_empty() {
+            cx.request_writable();
+        }
+        if self.scratch_paused && !self.scratch.is_well_filled() {
+            self.scratch_paused = false;
             cx.resume_reading();
         }
-        if !busy.outbox.is_empty() {
-            cx.request_writable();
-        } else if busy.is_idle() {
-            self.rest(session);
-        }
         Ok(())
     }
 
-    fn pong(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
-        let _ = (cx, session, payload);
-        Ok(())
+    #[inline]
+    fn delivered(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
+        if !self.scratch.is_empty() {
+            self.keep(cx, session);
+        } else if let Some(busy) = &mut session.busy {
+            if busy.is_idle() {
+                self.rest(session);
+            } else {
+                busy.outbox.secure(cx.arrived, cx.pool);
+            }
+        }
     }
 
     fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, closed: Closed) {

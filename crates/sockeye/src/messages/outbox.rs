@@ -10,103 +10,204 @@ use sockeye_proto::wire::Kind;
 
 use crate::conn::pool::Pool;
 use crate::messages::Message;
-use crate::protocol::Tx;
+use crate::protocol::{Cx, Writable};
 
 /// A message under this many bytes is copied behind the others; a larger one keeps a buffer of its own.
 const SMALL: usize = 4 * 1024;
 /// An outbox with this many bytes pauses reading, whatever its bound.
 const PAUSE: usize = 512 * 1024;
 
-/// The messages that wait for one connection's socket. It never holds more than its bound.
+/// The messages that wait for one connection's socket. It never holds more than its bound, of which each message takes
+/// its payload and 64 bytes.
 #[derive(Default)]
 pub struct Outbox {
+    /// Pieces of the loop's receive buffer, before all `items`; only until [`secure`](Self::secure). The first
+    /// `sent_spots` are sent.
+    spots: Vec<Spot>,
+    sent_spots: usize,
     items: VecDeque<Item>,
     /// The small messages, one behind another; `taken` bytes of it are sent.
     small: Vec<u8>,
     taken: usize,
-    /// Invariant: the sum of the payloads that wait; `bytes <= bound`.
-    bytes: usize,
+    /// Invariant: what waits costs this much, see [`cost`]; `load <= bound`.
+    load: usize,
     bound: usize,
+    /// Reading pauses from this load on.
+    mark: usize,
 }
 
 struct Item {
-    kind: Kind,
+    place: Place,
     len: usize,
-    /// Empty for a small message.
-    large: Vec<u8>,
+    kind: Kind,
+}
+
+/// A message in the receive buffer. 32 bits are enough for the buffer of a loop.
+#[derive(Clone, Copy)]
+struct Spot {
+    start: u32,
+    len: u32,
+    kind: Kind,
+}
+
+/// Where a payload is.
+enum Place {
+    /// Next in `small`.
+    Small,
+    Large(Vec<u8>),
 }
 
 impl Outbox {
     /// How many messages wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + self.spots.len() - self.sent_spots
     }
 
     /// Whether none waits.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.spots.len() == self.sent_spots
     }
 
     /// How many payload bytes wait.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.load - self.len() * MESSAGE
     }
 
     pub(super) fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
+        self.mark = PAUSE.min(bound / 2).max(1);
     }
 
-    /// Whether reading should pause. Each message counts a little beside its bytes, so that empty ones count too.
-    pub(super) fn is_well_filled(&self) -> bool {
-        self.bytes.saturating_add(self.items.len().saturating_mul(64)) >= PAUSE.min(self.bound / 2).max(1)
-    }
-
-    /// Takes a message in.
+    /// Whether reading should pause.
     #[inline]
-    pub(super) fn push<'m>(&mut self, message: Message<'m>, pool: &RefCell<Pool>) -> Result<(), Full<'m>> {
-        let len = message.as_bytes().len();
-        if len > self.bound - self.bytes || self.items.len() >= MOST {
+    pub(super) fn is_well_filled(&self) -> bool {
+        self.load >= self.mark
+    }
+
+    /// Takes a message in. One that is a piece of what just arrived stays where it is: most leave in the same step.
+    #[inline(always)]
+    pub(super) fn push<'m>(&mut self, message: Message<'m>, cx: &Cx<'_>) -> Result<(), Full<'m>> {
+        let (bytes, kind) = (message.as_bytes(), message.kind());
+        let len = bytes.len();
+        if cost(len) > self.bound - self.load {
             return Err(Full(message));
         }
-        self.bytes += len;
-        let kind = message.kind();
-        if len < SMALL {
-            self.small.extend_from_slice(message.as_bytes());
-            self.items.push_back(Item { kind, len, large: Vec::new() });
-            return Ok(());
-        }
-        let large = match message {
-            Message::Text(Cow::Owned(text)) => text.into_bytes(),
-            Message::Binary(Cow::Owned(payload)) => payload,
-            borrowed => {
-                let mut buffer = pool.borrow_mut().take();
-                buffer.extend_from_slice(borrowed.as_bytes());
-                buffer
+        self.load += cost(len);
+        if self.items.is_empty() {
+            if let Some(start) = cx.shared.current.offset_of(bytes) {
+                if let (Ok(start), Ok(len)) = (u32::try_from(start), u32::try_from(len)) {
+                    self.spots.push(Spot { start, len, kind });
+                    return Ok(());
+                }
             }
-        };
-        self.items.push_back(Item { kind, len, large });
+        }
+        self.push_item(message, len, kind, cx.pool);
         Ok(())
     }
 
-    /// Sends while there is a permission to.
-    pub(super) fn send(&mut self, tx: Tx<'_>) {
-        let mut permission = tx.idle();
+    #[cold]
+    fn push_item(&mut self, message: Message<'_>, len: usize, kind: Kind, pool: &RefCell<Pool>) {
+        let place = match message {
+            Message::Text(Cow::Borrowed(text)) => self.copy(text.as_bytes(), pool),
+            Message::Binary(Cow::Borrowed(payload)) => self.copy(payload, pool),
+            Message::Text(Cow::Owned(text)) => Place::Large(text.into_bytes()),
+            Message::Binary(Cow::Owned(payload)) => Place::Large(payload),
+        };
+        self.items.push_back(Item { place, len, kind });
+    }
+
+    fn copy(&mut self, payload: &[u8], pool: &RefCell<Pool>) -> Place {
+        if payload.len() < SMALL {
+            self.small.extend_from_slice(payload);
+            return Place::Small;
+        }
+        let mut buffer = pool.borrow_mut().take();
+        buffer.extend_from_slice(payload);
+        Place::Large(buffer)
+    }
+
+    /// Sends while there is a permission to. `arrived` is what the present read brought.
+    #[inline]
+    pub(super) fn send<'t>(&mut self, permission: Option<Writable<'t>>, arrived: &[u8]) -> Option<Writable<'t>> {
+        let mut permission = permission;
+        while let Some(spot) = self.spots.get(self.sent_spots) {
+            let writable = permission?;
+            let payload = piece(arrived, spot.start as usize, spot.len as usize);
+            let kind = spot.kind;
+            self.sent_spots += 1;
+            self.load -= cost(payload.len());
+            permission = writable.message(kind, payload).more();
+        }
+        self.spots.clear();
+        self.sent_spots = 0;
+        if self.items.is_empty() { permission } else { self.send_items(permission) }
+    }
+
+    #[cold]
+    fn send_items<'t>(&mut self, permission: Option<Writable<'t>>) -> Option<Writable<'t>> {
+        let mut permission = permission;
         while let Some(writable) = permission {
-            let Some(item) = self.items.pop_front() else { break };
-            self.bytes -= item.len;
-            let sent = if item.large.is_empty() {
-                let payload = &self.small[self.taken..self.taken + item.len];
-                self.taken += item.len;
-                writable.message(item.kind, payload)
-            } else {
-                writable.message_owned(item.kind, item.large)
+            let Some(item) = self.items.pop_front() else { return Some(writable) };
+            self.load -= cost(item.len);
+            let sent = match item.place {
+                Place::Small => {
+                    let payload = piece(&self.small, self.taken, item.len);
+                    self.taken += item.len;
+                    writable.message(item.kind, payload)
+                }
+                Place::Large(payload) => writable.message_owned(item.kind, payload),
             };
             permission = sent.more();
         }
         self.compact();
+        permission
+    }
+
+    /// Copies what is still in the receive buffer, which is about to be used again.
+    #[cold]
+    pub(super) fn secure(&mut self, arrived: &[u8], pool: &RefCell<Pool>) {
+        if self.spots.is_empty() {
+            return;
+        }
+        // They come before all items, and small payloads stand in the order of their items.
+        let items = std::mem::take(&mut self.items);
+        let small = std::mem::take(&mut self.small);
+        let mut taken = std::mem::take(&mut self.taken);
+        for index in self.sent_spots..self.spots.len() {
+            let spot = self.spots[index];
+            let payload = piece(arrived, spot.start as usize, spot.len as usize);
+            let place = self.copy(payload, pool);
+            self.items.push_back(Item { place, len: payload.len(), kind: spot.kind });
+        }
+        self.spots.clear();
+        self.sent_spots = 0;
+        for item in items {
+            if matches!(item.place, Place::Small) {
+                self.small.extend_from_slice(piece(&small, taken, item.len));
+                taken += item.len;
+            }
+            self.items.push_back(item);
+        }
+    }
+
+    /// Moves all that waits here behind what waits there. Nothing here may be in the receive buffer any more.
+    #[cold]
+    pub(super) fn move_to(&mut self, other: &mut Self) {
+        debug_assert!(self.spots.is_empty(), "what is in the receive buffer is secured first");
+        let mut taken = self.taken;
+        for item in self.items.drain(..) {
+            if matches!(item.place, Place::Small) {
+                other.small.extend_from_slice(piece(&self.small, taken, item.len));
+                taken += item.len;
+            }
+            other.load += cost(item.len);
+            other.items.push_back(item);
+        }
+        self.clear();
     }
 
     /// Forgets the small messages that are sent.
@@ -125,20 +226,36 @@ impl Outbox {
     }
 
     pub(super) fn clear(&mut self) {
+        self.spots.clear();
+        self.sent_spots = 0;
         self.items.clear();
-        self.bytes = 0;
+        self.load = 0;
+        self.taken = 0;
         self.compact();
     }
 }
 
-/// Messages in one outbox, however small.
-const MOST: usize = 65_536;
+/// A piece that an item names. Items name only what is there; an empty slice is better than a panic if one does not.
+#[inline]
+fn piece(bytes: &[u8], start: usize, len: usize) -> &[u8] {
+    bytes.get(start..).and_then(|rest| rest.get(..len)).unwrap_or_default()
+}
+
+/// What a message costs beside its payload, so that small and empty ones are bounded too.
+const MESSAGE: usize = 64;
+
+/// What a message of `len` bytes costs of an outbox's bound.
+#[inline]
+fn cost(len: usize) -> usize {
+    len.saturating_add(MESSAGE)
+}
+
 /// Memory for small messages that an empty outbox keeps.
 const KEEP: usize = 256 * 1024;
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("messages", &self.len()).field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Outbox").field("messages", &self.len()).field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Wishes<'a> {
     pub(crate) shared: &'a mut Shared,
     pub(crate) endpoint: EndpointIndex,
     pub(crate) pool: &'a RefCell<Pool>,
+    /// The bytes of the present read, in the callbacks that come after it was delivered.
+    pub(crate) arrived: &'a [u8],
 }
 
 impl Wishes<'_> {

@@ -56,6 +56,12 @@ pub trait Protocol: 'static {
     /// The close to start.
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close>;
 
+    /// All that one read brought was delivered, and the writable callback, if it was asked for and the socket takes data,
+    /// was called. A protocol that gathers work for a batch can finish it here.
+    fn delivered(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
+        let _ = (cx, session);
+    }
+
     /// The connection is over. The session comes by value: nothing can follow.
     fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, closed: Closed) {
         let _ = (cx, session, closed);

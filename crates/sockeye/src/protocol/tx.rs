@@ -182,9 +182,9 @@ pub(crate) struct Port<'a> {
     pub(crate) out: Out<'a>,
     /// Queued bytes under which sending may go on.
     pub(crate) low_water: usize,
-    /// Frames and bytes that this connection may still send in this turn.
-    pub(crate) frames: &'a Cell<usize>,
-    pub(crate) bytes: &'a Cell<usize>,
+    /// Bytes that this connection may still send in this turn; each frame costs `frame_cost` beside its payload.
+    pub(crate) budget: &'a Cell<usize>,
+    pub(crate) frame_cost: usize,
 }
 
 impl<'a> Port<'a> {
@@ -203,8 +203,7 @@ impl<'a> Port<'a> {
 
     #[inline]
     fn head(&mut self, kind: Option<Kind>, last: bool, len: usize) -> Option<FrameHead> {
-        self.frames.set(self.frames.get().saturating_sub(1));
-        self.bytes.set(self.bytes.get().saturating_sub(len));
+        self.budget.set(self.budget.get().saturating_sub(len + self.frame_cost));
         let head = self.ws.frame(kind, last, len as u64, None);
         // The permissions match the connection's state, so a refusal here is a fault of this module.
         debug_assert!(head.is_ok(), "a permission was out of step with its connection");
@@ -219,7 +218,7 @@ impl<'a> Port<'a> {
 
     #[inline]
     fn next(&'a mut self) -> Option<&'a mut Self> {
-        let open = self.frames.get() > 0 && self.bytes.get() > 0 && self.out.queued() < self.low_water;
+        let open = self.budget.get() > 0 && self.out.queued() < self.low_water;
         open.then_some(self)
     }
 }

@@ -12,6 +12,7 @@ pub(crate) trait Endpoint {
     fn open(&mut self, cx: &mut Cx<'_>) -> u32;
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: Fragment<'_>) -> Result<(), Close>;
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
+    fn delivered(&mut self, cx: &mut Cx<'_>, session: u32);
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed);
@@ -58,6 +59,13 @@ impl<P: Protocol> Endpoint for Adapter<P> {
         match self.sessions.get_mut(session) {
             Some(session) => self.protocol.writable(cx, session, tx),
             None => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn delivered(&mut self, cx: &mut Cx<'_>, session: u32) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            self.protocol.delivered(cx, session);
         }
     }
 

@@ -57,10 +57,6 @@ impl Live {
         self.flags & WANT_WRITE != 0
     }
 
-    pub(crate) fn set_wants_write(&mut self, want: bool) {
-        self.set(WANT_WRITE, want);
-    }
-
     pub(crate) fn is_paused(self) -> bool {
         self.flags & PAUSED != 0
     }
@@ -71,6 +67,37 @@ impl Live {
         } else {
             self.flags &= !flag;
         }
+    }
+}
+
+/// The connection whose step is running. Its flags live here meanwhile; [`Shared::leave`] puts them back.
+#[derive(Default)]
+pub(crate) struct Current {
+    id: ConnId,
+    pub(crate) wants_write: bool,
+    pub(crate) paused: bool,
+    /// Where the bytes of the present read are: address and length. Callbacks are lent pieces of it.
+    window: (usize, usize),
+}
+
+impl Current {
+    /// The offset of `bytes` within the present read, if they are a piece of it.
+    #[inline]
+    pub(crate) fn offset_of(&self, bytes: &[u8]) -> Option<usize> {
+        let offset = (bytes.as_ptr() as usize).wrapping_sub(self.window.0);
+        (offset < self.window.1 && bytes.len() <= self.window.1 - offset).then_some(offset)
+    }
+
+    /// The present read is in `bytes`.
+    #[inline]
+    pub(crate) fn arrived(&mut self, bytes: &[u8]) {
+        self.window = (bytes.as_ptr() as usize, bytes.len());
+    }
+
+    /// The present read is over: its bytes may be overwritten.
+    #[inline]
+    pub(crate) fn over(&mut self) {
+        self.window = (0, 0);
     }
 }
 
@@ -89,8 +116,8 @@ pub(crate) struct Shared {
     pub(crate) any_publish: bool,
     pub(crate) now: Instant,
     pub(crate) drain: bool,
-    /// The connection whose callback is running; its wishes need no queueing.
-    pub(crate) current: Option<ConnId>,
+    /// The connection whose step is running, and its flags, which its own callbacks change most.
+    pub(crate) current: Current,
     /// Whoever holds a share of this stays on the loop's thread.
     _not_send: PhantomData<Rc<()>>,
 }
@@ -108,18 +135,38 @@ impl Shared {
             any_publish: false,
             now,
             drain: false,
-            current: None,
+            current: Current::default(),
             _not_send: PhantomData,
         }
     }
 
+    /// Begins a step of a connection.
+    #[inline]
+    pub(crate) fn enter(&mut self, id: ConnId, live: Live) {
+        self.current.id = id;
+        self.current.wants_write = live.wants_write();
+        self.current.paused = live.is_paused();
+    }
+
+    /// Ends the step.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        if let Some(live) = self.live.get_mut(self.current.id) {
+            live.set(WANT_WRITE, self.current.wants_write);
+            live.set(PAUSED, self.current.paused);
+        }
+        self.current.id = ConnId::default();
+    }
+
     #[inline]
     pub(crate) fn want_write(&mut self, id: ConnId) -> Result<(), Gone> {
+        if self.current.id == id {
+            self.current.wants_write = true;
+            return Ok(());
+        }
         let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;
         live.flags |= WANT_WRITE;
-        if self.current != Some(id) {
-            self.enqueue(id);
-        }
+        self.enqueue(id);
         Ok(())
     }
 
@@ -131,6 +178,10 @@ impl Shared {
     }
 
     pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) -> Result<(), Gone> {
+        if self.current.id == id {
+            self.current.paused = paused;
+            return Ok(());
+        }
         let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;
         live.set(PAUSED, paused);
         if !paused {

@@ -132,6 +132,9 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
 #[inline]
 fn arm(service: &mut Service, id: ConnId) {
     let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+    if conn.armed != NEVER && conn.deadline_only_moves_back() {
+        return;
+    }
     let deadline = conn.deadline();
     if deadline < conn.armed {
         conn.armed = deadline;
@@ -178,7 +181,11 @@ fn carry_out_timers(service: &mut Service) {
     for (id, at) in timers.drain(..) {
         if let Some(conn) = service.conn(id) {
             conn.user_timer = at.unwrap_or(NEVER);
-            arm(service, id);
+            let deadline = conn.deadline();
+            if deadline < conn.armed {
+                conn.armed = deadline;
+                service.timers.add(deadline, id);
+            }
         }
     }
     service.shared.timers = timers;
@@ -243,7 +250,7 @@ fn tick(service: &mut Service) {
         let endpoint = tick.endpoint;
         let Some(callee) = service.endpoints.get_mut(endpoint.get()) else { continue };
         if callee.sessions() > 0 {
-            callee.tick(&mut Wishes { shared: &mut service.shared, endpoint, pool: &service.pool });
+            callee.tick(&mut Wishes { shared: &mut service.shared, endpoint, pool: &service.pool, arrived: &[] });
         }
     }
 }

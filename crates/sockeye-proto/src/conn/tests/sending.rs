@@ -54,6 +54,9 @@ fn nothing_but_control_frames_follows_our_close() {
         let mut connection = open(role);
         assert!(connection.can_send());
         connection.close(Close::empty(), NOW);
+        // What is owed may still go before the Close frame, and nothing behind it.
+        assert!(connection.frame(Some(Kind::Text), true, 1, key).is_ok());
+        assert!(connection.transmit(&mut Vec::new(), &mut || KEY));
         assert!(!connection.can_send());
         assert_eq!(connection.frame(Some(Kind::Text), true, 1, key), Err(SendError::Closed));
         assert_eq!(connection.ping(ControlPayload::EMPTY), Err(SendError::Closed));
@@ -102,6 +105,7 @@ fn whole_messages_go_from_one_end_to_the_other() {
         let log = check(!role, &wire);
         assert_eq!(log.heard, [Heard::Text("κόσμε".to_string()), Heard::Binary(vec![0xff; 200])]);
         connection.close(Close::empty(), NOW);
+        connection.transmit(&mut wire, &mut || KEY);
         assert_eq!(encode::text(&mut connection, "", &mut wire, key), Err(SendError::Closed));
     }
 }
