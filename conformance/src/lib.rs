@@ -1,1 +1,1 @@
-//! Conformance programs: what the Autobahn suite talks to, and the list of expected results.
+#![doc = include_str!("../README.md")]

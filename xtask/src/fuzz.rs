@@ -1,6 +1,11 @@
 //! The fuzz targets of `fuzz/`, by cargo-fuzz, which is installed inside the build folder.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    path::{self, Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use crate::{
     gate::{Checks, Failure},
@@ -10,8 +15,13 @@ use crate::{
 
 const VERSION: &str = "0.13.2";
 
-/// Fuzzes each target (or those named) for so many seconds.
-pub(crate) fn run(workspace: &Workspace, seconds: u64, named: &[String]) -> Result<Checks, Failure> {
+/// Fuzzes each target (or those named) for so many seconds; or runs them on the one input `replay`.
+pub(crate) fn run(
+    workspace: &Workspace,
+    seconds: u64,
+    replay: Option<&Path>,
+    named: &[String],
+) -> Result<Checks, Failure> {
     let all = targets(workspace)?;
     if let Some(stranger) = named.iter().find(|name| !all.contains(name)) {
         return Err(format!("no such fuzz target: {stranger} (there are {})", all.join(", ")).into());
@@ -21,14 +31,12 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64, named: &[String]) -> Resu
     let mut checks = Checks::default();
     for target in chosen {
         let folder = workspace.target().join("fuzz");
-        let (corpus, finds) = (folder.join("corpus").join(target), folder.join("finds").join(target));
-        for folder in [&corpus, &finds] {
-            fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        }
         let mut command = workspace.cargo(["fuzz", "run", "--fuzz-dir", "fuzz", "--target-dir"]);
-        command.arg(&folder).arg(target).arg(&corpus).arg(format!("fuzz/seeds/{target}")).arg("--");
-        command.args([format!("-max_total_time={seconds}"), format!("-artifact_prefix={}/", finds.display())]);
-        command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
+        command.arg(&folder).arg(target);
+        match replay {
+            Some(file) => command.arg(path::absolute(file).map_err(|error| error.to_string())?),
+            None => search(workspace, &mut command, &folder, target, seconds)?,
+        };
         // The sanitizers are unstable options; with this the stable compiler takes them.
         command.env("PATH", &path).env("RUSTC_BOOTSTRAP", "1");
         let output = process::run(&mut command, Duration::from_secs(seconds + 20 * 60))?;
@@ -39,6 +47,23 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64, named: &[String]) -> Resu
         checks.passed += 1;
     }
     Ok(checks)
+}
+
+/// Adds the arguments of a search: where to begin, where to keep what it learns and finds, and its bounds.
+fn search<'c>(
+    workspace: &Workspace,
+    command: &'c mut Command,
+    folder: &Path,
+    target: &str,
+    seconds: u64,
+) -> Result<&'c mut Command, Failure> {
+    let (corpus, finds) = (folder.join("corpus").join(target), folder.join("finds").join(target));
+    for folder in [&corpus, &finds] {
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    command.arg(&corpus).arg(workspace.root().join("fuzz/seeds").join(target)).arg("--");
+    command.args([format!("-max_total_time={seconds}"), format!("-artifact_prefix={}/", finds.display())]);
+    Ok(command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]))
 }
 
 fn targets(workspace: &Workspace) -> Result<Vec<String>, Failure> {

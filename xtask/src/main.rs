@@ -35,6 +35,8 @@ Usage: cargo xtask TASK
         LIST is comma-separated, `*` matches anything: '1.*,7.3.*'. Default: everything.
   fuzz [--seconds N] [TARGET]..
         Each fuzz target (or only those named) for N seconds (30).
+  fuzz --replay FILE TARGET
+        One input, such as one that was found.
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";
@@ -63,20 +65,21 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             let (seeds, seed) = (options.number("--seeds")?, options.number("--seed")?);
             options.finish()?;
             let range = simulator::Range::new(seeds, seed);
-            single(options.workspace()?, |workspace| simulator::run(workspace, range))
+            single(&Workspace::find(None)?, |workspace| simulator::run(workspace, range))
         }
         "conformance" => {
             let cases = options.value("--cases")?.unwrap_or_else(|| "*".to_owned());
             let repeat = options.number("--repeat")?.unwrap_or(1);
             let workspace = options.workspace()?;
             options.finish()?;
-            single(workspace, |workspace| conformance::run(workspace, &cases, repeat))
+            single(&workspace, |workspace| conformance::run(workspace, &cases, repeat))
         }
         "fuzz" => {
             let seconds = options.number("--seconds")?.unwrap_or(30);
+            let replay = options.value("--replay")?.map(PathBuf::from);
             let targets = options.free();
             options.finish()?;
-            single(options.workspace()?, |workspace| fuzz::run(workspace, seconds, &targets))
+            single(&Workspace::find(None)?, |workspace| fuzz::run(workspace, seconds, replay.as_deref(), &targets))
         }
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -100,10 +103,10 @@ fn test(options: &mut Options) -> Result<bool, String> {
 
 /// Runs one step outside the gate and says how it went.
 fn single(
-    workspace: Workspace,
+    workspace: &Workspace,
     step: impl FnOnce(&Workspace) -> Result<gate::Checks, gate::Failure>,
 ) -> Result<bool, String> {
-    let (checks, passed) = match step(&workspace) {
+    let (checks, passed) = match step(workspace) {
         Ok(checks) => (checks, true),
         Err(failure) => {
             println!("\n{}", failure.message);
@@ -117,12 +120,11 @@ fn single(
 /// What stands behind the task on the command line; each read takes its words out, so that the rest is a mistake.
 struct Options {
     words: Vec<String>,
-    binary: Option<PathBuf>,
 }
 
 impl Options {
     fn new(words: &[String]) -> Self {
-        Self { words: words.to_vec(), binary: None }
+        Self { words: words.to_vec() }
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -154,10 +156,7 @@ impl Options {
     }
 
     fn workspace(&mut self) -> Result<Workspace, String> {
-        if let Some(binary) = self.value("--binary")? {
-            self.binary = Some(PathBuf::from(binary));
-        }
-        Workspace::find(self.binary.take())
+        Workspace::find(self.value("--binary")?.map(PathBuf::from))
     }
 
     /// The words that are no options.
@@ -168,7 +167,6 @@ impl Options {
     }
 
     fn finish(&self) -> Result<(), String> {
-        let left: Vec<&str> = self.words.iter().map(String::as_str).filter(|word| *word != "--binary").collect();
-        if left.is_empty() { Ok(()) } else { Err(format!("not understood: {}\n\n{USAGE}", left.join(" "))) }
+        if self.words.is_empty() { Ok(()) } else { Err(format!("not understood: {}\n\n{USAGE}", self.words.join(" "))) }
     }
 }
