@@ -112,8 +112,13 @@ impl Run<'_> {
     /// Whether another round would find something to read or somebody to call.
     #[inline]
     fn can_go_on(&self) -> bool {
-        let input = (self.stash.is_some() || self.out.bits.has(Bits::READABLE)) && !self.shared.current.paused;
-        input || self.can_write()
+        self.has_input() || self.can_write()
+    }
+
+    /// Whether there is something to read, and reading is wanted.
+    #[inline]
+    fn has_input(&self) -> bool {
+        (self.stash.is_some() || self.out.bits.has(Bits::READABLE)) && !self.shared.current.paused
     }
 
     /// Whether the protocol asked for its writable callback and could have it now.
@@ -212,8 +217,9 @@ impl Run<'_> {
             answer(self.ws, &mut self.out);
             self.out.flush();
         }
-        let bits = *self.out.bits;
-        if bits.has(Bits::BROKEN) && !bits.has(Bits::READABLE) && self.stash.is_none() {
+        // A reset is terminal. What came before it is delivered first, unless reading is paused: there is no edge to come
+        // any more, and who waits for room to answer waits in vain.
+        if self.out.bits.has(Bits::BROKEN) && !self.has_input() {
             self.ws.handle_reset();
         }
         if self.ws.state() == State::Draining && self.out.queue.is_none() && !self.ws.wants_transmit() {

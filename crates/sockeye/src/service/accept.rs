@@ -77,11 +77,16 @@ impl Accepting {
         self.retry_at
     }
 
-    /// A connection ended: there may be room again.
-    pub(crate) fn left(&mut self, peer: &Address) {
+    /// A connection ended and its slot is free: a pause is over. To be told at the end of the turn, since until then the
+    /// slot counts, and accepting would only pause anew.
+    pub(crate) fn room(&mut self) {
         if self.retry_at.is_some() {
             self.retry_at = Some(Instant::from_nanos(0));
         }
+    }
+
+    /// A connection ended: its address has one less.
+    pub(crate) fn left(&mut self, peer: &Address) {
         if let (Some(_), Address::Ip(peer)) = (self.per_address_limit, peer) {
             if let Some(count) = self.per_address.get_mut(&peer.ip()) {
                 *count -= 1;

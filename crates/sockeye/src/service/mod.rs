@@ -8,6 +8,8 @@ pub(crate) mod policy;
 mod publish;
 mod remote;
 pub(crate) mod shared;
+#[cfg(test)]
+mod tests;
 pub(crate) mod timers;
 mod turn;
 

@@ -154,10 +154,14 @@ pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
 
 fn free_dead(service: &mut Service) {
     let mut dead = std::mem::take(&mut service.dead);
+    let any = !dead.is_empty();
     for (id, _) in dead.drain(..) {
         service.shared.live.remove(id);
     }
     service.dead = dead;
+    if any {
+        service.accepting.room();
+    }
     let Service { timers, conns, shared, .. } = service;
     timers.sweep(shared.live.len(), |at, id| {
         shared.live.contains_key(id)
