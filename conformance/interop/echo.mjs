@@ -91,6 +91,14 @@ await check("ws: a close without a code comes back without one", async () => {
   equal((await peer.close()).code, 1005);
 });
 
+await check("ws: what was sent right before the close comes back before it", async () => {
+  const peer = await Peer.open(url);
+  for (let i = 0; i < 100; i += 1) peer.send(`${i}`);
+  peer.socket.close(1000);
+  for (let i = 0; i < 100; i += 1) equal(await peer.text(), `${i}`);
+  equal((await peer.closed).code, 1000);
+});
+
 await check("ws: one of the subprotocols offered is spoken; compression is declined", async () => {
   const offered = ["chat.example", "superchat"];
   const peer = await Peer.open(url, offered);
