@@ -76,7 +76,7 @@ impl Http {
 }
 
 /// Reads, answers and writes as far as socket and budget allow.
-pub(crate) fn step(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
+pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let mut budget = stage.limits.turn_bytes;
     loop {
         let Phase::Http(http) = &conn.phase else { return Step::Again };
@@ -97,7 +97,7 @@ pub(crate) fn step(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
             State::Head => budget.min(stage.limits.protocol.head_bytes.saturating_sub(http.head.len()).max(1)),
             _ => budget,
         };
-        let count = match fill(&mut out!(stage, conn), &mut conn.stash, stage.rx, most) {
+        let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, most) {
             Filled::Bytes(count) => count,
             Filled::Nothing => return Step::Wait,
             Filled::End | Filled::Failed => return Step::Gone(CloseHow::Normal),
@@ -123,7 +123,7 @@ pub(crate) enum Next {
     Upgraded,
 }
 
-fn feed(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
+fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
     let Phase::Http(http) = &mut conn.phase else { return Next::Go };
     if matches!(http.state, State::Body { .. }) {
         return feed_body(stage, conn, bytes);
@@ -152,7 +152,7 @@ fn feed(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Nex
 }
 
 /// A head is complete; `rest` is what came behind it.
-fn request(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[u8]) -> Next {
+fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[u8]) -> Next {
     let parsed = match RequestHead::parse(head, &stage.limits.protocol) {
         Ok(parsed) => parsed,
         Err(error) => return bad_head(stage, conn, error),
@@ -168,7 +168,7 @@ fn request(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, head: &[u8], rest
         Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason),
         Ok(Some(offer)) => match upgrade::decide(stage, id, conn, &offer, &path) {
             Ok(()) => {
-                stash(stage.pool, &mut conn.stash, rest);
+                stash(&stage.pool, &mut conn.stash, rest);
                 Next::Upgraded
             }
             Err(upgrade::Refused { status, reason }) => answer_error(stage, conn, status, &reason),
@@ -178,7 +178,7 @@ fn request(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, head: &[u8], rest
 }
 
 /// A request that is no offer to speak WebSocket.
-fn plain(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path: &str, raw: &[u8], rest: &[u8]) -> Next {
+fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, raw: &[u8], rest: &[u8]) -> Next {
     let length = match Length::of_request(head) {
         Ok(length) => length,
         Err(error) => return bad_head(stage, conn, error),
@@ -186,7 +186,7 @@ fn plain(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path: &
     let limit = stage.limits.protocol.body_bytes;
     match length {
         Length::None | Length::Exact(0) => {
-            stash(stage.pool, &mut conn.stash, rest);
+            stash(&stage.pool, &mut conn.stash, rest);
             dispatch(stage, conn, head, path, &[])
         }
         Length::Exact(length) if length > limit => answer_error(stage, conn, 413, "the body is too large"),
@@ -204,7 +204,7 @@ fn plain(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path: &
     }
 }
 
-fn feed_body(stage: &mut Stage<'_>, conn: &mut Conn, mut input: &[u8]) -> Next {
+fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
     let Phase::Http(http) = &mut conn.phase else { return Next::Go };
     let State::Body { decoder, bytes } = &mut http.state else { return Next::Go };
     loop {
@@ -219,7 +219,7 @@ fn feed_body(stage: &mut Stage<'_>, conn: &mut Conn, mut input: &[u8]) -> Next {
     }
     let body = std::mem::take(bytes);
     let raw = std::mem::take(&mut http.head);
-    stash(stage.pool, &mut conn.stash, input);
+    stash(&stage.pool, &mut conn.stash, input);
     // Both were accepted when the head came, so neither fails now.
     let head = match RequestHead::parse(&raw, &stage.limits.protocol) {
         Ok(head) => head,
@@ -232,7 +232,7 @@ fn feed_body(stage: &mut Stage<'_>, conn: &mut Conn, mut input: &[u8]) -> Next {
 }
 
 /// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
-fn dispatch(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
+fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
     let date = stage.sys.wall_clock();
     let request = HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date };
     let Some(response) = stage.policy.respond(&request) else {
@@ -247,7 +247,7 @@ fn dispatch(stage: &mut Stage<'_>, conn: &mut Conn, head: &RequestHead<'_>, path
         && !http.ending
         && !stage.policy.draining;
     let keep_alive = http.keep_alive;
-    if write_head(stage.cork, &response, date, keep_alive).is_err() {
+    if write_head(&mut stage.cork, &response, date, keep_alive).is_err() {
         // Cannot happen: a Response takes safe fields only.
         return answer_error(stage, conn, 500, "");
     }
@@ -278,15 +278,15 @@ fn write_head(out: &mut Vec<u8>, response: &Response, date: u64, keep_alive: boo
     Ok(())
 }
 
-fn bad_head(stage: &mut Stage<'_>, conn: &mut Conn, error: HeadError) -> Next {
+fn bad_head(stage: &mut Stage, conn: &mut Conn, error: HeadError) -> Next {
     answer_error(stage, conn, error.status(), &error.to_string())
 }
 
 /// Answers with an error, after which nothing that the peer sends means anything.
-fn answer_error(stage: &mut Stage<'_>, conn: &mut Conn, status: u16, reason: &str) -> Next {
+fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str) -> Next {
     tracing::debug!(peer = %conn.peer, status, reason, "request refused");
     let date = stage.sys.wall_clock();
-    refuse(stage.cork, status, reason, Some(date));
+    refuse(&mut stage.cork, status, reason, Some(date));
     if let Phase::Http(http) = &mut conn.phase {
         http.keep_alive = false;
     }
@@ -295,7 +295,7 @@ fn answer_error(stage: &mut Stage<'_>, conn: &mut Conn, status: u16, reason: &st
     Next::Go
 }
 
-fn begin_response(stage: &Stage<'_>, conn: &mut Conn) {
+fn begin_response(stage: &Stage, conn: &mut Conn) {
     let waiting = conn.waiting() + stage.cork.len();
     if let Phase::Http(http) = &mut conn.phase {
         http.state = State::Responding;
@@ -305,7 +305,7 @@ fn begin_response(stage: &Stage<'_>, conn: &mut Conn) {
 }
 
 /// Sends what is left of the answer. `Again`: it is all sent, and the next request may come.
-fn respond(stage: &mut Stage<'_>, conn: &mut Conn, budget: &mut usize) -> Step {
+fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
     if let Some(step) = send_file(stage, conn, budget) {
         return step;
     }
@@ -322,14 +322,14 @@ fn respond(stage: &mut Stage<'_>, conn: &mut Conn, budget: &mut usize) -> Step {
     }
     let now = stage.shared.now;
     if http.keep_alive {
-        http.restart(stage.limits, now);
+        http.restart(&stage.limits, now);
         return Step::Again;
     }
     linger::begin(conn, now + stage.limits.protocol.close_timeout)
 }
 
 /// Reads and sends pieces of the file while the socket takes them. `Some`: the connection is over.
-fn send_file(stage: &mut Stage<'_>, conn: &mut Conn, budget: &mut usize) -> Option<Step> {
+fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<Step> {
     if conn.queue.is_some() {
         out!(stage, conn).flush();
     }
@@ -362,7 +362,7 @@ fn send_file(stage: &mut Stage<'_>, conn: &mut Conn, budget: &mut usize) -> Opti
 }
 
 /// The deadline passed: of the head, of the pause between requests, or of the slow-reader rule.
-pub(crate) fn due(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
+pub(crate) fn due(stage: &mut Stage, conn: &mut Conn) -> Step {
     let waiting = conn.waiting() as u64;
     let Phase::Http(http) = &mut conn.phase else { return Step::Again };
     match http.state {

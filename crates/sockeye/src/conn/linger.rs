@@ -24,7 +24,7 @@ pub(crate) fn begin(conn: &mut Conn, until: Instant) -> Step {
     Step::Again
 }
 
-pub(crate) fn step(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
+pub(crate) fn step(stage: &mut Stage, conn: &mut Conn) -> Step {
     out!(stage, conn).flush();
     let Phase::Linger(linger) = &mut conn.phase else { return Step::Again };
     if conn.bits.has(Bits::BROKEN) {
@@ -42,7 +42,7 @@ pub(crate) fn step(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
         if budget == 0 {
             return Step::Yield;
         }
-        match fill(&mut out!(stage, conn), &mut conn.stash, stage.rx, budget) {
+        match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget) {
             Filled::Bytes(count) => budget -= count.min(budget),
             Filled::Nothing => return Step::Wait,
             Filled::End => ended = true,

@@ -25,9 +25,10 @@ use sockeye_proto::time::Instant;
 use crate::conn::output::{Bits, Queue};
 use crate::conn::pool::Pool;
 use crate::limits::Limits;
+use crate::protocol::ConnId;
 use crate::service::endpoint::Endpoint;
 use crate::service::policy::Policy;
-use crate::service::shared::Shared;
+use crate::service::shared::{Live, Shared};
 use crate::service::timers::NEVER;
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
@@ -84,10 +85,10 @@ impl Conn {
         self.queue.as_ref().map_or(0, |queue| queue.len()) + self.held.as_ref().map_or(0, |held| held.len)
     }
 
-    /// Whether nothing that a step does can bring the deadline forward: an open WebSocket's moves back with each read.
+    /// Whether a step may have brought the deadline forward. That of an open WebSocket moves back with each read.
     #[inline]
-    pub(crate) fn deadline_only_moves_back(&self) -> bool {
-        matches!(&self.phase, Phase::Ws(ws) if ws.state() == State::Open)
+    pub(crate) fn needs_arming(&self) -> bool {
+        self.armed == NEVER || !matches!(&self.phase, Phase::Ws(ws) if ws.state() == State::Open)
     }
 
     /// The next moment at which this connection must be looked at.
@@ -102,16 +103,18 @@ impl Conn {
     }
 }
 
-/// What the loop lends for one step.
-pub(crate) struct Stage<'a> {
-    pub(crate) sys: &'a mut dyn Sys,
-    pub(crate) shared: &'a mut Shared,
-    pub(crate) endpoints: &'a mut [Box<dyn Endpoint>],
-    pub(crate) policy: &'a mut Policy,
-    pub(crate) rx: &'a mut [u8],
-    pub(crate) cork: &'a mut Vec<u8>,
-    pub(crate) pool: &'a RefCell<Pool>,
-    pub(crate) limits: &'a Limits,
+/// What the steps of all connections work with, one after another.
+pub(crate) struct Stage {
+    pub(crate) sys: Box<dyn Sys>,
+    pub(crate) shared: Shared,
+    pub(crate) endpoints: Vec<Box<dyn Endpoint>>,
+    pub(crate) policy: Policy,
+    /// The one receive buffer; its head room takes what a connection kept of the read before.
+    pub(crate) rx: Box<[u8]>,
+    /// The one cork buffer, empty between steps.
+    pub(crate) cork: Vec<u8>,
+    pub(crate) pool: RefCell<Pool>,
+    pub(crate) limits: Limits,
 }
 
 /// The way out of `conn`, with the loop's cork.
@@ -120,10 +123,10 @@ macro_rules! out {
         $crate::conn::output::Out {
             sys: &mut *$stage.sys,
             handle: $conn.handle,
-            cork: &mut *$stage.cork,
+            cork: &mut $stage.cork,
             queue: &mut $conn.queue,
             bits: &mut $conn.bits,
-            pool: $stage.pool,
+            pool: &$stage.pool,
         }
     };
 }
@@ -144,29 +147,36 @@ pub(crate) enum Step {
 
 /// Moves one connection as far as it goes now.
 #[inline]
-pub(crate) fn step(stage: &mut Stage<'_>, id: crate::ConnId, conn: &mut Conn) -> Step {
+pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+    let mut live = live;
     loop {
         let step = match conn.phase {
-            Phase::Ws(_) => ws::step(stage, id, conn),
+            Phase::Ws(_) => ws::step(stage, id, live, conn),
             Phase::Http(_) => http::step(stage, id, conn),
             Phase::Linger(_) => linger::step(stage, conn),
         };
         if !matches!(step, Step::Again) {
             return step;
         }
+        // `open` or `closed` may have been called.
+        let Some(now) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
+        live = now;
     }
 }
 
 /// A deadline of this connection may be due.
-pub(crate) fn due(stage: &mut Stage<'_>, id: crate::ConnId, conn: &mut Conn) -> Step {
+pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let now = stage.shared.now;
+    let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
     match &mut conn.phase {
         Phase::Ws(_) => {
             ws::due(stage, id, conn);
-            step(stage, id, conn)
+            // The callback of a timer may have wished for something.
+            let live = stage.shared.live.get(id).copied().unwrap_or(live);
+            step(stage, id, live, conn)
         }
         Phase::Http(http) if http.deadline() <= now => match http::due(stage, conn) {
-            Step::Again => step(stage, id, conn),
+            Step::Again => step(stage, id, live, conn),
             done => done,
         },
         Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),

@@ -143,19 +143,6 @@ pub(crate) struct Out<'a> {
 }
 
 impl Out<'_> {
-    /// The same way out, borrowed for a shorter time.
-    #[inline]
-    pub(crate) fn again(&mut self) -> Out<'_> {
-        Out {
-            sys: &mut *self.sys,
-            handle: self.handle,
-            cork: &mut *self.cork,
-            queue: &mut *self.queue,
-            bits: &mut *self.bits,
-            pool: self.pool,
-        }
-    }
-
     /// Bytes that wait for the socket, the cork not counted.
     pub(crate) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len)
@@ -180,7 +167,7 @@ impl Out<'_> {
     }
 
     /// Appends a frame; a large payload is sent from where it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_frame(&mut self, head: &FrameHead, payload: &[u8]) {
         if self.queue.is_none() && payload.len() < DIRECT {
             head.append_to(self.cork);
@@ -193,6 +180,7 @@ impl Out<'_> {
         self.put_large(head, payload);
     }
 
+    #[inline(never)]
     fn put_large(&mut self, head: &FrameHead, payload: &[u8]) {
         self.put(head);
         let sent = self.send_after_cork(payload);
@@ -254,18 +242,28 @@ impl Out<'_> {
     }
 
     /// Sends what waits: the queue, then the cork. What the socket does not take stays in the queue.
+    #[inline]
     pub(crate) fn flush(&mut self) {
-        if self.queue.is_some() {
-            self.flush_queue();
-        }
-        if self.cork.is_empty() {
+        if self.queue.is_none() && self.cork.is_empty() {
             return;
         }
-        let mut sent = 0;
         if self.is_clear() {
             let result = self.sys.send(self.handle, &[IoSlice::new(self.cork)]);
-            sent = self.taken(result, self.cork.len());
+            if matches!(result, Ok(sent) if sent == self.cork.len()) {
+                self.cork.clear();
+                return;
+            }
+            let sent = self.taken(result, self.cork.len());
+            self.keep_rest(sent);
+        } else {
+            self.flush_queue();
+            self.keep_rest(0);
         }
+    }
+
+    /// Moves what is left of the cork to the queue.
+    #[cold]
+    fn keep_rest(&mut self, sent: usize) {
         if sent < self.cork.len() && !self.bits.has(Bits::BROKEN) {
             self.queue.get_or_insert_default().push_bytes(&self.cork[sent..], self.pool);
             self.cork.clear();
@@ -275,6 +273,7 @@ impl Out<'_> {
         self.cork.clear();
     }
 
+    #[cold]
     fn flush_queue(&mut self) {
         while self.bits.has(Bits::WRITABLE) && !self.bits.has(Bits::BROKEN) {
             let Some(queue) = self.queue.as_ref() else { return };

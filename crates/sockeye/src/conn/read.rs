@@ -22,7 +22,7 @@ pub(crate) enum Filled {
 }
 
 /// Fills the receive buffer with at most `budget` bytes of a connection, the stash first.
-#[inline]
+#[inline(always)]
 pub(crate) fn fill(out: &mut Out<'_>, stash: &mut Option<Box<Stash>>, rx: &mut [u8], budget: usize) -> Filled {
     if stash.is_some() {
         return unstash(out.pool, stash, rx);

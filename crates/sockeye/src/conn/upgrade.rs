@@ -22,7 +22,7 @@ impl Refused {
 
 /// Decides about a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called.
 pub(crate) fn decide(
-    stage: &mut Stage<'_>,
+    stage: &mut Stage,
     id: ConnId,
     conn: &mut Conn,
     offer: &Offer<'_>,
@@ -51,7 +51,7 @@ pub(crate) fn decide(
         }
         Verdict::Refuse { status, reason } => return Err(Refused { status, reason }),
     };
-    if let Err(misuse) = offer.accept(stage.cork, chosen.as_deref(), &[]) {
+    if let Err(misuse) = offer.accept(&mut stage.cork, chosen.as_deref(), &[]) {
         tracing::error!(%misuse, "a handshake could not be answered");
         return Err(Refused::new(500, ""));
     }

@@ -9,224 +9,250 @@ use sockeye_proto::event::Event;
 use sockeye_proto::wire::Role;
 
 use crate::conn::output::{Bits, CORK, Out};
-use crate::conn::read::{Filled, Stash, fill, stash};
-use crate::conn::{Conn, Held, Phase, Stage, Step, linger, out};
-use crate::limits::Limits;
+use crate::conn::read::{Filled, fill, stash};
+use crate::conn::{Conn, Phase, Stage, Step, linger, out};
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
 use crate::service::endpoint::Endpoint;
 use crate::service::shared::{EndpointIndex, Live, Shared};
 use crate::service::timers::NEVER;
 use crate::sys::{Address, CloseHow};
 
-/// The context of a callback of `run`. A macro, so that only the fields it names are borrowed.
+/// The context of a callback. A macro, so that only the fields it names are borrowed.
 macro_rules! cx {
-    ($run:expr, $pool:expr, $arrived:expr) => {
+    ($stage:expr, $whom:expr, $peer:expr, $arrived:expr) => {
         Cx {
-            wishes: Wishes { shared: &mut *$run.shared, endpoint: $run.live.endpoint, pool: $pool, arrived: $arrived },
-            id: $run.id,
-            peer: $run.peer,
+            wishes: Wishes {
+                shared: &mut $stage.shared,
+                endpoint: $whom.endpoint,
+                pool: &$stage.pool,
+                arrived: $arrived,
+            },
+            id: $whom.id,
+            peer: $peer,
         }
     };
 }
 
-/// One step of one connection: what it works on, gathered once.
-struct Run<'a> {
-    ws: &'a mut Connection,
-    out: Out<'a>,
-    stash: &'a mut Option<Box<Stash>>,
-    peer: &'a Address,
-    endpoint: &'a mut dyn Endpoint,
-    live: Live,
+/// Whose step it is.
+#[derive(Clone, Copy)]
+struct Whom {
     id: ConnId,
-    shared: &'a mut Shared,
-    rx: &'a mut [u8],
-    limits: &'a Limits,
-    /// What is left of the turn's share.
+    endpoint: EndpointIndex,
+    session: u32,
+}
+
+/// What is left of the turn's share of one connection.
+struct Budget {
     read_bytes: usize,
     read_frames: usize,
-    write_budget: usize,
-    /// Pieces of messages were delivered in the present read.
-    fragments: bool,
-    /// How many bytes of the receive buffer the present read filled.
-    count: usize,
+    write: usize,
 }
 
 /// Reads, delivers, answers and writes as far as socket and budget allow.
-pub(crate) fn step(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
-    let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
-    let Conn { handle, bits, phase: Phase::Ws(ws), queue, held, stash, peer, .. } = conn else { return Step::Again };
-    let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return Step::Gone(CloseHow::Normal) };
+#[inline]
+pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
     stage.shared.enter(id, live);
-    let out = Out { sys: &mut *stage.sys, handle: *handle, cork: &mut *stage.cork, queue, bits, pool: stage.pool };
-    let mut run = Run {
-        ws,
-        out,
-        stash,
-        peer,
-        endpoint: &mut **endpoint,
-        live,
-        id,
-        shared: &mut *stage.shared,
-        rx: &mut *stage.rx,
-        limits: stage.limits,
+    let whom = Whom { id, endpoint: live.endpoint, session: live.session };
+    let mut budget = Budget {
         read_bytes: stage.limits.turn_bytes,
         read_frames: stage.limits.turn_frames,
-        write_budget: stage.limits.turn_bytes,
-        fragments: false,
-        count: 0,
+        write: stage.limits.turn_bytes,
     };
-    let more = run.rounds();
-    run.out.flush();
-    if held.is_some() && run.ws.mid_message().is_none() {
-        release(&mut run.out, held);
+    let more = loop {
+        let (read, count) = deliver(stage, whom, conn, &mut budget);
+        let wrote = write(stage, whom, conn, count, &mut budget);
+        if stage.shared.current.unsecured {
+            secure(stage, whom, conn, count);
+        }
+        if !(read || wrote) || !can_go_on(stage, conn) {
+            break false;
+        }
+        if budget.read_bytes == 0 || budget.read_frames == 0 || budget.write == 0 {
+            break true;
+        }
+    };
+    flush(stage, conn);
+    if conn.held.is_some() {
+        release(stage, conn);
     }
-    let more = more || run.can_go_on();
-    run.shared.leave();
-    if run.settle() {
-        return finish(stage, id, conn);
+    // The last flush may have made room for a writable callback that waits.
+    let more = more || (stage.shared.current.wants_write && can_write(stage, conn));
+    stage.shared.leave(live);
+    let Phase::Ws(ws) = &conn.phase else { return Step::Again };
+    if ws.state() != State::Open || ws.wants_transmit() || conn.bits.has(Bits::BROKEN) {
+        if let Some(step) = settle(stage, id, conn) {
+            return step;
+        }
     }
     if more { Step::Yield } else { Step::Wait }
 }
 
-impl Run<'_> {
-    /// Read, write, and again while there is something to do. Returns whether the turn's share ended it.
-    #[inline]
-    fn rounds(&mut self) -> bool {
-        loop {
-            let read = self.deliver();
-            let wrote = self.write();
-            if self.fragments {
-                self.delivered();
-            }
-            self.shared.current.over();
-            self.count = 0;
-            if self.read_bytes == 0 || self.read_frames == 0 || self.write_budget == 0 {
-                return true;
-            }
-            if !(read || wrote) || !self.can_go_on() {
-                return false;
-            }
-        }
-    }
+/// Whether another round would find something to read or somebody to call.
+#[inline]
+fn can_go_on(stage: &Stage, conn: &Conn) -> bool {
+    let input = (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !stage.shared.current.paused;
+    input || can_write(stage, conn)
+}
 
-    /// Whether another round would find something to read or somebody to call.
-    #[inline]
-    fn can_go_on(&self) -> bool {
-        self.has_input() || self.can_write()
-    }
+/// Whether the protocol asked for its writable callback and could have it now.
+#[inline]
+fn can_write(stage: &Stage, conn: &Conn) -> bool {
+    let Phase::Ws(ws) = &conn.phase else { return false };
+    stage.shared.current.wants_write && conn.queue.is_none() && conn.bits.is_writable() && ws.can_send()
+}
 
-    /// Whether there is something to read, and reading is wanted.
-    #[inline]
-    fn has_input(&self) -> bool {
-        (self.stash.is_some() || self.out.bits.has(Bits::READABLE)) && !self.shared.current.paused
+/// Sends what waits, as far as the socket takes it.
+#[inline]
+fn flush(stage: &mut Stage, conn: &mut Conn) {
+    if conn.queue.is_some() || !stage.cork.is_empty() {
+        out!(stage, conn).flush();
     }
+}
 
-    /// Whether the protocol asked for its writable callback and could have it now.
-    #[inline]
-    fn can_write(&self) -> bool {
-        self.shared.current.wants_write && self.out.is_clear() && self.ws.can_send()
+/// One read, and the callbacks for what it brought. Returns whether anything came, if only the end, and how many bytes.
+#[inline]
+fn deliver(stage: &mut Stage, whom: Whom, conn: &mut Conn, budget: &mut Budget) -> (bool, usize) {
+    if stage.shared.current.paused {
+        return (false, 0);
     }
-
-    /// One read, and the callbacks for what it brought. Returns whether anything came, if only the end.
-    #[inline]
-    fn deliver(&mut self) -> bool {
-        self.fragments = false;
-        if self.shared.current.paused {
-            return false;
+    let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget.read_bytes) {
+        Filled::Bytes(count) => count,
+        Filled::Nothing => return (false, 0),
+        ended => return (end_of_input(conn, &ended), 0),
+    };
+    budget.read_bytes = budget.read_bytes.saturating_sub(count);
+    let rx = &mut stage.rx[..HEADROOM + count];
+    stage.shared.current.arrived(rx);
+    let mut input = Input::new(rx, HEADROOM);
+    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(whom.endpoint.get())) else {
+        return (false, 0);
+    };
+    let mut cx = cx!(stage, whom, &conn.peer, &[]);
+    while !input.is_empty() {
+        if budget.read_frames == 0 || cx.shared.current.paused {
+            stash(&stage.pool, &mut conn.stash, input.into_rest());
+            break;
         }
-        match fill(&mut self.out, self.stash, self.rx, self.read_bytes) {
-            Filled::Bytes(count) => self.count = count,
-            Filled::Nothing => return false,
-            Filled::End => {
-                self.ws.handle_eof();
-                return true;
+        budget.read_frames -= 1;
+        let result = match ws.receive(&mut input) {
+            Ok(None) => break,
+            Ok(Some(Event::Fragment(fragment))) => endpoint.receive(&mut cx, whom.session, fragment),
+            other => {
+                let mut out = Out {
+                    sys: &mut *stage.sys,
+                    handle: conn.handle,
+                    cork: &mut stage.cork,
+                    queue: &mut conn.queue,
+                    bits: &mut conn.bits,
+                    pool: &stage.pool,
+                };
+                control_event(ws, other, &mut out, &mut **endpoint, &mut cx, whom.session)
             }
-            Filled::Failed => {
-                self.ws.handle_reset();
-                return true;
-            }
-        }
-        self.read_bytes = self.read_bytes.saturating_sub(self.count);
-        let rx = &mut self.rx[..HEADROOM + self.count];
-        self.shared.current.arrived(rx);
-        let mut input = Input::new(rx, HEADROOM);
-        while !input.is_empty() {
-            if self.read_frames == 0 || self.shared.current.paused {
-                stash(self.out.pool, self.stash, input.into_rest());
-                break;
-            }
-            self.read_frames -= 1;
-            let result = match self.ws.receive(&mut input) {
-                Ok(None) => break,
-                Ok(Some(Event::Fragment(fragment))) => {
-                    self.fragments = true;
-                    let mut cx = cx!(self, self.out.pool, &[]);
-                    self.endpoint.receive(&mut cx, self.live.session, fragment)
-                }
-                other => {
-                    let mut cx = cx!(self, self.out.pool, &[]);
-                    control_event(self.ws, other, &mut self.out, &mut *self.endpoint, &mut cx, self.live.session)
-                }
-            };
-            obey(self.ws, self.shared, self.id, result);
-        }
-        self.ws.receive_done(self.shared.now);
-        true
-    }
-
-    /// The writable callback, if it was asked for and the socket takes data. Returns whether it was called.
-    #[inline]
-    fn write(&mut self) -> bool {
-        if self.out.queue.is_some() {
-            self.out.flush();
-        }
-        if !self.can_write() {
-            return false;
-        }
-        self.shared.current.wants_write = false;
-        let budget = Cell::new(self.write_budget);
-        let pool = self.out.pool;
-        let result = {
-            let mut port = Port {
-                ws: &mut *self.ws,
-                out: self.out.again(),
-                low_water: self.limits.output_low_water,
-                frame_cost: self.limits.turn_bytes / self.limits.turn_frames,
-                budget: &budget,
-            };
-            let mut cx = cx!(self, pool, &self.rx[..HEADROOM + self.count]);
-            self.endpoint.writable(&mut cx, self.live.session, Tx::new(&mut port))
         };
-        self.write_budget = budget.get();
-        obey(self.ws, self.shared, self.id, result);
-        true
+        obey(ws, cx.shared, whom.id, result);
     }
+    ws.receive_done(stage.shared.now);
+    (true, count)
+}
 
-    /// Tells the endpoint that the read is over.
-    #[inline]
-    fn delivered(&mut self) {
-        let mut cx = cx!(self, self.out.pool, &self.rx[..HEADROOM + self.count]);
-        self.endpoint.delivered(&mut cx, self.live.session);
-        obey(self.ws, self.shared, self.id, Ok(()));
+#[cold]
+fn end_of_input(conn: &mut Conn, filled: &Filled) -> bool {
+    if let Phase::Ws(ws) = &mut conn.phase {
+        match filled {
+            Filled::Failed => ws.handle_reset(),
+            _ => ws.handle_eof(),
+        }
     }
+    true
+}
 
-    /// Sends what the protocol has to say on its own account. Returns whether the connection is over.
-    #[inline]
-    fn settle(&mut self) -> bool {
-        if self.ws.wants_transmit() {
-            answer(self.ws, &mut self.out);
-            self.out.flush();
-        }
-        // A reset is terminal. What came before it is delivered first, unless reading is paused: there is no edge to come
-        // any more, and who waits for room to answer waits in vain.
-        if self.out.bits.has(Bits::BROKEN) && !self.has_input() {
-            self.ws.handle_reset();
-        }
-        if self.ws.state() == State::Draining && self.out.queue.is_none() && !self.ws.wants_transmit() {
-            self.ws.handle_flushed();
-        }
-        self.ws.state() == State::Ended
+/// The writable callback, if it was asked for and the socket takes data. Returns whether it was called.
+#[inline]
+fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &mut Budget) -> bool {
+    if conn.queue.is_some() {
+        out!(stage, conn).flush();
     }
+    if !can_write(stage, conn) {
+        return false;
+    }
+    stage.shared.current.wants_write = false;
+    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(whom.endpoint.get())) else {
+        return false;
+    };
+    let left = Cell::new(budget.write);
+    let result = {
+        let out = Out {
+            sys: &mut *stage.sys,
+            handle: conn.handle,
+            cork: &mut stage.cork,
+            queue: &mut conn.queue,
+            bits: &mut conn.bits,
+            pool: &stage.pool,
+        };
+        let mut port = Port {
+            ws: &mut *ws,
+            out,
+            low_water: stage.limits.output_low_water,
+            frame_cost: stage.shared.frame_cost,
+            budget: &left,
+        };
+        let mut cx = cx!(stage, whom, &conn.peer, &stage.rx[..HEADROOM + count]);
+        endpoint.writable(&mut cx, whom.session, Tx::new(&mut port))
+    };
+    budget.write = left.get();
+    obey(ws, &mut stage.shared, whom.id, result);
+    true
+}
+
+/// Has the endpoint copy what it still means to send from the receive buffer.
+#[cold]
+fn secure(stage: &mut Stage, whom: Whom, conn: &Conn, count: usize) {
+    stage.shared.current.unsecured = false;
+    if let Some(endpoint) = stage.endpoints.get_mut(whom.endpoint.get()) {
+        let mut cx = cx!(stage, whom, &conn.peer, &stage.rx[..HEADROOM + count]);
+        endpoint.secure(&mut cx, whom.session);
+    }
+}
+
+/// Sends what was published while a fragmented message was unfinished, once it is finished.
+#[cold]
+fn release(stage: &mut Stage, conn: &mut Conn) {
+    if matches!(&conn.phase, Phase::Ws(ws) if ws.mid_message().is_some()) {
+        return;
+    }
+    if let Some(held) = conn.held.take() {
+        let mut out = out!(stage, conn);
+        for frames in &held.frames {
+            out.put_shared(frames);
+        }
+        out.flush();
+    }
+}
+
+/// Sends what the protocol has to say on its own account, and ends the connection when it is over.
+#[cold]
+fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Option<Step> {
+    let Phase::Ws(ws) = &mut conn.phase else { return None };
+    let mut out = Out {
+        sys: &mut *stage.sys,
+        handle: conn.handle,
+        cork: &mut stage.cork,
+        queue: &mut conn.queue,
+        bits: &mut conn.bits,
+        pool: &stage.pool,
+    };
+    answer(ws, &mut out);
+    out.flush();
+    // A reset is terminal. What came before it is delivered first, unless reading is paused: there is no edge to come
+    // any more, and who waits for room to answer waits in vain.
+    let input = (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !stage.shared.current.paused;
+    if conn.bits.has(Bits::BROKEN) && !input {
+        ws.handle_reset();
+    }
+    if ws.state() == State::Draining && conn.queue.is_none() && !ws.wants_transmit() {
+        ws.handle_flushed();
+    }
+    (ws.state() == State::Ended).then(|| finish(stage, id, conn))
 }
 
 /// Starts the close that a callback returned or wished for its own connection, so that nothing is delivered after it.
@@ -289,20 +315,9 @@ fn answer(ws: &mut Connection, out: &mut Out<'_>) {
     }
 }
 
-/// Sends what was published while a fragmented message was unfinished.
-#[cold]
-fn release(out: &mut Out<'_>, held: &mut Option<Box<Held>>) {
-    if let Some(held) = held.take() {
-        for frames in &held.frames {
-            out.put_shared(frames);
-        }
-        out.flush();
-    }
-}
-
 /// The connection is over: tells the endpoint, and decides how the TCP connection ends.
 #[cold]
-pub(crate) fn finish(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) -> Step {
+pub(crate) fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let Phase::Ws(ws) = &conn.phase else { return Step::Gone(CloseHow::Normal) };
     let closed = ws.closed();
     let how = ending(&closed);
@@ -331,11 +346,11 @@ fn ending(closed: &Closed) -> Ending {
 
 /// After a complete closing handshake the peer has nothing more to say. What it sent all the same is read, so that our
 /// close does not become a reset that overtakes our close frame.
-fn drain(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
+fn drain(stage: &mut Stage, conn: &mut Conn) -> Step {
     conn.stash = None;
     let mut budget = stage.limits.turn_bytes;
     while budget > 0 {
-        match fill(&mut out!(stage, conn), &mut conn.stash, stage.rx, budget) {
+        match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget) {
             Filled::Bytes(count) => budget -= count.min(budget),
             _ => return Step::Gone(CloseHow::Normal),
         }
@@ -344,17 +359,17 @@ fn drain(stage: &mut Stage<'_>, conn: &mut Conn) -> Step {
 }
 
 /// The `closed` callback, once.
-pub(crate) fn tell_closed(stage: &mut Stage<'_>, id: ConnId, peer: &Address, closed: Closed) {
+pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed: Closed) {
     let Some(live) = stage.shared.live.get_mut(id).filter(|live| live.is_open()) else { return };
     live.set_open(false);
     let live = *live;
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
-    let wishes = Wishes { shared: &mut *stage.shared, endpoint: live.endpoint, pool: stage.pool, arrived: &[] };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, pool: &stage.pool, arrived: &[] };
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
 }
 
 /// A deadline of the protocol or of the user's timer may be due.
-pub(crate) fn due(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) {
+pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     let now = stage.shared.now;
     if let Phase::Ws(ws) = &mut conn.phase {
         if ws.next_deadline().is_some_and(|at| at <= now) {
@@ -374,23 +389,23 @@ pub(crate) fn due(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn) {
         return;
     };
     stage.shared.enter(id, live);
-    let wishes = Wishes { shared: &mut *stage.shared, endpoint: live.endpoint, pool: stage.pool, arrived: &[] };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, pool: &stage.pool, arrived: &[] };
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
-    stage.shared.leave();
+    stage.shared.leave(live);
     if let Err(close) = result {
         ws.close(close, now);
     }
 }
 
 /// Takes a connection over from the handshake: the 101 is in the cork, `open` was not called yet.
-pub(crate) fn open(stage: &mut Stage<'_>, id: ConnId, conn: &mut Conn, endpoint: EndpointIndex) {
+pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: EndpointIndex) {
     conn.phase = Phase::Ws(Connection::new(Role::Server, stage.limits.protocol.clone(), stage.shared.now));
     let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.endpoint = endpoint;
         live.set_open(true);
     }
-    let wishes = Wishes { shared: &mut *stage.shared, endpoint, pool: stage.pool, arrived: &[] };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint, pool: &stage.pool, arrived: &[] };
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;

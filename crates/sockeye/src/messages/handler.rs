@@ -121,7 +121,7 @@ where
 
     fn open(&mut self, _: &mut Talk<'_, '_>) {}
 
-    #[inline]
+    #[inline(always)]
     fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         (self.handle)(talk, message)
     }

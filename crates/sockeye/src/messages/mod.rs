@@ -234,6 +234,7 @@ impl<H: Handler> Messages<H> {
         };
         let result = self.handler.message(&mut Talk { cx, outbox: &mut *outbox }, &mut session.state, message);
         if !outbox.is_empty() {
+            cx.shared.current.unsecured = true;
             cx.request_writable();
             if !*paused && outbox.is_well_filled() {
                 *paused = true;
@@ -247,18 +248,16 @@ impl<H: Handler> Messages<H> {
     #[cold]
     fn collect(
         &mut self,
-        cx: &mut Cx<'_>,
+        cx: &Cx<'_>,
         session: &mut Session<H::State>,
         fragment: &Fragment<'_>,
-    ) -> Result<(), Close> {
+    ) -> Option<Message<'static>> {
         let mut busy = self.take_busy(session);
         busy.partial.push(fragment, cx.pool);
         let message = if fragment.last { busy.partial.take() } else { None };
         session.busy = Some(busy);
-        match message {
-            Some(message) => self.deliver(cx, session, message),
-            None => Ok(()),
-        }
+        self.rest(session);
+        message
     }
 }
 
@@ -287,10 +286,15 @@ impl<H: Handler> Protocol for Messages<H> {
 
     #[inline]
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
-        if fragment.first && fragment.last {
-            return self.deliver(cx, session, fragment.payload.into());
-        }
-        self.collect(cx, session, &fragment)
+        let message = if fragment.first && fragment.last {
+            fragment.payload.into()
+        } else {
+            match self.collect(cx, session, &fragment) {
+                Some(message) => message,
+                None => return Ok(()),
+            }
+        };
+        self.deliver(cx, session, message)
     }
 
     #[inline]
@@ -299,8 +303,12 @@ impl<H: Handler> Protocol for Messages<H> {
         if session.busy.is_some() {
             permission = self.send_busy(cx, session, permission);
         }
-        self.scratch.send(permission, cx.arrived);
-        if !self.scratch.is_empty() {
+        let arrived = cx.arrived;
+        self.scratch.send(permission, arrived);
+        if self.scratch.is_empty() {
+            // What `send_busy` left keeps its own flag: it is secured like the rest.
+            cx.shared.current.unsecured = session.busy.is_some();
+        } else {
             cx.request_writable();
         }
         if self.scratch_paused && !self.scratch.is_well_filled() {
@@ -310,16 +318,12 @@ impl<H: Handler> Protocol for Messages<H> {
         Ok(())
     }
 
-    #[inline]
-    fn delivered(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
+    #[cold]
+    fn secure(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
         if !self.scratch.is_empty() {
             self.keep(cx, session);
         } else if let Some(busy) = &mut session.busy {
-            if busy.is_idle() {
-                self.rest(session);
-            } else {
-                busy.outbox.secure(cx.arrived, cx.pool);
-            }
+            busy.outbox.secure(cx.arrived, cx.pool);
         }
     }
 

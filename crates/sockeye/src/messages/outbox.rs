@@ -131,7 +131,7 @@ impl Outbox {
     }
 
     /// Sends while there is a permission to. `arrived` is what the present read brought.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send<'t>(&mut self, permission: Option<Writable<'t>>, arrived: &[u8]) -> Option<Writable<'t>> {
         let mut permission = permission;
         while let Some(spot) = self.spots.get(self.sent_spots) {
@@ -238,7 +238,7 @@ impl Outbox {
 /// A piece that an item names. Items name only what is there; an empty slice is better than a panic if one does not.
 #[inline]
 fn piece(bytes: &[u8], start: usize, len: usize) -> &[u8] {
-    bytes.get(start..).and_then(|rest| rest.get(..len)).unwrap_or_default()
+    bytes.get(start..start.saturating_add(len)).unwrap_or_default()
 }
 
 /// What a message costs beside its payload, so that small and empty ones are bounded too.

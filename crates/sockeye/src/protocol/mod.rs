@@ -56,9 +56,10 @@ pub trait Protocol: 'static {
     /// The close to start.
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close>;
 
-    /// All that one read brought was delivered, and the writable callback, if it was asked for and the socket takes data,
-    /// was called. A protocol that gathers work for a batch can finish it here.
-    fn delivered(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
+    /// Part of the whole-message layer: the receive buffer, of which it keeps pieces until they are sent, is about to be
+    /// used again.
+    #[doc(hidden)]
+    fn secure(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
         let _ = (cx, session);
     }
 

@@ -132,15 +132,15 @@ impl Accepting {
 impl Service {
     /// Accepts what waits, within the turn's share and the number of connections there may be.
     pub(crate) fn accept_some(&mut self) {
-        let now = self.shared.now;
+        let now = self.stage.shared.now;
         if self.accepting.retry_at.is_some_and(|at| at > now) || !self.accepting.any_ready() {
             return;
         }
         self.accepting.retry_at = None;
-        let mut share = self.limits.turn_accepts.max(1);
+        let mut share = self.stage.limits.turn_accepts.max(1);
         for index in 0..self.accepting.listeners.len() {
             while self.accepting.listeners.get(index).is_some_and(|listener| listener.ready) {
-                if self.shared.live.len() >= self.max_connections {
+                if self.stage.shared.live.len() >= self.max_connections {
                     self.pause_accepting("the limit of connections is reached", None);
                     return;
                 }
@@ -160,7 +160,7 @@ impl Service {
     /// Accepts one connection. Returns false when accepting has to pause.
     fn accept_one(&mut self, index: usize) -> bool {
         let Some(listener) = self.accepting.listeners.get_mut(index) else { return false };
-        match self.sys.accept(listener.handle) {
+        match self.stage.sys.accept(listener.handle) {
             Ok((handle, peer)) => {
                 self.admit(handle, peer);
                 true
@@ -183,13 +183,13 @@ impl Service {
     }
 
     fn pause_accepting(&mut self, why: &str, error: Option<&io::Error>) {
-        let now = self.shared.now;
+        let now = self.stage.shared.now;
         self.accepting.retry_at = Some(now + RETRY);
         if self.accepting.may_log(now) {
             let error = error.map(tracing::field::display);
             tracing::warn!(
                 error,
-                connections = self.shared.live.len(),
+                connections = self.stage.shared.live.len(),
                 limit = self.max_connections,
                 "{why}; accepting pauses"
             );
@@ -197,23 +197,23 @@ impl Service {
     }
 
     fn admit(&mut self, handle: Handle, peer: Address) {
-        if !self.policy.admits(&peer) || !self.accepting.admit(&peer) {
+        if !self.stage.policy.admits(&peer) || !self.accepting.admit(&peer) {
             tracing::debug!(%peer, "refused by address");
-            self.sys.close(handle, CloseHow::Reset);
+            self.stage.sys.close(handle, CloseHow::Reset);
             return;
         }
-        let id = self.shared.live.insert(Live::new());
-        if let Err(error) = self.sys.register(handle, id.as_u64()) {
-            if self.accepting.may_log(self.shared.now) {
+        let id = self.stage.shared.live.insert(Live::new());
+        if let Err(error) = self.stage.sys.register(handle, id.as_u64()) {
+            if self.accepting.may_log(self.stage.shared.now) {
                 tracing::warn!(%error, "a connection could not be watched");
             }
-            self.sys.close(handle, CloseHow::Reset);
+            self.stage.sys.close(handle, CloseHow::Reset);
             self.accepting.left(&peer);
-            self.shared.live.remove(id);
+            self.stage.shared.live.remove(id);
             return;
         }
         tracing::debug!(%id, %peer, "accepted");
-        let http = Http::new(&self.limits, self.shared.now);
+        let http = Http::new(&self.stage.limits, self.stage.shared.now);
         let mut conn = Conn::new(handle, peer, Phase::Http(Box::new(http)));
         conn.bits.set(Bits::WRITABLE);
         let slot = id.slot();

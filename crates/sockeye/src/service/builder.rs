@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sockeye_proto::conn::HEADROOM;
 
+use crate::conn::Stage;
 use crate::conn::pool::Pool;
 use crate::error::Error;
 use crate::http::Routes;
@@ -208,27 +209,32 @@ impl Builder {
         let ticks = self.ticks.iter().map(|&(endpoint, every)| Tick { endpoint, every, next: now + every }).collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs));
         let rx = vec![0; HEADROOM + self.limits.turn_bytes].into_boxed_slice();
-        Ok(Service {
+        let frame_cost = self.limits.turn_bytes / self.limits.turn_frames;
+        let policy = Policy {
+            origins: self.origins,
+            hosts,
+            addresses: self.addresses,
+            routes: self.routes,
+            names,
+            fallback: self.fallback,
+            draining: false,
+        };
+        let stage = Stage {
             sys,
-            shared: Shared::new(self.endpoints.len(), now),
-            conns: Vec::new(),
+            shared: Shared::new(self.endpoints.len(), frame_cost, now),
             endpoints: self.endpoints,
-            ticks,
-            policy: Policy {
-                origins: self.origins,
-                hosts,
-                addresses: self.addresses,
-                routes: self.routes,
-                names,
-                fallback: self.fallback,
-                draining: false,
-            },
-            accepting,
-            limits: self.limits,
-            max_connections,
+            policy,
             rx,
             cork: Vec::new(),
             pool: RefCell::new(Pool::default()),
+            limits: self.limits,
+        };
+        Ok(Service {
+            stage,
+            conns: Vec::new(),
+            ticks,
+            accepting,
+            max_connections,
             timers: Timers::default(),
             jobs,
             events: Vec::new(),

@@ -18,13 +18,13 @@ impl Control<'_> {
     /// # Errors
     /// [`Gone`] when the connection is over.
     pub fn request_writable(&mut self, id: ConnId) -> Result<(), Gone> {
-        self.service.shared.want_write(id)
+        self.service.stage.shared.want_write(id)
     }
 
     /// Asks for the writable callback of every connection of the named protocol. An unknown name asks for nothing.
     pub fn request_writable_all(&mut self, protocol: &str) {
         if let Some(endpoint) = self.endpoint(protocol) {
-            self.service.shared.want_write_all(endpoint);
+            self.service.stage.shared.want_write_all(endpoint);
         }
     }
 
@@ -32,14 +32,14 @@ impl Control<'_> {
     /// [`Wishes::publish_text`](crate::Wishes::publish_text).
     pub fn publish_text(&mut self, protocol: &str, text: &str) {
         if let Some(endpoint) = self.endpoint(protocol) {
-            self.service.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+            self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
         }
     }
 
     /// Sends a binary message to every connection of the named protocol.
     pub fn publish_binary(&mut self, protocol: &str, payload: &[u8]) {
         if let Some(endpoint) = self.endpoint(protocol) {
-            self.service.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
+            self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
         }
     }
 
@@ -48,7 +48,7 @@ impl Control<'_> {
     /// # Errors
     /// [`Gone`] when the connection is over.
     pub fn close(&mut self, id: ConnId, close: impl Into<Close>) -> Result<(), Gone> {
-        if !self.service.shared.live.get(id).is_some_and(|live| live.is_open()) {
+        if !self.service.stage.shared.live.get(id).is_some_and(|live| live.is_open()) {
             return Err(Gone);
         }
         turn::close_now(self.service, id, close.into());
@@ -69,7 +69,7 @@ impl Control<'_> {
     }
 
     fn endpoint(&self, protocol: &str) -> Option<EndpointIndex> {
-        let index = self.service.endpoints.iter().position(|endpoint| endpoint.name() == protocol)?;
+        let index = self.service.stage.endpoints.iter().position(|endpoint| endpoint.name() == protocol)?;
         Some(EndpointIndex(index as u16))
     }
 }

@@ -12,7 +12,7 @@ pub(crate) trait Endpoint {
     fn open(&mut self, cx: &mut Cx<'_>) -> u32;
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: Fragment<'_>) -> Result<(), Close>;
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
-    fn delivered(&mut self, cx: &mut Cx<'_>, session: u32);
+    fn secure(&mut self, cx: &mut Cx<'_>, session: u32);
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed);
@@ -62,10 +62,10 @@ impl<P: Protocol> Endpoint for Adapter<P> {
         }
     }
 
-    #[inline]
-    fn delivered(&mut self, cx: &mut Cx<'_>, session: u32) {
+    #[cold]
+    fn secure(&mut self, cx: &mut Cx<'_>, session: u32) {
         if let Some(session) = self.sessions.get_mut(session) {
-            self.protocol.delivered(cx, session);
+            self.protocol.secure(cx, session);
         }
     }
 

@@ -13,7 +13,6 @@ mod tests;
 pub(crate) mod timers;
 mod turn;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +21,12 @@ use sockeye_proto::close::{Cause, CloseCode};
 use sockeye_proto::time::Instant;
 
 use self::accept::Accepting;
-use self::endpoint::Endpoint;
-use self::policy::Policy;
 use self::remote::Jobs;
-use self::shared::{EndpointIndex, Shared};
+use self::shared::EndpointIndex;
 use self::timers::Timers;
-use crate::conn::pool::Pool;
 use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
-use crate::limits::Limits;
-use crate::sys::{Address, CloseHow, Readiness, Sys};
+use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::{Builder, Listen};
 pub use self::control::Control;
@@ -58,26 +53,17 @@ pub use self::remote::{Remote, RemoteError};
 /// send::<sockeye::Service>();
 /// ```
 pub struct Service {
-    sys: Box<dyn Sys>,
-    shared: Shared,
-    /// By slot of the connection's id; `shared.live` says which generation is there.
+    stage: Stage,
+    /// By slot of the connection's id; `stage.shared.live` says which generation is there.
     conns: Vec<Option<Conn>>,
-    endpoints: Vec<Box<dyn Endpoint>>,
     ticks: Vec<Tick>,
-    policy: Policy,
     accepting: Accepting,
-    limits: Limits,
     max_connections: usize,
-    /// The one receive buffer; its head room takes what a connection kept of the read before.
-    rx: Box<[u8]>,
-    /// The one cork buffer, empty between steps.
-    cork: Vec<u8>,
-    pool: RefCell<Pool>,
     timers: Timers,
     jobs: Arc<Jobs>,
     events: Vec<Readiness>,
     /// Connections whose steps ended in this turn; their slots are freed at its end.
-    dead: Vec<(crate::ConnId, CloseHow)>,
+    dead: Vec<crate::ConnId>,
     draining: Option<Instant>,
 }
 
@@ -127,13 +113,15 @@ impl Service {
     /// so. A moment that is past means now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.shared.has_wishes() {
-            return Some(self.shared.now);
+        if self.stage.shared.has_wishes() {
+            return Some(self.stage.shared.now);
         }
         let ticks = self
             .ticks
             .iter()
-            .filter(|tick| self.endpoints.get(tick.endpoint.get()).is_some_and(|endpoint| endpoint.sessions() > 0))
+            .filter(|tick| {
+                self.stage.endpoints.get(tick.endpoint.get()).is_some_and(|endpoint| endpoint.sessions() > 0)
+            })
             .map(|tick| tick.next);
         self.timers.next().into_iter().chain(ticks).chain(self.accepting.retry_at()).chain(self.draining).min()
     }
@@ -154,7 +142,7 @@ impl Service {
     /// How many connections there are, of any kind.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.live.len()
+        self.stage.shared.live.len()
     }
 
     /// A handle for other threads.
@@ -173,26 +161,10 @@ impl Service {
         self.control().drain();
     }
 
-    /// What a step of a connection is lent, and the connections.
-    #[inline]
-    fn stage(&mut self) -> (Stage<'_>, &mut Vec<Option<Conn>>) {
-        let stage = Stage {
-            sys: &mut *self.sys,
-            shared: &mut self.shared,
-            endpoints: &mut self.endpoints,
-            policy: &mut self.policy,
-            rx: &mut self.rx,
-            cork: &mut self.cork,
-            pool: &self.pool,
-            limits: &self.limits,
-        };
-        (stage, &mut self.conns)
-    }
-
     /// The connection of a live id.
     #[inline]
     fn conn(&mut self, id: crate::ConnId) -> Option<&mut Conn> {
-        if !self.shared.live.contains_key(id) {
+        if !self.stage.shared.live.contains_key(id) {
             return None;
         }
         self.conns.get_mut(id.slot()).and_then(Option::as_mut)
@@ -203,11 +175,11 @@ impl Service {
         if self.draining.is_some() {
             return;
         }
-        let now = self.shared.now;
-        self.draining = Some(now + self.limits.protocol.close_timeout);
-        self.policy.draining = true;
-        self.accepting.close_all(&mut *self.sys);
-        let ids: Vec<_> = self.shared.live.keys().collect();
+        let now = self.stage.shared.now;
+        self.draining = Some(now + self.stage.limits.protocol.close_timeout);
+        self.stage.policy.draining = true;
+        self.accepting.close_all(&mut *self.stage.sys);
+        let ids: Vec<_> = self.stage.shared.live.keys().collect();
         for id in ids {
             if let Some(conn) = self.conn(id) {
                 match &mut conn.phase {
@@ -215,7 +187,7 @@ impl Service {
                     Phase::Http(http) => http.end_after_response(),
                     Phase::Linger(_) => {}
                 }
-                self.shared.enqueue(id);
+                self.stage.shared.enqueue(id);
             }
         }
     }
@@ -235,17 +207,17 @@ impl fmt::Debug for Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.jobs.end();
-        let ids: Vec<_> = self.shared.live.keys().collect();
+        let ids: Vec<_> = self.stage.shared.live.keys().collect();
         for id in ids {
-            let (mut stage, conns) = self.stage();
+            let Self { stage, conns, .. } = self;
             let Some(mut conn) = conns.get_mut(id.slot()).and_then(Option::take) else { continue };
             if let Phase::Ws(ws) = &mut conn.phase {
                 ws.abort(Cause::Dropped);
                 let closed = ws.closed();
-                crate::conn::ws::tell_closed(&mut stage, id, &conn.peer, closed);
+                crate::conn::ws::tell_closed(stage, id, &conn.peer, closed);
             }
             stage.sys.close(conn.handle, CloseHow::Normal);
         }
-        self.accepting.close_all(&mut *self.sys);
+        self.accepting.close_all(&mut *self.stage.sys);
     }
 }

@@ -16,41 +16,43 @@ const LARGE: usize = 64 * 1024;
 impl Service {
     /// Sends what was published in this turn.
     pub(crate) fn flush_publishes(&mut self) {
-        if !self.shared.any_publish {
+        if !self.stage.shared.any_publish {
             return;
         }
-        self.shared.any_publish = false;
-        for index in 0..self.shared.publishes.len() {
+        self.stage.shared.any_publish = false;
+        for index in 0..self.stage.shared.publishes.len() {
             self.flush_publish(index);
         }
     }
 
     /// Sends the buffers that have grown large, so that the memory of a turn stays bounded.
     pub(crate) fn flush_large_publishes(&mut self) {
-        for index in 0..self.shared.publishes.len() {
-            if self.shared.publishes.get(index).is_some_and(|buffer| buffer.len() >= LARGE) {
+        for index in 0..self.stage.shared.publishes.len() {
+            if self.stage.shared.publishes.get(index).is_some_and(|buffer| buffer.len() >= LARGE) {
                 self.flush_publish(index);
             }
         }
     }
 
     fn flush_publish(&mut self, index: usize) {
-        let Some(buffer) = self.shared.publishes.get_mut(index).filter(|buffer| !buffer.is_empty()) else { return };
+        let Some(buffer) = self.stage.shared.publishes.get_mut(index).filter(|buffer| !buffer.is_empty()) else {
+            return;
+        };
         let bytes = Rc::new(std::mem::take(buffer));
         self.send_published(EndpointIndex(index as u16), &bytes);
         // Nobody kept a share: the memory serves the next turn.
         if let Ok(mut bytes) = Rc::try_unwrap(bytes) {
             bytes.clear();
-            if let Some(buffer) = self.shared.publishes.get_mut(index).filter(|buffer| buffer.capacity() == 0) {
+            if let Some(buffer) = self.stage.shared.publishes.get_mut(index).filter(|buffer| buffer.capacity() == 0) {
                 *buffer = bytes;
             }
         }
     }
 
     fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Vec<u8>>) {
-        let hard = self.limits.output_hard;
+        let hard = self.stage.limits.output_hard;
         let mut over = Vec::new();
-        let (stage, conns) = self.stage();
+        let Self { stage, conns, .. } = self;
         for (id, live) in &stage.shared.live {
             if !live.is_open() || live.endpoint != endpoint {
                 continue;
@@ -80,13 +82,13 @@ impl Service {
     /// A peer that takes nothing while more is published for it than it may have waiting is given up.
     #[cold]
     fn overflow(&mut self, id: ConnId) {
-        let (mut stage, conns) = self.stage();
+        let Self { stage, conns, .. } = self;
         let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
         let Phase::Ws(ws) = &mut conn.phase else { return };
         ws.abort(Cause::Overflow);
         let closed = ws.closed();
         tracing::debug!(%id, peer = %conn.peer, "too much output waits; the connection is reset");
-        conn::ws::tell_closed(&mut stage, id, &conn.peer, closed);
+        conn::ws::tell_closed(stage, id, &conn.peer, closed);
         turn::bury(self, id, CloseHow::Reset);
     }
 }

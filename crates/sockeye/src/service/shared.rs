@@ -76,6 +76,8 @@ pub(crate) struct Current {
     id: ConnId,
     pub(crate) wants_write: bool,
     pub(crate) paused: bool,
+    /// The endpoint means to send pieces of the present read.
+    pub(crate) unsecured: bool,
     /// Where the bytes of the present read are: address and length. Callbacks are lent pieces of it.
     window: (usize, usize),
 }
@@ -115,6 +117,8 @@ pub(crate) struct Shared {
     pub(crate) publishes: Vec<Vec<u8>>,
     pub(crate) any_publish: bool,
     pub(crate) now: Instant,
+    /// What a frame costs of a connection's share of a turn, beside its payload.
+    pub(crate) frame_cost: usize,
     pub(crate) drain: bool,
     /// The connection whose step is running, and its flags, which its own callbacks change most.
     pub(crate) current: Current,
@@ -123,7 +127,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(endpoints: usize, now: Instant) -> Self {
+    pub(crate) fn new(endpoints: usize, frame_cost: usize, now: Instant) -> Self {
         Self {
             live: SlotMap::with_key(),
             ready: VecDeque::new(),
@@ -134,6 +138,7 @@ impl Shared {
             publishes: vec![Vec::new(); endpoints],
             any_publish: false,
             now,
+            frame_cost,
             drain: false,
             current: Current::default(),
             _not_send: PhantomData,
@@ -148,14 +153,21 @@ impl Shared {
         self.current.paused = live.is_paused();
     }
 
-    /// Ends the step.
+    /// Ends the step. `live` is what it began with.
     #[inline]
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self, live: Live) {
+        if self.current.wants_write != live.wants_write() || self.current.paused != live.is_paused() {
+            self.put_back();
+        }
+        self.current.id = ConnId::default();
+        self.current.over();
+    }
+
+    fn put_back(&mut self) {
         if let Some(live) = self.live.get_mut(self.current.id) {
             live.set(WANT_WRITE, self.current.wants_write);
             live.set(PAUSED, self.current.paused);
         }
-        self.current.id = ConnId::default();
     }
 
     #[inline]
@@ -217,6 +229,12 @@ impl Shared {
             }
         }
         None
+    }
+
+    /// Whether callbacks wished for something that is carried out between steps.
+    #[inline]
+    pub(crate) fn has_new_wishes(&self) -> bool {
+        self.any_publish || !self.closes.is_empty() || !self.timers.is_empty()
     }
 
     /// Whether there is something to do without waiting.

@@ -16,6 +16,7 @@ use crate::conn::output::Bits;
 use crate::conn::{self, Phase, Step};
 use crate::error::Error;
 use crate::protocol::{ConnId, Wishes};
+use crate::service::shared::Live;
 use crate::service::timers::NEVER;
 use crate::service::{Control, Progress, Service};
 use crate::sys::{CloseHow, Readiness, WAKE};
@@ -40,34 +41,34 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     if woken {
         run_jobs(service);
     }
-    if service.shared.drain {
+    if service.stage.shared.drain {
         service.start_drain();
     }
     carry_out(service);
-    service.shared.spread_all_writable();
-    for _ in 0..service.shared.ready.len() {
-        let Some(id) = service.shared.next_ready() else { break };
+    service.stage.shared.spread_all_writable();
+    for _ in 0..service.stage.shared.ready.len() {
+        let Some(id) = service.stage.shared.next_ready() else { break };
         step(service, id);
     }
     service.flush_publishes();
     carry_out(service);
-    service.shared.spread_all_writable();
+    service.stage.shared.spread_all_writable();
     free_dead(service);
-    let over = service.draining.is_some() && service.shared.live.is_empty();
+    let over = service.draining.is_some() && service.stage.shared.live.is_empty();
     Ok(if over { Progress::Drained } else { Progress::Running })
 }
 
 /// Waits no longer than the caller, the ready list and the next deadline allow.
 fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
-    let own = service.next_deadline().map(|at| at.saturating_duration_since(service.sys.now()));
+    let own = service.next_deadline().map(|at| at.saturating_duration_since(service.stage.sys.now()));
     let timeout = match (timeout, own) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
     let mut events = std::mem::take(&mut service.events);
-    let result = service.sys.wait(timeout, &mut events);
+    let result = service.stage.sys.wait(timeout, &mut events);
     service.events = events;
-    service.shared.now = service.sys.now();
+    service.stage.shared.now = service.stage.sys.now();
     match result {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -82,47 +83,55 @@ fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
 #[inline]
 fn on_event(service: &mut Service, event: Readiness) {
     let id = ConnId::from_u64(event.token);
-    let Some(conn) = service.conn(id) else { return };
+    let Some(live) = service.stage.shared.live.get(id).copied() else { return };
+    let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+    let mut bits = 0;
     if event.readable {
-        conn.bits.set(Bits::READABLE);
+        bits |= Bits::READABLE;
     }
     if event.writable {
-        conn.bits.set(Bits::WRITABLE);
+        bits |= Bits::WRITABLE;
     }
     if event.read_closed {
         // The read side only: what was sent before the end is still to be read.
-        conn.bits.set(Bits::READ_CLOSED | Bits::READABLE);
+        bits |= Bits::READ_CLOSED | Bits::READABLE;
     }
     if event.error {
         // Nothing more can be sent; reading tells what still came, and how it ended.
-        conn.bits.set(Bits::BROKEN | Bits::READABLE);
+        bits |= Bits::BROKEN | Bits::READABLE;
     }
-    step(service, id);
+    conn.bits.set(bits);
+    step_conn(service, id, live);
 }
 
 /// One step of one connection, and the wishes that its callbacks had.
 pub(crate) fn step(service: &mut Service, id: ConnId) {
-    if !service.shared.live.contains_key(id) {
-        return;
+    if let Some(live) = service.stage.shared.live.get(id).copied() {
+        step_conn(service, id, live);
     }
-    let (mut stage, conns) = service.stage();
+}
+
+#[inline(always)]
+fn step_conn(service: &mut Service, id: ConnId, live: Live) {
+    let Service { stage, conns, .. } = service;
     let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
-    let step = conn::step(&mut stage, id, conn);
-    after(service, id, step);
+    match conn::step(stage, id, live, conn) {
+        Step::Wait if !conn.needs_arming() && !stage.shared.has_new_wishes() => {}
+        step => after(service, id, step),
+    }
 }
 
 /// Files what a step came to.
-#[inline]
 fn after(service: &mut Service, id: ConnId, step: Step) {
     match step {
         Step::Wait | Step::Again => arm(service, id),
         Step::Yield => {
-            service.shared.enqueue(id);
+            service.stage.shared.enqueue(id);
             arm(service, id);
         }
         Step::Gone(how) => bury(service, id, how),
     }
-    if service.shared.any_publish {
+    if service.stage.shared.any_publish {
         service.flush_large_publishes();
     }
     carry_out(service);
@@ -132,9 +141,6 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
 #[inline]
 fn arm(service: &mut Service, id: ConnId) {
     let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::as_mut) else { return };
-    if conn.armed != NEVER && conn.deadline_only_moves_back() {
-        return;
-    }
     let deadline = conn.deadline();
     if deadline < conn.armed {
         conn.armed = deadline;
@@ -146,23 +152,24 @@ fn arm(service: &mut Service, id: ConnId) {
 /// successor.
 pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
     if let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::take) {
-        service.sys.close(conn.handle, how);
+        service.stage.sys.close(conn.handle, how);
         service.accepting.left(&conn.peer);
-        service.dead.push((id, how));
+        service.dead.push(id);
     }
 }
 
 fn free_dead(service: &mut Service) {
     let mut dead = std::mem::take(&mut service.dead);
     let any = !dead.is_empty();
-    for (id, _) in dead.drain(..) {
-        service.shared.live.remove(id);
+    for id in dead.drain(..) {
+        service.stage.shared.live.remove(id);
     }
     service.dead = dead;
     if any {
         service.accepting.room();
     }
-    let Service { timers, conns, shared, .. } = service;
+    let Service { timers, conns, stage, .. } = service;
+    let shared = &stage.shared;
     timers.sweep(shared.live.len(), |at, id| {
         shared.live.contains_key(id)
             && conns.get(id.slot()).and_then(Option::as_ref).is_some_and(|conn| conn.armed == at)
@@ -172,16 +179,16 @@ fn free_dead(service: &mut Service) {
 /// Carries out what callbacks wished for connections: closes and timers.
 #[inline]
 fn carry_out(service: &mut Service) {
-    if !service.shared.timers.is_empty() {
+    if !service.stage.shared.timers.is_empty() {
         carry_out_timers(service);
     }
-    if !service.shared.closes.is_empty() {
+    if !service.stage.shared.closes.is_empty() {
         carry_out_closes(service);
     }
 }
 
 fn carry_out_timers(service: &mut Service) {
-    let mut timers = std::mem::take(&mut service.shared.timers);
+    let mut timers = std::mem::take(&mut service.stage.shared.timers);
     for (id, at) in timers.drain(..) {
         if let Some(conn) = service.conn(id) {
             conn.user_timer = at.unwrap_or(NEVER);
@@ -192,30 +199,30 @@ fn carry_out_timers(service: &mut Service) {
             }
         }
     }
-    service.shared.timers = timers;
+    service.stage.shared.timers = timers;
 }
 
 fn carry_out_closes(service: &mut Service) {
-    let mut closes = std::mem::take(&mut service.shared.closes);
+    let mut closes = std::mem::take(&mut service.stage.shared.closes);
     for (id, close) in closes.drain(..) {
         close_now(service, id, close);
     }
-    service.shared.closes = closes;
+    service.stage.shared.closes = closes;
 }
 
 /// Starts the closing handshake; its frame leaves when the ready list comes to it.
 pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
-    let now = service.shared.now;
+    let now = service.stage.shared.now;
     if let Some(Phase::Ws(ws)) = service.conn(id).map(|conn| &mut conn.phase) {
         ws.close(close, now);
-        service.shared.enqueue(id);
+        service.stage.shared.enqueue(id);
     }
 }
 
 fn fire_deadlines(service: &mut Service) {
-    let now = service.shared.now;
+    let now = service.stage.shared.now;
     // An entry that is due again at once would keep this loop busy: what is armed while it runs waits a turn.
-    let mut most = service.shared.live.len() + 1024;
+    let mut most = service.stage.shared.live.len() + 1024;
     while let Some((at, id)) = service.timers.pop_due(now) {
         let Some(conn) = service.conn(id) else { continue };
         if conn.armed != at {
@@ -225,9 +232,9 @@ fn fire_deadlines(service: &mut Service) {
         if conn.deadline() > now {
             arm(service, id);
         } else {
-            let (mut stage, conns) = service.stage();
+            let Service { stage, conns, .. } = service;
             let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
-            let step = conn::due(&mut stage, id, conn);
+            let step = conn::due(stage, id, conn);
             after(service, id, step);
         }
         most -= 1;
@@ -243,7 +250,7 @@ fn fire_deadlines(service: &mut Service) {
 
 /// The protocols' regular callbacks. One that fell behind is called once, not once for each time missed.
 fn tick(service: &mut Service) {
-    let now = service.shared.now;
+    let now = service.stage.shared.now;
     for index in 0..service.ticks.len() {
         let tick = &mut service.ticks[index];
         if tick.next > now {
@@ -252,23 +259,28 @@ fn tick(service: &mut Service) {
         let on_time = tick.next + tick.every;
         tick.next = if on_time > now { on_time } else { now + tick.every };
         let endpoint = tick.endpoint;
-        let Some(callee) = service.endpoints.get_mut(endpoint.get()) else { continue };
+        let Some(callee) = service.stage.endpoints.get_mut(endpoint.get()) else { continue };
         if callee.sessions() > 0 {
-            callee.tick(&mut Wishes { shared: &mut service.shared, endpoint, pool: &service.pool, arrived: &[] });
+            callee.tick(&mut Wishes {
+                shared: &mut service.stage.shared,
+                endpoint,
+                pool: &service.stage.pool,
+                arrived: &[],
+            });
         }
     }
 }
 
 /// The time of a drain is over: what is left is reset.
 fn abandon_all(service: &mut Service) {
-    let ids: Vec<_> = service.shared.live.keys().collect();
+    let ids: Vec<_> = service.stage.shared.live.keys().collect();
     for id in ids {
-        let (mut stage, conns) = service.stage();
+        let Service { stage, conns, .. } = service;
         let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
         if let Phase::Ws(ws) = &mut conn.phase {
             ws.abort(Cause::Timeout(Timeout::Close));
             let closed = ws.closed();
-            conn::ws::tell_closed(&mut stage, id, &conn.peer, closed);
+            conn::ws::tell_closed(stage, id, &conn.peer, closed);
         }
         bury(service, id, CloseHow::Reset);
     }
