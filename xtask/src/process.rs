@@ -213,3 +213,62 @@ pub(crate) fn tail(log: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    /// Nobody may have collected its exit code yet, but it does not run.
+    fn is_running(pid: Pid) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| state != 'Z')
+    }
+
+    #[test]
+    fn output_of_both_kinds_is_kept() {
+        let output = read(&mut shell("echo one; echo two >&2; exit 3"), Duration::from_secs(20)).expect("it ends");
+        let mut lines = output.lines;
+        lines.sort();
+        assert_eq!((lines, output.status.code()), (vec!["one".to_owned(), "two".to_owned()], Some(3)));
+    }
+
+    #[test]
+    fn what_outlives_its_limit_is_ended() {
+        let begin = Instant::now();
+        let error = read(&mut shell("exec sleep 600"), Duration::from_millis(200)).err().expect("it does not end");
+        assert!(error.contains("did not end within"), "{error}");
+        assert!(begin.elapsed() < GRACE);
+    }
+
+    #[test]
+    fn children_of_children_are_ended_too() {
+        let child = Owned(shell("sleep 600 & wait").spawn().expect("there is a shell"));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut below = Vec::new();
+        while below.is_empty() && Instant::now() < deadline {
+            below = descendants(child.0.id());
+            thread::sleep(POLL);
+        }
+        let pid = *below.first().expect("the shell has started its child");
+        assert!(is_running(pid));
+        drop(child);
+        while is_running(pid) && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        assert!(!is_running(pid));
+    }
+
+    #[test]
+    fn a_server_that_does_not_listen_is_an_error() {
+        let log = std::env::temp_dir().join(format!("sockeye-xtask-{}.log", std::process::id()));
+        let error = Server::start(Path::new("true"), &[], log.clone()).err().expect("`true` does not listen");
+        assert!(error.contains("did not say"), "{error}");
+        let _ = fs::remove_file(log);
+    }
+}
