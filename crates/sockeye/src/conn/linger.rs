@@ -8,6 +8,7 @@ use sockeye_proto::time::Instant;
 use crate::conn::output::Bits;
 use crate::conn::read::{Filled, fill};
 use crate::conn::{Conn, Phase, Stage, Step, out};
+use crate::service::timers::NEVER;
 use crate::sys::CloseHow;
 
 /// Flush, end our side, drain.
@@ -21,6 +22,7 @@ pub(crate) struct Linger {
 pub(crate) fn begin(conn: &mut Conn, until: Instant) -> Step {
     conn.phase = Phase::Linger(Linger { until, shut: false, ended: false });
     conn.stash = None;
+    conn.user_timer = NEVER;
     Step::Again
 }
 

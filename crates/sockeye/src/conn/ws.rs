@@ -320,7 +320,7 @@ fn answer(ws: &mut Connection, out: &mut Out<'_>) {
 pub(crate) fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let Phase::Ws(ws) = &conn.phase else { return Step::Gone(CloseHow::Normal) };
     let closed = ws.closed();
-    let how = ending(&closed);
+    let how = ending(&closed, conn);
     tracing::debug!(%id, peer = %conn.peer, code = closed.code_seen(), "closed");
     tell_closed(stage, id, &conn.peer, closed);
     match how {
@@ -336,9 +336,13 @@ enum Ending {
     Reset,
 }
 
-fn ending(closed: &Closed) -> Ending {
+fn ending(closed: &Closed, conn: &Conn) -> Ending {
     match closed.cause {
+        // Its time is up: a violation ends at once when all is sent.
+        Cause::Violation(_) if conn.queue.is_some() => Ending::Reset,
         Cause::Violation(_) => Ending::Linger,
+        // The peer ended its side only, and may still read what was handed over for it.
+        Cause::Eof if conn.queue.is_some() => Ending::Linger,
         Cause::Timeout(Timeout::Close | Timeout::Keepalive) | Cause::Overflow | Cause::Dropped => Ending::Reset,
         _ => Ending::Close,
     }

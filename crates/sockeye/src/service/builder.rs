@@ -236,6 +236,7 @@ impl Builder {
             accepting,
             max_connections,
             timers: Timers::default(),
+            due: Vec::new(),
             jobs,
             events: Vec::new(),
             dead: Vec::new(),

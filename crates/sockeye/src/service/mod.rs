@@ -60,6 +60,8 @@ pub struct Service {
     accepting: Accepting,
     max_connections: usize,
     timers: Timers,
+    /// The deadlines of this turn, while they are seen to.
+    due: Vec<(Instant, crate::ConnId)>,
     jobs: Arc<Jobs>,
     events: Vec<Readiness>,
     /// Connections whose steps ended in this turn; their slots are freed at its end.

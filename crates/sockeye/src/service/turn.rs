@@ -190,6 +190,10 @@ fn carry_out(service: &mut Service) {
 fn carry_out_timers(service: &mut Service) {
     let mut timers = std::mem::take(&mut service.stage.shared.timers);
     for (id, at) in timers.drain(..) {
+        // What `closed` asks for, or a callback right before it, has nobody to call.
+        if !service.stage.shared.live.get(id).is_some_and(|live| live.is_open()) {
+            continue;
+        }
         if let Some(conn) = service.conn(id) {
             conn.user_timer = at.unwrap_or(NEVER);
             let deadline = conn.deadline();
@@ -219,11 +223,17 @@ pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
     }
 }
 
+/// Room for deadlines of one turn that is kept.
+const DUE: usize = 1024;
+
 fn fire_deadlines(service: &mut Service) {
     let now = service.stage.shared.now;
-    // An entry that is due again at once would keep this loop busy: what is armed while it runs waits a turn.
-    let mut most = service.stage.shared.live.len() + 1024;
-    while let Some((at, id)) = service.timers.pop_due(now) {
+    // All that is due is taken first: an entry that is due again at once waits a turn.
+    let mut due = std::mem::take(&mut service.due);
+    while let Some(entry) = service.timers.pop_due(now) {
+        due.push(entry);
+    }
+    for (at, id) in due.drain(..) {
         let Some(conn) = service.conn(id) else { continue };
         if conn.armed != at {
             continue;
@@ -237,11 +247,10 @@ fn fire_deadlines(service: &mut Service) {
             let step = conn::due(stage, id, conn);
             after(service, id, step);
         }
-        most -= 1;
-        if most == 0 {
-            break;
-        }
     }
+    // A crowd with one deadline must not leave its memory behind.
+    due.shrink_to(DUE);
+    service.due = due;
     tick(service);
     if service.draining.is_some_and(|deadline| deadline <= now) {
         abandon_all(service);

@@ -181,6 +181,8 @@ impl State {
                 // Nobody reads this any more, which TCP answers with a reset.
                 pipe.travelling.clear();
                 self.send_reset(from.other());
+            } else if pipe.ends_next() {
+                pipe.fin = Fin::Arrived;
             }
             return;
         }
