@@ -1,4 +1,4 @@
-//! Many seeds of the simulated network. The harness is `crates/sockeye/tests/simulator.rs`; it reads two variables:
+//! Many seeds of the simulated network. The harness is `crates/sockeye/tests/simulator/`; it reads two variables:
 //!
 //! * `SOCKEYE_SIM_SEEDS`: how many seeds to run (a few when not set, so that `cargo test` stays quick);
 //! * `SOCKEYE_SIM_SEED`: the first of them (0 when not set).
