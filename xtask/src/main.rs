@@ -1,11 +1,12 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`simulator`], [`conformance`], [`interop`]) each judge one thing;
+//! the steps ([`rust`], [`house`], [`simulator`], [`conformance`], [`interop`]) each judge one thing, and so does [`bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod conformance;
 mod fuzz;
 mod gate;
@@ -37,6 +38,9 @@ Usage: cargo xtask TASK
         Each fuzz target (or only those named) for N seconds (30).
   fuzz --replay FILE TARGET
         One input, such as one that was found.
+  bench counts [--report-only] [--binary FILE]
+        System calls and instructions of an echoed message, and memory of an idle connection, with their goals.
+        A goal that is missed fails, unless it is only to be reported.
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";
@@ -81,6 +85,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             options.finish()?;
             single(&Workspace::find(None)?, |workspace| fuzz::run(workspace, seconds, replay.as_deref(), &targets))
         }
+        "bench" => bench(&mut options),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(true)
@@ -99,6 +104,17 @@ fn test(options: &mut Options) -> Result<bool, String> {
     let workspace = options.workspace()?;
     options.finish()?;
     Ok(gate::run(&workspace, &gate::Selection::new(only, skip)?))
+}
+
+fn bench(options: &mut Options) -> Result<bool, String> {
+    let report_only = options.flag("--report-only");
+    let workspace = options.workspace()?;
+    let kind = options.free();
+    options.finish()?;
+    match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
+        _ => Err(format!("bench what: counts?\n\n{USAGE}")),
+    }
 }
 
 /// Runs one step outside the gate and says how it went.

@@ -127,7 +127,14 @@ impl Server {
         &self.url
     }
 
+    /// The process that was started: the server, or what it runs below.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     /// Asks it to end; it must do so by itself and with exit code 0.
+    ///
+    /// A tracer does not pass signals on, so the process furthest below it is asked.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         let ended = self.child.0.try_wait().ok().flatten();
         if let Some(status) = ended {
@@ -137,7 +144,10 @@ impl Server {
                 tail(&self.log)
             ));
         }
-        self.child.signal(Signal::TERM);
+        match descendants(self.child.0.id()).last() {
+            Some(traced) => drop(kill_process(*traced, Signal::TERM)),
+            None => self.child.signal(Signal::TERM),
+        }
         match self.child.wait_until(Instant::now() + GRACE) {
             Some(status) if status.success() => {}
             Some(status) => return Err(format!("`{}` ended with {status} on SIGTERM", self.shown)),

@@ -119,7 +119,8 @@ fn missing() -> Vec<&'static str> {
     PROGRAMS.iter().filter(|program| !found(program.probe)).map(|program| program.package).collect()
 }
 
-fn found(probe: &[&str]) -> bool {
+/// Whether a program is there and can be run.
+pub(crate) fn found(probe: &[&str]) -> bool {
     let Some((program, arguments)) = probe.split_first() else { return false };
     let path = env::var_os("PATH").unwrap_or_default();
     if !env::split_paths(&path).any(|folder| folder.join(program).is_file()) {

@@ -1,0 +1,79 @@
+//! What messages cost, in counts that repeat to a percent or two wherever they are taken.
+//!
+//! [`counts`] measures, [`reading`] reads what the tools wrote, and [`table`] shows it. The load comes from the crate
+//! `sockeye-benches`.
+
+pub(crate) mod counts;
+mod reading;
+mod table;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{gate::Failure, process, process::Server, tools, workspace::Workspace};
+
+/// `load` ends by itself before this.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// The programs that measure, built for release.
+struct Programs<'a> {
+    workspace: &'a Workspace,
+}
+
+impl<'a> Programs<'a> {
+    /// Builds them, and the `sockeye` under test if it is ours.
+    fn build(workspace: &'a Workspace) -> Result<Self, Failure> {
+        let mut command = workspace.cargo(["build", "--release", "--package", "sockeye-benches"]);
+        if workspace.binary_is_ours() {
+            command.args(["--package", "sockeye-cli"]);
+        }
+        process::run(&mut command, Duration::from_secs(20 * 60))?.success(&process::shown(&command))?;
+        // Thousands of connections: the programs inherit it.
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+            .map_err(|error| format!("the limit of descriptors cannot be raised: {error}"))?;
+        Ok(Self { workspace })
+    }
+
+    fn release(&self, name: &str) -> PathBuf {
+        self.workspace.target().join("release").join(name)
+    }
+
+    /// Where this run leaves its files.
+    fn folder(&self) -> Result<PathBuf, Failure> {
+        let folder = self.workspace.target().join("bench");
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Starts a server below `tracer`, which may be no words at all.
+    fn server(&self, tracer: &[&str], server: &[&str]) -> Result<Server, Failure> {
+        let words: Vec<&str> = tracer.iter().chain(server).copied().collect();
+        let (program, arguments) = words.split_first().ok_or("no server")?;
+        Ok(Server::start(program.as_ref(), arguments, self.folder()?.join("server.log"))?)
+    }
+
+    /// Runs `load` against it; what it says is `name=number` words.
+    fn load(&self, server: &Server, arguments: &[&str]) -> Result<String, Failure> {
+        let port = server.url().trim_end_matches('/').rsplit(':').next().unwrap_or_default();
+        let mut command = Command::new(self.release("load"));
+        command.args(arguments).args(["--port", port, "--pid", &server.pid().to_string()]);
+        let lines = process::read(&mut command, LIMIT)?.lines;
+        match lines.iter().find(|line| line.contains('=')) {
+            Some(line) => Ok(line.clone()),
+            None => Err(format!("`{}` failed: {}", process::shown(&command), lines.join("\n")).into()),
+        }
+    }
+}
+
+/// An error that names what to install, unless all of these programs are there.
+fn require(packages: &[&str]) -> Result<(), Failure> {
+    let missing: Vec<&str> = packages.iter().filter(|name| !tools::found(&[name, "--version"])).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(" ");
+    Err(format!("programs are missing, from these Debian packages: {missing}\nType: sudo apt-get install -y {missing}")
+        .into())
+}
