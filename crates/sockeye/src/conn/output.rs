@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use sockeye_proto::wire::FrameHead;
 
-use crate::conn::pool::Pool;
+use crate::conn::pool::{Pool, release};
 use crate::sys::{Handle, Sys};
 
 /// The cork is sent when it has this many bytes.
@@ -127,6 +127,17 @@ impl Queue {
             taken -= rest;
             if let Some(Piece { data: Data::Owned(buffer), .. }) = self.pieces.pop_front() {
                 pool.borrow_mut().give(buffer);
+            }
+        }
+    }
+}
+
+/// A connection that breaks with much unsent leaves nothing behind.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        for piece in self.pieces.drain(..) {
+            if let Data::Owned(buffer) = piece.data {
+                release(buffer);
             }
         }
     }

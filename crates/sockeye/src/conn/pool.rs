@@ -1,18 +1,31 @@
 //! Buffers that connections borrow while they need them, so that an idle connection owns none and a busy one
 //! allocates none.
 
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
 /// How many spare buffers are kept.
 const SPARE: usize = 64;
-/// How many bytes all spare buffers may hold together.
+/// How many bytes all spare buffers may hold together while they are in use,
 const SPARE_BYTES: usize = 16 * 1024 * 1024;
+/// and how many of those that were not needed for this long: what a burst of large messages took is given back.
+const IDLE_BYTES: usize = 1024 * 1024;
+const IDLE: Duration = Duration::from_secs(1);
+/// From this capacity on the allocator maps a buffer by itself.
+const MAPPED: usize = 128 * 1024;
 
 /// Spare buffers, empty and with their memory.
 ///
-/// Invariants: `spare.len() <= SPARE`; the sum of capacities is `bytes <= SPARE_BYTES`.
+/// Invariants: `spare.len() <= SPARE`; the sum of capacities is `bytes <= SPARE_BYTES`; `look_at` is set while
+/// `bytes > IDLE_BYTES` (from the end of the turn on).
 #[derive(Default)]
 pub(crate) struct Pool {
     spare: Vec<Vec<u8>>,
     bytes: usize,
+    /// So many, at the bottom, were not needed since `look_at` was set.
+    unused: usize,
+    look_at: Option<Instant>,
 }
 
 impl Pool {
@@ -20,6 +33,7 @@ impl Pool {
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();
         self.bytes -= buffer.capacity();
+        self.unused = self.unused.min(self.spare.len());
         buffer
     }
 
@@ -27,11 +41,60 @@ impl Pool {
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         if capacity == 0 || self.spare.len() >= SPARE || capacity > SPARE_BYTES - self.bytes {
+            release(buffer);
             return;
         }
         buffer.clear();
         self.bytes += capacity;
         self.spare.push(buffer);
+    }
+
+    /// When [`tidy`](Self::tidy) has something to do.
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// Lets go of what nobody used for a while. Called once a turn.
+    #[inline]
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        if self.bytes > IDLE_BYTES {
+            self.look(now);
+        } else {
+            self.look_at = None;
+        }
+    }
+
+    #[cold]
+    fn look(&mut self, now: Instant) {
+        if self.look_at.is_some_and(|at| at > now) {
+            return;
+        }
+        if self.look_at.is_some() {
+            let mut keep = self.bytes;
+            let go = self.spare[..self.unused].iter().take_while(|buffer| {
+                let is_much = keep > IDLE_BYTES;
+                keep -= buffer.capacity();
+                is_much
+            });
+            let go = go.count();
+            for buffer in self.spare.drain(..go) {
+                self.bytes -= buffer.capacity();
+                release(buffer);
+            }
+        }
+        self.unused = self.spare.len();
+        self.look_at = (self.bytes > IDLE_BYTES).then_some(now + IDLE);
+    }
+}
+
+/// Gives memory back to the system.
+///
+/// Freeing a large mapped block teaches glibc's allocator to serve blocks of that size from its heap from then on
+/// (`M_MMAP_THRESHOLD` in mallopt(3)), where up to twice as much stays behind after a burst. A small one teaches it nothing.
+pub(crate) fn release(mut buffer: Vec<u8>) {
+    if buffer.capacity() >= MAPPED {
+        buffer.clear();
+        buffer.shrink_to(1);
     }
 }
 
@@ -51,5 +114,34 @@ mod tests {
         assert!(pool.bytes <= SPARE_BYTES && pool.spare.len() <= SPARE);
         pool.give(Vec::with_capacity(SPARE_BYTES + 1));
         assert!(pool.bytes <= SPARE_BYTES);
+    }
+
+    #[test]
+    fn what_is_not_used_for_a_while_is_let_go() {
+        let at = |millis: u64| Instant::from_nanos(millis * 1_000_000);
+        let mut pool = Pool::default();
+        pool.give(Vec::with_capacity(1000));
+        pool.tidy(at(0));
+        assert_eq!(pool.look_at(), None, "so little is kept");
+
+        pool.give(Vec::with_capacity(SPARE_BYTES / 2));
+        pool.tidy(at(0));
+        assert_eq!(pool.look_at(), Some(at(1000)));
+        let busy = pool.take();
+        assert!(busy.capacity() > IDLE_BYTES);
+        pool.give(busy);
+        pool.tidy(at(1000));
+        assert!(pool.bytes > IDLE_BYTES, "it was used");
+        assert_eq!(pool.look_at(), Some(at(2000)));
+
+        // Somebody may use another one all the time.
+        pool.give(Vec::with_capacity(1000));
+        let busy = pool.take();
+        pool.give(busy);
+        pool.tidy(at(1999));
+        assert!(pool.bytes > IDLE_BYTES);
+        pool.tidy(at(2000));
+        assert!(pool.bytes <= IDLE_BYTES);
+        assert_eq!(pool.look_at(), None, "nothing wakes an idle loop");
     }
 }

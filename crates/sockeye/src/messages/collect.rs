@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use sockeye_proto::event::{Fragment, Payload};
 
-use crate::conn::pool::Pool;
+use crate::conn::pool::{Pool, release};
 use crate::messages::Message;
 
 /// What came of a message so far. Memory grows with the bytes that came, not with those that were announced.
@@ -48,7 +48,11 @@ impl Partial {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::None;
+        match std::mem::take(self) {
+            Self::None => {}
+            Self::Text(text) => release(text.into_bytes()),
+            Self::Binary(payload) => release(payload),
+        }
     }
 }
 

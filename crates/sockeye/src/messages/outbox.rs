@@ -8,7 +8,7 @@ use std::fmt;
 
 use sockeye_proto::wire::Kind;
 
-use crate::conn::pool::Pool;
+use crate::conn::pool::{Pool, release};
 use crate::messages::Message;
 use crate::protocol::{Cx, Writable};
 
@@ -228,7 +228,11 @@ impl Outbox {
     pub(super) fn clear(&mut self) {
         self.spots.clear();
         self.sent_spots = 0;
-        self.items.clear();
+        for item in self.items.drain(..) {
+            if let Place::Large(payload) = item.place {
+                release(payload);
+            }
+        }
         self.load = 0;
         self.taken = 0;
         self.compact();

@@ -125,7 +125,9 @@ impl Service {
                 self.stage.endpoints.get(tick.endpoint.get()).is_some_and(|endpoint| endpoint.sessions() > 0)
             })
             .map(|tick| tick.next);
-        self.timers.next().into_iter().chain(ticks).chain(self.accepting.retry_at()).chain(self.draining).min()
+        let pauses =
+            self.accepting.retry_at().into_iter().chain(self.draining).chain(self.stage.pool.borrow().look_at());
+        self.timers.next().into_iter().chain(ticks).chain(pauses).min()
     }
 
     /// Where the service listens, in the order of [`Builder::listen`], with the ports that were really taken.

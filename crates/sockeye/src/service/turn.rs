@@ -54,6 +54,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     carry_out(service);
     service.stage.shared.spread_all_writable();
     free_dead(service);
+    service.stage.pool.borrow_mut().tidy(service.stage.shared.now);
     let over = service.draining.is_some() && service.stage.shared.live.is_empty();
     Ok(if over { Progress::Drained } else { Progress::Running })
 }
