@@ -1,0 +1,302 @@
+//! EV: faults of the kernel, and work that must not be done.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::support::{
+    BINARY, Case, FIN, Launch, Noise, PATIENCE, Peer, Request, Row, Server, Strace, TEXT, TempDir, close_body,
+    eventually, frame, optimised, pass, rows, scaled,
+};
+
+/// The most system calls a second of a state in which nothing happens.
+const IDLE_CALLS: u64 = 20;
+
+pub(crate) fn rows() -> Vec<Case> {
+    rows![
+        Slow:
+            ev03_a_failing_accept_is_survived.with_strace,
+            ev04_no_state_spins.with_strace;
+        Heavy:
+            ev06_reused_descriptors_are_new_connections,
+            ev09_a_flood_of_messages_starves_nobody,
+            ev09_a_flood_of_resets_starves_nobody;
+        Quick:
+            ev01_out_of_descriptors_accepting_pauses_and_recovers,
+            ev02_a_failing_open_is_503_and_a_failing_registration_a_close.with_strace,
+            ev09_at_max_connections_accepting_pauses_and_resumes;
+    ]
+}
+
+/// Connects `count` peers, far more than fit, and returns those that were answered; the others wait or were closed.
+fn crowd(server: &Server, count: usize) -> (Vec<Peer>, Vec<Peer>) {
+    let upgrade = Request::upgrade("/").bytes();
+    let mut answered = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..count {
+        if let Ok(stream) = TcpStream::connect_timeout(&server.address(), Duration::from_millis(500)) {
+            let mut peer = Peer::over(stream);
+            peer.send(&upgrade);
+            waiting.push(peer);
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(3);
+    waiting.retain_mut(|peer| {
+        // Served in order: once one is silent for long, the others will be too.
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(2));
+        let accepted = peer.patience(left).reply().is_ok_and(|reply| reply.status == 101);
+        if accepted {
+            let stream = peer.stream.try_clone().expect("own socket");
+            answered.push(Peer::over(stream));
+        }
+        !accepted
+    });
+    (answered, waiting)
+}
+
+/// A crowd at a server that has room for fewer: those inside are served, nothing spins, and room is used at once when there is some.
+fn overfull(mut server: Server, room: usize) {
+    let row = Row::begin(&server);
+    let (mut answered, waiting) = crowd(&server, 200);
+    assert!(!answered.is_empty() && answered.len() <= room, "{} accepted, room for {room}", answered.len());
+    answered.iter_mut().for_each(Peer::echoes);
+    let started = Instant::now();
+    let (spent, ()) = row.cpu_of(&server, || pass(Duration::from_secs(3)));
+    assert!(!optimised() || spent < Duration::from_millis(150), "{spent:?} of CPU in 3 s with a full house");
+    let lines = server.log_since(started).len();
+    assert!(lines <= 4, "{lines} log lines in 3 s");
+    answered.iter_mut().for_each(Peer::echoes);
+    drop((answered, waiting));
+    let released = Instant::now();
+    eventually("a new connection is served", Duration::from_secs(5), || {
+        let mut peer = Peer::connect(&server);
+        peer.send(Request::upgrade("/").bytes());
+        peer.patience(Duration::from_secs(1)).reply().is_ok_and(|reply| reply.status == 101)
+    });
+    assert!(released.elapsed() < Duration::from_secs(1), "recovered after {:?}", released.elapsed());
+    row.end(&mut server);
+}
+
+fn ev01_out_of_descriptors_accepting_pauses_and_recovers() {
+    overfull(Launch::echo().open_files(64).start(), 64 - 20);
+}
+
+fn ev09_at_max_connections_accepting_pauses_and_resumes() {
+    overfull(Launch::echo().with("--max-connections").with("30").start(), 10);
+}
+
+fn ev02_a_failing_open_is_503_and_a_failing_registration_a_close() {
+    let folder = TempDir::new();
+    folder.file("page.html", "<p>a page</p>");
+    let mut server = Server::serve(folder.path());
+    let row = Row::begin_serve(&server, folder.path());
+    // The canaries read files too.
+    row.cpu_of(&server, || {
+        for error in ["EMFILE", "ENFILE", "ENOMEM"] {
+            let trace = Strace::inject(&server, &format!("openat,openat2:error={error}"));
+            let mut peer = Peer::connect(&server);
+            peer.send(Request::get("/page.html").bytes());
+            assert_eq!(peer.reply().expect("an answer").status, 503, "{error}");
+            drop(trace);
+            let mut peer = Peer::connect(&server);
+            peer.send(Request::get("/page.html").bytes());
+            assert_eq!(peer.reply().expect("an answer").status, 200, "after {error}");
+        }
+        for error in ["ENOMEM", "ENOSPC"] {
+            let trace = Strace::inject(&server, &format!("epoll_ctl:error={error}:when=1"));
+            let mut peer = Peer::connect(&server);
+            peer.send(Request::get("/page.html").bytes());
+            peer.gone(error);
+            trace.injected(1);
+            drop(trace);
+            let mut peer = Peer::connect(&server);
+            peer.send(Request::get("/page.html").bytes());
+            assert_eq!(peer.reply().expect("an answer").status, 200, "after {error}");
+        }
+    });
+    row.end(&mut server);
+}
+
+fn ev03_a_failing_accept_is_survived() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    for error in ["ECONNABORTED", "EPROTO", "EPERM", "ENOBUFS", "ENOMEM", "EINTR", "EMFILE", "ENFILE", "ENETDOWN"] {
+        // Once: the one that waits is served, though nobody else comes to remind the server of it.
+        let trace = Strace::inject(&server, &format!("accept4:error={error}:when=1"));
+        Peer::upgraded(&server).echoes();
+        trace.injected(1);
+        drop(trace);
+    }
+    for error in ["ENOBUFS", "EMFILE"] {
+        // For a while: it backs off, and the others do not notice.
+        let trace = Strace::inject(&server, &format!("accept4:error={error}"));
+        let mut peer = Peer::connect(&server);
+        let started = Instant::now();
+        trace.injected(1);
+        row.canaries_sing();
+        let (spent, ()) = row.cpu_of(&server, || pass(Duration::from_secs(3)));
+        assert!(!optimised() || spent < Duration::from_millis(150), "{error}: {spent:?} of CPU in 3 s");
+        let lines = server.log_since(started).len();
+        assert!(lines <= 5, "{error}: {lines} log lines in 3 s");
+        drop(trace);
+        peer.upgrade(&Request::upgrade("/"));
+        peer.echoes();
+    }
+    row.end(&mut server);
+}
+
+/// One state in which a connection can stay: how to get there. What it returns is held.
+type State = (&'static str, fn(&Server) -> Peer);
+
+/// Messages the server cannot get rid of.
+fn stuffed(server: &Server) -> Peer {
+    let mut peer = Peer::connect_with_buffers(server, 4096);
+    peer.upgrade(&Request::upgrade("/"));
+    let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
+    peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
+    for _ in 0..8 {
+        if std::io::Write::write_all(&mut peer.stream, &message).is_err() {
+            break;
+        }
+    }
+    peer
+}
+
+const STATES: [State; 8] = [
+    ("nobody", Peer::connect),
+    ("half a head", |server| {
+        let mut peer = Peer::connect(server);
+        peer.send("GET / HTTP/1.1\r\nHost: a");
+        peer
+    }),
+    ("upgraded", Peer::upgraded),
+    ("half a frame", |server| {
+        let mut peer = Peer::upgraded(server);
+        peer.send(&frame(FIN | TEXT, "half a frame")[..9]);
+        peer
+    }),
+    ("output stuck, reading paused", stuffed),
+    ("end of input with pending output", |server| {
+        let peer = stuffed(server);
+        peer.finish();
+        peer
+    }),
+    ("end of input", |server| {
+        let peer = Peer::upgraded(server);
+        peer.finish();
+        peer
+    }),
+    ("closing, output stuck", |server| {
+        let mut peer = Peer::connect_with_buffers(server, 4096);
+        peer.upgrade(&Request::upgrade("/"));
+        // Not so much that reading is paused, but more than the socket takes.
+        peer.send_frame(FIN | BINARY, vec![b'm'; 900 << 10]);
+        peer.send_frame(FIN | super::support::CLOSE, close_body(1000, ""));
+        peer
+    }),
+];
+
+fn ev04_no_state_spins() {
+    const WINDOW: Duration = Duration::from_secs(8);
+    thread::scope(|scope| {
+        let states = STATES.map(|(what, enter)| {
+            scope.spawn(move || {
+                let mut server = Server::echo();
+                let peer = enter(&server);
+                let calls = Strace::count(&server, WINDOW);
+                println!("{what}: {calls} calls in {WINDOW:?}");
+                assert!(calls <= IDLE_CALLS * WINDOW.as_secs(), "{what}: {calls} system calls in {WINDOW:?}");
+                drop(peer);
+                server.assert_alive();
+                Peer::upgraded(&server).echoes();
+            })
+        });
+        // The server waits for the answer to its close.
+        let draining = scope.spawn(|| {
+            let folder = TempDir::new();
+            let server = Launch::serve(folder.path()).with("--close-test").start();
+            let mut peer = Peer::connect(&server);
+            peer.upgrade(&Request::upgrade("/").add("Sec-WebSocket-Protocol", "dumb-increment-protocol"));
+            peer.close_code("--close-test closes by itself");
+            let calls = Strace::count(&server, Duration::from_secs(4));
+            assert!(calls <= IDLE_CALLS * 4, "draining: {calls} system calls in 4 s");
+        });
+        for (state, (what, _)) in states.into_iter().zip(STATES) {
+            assert!(state.join().is_ok(), "the state {what:?}");
+        }
+        assert!(draining.join().is_ok(), "the state draining");
+    });
+}
+
+fn ev06_reused_descriptors_are_new_connections() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let mut noise = Noise::new(6);
+    // Old ones end in every way, with their answers under way, in the same turn in which new ones take their numbers.
+    for round in 0..scaled(500) {
+        let mut old: Vec<Peer> = (0..10).map(|_| Peer::upgraded(&server)).collect();
+        old.iter_mut().for_each(|peer| peer.send_frame(FIN | TEXT, format!("old {round}").repeat(100)));
+        for mut peer in old {
+            match noise.below(3) {
+                0 => peer.reset(),
+                1 => peer.send_frame(FIN | super::support::CLOSE, ""),
+                _ => {}
+            }
+        }
+        let mut new: Vec<Peer> = (0..10).map(|_| Peer::connect(&server)).collect();
+        new.iter_mut().for_each(|peer| peer.send(Request::upgrade("/").bytes()));
+        for (n, peer) in new.iter_mut().enumerate() {
+            assert_eq!(peer.reply().expect("an answer").status, 101);
+            peer.send_frame(FIN | TEXT, format!("new {round} {n}"));
+            peer.expect(TEXT, format!("new {round} {n}"));
+        }
+    }
+    row.end(&mut server);
+}
+
+fn ev09_a_flood_of_messages_starves_nobody() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let peer = Peer::upgraded(&server);
+    let mut writer = Peer::over(peer.stream.try_clone().expect("own socket"));
+    let until = Instant::now() + Duration::from_secs(5);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let flood = frame(FIN | TEXT, "twenty bytes of text").repeat(5000);
+            while Instant::now() < until {
+                writer.send(&flood);
+            }
+            writer.send_frame(FIN | TEXT, "the end");
+        });
+        scope.spawn(move || {
+            let mut peer = peer;
+            let mut over = false;
+            while !over {
+                peer.each_frame(|first, payload| {
+                    assert_eq!(first, FIN | TEXT);
+                    over = payload == b"the end";
+                });
+            }
+        });
+        while Instant::now() < until {
+            row.canaries_sing();
+        }
+    });
+    row.end(&mut server);
+}
+
+fn ev09_a_flood_of_resets_starves_nobody() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let count = scaled(60_000);
+    let started = Instant::now();
+    for n in 0..count {
+        Peer::connect(&server).reset();
+        if n % 1000 == 0 {
+            row.canaries_sing();
+        }
+    }
+    println!("{count} connects and resets in {:?}", started.elapsed());
+    Peer::upgraded(&server).patience(PATIENCE).echoes();
+    row.end(&mut server);
+}

@@ -1,0 +1,271 @@
+//! OP: signals, addresses, the life of the process.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::support::{
+    BINARY, Case, FIN, Launch, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, pass, rows, scaled,
+    strict,
+};
+
+pub(crate) fn rows() -> Vec<Case> {
+    rows![
+        Slow:
+            op01_sigterm_closes_with_1001_and_exits_0,
+            op02_a_minute_of_sigstop_times_nobody_out;
+        Heavy:
+            op02_a_thousand_signals_a_second_lose_no_byte,
+            op02_writes_to_closed_peers_do_not_kill;
+        Quick:
+            op01_a_second_sigterm_exits_at_once,
+            op01_sigint_is_as_good,
+            op04_a_port_in_use_is_a_clear_error,
+            op04_privileged_ports_and_bad_interfaces_are_clear_errors,
+            op04_the_printed_address_is_the_real_one,
+            op04_unix_sockets;
+    ]
+}
+
+/// A peer whose echo is stuck in the server.
+fn stalled(server: &Server) -> Peer {
+    let mut peer = Peer::connect_with_buffers(server, 4096);
+    peer.upgrade(&Request::upgrade("/"));
+    let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
+    peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
+    for _ in 0..8 {
+        if std::io::Write::write_all(&mut peer.stream, &message).is_err() {
+            break;
+        }
+    }
+    peer
+}
+
+fn op01_sigterm_closes_with_1001_and_exits_0() {
+    let mut server = Server::echo();
+    let mut active: Vec<Peer> = (0..1000).map(|_| Peer::upgraded(&server)).collect();
+    active.iter_mut().for_each(Peer::echoes);
+    let stalled: Vec<Peer> = thread::scope(|scope| {
+        let server = &server;
+        let threads: Vec<_> = (0..10).map(|_| scope.spawn(move || stalled(server))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("stalled")).collect()
+    });
+    let started = Instant::now();
+    server.signal(Signal::TERM);
+    eventually("the listener is closed", Duration::from_secs(1), || TcpStream::connect(server.address()).is_err());
+    let refused = started.elapsed();
+    assert!(!strict() || refused <= Duration::from_millis(50), "still listening after {refused:?}");
+    for peer in &mut active {
+        assert_eq!(peer.close_code("SIGTERM"), 1001);
+        peer.send_frame(FIN | super::support::CLOSE, super::support::close_body(1001, ""));
+    }
+    let status = server.exit(Duration::from_secs(6).saturating_sub(started.elapsed()));
+    assert_eq!(status.code(), Some(0));
+    for peer in &mut active {
+        peer.gone("SIGTERM");
+    }
+    drop(stalled);
+    judge_last_words(&server, started);
+}
+
+/// No panic on the way out.
+fn judge_last_words(server: &Server, since: Instant) {
+    let log = server.log_since(since);
+    assert!(!log.iter().any(|(_, line)| line.contains("panicked")), "{log:?}");
+    assert!(log.len() <= 20, "{} lines on the way out", log.len());
+}
+
+fn op01_a_second_sigterm_exits_at_once() {
+    let mut server = Server::echo();
+    // Answers no close, so that the drain would take five seconds.
+    let mut peer = Peer::upgraded(&server);
+    let started = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(peer.close_code("SIGTERM"), 1001);
+    server.assert_alive();
+    server.signal(Signal::TERM);
+    server.exit(Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(3), "at once took {:?}", started.elapsed());
+    peer.gone("a second SIGTERM");
+}
+
+fn op01_sigint_is_as_good() {
+    let folder = TempDir::new();
+    folder.file("page.html", "<p>a page</p>");
+    for mut server in [Server::echo(), Server::serve(folder.path())] {
+        let mut peer = Peer::upgraded(&server);
+        let started = Instant::now();
+        server.signal(Signal::INT);
+        assert_eq!(peer.close_code("SIGINT"), 1001);
+        assert_eq!(server.exit(Duration::from_secs(6)).code(), Some(0));
+        judge_last_words(&server, started);
+    }
+    // With nobody there, there is nothing to wait for.
+    let mut server = Server::echo();
+    server.signal(Signal::INT);
+    assert_eq!(server.exit(Duration::from_secs(2)).code(), Some(0));
+}
+
+fn op02_writes_to_closed_peers_do_not_kill() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
+    for round in 0..scaled(300) {
+        let mut peer = Peer::upgraded(&server);
+        peer.send(&message);
+        // The first bytes of the answer are here; the rest is written to nobody.
+        peer.read_exactly(1 + round % 1000);
+        if round % 2 == 0 { peer.reset() } else { drop(peer) }
+    }
+    row.end(&mut server);
+}
+
+fn op02_a_thousand_signals_a_second_lose_no_byte() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let mut peer = Peer::upgraded(&server);
+    let message = frame(FIN | BINARY, vec![b'm'; 200_000]);
+    let until = Instant::now() + Duration::from_secs(5);
+    let (mut signals, mut messages) = (0, 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while Instant::now() < until {
+                // Stopping and continuing interrupts system calls even where no handler is installed.
+                server.signal(Signal::STOP);
+                server.signal(Signal::CONT);
+                server.signal(Signal::WINCH);
+                signals += 3;
+                pass(Duration::from_millis(2));
+            }
+        });
+        while Instant::now() < until {
+            peer.send(&message);
+            peer.expect(BINARY, vec![b'm'; 200_000]);
+            messages += 1;
+        }
+    });
+    println!("{signals} signals, {messages} messages");
+    drop(peer);
+    row.end(&mut server);
+}
+
+fn op02_a_minute_of_sigstop_times_nobody_out() {
+    let server = Server::echo();
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::upgraded(&server)).collect();
+    peers.iter_mut().for_each(Peer::echoes);
+    server.signal(Signal::STOP);
+    // What comes meanwhile is answered afterwards.
+    peers[..10].iter_mut().for_each(|peer| peer.send_frame(FIN | BINARY, "in your sleep"));
+    pass(Duration::from_secs(60));
+    server.signal(Signal::CONT);
+    for (n, peer) in peers.iter_mut().enumerate() {
+        // Those who were silent are asked first, and have their twenty seconds.
+        loop {
+            let frame = peer.frame().unwrap_or_else(|end| panic!("peer {n}: {end:?}"));
+            if frame.opcode() == PING {
+                peer.send_frame(FIN | PONG, frame.payload);
+                if n >= 10 {
+                    break;
+                }
+            } else {
+                assert_eq!(frame.payload, b"in your sleep", "peer {n}: opcode {}", frame.opcode());
+                break;
+            }
+        }
+    }
+    for peer in &mut peers {
+        peer.send_frame(FIN | BINARY, "awake");
+        loop {
+            let frame = peer.frame().expect("nobody was timed out");
+            match frame.opcode() {
+                PING => peer.send_frame(FIN | PONG, frame.payload),
+                _ => break assert_eq!(frame.payload, b"awake"),
+            }
+        }
+    }
+}
+
+/// The command fails with exit code 2 and says what it could not have.
+fn usage_error(launch: &Launch, names: &str) {
+    let (code, text) = launch.fails();
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains(names), "it names {names:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+fn op04_a_port_in_use_is_a_clear_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    usage_error(&Launch::new("echo").with("--port").with(&port), &port);
+    let folder = TempDir::new();
+    usage_error(&Launch::new("serve").with(folder.path()).with("--port").with(&port), &port);
+}
+
+fn op04_privileged_ports_and_bad_interfaces_are_clear_errors() {
+    if TcpListener::bind("127.0.0.1:81").is_ok() {
+        println!("this user may have privileged ports");
+    } else {
+        usage_error(&Launch::new("echo").with("--port").with("81"), "81");
+    }
+    for interface in ["nosuchdevice0", "192.0.2.77", "2001:db8::77", "300.1.1.1", ""] {
+        usage_error(&Launch::echo().with("--interface").with(interface), interface);
+    }
+    for port in ["65536", "-1", "http"] {
+        usage_error(&Launch::new("echo").with(format!("--port={port}")), port);
+    }
+    usage_error(&Launch::new("serve").with("/no/such/folder").with("--port").with("0"), "/no/such/folder");
+}
+
+fn op04_the_printed_address_is_the_real_one() {
+    let server = Server::echo();
+    assert_ne!(server.address().port(), 0);
+    assert!(server.address().is_ipv4() && server.address().ip().is_loopback());
+    Peer::upgraded(&server).echoes();
+    let by_name = Launch::echo().with("--interface").with("lo").start();
+    assert!(by_name.address().ip().is_loopback());
+    Peer::upgraded(&by_name).echoes();
+    if TcpListener::bind("[::1]:0").is_ok() {
+        let six = Launch::echo().with("--interface").with("::1").start();
+        assert!(six.authority.starts_with("[::1]:"), "{}", six.authority);
+        Peer::upgraded(&six).echoes();
+        // IPv6 only: the same port of IPv4 is not taken.
+        let port = six.address().port();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "an IPv6 address that listens on IPv4 too");
+    }
+}
+
+fn op04_unix_sockets() {
+    let folder = TempDir::new();
+    let path = folder.path().join("socket");
+    let interface = format!("unix:{}", path.display());
+    let launch = || Launch::new("echo").with("--interface").with(&interface);
+
+    let server = launch().start();
+    assert!(server.authority.contains("socket"), "{}", server.authority);
+    assert!(UnixStream::connect(&path).is_ok());
+    // In use by somebody who lives.
+    usage_error(&launch(), "socket");
+    assert!(UnixStream::connect(&path).is_ok(), "the living one still has it");
+    drop(server);
+
+    // Stale: nobody listens any more. Either it is taken over, or that is said.
+    let _ = fs::remove_file(&path);
+    drop(UnixListener::bind(&path).expect("own folder"));
+    assert!(UnixStream::connect(&path).is_err());
+    let server = launch().start();
+    assert!(UnixStream::connect(&path).is_ok());
+    drop(server);
+
+    // Not a socket: it stays what it is.
+    let file = folder.file("precious", "do not delete");
+    usage_error(&Launch::new("echo").with("--interface").with(format!("unix:{}", file.display())), "precious");
+    assert_eq!(fs::read_to_string(&file).expect("it is still there"), "do not delete");
+
+    let long = folder.path().join("x".repeat(108 - folder.path().as_os_str().len() - 1));
+    assert_eq!(long.as_os_str().len(), 108);
+    usage_error(&Launch::new("echo").with("--interface").with(format!("unix:{}", long.display())), "xxx");
+}

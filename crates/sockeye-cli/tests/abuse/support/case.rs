@@ -1,0 +1,84 @@
+//! One test of the suite and how it shares the machine with the others.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use libtest_mimic::Trial;
+
+/// How a row spends its time; in the order in which the runner starts them.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Class {
+    /// Waits for a long deadline.
+    Slow,
+    /// Loads the processor: one at a time.
+    Heavy,
+    Quick,
+}
+
+/// What a row needs beside the command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Need {
+    Nothing,
+    Root,
+    Strace,
+}
+
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) class: Class,
+    name: &'static str,
+    body: fn(),
+    need: Need,
+}
+
+static PROCESSOR: Mutex<()> = Mutex::new(());
+
+impl Case {
+    pub(crate) fn new(name: &'static str, class: Class, body: fn()) -> Self {
+        Self { class, name: name.trim_start_matches("abuse::"), body, need: Need::Nothing }
+    }
+
+    /// Needs a network namespace of its own, thus root.
+    pub(crate) fn with_root(mut self) -> Self {
+        self.need = Need::Root;
+        self
+    }
+
+    /// Injects faults or counts system calls.
+    pub(crate) fn with_strace(mut self) -> Self {
+        self.need = Need::Strace;
+        self
+    }
+
+    pub(crate) fn trial(self) -> Trial {
+        let missing = match self.need {
+            Need::Nothing => false,
+            Need::Root => !rustix::process::geteuid().is_root(),
+            Need::Strace => !on_path("strace"),
+        };
+        let ignored = missing && std::env::var_os("CI").is_none();
+        Trial::test(self.name, move || {
+            let _turn = (self.class == Class::Heavy).then(|| PROCESSOR.lock().unwrap_or_else(PoisonError::into_inner));
+            (self.body)();
+            Ok(())
+        })
+        .with_ignored_flag(ignored)
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists()))
+}
+
+/// `rows![Quick: first, second; Slow: third]`: the rows of a file.
+macro_rules! rows {
+    ($($class:ident: $($name:ident $(. $need:ident)?),+);+ $(;)?) => {
+        vec![$($(
+            $crate::support::Case::new(
+                concat!(module_path!(), "::", stringify!($name)), $crate::support::Class::$class, $name,
+            )$(.$need())?
+        ),+),+]
+    };
+}
+pub(crate) use rows;

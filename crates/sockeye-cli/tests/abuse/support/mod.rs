@@ -1,0 +1,92 @@
+//! What every row uses: the server under test, peers that speak raw bytes, and the conditions that hold after each row.
+
+mod canary;
+mod case;
+mod peer;
+mod process;
+mod request;
+mod row;
+mod server;
+mod strace;
+mod temp;
+mod wire;
+
+pub(crate) use case::{Case, Class, rows};
+pub(crate) use peer::{End, Peer, Reply, refused};
+pub(crate) use process::Process;
+pub(crate) use request::{ACCEPT, Request};
+pub(crate) use row::Row;
+pub(crate) use server::{Launch, Server};
+pub(crate) use strace::Strace;
+pub(crate) use temp::TempDir;
+pub(crate) use wire::{BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, Size, TEXT, close_body, frame, header};
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a peer waits for something that should happen at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a connection may take to be gone after the server gave it up: `close` (5 s) and one second more.
+pub(crate) const GONE: Duration = Duration::from_secs(6);
+
+/// Polls `condition` until it holds. The one place where the suite waits for something it cannot block on.
+pub(crate) fn eventually(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    let mut nap = Duration::from_micros(20);
+    while !condition() {
+        assert!(started.elapsed() < within, "not within {within:?}: {what}");
+        thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(5));
+    }
+}
+
+/// Lets `window` pass: the length of a measurement, or the pace of a slow peer; never a way to wait for something.
+pub(crate) fn pass(window: Duration) {
+    thread::sleep(window);
+}
+
+/// A number of repetitions: a tenth in a debug build.
+pub(crate) fn scaled(count: usize) -> usize {
+    if cfg!(debug_assertions) { count / 10 } else { count }
+}
+
+/// Whether figures of wall-clock time are judged: only on a machine that has nothing else to do.
+pub(crate) fn strict() -> bool {
+    std::env::var_os("ABUSE_STRICT").is_some()
+}
+
+/// Whether figures of CPU time are judged.
+pub(crate) fn optimised() -> bool {
+    !cfg!(debug_assertions)
+}
+
+/// Repeatable noise (xorshift64*).
+pub(crate) struct Noise(u64);
+
+impl Noise {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number under `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 33).expect("31 bits") % bound
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count + 8);
+        while bytes.len() < count {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
+    }
+}

@@ -1,0 +1,175 @@
+//! The server under test: a child process, ended by its own id.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, Process, eventually};
+
+/// A line of its standard error, and when it came.
+type Line = (Instant, String);
+
+/// How a server is started.
+pub(crate) struct Launch {
+    arguments: Vec<OsString>,
+    open_files: Option<u32>,
+}
+
+impl Launch {
+    pub(crate) fn new(subcommand: &str) -> Self {
+        Self { arguments: vec![subcommand.into()], open_files: None }
+    }
+
+    pub(crate) fn echo() -> Self {
+        Self::new("echo").with("--port").with("0")
+    }
+
+    pub(crate) fn serve(root: &Path) -> Self {
+        Self::new("serve").with(root).with("--port").with("0")
+    }
+
+    pub(crate) fn with(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().into());
+        self
+    }
+
+    /// Lowers its limit of open descriptors.
+    pub(crate) fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let binary = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
+        let mut command = match self.open_files {
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\"")).arg(binary);
+                shell
+            }
+            None => Command::new(binary),
+        };
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(self) -> Server {
+        Server::start(&self)
+    }
+
+    /// Runs it to its end, which must come by itself: exit code and standard error.
+    pub(crate) fn fails(&self) -> (Option<i32>, String) {
+        let mut child = self.command().spawn().expect("the command starts");
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+            super::pass(Duration::from_millis(5));
+        }
+        // Does nothing to one that has ended.
+        let _ = child.kill();
+        let output = child.wait_with_output().expect("own child");
+        let code = output.status.code();
+        assert!(code.is_some(), "{:?} should fail, but runs", self.arguments);
+        (code, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+pub(crate) struct Server {
+    child: Child,
+    /// What it printed as its address: the URL's authority.
+    pub(crate) authority: String,
+    log: Arc<Mutex<Vec<Line>>>,
+}
+
+impl Server {
+    pub(crate) fn echo() -> Self {
+        Launch::echo().start()
+    }
+
+    pub(crate) fn serve(root: &Path) -> Self {
+        Launch::serve(root).start()
+    }
+
+    fn start(launch: &Launch) -> Self {
+        let mut child = launch.command().spawn().expect("the command starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        thread::spawn(move || {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), text));
+            }
+        });
+        let (sender, receiver) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut server = Self { child, authority: String::new(), log };
+        let Ok(line) = receiver.recv_timeout(PATIENCE) else {
+            panic!("{:?} did not print its address", launch.arguments)
+        };
+        let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("not an address: {line:?}"));
+        let authority = url.strip_prefix("ws://").and_then(|rest| rest.strip_suffix('/')).unwrap_or(url);
+        authority.clone_into(&mut server.authority);
+        server
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.authority.parse().unwrap_or_else(|_| panic!("not an IP address and port: {}", self.authority))
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("own child");
+    }
+
+    pub(crate) fn assert_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("own child") {
+            panic!("the server ended: {status}");
+        }
+    }
+
+    /// Its exit, which must come within `limit`.
+    pub(crate) fn exit(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        eventually("the server ends", limit, || {
+            status = self.child.try_wait().expect("own child");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
+
+    /// What it logged since `start`.
+    pub(crate) fn log_since(&self, start: Instant) -> Vec<Line> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().filter(|(time, _)| *time >= start).cloned().collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, line) in log.iter().rev().take(20).rev() {
+                eprintln!("server: {line}");
+            }
+        }
+    }
+}

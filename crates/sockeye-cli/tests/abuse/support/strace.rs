@@ -1,0 +1,73 @@
+//! System calls of a running server, counted or made to fail.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, Server, TempDir, eventually};
+
+/// A tracer attached to a server; detached when dropped.
+pub(crate) struct Strace {
+    child: Child,
+    output: PathBuf,
+    _folder: TempDir,
+}
+
+impl Strace {
+    /// Makes calls fail: `fault` is strace's own notation, for instance `accept4:error=EINTR:when=1`.
+    pub(crate) fn inject(server: &Server, fault: &str) -> Self {
+        let call = fault.split(':').next().expect("a call");
+        Self::attach(server, &["-e", &format!("trace={call}"), "-e", &format!("inject={fault}")])
+    }
+
+    fn attach(server: &Server, options: &[&str]) -> Self {
+        let folder = TempDir::new();
+        let output = folder.path().join("trace");
+        let mut child = Command::new("strace")
+            .args(options)
+            .args(["-f", "-p", &server.process().0.to_string(), "-o"])
+            .arg(&output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace is installed");
+        // It says "Process N attached" once it listens.
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        stderr.read_line(&mut line).expect("text");
+        assert!(line.contains("attached"), "strace: {line}");
+        Self { child, output, _folder: folder }
+    }
+
+    /// Waits until a call has been made to fail `times` times.
+    pub(crate) fn injected(&self, times: usize) {
+        eventually("the fault is injected", PATIENCE, || {
+            fs::read_to_string(&self.output).unwrap_or_default().matches("(INJECTED)").count() >= times
+        });
+    }
+
+    /// The system calls of the server in `window`.
+    pub(crate) fn count(server: &Server, window: Duration) -> u64 {
+        let mut strace = Self::attach(server, &["-c"]);
+        super::pass(window);
+        strace.detach();
+        let table = fs::read_to_string(&strace.output).unwrap_or_default();
+        // `% time  seconds  usecs/call  calls  errors  syscall`, the last line being the total; no table if there was none.
+        let total = table.lines().rev().find(|line| line.trim_end().ends_with("total"));
+        total.map_or(0, |line| line.split_whitespace().nth(3).and_then(|calls| calls.parse().ok()).expect("a count"))
+    }
+
+    fn detach(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
