@@ -314,6 +314,11 @@ fn hs13_only_listed_origins_are_accepted() {
     let upper = answer(&server, &upgrade.clone().add("Origin", "HTTP://GOOD.COM"));
     assert!(matches!(upper.status, 101 | 403), "upper case: {}", upper.status);
     assert_eq!(answer(&server, &upgrade.clone().add("Origin", "http://good.com")).status, 101);
+    // Programs that are not browsers name no origin; the operator says whether they may come.
+    assert_eq!(answer(&server, &upgrade).status, 101);
+    let strict = Launch::serve(folder.path()).with("--origin").with("http://good.com").with("--require-origin").start();
+    refused(&strict, "no origin", upgrade.bytes(), &[403]);
+    assert_eq!(answer(&strict, &upgrade.clone().add("Origin", "http://good.com")).status, 101);
     // A page of another site can still read files; only the upgrade is judged.
     assert_eq!(answer(&server, &Request::get("/canary.txt").add("Origin", "http://evil.com")).status, 200);
     row.end(&mut server);
