@@ -37,6 +37,8 @@ impl Bits {
     pub(crate) const READ_CLOSED: u8 = 4;
     /// Reset or error: nothing more can be sent.
     pub(crate) const BROKEN: u8 = 8;
+    /// The writable callback was called once more after a Close frame was queued: now that frame goes.
+    pub(crate) const LAST_CALL: u8 = 16;
 
     pub(crate) fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -63,6 +65,8 @@ pub(crate) struct Queue {
     pieces: VecDeque<Piece>,
     /// Invariant: the sum of what is left of the pieces.
     len: usize,
+    /// The socket took something since this was last asked.
+    moved: bool,
 }
 
 struct Piece {
@@ -92,6 +96,11 @@ impl Queue {
         self.len
     }
 
+    /// Whether the socket took something since this was last asked.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
     fn push_bytes(&mut self, bytes: &[u8], pool: &RefCell<Pool>) {
         if bytes.is_empty() {
             return;
@@ -118,6 +127,7 @@ impl Queue {
 
     fn advance(&mut self, mut taken: usize, pool: &RefCell<Pool>) {
         self.len -= taken;
+        self.moved |= taken > 0;
         while let Some(front) = self.pieces.front_mut() {
             let rest = front.rest().len();
             if taken < rest {

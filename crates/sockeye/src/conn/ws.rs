@@ -98,7 +98,10 @@ fn can_go_on(stage: &Stage, conn: &Conn) -> bool {
 #[inline]
 fn can_write(stage: &Stage, conn: &Conn) -> bool {
     let Phase::Ws(ws) = &conn.phase else { return false };
-    stage.shared.current.wants_write && conn.queue.is_none() && conn.bits.is_writable() && ws.can_send()
+    stage.shared.current.wants_write
+        && conn.queue.is_none()
+        && conn.bits.is_writable()
+        && (ws.state() == State::Open || (ws.can_send() && !conn.bits.has(Bits::LAST_CALL)))
 }
 
 /// Sends what waits, as far as the socket takes it.
@@ -175,6 +178,7 @@ fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &
     if !can_write(stage, conn) {
         return false;
     }
+    before_write(stage, conn);
     stage.shared.current.wants_write = false;
     let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(whom.endpoint.get())) else {
         return false;
@@ -202,6 +206,18 @@ fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &
     budget.write = left.get();
     obey(ws, &mut stage.shared, whom.id, result);
     true
+}
+
+/// Pings and pongs go before more data: a callback that fills the socket each time would keep them waiting for ever. So
+/// would it a Close frame, before which there is one call more.
+#[inline]
+fn before_write(stage: &mut Stage, conn: &mut Conn) {
+    let Phase::Ws(ws) = &mut conn.phase else { return };
+    if ws.state() != State::Open {
+        conn.bits.set(Bits::LAST_CALL);
+    } else if ws.wants_transmit() {
+        ws.transmit(&mut stage.cork, &mut || [0; 4]);
+    }
 }
 
 /// Has the endpoint copy what it still means to send from the receive buffer.
@@ -377,8 +393,13 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     let now = stage.shared.now;
     if let Phase::Ws(ws) = &mut conn.phase {
         if ws.next_deadline().is_some_and(|at| at <= now) {
-            if ws.state() == State::Open && stage.shared.live.get(id).is_some_and(|live| live.is_paused()) {
-                // We do not read, so the silence is not the peer's.
+            // Taking what we have for it is a sign of life too: our ping may have to wait behind that. And while we do
+            // not read, the silence is not the peer's, unless we do not because it takes nothing.
+            let excused = match &mut conn.queue {
+                Some(queue) => queue.take_moved(),
+                None => stage.shared.live.get(id).is_some_and(|live| live.is_paused()),
+            };
+            if ws.state() == State::Open && excused {
                 ws.receive_done(now);
             }
             ws.handle_timeout(now);

@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye_proto::close::Timeout;
+
 use crate::sim::{Faults, Network, Outcome, Peer, Turn};
-use crate::{Close, Closed, Cx, Fragment, Limits, Protocol, Service, Tx};
+use crate::{Cause, Close, Closed, Cx, Fragment, Limits, Protocol, Service, Tx};
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -57,6 +59,8 @@ fn until(network: &Network, service: &mut Service, mut done: impl FnMut() -> boo
     let started = network.now();
     let outcome = network.run(|| {
         service.run_once(Some(Duration::ZERO)).unwrap();
+        let waited = network.now().saturating_duration_since(started);
+        assert!(waited < Duration::from_secs(3600), "an hour of the virtual clock was not enough");
         if done() { Turn::Done } else { Turn::Sleep(service.next_deadline()) }
     });
     assert_eq!(outcome, Outcome::Done);
@@ -104,4 +108,120 @@ fn accepting_goes_on_as_soon_as_there_is_room() {
         peers.is_empty()
     });
     assert!(took < Duration::from_millis(200), "20 connections through 2 places took {took:?}");
+}
+
+/// Sends without end: more than the socket takes, in each writable callback.
+#[derive(Clone, Default)]
+struct Streamer {
+    log: Rc<RefCell<Vec<Closed>>>,
+}
+
+impl Protocol for Streamer {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        "streamer"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        cx.request_writable();
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, (): &mut (), tx: Tx<'_>) -> Result<(), Close> {
+        if let Some(writable) = tx.idle() {
+            writable.binary(&[0; 300_000]);
+        }
+        cx.request_writable();
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut Cx<'_>, (): (), closed: Closed) {
+        self.log.borrow_mut().push(closed);
+    }
+}
+
+/// A stream's peer: the messages' heads are passed over, other frames are noted.
+#[derive(Default)]
+struct Listener {
+    bytes: Vec<u8>,
+    others: Vec<u8>,
+    answered: bool,
+}
+
+impl Listener {
+    fn hear(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if !self.answered {
+            let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+            self.bytes.drain(..end + 4);
+            self.answered = true;
+        }
+        while let [first, second, ..] = self.bytes[..] {
+            let length = if second == 127 { 10 + 300_000 } else { 2 + usize::from(second) };
+            if self.bytes.len() < length {
+                return;
+            }
+            if first != 0x82 {
+                self.others.push(first);
+            }
+            self.bytes.drain(..length);
+        }
+    }
+}
+
+#[test]
+fn a_stream_without_end_lets_pongs_and_the_close_frame_through() {
+    for seed in 0..5 {
+        let network = Network::new(seed);
+        let protocol = Streamer::default();
+        let builder = Service::builder().fallback(protocol.clone()).listen("127.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peer = upgraded(&network, &service);
+        peer.set_window(100_000);
+        let mut listener = Listener::default();
+        peer.send(b"\x89\x80\0\0\0\0");
+        until(&network, &mut service, || {
+            listener.hear(&peer.recv());
+            listener.others.contains(&0x8a)
+        });
+        peer.send(b"\x88\x82\0\0\0\0\x03\xe8");
+        let took = until(&network, &mut service, || {
+            listener.hear(&peer.recv());
+            listener.others.contains(&0x88) && !protocol.log.borrow().is_empty()
+        });
+        assert!(took < Duration::from_secs(5), "the close frame took {took:?}");
+        assert_eq!(protocol.log.borrow()[0].cause, Cause::Handshake);
+    }
+}
+
+#[test]
+fn who_takes_a_stream_slowly_lives_and_who_takes_nothing_does_not() {
+    for takes in [true, false] {
+        let network = Network::with_faults(7, Faults::none());
+        let protocol = Streamer::default();
+        let builder = Service::builder().fallback(protocol.clone()).listen("127.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peer = upgraded(&network, &service);
+        peer.set_window(20_000);
+        let minutes = network.now() + Duration::from_secs(100);
+        let mut read_at = network.now();
+        network.run(|| {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            if takes && network.now() >= read_at {
+                let _ = peer.recv_at_most(20_000);
+                read_at = network.now() + Duration::from_secs(1);
+            }
+            if network.now() >= minutes {
+                return Turn::Done;
+            }
+            let wake = if takes { read_at } else { minutes };
+            Turn::Sleep(Some(service.next_deadline().map_or(wake, |at| at.min(wake))))
+        });
+        assert_eq!(protocol.log.borrow().is_empty(), takes);
+        assert!(takes || protocol.log.borrow()[0].cause == Cause::Timeout(Timeout::Keepalive));
+    }
 }
