@@ -1,12 +1,16 @@
-//! Benchmarks of Sockeye. `cargo xtask bench` runs them.
+//! Benchmarks of Sockeye: counts that repeat, and ratios measured within one run. `cargo xtask bench` runs them.
 //!
-//! The program `load` sends messages, verifies every byte that comes back, and says what they cost the server. It shares
-//! nothing with the engine, so that it cannot flatter it.
+//! Two programs, which share nothing with the engine so that neither flatters it:
 //!
-//! [`wire`] has the bytes that are exchanged; [`peers`] is the clients' side of them; [`usage`] reads what a process used.
+//! * `load` sends messages, verifies every byte that comes back, and says what they cost the server;
+//! * `floor` is the least that a server can do for them, the measure of what is possible.
+//!
+//! [`wire`] has the bytes that are exchanged; [`peers`] is the clients' side of them, [`frames`] the floor's; [`usage`]
+//! reads what a process used.
 
 #![forbid(unsafe_code)]
 
+pub mod frames;
 pub mod peers;
 pub mod usage;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`simulator`], [`conformance`], [`interop`]) each judge one thing, and so does [`bench`];
+//! the steps ([`rust`], [`house`], [`simulator`], [`conformance`], [`interop`]) each judge one thing, and so does [`mod@bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
 #![forbid(unsafe_code)]
@@ -41,6 +41,9 @@ Usage: cargo xtask TASK
   bench counts [--report-only] [--binary FILE]
         System calls and instructions of an echoed message, and memory of an idle connection, with their goals.
         A goal that is missed fails, unless it is only to be reported.
+  bench speed [--rounds N] [--only WORDS] [--binary FILE]
+        The server's CPU time of a message as a ratio to the least a server can do; medians of N rounds (5).
+        Only the scenarios that have WORDS in their names, if given.
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";
@@ -108,12 +111,14 @@ fn test(options: &mut Options) -> Result<bool, String> {
 
 fn bench(options: &mut Options) -> Result<bool, String> {
     let report_only = options.flag("--report-only");
+    let (rounds, only) = (options.number("--rounds")?.unwrap_or(5), options.value("--only")?);
     let workspace = options.workspace()?;
     let kind = options.free();
     options.finish()?;
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
-        _ => Err(format!("bench what: counts?\n\n{USAGE}")),
+        ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
+        _ => Err(format!("bench what: counts or speed?\n\n{USAGE}")),
     }
 }
 

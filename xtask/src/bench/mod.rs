@@ -1,10 +1,12 @@
-//! What messages cost, in counts that repeat to a percent or two wherever they are taken.
+//! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`] measures, [`reading`] reads what the tools wrote, and [`table`] shows it. The load comes from the crate
-//! `sockeye-benches`.
+//! [`counts`] and [`speed`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
+//! it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod counts;
 mod reading;
+pub(crate) mod speed;
+mod statistics;
 mod table;
 
 use std::{path::PathBuf, process::Command, time::Duration};
