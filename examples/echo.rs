@@ -1,4 +1,6 @@
-//! A server that sends each message back. `cargo run -p sockeye-examples --bin example-echo [ADDRESS]`
+//! A server that sends each message back, whatever path and subprotocol the client asks for.
+//!
+//! `cargo run -p sockeye-examples --bin example-echo [ADDRESS]`
 
 use sockeye::{Service, messages};
 

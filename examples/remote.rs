@@ -1,0 +1,36 @@
+//! Another thread that publishes: each line of standard input goes to every client. Its end, or Ctrl-D, ends the service,
+//! and every connection gets a close frame with 1001.
+//!
+//! `cargo run -p sockeye-examples --bin example-remote [ADDRESS]`, then type.
+
+use std::error::Error;
+use std::io;
+use std::thread;
+
+use sockeye::{CloseCode, Remote, RemoteError, Service, messages};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".to_owned());
+    // What clients say is of no interest.
+    let news = messages::on("news", |_, _| Err(CloseCode::POLICY.into()));
+    let mut service = Service::builder().protocol(news).listen(address).build()?;
+    println!("listening on ws://{}/", service.local_addresses()[0]);
+
+    // A `Service` stays on its thread; a `Remote` may go to any other.
+    let remote = service.remote();
+    let reader = thread::spawn(move || publish_lines(&remote));
+    service.run()?;
+    reader.join().unwrap_or(Ok(()))?;
+    Ok(())
+}
+
+fn publish_lines(remote: &Remote) -> Result<(), RemoteError> {
+    for line in io::stdin().lines().map_while(Result::ok) {
+        // Runs on the loop's thread, between two callbacks.
+        remote.run(move |control| {
+            control.publish_text("news", &line);
+            println!("told to {} connections", control.connections());
+        })?;
+    }
+    remote.run(|control| control.drain())
+}
