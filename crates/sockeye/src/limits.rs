@@ -15,31 +15,34 @@ use std::time::Duration;
 pub struct Limits {
     /// The bounds of the protocol: heads, bodies, messages, closing and keepalive.
     pub protocol: Arc<sockeye_proto::limits::Limits>,
-    /// From accept to a complete request head, in all. Default 10 s. Over it: 408 when part of a head came, then close.
+    /// From accept to the end of the first request, its body included. Default 10 s. Over it: 408 when part of the request
+    /// came, then close.
     pub handshake_timeout: Duration,
-    /// Between the requests of a kept-alive HTTP connection. Default 10 s.
+    /// From the answer to an HTTP request to the end of the next one on the same connection. Default 10 s. Over it: as above.
     pub idle_timeout: Duration,
     /// While an HTTP response is being taken by the peer, this many bytes ... Default 4 KiB.
     pub slow_reader_bytes: u64,
     /// ... must be taken in each such window, or the connection is reset. Default 10 s.
     pub slow_reader_window: Duration,
-    /// Queued output in bytes under which a writable callback may go on sending. Default 64 KiB.
+    /// Queued output in bytes under which a writable callback may go on sending. Default 64 KiB. What one callback sent at
+    /// once may be queued above it: at most one message more.
     pub output_low_water: usize,
-    /// Whole messages one outbox holds before reading from that peer pauses by itself, in bytes. Default 1 MiB.
-    pub output_high_water: usize,
-    /// Queued output in bytes for one peer that ends its connection. Default 16 MiB.
+    /// Queued output in bytes for one peer. Default 16 MiB. What is published while that much would wait resets the
+    /// connection, with cause [`Overflow`](crate::Cause::Overflow).
     pub output_hard: usize,
-    /// Connections at once; `None` means what the descriptor limit allows (read once at start, less the descriptors in use).
+    /// Connections at once, of any kind. Default `None`: what the descriptor limit allows, read once at start, less the
+    /// descriptors in use and 16. Never more than that. At the limit accepting pauses.
     pub connections: Option<usize>,
-    /// Connections at once from one IP address; `None` means no such bound.
+    /// Connections at once from one IP address. Default `None`: no such bound. One over it is reset.
     pub connections_per_address: Option<usize>,
-    /// Bytes read from one connection in one turn. Default 256 KiB; also the size of the loop's receive buffer.
+    /// Bytes read from, and bytes sent to, one connection in one turn. Default 256 KiB; also the size of the loop's receive
+    /// buffer.
     pub turn_bytes: usize,
-    /// Frames taken from, and messages sent to, one connection in one turn. Default 1,024.
+    /// Frames taken from, and frames sent to, one connection in one turn. Default 1,024.
     pub turn_frames: usize,
     /// Connections accepted in one turn. Default 64.
     pub turn_accepts: usize,
-    /// Jobs that other threads may have waiting. Default 65,536.
+    /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_jobs: usize,
 }
 
@@ -59,7 +62,6 @@ impl Default for Limits {
             slow_reader_bytes: 4 * 1024,
             slow_reader_window: Duration::from_secs(10),
             output_low_water: 64 * 1024,
-            output_high_water: 1024 * 1024,
             output_hard: 16 * 1024 * 1024,
             connections: None,
             connections_per_address: None,
