@@ -1,7 +1,101 @@
-//! A WebSocket engine for programs that own their event loop.
+//! A WebSocket engine for programs that own their event loop: one thread, one loop, written only when the socket is
+//! writable.
 //!
-//! One thread, one loop, written only when the socket is writable. The layers, top to bottom; each names only those
-//! below it:
+//! # A first server
+//!
+//! [`messages`] is the short way: whole messages, a closure, and outboxes that are bounded.
+//!
+//! ```no_run
+//! use sockeye::{CloseCode, Service, messages};
+//!
+//! # fn main() -> Result<(), sockeye::Error> {
+//! let shout = messages::on("shout", |talk, message| match message.as_text() {
+//!     Some(text) => talk.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN.into()),
+//!     None => Err(CloseCode::UNSUPPORTED.into()),
+//! });
+//! let mut service = Service::builder().protocol(shout).listen("127.0.0.1:7681").build()?;
+//! service.run()
+//! # }
+//! ```
+//!
+//! What a client names in `Sec-WebSocket-Protocol` chooses among the protocols of a service. A client that names none gets
+//! the first one, or the one given to [`Builder::fallback`], which also takes clients that name something unknown. Plain
+//! HTTP requests go to [`http::Routes`].
+//!
+//! # The layer below
+//!
+//! [`Protocol`] has one object for all connections of a protocol, and a [`Session`](Protocol::Session) for each of them.
+//! Its callbacks are lent views that live for one call:
+//!
+//! * [`Cx`], to tell about the connection and to take wishes: to write, to close, to pause reading, to be called later.
+//!   Wishes are carried out between callbacks, so no callback runs inside another.
+//! * [`Fragment`], a piece of a message as it arrived. [`messages`] is what collects them.
+//! * [`Tx`], the permission to send, which only [`Protocol::writable`] is given and which sending uses up:
+//!
+//! ```
+//! use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+//!
+//! /// Counts what each client sends, and tells it when asked with an empty message.
+//! struct Meter;
+//!
+//! impl Protocol for Meter {
+//!     type Session = u64;
+//!
+//!     fn name(&self) -> &str {
+//!         "meter"
+//!     }
+//!
+//!     fn open(&mut self, _: &mut Cx<'_>) -> u64 {
+//!         0
+//!     }
+//!
+//!     fn receive(&mut self, cx: &mut Cx<'_>, bytes: &mut u64, fragment: Fragment<'_>) -> Result<(), Close> {
+//!         let piece = fragment.payload.as_bytes();
+//!         *bytes += piece.len() as u64;
+//!         if fragment.first && fragment.last && piece.is_empty() {
+//!             cx.request_writable(); // nothing can be sent from here
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn writable(&mut self, _: &mut Cx<'_>, bytes: &mut u64, tx: Tx<'_>) -> Result<(), Close> {
+//!         if let Some(permission) = tx.idle() {
+//!             permission.text(&bytes.to_string());
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//! # sockeye::Service::builder().protocol(Meter).build().unwrap();
+//! ```
+//!
+//! A connection is called by its [`ConnId`], which may be kept for ever: of a connection that is over it says [`Gone`].
+//! [`Closed`] tells how a connection ended; a normal end is one of its values and no error.
+//!
+//! # The loop
+//!
+//! [`Service::run`] is all that most programs need. [`Service::run_once`] takes one turn with a timeout of yours;
+//! [`Service::next_deadline`] says when the service has something to do by itself. A [`Service`] stays on its thread; a
+//! [`Remote`] runs closures there from any other.
+//!
+//! # Limits
+//!
+//! [`Limits`] holds every bound with its unit and default. None is unlimited, and a peer that crosses one is told in the
+//! way of its protocol: a status, a close code, or a reset.
+//!
+//! # Tests without sockets
+//!
+//! The feature `sim` adds the module `sim`: a simulated network with a virtual clock
+//! that one seed decides. [`Builder::build_with`] takes the system of a simulated host in place of the real one, and the
+//! service cannot tell.
+//!
+//! # Logging
+//!
+//! Events go to [`tracing`], or to `log` when no `tracing` subscriber is set: ERROR for faults of the program, WARN for
+//! trouble with the system, DEBUG for each connection. What peers sent is in the fields of an event, as it came.
+//!
+//! # Layers
+//!
+//! Top to bottom; each names only those below it:
 //!
 //! * [`messages`]: whole messages, bounded outboxes, closures
 //! * [`protocol`]: the [`Protocol`] trait and the views that its callbacks are lent
@@ -9,7 +103,8 @@
 //! * `conn`: one connection, its phases and its two pumps
 //! * [`http`]: routes, files, answers
 //! * [`sys`]: every system call of the loop, real or simulated
-//! * [`sockeye_proto`]: the protocol itself, without I/O
+//! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
+#![deny(unsafe_code)]
 
 mod conn;
 pub mod http;
@@ -29,7 +124,15 @@ pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
 pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service};
 
-pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator};
+pub use sockeye_proto as proto;
+pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
+pub use sockeye_proto::conn::ControlPayload;
+pub use sockeye_proto::error::Violation;
 pub use sockeye_proto::event::{Fragment, Payload};
 pub use sockeye_proto::time::Instant;
 pub use sockeye_proto::wire::Kind;
+
+/// The README's programs are doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
