@@ -136,8 +136,8 @@ impl Service {
         self.accepting.addresses()
     }
 
-    /// How many connections there may be at once: [`Limits::connections`], and no more than the descriptor limit at
-    /// start less the descriptors in use then.
+    /// How many connections there may be at once: [`Limits::connections`](crate::Limits::connections), and no more than the
+    /// descriptor limit at start less the descriptors in use then and 16.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
