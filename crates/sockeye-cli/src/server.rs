@@ -37,6 +37,7 @@ pub(crate) fn run(mut builder: Builder, port: u16, common: &Common) -> Result<()
     }
     let mut service = builder.build().map_err(|error| failed_to_start(&error))?;
     stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
+    tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
     announce(service.local_addresses());
     service.run().map_err(|error| Failure::general(error.to_string()))
 }
