@@ -159,7 +159,7 @@ impl Cx<'_> {
         let _ = self.shared.close(id, close.into());
     }
 
-    /// Asks for the timer callback after `delay`; it replaces the one asked for before.
+    /// Asks for [`Protocol::timer`](crate::Protocol::timer) once, after `delay`; it replaces the one asked for before.
     pub fn set_timer(&mut self, delay: Duration) {
         let at = self.now() + delay;
         let id = self.id;

@@ -27,7 +27,11 @@ pub use self::tx::{Begun, BinaryFragments, Fragmented, Sent, TextFragments, Tx, 
 /// `timer`, then `closed`. `closed` comes exactly once for each `open`, and nothing after it. No callback runs
 /// inside another: what a callback asks of its [`Cx`] is done between callbacks.
 ///
-/// Returning `Err(close)` from a callback starts the closing handshake with that code and reason.
+/// Returning `Err(close)` from a callback starts the closing handshake with that code and reason. Once a close has started,
+/// from either side, `receive` is not called any more; `writable` is called at most once more, for what was asked for
+/// before: the close frame waits for it.
+///
+/// A callback that panics takes the loop with it: nothing is caught.
 pub trait Protocol: 'static {
     /// What is kept for each connection.
     type Session: 'static;
@@ -44,13 +48,15 @@ pub trait Protocol: 'static {
     /// The connection is open; what is returned is kept for it.
     fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
 
-    /// A piece of a message came. Pieces come as the network brings them; see [`crate::messages`] for whole messages.
+    /// A piece of a message came. Pieces come as the network brings them, so only their concatenation has a meaning; see
+    /// [`crate::messages`] for whole messages. A message ends with the piece that is `last`, which may be empty.
     ///
     /// # Errors
     /// The close to start.
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close>;
 
-    /// The socket can take data, and this was asked for by one of the `request_writable` calls.
+    /// The socket can take data, and this was asked for by one of the `request_writable` calls. A request is used up by the
+    /// call; several before it are one.
     ///
     /// # Errors
     /// The close to start.
@@ -86,12 +92,14 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// How often [`tick`](Self::tick) is called. Read once, when the service is built.
+    /// How often [`tick`](Self::tick) is called. Read once, when the protocol is given to the builder. Zero has the loop turn
+    /// without a wait as long as a connection is open.
     fn interval(&self) -> Option<Duration> {
         None
     }
 
-    /// Called every [`interval`](Self::interval) while any connection of this protocol is open.
+    /// Called every [`interval`](Self::interval) while any connection of this protocol is open. Ticks that were missed are not
+    /// made up for.
     fn tick(&mut self, wishes: &mut Wishes<'_>) {
         let _ = wishes;
     }

@@ -55,6 +55,10 @@ pub trait Sys {
     fn wall_clock(&mut self) -> u64;
 
     /// Fills `out` from the system's cryptographically secure random source.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it has none to give.
     fn random(&mut self, out: &mut [u8]) -> io::Result<()>;
 
     /// Waits until a registered handle changes, a [`Wake`] wakes, or `timeout` is over; `None` waits without limit.
@@ -92,12 +96,24 @@ pub trait Sys {
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()>;
 
     /// Reads into `buffer`; `Ok(0)` is the end of input. `buffer` must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing is there; `Interrupted` with nothing read; any other means that the connection is over.
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes the buffers, one after another, as far as there is room. All of them together must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is no room; `Interrupted` with nothing written; any other means that sending is over.
     fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Ends the sending side: the peer reads `Ok(0)` after the bytes sent before.
+    ///
+    /// # Errors
+    ///
+    /// The connection is over already.
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
 
     /// Closes `handle` and forgets its registration. Cannot fail: whatever the system says, the handle is gone.
