@@ -31,6 +31,12 @@ impl Connection {
         }
     }
 
+    /// Whether the keepalive ping was queued and nothing has come since.
+    #[must_use]
+    pub fn awaits_pong(&self) -> bool {
+        self.state == State::Open && self.timer.is_some()
+    }
+
     /// Does what is due at `now`: queues the keepalive ping, or ends the connection. Without effect when nothing is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {

@@ -54,7 +54,7 @@ pub(crate) struct Conn {
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) frames: Vec<Rc<Vec<u8>>>,
-    /// Invariant: the sum of the frames' lengths.
+    /// What they hold, the cost of holding included.
     pub(crate) len: usize,
 }
 

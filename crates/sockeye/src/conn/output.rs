@@ -23,6 +23,8 @@ use crate::sys::{Handle, Sys};
 pub(crate) const CORK: usize = 64 * 1024;
 /// A payload of this many bytes is not copied into the cork: it goes by the same call from where it is.
 const DIRECT: usize = 8 * 1024;
+/// A rest of this many bytes is shared among connections.
+const SHARE: usize = 512;
 /// At most so many pieces of the queue go in one call.
 const PIECES: usize = 16;
 
@@ -39,6 +41,8 @@ impl Bits {
     pub(crate) const BROKEN: u8 = 8;
     /// The writable callback was called once more after a Close frame was queued: now that frame goes.
     pub(crate) const LAST_CALL: u8 = 16;
+    /// The peer took all that waited, since this was last cleared.
+    pub(crate) const MOVED: u8 = 32;
 
     pub(crate) fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -65,8 +69,8 @@ pub(crate) struct Queue {
     pieces: VecDeque<Piece>,
     /// Invariant: the sum of what is left of the pieces.
     len: usize,
-    /// The socket took something since this was last asked.
-    moved: bool,
+    /// Bytes that the peer took since this was last asked.
+    moved: usize,
 }
 
 struct Piece {
@@ -96,8 +100,8 @@ impl Queue {
         self.len
     }
 
-    /// Whether the socket took something since this was last asked.
-    pub(crate) fn take_moved(&mut self) -> bool {
+    /// Bytes that the peer took since the last time.
+    pub(crate) fn take_moved(&mut self) -> usize {
         std::mem::take(&mut self.moved)
     }
 
@@ -127,7 +131,7 @@ impl Queue {
 
     fn advance(&mut self, mut taken: usize, pool: &RefCell<Pool>) {
         self.len -= taken;
-        self.moved |= taken > 0;
+        self.moved += taken;
         while let Some(front) = self.pieces.front_mut() {
             let rest = front.rest().len();
             if taken < rest {
@@ -226,11 +230,15 @@ impl Out<'_> {
         }
     }
 
-    /// Appends bytes that many connections send alike; an unsent rest is shared, not copied.
+    /// Appends bytes that many connections send alike; an unsent rest is shared, unless a share would cost more than a
+    /// copy.
     pub(crate) fn put_shared(&mut self, bytes: &Rc<Vec<u8>>) {
         let sent = self.send_after_cork(bytes);
-        if sent < bytes.len() {
+        let rest = &bytes[sent..];
+        if rest.len() >= SHARE {
             self.queue.get_or_insert_default().push_rest(Data::Shared(bytes.clone()), sent);
+        } else if !rest.is_empty() {
+            self.queue.get_or_insert_default().push_bytes(rest, self.pool);
         }
     }
 
@@ -312,6 +320,7 @@ impl Out<'_> {
                 queue.advance(sent, self.pool);
                 if queue.len == 0 {
                     *self.queue = None;
+                    self.bits.set(Bits::MOVED);
                 }
             }
         }

@@ -8,7 +8,7 @@ use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
 use sockeye_proto::wire::Role;
 
-use crate::conn::output::{Bits, CORK, Out};
+use crate::conn::output::{Bits, CORK, Out, Queue};
 use crate::conn::read::{Filled, fill, stash};
 use crate::conn::{Conn, Phase, Stage, Step, linger, out};
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
@@ -90,8 +90,20 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
 /// Whether another round would find something to read or somebody to call.
 #[inline]
 fn can_go_on(stage: &Stage, conn: &Conn) -> bool {
-    let input = (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !stage.shared.current.paused;
-    input || can_write(stage, conn)
+    has_input(stage, conn) || can_write(stage, conn)
+}
+
+/// Whether there is something to read, and reading is wanted.
+#[inline]
+fn has_input(stage: &Stage, conn: &Conn) -> bool {
+    (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !is_paused(stage, conn)
+}
+
+/// Whether what the peer sends has to wait. Once a Close frame of ours is queued nothing is delivered any more, so there
+/// is nothing to wait for, and the peer's Close frame must be found.
+#[inline]
+fn is_paused(stage: &Stage, conn: &Conn) -> bool {
+    stage.shared.current.paused && matches!(&conn.phase, Phase::Ws(ws) if ws.state() == State::Open)
 }
 
 /// Whether the protocol asked for its writable callback and could have it now.
@@ -115,7 +127,7 @@ fn flush(stage: &mut Stage, conn: &mut Conn) {
 /// One read, and the callbacks for what it brought. Returns whether anything came, if only the end, and how many bytes.
 #[inline]
 fn deliver(stage: &mut Stage, whom: Whom, conn: &mut Conn, budget: &mut Budget) -> (bool, usize) {
-    if stage.shared.current.paused {
+    if is_paused(stage, conn) {
         return (false, 0);
     }
     let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget.read_bytes) {
@@ -132,7 +144,7 @@ fn deliver(stage: &mut Stage, whom: Whom, conn: &mut Conn, budget: &mut Budget) 
     };
     let mut cx = cx!(stage, whom, &conn.peer, &[]);
     while !input.is_empty() {
-        if budget.read_frames == 0 || cx.shared.current.paused {
+        if budget.read_frames == 0 || (cx.shared.current.paused && ws.state() == State::Open) {
             stash(&stage.pool, &mut conn.stash, input.into_rest());
             break;
         }
@@ -248,6 +260,7 @@ fn release(stage: &mut Stage, conn: &mut Conn) {
 /// Sends what the protocol has to say on its own account, and ends the connection when it is over.
 #[cold]
 fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Option<Step> {
+    let has_input = has_input(stage, conn);
     let Phase::Ws(ws) = &mut conn.phase else { return None };
     let mut out = Out {
         sys: &mut *stage.sys,
@@ -261,8 +274,7 @@ fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Option<Step> {
     out.flush();
     // A reset is terminal. What came before it is delivered first, unless reading is paused: there is no edge to come
     // any more, and who waits for room to answer waits in vain.
-    let input = (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !stage.shared.current.paused;
-    if conn.bits.has(Bits::BROKEN) && !input {
+    if conn.bits.has(Bits::BROKEN) && !has_input {
         ws.handle_reset();
     }
     if ws.state() == State::Draining && conn.queue.is_none() && !ws.wants_transmit() {
@@ -304,7 +316,8 @@ fn control_event(
     session: u32,
 ) -> Result<(), Close> {
     let result = match event {
-        Ok(Some(Event::Pong(payload))) => endpoint.pong(cx, session, payload),
+        // Nothing is delivered behind a close of our own.
+        Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => endpoint.pong(cx, session, payload),
         Err(violation) => {
             tracing::debug!(id = %cx.id, peer = %cx.peer, %violation, "protocol violation");
             Ok(())
@@ -393,13 +406,11 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     let now = stage.shared.now;
     if let Phase::Ws(ws) = &mut conn.phase {
         if ws.next_deadline().is_some_and(|at| at <= now) {
-            // Taking what we have for it is a sign of life too: our ping may have to wait behind that. And while we do
-            // not read, the silence is not the peer's, unless we do not because it takes nothing.
-            let excused = match &mut conn.queue {
-                Some(queue) => queue.take_moved(),
-                None => stage.shared.live.get(id).is_some_and(|live| live.is_paused()),
-            };
-            if ws.state() == State::Open && excused {
+            let moved = takes_output(&mut conn.queue, &mut conn.bits, stage.limits.slow_reader_bytes);
+            let paused = conn.queue.is_none() && stage.shared.live.get(id).is_some_and(|live| live.is_paused());
+            // The silence is our own while we do not read; and who takes what waits for it is alive, while the ping may wait
+            // behind that. Stuck output says the contrary, and may be why we do not read.
+            if ws.state() == State::Open && (paused || (moved && ws.awaits_pong())) {
                 ws.receive_done(now);
             }
             ws.handle_timeout(now);
@@ -417,9 +428,14 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, pool: &stage.pool, arrived: &[] };
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
     stage.shared.leave(live);
-    if let Err(close) = result {
-        ws.close(close, now);
-    }
+    obey(ws, &mut stage.shared, id, result);
+}
+
+/// Whether the peer took all of its output, or a good piece of it, since this was last asked.
+fn takes_output(queue: &mut Option<Box<Queue>>, bits: &mut Bits, least: u64) -> bool {
+    let emptied = bits.has(Bits::MOVED);
+    bits.clear(Bits::MOVED);
+    emptied | queue.as_mut().is_some_and(|queue| queue.take_moved() as u64 >= least)
 }
 
 /// Takes a connection over from the handshake: the 101 is in the cork, `open` was not called yet.
@@ -434,5 +450,8 @@ pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: End
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;
+    }
+    if let Phase::Ws(ws) = &mut conn.phase {
+        obey(ws, &mut stage.shared, id, Ok(()));
     }
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use sockeye_proto::close::Cause;
 
+use crate::conn::output::Bits;
 use crate::conn::{self, Phase, out};
 use crate::protocol::ConnId;
 use crate::service::shared::EndpointIndex;
@@ -12,6 +13,8 @@ use crate::sys::CloseHow;
 
 /// A buffer of published frames that is this long leaves before the turn ends.
 const LARGE: usize = 64 * 1024;
+/// What a share of a buffer costs, beside its bytes.
+const SHARE: usize = 64;
 
 impl Service {
     /// Sends what was published in this turn.
@@ -51,7 +54,7 @@ impl Service {
 
     fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Vec<u8>>) {
         let hard = self.stage.limits.output_hard;
-        let mut over = Vec::new();
+        let (mut over, mut again) = (Vec::new(), Vec::new());
         let Self { stage, conns, .. } = self;
         for (id, live) in &stage.shared.live {
             if !live.is_open() || live.endpoint != endpoint {
@@ -68,11 +71,18 @@ impl Service {
             } else if ws.mid_message().is_some() {
                 // A message may not come between the fragments of another (RFC 6455 section 5.4).
                 let held = conn.held.get_or_insert_default();
-                held.len += bytes.len();
+                held.len += bytes.len() + SHARE;
                 held.frames.push(bytes.clone());
             } else {
                 out!(stage, conn).put_shared(bytes);
+                if conn.bits.has(Bits::BROKEN) || (conn.queue.is_some() && conn.bits.has(Bits::WRITABLE)) {
+                    again.push(id);
+                }
             }
+        }
+        // No step of these follows, and perhaps no edge: they broke, or a signal came between.
+        for id in again {
+            self.stage.shared.enqueue(id);
         }
         for id in over {
             self.overflow(id);
