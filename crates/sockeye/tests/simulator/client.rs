@@ -122,7 +122,6 @@ impl Client {
         self.message(Kind::Text, text.as_bytes(), 1);
     }
 
-    #[allow(dead_code)]
     pub(crate) fn binary(&mut self, payload: &[u8]) {
         self.message(Kind::Binary, payload, 1);
     }

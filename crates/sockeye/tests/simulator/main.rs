@@ -11,6 +11,7 @@ use std::env;
 use sockeye::sim::Fault;
 
 mod actor;
+#[expect(dead_code, reason = "the scenarios use the rest")]
 mod client;
 mod echo;
 mod hub;
