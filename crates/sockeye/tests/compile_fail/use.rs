@@ -1,0 +1,47 @@
+//! What the others do wrong, done right: proof that they fail for what is wrong with them and for nothing else.
+
+use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+
+struct Right;
+
+impl Protocol for Right {
+    type Session = Vec<u8>;
+
+    fn name(&self) -> &str {
+        "right"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Vec<u8> {
+        cx.request_writable();
+        Vec::new()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Vec<u8>, fragment: Fragment<'_>) -> Result<(), Close> {
+        session.extend_from_slice(fragment.payload.as_bytes());
+        cx.request_writable();
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Vec<u8>, tx: Tx<'_>) -> Result<(), Close> {
+        match tx {
+            Tx::Idle(writable) => {
+                let sent = writable.binary(session);
+                if let Some(writable) = sent.more() {
+                    if let Some(fragments) = writable.begin_text("a message ").more() {
+                        fragments.finish("in two fragments");
+                    }
+                }
+            }
+            _ => cx.request_writable(),
+        }
+        Ok(())
+    }
+}
+
+fn main() {
+    let service = sockeye::Service::builder().protocol(Right).build();
+    let remote = service.unwrap().remote();
+    std::thread::spawn(move || {
+        let _ = remote.run(|control| control.drain());
+    });
+}

@@ -1,0 +1,34 @@
+//! Beginning a message inside an unfinished one.
+
+use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+
+struct Wrong;
+
+impl Protocol for Wrong {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+        Default::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
+        let _ = (cx, session, fragment);
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
+        let _ = (cx, session);
+        if let Some(writable) = tx.idle() {
+            let fragments = writable.begin_text("a message ").more();
+            writable.text("another");
+            let _ = fragments;
+        }
+        Ok(())
+    }
+}
+
+fn main() {}

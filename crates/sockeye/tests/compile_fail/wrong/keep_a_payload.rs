@@ -1,0 +1,30 @@
+//! Keeping a payload past its callback: it is in the receive buffer, which the next read overwrites.
+
+use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+
+struct Wrong;
+
+impl Protocol for Wrong {
+    type Session = Option<&'static [u8]>;
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+        Default::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
+        let _ = cx;
+        *session = Some(fragment.payload.as_bytes());
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
+        let _ = (cx, session, tx);
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,30 @@
+//! Keeping a permission past its callback.
+
+use sockeye::{Close, Cx, Fragment, Protocol, Tx, Writable};
+
+struct Wrong;
+
+impl Protocol for Wrong {
+    type Session = Option<Writable<'static>>;
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+        Default::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
+        let _ = (cx, session, fragment);
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
+        let _ = cx;
+        *session = tx.idle();
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,34 @@
+//! Sending a permission to another thread.
+
+use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+
+struct Wrong;
+
+impl Protocol for Wrong {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+        Default::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
+        let _ = (cx, session, fragment);
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
+        let _ = (cx, session);
+        if let Some(writable) = tx.idle() {
+            std::thread::scope(|scope| {
+                scope.spawn(move || writable.text("from afar"));
+            });
+        }
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,32 @@
+//! Sending the context to another thread.
+
+use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+
+struct Wrong;
+
+impl Protocol for Wrong {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+        Default::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
+        let _ = (session, fragment);
+        std::thread::scope(|scope| {
+            scope.spawn(|| cx.request_writable());
+        });
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
+        let _ = (cx, session, tx);
+        Ok(())
+    }
+}
+
+fn main() {}
