@@ -245,6 +245,8 @@ impl State {
             return;
         }
         connection.pipes[end.side].travelling.clear();
+        // What is on its way to this end comes too late.
+        connection.pipes[1 - end.side].travelling.clear();
         if discards {
             connection.pipes[1 - end.side].arrived.clear();
         }
