@@ -1,0 +1,117 @@
+//! An echoed message allocates nothing once the service is warm: counted, not promised.
+//!
+//! On real sockets, with the client in the same thread; what the client does allocates nothing either.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sockeye::sys::Address;
+use sockeye::{Service, messages};
+use sockeye_proto::wire::{FrameHead, OpCode, mask};
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: all is passed on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+struct Bench {
+    service: Service,
+    client: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let echo = messages::echo("echo");
+        let service = Service::builder().protocol(echo).listen("127.0.0.1:0").build().unwrap();
+        let Address::Ip(address) = service.local_addresses()[0].clone() else { panic!("no address") };
+        let client = TcpStream::connect(address).unwrap();
+        client.set_nonblocking(true).unwrap();
+        client.set_nodelay(true).unwrap();
+        let mut bench = Self { service, client, buffer: vec![0; 4 << 20] };
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        bench.exchange(HANDSHAKE, answer.len());
+        bench
+    }
+
+    /// Sends `request` and turns the service until `length` bytes came back.
+    fn exchange(&mut self, request: &[u8], length: usize) {
+        let (mut sent, mut received) = (0, 0);
+        while received < length {
+            if sent < request.len() {
+                sent += self.client.write(&request[sent..]).unwrap_or(0);
+            }
+            self.service.run_once(Some(Duration::ZERO)).unwrap();
+            while let Ok(count @ 1..) = self.client.read(&mut self.buffer[received..]) {
+                received += count;
+            }
+        }
+        assert_eq!(received, length);
+    }
+}
+
+/// So many equal frames, and how long their echo is.
+fn frames(opcode: OpCode, payload: &[u8], count: usize) -> (Vec<u8>, usize) {
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = FrameHead::new(true, 0, opcode, payload.len() as u64, Some(key)).to_vec();
+    let start = frame.len();
+    frame.extend_from_slice(payload);
+    mask::apply(&mut frame[start..], key, 0);
+    (frame.repeat(count), (start - 4 + payload.len()) * count)
+}
+
+// One test in this file: the count is of the whole process.
+#[test]
+fn an_echoed_message_allocates_nothing() {
+    let text = "aé漢𝄞z".repeat(1490);
+    let cases = [
+        ("20 B, 1 in flight", frames(OpCode::Text, b"twenty bytes of text", 1), 1000),
+        ("20 B, 16 in flight", frames(OpCode::Binary, b"twenty bytes of data", 16), 1000),
+        ("16 KiB binary", frames(OpCode::Binary, &[7; 16 * 1024], 1), 300),
+        ("16 KiB text", frames(OpCode::Text, text.as_bytes(), 1), 300),
+        ("16 KiB, 16 in flight", frames(OpCode::Binary, &[7; 16 * 1024], 16), 30),
+        ("1 MiB", frames(OpCode::Binary, &[7; 1024 * 1024], 1), 20),
+    ];
+    for (name, (request, length), rounds) in cases {
+        let mut bench = Bench::new();
+        for _ in 0..rounds {
+            bench.exchange(&request, length);
+        }
+        let before = COUNT.load(Ordering::Relaxed);
+        for _ in 0..rounds {
+            bench.exchange(&request, length);
+        }
+        let count = COUNT.load(Ordering::Relaxed) - before;
+        assert!(before > 0, "the count counts");
+        assert_eq!(count, 0, "{name}: {count} allocations in {rounds} rounds");
+    }
+}
