@@ -186,7 +186,7 @@ impl Client {
             if let Some(rest) = self.hear_head(now) {
                 self.hear(&rest, now);
             }
-        } else if self.conn.is_some() {
+        } else if self.is_open() {
             self.hear(&bytes, now);
         }
     }
@@ -205,7 +205,7 @@ impl Client {
             return None;
         }
         if let Err(failure) = check(&head[..end], self.nonce, &[&self.protocol], &self.limits) {
-            self.heard.push(Heard::Failed(format!("the handshake: {failure:?}")));
+            self.heard.push(Heard::Failed(format!("the handshake: {failure:?} {:?}", String::from_utf8_lossy(&head))));
         }
         self.assume_open(now);
         Some(head[end..].to_vec())

@@ -32,6 +32,7 @@ struct World {
     jobs_sent: usize,
     jobs_run: Arc<AtomicUsize>,
     drain: Option<Duration>,
+    draining: bool,
     drained: bool,
     /// What had happened in the turn before, and how many turns ago that was.
     happened: ((Instant, u64), usize),
@@ -66,7 +67,7 @@ fn run_plan(plan: &Plan, cut: u64, faults: Faults, verbose: bool) -> Result<Vec<
         let trace = verbose.then(|| world.network.trace());
         let result = world.run();
         let result = result.and_then(|()| world.check(plan));
-        for line in trace.filter(|_| result.is_err()).iter().flat_map(|trace| trace.lines()).rev().take(60) {
+        for line in trace.filter(|_| result.is_err()).iter().flat_map(|trace| trace.lines()).rev().take(100) {
             println!("last first: {line}");
         }
         result
@@ -117,6 +118,7 @@ impl World {
             jobs_sent: 0,
             jobs_run,
             drain,
+            draining: false,
             drained: false,
             happened: ((start, 0), 0),
         };
@@ -176,7 +178,7 @@ impl World {
         let counts = self.network.counts();
         let lost = [Fault::Reset, Fault::AcceptFailed, Fault::RegisterFailed].iter().any(|fault| counts.of(*fault) > 0);
         self.actors.iter_mut().for_each(|actor| actor.lossy |= lost);
-        let jobs_are_done = self.drained || self.jobs_run.load(Ordering::Relaxed) == self.jobs_sent;
+        let jobs_are_done = self.drained || (!self.draining && self.jobs_run.load(Ordering::Relaxed) == self.jobs_sent);
         if jobs_are_done && self.actors.iter().all(|actor| actor.done) && self.service.connections() == 0 {
             return Ok(Turn::Done);
         }
@@ -216,7 +218,7 @@ impl World {
             }
         }
         if self.drain.is_some_and(|at| self.start + at <= now) {
-            self.drain = None;
+            (self.drain, self.draining) = (None, true);
             let _ = self.service.remote().run(|control| control.drain());
         }
         self.jobs.first().copied().into_iter().chain(self.drain).min().map(|at| self.start + at)
@@ -238,7 +240,7 @@ impl World {
         if self.jobs_run.load(Ordering::Relaxed) != self.jobs_sent && plan.drain.is_none() {
             return Err("a job did not run".to_owned());
         }
-        let expected = usize::from(!self.drained && plan.drain.is_none_or(|_| self.drain.is_some()));
+        let expected = usize::from(!self.drained);
         if self.host.open_handles() != expected {
             return Err(format!("{} handles are open, and {expected} should be", self.host.open_handles()));
         }
