@@ -73,7 +73,9 @@ pub(crate) struct Stash(Vec<u8>);
 fn unstash(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rx: &mut [u8]) -> Filled {
     let Some(stash) = stash.take() else { return Filled::Nothing };
     let Stash(bytes) = *stash;
-    // Invariant: a stash is a rest of one fill, so it fits.
+    // Invariant: a stash is a rest of one fill, with what the connection had kept of the fill before in front of it (at
+    // most HEADROOM bytes), and the receive buffer has that much more room than a fill.
+    debug_assert!(bytes.len() <= rx.len() - HEADROOM, "a stash is larger than the receive buffer");
     let count = bytes.len().min(rx.len() - HEADROOM);
     rx[HEADROOM..HEADROOM + count].copy_from_slice(&bytes[..count]);
     pool.borrow_mut().give(bytes);

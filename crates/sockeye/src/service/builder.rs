@@ -208,8 +208,9 @@ impl Builder {
         let now = sys.now();
         let ticks = self.ticks.iter().map(|&(endpoint, every)| Tick { endpoint, every, next: now + every }).collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs));
-        let rx = vec![0; HEADROOM + self.limits.turn_bytes].into_boxed_slice();
-        let frame_cost = self.limits.turn_bytes / self.limits.turn_frames;
+        // Room before for what a connection kept of the read before, and behind for a stash that begins with it.
+        let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();
+        let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
         let policy = Policy {
             origins: self.origins,
             hosts,
