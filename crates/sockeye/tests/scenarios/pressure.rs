@@ -112,3 +112,22 @@ fn a_pause_loses_nothing() {
     bench.close(client);
     bench.finish();
 }
+
+#[test]
+fn others_can_pause_and_resume_a_connection() {
+    let mut bench = Bench::new();
+    let (client, other) = (bench.open(), bench.open());
+    for round in 1..=3 {
+        bench.clients[other].text(&format!("!hold {client}"));
+        bench.pass(Duration::from_millis(1));
+        for _ in 0..5 {
+            bench.clients[client].text("waits");
+        }
+        bench.pass(Duration::from_secs(1));
+        assert_eq!(bench.notes(client).received.len(), (round - 1) * 5);
+        bench.clients[other].text(&format!("!free {client}"));
+        assert_eq!(bench.until(|bench| bench.replies(client) == round * 5), Duration::ZERO);
+    }
+    bench.close(client);
+    bench.finish();
+}

@@ -101,6 +101,7 @@ impl Machine {
                 cx.pause_reading();
                 self.hub.of(session.peer, |notes| notes.paused = true);
             }
+            "hold" | "free" => self.pause(cx, number() as usize, verb == "hold"),
             "wake" => self.wake(cx, number() as usize),
             "all" => {
                 self.hub.asked_all();
@@ -128,6 +129,15 @@ impl Machine {
             self.hub.of(peer, |notes| notes.pokes += 1);
             if cx.request_writable_for(id).is_err() {
                 self.hub.fail(format!("peer {peer} is open, and asking for it says that it is gone"));
+            }
+        }
+    }
+
+    fn pause(&self, cx: &mut Cx<'_>, peer: usize, paused: bool) {
+        if let Some(id) = self.hub.id_of(peer) {
+            self.hub.of(peer, |notes| notes.paused = paused);
+            if if paused { cx.pause_for(id) } else { cx.resume_for(id) }.is_err() {
+                self.hub.fail(format!("peer {peer} is open, and pausing it says that it is gone"));
             }
         }
     }
