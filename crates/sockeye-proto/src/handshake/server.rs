@@ -150,14 +150,33 @@ impl core::error::Error for Refusal {}
 ///
 /// The body is `reason` as plain text (empty: the usual phrase of the status). `date` is in seconds since 1970. What a
 /// status demands is added: 426 names the protocol and version to come back with, 405 the method. A 405 has no body,
-/// since the request may have been a HEAD.
+/// since the request may have been a HEAD; for other answers to a HEAD see [`refuse_head`].
 pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
     let reason = if reason.is_empty() { emit::reason(status) } else { reason };
+    let response = refusal(out, status, date);
+    if status == 405 {
+        return response.content_length(0).finish();
+    }
+    let length = reason.len() as u64 + 1;
+    response.line("Content-Type", b"text/plain; charset=utf-8").content_length(length).finish();
+    out.extend_from_slice(reason.as_bytes());
+    out.push(b'\n');
+}
+
+/// As [`refuse`], for a request whose method is HEAD: without a body.
+pub fn refuse_head(out: &mut Vec<u8>, status: u16, date: Option<u64>) {
+    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD. Section 8.6 allows to leave
+    // its length out.
+    refusal(out, status, date).finish();
+}
+
+/// The head of a refusal, as far as it is the same with and without a body.
+fn refusal(out: &mut Vec<u8>, status: u16, date: Option<u64>) -> Response<'_> {
     let mut response = Response::new(out, status);
     if let Some(date) = date {
         response = response.date(date);
     }
-    response = match status {
+    match status {
         // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response"; section 7.8: "A
         // sender of Upgrade MUST also send an "Upgrade" connection option". RFC 6455 section 4.2.2: "the server MUST
         // abort the WebSocket handshake [...] and instead send an appropriate HTTP error code (such as 426 Upgrade
@@ -169,15 +188,7 @@ pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
         // RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
         405 => response.line("Connection", b"close").line("Allow", b"GET"),
         _ => response.line("Connection", b"close"),
-    };
-    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD.
-    if status == 405 {
-        return response.content_length(0).finish();
     }
-    let length = reason.len() as u64 + 1;
-    response.line("Content-Type", b"text/plain; charset=utf-8").content_length(length).finish();
-    out.extend_from_slice(reason.as_bytes());
-    out.push(b'\n');
 }
 
 fn check_request(head: &RequestHead<'_>) -> Result<(), Refusal> {

@@ -241,4 +241,9 @@ fn refusals_say_what_their_status_demands_and_that_the_connection_ends() {
     }
     let method = refusal(405, "x");
     assert!(method.contains("Allow: GET\r\n") && method.ends_with("Content-Length: 0\r\n\r\n"));
+    let mut head = Vec::new();
+    refuse_head(&mut head, 426, None);
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.contains("Sec-WebSocket-Version: 13\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(!head.contains("Content-"), "{head}");
 }

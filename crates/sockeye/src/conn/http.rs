@@ -3,7 +3,7 @@
 //! One request is answered at a time; what the peer sends behind it waits. Files are read in the writable step, so
 //! neither a large file nor a slow reader holds more than one piece of it in memory.
 
-use sockeye_proto::handshake::server::{Offer, refuse};
+use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{Decoder, Length};
 use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
@@ -25,6 +25,8 @@ pub(crate) struct Http {
     state: State,
     /// What is left to send of a file.
     file: Option<FileBody>,
+    /// The request is a HEAD, whose answer has no body. Known before the head is complete, and even if it is refused.
+    bodiless: bool,
     keep_alive: bool,
     /// The service is being drained: end at the next boundary.
     ending: bool,
@@ -46,6 +48,7 @@ impl Http {
             head: Vec::new(),
             state: State::Head,
             file: None,
+            bodiless: false,
             keep_alive: true,
             ending: false,
             deadline: now + limits.handshake_timeout,
@@ -129,6 +132,7 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
         return feed_body(stage, conn, bytes);
     }
     if http.head.is_empty() {
+        http.bodiless = is_head(bytes);
         return match http.scanner.scan(bytes) {
             Ok(Some(length)) => request(stage, id, conn, &bytes[..length], &bytes[length..]),
             Ok(None) => {
@@ -140,6 +144,7 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
     }
     let had = http.head.len();
     http.head.extend_from_slice(bytes);
+    http.bodiless = is_head(&http.head);
     match http.scanner.scan(&http.head) {
         Ok(Some(length)) => {
             let head = std::mem::take(&mut http.head);
@@ -149,6 +154,11 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
         Ok(None) => Next::Go,
         Err(error) => bad_head(stage, conn, error),
     }
+}
+
+/// Whether the request that begins so is a HEAD. One empty line before it is passed over, as the scanner does.
+fn is_head(request: &[u8]) -> bool {
+    request.strip_prefix(b"\r\n").unwrap_or(request).starts_with(b"HEAD ")
 }
 
 /// A head is complete; `rest` is what came behind it.
@@ -192,8 +202,10 @@ fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str,
         Length::Exact(length) if length > limit => answer_error(stage, conn, 413, "the body is too large"),
         length => {
             let Phase::Http(http) = &mut conn.phase else { return Next::Go };
-            // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body.
-            if rest.is_empty() && head.fields.has_token("expect", "100-continue") {
+            // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body; but "A server that
+            // receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation."
+            let waits = rest.is_empty() && head.version == Version::Http11;
+            if waits && head.fields.has_token("expect", "100-continue") {
                 stage.cork.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             http.head = raw.to_vec();
@@ -286,9 +298,13 @@ fn bad_head(stage: &mut Stage, conn: &mut Conn, error: HeadError) -> Next {
 fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str) -> Next {
     tracing::debug!(peer = %conn.peer, status, reason, "request refused");
     let date = stage.sys.wall_clock();
-    refuse(&mut stage.cork, status, reason, Some(date));
     if let Phase::Http(http) = &mut conn.phase {
         http.keep_alive = false;
+        if http.bodiless {
+            refuse_head(&mut stage.cork, status, Some(date));
+        } else {
+            refuse(&mut stage.cork, status, reason, Some(date));
+        }
     }
     conn.stash = None;
     begin_response(stage, conn);

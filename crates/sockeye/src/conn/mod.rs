@@ -155,7 +155,12 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
             Phase::Http(_) => http::step(stage, id, conn),
             Phase::Linger(_) => linger::step(stage, conn),
         };
+        if let Step::Gone(_) = step {
+            // What was corked for this connection must not go to the next one.
+            stage.cork.clear();
+        }
         if !matches!(step, Step::Again) {
+            debug_assert!(stage.cork.is_empty(), "the cork is empty between connections");
             return step;
         }
         // `open` or `closed` may have been called.

@@ -7,7 +7,8 @@
 //!                                            queue (of the connection, None when empty)
 //! ```
 //!
-//! Invariant: while the queue holds anything the cork is empty, so bytes leave in the order in which they were put.
+//! Invariants: what is in the cork comes behind all that is in the queue, so bytes leave in the order in which they were
+//! put; between the steps of two connections the cork is empty.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -182,6 +183,9 @@ impl Out<'_> {
     /// Appends bytes.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         if let Some(queue) = self.queue {
+            // What was corked without a look at the queue goes first.
+            queue.push_bytes(self.cork, self.pool);
+            self.cork.clear();
             queue.push_bytes(bytes, self.pool);
             return;
         }

@@ -1,5 +1,6 @@
 //! The handshake request, as the filter sees it.
 
+use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
 
 use crate::sys::Address;
@@ -44,7 +45,10 @@ impl<'a> Request<'a> {
     /// The `Origin` header, when there is exactly one and it is readable text (RFC 6454 section 7).
     #[must_use]
     pub fn origin(&self) -> Option<&'a str> {
-        self.header("origin").and_then(|value| std::str::from_utf8(value).ok())
+        match self.offer.origin() {
+            Origin::One(origin) => Some(origin),
+            Origin::Missing | Origin::Several => None,
+        }
     }
 
     /// The address of the peer.

@@ -19,6 +19,7 @@ mod bench;
 mod crowds;
 mod ends;
 mod errors;
+mod http;
 mod ids;
 mod pressure;
 mod times;
