@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sockeye::sys::Address;
-use sockeye::{Service, messages};
+use sockeye::{CloseCode, Protocol, Service, messages};
 use sockeye_proto::wire::{FrameHead, OpCode, mask};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -49,9 +49,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let echo = messages::echo("echo");
-        let service = Service::builder().protocol(echo).listen("127.0.0.1:0").build().unwrap();
+    fn new(protocol: impl Protocol) -> Self {
+        let service = Service::builder().protocol(protocol).listen("127.0.0.1:0").build().unwrap();
         let Address::Ip(address) = service.local_addresses()[0].clone() else { panic!("no address") };
         let client = TcpStream::connect(address).unwrap();
         client.set_nonblocking(true).unwrap();
@@ -79,6 +78,22 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// After as many rounds to grow warm.
+    fn count_none(&mut self, name: &str, request: &[u8], length: usize, rounds: usize) {
+        for _ in 0..rounds {
+            self.exchange(request, length);
+        }
+        let before = COUNT.load(Ordering::Relaxed);
+        for _ in 0..rounds {
+            self.exchange(request, length);
+        }
+        let count = COUNT.load(Ordering::Relaxed) - before;
+        assert!(before > 0, "the count counts");
+        assert_eq!(count, 0, "{name}: {count} allocations in {rounds} rounds");
+    }
+}
+
 /// So many equal frames, and how long their echo is.
 fn frames(opcode: OpCode, payload: &[u8], count: usize) -> (Vec<u8>, usize) {
     let key = [0x37, 0xfa, 0x21, 0x3d];
@@ -102,16 +117,12 @@ fn an_echoed_message_allocates_nothing() {
         ("1 MiB", frames(OpCode::Binary, &[7; 1024 * 1024], 1), 20),
     ];
     for (name, (request, length), rounds) in cases {
-        let mut bench = Bench::new();
-        for _ in 0..rounds {
-            bench.exchange(&request, length);
-        }
-        let before = COUNT.load(Ordering::Relaxed);
-        for _ in 0..rounds {
-            bench.exchange(&request, length);
-        }
-        let count = COUNT.load(Ordering::Relaxed) - before;
-        assert!(before > 0, "the count counts");
-        assert_eq!(count, 0, "{name}: {count} allocations in {rounds} rounds");
+        let mut bench = Bench::new(messages::echo("echo"));
+        bench.count_none(name, &request, length, rounds);
     }
+    // An answer that is no piece of the question, but the handler's own.
+    let (request, length) = frames(OpCode::Text, b"twenty bytes of text", 1);
+    let fixed =
+        messages::on("fixed", |talk, _| talk.push("other bytes, as many").map_err(|_| CloseCode::TRY_AGAIN.into()));
+    Bench::new(fixed).count_none("a fixed answer", &request, length, 3000);
 }

@@ -151,7 +151,10 @@ impl Outbox {
     fn send_items<'t>(&mut self, permission: Option<Writable<'t>>) -> Option<Writable<'t>> {
         let mut permission = permission;
         while let Some(writable) = permission {
-            let Some(item) = self.items.pop_front() else { return Some(writable) };
+            let Some(item) = self.items.pop_front() else {
+                permission = Some(writable);
+                break;
+            };
             self.load -= cost(item.len);
             let sent = match item.place {
                 Place::Small => {
@@ -216,8 +219,9 @@ impl Outbox {
             self.small.clear();
             self.taken = 0;
             // A burst must not stay in memory for ever.
-            if self.small.capacity() > KEEP {
+            if self.small.capacity() > KEEP || self.items.capacity() > KEEP_ITEMS {
                 self.small.shrink_to(KEEP);
+                self.items.shrink_to(KEEP_ITEMS);
             }
         } else if self.taken > self.small.len() / 2 {
             self.small.drain(..self.taken);
@@ -256,6 +260,8 @@ fn cost(len: usize) -> usize {
 
 /// Memory for small messages that an empty outbox keeps.
 const KEEP: usize = 256 * 1024;
+/// Places for messages that an empty outbox keeps.
+const KEEP_ITEMS: usize = 2048;
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

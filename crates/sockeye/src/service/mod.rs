@@ -115,7 +115,8 @@ impl Service {
     /// so. A moment that is past means now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.stage.shared.has_wishes() {
+        // The end of a drain is something to do too: to say so.
+        if self.stage.shared.has_wishes() || self.is_drained() {
             return Some(self.stage.shared.now);
         }
         let ticks = self
@@ -157,6 +158,8 @@ impl Service {
 
     /// What may be asked of the service between turns.
     pub fn control(&mut self) -> Control<'_> {
+        // The last turn may be long ago, and what is asked for begins now.
+        self.stage.shared.now = self.stage.sys.now();
         Control { service: self }
     }
 
@@ -172,6 +175,10 @@ impl Service {
             return None;
         }
         self.conns.get_mut(id.slot()).and_then(Option::as_mut)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.draining.is_some() && self.stage.shared.live.is_empty()
     }
 
     /// Starts draining: listeners are closed at once, WebSockets get 1001, idle HTTP connections end.

@@ -46,6 +46,8 @@ impl Service {
         // Nobody kept a share: the memory serves the next turn.
         if let Ok(mut bytes) = Rc::try_unwrap(bytes) {
             bytes.clear();
+            // A large one must not stay in memory for ever.
+            bytes.shrink_to(2 * LARGE);
             if let Some(buffer) = self.stage.shared.publishes.get_mut(index).filter(|buffer| buffer.capacity() == 0) {
                 *buffer = bytes;
             }

@@ -41,7 +41,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     if woken {
         run_jobs(service);
     }
-    if service.stage.shared.drain {
+    if std::mem::take(&mut service.stage.shared.drain) {
         service.start_drain();
     }
     carry_out(service);
@@ -55,8 +55,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     service.stage.shared.spread_all_writable();
     free_dead(service);
     service.stage.pool.borrow_mut().tidy(service.stage.shared.now);
-    let over = service.draining.is_some() && service.stage.shared.live.is_empty();
-    Ok(if over { Progress::Drained } else { Progress::Running })
+    Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
 }
 
 /// Waits no longer than the caller, the ready list and the next deadline allow.
@@ -132,6 +131,11 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
         }
         Step::Gone(how) => bury(service, id, how),
     }
+    between(service);
+}
+
+/// What callbacks or jobs wished for is done before the next of them, so that wishes do not pile up.
+fn between(service: &mut Service) {
     if service.stage.shared.any_publish {
         service.flush_large_publishes();
     }
@@ -299,6 +303,6 @@ fn abandon_all(service: &mut Service) {
 fn run_jobs(service: &mut Service) {
     for job in service.jobs.take() {
         job(&mut Control { service });
-        carry_out(service);
+        between(service);
     }
 }

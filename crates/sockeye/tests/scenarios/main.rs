@@ -23,3 +23,4 @@ mod http;
 mod ids;
 mod pressure;
 mod times;
+mod turns;

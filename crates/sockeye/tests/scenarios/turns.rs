@@ -1,0 +1,151 @@
+//! What is asked of a service between its turns, and what must not take a turn for itself.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::sim::{Faults, Network, Peer, Turn};
+use sockeye::{Cause, Close, CloseCode, Cx, Fragment, Limits, Progress, Protocol, Service, Tx, messages};
+
+use crate::bench::Bench;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A service that sleeps in its poller is not asked what time it is; who asks something of it meanwhile means now.
+#[test]
+fn a_close_between_turns_has_its_whole_time() {
+    let mut limits = Limits::default();
+    limits.protocol_mut().ping_after = None;
+    for drains in [false, true] {
+        let mut bench = Bench::with(Faults::none().with_latency(Duration::from_millis(10)), limits.clone());
+        let client = bench.open();
+        bench.network.advance(MINUTE);
+        if drains {
+            bench.service.drain();
+        } else {
+            let (id, _) = bench.hub.open_ids()[0];
+            bench.service.control().close(id, CloseCode::GOING_AWAY).unwrap();
+        }
+        bench.until(|bench| bench.closed(client).is_some());
+        assert_eq!(bench.closed(client).unwrap().cause, Cause::Handshake);
+        assert_eq!(bench.clients[client].close_heard(), Some(Some(1001)));
+        bench.until(|bench| bench.drained == drains);
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_drain_of_nobody_is_over_at_once() {
+    let mut bench = Bench::new();
+    let begin = bench.time();
+    bench.service.drain();
+    bench.service.run().unwrap();
+    assert_eq!(bench.time(), begin);
+    bench.drained = true;
+    bench.finish();
+}
+
+#[test]
+fn a_drain_that_a_callback_asks_for_does_not_spin() {
+    let network = Network::with_faults(1, Faults::none());
+    let drains = messages::on("drains", |talk, _| {
+        talk.drain();
+        Ok(())
+    });
+    let builder = Service::builder().protocol(drains).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    // It never answers the Close frame.
+    let peer = open(&network, &mut service);
+    peer.send(b"\x81\x82\0\0\0\0hi");
+    let (started, mut turns) = (network.now(), 0);
+    network.run(|| {
+        turns += 1;
+        assert!(turns < 100, "it spins");
+        match service.run_once(Some(Duration::ZERO)).unwrap() {
+            Progress::Drained => Turn::Done,
+            _ => Turn::Sleep(service.next_deadline()),
+        }
+    });
+    assert_eq!(network.now().saturating_duration_since(started), Duration::from_secs(5));
+}
+
+/// Asks for the writable callback in each writable callback, and sends nothing, or an empty message each time.
+struct Eager {
+    sends: bool,
+    calls: Rc<Cell<usize>>,
+}
+
+impl Protocol for Eager {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        "eager"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        cx.request_writable();
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, (): &mut (), tx: Tx<'_>) -> Result<(), Close> {
+        let mut permission = tx.idle().filter(|_| self.sends);
+        while let Some(writable) = permission {
+            self.count();
+            permission = writable.text("").more();
+        }
+        self.count();
+        cx.request_writable();
+        Ok(())
+    }
+}
+
+impl Eager {
+    fn count(&self) {
+        self.calls.set(self.calls.get() + 1);
+        assert!(self.calls.get() < 100_000, "the others never had their turn");
+    }
+}
+
+#[test]
+fn who_always_asks_to_write_does_not_keep_the_loop() {
+    let mut small = Limits::default();
+    small.turn_bytes = 1000;
+    for (sends, limits) in [(false, Limits::default()), (true, Limits::default()), (true, small)] {
+        let calls = Rc::new(Cell::new(0));
+        let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
+        let eager = Eager { sends, calls: calls.clone() };
+        let builder = Service::builder().limits(limits).protocol(eager).protocol(messages::echo("echo"));
+        let mut service = builder.listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+        let busy = open(&network, &mut service);
+        let other = network.connect(&service.local_addresses()[0]).unwrap();
+        other.send(&upgrade("Sec-WebSocket-Protocol: echo\r\n"));
+        other.send(b"\x81\x82\0\0\0\0hi");
+        let mut heard = Vec::new();
+        for _ in 0..10 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            heard.extend(other.recv());
+            let _ = busy.recv();
+        }
+        assert!(heard.ends_with(b"\x81\x02hi"));
+        assert!(calls.get() > 10);
+    }
+}
+
+fn open(network: &Network, service: &mut Service) -> Peer {
+    let peer = network.connect(&service.local_addresses()[0]).unwrap();
+    peer.send(&upgrade(""));
+    for _ in 0..5 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(peer.recv().starts_with(b"HTTP/1.1 101 "));
+    peer
+}
+
+pub(crate) fn upgrade(fields: &str) -> Vec<u8> {
+    let head = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    format!("{head}{fields}\r\n").into_bytes()
+}
