@@ -22,6 +22,11 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "crates/sockeye-capi/",
 ];
 
+/// The modules of the library, top to bottom: each names only those behind it. What is not listed here names none of them,
+/// but for the root, which has them all, and the simulator, which no module names.
+const LAYERS: &[&str] = &["messages", "service", "conn", "protocol", "shared", "output", "http", "sys"];
+const BESIDE_LAYERS: &[&str] = &["lib", "sim"];
+
 /// Everything that `sockeye-proto` without features may bring along: code that works on bytes, and none that can
 /// reach a socket, a clock or a random source.
 const PROTO_DEPENDENCIES: &[&str] = &[
@@ -54,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
         ("unsafe code only where it is allowed", unsafe_places(&files)),
         ("nothing is left unfinished", leftovers(&files)),
         ("no path of one machine", machine_paths(&files, workspace.root())),
+        ("no module of the library names one above it", layers(&files)),
         ("the protocol crate names nothing of the system", proto_names(&files)),
         ("the protocol crate depends on nothing of the system", proto_dependencies(workspace)),
         ("the protocol crate builds without the standard library", proto_builds(workspace)),
@@ -184,6 +190,25 @@ fn machine_paths(files: &Files, root: &Path) -> Vec<String> {
     found
 }
 
+fn layers(files: &Files) -> Vec<String> {
+    let module = |path: &str| path.split(['/', '.']).next().unwrap_or_default().to_owned();
+    let floor = |module: &str| LAYERS.iter().position(|layer| *layer == module).unwrap_or(LAYERS.len());
+    let mut found = Vec::new();
+    for file in files.library() {
+        let Some(own) = file.path.strip_prefix("crates/sockeye/src/").map(module) else { continue };
+        if BESIDE_LAYERS.contains(&own.as_str()) {
+            continue;
+        }
+        for (number, line) in file.code() {
+            let named = line.split("crate::").skip(1).filter_map(|rest| words(rest).next());
+            for name in named.filter(|name| floor(name) < floor(&own)) {
+                found.push(format!("{}:{number}: {name} is a layer above {own}", file.path));
+            }
+        }
+    }
+    found
+}
+
 fn proto_names(files: &Files) -> Vec<String> {
     let mut found = Vec::new();
     for file in files.library().filter(|file| file.path.starts_with("crates/sockeye-proto/")) {
@@ -284,6 +309,16 @@ mod tests {
         assert_eq!(unsafe_places(&files("crates/sockeye/src/conn/mod.rs", text)).len(), 1);
         assert!(unsafe_places(&files("crates/sockeye/src/poll/mod.rs", text)).is_empty());
         assert!(unsafe_places(&files("crates/sockeye/src/lib.rs", "#![deny(unsafe_code)] // no unsafe\n")).is_empty());
+    }
+
+    #[test]
+    fn a_module_names_only_those_below_it() {
+        let named = |path, text| layers(&files(path, text)).len();
+        assert_eq!(named("crates/sockeye/src/conn/mod.rs", "use crate::service::Service;\n"), 1);
+        assert_eq!(named("crates/sockeye/src/error.rs", "use crate::sys::Sys;\n"), 1);
+        assert_eq!(named("crates/sockeye/src/conn/mod.rs", "use crate::sys::Sys; // crate::service\n"), 0);
+        assert_eq!(named("crates/sockeye/src/lib.rs", "pub use crate::service::Service;\n"), 0);
+        assert_eq!(named("crates/sockeye-cli/src/serve/ring.rs", "use crate::service::Service;\n"), 0);
     }
 
     #[test]

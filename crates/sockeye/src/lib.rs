@@ -98,9 +98,11 @@
 //! Top to bottom; each names only those below it:
 //!
 //! * [`messages`]: whole messages, bounded outboxes, closures
-//! * [`protocol`]: the [`Protocol`] trait and the views that its callbacks are lent
 //! * `service`: the loop
 //! * `conn`: one connection, its phases and its two pumps
+//! * [`protocol`]: the [`Protocol`] trait and the views that its callbacks are lent
+//! * `shared`: what callbacks may touch while the loop holds a connection
+//! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
 //! * [`sys`]: every system call of the loop, real or simulated
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
@@ -113,8 +115,11 @@ pub mod protocol;
 pub mod sys;
 
 mod error;
+mod id;
 mod limits;
+mod output;
 mod service;
+mod shared;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -9,11 +9,11 @@ use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
 use sockeye_proto::time::Instant;
 
-use crate::conn::output::{Bits, CORK};
 use crate::conn::read::{Filled, fill, stash};
 use crate::conn::{Conn, Phase, Stage, Step, linger, out, upgrade};
 use crate::http::{Body, FileBody, HttpRequest, Response};
 use crate::limits::Limits;
+use crate::output::{Bits, CORK};
 use crate::protocol::ConnId;
 use crate::sys::CloseHow;
 

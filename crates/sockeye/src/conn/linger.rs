@@ -5,10 +5,9 @@
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::output::Bits;
 use crate::conn::read::{Filled, fill};
-use crate::conn::{Conn, Phase, Stage, Step, out};
-use crate::service::timers::NEVER;
+use crate::conn::{Conn, NEVER, Phase, Stage, Step, out};
+use crate::output::Bits;
 use crate::sys::CloseHow;
 
 /// Flush, end our side, drain.

@@ -10,8 +10,7 @@
 
 pub(crate) mod http;
 pub(crate) mod linger;
-pub(crate) mod output;
-pub(crate) mod pool;
+pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
@@ -22,15 +21,17 @@ use std::rc::Rc;
 use sockeye_proto::conn::{Connection, State};
 use sockeye_proto::time::Instant;
 
-use crate::conn::output::{Bits, Queue};
-use crate::conn::pool::Pool;
+use crate::conn::policy::Policy;
 use crate::limits::Limits;
+use crate::output::pool::Pool;
+use crate::output::{Bits, Queue};
 use crate::protocol::ConnId;
-use crate::service::endpoint::Endpoint;
-use crate::service::policy::Policy;
-use crate::service::shared::{Live, Shared};
-use crate::service::timers::NEVER;
+use crate::protocol::endpoint::Endpoint;
+use crate::shared::{Live, Shared};
 use crate::sys::{Address, CloseHow, Handle, Sys};
+
+/// No deadline.
+pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// An open socket and where it is in its life.
 pub(crate) struct Conn {
@@ -120,7 +121,7 @@ pub(crate) struct Stage {
 /// The way out of `conn`, with the loop's cork.
 macro_rules! out {
     ($stage:expr, $conn:expr) => {
-        $crate::conn::output::Out {
+        $crate::output::Out {
             sys: &mut *$stage.sys,
             handle: $conn.handle,
             cork: &mut $stage.cork,

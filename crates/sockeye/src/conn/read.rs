@@ -5,8 +5,8 @@ use std::io;
 
 use sockeye_proto::conn::HEADROOM;
 
-use crate::conn::output::{Bits, Out};
-use crate::conn::pool::Pool;
+use crate::output::pool::Pool;
+use crate::output::{Bits, Out};
 
 /// What came.
 #[derive(Debug)]

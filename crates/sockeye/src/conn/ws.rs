@@ -8,13 +8,12 @@ use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
 use sockeye_proto::wire::Role;
 
-use crate::conn::output::{Bits, CORK, Out, Queue};
 use crate::conn::read::{Filled, fill, stash};
-use crate::conn::{Conn, Phase, Stage, Step, linger, out};
+use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger, out};
+use crate::output::{Bits, CORK, Out, Queue};
+use crate::protocol::endpoint::Endpoint;
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
-use crate::service::endpoint::Endpoint;
-use crate::service::shared::{EndpointIndex, Live, Shared};
-use crate::service::timers::NEVER;
+use crate::shared::{EndpointIndex, Live, Shared};
 use crate::sys::{Address, CloseHow};
 
 /// The context of a callback. A macro, so that only the fields it names are borrowed.

@@ -5,6 +5,7 @@
 //!
 //! Handlers run on the thread of the loop, and so does reading files: what a disk is slow to give holds up everybody.
 
+mod body;
 mod files;
 mod precondition;
 mod request;
@@ -16,7 +17,7 @@ pub use request::HttpRequest;
 pub use response::{InvalidHeader, Response};
 pub use routes::Routes;
 
-pub(crate) use files::FileBody;
+pub(crate) use body::FileBody;
 pub(crate) use response::Body;
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 
 use sockeye_proto::event::{Fragment, Payload};
 
-use crate::conn::pool::{Pool, release};
 use crate::messages::Message;
+use crate::output::pool::{Pool, release};
 
 /// What came of a message so far. Memory grows with the bytes that came, not with those that were announced.
 #[derive(Default)]

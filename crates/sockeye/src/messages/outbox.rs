@@ -8,8 +8,8 @@ use std::fmt;
 
 use sockeye_proto::wire::Kind;
 
-use crate::conn::pool::{Pool, release};
 use crate::messages::Message;
+use crate::output::pool::{Pool, release};
 use crate::protocol::{Cx, Writable};
 
 /// A message under this many bytes is copied behind the others; a larger one keeps a buffer of its own.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 
-use crate::conn::pool::Pool;
+use crate::output::pool::Pool;
 use crate::protocol::{ConnId, Gone};
-use crate::service::shared::{EndpointIndex, Shared};
+use crate::shared::{EndpointIndex, Shared};
 use crate::sys::Address;
 
 /// What may be asked of the loop, of any connection or none. It lives for one callback and cannot leave the thread.

@@ -4,7 +4,7 @@
 //! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
 
 mod cx;
-mod id;
+pub(crate) mod endpoint;
 mod request;
 mod tx;
 
@@ -15,10 +15,10 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::event::Fragment;
 
 pub use self::cx::{Cx, Wishes};
-pub use self::id::{ConnId, Gone};
 pub use self::request::Request;
 pub(crate) use self::tx::Port;
 pub use self::tx::{Begun, BinaryFragments, Fragmented, Sent, TextFragments, Tx, Writable};
+pub use crate::id::{ConnId, Gone};
 
 /// What an endpoint does on the connections that negotiated its name.
 ///

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use sockeye_proto::conn::{Connection, ControlPayload};
 use sockeye_proto::wire::{FrameHead, Kind};
 
-use crate::conn::output::Out;
+use crate::output::Out;
 
 /// What may be sent now. The shape follows the connection: with an unfinished fragmented message there is no way to
 /// begin another (RFC 6455 section 5.4: fragments of one message must not be interleaved with another's).

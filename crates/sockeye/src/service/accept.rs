@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::output::Bits;
 use crate::conn::{Conn, Phase, http::Http};
+use crate::output::Bits;
 use crate::service::Service;
-use crate::service::shared::Live;
+use crate::shared::Live;
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
 /// How long accepting pauses when the system has no room for another connection. A connection that ends in between

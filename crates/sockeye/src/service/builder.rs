@@ -8,18 +8,18 @@ use std::sync::Arc;
 use sockeye_proto::conn::HEADROOM;
 
 use crate::conn::Stage;
-use crate::conn::pool::Pool;
+use crate::conn::policy::{AddressFilter, Origins, Policy, host_list};
 use crate::error::Error;
 use crate::http::Routes;
 use crate::limits::Limits;
+use crate::output::pool::Pool;
 use crate::protocol::Protocol;
+use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::service::accept::Accepting;
-use crate::service::endpoint::{Adapter, Endpoint};
-use crate::service::policy::{AddressFilter, Origins, Policy, host_list};
 use crate::service::remote::Jobs;
-use crate::service::shared::{EndpointIndex, Shared};
 use crate::service::timers::Timers;
 use crate::service::{Service, Tick};
+use crate::shared::{EndpointIndex, Shared};
 use crate::sys::{Address, ListenOptions, Real, Sys};
 
 /// Descriptors kept free for what is no connection: files being served, the program's own.

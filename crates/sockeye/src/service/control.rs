@@ -3,8 +3,8 @@
 use sockeye_proto::close::Close;
 
 use crate::protocol::{ConnId, Gone};
-use crate::service::shared::EndpointIndex;
 use crate::service::{Service, turn};
+use crate::shared::EndpointIndex;
 
 /// A service between two callbacks: what jobs of a [`Remote`](crate::Remote), or the program between turns, may ask.
 /// It cannot run the loop, so a job cannot run inside a turn again.

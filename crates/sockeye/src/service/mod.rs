@@ -3,14 +3,11 @@
 mod accept;
 mod builder;
 mod control;
-pub(crate) mod endpoint;
-pub(crate) mod policy;
 mod publish;
 mod remote;
-pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
-pub(crate) mod timers;
+mod timers;
 mod turn;
 
 use std::fmt;
@@ -22,16 +19,16 @@ use sockeye_proto::time::Instant;
 
 use self::accept::Accepting;
 use self::remote::Jobs;
-use self::shared::EndpointIndex;
 use self::timers::Timers;
 use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
+use crate::shared::EndpointIndex;
 use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::{Builder, Listen};
 pub use self::control::Control;
-pub use self::policy::Origins;
 pub use self::remote::{Remote, RemoteError};
+pub use crate::conn::policy::Origins;
 
 /// A WebSocket server in one thread: sockets, protocols, and the loop that moves them.
 ///

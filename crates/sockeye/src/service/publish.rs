@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use sockeye_proto::close::Cause;
 
-use crate::conn::output::Bits;
 use crate::conn::{self, Phase, out};
+use crate::output::Bits;
 use crate::protocol::ConnId;
-use crate::service::shared::EndpointIndex;
 use crate::service::{Service, turn};
+use crate::shared::EndpointIndex;
 use crate::sys::CloseHow;
 
 /// A buffer of published frames that is this long leaves before the turn ends.

@@ -7,9 +7,6 @@ use sockeye_proto::time::Instant;
 
 use crate::protocol::ConnId;
 
-/// No deadline.
-pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
-
 /// When to look at which connection.
 ///
 /// A connection remembers the earliest entry it has here and adds another only for an earlier deadline, so activity

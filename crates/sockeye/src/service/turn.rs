@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Cause, Close, Timeout};
 
-use crate::conn::output::Bits;
-use crate::conn::{self, Phase, Step};
+use crate::conn::{self, NEVER, Phase, Step};
 use crate::error::Error;
+use crate::output::Bits;
 use crate::protocol::{ConnId, Wishes};
-use crate::service::shared::Live;
-use crate::service::timers::NEVER;
 use crate::service::{Control, Progress, Service};
+use crate::shared::Live;
 use crate::sys::{CloseHow, Readiness, WAKE};
 
 pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {

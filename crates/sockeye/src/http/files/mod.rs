@@ -20,16 +20,14 @@ use self::{
     root::{Resolve, Root},
 };
 use super::{
+    body::FileBody,
     precondition,
     request::HttpRequest,
     response::{self, Body, InvalidHeader, Response},
 };
 
-mod body;
 mod path;
 mod root;
-
-pub(crate) use body::FileBody;
 
 /// The files below one directory.
 ///

@@ -10,6 +10,8 @@
 //! Invariants: what is in the cork comes behind all that is in the queue, so bytes leave in the order in which they were
 //! put; between the steps of two connections the cork is empty.
 
+pub(crate) mod pool;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -17,7 +19,7 @@ use std::rc::Rc;
 
 use sockeye_proto::wire::FrameHead;
 
-use crate::conn::pool::{Pool, release};
+use self::pool::{Pool, release};
 use crate::sys::{Handle, Sys};
 
 /// The cork is sent when it has this many bytes.

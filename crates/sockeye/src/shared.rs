@@ -12,7 +12,7 @@ use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{FrameHead, Kind, OpCode};
 
-use crate::protocol::{ConnId, Gone};
+use crate::id::{ConnId, Gone};
 
 /// Which of the service's endpoints.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -6,7 +6,7 @@ use sockeye_proto::handshake::{ApiMisuse, host};
 use sockeye_proto::http::RequestHead;
 
 use crate::http::{HttpRequest, Response, Routes};
-use crate::service::shared::EndpointIndex;
+use crate::shared::EndpointIndex;
 use crate::sys::Address;
 
 /// The pages that may connect (RFC 6455 section 10.2): an exact list of origins, and whether a client that names none,
