@@ -120,6 +120,8 @@ pub(crate) struct Shared {
     /// What a frame costs of a connection's share of a turn, beside its payload.
     pub(crate) frame_cost: usize,
     pub(crate) drain: bool,
+    /// A connection was opened since the ticks were last looked at.
+    pub(crate) opened: bool,
     /// The connection whose step is running, and its flags, which its own callbacks change most.
     pub(crate) current: Current,
     /// Whoever holds a share of this stays on the loop's thread.
@@ -140,6 +142,7 @@ impl Shared {
             now,
             frame_cost,
             drain: false,
+            opened: false,
             current: Current::default(),
             _not_send: PhantomData,
         }

@@ -86,6 +86,11 @@ impl Conn {
         self.queue.as_ref().map_or(0, |queue| queue.len()) + self.held.as_ref().map_or(0, |held| held.len)
     }
 
+    /// Whether it is a WebSocket that is not being closed.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&self.phase, Phase::Ws(ws) if ws.state() == State::Open)
+    }
+
     /// Whether a step may have brought the deadline forward. That of an open WebSocket moves back with each read.
     #[inline]
     pub(crate) fn needs_arming(&self) -> bool {

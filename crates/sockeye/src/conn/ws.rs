@@ -447,6 +447,7 @@ pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: End
         live.endpoint = endpoint;
         live.set_open(true);
     }
+    stage.shared.opened = true;
     let wishes = Wishes { shared: &mut stage.shared, endpoint, pool: &stage.pool, arrived: &[] };
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     if let Some(live) = stage.shared.live.get_mut(id) {

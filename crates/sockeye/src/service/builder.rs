@@ -206,7 +206,11 @@ impl Builder {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let max_connections = self.limits.connections.map_or(room, |wanted| wanted.min(room));
         let now = sys.now();
-        let ticks = self.ticks.iter().map(|&(endpoint, every)| Tick { endpoint, every, next: now + every }).collect();
+        let ticks = self
+            .ticks
+            .iter()
+            .map(|&(endpoint, every)| Tick { endpoint, every, next: now + every, resting: false })
+            .collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs));
         // Room before for what a connection kept of the read before, and behind for a stash that begins with it.
         let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();

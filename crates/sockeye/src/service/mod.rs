@@ -71,6 +71,8 @@ struct Tick {
     endpoint: EndpointIndex,
     every: Duration,
     next: Instant,
+    /// No connection of the protocol is open: nothing to do until one is.
+    resting: bool,
 }
 
 /// What [`Service::run_once`] came to.
@@ -120,7 +122,8 @@ impl Service {
             .ticks
             .iter()
             .filter(|tick| {
-                self.stage.endpoints.get(tick.endpoint.get()).is_some_and(|endpoint| endpoint.sessions() > 0)
+                let endpoint = self.stage.endpoints.get(tick.endpoint.get());
+                (self.stage.shared.opened || !tick.resting) && endpoint.is_some_and(|endpoint| endpoint.sessions() > 0)
             })
             .map(|tick| tick.next);
         let pauses =

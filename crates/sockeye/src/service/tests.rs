@@ -225,3 +225,55 @@ fn who_takes_a_stream_slowly_lives_and_who_takes_nothing_does_not() {
         assert!(takes || protocol.log.borrow()[0].cause == Cause::Timeout(Timeout::Keepalive));
     }
 }
+
+/// Ticks every 50 ms, and closes each connection at the first tick after it opened.
+struct Clockwork {
+    ticks: Rc<RefCell<u32>>,
+    open: Vec<crate::ConnId>,
+}
+
+impl Protocol for Clockwork {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        "clockwork"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        self.open.push(cx.id());
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(50))
+    }
+
+    fn tick(&mut self, wishes: &mut crate::Wishes<'_>) {
+        *self.ticks.borrow_mut() += 1;
+        for id in self.open.drain(..) {
+            wishes.close_for(id, crate::CloseCode::NORMAL).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nobody_ticks_for_connections_that_are_being_closed() {
+    let network = Network::with_faults(1, Faults::none());
+    let ticks = Rc::new(RefCell::new(0));
+    let protocol = Clockwork { ticks: ticks.clone(), open: Vec::new() };
+    let mut service = Service::builder().protocol(protocol).listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    for round in 1..=2 {
+        // It does not answer the close frame, and so stays for five seconds.
+        let peer = upgraded(&network, &service);
+        until(&network, &mut service, || *ticks.borrow() == round);
+        until(&network, &mut service, || peer.is_closed());
+        assert_eq!(*ticks.borrow(), round, "ticks went on");
+    }
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Cause, Close, Timeout};
 
-use crate::conn::{self, NEVER, Phase, Step};
+use crate::conn::{self, Conn, NEVER, Phase, Step};
 use crate::error::Error;
 use crate::output::Bits;
 use crate::protocol::{ConnId, Wishes};
@@ -261,25 +261,28 @@ fn fire_deadlines(service: &mut Service) {
     }
 }
 
-/// The protocols' regular callbacks. One that fell behind is called once, not once for each time missed.
+/// The protocols' regular callbacks. One that fell behind is called once, not once for each time missed; one whose
+/// connections are all being closed is not called, and does not wake the loop, until another opens.
 fn tick(service: &mut Service) {
     let now = service.stage.shared.now;
+    let opened = std::mem::take(&mut service.stage.shared.opened);
     for index in 0..service.ticks.len() {
         let tick = &mut service.ticks[index];
-        if tick.next > now {
+        tick.resting &= !opened;
+        if tick.next > now || tick.resting {
             continue;
         }
         let on_time = tick.next + tick.every;
         tick.next = if on_time > now { on_time } else { now + tick.every };
         let endpoint = tick.endpoint;
-        let Some(callee) = service.stage.endpoints.get_mut(endpoint.get()) else { continue };
-        if callee.sessions() > 0 {
-            callee.tick(&mut Wishes {
-                shared: &mut service.stage.shared,
-                endpoint,
-                pool: &service.stage.pool,
-                arrived: &[],
-            });
+        let Service { stage, conns, ticks, .. } = service;
+        let anybody = stage.shared.live.iter().any(|(id, live)| {
+            let conn = conns.get(id.slot()).and_then(Option::as_ref);
+            live.is_open() && live.endpoint == endpoint && conn.is_some_and(Conn::is_open)
+        });
+        ticks[index].resting = !anybody;
+        if let Some(callee) = stage.endpoints.get_mut(endpoint.get()).filter(|_| anybody) {
+            callee.tick(&mut Wishes { shared: &mut stage.shared, endpoint, pool: &stage.pool, arrived: &[] });
         }
     }
 }
