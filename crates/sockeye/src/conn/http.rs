@@ -98,7 +98,8 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
         let most = match http.state {
             // Not more than a head may have: what is over it is refused before it is read.
             State::Head => budget.min(stage.limits.protocol.head_bytes.saturating_sub(http.head.len()).max(1)),
-            _ => budget,
+            // What comes behind the body is kept, and copied for each of the requests that it may be full of.
+            State::Body { .. } | State::Responding => budget.min(stage.limits.protocol.head_bytes.max(1)),
         };
         let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, most) {
             Filled::Bytes(count) => count,

@@ -228,3 +228,24 @@ fn two_origins_are_none() {
         assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{origins}");
     }
 }
+
+/// What comes behind a request is copied for each answer, so that not too much of it may be read with the request.
+#[test]
+fn many_requests_behind_a_body_take_few_turns() {
+    const COUNT: usize = 5000;
+    let mut site = Site::new(Faults::none().with_buffers(1 << 20, 1 << 20), Limits::default(), page());
+    let peer = site.connect();
+    peer.send(GET);
+    site.turns(3);
+    let answer = peer.recv().len();
+    peer.send(b"POST /page HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nh");
+    site.turns(3);
+    peer.send(&[b"i", &*GET.repeat(COUNT)].concat());
+    let (mut received, mut turns) = (0, 0);
+    site.until(|| {
+        turns += 1;
+        received += peer.recv().len();
+        received >= (COUNT + 1) * answer
+    });
+    assert!(turns < COUNT / 10, "{turns} turns");
+}
