@@ -4,21 +4,29 @@
 //! use them so: ERROR is err, WARN is warn, INFO is notice, DEBUG is info, TRACE is debug.
 //!
 //! What a peer sent may be in any field, so nothing that could end a line, move a cursor or pass for another field is
-//! written as it came. A log that cannot be written is no reason to stop: errors are dropped.
+//! written as it came. A log that cannot be written is no reason to stop, nor to wait: a thread of its own writes it, errors
+//! are dropped, and lines that nobody reads in time are counted instead of kept.
+
+mod backlog;
 
 use std::fmt::{self, Debug, Write as _};
-use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use self::backlog::Backlog;
 use crate::args::LogLevel;
 
 /// Sends the events of this process from `level` up to standard error.
 pub(crate) fn start(level: LogLevel) {
+    let thread = thread::Builder::new().name("log".to_owned()).spawn(|| BACKLOG.write_to(io::stderr(), missed));
+    THREADLESS.store(thread.is_err(), Ordering::Relaxed);
     let filter = match level {
         LogLevel::Err => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -29,6 +37,32 @@ pub(crate) fn start(level: LogLevel) {
     // Fails only when there is one already, and this is called once.
     let _ = tracing::subscriber::set_global_default(Log { filter });
 }
+
+/// Writes a line as it is, behind the events.
+pub(crate) fn say(line: &str) {
+    if THREADLESS.load(Ordering::Relaxed) {
+        // Not `eprint!`, which panics when nobody reads.
+        let _ = io::stderr().write_all(line.as_bytes());
+    } else {
+        BACKLOG.push(line);
+    }
+}
+
+/// Waits for what is not written yet, but not for a reader who stopped reading. Called before the process ends.
+pub(crate) fn flush() {
+    BACKLOG.flush(PATIENCE);
+}
+
+fn missed(count: u64) -> String {
+    format!("{} WARN   sockeye: {count} log lines were not read in time and are lost\n", Utc::of(SystemTime::now()))
+}
+
+static BACKLOG: Backlog = Backlog::new();
+
+/// The system gave no thread. Lines are written at once then.
+static THREADLESS: AtomicBool = AtomicBool::new(false);
+
+const PATIENCE: Duration = Duration::from_millis(250);
 
 struct Log {
     filter: LevelFilter,
@@ -44,9 +78,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let line = Line::format(event, SystemTime::now());
-        // One call, so that lines of several threads do not mix.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        say(&Line::format(event, SystemTime::now()));
     }
 
     // Spans are not shown. Every one may have the same id: none is looked up.

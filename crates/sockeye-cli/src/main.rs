@@ -13,7 +13,6 @@ mod log;
 mod serve;
 mod server;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -31,15 +30,16 @@ fn main() -> ExitCode {
             echo::run(&echo)
         }
     };
-    match ended {
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let mut text = "sockeye: ".to_owned();
             log::escape(&mut text, &failure.message, "");
             text.push('\n');
-            // Not `eprintln!`, which panics when nobody reads.
-            let _ = std::io::stderr().write_all(text.as_bytes());
+            log::say(&text);
             ExitCode::from(failure.code)
         }
-    }
+    };
+    log::flush();
+    code
 }

@@ -38,7 +38,8 @@ pub(crate) fn run(mut builder: Builder, port: u16, common: &Common) -> Result<()
     let mut service = builder.build().map_err(|error| failed_to_start(&error))?;
     stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
     tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
-    announce(service.local_addresses());
+    announce(announcement(service.local_addresses()))
+        .map_err(|error| Failure::general(format!("no thread for standard output: {error}")))?;
     service.run().map_err(|error| Failure::general(error.to_string()))
 }
 
@@ -79,6 +80,7 @@ fn stop_on(mut signals: Signals, remote: Remote) -> io::Result<()> {
         for signal in signals.forever() {
             tracing::info!(signal, at_once = stopping, "stopping");
             if stopping || remote.run(|control| control.drain()).is_err() {
+                log::flush();
                 let _ = emulate_default_handler(signal);
             }
             stopping = true;
@@ -87,18 +89,27 @@ fn stop_on(mut signals: Signals, remote: Remote) -> io::Result<()> {
     Ok(())
 }
 
-/// A line for each listener. Whoever started us may not be listening any more; that is no reason to stop.
-fn announce(addresses: &[Address]) {
+/// Says where the service listens. Whoever started us may not be listening any more, and with standard output full even
+/// writing would wait for ever: neither is a reason to stop, so another thread does it.
+fn announce(lines: String) -> io::Result<()> {
+    thread::Builder::new().name("announce".to_owned()).spawn(move || {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
+            tracing::debug!(%error, "standard output is closed");
+        }
+    })?;
+    Ok(())
+}
+
+/// A line for each listener.
+fn announcement(addresses: &[Address]) -> String {
     let mut lines = String::new();
     for address in addresses {
         lines.push_str("listening on ");
         describe(&mut lines, address);
         lines.push('\n');
     }
-    let mut stdout = io::stdout().lock();
-    if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
-        tracing::debug!(%error, "standard output is closed");
-    }
+    lines
 }
 
 fn describe(out: &mut String, address: &Address) {
