@@ -1,7 +1,7 @@
 //! lws-mirror-protocol: what one connection sends, all get, the sender included.
 //!
 //! Messages leave as text, also those that came as binary: that is how the programs of 2013 know it. Binary that is not
-//! UTF-8 cannot be text and is left out, with a line in the log.
+//! UTF-8 cannot be text and is left out, with a line in the log for each connection that sends such.
 
 use std::time::Duration;
 
@@ -21,12 +21,15 @@ impl Mirror {
         Self { ring: Ring::new(), close_test }
     }
 
-    fn publish(&mut self, cx: &mut Cx<'_>, message: Vec<u8>) -> Result<(), Close> {
+    fn publish(&mut self, cx: &mut Cx<'_>, writer: &mut Writer) -> Result<(), Close> {
+        let message = std::mem::take(&mut writer.message);
         if self.close_test {
             return Ok(());
         }
         let Ok(text) = String::from_utf8(message) else {
-            tracing::warn!(peer = %cx.peer(), "a binary message that is not UTF-8 is not mirrored");
+            if !std::mem::replace(&mut writer.sends_no_text, true) {
+                tracing::warn!(peer = %cx.peer(), "a binary message that is not UTF-8 is not mirrored, nor are more of them");
+            }
             return Ok(());
         };
         let now = cx.now();
@@ -56,28 +59,36 @@ impl Mirror {
     }
 }
 
+/// One connection as a writer.
+#[derive(Default)]
+pub(crate) struct Writer {
+    /// What has come of a message.
+    message: Vec<u8>,
+    /// The log says so already: one line a connection, however many such messages come.
+    sends_no_text: bool,
+}
+
 impl Protocol for Mirror {
-    /// The message that is coming in.
-    type Session = Vec<u8>;
+    type Session = Writer;
 
     fn name(&self) -> &str {
         "lws-mirror-protocol"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Vec<u8> {
+    fn open(&mut self, cx: &mut Cx<'_>) -> Writer {
         self.ring.join(cx.id());
         if self.ring.is_paused() {
             cx.pause_reading();
         }
-        Vec::new()
+        Writer::default()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, message: &mut Vec<u8>, fragment: Fragment<'_>) -> Result<(), Close> {
-        message.extend_from_slice(fragment.payload.as_bytes());
-        if fragment.last { self.publish(cx, std::mem::take(message)) } else { Ok(()) }
+    fn receive(&mut self, cx: &mut Cx<'_>, writer: &mut Writer, fragment: Fragment<'_>) -> Result<(), Close> {
+        writer.message.extend_from_slice(fragment.payload.as_bytes());
+        if fragment.last { self.publish(cx, writer) } else { Ok(()) }
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Vec<u8>, tx: Tx<'_>) -> Result<(), Close> {
+    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Writer, tx: Tx<'_>) -> Result<(), Close> {
         let id = cx.id();
         let mut permission = tx.idle();
         while let Some(text) = self.ring.next(id) {
@@ -92,7 +103,7 @@ impl Protocol for Mirror {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, _: Closed) {
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Writer, _: Closed) {
         let flow = self.ring.leave(cx.id());
         self.apply(flow, cx);
     }

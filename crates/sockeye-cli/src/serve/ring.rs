@@ -2,8 +2,9 @@
 //!
 //! Every reader gets every message that came after it joined, once and in order. Nothing is overwritten: when the slowest
 //! reader is [`PAUSE`] messages behind, [`Flow::Pause`] asks to read from nobody any more, and when all are within
-//! [`RESUME`], [`Flow::Resume`] takes that back. A reader that filled the ring has to catch up, or at least to move by a
-//! whole ring every [`PATIENCE`]; if it does not, [`Ring::overdue`] names it, so that one dead reader cannot stop everybody.
+//! [`RESUME`], [`Flow::Resume`] takes that back. A reader that others wait for has to catch up, or at least to move by a
+//! whole ring every [`PATIENCE`]; if it does not, [`Ring::overdue`] names it, so that a dead reader cannot stop everybody.
+//! All that are further behind than [`RESUME`] are waited for at the same time, not one after another.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -39,7 +40,7 @@ struct Reader {
     behind: Option<Behind>,
 }
 
-/// When a reader was found to fill the ring, and where it was then.
+/// Since when others have waited for a reader, and where it was then.
 #[derive(Clone, Copy, Debug)]
 struct Behind {
     since: Instant,
@@ -95,9 +96,7 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
             return Ok(Flow::Unchanged);
         }
         self.paused = true;
-        for reader in self.readers.values_mut().filter(|reader| reader.next == self.first) {
-            reader.behind.get_or_insert(Behind { since: now, next: reader.next });
-        }
+        self.wait_for_the_slow(now);
         Ok(Flow::Pause)
     }
 
@@ -143,8 +142,12 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
         self.trim()
     }
 
-    /// Readers that filled the ring and have not moved enough since.
+    /// Readers that others have waited for and that have not moved enough since. To be asked regularly.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<Id> {
+        if self.paused {
+            // Those that were waited for may have caught up or left, and still it is paused.
+            self.wait_for_the_slow(now);
+        }
         let mut overdue = Vec::new();
         for (id, reader) in &mut self.readers {
             let Some(behind) = &mut reader.behind else { continue };
@@ -165,6 +168,14 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
 
     pub(crate) fn readers(&self) -> impl Iterator<Item = Id> + '_ {
         self.readers.keys().copied()
+    }
+
+    /// Begins to wait for the readers that keep the ring from being resumed.
+    fn wait_for_the_slow(&mut self, now: Instant) {
+        let end = self.end();
+        for reader in self.readers.values_mut().filter(|reader| end - reader.next > RESUME as u64) {
+            reader.behind.get_or_insert(Behind { since: now, next: reader.next });
+        }
     }
 
     /// Forgets what everybody has read.
@@ -313,6 +324,32 @@ mod tests {
             let _ = ring.push("more".into(), START);
         }
         assert_eq!(ring.overdue(START + PATIENCE * 10), [1]);
+    }
+
+    #[test]
+    fn the_next_slowest_is_waited_for_too() {
+        let mut ring = Ring::new();
+        ring.join(1);
+        fill(&mut ring, 5);
+        ring.join(2);
+        fill(&mut ring, PAUSE - 5);
+        // It leaves by itself; the other one keeps the ring paused now.
+        assert_eq!(ring.leave(1), Flow::Unchanged);
+        assert!(ring.is_paused());
+        assert_eq!(ring.overdue(START + PATIENCE / 5), []);
+        assert_eq!(ring.overdue(START + PATIENCE), [2], "it was waited for from the pause on");
+
+        // And one that fell behind by what was read meanwhile, while it was paused.
+        let mut ring = Ring::new();
+        ring.join(1);
+        fill(&mut ring, 20);
+        ring.join(2);
+        fill(&mut ring, PAUSE - 20);
+        for _ in 0..10 {
+            read(&mut ring, 1);
+        }
+        assert!(ring.is_paused());
+        assert_eq!(ring.overdue(START + PATIENCE), [1], "ten messages are not enough");
     }
 
     #[test]
