@@ -23,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) struct Accepting {
     listeners: Vec<Listener>,
     addresses: Vec<Address>,
+    /// Whose turn it is to be first: a crowd at one must not keep the others waiting.
+    first: usize,
     /// Accepting pauses until then, or until a connection ends.
     retry_at: Option<Instant>,
     logged_at: Option<Instant>,
@@ -42,6 +44,7 @@ impl Accepting {
         Self {
             listeners: Vec::new(),
             addresses: Vec::new(),
+            first: 0,
             retry_at: None,
             logged_at: None,
             per_address: HashMap::new(),
@@ -138,7 +141,10 @@ impl Service {
         }
         self.accepting.retry_at = None;
         let mut share = self.stage.limits.turn_accepts.max(1);
-        for index in 0..self.accepting.listeners.len() {
+        let count = self.accepting.listeners.len();
+        let first = self.accepting.first;
+        self.accepting.first = (first + 1) % count.max(1);
+        for index in (first..count).chain(0..first) {
             while self.accepting.listeners.get(index).is_some_and(|listener| listener.ready) {
                 if self.stage.shared.live.len() >= self.max_connections {
                     self.pause_accepting("the limit of connections is reached", None);
