@@ -90,7 +90,11 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
             }
         }
         if http.ending && http.is_untouched() {
-            return Step::Gone(CloseHow::Normal);
+            if conn.stash.is_none() && !conn.bits.has(Bits::READABLE) {
+                return Step::Gone(CloseHow::Normal);
+            }
+            // The next request is here already: to close now would reset the connection, and the last answer with it.
+            return linger::begin(conn, stage.shared.now + stage.limits.protocol.close_timeout);
         }
         if budget == 0 {
             return Step::Yield;

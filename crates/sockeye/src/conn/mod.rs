@@ -179,6 +179,10 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
 pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let now = stage.shared.now;
     let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
+    let last_look = look_again(stage, id, live, conn, now);
+    if matches!(last_look, Step::Gone(_)) {
+        return last_look;
+    }
     match &mut conn.phase {
         Phase::Ws(_) => {
             ws::due(stage, id, conn);
@@ -191,6 +195,24 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
             done => done,
         },
         Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),
-        _ => Step::Wait,
+        _ => last_look,
     }
+}
+
+/// Takes a step before a deadline ends the connection. If the loop itself was held up (stopped, or short of the processor)
+/// the peer may have done its part long since, and the kernel tells of so many sockets at a time only.
+fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: Instant) -> Step {
+    let ends = match &conn.phase {
+        Phase::Http(http) => http.deadline() <= now,
+        // The ping after a silence ends nothing.
+        Phase::Ws(ws) => {
+            (ws.state() != State::Open || ws.awaits_pong()) && ws.next_deadline().is_some_and(|at| at <= now)
+        }
+        Phase::Linger(linger) => linger.until <= now,
+    };
+    if !ends {
+        return Step::Wait;
+    }
+    conn.bits.set(Bits::READABLE | Bits::WRITABLE);
+    step(stage, id, live, conn)
 }

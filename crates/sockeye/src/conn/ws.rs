@@ -75,15 +75,15 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
         release(stage, conn);
     }
     // The last flush may have made room for a writable callback that waits.
-    let more = more || (stage.shared.current.wants_write && can_write(stage, conn));
+    let can_write = can_write(stage, conn);
     stage.shared.leave(live);
     let Phase::Ws(ws) = &conn.phase else { return Step::Again };
     if ws.state() != State::Open || ws.wants_transmit() || conn.bits.has(Bits::BROKEN) {
-        if let Some(step) = settle(stage, id, conn) {
+        if let Some(step) = settle(stage, id, conn, can_write) {
             return step;
         }
     }
-    if more { Step::Yield } else { Step::Wait }
+    if more || can_write { Step::Yield } else { Step::Wait }
 }
 
 /// Whether another round would find something to read or somebody to call.
@@ -195,6 +195,7 @@ fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &
         return false;
     };
     let left = Cell::new(budget.write);
+    let last = conn.bits.has(Bits::LAST_CALL);
     let result = {
         let out = Out {
             sys: &mut *stage.sys,
@@ -209,6 +210,7 @@ fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &
             out,
             low_water: stage.limits.output_low_water,
             frame_cost: stage.shared.frame_cost,
+            last,
             budget: &left,
         };
         let mut cx = cx!(stage, whom, &conn.peer, &stage.rx[..HEADROOM + count]);
@@ -260,7 +262,7 @@ fn release(stage: &mut Stage, conn: &mut Conn) {
 
 /// Sends what the protocol has to say on its own account, and ends the connection when it is over.
 #[cold]
-fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Option<Step> {
+fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn, can_write: bool) -> Option<Step> {
     let has_input = has_input(stage, conn);
     let Phase::Ws(ws) = &mut conn.phase else { return None };
     let mut out = Out {
@@ -271,8 +273,11 @@ fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Option<Step> {
         bits: &mut conn.bits,
         pool: &stage.pool,
     };
-    answer(ws, &mut out);
-    out.flush();
+    // A Close frame waits for the last call before it.
+    if ws.state() == State::Open || !can_write {
+        answer(ws, &mut out);
+        out.flush();
+    }
     // A reset is terminal. What came before it is delivered first, unless reading is paused: there is no edge to come
     // any more, and who waits for room to answer waits in vain.
     if conn.bits.has(Bits::BROKEN) && !has_input {

@@ -197,9 +197,17 @@ impl<H: Handler> Messages<H> {
     /// Gives back what an idle connection does not need.
     fn rest(&mut self, session: &mut Session<H::State>) {
         if session.busy.as_ref().is_some_and(|busy| busy.is_idle()) {
-            if let Some(busy) = session.busy.take().filter(|_| self.spare.len() < SPARE) {
-                self.spare.push(busy);
+            if let Some(busy) = session.busy.take() {
+                self.spare(busy);
             }
+        }
+    }
+
+    /// Keeps it for the next connection that becomes busy.
+    fn spare(&mut self, mut busy: Box<Busy>) {
+        if self.spare.len() < SPARE {
+            busy.outbox.shrink();
+            self.spare.push(busy);
         }
     }
 
@@ -333,9 +341,7 @@ impl<H: Handler> Protocol for Messages<H> {
             busy.partial.clear();
             busy.outbox.clear();
             busy.paused = false;
-            if self.spare.len() < SPARE {
-                self.spare.push(busy);
-            }
+            self.spare(busy);
         }
     }
 

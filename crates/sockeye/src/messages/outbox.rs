@@ -140,7 +140,7 @@ impl Outbox {
             let kind = spot.kind;
             self.sent_spots += 1;
             self.load -= cost(payload.len());
-            permission = writable.message(kind, payload).more();
+            permission = writable.message(kind, payload).more_or_last();
         }
         self.spots.clear();
         self.sent_spots = 0;
@@ -164,7 +164,7 @@ impl Outbox {
                 }
                 Place::Large(payload) => writable.message_owned(item.kind, payload),
             };
-            permission = sent.more();
+            permission = sent.more_or_last();
         }
         self.compact();
         permission
@@ -229,6 +229,13 @@ impl Outbox {
         }
     }
 
+    /// Leaves little memory to an empty outbox that nobody uses for now: a burst must not stay with each of the spare ones.
+    pub(super) fn shrink(&mut self) {
+        self.small.shrink_to(SPARE);
+        self.items.shrink_to(SPARE / size_of::<Item>());
+        self.spots.shrink_to(SPARE / size_of::<Spot>());
+    }
+
     pub(super) fn clear(&mut self) {
         self.spots.clear();
         self.sent_spots = 0;
@@ -262,6 +269,9 @@ fn cost(len: usize) -> usize {
 const KEEP: usize = 256 * 1024;
 /// Places for messages that an empty outbox keeps.
 const KEEP_ITEMS: usize = 2048;
+
+/// And what of each kind a spare one keeps.
+const SPARE: usize = 4 * 1024;
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -358,3 +358,34 @@ impl Out<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Network;
+
+    #[test]
+    fn small_published_frames_are_copied_and_large_ones_shared() {
+        let network = Network::new(1);
+        let pool = RefCell::new(Pool::default());
+        // Not writable: nothing is sent.
+        let (mut sys, mut cork, mut queue, mut bits) = (network.sys(), Vec::new(), None, Bits::default());
+        let mut out = Out {
+            sys: &mut *sys,
+            handle: Handle::new(0),
+            cork: &mut cork,
+            queue: &mut queue,
+            bits: &mut bits,
+            pool: &pool,
+        };
+        let (small, large) = (Rc::new(vec![1; 3]), Rc::new(vec![2; SHARE]));
+        for _ in 0..1000 {
+            out.put_shared(&small);
+        }
+        out.put_shared(&large);
+        out.put_shared(&small);
+        let queue = queue.unwrap();
+        assert_eq!((Rc::strong_count(&small), Rc::strong_count(&large)), (1, 2));
+        assert_eq!((queue.pieces.len(), queue.len()), (3, 3003 + SHARE));
+    }
+}

@@ -111,6 +111,16 @@ impl<'a> Sent<'a> {
     pub fn more(self) -> Option<Writable<'a>> {
         self.port.next().map(|port| Writable { port })
     }
+
+    /// As [`more`](Self::more); in the last call before a Close frame the permission always comes back. For senders whose
+    /// messages are bounded anyway: there is no later call to keep them for.
+    #[inline]
+    pub(crate) fn more_or_last(self) -> Option<Writable<'a>> {
+        if self.port.last {
+            return Some(Writable { port: self.port });
+        }
+        self.more()
+    }
 }
 
 /// A fragmented message that must be gone on with or finished before any other.
@@ -184,6 +194,8 @@ pub(crate) struct Port<'a> {
     pub(crate) low_water: usize,
     /// Bytes that this connection may still send in this turn; each frame costs `frame_cost` beside its payload.
     pub(crate) budget: &'a Cell<usize>,
+    /// A Close frame waits for this call to end, and there is none after it.
+    pub(crate) last: bool,
     pub(crate) frame_cost: usize,
 }
 

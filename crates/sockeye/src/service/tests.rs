@@ -277,3 +277,53 @@ fn nobody_ticks_for_connections_that_are_being_closed() {
         assert_eq!(*ticks.borrow(), round, "ticks went on");
     }
 }
+
+/// What was taken in before the peer's Close frame is answered before ours, however slowly that peer reads.
+#[test]
+fn an_outbox_is_emptied_before_the_close_frame() {
+    const COUNT: usize = 6000;
+    for seed in 0..5 {
+        let network = Network::new(seed);
+        let builder = Service::builder().fallback(crate::messages::echo("echo")).listen("127.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peer = upgraded(&network, &service);
+        peer.set_window(2_000);
+        let message = [b"\x82\xc0\0\0\0\0".as_slice(), &[7; 64]].concat();
+        peer.send(&message.repeat(COUNT));
+        peer.send(b"\x88\x82\0\0\0\0\x03\xe8");
+        // First it reads nothing, so that all is waiting when the Close frame comes.
+        let started = network.now();
+        network.run(|| {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            let waited = network.now().saturating_duration_since(started);
+            if waited > Duration::from_secs(1) {
+                Turn::Done
+            } else {
+                Turn::Sleep(Some(started + Duration::from_secs(2)))
+            }
+        });
+        let mut heard = Vec::new();
+        until(&network, &mut service, || {
+            heard.extend(peer.recv());
+            peer.end().is_some()
+        });
+        let frames = heard.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let answer = [b"\x82\x40".as_slice(), &[7; 64]].concat();
+        let expected = [answer.repeat(COUNT), b"\x88\x02\x03\xe8".to_vec()].concat();
+        let count = heard[frames..].len() / answer.len();
+        assert!(heard[frames..] == expected, "seed {seed}: {count} of {COUNT} answers");
+    }
+}
+
+#[test]
+fn a_crowd_at_one_listener_does_not_keep_the_others_waiting() {
+    let network = Network::with_faults(1, Faults::none());
+    let limits = Limits { turn_accepts: 4, ..Limits::default() };
+    let builder = Service::builder().limits(limits).fallback(Deaf::default());
+    let mut service = builder.listen("127.0.0.1:80").listen("127.0.0.1:81").build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..100).map(|_| upgraded(&network, &service)).collect();
+    let other = network.connect(&service.local_addresses()[1]).unwrap();
+    other.send(UPGRADE);
+    until(&network, &mut service, || !other.recv().is_empty());
+    assert!(service.connections() <= 20, "{} of {} were let in first", service.connections(), crowd.len());
+}
