@@ -34,6 +34,9 @@ pub(crate) struct Live {
     flags: u16,
 }
 
+/// Before `open` has returned one: the number of none, so that an `open` that panics does not lead to another's session.
+const NO_SESSION: u32 = u32::MAX;
+
 const OPEN: u16 = 1;
 const WANT_WRITE: u16 = 2;
 const QUEUED: u16 = 4;
@@ -41,7 +44,7 @@ const PAUSED: u16 = 8;
 
 impl Live {
     pub(crate) fn new() -> Self {
-        Self { session: 0, endpoint: EndpointIndex::NONE, flags: 0 }
+        Self { session: NO_SESSION, endpoint: EndpointIndex::NONE, flags: 0 }
     }
 
     /// An open WebSocket whose `open` was called and whose `closed` was not.

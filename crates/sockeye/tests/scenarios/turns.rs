@@ -1,11 +1,14 @@
 //! What is asked of a service between its turns, and what must not take a turn for itself.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::sim::{Faults, Network, Peer, Turn};
-use sockeye::{Cause, Close, CloseCode, Cx, Fragment, Limits, Progress, Protocol, Service, Tx, messages};
+use sockeye::{
+    Cause, Close, CloseCode, Closed, ConnId, Cx, Fragment, Limits, Progress, Protocol, Service, Tx, messages,
+};
 
 use crate::bench::Bench;
 
@@ -148,4 +151,58 @@ pub(crate) fn upgrade(fields: &str) -> Vec<u8> {
     let head = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     format!("{head}{fields}\r\n").into_bytes()
+}
+
+/// Panics in the second `open`; a session is the id that it was opened with.
+struct Brittle {
+    opened: usize,
+    closed: Rc<RefCell<Vec<(ConnId, ConnId)>>>,
+}
+
+impl Protocol for Brittle {
+    type Session = ConnId;
+
+    fn name(&self) -> &'static str {
+        "brittle"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> ConnId {
+        self.opened += 1;
+        assert!(self.opened < 2, "the second is one too many");
+        cx.id()
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, _: &mut ConnId, _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: &mut ConnId, _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, session: ConnId, _: Closed) {
+        self.closed.borrow_mut().push((cx.id(), session));
+    }
+}
+
+#[test]
+fn an_open_that_panics_takes_nobody_elses_session() {
+    let closed = Rc::new(RefCell::new(Vec::new()));
+    let network = Network::with_faults(1, Faults::none());
+    let brittle = Brittle { opened: 0, closed: closed.clone() };
+    let mut service = Service::builder().protocol(brittle).listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    // It is there first, and opens last.
+    let first = network.connect(&service.local_addresses()[0]).unwrap();
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    let _second = open(&network, &mut service);
+    first.send(&upgrade(""));
+    let turns = panic::catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..5 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+    }));
+    assert!(turns.is_err());
+    drop(service);
+    let closed = closed.borrow();
+    assert!(closed.len() == 1 && closed[0].0 == closed[0].1, "{closed:?}");
 }
