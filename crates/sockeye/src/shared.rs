@@ -56,10 +56,6 @@ impl Live {
         self.set(OPEN, open);
     }
 
-    pub(crate) fn wants_write(self) -> bool {
-        self.flags & WANT_WRITE != 0
-    }
-
     pub(crate) fn is_paused(self) -> bool {
         self.flags & PAUSED != 0
     }
@@ -74,18 +70,61 @@ impl Live {
 }
 
 /// The connection whose step is running. Its flags live here meanwhile; [`Shared::leave`] puts them back.
-#[derive(Default)]
 pub(crate) struct Current {
-    id: ConnId,
-    pub(crate) wants_write: bool,
-    pub(crate) paused: bool,
+    pub(crate) id: ConnId,
+    /// What the step began with.
+    pub(crate) live: Live,
+    pub(crate) budget: Budget,
+    /// Its `WANT_WRITE` and `PAUSED`.
+    flags: u16,
     /// The endpoint means to send pieces of the present read.
     pub(crate) unsecured: bool,
     /// Where the bytes of the present read are: address and length. Callbacks are lent pieces of it.
     window: (usize, usize),
 }
 
+/// What is left of the turn's share of one connection.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Budget {
+    pub(crate) read_bytes: usize,
+    pub(crate) read_frames: usize,
+    pub(crate) write: usize,
+}
+
+impl Budget {
+    pub(crate) fn is_spent(&self) -> bool {
+        self.read_bytes == 0 || self.read_frames == 0 || self.write == 0
+    }
+}
+
 impl Current {
+    fn nobody() -> Self {
+        Self {
+            id: ConnId::default(),
+            live: Live::new(),
+            budget: Budget::default(),
+            flags: 0,
+            unsecured: false,
+            window: (0, 0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wants_write(&self) -> bool {
+        self.flags & WANT_WRITE != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.flags & PAUSED != 0
+    }
+
+    /// Takes the wish for the writable callback back: it is carried out.
+    #[inline]
+    pub(crate) fn grant_write(&mut self) {
+        self.flags &= !WANT_WRITE;
+    }
+
     /// The offset of `bytes` within the present read, if they are a piece of it.
     #[inline]
     pub(crate) fn offset_of(&self, bytes: &[u8]) -> Option<usize> {
@@ -146,23 +185,24 @@ impl Shared {
             frame_cost,
             drain: false,
             opened: false,
-            current: Current::default(),
+            current: Current::nobody(),
             _not_send: PhantomData,
         }
     }
 
     /// Begins a step of a connection.
     #[inline]
-    pub(crate) fn enter(&mut self, id: ConnId, live: Live) {
+    pub(crate) fn enter(&mut self, id: ConnId, live: Live, budget: Budget) {
         self.current.id = id;
-        self.current.wants_write = live.wants_write();
-        self.current.paused = live.is_paused();
+        self.current.live = live;
+        self.current.budget = budget;
+        self.current.flags = live.flags & (WANT_WRITE | PAUSED);
     }
 
-    /// Ends the step. `live` is what it began with.
+    /// Ends the step.
     #[inline]
-    pub(crate) fn leave(&mut self, live: Live) {
-        if self.current.wants_write != live.wants_write() || self.current.paused != live.is_paused() {
+    pub(crate) fn leave(&mut self) {
+        if self.current.flags != self.current.live.flags & (WANT_WRITE | PAUSED) {
             self.put_back();
         }
         self.current.id = ConnId::default();
@@ -171,15 +211,14 @@ impl Shared {
 
     fn put_back(&mut self) {
         if let Some(live) = self.live.get_mut(self.current.id) {
-            live.set(WANT_WRITE, self.current.wants_write);
-            live.set(PAUSED, self.current.paused);
+            live.flags = live.flags & !(WANT_WRITE | PAUSED) | self.current.flags;
         }
     }
 
     #[inline]
     pub(crate) fn want_write(&mut self, id: ConnId) -> Result<(), Gone> {
         if self.current.id == id {
-            self.current.wants_write = true;
+            self.current.flags |= WANT_WRITE;
             return Ok(());
         }
         let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;
@@ -197,7 +236,11 @@ impl Shared {
 
     pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) -> Result<(), Gone> {
         if self.current.id == id {
-            self.current.paused = paused;
+            if paused {
+                self.current.flags |= PAUSED;
+            } else {
+                self.current.flags &= !PAUSED;
+            }
             return Ok(());
         }
         let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;

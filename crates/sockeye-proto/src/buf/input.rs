@@ -96,7 +96,7 @@ impl<'b> Input<'b> {
     }
 
     /// Drops `skipped` bytes of data, and gives away the `count` after them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_after(&mut self, skipped: usize, count: usize) -> &'b mut [u8] {
         let start = self.start;
         let (_, data) = mem::take(&mut self.buffer).split_at_mut(start);

@@ -87,7 +87,8 @@ impl Connection {
     ///
     /// # Panics
     /// The input has fewer than [`HEADROOM`](super::HEADROOM) free bytes before its data, and they were needed.
-    #[inline]
+    // Always, with what the fast way is made of: a caller that has it in two places would else call it, and each of these.
+    #[inline(always)]
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         if self.receiver.stage == Stage::Idle {
             if let Some(whole) = Whole::of(input.data(), self.role) {
@@ -100,7 +101,7 @@ impl Connection {
     }
 
     /// An unfragmented message that is all there. Leaves no trace in the connection.
-    #[inline]
+    #[inline(always)]
     fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &Whole) -> Result<Option<Event<'b>>, Violation> {
         let bytes = input.take_after(whole.header_len, whole.len);
         mask::xor(bytes, whole.key);

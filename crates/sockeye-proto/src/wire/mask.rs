@@ -28,7 +28,7 @@ pub(crate) fn rotate(key: u32, offset: usize) -> u32 {
 }
 
 /// XORs `buf` with `key` (little endian), whose lowest byte meets the first byte of `buf`.
-#[inline]
+#[inline(always)]
 pub(crate) fn xor(buf: &mut [u8], key: u32) {
     let wide = u64::from(key) << 32 | u64::from(key);
     match buf.len() {

@@ -154,24 +154,35 @@ pub(crate) enum Step {
 /// Moves one connection as far as it goes now.
 #[inline]
 pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
-    let mut live = live;
-    loop {
-        let step = match conn.phase {
-            Phase::Ws(_) => ws::step(stage, id, live, conn),
-            Phase::Http(_) => http::step(stage, id, conn),
-            Phase::Linger(_) => linger::step(stage, conn),
-        };
-        if let Step::Gone(_) = step {
-            // What was corked for this connection must not go to the next one.
-            stage.cork.clear();
-        }
-        if !matches!(step, Step::Again) {
-            debug_assert!(stage.cork.is_empty(), "the cork is empty between connections");
-            return step;
-        }
-        // `open` or `closed` may have been called.
-        let Some(now) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
-        live = now;
+    let step =
+        if let Phase::Ws(_) = conn.phase { ws::step(stage, id, live, conn) } else { other_step(stage, id, conn) };
+    match step {
+        Step::Again => return step_again(stage, id, conn),
+        // What was corked for this connection must not go to the next one.
+        Step::Gone(_) => stage.cork.clear(),
+        Step::Wait | Step::Yield => {}
+    }
+    debug_assert!(stage.cork.is_empty(), "the cork is empty between connections");
+    step
+}
+
+/// A step of what is not, or no longer, a WebSocket.
+#[cold]
+fn other_step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
+    match conn.phase {
+        Phase::Http(_) => http::step(stage, id, conn),
+        Phase::Linger(_) => linger::step(stage, conn),
+        Phase::Ws(_) => Step::Again,
+    }
+}
+
+/// A step in the next phase. Phases follow each other and never come back, so this ends.
+#[cold]
+fn step_again(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
+    // `open` or `closed` may have been called.
+    match stage.shared.live.get(id).copied() {
+        Some(live) => step(stage, id, live, conn),
+        None => Step::Gone(CloseHow::Normal),
     }
 }
 

@@ -30,12 +30,14 @@ pub(crate) fn fill(out: &mut Out<'_>, stash: &mut Option<Box<Stash>>, rx: &mut [
     if !out.bits.has(Bits::READABLE) || budget == 0 {
         return Filled::Nothing;
     }
-    let room = budget.min(rx.len() - HEADROOM);
+    let room = &mut rx[HEADROOM..];
+    let most = budget.min(room.len());
+    let room = &mut room[..most];
     loop {
-        match out.sys.recv(out.handle, &mut rx[HEADROOM..HEADROOM + room]) {
+        match out.sys.recv(out.handle, room) {
             Ok(count) if count > 0 => {
                 // A short read means drained, unless the end of input was announced: no edge would come for it.
-                if count < room && !out.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
+                if count < room.len() && !out.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
                     out.bits.clear(Bits::READABLE);
                 }
                 return Filled::Bytes(count);

@@ -13,70 +13,42 @@ use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger, out};
 use crate::output::{Bits, CORK, Out, Queue};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
-use crate::shared::{EndpointIndex, Live, Shared};
+use crate::shared::{Budget, EndpointIndex, Live, Shared};
 use crate::sys::{Address, CloseHow};
 
 /// The context of a callback. A macro, so that only the fields it names are borrowed.
 macro_rules! cx {
-    ($stage:expr, $whom:expr, $peer:expr, $arrived:expr) => {
+    ($stage:expr, $peer:expr, $arrived:expr) => {
         Cx {
+            id: $stage.shared.current.id,
+            peer: $peer,
             wishes: Wishes {
-                shared: &mut $stage.shared,
-                endpoint: $whom.endpoint,
+                endpoint: $stage.shared.current.live.endpoint,
                 pool: &$stage.pool,
                 arrived: $arrived,
+                shared: &mut $stage.shared,
             },
-            id: $whom.id,
-            peer: $peer,
         }
     };
-}
-
-/// Whose step it is.
-#[derive(Clone, Copy)]
-struct Whom {
-    id: ConnId,
-    endpoint: EndpointIndex,
-    session: u32,
-}
-
-/// What is left of the turn's share of one connection.
-struct Budget {
-    read_bytes: usize,
-    read_frames: usize,
-    write: usize,
 }
 
 /// Reads, delivers, answers and writes as far as socket and budget allow.
 #[inline]
 pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
-    stage.shared.enter(id, live);
-    let whom = Whom { id, endpoint: live.endpoint, session: live.session };
-    let mut budget = Budget {
+    let budget = Budget {
         read_bytes: stage.limits.turn_bytes,
         read_frames: stage.limits.turn_frames,
         write: stage.limits.turn_bytes,
     };
-    let more = loop {
-        let (read, count) = deliver(stage, whom, conn, &mut budget);
-        let wrote = write(stage, whom, conn, count, &mut budget);
-        if stage.shared.current.unsecured {
-            secure(stage, whom, conn, count);
-        }
-        if !(read || wrote) || !can_go_on(stage, conn) {
-            break false;
-        }
-        if budget.read_bytes == 0 || budget.read_frames == 0 || budget.write == 0 {
-            break true;
-        }
-    };
+    stage.shared.enter(id, live, budget);
+    let more = round(stage, conn) && more_rounds(stage, conn);
     flush(stage, conn);
     if conn.held.is_some() {
         release(stage, conn);
     }
     // The last flush may have made room for a writable callback that waits.
     let can_write = can_write(stage, conn);
-    stage.shared.leave(live);
+    stage.shared.leave();
     let Phase::Ws(ws) = &conn.phase else { return Step::Again };
     if ws.state() != State::Open || ws.wants_transmit() || conn.bits.has(Bits::BROKEN) {
         if let Some(step) = settle(stage, id, conn, can_write) {
@@ -84,6 +56,29 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
         }
     }
     if more || can_write { Step::Yield } else { Step::Wait }
+}
+
+/// Reads, delivers and answers once. Returns whether another round would find something to do.
+#[inline(always)]
+fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
+    let (read, count) = deliver(stage, conn);
+    let wrote = write(stage, conn, count);
+    if stage.shared.current.unsecured {
+        secure(stage, conn, count);
+    }
+    (read || wrote) && can_go_on(stage, conn)
+}
+
+/// Goes on while the budget allows. Returns whether there may be more to do. Apart from the first round, which is nearly
+/// always the only one, so that nothing of that is kept for a next.
+#[inline(never)]
+fn more_rounds(stage: &mut Stage, conn: &mut Conn) -> bool {
+    while !stage.shared.current.budget.is_spent() {
+        if !round(stage, conn) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether another round would find something to read or somebody to call.
@@ -102,14 +97,14 @@ fn has_input(stage: &Stage, conn: &Conn) -> bool {
 /// is nothing to wait for, and the peer's Close frame must be found.
 #[inline]
 fn is_paused(stage: &Stage, conn: &Conn) -> bool {
-    stage.shared.current.paused && matches!(&conn.phase, Phase::Ws(ws) if ws.state() == State::Open)
+    stage.shared.current.is_paused() && matches!(&conn.phase, Phase::Ws(ws) if ws.state() == State::Open)
 }
 
 /// Whether the protocol asked for its writable callback and could have it now.
 #[inline]
 fn can_write(stage: &Stage, conn: &Conn) -> bool {
     let Phase::Ws(ws) = &conn.phase else { return false };
-    stage.shared.current.wants_write
+    stage.shared.current.wants_write()
         && conn.queue.is_none()
         && conn.bits.is_writable()
         && (ws.state() == State::Open || (ws.can_send() && !conn.bits.has(Bits::LAST_CALL)))
@@ -124,33 +119,37 @@ fn flush(stage: &mut Stage, conn: &mut Conn) {
 }
 
 /// One read, and the callbacks for what it brought. Returns whether anything came, if only the end, and how many bytes.
-#[inline]
-fn deliver(stage: &mut Stage, whom: Whom, conn: &mut Conn, budget: &mut Budget) -> (bool, usize) {
+#[inline(always)]
+fn deliver(stage: &mut Stage, conn: &mut Conn) -> (bool, usize) {
     if is_paused(stage, conn) {
         return (false, 0);
     }
-    let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget.read_bytes) {
+    let most = stage.shared.current.budget.read_bytes;
+    let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, most) {
         Filled::Bytes(count) => count,
         Filled::Nothing => return (false, 0),
         ended => return (end_of_input(conn, &ended), 0),
     };
-    budget.read_bytes = budget.read_bytes.saturating_sub(count);
+    stage.shared.current.budget.read_bytes = most.saturating_sub(count);
     let rx = &mut stage.rx[..HEADROOM + count];
     stage.shared.current.arrived(rx);
     let mut input = Input::new(rx, HEADROOM);
-    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(whom.endpoint.get())) else {
+    let Live { endpoint, session, .. } = stage.shared.current.live;
+    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(endpoint.get())) else {
         return (false, 0);
     };
-    let mut cx = cx!(stage, whom, &conn.peer, &[]);
+    let mut cx = cx!(stage, &conn.peer, &[]);
     while !input.is_empty() {
-        if budget.read_frames == 0 || (cx.shared.current.paused && ws.state() == State::Open) {
+        let current = &mut cx.shared.current;
+        if current.budget.read_frames == 0 || (current.is_paused() && ws.state() == State::Open) {
             stash(&stage.pool, &mut conn.stash, input.into_rest());
             break;
         }
-        budget.read_frames -= 1;
-        let result = match ws.receive(&mut input) {
+        current.budget.read_frames -= 1;
+        let event = ws.receive(&mut input);
+        let result = match event {
+            Ok(Some(Event::Fragment(ref fragment))) => endpoint.receive(&mut cx, session, fragment),
             Ok(None) => break,
-            Ok(Some(Event::Fragment(fragment))) => endpoint.receive(&mut cx, whom.session, fragment),
             other => {
                 let mut out = Out {
                     sys: &mut *stage.sys,
@@ -160,10 +159,11 @@ fn deliver(stage: &mut Stage, whom: Whom, conn: &mut Conn, budget: &mut Budget) 
                     bits: &mut conn.bits,
                     pool: &stage.pool,
                 };
-                control_event(ws, other, &mut out, &mut **endpoint, &mut cx, whom.session)
+                control_event(ws, other, &mut out, &mut **endpoint, &mut cx, session)
             }
         };
-        obey(ws, cx.shared, whom.id, result);
+        let id = cx.shared.current.id;
+        obey(ws, cx.shared, id, result);
     }
     ws.receive_done(stage.shared.now);
     (true, count)
@@ -181,8 +181,8 @@ fn end_of_input(conn: &mut Conn, filled: &Filled) -> bool {
 }
 
 /// The writable callback, if it was asked for and the socket takes data. Returns whether it was called.
-#[inline]
-fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &mut Budget) -> bool {
+#[inline(always)]
+fn write(stage: &mut Stage, conn: &mut Conn, count: usize) -> bool {
     if conn.queue.is_some() {
         out!(stage, conn).flush();
     }
@@ -190,11 +190,13 @@ fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &
         return false;
     }
     before_write(stage, conn);
-    stage.shared.current.wants_write = false;
-    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(whom.endpoint.get())) else {
+    stage.shared.current.grant_write();
+    let Live { endpoint, session, .. } = stage.shared.current.live;
+    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(endpoint.get())) else {
         return false;
     };
-    let left = Cell::new(budget.write);
+    let before = stage.shared.current.budget.write;
+    let left = Cell::new(before);
     let last = conn.bits.has(Bits::LAST_CALL);
     let result = {
         let out = Out {
@@ -213,13 +215,14 @@ fn write(stage: &mut Stage, whom: Whom, conn: &mut Conn, count: usize, budget: &
             last,
             budget: &left,
         };
-        let mut cx = cx!(stage, whom, &conn.peer, &stage.rx[..HEADROOM + count]);
-        endpoint.writable(&mut cx, whom.session, Tx::new(&mut port))
+        let mut cx = cx!(stage, &conn.peer, &stage.rx[..HEADROOM + count]);
+        endpoint.writable(&mut cx, session, Tx::new(&mut port))
     };
     // A call that sends nothing costs as much as a small frame: who asks again and again does not keep the loop.
-    let unused = if left.get() == budget.write { stage.shared.frame_cost } else { 0 };
-    budget.write = left.get().saturating_sub(unused);
-    obey(ws, &mut stage.shared, whom.id, result);
+    let unused = if left.get() == before { stage.shared.frame_cost } else { 0 };
+    stage.shared.current.budget.write = left.get().saturating_sub(unused);
+    let id = stage.shared.current.id;
+    obey(ws, &mut stage.shared, id, result);
     true
 }
 
@@ -237,11 +240,12 @@ fn before_write(stage: &mut Stage, conn: &mut Conn) {
 
 /// Has the endpoint copy what it still means to send from the receive buffer.
 #[cold]
-fn secure(stage: &mut Stage, whom: Whom, conn: &Conn, count: usize) {
+fn secure(stage: &mut Stage, conn: &Conn, count: usize) {
     stage.shared.current.unsecured = false;
-    if let Some(endpoint) = stage.endpoints.get_mut(whom.endpoint.get()) {
-        let mut cx = cx!(stage, whom, &conn.peer, &stage.rx[..HEADROOM + count]);
-        endpoint.secure(&mut cx, whom.session);
+    let Live { endpoint, session, .. } = stage.shared.current.live;
+    if let Some(endpoint) = stage.endpoints.get_mut(endpoint.get()) {
+        let mut cx = cx!(stage, &conn.peer, &stage.rx[..HEADROOM + count]);
+        endpoint.secure(&mut cx, session);
     }
 }
 
@@ -430,10 +434,10 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(live.endpoint.get())) else {
         return;
     };
-    stage.shared.enter(id, live);
+    stage.shared.enter(id, live, Budget::default());
     let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, pool: &stage.pool, arrived: &[] };
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
-    stage.shared.leave(live);
+    stage.shared.leave();
     obey(ws, &mut stage.shared, id, result);
 }
 

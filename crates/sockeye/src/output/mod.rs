@@ -288,12 +288,35 @@ impl Out<'_> {
                 self.cork.clear();
                 return;
             }
-            let sent = self.taken(result, self.cork.len());
-            self.keep_rest(sent);
+            self.lent().flushed_in_part(result);
         } else {
-            self.flush_queue();
-            self.keep_rest(0);
+            self.lent().flush_both();
         }
+    }
+
+    /// The same way out, lent on: what is lent to a rare path only need not be put together for the usual one.
+    #[inline(always)]
+    fn lent(&mut self) -> Out<'_> {
+        Out {
+            sys: &mut *self.sys,
+            handle: self.handle,
+            cork: &mut *self.cork,
+            queue: &mut *self.queue,
+            bits: &mut *self.bits,
+            pool: self.pool,
+        }
+    }
+
+    #[cold]
+    fn flushed_in_part(mut self, result: io::Result<usize>) {
+        let sent = self.taken(result, self.cork.len());
+        self.keep_rest(sent);
+    }
+
+    #[cold]
+    fn flush_both(mut self) {
+        self.flush_queue();
+        self.keep_rest(0);
     }
 
     /// Moves what is left of the cork to the queue.

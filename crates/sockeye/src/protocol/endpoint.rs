@@ -10,7 +10,7 @@ pub(crate) trait Endpoint {
     fn name(&self) -> &str;
     fn filter(&mut self, request: &Request<'_>) -> Decision;
     fn open(&mut self, cx: &mut Cx<'_>) -> u32;
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: Fragment<'_>) -> Result<(), Close>;
+    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
     fn secure(&mut self, cx: &mut Cx<'_>, session: u32);
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
@@ -47,9 +47,9 @@ impl<P: Protocol> Endpoint for Adapter<P> {
     }
 
     #[inline]
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: Fragment<'_>) -> Result<(), Close> {
+    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close> {
         match self.sessions.get_mut(session) {
-            Some(session) => self.protocol.receive(cx, session, fragment),
+            Some(session) => self.protocol.receive(cx, session, *fragment),
             None => Ok(()),
         }
     }
