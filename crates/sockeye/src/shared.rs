@@ -41,6 +41,10 @@ const OPEN: u16 = 1;
 const WANT_WRITE: u16 = 2;
 const QUEUED: u16 = 4;
 const PAUSED: u16 = 8;
+/// Paused by the whole-message layer, whose outbox is well filled; [`PAUSED`] is the program's own wish.
+const FULL: u16 = 16;
+/// What [`Current`] keeps during a step.
+const KEPT: u16 = WANT_WRITE | PAUSED | FULL;
 
 impl Live {
     pub(crate) fn new() -> Self {
@@ -57,7 +61,7 @@ impl Live {
     }
 
     pub(crate) fn is_paused(self) -> bool {
-        self.flags & PAUSED != 0
+        self.flags & (PAUSED | FULL) != 0
     }
 
     fn set(&mut self, flag: u16, on: bool) {
@@ -75,7 +79,7 @@ pub(crate) struct Current {
     /// What the step began with.
     pub(crate) live: Live,
     pub(crate) budget: Budget,
-    /// Its `WANT_WRITE` and `PAUSED`.
+    /// Those of its flags that are [`KEPT`].
     flags: u16,
     /// The endpoint means to send pieces of the present read.
     pub(crate) unsecured: bool,
@@ -116,13 +120,23 @@ impl Current {
 
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
-        self.flags & PAUSED != 0
+        self.flags & (PAUSED | FULL) != 0
     }
 
     /// Takes the wish for the writable callback back: it is carried out.
     #[inline]
     pub(crate) fn grant_write(&mut self) {
         self.flags &= !WANT_WRITE;
+    }
+
+    /// Whether reading waits for the outbox to become emptier.
+    #[inline]
+    pub(crate) fn set_full(&mut self, full: bool) {
+        if full {
+            self.flags |= FULL;
+        } else {
+            self.flags &= !FULL;
+        }
     }
 
     /// The offset of `bytes` within the present read, if they are a piece of it.
@@ -196,13 +210,13 @@ impl Shared {
         self.current.id = id;
         self.current.live = live;
         self.current.budget = budget;
-        self.current.flags = live.flags & (WANT_WRITE | PAUSED);
+        self.current.flags = live.flags & KEPT;
     }
 
     /// Ends the step.
     #[inline]
     pub(crate) fn leave(&mut self) {
-        if self.current.flags != self.current.live.flags & (WANT_WRITE | PAUSED) {
+        if self.current.flags != self.current.live.flags & KEPT {
             self.put_back();
         }
         self.current.id = ConnId::default();
@@ -211,7 +225,7 @@ impl Shared {
 
     fn put_back(&mut self) {
         if let Some(live) = self.live.get_mut(self.current.id) {
-            live.flags = live.flags & !(WANT_WRITE | PAUSED) | self.current.flags;
+            live.flags = live.flags & !KEPT | self.current.flags;
         }
     }
 

@@ -151,14 +151,7 @@ fn deliver(stage: &mut Stage, conn: &mut Conn) -> (bool, usize) {
             Ok(Some(Event::Fragment(ref fragment))) => endpoint.receive(&mut cx, session, fragment),
             Ok(None) => break,
             other => {
-                let mut out = Out {
-                    sys: &mut *stage.sys,
-                    handle: conn.handle,
-                    cork: &mut stage.cork,
-                    queue: &mut conn.queue,
-                    bits: &mut conn.bits,
-                    pool: &stage.pool,
-                };
+                let mut out = out!(stage, conn);
                 control_event(ws, other, &mut out, &mut **endpoint, &mut cx, session)
             }
         };
@@ -199,14 +192,7 @@ fn write(stage: &mut Stage, conn: &mut Conn, count: usize) -> bool {
     let left = Cell::new(before);
     let last = conn.bits.has(Bits::LAST_CALL);
     let result = {
-        let out = Out {
-            sys: &mut *stage.sys,
-            handle: conn.handle,
-            cork: &mut stage.cork,
-            queue: &mut conn.queue,
-            bits: &mut conn.bits,
-            pool: &stage.pool,
-        };
+        let out = out!(stage, conn);
         let mut port = Port {
             ws: &mut *ws,
             out,
@@ -269,14 +255,7 @@ fn release(stage: &mut Stage, conn: &mut Conn) {
 fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn, can_write: bool) -> Option<Step> {
     let has_input = has_input(stage, conn);
     let Phase::Ws(ws) = &mut conn.phase else { return None };
-    let mut out = Out {
-        sys: &mut *stage.sys,
-        handle: conn.handle,
-        cork: &mut stage.cork,
-        queue: &mut conn.queue,
-        bits: &mut conn.bits,
-        pool: &stage.pool,
-    };
+    let mut out = out!(stage, conn);
     // A Close frame waits for the last call before it.
     if ws.state() == State::Open || !can_write {
         answer(ws, &mut out);

@@ -108,14 +108,7 @@ where
 
 /// A protocol whose messages are handled by a [`Handler`], which can keep a state for each connection.
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
-    let messages = Messages {
-        name: name.into(),
-        handler,
-        bound: 0,
-        scratch: Outbox::default(),
-        scratch_paused: false,
-        spare: Vec::new(),
-    };
+    let messages = Messages { name: name.into(), handler, bound: 0, scratch: Outbox::default(), spare: Vec::new() };
     messages.outbox_bytes(DEFAULT_BOUND)
 }
 
@@ -136,8 +129,6 @@ pub struct Messages<H: Handler> {
     bound: usize,
     /// What the connection whose step is running has to send, if nothing waited for it before. Empty between steps.
     scratch: Outbox,
-    /// Reading is paused because the scratch outbox is well filled.
-    scratch_paused: bool,
     /// For connections that become busy, so that becoming busy allocates nothing.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is kept for the next connection")]
     spare: Vec<Box<Busy>>,
@@ -154,13 +145,11 @@ pub struct Session<S> {
 pub(crate) struct Busy {
     partial: Partial,
     outbox: Outbox,
-    /// Reading is paused because the outbox is well filled.
-    paused: bool,
 }
 
 impl Busy {
     fn is_idle(&self) -> bool {
-        self.outbox.is_empty() && self.partial.is_none() && !self.paused
+        self.outbox.is_empty() && self.partial.is_none()
     }
 }
 
@@ -190,7 +179,6 @@ impl<H: Handler> Messages<H> {
         busy.outbox.secure(cx.arrived, cx.pool);
         self.scratch.secure(cx.arrived, cx.pool);
         self.scratch.move_to(&mut busy.outbox);
-        busy.paused |= std::mem::take(&mut self.scratch_paused);
         session.busy = Some(busy);
     }
 
@@ -224,10 +212,6 @@ impl<H: Handler> Messages<H> {
         if !busy.outbox.is_empty() {
             cx.request_writable();
         }
-        if busy.paused && !busy.outbox.is_well_filled() {
-            busy.paused = false;
-            cx.resume_reading();
-        }
         self.rest(session);
         permission
     }
@@ -236,17 +220,16 @@ impl<H: Handler> Messages<H> {
     /// what is in the scratch outbox came after what is in the connection's own.
     #[inline(always)]
     fn deliver(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>, message: Message<'_>) -> Result<(), Close> {
-        let (outbox, paused) = match &mut session.busy {
-            Some(busy) if !busy.outbox.is_empty() => (&mut busy.outbox, &mut busy.paused),
-            _ => (&mut self.scratch, &mut self.scratch_paused),
+        let outbox = match &mut session.busy {
+            Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
+            _ => &mut self.scratch,
         };
         let result = self.handler.message(&mut Talk { cx, outbox: &mut *outbox }, &mut session.state, message);
         if !outbox.is_empty() {
             cx.shared.current.unsecured = true;
             cx.request_writable();
-            if !*paused && outbox.is_well_filled() {
-                *paused = true;
-                cx.pause_reading();
+            if outbox.is_well_filled() {
+                cx.shared.current.set_full(true);
             }
         }
         result
@@ -319,10 +302,8 @@ impl<H: Handler> Protocol for Messages<H> {
         } else {
             cx.request_writable();
         }
-        if self.scratch_paused && !self.scratch.is_well_filled() {
-            self.scratch_paused = false;
-            cx.resume_reading();
-        }
+        let busy_is_full = session.busy.as_ref().is_some_and(|busy| busy.outbox.is_well_filled());
+        cx.shared.current.set_full(busy_is_full || self.scratch.is_well_filled());
         Ok(())
     }
 
@@ -340,7 +321,6 @@ impl<H: Handler> Protocol for Messages<H> {
         if let Some(mut busy) = session.busy {
             busy.partial.clear();
             busy.outbox.clear();
-            busy.paused = false;
             self.spare(busy);
         }
     }

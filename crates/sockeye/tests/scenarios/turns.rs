@@ -206,3 +206,40 @@ fn an_open_that_panics_takes_nobody_elses_session() {
     let closed = closed.borrow();
     assert!(closed.len() == 1 && closed[0].0 == closed[0].1, "{closed:?}");
 }
+
+/// An outbox that is well filled pauses reading, and goes on when it is emptier; the handler's own pause is another one.
+#[test]
+fn an_outbox_does_not_end_the_pause_of_its_handler() {
+    let network = Network::with_faults(1, Faults::none().with_buffers(100_000, 100_000));
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let (noted, mut stopped) = (heard.clone(), None);
+    let handler = messages::on("handler", move |talk, message| {
+        let text = message.as_text().unwrap_or_default();
+        noted.borrow_mut().push(text.to_owned());
+        if text == "stop" {
+            let id = talk.id();
+            stopped = Some(id);
+            talk.push(vec![0; 600_000]).map_err(|_| CloseCode::TRY_AGAIN)?;
+            let _ = talk.pause_for(id);
+        } else if let Some(id) = stopped.filter(|_| text == "go") {
+            let _ = talk.resume_for(id);
+        }
+        Ok(())
+    });
+    let mut service = Service::builder().protocol(handler).listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    let (peer, other) = (open(&network, &mut service), open(&network, &mut service));
+    let mut received = 0;
+    let mut turns = |service: &mut Service| {
+        for _ in 0..50 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            received += peer.recv().len();
+        }
+        received
+    };
+    peer.send(b"\x81\x84\0\0\0\0stop\x81\x84\0\0\0\0next");
+    assert!(turns(&mut service) > 600_000);
+    assert_eq!(*heard.borrow(), ["stop"]);
+    other.send(b"\x81\x82\0\0\0\0go");
+    turns(&mut service);
+    assert_eq!(*heard.borrow(), ["stop", "go", "next"]);
+}
