@@ -13,6 +13,7 @@ use crate::conn::read::{Filled, fill, stash};
 use crate::conn::{Conn, Phase, Stage, Step, linger, out, upgrade};
 use crate::http::{Body, FileBody, HttpRequest, Response};
 use crate::limits::Limits;
+use crate::output::pool::Buffer;
 use crate::output::{Bits, CORK};
 use crate::protocol::ConnId;
 use crate::sys::CloseHow;
@@ -37,7 +38,7 @@ pub(crate) struct Http {
 
 enum State {
     Head,
-    Body { decoder: Decoder, bytes: Vec<u8> },
+    Body { decoder: Decoder, bytes: Buffer },
     Responding,
 }
 
@@ -214,7 +215,7 @@ fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str,
                 stage.cork.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             http.head = raw.to_vec();
-            http.state = State::Body { decoder: Decoder::new(length, limit), bytes: Vec::new() };
+            http.state = State::Body { decoder: Decoder::new(length, limit), bytes: Buffer::default() };
             out!(stage, conn).flush();
             feed_body(stage, conn, rest)
         }
@@ -226,7 +227,7 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
     let State::Body { decoder, bytes } = &mut http.state else { return Next::Go };
     loop {
         match decoder.decode(&mut input) {
-            Ok(Some(piece)) => bytes.extend_from_slice(piece),
+            Ok(Some(piece)) => bytes.0.extend_from_slice(piece),
             Ok(None) => break,
             Err(error) => return answer_error(stage, conn, error.status(), &error.to_string()),
         }
@@ -243,7 +244,7 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
         Err(error) => return bad_head(stage, conn, error),
     };
     match target::normalise(head.target) {
-        Ok(path) => dispatch(stage, conn, &head, &path, &body),
+        Ok(path) => dispatch(stage, conn, &head, &path, &body.0),
         Err(error) => bad_head(stage, conn, error),
     }
 }

@@ -23,7 +23,7 @@ use sockeye_proto::time::Instant;
 
 use crate::conn::policy::Policy;
 use crate::limits::Limits;
-use crate::output::pool::Pool;
+use crate::output::pool::{Buffer, Pool};
 use crate::output::{Bits, Queue};
 use crate::protocol::ConnId;
 use crate::protocol::endpoint::Endpoint;
@@ -54,7 +54,7 @@ pub(crate) struct Conn {
 /// Published frames, in order.
 #[derive(Default)]
 pub(crate) struct Held {
-    pub(crate) frames: Vec<Rc<Vec<u8>>>,
+    pub(crate) frames: Vec<Rc<Buffer>>,
     /// What they hold, the cost of holding included.
     pub(crate) len: usize,
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use sockeye_proto::conn::HEADROOM;
 
-use crate::output::pool::Pool;
+use crate::output::pool::{Buffer, Pool};
 use crate::output::{Bits, Out};
 
 /// What came.
@@ -69,12 +69,12 @@ fn nothing(bits: &mut Bits, result: io::Result<usize>) -> Filled {
 }
 
 /// What was read and could not be used up: a rest of one fill.
-pub(crate) struct Stash(Vec<u8>);
+pub(crate) struct Stash(Buffer);
 
 #[cold]
 fn unstash(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rx: &mut [u8]) -> Filled {
-    let Some(stash) = stash.take() else { return Filled::Nothing };
-    let Stash(bytes) = *stash;
+    let Some(mut stash) = stash.take() else { return Filled::Nothing };
+    let bytes = stash.0.take();
     // Invariant: a stash is a rest of one fill, with what the connection had kept of the fill before in front of it (at
     // most HEADROOM bytes), and the receive buffer has that much more room than a fill.
     debug_assert!(bytes.len() <= rx.len() - HEADROOM, "a stash is larger than the receive buffer");
@@ -92,5 +92,5 @@ pub(crate) fn stash(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rest: 
     }
     let mut buffer = pool.borrow_mut().take();
     buffer.extend_from_slice(rest);
-    *stash = Some(Box::new(Stash(buffer)));
+    *stash = Some(Box::new(Stash(Buffer(buffer))));
 }

@@ -193,8 +193,8 @@ impl<H: Handler> Messages<H> {
 
     /// Keeps it for the next connection that becomes busy.
     fn spare(&mut self, mut busy: Box<Busy>) {
+        busy.outbox.shrink();
         if self.spare.len() < SPARE {
-            busy.outbox.shrink();
             self.spare.push(busy);
         }
     }

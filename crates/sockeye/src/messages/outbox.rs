@@ -177,7 +177,7 @@ impl Outbox {
             return;
         }
         // They come before all items, and small payloads stand in the order of their items.
-        let items = std::mem::take(&mut self.items);
+        let mut items = std::mem::take(&mut self.items);
         let small = std::mem::take(&mut self.small);
         let mut taken = std::mem::take(&mut self.taken);
         for index in self.sent_spots..self.spots.len() {
@@ -188,13 +188,16 @@ impl Outbox {
         }
         self.spots.clear();
         self.sent_spots = 0;
-        for item in items {
+        for item in items.drain(..) {
             if matches!(item.place, Place::Small) {
                 self.small.extend_from_slice(piece(&small, taken, item.len));
                 taken += item.len;
             }
             self.items.push_back(item);
         }
+        // As with buffers, see `release`.
+        items.shrink_to(1);
+        release(small);
     }
 
     /// Moves all that waits here behind what waits there. Nothing here may be in the receive buffer any more.

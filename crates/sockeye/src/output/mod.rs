@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use sockeye_proto::wire::FrameHead;
 
-use self::pool::{Pool, release};
+use self::pool::{Buffer, Pool, release};
 use crate::sys::{Handle, Sys};
 
 /// The cork is sent when it has this many bytes.
@@ -84,14 +84,14 @@ struct Piece {
 
 enum Data {
     Owned(Vec<u8>),
-    Shared(Rc<Vec<u8>>),
+    Shared(Rc<Buffer>),
 }
 
 impl Piece {
     fn rest(&self) -> &[u8] {
         let all = match &self.data {
             Data::Owned(bytes) => bytes.as_slice(),
-            Data::Shared(bytes) => bytes.as_slice(),
+            Data::Shared(bytes) => bytes.0.as_slice(),
         };
         &all[self.sent..]
     }
@@ -238,9 +238,9 @@ impl Out<'_> {
 
     /// Appends bytes that many connections send alike; an unsent rest is shared, unless a share would cost more than a
     /// copy.
-    pub(crate) fn put_shared(&mut self, bytes: &Rc<Vec<u8>>) {
-        let sent = self.send_after_cork(bytes);
-        let rest = &bytes[sent..];
+    pub(crate) fn put_shared(&mut self, bytes: &Rc<Buffer>) {
+        let sent = self.send_after_cork(&bytes.0);
+        let rest = &bytes.0[sent..];
         if rest.len() >= SHARE {
             self.queue.get_or_insert_default().push_rest(Data::Shared(bytes.clone()), sent);
         } else if !rest.is_empty() {
@@ -401,7 +401,7 @@ mod tests {
             bits: &mut bits,
             pool: &pool,
         };
-        let (small, large) = (Rc::new(vec![1; 3]), Rc::new(vec![2; SHARE]));
+        let (small, large) = (Rc::new(Buffer(vec![1; 3])), Rc::new(Buffer(vec![2; SHARE])));
         for _ in 0..1000 {
             out.put_shared(&small);
         }

@@ -98,6 +98,22 @@ pub(crate) fn release(mut buffer: Vec<u8>) {
     }
 }
 
+/// Bytes that give their memory back to the system when they are dropped; see [`release`].
+#[derive(Debug, Default)]
+pub(crate) struct Buffer(pub(crate) Vec<u8>);
+
+impl Buffer {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        release(self.take());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use sockeye_proto::close::Cause;
 
 use crate::conn::{self, Phase, out};
 use crate::output::Bits;
+use crate::output::pool::Buffer;
 use crate::protocol::ConnId;
 use crate::service::{Service, turn};
 use crate::shared::EndpointIndex;
@@ -41,10 +42,11 @@ impl Service {
         let Some(buffer) = self.stage.shared.publishes.get_mut(index).filter(|buffer| !buffer.is_empty()) else {
             return;
         };
-        let bytes = Rc::new(std::mem::take(buffer));
+        let bytes = Rc::new(Buffer(std::mem::take(buffer)));
         self.send_published(EndpointIndex(index as u16), &bytes);
         // Nobody kept a share: the memory serves the next turn.
         if let Ok(mut bytes) = Rc::try_unwrap(bytes) {
+            let mut bytes = bytes.take();
             bytes.clear();
             // A large one must not stay in memory for ever.
             bytes.shrink_to(2 * LARGE);
@@ -54,7 +56,7 @@ impl Service {
         }
     }
 
-    fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Vec<u8>>) {
+    fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Buffer>) {
         let hard = self.stage.limits.output_hard;
         let (mut over, mut again) = (Vec::new(), Vec::new());
         let Self { stage, conns, .. } = self;
@@ -68,12 +70,12 @@ impl Service {
                 continue;
             }
             let waiting = conn.waiting();
-            if waiting > 0 && waiting.saturating_add(bytes.len()) > hard {
+            if waiting > 0 && waiting.saturating_add(bytes.0.len()) > hard {
                 over.push(id);
             } else if ws.mid_message().is_some() {
                 // A message may not come between the fragments of another (RFC 6455 section 5.4).
                 let held = conn.held.get_or_insert_default();
-                held.len += bytes.len() + SHARE;
+                held.len += bytes.0.len() + SHARE;
                 held.frames.push(bytes.clone());
             } else {
                 out!(stage, conn).put_shared(bytes);
