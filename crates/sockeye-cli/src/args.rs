@@ -147,7 +147,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 const EXIT_CODES: &str = "\
-Exit status: 0 stopped as asked, 1 something failed, 2 the command line or an address in it cannot be used.";
+Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 
 /// Why a service could not be built or cannot go on.
-#[derive(Debug)]
+///
+/// Its `Debug` is its `Display`, since a `main` that returns it is ended with the former.
 pub struct Error(Kind);
 
 #[derive(Debug)]
@@ -49,11 +50,25 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Configuration(what) => f.write_str(what),
-            Kind::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Kind::Listen { address, error } => {
+                // The real system's text names the address already.
+                let text = error.to_string();
+                if text.starts_with("cannot listen") {
+                    f.write_str(&text)
+                } else {
+                    write!(f, "cannot listen on {address}: {text}")
+                }
+            }
             Kind::Poll(error) => write!(f, "the poller failed: {error}"),
             Kind::System(error) => write!(f, "cannot start: {error}"),
         }
