@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::support::{
-    Case, End, FIN, Launch, PATIENCE, Peer, Reply, Request, Row, Server, TEXT, TempDir, eventually, frame, optimised,
-    pass, refused, rows,
+    Case, End, FIN, Launch, PATIENCE, Peer, Reply, Request, Row, Server, TEXT, TempDir, eventually, frame, pass,
+    refused, rows, strict,
 };
 
 /// What a hostile list may cost.
@@ -416,8 +416,9 @@ fn hs17_a_head_in_one_byte_segments_costs_linear_time() {
         spent / ROUNDS
     });
     println!("4 KiB in single bytes: {:?}, 8 KiB: {:?}", spent[0], spent[1]);
-    // A wake-up for each byte is the peer's doing; re-reading all that came before would make it four times as much.
-    assert!(!optimised() || spent[1] < 3 * spent[0], "4 KiB: {:?}, 8 KiB: {:?}", spent[0], spent[1]);
+    // A wake-up for each byte is the peer's doing; re-reading all that came before would make it four times as much. That
+    // nothing is read twice is counted in the tests of the protocol's head scanner; times are judged on a quiet machine.
+    assert!(!strict() || spent[1] < 3 * spent[0], "4 KiB: {:?}, 8 KiB: {:?}", spent[0], spent[1]);
     row.end(&mut server);
 }
 
