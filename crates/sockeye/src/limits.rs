@@ -35,7 +35,7 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Connections at once from one IP address. Default `None`: no such bound. One over it is reset.
     pub connections_per_address: Option<usize>,
-    /// Bytes read from, and bytes sent to, one connection in one turn. Default 256 KiB; also the size of the loop's receive
+    /// Bytes read from, and bytes sent to, one connection in one turn. Default 512 KiB; also the size of the loop's receive
     /// buffer.
     pub turn_bytes: usize,
     /// Frames taken from, and frames sent to, one connection in one turn. Default 1,024.
@@ -65,7 +65,7 @@ impl Default for Limits {
             output_hard: 16 * 1024 * 1024,
             connections: None,
             connections_per_address: None,
-            turn_bytes: 256 * 1024,
+            turn_bytes: 512 * 1024,
             turn_frames: 1024,
             turn_accepts: 64,
             remote_jobs: 65_536,
