@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{conformance, house, interop, rust, simulator, tools, workspace::Workspace};
+use crate::{conformance, dist, house, interop, rust, simulator, tools, workspace::Workspace};
 
 /// How many single things were checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +78,11 @@ const STEPS: &[Step] = &[
         run: |workspace| simulator::run(workspace, simulator::Range::default()),
     },
     Step { name: "release", about: "release build of the command", run: rust::release },
+    Step {
+        name: "dist",
+        about: "completions and man pages, from the release build",
+        run: |workspace| dist::run(workspace, None),
+    },
     Step {
         name: "autobahn",
         about: "the Autobahn suite against `sockeye echo`",

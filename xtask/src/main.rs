@@ -1,13 +1,15 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`simulator`], [`conformance`], [`interop`]) each judge one thing, and so does [`mod@bench`];
+//! the steps ([`rust`], [`house`], [`simulator`], [`mod@dist`], [`conformance`], [`interop`]) each judge one thing, and so
+//! does [`mod@bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod conformance;
+mod dist;
 mod fuzz;
 mod gate;
 mod house;
@@ -44,6 +46,8 @@ Usage: cargo xtask TASK
   bench speed [--rounds N] [--only WORDS] [--binary FILE]
         The server's CPU time of a message as a ratio to the least a server can do; medians of N rounds (5).
         Only the scenarios that have WORDS in their names, if given.
+  dist [--out FOLDER] [--binary FILE]
+        Shell completions and man pages, into FOLDER (dist in the build folder).
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";
@@ -89,6 +93,12 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             single(&Workspace::find(None)?, |workspace| fuzz::run(workspace, seconds, replay.as_deref(), &targets))
         }
         "bench" => bench(&mut options),
+        "dist" => {
+            let out = options.value("--out")?.map(PathBuf::from);
+            let workspace = options.workspace()?;
+            options.finish()?;
+            single(&workspace, |workspace| dist::run(workspace, out))
+        }
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(true)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::interface::Interface;
 
@@ -30,6 +31,29 @@ pub(crate) enum Command {
     /// Takes any path and any subprotocol, or none. What conformance suites and benchmarks talk to.
     #[command(after_help = ECHO_EXAMPLES)]
     Echo(Echo),
+    /// Print completions for a shell
+    ///
+    /// They complete subcommands, options and their values.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Write the man pages into a folder
+    ///
+    /// For those who make packages.
+    #[command(hide = true)]
+    Man(Man),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// Shell that is to complete
+    pub(crate) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Man {
+    /// Folder for the pages; it is made if need be
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -166,6 +190,12 @@ Examples:
   sockeye echo --interface unix:/run/echo    on a Unix socket
 
 Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  sockeye completions bash > ~/.local/share/bash-completion/completions/sockeye
+  sockeye completions fish > ~/.config/fish/completions/sockeye.fish
+  sockeye completions zsh > _sockeye         then move it to a folder of $fpath";
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //!
 //! [`args`] says what can be asked for. [`serve`] and [`echo`] are protocols on a `Service`; [`server`] is what they
 //! share: it turns `--interface` into listeners ([`interface`]), says where they are, and stops on signals. [`log`]
-//! writes events to standard error, [`failure`] is what ends as an exit code.
+//! writes events to standard error, [`failure`] is what ends as an exit code. [`manual`] makes completions and man pages.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -10,6 +10,7 @@ mod echo;
 mod failure;
 mod interface;
 mod log;
+mod manual;
 mod serve;
 mod server;
 
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, LogLevel};
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
@@ -28,6 +29,14 @@ fn main() -> ExitCode {
         Command::Echo(echo) => {
             log::start(echo.common.log_level);
             echo::run(&echo)
+        }
+        Command::Completions(completions) => {
+            log::start(LogLevel::Err);
+            manual::print_completions(completions.shell)
+        }
+        Command::Man(man) => {
+            log::start(LogLevel::Err);
+            manual::write_pages(&man.out)
         }
     };
     let code = match ended {

@@ -27,6 +27,23 @@ fn help_has_the_options_and_examples() {
 }
 
 #[test]
+fn completions_and_pages_are_written() {
+    let script = output(&["completions", "bash"]);
+    assert_eq!(script.status.code(), Some(0));
+    let script = String::from_utf8(script.stdout).unwrap();
+    assert!(script.contains("complete -F _sockeye") || script.contains("_sockeye()"), "{script}");
+    let folder = std::env::temp_dir().join(format!("sockeye-man-{}", std::process::id()));
+    let out = folder.join("new");
+    assert_eq!(output(&["man", out.to_str().unwrap()]).status.code(), Some(0));
+    let page = std::fs::read_to_string(out.join("sockeye-echo.1")).unwrap();
+    assert!(page.contains(".TH sockeye-echo 1") && page.contains("EXAMPLES"), "{page}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let (code, error) = failure(&["man", "/dev/null/man"]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("/dev/null/man"), "{error}");
+}
+
+#[test]
 fn version() {
     let output = output(&["--version"]);
     assert_eq!(output.status.code(), Some(0));

@@ -1,0 +1,143 @@
+//! What a package ships beside the program: completions for shells and man pages, both from the definitions of
+//! [`args`](crate::args). The program writes them itself, so they are of exactly the program that is shipped.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate};
+use clap_mangen::roff::{Roff, roman};
+
+use crate::args::Arguments;
+use crate::failure::Failure;
+
+/// Prints the completions of `shell`.
+pub(crate) fn print_completions(shell: Shell) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(&completions(shell)) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::general(format!("the completions cannot be printed: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a man page for the command and one for each subcommand into the folder `out`, which is made if need be.
+pub(crate) fn write_pages(out: &Path) -> Result<(), Failure> {
+    let refused = |error: io::Error| Failure::usage(format!("cannot write man pages to {}: {error}", out.display()));
+    fs::create_dir_all(out).map_err(refused)?;
+    for (name, page) in pages().map_err(refused)? {
+        fs::write(out.join(name), page).map_err(refused)?;
+    }
+    Ok(())
+}
+
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    generate(shell, &mut Arguments::command(), "sockeye", &mut script);
+    script
+}
+
+/// File names and pages. `sockeye serve` is in `sockeye-serve.1`, as `man sockeye serve` looks for it.
+fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut root = Arguments::command().disable_help_subcommand(true);
+    root.build();
+    let mut pages = vec![page(root.clone())?];
+    for subcommand in root.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        pages.push(page(subcommand.clone())?);
+    }
+    Ok(pages)
+}
+
+fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
+    let subcommands = command.has_subcommands();
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let page = clap_mangen::Man::new(command).source(concat!("sockeye ", env!("CARGO_PKG_VERSION")));
+    let mut text = Vec::new();
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if subcommands {
+        page.render_subcommands_section(&mut text)?;
+    }
+    closing(&after).to_writer(&mut text)?;
+    Ok((page.get_filename(), text))
+}
+
+/// What stands behind the options: examples keep their lines, the rest is text.
+fn closing(after: &str) -> Roff {
+    let mut page = Roff::default();
+    let mut notes = false;
+    for paragraph in after.split("\n\n") {
+        if let Some(examples) = paragraph.strip_prefix("Examples:\n") {
+            page.control("SH", ["EXAMPLES"]).control("nf", []);
+            for line in examples.lines() {
+                page.text([roman(line)]);
+            }
+            page.control("fi", []);
+        } else if !paragraph.is_empty() {
+            page.control(if notes { "PP" } else { "SH" }, (!notes).then_some("NOTES"));
+            page.text([roman(paragraph)]);
+            notes = true;
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The visible subcommands with the long options that each has, those of clap included.
+    fn definitions() -> Vec<(String, Vec<String>)> {
+        let mut root = Arguments::command();
+        root.build();
+        let visible = root.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+        let definitions: Vec<_> = visible
+            .map(|subcommand| {
+                let options = subcommand.get_arguments().filter(|argument| !argument.is_hide_set());
+                let options = options.filter_map(|option| option.get_long().map(str::to_owned));
+                (subcommand.get_name().to_owned(), options.collect::<Vec<_>>())
+            })
+            .collect();
+        assert!(definitions.iter().any(|(name, options)| name == "serve" && options.iter().any(|o| o == "port")));
+        definitions
+    }
+
+    #[test]
+    fn completions_have_every_subcommand_and_option() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(completions(shell)).unwrap();
+            for (subcommand, options) in definitions() {
+                assert!(script.contains(&subcommand), "{shell}: {subcommand}");
+                for option in options {
+                    let written = if shell == Shell::Fish { format!("-l {option}") } else { format!("--{option}") };
+                    assert!(script.contains(&written), "{shell}: {subcommand} {written}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_page_for_each_subcommand_with_its_options() {
+        let pages = pages().unwrap();
+        let page = |name: &str| {
+            let (_, page) = pages.iter().find(|(file, _)| file == name).unwrap_or_else(|| panic!("no {name}"));
+            // A hyphen that is not to be broken is written with a backslash.
+            String::from_utf8(page.clone()).unwrap().replace("\\-", "-")
+        };
+        let root = page("sockeye.1");
+        for (subcommand, options) in definitions().iter().filter(|(name, _)| name != "help") {
+            assert!(root.contains(&format!("sockeye-{subcommand}(1)")), "{subcommand}: {root}");
+            let page = page(&format!("sockeye-{subcommand}.1"));
+            assert!(page.contains(&format!("sockeye {subcommand}")), "{page}");
+            for option in options {
+                assert!(page.contains(&format!("--{option}")), "{subcommand}: --{option}: {page}");
+            }
+        }
+        assert_eq!(pages.len(), definitions().len(), "as many as subcommands but `help`, and the command's own");
+    }
+}
