@@ -9,7 +9,7 @@ use super::faults::Fault;
 use super::pipe::{EndId, Fin, Owner, Place};
 use super::random::Random;
 use super::state::{Event, State};
-use crate::sys::{Readiness, WAKE, Wake};
+use crate::sys::{Readiness, Resolved, WAKE, Wake};
 
 #[derive(Debug)]
 pub(super) struct HostState {
@@ -26,6 +26,12 @@ pub(super) struct HostState {
     pub(super) leaked: usize,
     /// The turn in which this host waited last.
     pub(super) turn: u64,
+    /// Which of its programs, one after another, is running: what one of them asked is not told to the next.
+    pub(super) life: u64,
+    /// Names that are being looked up or whose answer was not taken.
+    pub(super) questions: usize,
+    pub(super) answers: VecDeque<Resolved>,
+    pub(super) last_port: u16,
     /// Places with edges to report, oldest first; each at most once.
     ready: VecDeque<Place>,
 }
@@ -42,6 +48,10 @@ impl HostState {
             attached: false,
             leaked: 0,
             turn: 0,
+            life: 0,
+            questions: 0,
+            answers: VecDeque::new(),
+            last_port: FIRST_PORT,
             ready: VecDeque::new(),
         }
     }
@@ -67,11 +77,13 @@ pub(super) struct Slot {
     /// Planted `WouldBlock`s that are not over.
     pub(super) blocked: Edges,
     pending: Edges,
+    /// The next report shows room where there is none.
+    phantom: bool,
 }
 
 impl Slot {
     pub(super) const fn new(what: What, serial: u64) -> Self {
-        Self { what, serial, token: None, drained: false, blocked: Edges::NONE, pending: Edges::NONE }
+        Self { what, serial, token: None, drained: false, blocked: Edges::NONE, pending: Edges::NONE, phantom: false }
     }
 }
 
@@ -116,7 +128,11 @@ pub struct Calls {
     pub wait: u64,
     /// [`accept`](crate::sys::Sys::accept)
     pub accept: u64,
-    /// [`register`](crate::sys::Sys::register)
+    /// [`connect`](crate::sys::Sys::connect)
+    pub connect: u64,
+    /// [`resolve`](crate::sys::Sys::resolve)
+    pub resolve: u64,
+    /// [`register`](crate::sys::Sys::register) and [`reregister`](crate::sys::Sys::reregister)
     pub register: u64,
     /// [`recv`](crate::sys::Sys::recv)
     pub recv: u64,
@@ -163,6 +179,14 @@ impl State {
         slot.pending = slot.pending | edges;
         if is_new {
             host.ready.push_back(place);
+        }
+    }
+
+    /// Reports a handle for no reason.
+    pub(super) fn haunt(&mut self, place: Place) {
+        if let Some(slot) = self.hosts[place.host].slot_at(place) {
+            slot.phantom = true;
+            self.mark(place, Edges::WRITE);
         }
     }
 
@@ -227,8 +251,13 @@ impl State {
         let slot = self.hosts[place.host].slot_at(place)?;
         let token = slot.token?;
         let pending = std::mem::replace(&mut slot.pending, Edges::NONE);
+        let phantom = std::mem::take(&mut slot.phantom);
         let (what, blocked) = (slot.what, slot.blocked);
         let mut report = self.readiness(token, what);
+        if phantom {
+            report.writable = true;
+            return Some(report);
+        }
         if let What::End(end) = what {
             if let Some(connection) = self.connections.get_mut(&end.connection).filter(|_| !report.writable) {
                 // As on Linux: who is told that there is no room will be told when there is.
@@ -260,6 +289,9 @@ impl State {
                 let Some(connection) = self.connections.get(&id.connection) else { return report };
                 let (end, input, output) =
                     (&connection.ends[id.side], &connection.pipes[1 - id.side], &connection.pipes[id.side]);
+                if end.connecting {
+                    return report;
+                }
                 report.read_closed = end.reset || input.fin == Fin::Arrived;
                 report.readable = report.read_closed || !input.arrived.is_empty();
                 report.writable = end.reset || end.shut || output.has_room();
@@ -269,3 +301,6 @@ impl State {
         report
     }
 }
+
+/// Ports below are somebody's.
+pub(super) const FIRST_PORT: u16 = 32_767;

@@ -41,6 +41,7 @@ use std::cell::{RefCell, RefMut};
 use std::env;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,13 +49,18 @@ use std::time::Duration;
 use sockeye_proto::time::Instant;
 
 use crate::sys::{Address, Sys};
+use connect::Way;
 use host::HostState;
+use names::Name;
 use state::State;
 use system::System;
 
+mod connect;
 mod faults;
 mod host;
+mod listener;
 mod log;
+mod names;
 mod peer;
 mod pipe;
 mod random;
@@ -65,6 +71,7 @@ mod tests;
 
 pub use faults::{Counts, Fault, Faults};
 pub use host::Calls;
+pub use listener::Listener;
 pub use log::Log;
 pub use peer::{End, Peer};
 
@@ -115,6 +122,57 @@ impl Network {
     pub fn connect(&self, to: &Address) -> io::Result<Peer> {
         let end = self.state().connect(to)?;
         Ok(Peer { state: Rc::clone(&self.state), end })
+    }
+
+    /// A scripted listener. Port 0 becomes a real one.
+    ///
+    /// # Panics
+    ///
+    /// When somebody listens there already: it is a mistake of the test.
+    #[must_use]
+    pub fn listen(&self, address: &Address) -> Listener {
+        let mut state = self.state();
+        match state.listen_scripted(address) {
+            Ok(id) => Listener { state: Rc::clone(&self.state), id },
+            Err(error) => state.fail(format_args!("cannot listen on {address}: {error}")),
+        }
+    }
+
+    /// Gives `name` these addresses, which hosts that look it up are told in this order. Names are compared without case; of those that
+    /// nobody named only `localhost` exists, as `::1` and `127.0.0.1`.
+    pub fn name(&self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.state().names.set(name, Name::Known(addresses.into_iter().collect()));
+    }
+
+    /// Looking `name` up fails, as it does when the servers that would know it are out of order.
+    pub fn name_fails(&self, name: &str) {
+        self.state().names.set(name, Name::Fails);
+    }
+
+    /// Looking `name` up never comes to an end.
+    pub fn name_stalls(&self, name: &str) {
+        self.state().names.set(name, Name::Stalls);
+    }
+
+    /// From here on connecting from a host to `address` neither succeeds nor fails, whoever listens there.
+    pub fn silence(&self, address: &Address) {
+        self.set_way(address, Some(Way::Silent));
+    }
+
+    /// From here on connecting from a host to `address` fails at once with `EHOSTUNREACH`.
+    pub fn unreachable(&self, address: &Address) {
+        self.set_way(address, Some(Way::Unreachable));
+    }
+
+    /// Takes [`silence`](Self::silence) and [`unreachable`](Self::unreachable) back. Attempts that were silenced stay it.
+    pub fn reachable(&self, address: &Address) {
+        self.set_way(address, None);
+    }
+
+    fn set_way(&self, address: &Address, way: Option<Way>) {
+        let mut state = self.state();
+        state.ways.retain(|(other, _)| other != address);
+        state.ways.extend(way.map(|way| (address.clone(), way)));
     }
 
     /// The time on the clock of all hosts.

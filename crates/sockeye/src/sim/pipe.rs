@@ -6,7 +6,8 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io;
+
+use rustix::io::Errno;
 
 use super::faults::Faults;
 use crate::sys::Address;
@@ -76,9 +77,11 @@ impl Pipe {
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) owner: Owner,
+    /// No connection yet: the other end knows nothing of it.
+    pub(super) connecting: bool,
     /// An error that the next call has to report.
-    pub(super) error: Option<io::ErrorKind>,
-    /// The connection was reset: nothing goes in or out any more.
+    pub(super) error: Option<Errno>,
+    /// The connection was reset, or never stood: nothing goes in or out any more.
     pub(super) reset: bool,
     /// This end has ended its sending side.
     pub(super) shut: bool,
@@ -126,12 +129,25 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The first end is a scripted peer, which has no bounds of its own; `SERVER` waits to be accepted.
-    pub(super) fn new(client: Address, server: Address, faults: &Faults) -> Self {
-        let end = |owner, address| End { owner, error: None, reset: false, shut: false, full: false, address };
+    /// The first end is the one that connects, with its address; `SERVER` waits to be accepted. Scripted peers have no bounds of
+    /// their own.
+    pub(super) fn new(owner: Owner, client: Address, server: Address, faults: &Faults) -> Self {
+        let end = |owner, address| End {
+            owner,
+            connecting: false,
+            error: None,
+            reset: false,
+            shut: false,
+            full: false,
+            address,
+        };
+        let (room, window) = match owner {
+            Owner::Peer => (usize::MAX, usize::MAX),
+            _ => (faults.send_buffer, faults.receive_buffer),
+        };
         Self {
-            ends: [end(Owner::Peer, client), end(Owner::Listener, server)],
-            pipes: [Pipe::new(usize::MAX, faults.receive_buffer), Pipe::new(faults.send_buffer, usize::MAX)],
+            ends: [end(owner, client), end(Owner::Listener, server)],
+            pipes: [Pipe::new(room, faults.receive_buffer), Pipe::new(faults.send_buffer, window)],
         }
     }
 
@@ -139,6 +155,9 @@ impl Connection {
         self.ends.iter().all(|end| end.owner == Owner::Closed)
     }
 }
+
+/// The side of the end that connects.
+pub(super) const CLIENT: usize = 0;
 
 /// The side of the end that a listener hands out.
 pub(super) const SERVER: usize = 1;

@@ -8,12 +8,16 @@ use std::fmt::Display;
 use std::io;
 use std::thread;
 
+use rustix::io::Errno;
+
+use super::connect::Way;
 use super::faults::{Counts, Fault, Faults};
 use super::host::{Edges, HostState};
 use super::log::Log;
-use super::pipe::{Connection, EndId, Fin, Owner, Place, SERVER};
+use super::names::Names;
+use super::pipe::{CLIENT, Connection, EndId, Fin, Owner, Place, SERVER};
 use super::random::Random;
-use crate::sys::{Address, CloseHow};
+use crate::sys::{Address, CloseHow, Resolved};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -26,6 +30,9 @@ pub(super) struct State {
     pub(super) hosts: Vec<HostState>,
     pub(super) listeners: BTreeMap<u64, Listener>,
     pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) names: Names,
+    /// What connecting there comes to, for those addresses where it is not told by the listeners.
+    pub(super) ways: Vec<(Address, Way)>,
     pub(super) log: Option<Log>,
     /// Counts the turns of [`Network::run`](super::Network::run).
     pub(super) turn: u64,
@@ -38,7 +45,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) address: Address,
-    pub(super) place: Place,
+    /// A host, or a script.
+    pub(super) owner: Owner,
     pub(super) queue: VecDeque<EndId>,
     pub(super) backlog: usize,
 }
@@ -50,8 +58,16 @@ pub(super) enum Event {
     Arrive(EndId),
     /// The reset that the other end sent arrives at this one.
     Reset(EndId),
+    /// The request of this end, which wants to connect, reaches the place where a listener may be.
+    Syn(EndId),
+    /// A listener's answer reaches the end that wants to connect.
+    Stand { listener: u64, end: EndId },
+    /// A connection cannot come about, and the end that wanted to connect learns it.
+    Refuse(EndId, Errno),
     /// A connection reaches a listener.
     Connect { listener: u64, end: EndId },
+    /// A name was looked up, or could not be.
+    Answer { host: usize, life: u64, answer: Resolved },
     /// An edge that was held back.
     Edge(Place, Edges),
     /// A planted `WouldBlock` is over.
@@ -69,6 +85,8 @@ impl State {
             hosts: Vec::new(),
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
+            names: Names::default(),
+            ways: Vec::new(),
             log: None,
             turn: 0,
             happened: 0,
@@ -116,7 +134,7 @@ impl State {
         self.schedule_after(delay, event);
     }
 
-    fn schedule_after(&mut self, delay: u64, event: Event) {
+    pub(super) fn schedule_after(&mut self, delay: u64, event: Event) {
         let key = (self.now.saturating_add(delay), self.serial());
         self.events.insert(key, event);
     }
@@ -149,6 +167,10 @@ impl State {
                     }
                 }
                 Event::Reset(end) => self.reset_arrives(end),
+                Event::Syn(end) => self.syn_arrives(end),
+                Event::Stand { listener, end } => self.stands(listener, end),
+                Event::Refuse(end, error) => self.refused(end, error),
+                Event::Answer { host, life, answer } => self.answered(host, life, answer),
                 Event::Connect { listener, end } => self.connect_arrives(listener, end),
                 Event::Edge(place, edges) => self.mark(place, edges),
                 Event::Unblock(place, edges) => self.unblock(place, edges),
@@ -252,7 +274,7 @@ impl State {
         }
         // After the peer's end a reset is what comes of sending to it: TCP has other words for that.
         let had_ended = connection.pipes[1 - end.side].fin == Fin::Arrived;
-        let error = if had_ended { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
+        let error = if had_ended { Errno::PIPE } else { Errno::CONNRESET };
         let end = &mut connection.ends[end.side];
         (end.reset, end.error) = (true, Some(error));
         let owner = end.owner;
@@ -273,7 +295,7 @@ impl State {
             return;
         }
         found.queue.push_back(end);
-        let owner = Owner::Host(found.place);
+        let owner = found.owner;
         self.edge(owner, Edges::READ, false);
     }
 
@@ -281,6 +303,11 @@ impl State {
     pub(super) fn close_end(&mut self, end: EndId, how: CloseHow) {
         let Some(connection) = self.connections.get_mut(&end.connection) else { return };
         if connection.ends[end.side].owner == Owner::Closed {
+            return;
+        }
+        if connection.ends[end.side].connecting {
+            // Nobody else knows of it yet.
+            self.connections.remove(&end.connection);
             return;
         }
         let was_reset = connection.ends[end.side].reset;
@@ -316,17 +343,19 @@ impl State {
 
     /// Starts a connection from a scripted peer.
     pub(super) fn connect(&mut self, to: &Address) -> io::Result<EndId> {
-        let found = self.listeners.iter().find(|(_, listener)| answers_to(&listener.address, to));
-        let Some((&listener, found)) = found else { return Err(io::ErrorKind::ConnectionRefused.into()) };
-        let server = found.address.clone();
+        let Some(listener) = self.listener_at(to) else { return Err(io::ErrorKind::ConnectionRefused.into()) };
         let id = self.serial();
         let client = match to {
             Address::Ip(_) => Address::Ip(([127, 0, 0, 1], 50_000 + (id % 15_000) as u16).into()),
             _ => Address::Unnamed,
         };
-        self.connections.insert(id, Connection::new(client, server, &self.faults));
+        self.connections.insert(id, Connection::new(Owner::Peer, client, to.clone(), &self.faults));
         self.schedule(Event::Connect { listener, end: EndId { connection: id, side: SERVER } });
-        Ok(EndId { connection: id, side: 1 - SERVER })
+        Ok(EndId { connection: id, side: CLIENT })
+    }
+
+    pub(super) fn listener_at(&self, to: &Address) -> Option<u64> {
+        self.listeners.iter().find(|(_, listener)| answers_to(&listener.address, to)).map(|(&id, _)| id)
     }
 }
 
@@ -352,4 +381,4 @@ const LATE_NANOS: u64 = 20_000_000;
 
 const TOGETHER_NANOS: u64 = 5_000_000;
 
-const RECONNECT_NANOS: u64 = 1_000_000_000;
+pub(super) const RECONNECT_NANOS: u64 = 1_000_000_000;

@@ -13,7 +13,7 @@ use super::faults::Fault;
 use super::host::{Edges, HostState, Slot, What};
 use super::pipe::{Connection, EndId, Fin, Owner, Place};
 use super::state::{Listener, State};
-use crate::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Sys, WAKE, Wake};
+use crate::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake};
 
 /// The system of one host. Dropping it ends the process, so to speak: every handle left is closed.
 #[derive(Debug)]
@@ -68,6 +68,55 @@ impl Sys for System {
         result
     }
 
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        let mut state = self.state();
+        state.hosts[self.host].calls.connect += 1;
+        let result = state.begin(self.host, address);
+        state.note(|| format!("host {} connect {address} {}", self.host, show(&result)));
+        result
+    }
+
+    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
+        let mut state = self.state();
+        let result = state.connected(self.host, handle);
+        state.note(|| format!("host {} connected {handle:?} {}", self.host, show(&result)));
+        result
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.hosts[self.host].calls.register += 1;
+        let result = state.reregister(self.host, handle, token);
+        state.note(|| format!("host {} reregister {handle:?} {token} {}", self.host, show(&result)));
+        result
+    }
+
+    fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
+        let state = self.state();
+        let address = match state.lookup(self.host, handle).1 {
+            What::Listener(id) => state.listeners.get(&id).map(|listener| &listener.address),
+            What::End(end) => state.connections.get(&end.connection).map(|c| &c.ends[end.side].address),
+        };
+        Ok(address.cloned().unwrap_or(Address::Unnamed))
+    }
+
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        let mut state = self.state();
+        state.hosts[self.host].calls.resolve += 1;
+        let result = state.resolve(self.host, ticket, host, port);
+        state.note(|| format!("host {} resolve {ticket} {host} {port} {}", self.host, show(&result)));
+        result
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        let mut state = self.state();
+        let host = &mut state.hosts[self.host];
+        let answer = host.answers.pop_front()?;
+        host.questions -= 1;
+        state.note(|| format!("host {} resolved {} {}", self.host, answer.ticket, show(&answer.addresses)));
+        Some(answer)
+    }
+
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
         let mut state = self.state();
         state.hosts[self.host].calls.register += 1;
@@ -96,6 +145,9 @@ impl Sys for System {
         let mut state = self.state();
         state.note(|| format!("host {} shutdown {handle:?}", self.host));
         let (_, end) = state.connection_of(self.host, handle);
+        if state.connection(end).ends[end.side].connecting {
+            state.fail(format_args!("shutdown of {handle:?}, which is still connecting"));
+        }
         if state.connection(end).ends[end.side].reset {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -122,6 +174,8 @@ impl Drop for System {
         let Ok(mut state) = self.state.try_borrow_mut() else { return };
         let host = &mut state.hosts[self.host];
         (host.leaked, host.attached) = (host.open, false);
+        (host.life, host.questions) = (host.life + 1, 0);
+        host.answers.clear();
         let handles: Vec<Handle> =
             (0..).zip(&host.slots).filter(|(_, slot)| slot.is_some()).map(|(n, _)| Handle::new(n)).collect();
         for handle in handles {
@@ -131,7 +185,7 @@ impl Drop for System {
 }
 
 impl HostState {
-    fn in_use(&self) -> u64 {
+    pub(super) fn in_use(&self) -> u64 {
         STANDARD_DESCRIPTORS + self.open as u64
     }
 }
@@ -161,19 +215,11 @@ impl State {
         if self.hosts[host].in_use() >= self.hosts[host].descriptor_limit {
             return Err(Errno::MFILE.into());
         }
-        let mut address = address.clone();
-        match &mut address {
-            Address::Ip(ip) if ip.port() == 0 => ip.set_port(40_000 + (self.serial() % 10_000) as u16),
-            Address::Unnamed => return Err(io::ErrorKind::InvalidInput.into()),
-            _ => {}
-        }
-        if self.listeners.values().any(|listener| listener.address == address) {
-            return Err(Errno::ADDRINUSE.into());
-        }
+        let address = self.listener_address(address)?;
         let id = self.serial();
         let place = self.open_slot(host, What::Listener(id));
-        let backlog = options.backlog as usize;
-        let listener = Listener { address: address.clone(), place, queue: Default::default(), backlog };
+        let (owner, backlog) = (Owner::Host(place), options.backlog as usize);
+        let listener = Listener { address: address.clone(), owner, queue: Default::default(), backlog };
         self.listeners.insert(id, listener);
         Ok((Handle::new(place.handle), address))
     }
@@ -215,16 +261,32 @@ impl State {
     }
 
     fn register(&mut self, host: usize, handle: Handle, token: u64) -> io::Result<()> {
-        let (place, what) = self.lookup(host, handle);
+        let (place, _) = self.lookup(host, handle);
         if token == WAKE {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if self.slot(place).token.is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.set_token(place, token)
+    }
+
+    fn reregister(&mut self, host: usize, handle: Handle, token: u64) -> io::Result<()> {
+        let (place, _) = self.lookup(host, handle);
+        if token == WAKE {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if self.slot(place).token.is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.set_token(place, token)
+    }
+
+    fn set_token(&mut self, place: Place, token: u64) -> io::Result<()> {
         if self.plant(Fault::RegisterFailed) {
             return Err(Errno::NOMEM.into());
         }
+        let what = self.slot(place).what;
         let readable = self.readiness(token, what).readable;
         let slot = self.slot(place);
         (slot.token, slot.drained) = (Some(token), !readable);
@@ -276,6 +338,9 @@ impl State {
             self.arrive(end.other());
         }
         let own = &mut self.connection(end).ends[end.side];
+        if own.connecting {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         if let Some(error) = own.error.take() {
             return Err(error.into());
         }
@@ -309,19 +374,14 @@ impl State {
         self.hosts[host].open -= 1;
         match what {
             What::End(end) => self.close_end(end, how),
-            What::Listener(id) => {
-                let queue = self.listeners.remove(&id).map(|listener| listener.queue);
-                for end in queue.unwrap_or_default() {
-                    self.close_end(end, CloseHow::Reset);
-                }
-            }
+            What::Listener(id) => self.close_listener(id),
         }
     }
 
     // ---- handles ----
 
     /// The lowest number that is free, as descriptors have it: numbers are reused at once.
-    fn open_slot(&mut self, host: usize, what: What) -> Place {
+    pub(super) fn open_slot(&mut self, host: usize, what: What) -> Place {
         let serial = self.serial();
         let host_state = &mut self.hosts[host];
         let free = host_state.slots.iter().position(Option::is_none);
@@ -335,26 +395,26 @@ impl State {
     }
 
     /// Using a handle that is not open is a bug of the program; here it ends the test.
-    fn lookup(&self, host: usize, handle: Handle) -> (Place, What) {
+    pub(super) fn lookup(&self, host: usize, handle: Handle) -> (Place, What) {
         match self.hosts[host].slots.get(handle.get() as usize) {
             Some(Some(slot)) => (Place { host, handle: handle.get(), serial: slot.serial }, slot.what),
             _ => self.fail(format_args!("host {host} uses {handle:?}, which is not open")),
         }
     }
 
-    fn connection_of(&self, host: usize, handle: Handle) -> (Place, EndId) {
+    pub(super) fn connection_of(&self, host: usize, handle: Handle) -> (Place, EndId) {
         match self.lookup(host, handle) {
             (place, What::End(end)) => (place, end),
             _ => self.fail(format_args!("{handle:?} is a listener")),
         }
     }
 
-    fn slot(&mut self, place: Place) -> &mut Slot {
+    pub(super) fn slot(&mut self, place: Place) -> &mut Slot {
         // `lookup` has just found it, and nothing else closes handles.
         self.hosts[place.host].slots[place.handle as usize].as_mut().expect("an open handle")
     }
 
-    fn connection(&mut self, end: EndId) -> &mut Connection {
+    pub(super) fn connection(&mut self, end: EndId) -> &mut Connection {
         // A connection lives until both of its ends are closed, and this one is open.
         self.connections.get_mut(&end.connection).expect("a connection with an open end")
     }

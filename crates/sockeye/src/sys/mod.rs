@@ -18,7 +18,18 @@
 //! reading until `Ok(0)` or an error finds it.
 //!
 //! A report shows at least the directions that changed; it may show others that happen to be ready. It may be spurious: the
-//! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since.
+//! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since, or has another
+//! token by now.
+//!
+//! **Connecting.** A handle of [`connect`](Sys::connect) stands when [`connected`](Sys::connected) says so, and not before: reports may
+//! be spurious. Until then `recv` and `send` answer `WouldBlock` or `NotConnected` and move nothing. When it stands, *writable* is
+//! reported; when it failed, *error* is, and perhaps other directions with it. The reason is told once, by `connected`, `recv` or
+//! `send`, whichever is called first: so a program asks `connected` and nothing else until it says true. After a failure only closing
+//! is left; closing is possible at any time, with reports of it still on their way, and then the other side sees no connection, or one
+//! that ends at once.
+//!
+//! **Names.** An answer of [`resolve`](Sys::resolve) is announced with [`WAKE`] and taken with [`resolved`](Sys::resolved). Each question has one answer
+//! or, if the system never finds one, none. Answers come in any order; dropping the system drops those that are left.
 //!
 //! **Endings.** `recv` answers `Ok(0)` for good once the peer has ended its side and all its bytes were read. A reset is an error
 //! of `recv` or `send`, whichever comes first; after it `recv` answers `Ok(0)` and `send` fails with `BrokenPipe`. A reset that
@@ -45,6 +56,12 @@ pub use real::Real;
 
 /// The token under which a [`Wake`] shows up in [`Sys::wait`]. No handle can be registered with it.
 pub const WAKE: u64 = u64::MAX;
+
+/// Questions of [`Sys::resolve`] that may be under way at one time, from asking until the answer is taken.
+pub const QUESTIONS: usize = 1024;
+
+/// Addresses of one name that are told; the others are dropped.
+pub const ADDRESSES: usize = 64;
 
 /// The system as the loop sees it. The promises of every back end are listed in the [module's documentation](self).
 pub trait Sys {
@@ -88,12 +105,55 @@ pub trait Sys {
     /// descriptors or memory, the connection stays in the queue and *no edge* announces it again.
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)>;
 
+    /// Begins to connect to `address`, without waiting. The handle is to be registered, and is asked with
+    /// [`connected`](Self::connected) whenever it is reported. To an IP address, small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// What the system knows at once: no descriptors (`EMFILE`) or ports left, no way to the address, nobody listening at a Unix
+    /// socket. `ResourceBusy` when the queue of a Unix listener is full, which does not become a connection by waiting.
+    /// Never `WouldBlock` and never `Interrupted`: an attempt that goes on is a handle.
+    fn connect(&mut self, address: &Address) -> io::Result<Handle>;
+
+    /// How an attempt that was reported came out: true, it stands; false, not yet, and another report will come.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection, once; after that it is false for ever.
+    fn connected(&mut self, handle: Handle) -> io::Result<bool>;
+
     /// Registers `handle` for both directions under `token`.
     ///
     /// # Errors
     ///
     /// `AlreadyExists` when it was registered before; the system's error when there is no room for it.
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()>;
+
+    /// Gives a registered handle another token. What is ready now is reported anew under it, as a first edge.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it was not registered before; the system's error, and then the old token stands.
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()>;
+
+    /// The address of this end: a listener's own, or where a connection comes from as its peer sees it.
+    ///
+    /// # Errors
+    ///
+    /// The system's. Before a connection stands the address may be one that says nothing.
+    fn local_address(&mut self, handle: Handle) -> io::Result<Address>;
+
+    /// Has the addresses of `host` looked up elsewhere, so that the loop goes on; [`resolved`](Self::resolved) has the answer after a
+    /// [`WAKE`]. `ticket` is the caller's, who keeps those of questions under way apart; an answer that nobody waits for any more is
+    /// his to drop, since no system can take a question back.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy` when [`QUESTIONS`] are under way; the system's when it cannot begin to look.
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()>;
+
+    /// The next answer that has come.
+    fn resolved(&mut self) -> Option<Resolved>;
 
     /// Reads into `buffer`; `Ok(0)` is the end of input. `buffer` must not be empty.
     ///
@@ -138,6 +198,37 @@ impl Handle {
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// The answer to a question of [`Sys::resolve`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Resolved {
+    /// As given with the question.
+    pub ticket: u64,
+    /// Where the host is, each with the port of the question: at least one, at most [`ADDRESSES`], none twice, in the order in which
+    /// the system would try them (RFC 6724). The text of an error says what the system made of the name.
+    pub addresses: io::Result<Vec<SocketAddr>>,
+}
+
+impl Resolved {
+    /// The answer to the question with this ticket: `found` without what is there twice or too many, and an error when it is empty.
+    #[must_use]
+    pub fn new(ticket: u64, found: io::Result<Vec<SocketAddr>>) -> Self {
+        let addresses = found.and_then(|found| {
+            let mut addresses = Vec::new();
+            for address in found {
+                if addresses.len() < ADDRESSES && !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            if addresses.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+            }
+            Ok(addresses)
+        });
+        Self { ticket, addresses }
     }
 }
 

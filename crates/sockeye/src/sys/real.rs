@@ -17,13 +17,17 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, Soc
 use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
 
-use super::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Sys, WAKE, Wake};
+use super::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake};
 
+mod address;
+mod connect;
 mod listen;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
 use listen::SocketPath;
+use resolve::Resolver;
 
 /// The operating system.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Real {
     table: Table,
     /// Files that Unix listeners made; removed when these are closed. As many as there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
+    /// Since the first question.
+    resolver: Option<Resolver>,
 }
 
 impl Real {
@@ -54,6 +60,7 @@ impl Real {
             start: std::time::Instant::now(),
             table: Table::default(),
             paths: Vec::new(),
+            resolver: None,
         })
     }
 }
@@ -102,7 +109,7 @@ impl Sys for Real {
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
         let listener = self.table.borrow(listener)?;
         let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        let peer = listen::peer_address(peer);
+        let peer = peer.map_or(Address::Unnamed, address::read);
         if matches!(peer, Address::Ip(_)) {
             // A frame should leave when it is written. Failing means that the peer is gone already: reading will tell.
             let _ = sockopt::set_tcp_nodelay(&socket, true);
@@ -110,11 +117,37 @@ impl Sys for Real {
         Ok((self.table.insert(socket), peer))
     }
 
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        Ok(self.table.insert(connect::begin(address)?))
+    }
+
+    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
+        connect::outcome(self.table.borrow(handle)?)
+    }
+
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        let token = usize::try_from(token).ok().filter(|&token| token != WAKE_TOKEN);
-        let token = token.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let token = token_of(token)?;
         let socket = self.table.borrow(handle)?.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&socket), Token(token), Interest::READABLE | Interest::WRITABLE)
+        self.poll.registry().register(&mut SourceFd(&socket), token, BOTH)
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let token = token_of(token)?;
+        let socket = self.table.borrow(handle)?.as_raw_fd();
+        self.poll.registry().reregister(&mut SourceFd(&socket), token, BOTH)
+    }
+
+    fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
+        Ok(address::read(net::getsockname(self.table.borrow(handle)?)?))
+    }
+
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        let waker = &self.waker;
+        self.resolver.get_or_insert_with(|| Resolver::new(Arc::clone(waker) as Arc<dyn Wake>)).ask(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.resolver.as_mut()?.answer()
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
@@ -192,6 +225,11 @@ impl Table {
     }
 }
 
+fn token_of(token: u64) -> io::Result<Token> {
+    let token = usize::try_from(token).ok().filter(|&token| token != WAKE_TOKEN);
+    token.map(Token).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
 #[derive(Debug)]
 struct RealWaker(Waker);
 
@@ -207,6 +245,8 @@ fn count_open() -> Option<u64> {
     let entries = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")).ok()?;
     Some((entries.count() as u64).saturating_sub(1))
 }
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 const EVENTS_PER_WAIT: usize = 1024;
 

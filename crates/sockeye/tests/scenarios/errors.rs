@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::sim::{Fault, Faults, Host};
-use sockeye::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Sys, Wake};
+use sockeye::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake};
 use sockeye::{Cause, Limits};
 use sockeye_proto::time::Instant;
 
@@ -85,9 +85,34 @@ impl Sys for Front {
         self.inner.accept(listener)
     }
 
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        self.inner.connect(address)
+    }
+
+    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
+        self.inner.connected(handle)
+    }
+
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
         self.mischief.tokens.borrow_mut().insert(handle.get(), token);
         self.inner.register(handle, token)
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        self.mischief.tokens.borrow_mut().insert(handle.get(), token);
+        self.inner.reregister(handle, token)
+    }
+
+    fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
+        self.inner.local_address(handle)
+    }
+
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        self.inner.resolve(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.inner.resolved()
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {

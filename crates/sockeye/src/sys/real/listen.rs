@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
+use super::address::{new_socket, unix_name};
 use crate::sys::{Address, ListenOptions};
 
 /// A listener that is open.
@@ -47,12 +47,7 @@ fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener>
 }
 
 fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
-    let length = path.as_os_str().as_bytes().len();
-    if length == 0 || length > UNIX_PATH_BYTES {
-        let text = format!("a socket's path has 1 to {UNIX_PATH_BYTES} bytes, this one has {length}");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let name = SocketAddrUnix::new(path)?;
+    let name = unix_name(path)?;
     let socket = new_socket(AddressFamily::UNIX)?;
     match net::bind(&socket, &name) {
         Err(Errno::ADDRINUSE) if is_stale(path, &name)? => {
@@ -101,22 +96,6 @@ impl Drop for SocketPath {
     }
 }
 
-/// The address of an accepted connection's peer; an IPv4 peer of an IPv6 listener is IPv4.
-pub(super) fn peer_address(address: Option<SocketAddrAny>) -> Address {
-    match address.map(SocketAddr::try_from) {
-        Some(Ok(ip)) => Address::Ip(SocketAddr::new(ip.ip().to_canonical(), ip.port())),
-        _ => Address::Unnamed,
-    }
-}
-
-fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(net::socket_with(family, SocketType::STREAM, flags, None)?)
-}
-
 fn backlog(options: &ListenOptions) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
-
-/// `sun_path` has 108 bytes, the last of which is a NUL.
-const UNIX_PATH_BYTES: usize = 107;

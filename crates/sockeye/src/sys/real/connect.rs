@@ -1,0 +1,59 @@
+//! Connecting without waiting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, sockopt};
+
+use super::address::{new_socket, unix_name};
+use crate::sys::Address;
+
+pub(super) fn begin(address: &Address) -> io::Result<OwnedFd> {
+    match address {
+        Address::Ip(ip) => begin_ip(*ip),
+        Address::Unix(path) => begin_unix(path),
+        Address::Unnamed => Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no address")),
+    }
+}
+
+fn begin_ip(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = new_socket(if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 })?;
+    // A frame should leave when it is written. A system that cannot do that still connects.
+    let _ = sockopt::set_tcp_nodelay(&socket, true);
+    match net::connect(&socket, &address) {
+        // POSIX: a connect that a signal interrupted goes on by itself, and beginning it anew would be an error.
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        // Linux means "no port is left" by it. It must not be taken for an attempt that goes on.
+        Err(Errno::AGAIN) => Err(Errno::ADDRNOTAVAIL.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn begin_unix(path: &Path) -> io::Result<OwnedFd> {
+    let name = unix_name(path)?;
+    let socket = new_socket(AddressFamily::UNIX)?;
+    match net::connect(&socket, &name) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        // Nothing goes on after it, unlike with TCP: the attempt is over, and no report will ever come.
+        Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "the listener's queue is full")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a connection stands. The error is asked for first, since asking takes it away.
+pub(super) fn outcome(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    sockopt::socket_error(socket)??;
+    let peer = match net::getpeername(socket) {
+        // Some systems say `INVAL` of a connection that is over.
+        Err(Errno::NOTCONN | Errno::INVAL) => return Ok(false),
+        peer => peer?,
+    };
+    // The port that the system picked may be the very one that nobody listened on: TCP calls that a connection (RFC 9293 section
+    // 3.5, simultaneous open), of a program with itself. Whoever connects again and again to a server that is down gets there.
+    let peer = peer.map(SocketAddr::try_from).and_then(Result::ok);
+    let is_own = peer.is_some() && SocketAddr::try_from(net::getsockname(socket)?).ok() == peer;
+    if is_own { Err(Errno::CONNREFUSED.into()) } else { Ok(true) }
+}
