@@ -3,6 +3,7 @@
 //! Connections themselves live in a table beside this one, so that a callback can ask about any id while the loop
 //! works on one of them.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{FrameHead, Kind, OpCode};
 
 use crate::id::{ConnId, Gone};
+use crate::output::pool::Pool;
 
 /// Which of the service's endpoints.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,17 +89,16 @@ pub(crate) struct Current {
     window: (usize, usize),
 }
 
-/// What is left of the turn's share of one connection.
+/// What is left to read of the turn's share of one connection.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Budget {
     pub(crate) read_bytes: usize,
     pub(crate) read_frames: usize,
-    pub(crate) write: usize,
 }
 
 impl Budget {
     pub(crate) fn is_spent(&self) -> bool {
-        self.read_bytes == 0 || self.read_frames == 0 || self.write == 0
+        self.read_bytes == 0 || self.read_frames == 0
     }
 }
 
@@ -173,8 +174,8 @@ pub(crate) struct Shared {
     pub(crate) publishes: Vec<Vec<u8>>,
     pub(crate) any_publish: bool,
     pub(crate) now: Instant,
-    /// What a frame costs of a connection's share of a turn, beside its payload.
-    pub(crate) frame_cost: usize,
+    /// The same as that of the [`Outlet`](crate::output::Outlet).
+    pub(crate) pool: Rc<RefCell<Pool>>,
     pub(crate) drain: bool,
     /// A connection was opened since the ticks were last looked at.
     pub(crate) opened: bool,
@@ -185,7 +186,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(endpoints: usize, frame_cost: usize, now: Instant) -> Self {
+    pub(crate) fn new(endpoints: usize, now: Instant) -> Self {
         Self {
             live: SlotMap::with_key(),
             ready: VecDeque::new(),
@@ -196,7 +197,7 @@ impl Shared {
             publishes: vec![Vec::new(); endpoints],
             any_publish: false,
             now,
-            frame_cost,
+            pool: Rc::default(),
             drain: false,
             opened: false,
             current: Current::nobody(),

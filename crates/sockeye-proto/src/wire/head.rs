@@ -20,7 +20,7 @@ impl FrameHead {
     /// # Panics
     /// `len` is 2^63 or more, which no slice can have.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(fin: bool, rsv: u8, opcode: OpCode, len: u64, mask: Option<[u8; 4]>) -> Self {
         let mut bytes = [0; MAX_HEADER_BYTES];
         bytes[0] = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
@@ -49,8 +49,13 @@ impl FrameHead {
     }
 
     /// Appends the bytes to `out`. Cheaper than to extend it by the slice: what is copied has a fixed length.
-    #[inline]
+    #[inline(always)]
     pub fn append_to(&self, out: &mut Vec<u8>) {
+        if let Self { bytes: [first, second, ..], len: 2 } = *self {
+            // Most frames are short and from a server.
+            out.extend_from_slice(&[first, second]);
+            return;
+        }
         let end = out.len() + usize::from(self.len);
         out.extend_from_slice(&self.bytes);
         out.truncate(end);

@@ -119,19 +119,24 @@ pub(crate) struct Whole {
 impl Whole {
     /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as can be. `None` says nothing: ask
     /// [`Header::parse`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(bytes: &[u8], role: Role) -> Option<Self> {
+        match role {
+            Role::Server => Self::with_key::<4>(bytes),
+            Role::Client => Self::with_key::<0>(bytes),
+        }
+    }
+
+    /// The masking key has `KEY` bytes.
+    #[inline(always)]
+    fn with_key<const KEY: usize>(bytes: &[u8]) -> Option<Self> {
         let &[first, second] = bytes.first_chunk()?;
         let kind = match first {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
             _ => return None,
         };
-        let key_len = match role {
-            Role::Server => 4,
-            Role::Client => 0,
-        };
-        let field = second ^ if key_len == 0 { 0 } else { MASK };
+        let field = second ^ if KEY == 0 { 0 } else { MASK };
         let (len, rest, length_len) = if field < LENGTH_16 {
             (usize::from(field), &bytes[2..], 2)
         } else {
@@ -142,14 +147,11 @@ impl Whole {
             }
             (usize::from(len), rest, 4)
         };
-        let key = match role {
-            Role::Server => u32::from_le_bytes(*rest.first_chunk()?),
-            Role::Client => 0,
-        };
-        if rest.len() - key_len < len {
+        let key = rest.first_chunk::<KEY>()?.first_chunk().map_or(0, |&key| u32::from_le_bytes(key));
+        if rest.len() - KEY < len {
             return None;
         }
-        Some(Self { kind, header_len: length_len + key_len, len, key })
+        Some(Self { kind, header_len: length_len + KEY, len, key })
     }
 }
 

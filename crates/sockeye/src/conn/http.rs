@@ -9,12 +9,12 @@ use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
 use sockeye_proto::time::Instant;
 
-use crate::conn::read::{Filled, fill, stash};
-use crate::conn::{Conn, Phase, Stage, Step, linger, out, upgrade};
+use crate::conn::read::{Filled, fill, keep};
+use crate::conn::{Conn, Phase, Stage, Step, linger, upgrade};
 use crate::http::{Body, FileBody, HttpRequest, Response};
 use crate::limits::Limits;
 use crate::output::pool::Buffer;
-use crate::output::{Bits, CORK};
+use crate::output::{Bits, CORK, Out};
 use crate::protocol::ConnId;
 use crate::sys::CloseHow;
 
@@ -91,7 +91,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
             }
         }
         if http.ending && http.is_untouched() {
-            if conn.stash.is_none() && !conn.bits.has(Bits::READABLE) {
+            if conn.stash.is_none() && !conn.link.bits.has(Bits::READABLE) {
                 return Step::Gone(CloseHow::Normal);
             }
             // The next request is here already: to close now would reset the connection, and the last answer with it.
@@ -106,7 +106,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
             // What comes behind the body is kept, and copied for each of the requests that it may be full of.
             State::Body { .. } | State::Responding => budget.min(stage.limits.protocol.head_bytes.max(1)),
         };
-        let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, most) {
+        let count = match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, most) {
             Filled::Bytes(count) => count,
             Filled::Nothing => return Step::Wait,
             Filled::End | Filled::Failed => return Step::Gone(CloseHow::Normal),
@@ -184,7 +184,7 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
         Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason),
         Ok(Some(offer)) => match upgrade::decide(stage, id, conn, &offer, &path) {
             Ok(()) => {
-                stash(&stage.pool, &mut conn.stash, rest);
+                keep(&stage.shared.pool, &mut conn.stash, rest);
                 Next::Upgraded
             }
             Err(upgrade::Refused { status, reason }) => answer_error(stage, conn, status, &reason),
@@ -202,7 +202,7 @@ fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str,
     let limit = stage.limits.protocol.body_bytes;
     match length {
         Length::None | Length::Exact(0) => {
-            stash(&stage.pool, &mut conn.stash, rest);
+            keep(&stage.shared.pool, &mut conn.stash, rest);
             dispatch(stage, conn, head, path, &[])
         }
         Length::Exact(length) if length > limit => answer_error(stage, conn, 413, "the body is too large"),
@@ -212,11 +212,11 @@ fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str,
             // receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation."
             let waits = rest.is_empty() && head.version == Version::Http11;
             if waits && head.fields.has_token("expect", "100-continue") {
-                stage.cork.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                stage.outlet.cork.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             http.head = raw.to_vec();
             http.state = State::Body { decoder: Decoder::new(length, limit), bytes: Buffer::default() };
-            out!(stage, conn).flush();
+            Out::new(&mut stage.outlet, &mut conn.link).flush();
             feed_body(stage, conn, rest)
         }
     }
@@ -237,7 +237,7 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
     }
     let body = std::mem::take(bytes);
     let raw = std::mem::take(&mut http.head);
-    stash(&stage.pool, &mut conn.stash, input);
+    keep(&stage.shared.pool, &mut conn.stash, input);
     // Both were accepted when the head came, so neither fails now.
     let head = match RequestHead::parse(&raw, &stage.limits.protocol) {
         Ok(head) => head,
@@ -251,7 +251,7 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
 
 /// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
 fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
-    let date = stage.sys.wall_clock();
+    let date = stage.outlet.sys.wall_clock();
     let request = HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date };
     let Some(response) = stage.policy.respond(&request) else {
         return answer_error(stage, conn, 426, "this is a WebSocket server; connect with a WebSocket client");
@@ -265,13 +265,13 @@ fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &s
         && !http.ending
         && !stage.policy.draining;
     let keep_alive = http.keep_alive;
-    if write_head(&mut stage.cork, &response, date, keep_alive).is_err() {
+    if write_head(&mut stage.outlet.cork, &response, date, keep_alive).is_err() {
         // Cannot happen: a Response takes safe fields only.
         return answer_error(stage, conn, 500, "");
     }
     let body = response.into_body();
     if let Body::Bytes(bytes) = &body {
-        out!(stage, conn).put(bytes);
+        Out::new(&mut stage.outlet, &mut conn.link).put(bytes);
     }
     if let (Phase::Http(http), Body::File(file)) = (&mut conn.phase, body) {
         http.file = Some(file);
@@ -303,13 +303,13 @@ fn bad_head(stage: &mut Stage, conn: &mut Conn, error: HeadError) -> Next {
 /// Answers with an error, after which nothing that the peer sends means anything.
 fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str) -> Next {
     tracing::debug!(peer = %conn.peer, status, reason, "request refused");
-    let date = stage.sys.wall_clock();
+    let date = stage.outlet.sys.wall_clock();
     if let Phase::Http(http) = &mut conn.phase {
         http.keep_alive = false;
         if http.bodiless {
-            refuse_head(&mut stage.cork, status, Some(date));
+            refuse_head(&mut stage.outlet.cork, status, Some(date));
         } else {
-            refuse(&mut stage.cork, status, reason, Some(date));
+            refuse(&mut stage.outlet.cork, status, reason, Some(date));
         }
     }
     conn.stash = None;
@@ -318,7 +318,7 @@ fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str) -
 }
 
 fn begin_response(stage: &Stage, conn: &mut Conn) {
-    let waiting = conn.waiting() + stage.cork.len();
+    let waiting = conn.waiting() + stage.outlet.cork.len();
     if let Phase::Http(http) = &mut conn.phase {
         http.state = State::Responding;
         http.deadline = stage.shared.now + stage.limits.slow_reader_window;
@@ -331,12 +331,12 @@ fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
     if let Some(step) = send_file(stage, conn, budget) {
         return step;
     }
-    out!(stage, conn).flush();
-    if conn.bits.has(Bits::BROKEN) {
+    Out::new(&mut stage.outlet, &mut conn.link).flush();
+    if conn.link.bits.has(Bits::BROKEN) {
         return Step::Gone(CloseHow::Normal);
     }
     let Phase::Http(http) = &mut conn.phase else { return Step::Again };
-    if conn.queue.is_some() {
+    if conn.link.queue.is_some() {
         return Step::Wait;
     }
     if http.file.is_some() {
@@ -352,8 +352,8 @@ fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
 
 /// Reads and sends pieces of the file while the socket takes them. `Some`: the connection is over.
 fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<Step> {
-    if conn.queue.is_some() {
-        out!(stage, conn).flush();
+    if conn.link.queue.is_some() {
+        Out::new(&mut stage.outlet, &mut conn.link).flush();
     }
     loop {
         let Phase::Http(http) = &mut conn.phase else { return None };
@@ -362,7 +362,8 @@ fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<S
             http.file = None;
             return None;
         }
-        let writable = conn.queue.is_none() && conn.bits.has(Bits::WRITABLE) && !conn.bits.has(Bits::BROKEN);
+        let writable =
+            conn.link.queue.is_none() && conn.link.bits.has(Bits::WRITABLE) && !conn.link.bits.has(Bits::BROKEN);
         if !writable || *budget == 0 {
             return None;
         }
@@ -378,7 +379,7 @@ fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<S
         file.advance(count);
         *budget -= count;
         let rx = std::mem::take(&mut stage.rx);
-        out!(stage, conn).put(&rx[..count]);
+        Out::new(&mut stage.outlet, &mut conn.link).put(&rx[..count]);
         stage.rx = rx;
     }
 }

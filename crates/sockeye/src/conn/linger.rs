@@ -6,8 +6,8 @@
 use sockeye_proto::time::Instant;
 
 use crate::conn::read::{Filled, fill};
-use crate::conn::{Conn, NEVER, Phase, Stage, Step, out};
-use crate::output::Bits;
+use crate::conn::{Conn, NEVER, Phase, Stage, Step};
+use crate::output::{Bits, Out};
 use crate::sys::CloseHow;
 
 /// Flush, end our side, drain.
@@ -26,14 +26,14 @@ pub(crate) fn begin(conn: &mut Conn, until: Instant) -> Step {
 }
 
 pub(crate) fn step(stage: &mut Stage, conn: &mut Conn) -> Step {
-    out!(stage, conn).flush();
+    Out::new(&mut stage.outlet, &mut conn.link).flush();
     let Phase::Linger(linger) = &mut conn.phase else { return Step::Again };
-    if conn.bits.has(Bits::BROKEN) {
+    if conn.link.bits.has(Bits::BROKEN) {
         return Step::Gone(CloseHow::Normal);
     }
-    if conn.queue.is_none() && !linger.shut {
+    if conn.link.queue.is_none() && !linger.shut {
         linger.shut = true;
-        if stage.sys.shutdown_write(conn.handle).is_err() {
+        if stage.outlet.sys.shutdown_write(conn.link.handle).is_err() {
             return Step::Gone(CloseHow::Normal);
         }
     }
@@ -43,14 +43,14 @@ pub(crate) fn step(stage: &mut Stage, conn: &mut Conn) -> Step {
         if budget == 0 {
             return Step::Yield;
         }
-        match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget) {
+        match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, budget) {
             Filled::Bytes(count) => budget -= count.min(budget),
             Filled::Nothing => return Step::Wait,
             Filled::End => ended = true,
             Filled::Failed => return Step::Gone(CloseHow::Normal),
         }
     }
-    if conn.queue.is_none() {
+    if conn.link.queue.is_none() {
         return Step::Gone(CloseHow::Normal);
     }
     if let Phase::Linger(linger) = &mut conn.phase {

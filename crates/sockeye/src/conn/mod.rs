@@ -15,7 +15,6 @@ pub(crate) mod read;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use sockeye_proto::conn::{Connection, State};
@@ -23,23 +22,20 @@ use sockeye_proto::time::Instant;
 
 use crate::conn::policy::Policy;
 use crate::limits::Limits;
-use crate::output::pool::{Buffer, Pool};
-use crate::output::{Bits, Queue};
+use crate::output::pool::Buffer;
+use crate::output::{Bits, Link, Outlet};
 use crate::protocol::ConnId;
 use crate::protocol::endpoint::Endpoint;
 use crate::shared::{Live, Shared};
-use crate::sys::{Address, CloseHow, Handle, Sys};
+use crate::sys::{Address, CloseHow, Handle};
 
 /// No deadline.
 pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// An open socket and where it is in its life.
 pub(crate) struct Conn {
-    pub(crate) handle: Handle,
-    pub(crate) bits: Bits,
     pub(crate) phase: Phase,
-    /// What the socket has not taken; `None` when nothing waits.
-    pub(crate) queue: Option<Box<Queue>>,
+    pub(crate) link: Link,
     /// Published frames that wait for the end of our own fragmented message; `None` when there are none.
     pub(crate) held: Option<Box<Held>>,
     /// What was read and not used up, because reading is paused or the turn's share was spent; `None` when nothing is.
@@ -68,22 +64,12 @@ pub(crate) enum Phase {
 
 impl Conn {
     pub(crate) fn new(handle: Handle, peer: Address, phase: Phase) -> Self {
-        Self {
-            handle,
-            bits: Bits::default(),
-            phase,
-            queue: None,
-            held: None,
-            stash: None,
-            armed: NEVER,
-            user_timer: NEVER,
-            peer,
-        }
+        Self { phase, link: Link::new(handle), held: None, stash: None, armed: NEVER, user_timer: NEVER, peer }
     }
 
     /// Bytes that wait for the socket or for the end of a message.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.len()) + self.held.as_ref().map_or(0, |held| held.len)
+        self.link.queued() + self.held.as_ref().map_or(0, |held| held.len)
     }
 
     /// Whether it is a WebSocket that is not being closed.
@@ -111,32 +97,14 @@ impl Conn {
 
 /// What the steps of all connections work with, one after another.
 pub(crate) struct Stage {
-    pub(crate) sys: Box<dyn Sys>,
+    pub(crate) outlet: Outlet,
     pub(crate) shared: Shared,
     pub(crate) endpoints: Vec<Box<dyn Endpoint>>,
     pub(crate) policy: Policy,
     /// The one receive buffer; its head room takes what a connection kept of the read before.
     pub(crate) rx: Box<[u8]>,
-    /// The one cork buffer, empty between steps.
-    pub(crate) cork: Vec<u8>,
-    pub(crate) pool: RefCell<Pool>,
     pub(crate) limits: Limits,
 }
-
-/// The way out of `conn`, with the loop's cork.
-macro_rules! out {
-    ($stage:expr, $conn:expr) => {
-        $crate::output::Out {
-            sys: &mut *$stage.sys,
-            handle: $conn.handle,
-            cork: &mut $stage.cork,
-            queue: &mut $conn.queue,
-            bits: &mut $conn.bits,
-            pool: &$stage.pool,
-        }
-    };
-}
-pub(crate) use out;
 
 /// What a step came to.
 #[derive(Debug)]
@@ -159,10 +127,10 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     match step {
         Step::Again => return step_again(stage, id, conn),
         // What was corked for this connection must not go to the next one.
-        Step::Gone(_) => stage.cork.clear(),
+        Step::Gone(_) => stage.outlet.cork.clear(),
         Step::Wait | Step::Yield => {}
     }
-    debug_assert!(stage.cork.is_empty(), "the cork is empty between connections");
+    debug_assert!(stage.outlet.cork.is_empty(), "the cork is empty between connections");
     step
 }
 
@@ -224,6 +192,6 @@ fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: I
     if !ends {
         return Step::Wait;
     }
-    conn.bits.set(Bits::READABLE | Bits::WRITABLE);
+    conn.link.bits.set(Bits::READABLE | Bits::WRITABLE);
     step(stage, id, live, conn)
 }

@@ -25,25 +25,25 @@ pub(crate) enum Filled {
 #[inline(always)]
 pub(crate) fn fill(out: &mut Out<'_>, stash: &mut Option<Box<Stash>>, rx: &mut [u8], budget: usize) -> Filled {
     if stash.is_some() {
-        return unstash(out.pool, stash, rx);
+        return unstash(&out.outlet.pool, stash, rx);
     }
-    if !out.bits.has(Bits::READABLE) || budget == 0 {
+    if !out.link.bits.has(Bits::READABLE) || budget == 0 {
         return Filled::Nothing;
     }
     let room = &mut rx[HEADROOM..];
     let most = budget.min(room.len());
     let room = &mut room[..most];
     loop {
-        match out.sys.recv(out.handle, room) {
+        match out.outlet.sys.recv(out.link.handle, room) {
             Ok(count) if count > 0 => {
                 // A short read means drained, unless the end of input was announced: no edge would come for it.
-                if count < room.len() && !out.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
-                    out.bits.clear(Bits::READABLE);
+                if count < room.len() && !out.link.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
+                    out.link.bits.clear(Bits::READABLE);
                 }
                 return Filled::Bytes(count);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return nothing(out.bits, other),
+            other => return nothing(&mut out.link.bits, other),
         }
     }
 }
@@ -86,7 +86,7 @@ fn unstash(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rx: &mut [u8]) 
 
 /// Keeps what was read and could not be used up now.
 #[cold]
-pub(crate) fn stash(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rest: &[u8]) {
+pub(crate) fn keep(pool: &RefCell<Pool>, stash: &mut Option<Box<Stash>>, rest: &[u8]) {
     if rest.is_empty() {
         return;
     }

@@ -51,7 +51,7 @@ pub(crate) fn decide(
         }
         Verdict::Refuse { status, reason } => return Err(Refused { status, reason }),
     };
-    if let Err(misuse) = offer.accept(&mut stage.cork, chosen.as_deref(), &[]) {
+    if let Err(misuse) = offer.accept(&mut stage.outlet.cork, chosen.as_deref(), &[]) {
         tracing::error!(%misuse, "a handshake could not be answered");
         return Err(Refused::new(500, ""));
     }

@@ -1,56 +1,35 @@
 //! The WebSocket phase: read, deliver, answer, and let the protocol write.
 
-use std::cell::Cell;
-
 use sockeye_proto::close::{Cause, Close, Closed, Timeout};
 use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
 use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
 use sockeye_proto::wire::Role;
 
-use crate::conn::read::{Filled, fill, stash};
-use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger, out};
-use crate::output::{Bits, CORK, Out, Queue};
+use crate::conn::read::{Filled, Stash, fill, keep};
+use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger};
+use crate::output::{Bits, CORK, Link, Out};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
-use crate::shared::{Budget, EndpointIndex, Live, Shared};
+use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::sys::{Address, CloseHow};
-
-/// The context of a callback. A macro, so that only the fields it names are borrowed.
-macro_rules! cx {
-    ($stage:expr, $peer:expr, $arrived:expr) => {
-        Cx {
-            id: $stage.shared.current.id,
-            peer: $peer,
-            wishes: Wishes {
-                endpoint: $stage.shared.current.live.endpoint,
-                pool: &$stage.pool,
-                arrived: $arrived,
-                shared: &mut $stage.shared,
-            },
-        }
-    };
-}
 
 /// Reads, delivers, answers and writes as far as socket and budget allow.
 #[inline]
 pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
-    let budget = Budget {
-        read_bytes: stage.limits.turn_bytes,
-        read_frames: stage.limits.turn_frames,
-        write: stage.limits.turn_bytes,
-    };
+    let budget = Budget { read_bytes: stage.limits.turn_bytes, read_frames: stage.limits.turn_frames };
     stage.shared.enter(id, live, budget);
+    stage.outlet.budget = stage.limits.turn_bytes;
     let more = round(stage, conn) && more_rounds(stage, conn);
     flush(stage, conn);
     if conn.held.is_some() {
         release(stage, conn);
     }
-    // The last flush may have made room for a writable callback that waits.
-    let can_write = can_write(stage, conn);
-    stage.shared.leave();
     let Phase::Ws(ws) = &conn.phase else { return Step::Again };
-    if ws.state() != State::Open || ws.wants_transmit() || conn.bits.has(Bits::BROKEN) {
+    // The last flush may have made room for a writable callback that waits.
+    let can_write = can_write_more(&stage.shared.current, ws, &conn.link);
+    stage.shared.leave();
+    if ws.state() != State::Open || ws.wants_transmit() || conn.link.bits.has(Bits::BROKEN) {
         if let Some(step) = settle(stage, id, conn, can_write) {
             return step;
         }
@@ -58,22 +37,11 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     if more || can_write { Step::Yield } else { Step::Wait }
 }
 
-/// Reads, delivers and answers once. Returns whether another round would find something to do.
-#[inline(always)]
-fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
-    let (read, count) = deliver(stage, conn);
-    let wrote = write(stage, conn, count);
-    if stage.shared.current.unsecured {
-        secure(stage, conn, count);
-    }
-    (read || wrote) && can_go_on(stage, conn)
-}
-
 /// Goes on while the budget allows. Returns whether there may be more to do. Apart from the first round, which is nearly
 /// always the only one, so that nothing of that is kept for a next.
 #[inline(never)]
 fn more_rounds(stage: &mut Stage, conn: &mut Conn) -> bool {
-    while !stage.shared.current.budget.is_spent() {
+    while !stage.shared.current.budget.is_spent() && stage.outlet.budget > 0 {
         if !round(stage, conn) {
             return false;
         }
@@ -81,158 +49,173 @@ fn more_rounds(stage: &mut Stage, conn: &mut Conn) -> bool {
     true
 }
 
-/// Whether another round would find something to read or somebody to call.
-#[inline]
-fn can_go_on(stage: &Stage, conn: &Conn) -> bool {
-    has_input(stage, conn) || can_write(stage, conn)
+/// Reads, delivers and answers once. Returns whether another round would find something to do.
+#[inline(always)]
+fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
+    let Stage { outlet, shared, endpoints, rx, .. } = stage;
+    let Conn { phase: Phase::Ws(ws), link, stash, peer, .. } = conn else { return false };
+    let Live { endpoint, session, .. } = shared.current.live;
+    let Some(endpoint) = endpoints.get_mut(endpoint.get()) else { return false };
+    let mut out = Out::new(outlet, link);
+    let count = if is_paused(&shared.current, ws) { 0 } else { read(shared, ws, &mut out, stash, rx) };
+    let arrived = &mut rx[..HEADROOM + count];
+    let mut callee = Callee { endpoint: &mut **endpoint, session };
+    let id = shared.current.id;
+    let wishes = Wishes { endpoint: shared.current.live.endpoint, arrived: &[], shared };
+    let mut cx = Cx { wishes, id, peer };
+    if count > 0 {
+        deliver(ws, &mut callee, &mut cx, &mut out, stash, arrived);
+    }
+    cx.wishes.arrived = arrived;
+    write(ws, &mut callee, &mut cx, &mut out);
+    if cx.shared.current.unsecured {
+        secure(callee, &mut cx);
+    }
+    has_input(&cx.shared.current, ws, out.link, stash) || can_write_more(&cx.shared.current, ws, out.link)
+}
+
+/// Who is called back.
+struct Callee<'a> {
+    endpoint: &'a mut dyn Endpoint,
+    session: u32,
 }
 
 /// Whether there is something to read, and reading is wanted.
 #[inline]
-fn has_input(stage: &Stage, conn: &Conn) -> bool {
-    (conn.stash.is_some() || conn.bits.has(Bits::READABLE)) && !is_paused(stage, conn)
+fn has_input(current: &Current, ws: &Connection, link: &Link, stash: &Option<Box<Stash>>) -> bool {
+    (stash.is_some() || link.bits.has(Bits::READABLE)) && !is_paused(current, ws)
 }
 
 /// Whether what the peer sends has to wait. Once a Close frame of ours is queued nothing is delivered any more, so there
 /// is nothing to wait for, and the peer's Close frame must be found.
 #[inline]
-fn is_paused(stage: &Stage, conn: &Conn) -> bool {
-    stage.shared.current.is_paused() && matches!(&conn.phase, Phase::Ws(ws) if ws.state() == State::Open)
+fn is_paused(current: &Current, ws: &Connection) -> bool {
+    current.is_paused() && ws.state() == State::Open
 }
 
 /// Whether the protocol asked for its writable callback and could have it now.
+#[inline(always)]
+fn can_write(current: &Current, ws: &Connection, link: &Link) -> bool {
+    current.wants_write()
+        && link.is_clear()
+        && (ws.state() == State::Open || (ws.can_send() && !link.bits.has(Bits::LAST_CALL)))
+}
+
+/// Whether it asked for it once more, which few do.
 #[inline]
-fn can_write(stage: &Stage, conn: &Conn) -> bool {
-    let Phase::Ws(ws) = &conn.phase else { return false };
-    stage.shared.current.wants_write()
-        && conn.queue.is_none()
-        && conn.bits.is_writable()
-        && (ws.state() == State::Open || (ws.can_send() && !conn.bits.has(Bits::LAST_CALL)))
+fn can_write_more(current: &Current, ws: &Connection, link: &Link) -> bool {
+    #[cold]
+    fn look(current: &Current, ws: &Connection, link: &Link) -> bool {
+        can_write(current, ws, link)
+    }
+    current.wants_write() && look(current, ws, link)
 }
 
 /// Sends what waits, as far as the socket takes it.
 #[inline]
 fn flush(stage: &mut Stage, conn: &mut Conn) {
-    if conn.queue.is_some() || !stage.cork.is_empty() {
-        out!(stage, conn).flush();
+    if conn.link.queue.is_some() || !stage.outlet.cork.is_empty() {
+        Out::new(&mut stage.outlet, &mut conn.link).flush();
     }
 }
 
-/// One read, and the callbacks for what it brought. Returns whether anything came, if only the end, and how many bytes.
+/// One read. Returns how many bytes came.
 #[inline(always)]
-fn deliver(stage: &mut Stage, conn: &mut Conn) -> (bool, usize) {
-    if is_paused(stage, conn) {
-        return (false, 0);
+fn read(
+    shared: &mut Shared,
+    ws: &mut Connection,
+    out: &mut Out<'_>,
+    stash: &mut Option<Box<Stash>>,
+    rx: &mut [u8],
+) -> usize {
+    let most = shared.current.budget.read_bytes;
+    match fill(out, stash, rx, most) {
+        Filled::Bytes(count) => {
+            shared.current.budget.read_bytes = most.saturating_sub(count);
+            count
+        }
+        Filled::Nothing => 0,
+        ended => end_of_input(ws, &ended),
     }
-    let most = stage.shared.current.budget.read_bytes;
-    let count = match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, most) {
-        Filled::Bytes(count) => count,
-        Filled::Nothing => return (false, 0),
-        ended => return (end_of_input(conn, &ended), 0),
-    };
-    stage.shared.current.budget.read_bytes = most.saturating_sub(count);
-    let rx = &mut stage.rx[..HEADROOM + count];
-    stage.shared.current.arrived(rx);
-    let mut input = Input::new(rx, HEADROOM);
-    let Live { endpoint, session, .. } = stage.shared.current.live;
-    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(endpoint.get())) else {
-        return (false, 0);
-    };
-    let mut cx = cx!(stage, &conn.peer, &[]);
+}
+
+#[cold]
+fn end_of_input(ws: &mut Connection, filled: &Filled) -> usize {
+    match filled {
+        Filled::Failed => ws.handle_reset(),
+        _ => ws.handle_eof(),
+    }
+    0
+}
+
+/// The callbacks for what a read brought, which is behind the head room of `arrived`.
+#[inline(always)]
+fn deliver(
+    ws: &mut Connection,
+    callee: &mut Callee<'_>,
+    cx: &mut Cx<'_>,
+    out: &mut Out<'_>,
+    stash: &mut Option<Box<Stash>>,
+    arrived: &mut [u8],
+) {
+    let Callee { endpoint, session } = callee;
+    cx.shared.current.arrived(arrived);
+    let mut input = Input::new(arrived, HEADROOM);
     while !input.is_empty() {
         let current = &mut cx.shared.current;
-        if current.budget.read_frames == 0 || (current.is_paused() && ws.state() == State::Open) {
-            stash(&stage.pool, &mut conn.stash, input.into_rest());
+        if current.budget.read_frames == 0 || is_paused(current, ws) {
+            keep(&cx.shared.pool, stash, input.into_rest());
             break;
         }
         current.budget.read_frames -= 1;
         let event = ws.receive(&mut input);
         let result = match event {
-            Ok(Some(Event::Fragment(ref fragment))) => endpoint.receive(&mut cx, session, fragment),
+            Ok(Some(Event::Fragment(ref fragment))) => endpoint.receive(cx, *session, fragment),
             Ok(None) => break,
-            other => {
-                let mut out = out!(stage, conn);
-                control_event(ws, other, &mut out, &mut **endpoint, &mut cx, session)
-            }
+            other => control_event(ws, other, out.lent(), *endpoint, cx, *session),
         };
-        let id = cx.shared.current.id;
-        obey(ws, cx.shared, id, result);
+        obey(ws, cx.shared, result);
     }
-    ws.receive_done(stage.shared.now);
-    (true, count)
+    ws.receive_done(cx.shared.now);
 }
 
-#[cold]
-fn end_of_input(conn: &mut Conn, filled: &Filled) -> bool {
-    if let Phase::Ws(ws) = &mut conn.phase {
-        match filled {
-            Filled::Failed => ws.handle_reset(),
-            _ => ws.handle_eof(),
-        }
-    }
-    true
-}
-
-/// The writable callback, if it was asked for and the socket takes data. Returns whether it was called.
+/// The writable callback, if it was asked for and the socket takes data.
 #[inline(always)]
-fn write(stage: &mut Stage, conn: &mut Conn, count: usize) -> bool {
-    if conn.queue.is_some() {
-        out!(stage, conn).flush();
+fn write(ws: &mut Connection, callee: &mut Callee<'_>, cx: &mut Cx<'_>, out: &mut Out<'_>) {
+    if out.link.queue.is_some() {
+        out.flush();
     }
-    if !can_write(stage, conn) {
-        return false;
+    if !can_write(&cx.shared.current, ws, out.link) {
+        return;
     }
-    before_write(stage, conn);
-    stage.shared.current.grant_write();
-    let Live { endpoint, session, .. } = stage.shared.current.live;
-    let (Phase::Ws(ws), Some(endpoint)) = (&mut conn.phase, stage.endpoints.get_mut(endpoint.get())) else {
-        return false;
-    };
-    let before = stage.shared.current.budget.write;
-    let left = Cell::new(before);
-    let last = conn.bits.has(Bits::LAST_CALL);
-    let result = {
-        let out = out!(stage, conn);
-        let mut port = Port {
-            ws: &mut *ws,
-            out,
-            low_water: stage.limits.output_low_water,
-            frame_cost: stage.shared.frame_cost,
-            last,
-            budget: &left,
-        };
-        let mut cx = cx!(stage, &conn.peer, &stage.rx[..HEADROOM + count]);
-        endpoint.writable(&mut cx, session, Tx::new(&mut port))
-    };
-    // A call that sends nothing costs as much as a small frame: who asks again and again does not keep the loop.
-    let unused = if left.get() == before { stage.shared.frame_cost } else { 0 };
-    stage.shared.current.budget.write = left.get().saturating_sub(unused);
-    let id = stage.shared.current.id;
-    obey(ws, &mut stage.shared, id, result);
-    true
+    before_write(ws, out);
+    cx.shared.current.grant_write();
+    let before = out.outlet.budget;
+    let last = out.link.bits.has(Bits::LAST_CALL);
+    let result = callee.endpoint.writable(cx, callee.session, Tx::new(&mut Port { ws, out: out.lent(), last }));
+    if out.outlet.budget == before {
+        // A call that sends nothing costs as much as a small frame: who asks again and again does not keep the loop.
+        out.outlet.budget = before.saturating_sub(out.outlet.frame_cost);
+    }
+    obey(ws, cx.shared, result);
 }
 
 /// Pings and pongs go before more data: a callback that fills the socket each time would keep them waiting for ever. So
 /// would it a Close frame, before which there is one call more.
 #[inline]
-fn before_write(stage: &mut Stage, conn: &mut Conn) {
-    let Phase::Ws(ws) = &mut conn.phase else { return };
+fn before_write(ws: &mut Connection, out: &mut Out<'_>) {
     if ws.state() != State::Open {
-        conn.bits.set(Bits::LAST_CALL);
+        out.link.bits.set(Bits::LAST_CALL);
     } else if ws.wants_transmit() {
-        ws.transmit(&mut stage.cork, &mut || [0; 4]);
+        ws.transmit(&mut out.outlet.cork, &mut || [0; 4]);
     }
 }
 
 /// Has the endpoint copy what it still means to send from the receive buffer.
 #[cold]
-fn secure(stage: &mut Stage, conn: &Conn, count: usize) {
-    stage.shared.current.unsecured = false;
-    let Live { endpoint, session, .. } = stage.shared.current.live;
-    if let Some(endpoint) = stage.endpoints.get_mut(endpoint.get()) {
-        let mut cx = cx!(stage, &conn.peer, &stage.rx[..HEADROOM + count]);
-        endpoint.secure(&mut cx, session);
-    }
+fn secure(callee: Callee<'_>, cx: &mut Cx<'_>) {
+    cx.shared.current.unsecured = false;
+    callee.endpoint.secure(cx, callee.session);
 }
 
 /// Sends what was published while a fragmented message was unfinished, once it is finished.
@@ -242,7 +225,7 @@ fn release(stage: &mut Stage, conn: &mut Conn) {
         return;
     }
     if let Some(held) = conn.held.take() {
-        let mut out = out!(stage, conn);
+        let mut out = Out::new(&mut stage.outlet, &mut conn.link);
         for frames in &held.frames {
             out.put_shared(frames);
         }
@@ -253,9 +236,9 @@ fn release(stage: &mut Stage, conn: &mut Conn) {
 /// Sends what the protocol has to say on its own account, and ends the connection when it is over.
 #[cold]
 fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn, can_write: bool) -> Option<Step> {
-    let has_input = has_input(stage, conn);
     let Phase::Ws(ws) = &mut conn.phase else { return None };
-    let mut out = out!(stage, conn);
+    let has_input = has_input(&stage.shared.current, ws, &conn.link, &conn.stash);
+    let mut out = Out::new(&mut stage.outlet, &mut conn.link);
     // A Close frame waits for the last call before it.
     if ws.state() == State::Open || !can_write {
         answer(ws, &mut out);
@@ -263,10 +246,10 @@ fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn, can_write: bool) -> Op
     }
     // A reset is terminal. What came before it is delivered first, unless reading is paused: there is no edge to come
     // any more, and who waits for room to answer waits in vain.
-    if conn.bits.has(Bits::BROKEN) && !has_input {
+    if conn.link.bits.has(Bits::BROKEN) && !has_input {
         ws.handle_reset();
     }
-    if ws.state() == State::Draining && conn.queue.is_none() && !ws.wants_transmit() {
+    if ws.state() == State::Draining && conn.link.queue.is_none() && !ws.wants_transmit() {
         ws.handle_flushed();
     }
     (ws.state() == State::Ended).then(|| finish(stage, id, conn))
@@ -274,12 +257,12 @@ fn settle(stage: &mut Stage, id: ConnId, conn: &mut Conn, can_write: bool) -> Op
 
 /// Starts the close that a callback returned or wished for its own connection, so that nothing is delivered after it.
 #[inline]
-fn obey(ws: &mut Connection, shared: &mut Shared, id: ConnId, result: Result<(), Close>) {
+fn obey(ws: &mut Connection, shared: &mut Shared, result: Result<(), Close>) {
     if let Err(close) = result {
         ws.close(close, shared.now);
     }
     if !shared.closes.is_empty() {
-        find_own_close(ws, shared, id);
+        find_own_close(ws, shared, shared.current.id);
     }
 }
 
@@ -299,7 +282,7 @@ fn find_own_close(ws: &mut Connection, shared: &mut Shared, id: ConnId) {
 fn control_event(
     ws: &mut Connection,
     event: Result<Option<Event<'_>>, Violation>,
-    out: &mut Out<'_>,
+    mut out: Out<'_>,
     endpoint: &mut dyn Endpoint,
     cx: &mut Cx<'_>,
     session: u32,
@@ -317,7 +300,7 @@ fn control_event(
     // does not, the connection keeps the newest only. A Close frame waits for the end of the step: what is owed for the
     // messages before it goes first.
     if ws.state() == State::Open {
-        answer(ws, out);
+        answer(ws, &mut out);
     }
     result
 }
@@ -325,9 +308,9 @@ fn control_event(
 /// Sends waiting control frames, if the socket takes data.
 #[inline]
 fn answer(ws: &mut Connection, out: &mut Out<'_>) {
-    if ws.wants_transmit() && out.is_clear() {
-        ws.transmit(out.cork, &mut || [0; 4]);
-        if out.cork.len() >= CORK {
+    if ws.wants_transmit() && out.link.is_clear() {
+        ws.transmit(&mut out.outlet.cork, &mut || [0; 4]);
+        if out.outlet.cork.len() >= CORK {
             out.flush();
         }
     }
@@ -357,10 +340,10 @@ enum Ending {
 fn ending(closed: &Closed, conn: &Conn) -> Ending {
     match closed.cause {
         // Its time is up: a violation ends at once when all is sent.
-        Cause::Violation(_) if conn.queue.is_some() => Ending::Reset,
+        Cause::Violation(_) if conn.link.queue.is_some() => Ending::Reset,
         Cause::Violation(_) => Ending::Linger,
         // The peer ended its side only, and may still read what was handed over for it.
-        Cause::Eof if conn.queue.is_some() => Ending::Linger,
+        Cause::Eof if conn.link.queue.is_some() => Ending::Linger,
         Cause::Timeout(Timeout::Close | Timeout::Keepalive) | Cause::Overflow | Cause::Dropped => Ending::Reset,
         _ => Ending::Close,
     }
@@ -372,7 +355,7 @@ fn drain(stage: &mut Stage, conn: &mut Conn) -> Step {
     conn.stash = None;
     let mut budget = stage.limits.turn_bytes;
     while budget > 0 {
-        match fill(&mut out!(stage, conn), &mut conn.stash, &mut stage.rx, budget) {
+        match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, budget) {
             Filled::Bytes(count) => budget -= count.min(budget),
             _ => return Step::Gone(CloseHow::Normal),
         }
@@ -386,7 +369,7 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
     live.set_open(false);
     let live = *live;
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
-    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, pool: &stage.pool, arrived: &[] };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
 }
 
@@ -395,8 +378,8 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     let now = stage.shared.now;
     if let Phase::Ws(ws) = &mut conn.phase {
         if ws.next_deadline().is_some_and(|at| at <= now) {
-            let moved = takes_output(&mut conn.queue, &mut conn.bits, stage.limits.slow_reader_bytes);
-            let paused = conn.queue.is_none() && stage.shared.live.get(id).is_some_and(|live| live.is_paused());
+            let moved = takes_output(&mut conn.link, stage.limits.slow_reader_bytes);
+            let paused = conn.link.queue.is_none() && stage.shared.live.get(id).is_some_and(|live| live.is_paused());
             // The silence is our own while we do not read; and who takes what waits for it is alive, while the ping may wait
             // behind that. Stuck output says the contrary, and may be why we do not read.
             if ws.state() == State::Open && (paused || (moved && ws.awaits_pong())) {
@@ -414,17 +397,17 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
         return;
     };
     stage.shared.enter(id, live, Budget::default());
-    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, pool: &stage.pool, arrived: &[] };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
+    obey(ws, &mut stage.shared, result);
     stage.shared.leave();
-    obey(ws, &mut stage.shared, id, result);
 }
 
 /// Whether the peer took all of its output, or a good piece of it, since this was last asked.
-fn takes_output(queue: &mut Option<Box<Queue>>, bits: &mut Bits, least: u64) -> bool {
-    let emptied = bits.has(Bits::MOVED);
-    bits.clear(Bits::MOVED);
-    emptied | queue.as_mut().is_some_and(|queue| queue.take_moved() as u64 >= least)
+fn takes_output(link: &mut Link, least: u64) -> bool {
+    let emptied = link.bits.has(Bits::MOVED);
+    link.bits.clear(Bits::MOVED);
+    emptied | link.queue.as_mut().is_some_and(|queue| queue.take_moved() as u64 >= least)
 }
 
 /// Takes a connection over from the handshake: the 101 is in the cork, `open` was not called yet.
@@ -436,12 +419,12 @@ pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: End
         live.set_open(true);
     }
     stage.shared.opened = true;
-    let wishes = Wishes { shared: &mut stage.shared, endpoint, pool: &stage.pool, arrived: &[] };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;
     }
     if let Phase::Ws(ws) = &mut conn.phase {
-        obey(ws, &mut stage.shared, id, Ok(()));
+        find_own_close(ws, &mut stage.shared, id);
     }
 }

@@ -176,8 +176,8 @@ impl<H: Handler> Messages<H> {
     #[cold]
     fn keep(&mut self, cx: &Cx<'_>, session: &mut Session<H::State>) {
         let mut busy = self.take_busy(session);
-        busy.outbox.secure(cx.arrived, cx.pool);
-        self.scratch.secure(cx.arrived, cx.pool);
+        busy.outbox.secure(cx.arrived, &cx.shared.pool);
+        self.scratch.secure(cx.arrived, &cx.shared.pool);
         self.scratch.move_to(&mut busy.outbox);
         session.busy = Some(busy);
     }
@@ -244,7 +244,7 @@ impl<H: Handler> Messages<H> {
         fragment: &Fragment<'_>,
     ) -> Option<Message<'static>> {
         let mut busy = self.take_busy(session);
-        busy.partial.push(fragment, cx.pool);
+        busy.partial.push(fragment, &cx.shared.pool);
         let message = if fragment.last { busy.partial.take() } else { None };
         session.busy = Some(busy);
         self.rest(session);
@@ -312,7 +312,7 @@ impl<H: Handler> Protocol for Messages<H> {
         if !self.scratch.is_empty() {
             self.keep(cx, session);
         } else if let Some(busy) = &mut session.busy {
-            busy.outbox.secure(cx.arrived, cx.pool);
+            busy.outbox.secure(cx.arrived, &cx.shared.pool);
         }
     }
 

@@ -105,7 +105,7 @@ impl Outbox {
                 }
             }
         }
-        self.push_item(message, len, kind, cx.pool);
+        self.push_item(message, len, kind, &cx.shared.pool);
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Outbox {
     #[inline(always)]
     pub(super) fn send<'t>(&mut self, permission: Option<Writable<'t>>, arrived: &[u8]) -> Option<Writable<'t>> {
         let mut permission = permission;
-        while let Some(spot) = self.spots.get(self.sent_spots) {
+        for spot in self.spots.get(self.sent_spots..).unwrap_or_default() {
             let writable = permission?;
             let payload = piece(arrived, spot.start as usize, spot.len as usize);
             let kind = spot.kind;

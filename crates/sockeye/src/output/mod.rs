@@ -160,20 +160,22 @@ impl Drop for Queue {
     }
 }
 
-/// One connection's output for the time of one step.
-pub(crate) struct Out<'a> {
-    pub(crate) sys: &'a mut dyn Sys,
+/// One connection's socket: its part of the way out.
+pub(crate) struct Link {
     pub(crate) handle: Handle,
-    pub(crate) cork: &'a mut Vec<u8>,
-    pub(crate) queue: &'a mut Option<Box<Queue>>,
-    pub(crate) bits: &'a mut Bits,
-    pub(crate) pool: &'a RefCell<Pool>,
+    pub(crate) bits: Bits,
+    /// What the socket has not taken; `None` when nothing waits.
+    pub(crate) queue: Option<Box<Queue>>,
 }
 
-impl Out<'_> {
-    /// Bytes that wait for the socket, the cork not counted.
+impl Link {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, bits: Bits::default(), queue: None }
+    }
+
+    /// Bytes that wait for the socket.
     pub(crate) fn queued(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.len)
+        self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
     /// Whether the socket takes data, as far as is known.
@@ -181,29 +183,62 @@ impl Out<'_> {
     pub(crate) fn is_clear(&self) -> bool {
         self.queue.is_none() && self.bits.is_writable()
     }
+}
+
+/// The loop's part of the way out, lent to one connection after another.
+pub(crate) struct Outlet {
+    pub(crate) sys: Box<dyn Sys>,
+    /// The one cork buffer, empty between steps.
+    pub(crate) cork: Vec<u8>,
+    pub(crate) pool: Rc<RefCell<Pool>>,
+    /// What the running step may still send in writable callbacks, in bytes; each frame costs `frame_cost` beside its
+    /// payload.
+    pub(crate) budget: usize,
+    pub(crate) frame_cost: usize,
+    /// Queued bytes under which a writable callback may go on sending.
+    pub(crate) low_water: usize,
+}
+
+impl Outlet {
+    pub(crate) fn new(sys: Box<dyn Sys>, pool: Rc<RefCell<Pool>>, frame_cost: usize, low_water: usize) -> Self {
+        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water }
+    }
+}
+
+/// One connection's output for the time of one step.
+pub(crate) struct Out<'a> {
+    pub(crate) outlet: &'a mut Outlet,
+    pub(crate) link: &'a mut Link,
+}
+
+impl<'a> Out<'a> {
+    #[inline]
+    pub(crate) fn new(outlet: &'a mut Outlet, link: &'a mut Link) -> Self {
+        Self { outlet, link }
+    }
 
     /// Appends bytes.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        if let Some(queue) = self.queue {
+        if let Some(queue) = &mut self.link.queue {
             // What was corked without a look at the queue goes first.
-            queue.push_bytes(self.cork, self.pool);
-            self.cork.clear();
-            queue.push_bytes(bytes, self.pool);
+            queue.push_bytes(&self.outlet.cork, &self.outlet.pool);
+            self.outlet.cork.clear();
+            queue.push_bytes(bytes, &self.outlet.pool);
             return;
         }
-        self.cork.extend_from_slice(bytes);
-        if self.cork.len() >= CORK {
+        self.outlet.cork.extend_from_slice(bytes);
+        if self.outlet.cork.len() >= CORK {
             self.flush();
         }
     }
 
     /// Appends a frame; a large payload is sent from where it is.
     #[inline(always)]
-    pub(crate) fn put_frame(&mut self, head: &FrameHead, payload: &[u8]) {
-        if self.queue.is_none() && payload.len() < DIRECT {
-            head.append_to(self.cork);
-            self.cork.extend_from_slice(payload);
-            if self.cork.len() >= CORK {
+    pub(crate) fn put_frame(&mut self, head: FrameHead, payload: &[u8]) {
+        if self.link.queue.is_none() && payload.len() < DIRECT {
+            head.append_to(&mut self.outlet.cork);
+            self.outlet.cork.extend_from_slice(payload);
+            if self.outlet.cork.len() >= CORK {
                 self.flush();
             }
             return;
@@ -212,27 +247,27 @@ impl Out<'_> {
     }
 
     #[inline(never)]
-    fn put_large(&mut self, head: &FrameHead, payload: &[u8]) {
-        self.put(head);
+    fn put_large(&mut self, head: FrameHead, payload: &[u8]) {
+        self.put(&head);
         let sent = self.send_after_cork(payload);
         if sent < payload.len() {
-            self.queue.get_or_insert_default().push_bytes(&payload[sent..], self.pool);
+            self.link.queue.get_or_insert_default().push_bytes(&payload[sent..], &self.outlet.pool);
         }
     }
 
     /// Appends a frame whose payload is given away: an unsent rest is not copied.
-    pub(crate) fn put_frame_owned(&mut self, head: &FrameHead, payload: Vec<u8>) {
+    pub(crate) fn put_frame_owned(&mut self, head: FrameHead, payload: Vec<u8>) {
         if payload.len() < DIRECT {
             self.put_frame(head, &payload);
-            self.pool.borrow_mut().give(payload);
+            self.outlet.pool.borrow_mut().give(payload);
             return;
         }
-        self.put(head);
+        self.put(&head);
         let sent = self.send_after_cork(&payload);
         if sent == payload.len() {
-            self.pool.borrow_mut().give(payload);
+            self.outlet.pool.borrow_mut().give(payload);
         } else {
-            self.queue.get_or_insert_default().push_rest(Data::Owned(payload), sent);
+            self.link.queue.get_or_insert_default().push_rest(Data::Owned(payload), sent);
         }
     }
 
@@ -242,35 +277,35 @@ impl Out<'_> {
         let sent = self.send_after_cork(&bytes.0);
         let rest = &bytes.0[sent..];
         if rest.len() >= SHARE {
-            self.queue.get_or_insert_default().push_rest(Data::Shared(bytes.clone()), sent);
+            self.link.queue.get_or_insert_default().push_rest(Data::Shared(bytes.clone()), sent);
         } else if !rest.is_empty() {
-            self.queue.get_or_insert_default().push_bytes(rest, self.pool);
+            self.link.queue.get_or_insert_default().push_bytes(rest, &self.outlet.pool);
         }
     }
 
     /// Sends the cork, then `bytes`, in one call, and says how many of `bytes` are done with; the caller queues the rest.
     fn send_after_cork(&mut self, bytes: &[u8]) -> usize {
-        if !self.is_clear() {
+        if !self.link.is_clear() {
             self.flush();
-            if self.bits.has(Bits::BROKEN) {
+            if self.link.bits.has(Bits::BROKEN) {
                 return bytes.len();
             }
-            if !self.is_clear() {
+            if !self.link.is_clear() {
                 return 0;
             }
         }
-        let corked = self.cork.len();
+        let corked = self.outlet.cork.len();
         let result = if corked == 0 {
-            self.sys.send(self.handle, &[IoSlice::new(bytes)])
+            self.outlet.sys.send(self.link.handle, &[IoSlice::new(bytes)])
         } else {
-            self.sys.send(self.handle, &[IoSlice::new(self.cork), IoSlice::new(bytes)])
+            self.outlet.sys.send(self.link.handle, &[IoSlice::new(&self.outlet.cork), IoSlice::new(bytes)])
         };
         let sent = self.taken(result, corked + bytes.len());
-        if sent < corked && !self.bits.has(Bits::BROKEN) {
-            self.queue.get_or_insert_default().push_bytes(&self.cork[sent..], self.pool);
+        if sent < corked && !self.link.bits.has(Bits::BROKEN) {
+            self.link.queue.get_or_insert_default().push_bytes(&self.outlet.cork[sent..], &self.outlet.pool);
         }
-        self.cork.clear();
-        if self.bits.has(Bits::BROKEN) {
+        self.outlet.cork.clear();
+        if self.link.bits.has(Bits::BROKEN) {
             return bytes.len();
         }
         sent.saturating_sub(corked)
@@ -279,13 +314,13 @@ impl Out<'_> {
     /// Sends what waits: the queue, then the cork. What the socket does not take stays in the queue.
     #[inline]
     pub(crate) fn flush(&mut self) {
-        if self.queue.is_none() && self.cork.is_empty() {
+        if self.link.queue.is_none() && self.outlet.cork.is_empty() {
             return;
         }
-        if self.is_clear() {
-            let result = self.sys.send(self.handle, &[IoSlice::new(self.cork)]);
-            if matches!(result, Ok(sent) if sent == self.cork.len()) {
-                self.cork.clear();
+        if self.link.is_clear() {
+            let result = self.outlet.sys.send(self.link.handle, &[IoSlice::new(&self.outlet.cork)]);
+            if matches!(result, Ok(sent) if sent == self.outlet.cork.len()) {
+                self.outlet.cork.clear();
                 return;
             }
             self.lent().flushed_in_part(result);
@@ -296,20 +331,13 @@ impl Out<'_> {
 
     /// The same way out, lent on: what is lent to a rare path only need not be put together for the usual one.
     #[inline(always)]
-    fn lent(&mut self) -> Out<'_> {
-        Out {
-            sys: &mut *self.sys,
-            handle: self.handle,
-            cork: &mut *self.cork,
-            queue: &mut *self.queue,
-            bits: &mut *self.bits,
-            pool: self.pool,
-        }
+    pub(crate) fn lent(&mut self) -> Out<'_> {
+        Out { outlet: self.outlet, link: self.link }
     }
 
     #[cold]
     fn flushed_in_part(mut self, result: io::Result<usize>) {
-        let sent = self.taken(result, self.cork.len());
+        let sent = self.taken(result, self.outlet.cork.len());
         self.keep_rest(sent);
     }
 
@@ -322,19 +350,19 @@ impl Out<'_> {
     /// Moves what is left of the cork to the queue.
     #[cold]
     fn keep_rest(&mut self, sent: usize) {
-        if sent < self.cork.len() && !self.bits.has(Bits::BROKEN) {
-            self.queue.get_or_insert_default().push_bytes(&self.cork[sent..], self.pool);
-            self.cork.clear();
+        if sent < self.outlet.cork.len() && !self.link.bits.has(Bits::BROKEN) {
+            self.link.queue.get_or_insert_default().push_bytes(&self.outlet.cork[sent..], &self.outlet.pool);
+            self.outlet.cork.clear();
             // Interrupted by a signal, the socket is still writable, and no edge would come for what was queued.
             self.flush_queue();
         }
-        self.cork.clear();
+        self.outlet.cork.clear();
     }
 
     #[cold]
     fn flush_queue(&mut self) {
-        while self.bits.has(Bits::WRITABLE) && !self.bits.has(Bits::BROKEN) {
-            let Some(queue) = self.queue.as_ref() else { return };
+        while self.link.bits.has(Bits::WRITABLE) && !self.link.bits.has(Bits::BROKEN) {
+            let Some(queue) = self.link.queue.as_ref() else { return };
             let mut slices = [IoSlice::new(&[]); PIECES];
             let mut count = 0;
             let mut offered = 0;
@@ -343,18 +371,18 @@ impl Out<'_> {
                 offered += piece.rest().len();
                 count += 1;
             }
-            let result = self.sys.send(self.handle, &slices[..count]);
+            let result = self.outlet.sys.send(self.link.handle, &slices[..count]);
             let sent = self.taken(result, offered);
-            if let Some(queue) = self.queue.as_mut() {
-                queue.advance(sent, self.pool);
+            if let Some(queue) = self.link.queue.as_mut() {
+                queue.advance(sent, &self.outlet.pool);
                 if queue.len == 0 {
-                    *self.queue = None;
-                    self.bits.set(Bits::MOVED);
+                    self.link.queue = None;
+                    self.link.bits.set(Bits::MOVED);
                 }
             }
         }
-        if self.bits.has(Bits::BROKEN) {
-            *self.queue = None;
+        if self.link.bits.has(Bits::BROKEN) {
+            self.link.queue = None;
         }
     }
 
@@ -363,19 +391,19 @@ impl Out<'_> {
         match result {
             Ok(sent) => {
                 if sent < offered {
-                    self.bits.clear(Bits::WRITABLE);
+                    self.link.bits.clear(Bits::WRITABLE);
                 }
                 sent
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.bits.clear(Bits::WRITABLE);
+                self.link.bits.clear(Bits::WRITABLE);
                 0
             }
             // Nothing was sent; the socket is as writable as before, so the next flush tries again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => {
                 tracing::debug!(%error, "send failed");
-                self.bits.set(Bits::BROKEN);
+                self.link.bits.set(Bits::BROKEN);
                 0
             }
         }
@@ -390,24 +418,17 @@ mod tests {
     #[test]
     fn small_published_frames_are_copied_and_large_ones_shared() {
         let network = Network::new(1);
-        let pool = RefCell::new(Pool::default());
         // Not writable: nothing is sent.
-        let (mut sys, mut cork, mut queue, mut bits) = (network.sys(), Vec::new(), None, Bits::default());
-        let mut out = Out {
-            sys: &mut *sys,
-            handle: Handle::new(0),
-            cork: &mut cork,
-            queue: &mut queue,
-            bits: &mut bits,
-            pool: &pool,
-        };
+        let mut outlet = Outlet::new(network.sys(), Rc::default(), 1, 1);
+        let mut link = Link::new(Handle::new(0));
+        let mut out = Out::new(&mut outlet, &mut link);
         let (small, large) = (Rc::new(Buffer(vec![1; 3])), Rc::new(Buffer(vec![2; SHARE])));
         for _ in 0..1000 {
             out.put_shared(&small);
         }
         out.put_shared(&large);
         out.put_shared(&small);
-        let queue = queue.unwrap();
+        let queue = link.queue.unwrap();
         assert_eq!((Rc::strong_count(&small), Rc::strong_count(&large)), (1, 2));
         assert_eq!((queue.pieces.len(), queue.len()), (3, 3003 + SHARE));
     }

@@ -1,13 +1,11 @@
 //! What a callback may ask for. Wishes are written down here and carried out between callbacks.
 
-use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 
-use crate::output::pool::Pool;
 use crate::protocol::{ConnId, Gone};
 use crate::shared::{EndpointIndex, Shared};
 use crate::sys::Address;
@@ -16,7 +14,6 @@ use crate::sys::Address;
 pub struct Wishes<'a> {
     pub(crate) shared: &'a mut Shared,
     pub(crate) endpoint: EndpointIndex,
-    pub(crate) pool: &'a RefCell<Pool>,
     /// The bytes of the present read, in the callbacks that come after it was delivered.
     pub(crate) arrived: &'a [u8],
 }

@@ -1,11 +1,9 @@
 //! Sending, as values: a permission to send is lent to the writable callback, and using it up is a move.
 
-use std::cell::Cell;
-
 use sockeye_proto::conn::{Connection, ControlPayload};
 use sockeye_proto::wire::{FrameHead, Kind};
 
-use crate::output::Out;
+use crate::output::{Out, Outlet};
 
 /// What may be sent now. The shape follows the connection: with an unfinished fragmented message there is no way to
 /// begin another (RFC 6455 section 5.4: fragments of one message must not be interleaved with another's).
@@ -190,32 +188,28 @@ impl<'a> BinaryFragments<'a> {
 pub(crate) struct Port<'a> {
     pub(crate) ws: &'a mut Connection,
     pub(crate) out: Out<'a>,
-    /// Queued bytes under which sending may go on.
-    pub(crate) low_water: usize,
-    /// Bytes that this connection may still send in this turn; each frame costs `frame_cost` beside its payload.
-    pub(crate) budget: &'a Cell<usize>,
     /// A Close frame waits for this call to end, and there is none after it.
     pub(crate) last: bool,
-    pub(crate) frame_cost: usize,
 }
 
 impl<'a> Port<'a> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
         if let Some(head) = self.head(kind, last, payload.len()) {
-            self.out.put_frame(&head, payload);
+            self.out.put_frame(head, payload);
         }
     }
 
     fn send_owned(&mut self, kind: Kind, payload: Vec<u8>) {
         if let Some(head) = self.head(Some(kind), true, payload.len()) {
-            self.out.put_frame_owned(&head, payload);
+            self.out.put_frame_owned(head, payload);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&mut self, kind: Option<Kind>, last: bool, len: usize) -> Option<FrameHead> {
-        self.budget.set(self.budget.get().saturating_sub(len + self.frame_cost));
+        let outlet = &mut *self.out.outlet;
+        outlet.budget = outlet.budget.saturating_sub(len + outlet.frame_cost);
         let head = self.ws.frame(kind, last, len as u64, None);
         // The permissions match the connection's state, so a refusal here is a fault of this module.
         debug_assert!(head.is_ok(), "a permission was out of step with its connection");
@@ -223,14 +217,15 @@ impl<'a> Port<'a> {
     }
 
     fn ping(&mut self, payload: ControlPayload) {
-        if self.ws.ping(payload).is_ok() && self.out.queued() == 0 {
-            self.ws.transmit(self.out.cork, &mut || [0; 4]);
+        if self.ws.ping(payload).is_ok() && self.out.link.queued() == 0 {
+            self.ws.transmit(&mut self.out.outlet.cork, &mut || [0; 4]);
         }
     }
 
     #[inline]
     fn next(&'a mut self) -> Option<&'a mut Self> {
-        let open = self.budget.get() > 0 && self.out.queued() < self.low_water;
-        open.then_some(self)
+        let Outlet { budget, low_water, .. } = *self.out.outlet;
+        let keeps_up = self.out.link.queue.as_ref().is_none_or(|queue| queue.len() < low_water);
+        (budget > 0 && keeps_up).then_some(self)
     }
 }

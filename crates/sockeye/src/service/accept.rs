@@ -166,7 +166,7 @@ impl Service {
     /// Accepts one connection. Returns false when accepting has to pause.
     fn accept_one(&mut self, index: usize) -> bool {
         let Some(listener) = self.accepting.listeners.get_mut(index) else { return false };
-        match self.stage.sys.accept(listener.handle) {
+        match self.stage.outlet.sys.accept(listener.handle) {
             Ok((handle, peer)) => {
                 self.admit(handle, peer);
                 true
@@ -205,15 +205,15 @@ impl Service {
     fn admit(&mut self, handle: Handle, peer: Address) {
         if !self.stage.policy.admits(&peer) || !self.accepting.admit(&peer) {
             tracing::debug!(%peer, "refused by address");
-            self.stage.sys.close(handle, CloseHow::Reset);
+            self.stage.outlet.sys.close(handle, CloseHow::Reset);
             return;
         }
         let id = self.stage.shared.live.insert(Live::new());
-        if let Err(error) = self.stage.sys.register(handle, id.as_u64()) {
+        if let Err(error) = self.stage.outlet.sys.register(handle, id.as_u64()) {
             if self.accepting.may_log(self.stage.shared.now) {
                 tracing::warn!(%error, "a connection could not be watched");
             }
-            self.stage.sys.close(handle, CloseHow::Reset);
+            self.stage.outlet.sys.close(handle, CloseHow::Reset);
             self.accepting.left(&peer);
             self.stage.shared.live.remove(id);
             return;
@@ -221,7 +221,7 @@ impl Service {
         tracing::debug!(%id, %peer, "accepted");
         let http = Http::new(&self.stage.limits, self.stage.shared.now);
         let mut conn = Conn::new(handle, peer, Phase::Http(Box::new(http)));
-        conn.bits.set(Bits::WRITABLE);
+        conn.link.bits.set(Bits::WRITABLE);
         let slot = id.slot();
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);

@@ -1,8 +1,8 @@
 //! Describing a service.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::net::ToSocketAddrs;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_proto::conn::HEADROOM;
@@ -12,7 +12,7 @@ use crate::conn::policy::{AddressFilter, Origins, Policy, host_list};
 use crate::error::Error;
 use crate::http::Routes;
 use crate::limits::Limits;
-use crate::output::pool::Pool;
+use crate::output::Outlet;
 use crate::protocol::Protocol;
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::service::accept::Accepting;
@@ -224,14 +224,13 @@ impl Builder {
             fallback: self.fallback,
             draining: false,
         };
+        let shared = Shared::new(self.endpoints.len(), now);
         let stage = Stage {
-            sys,
-            shared: Shared::new(self.endpoints.len(), frame_cost, now),
+            outlet: Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water),
+            shared,
             endpoints: self.endpoints,
             policy,
             rx,
-            cork: Vec::new(),
-            pool: RefCell::new(Pool::default()),
             limits: self.limits,
         };
         Ok(Service {

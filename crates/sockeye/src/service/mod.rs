@@ -127,7 +127,7 @@ impl Service {
             })
             .map(|tick| tick.next);
         let pauses =
-            self.accepting.retry_at().into_iter().chain(self.draining).chain(self.stage.pool.borrow().look_at());
+            self.accepting.retry_at().into_iter().chain(self.draining).chain(self.stage.shared.pool.borrow().look_at());
         self.timers.next().into_iter().chain(ticks).chain(pauses).min()
     }
 
@@ -159,7 +159,7 @@ impl Service {
     /// What may be asked of the service between turns.
     pub fn control(&mut self) -> Control<'_> {
         // The last turn may be long ago, and what is asked for begins now.
-        self.stage.shared.now = self.stage.sys.now();
+        self.stage.shared.now = self.stage.outlet.sys.now();
         Control { service: self }
     }
 
@@ -189,7 +189,7 @@ impl Service {
         let now = self.stage.shared.now;
         self.draining = Some(now + self.stage.limits.protocol.close_timeout);
         self.stage.policy.draining = true;
-        self.accepting.close_all(&mut *self.stage.sys);
+        self.accepting.close_all(&mut *self.stage.outlet.sys);
         let ids: Vec<_> = self.stage.shared.live.keys().collect();
         for id in ids {
             if let Some(conn) = self.conn(id) {
@@ -227,8 +227,8 @@ impl Drop for Service {
                 let closed = ws.closed();
                 crate::conn::ws::tell_closed(stage, id, &conn.peer, closed);
             }
-            stage.sys.close(conn.handle, CloseHow::Normal);
+            stage.outlet.sys.close(conn.link.handle, CloseHow::Normal);
         }
-        self.accepting.close_all(&mut *self.stage.sys);
+        self.accepting.close_all(&mut *self.stage.outlet.sys);
     }
 }

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use sockeye_proto::close::Cause;
 
-use crate::conn::{self, Phase, out};
-use crate::output::Bits;
+use crate::conn::{self, Phase};
 use crate::output::pool::Buffer;
+use crate::output::{Bits, Out};
 use crate::protocol::ConnId;
 use crate::service::{Service, turn};
 use crate::shared::EndpointIndex;
@@ -78,8 +78,9 @@ impl Service {
                 held.len += bytes.0.len() + SHARE;
                 held.frames.push(bytes.clone());
             } else {
-                out!(stage, conn).put_shared(bytes);
-                if conn.bits.has(Bits::BROKEN) || (conn.queue.is_some() && conn.bits.has(Bits::WRITABLE)) {
+                Out::new(&mut stage.outlet, &mut conn.link).put_shared(bytes);
+                if conn.link.bits.has(Bits::BROKEN) || (conn.link.queue.is_some() && conn.link.bits.has(Bits::WRITABLE))
+                {
                     again.push(id);
                 }
             }

@@ -53,21 +53,21 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     carry_out(service);
     service.stage.shared.spread_all_writable();
     free_dead(service);
-    service.stage.pool.borrow_mut().tidy(service.stage.shared.now);
+    service.stage.shared.pool.borrow_mut().tidy(service.stage.shared.now);
     Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
 }
 
 /// Waits no longer than the caller, the ready list and the next deadline allow.
 fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
-    let own = service.next_deadline().map(|at| at.saturating_duration_since(service.stage.sys.now()));
+    let own = service.next_deadline().map(|at| at.saturating_duration_since(service.stage.outlet.sys.now()));
     let timeout = match (timeout, own) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
     let mut events = std::mem::take(&mut service.events);
-    let result = service.stage.sys.wait(timeout, &mut events);
+    let result = service.stage.outlet.sys.wait(timeout, &mut events);
     service.events = events;
-    service.stage.shared.now = service.stage.sys.now();
+    service.stage.shared.now = service.stage.outlet.sys.now();
     match result {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -99,7 +99,7 @@ fn on_event(service: &mut Service, event: Readiness) {
         // Nothing more can be sent; reading tells what still came, and how it ended.
         bits |= Bits::BROKEN | Bits::READABLE;
     }
-    conn.bits.set(bits);
+    conn.link.bits.set(bits);
     step_conn(service, id, live);
 }
 
@@ -156,7 +156,7 @@ fn arm(service: &mut Service, id: ConnId) {
 /// successor.
 pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
     if let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::take) {
-        service.stage.sys.close(conn.handle, how);
+        service.stage.outlet.sys.close(conn.link.handle, how);
         service.accepting.left(&conn.peer);
         service.dead.push(id);
     }
@@ -282,7 +282,7 @@ fn tick(service: &mut Service) {
         });
         ticks[index].resting = !anybody;
         if let Some(callee) = stage.endpoints.get_mut(endpoint.get()).filter(|_| anybody) {
-            callee.tick(&mut Wishes { shared: &mut stage.shared, endpoint, pool: &stage.pool, arrived: &[] });
+            callee.tick(&mut Wishes { shared: &mut stage.shared, endpoint, arrived: &[] });
         }
     }
 }
