@@ -104,10 +104,12 @@
 //! * `shared`: what callbacks may touch while the loop holds a connection
 //! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
+//! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
 //! * [`sys`]: every system call of the loop, real or simulated
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
 
+pub mod client;
 mod conn;
 pub mod http;
 pub mod messages;
@@ -124,6 +126,7 @@ mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
+pub use self::client::{Connect, Failure, Proxy, Reconnect};
 pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};

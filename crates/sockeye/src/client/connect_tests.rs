@@ -1,0 +1,174 @@
+use super::*;
+use crate::client::{RedirectError, Refusal};
+use sockeye_proto::http::ResponseHead;
+
+fn connect(url: &str) -> Connect {
+    Connect::new(url).unwrap()
+}
+
+fn written(connect: &Connect) -> String {
+    let mut out = Vec::new();
+    connect.request([0; 16], &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn redirect(connect: &Connect, location: &str) -> Result<Connect, RedirectError> {
+    let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n");
+    connect.redirected(&Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap()))
+}
+
+#[test]
+fn the_request_says_what_was_described() {
+    let connect = connect("ws://joe:pw@example.com:8080/a?b")
+        .subprotocol("one")
+        .and_then(|connect| connect.subprotocol("two"))
+        .and_then(|connect| connect.field("Cookie", "c=d"))
+        .and_then(|connect| connect.origin("http://example.com"))
+        .unwrap();
+    let expected = "GET /a?b HTTP/1.1\r\nHost: example.com:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\n\
+        Sec-WebSocket-Protocol: one, two\r\nAuthorization: Basic am9lOnB3\r\nCookie: c=d\r\n\r\n";
+    assert_eq!(written(&connect), expected);
+}
+
+#[test]
+fn the_answer_is_checked_against_what_was_offered() {
+    let connect = connect("ws://a/").subprotocol("one").unwrap();
+    let accept = sockeye_proto::handshake::key::accept(&sockeye_proto::handshake::key::encode([0; 16]));
+    let accept = std::str::from_utf8(&accept).unwrap();
+    let head = |protocol| {
+        format!(
+            "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\
+             Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
+        )
+    };
+    let limits = Limits::default();
+    assert_eq!(connect.check(head("one").as_bytes(), [0; 16], &limits).unwrap().protocol, Some("one"));
+    let wrong = connect.check(head("two").as_bytes(), [0; 16], &limits).unwrap_err();
+    assert_eq!(wrong, client::Failure::ProtocolNotOffered);
+}
+
+/// Nothing that could begin another field or another request gets in, by any setter.
+#[test]
+fn what_would_split_the_request_is_refused() {
+    let new = || connect("ws://example.com/");
+    let misuse = |result: Result<Connect, ConnectError>| match result {
+        Err(ConnectError::Handshake(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    for byte in ['\r', '\n', '\0', '\x1b', '\x7f'] {
+        let text = format!("a{byte}b");
+        assert!(Connect::new(&format!("ws://{text}/")).is_err(), "{byte:?}");
+        assert!(Connect::new(&format!("ws://example.com/{text}")).is_err(), "{byte:?}");
+        assert!(Connect::new(&format!("ws://example.com/?{text}")).is_err(), "{byte:?}");
+        assert!(Connect::new(&format!("ws://{text}@example.com/")).is_err(), "{byte:?}");
+        assert_eq!(misuse(new().field(&*text, "v")), ApiMisuse::FieldName);
+        assert_eq!(misuse(new().field("X-A", &*text)), ApiMisuse::FieldValue);
+        assert_eq!(misuse(new().field("Authorization", &*text)), ApiMisuse::FieldValue);
+        assert_eq!(misuse(new().subprotocol(&*text)), ApiMisuse::Protocol);
+        assert_eq!(misuse(new().origin(format!("http://{text}"))), ApiMisuse::Origin);
+        assert!(new().basic_auth(&text, "").is_err() && new().basic_auth("", &text).is_err());
+    }
+    for text in ["", "a b", "a,b", "\u{e9}"] {
+        assert_eq!(misuse(new().subprotocol(text)), ApiMisuse::Protocol, "{text:?}");
+        assert_eq!(misuse(new().field(text, "v")), ApiMisuse::FieldName, "{text:?}");
+    }
+    assert_eq!(misuse(new().subprotocol("a").unwrap().subprotocol("a")), ApiMisuse::ProtocolRepeated);
+    let reserved = [
+        "Host",
+        "CONNECTION",
+        "upgrade",
+        "Origin",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Trailer",
+        "Sec-WebSocket-Key",
+        "sec-websocket-version",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
+        "Sec-WebSocket-Anything",
+    ];
+    for name in reserved {
+        assert_eq!(misuse(new().field(name, "v")), ApiMisuse::FieldReserved, "{name}");
+    }
+}
+
+#[test]
+fn there_is_one_authorization() {
+    let credentials = connect("ws://joe:pw@a/").basic_auth("ann", "geheim").unwrap();
+    assert!(written(&credentials).contains("\r\nAuthorization: Basic YW5uOmdlaGVpbQ==\r\n"));
+    let token = credentials.field("authorization", "Bearer t").unwrap();
+    assert!(written(&token).contains("\r\nAuthorization: Bearer t\r\n"));
+    assert_eq!(written(&token).matches("uthorization").count(), 1);
+    assert_eq!(
+        connect("ws://a/").basic_auth("a:b", "c").err(),
+        Some(ConnectError::Credentials(CredentialsError::Colon))
+    );
+}
+
+#[test]
+fn debug_shows_no_secrets() {
+    let proxy = Proxy::parse("http://pat:verborgen@proxy:3128").unwrap();
+    let connect = connect("ws://joe:geheim@a/path?token=tief")
+        .field("Cookie", "session=leise")
+        .and_then(|connect| connect.field("Authorization", "Bearer stumm"))
+        .unwrap()
+        .proxy(proxy);
+    let shown = format!("{connect:?} {:#?}", connect);
+    for secret in ["joe", "geheim", "tief", "leise", "stumm", "pat:", "verborgen"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
+    assert!(shown.contains("ws://a/path") && shown.contains("http://proxy:3128") && shown.contains("Cookie"));
+}
+
+#[test]
+fn the_first_host_is_the_proxys_unless_addresses_are_given() {
+    let direct = connect("wss://a/");
+    assert_eq!(direct.first_host(), ("a", 443));
+    let through = direct.proxy(Proxy::parse("socks5://[::1]").unwrap());
+    assert_eq!((through.first_host(), through.via().is_some()), (("::1", 1080), true));
+    let given = through.clone().to([Address::Unix("/s".into())]);
+    assert_eq!((given.first_host(), given.via(), given.addresses().len()), (("a", 443), None, 1));
+    assert!(given.to([]).via().is_some());
+    assert_eq!(through.no_proxy().first_host(), ("a", 443));
+}
+
+#[test]
+fn a_redirect_takes_no_secret_to_another_origin() {
+    let start = connect("ws://joe:pw@a/x/y?q")
+        .subprotocol("one")
+        .and_then(|connect| connect.field("Cookie", "c=d"))
+        .unwrap()
+        .to([Address::Unix("/s".into())])
+        .redirects(2);
+    let same = redirect(&start, "../z").unwrap();
+    assert_eq!((same.url().to_string().as_str(), same.redirects), ("ws://a/z", 1));
+    assert!(written(&same).contains("Basic am9lOnB3") && written(&same).contains("Cookie"));
+    assert_eq!(same.addresses().len(), 1);
+    for elsewhere in ["http://b/", "ws://a:81/", "wss://a/", "//b/x"] {
+        let moved = redirect(&start, elsewhere).unwrap();
+        let request = written(&moved);
+        assert!(!request.contains("Authorization") && !request.contains("Cookie"), "{elsewhere}: {request}");
+        assert!(request.contains("Sec-WebSocket-Protocol: one"));
+        assert!(moved.addresses().is_empty() && moved.url().userinfo().is_none());
+    }
+    // And back again: what was left out stays out.
+    let back = redirect(&redirect(&start, "http://b/").unwrap(), "http://a/").unwrap();
+    assert!(!written(&back).contains("Authorization"));
+    assert_eq!(redirect(&back, "/").err(), Some(RedirectError::TooMany));
+}
+
+#[test]
+fn redirects_that_are_not_followed() {
+    let secure = connect("wss://a/").redirects(1);
+    assert_eq!(redirect(&secure, "http://a:443/").err(), Some(RedirectError::Downgrade));
+    assert!(redirect(&secure, "/b").is_ok());
+    let plain = connect("ws://a/").redirects(1);
+    assert!(redirect(&plain, "https://a/").is_ok());
+    assert_eq!(redirect(&plain, "ftp://a/").err(), Some(RedirectError::Location(UrlError::Scheme)));
+    assert_eq!(redirect(&plain, "ws://u:p@b/").err(), Some(RedirectError::Location(UrlError::Userinfo)));
+    assert_eq!(redirect(&plain, "/a b").err(), Some(RedirectError::Location(UrlError::Character { at: 2 })));
+    assert_eq!(redirect(&connect("ws://a/"), "/b").err(), Some(RedirectError::TooMany));
+    let head = ResponseHead::parse(b"HTTP/1.1 302 x\r\n\r\n", &Limits::default()).unwrap();
+    assert_eq!(plain.redirected(&Refusal::new(&head)).err(), Some(RedirectError::LocationMissing));
+}

@@ -1,0 +1,104 @@
+use sockeye_proto::http::ResponseHead;
+use sockeye_proto::limits::Limits;
+
+use super::*;
+
+fn text(stage: Stage, cause: FailureCause) -> String {
+    Failure::new(stage, cause).to_string()
+}
+
+fn refused(status: u16) -> FailureCause {
+    let head = format!("HTTP/1.1 {status} whatever\r\n\r\n");
+    FailureCause::Refused(Box::new(Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap())))
+}
+
+#[test]
+fn a_failure_is_one_line_that_names_what_and_why() {
+    let address = Address::Ip("127.0.0.1:9".parse().unwrap());
+    let refused_by_system = || io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
+    let connect = |tried| FailureCause::Connect { address: address.clone(), error: refused_by_system(), tried };
+    let resolve = |error| FailureCause::Resolve { host: "example.invalid".into(), error };
+    let lines = [
+        (
+            text(
+                Stage::Resolve,
+                resolve(io::Error::other("failed to lookup address information: Name or service not known")),
+            ),
+            "example.invalid: no such host",
+        ),
+        (text(Stage::Resolve, resolve(io::Error::from(io::ErrorKind::NotFound))), "example.invalid: no such host"),
+        (
+            text(Stage::Resolve, resolve(io::Error::other("Temporary failure in name resolution"))),
+            "example.invalid: looking the host up failed: Temporary failure in name resolution",
+        ),
+        (text(Stage::Connect, connect(1)), "connecting to 127.0.0.1:9 failed: Connection refused"),
+        (text(Stage::Connect, connect(2)), "connecting to 127.0.0.1:9 failed: Connection refused (2 addresses tried)"),
+        (
+            text(Stage::Proxy, FailureCause::Proxy(ProxyFailure::Status(407))),
+            "the proxy answered 407 Proxy Authentication Required",
+        ),
+        (
+            text(Stage::Proxy, FailureCause::Proxy(ProxyFailure::SocksReply(5))),
+            "the proxy failed to connect: connection refused",
+        ),
+        (text(Stage::Proxy, FailureCause::Ended), "the proxy ended the connection before it had answered"),
+        (text(Stage::Handshake, FailureCause::Ended), "the server ended the connection before it had answered"),
+        (
+            text(Stage::Handshake, FailureCause::Io(refused_by_system())),
+            "the connection broke before the server had answered: Connection refused",
+        ),
+        (text(Stage::Handshake, refused(401)), "the server answered 401 Unauthorized"),
+        (text(Stage::Handshake, refused(499)), "the server answered 499"),
+        (
+            text(Stage::Handshake, FailureCause::Rule(client::Failure::Accept)),
+            "Sec-WebSocket-Accept does not answer the key (RFC 6455 section 4.1)",
+        ),
+        (
+            text(Stage::Handshake, FailureCause::Timeout { after: Duration::from_secs(10) }),
+            "the server did not answer the handshake within 10s",
+        ),
+        (
+            text(Stage::Connect, FailureCause::Timeout { after: Duration::from_millis(1500) }),
+            "no address could be connected to within 1.5s",
+        ),
+        (text(Stage::Connect, FailureCause::NoRoom { limit: 7 }), "no room for another connection: the limit is 7"),
+        (
+            text(Stage::Handshake, FailureCause::Redirect(RedirectError::TooMany)),
+            "the server redirects once more than is allowed",
+        ),
+    ];
+    for (line, expected) in lines {
+        assert_eq!(line, expected);
+        assert!(!line.contains('\n'));
+    }
+}
+
+#[test]
+fn what_may_pass_is_worth_another_attempt() {
+    let may_pass = |cause| Failure::new(Stage::Handshake, cause).may_pass();
+    for status in [408, 429, 500, 502, 503, 504] {
+        assert!(may_pass(refused(status)), "{status}");
+    }
+    for status in [302, 400, 401, 403, 404, 426] {
+        assert!(!may_pass(refused(status)), "{status}");
+    }
+    assert!(may_pass(FailureCause::Ended));
+    assert!(!may_pass(FailureCause::Cancelled));
+    assert!(!may_pass(FailureCause::Rule(client::Failure::Accept)));
+    assert!(may_pass(FailureCause::Proxy(ProxyFailure::SocksReply(5))));
+    assert!(!may_pass(FailureCause::Proxy(ProxyFailure::Status(407))));
+}
+
+#[test]
+fn a_failure_is_small() {
+    assert!(size_of::<Failure>() <= 128, "{}", size_of::<Failure>());
+}
+
+#[test]
+fn the_source_is_there() {
+    let failure = Failure::new(Stage::Handshake, FailureCause::Io(io::Error::other("x")));
+    assert_eq!(failure.source().unwrap().to_string(), "x");
+    assert_eq!(failure.io_error().unwrap().to_string(), "x");
+    let id = ConnId::from_u64(1 << 32 | 1);
+    assert_eq!(failure.with_retry(id, Duration::ZERO).retry, Some(Retry { id, after: Duration::ZERO }));
+}

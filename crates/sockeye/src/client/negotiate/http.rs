@@ -1,0 +1,87 @@
+//! `CONNECT` (RFC 9110 section 9.3.6).
+
+use std::net::Ipv6Addr;
+
+use sockeye_proto::http::{HeadScanner, ResponseHead};
+use sockeye_proto::limits::Limits;
+
+use super::super::credentials::Credentials;
+use super::super::url::host_and_port;
+use super::{Progress, ProxyFailure};
+
+pub(super) struct Http {
+    request: String,
+    limits: Limits,
+    /// The answer so far: no more than `Limits::head_bytes`.
+    head: Vec<u8>,
+    scanner: HeadScanner,
+    /// Interim answers so far; `interim <= MAX_INTERIM`.
+    interim: u32,
+}
+
+impl Http {
+    pub(super) fn new(
+        credentials: Option<&Credentials>,
+        host: &str,
+        port: u16,
+        limits: &Limits,
+    ) -> Result<Self, ProxyFailure> {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        let is_name = (1..=255).contains(&host.len()) && host.bytes().all(valid);
+        if !is_name && host.parse::<Ipv6Addr>().is_err() {
+            return Err(ProxyFailure::Host);
+        }
+        // RFC 9110 section 9.3.6: "There is no default port; a client MUST send the port number even if the CONNECT
+        // request is based on a URI reference that contains an authority component with an elided port".
+        let place = host_and_port(host, port);
+        let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
+        // A `Proxy` has no credentials that could not be sent.
+        if let Some(Ok(basic)) = credentials.map(Credentials::basic) {
+            request.push_str(&format!("Proxy-Authorization: {basic}\r\n"));
+        }
+        request.push_str("\r\n");
+        Ok(Self { request, limits: limits.clone(), head: Vec::new(), scanner: HeadScanner::new(limits), interim: 0 })
+    }
+
+    pub(super) fn start(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.request.as_bytes());
+    }
+
+    pub(super) fn feed(&mut self, input: &mut &[u8]) -> Result<Progress, ProxyFailure> {
+        loop {
+            let before = self.head.len();
+            let taken = input.len().min(self.limits.head_bytes.saturating_sub(before));
+            self.head.extend_from_slice(&input[..taken]);
+            // Over a full head the scanner fails, so that no input can be left here that nobody takes.
+            let Some(end) = self.scanner.scan(&self.head).map_err(ProxyFailure::Head)? else {
+                *input = &input[taken..];
+                return Ok(Progress::More);
+            };
+            // The end was not found before, so it is in what was just taken; or, fed on after the last answer, just
+            // before it. `before <= end <= before + taken`.
+            *input = &input[end - before..];
+            self.head.truncate(end);
+            let status = ResponseHead::parse(&self.head, &self.limits).map_err(ProxyFailure::Head)?.status;
+            match status {
+                // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
+                // final response, even if the client does not expect one." 101 is final, and was not asked for.
+                100 | 102..=199 if self.interim < MAX_INTERIM => {
+                    self.interim += 1;
+                    self.head.clear();
+                    self.scanner = HeadScanner::new(&self.limits);
+                }
+                100 | 102..=199 => return Err(ProxyFailure::Interim),
+                // RFC 9110 section 9.3.6: "Any 2xx (Successful) response indicates that the sender (and all inbound
+                // proxies) will switch to tunnel mode immediately after the response header section; data received
+                // after that header section is from the server identified by the request target." And: "A client MUST
+                // ignore any Content-Length or Transfer-Encoding header fields received in a successful response to
+                // CONNECT."
+                200..=299 => return Ok(Progress::Done),
+                status => return Err(ProxyFailure::Status(status)),
+            }
+        }
+    }
+}
+
+/// More interim answers than any proxy sends.
+const MAX_INTERIM: u32 = 16;

@@ -1,0 +1,186 @@
+//! When to connect again.
+
+use std::time::Duration;
+
+/// Connecting again after a failure or a loss: waiting longer each time, and not all at the same time.
+///
+/// The wait before the first new attempt is [`initial`](Self::initial), and grows by [`factor`](Self::factor) with each
+/// failure in a row up to [`cap`](Self::cap). Of that a random part of at most [`jitter`](Self::jitter) is taken off, so
+/// that the clients of a server that restarts do not all come back at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reconnect {
+    initial: Duration,
+    /// Finite, and 1 at least.
+    factor: f64,
+    cap: Duration,
+    /// From 0 to 1.
+    jitter: f64,
+    stable: Duration,
+    attempts: Option<u32>,
+}
+
+impl Reconnect {
+    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, without end.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            factor: 2.0,
+            cap: Duration::from_secs(30),
+            jitter: 0.5,
+            stable: Duration::from_secs(60),
+            attempts: None,
+        }
+    }
+
+    /// The wait before the first new attempt. Default 500 ms. RFC 6455 section 7.2.3 asks for "a random amount of time",
+    /// and names 0 to 5 seconds as reasonable.
+    #[must_use]
+    pub const fn initial(self, wait: Duration) -> Self {
+        Self { initial: wait, ..self }
+    }
+
+    /// How much longer each wait is than the one before. Default 2. Anything that is not a finite number of 1 at least is
+    /// taken for 1: waits do not grow.
+    #[must_use]
+    pub fn factor(self, factor: f64) -> Self {
+        Self { factor: if factor.is_finite() { factor.max(1.0) } else { 1.0 }, ..self }
+    }
+
+    /// No wait is longer than this. Default 30 s.
+    #[must_use]
+    pub const fn cap(self, wait: Duration) -> Self {
+        Self { cap: wait, ..self }
+    }
+
+    /// The part of a wait that chance decides, from 0 to 1. Default 0.5: a wait of 8 s is anything from 4 s to 8 s. With 1
+    /// it is anything from nothing to 8 s, with 0 exactly 8 s. What is no number is taken for 0.
+    #[must_use]
+    pub fn jitter(self, part: f64) -> Self {
+        Self { jitter: if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) }, ..self }
+    }
+
+    /// How long a connection must have been open to end a row of failures. Default 60 s: a server that accepts and closes
+    /// at once is waited for like one that does not accept.
+    #[must_use]
+    pub const fn stable(self, open: Duration) -> Self {
+        Self { stable: open, ..self }
+    }
+
+    /// How many attempts in a row may fail before it is given up, the first one included. `None`, the default: any
+    /// number.
+    #[must_use]
+    pub const fn attempts(self, max: Option<u32>) -> Self {
+        Self { attempts: max, ..self }
+    }
+}
+
+/// For the loop.
+#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses these"))]
+impl Reconnect {
+    /// The wait before the next attempt after `failures` in a row: 0 when a stable connection was lost. `random` is any
+    /// 64 bits. `None`: it is given up.
+    pub(crate) fn delay(&self, failures: u32, random: u64) -> Option<Duration> {
+        if self.attempts.is_some_and(|attempts| failures >= attempts) {
+            return None;
+        }
+        let growth = self.factor.powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
+        // Infinite growth of nothing is no number.
+        let full = if self.initial.is_zero() { 0.0 } else { self.initial.as_secs_f64() * growth };
+        let full = full.min(self.cap.as_secs_f64());
+        // 53 bits: as many as such a number holds, so the chance is from 0 to just below 1.
+        let chance = (random >> 11) as f64 / (1_u64 << 53) as f64;
+        let wait = full * (1.0 - self.jitter * chance);
+        Some(Duration::try_from_secs_f64(wait).unwrap_or(self.cap).min(self.cap))
+    }
+
+    /// Whether a connection that was open for so long ends a row of failures.
+    pub(crate) fn is_stable(&self, open: Duration) -> bool {
+        open >= self.stable
+    }
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let policy = Reconnect::new();
+        let longest: Vec<u128> = (0..9).map(|failures| policy.delay(failures, 0).unwrap().as_millis()).collect();
+        assert_eq!(longest, [500, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        let shortest = policy.delay(5, u64::MAX).unwrap();
+        assert!(shortest >= Duration::from_secs(4) && shortest < Duration::from_millis(4001), "{shortest:?}");
+    }
+
+    #[test]
+    fn attempts_in_a_row_are_bounded() {
+        let policy = Reconnect::new().attempts(Some(3));
+        assert!((0..3).all(|failures| policy.delay(failures, 1).is_some()));
+        assert!([3, 4, u32::MAX].iter().all(|&failures| policy.delay(failures, 1).is_none()));
+        assert_eq!(policy.attempts(Some(0)).delay(0, 0), None);
+    }
+
+    #[test]
+    fn senseless_numbers_are_replaced() {
+        for factor in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 0.5] {
+            assert_eq!(Reconnect::new().factor(factor).delay(9, 0), Some(Duration::from_millis(500)), "{factor}");
+        }
+        for jitter in [f64::NAN, f64::NEG_INFINITY, -1.0] {
+            let policy = Reconnect::new().jitter(jitter);
+            assert_eq!(policy.delay(1, u64::MAX), Some(Duration::from_millis(500)), "{jitter}");
+        }
+        assert!(Reconnect::new().jitter(9.0).delay(1, u64::MAX).unwrap() < Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_connection_is_stable_after_its_time() {
+        assert!(!Reconnect::new().is_stable(Duration::from_millis(59_999)));
+        assert!(Reconnect::new().is_stable(Duration::from_secs(60)));
+        assert!(Reconnect::new().stable(Duration::ZERO).is_stable(Duration::ZERO));
+    }
+
+    fn durations() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            Just(Duration::ZERO),
+            Just(Duration::MAX),
+            (0..100_000_u64).prop_map(Duration::from_millis),
+            any::<(u64, u32)>().prop_map(|(seconds, nanos)| Duration::from_secs(seconds) + nanos_below_one(nanos)),
+        ]
+    }
+
+    fn nanos_below_one(nanos: u32) -> Duration {
+        // Less than what is left above `u64::MAX` seconds.
+        Duration::from_nanos(u64::from(nanos % 1_000_000_000))
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_over_the_cap_and_never_too_short(
+            initial in durations(),
+            cap in durations(),
+            factor in any::<f64>(),
+            jitter in any::<f64>(),
+            failures in prop_oneof![0..100_u32, any::<u32>(), Just(u32::MAX)],
+            random in any::<u64>(),
+        ) {
+            let policy = Reconnect::new().initial(initial).cap(cap).factor(factor).jitter(jitter);
+            let wait = policy.delay(failures, random).expect("no bound");
+            prop_assert!(wait <= cap);
+            let longest = policy.delay(failures, 0).expect("no bound");
+            prop_assert!(wait <= longest);
+            // Some room for rounding: relative, and of a nanosecond.
+            let shortest = longest.as_secs_f64() * (1.0 - policy.jitter) * 0.999_999 - 1e-9;
+            prop_assert!(wait.as_secs_f64() >= shortest, "{wait:?} of {longest:?}");
+            prop_assert!(policy.delay(failures.saturating_add(1), 0) >= Some(longest), "waits do not shrink");
+        }
+    }
+}

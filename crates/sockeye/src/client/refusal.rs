@@ -1,0 +1,152 @@
+//! An answer other than 101.
+
+use std::fmt;
+
+use sockeye_proto::http::{ResponseHead, emit};
+
+/// What the server answered instead of speaking WebSocket.
+#[derive(Clone)]
+pub struct Refusal {
+    status: u16,
+    fields: Vec<(String, Vec<u8>)>,
+    /// At most `Limits::response_body_bytes`.
+    body: Vec<u8>,
+    truncated: bool,
+}
+
+impl Refusal {
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The value of the first field named `name`, whatever the case.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.fields().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// All fields as name and value, in order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The body, as far as it was kept: up to `response_body_bytes` of the [limits](sockeye_proto::limits::Limits). Its
+    /// transfer coding is undone.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether there is more body than was kept, or it ended early.
+    #[must_use]
+    pub const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Where the server wants the client: `Location`, if it is text.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.field("location").and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Whether it is a redirect: 301, 302, 303, 307 or 308.
+    #[must_use]
+    pub const fn is_redirect(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308)
+    }
+}
+
+/// For the loop.
+#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses these"))]
+impl Refusal {
+    /// What `head` says, without a body yet.
+    pub(crate) fn new(head: &ResponseHead<'_>) -> Self {
+        let fields = head.fields.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+        Self { status: head.status, fields, body: Vec::new(), truncated: false }
+    }
+
+    /// Keeps `piece` of the body as far as `limit` bytes in all allow. `false`: that was all, the rest is not wanted.
+    pub(crate) fn keep(&mut self, piece: &[u8], limit: u64) -> bool {
+        let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.body.len());
+        let kept = piece.len().min(room);
+        self.body.extend_from_slice(&piece[..kept]);
+        self.truncated |= kept < piece.len();
+        !self.truncated
+    }
+
+    /// Notes that the body did not come to its end.
+    pub(crate) const fn cut(&mut self) {
+        self.truncated = true;
+    }
+}
+
+/// The status with its phrase.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        status(self.status).fmt(f)
+    }
+}
+
+/// Fields may be cookies, and the body anything: their numbers only.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("status", &self.status)
+            .field("fields", &self.fields.len())
+            .field("body_bytes", &self.body.len())
+            .field("truncated", &self.truncated)
+            .finish()
+    }
+}
+
+/// "401 Unauthorized". The phrase is ours: the peer's may be anything.
+pub(super) fn status(status: u16) -> String {
+    let reason = emit::reason(status);
+    if reason.is_empty() { status.to_string() } else { format!("{status} {reason}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_proto::limits::Limits;
+
+    use super::*;
+
+    fn refusal(head: &str) -> Refusal {
+        Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap())
+    }
+
+    #[test]
+    fn it_says_what_was_answered() {
+        let refusal = refusal("HTTP/1.1 302 x\r\nSet-Cookie: a\r\nset-cookie: b\r\nLocation: /c\r\n\r\n");
+        assert_eq!(refusal.to_string(), "302 Found");
+        assert_eq!(refusal.field("SET-COOKIE"), Some(&b"a"[..]));
+        assert_eq!(refusal.fields().count(), 3);
+        assert_eq!(refusal.location(), Some("/c"));
+        assert!(refusal.is_redirect());
+        assert!(!format!("{refusal:?}").contains("ookie"));
+    }
+
+    #[test]
+    fn a_location_that_is_no_text_is_none() {
+        let head = b"HTTP/1.1 302 x\r\nLocation: \xff\r\n\r\n";
+        let refusal = Refusal::new(&ResponseHead::parse(head, &Limits::default()).unwrap());
+        assert_eq!(refusal.location(), None);
+        assert_eq!(refusal.field("location"), Some(&b"\xff"[..]));
+    }
+
+    #[test]
+    fn a_body_is_kept_up_to_the_limit() {
+        let mut refusal = refusal("HTTP/1.1 403 x\r\n\r\n");
+        assert!(refusal.keep(b"abc", 5));
+        assert!(refusal.keep(b"de", 5));
+        assert!(!refusal.is_truncated());
+        assert!(!refusal.keep(b"f", 5));
+        assert!(!refusal.keep(b"", 5), "what was cut stays cut");
+        assert_eq!((refusal.body(), refusal.is_truncated()), (&b"abcde"[..], true));
+        refusal = self::refusal("HTTP/1.1 403 x\r\n\r\n");
+        refusal.cut();
+        assert!(refusal.is_truncated());
+    }
+}

@@ -1,0 +1,421 @@
+//! The URL of a WebSocket (RFC 6455 section 3, RFC 3986).
+//!
+//! Before editing: readers of URLs that differ on where the host ends are a hole. Whatever two of them might read in two
+//! ways is refused here, never repaired; what is plainly a character of a path or a query is percent-encoded.
+
+use std::error::Error;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use super::credentials::Credentials;
+
+/// Where a WebSocket server is: `ws://host[:port]/path?query`.
+///
+/// Guaranteed: the host is a name in ASCII or an address; the port is not 0; the target begins with `/` and is visible
+/// ASCII without `#`. `Display` and `Debug` show no credentials, `Debug` no query either.
+///
+/// ```
+/// use sockeye::client::Url;
+///
+/// let url = Url::parse("ws://joe:secret@Example.com:8080/räume?id=7")?;
+/// assert_eq!((url.host(), url.port(), url.target()), ("example.com", 8080, "/r%C3%A4ume?id=7"));
+/// assert_eq!(url.userinfo(), Some(("joe", "secret")));
+/// assert_eq!(url.to_string(), "ws://example.com:8080/r%C3%A4ume?id=7");
+/// # Ok::<(), sockeye::client::UrlError>(())
+/// ```
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Url {
+    secure: bool,
+    /// A name in lower case, or an address; IPv6 without brackets. Only IPv6 has colons.
+    host: String,
+    /// Not 0.
+    port: u16,
+    /// Path and query.
+    target: String,
+    credentials: Option<Credentials>,
+}
+
+impl Url {
+    /// Reads a URL. `http` and `https` are taken for `ws` and `wss`, since that is how the same place is called elsewhere.
+    ///
+    /// Characters of the path and the query that must be percent-encoded are encoded, but for those that are refused
+    /// everywhere: control characters, spaces, `\` and `#`.
+    ///
+    /// # Errors
+    /// The rule that is broken. The error does not repeat the text, which may hold a password.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        check_text(text)?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
+        let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+        let secure = is("wss") || is("https");
+        if !secure && !is("ws") && !is("http") {
+            return Err(UrlError::Scheme);
+        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let Place { credentials, host, port } = Place::parse(authority)?;
+        if let Some(credentials) = &credentials {
+            // They are for RFC 7617, which cannot carry all that a URL can.
+            credentials.basic().map_err(|_| UrlError::Userinfo)?;
+        }
+        let port = port.unwrap_or_else(|| default_port(secure));
+        Ok(Self { secure, host, port, target: encode_target(target)?, credentials })
+    }
+
+    /// The host: a name in lower case, or an address. IPv6 has no brackets here.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; without one in the URL 80, or 443 if it is secure.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is `wss`: WebSocket over TLS.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The path, `/` at least, and the query, percent-encoded: what the request names.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// `host[:port]` for the `Host` field: IPv6 in brackets, the default port left out.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.port == default_port(self.secure) {
+            bracketed(&self.host)
+        } else {
+            host_and_port(&self.host, self.port)
+        }
+    }
+
+    /// User and password, decoded. A user without a password has an empty one.
+    #[must_use]
+    pub fn userinfo(&self) -> Option<(&str, &str)> {
+        self.credentials.as_ref().map(|credentials| (credentials.user(), credentials.password()))
+    }
+
+    /// The origin of a page at the same place, `http[s]://host[:port]`: what a browser that was served by this host sends
+    /// (RFC 6454), and what tells whether two URLs are one server's.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority())
+    }
+
+    /// The URL that `location` means in an answer of this one: RFC 3986 section 5.2.2. Credentials stay with their
+    /// origin.
+    ///
+    /// # Errors
+    /// As in [`parse`](Self::parse), and `UrlError::Userinfo` if `location` brings credentials: RFC 9110 section 4.2.4,
+    /// "a recipient SHOULD parse for userinfo and treat its presence as an error; it is likely being used to obscure the
+    /// authority for the sake of phishing attacks."
+    pub fn join(&self, location: &str) -> Result<Self, UrlError> {
+        check_text(location)?;
+        let mut joined = match location.find([':', '/', '?']) {
+            // RFC 3986 section 4.2: a colon cannot be "used as the first segment of a relative-path reference, as it
+            // would be mistaken for a scheme name".
+            Some(at) if location[at..].starts_with(':') => Self::parse_foreign(location)?,
+            _ if location.starts_with("//") => {
+                Self::parse_foreign(&format!("{}:{location}", if self.secure { "wss" } else { "ws" }))?
+            }
+            _ => Self { target: encode_target(&self.merge(location))?, ..self.clone() },
+        };
+        if joined.is_same_origin(self) {
+            joined.credentials.clone_from(&self.credentials);
+        }
+        let (path, query) = joined.target.split_at(joined.target.find('?').unwrap_or(joined.target.len()));
+        joined.target = remove_dot_segments(path) + query;
+        check_length(&joined.target)?;
+        Ok(joined)
+    }
+
+    /// Whether scheme, host and port are the same (RFC 6454 section 5).
+    #[must_use]
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
+    }
+
+    pub(super) const fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    fn parse_foreign(text: &str) -> Result<Self, UrlError> {
+        let url = Self::parse(text)?;
+        if url.credentials.is_some() { Err(UrlError::Userinfo) } else { Ok(url) }
+    }
+
+    /// Path and query of a relative reference, dot segments left in.
+    fn merge(&self, reference: &str) -> String {
+        let path = self.target.split('?').next().unwrap_or_default();
+        match reference.as_bytes().first() {
+            None => self.target.clone(),
+            Some(b'/') => reference.to_owned(),
+            Some(b'?') => format!("{path}{reference}"),
+            // RFC 3986 section 5.2.3: "all but the last segment of the base URI's path".
+            Some(_) => format!("{}{reference}", &path[..path.rfind('/').map_or(0, |at| at + 1)]),
+        }
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.target)
+    }
+}
+
+/// Without the query, where tokens are.
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let (path, query) = self.target.split_once('?').map_or((&*self.target, ""), |(path, _)| (path, "?.."));
+        write!(f, "Url({scheme}://{}{path}{query})", self.authority())
+    }
+}
+
+/// Why a text is no URL of a WebSocket.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It does not begin with `ws://`, `wss://`, `http://` or `https://`.
+    Scheme,
+    /// A character that has no place in a URL, so many bytes from the beginning: a control character, a space or a
+    /// backslash.
+    Character {
+        /// Its offset in bytes.
+        at: usize,
+    },
+    /// A fragment. RFC 6455 section 3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST
+    /// NOT be used on these URIs."
+    Fragment,
+    /// No host.
+    HostMissing,
+    /// A host that is neither a name nor an address.
+    Host,
+    /// A host with characters outside ASCII.
+    HostNotAscii,
+    /// A name of more than 253 bytes, or with a label of more than 63.
+    HostTooLong,
+    /// A port that is not a number from 1 to 65535.
+    Port,
+    /// Credentials that are not percent-encoded UTF-8, that hold a control character or a user with a colon; or
+    /// credentials where none may be.
+    Userinfo,
+    /// A percent sign without two hexadecimal digits.
+    Escape,
+    /// More than 8,000 bytes.
+    TooLong,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "a WebSocket URL begins with ws:// or wss://",
+            Self::Character { at } => {
+                return write!(f, "a control character, space or backslash at byte {at} of the URL");
+            }
+            Self::Fragment => "a WebSocket URL has no fragment; write # as %23 (RFC 6455 section 3)",
+            Self::HostMissing => "the URL has no host",
+            Self::Host => "the host is neither a name nor an address (IPv4 as four decimal numbers, IPv6 in brackets)",
+            Self::HostNotAscii => "the host has characters outside ASCII; use its xn-- form",
+            Self::HostTooLong => "the name of the host is too long (RFC 1035 section 2.3.4)",
+            Self::Port => "the port must be a number from 1 to 65535",
+            Self::Userinfo => {
+                "user and password must be percent-encoded, without control characters or a colon in the user's name"
+            }
+            Self::Escape => "a percent sign needs two hexadecimal digits; write % as %25 (RFC 3986 section 2.1)",
+            Self::TooLong => "the URL is longer than 8000 bytes",
+        })
+    }
+}
+
+impl Error for UrlError {}
+
+/// `[userinfo@]host[:port]` (RFC 3986 section 3.2), of a URL or a proxy.
+pub(super) struct Place {
+    pub(super) credentials: Option<Credentials>,
+    /// As in [`Url`].
+    pub(super) host: String,
+    /// Not 0.
+    pub(super) port: Option<u16>,
+}
+
+impl Place {
+    /// `text` has passed [`check_text`].
+    pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
+        let (userinfo, place) = match text.rsplit_once('@') {
+            Some((userinfo, place)) => (Some(userinfo), place),
+            None => (None, text),
+        };
+        let (host, port) = match place.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']').ok_or(UrlError::Host)?;
+                // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; no future has come yet.
+                let address: Ipv6Addr = address.parse().map_err(|_| UrlError::Host)?;
+                (address.to_string(), port)
+            }
+            None => {
+                let (name, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+                (host_name(name)?, port)
+            }
+        };
+        let credentials = userinfo.filter(|userinfo| !userinfo.is_empty()).map(Credentials::decode).transpose();
+        Ok(Self { credentials: credentials.map_err(|_| UrlError::Userinfo)?, host, port: port_behind(port)? })
+    }
+}
+
+/// What holds everywhere in a URL.
+pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
+    check_length(text)?;
+    let forbidden = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'\\';
+    if let Some(at) = text.bytes().position(forbidden) {
+        return Err(UrlError::Character { at });
+    }
+    if text.contains('#') { Err(UrlError::Fragment) } else { Ok(()) }
+}
+
+/// An address with brackets, if it is IPv6; else as it is.
+pub(super) fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// `host:port`, IPv6 in brackets.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    format!("{}:{port}", bracketed(host))
+}
+
+const fn default_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
+fn check_length(text: &str) -> Result<(), UrlError> {
+    if text.len() > MAX_BYTES { Err(UrlError::TooLong) } else { Ok(()) }
+}
+
+/// `""`, `":"` or `":" port`.
+fn port_behind(text: &str) -> Result<Option<u16>, UrlError> {
+    let Some(digits) = text.strip_prefix(':') else {
+        // Behind a bracket, where neither the host nor a port may go on.
+        return if text.is_empty() { Ok(None) } else { Err(UrlError::Host) };
+    };
+    // RFC 3986 section 6.2.3: "the presence of an empty port" means the default one.
+    if digits.is_empty() {
+        return Ok(None);
+    }
+    // `parse` alone would take a plus sign.
+    let number = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None };
+    number.filter(|&port| port != 0).map(Some).ok_or(UrlError::Port)
+}
+
+/// A name or an IPv4 address, in lower case.
+fn host_name(name: &str) -> Result<String, UrlError> {
+    if name.is_empty() {
+        return Err(UrlError::HostMissing);
+    }
+    if !name.is_ascii() {
+        return Err(UrlError::HostNotAscii);
+    }
+    // Narrower than the `reg-name` of RFC 3986, which nobody can look up.
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if !name.bytes().all(valid) {
+        return Err(UrlError::Host);
+    }
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    // RFC 1035 section 2.3.4: "labels 63 octets or less", "names 255 octets or less", which is 253 in this form.
+    if labels.len() > 253 || labels.split('.').any(|label| label.len() > 63) {
+        return Err(UrlError::HostTooLong);
+    }
+    let last = labels.rsplit('.').next().unwrap_or_default();
+    let numeric = match last.strip_prefix("0x").or_else(|| last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    // "127.1", "0x7f000001" and "017700000001" are addresses to some and names to others.
+    let ambiguous = numeric && name.parse::<Ipv4Addr>().is_err();
+    if ambiguous || labels.split('.').any(str::is_empty) {
+        return Err(UrlError::Host);
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// Path and query with everything percent-encoded that must be.
+fn encode_target(text: &str) -> Result<String, UrlError> {
+    let mut out = String::with_capacity(text.len() + 1);
+    // RFC 6455 section 3: the resource name is "/" if the path component is empty.
+    if !text.starts_with('/') {
+        out.push('/');
+    }
+    let mut rest = text.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        rest = behind;
+        match byte {
+            b'%' => match behind {
+                [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => out.push('%'),
+                _ => return Err(UrlError::Escape),
+            },
+            b'/' | b'?' | b':' | b'@' => out.push(char::from(*byte)),
+            byte if is_unreserved_or_sub_delim(*byte) => out.push(char::from(*byte)),
+            byte => {
+                out.push('%');
+                out.push(char::from(HEX[usize::from(byte >> 4)]));
+                out.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+    check_length(&out)?;
+    Ok(out)
+}
+
+/// RFC 3986 sections 2.2 and 2.3.
+pub(super) const fn is_unreserved_or_sub_delim(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+    ) || byte.is_ascii_alphanumeric()
+}
+
+/// RFC 3986 section 5.2.4, for a path that begins with `/`.
+fn remove_dot_segments(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => out.truncate(out.rfind('/').unwrap_or(0)),
+            segment => {
+                out.push('/');
+                out.push_str(segment);
+                continue;
+            }
+        }
+        if is_last {
+            out.push('/');
+        }
+    }
+    out
+}
+
+/// RFC 9112 section 3: "all HTTP senders and recipients support, at a minimum, request-line lengths of 8000 octets."
+const MAX_BYTES: usize = 8000;
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+#[cfg(test)]
+#[path = "url_tests.rs"]
+mod tests;
