@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::interface::Interface;
+use crate::units::parse_size;
 
 /// WebSockets from the command line.
 #[derive(Debug, Parser)]
@@ -145,31 +146,6 @@ fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
     Interface::parse(&text)
 }
 
-/// Bytes, with a suffix as `dd` and others read it: `K` and `KiB` are 1024, `KB` is 1000; the case does not matter.
-fn parse_size(text: &str) -> Result<u64, String> {
-    const HELP: &str = "write a number of bytes, with a suffix if you like: 4096, 64KiB, 16M";
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => return Err(HELP.to_owned()),
-    };
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(HELP.to_owned());
-    }
-    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    match size {
-        Some(0) => Err("it must be at least one byte".to_owned()),
-        Some(size) => Ok(size),
-        None => Err("it is larger than any message can be".to_owned()),
-    }
-}
-
 const EXIT_CODES: &str = "\
 Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used.";
 
@@ -206,27 +182,6 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, size) in [
-            ("1", 1),
-            ("4096", 4096),
-            ("12b", 12),
-            ("64KiB", 65_536),
-            ("64k", 65_536),
-            ("16M", 16 << 20),
-            ("16MB", 16_000_000),
-            ("2g", 2 << 30),
-        ] {
-            assert_eq!(parse_size(text), Ok(size), "{text}");
-        }
-        for text in
-            ["", "M", "-1", "+1", "1.5M", "1 M", "0", "0K", "9x", "18446744073709551616", "99999999999999G", "1é"]
-        {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
     }
 
     #[test]

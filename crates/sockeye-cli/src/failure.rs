@@ -1,5 +1,9 @@
 //! Why the command ends without success: a line for people, a number for scripts.
 
+use std::fmt::Write as _;
+
+use sockeye::client::{FailureCause, Refusal, Stage};
+
 /// A message and an exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -10,11 +14,68 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something failed that the command line has no part in.
     pub(crate) fn general(message: String) -> Self {
-        Self { code: 1, message }
+        Self { code: GENERAL, message }
     }
 
     /// What the command line asks for cannot be: a folder or address that does not exist, a port in use.
     pub(crate) fn usage(message: String) -> Self {
-        Self { code: 2, message }
+        Self { code: USAGE, message }
     }
 }
+
+impl From<&sockeye::Failure> for Failure {
+    /// A connection that did not come about.
+    fn from(failure: &sockeye::Failure) -> Self {
+        let mut message = failure.to_string();
+        if let FailureCause::Refused(refusal) = &failure.cause {
+            quote(&mut message, refusal);
+        }
+        Self { code: code_of(failure), message }
+    }
+}
+
+/// The number for a connection that did not come about.
+fn code_of(failure: &sockeye::Failure) -> u8 {
+    match (&failure.cause, failure.stage) {
+        (FailureCause::Timeout { .. }, _) => TIMEOUT,
+        (FailureCause::Unsupported(_), _) => TLS,
+        (FailureCause::Refused(_) | FailureCause::Redirect(_), _) => REFUSED,
+        (FailureCause::Rule(_), _) => PROTOCOL,
+        (FailureCause::Cancelled | FailureCause::NoRoom { .. } | FailureCause::Dropped, _) => GENERAL,
+        // Ended or broken before the answer was whole.
+        (_, Stage::Handshake) => PROTOCOL,
+        _ => CONNECT,
+    }
+}
+
+/// Adds the beginning of what a server says about its refusal, if that is text.
+fn quote(message: &mut String, refusal: &Refusal) {
+    let body = String::from_utf8_lossy(refusal.body());
+    let line = body.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    // A page is for browsers.
+    if line.is_empty() || line.starts_with('<') {
+        return;
+    }
+    let beginning: String = line.chars().take(QUOTED).collect();
+    let more = if beginning.len() < line.len() { ".." } else { "" };
+    _ = write!(message, ": {beginning}{more}");
+}
+
+/// Exit codes; 0 is success.
+pub(crate) const GENERAL: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+/// The name does not resolve, or nothing can be connected to.
+pub(crate) const CONNECT: u8 = 3;
+pub(crate) const TLS: u8 = 4;
+/// The server answered the handshake with another status than 101.
+pub(crate) const REFUSED: u8 = 5;
+/// The peer broke a rule, or ended the connection in another way than 1000, 1001 or without a code.
+pub(crate) const PROTOCOL: u8 = 6;
+/// Something that was asked to hold did not.
+#[expect(dead_code, reason = "for --expect and --fail-if")]
+pub(crate) const THRESHOLD: u8 = 7;
+/// A time was over, as for timeout(1).
+pub(crate) const TIMEOUT: u8 = 124;
+
+/// Characters of a refusal's body that are shown.
+const QUOTED: usize = 200;

@@ -3,6 +3,7 @@
 //! [`args`] says what can be asked for. [`serve`] and [`echo`] are protocols on a `Service`; [`server`] is what they
 //! share: it turns `--interface` into listeners ([`interface`]), says where they are, and stops on signals. [`log`]
 //! writes events to standard error, [`failure`] is what ends as an exit code. [`manual`] makes completions and man pages.
+//! [`target`] is what the commands that connect have in common.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -13,6 +14,9 @@ mod log;
 mod manual;
 mod serve;
 mod server;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the commands that connect"))]
+mod target;
+mod units;
 
 use std::process::ExitCode;
 

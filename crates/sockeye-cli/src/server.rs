@@ -9,11 +9,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use sockeye::sys::{Address, ListenOptions};
-use sockeye::{Builder, Error, Limits, Remote};
+use sockeye::{Builder, Error, Limits, Remote, Service};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::interface;
+use crate::interface::{self, Interface};
 use crate::log;
 
 /// The library's limits, with what the command line says about them.
@@ -24,23 +24,28 @@ pub(crate) fn limits(common: &Common) -> Limits {
 }
 
 /// Runs the service until a signal ends it.
-pub(crate) fn run(mut builder: Builder, port: u16, common: &Common) -> Result<(), Failure> {
+pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Failure> {
     // First of all: a signal that comes early is to end the service in good order too.
     let signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))?;
-    let addresses = interface::resolve(&common.interfaces, port, interface::local)
+    let mut service = listen(builder, &common.interfaces, port)?;
+    stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
+    tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
+    announce(announcement(service.local_addresses()))
+        .map_err(|error| Failure::general(format!("no thread for standard output: {error}")))?;
+    service.run().map_err(|error| Failure::general(error.to_string()))
+}
+
+/// Builds the service, with its listeners.
+pub(crate) fn listen(mut builder: Builder, interfaces: &[Interface], port: u16) -> Result<Service, Failure> {
+    let addresses = interface::resolve(interfaces, port, interface::local)
         .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
     let mut options = ListenOptions::default();
     options.ipv6_only = names_ipv4(&addresses);
     for address in addresses {
         builder = builder.listen_with(address, options);
     }
-    let mut service = builder.build().map_err(|error| failed_to_start(&error))?;
-    stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
-    tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
-    announce(announcement(service.local_addresses()))
-        .map_err(|error| Failure::general(format!("no thread for standard output: {error}")))?;
-    service.run().map_err(|error| Failure::general(error.to_string()))
+    builder.build().map_err(|error| failed_to_start(&error))
 }
 
 /// `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
@@ -112,7 +117,8 @@ fn announcement(addresses: &[Address]) -> String {
     lines
 }
 
-fn describe(out: &mut String, address: &Address) {
+/// As a URL, or as it was written.
+pub(crate) fn describe(out: &mut String, address: &Address) {
     match address {
         // The `Display` of a socket address brackets IPv6. Writing to a `String` cannot fail.
         Address::Ip(address) => _ = write!(out, "ws://{address}/"),

@@ -1,0 +1,231 @@
+//! What the commands that connect have in common: the options that say to whom and how, and the [`Connect`] made of them.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use sockeye::sys::Address;
+use sockeye::{Connect, Proxy};
+
+use crate::args::LogLevel;
+use crate::failure::Failure;
+use crate::units::parse_some_time;
+
+/// Options beside the URL.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Target {
+    /// Header field to send too, as `Name: value` (repeatable)
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+
+    /// Subprotocol to offer (repeatable, the best first)
+    #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) protocols: Vec<String>,
+
+    /// Web origin to claim, as a browser would for the page it shows
+    #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url)]
+    pub(crate) origin: Option<String>,
+
+    /// User and password; whoever lists the processes of this machine sees them
+    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "auth_file")]
+    pub(crate) auth: Option<String>,
+
+    /// File whose first line is USER:PASSWORD
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) auth_file: Option<PathBuf>,
+
+    /// Proxy to go through, or `none` [default: from http_proxy, https_proxy, all_proxy, no_proxy]
+    ///
+    /// http://[USER:PASSWORD@]HOST:PORT for CONNECT, socks5://[USER:PASSWORD@]HOST:PORT for SOCKS5.
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+
+    /// Connect there instead of where the URL's host is: ADDRESS:PORT or unix:PATH (repeatable)
+    #[arg(long = "connect-to", value_name = "ADDRESS", value_parser = parse_address)]
+    pub(crate) addresses: Vec<Address>,
+
+    /// Time for all of resolving, connecting and the handshake
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_some_time)]
+    pub(crate) connect_timeout: Duration,
+
+    /// Redirects to follow, to ws:// and wss:// URLs; credentials stay with their origin
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) redirects: u8,
+
+    /// Least important messages to log
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log_level: LogLevel,
+}
+
+impl Target {
+    /// What to ask the library for.
+    ///
+    /// # Errors
+    /// The URL or an option that cannot be used: exit code 2.
+    pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
+        let mut connect = Connect::new(url).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        for name in &self.protocols {
+            connect = connect
+                .subprotocol(name.as_str())
+                .map_err(|error| Failure::usage(format!("--protocol {name}: {error}")))?;
+        }
+        for header in &self.headers {
+            let (name, value) = split_header(header)?;
+            connect =
+                connect.field(name, value).map_err(|error| Failure::usage(format!("--header {header:?}: {error}")))?;
+        }
+        if let Some(origin) = &self.origin {
+            connect = connect
+                .origin(origin.as_str())
+                .map_err(|error| Failure::usage(format!("--origin {origin}: {error}")))?;
+        }
+        if let Some((user, password)) = self.credentials()? {
+            connect =
+                connect.basic_auth(&user, &password).map_err(|error| Failure::usage(format!("--auth: {error}")))?;
+        }
+        connect = match self.proxy.as_deref() {
+            None => connect.proxy_from_env().map_err(|error| Failure::usage(format!("proxy: {error}")))?,
+            Some("none" | "") => connect.no_proxy(),
+            // Its text may have a password in it.
+            Some(proxy) => {
+                connect.proxy(Proxy::parse(proxy).map_err(|error| Failure::usage(format!("--proxy: {error}")))?)
+            }
+        };
+        if !self.addresses.is_empty() {
+            connect = connect.to(self.addresses.iter().cloned());
+        }
+        Ok(connect.timeout(self.connect_timeout).redirects(self.redirects))
+    }
+
+    fn credentials(&self) -> Result<Option<(String, String)>, Failure> {
+        if let Some(auth) = &self.auth {
+            tracing::warn!("--auth shows the password to whoever lists the processes; --auth-file does not");
+            return split_auth("--auth", auth).map(Some);
+        }
+        let Some(path) = &self.auth_file else { return Ok(None) };
+        let text =
+            read_first(path).map_err(|error| Failure::usage(format!("--auth-file {}: {error}", path.display())))?;
+        split_auth("--auth-file", text.lines().next().unwrap_or_default()).map(Some)
+    }
+}
+
+/// The beginning of a small file.
+fn read_first(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(CREDENTIALS).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn split_auth(option: &str, text: &str) -> Result<(String, String), Failure> {
+    match text.split_once(':') {
+        Some((user, password)) => Ok((user.to_owned(), password.to_owned())),
+        // What was written may be the password alone: it is not repeated.
+        None => Err(Failure::usage(format!("{option}: write USER:PASSWORD, the password may be empty"))),
+    }
+}
+
+fn split_header(header: &str) -> Result<(&str, &str), Failure> {
+    match header.split_once(':') {
+        Some((name, value)) => Ok((name, value.trim_matches([' ', '\t']))),
+        None => Err(Failure::usage(format!("--header {header:?}: write it as 'Name: value'"))),
+    }
+}
+
+fn parse_address(text: &str) -> Result<Address, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("a path must follow unix:".to_owned()),
+        Some(path) => Ok(Address::Unix(path.into())),
+        None => text.parse::<SocketAddr>().map(Address::Ip).map_err(|_| {
+            "write an address with its port, such as 127.0.0.1:7681 or [::1]:7681, or unix:PATH".to_owned()
+        }),
+    }
+}
+
+/// Bytes of an --auth-file that are looked at.
+const CREDENTIALS: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        target: Target,
+    }
+
+    fn connect(url: &str, options: &[&str]) -> Result<Connect, Failure> {
+        // What the environment of the test says about proxies must not matter.
+        let mut target = Line::try_parse_from(["x"].iter().chain(options)).unwrap().target;
+        target.proxy.get_or_insert_with(|| "none".to_owned());
+        target.connect(url)
+    }
+
+    #[test]
+    fn everything_reaches_the_description() {
+        let options = [
+            "-H",
+            "Cookie: a=b",
+            "--protocol",
+            "one,two",
+            "--protocol",
+            "three",
+            "--origin",
+            "https://example.com",
+            "--auth",
+            "user:pass:word",
+            "--connect-to",
+            "127.0.0.1:1",
+            "--connect-to",
+            "unix:/run/x",
+            "--connect-timeout",
+            "5",
+            "--redirects",
+            "3",
+        ];
+        let shown = format!("{:?}", connect("ws://example.com/", &options).unwrap());
+        for part in
+            ["Cookie", "one", "two", "three", "https://example.com", "127.0.0.1:1", "/run/x", "5s", "redirects: 3"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(!shown.contains("pass"), "{shown}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (url, options, word) in [
+            ("example.com", &[][..], "example.com"),
+            ("ftp://example.com/", &[], "ftp"),
+            ("ws://example.com/#x", &[], "#"),
+            ("ws://a/", &["--header", "Cookie"], "Name: value"),
+            ("ws://a/", &["--header", "Host: b"], "Host"),
+            ("ws://a/", &["--protocol", "a b"], "a b"),
+            ("ws://a/", &["--origin", "a"], "--origin a"),
+            ("ws://a/", &["--auth", "secret"], "USER:PASSWORD"),
+            ("ws://a/", &["--auth-file", "/no/such/file"], "/no/such/file"),
+            ("ws://a/", &["--proxy", "ftp://b"], "--proxy"),
+        ] {
+            let failure = connect(url, options).unwrap_err();
+            assert_eq!(failure.code, 2, "{options:?}");
+            assert!(failure.message.contains(word), "{options:?}: {}", failure.message);
+            assert!(!failure.message.contains("secret"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn addresses_have_ports() {
+        for good in ["127.0.0.1:80", "[::1]:80", "unix:/run/x"] {
+            assert!(parse_address(good).is_ok(), "{good}");
+        }
+        for bad in ["127.0.0.1", "::1:80", "localhost:80", "unix:", ""] {
+            assert!(parse_address(bad).is_err(), "{bad}");
+        }
+    }
+}

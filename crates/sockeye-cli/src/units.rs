@@ -1,0 +1,106 @@
+//! Sizes and spans of time as people write them.
+
+use std::time::Duration;
+
+/// Bytes, with a suffix as `dd` and others read it: `K` and `KiB` are 1024, `KB` is 1000; the case does not matter.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    const HELP: &str = "write a number of bytes, with a suffix if you like: 4096, 64KiB, 16M";
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(HELP.to_owned()),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(HELP.to_owned());
+    }
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match size {
+        Some(0) => Err("it must be at least one byte".to_owned()),
+        Some(size) => Ok(size),
+        None => Err("it is larger than any message can be".to_owned()),
+    }
+}
+
+/// A span of time: seconds, or a number with `ms`, `s`, `m` or `h`. Fractions are fine; a year is the most.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "write seconds, or a number with ms, s, m or h: 5, 0.25, 250ms, 2m";
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(HELP.to_owned()),
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let number = digits.parse::<f64>().ok().filter(|_| plain).ok_or_else(|| HELP.to_owned())?;
+    let seconds = number * unit;
+    if seconds > YEAR {
+        return Err("that is more than a year".to_owned());
+    }
+    // Whole nanoseconds, so that what was written as a decimal fraction stays one.
+    Ok(Duration::from_nanos((seconds * 1e9).round() as u64))
+}
+
+/// As [`parse_span`], for what has to take some time.
+pub(crate) fn parse_some_time(text: &str) -> Result<Duration, String> {
+    match parse_span(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        span => Ok(span),
+    }
+}
+
+const YEAR: f64 = 365.0 * 86_400.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, size) in [
+            ("1", 1),
+            ("4096", 4096),
+            ("12b", 12),
+            ("64KiB", 65_536),
+            ("64k", 65_536),
+            ("16M", 16 << 20),
+            ("16MB", 16_000_000),
+            ("2g", 2 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        for text in
+            ["", "M", "-1", "+1", "1.5M", "1 M", "0", "0K", "9x", "18446744073709551616", "99999999999999G", "1é"]
+        {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans() {
+        for (text, millis) in [
+            ("0", 0),
+            ("5", 5_000),
+            ("0.25", 250),
+            (".5", 500),
+            ("250ms", 250),
+            ("1.5s", 1_500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(parse_span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1", "+1", "1e9", "inf", "nan", "1 s", "1S", "1d", "1.2.3", "9999h", "é"] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+        assert!(parse_some_time("0").is_err());
+        assert_eq!(parse_some_time("0.001"), Ok(Duration::from_millis(1)));
+    }
+}
