@@ -38,6 +38,10 @@ impl State {
         if way == Some(Way::Unreachable) {
             return Err(Errno::HOSTUNREACH.into());
         }
+        let fails = self.plant(Fault::ConnectFailed);
+        if fails && self.random.chance(500) {
+            return Err(AT_ONCE[self.random.index(AT_ONCE.len())].into());
+        }
         let listener = match (to, way) {
             (Address::Unix(_), None) => Some(self.unix_listener(to)?),
             _ => None,
@@ -47,9 +51,13 @@ impl State {
         let place = self.open_slot(host, What::End(end));
         let local = self.local_address(host, to);
         let mut made = Connection::new(Owner::Host(place), local, to.clone(), &self.faults);
-        made.ends[CLIENT].connecting = listener.is_none();
+        made.ends[CLIENT].connecting = listener.is_none() || fails;
         self.connections.insert(connection, made);
         match listener {
+            _ if fails => {
+                let error = LATER[self.random.index(LATER.len())];
+                self.schedule_late(Event::Refuse(end, error));
+            }
             Some(listener) => self.schedule(Event::Connect { listener, end: end.other() }),
             None if way == Some(Way::Silent) => {}
             None => self.schedule(Event::Syn(end)),
@@ -132,3 +140,7 @@ impl State {
         self.edge(owner, Edges::BOTH, true);
     }
 }
+
+const AT_ONCE: [Errno; 5] = [Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM, Errno::NETUNREACH, Errno::NFILE];
+
+const LATER: [Errno; 4] = [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::TIMEDOUT, Errno::CONNRESET];

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Something that a network, a kernel or a peer does to a program.
 ///
 /// Those above [`LostEdge`](Self::LostEdge) keep the promises of [`sys`](crate::sys): a correct program shows the same
-/// behaviour with them and without, apart from timing and from the connections that were reset.
+/// behaviour with them and without, apart from timing and from the connections that were reset or never made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -17,7 +17,7 @@ pub enum Fault {
     Together,
     /// `send` takes less than there is room for; a writable edge follows.
     ShortSend,
-    /// `recv`, `send` or `accept` answers `WouldBlock` although an edge came; another edge follows.
+    /// `recv`, `send` or `accept` answers `WouldBlock`, or `connected` false, although an edge came; another edge follows.
     WouldBlock,
     /// An edge is reported for which there is no reason.
     Spurious,
@@ -31,8 +31,12 @@ pub enum Fault {
     Interrupted,
     /// `accept` fails for want of descriptors or memory (the connection stays), or because the connection is gone.
     AcceptFailed,
-    /// `register` fails for want of memory.
+    /// `register` or `reregister` fails for want of memory.
     RegisterFailed,
+    /// `connect` fails for want of ports, memory or a way, or the attempt does a round trip later.
+    ConnectFailed,
+    /// Looking a name up fails, although the network knows it.
+    ResolveFailed,
     /// The network resets a connection, for each piece that arrives.
     Reset,
     /// The edge that says "there is room again" never comes. This *breaks* the promises: it is what a lost wake-up in the loop
@@ -42,7 +46,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Cut,
         Self::Race,
         Self::Together,
@@ -55,6 +59,8 @@ impl Fault {
         Self::Interrupted,
         Self::AcceptFailed,
         Self::RegisterFailed,
+        Self::ConnectFailed,
+        Self::ResolveFailed,
         Self::Reset,
         Self::LostEdge,
     ];
@@ -101,10 +107,15 @@ impl Faults {
             .with(Fault::Interrupted, 20)
     }
 
-    /// [`usual`](Self::usual), and connections are lost and not accepted besides.
+    /// [`usual`](Self::usual), and connections are lost, not accepted and not made besides.
     #[must_use]
     pub const fn harsh() -> Self {
-        Self::usual().with(Fault::AcceptFailed, 200).with(Fault::RegisterFailed, 20).with(Fault::Reset, 5)
+        Self::usual()
+            .with(Fault::AcceptFailed, 200)
+            .with(Fault::RegisterFailed, 20)
+            .with(Fault::ConnectFailed, 200)
+            .with(Fault::ResolveFailed, 200)
+            .with(Fault::Reset, 5)
     }
 
     /// The same, with `fault` happening `per_mille` times in a thousand that it could.

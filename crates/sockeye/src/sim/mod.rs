@@ -5,6 +5,9 @@
 //! limits: see [`Fault`] for what it does. Using a handle after closing it, sending nothing, and waiting when nothing can ever
 //! happen are bugs of the program, and panic with the seed.
 //!
+//! For clients there are scripted [`Listener`]s, names ([`Network::name`]), and places that nobody answers from
+//! ([`Network::silence`], [`Network::unreachable`]); connecting takes a round trip.
+//!
 //! Several hosts and scripted [`Peer`]s share one [`Network`] and its clock. Nothing is concurrent: things happen while a host
 //! waits, while a test calls [`Network::advance`], and between the turns of [`Network::run`].
 //!

@@ -42,11 +42,15 @@ impl Names {
         }
         match self.0.get(&host.to_ascii_lowercase()) {
             Some(Name::Known(addresses)) => Some(Ok(addresses.clone())),
-            Some(Name::Fails) => Some(Err(failed(io::ErrorKind::Other, "Temporary failure in name resolution"))),
+            Some(Name::Fails) => Some(Err(temporary_failure())),
             Some(Name::Stalls) => None,
             None => Some(Err(failed(io::ErrorKind::NotFound, "Name or service not known"))),
         }
     }
+}
+
+fn temporary_failure() -> io::Error {
+    failed(io::ErrorKind::Other, "Temporary failure in name resolution")
 }
 
 fn failed(kind: io::ErrorKind, why: &str) -> io::Error {
@@ -60,7 +64,10 @@ impl State {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
         self.hosts[host].questions += 1;
-        let Some(found) = self.names.look_up(name) else { return Ok(()) };
+        let Some(mut found) = self.names.look_up(name) else { return Ok(()) };
+        if self.plant(Fault::ResolveFailed) {
+            found = Err(temporary_failure());
+        }
         let addresses = found.map(|ips| ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
         let (life, answer) = (self.hosts[host].life, Resolved::new(ticket, addresses));
         let event = Event::Answer { host, life, answer };

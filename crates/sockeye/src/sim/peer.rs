@@ -8,7 +8,7 @@ use super::pipe::{EndId, Fin, Owner};
 use super::state::State;
 use crate::sys::{Address, CloseHow};
 
-/// A client that a test writes by hand. All it does goes through the same pipes as the host's side, piece by piece; the clock
+/// A client, or one connection of a [`Listener`](super::Listener), that a test writes by hand. All it does goes through the same pipes as the host's side, piece by piece; the clock
 /// moves only in [`Network::run`](super::Network::run), [`Network::advance`](super::Network::advance) or a host's own waiting.
 ///
 /// Dropping it closes its connection.
@@ -108,12 +108,22 @@ impl Peer {
         state.connections.get(&self.end.connection).map_or(0, |c| c.pipes[self.end.side].travelling.len())
     }
 
-    /// The address that the host sees.
+    /// The address of this end, which the host sees.
     #[must_use]
     pub fn address(&self) -> Address {
+        self.address_of(self.end)
+    }
+
+    /// The address of the other end.
+    #[must_use]
+    pub fn remote_address(&self) -> Address {
+        self.address_of(self.end.other())
+    }
+
+    fn address_of(&self, end: EndId) -> Address {
         let state = self.state();
-        let connection = state.connections.get(&self.end.connection);
-        connection.map_or(Address::Unnamed, |c| c.ends[self.end.side].address.clone())
+        let connection = state.connections.get(&end.connection);
+        connection.map_or(Address::Unnamed, |c| c.ends[end.side].address.clone())
     }
 
     fn state(&self) -> RefMut<'_, State> {

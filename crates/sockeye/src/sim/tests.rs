@@ -9,6 +9,8 @@ use sockeye_proto::time::Instant;
 use super::{End, Fault, Faults, Host, Network, Outcome, Peer, Turn, seeds};
 use crate::sys::{Address, CloseHow, Handle, ListenOptions, Readiness, Sys, WAKE};
 
+mod connect;
+
 /// A server that sends back what it receives. It stops reading at short counts, so it needs every edge.
 struct Echo {
     bug: Bug,
@@ -268,6 +270,7 @@ fn every_fault_happens() {
     for seed in 0..20 {
         let network = Network::with_faults(seed, Faults::harsh().with(Fault::LostEdge, 100).with_buffers(2000, 2000));
         let _ = echo_all(&network, 10, 20_000);
+        let _ = connect::call_all(&network, 10, 100);
         for (seen, fault) in seen.iter_mut().zip(Fault::ALL) {
             *seen += network.counts().of(fault);
         }

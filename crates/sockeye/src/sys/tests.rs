@@ -12,15 +12,21 @@ use sockeye_proto::time::Instant;
 use super::{Address, CloseHow, Handle, ListenOptions, Readiness, Real, Sys, WAKE};
 use crate::sim;
 
+mod connect;
+
 /// A back end, and somebody at the other end of its connections.
 struct World {
     sys: Box<dyn Sys>,
     address: Address,
     connect: Connect,
+    /// An address where nobody answers, if there can be one.
+    silent: Silent,
     /// No edge is reported but those that are promised.
     is_exact: bool,
     has_resets: bool,
 }
+
+type Silent = Box<dyn Fn(&mut dyn Sys) -> Option<Address>>;
 
 type Connect = Box<dyn Fn(&Address) -> Box<dyn Far>>;
 
@@ -67,7 +73,7 @@ fn the_simulated_network_keeps_its_promises() {
     }
 }
 
-const TESTS: [fn(&mut World); 15] = [
+const TESTS: [fn(&mut World); 23] = [
     bytes_come_and_go,
     an_edge_is_reported_once,
     registration_reports_what_is_there,
@@ -83,6 +89,14 @@ const TESTS: [fn(&mut World); 15] = [
     wake_ups_are_reported,
     misuse_is_refused,
     waiting_takes_its_time,
+    connect::a_connection_stands_and_carries,
+    connect::nobody_listening_is_an_error_told_once,
+    connect::a_connecting_handle_is_closed_at_any_time,
+    connect::an_attempt_that_nobody_answers_says_nothing,
+    connect::another_token_is_a_first_edge,
+    connect::addresses_of_both_ends_agree,
+    connect::names_are_looked_up_off_the_thread,
+    connect::addresses_are_names_of_their_own,
 ];
 
 fn bytes_come_and_go(world: &mut World) {
@@ -396,7 +410,7 @@ impl World {
 
     /// Tries until it comes true, with the reports since the last time.
     fn poll_until(&mut self, what: &str, mut is_true: impl FnMut(&mut Self, &[Readiness]) -> bool) {
-        let give_up: Instant = self.sys.now() + Duration::from_secs(10);
+        let give_up: Instant = self.sys.now() + Duration::from_secs(30);
         let mut reports = Vec::new();
         while !is_true(self, &reports) {
             assert!(self.sys.now() < give_up, "waited in vain for {what}");
@@ -481,9 +495,15 @@ fn count_of(result: io::Result<usize>) -> usize {
 }
 
 fn simulated(network: sim::Network, is_exact: bool) -> World {
+    let silent = network.clone();
     World {
         sys: network.sys(),
         address: Address::Ip(([10, 0, 0, 1], 0).into()),
+        silent: Box::new(move |_| {
+            let address = Address::Ip(([10, 0, 0, 2], 80).into());
+            silent.silence(&address);
+            Some(address)
+        }),
         connect: Box::new(move |address| Box::new(network.connect(address).unwrap())),
         is_exact,
         has_resets: true,
@@ -534,7 +554,33 @@ fn real(address: Address, has_resets: bool) -> World {
         }
         Address::Unnamed => unreachable!("a listener has an address"),
     };
-    World { sys: Box::new(Real::new().unwrap()), address, connect: Box::new(connect), is_exact: true, has_resets }
+    let anywhere = address.clone();
+    World {
+        sys: Box::new(Real::new().unwrap()),
+        address,
+        connect: Box::new(connect),
+        silent: Box::new(move |sys| full_listener(sys, &anywhere)),
+        is_exact: true,
+        has_resets,
+    }
+}
+
+/// The address of a TCP listener whose queue is full. Linux drops requests that have no room; other systems refuse some.
+fn full_listener(sys: &mut dyn Sys, anywhere: &Address) -> Option<Address> {
+    if !cfg!(target_os = "linux") || !matches!(anywhere, Address::Ip(_)) {
+        return None;
+    }
+    let options = ListenOptions { backlog: 1, ..ListenOptions::default() };
+    let (_, address) = sys.listen(anywhere, &options).unwrap();
+    for _ in 0..16 {
+        let handle = sys.connect(&address).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        if !sys.connected(handle).unwrap() {
+            sys.close(handle, CloseHow::Reset);
+            return Some(address);
+        }
+    }
+    panic!("the queue is never full");
 }
 
 struct Socket<S> {

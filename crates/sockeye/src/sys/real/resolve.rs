@@ -14,23 +14,27 @@ use std::time::Duration;
 
 use crate::sys::{QUESTIONS, Resolved, Wake};
 
+#[cfg(test)]
+mod tests;
+
 /// Questions, answers, and up to [`HELPERS`] threads between them, started when they are needed. Dropping it leaves them to end by
 /// themselves, and whatever they find then is dropped too.
 pub(super) struct Resolver {
     shared: Arc<Shared>,
     lookup: Lookup,
+    idle: Duration,
 }
 
 type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 impl Resolver {
     pub(super) fn new(waker: Arc<dyn Wake>) -> Self {
-        Self::with_lookup(waker, lookup)
+        Self::with(waker, lookup, IDLE)
     }
 
-    fn with_lookup(waker: Arc<dyn Wake>, lookup: Lookup) -> Self {
+    fn with(waker: Arc<dyn Wake>, lookup: Lookup, idle: Duration) -> Self {
         let state = State { waker: Some(waker), ..State::default() };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), asked: Condvar::new() }), lookup }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), asked: Condvar::new() }), lookup, idle }
     }
 
     pub(super) fn ask(&self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
@@ -69,8 +73,8 @@ impl Resolver {
     }
 
     fn start_helper(&self) -> io::Result<()> {
-        let (shared, lookup) = (Arc::clone(&self.shared), self.lookup);
-        thread::Builder::new().name("sockeye-resolve".to_owned()).spawn(move || help(&shared, lookup)).map(drop)
+        let (shared, lookup, idle) = (Arc::clone(&self.shared), self.lookup, self.idle);
+        thread::Builder::new().name("sockeye-resolve".to_owned()).spawn(move || help(&shared, lookup, idle)).map(drop)
     }
 }
 
@@ -133,7 +137,7 @@ struct Question {
 }
 
 /// A helper's life: answers until there was nothing to do for a while.
-fn help(shared: &Shared, lookup: Lookup) {
+fn help(shared: &Shared, lookup: Lookup, idle: Duration) {
     let mut state = shared.lock();
     while state.waker.is_some() {
         if let Some(Question { ticket, host, port }) = state.questions.pop_front() {
@@ -146,7 +150,7 @@ fn help(shared: &Shared, lookup: Lookup) {
             continue;
         }
         state.waiting += 1;
-        let (locked, timeout) = shared.asked.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+        let (locked, timeout) = shared.asked.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
         state = locked;
         state.waiting -= 1;
         if timeout.timed_out() && state.questions.is_empty() {

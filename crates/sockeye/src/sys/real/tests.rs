@@ -164,3 +164,68 @@ fn closed_handles_are_refused() {
         assert!(sys.register(handle, 1).is_err());
     }
 }
+
+#[test]
+fn connecting_sockets_send_at_once_and_are_not_inherited() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sys = Real::new().unwrap();
+    let handle = sys.connect(&Address::Ip(listener.local_addr().unwrap())).unwrap();
+    let socket = sys.table.borrow(handle).unwrap();
+    assert!(sockopt::tcp_nodelay(socket).unwrap());
+    assert!(fcntl_getfd(socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    sys.close(handle, CloseHow::Normal);
+    assert_eq!(sys.table.open, 0);
+}
+
+#[test]
+fn a_full_unix_listener_is_the_end_of_an_attempt() {
+    let folder = Folder::new("full");
+    let mut sys = Real::new().unwrap();
+    let address = Address::Unix(folder.0.join("socket"));
+    assert_eq!(sys.connect(&address).unwrap_err().kind(), ErrorKind::NotFound);
+    let options = ListenOptions { backlog: 1, ..ListenOptions::default() };
+    let (listener, _) = sys.listen(&address, &options).unwrap();
+    let mut handles = Vec::new();
+    let error = loop {
+        match sys.connect(&address) {
+            Ok(handle) => handles.push(handle),
+            Err(error) => break error,
+        }
+        assert!(handles.len() < 16, "a queue of one has an end");
+    };
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    // Each that began stands, and what failed left no descriptor behind.
+    assert!(handles.iter().all(|handle| sys.connected(*handle).unwrap()));
+    assert_eq!(sys.table.open, 1 + handles.len() as u64);
+    // Nobody listens behind the file of a server that was killed.
+    let path = folder.0.join("stale");
+    drop(UnixListener::bind(&path).unwrap());
+    assert_eq!(sys.connect(&Address::Unix(path)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(sys.connect(&Address::Unix("".into())).unwrap_err().kind(), ErrorKind::InvalidInput);
+    sys.close(listener, CloseHow::Normal);
+}
+
+#[test]
+fn a_connection_of_a_program_with_itself_is_refused() {
+    let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None).unwrap();
+    net::bind(&socket, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
+    let own = std::net::SocketAddr::try_from(net::getsockname(&socket).unwrap()).unwrap();
+    net::connect(&socket, &own).expect("TCP calls this a connection");
+    let mut sys = Real::new().unwrap();
+    let handle = sys.table.insert(socket);
+    assert_eq!(sys.connected(handle).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn addresses_keep_their_scope() {
+    let scoped = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 80, 0, 3);
+    assert_eq!(address::read(scoped.into()), Address::Ip(scoped.into()));
+    let mapped: std::net::SocketAddr = "[::ffff:192.0.2.1]:80".parse().unwrap();
+    assert_eq!(address::read(mapped.into()), Address::Ip("192.0.2.1:80".parse().unwrap()));
+    let mut sys = Real::new().unwrap();
+    // No interface has this number, and the system is told the number.
+    let nowhere = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 80, 0, 0x7fff_fff0);
+    let error = sys.connect(&Address::Ip(nowhere.into())).unwrap_err();
+    assert!(error.raw_os_error().is_some(), "{error}");
+    assert_eq!(sys.table.open, 0);
+}
