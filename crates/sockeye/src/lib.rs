@@ -130,7 +130,7 @@ pub use self::client::{Connect, Failure, Proxy, Reconnect};
 pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
-pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service};
+pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol};
 
 pub use sockeye_proto as proto;
 pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};

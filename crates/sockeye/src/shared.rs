@@ -7,12 +7,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 
 use slotmap::SlotMap;
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{FrameHead, Kind, OpCode};
 
+use crate::client::Connect;
+use crate::client::Retry;
+use crate::client::plan::{Outgoing, Plan, Planned};
 use crate::id::{ConnId, Gone};
 use crate::output::pool::Pool;
 
@@ -45,12 +49,36 @@ const QUEUED: u16 = 4;
 const PAUSED: u16 = 8;
 /// Paused by the whole-message layer, whose outbox is well filled; [`PAUSED`] is the program's own wish.
 const FULL: u16 = 16;
+/// On its way: asked for with `connect`, and neither open nor failed yet.
+const CONNECTING: u16 = 32;
+/// It was asked for with `connect`.
+const CLIENT: u16 = 64;
 /// What [`Current`] keeps during a step.
 const KEPT: u16 = WANT_WRITE | PAUSED | FULL;
 
 impl Live {
     pub(crate) fn new() -> Self {
         Self { session: NO_SESSION, endpoint: EndpointIndex::NONE, flags: 0 }
+    }
+
+    /// A connection that is asked for.
+    fn connecting(endpoint: EndpointIndex) -> Self {
+        Self { session: NO_SESSION, endpoint, flags: CONNECTING | CLIENT }
+    }
+
+    /// Asked for, and neither open nor failed yet.
+    pub(crate) fn is_connecting(self) -> bool {
+        self.flags & CONNECTING != 0
+    }
+
+    /// Its outcome is known.
+    pub(crate) fn set_connected(&mut self) {
+        self.set(CONNECTING, false);
+    }
+
+    /// Asked for with `connect`, that is, not accepted.
+    pub(crate) fn is_client(self) -> bool {
+        self.flags & CLIENT != 0
     }
 
     /// An open WebSocket whose `open` was called and whose `closed` was not.
@@ -167,6 +195,7 @@ pub(crate) struct Shared {
     pub(crate) ready: VecDeque<ConnId>,
     pub(crate) closes: Vec<(ConnId, Close)>,
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
+    pub(crate) outgoing: Outgoing,
     /// One flag an endpoint: the writable callback of all its connections is asked for.
     all_writable: Vec<bool>,
     any_all_writable: bool,
@@ -192,6 +221,7 @@ impl Shared {
             ready: VecDeque::new(),
             closes: Vec::new(),
             timers: Vec::new(),
+            outgoing: Outgoing::default(),
             all_writable: vec![false; endpoints],
             any_all_writable: false,
             publishes: vec![Vec::new(); endpoints],
@@ -267,11 +297,36 @@ impl Shared {
     }
 
     pub(crate) fn close(&mut self, id: ConnId, close: Close) -> Result<(), Gone> {
-        if !self.live.get(id).is_some_and(|live| live.is_open()) {
+        if !self.live.get(id).is_some_and(|live| live.is_open() || live.is_connecting()) {
             return Err(Gone);
         }
         self.closes.push((id, close));
         Ok(())
+    }
+
+    /// Writes the wish for a connection down; its id is good at once.
+    pub(crate) fn connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
+        let id = self.live.insert(Live::connecting(endpoint));
+        self.outgoing.planned.push(Planned { id, plan: Box::new(Plan::new(connect)), after: Duration::ZERO });
+        id
+    }
+
+    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none.
+    pub(crate) fn retry(&mut self, endpoint: EndpointIndex, plan: Box<Plan>, random: Option<u64>) -> Option<Retry> {
+        let random = random?;
+        let id = self.live.insert(Live::connecting(endpoint));
+        let retry = self.outgoing.plan_again(id, plan, random);
+        if retry.is_none() {
+            self.live.remove(id);
+        }
+        retry
+    }
+
+    /// As [`retry`](Self::retry), after the end of an open connection that was to be kept up.
+    pub(crate) fn retry_after_close(&mut self, id: ConnId, random: Option<u64>) -> Option<Retry> {
+        let plan = self.outgoing.take_kept(id, self.now)?;
+        let endpoint = self.live.get(id)?.endpoint;
+        self.retry(endpoint, plan, random)
     }
 
     /// Puts a connection on the ready list, once.
@@ -298,12 +353,17 @@ impl Shared {
     /// Whether callbacks wished for something that is carried out between steps.
     #[inline]
     pub(crate) fn has_new_wishes(&self) -> bool {
-        self.any_publish || !self.closes.is_empty() || !self.timers.is_empty()
+        self.any_publish || !self.closes.is_empty() || !self.timers.is_empty() || !self.outgoing.planned.is_empty()
     }
 
     /// Whether there is something to do without waiting.
     pub(crate) fn has_wishes(&self) -> bool {
-        !self.ready.is_empty() || self.any_all_writable || self.any_publish || !self.closes.is_empty() || self.drain
+        !self.ready.is_empty()
+            || self.any_all_writable
+            || self.any_publish
+            || !self.closes.is_empty()
+            || !self.outgoing.planned.is_empty()
+            || self.drain
     }
 
     /// Turns the wishes for all connections of a protocol into wishes for each.

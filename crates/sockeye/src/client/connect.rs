@@ -201,7 +201,6 @@ impl Connect {
 }
 
 /// For the loop.
-#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses these"))]
 impl Connect {
     /// The addresses to connect to; empty: those that [`first_host`](Self::first_host) resolves to.
     pub(crate) fn addresses(&self) -> &[Address] {

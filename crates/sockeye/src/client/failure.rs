@@ -143,7 +143,6 @@ impl Failure {
 }
 
 /// For the loop.
-#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses these"))]
 impl Failure {
     pub(crate) const fn new(stage: Stage, cause: FailureCause) -> Self {
         Self { stage, cause, retry: None }

@@ -28,6 +28,7 @@ mod credentials;
 mod failure;
 pub mod negotiate;
 mod no_proxy;
+pub(crate) mod plan;
 mod proxy;
 mod reconnect;
 mod redirect;

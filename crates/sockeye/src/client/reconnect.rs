@@ -76,7 +76,6 @@ impl Reconnect {
 }
 
 /// For the loop.
-#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses these"))]
 impl Reconnect {
     /// The wait before the next attempt after `failures` in a row: 0 when a stable connection was lost. `random` is any
     /// 64 bits. `None`: it is given up.

@@ -8,7 +8,6 @@ use super::proxy::EnvironmentError;
 use super::refusal::Refusal;
 use super::url::UrlError;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses it"))]
 impl Connect {
     /// The connection that `refusal`, a redirect, asks for instead of this one.
     pub(crate) fn redirected(&self, refusal: &Refusal) -> Result<Self, RedirectError> {

@@ -59,7 +59,6 @@ impl Refusal {
 }
 
 /// For the loop.
-#[cfg_attr(not(test), expect(dead_code, reason = "the connecting side of the loop uses these"))]
 impl Refusal {
     /// What `head` says, without a body yet.
     pub(crate) fn new(head: &ResponseHead<'_>) -> Self {

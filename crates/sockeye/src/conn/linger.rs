@@ -17,6 +17,11 @@ pub(crate) struct Linger {
     ended: bool,
 }
 
+/// The phase of a connection that has none any more: its socket is about to be closed.
+pub(crate) fn over() -> Phase {
+    Phase::Linger(Linger { until: NEVER, shut: true, ended: true })
+}
+
 /// Turns `conn` to lingering; what it has queued is still sent.
 pub(crate) fn begin(conn: &mut Conn, until: Instant) -> Step {
     conn.phase = Phase::Linger(Linger { until, shut: false, ended: false });

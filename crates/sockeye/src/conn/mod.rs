@@ -1,8 +1,10 @@
 //! One connection: its socket, its phase, and what it keeps while it cannot go on.
 //!
 //! ```text
-//!  accept ─▶ Http ─── 101 ──▶ Ws ─── closed ──▶ (Linger) ─▶ gone
-//!             └── refused, or `Connection: close` ──▲
+//!  accept  ─▶ Http ───── 101 ──▶ Ws ─── closed ──▶ (Linger) ─▶ gone
+//!              └── refused, or `Connection: close` ──▲
+//!  connect ─▶ Opening ── 101 ──▶ Ws ─── closed ──▶ gone
+//!              └── refused, or too late ────────────▲
 //! ```
 //!
 //! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are
@@ -10,6 +12,7 @@
 
 pub(crate) mod http;
 pub(crate) mod linger;
+pub(crate) mod opening;
 pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod upgrade;
@@ -58,6 +61,7 @@ pub(crate) struct Held {
 /// What the bytes mean.
 pub(crate) enum Phase {
     Http(Box<http::Http>),
+    Opening(Box<opening::Opening>),
     Ws(Connection),
     Linger(linger::Linger),
 }
@@ -88,6 +92,7 @@ impl Conn {
     pub(crate) fn deadline(&self) -> Instant {
         let own = match &self.phase {
             Phase::Http(http) => http.deadline(),
+            Phase::Opening(opening) => opening.deadline(),
             Phase::Ws(ws) => ws.next_deadline().unwrap_or(NEVER),
             Phase::Linger(linger) => linger.until,
         };
@@ -106,6 +111,15 @@ pub(crate) struct Stage {
     pub(crate) limits: Limits,
 }
 
+impl Stage {
+    /// A number that nobody can foretell; `None` when the system has none.
+    pub(crate) fn random_u64(&mut self) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.outlet.sys.random(&mut bytes).ok()?;
+        Some(u64::from_ne_bytes(bytes))
+    }
+}
+
 /// What a step came to.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -117,6 +131,8 @@ pub(crate) enum Step {
     Again,
     /// The connection is over: close the socket so, and free the slot.
     Gone(CloseHow),
+    /// It did not become a WebSocket: close the socket, and see to what is on the list of the unopened.
+    Unopened,
 }
 
 /// Moves one connection as far as it goes now.
@@ -127,7 +143,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     match step {
         Step::Again => return step_again(stage, id, conn),
         // What was corked for this connection must not go to the next one.
-        Step::Gone(_) => stage.outlet.cork.clear(),
+        Step::Gone(_) | Step::Unopened => stage.outlet.cork.clear(),
         Step::Wait | Step::Yield => {}
     }
     debug_assert!(stage.outlet.cork.is_empty(), "the cork is empty between connections");
@@ -139,6 +155,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
 fn other_step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     match conn.phase {
         Phase::Http(_) => http::step(stage, id, conn),
+        Phase::Opening(_) => opening::step(stage, id, conn),
         Phase::Linger(_) => linger::step(stage, conn),
         Phase::Ws(_) => Step::Again,
     }
@@ -159,7 +176,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let now = stage.shared.now;
     let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
     let last_look = look_again(stage, id, live, conn, now);
-    if matches!(last_look, Step::Gone(_)) {
+    if matches!(last_look, Step::Gone(_) | Step::Unopened) {
         return last_look;
     }
     match &mut conn.phase {
@@ -173,6 +190,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
             Step::Again => step(stage, id, live, conn),
             done => done,
         },
+        Phase::Opening(opening) if opening.deadline() <= now => opening::due(stage, id, conn),
         Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),
         _ => last_look,
     }
@@ -183,6 +201,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
 fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: Instant) -> Step {
     let ends = match &conn.phase {
         Phase::Http(http) => http.deadline() <= now,
+        Phase::Opening(opening) => opening.deadline() <= now,
         // The ping after a silence ends nothing.
         Phase::Ws(ws) => {
             (ws.state() != State::Open || ws.awaits_pong()) && ws.next_deadline().is_some_and(|at| at <= now)

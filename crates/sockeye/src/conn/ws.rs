@@ -1,6 +1,6 @@
 //! The WebSocket phase: read, deliver, answer, and let the protocol write.
 
-use sockeye_proto::close::{Cause, Close, Closed, Timeout};
+use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
 use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
 use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
@@ -207,7 +207,7 @@ fn before_write(ws: &mut Connection, out: &mut Out<'_>) {
     if ws.state() != State::Open {
         out.link.bits.set(Bits::LAST_CALL);
     } else if ws.wants_transmit() {
-        ws.transmit(&mut out.outlet.cork, &mut || [0; 4]);
+        out.transmit(ws);
     }
 }
 
@@ -221,13 +221,15 @@ fn secure(callee: Callee<'_>, cx: &mut Cx<'_>) {
 /// Sends what was published while a fragmented message was unfinished, once it is finished.
 #[cold]
 fn release(stage: &mut Stage, conn: &mut Conn) {
-    if matches!(&conn.phase, Phase::Ws(ws) if ws.mid_message().is_some()) {
+    let Phase::Ws(ws) = &conn.phase else { return };
+    if ws.mid_message().is_some() {
         return;
     }
+    let role = ws.role();
     if let Some(held) = conn.held.take() {
         let mut out = Out::new(&mut stage.outlet, &mut conn.link);
         for frames in &held.frames {
-            out.put_shared(frames);
+            out.put_published(role, frames);
         }
         out.flush();
     }
@@ -309,7 +311,7 @@ fn control_event(
 #[inline]
 fn answer(ws: &mut Connection, out: &mut Out<'_>) {
     if ws.wants_transmit() && out.link.is_clear() {
-        ws.transmit(&mut out.outlet.cork, &mut || [0; 4]);
+        out.transmit(ws);
         if out.outlet.cork.len() >= CORK {
             out.flush();
         }
@@ -368,9 +370,21 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
     let Some(live) = stage.shared.live.get_mut(id).filter(|live| live.is_open()) else { return };
     live.set_open(false);
     let live = *live;
+    if stage.shared.outgoing.keeps(id) {
+        plan_retry(stage, id, &closed);
+    }
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
     let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
+    stage.shared.outgoing.retry = None;
+}
+
+/// The next attempt of a connection that is to be kept up, unless the program itself ended it.
+#[cold]
+fn plan_retry(stage: &mut Stage, id: ConnId, closed: &Closed) {
+    let over = stage.policy.draining || closed.initiator == Initiator::Local || closed.cause == Cause::Dropped;
+    let random = if over { None } else { stage.random_u64() };
+    stage.shared.outgoing.retry = stage.shared.retry_after_close(id, random);
 }
 
 /// A deadline of the protocol or of the user's timer may be due.
@@ -413,14 +427,24 @@ fn takes_output(link: &mut Link, least: u64) -> bool {
 /// Takes a connection over from the handshake: the 101 is in the cork, `open` was not called yet.
 pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: EndpointIndex) {
     conn.phase = Phase::Ws(Connection::new(Role::Server, stage.limits.protocol.clone(), stage.shared.now));
-    let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.endpoint = endpoint;
-        live.set_open(true);
     }
+    tell_open(stage, id, conn, None);
+}
+
+/// The `open` callback, once. `chosen` is the subprotocol that the server of a client's connection chose.
+pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: Option<String>) {
+    let Some(live) = stage.shared.live.get_mut(id) else { return };
+    let endpoint = live.endpoint;
+    let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
+    live.set_open(true);
+    live.set_connected();
     stage.shared.opened = true;
+    stage.shared.outgoing.chosen = chosen;
     let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
+    stage.shared.outgoing.chosen = None;
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;
     }

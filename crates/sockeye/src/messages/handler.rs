@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Close, Closed};
 
+use crate::client::Failure;
 use crate::messages::{Full, Message, Outbox};
 use crate::protocol::{ConnId, Cx, Decision, Request, Wishes};
 use crate::sys::Address;
@@ -32,6 +33,11 @@ pub trait Handler: 'static {
     /// The connection is over.
     fn closed(&mut self, cx: &mut Cx<'_>, state: Self::State, closed: Closed) {
         let _ = (cx, state, closed);
+    }
+
+    /// As [`Protocol::failed`](crate::Protocol::failed).
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+        let _ = (wishes, id, failure);
     }
 
     /// As [`Protocol::interval`](crate::Protocol::interval).
@@ -76,6 +82,18 @@ impl Talk<'_, '_> {
     #[must_use]
     pub fn peer(&self) -> &Address {
         self.cx.peer()
+    }
+
+    /// As [`Cx::is_client`].
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.cx.is_client()
+    }
+
+    /// As [`Cx::subprotocol`].
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.cx.subprotocol()
     }
 
     /// Puts a message into this connection's outbox; it leaves when the socket takes it, in this turn if it can.

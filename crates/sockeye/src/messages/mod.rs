@@ -30,7 +30,8 @@ use sockeye_proto::event::Fragment;
 use sockeye_proto::wire::Kind;
 
 use self::collect::Partial;
-use crate::protocol::{Cx, Decision, Protocol, Request, Tx, Wishes, Writable};
+use crate::client::Failure;
+use crate::protocol::{ConnId, Cx, Decision, Protocol, Request, Tx, Wishes, Writable};
 
 pub use self::handler::{Closure, Handler, Talk};
 pub use self::outbox::{Full, Outbox};
@@ -323,6 +324,10 @@ impl<H: Handler> Protocol for Messages<H> {
             busy.outbox.clear();
             self.spare(busy);
         }
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+        self.handler.failed(wishes, id, failure);
     }
 
     fn interval(&self) -> Option<std::time::Duration> {

@@ -12,6 +12,8 @@
 
 pub(crate) mod pool;
 
+mod masked;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

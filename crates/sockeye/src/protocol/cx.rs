@@ -6,6 +6,7 @@ use std::time::Duration;
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 
+use crate::client::{Connect, Retry};
 use crate::protocol::{ConnId, Gone};
 use crate::shared::{EndpointIndex, Shared};
 use crate::sys::Address;
@@ -67,7 +68,14 @@ impl Wishes<'_> {
         self.shared.set_paused(id, false)
     }
 
-    /// Starts the closing handshake of one connection.
+    /// Connects to somewhere, for this protocol. The connect has exactly one outcome: [`open`](crate::Protocol::open), or
+    /// [`failed`](crate::Protocol::failed), with the id that is returned here. Nothing blocks, and neither is called before
+    /// this callback has returned.
+    pub fn connect(&mut self, connect: Connect) -> ConnId {
+        self.shared.connect(self.endpoint, connect)
+    }
+
+    /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled.
     ///
     /// # Errors
     /// [`Gone`] when the connection is over.
@@ -129,6 +137,32 @@ impl Cx<'_> {
     #[must_use]
     pub fn peer(&self) -> &Address {
         self.peer
+    }
+
+    /// Whether it is a connection of our own, asked for with [`connect`](Wishes::connect), and not an accepted one.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.shared.live.get(self.id).is_some_and(|live| live.is_client())
+    }
+
+    /// In [`open`](crate::Protocol::open) of a connection of our own: the subprotocol that the server chose, one of those offered.
+    /// `None` when it chose none, and in any other callback.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.shared.outgoing.chosen.as_deref()
+    }
+
+    /// In [`closed`](crate::Protocol::closed) of a connection that is kept up by a [`Reconnect`](crate::Reconnect) policy: the
+    /// attempt that follows. To call it off, close its id.
+    #[must_use]
+    pub fn retry(&self) -> Option<Retry> {
+        self.shared.outgoing.retry
+    }
+
+    /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::Reconnect) policy says.
+    pub fn stop_reconnecting(&mut self) {
+        let id = self.id;
+        self.shared.outgoing.release(id);
     }
 
     /// Asks for the writable callback of this connection.

@@ -3,7 +3,8 @@
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::event::Fragment;
 
-use crate::protocol::{Cx, Decision, Protocol, Request, Tx, Wishes};
+use crate::client::Failure;
+use crate::protocol::{ConnId, Cx, Decision, Protocol, Request, Tx, Wishes};
 
 /// A protocol whose sessions are named by number.
 pub(crate) trait Endpoint {
@@ -16,6 +17,7 @@ pub(crate) trait Endpoint {
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed);
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure);
     fn tick(&mut self, wishes: &mut Wishes<'_>);
     fn sessions(&self) -> usize;
 }
@@ -87,6 +89,10 @@ impl<P: Protocol> Endpoint for Adapter<P> {
         if let Some(session) = self.sessions.remove(session) {
             self.protocol.closed(cx, session, closed);
         }
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+        self.protocol.failed(wishes, id, failure);
     }
 
     fn tick(&mut self, wishes: &mut Wishes<'_>) {

@@ -14,6 +14,8 @@ use std::time::Duration;
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::event::Fragment;
 
+use crate::client::Failure;
+
 pub use self::cx::{Cx, Wishes};
 pub use self::request::Request;
 pub(crate) use self::tx::Port;
@@ -23,7 +25,7 @@ pub use crate::id::{ConnId, Gone};
 /// What an endpoint does on the connections that negotiated its name.
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
-/// The callbacks of one connection come in this order: `filter`, `open`, then any of `receive`, `writable`, `pong` and
+/// The callbacks of one connection come in this order: `filter` (of those that others ask for), `open`, then any of `receive`, `writable`, `pong` and
 /// `timer`, then `closed`. `closed` comes exactly once for each `open`, and nothing after it. No callback runs
 /// inside another: what a callback asks of its [`Cx`] is done between callbacks.
 ///
@@ -72,6 +74,12 @@ pub trait Protocol: 'static {
     /// The connection is over. The session comes by value: nothing can follow.
     fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, closed: Closed) {
         let _ = (cx, session, closed);
+    }
+
+    /// A connection that was asked for with [`connect`](Wishes::connect) did not come about. Each connect ends with exactly one
+    /// of this and [`open`](Self::open).
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+        let _ = (wishes, id, failure);
     }
 
     /// A pong came, asked for or not (RFC 6455 section 5.5.3).

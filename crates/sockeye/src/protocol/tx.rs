@@ -1,7 +1,7 @@
 //! Sending, as values: a permission to send is lent to the writable callback, and using it up is a move.
 
 use sockeye_proto::conn::{Connection, ControlPayload};
-use sockeye_proto::wire::{FrameHead, Kind};
+use sockeye_proto::wire::{FrameHead, Kind, Role};
 
 use crate::output::{Out, Outlet};
 
@@ -195,22 +195,37 @@ pub(crate) struct Port<'a> {
 impl<'a> Port<'a> {
     #[inline(always)]
     fn send(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
-        if let Some(head) = self.head(kind, last, payload.len()) {
+        if self.ws.role() == Role::Client {
+            self.send_masked(kind, last, payload);
+        } else if let Some(head) = self.head(kind, last, payload.len(), None) {
             self.out.put_frame(head, payload);
         }
     }
 
+    #[inline(never)]
+    fn send_masked(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
+        let Some(key) = self.out.mask_key() else { return };
+        if let Some(head) = self.head(kind, last, payload.len(), Some(key)) {
+            self.out.put_frame_masked(&head, payload, key);
+        }
+    }
+
     fn send_owned(&mut self, kind: Kind, payload: Vec<u8>) {
-        if let Some(head) = self.head(Some(kind), true, payload.len()) {
+        if self.ws.role() == Role::Client {
+            let Some(key) = self.out.mask_key() else { return };
+            if let Some(head) = self.head(Some(kind), true, payload.len(), Some(key)) {
+                self.out.put_frame_owned_masked(head, payload, key);
+            }
+        } else if let Some(head) = self.head(Some(kind), true, payload.len(), None) {
             self.out.put_frame_owned(head, payload);
         }
     }
 
     #[inline(always)]
-    fn head(&mut self, kind: Option<Kind>, last: bool, len: usize) -> Option<FrameHead> {
+    fn head(&mut self, kind: Option<Kind>, last: bool, len: usize, key: Option<[u8; 4]>) -> Option<FrameHead> {
         let outlet = &mut *self.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(len + outlet.frame_cost);
-        let head = self.ws.frame(kind, last, len as u64, None);
+        let head = self.ws.frame(kind, last, len as u64, key);
         // The permissions match the connection's state, so a refusal here is a fault of this module.
         debug_assert!(head.is_ok(), "a permission was out of step with its connection");
         head.ok()
@@ -218,7 +233,7 @@ impl<'a> Port<'a> {
 
     fn ping(&mut self, payload: ControlPayload) {
         if self.ws.ping(payload).is_ok() && self.out.link.queued() == 0 {
-            self.ws.transmit(&mut self.out.outlet.cork, &mut || [0; 4]);
+            self.out.transmit(self.ws);
         }
     }
 

@@ -9,6 +9,7 @@ use sockeye_proto::time::Instant;
 
 use crate::conn::{Conn, Phase, http::Http};
 use crate::output::Bits;
+use crate::protocol::ConnId;
 use crate::service::Service;
 use crate::shared::Live;
 use crate::sys::{Address, CloseHow, Handle, Sys};
@@ -222,6 +223,11 @@ impl Service {
         let http = Http::new(&self.stage.limits, self.stage.shared.now);
         let mut conn = Conn::new(handle, peer, Phase::Http(Box::new(http)));
         conn.link.bits.set(Bits::WRITABLE);
+        self.install(id, conn);
+    }
+
+    /// Puts a connection into its slot.
+    pub(crate) fn install(&mut self, id: ConnId, mut conn: Conn) {
         let slot = id.slot();
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);

@@ -16,6 +16,7 @@ use crate::output::Outlet;
 use crate::protocol::Protocol;
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::service::accept::Accepting;
+use crate::service::connecting::Connecting;
 use crate::service::remote::Jobs;
 use crate::service::timers::Timers;
 use crate::service::{Service, Tick};
@@ -238,6 +239,7 @@ impl Builder {
             conns: Vec::new(),
             ticks,
             accepting,
+            connecting: Connecting::default(),
             max_connections,
             timers: Timers::default(),
             due: Vec::new(),

@@ -1,7 +1,11 @@
 //! What may be asked of a service from outside its callbacks.
 
+use std::error::Error;
+use std::fmt;
+
 use sockeye_proto::close::Close;
 
+use crate::client::Connect;
 use crate::protocol::{ConnId, Gone};
 use crate::service::{Service, turn};
 use crate::shared::EndpointIndex;
@@ -43,12 +47,21 @@ impl Control<'_> {
         }
     }
 
-    /// Starts the closing handshake of one connection.
+    /// Connects as the named protocol; see [`Wishes::connect`](crate::Wishes::connect).
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no protocol of that name.
+    pub fn connect(&mut self, protocol: &str, connect: Connect) -> Result<ConnId, UnknownProtocol> {
+        let endpoint = self.endpoint(protocol).ok_or(UnknownProtocol)?;
+        Ok(self.service.stage.shared.connect(endpoint, connect))
+    }
+
+    /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled.
     ///
     /// # Errors
     /// [`Gone`] when the connection is over.
     pub fn close(&mut self, id: ConnId, close: impl Into<Close>) -> Result<(), Gone> {
-        if !self.service.stage.shared.live.get(id).is_some_and(|live| live.is_open()) {
+        if !self.service.stage.shared.live.get(id).is_some_and(|live| live.is_open() || live.is_connecting()) {
             return Err(Gone);
         }
         turn::close_now(self.service, id, close.into());
@@ -73,3 +86,16 @@ impl Control<'_> {
         Some(EndpointIndex(index as u16))
     }
 }
+
+/// The service has no protocol of that name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct UnknownProtocol;
+
+impl fmt::Display for UnknownProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the service has no protocol of that name (Builder::protocol)")
+    }
+}
+
+impl Error for UnknownProtocol {}

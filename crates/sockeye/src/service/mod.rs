@@ -2,6 +2,7 @@
 
 mod accept;
 mod builder;
+mod connecting;
 mod control;
 mod publish;
 mod remote;
@@ -18,6 +19,7 @@ use sockeye_proto::close::{Cause, CloseCode};
 use sockeye_proto::time::Instant;
 
 use self::accept::Accepting;
+use self::connecting::Connecting;
 use self::remote::Jobs;
 use self::timers::Timers;
 use crate::conn::{Conn, Phase, Stage};
@@ -26,11 +28,11 @@ use crate::shared::EndpointIndex;
 use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::{Builder, Listen};
-pub use self::control::Control;
+pub use self::control::{Control, UnknownProtocol};
 pub use self::remote::{Remote, RemoteError};
 pub use crate::conn::policy::Origins;
 
-/// A WebSocket server in one thread: sockets, protocols, and the loop that moves them.
+/// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.
 ///
 /// It is `!Send`: it stays on the thread that built it, and so does everything that it lends. Other threads reach it
 /// through a [`Remote`].
@@ -55,6 +57,7 @@ pub struct Service {
     conns: Vec<Option<Conn>>,
     ticks: Vec<Tick>,
     accepting: Accepting,
+    connecting: Connecting,
     max_connections: usize,
     timers: Timers,
     /// The deadlines of this turn, while they are seen to.
@@ -114,8 +117,8 @@ impl Service {
     /// so. A moment that is past means now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        // The end of a drain is something to do too: to say so.
-        if self.stage.shared.has_wishes() || self.is_drained() {
+        // The end of a drain is something to do too: to say so. And so are the slots of connects that were called off between turns.
+        if self.stage.shared.has_wishes() || self.is_drained() || !self.dead.is_empty() {
             return Some(self.stage.shared.now);
         }
         let ticks = self
@@ -190,13 +193,14 @@ impl Service {
         self.draining = Some(now + self.stage.limits.protocol.close_timeout);
         self.stage.policy.draining = true;
         self.accepting.close_all(&mut *self.stage.outlet.sys);
+        self.cancel_all();
         let ids: Vec<_> = self.stage.shared.live.keys().collect();
         for id in ids {
             if let Some(conn) = self.conn(id) {
                 match &mut conn.phase {
                     Phase::Ws(ws) => ws.close(CloseCode::GOING_AWAY.into(), now),
                     Phase::Http(http) => http.end_after_response(),
-                    Phase::Linger(_) => {}
+                    Phase::Opening(_) | Phase::Linger(_) => {}
                 }
                 self.stage.shared.enqueue(id);
             }
@@ -214,10 +218,13 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped), before the sockets are closed.
+/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped), before the sockets are closed; every connect
+/// that has no outcome yet gets its `failed`.
 impl Drop for Service {
     fn drop(&mut self) {
         self.jobs.end();
+        self.stage.policy.draining = true;
+        self.cancel_all();
         let ids: Vec<_> = self.stage.shared.live.keys().collect();
         for id in ids {
             let Self { stage, conns, .. } = self;

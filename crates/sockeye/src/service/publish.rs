@@ -78,7 +78,8 @@ impl Service {
                 held.len += bytes.0.len() + SHARE;
                 held.frames.push(bytes.clone());
             } else {
-                Out::new(&mut stage.outlet, &mut conn.link).put_shared(bytes);
+                let role = ws.role();
+                Out::new(&mut stage.outlet, &mut conn.link).put_published(role, bytes);
                 if conn.link.bits.has(Bits::BROKEN) || (conn.link.queue.is_some() && conn.link.bits.has(Bits::WRITABLE))
                 {
                     again.push(id);

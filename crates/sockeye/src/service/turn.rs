@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Cause, Close, Timeout};
 
+use crate::client::FailureCause;
 use crate::conn::{self, Conn, NEVER, Phase, Step};
 use crate::error::Error;
 use crate::output::Bits;
@@ -27,8 +28,8 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     for event in &events {
         if event.token == WAKE {
             woken = true;
-        } else if service.accepting.is_listener(event.token) {
-            service.accepting.ready(event.token);
+        } else if event.token >> 32 == 0 {
+            low_token(service, event.token);
         } else {
             on_event(service, *event);
         }
@@ -38,6 +39,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     service.accept_some();
     fire_deadlines(service);
     if woken {
+        service.take_resolved();
         run_jobs(service);
     }
     if std::mem::take(&mut service.stage.shared.drain) {
@@ -75,6 +77,16 @@ fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
             Ok(())
         }
         Err(error) => Err(Error::poll(error)),
+    }
+}
+
+/// Tokens without a generation are those of listeners, and of sockets that are not connected yet.
+#[cold]
+fn low_token(service: &mut Service, token: u64) {
+    if service.accepting.is_listener(token) {
+        service.accepting.ready(token);
+    } else {
+        service.racer_event(token);
     }
 }
 
@@ -129,16 +141,19 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
             arm(service, id);
         }
         Step::Gone(how) => bury(service, id, how),
+        Step::Unopened => service.see_to_unopened(),
     }
-    between(service);
+    service.between();
 }
 
-/// What callbacks or jobs wished for is done before the next of them, so that wishes do not pile up.
-fn between(service: &mut Service) {
-    if service.stage.shared.any_publish {
-        service.flush_large_publishes();
+impl Service {
+    /// What callbacks or jobs wished for is done before the next of them, so that wishes do not pile up.
+    pub(crate) fn between(&mut self) {
+        if self.stage.shared.any_publish {
+            self.flush_large_publishes();
+        }
+        carry_out(self);
     }
-    carry_out(service);
 }
 
 /// Makes sure that the connection is looked at when its next deadline is due.
@@ -172,11 +187,11 @@ fn free_dead(service: &mut Service) {
     if any {
         service.accepting.room();
     }
-    let Service { timers, conns, stage, .. } = service;
+    let Service { timers, conns, connecting, stage, .. } = service;
     let shared = &stage.shared;
     timers.sweep(shared.live.len(), |at, id| {
-        shared.live.contains_key(id)
-            && conns.get(id.slot()).and_then(Option::as_ref).is_some_and(|conn| conn.armed == at)
+        let conn = conns.get(id.slot()).and_then(Option::as_ref);
+        shared.live.contains_key(id) && conn.map_or_else(|| connecting.is_armed(id, at), |conn| conn.armed == at)
     });
 }
 
@@ -188,6 +203,9 @@ fn carry_out(service: &mut Service) {
     }
     if !service.stage.shared.closes.is_empty() {
         carry_out_closes(service);
+    }
+    if !service.stage.shared.outgoing.planned.is_empty() {
+        service.start_connects();
     }
 }
 
@@ -218,8 +236,12 @@ fn carry_out_closes(service: &mut Service) {
     service.stage.shared.closes = closes;
 }
 
-/// Starts the closing handshake; its frame leaves when the ready list comes to it.
+/// Starts the closing handshake; its frame leaves when the ready list comes to it. What is no connection yet becomes none.
 pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
+    if service.stage.shared.live.get(id).is_some_and(|live| live.is_connecting()) {
+        service.cancel(id, FailureCause::Cancelled);
+        return;
+    }
     let now = service.stage.shared.now;
     if let Some(Phase::Ws(ws)) = service.conn(id).map(|conn| &mut conn.phase) {
         ws.close(close, now);
@@ -238,7 +260,10 @@ fn fire_deadlines(service: &mut Service) {
         due.push(entry);
     }
     for (at, id) in due.drain(..) {
-        let Some(conn) = service.conn(id) else { continue };
+        let Some(conn) = service.conn(id) else {
+            service.attempt_due(id, at);
+            continue;
+        };
         if conn.armed != at {
             continue;
         }
@@ -305,6 +330,6 @@ fn abandon_all(service: &mut Service) {
 fn run_jobs(service: &mut Service) {
     for job in service.jobs.take() {
         job(&mut Control { service });
-        between(service);
+        service.between();
     }
 }

@@ -1,0 +1,184 @@
+//! What the loop keeps of a connect: the description, and how far it is.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sockeye_proto::limits::Limits;
+use sockeye_proto::time::Instant;
+
+use crate::client::negotiate::{Negotiation, ProxyFailure};
+use crate::client::{Connect, FailureCause, RedirectError, Refusal, Retry, Stage, Timeouts};
+use crate::id::ConnId;
+use crate::sys::Address;
+
+/// One connect, from the wish for it to its outcome, and on to the attempts that follow when it is to be kept up.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// As it was asked for.
+    asked: Connect,
+    /// As it is by now, if the server redirected.
+    moved: Option<Connect>,
+    /// Attempts that failed one after another.
+    failures: u32,
+    /// When this attempt must have come to its outcome.
+    ends: Instant,
+    opened: Option<Instant>,
+}
+
+/// Where the first socket of an attempt goes to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// These addresses, as they are.
+    Addresses(Vec<Address>),
+    /// A name to look up.
+    Name { host: String, port: u16 },
+}
+
+impl Plan {
+    pub(crate) fn new(connect: Connect) -> Self {
+        let zero = Instant::from_nanos(0);
+        Self { asked: connect, moved: None, failures: 0, ends: zero, opened: None }
+    }
+
+    /// What this attempt is about.
+    pub(crate) fn connect(&self) -> &Connect {
+        self.moved.as_ref().unwrap_or(&self.asked)
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.asked.timeouts
+    }
+
+    /// An attempt begins.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.ends = now + self.asked.timeout;
+    }
+
+    /// When this attempt must have come to its outcome.
+    pub(crate) fn ends(&self) -> Instant {
+        self.ends
+    }
+
+    /// The time that there was for a stage that did not end in time: its own, or that of everything together.
+    pub(crate) fn time_for(&self, stage: Stage, now: Instant) -> Duration {
+        if self.ends <= now {
+            return self.asked.timeout;
+        }
+        let timeouts = self.timeouts();
+        match stage {
+            Stage::Resolve => timeouts.resolve,
+            Stage::Connect => timeouts.connect,
+            Stage::Proxy => timeouts.proxy,
+            Stage::Handshake => timeouts.handshake,
+        }
+    }
+
+    /// What to connect to: the given addresses, the proxy, or the URL's host.
+    pub(crate) fn target(&self) -> Target {
+        let connect = self.connect();
+        if !connect.addresses().is_empty() {
+            return Target::Addresses(connect.addresses().to_vec());
+        }
+        let (host, port) = connect.first_host();
+        match host.parse() {
+            Ok(ip) => Target::Addresses(vec![Address::Ip(SocketAddr::new(ip, port))]),
+            Err(_) => Target::Name { host: host.to_owned(), port },
+        }
+    }
+
+    /// The talk with the proxy, if there is one between.
+    pub(crate) fn negotiation(&self, limits: &Limits) -> Result<Option<Negotiation>, ProxyFailure> {
+        let url = self.connect().url();
+        self.connect().via().map(|proxy| Negotiation::new(proxy, url.host(), url.port(), limits)).transpose()
+    }
+
+    /// Turns to where a refusal redirects to, if it does and that was asked for.
+    pub(crate) fn redirect(&mut self, refusal: &Refusal) -> Result<bool, RedirectError> {
+        if !refusal.is_redirect() || self.asked.redirects == 0 {
+            return Ok(false);
+        }
+        self.moved = Some(self.connect().redirected(refusal)?);
+        Ok(true)
+    }
+
+    /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none.
+    fn again(mut self: Box<Self>, random: u64) -> Option<(Box<Self>, Duration)> {
+        let after = self.asked.reconnect.as_ref()?.delay(self.failures, random)?;
+        self.failures = self.failures.saturating_add(1);
+        self.moved = None;
+        self.opened = None;
+        Some((self, after))
+    }
+}
+
+/// A connect that is wished for.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) id: ConnId,
+    pub(crate) plan: Box<Plan>,
+    /// How long to wait before it.
+    pub(crate) after: Duration,
+}
+
+/// A connection that stood and did not become a WebSocket.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    pub(crate) id: ConnId,
+    pub(crate) plan: Box<Plan>,
+    pub(crate) stage: Stage,
+    pub(crate) cause: FailureCause,
+}
+
+/// The connects of a service, beside those that are on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// Wished for, and not begun.
+    pub(crate) planned: Vec<Planned>,
+    /// Failed, and not told.
+    pub(crate) unopened: Vec<Unopened>,
+    /// Open, and to be kept up.
+    kept: HashMap<ConnId, Box<Plan>>,
+    /// During `open`: what the server chose.
+    pub(crate) chosen: Option<String>,
+    /// During `closed`: the attempt that follows.
+    pub(crate) retry: Option<Retry>,
+}
+
+impl Outgoing {
+    /// A connect came to its good end.
+    pub(crate) fn opened(&mut self, id: ConnId, mut plan: Box<Plan>, now: Instant) {
+        if plan.asked.reconnect.is_some() {
+            plan.opened = Some(now);
+            self.kept.insert(id, plan);
+        }
+    }
+
+    /// Whether this connection is to be kept up.
+    #[inline]
+    pub(crate) fn keeps(&self, id: ConnId) -> bool {
+        !self.kept.is_empty() && self.kept.contains_key(&id)
+    }
+
+    /// It is not to be kept up any more.
+    pub(crate) fn release(&mut self, id: ConnId) {
+        self.kept.remove(&id);
+    }
+
+    /// The plan of a connection that ended. One that lasted long enough begins to count anew.
+    pub(crate) fn take_kept(&mut self, id: ConnId, now: Instant) -> Option<Box<Plan>> {
+        let mut plan = self.kept.remove(&id)?;
+        let lasted = plan.opened.map_or(Duration::ZERO, |opened| now.saturating_duration_since(opened));
+        if plan.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted)) {
+            plan.failures = 0;
+        }
+        Some(plan)
+    }
+
+    /// Plans the attempt after one that is over, under a new id.
+    pub(crate) fn plan_again(&mut self, id: ConnId, plan: Box<Plan>, random: u64) -> Option<Retry> {
+        let (plan, after) = plan.again(random)?;
+        self.planned.push(Planned { id, plan, after });
+        Some(Retry { id, after })
+    }
+}

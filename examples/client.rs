@@ -1,0 +1,37 @@
+//! Says hello to a server, prints what it answers, and leaves: `client ws://127.0.0.1:9001/`.
+
+use std::error::Error;
+
+use sockeye::messages::{self, Handler, Message, Talk};
+use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Service, Wishes};
+
+struct Hello;
+
+impl Handler for Hello {
+    type State = ();
+
+    fn open(&mut self, talk: &mut Talk<'_, '_>) {
+        talk.push("hello").expect("an empty outbox has room");
+    }
+
+    fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+        println!("{}", message.as_text().unwrap_or("something binary"));
+        Err(CloseCode::NORMAL.into())
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+        eprintln!("{failure}");
+        wishes.drain();
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, (): (), _: Closed) {
+        cx.drain();
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:9001/".to_owned());
+    let mut service = Service::builder().protocol(messages::with("hello", Hello)).build()?;
+    service.control().connect("hello", Connect::new(&url)?)?;
+    Ok(service.run()?)
+}
