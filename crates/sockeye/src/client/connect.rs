@@ -130,7 +130,10 @@ impl Connect {
 
     /// How long each stage may take.
     #[must_use]
-    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+    pub fn timeouts(self, mut timeouts: Timeouts) -> Self {
+        // RFC 8305 section 5: "a subsequent connection MUST NOT be started within 10 milliseconds of the previous
+        // attempt."
+        timeouts.head_start = timeouts.head_start.max(Duration::from_millis(10));
         Self { timeouts, ..self }
     }
 
@@ -288,8 +291,8 @@ pub struct Timeouts {
     pub resolve: Duration,
     /// Connecting, all addresses together. Default 10 s.
     pub connect: Duration,
-    /// What one address has before the next is tried beside it. Default 250 ms: RFC 8305 section 5, "a default value of
-    /// 250 milliseconds".
+    /// What one address has before the next is tried beside it; 10 ms at least. Default 250 ms: RFC 8305 section 5, "One
+    /// recommended value for a default delay is 250 milliseconds."
     pub head_start: Duration,
     /// Negotiating with a proxy. Default 10 s.
     pub proxy: Duration,

@@ -172,3 +172,12 @@ fn redirects_that_are_not_followed() {
     let head = ResponseHead::parse(b"HTTP/1.1 302 x\r\n\r\n", &Limits::default()).unwrap();
     assert_eq!(plain.redirected(&Refusal::new(&head)).err(), Some(RedirectError::LocationMissing));
 }
+
+#[test]
+fn times_have_their_defaults_and_bounds() {
+    let connect = connect("ws://a/").timeout(Duration::from_secs(3));
+    assert_eq!((connect.timeout, connect.timeouts.head_start), (Duration::from_secs(3), Duration::from_millis(250)));
+    let timeouts = Timeouts { head_start: Duration::ZERO, proxy: Duration::ZERO, ..Timeouts::default() };
+    let connect = connect.timeouts(timeouts);
+    assert_eq!((connect.timeouts.head_start, connect.timeouts.proxy), (Duration::from_millis(10), Duration::ZERO));
+}

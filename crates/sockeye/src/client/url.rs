@@ -119,8 +119,8 @@ impl Url {
     pub fn join(&self, location: &str) -> Result<Self, UrlError> {
         check_text(location)?;
         let mut joined = match location.find([':', '/', '?']) {
-            // RFC 3986 section 4.2: a colon cannot be "used as the first segment of a relative-path reference, as it
-            // would be mistaken for a scheme name".
+            // RFC 3986 section 4.2: "A path segment that contains a colon character (e.g., "this:that") cannot be used
+            // as the first segment of a relative-path reference, as it would be mistaken for a scheme name."
             Some(at) if location[at..].starts_with(':') => Self::parse_foreign(location)?,
             _ if location.starts_with("//") => {
                 Self::parse_foreign(&format!("{}:{location}", if self.secure { "wss" } else { "ws" }))?
@@ -313,7 +313,8 @@ fn port_behind(text: &str) -> Result<Option<u16>, UrlError> {
         // Behind a bracket, where neither the host nor a port may go on.
         return if text.is_empty() { Ok(None) } else { Err(UrlError::Host) };
     };
-    // RFC 3986 section 6.2.3: "the presence of an empty port" means the default one.
+    // RFC 3986 section 6.2.3: "an explicit ":port", for which the port is empty or the default for the scheme, is
+    // equivalent to one where the port and its ":" delimiter are elided".
     if digits.is_empty() {
         return Ok(None);
     }
