@@ -10,8 +10,10 @@ pub mod close;
 pub mod extensions;
 pub mod frames;
 pub mod head;
+pub mod proxy;
 pub mod response;
 pub mod target;
+pub mod url;
 
 /// The input, whole, and cut into pieces of so many bytes.
 struct Cut<'d> {

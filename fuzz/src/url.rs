@@ -1,0 +1,40 @@
+//! URLs and proxies: one that was read can stand in a request, and reads again as it is written. A line end separates the
+//! URL from a reference that is resolved against it.
+
+use sockeye::{
+    Connect, Proxy,
+    client::{Url, negotiate::Negotiation},
+    proto::{handshake::client::Request, limits::Limits},
+};
+
+pub fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (first, second) = text.split_once('\n').unwrap_or((text, ""));
+    if let Ok(proxy) = Proxy::parse(first) {
+        assert_eq!(proxy.host(), Proxy::parse(&proxy.to_string()).expect("it was one").host());
+        let _: Negotiation = proxy.negotiate(proxy.host(), proxy.port(), &Limits::default()).expect("a host is a host");
+    }
+    let Ok(url) = Url::parse(first) else { return };
+    valid(&url);
+    if let Some((user, password)) = url.userinfo() {
+        assert!(!user.contains(':') && !user.chars().chain(password.chars()).any(char::is_control));
+    }
+    // A second line of `no_proxy` is as good as any other.
+    let env = |name: &str| (name != "REQUEST_METHOD").then(|| second.to_owned());
+    let _ = Proxy::from_env(&url, &env);
+    let Ok(joined) = url.join(second) else { return };
+    valid(&joined);
+    assert!(joined.userinfo().is_none() || joined.is_same_origin(&url));
+    let path = joined.target().split('?').next().unwrap_or_default();
+    assert!(!path.split('/').any(|segment| segment == "." || segment == ".."), "{joined}");
+}
+
+fn valid(url: &Url) {
+    let authority = url.authority();
+    assert!(Request::new(&authority, url.target()).is_ok(), "{url}");
+    assert_ne!(url.port(), 0);
+    let again = Url::parse(&url.to_string()).expect("it was one");
+    assert_eq!((again.host(), again.port(), again.target()), (url.host(), url.port(), url.target()));
+    assert!(again.is_same_origin(url));
+    let _ = Connect::from(url.clone());
+}
