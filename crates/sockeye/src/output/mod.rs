@@ -21,7 +21,7 @@ use std::rc::Rc;
 
 use sockeye_proto::wire::FrameHead;
 
-use self::pool::{Buffer, Pool, release};
+use self::pool::{Buffer, MAPPED, Pool, release};
 use crate::sys::{Handle, Sys};
 
 /// The cork is sent when it has this many bytes.
@@ -30,6 +30,9 @@ pub(crate) const CORK: usize = 64 * 1024;
 const DIRECT: usize = 8 * 1024;
 /// A rest of this many bytes is shared among connections.
 const SHARE: usize = 512;
+/// A piece of the queue that small rests are gathered in. Twice what the allocator maps by itself, so that the memory of a
+/// peer that was far behind goes back to the system and leaves no holes.
+const PIECE: usize = 2 * MAPPED;
 /// At most so many pieces of the queue go in one call.
 const PIECES: usize = 16;
 
@@ -116,7 +119,7 @@ impl Queue {
         }
         self.len += bytes.len();
         if let Some(Piece { data: Data::Owned(last), .. }) = self.pieces.back_mut() {
-            if last.len() + bytes.len() <= CORK {
+            if last.len() + bytes.len() <= PIECE {
                 last.extend_from_slice(bytes);
                 return;
             }
@@ -433,5 +436,14 @@ mod tests {
         let queue = link.queue.unwrap();
         assert_eq!((Rc::strong_count(&small), Rc::strong_count(&large)), (1, 2));
         assert_eq!((queue.pieces.len(), queue.len()), (3, 3003 + SHARE));
+    }
+
+    #[test]
+    fn a_long_backlog_of_small_frames_is_in_few_large_pieces() {
+        let (mut queue, pool) = (Queue::default(), RefCell::new(Pool::default()));
+        for _ in 0..10_000 {
+            queue.push_bytes(&[7; 100], &pool);
+        }
+        assert_eq!((queue.pieces.len(), queue.len()), (4, 1_000_000));
     }
 }

@@ -13,7 +13,7 @@ const SPARE_BYTES: usize = 16 * 1024 * 1024;
 const IDLE_BYTES: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// From this capacity on the allocator maps a buffer by itself.
-const MAPPED: usize = 128 * 1024;
+pub(crate) const MAPPED: usize = 128 * 1024;
 
 /// Spare buffers, empty and with their memory.
 ///
