@@ -1,11 +1,11 @@
 //! lws-mirror-protocol: what one connection sends, all get, the sender included.
 //!
 //! Messages leave as text, also those that came as binary: that is how the programs of 2013 know it. Binary that is not
-//! UTF-8 cannot be text and is left out, with a line in the log for each connection that sends such.
+//! UTF-8 cannot be text and is left out, with a line in the log for a connection that sends such, if there was none lately.
 
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Fragment, Protocol, Tx, Wishes};
+use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Fragment, Instant, Protocol, Tx, Wishes};
 
 use crate::serve::ring::{Flow, Full, Ring};
 
@@ -13,12 +13,14 @@ use crate::serve::ring::{Flow, Full, Ring};
 pub(crate) struct Mirror {
     ring: Ring<ConnId>,
     close_test: bool,
+    /// When the log last said that something cannot be mirrored.
+    logged_at: Option<Instant>,
 }
 
 impl Mirror {
     /// With `close_test` it takes messages and sends none.
     pub(crate) fn new(close_test: bool) -> Self {
-        Self { ring: Ring::new(), close_test }
+        Self { ring: Ring::new(), close_test, logged_at: None }
     }
 
     fn publish(&mut self, cx: &mut Cx<'_>, writer: &mut Writer) -> Result<(), Close> {
@@ -27,7 +29,7 @@ impl Mirror {
             return Ok(());
         }
         let Ok(text) = String::from_utf8(message) else {
-            if !std::mem::replace(&mut writer.sends_no_text, true) {
+            if !std::mem::replace(&mut writer.sends_no_text, true) && self.may_log(cx.now()) {
                 tracing::warn!(peer = %cx.peer(), "a binary message that is not UTF-8 is not mirrored, nor are more of them");
             }
             return Ok(());
@@ -41,6 +43,15 @@ impl Mirror {
         });
         self.apply(flow, cx);
         Ok(())
+    }
+
+    /// Whoever comes back with each such message fills no log either.
+    fn may_log(&mut self, now: Instant) -> bool {
+        let quiet = self.logged_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+        if !quiet {
+            self.logged_at = Some(now);
+        }
+        !quiet
     }
 
     /// Reading is paused for all, not for the writer only: however many write, the ring never overflows.
@@ -58,6 +69,9 @@ impl Mirror {
         }
     }
 }
+
+/// At most one line in such a time about what cannot be mirrored.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// One connection as a writer.
 #[derive(Default)]
@@ -113,8 +127,13 @@ impl Protocol for Mirror {
     }
 
     fn tick(&mut self, wishes: &mut Wishes<'_>) {
-        for id in self.ring.overdue(wishes.now()) {
-            tracing::warn!(connection = %id, "reads too slowly for the others and is closed");
+        let overdue = self.ring.overdue(wishes.now());
+        if !overdue.is_empty() {
+            let count = overdue.len();
+            tracing::warn!(count, "connections that read too slowly for the others are closed");
+        }
+        for id in overdue {
+            tracing::debug!(connection = %id, "reads too slowly for the others and is closed");
             // 123 bytes are room enough; without a reason the code alone would do.
             let close =
                 Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY));

@@ -4,7 +4,9 @@
 //! reader is [`PAUSE`] messages behind, [`Flow::Pause`] asks to read from nobody any more, and when all are within
 //! [`RESUME`], [`Flow::Resume`] takes that back. A reader that others wait for has to catch up, or at least to move by a
 //! whole ring every [`PATIENCE`]; if it does not, [`Ring::overdue`] names it, so that a dead reader cannot stop everybody.
-//! All that are further behind than [`RESUME`] are waited for at the same time, not one after another.
+//! All that are further behind than [`RESUME`] are waited for at the same time. Of those less far behind, whose turn to be
+//! waited for would come next, one sign of life is asked meanwhile, so that dead readers all over the ring stop it once, and
+//! not one after another.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -40,11 +42,12 @@ struct Reader {
     behind: Option<Behind>,
 }
 
-/// Since when others have waited for a reader, and where it was then.
+/// Since when others have waited for a reader, where it was then, and by how many messages it has to move.
 #[derive(Clone, Copy, Debug)]
 struct Behind {
     since: Instant,
     next: u64,
+    least: u64,
 }
 
 /// What a change of the ring means for reading from the network.
@@ -150,14 +153,16 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
         }
         let mut overdue = Vec::new();
         for (id, reader) in &mut self.readers {
-            let Some(behind) = &mut reader.behind else { continue };
+            let Some(behind) = reader.behind else { continue };
             if now.saturating_duration_since(behind.since) < PATIENCE {
                 continue;
             }
-            if reader.next - behind.next < CAPACITY as u64 {
+            if reader.next - behind.next < behind.least {
                 overdue.push(*id);
             }
-            *behind = Behind { since: now, next: reader.next };
+            // One that was not in the way is let go, until the next pause.
+            reader.behind =
+                (behind.least == LEAST_WAITED_FOR).then_some(Behind { since: now, next: reader.next, ..behind });
         }
         overdue
     }
@@ -170,11 +175,14 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
         self.readers.keys().copied()
     }
 
-    /// Begins to wait for the readers that keep the ring from being resumed.
+    /// Begins to wait for the readers that keep the ring from being resumed, and to watch the others.
     fn wait_for_the_slow(&mut self, now: Instant) {
         let end = self.end();
-        for reader in self.readers.values_mut().filter(|reader| end - reader.next > RESUME as u64) {
-            reader.behind.get_or_insert(Behind { since: now, next: reader.next });
+        for reader in self.readers.values_mut().filter(|reader| reader.next < end) {
+            let least = if end - reader.next > RESUME as u64 { LEAST_WAITED_FOR } else { 1 };
+            if reader.behind.is_none_or(|behind| behind.least < least) {
+                reader.behind = Some(Behind { since: now, next: reader.next, least });
+            }
         }
     }
 
@@ -206,6 +214,9 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
 pub(crate) const CAPACITY: usize = 128;
 pub(crate) const PAUSE: usize = CAPACITY - 2;
 pub(crate) const RESUME: usize = CAPACITY - 15;
+
+/// A reader that others wait for moves by a whole ring in a [`PATIENCE`].
+const LEAST_WAITED_FOR: u64 = CAPACITY as u64;
 
 /// Long enough for a phone that changes its network, short enough for those who wait for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -348,8 +359,31 @@ mod tests {
         for _ in 0..10 {
             read(&mut ring, 1);
         }
+        read(&mut ring, 2);
         assert!(ring.is_paused());
         assert_eq!(ring.overdue(START + PATIENCE), [1], "ten messages are not enough");
+    }
+
+    #[test]
+    fn dead_readers_all_over_the_ring_stop_it_once() {
+        let mut ring = Ring::new();
+        for id in 0..10 {
+            ring.join(id);
+            fill(&mut ring, 10);
+        }
+        ring.join(10);
+        fill(&mut ring, PAUSE - 100);
+        // Slow, but it reads; and it is not in the way.
+        read(&mut ring, 5);
+        assert!(ring.is_paused());
+        let mut overdue = ring.overdue(START + PATIENCE);
+        overdue.sort_unstable();
+        assert_eq!(overdue, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]);
+        for id in overdue {
+            let _ = ring.leave(id);
+        }
+        assert!(!ring.is_paused());
+        assert_eq!(ring.overdue(START + PATIENCE * 3), [], "nobody waits for it");
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn a_dead_reader_of_the_mirror_does_not_stop_the_others() {
     let mut writer = alive.reader();
     let writing = std::thread::spawn(move || (0..MESSAGES).for_each(|_| writer.text(&"x".repeat(8_000))));
     let reading = std::thread::spawn(move || (0..MESSAGES).for_each(|_| _ = alive.frame()));
-    running.log_line("reads too slowly");
+    running.log_line("read too slowly");
     assert_eq!(dead.closed(), 1008);
     writing.join().unwrap();
     reading.join().unwrap();
