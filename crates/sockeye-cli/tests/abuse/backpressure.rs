@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::{
-    BINARY, Case, FIN, Launch, Noise, PATIENCE, Peer, Request, Row, Server, TEXT, eventually, frame, pass, rows, scaled,
+    BINARY, CONTINUATION, Case, FIN, Launch, Noise, PATIENCE, Peer, Request, Row, Server, TEXT, TempDir, eventually,
+    frame, pass, rows, scaled,
 };
 
 /// The hard bound of the output of one connection.
@@ -13,11 +14,16 @@ const OUTPUT: u64 = 16 << 20;
 
 pub(crate) fn rows() -> Vec<Case> {
     rows![
-        Slow: bp04_small_socket_buffers_carry_large_messages;
+        Slow:
+            bp03_dead_readers_of_the_mirror_stop_it_for_seconds_only,
+            bp03_what_cannot_be_mirrored_is_one_line_in_the_log,
+            bp04_small_socket_buffers_carry_large_messages;
         Heavy:
             bp01_an_echo_that_is_not_read_is_bounded,
             bp01_a_broadcast_that_is_not_read_is_bounded,
-            bp02_stalled_subscribers_do_not_hold_up_the_others;
+            bp01_a_burst_that_is_not_read_leaves_no_memory_behind,
+            bp02_stalled_subscribers_do_not_hold_up_the_others,
+            bp02_tiny_publications_cost_what_they_carry;
     ]
 }
 
@@ -86,6 +92,57 @@ fn bp01_a_broadcast_that_is_not_read_is_bounded() {
     row.end(&mut server);
 }
 
+fn bp01_a_burst_that_is_not_read_leaves_no_memory_behind() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    // An allocator that was taught by the first burst keeps what the second one took, below what came later and stayed.
+    burst(&server, &row);
+    let later = burst(&server, &row);
+    drop(later);
+    row.end(&mut server);
+}
+
+/// Some peers read late, some leave without, and some leave in the middle of their message. Others come meanwhile: these
+/// are returned.
+fn burst(server: &Server, row: &Row) -> Vec<Peer> {
+    const PEERS: usize = 30;
+    const LATER: usize = 200;
+    const SIZE: usize = 6 << 20;
+    let payload = Noise::new(1).bytes(SIZE);
+    let (whole, half) = (frame(FIN | BINARY, &payload), SIZE / 2);
+    let mut peers: Vec<Peer> = (0..PEERS)
+        .map(|number| {
+            let mut peer = Peer::connect_with_buffers(server, 64 << 10);
+            peer.upgrade(&Request::upgrade("/"));
+            match number % 3 {
+                0 => peer.send(&whole),
+                1 => {
+                    peer.send_frame(BINARY, &payload[..half]);
+                    peer.send_frame(CONTINUATION | FIN, &payload[half..]);
+                }
+                _ => peer.send_frame(BINARY, &payload[..half]),
+            }
+            peer
+        })
+        .collect();
+    // Two thirds are whole messages whose echo waits for its reader, in the server as far as the sockets are full.
+    let held = u64::try_from(PEERS / 3 * 2 * SIZE).expect("small");
+    eventually("the server holds what is not read", PATIENCE, || {
+        server.process().resident() >= row.resident() + held / 2
+    });
+    let mut later: Vec<Peer> = (0..LATER).map(|_| Peer::upgraded(server)).collect();
+    row.canaries_sing();
+    for (number, mut peer) in peers.drain(..).enumerate() {
+        if number % 2 == 0 && number % 3 != 2 {
+            peer.expect(BINARY, &payload);
+            peer.echoes();
+        }
+    }
+    later.iter_mut().for_each(Peer::echoes);
+    eventually("they are gone", PATIENCE, || server.process().descriptors() <= row.descriptors() + LATER);
+    later
+}
+
 /// Reads broadcast messages off all `peers` in turn, and demands that each gets all of them in order.
 fn follow(peers: &mut [Peer], count: u64) {
     let mut next = vec![0_u64; peers.len()];
@@ -141,6 +198,107 @@ fn bp02_stalled_subscribers_do_not_hold_up_the_others() {
     let row = Row::begin(&server);
     assert!(server.process().descriptors() <= descriptors + STALLED + READING + 21);
     eventually("its descriptors are back", PATIENCE, || server.process().descriptors() <= descriptors + 20);
+    row.end(&mut server);
+}
+
+fn bp02_tiny_publications_cost_what_they_carry() {
+    const STALLED: usize = 100;
+    let count = scaled(40_000);
+    let mut server = Launch::echo().with("--broadcast").with("!").start();
+    let idle = server.process().resident();
+    let mut sender = Peer::upgraded(&server);
+    let stalled: Vec<Peer> = (0..STALLED)
+        .map(|_| {
+            let mut peer = Peer::connect_with_buffers(&server, 4096);
+            peer.upgrade(&Request::upgrade("/"));
+            peer
+        })
+        .collect();
+    // First what the sockets themselves hold. From then on all waits in the server.
+    let filling = b"!".repeat(128 << 10);
+    for _ in 0..64 {
+        sender.send_frame(FIN | BINARY, &filling);
+        sender.expect(BINARY, &filling);
+    }
+    let filled = server.process().resident();
+    // Each leaves by itself: the sender waits for its own copy.
+    let most = most_resident(&server, || {
+        let bytes = frame(FIN | TEXT, "!tiny");
+        for _ in 0..count {
+            sender.send(&bytes);
+            sender.expect(TEXT, "!tiny");
+        }
+    });
+    let carried = u64::try_from(STALLED * count * b"\x81\x05!tiny".len()).expect("small");
+    println!("{carried} bytes carried, {} resident for them at most", most.saturating_sub(filled));
+    // Buffers grow by doubling.
+    assert!(most <= filled + 2 * carried + (8 << 20), "{most} bytes resident, {filled} before");
+    sender.echoes();
+    drop((stalled, sender));
+    eventually("its memory is back", PATIENCE, || server.process().resident() <= idle + (8 << 20));
+    let row = Row::begin(&server);
+    row.end(&mut server);
+}
+
+const MIRROR: &str = "lws-mirror-protocol";
+
+fn bp03_dead_readers_of_the_mirror_stop_it_for_seconds_only() {
+    const DEAD: usize = 25;
+    const MESSAGES: usize = 600;
+    /// For all of them together. One reader is waited for 5 s.
+    const STOPPED: Duration = Duration::from_secs(25);
+    let folder = TempDir::new();
+    let mut server = Server::serve(folder.path());
+    let row = Row::begin_serve(&server, folder.path());
+    let request = Request::upgrade("/").add("Sec-WebSocket-Protocol", MIRROR);
+    let [mut writer, mut reader] = [(); 2].map(|()| Peer::upgraded_by(&server, &request));
+    let mut dead = Vec::new();
+    let started = Instant::now();
+    for number in 0..MESSAGES {
+        // They stop all over the ring, not at one place.
+        if number % 5 == 0 && dead.len() < DEAD {
+            let mut peer = Peer::connect_with_buffers(&server, 4096);
+            peer.upgrade(&request);
+            dead.push(peer);
+        }
+        let text = format!("{number} {}", "x".repeat(32 << 10));
+        writer.send_frame(FIN | TEXT, &text);
+        writer.expect(TEXT, &text);
+        reader.expect(TEXT, &text);
+        assert!(started.elapsed() < STOPPED, "{number} messages in {:?}", started.elapsed());
+    }
+    println!("{MESSAGES} messages beside {DEAD} dead readers in {:?}", started.elapsed());
+    row.canaries_sing();
+    // They were given up, though they are here still: only the two are left.
+    eventually("the dead readers are gone", PATIENCE, || server.process().descriptors() <= row.descriptors() + 2);
+    drop((writer, reader, dead));
+    row.end(&mut server);
+}
+
+fn bp03_what_cannot_be_mirrored_is_one_line_in_the_log() {
+    let folder = TempDir::new();
+    let mut server = Server::serve(folder.path());
+    let row = Row::begin_serve(&server, folder.path());
+    let request = Request::upgrade("/").add("Sec-WebSocket-Protocol", MIRROR);
+    let started = Instant::now();
+    let noise = frame(FIN | BINARY, b"\xff\xfe");
+    // One that goes on and on, and one that comes back again and again.
+    let mut peer = Peer::upgraded_by(&server, &request);
+    for _ in 0..1000 {
+        peer.send(&noise);
+    }
+    for _ in 0..100 {
+        let mut peer = Peer::upgraded_by(&server, &request);
+        peer.send(&noise);
+        peer.send_frame(FIN | TEXT, "but this is");
+        peer.expect(TEXT, "but this is");
+    }
+    let took = started.elapsed();
+    drop(peer);
+    let lines = || server.log_since(started).iter().filter(|(_, line)| line.contains("not mirrored")).count();
+    eventually("the log says so", PATIENCE, || lines() > 0);
+    println!("{} lines in {took:?}", lines());
+    assert!(lines() as u64 <= took.as_secs() + 1, "{} lines in {took:?}", lines());
     row.end(&mut server);
 }
 
