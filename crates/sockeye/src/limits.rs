@@ -36,7 +36,8 @@ pub struct Limits {
     /// Connections at once from one IP address. Default `None`: no such bound. One over it is reset.
     pub connections_per_address: Option<usize>,
     /// Bytes read from, and bytes sent to, one connection in one turn. Default 512 KiB; also the size of the loop's receive
-    /// buffer.
+    /// buffer. Who has used up this share goes on in the next turn. Who has not may be called again in the same turn, because
+    /// its timer is due or another connection asked for its writable callback, and then has a share for that.
     pub turn_bytes: usize,
     /// Frames taken from, and frames sent to, one connection in one turn. Default 1,024.
     pub turn_frames: usize,

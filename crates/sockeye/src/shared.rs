@@ -94,6 +94,12 @@ impl Live {
         self.flags & (PAUSED | FULL) != 0
     }
 
+    /// On the ready list, of this turn or the next.
+    #[inline]
+    pub(crate) fn is_queued(self) -> bool {
+        self.flags & QUEUED != 0
+    }
+
     fn set(&mut self, flag: u16, on: bool) {
         if on {
             self.flags |= flag;
@@ -193,6 +199,8 @@ pub(crate) struct Shared {
     pub(crate) live: SlotMap<ConnId, Live>,
     /// Connections that have something to do without a new readiness event; each at most once (`QUEUED`).
     pub(crate) ready: VecDeque<ConnId>,
+    /// Those that used up their share of this turn. They are `QUEUED` too, and on the ready list from the next turn on.
+    later: Vec<ConnId>,
     pub(crate) closes: Vec<(ConnId, Close)>,
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
     pub(crate) outgoing: Outgoing,
@@ -219,6 +227,7 @@ impl Shared {
         Self {
             live: SlotMap::with_key(),
             ready: VecDeque::new(),
+            later: Vec::new(),
             closes: Vec::new(),
             timers: Vec::new(),
             outgoing: Outgoing::default(),
@@ -337,6 +346,21 @@ impl Shared {
                 self.ready.push_back(id);
             }
         }
+    }
+
+    /// Puts a connection on the ready list of the next turn.
+    pub(crate) fn enqueue_later(&mut self, id: ConnId) {
+        if let Some(live) = self.live.get_mut(id) {
+            if live.flags & QUEUED == 0 {
+                live.flags |= QUEUED;
+                self.later.push(id);
+            }
+        }
+    }
+
+    /// The turn is over: everybody has a whole share again.
+    pub(crate) fn begin_shares(&mut self) {
+        self.ready.extend(self.later.drain(..));
     }
 
     /// Takes the next of the ready list. Ids of connections that ended meanwhile are passed over.

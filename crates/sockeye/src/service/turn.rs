@@ -5,7 +5,8 @@
 //!            └──────────── wishes are carried out between steps ────────────┘
 //! ```
 //!
-//! What is left on the ready list makes the next wait a look only.
+//! What is left on the ready list makes the next wait a look only. A connection that used up its share of the turn waits for
+//! the ready list of the next one; what the kernel says of it until then is noted.
 
 use std::io;
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     service.flush_publishes();
     carry_out(service);
     service.stage.shared.spread_all_writable();
+    service.stage.shared.begin_shares();
     free_dead(service);
     service.stage.shared.pool.borrow_mut().tidy(service.stage.shared.now);
     Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
@@ -112,7 +114,10 @@ fn on_event(service: &mut Service, event: Readiness) {
         bits |= Bits::BROKEN | Bits::READABLE;
     }
     conn.link.bits.set(bits);
-    step_conn(service, id, live);
+    // Its step comes with the ready list: two would be two shares.
+    if !live.is_queued() {
+        step_conn(service, id, live);
+    }
 }
 
 /// One step of one connection, and the wishes that its callbacks had.
@@ -137,7 +142,7 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
     match step {
         Step::Wait | Step::Again => arm(service, id),
         Step::Yield => {
-            service.stage.shared.enqueue(id);
+            service.stage.shared.enqueue_later(id);
             arm(service, id);
         }
         Step::Gone(how) => bury(service, id, how),

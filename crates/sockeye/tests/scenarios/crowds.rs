@@ -23,6 +23,24 @@ fn a_flood_does_not_starve_others() {
     bench.finish();
 }
 
+/// What comes while it waits for its next turn does not give it two shares of that turn.
+#[test]
+fn a_share_holds_for_the_turn() {
+    let mut limits = Limits::default();
+    limits.turn_frames = 10;
+    let mut bench = Bench::with(Faults::none(), limits);
+    let client = bench.open();
+    bench.hub.most_receives.set(10);
+    for _ in 0..50 {
+        for _ in 0..20 {
+            bench.clients[client].text("sing");
+        }
+        bench.turn();
+    }
+    bench.until(|bench| bench.replies(client) == 1000);
+    bench.finish();
+}
+
 #[test]
 fn connections_that_come_and_reset_leave_nothing_behind() {
     let mut bench = Bench::new();
