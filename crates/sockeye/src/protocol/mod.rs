@@ -100,8 +100,8 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// How often [`tick`](Self::tick) is called. Read once, when the protocol is given to the builder. Zero has the loop turn
-    /// without a wait as long as a connection is open.
+    /// How often [`tick`](Self::tick) is called. Read once, when the protocol is given to the builder, which refuses
+    /// zero: the loop would never rest.
     fn interval(&self) -> Option<Duration> {
         None
     }

@@ -272,6 +272,12 @@ impl Builder {
     }
 
     fn check(&self) -> Result<(), Error> {
+        if let Some((endpoint, _)) = self.ticks.iter().find(|(_, every)| every.is_zero()) {
+            let name = self.endpoints.get(endpoint.get()).map_or("", |endpoint| endpoint.name());
+            return Err(Error::configuration(format!(
+                "the interval of the protocol {name:?} is 0: the loop would never rest"
+            )));
+        }
         let limits = &self.limits;
         for (what, value) in [
             ("turn_bytes", limits.turn_bytes),

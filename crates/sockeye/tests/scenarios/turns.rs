@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::messages::{Handler, Message, Talk};
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::{
     Cause, Close, CloseCode, Closed, ConnId, Cx, Fragment, Limits, Progress, Protocol, Service, Tx, messages,
@@ -242,4 +243,29 @@ fn an_outbox_does_not_end_the_pause_of_its_handler() {
     other.send(b"\x81\x82\0\0\0\0go");
     turns(&mut service);
     assert_eq!(*heard.borrow(), ["stop", "go", "next"]);
+}
+
+/// A tick of zero would keep the loop turning.
+#[test]
+fn an_interval_of_zero_is_refused() {
+    struct Restless;
+
+    impl Handler for Restless {
+        type State = ();
+
+        fn open(&mut self, _: &mut Talk<'_, '_>) {}
+
+        fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn interval(&self) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
+    }
+
+    let network = Network::with_faults(1, Faults::none());
+    let builder = Service::builder().protocol(messages::with("restless", Restless)).listen("127.0.0.1:80");
+    let error = builder.build_with(network.sys()).unwrap_err().to_string();
+    assert!(error.contains("interval") && error.contains("restless"), "{error}");
 }
