@@ -178,7 +178,9 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
         Err(error) => return bad_head(stage, conn, error),
     };
     if !stage.policy.serves_host(&parsed) {
-        return answer_error(stage, conn, 403, "this host is not served here");
+        // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed at a
+        // server that is unable or unwilling to produce an authoritative response for the target URI."
+        return answer_error(stage, conn, 421, "this host is not served here");
     }
     match Offer::of(&parsed) {
         Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason),

@@ -147,7 +147,7 @@ impl Builder {
     }
 
     /// The values of `Host` that are served, which keeps pages of other sites away whose name was made to resolve here
-    /// (DNS rebinding). Default: all.
+    /// (DNS rebinding). Others are answered 421. Default: all.
     #[must_use]
     pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.hosts = Some(hosts.into_iter().map(Into::into).collect());

@@ -7,6 +7,8 @@ use sockeye::http::{Files, Response, Routes};
 use sockeye::sim::{End, Faults, Network, Outcome, Peer, Turn};
 use sockeye::{Close, Cx, Decision, Fragment, Limits, Protocol, Request, Service, Tx, messages};
 
+use crate::turns::upgrade;
+
 const GET: &[u8] = b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const PAGE: &str = "what a page says\n";
 
@@ -226,6 +228,24 @@ fn two_origins_are_none() {
         }
         let answer = peer.recv();
         assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{origins}");
+    }
+}
+
+#[test]
+fn a_host_that_is_not_served_is_misdirected() {
+    for (host, status) in
+        [("served", 101), ("Served:80", 101), ("other", 421), ("served.other", 421), ("127.0.0.1", 421)]
+    {
+        let network = Network::with_faults(1, Faults::none());
+        let builder = Service::builder().protocol(messages::echo("echo")).hosts(["served"]);
+        let mut service = builder.listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+        let peer = network.connect(&service.local_addresses()[0]).unwrap();
+        peer.send(String::from_utf8(upgrade("")).unwrap().replace("localhost", host).as_bytes());
+        for _ in 0..5 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+        let answer = peer.recv();
+        assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{host}");
     }
 }
 
