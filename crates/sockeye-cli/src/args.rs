@@ -109,13 +109,14 @@ pub(crate) struct Echo {
 pub(crate) struct Common {
     /// Address, interface name or unix:PATH to listen on (repeatable)
     ///
-    /// An interface name stands for all its addresses but the link-local ones. 0.0.0.0 or :: listens on every interface.
+    /// An interface name stands for all its addresses but the link-local ones, and localhost for 127.0.0.1 and ::1.
+    /// 0.0.0.0 or :: listens on every interface.
     #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH", default_value = "127.0.0.1",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
     /// Connections served at one time; more wait to be accepted [default: as many as the descriptor limit allows]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_connections)]
     pub(crate) max_connections: Option<NonZeroUsize>,
 
     /// Least important messages to log
@@ -123,7 +124,8 @@ pub(crate) struct Common {
     pub(crate) log_level: LogLevel,
 
     /// Where the log goes
-    #[arg(long, value_name = "WHERE", default_value = "stderr")]
+    // Shown once there is a choice.
+    #[arg(long, value_name = "WHERE", default_value = "stderr", hide = true)]
     pub(crate) log_to: LogTo,
 }
 
@@ -146,6 +148,12 @@ fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
     Interface::parse(&text)
 }
 
+fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
+    let number = text.parse::<usize>().map_err(|_| "write a number, such as 1000")?;
+    NonZeroUsize::new(number)
+        .ok_or("with 0 nobody could connect; leave the option out for as many as the descriptor limit allows")
+}
+
 const EXIT_CODES: &str = "\
 Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used.";
 
@@ -163,7 +171,7 @@ Examples:
   sockeye echo                               on ws://127.0.0.1:9001/
   sockeye echo --port 0 --max-message 64KiB  any free port, messages of 64 KiB at most
   sockeye echo --broadcast 'all:'            `all:hello` goes to every connection
-  sockeye echo --interface unix:/run/echo    on a Unix socket
+  sockeye echo --interface unix:/tmp/echo    on a Unix socket
 
 Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
 

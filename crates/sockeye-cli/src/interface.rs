@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -16,6 +16,8 @@ pub(crate) enum Interface {
     /// `fe80::1%eth0`: an address that means something on one interface only.
     Scoped(Ipv6Addr, String),
     Unix(PathBuf),
+    /// The loopback addresses, whatever the interface that has them is called.
+    Localhost,
     Name(String),
 }
 
@@ -42,6 +44,10 @@ impl Interface {
         // The kernel allows anything but these in a name; with one of them it is an address that went wrong.
         if bare.contains(['/', ':']) || bare.contains(char::is_whitespace) {
             return Err("it is neither an address nor the name of an interface (the port has an option of its own)");
+        }
+        // RFC 6761 section 6.3: names of this kind stand for the loopback addresses, and need not be looked up.
+        if text.eq_ignore_ascii_case("localhost") {
+            return Ok(Self::Localhost);
         }
         Ok(Self::Name(text.to_owned()))
     }
@@ -83,6 +89,7 @@ pub(crate) fn resolve(
             Interface::Ip(ip) => vec![Address::Ip(SocketAddr::new(*ip, port))],
             Interface::Unix(path) => vec![Address::Unix(path.clone())],
             Interface::Scoped(ip, scope) => vec![scoped(*ip, scope, port, &local()?)?],
+            Interface::Localhost => localhost(port, &local()?),
             Interface::Name(name) => named(name, port, &local()?)?,
         };
         for address in found {
@@ -101,6 +108,16 @@ fn named(name: &str, port: u16, local: &[Local]) -> Result<Vec<Address>, Unresol
         .map(|one| Address::Ip(SocketAddr::new(one.ip, port)))
         .collect();
     if addresses.is_empty() { Err(Unresolved::unknown(name, local)) } else { Ok(addresses) }
+}
+
+/// Both loopback addresses, of which a machine without IPv6 has one only.
+fn localhost(port: u16, local: &[Local]) -> Vec<Address> {
+    let has_v6 = local.iter().any(|one| one.ip == Ipv6Addr::LOCALHOST);
+    let mut addresses = vec![Address::Ip((Ipv4Addr::LOCALHOST, port).into())];
+    if has_v6 {
+        addresses.push(Address::Ip((Ipv6Addr::LOCALHOST, port).into()));
+    }
+    addresses
 }
 
 fn scoped(ip: Ipv6Addr, scope: &str, port: u16, local: &[Local]) -> Result<Address, Unresolved> {
@@ -193,6 +210,13 @@ mod tests {
         assert_eq!(resolved(&["lo"]).unwrap(), ["127.0.0.1:80", "[::1]:80"]);
         assert_eq!(resolved(&["eth0"]).unwrap(), ["192.0.2.7:80"]);
         assert_eq!(resolved(&["::1", "lo", "unix:x"]).unwrap(), ["[::1]:80", "127.0.0.1:80", "unix:x"]);
+    }
+
+    #[test]
+    fn localhost_is_both_loopback_addresses() {
+        assert_eq!(resolved(&["localhost"]).unwrap(), ["127.0.0.1:80", "[::1]:80"]);
+        assert_eq!(resolved(&["LocalHost", "lo"]).unwrap(), ["127.0.0.1:80", "[::1]:80"]);
+        assert_eq!(localhost(80, &[]), [Address::Ip(([127, 0, 0, 1], 80).into())], "a machine without IPv6");
     }
 
     #[test]

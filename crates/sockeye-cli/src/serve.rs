@@ -5,6 +5,8 @@ mod mirror;
 mod page;
 mod ring;
 
+use std::path::Path;
+
 use sockeye::http::{Files, Routes};
 use sockeye::{Origins, Service};
 
@@ -31,11 +33,21 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
 fn routes(serve: &Serve) -> Result<Routes, Failure> {
     match &serve.dir {
         Some(dir) => {
-            let files = Files::open(dir)
-                .map_err(|error| Failure::usage(format!("cannot serve the folder {}: {error}", dir.display())))?;
+            let files = Files::open(dir).map_err(|error| {
+                let hint = port_hint(dir);
+                Failure::usage(format!("cannot serve the folder {}: {error}{hint}", dir.display()))
+            })?;
             Ok(Routes::new().files("/", files))
         }
         None => page::routes().map_err(|error| Failure::general(format!("the page cannot be served: {error}"))),
+    }
+}
+
+/// `sockeye serve 8080` is meant for a port.
+fn port_hint(dir: &Path) -> String {
+    match dir.to_str().and_then(|text| text.parse::<u16>().ok()) {
+        Some(port) => format!("; to listen on that port, write --port {port}"),
+        None => String::new(),
     }
 }
 
@@ -45,10 +57,24 @@ fn origins(serve: &Serve) -> Result<Option<Origins>, Failure> {
     }
     // One by one, so that the error can name the one that is wrong.
     for origin in &serve.origins {
-        Origins::only([origin]).map_err(|error| Failure::usage(format!("--origin {origin}: {error}")))?;
+        Origins::only([origin]).map_err(|error| {
+            let hint = origin_hint(origin);
+            Failure::usage(format!("--origin {origin}: {error}{hint}"))
+        })?;
     }
     let origins = Origins::only(&serve.origins).map_err(|error| Failure::usage(format!("--origin: {error}")))?;
     Ok(Some(if serve.require_origin { origins } else { origins.or_missing() }))
+}
+
+/// What a URL's origin is, for who gave the whole URL.
+fn origin_hint(origin: &str) -> String {
+    let authority = origin.find("://").map_or(0, |at| at + "://".len());
+    match origin[authority..].find(['/', '?', '#']).map(|end| &origin[..authority + end]) {
+        Some(bare) if Origins::only([bare]).is_ok() => {
+            format!("; a browser names the site, not the page, so write {bare}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// The ring of the mirror holds 128 messages, so this bounds it to 8 MiB. A drawing program sends some hundred bytes.

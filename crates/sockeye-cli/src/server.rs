@@ -30,6 +30,14 @@ pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Fa
         .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))?;
     let mut service = listen(builder, &common.interfaces, port)?;
     stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
+    if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > service.max_connections()) {
+        let used = service.max_connections();
+        tracing::warn!(
+            wanted,
+            used,
+            "the limit of open descriptors allows fewer connections than --max-connections asks for; `ulimit -n` raises it"
+        );
+    }
     tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
     announce(announcement(service.local_addresses()))
         .map_err(|error| Failure::general(format!("no thread for standard output: {error}")))?;

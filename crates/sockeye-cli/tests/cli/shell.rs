@@ -60,9 +60,13 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--port", "65536"], "65536"),
         (&["serve", "--log-level", "loud"], "loud"),
         (&["serve", "--log-to", "syslog"], "stderr"),
-        (&["serve", "--max-connections", "0"], "0"),
+        (&["serve", "--max-connections", "0"], "nobody could connect"),
+        (&["serve", "--max-connections", "many"], "such as 1000"),
+        (&["serve", "8080"], "write --port 8080"),
         (&["serve", "--require-origin"], "--origin"),
         (&["serve", "--origin", "example.com"], "example.com"),
+        (&["serve", "--origin", "https://example.com/"], "so write https://example.com\n"),
+        (&["serve", "--origin", "https://example.com:8443/chat?room=1"], "so write https://example.com:8443\n"),
         (&["serve", "--port", "0", "/no/such/folder"], "/no/such/folder"),
         (&["echo", "--max-message", "lots"], "64KiB"),
         (&["echo", "--interface", "127.0.0.1:80"], "option of its own"),
@@ -114,6 +118,22 @@ fn every_listener_has_its_line() {
     assert!(first.starts_with("127.0.0.1:") && second.starts_with("127.0.0.2:"), "{first} {second}");
     let name = Running::start(&["echo", "--port", "0", "--interface", "lo"]);
     TcpStream::connect(name.address()).unwrap();
+}
+
+#[test]
+fn localhost_is_an_interface() {
+    let running = Running::start(&["echo", "--port", "0", "--interface", "localhost"]);
+    let address = running.address();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    TcpStream::connect(address).unwrap();
+}
+
+#[test]
+fn more_connections_than_there_are_descriptors_is_a_warning() {
+    let running = Running::start(&["echo", "--port", "0", "--max-connections", "1000000000"]);
+    running.address();
+    let line = running.log_line("--max-connections");
+    assert!(line.contains("WARN") && line.contains("wanted=1000000000 used="), "{line}");
 }
 
 #[test]
