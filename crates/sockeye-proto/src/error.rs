@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::close::CloseCode;
+use crate::code::CloseCode;
 
 /// A rule that the peer broke. The connection has failed: a Close frame with [`close_code`](Self::close_code) is queued.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -107,3 +107,4 @@ pub mod time;
 pub mod wire;
 
 mod buf;
+mod code;
