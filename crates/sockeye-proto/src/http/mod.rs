@@ -31,3 +31,4 @@ pub use self::error::HeadError;
 pub use self::fields::Fields;
 pub use self::head::{RequestHead, ResponseHead, Version};
 pub use self::scan::HeadScanner;
+pub use self::syntax::is_token;

@@ -7,8 +7,9 @@ pub(crate) const fn is_tchar(byte: u8) -> bool {
         | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
 }
 
-/// RFC 9110 section 5.6.2: `token = 1*tchar`.
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
+/// Whether it is a token, as names of fields and of subprotocols are (RFC 9110 section 5.6.2: `token = 1*tchar`).
+#[must_use]
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_tchar(byte))
 }
 

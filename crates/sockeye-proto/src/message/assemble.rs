@@ -1,4 +1,7 @@
-//! Fragments to whole messages.
+//! Fragments to whole messages, lent.
+//!
+//! For programs with a loop of their own. The loop of `sockeye` collects by itself (its `messages` module): in buffers that its
+//! connections share, which it gives away with the message.
 
 use alloc::string::String;
 use alloc::vec::Vec;

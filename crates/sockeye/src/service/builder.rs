@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_proto::conn::HEADROOM;
+use sockeye_proto::http::is_token;
 
 use crate::conn::Stage;
 use crate::conn::policy::{AddressFilter, Origins, Policy, host_list};
@@ -258,7 +259,7 @@ impl Builder {
         }
         for endpoint in &self.endpoints {
             let name = endpoint.name();
-            if !is_token(name) {
+            if !is_token(name.as_bytes()) {
                 return Err(Error::configuration(format!(
                     "the protocol name {name:?} is not a token (RFC 9110 section 5.6.2)"
                 )));
@@ -297,11 +298,6 @@ impl Builder {
         }
         Ok(())
     }
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 impl fmt::Debug for Builder {
