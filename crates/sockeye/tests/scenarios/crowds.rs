@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::sim::{Fault, Faults};
+use sockeye::sim::{End, Fault, Faults};
 use sockeye::{Cause, Limits};
 
 use crate::bench::Bench;
@@ -108,6 +108,34 @@ fn accepting_pauses_at_the_limits_and_goes_on() {
         }
         bench.finish();
     }
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_no_more() {
+    let mut limits = Limits::default();
+    limits.connections_per_address = Some(3);
+    let mut bench = Bench::with(Faults::none(), limits);
+    let mut open: Vec<usize> = (0..3).map(|_| bench.open()).collect();
+    for _ in 0..10 {
+        let refused = bench.connect();
+        bench.until(|bench| bench.clients[refused].end().is_some());
+        assert_eq!(bench.clients[refused].end(), Some(End::Reset));
+        assert_eq!(bench.service.connections(), 3);
+        // Who ends makes room for one, however it ends.
+        let leaves = open.remove(0);
+        if refused % 2 == 0 {
+            bench.close(leaves);
+        } else {
+            bench.clients[leaves].reset();
+        }
+        bench.until(|bench| bench.service.connections() == 2);
+        open.push(bench.open());
+    }
+    for number in open {
+        bench.clients[number].text("sing");
+        bench.until(|bench| bench.replies(number) == 1);
+    }
+    bench.finish();
 }
 
 #[test]
