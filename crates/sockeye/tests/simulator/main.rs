@@ -3,12 +3,9 @@
 //! A seed is a script: limits, peers, what they say and how they end. It runs on a network of its own; most scripts run on a
 //! second one too, which cuts and delays everything in other places, and must come to the same.
 //!
-//! * `SOCKEYE_SIM_SEEDS`: how many seeds to run;
-//! * `SOCKEYE_SIM_SEED`: the first of them. Alone, or with a count of 1, it runs that seed and tells all of it.
+//! `SOCKEYE_SEEDS` says which seeds to run: one (`7`), of which it tells all, or several (`1000..9000`).
 
-use std::env;
-
-use sockeye::sim::Fault;
+use sockeye::sim::{self, Fault};
 
 mod actor;
 #[expect(dead_code, reason = "the scenarios use the rest")]
@@ -25,17 +22,13 @@ const USUAL: u64 = 200;
 
 #[test]
 fn seeds() {
-    let (first, count) = (number("SOCKEYE_SIM_SEED"), number("SOCKEYE_SIM_SEEDS"));
-    let count = count.unwrap_or_else(|| if first.is_some() { 1 } else { USUAL });
-    let range = first.unwrap_or(0)..first.unwrap_or(0) + count;
-    let verbose = first.is_some() && count == 1;
+    let range = sim::seeds(USUAL);
+    let count = range.end.saturating_sub(range.start);
     let mut failed = 0;
     for seed in range {
-        if let Err(why) = world::run_seed(seed, None, verbose) {
+        if let Err(why) = world::run_seed(seed, None, count == 1) {
             println!("seed {seed} failed: {why}");
-            println!(
-                "to repeat it: SOCKEYE_SIM_SEED={seed} cargo test -p sockeye --test simulator seeds -- --nocapture"
-            );
+            println!("to repeat it: SOCKEYE_SEEDS={seed} cargo test -p sockeye --test simulator seeds -- --nocapture");
             failed += 1;
         }
     }
@@ -49,9 +42,4 @@ fn seeds() {
 fn a_planted_bug_is_found() {
     let found = (0..2000).find(|seed| world::run_seed(*seed, Some(Fault::LostEdge), false).is_err());
     assert!(found.is_some(), "no seed noticed a lost wake-up");
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, and should be a number")))
 }
