@@ -71,7 +71,8 @@ pub trait Sys {
     /// Seconds since 1970, for `Date` fields. May jump.
     fn wall_clock(&mut self) -> u64;
 
-    /// Fills `out` from the system's cryptographically secure random source.
+    /// Fills `out` from the system's cryptographically secure random source. No byte is ever handed out twice, neither here nor in a
+    /// child of this process. Small requests are cheap.
     ///
     /// # Errors
     ///

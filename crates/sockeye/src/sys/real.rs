@@ -21,11 +21,14 @@ use super::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Re
 
 mod address;
 mod connect;
+#[expect(unsafe_code, reason = "memory that fork does not copy is the system's to give, and no crate wraps it")]
+mod entropy;
 mod listen;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
+use entropy::Entropy;
 use listen::SocketPath;
 use resolve::Resolver;
 
@@ -40,6 +43,7 @@ pub struct Real {
     table: Table,
     /// Files that Unix listeners made; removed when these are closed. As many as there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
+    entropy: Entropy,
     /// Since the first question.
     resolver: Option<Resolver>,
 }
@@ -60,6 +64,7 @@ impl Real {
             start: std::time::Instant::now(),
             table: Table::default(),
             paths: Vec::new(),
+            entropy: Entropy::default(),
             resolver: None,
         })
     }
@@ -76,7 +81,7 @@ impl Sys for Real {
     }
 
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
-        getrandom::fill(out).map_err(io::Error::other)
+        self.entropy.fill(out)
     }
 
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
