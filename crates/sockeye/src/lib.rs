@@ -22,6 +22,28 @@
 //! the first one, or the one given to [`Builder::fallback`], which also takes clients that name something unknown. Plain
 //! HTTP requests go to [`http::Routes`].
 //!
+//! # A first client
+//!
+//! The same protocols and handlers, on a connection that [`Control::connect`] or [`Wishes::connect`] asked for:
+//!
+//! ```no_run
+//! use sockeye::{Connect, Service, messages};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let print = messages::on("print", |_, message| {
+//!     println!("{}", message.as_text().unwrap_or("something binary"));
+//!     Ok(())
+//! });
+//! let mut service = Service::builder().protocol(print).build()?;
+//! let feed = Connect::new("ws://example.com/feed")?.subprotocol("feed.v2")?;
+//! service.control().connect("print", feed)?;
+//! service.run()?;
+//! # Ok(()) }
+//! ```
+//!
+//! Each connect ends with exactly one of [`open`](Protocol::open) and [`failed`](Protocol::failed). [`client`] has what can be
+//! said about it: proxies, deadlines, redirects, a policy to reconnect.
+//!
 //! # The layer below
 //!
 //! [`Protocol`] has one object for all connections of a protocol, and a [`Session`](Protocol::Session) for each of them.

@@ -102,10 +102,14 @@ impl Plan {
         Ok(true)
     }
 
+    /// This attempt failed.
+    pub(crate) fn count_failure(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
     /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none.
     fn again(mut self: Box<Self>, random: u64) -> Option<(Box<Self>, Duration)> {
         let after = self.asked.reconnect.as_ref()?.delay(self.failures, random)?;
-        self.failures = self.failures.saturating_add(1);
         self.moved = None;
         self.opened = None;
         Some((self, after))
@@ -169,9 +173,8 @@ impl Outgoing {
     pub(crate) fn take_kept(&mut self, id: ConnId, now: Instant) -> Option<Box<Plan>> {
         let mut plan = self.kept.remove(&id)?;
         let lasted = plan.opened.map_or(Duration::ZERO, |opened| now.saturating_duration_since(opened));
-        if plan.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted)) {
-            plan.failures = 0;
-        }
+        let is_stable = plan.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted));
+        plan.failures = if is_stable { 0 } else { plan.failures.saturating_add(1) };
         Some(plan)
     }
 

@@ -29,12 +29,13 @@ impl Service {
     }
 
     /// The outcome of a connect that did not come about. Nothing of it is left but the plan.
-    pub(super) fn fail(&mut self, id: ConnId, plan: Box<Plan>, stage: Stage, cause: FailureCause) {
+    pub(super) fn fail(&mut self, id: ConnId, mut plan: Box<Plan>, stage: Stage, cause: FailureCause) {
         let Some(live) = self.stage.shared.live.get_mut(id).filter(|live| live.is_connecting()) else { return };
         live.set_connected();
         let endpoint = live.endpoint;
         let mut failure = Failure::new(stage, cause);
         let again = failure.may_pass() && !self.stage.policy.draining;
+        plan.count_failure();
         let random = if again { self.stage.random_u64() } else { None };
         if let Some(Retry { id, after }) = self.stage.shared.retry(endpoint, plan, random) {
             failure = failure.with_retry(id, after);
