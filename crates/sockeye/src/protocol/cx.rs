@@ -70,7 +70,8 @@ impl Wishes<'_> {
 
     /// Connects to somewhere, for this protocol. The connect has exactly one outcome: [`open`](crate::Protocol::open), or
     /// [`failed`](crate::Protocol::failed), with the id that is returned here. Nothing blocks, and neither is called before
-    /// this callback has returned.
+    /// this callback has returned. While the service is being drained every connect fails; what is wished for after its end
+    /// has no outcome.
     pub fn connect(&mut self, connect: Connect) -> ConnId {
         self.shared.connect(self.endpoint, connect)
     }

@@ -330,6 +330,7 @@ fn abandon_all(service: &mut Service) {
         }
         bury(service, id, CloseHow::Reset);
     }
+    service.abandon_connects();
 }
 
 fn run_jobs(service: &mut Service) {

@@ -145,3 +145,34 @@ fn a_connect_is_cancelled_before_it_begins_and_while_it_waits() {
         assert!(service.control().close(id, CloseCode::NORMAL).is_err());
     }
 }
+
+/// Tries again at once, whatever the failure.
+struct Stubborn;
+
+impl Handler for Stubborn {
+    type State = ();
+
+    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+
+    fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, _: Failure) {
+        wishes.connect(Connect::new("ws://127.0.0.1:1/").unwrap());
+    }
+}
+
+#[test]
+fn a_program_that_never_gives_up_does_not_keep_a_drain_from_ending() {
+    let network = sockeye::sim::Network::new(1);
+    let stubborn = messages::with("stubborn", Stubborn);
+    let mut service = Service::builder().protocol(stubborn).build_with(network.sys()).unwrap();
+    service.control().connect("stubborn", Connect::new("ws://127.0.0.1:1/").unwrap()).unwrap();
+    service.drain();
+    let ended = network.run(|| match service.run_once(Some(Duration::ZERO)).unwrap() {
+        Progress::Drained => sockeye::sim::Turn::Done,
+        _ => sockeye::sim::Turn::Sleep(Some(network.now() + Duration::from_secs(1))),
+    });
+    assert_eq!((ended, service.connections()), (sockeye::sim::Outcome::Done, 0));
+}

@@ -65,6 +65,13 @@ impl Service {
         }
     }
 
+    /// The time of a drain is over: what callbacks went on to wish for has no outcome any more, or there would be no end.
+    pub(crate) fn abandon_connects(&mut self) {
+        self.cancel_all();
+        self.stage.shared.outgoing.planned.clear();
+        self.stage.shared.live.retain(|_, live| !live.is_connecting());
+    }
+
     /// Gives up everything that is on its way: the service ends.
     pub(crate) fn cancel_all(&mut self) {
         // A callback may wish for more meanwhile; draining refuses that.
