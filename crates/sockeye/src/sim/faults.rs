@@ -89,8 +89,8 @@ impl Faults {
         }
     }
 
-    /// Everything that a correct program must not show: pieces down to one byte, small buffers, up to 2 ms of latency, and all the
-    /// faults that cost no connection. [`Network::new`](super::Network::new) has these.
+    /// Everything that a correct program must not show: pieces down to one byte, small buffers, up to 2 ms of latency, and
+    /// all the faults that cost no connection. [`Network::new`](super::Network::new) has these.
     #[must_use]
     pub const fn usual() -> Self {
         Self { latency: Duration::from_millis(2), segment: 4 << 10, ..Self::none() }

@@ -152,8 +152,8 @@ impl Wake for SimWaker {
 }
 
 impl State {
-    /// Something changed at a handle. An end of input or an error is `certain` to be reported; mere bytes are an edge only if the
-    /// caller had drained the handle, and otherwise an edge too many, as on Linux, half of the times.
+    /// Something changed at a handle. An end of input or an error is `certain` to be reported; mere bytes are an edge only
+    /// if the caller had drained the handle, and otherwise an edge too many, as on Linux, half of the times.
     pub(super) fn edge(&mut self, owner: Owner, edges: Edges, certain: bool) {
         let Owner::Host(place) = owner else { return };
         let extra = self.random.chance(self.faults.rate(Fault::Spurious));

@@ -13,8 +13,8 @@ use super::pipe::{CLIENT, Owner};
 use super::state::{self, State};
 use crate::sys::{Address, CloseHow};
 
-/// A server that a test writes by hand: hosts connect to it as to any other, and each connection that came about waits here until it
-/// is accepted. As with a [`Peer`], nothing happens but while the clock moves.
+/// A server that a test writes by hand: hosts connect to it as to any other, and each connection that came about waits here
+/// until it is accepted. As with a [`Peer`], nothing happens but while the clock moves.
 ///
 /// Dropping it ends the listening; connections that nobody accepted are reset.
 pub struct Listener {

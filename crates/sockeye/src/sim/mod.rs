@@ -1,9 +1,9 @@
 //! A simulated network with a virtual clock, to test protocols without sockets.
 //!
-//! One seed decides everything: where the bytes are cut, when they arrive, which calls fall short. The same seed gives the same
-//! run, so that a failure found by chance becomes a test. The network keeps the promises of [`sys`](crate::sys) and goes to their
-//! limits: see [`Fault`] for what it does. Using a handle after closing it, sending nothing, and waiting when nothing can ever
-//! happen are bugs of the program, and panic with the seed.
+//! One seed decides everything: where the bytes are cut, when they arrive, which calls fall short. The same seed gives the
+//! same run, so that a failure found by chance becomes a test. The network keeps the promises of [`sys`](crate::sys) and
+//! goes to their limits: see [`Fault`] for what it does. Using a handle after closing it, sending nothing, and waiting when
+//! nothing can ever happen are bugs of the program, and panic with the seed.
 //!
 //! For clients there are scripted [`Listener`]s, names ([`Network::name`]), and places that nobody answers from
 //! ([`Network::silence`], [`Network::unreachable`]); connecting takes a round trip.
@@ -141,8 +141,8 @@ impl Network {
         }
     }
 
-    /// Gives `name` these addresses, which hosts that look it up are told in this order. Names are compared without case; of those that
-    /// nobody named only `localhost` exists, as `::1` and `127.0.0.1`.
+    /// Gives `name` these addresses, which hosts that look it up are told in this order. Names are compared without case;
+    /// of those that nobody named only `localhost` exists, as `::1` and `127.0.0.1`.
     pub fn name(&self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
         self.state().names.set(name, Name::Known(addresses.into_iter().collect()));
     }
@@ -200,9 +200,10 @@ impl Network {
 
     /// Takes turns until one is [`Done`](Turn::Done), or until nothing is left to happen.
     ///
-    /// A turn polls each service with a timeout of zero and lets each scripted peer act, and then says until when all of them have
-    /// nothing to do. The clock then jumps to exactly that time, or to the next thing that happens on the network if this is sooner; it
-    /// stands still as long as something happened since the turn began, or is to be reported to a host that took part in it.
+    /// A turn polls each service with a timeout of zero and lets each scripted peer act, and then says until when all of
+    /// them have nothing to do. The clock then jumps to exactly that time, or to the next thing that happens on the network
+    /// if this is sooner; it stands still as long as something happened since the turn began, or is to be reported to a
+    /// host that took part in it.
     ///
     /// # Panics
     ///

@@ -8,8 +8,9 @@ use super::pipe::{EndId, Fin, Owner};
 use super::state::State;
 use crate::sys::{Address, CloseHow};
 
-/// A client, or one connection of a [`Listener`](super::Listener), that a test writes by hand. All it does goes through the same pipes as the host's side, piece by piece; the clock
-/// moves only in [`Network::run`](super::Network::run), [`Network::advance`](super::Network::advance) or a host's own waiting.
+/// A client, or one connection of a [`Listener`](super::Listener), that a test writes by hand. All it does goes through the
+/// same pipes as the host's side, piece by piece; the clock moves only in [`Network::run`](super::Network::run),
+/// [`Network::advance`](super::Network::advance) or a host's own waiting.
 ///
 /// Dropping it closes its connection.
 pub struct Peer {

@@ -3,7 +3,8 @@
 //! A back end promises the following; `sys/tests.rs` holds both to it. The loop relies on nothing else.
 //!
 //! **Handles.** Numbers are reused as soon as they are closed, lowest first, like descriptors. Every handle is non-blocking
-//! and not inherited across `exec`. Calls on a handle that is not open fail (real) or panic (simulated): it is a bug of the loop.
+//! and not inherited across `exec`. Calls on a handle that is not open fail (real) or panic (simulated): it is a bug of the
+//! loop.
 //!
 //! **Edges.** A handle is registered once, for both directions. The registration itself reports the present readiness as a
 //! first edge. Later an edge is reported *once*:
@@ -14,27 +15,29 @@
 //!
 //! Drained means: `recv` or `accept` answered `WouldBlock`, or `recv` filled less than the buffer. Full means: `send` answered
 //! `WouldBlock` or took less than it was given. A caller that stops sooner must remember that it did: no edge comes to remind it.
-//! One exception makes short reads unsafe as a sign: when `read_closed` was reported, the end of input is already there, and only
-//! reading until `Ok(0)` or an error finds it.
+//! One exception makes short reads unsafe as a sign: when `read_closed` was reported, the end of input is already there,
+//! and only reading until `Ok(0)` or an error finds it.
 //!
 //! A report shows at least the directions that changed; it may show others that happen to be ready. It may be spurious: the
-//! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since, or has another
-//! token by now.
+//! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since, or
+//! has another token by now.
 //!
-//! **Connecting.** A handle of [`connect`](Sys::connect) stands when [`connected`](Sys::connected) says so, and not before: reports may
-//! be spurious. Until then `recv` and `send` answer `WouldBlock` or `NotConnected` and move nothing. When it stands, *writable* is
-//! reported; when it failed, *error* is, and perhaps other directions with it. The reason is told once, by `connected`, `recv` or
-//! `send`, whichever is called first: so a program asks `connected` and nothing else until it says true. After a failure only closing
-//! is left; closing is possible at any time, with reports of it still on their way, and then the other side sees no connection, or one
-//! that ends at once.
+//! **Connecting.** A handle of [`connect`](Sys::connect) stands when [`connected`](Sys::connected) says so, and not before:
+//! reports may be spurious. Until then `recv` and `send` answer `WouldBlock` or `NotConnected` and move nothing. When it
+//! stands, *writable* is reported; when it failed, *error* is, and perhaps other directions with it. The reason is told
+//! once, by `connected`, `recv` or `send`, whichever is called first: so a program asks `connected` and nothing else until
+//! it says true. After a failure only closing is left; closing is possible at any time, with reports of it still on their
+//! way, and then the other side sees no connection, or one that ends at once.
 //!
-//! **Names.** An answer of [`resolve`](Sys::resolve) is announced with [`WAKE`] and taken with [`resolved`](Sys::resolved). Each question has one answer
-//! or, if the system never finds one, none. Answers come in any order; dropping the system drops those that are left.
+//! **Names.** An answer of [`resolve`](Sys::resolve) is announced with [`WAKE`] and taken with [`resolved`](Sys::resolved).
+//! Each question has one answer or, if the system never finds one, none. Answers come in any order; dropping the system
+//! drops those that are left.
 //!
 //! **Endings.** `recv` answers `Ok(0)` for good once the peer has ended its side and all its bytes were read. A reset is an error
-//! of `recv` or `send`, whichever comes first; after it `recv` answers `Ok(0)` and `send` fails with `BrokenPipe`. A reset that
-//! comes after the peer's end is an error of `send` only. `send` never raises `SIGPIPE`. Bytes already received may or may not be
-//! readable after a reset. Closing with input unread resets: who must deliver his last words ends his side, and reads on.
+//! of `recv` or `send`, whichever comes first; after it `recv` answers `Ok(0)` and `send` fails with `BrokenPipe`. A reset
+//! that comes after the peer's end is an error of `send` only. `send` never raises `SIGPIPE`. Bytes already received may or
+//! may not be readable after a reset. Closing with input unread resets: who must deliver his last words ends his side, and
+//! reads on.
 //!
 //! **Time.** `now` never goes back. `wait` may return early, with or without reports, and then `Err(Interrupted)` is as good as
 //! `Ok` with none; it returns late by the granularity of the system at most, and a timeout never becomes a shorter one.
@@ -71,8 +74,8 @@ pub trait Sys {
     /// Seconds since 1970, for `Date` fields. May jump.
     fn wall_clock(&mut self) -> u64;
 
-    /// Fills `out` from the system's cryptographically secure random source. No byte is ever handed out twice, neither here nor in a
-    /// child of this process. Small requests are cheap.
+    /// Fills `out` from the system's cryptographically secure random source. No byte is ever handed out twice, neither here
+    /// nor in a child of this process. Small requests are cheap.
     ///
     /// # Errors
     ///
@@ -111,9 +114,9 @@ pub trait Sys {
     ///
     /// # Errors
     ///
-    /// What the system knows at once: no descriptors (`EMFILE`) or ports left, no way to the address, nobody listening at a Unix
-    /// socket. `ResourceBusy` when the queue of a Unix listener is full, which does not become a connection by waiting.
-    /// Never `WouldBlock` and never `Interrupted`: an attempt that goes on is a handle.
+    /// What the system knows at once: no descriptors (`EMFILE`) or ports left, no way to the address, nobody listening at a
+    /// Unix socket. `ResourceBusy` when the queue of a Unix listener is full, which does not become a connection by
+    /// waiting. Never `WouldBlock` and never `Interrupted`: an attempt that goes on is a handle.
     fn connect(&mut self, address: &Address) -> io::Result<Handle>;
 
     /// How an attempt that was reported came out: true, it stands; false, not yet, and another report will come.
@@ -144,9 +147,9 @@ pub trait Sys {
     /// The system's. Before a connection stands the address may be one that says nothing.
     fn local_address(&mut self, handle: Handle) -> io::Result<Address>;
 
-    /// Has the addresses of `host` looked up elsewhere, so that the loop goes on; [`resolved`](Self::resolved) has the answer after a
-    /// [`WAKE`]. `ticket` is the caller's, who keeps those of questions under way apart; an answer that nobody waits for any more is
-    /// his to drop, since no system can take a question back.
+    /// Has the addresses of `host` looked up elsewhere, so that the loop goes on; [`resolved`](Self::resolved) has the
+    /// answer after a [`WAKE`]. `ticket` is the caller's, who keeps those of questions under way apart; an answer that
+    /// nobody waits for any more is his to drop, since no system can take a question back.
     ///
     /// # Errors
     ///
@@ -170,7 +173,7 @@ pub trait Sys {
     /// `WouldBlock` when there is no room; `Interrupted` with nothing written; any other means that sending is over.
     fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Ends the sending side: the peer reads `Ok(0)` after the bytes sent before.
+    /// Ends the sending side: the peer reads `Ok(0)` after the bytes sent before. Not for attempts to connect: those are closed.
     ///
     /// # Errors
     ///
@@ -208,13 +211,14 @@ impl Handle {
 pub struct Resolved {
     /// As given with the question.
     pub ticket: u64,
-    /// Where the host is, each with the port of the question: at least one, at most [`ADDRESSES`], none twice, in the order in which
-    /// the system would try them (RFC 6724). The text of an error says what the system made of the name.
+    /// Where the host is, each with the port of the question: at least one, at most [`ADDRESSES`], none twice, in the order
+    /// in which the system would try them (RFC 6724). The text of an error says what the system made of the name.
     pub addresses: io::Result<Vec<SocketAddr>>,
 }
 
 impl Resolved {
-    /// The answer to the question with this ticket: `found` without what is there twice or too many, and an error when it is empty.
+    /// The answer to the question with this ticket: `found` without what is there twice or too many, and an error when it
+    /// is empty.
     #[must_use]
     pub fn new(ticket: u64, found: io::Result<Vec<SocketAddr>>) -> Self {
         let addresses = found.and_then(|found| {

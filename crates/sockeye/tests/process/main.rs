@@ -1,7 +1,7 @@
 //! What concerns the whole process: children made by `fork`, and descriptors that run out or leak.
 //!
-//! These tests run one after another in the only thread of their program: `fork` in a program with threads leaves a child in which
-//! little is allowed, and a count of descriptors means something only if nobody else opens any.
+//! These tests run one after another in the only thread of their program: `fork` in a program with threads leaves a child
+//! in which little is allowed, and a count of descriptors means something only if nobody else opens any.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};

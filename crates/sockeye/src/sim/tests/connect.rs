@@ -7,8 +7,8 @@ use super::*;
 use crate::sim::Listener;
 use crate::sys::{QUESTIONS, Resolved};
 
-/// A program that calls a server by name, a number of times: each call looks the name up, connects, sends, ends its side and reads
-/// to the end. Whatever fails is begun anew after a while. It relies on nothing but the promises of `sys`.
+/// A program that calls a server by name, a number of times: each call looks the name up, connects, sends, ends its side
+/// and reads to the end. Whatever fails is begun anew after a while. It relies on nothing but the promises of `sys`.
 struct Caller {
     sys: Box<dyn Sys>,
     port: u16,

@@ -51,8 +51,9 @@ pub(super) fn outcome(socket: BorrowedFd<'_>) -> io::Result<bool> {
         Err(Errno::NOTCONN | Errno::INVAL) => return Ok(false),
         peer => peer?,
     };
-    // The port that the system picked may be the very one that nobody listened on: TCP calls that a connection (RFC 9293 section
-    // 3.5, simultaneous open), of a program with itself. Whoever connects again and again to a server that is down gets there.
+    // The port that the system picked may be the very one that nobody listened on: TCP calls that a connection (RFC 9293
+    // section 3.5, simultaneous open), of a program with itself. Whoever connects again and again to a server that is down
+    // gets there.
     let peer = peer.map(SocketAddr::try_from).and_then(Result::ok);
     let is_own = peer.is_some() && SocketAddr::try_from(net::getsockname(socket)?).ok() == peer;
     if is_own { Err(Errno::CONNREFUSED.into()) } else { Ok(true) }

@@ -1,10 +1,10 @@
 //! Random bytes, taken from the system a pool at a time: a client needs four new ones for each frame that it sends (RFC 6455
 //! section 5.3: "The masking key needs to be unpredictable"), and a system call for each would cost more than the masking.
 //!
-//! What to know before editing: bytes that two processes draw from one pool are not unpredictable, so `fork` must not copy it. The
-//! pool is therefore in memory of its own, which Linux clears in the child (`MADV_WIPEONFORK`), and how much of it is left stands in
-//! that memory too: a child finds nothing left, and fills it anew. Elsewhere the number of the process is compared at each draw.
-//! This is the only file of the library with unsafe code.
+//! What to know before editing: bytes that two processes draw from one pool are not unpredictable, so `fork` must not copy
+//! it. The pool is therefore in memory of its own, which Linux clears in the child (`MADV_WIPEONFORK`), and how much of it
+//! is left stands in that memory too: a child finds nothing left, and fills it anew. Elsewhere the number of the process is
+//! compared at each draw. This is the only file of the library with unsafe code.
 
 use std::io;
 use std::process;
@@ -22,8 +22,8 @@ pub(super) struct Entropy {
 }
 
 impl Entropy {
-    /// Fills `out`. Small requests come from the pool, large ones from the system, and so does everything when there is no memory
-    /// for a pool.
+    /// Fills `out`. Small requests come from the pool, large ones from the system, and so does everything when there is no
+    /// memory for a pool.
     pub(super) fn fill(&mut self, out: &mut [u8]) -> io::Result<()> {
         if out.len() > LARGEST_POOLED {
             return fill_from_system(out);
@@ -112,8 +112,8 @@ impl Memory {
     #[cfg(target_os = "linux")]
     fn wipe_on_fork(&self) -> bool {
         use rustix::mm::{Advice, madvise};
-        // SAFETY: these pages are ours as a whole. The advice changes nothing in this process, and in a child it makes them zeros,
-        // which are valid contents.
+        // SAFETY: these pages are ours as a whole. The advice changes nothing in this process, and in a child it makes them
+        // zeros, which are valid contents.
         unsafe { madvise(self.0.as_ptr().cast(), size_of::<Contents>(), Advice::LinuxWipeOnFork).is_ok() }
     }
 
@@ -123,9 +123,10 @@ impl Memory {
     }
 
     fn contents(&mut self) -> &mut Contents {
-        // SAFETY: `new` mapped that much, at the beginning of a page and thus aligned, readable and writable, and only `drop` unmaps
-        // it. The system made it zeros, which are a valid value. Nobody else knows the address, and `self` is borrowed for as long
-        // as the reference lives. `fork` copies only the thread that calls it, so no child clears it under a reference in use.
+        // SAFETY: `new` mapped that much, at the beginning of a page and thus aligned, readable and writable, and only
+        // `drop` unmaps it. The system made it zeros, which are a valid value. Nobody else knows the address, and `self` is
+        // borrowed for as long as the reference lives. `fork` copies only the thread that calls it, so no child clears it
+        // under a reference in use.
         unsafe { self.0.as_mut() }
     }
 }

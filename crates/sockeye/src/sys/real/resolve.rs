@@ -1,7 +1,8 @@
 //! Looking names up on threads of their own.
 //!
-//! What to know before editing: `getaddrinfo` blocks for as long as it likes and cannot be cancelled, so nothing here ever waits for
-//! a helper, nor joins one. What they share with the loop is behind one lock, which nobody holds while looking up.
+//! What to know before editing: `getaddrinfo` blocks for as long as it likes and cannot be cancelled, so nothing here ever
+//! waits for a helper, nor joins one. What they share with the loop is behind one lock, which nobody holds while looking
+//! up.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,8 +18,8 @@ use crate::sys::{QUESTIONS, Resolved, Wake};
 #[cfg(test)]
 mod tests;
 
-/// Questions, answers, and up to [`HELPERS`] threads between them, started when they are needed. Dropping it leaves them to end by
-/// themselves, and whatever they find then is dropped too.
+/// Questions, answers, and up to [`HELPERS`] threads between them, started when they are needed. Dropping it leaves them to
+/// end by themselves, and whatever they find then is dropped too.
 pub(super) struct Resolver {
     shared: Arc<Shared>,
     lookup: Lookup,
