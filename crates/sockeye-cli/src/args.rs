@@ -1,5 +1,8 @@
 //! The command line: what it takes and how it explains itself. Nothing here acts.
 
+pub(crate) mod bench;
+pub(crate) mod fraggle;
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -32,6 +35,16 @@ pub(crate) enum Command {
     /// Takes any path and any subprotocol, or none. What conformance suites and benchmarks talk to.
     #[command(after_help = ECHO_EXAMPLES)]
     Echo(Echo),
+    /// Load a server that echoes, and measure it
+    ///
+    /// Every answer is compared with what was sent. Percentiles are of an HDR histogram, good to a thousandth.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(Box<bench::Bench>),
+    /// Say or check random messages of many fragments, each with its sum
+    ///
+    /// Without URL it is a server of fraggle-protocol; with one it checks what such a server says.
+    #[command(after_help = fraggle::EXAMPLES)]
+    Fraggle(Box<fraggle::Fraggle>),
     /// Print completions for a shell
     ///
     /// They complete subcommands, options and their values.
@@ -155,7 +168,9 @@ fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
 }
 
 const EXIT_CODES: &str = "\
-Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used.";
+Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used, \
+3 nothing to connect to, 5 the server refused the handshake, 6 it broke the protocol, answered wrongly or did not end normally, \
+7 what was asked to hold did not, 124 a time was over.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:

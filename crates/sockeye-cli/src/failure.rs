@@ -72,7 +72,6 @@ pub(crate) const REFUSED: u8 = 5;
 /// The peer broke a rule, or ended the connection in another way than 1000, 1001 or without a code.
 pub(crate) const PROTOCOL: u8 = 6;
 /// Something that was asked to hold did not.
-#[expect(dead_code, reason = "for --expect and --fail-if")]
 pub(crate) const THRESHOLD: u8 = 7;
 /// A time was over, as for timeout(1).
 pub(crate) const TIMEOUT: u8 = 124;

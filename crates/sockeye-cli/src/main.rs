@@ -7,14 +7,16 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod echo;
 mod failure;
+mod fraggle;
 mod interface;
 mod log;
 mod manual;
+mod random;
 mod serve;
 mod server;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the commands that connect"))]
 mod target;
 mod units;
 
@@ -33,6 +35,14 @@ fn main() -> ExitCode {
         Command::Echo(echo) => {
             log::start(echo.common.log_level);
             echo::run(&echo)
+        }
+        Command::Fraggle(fraggle) => {
+            log::start(fraggle.target.log_level);
+            fraggle::run(&fraggle)
+        }
+        Command::Bench(bench) => {
+            log::start(bench.target.log_level);
+            bench::run(&bench)
         }
         Command::Completions(completions) => {
             log::start(LogLevel::Err);

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use sockeye::sys::{Address, ListenOptions};
-use sockeye::{Builder, Error, Limits, Remote, Service};
+use sockeye::{Builder, Control, Error, Limits, Remote, Service};
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -26,10 +26,9 @@ pub(crate) fn limits(common: &Common) -> Limits {
 /// Runs the service until a signal ends it.
 pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Failure> {
     // First of all: a signal that comes early is to end the service in good order too.
-    let signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))?;
+    let signals = signals()?;
     let mut service = listen(builder, &common.interfaces, port)?;
-    stop_on(signals, service.remote()).map_err(|error| Failure::general(format!("no thread for signals: {error}")))?;
+    stop_on(signals, service.remote(), |control| control.drain())?;
     if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > service.max_connections()) {
         let used = service.max_connections();
         tracing::warn!(
@@ -86,20 +85,29 @@ fn failed_to_start(error: &Error) -> Failure {
     Failure::usage(text)
 }
 
-/// The first signal drains the service; the next one ends the process at once, in the way of that signal.
-fn stop_on(mut signals: Signals, remote: Remote) -> io::Result<()> {
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+/// SIGINT and SIGTERM from here on; see [`stop_on`].
+pub(crate) fn signals() -> Result<Signals, Failure> {
+    Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))
+}
+
+/// The first signal has `stop` run on the loop; the next one ends the process at once, in the way of that signal.
+pub(crate) fn stop_on(
+    mut signals: Signals,
+    remote: Remote,
+    stop: impl Fn(&mut Control<'_>) + Clone + Send + 'static,
+) -> Result<(), Failure> {
+    let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut stopping = false;
         for signal in signals.forever() {
             tracing::info!(signal, at_once = stopping, "stopping");
-            if stopping || remote.run(|control| control.drain()).is_err() {
+            if stopping || remote.run(stop.clone()).is_err() {
                 log::flush();
                 let _ = emulate_default_handler(signal);
             }
             stopping = true;
         }
-    })?;
-    Ok(())
+    });
+    thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
 }
 
 /// Says where the service listens. Whoever started us may not be listening any more, and with standard output full even

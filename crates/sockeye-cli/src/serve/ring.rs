@@ -313,7 +313,7 @@ mod tests {
         for _ in 0..20 {
             read(&mut ring, 2);
         }
-        assert_eq!(ring.overdue(START + PATIENCE / 2), []);
+        assert_eq!(ring.overdue(START + PATIENCE / 2), [0_u32; 0]);
         while read(&mut ring, 2).is_some() {}
         assert_eq!(ring.overdue(START + PATIENCE), [3]);
     }
@@ -328,7 +328,7 @@ mod tests {
                 read(&mut ring, 1);
                 let _ = ring.push("more".into(), START);
             }
-            assert_eq!(ring.overdue(START + PATIENCE * round), []);
+            assert_eq!(ring.overdue(START + PATIENCE * round), [0_u32; 0]);
         }
         for _ in 0..CAPACITY - 1 {
             read(&mut ring, 1);
@@ -347,7 +347,7 @@ mod tests {
         // It leaves by itself; the other one keeps the ring paused now.
         assert_eq!(ring.leave(1), Flow::Unchanged);
         assert!(ring.is_paused());
-        assert_eq!(ring.overdue(START + PATIENCE / 5), []);
+        assert_eq!(ring.overdue(START + PATIENCE / 5), [0_u32; 0]);
         assert_eq!(ring.overdue(START + PATIENCE), [2], "it was waited for from the pause on");
 
         // And one that fell behind by what was read meanwhile, while it was paused.
@@ -383,7 +383,7 @@ mod tests {
             let _ = ring.leave(id);
         }
         assert!(!ring.is_paused());
-        assert_eq!(ring.overdue(START + PATIENCE * 3), [], "nobody waits for it");
+        assert_eq!(ring.overdue(START + PATIENCE * 3), [0_u32; 0], "nobody waits for it");
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
         fill(&mut ring, 1);
         assert_eq!(woken(&mut ring), [1, 2]);
         fill(&mut ring, 1);
-        assert_eq!(woken(&mut ring), [], "both were woken and have not come yet");
+        assert_eq!(woken(&mut ring), [0_u32; 0], "both were woken and have not come yet");
         while read(&mut ring, 2).is_some() {}
         assert_eq!(ring.next(2), None);
         fill(&mut ring, 1);

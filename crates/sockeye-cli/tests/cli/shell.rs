@@ -13,6 +13,8 @@ fn help_has_the_options_and_examples() {
     for (subcommand, words) in [
         ("serve", &["--port", "7681", "--interface", "127.0.0.1", "--origin", "--close-test", "--max-connections"][..]),
         ("echo", &["--port", "9001", "--interface", "--max-message", "--broadcast", "--log-level"]),
+        ("bench", &["--connections", "--pipeline", "--rate", "--fail-if", "--json", "p99>5ms", "--header", "20:90%"]),
+        ("fraggle", &["--port", "--count", "--seed", "--interface", "--proxy"]),
     ] {
         let output = output(&[subcommand, "--help"]);
         assert_eq!(output.status.code(), Some(0));

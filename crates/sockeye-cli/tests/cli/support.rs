@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sockeye::{Protocol, Service};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -209,8 +210,15 @@ impl Client {
         self.send(TEXT, text.as_bytes());
     }
 
-    /// The next frame: its opcode and payload.
+    /// The next frame of an unfragmented message: its opcode and payload.
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
+        let (first, payload) = self.any_frame();
+        assert_eq!(first & 0xf0, 0x80, "not fragmented");
+        (first & 0x0f, payload)
+    }
+
+    /// The next frame: its first byte and payload.
+    pub(crate) fn any_frame(&mut self) -> (u8, Vec<u8>) {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head).unwrap();
         let mut long = [0; 2];
@@ -224,8 +232,7 @@ impl Client {
         };
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).unwrap();
-        assert_eq!(head[0] & 0xf0, 0x80, "not fragmented");
-        (head[0] & 0x0f, payload)
+        (head[0], payload)
     }
 
     pub(crate) fn expect(&mut self, text: &str) {
@@ -241,4 +248,15 @@ impl Client {
             }
         }
     }
+}
+
+/// A server of ours in a thread of this process, for what the command's own servers do not do. Gives `127.0.0.1:PORT`.
+pub(crate) fn service<P: Protocol>(protocol: impl FnOnce() -> P + Send + 'static) -> String {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut service = Service::builder().fallback(protocol()).listen("127.0.0.1:0").build().unwrap();
+        sender.send(service.local_addresses()[0].to_string()).unwrap();
+        let _ = service.run();
+    });
+    receiver.recv_timeout(PATIENCE).unwrap()
 }

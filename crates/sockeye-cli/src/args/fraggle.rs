@@ -1,0 +1,56 @@
+//! The options of `sockeye fraggle`.
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ValueHint, value_parser};
+
+use crate::args::{Common, LogTo, parse_interface};
+use crate::interface::Interface;
+use crate::target::Target;
+
+#[derive(Args, Debug)]
+pub(crate) struct Fraggle {
+    /// Server whose messages are checked; without it, this is the server
+    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "interfaces", "seed"])]
+    pub(crate) url: Option<String>,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(short, long, default_value_t = 7681)]
+    pub(crate) port: u16,
+
+    /// Address, interface name or unix:PATH to listen on (repeatable)
+    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH", default_value = "127.0.0.1",
+          value_parser = OsStringValueParser::new().try_map(parse_interface))]
+    pub(crate) interfaces: Vec<Interface>,
+
+    /// Messages after which it ends, over all connections [default: as many as there are]
+    #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// Number that decides what the server says; the same number says the same again [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+impl Fraggle {
+    /// What the server has in common with the others. The two sets of options share a name, so they cannot be side by side.
+    pub(crate) fn common(&self) -> Common {
+        Common {
+            interfaces: self.interfaces.clone(),
+            max_connections: None,
+            log_level: self.target.log_level,
+            log_to: LogTo::Stderr,
+        }
+    }
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  sockeye fraggle                                 serve, on ws://127.0.0.1:7681/
+  sockeye fraggle --port 0 --seed 1 --count 1000  any free port, a thousand messages, always the same
+  sockeye fraggle ws://127.0.0.1:7681/ -n 1000    check a thousand messages of a server
+
+A message has 1 to 1024 fragments of 1 to 2000 random bytes each; a second message holds their sum in 4 bytes. The client
+ends with 0 when all sums were right, and with 6 when one was wrong or a message had another form.";

@@ -1,0 +1,143 @@
+//! `sockeye bench`: loads a server and measures it, and refuses to report figures when an answer was wrong.
+//!
+//! [`drive`] takes a run through its stages; [`echo`] and [`opening`] are the protocols; what they share is [`load`].
+//! [`pace`] says when messages are due, [`script`] what they are, [`reading`] whether the answers are the same. [`tally`]
+//! counts, [`report`] shows, [`threshold`] judges.
+
+mod drive;
+mod echo;
+mod figures;
+mod lines;
+mod load;
+mod opening;
+mod own;
+mod pace;
+mod progress;
+mod reading;
+mod report;
+mod script;
+pub(crate) mod sizes;
+mod tally;
+pub(crate) mod threshold;
+
+use std::cell::RefCell;
+use std::io::{self, Write as _};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sockeye::{Kind, Limits, Service};
+
+use self::drive::{Drive, Measured};
+use self::echo::Echo;
+use self::load::Load;
+use self::opening::Opening;
+use self::pace::{Beat, Pace};
+use self::report::Report;
+use self::script::Script;
+use crate::args::bench::{Bench, Mode};
+use crate::failure::{self, Failure};
+use crate::log;
+use crate::random::Random;
+use crate::server;
+
+pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
+    if bench.mode != Mode::Echo && (bench.rate.is_some() || bench.text || bench.pipeline > 1) {
+        return Err(Failure::usage("--rate, --text and --pipeline are for --mode echo".to_owned()));
+    }
+    let connect = bench.target.connect(&bench.url)?;
+    let signals = server::signals()?;
+    own::take_descriptors();
+    let seed = bench.seed.unwrap_or_else(Random::any_seed);
+    let pace = bench.rate.map_or(Pace::Closed { in_flight: bench.pipeline }, |rate| Pace::Open(Beat::new(rate)));
+    let kind = if bench.text { Kind::Text } else { Kind::Binary };
+    let load = Rc::new(RefCell::new(Load::new(Script::new(&bench.size, kind, seed), pace)));
+    let builder = Service::builder().limits(limits(bench));
+    let builder = match bench.mode {
+        Mode::Echo => builder.protocol(Echo::new(Rc::clone(&load))),
+        Mode::Handshake => builder.protocol(Opening::over_and_over(Rc::clone(&load), connect.clone())),
+        Mode::Idle => builder.protocol(Opening::once(Rc::clone(&load))),
+    };
+    let service = builder.build().map_err(|error| Failure::general(error.to_string()))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    server::stop_on(signals, service.remote(), move |_| flag.store(true, Ordering::Relaxed))?;
+    // Without the password that the option may have.
+    let url = connect.url().to_string();
+    let measured = Drive::new(bench, service, Rc::clone(&load), connect, stop).run()?;
+    let report = report(bench, url, seed, &mut load.borrow_mut(), measured);
+    show(bench, &report);
+    judge(bench, &report)
+}
+
+fn limits(bench: &Bench) -> Limits {
+    let mut limits = Limits::default();
+    let longest = u64::from(bench.size.longest());
+    limits.protocol_mut().message_bytes = limits.protocol.message_bytes.max(longest);
+    limits
+}
+
+fn report(bench: &Bench, url: String, seed: u64, load: &mut Load, measured: Measured) -> Report {
+    Report {
+        mode: bench.mode,
+        url,
+        settings: settings(bench, seed),
+        seed,
+        span: load.tally.span(),
+        warm_up: u64::try_from(bench.warm_up().as_nanos()).unwrap_or(u64::MAX),
+        interrupted: measured.interrupted,
+        messages: load.tally.messages,
+        bytes: load.tally.bytes,
+        latencies: load.tally.latencies(),
+        opened: load.lines.opened,
+        failed: load.lines.failed,
+        lost: load.lines.lost,
+        handshakes: load.lines.handshakes(),
+        errors: load.lines.errors.clone(),
+        own_cpu: measured.own_cpu,
+        late: measured.late,
+    }
+}
+
+fn settings(bench: &Bench, seed: u64) -> String {
+    let connections = bench.connections;
+    let kind = if bench.text { "text" } else { "binary" };
+    match (bench.mode, bench.rate) {
+        (Mode::Echo, Some(rate)) => {
+            format!("{rate} messages a second over {connections} connections, {} {kind}, seed {seed}", bench.size)
+        }
+        (Mode::Echo, None) => format!(
+            "{connections} connections, {} messages under way on each, {} {kind}, seed {seed}",
+            bench.pipeline, bench.size
+        ),
+        (Mode::Handshake, _) => format!("handshakes, {connections} at a time"),
+        (Mode::Idle, _) => format!("{connections} connections held"),
+    }
+}
+
+fn show(bench: &Bench, report: &Report) {
+    let text = if bench.json { format!("{}\n", report.json()) } else { report.text() };
+    // A reader that has seen enough is no failure; the exit code tells the rest.
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Some(warning) = report.warning() {
+        log::say(&format!("sockeye: warning: {warning}\n"));
+    }
+}
+
+/// The exit code: thresholds, and a run that measured nothing.
+fn judge(bench: &Bench, report: &Report) -> Result<(), Failure> {
+    let crossed: Vec<String> =
+        bench.thresholds.iter().filter_map(|threshold| threshold.crossed(|figure| report.figure(figure))).collect();
+    if !crossed.is_empty() {
+        return Err(Failure { code: failure::THRESHOLD, message: format!("failed: {}", crossed.join("; ")) });
+    }
+    if report.mode != Mode::Idle && report.messages == 0 && !report.interrupted {
+        let first = report.errors.kinds().next().map_or("no time was left", |(_, _, first)| first);
+        return Err(Failure { code: failure::PROTOCOL, message: format!("nothing was answered: {first}") });
+    }
+    Ok(())
+}
+
+/// What the connections are called inside of this program.
+const NAME: &str = "bench";

@@ -1,0 +1,73 @@
+//! What the loop's owner ([`drive`](super::drive)) and the protocols share: one thread, so a `RefCell` is enough.
+
+use std::time::Instant;
+
+use super::lines::Lines;
+use super::pace::Pace;
+use super::script::Script;
+use super::tally::Tally;
+
+/// A run, as far as it is.
+pub(crate) struct Load {
+    pub(crate) clock: Clock,
+    pub(crate) script: Script,
+    pub(crate) pace: Pace,
+    pub(crate) tally: Tally,
+    pub(crate) lines: Lines,
+    /// Messages, or handshakes, that may still begin. At a fixed rate the beat decides instead.
+    pub(crate) left: u64,
+    /// Messages that were sent, in all and on each connection.
+    pub(crate) sent: u64,
+    pub(crate) sent_on: Vec<u64>,
+    /// Messages without an answer, on open connections.
+    pub(crate) in_flight: u64,
+    /// When anything was last answered, opened or ended.
+    pub(crate) last_sign: u64,
+    /// The first wrong answer. Then no figure is worth anything.
+    pub(crate) wrong: Option<String>,
+    /// Connections are being closed because the run is over.
+    pub(crate) closing: bool,
+}
+
+impl Load {
+    pub(crate) fn new(script: Script, pace: Pace) -> Self {
+        Self {
+            clock: Clock::start(),
+            script,
+            pace,
+            tally: Tally::new(),
+            lines: Lines::new(),
+            left: 0,
+            sent: 0,
+            sent_on: Vec::new(),
+            in_flight: 0,
+            last_sign: 0,
+            wrong: None,
+            closing: false,
+        }
+    }
+
+    /// Whether all that was to be sent on open connections has been sent, and all that was sent is answered.
+    pub(crate) fn is_settled(&self, now: u64) -> bool {
+        let owes = |number: usize| match &self.pace {
+            Pace::Closed { .. } => false,
+            Pace::Open(beat) => self.sent_on.get(number).copied().unwrap_or_default() < beat.due_on(number, now),
+        };
+        self.in_flight == 0 && !(0..self.lines.numbers()).any(|number| self.lines.get(number).is_some() && owes(number))
+    }
+}
+
+/// Nanoseconds since the run began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    #[inline]
+    pub(crate) fn now(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,95 @@
+//! Connections for their own sake: opened and closed again as fast as it goes, or opened and held.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Fragment, Protocol, Tx, Wishes};
+
+use super::NAME;
+use super::load::Load;
+
+/// All connections of a run.
+pub(crate) struct Opening {
+    load: Rc<RefCell<Load>>,
+    /// What to connect to when a connection is over; held connections are not replaced.
+    again: Option<Connect>,
+}
+
+impl Opening {
+    /// Each connection is closed as soon as it is open, and the next one takes its place.
+    pub(crate) fn over_and_over(load: Rc<RefCell<Load>>, connect: Connect) -> Self {
+        Self { load, again: Some(connect) }
+    }
+
+    /// Connections stay.
+    pub(crate) fn once(load: Rc<RefCell<Load>>) -> Self {
+        Self { load, again: None }
+    }
+
+    /// The next connection in the place of one that is over.
+    fn replace(&self, wishes: &mut Wishes<'_>) {
+        let load = &mut *self.load.borrow_mut();
+        let Some(connect) = self.again.as_ref().filter(|_| load.left > 0) else { return };
+        load.left -= 1;
+        let now = load.clock.now();
+        load.lines.asked(wishes.connect(connect.clone()), now);
+    }
+}
+
+/// One connection.
+pub(crate) struct Call {
+    /// If it is held.
+    number: Option<usize>,
+}
+
+impl Protocol for Opening {
+    type Session = Call;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Call {
+        let load = &mut *self.load.borrow_mut();
+        let now = load.clock.now();
+        load.last_sign = now;
+        let asked = load.lines.opened(cx.id(), now);
+        load.tally.answered(asked, now, 0);
+        if self.again.is_some() {
+            cx.close(CloseCode::NORMAL);
+            return Call { number: None };
+        }
+        Call { number: Some(load.lines.number(cx.id())) }
+    }
+
+    /// What servers say by themselves is not asked for here, and no answer to anything.
+    fn receive(&mut self, _: &mut Cx<'_>, _: &mut Call, _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: &mut Call, _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+        {
+            let load = &mut *self.load.borrow_mut();
+            load.last_sign = load.clock.now();
+            load.lines.failed(id, &failure);
+            if load.lines.is_hopeless() {
+                load.left = 0;
+            }
+        }
+        self.replace(wishes);
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, call: Call, closed: Closed) {
+        {
+            let load = &mut *self.load.borrow_mut();
+            load.last_sign = load.clock.now();
+            let wished = load.closing || self.again.is_some();
+            load.lines.closed(call.number, &closed, wished);
+        }
+        self.replace(cx);
+    }
+}

@@ -1,0 +1,160 @@
+//! What is said: a round of messages, made once. Every connection goes round it from a place of its own, so that both what
+//! is sent and what has to come back is known without being stored.
+//!
+//! The messages are slices of one random text at random places: no two neighbours are alike (but for messages of a few
+//! bytes), so an answer out of order, or one that belongs to another connection, shows.
+
+use sockeye::Kind;
+
+use super::sizes::Sizes;
+use crate::random::Random;
+
+/// A round of [`Script::LEN`] messages.
+#[derive(Debug)]
+pub(crate) struct Script {
+    corpus: Corpus,
+    /// Begin and end of each message in the corpus: both on a boundary of characters if it is text.
+    places: Vec<(u32, u32)>,
+}
+
+#[derive(Debug)]
+enum Corpus {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl Script {
+    /// A power of two: places are found with a mask.
+    pub(crate) const LEN: usize = 4096;
+
+    pub(crate) fn new(sizes: &Sizes, kind: Kind, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let len = sizes.longest() as usize + WINDOW;
+        let corpus = match kind {
+            Kind::Text => Corpus::Text(text(len, &mut random)),
+            Kind::Binary => {
+                let mut bytes = vec![0; len];
+                random.fill(&mut bytes);
+                Corpus::Binary(bytes)
+            }
+        };
+        let mut sizes = sizes.apportion(Self::LEN);
+        random.shuffle(&mut sizes);
+        let places = sizes.into_iter().map(|size| corpus.place(size, &mut random)).collect();
+        Self { corpus, places }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.corpus {
+            Corpus::Text(_) => Kind::Text,
+            Corpus::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// Message `number` of the round, which has no end.
+    #[inline]
+    pub(crate) fn message(&self, number: u64) -> Said<'_> {
+        let (begin, end) = self.places[number as usize & (Self::LEN - 1)];
+        let place = begin as usize..end as usize;
+        match &self.corpus {
+            Corpus::Text(text) => Said::Text(&text[place]),
+            Corpus::Binary(bytes) => Said::Binary(&bytes[place]),
+        }
+    }
+}
+
+/// One message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Said<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+impl<'a> Said<'a> {
+    #[inline]
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Said::Text(text) => text.as_bytes(),
+            Said::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl Corpus {
+    /// A random place for a message of `size` bytes.
+    fn place(&self, size: u32, random: &mut Random) -> (u32, u32) {
+        let fits = |begin: u32| match self {
+            Self::Binary(_) => true,
+            Self::Text(text) => text.is_char_boundary(begin as usize) && text.is_char_boundary((begin + size) as usize),
+        };
+        // Half of the places of a text are boundaries, and the text begins with ASCII enough.
+        let begin = (0..TRIES).map(|_| random.below(WINDOW as u32)).find(|begin| fits(*begin)).unwrap_or_default();
+        (begin, begin + size)
+    }
+}
+
+/// Text of one to four bytes a character, of which `len` bytes are a boundary wherever [`Corpus::place`] cuts.
+fn text(len: usize, random: &mut Random) -> String {
+    const OTHERS: [&str; 8] = ["é", "ß", "ø", "Ω", "日", "本", "€", "🐟"];
+    let mut text = String::with_capacity(len + 4);
+    while text.len() < len {
+        match random.below(8) {
+            0 => text.push_str(OTHERS[random.below(8) as usize]),
+            _ => text.push(char::from(b' ' + random.below(95) as u8)),
+        }
+    }
+    text
+}
+
+/// Bytes over which the beginnings are spread: enough to be different, and few enough for the nearest cache.
+const WINDOW: usize = 8192;
+
+/// A place that fits is found in a few tries; none in so many has a probability of 2^-100.
+const TRIES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(sizes: &str, kind: Kind, seed: u64) -> Script {
+        Script::new(&Sizes::parse(sizes).unwrap(), kind, seed)
+    }
+
+    #[test]
+    fn the_round_has_the_sizes_in_their_shares() {
+        for kind in [Kind::Text, Kind::Binary] {
+            let script = script("0:25%,20:50%,16K:25%", kind, 1);
+            let count = |size| (0..4096).filter(|n| script.message(*n).as_bytes().len() == size).count();
+            assert_eq!([count(0), count(20), count(16384)], [1024, 2048, 1024]);
+            assert_eq!(script.message(5), script.message(5 + 4096));
+        }
+    }
+
+    #[test]
+    fn neighbours_are_different() {
+        for kind in [Kind::Text, Kind::Binary] {
+            let script = script("20", kind, 2);
+            assert!((0..4096).all(|n| script.message(n) != script.message(n + 1)));
+        }
+    }
+
+    #[test]
+    fn a_seed_says_the_same_again() {
+        let all = |seed| {
+            let script = script("64", Kind::Binary, seed);
+            (0..4096).map(|n| script.message(n).as_bytes().to_vec()).collect::<Vec<_>>()
+        };
+        assert!(all(3) == all(3) && all(3) != all(4));
+    }
+
+    #[test]
+    fn text_has_long_characters_and_every_size_is_kept() {
+        for size in [1, 2, 3, 125, 126, 65536] {
+            let script = script(&size.to_string(), Kind::Text, size);
+            assert!((0..4096).all(|n| script.message(n).as_bytes().len() as u64 == size));
+            if size > 100 {
+                assert!((0..4096).all(|n| !script.message(n).as_bytes().is_ascii()));
+            }
+        }
+    }
+}

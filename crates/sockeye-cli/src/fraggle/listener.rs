@@ -1,0 +1,185 @@
+//! What a fraggle client checks: the format of [`speaker`](super::speaker), piece by piece. Apart from the network.
+
+use std::fmt;
+
+use sockeye::Kind;
+
+use super::speaker::{FRAGMENT_BYTES, FRAGMENTS, Message};
+
+/// One connection's messages, as they come.
+#[derive(Debug, Default)]
+pub(crate) struct Listener {
+    message: Message,
+    /// Of the present frame.
+    frame_bytes: u64,
+    /// The message is whole, and this is what came of its sum.
+    sum: Option<Sum>,
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl Listener {
+    /// Takes a piece of a frame. `frame_over`: the frame ends with it; `message_over`: its message too. Gives the message
+    /// whose sum has come and is right.
+    pub(crate) fn take(
+        &mut self,
+        kind: Kind,
+        piece: &[u8],
+        frame_over: bool,
+        message_over: bool,
+    ) -> Result<Option<Message>, Wrong> {
+        if kind != Kind::Binary {
+            return Err(Wrong::Text);
+        }
+        match &mut self.sum {
+            None => self.payload(piece, frame_over, message_over).map(|()| None),
+            Some(sum) => {
+                sum.take(piece)?;
+                if message_over { self.compare().map(Some) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// Whether a message, or its sum, is still to come to an end.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.sum.is_some() || self.message.bytes > 0
+    }
+
+    fn payload(&mut self, piece: &[u8], frame_over: bool, message_over: bool) -> Result<(), Wrong> {
+        self.message.add(piece);
+        self.frame_bytes += piece.len() as u64;
+        if self.frame_bytes > u64::from(FRAGMENT_BYTES) {
+            return Err(Wrong::LongFragment(self.message.fragments + 1));
+        }
+        if frame_over {
+            if std::mem::take(&mut self.frame_bytes) == 0 {
+                return Err(Wrong::EmptyFragment(self.message.fragments + 1));
+            }
+            self.message.fragments += 1;
+            if self.message.fragments > FRAGMENTS {
+                return Err(Wrong::ManyFragments);
+            }
+        }
+        if message_over {
+            self.sum = Some(Sum::default());
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self) -> Result<Message, Wrong> {
+        let said = self.sum.take().unwrap_or_default().value()?;
+        let message = std::mem::take(&mut self.message);
+        if said == message.sum { Ok(message) } else { Err(Wrong::Sum { said, message }) }
+    }
+}
+
+impl Sum {
+    fn take(&mut self, piece: &[u8]) -> Result<(), Wrong> {
+        let end = self.len + piece.len();
+        self.bytes.get_mut(self.len..end).ok_or(Wrong::SumLength)?.copy_from_slice(piece);
+        self.len = end;
+        Ok(())
+    }
+
+    fn value(&self) -> Result<u32, Wrong> {
+        if self.len == self.bytes.len() { Ok(u32::from_be_bytes(self.bytes)) } else { Err(Wrong::SumLength) }
+    }
+}
+
+/// What is not as fraggle-protocol has it. Fragments count from 1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wrong {
+    Text,
+    EmptyFragment(u32),
+    LongFragment(u32),
+    ManyFragments,
+    SumLength,
+    Sum { said: u32, message: Message },
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("a text message came; fraggle-protocol has binary ones only"),
+            Self::EmptyFragment(number) => write!(f, "fragment {number} is empty; each has at least one byte"),
+            Self::LongFragment(number) => write!(f, "fragment {number} has more than {FRAGMENT_BYTES} bytes"),
+            Self::ManyFragments => write!(f, "it has more than {FRAGMENTS} fragments"),
+            Self::SumLength => f.write_str("the message that should be its sum does not have 4 bytes"),
+            Self::Sum { said, message: Message { fragments, bytes, sum } } => write!(
+                f,
+                "the sum is wrong: the server says {said:#010x}, the {bytes} bytes that came in {fragments} fragments make \
+                 {sum:#010x}"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::speaker::Speaker;
+    use super::*;
+
+    const BINARY: Kind = Kind::Binary;
+
+    #[test]
+    fn what_the_speaker_says_is_right_however_it_is_cut() {
+        for cut in [1, 7, 1999, 2000, 5000] {
+            let (mut speaker, mut listener) = (Speaker::new(cut as u64), Listener::default());
+            let mut checked = 0;
+            while checked < 3 {
+                let (fragment, last) = speaker.fragment();
+                let mut pieces = fragment.chunks(cut).peekable();
+                while let Some(piece) = pieces.next() {
+                    let over = pieces.peek().is_none();
+                    assert_eq!(listener.take(BINARY, piece, over, over && last), Ok(None));
+                }
+                if last {
+                    let sum = speaker.message().sum.to_be_bytes();
+                    assert!(listener.is_inside());
+                    assert_eq!(listener.take(BINARY, &sum[..1], false, false), Ok(None));
+                    assert_eq!(listener.take(BINARY, &sum[1..], true, true), Ok(Some(speaker.message())));
+                    assert!(!listener.is_inside());
+                    checked += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_original_s_example() {
+        // 0x01 + 0xff + 0x02 in two fragments.
+        let mut listener = Listener::default();
+        listener.take(BINARY, &[0x01, 0xff], true, false).unwrap();
+        listener.take(BINARY, &[0x02], true, true).unwrap();
+        let message = Message { fragments: 2, bytes: 3, sum: 0x102 };
+        assert_eq!(listener.take(BINARY, &[0, 0, 1, 2], true, true), Ok(Some(message)));
+    }
+
+    #[test]
+    fn each_departure_has_its_name() {
+        let after_message = |sum: &[u8]| {
+            let mut listener = Listener::default();
+            listener.take(BINARY, &[9], true, true).unwrap();
+            listener.take(BINARY, sum, true, true).unwrap_err()
+        };
+        let message = Message { fragments: 1, bytes: 1, sum: 9 };
+        assert_eq!(after_message(&[0, 0, 0, 8]), Wrong::Sum { said: 8, message });
+        assert_eq!(after_message(&[9, 0, 0, 0]), Wrong::Sum { said: 0x0900_0000, message }, "network order");
+        assert_eq!(after_message(&[0, 0, 9]), Wrong::SumLength);
+        assert_eq!(after_message(&[0, 0, 0, 0, 9]), Wrong::SumLength);
+        assert_eq!(after_message(&[]), Wrong::SumLength);
+        let fresh = |kind, piece: &[u8]| Listener::default().take(kind, piece, true, false).unwrap_err();
+        assert_eq!(fresh(Kind::Text, b"x"), Wrong::Text);
+        assert_eq!(fresh(BINARY, b""), Wrong::EmptyFragment(1));
+        assert_eq!(fresh(BINARY, &[0; 2001]), Wrong::LongFragment(1));
+        let mut listener = Listener::default();
+        for _ in 0..1024 {
+            listener.take(BINARY, &[1], true, false).unwrap();
+        }
+        assert_eq!(listener.take(BINARY, &[1], true, false), Err(Wrong::ManyFragments));
+    }
+}
