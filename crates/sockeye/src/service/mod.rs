@@ -180,8 +180,10 @@ impl Service {
         self.conns.get_mut(id.slot()).and_then(Option::as_mut)
     }
 
+    /// Connects that are wished for while it drains fail at once. A program that answers this by wishing for the next does not
+    /// keep the service from its end.
     fn is_drained(&self) -> bool {
-        self.draining.is_some() && self.stage.shared.live.is_empty()
+        self.draining.is_some() && self.stage.shared.live.values().all(|live| live.is_connecting())
     }
 
     /// Starts draining: listeners are closed at once, WebSockets get 1001, idle HTTP connections end.
@@ -219,7 +221,7 @@ impl fmt::Debug for Service {
 }
 
 /// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped), before the sockets are closed; every connect
-/// that has no outcome yet gets its `failed`.
+/// that has no outcome yet gets its `failed`. What these last callbacks wish for is not carried out.
 impl Drop for Service {
     fn drop(&mut self) {
         self.jobs.end();

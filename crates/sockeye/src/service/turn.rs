@@ -177,7 +177,10 @@ fn arm(service: &mut Service, id: ConnId) {
 pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
     if let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::take) {
         service.stage.outlet.sys.close(conn.link.handle, how);
-        service.accepting.left(&conn.peer);
+        // Connections of our own are not among those that are counted by address.
+        if !service.stage.shared.live.get(id).is_some_and(|live| live.is_client()) {
+            service.accepting.left(&conn.peer);
+        }
         service.dead.push(id);
     }
 }
@@ -238,6 +241,8 @@ fn carry_out_closes(service: &mut Service) {
     for (id, close) in closes.drain(..) {
         close_now(service, id, close);
     }
+    // Connects that were cancelled were told so, and their callbacks may have wished for more.
+    closes.append(&mut service.stage.shared.closes);
     service.stage.shared.closes = closes;
 }
 

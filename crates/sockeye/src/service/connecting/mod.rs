@@ -32,6 +32,8 @@ pub(crate) struct Connecting {
     /// Whose socket has which token.
     racers: HashMap<u64, ConnId>,
     last_token: u64,
+    /// Those that are about to be begun, behind the present one.
+    next: usize,
 }
 
 /// One attempt.
@@ -105,7 +107,10 @@ impl Connecting {
 impl Service {
     /// Begins the connects that were wished for. Those that a callback of one of these wishes for wait for the next time.
     pub(crate) fn start_connects(&mut self) {
-        for Planned { id, plan, after } in std::mem::take(&mut self.stage.shared.outgoing.planned) {
+        let planned = std::mem::take(&mut self.stage.shared.outgoing.planned);
+        self.connecting.next = planned.len();
+        for Planned { id, plan, after } in planned {
+            self.connecting.next -= 1;
             if !self.is_connecting(id) {
                 continue;
             }
@@ -130,11 +135,19 @@ impl Service {
         if self.stage.policy.draining {
             return self.fail(id, plan, Stage::Resolve, FailureCause::Dropped);
         }
-        if self.stage.shared.live.len() > self.max_connections {
+        if !self.has_room() {
             let limit = self.max_connections;
             return self.fail(id, plan, Stage::Connect, FailureCause::NoRoom { limit });
         }
         self.attempt(id, plan);
+    }
+
+    /// Whether there are no more connections than there may be. Those that ended in this turn have their slots until its end, and
+    /// those that were wished for later come later.
+    fn has_room(&self) -> bool {
+        let shared = &self.stage.shared;
+        let others = self.dead.len() + self.connecting.next + shared.outgoing.planned.len();
+        shared.live.len().saturating_sub(others) <= self.max_connections
     }
 
     /// The first part of an attempt, or of what a redirect leads to.
@@ -199,13 +212,30 @@ impl Service {
                 self.start_attempt(id, attempt.plan);
             }
             Part::Racing(race) if attempt.plan.ends() > now && !race.is_over(now) => self.race_on(id),
-            Part::Resolving { .. } | Part::Racing(_) => self.attempt_timed_out(id),
+            Part::Resolving { .. } | Part::Racing(_) => {
+                self.look_again(id);
+                self.attempt_timed_out(id);
+            }
         }
         self.between();
     }
 
+    /// Asks once more before a deadline ends an attempt. If the loop itself was held up the answer may be there since long, and
+    /// the system tells of so many sockets at a time only.
+    fn look_again(&mut self, id: ConnId) {
+        self.take_resolved();
+        let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get(&id) else { return };
+        for token in race.tokens() {
+            self.racer_event(token);
+        }
+    }
+
     fn attempt_timed_out(&mut self, id: ConnId) {
         let now = self.stage.shared.now;
+        let is_due = |attempt: &Attempt| attempt.deadline() <= now;
+        if !self.connecting.attempts.get(&id).is_some_and(is_due) {
+            return;
+        }
         let Some(attempt) = self.connecting.take(&mut *self.stage.outlet.sys, id) else { return };
         let (stage, after) = (attempt.stage(), attempt.plan.time_for(attempt.stage(), now));
         self.fail(id, attempt.plan, stage, FailureCause::Timeout { after });

@@ -57,9 +57,16 @@ impl Race {
         self.racers.drain(..).map(close).collect()
     }
 
-    fn lost(&mut self, address: Address, error: io::Error) {
+    fn lost(&mut self, address: Address, error: io::Error, now: Instant) {
         tracing::debug!(%address, %error, "an address does not answer");
         self.last = Some((address, error));
+        // RFC 8305 section 5: the next one need not wait for its time when the one before it failed.
+        self.next = now;
+    }
+
+    /// Those that did not say yet how they come out.
+    pub(super) fn tokens(&self) -> Vec<u64> {
+        self.racers.iter().map(|racer| racer.token).collect()
     }
 }
 
@@ -101,7 +108,7 @@ impl Service {
             race.next = now + plan.timeouts().head_start;
             if let Err(error) = self.start_racer(id, &address) {
                 if let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) {
-                    race.lost(address, error);
+                    race.lost(address, error, now);
                 }
             }
         }
@@ -141,13 +148,9 @@ impl Service {
             }
             Err(error) => {
                 let racer = race.racers.swap_remove(index);
-                race.lost(racer.address, error);
+                race.lost(racer.address, error, self.stage.shared.now);
                 self.connecting.racers.remove(&token);
                 self.stage.outlet.sys.close(racer.handle, CloseHow::Normal);
-                // RFC 8305 section 5: the next one need not wait for its time when the one before it failed.
-                if let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) {
-                    race.next = self.stage.shared.now;
-                }
                 self.race_on(id);
             }
         }
