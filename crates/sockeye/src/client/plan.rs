@@ -19,7 +19,7 @@ pub(crate) struct Plan {
     asked: Connect,
     /// As it is by now, if the server redirected.
     moved: Option<Connect>,
-    /// Attempts that failed one after another.
+    /// Attempts that failed one after another; a connection that did not last is one of them.
     failures: u32,
     /// When this attempt must have come to its outcome.
     ends: Instant,
@@ -93,9 +93,14 @@ impl Plan {
         self.connect().via().map(|proxy| Negotiation::new(proxy, url.host(), url.port(), limits)).transpose()
     }
 
+    /// Whether a refusal is a redirect, and redirects are to be followed.
+    pub(crate) fn follows(&self, refusal: &Refusal) -> bool {
+        refusal.is_redirect() && self.asked.redirects > 0
+    }
+
     /// Turns to where a refusal redirects to, if it does and that was asked for.
     pub(crate) fn redirect(&mut self, refusal: &Refusal) -> Result<bool, RedirectError> {
-        if !refusal.is_redirect() || self.asked.redirects == 0 {
+        if !self.follows(refusal) {
             return Ok(false);
         }
         self.moved = Some(self.connect().redirected(refusal)?);
@@ -176,6 +181,13 @@ impl Outgoing {
         let is_stable = plan.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted));
         plan.failures = if is_stable { 0 } else { plan.failures.saturating_add(1) };
         Some(plan)
+    }
+
+    /// Takes the attempt back that follows the connection whose `closed` runs, if one does. Says its id.
+    pub(crate) fn take_back_retry(&mut self) -> Option<ConnId> {
+        let Retry { id, .. } = self.retry.take()?;
+        self.planned.retain(|planned| planned.id != id);
+        Some(id)
     }
 
     /// Plans the attempt after one that is over, under a new id.

@@ -72,6 +72,10 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let mut budget = stage.limits.turn_bytes;
     loop {
         Out::new(&mut stage.outlet, &mut conn.link).flush();
+        if conn.link.bits.has(Bits::BROKEN) {
+            // Who refuses may end the connection without having read our request: what was answered is there all the same.
+            conn.link.bits.set(Bits::READABLE);
+        }
         let Phase::Opening(_) = &conn.phase else { return Step::Again };
         if budget == 0 {
             return Step::Yield;
@@ -91,13 +95,15 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
                     Err(cause) => return give_up(stage, id, conn, cause),
                 }
             }
-            Filled::Nothing if conn.link.bits.has(Bits::BROKEN) => return give_up(stage, id, conn, reset()),
-            Filled::Nothing => return Step::Wait,
+            Filled::Nothing if !conn.link.bits.has(Bits::BROKEN) => return Step::Wait,
+            Filled::Nothing | Filled::Failed => {
+                let cause = broken(conn);
+                return give_up(stage, id, conn, cause);
+            }
             Filled::End => {
                 let cause = ended(conn);
                 return give_up(stage, id, conn, cause);
             }
-            Filled::Failed => return give_up(stage, id, conn, reset()),
         }
     }
 }
@@ -105,10 +111,6 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
 enum Next {
     Go,
     Open,
-}
-
-fn reset() -> FailureCause {
-    FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())
 }
 
 /// The first bytes of ours.
@@ -211,7 +213,9 @@ fn begin_refusal(
     let mut refusal = Box::new(Refusal::new(&head));
     // What is over the limit is cut off here, and no error.
     let mut decoder = Decoder::new(length, u64::MAX);
+    // What a page says that moved is of no use to who goes where it moved to.
     let done = matches!(length, Length::None | Length::Exact(0))
+        || opening.plan.follows(&refusal)
         || collect(&mut refusal, &mut decoder, &bytes[len..], limits.response_body_bytes);
     opening.state = State::Body { refusal, decoder, until_close: length == Length::UntilClose };
     if done { Err(refused(opening)) } else { Ok(Next::Go) }
@@ -252,6 +256,17 @@ fn ended(conn: &mut Conn) -> FailureCause {
         return refused(opening);
     }
     FailureCause::Ended
+}
+
+/// The connection broke. What was answered before is not taken back by that.
+fn broken(conn: &mut Conn) -> FailureCause {
+    if let Phase::Opening(opening) = &mut conn.phase {
+        if let State::Body { refusal, .. } = &mut opening.state {
+            refusal.cut();
+            return refused(opening);
+        }
+    }
+    FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())
 }
 
 /// The handshake is done: from here on it is a WebSocket.

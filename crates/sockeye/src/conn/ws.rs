@@ -382,7 +382,15 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
 /// The next attempt of a connection that is to be kept up, unless the program itself ended it.
 #[cold]
 fn plan_retry(stage: &mut Stage, id: ConnId, closed: &Closed) {
-    let over = stage.policy.draining || closed.initiator == Initiator::Local || closed.cause == Cause::Dropped;
+    // A rule that the peer broke is told to it in a Close frame of ours, too.
+    let failed = match (closed.cause, &closed.sent) {
+        (Cause::Violation(violation), Some(sent)) => {
+            sent.code() == Some(violation.close_code()) && sent.reason() == violation.rule()
+        }
+        _ => false,
+    };
+    let own = closed.initiator == Initiator::Local && !failed;
+    let over = stage.policy.draining || own || closed.cause == Cause::Dropped;
     let random = if over { None } else { stage.random_u64() };
     stage.shared.outgoing.retry = stage.shared.retry_after_close(id, random);
 }

@@ -160,10 +160,15 @@ impl Cx<'_> {
         self.shared.outgoing.retry
     }
 
-    /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::Reconnect) policy says.
+    /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::Reconnect) policy says. In
+    /// [`closed`](crate::Protocol::closed) it takes the attempt back that [`retry`](Self::retry) tells of, and nothing more is heard
+    /// of that.
     pub fn stop_reconnecting(&mut self) {
         let id = self.id;
         self.shared.outgoing.release(id);
+        if let Some(next) = self.shared.outgoing.take_back_retry() {
+            self.shared.live.remove(next);
+        }
     }
 
     /// Asks for the writable callback of this connection.

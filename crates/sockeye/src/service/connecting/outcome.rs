@@ -32,7 +32,6 @@ impl Service {
     pub(super) fn fail(&mut self, id: ConnId, mut plan: Box<Plan>, stage: Stage, cause: FailureCause) {
         let Some(live) = self.stage.shared.live.get_mut(id).filter(|live| live.is_connecting()) else { return };
         live.set_connected();
-        plan.count_failure();
         let endpoint = live.endpoint;
         let mut failure = Failure::new(stage, cause);
         let again = failure.may_pass() && !self.stage.policy.draining;
