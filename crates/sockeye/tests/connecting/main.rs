@@ -1,0 +1,13 @@
+//! Connections of our own, stage by stage, on the simulated network: its clock is virtual, so that each deadline is exact.
+
+mod again;
+mod answers;
+mod bench;
+mod callbacks;
+mod cancel;
+mod probe;
+mod race;
+mod redirects;
+mod server;
+mod stages;
+mod talk;
