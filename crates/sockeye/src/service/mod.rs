@@ -180,10 +180,8 @@ impl Service {
         self.conns.get_mut(id.slot()).and_then(Option::as_mut)
     }
 
-    /// Connects that are wished for while it drains fail at once. A program that answers this by wishing for the next does not
-    /// keep the service from its end.
     fn is_drained(&self) -> bool {
-        self.draining.is_some() && self.stage.shared.live.values().all(|live| live.is_connecting())
+        self.draining.is_some() && self.stage.shared.live.is_empty()
     }
 
     /// Starts draining: listeners are closed at once, WebSockets get 1001, idle HTTP connections end.

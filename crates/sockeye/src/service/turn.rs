@@ -56,6 +56,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     carry_out(service);
     service.stage.shared.spread_all_writable();
     service.stage.shared.begin_shares();
+    service.end_drain_of_connects();
     free_dead(service);
     service.stage.shared.pool.borrow_mut().tidy(service.stage.shared.now);
     Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })

@@ -65,7 +65,20 @@ impl Service {
         }
     }
 
-    /// The time of a drain is over: what callbacks went on to wish for has no outcome any more, or there would be no end.
+    /// In a drain connects fail at once. When there is nothing else left, or its time is over, what callbacks went on to wish for
+    /// has no outcome any more, or there would be no end.
+    pub(crate) fn end_drain_of_connects(&mut self) {
+        if self.draining.is_none() || self.stage.shared.outgoing.planned.is_empty() {
+            return;
+        }
+        let others = self.stage.shared.live.values().filter(|live| !live.is_connecting()).count();
+        // Those that ended in this turn have their slots until its end.
+        if others == self.dead.len() {
+            self.abandon_connects();
+        }
+    }
+
+    /// Tells all that are on their way, and drops what that leads to.
     pub(crate) fn abandon_connects(&mut self) {
         self.cancel_all();
         self.stage.shared.outgoing.planned.clear();
