@@ -1,5 +1,6 @@
-//! The Autobahn suite against `sockeye echo`. Its verdict on each case has to be the one that
-//! `conformance/expected-server.json` lists: better is as much a difference as worse, because the list is what we claim.
+//! The Autobahn suite against `sockeye echo`, and against a client built on the library. Its verdict on each case has to be
+//! the one that `conformance/expected-server.json` or `conformance/expected-client.json` lists: better is as much a
+//! difference as worse, because the list is what we claim.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
@@ -8,28 +9,57 @@ use serde_json::Value;
 use crate::{
     gate::{Checks, Failure},
     process::{self, Server},
-    tools,
+    rust, tools,
     workspace::Workspace,
 };
 
 /// The whole suite takes about two minutes.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// The name of the server in the reports.
+/// The name in the reports, of the server and of the client.
 const AGENT: &str = "sockeye";
 
+/// Whom the suite judges.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
+impl Side {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// The whole suite once for each side.
+pub(crate) fn both(workspace: &Workspace) -> Result<Checks, Failure> {
+    let mut total = run(workspace, Side::Server, "*", 1)?;
+    total += run(workspace, Side::Client, "*", 1)?;
+    Ok(total)
+}
+
 /// Runs the cases that `cases` names, `repeat` times; each time every verdict has to be the expected one.
-pub(crate) fn run(workspace: &Workspace, cases: &str, repeat: u64) -> Result<Checks, Failure> {
-    let expected = Expected::read(&workspace.root().join("conformance/expected-server.json"))?;
+pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -> Result<Checks, Failure> {
+    let list = format!("conformance/expected-{}.json", side.name());
+    let expected = Expected::read(&workspace.root().join(&list))?;
     let wstest = tools::wstest(workspace)?;
-    if workspace.binary_is_ours() {
-        crate::rust::release(workspace)?;
+    match side {
+        Side::Server if workspace.binary_is_ours() => drop(rust::release(workspace)?),
+        Side::Server => {}
+        Side::Client => drop(rust::client(workspace)?),
     }
     let mut total = Checks::default();
     let mut differences = Vec::new();
     for round in 1..=repeat {
-        let folder = workspace.target().join("conformance").join(format!("server-{round}"));
-        let results = once(workspace, &wstest, &folder, cases)?;
+        let folder = workspace.target().join("conformance").join(format!("{}-{round}", side.name()));
+        let results = match side {
+            Side::Server => server(workspace, &wstest, &folder, cases)?,
+            Side::Client => client(workspace, &wstest, &folder, cases)?,
+        };
         let (checks, found) = expected.compare(&results, cases == "*");
         println!("round {round} of {repeat}: {} as expected, {} not", checks.passed, checks.failed);
         for difference in found {
@@ -42,15 +72,11 @@ pub(crate) fn run(workspace: &Workspace, cases: &str, repeat: u64) -> Result<Che
         return Ok(total);
     }
     let reports = workspace.target().join("conformance");
-    let message = format!(
-        "not what conformance/expected-server.json lists:\n{}\nReports: {}",
-        differences.join("\n"),
-        reports.display()
-    );
+    let message = format!("not what {list} lists:\n{}\nReports: {}", differences.join("\n"), reports.display());
     Err(Failure::new(message, total))
 }
 
-fn once(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Result<Results, Failure> {
+fn server(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Result<Results, Failure> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let server = Server::start(&workspace.binary(), &["echo", "--port", "0"], folder.join("server.log"))?;
     let mut command = Command::new("bash");
@@ -60,6 +86,17 @@ fn once(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Res
     let output = process::run(&mut command, LIMIT)?;
     server.stop()?;
     Results::read(folder).map_err(|error| format!("{error}\n{}", output.lines.join("\n")).into())
+}
+
+fn client(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Result<Results, Failure> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut command = Command::new("bash");
+    command.arg(workspace.root().join("conformance/autobahn/run-client.sh")).arg(process::free_port()?.to_string());
+    command.arg(folder).args([cases, ""]).arg(workspace.client()).args(["autobahn", "{}"]).env("WSTEST", wstest);
+    let output = process::run(&mut command, LIMIT)?;
+    let client_failed = output.lines.iter().any(|line| line.starts_with("the client ended with exit code"));
+    let results = if client_failed { Err("the client failed".to_owned()) } else { Results::read(folder) };
+    results.map_err(|error| format!("{error}\n{}", output.lines.join("\n")).into())
 }
 
 /// A verdict: on the behaviour during the case, and on how the connection was closed.
@@ -95,7 +132,7 @@ impl Results {
     fn read(folder: &Path) -> Result<Self, String> {
         let index = json(&folder.join("index.json"))?;
         let suite = json(&folder.join("suite.json"))?;
-        let cases = index[AGENT].as_object().ok_or("index.json has no results of the server")?;
+        let cases = index[AGENT].as_object().ok_or("index.json has no results")?;
         let mut verdicts = BTreeMap::new();
         for (case, value) in cases {
             let verdict = Verdict::read(value, "behaviorClose").ok_or("index.json: a case without a verdict")?;

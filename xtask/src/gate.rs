@@ -85,8 +85,8 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "autobahn",
-        about: "the Autobahn suite against `sockeye echo`",
-        run: |workspace| conformance::run(workspace, "*", 1),
+        about: "the Autobahn suite against `sockeye echo`, and against a client",
+        run: conformance::both,
     },
     Step { name: "abuse", about: "hostile and unlucky peers against the release build", run: rust::abuse },
     Step { name: "interop", about: "libwebsockets, ws and websockets against the release build", run: interop::peers },

@@ -33,8 +33,9 @@ Usage: cargo xtask TASK
         The steps of the gate.
   sim [--seeds N] [--seed S]
         N simulator seeds (2000), from seed S on (0). With --seed alone: just that one.
-  conformance [--cases LIST] [--repeat N] [--binary FILE]
-        The Autobahn suite against `sockeye echo`, compared with conformance/expected-server.json.
+  conformance [--client] [--cases LIST] [--repeat N] [--binary FILE]
+        The Autobahn suite against `sockeye echo`, compared with conformance/expected-server.json; or against a client built
+        on the library, compared with conformance/expected-client.json.
         LIST is comma-separated, `*` matches anything: '1.*,7.3.*'. Default: everything.
   fuzz [--seconds N] [TARGET]..
         Each fuzz target (or only those named) for N seconds (30).
@@ -79,11 +80,12 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             single(&Workspace::find(None)?, |workspace| simulator::run(workspace, range))
         }
         "conformance" => {
+            let side = if options.flag("--client") { conformance::Side::Client } else { conformance::Side::Server };
             let cases = options.value("--cases")?.unwrap_or_else(|| "*".to_owned());
             let repeat = options.number("--repeat")?.unwrap_or(1);
             let workspace = options.workspace()?;
             options.finish()?;
-            single(&workspace, |workspace| conformance::run(workspace, &cases, repeat))
+            single(&workspace, |workspace| conformance::run(workspace, side, &cases, repeat))
         }
         "fuzz" => {
             let seconds = options.number("--seconds")?.unwrap_or(30);

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -90,6 +91,12 @@ fn forward_lines(source: Option<impl Read + Send + 'static>, sender: Sender<Stri
             let _ = sender.send(text);
         }
     });
+}
+
+/// A TCP port of 127.0.0.1 that nobody listens on, for programs that cannot say which one they took.
+pub(crate) fn free_port() -> Result<u16, String> {
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    address.map(|address| address.port()).map_err(|error| format!("no free port on 127.0.0.1: {error}"))
 }
 
 /// A `sockeye serve` or `sockeye echo` that listens. Dropping it ends it.

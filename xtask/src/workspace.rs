@@ -52,6 +52,11 @@ impl Workspace {
         self.binary.clone().unwrap_or_else(|| self.target.join("release").join("sockeye"))
     }
 
+    /// The client that other servers judge.
+    pub(crate) fn client(&self) -> PathBuf {
+        self.target.join("release").join("conformance-client")
+    }
+
     pub(crate) fn binary_is_ours(&self) -> bool {
         self.binary.is_none()
     }
