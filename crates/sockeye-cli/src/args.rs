@@ -11,6 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::connect;
 use crate::interface::Interface;
 use crate::units::parse_size;
 
@@ -35,6 +36,11 @@ pub(crate) enum Command {
     /// Takes any path and any subprotocol, or none. What conformance suites and benchmarks talk to.
     #[command(after_help = ECHO_EXAMPLES)]
     Echo(Echo),
+    /// Talk to a server: at a terminal, in a pipe, or in a script that checks the answers
+    ///
+    /// What is typed, or comes of standard input, is sent line by line; messages that come are shown.
+    #[command(after_help = connect::args::EXAMPLES, after_long_help = connect::long_help())]
+    Connect(Box<connect::args::Connect>),
     /// Load a server that echoes, and measure it
     ///
     /// Every answer is compared with what was sent. Percentiles are of an HDR histogram, good to a thousandth.
@@ -169,7 +175,7 @@ fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
 
 const EXIT_CODES: &str = "\
 Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used, \
-3 nothing to connect to, 5 the server refused the handshake, 6 it broke the protocol, answered wrongly or did not end normally, \
+3 nothing to connect to, 4 TLS, 5 the server refused the handshake, 6 it broke the protocol, answered wrongly or did not end normally, \
 7 what was asked to hold did not, 124 a time was over.";
 
 const SERVE_EXAMPLES: &str = "\

@@ -158,13 +158,13 @@ pub(crate) fn escape(out: &mut String, text: &str, also: &str) {
 }
 
 /// Seconds since 1970 as `2026-11-22T14:02:37.123Z`.
-struct Utc {
+pub(crate) struct Utc {
     seconds: u64,
     millis: u32,
 }
 
 impl Utc {
-    fn of(time: SystemTime) -> Self {
+    pub(crate) fn of(time: SystemTime) -> Self {
         // A clock before 1970 was never set.
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { seconds: since.as_secs(), millis: since.subsec_millis() }

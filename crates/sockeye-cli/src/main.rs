@@ -3,20 +3,24 @@
 //! [`args`] says what can be asked for. [`serve`] and [`echo`] are protocols on a `Service`; [`server`] is what they
 //! share: it turns `--interface` into listeners ([`interface`]), says where they are, and stops on signals. [`log`]
 //! writes events to standard error, [`failure`] is what ends as an exit code. [`manual`] makes completions and man pages.
-//! [`target`] is what the commands that connect have in common.
+//! [`target`] is what the commands that connect have in common, with [`ending`], [`outlet`] and [`stop`].
 #![forbid(unsafe_code)]
 
 mod args;
 mod bench;
+mod connect;
 mod echo;
+mod ending;
 mod failure;
 mod fraggle;
 mod interface;
 mod log;
 mod manual;
+mod outlet;
 mod random;
 mod serve;
 mod server;
+mod stop;
 mod target;
 mod units;
 
@@ -35,6 +39,10 @@ fn main() -> ExitCode {
         Command::Echo(echo) => {
             log::start(echo.common.log_level);
             echo::run(&echo)
+        }
+        Command::Connect(connect) => {
+            log::start(connect.target.log_level);
+            connect::run(&connect)
         }
         Command::Fraggle(fraggle) => {
             log::start(fraggle.target.log_level);

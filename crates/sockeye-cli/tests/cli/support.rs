@@ -17,7 +17,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn sockeye(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What this machine says about proxies must not matter.
+    for variable in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(variable).env_remove(variable.to_uppercase());
+    }
     command
+}
+
+/// Runs to the end, with `input` as standard input: exit code, standard output, standard error.
+pub(crate) fn fed(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
+    let mut command = sockeye(arguments);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let (mut writer, input) = (child.stdin.take().unwrap(), input.to_vec());
+    // Whoever ends early takes no more.
+    thread::spawn(move || _ = writer.write_all(&input));
+    let output = waited_for(child, &command);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// Runs to the end.
@@ -26,7 +42,10 @@ pub(crate) fn output(arguments: &[&str]) -> Output {
 }
 
 pub(crate) fn finished(command: &mut Command) -> Output {
-    let child = command.spawn().unwrap();
+    waited_for(command.spawn().unwrap(), command)
+}
+
+fn waited_for(child: Child, command: &Command) -> Output {
     let pid = pid(&child);
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));

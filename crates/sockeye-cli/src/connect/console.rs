@@ -1,0 +1,176 @@
+//! The dialog as a protocol: what the loop calls.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::messages::Message;
+use sockeye::protocol::Writable;
+use sockeye::{Close, CloseCode, Closed, ControlPayload, Cx, Decision, Fragment, Kind, Protocol, Request, Tx, Wishes};
+
+use crate::connect::dialog::Dialog;
+use crate::connect::event::Event;
+
+/// One connection at a time.
+pub(crate) struct Console {
+    dialog: Rc<RefCell<Dialog>>,
+    url: Option<String>,
+    /// Goes on with the next client after one has left.
+    again: bool,
+}
+
+impl Console {
+    /// With `url` for the side that connects.
+    pub(crate) fn new(dialog: Rc<RefCell<Dialog>>, url: Option<String>, again: bool) -> Self {
+        Self { dialog, url, again }
+    }
+
+    /// Asks for what the dialog wants; `Err` is its wish to close.
+    fn settle(dialog: &mut Dialog, cx: &mut Cx<'_>) -> Result<(), Close> {
+        if let Some(close) = dialog.close.take() {
+            return Err(close);
+        }
+        if dialog.screen.is_full() && !dialog.paused {
+            dialog.paused = true;
+            cx.pause_reading();
+        }
+        if dialog.wants_to_write() {
+            cx.request_writable();
+        }
+        Ok(())
+    }
+}
+
+/// What came of a message, if it came in pieces.
+#[derive(Default)]
+pub(crate) struct Partial(Vec<u8>);
+
+impl Protocol for Console {
+    type Session = Partial;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn filter(&mut self, _: &Request<'_>) -> Decision {
+        if self.dialog.borrow().conn().is_some() {
+            return Decision::refuse(503, "Somebody else is connected.");
+        }
+        Decision::accept()
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Partial {
+        let mut dialog = self.dialog.borrow_mut();
+        let address = cx.peer().to_string();
+        let subprotocol = cx.subprotocol();
+        dialog.screen.event(&Event::Open { url: self.url.as_deref(), address: &address, subprotocol });
+        let mut note = match &self.url {
+            Some(url) => format!("connected to {url} ({address})"),
+            None => format!("{address} is connected"),
+        };
+        if let Some(name) = subprotocol {
+            note = format!("{note}, subprotocol {name}");
+        }
+        dialog.screen.note(&note);
+        dialog.opened(cx.id());
+        if let Some(every) = dialog.ping_every() {
+            cx.set_timer(every);
+        }
+        if let Some(close) = dialog.close.take() {
+            cx.close(close);
+        }
+        cx.request_writable();
+        Partial::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, partial: &mut Partial, fragment: Fragment<'_>) -> Result<(), Close> {
+        let mut dialog = self.dialog.borrow_mut();
+        if fragment.first && fragment.last {
+            dialog.message(&fragment.payload.into());
+        } else {
+            partial.0.extend_from_slice(fragment.payload.as_bytes());
+            if !fragment.last {
+                return Ok(());
+            }
+            let bytes = std::mem::take(&mut partial.0);
+            let message = match fragment.kind {
+                // Each piece was checked, and none ends inside a code point.
+                Kind::Text => Message::from(String::from_utf8(bytes).map_err(|_| CloseCode::INTERNAL)?),
+                Kind::Binary => bytes.into(),
+            };
+            dialog.message(&message);
+        }
+        Self::settle(&mut dialog, cx)
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Partial, tx: Tx<'_>) -> Result<(), Close> {
+        let mut dialog = self.dialog.borrow_mut();
+        if dialog.paused && !dialog.screen.is_full() {
+            dialog.paused = false;
+            cx.resume_reading();
+        }
+        let mut permission = tx.idle();
+        while let Some(mut writable) = permission {
+            let message = dialog.next();
+            ping(&mut dialog, &mut writable);
+            let Some(message) = message else {
+                dialog.rest();
+                ping(&mut dialog, &mut writable);
+                return Self::settle(&mut dialog, cx);
+            };
+            let sent = match message {
+                Message::Text(text) => writable.text_owned(text.into_owned()),
+                Message::Binary(payload) => writable.binary_owned(payload.into_owned()),
+            };
+            permission = sent.more();
+        }
+        cx.request_writable();
+        Self::settle(&mut dialog, cx)
+    }
+
+    fn pong(&mut self, cx: &mut Cx<'_>, _: &mut Partial, payload: &[u8]) -> Result<(), Close> {
+        let mut dialog = self.dialog.borrow_mut();
+        dialog.pong(payload);
+        Self::settle(&mut dialog, cx)
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut Partial) -> Result<(), Close> {
+        let mut dialog = self.dialog.borrow_mut();
+        if let Some(every) = dialog.ping_every() {
+            // While one still waits to be sent another tells nothing more.
+            if dialog.pings.is_empty() {
+                dialog.pings.push_back(ControlPayload::EMPTY);
+            }
+            cx.set_timer(every);
+        }
+        Self::settle(&mut dialog, cx)
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Partial, closed: Closed) {
+        let retry = match self.url {
+            Some(_) => cx.retry().map(|retry| retry.after),
+            None => self.again.then_some(Duration::ZERO),
+        };
+        let mut dialog = self.dialog.borrow_mut();
+        dialog.closed(&closed, retry);
+        if dialog.is_over() {
+            cx.stop_reconnecting();
+        }
+    }
+
+    fn failed(&mut self, _: &mut Wishes<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
+        let retry = failure.retry.map(|retry| retry.after);
+        self.dialog.borrow_mut().failed(&failure, retry);
+    }
+}
+
+/// Sends the pings that wait.
+fn ping(dialog: &mut Dialog, writable: &mut Writable<'_>) {
+    while let Some(payload) = dialog.pings.pop_front() {
+        dialog.screen.ping(payload.as_bytes());
+        writable.ping(payload);
+    }
+}
+
+/// How the service calls it; no peer gets to see it.
+pub(crate) const NAME: &str = "console";

@@ -1,0 +1,382 @@
+//! What the command has in mind with its connection: what it sends, what it waits for, and when it is done.
+//!
+//! The console, which the loop calls, and the main thread, which looks after deadlines between turns, share one [`Dialog`].
+//! It asks for nothing by itself: what it wants stands in `close` and `pings`, and both see to it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use sockeye::messages::Message;
+use sockeye::{Close, CloseCode, Closed, ConnId, ControlPayload};
+
+use crate::connect::command::{self, Command};
+use crate::connect::event::Event;
+use crate::connect::expect::{Expectations, Unexpected};
+use crate::connect::inlet::{Inlet, Input};
+use crate::connect::screen::Screen;
+use crate::ending;
+use crate::failure::{Failure, GENERAL, THRESHOLD, TIMEOUT};
+
+/// How long the connection stays open when nothing more is to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hold {
+    For(Duration),
+    Forever,
+}
+
+/// What the command line asks for.
+pub(crate) struct Plan {
+    /// Sent before standard input.
+    pub(crate) sends: VecDeque<Message<'static>>,
+    pub(crate) expectations: Expectations,
+    /// Messages after which it is over.
+    pub(crate) count: Option<u64>,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) deadline: Option<Instant>,
+    /// For the text of its failure.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ping_every: Option<Duration>,
+    /// Whoever types gets to see what was wrong with a line, and goes on.
+    pub(crate) forgiving: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// There is no connection yet, or not again.
+    Waiting,
+    Talking,
+    /// The input is at its end and everything was handed over. Each pong shows that the peer has read what was sent before
+    /// the ping; the second one, that it has also sent what it had to say by then. Both together are as much as can be
+    /// known of a peer that is not asked anything.
+    Settling {
+        pongs: u8,
+        until: Instant,
+    },
+    Holding {
+        until: Option<Instant>,
+    },
+    Closing {
+        until: Instant,
+    },
+    Over,
+}
+
+pub(crate) struct Dialog {
+    plan: Plan,
+    pub(crate) screen: Screen,
+    pub(crate) inlet: Inlet,
+    phase: Phase,
+    /// The open connection.
+    conn: Option<ConnId>,
+    input_ended: bool,
+    received: u64,
+    /// Reading is paused until the screen has room.
+    pub(crate) paused: bool,
+    /// A wish to close that nobody has carried out yet.
+    pub(crate) close: Option<Close>,
+    /// Pings that want to be sent.
+    pub(crate) pings: VecDeque<ControlPayload>,
+    /// The first thing that went wrong.
+    verdict: Option<Failure>,
+}
+
+impl Dialog {
+    pub(crate) fn new(plan: Plan, screen: Screen, inlet: Inlet) -> Self {
+        Self {
+            plan,
+            screen,
+            inlet,
+            phase: Phase::Waiting,
+            conn: None,
+            input_ended: false,
+            received: 0,
+            paused: false,
+            close: None,
+            pings: VecDeque::new(),
+            verdict: None,
+        }
+    }
+
+    pub(crate) fn conn(&self) -> Option<ConnId> {
+        self.conn
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub(crate) fn ping_every(&self) -> Option<Duration> {
+        self.plan.ping_every
+    }
+
+    /// Nothing is sent any more.
+    fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. } | Phase::Over)
+    }
+
+    pub(crate) fn opened(&mut self, id: ConnId) {
+        self.conn = Some(id);
+        self.pings.clear();
+        self.paused = false;
+        if self.is_closing() {
+            self.close = Some(CloseCode::NORMAL.into());
+        } else {
+            self.phase = Phase::Talking;
+        }
+    }
+
+    /// A message came.
+    pub(crate) fn message(&mut self, message: &Message<'_>) {
+        if self.is_closing() {
+            return;
+        }
+        self.received += 1;
+        self.screen.message(message);
+        if self.plan.expectations.message(message) == Err(Unexpected) {
+            let missing = self.plan.expectations.missing().unwrap_or_default();
+            self.fail("expect", THRESHOLD, format!("message {} came instead of {missing}", self.received));
+        } else if self.plan.count.is_some_and(|count| self.received >= count) && !self.plan.expectations.are_met() {
+            let missing = self.plan.expectations.missing().unwrap_or_default();
+            self.fail("expect", THRESHOLD, format!("{} messages came, and not {missing}", self.received));
+        } else {
+            self.rest();
+        }
+    }
+
+    pub(crate) fn pong(&mut self, payload: &[u8]) {
+        self.screen.pong(payload);
+        if let Phase::Settling { pongs, until } = self.phase {
+            if payload == SETTLE {
+                self.phase = Phase::Settling { pongs: pongs + 1, until };
+                if pongs + 1 == SETTLED { self.leave(CloseCode::NORMAL) } else { self.ask_to_settle() }
+            }
+        }
+    }
+
+    /// What is to be sent next. What is no message is seen to on the way.
+    pub(crate) fn next(&mut self) -> Option<Message<'static>> {
+        if self.is_closing() {
+            return None;
+        }
+        if let Some(message) = self.plan.sends.pop_front() {
+            return Some(message);
+        }
+        while self.phase == Phase::Talking || matches!(self.phase, Phase::Holding { .. }) {
+            match self.inlet.pop()? {
+                Input::Message(message) => return Some(message),
+                Input::Command(Command::Send(text)) => return Some(text.into()),
+                Input::Command(Command::Close(close)) => self.leave(close),
+                Input::Command(Command::Ping(payload)) => self.pings.push_back(payload),
+                Input::Command(Command::Help) => {
+                    command::HELP.lines().for_each(|line| self.screen.answer(line));
+                }
+                Input::Wrong(error) if self.plan.forgiving => self.screen.answer(&error),
+                Input::Wrong(error) => self.fail("input", GENERAL, error),
+                Input::End => self.input_ended = true,
+            }
+        }
+        None
+    }
+
+    /// Everything was handed over, or a message came: is that all?
+    pub(crate) fn rest(&mut self) {
+        if self.phase != Phase::Talking || !self.plan.sends.is_empty() {
+            return;
+        }
+        let reached = self.plan.count.is_none_or(|count| self.received >= count);
+        let all = reached && self.plan.expectations.are_met();
+        if self.has_goals() && all {
+            self.done();
+        } else if !self.has_goals() && self.input_ended {
+            match self.plan.hold {
+                Some(_) => self.done(),
+                None => {
+                    self.phase = Phase::Settling { pongs: 0, until: Instant::now() + PATIENCE };
+                    self.ask_to_settle();
+                }
+            }
+        }
+    }
+
+    fn has_goals(&self) -> bool {
+        !self.plan.expectations.is_empty() || self.plan.count.is_some()
+    }
+
+    fn ask_to_settle(&mut self) {
+        // It is short enough.
+        self.pings.push_back(ControlPayload::new(SETTLE).unwrap_or_default());
+    }
+
+    /// Nothing more to do.
+    fn done(&mut self) {
+        match self.plan.hold {
+            None => self.leave(CloseCode::NORMAL),
+            Some(Hold::Forever) => self.phase = Phase::Holding { until: None },
+            Some(Hold::For(span)) => self.phase = Phase::Holding { until: Some(Instant::now() + span) },
+        }
+    }
+
+    /// Closes; without a connection it is over.
+    fn leave(&mut self, close: impl Into<Close>) {
+        self.leave_within(close, CLOSING);
+    }
+
+    fn leave_within(&mut self, close: impl Into<Close>, patience: Duration) {
+        if self.conn.is_none() {
+            self.phase = Phase::Over;
+        } else if !self.is_closing() {
+            self.close = Some(close.into());
+            self.phase = Phase::Closing { until: Instant::now() + patience };
+        }
+    }
+
+    fn fail(&mut self, stage: &str, code: u8, message: String) {
+        self.screen.event(&Event::Failure { stage, message: &message, status: None, retry: None });
+        self.verdict.get_or_insert(Failure { code, message });
+        // A peer that made us wait is not waited for again.
+        self.leave_within(CloseCode::NORMAL, if code == TIMEOUT { BRIEF } else { CLOSING });
+    }
+
+    /// The connection is over. `retry`: after so long there will be another.
+    pub(crate) fn closed(&mut self, closed: &Closed, retry: Option<Duration>) {
+        self.conn = None;
+        let how = ending::describe(closed);
+        let reason = closed.received.as_ref().map_or("", |close| close.reason());
+        self.screen.event(&Event::Close {
+            code: closed.code_seen(),
+            reason,
+            by: ending::by(closed),
+            clean: ending::is_clean(closed),
+            how: &how,
+        });
+        let judged = ending::judge(closed);
+        // What ends as a failure is said there.
+        if judged.is_ok() || retry.is_some() || self.verdict.is_some() {
+            self.screen.note(&how);
+        }
+        if self.wait_for_another(retry) {
+            return;
+        }
+        if self.verdict.is_none() {
+            self.verdict = self.missing().or_else(|| judged.err());
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// There will be no connection; or there will, `retry` later.
+    pub(crate) fn failed(&mut self, failure: &sockeye::Failure, retry: Option<Duration>) {
+        let told = Failure::from(failure);
+        self.screen.event(&Event::Failure {
+            stage: stage(failure.stage),
+            message: &told.message,
+            status: failure.refusal().map(|refusal| refusal.status()),
+            retry,
+        });
+        if retry.is_some() {
+            self.screen.note(&told.message);
+        }
+        if !self.wait_for_another(retry) {
+            self.verdict.get_or_insert(told);
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn wait_for_another(&mut self, retry: Option<Duration>) -> bool {
+        let Some(after) = retry.filter(|_| !self.is_closing()) else { return false };
+        if !after.is_zero() {
+            self.screen.note(&format!("trying again in {:.1} s", after.as_secs_f64()));
+        }
+        self.phase = Phase::Waiting;
+        true
+    }
+
+    /// What was asked for and did not come.
+    fn missing(&self) -> Option<Failure> {
+        let message = match (self.plan.expectations.missing(), self.plan.count) {
+            (Some(missing), _) => format!("the connection ended before {missing}"),
+            (None, Some(count)) if self.received < count => {
+                format!("the connection ended after {} of {count} messages", self.received)
+            }
+            _ => return None,
+        };
+        let stage = if self.plan.expectations.are_met() { "count" } else { "expect" };
+        self.screen.event(&Event::Failure { stage, message: &message, status: None, retry: None });
+        Some(Failure { code: THRESHOLD, message })
+    }
+
+    /// Looks after deadlines, signals and the reader of standard output, between two turns of the loop.
+    pub(crate) fn look(&mut self, now: Instant) {
+        if self.inlet.is_interrupted() && !self.is_closing() {
+            if self.conn.is_none() {
+                self.verdict
+                    .get_or_insert_with(|| Failure::general("interrupted before the connection was open".to_owned()));
+            }
+            self.leave(CloseCode::GOING_AWAY);
+        }
+        if self.conn.is_none() && self.inlet.wants_to_close() {
+            self.leave(CloseCode::NORMAL);
+        }
+        if self.screen.is_closed() {
+            self.leave(CloseCode::NORMAL);
+        }
+        if self.plan.deadline.is_some_and(|deadline| deadline <= now) && !self.is_closing() {
+            let timeout = self.plan.timeout.unwrap_or_default();
+            let message = match self.plan.expectations.missing() {
+                Some(missing) => format!("{missing} did not come within {timeout:?}"),
+                None => format!("not done within {timeout:?}"),
+            };
+            self.fail("timeout", TIMEOUT, message);
+        }
+        match self.phase {
+            Phase::Settling { until, .. } | Phase::Holding { until: Some(until) } if until <= now => {
+                self.leave(CloseCode::NORMAL);
+            }
+            Phase::Closing { until } if until <= now => self.phase = Phase::Over,
+            _ => {}
+        }
+    }
+
+    /// When to look again, if nothing happens before.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Settling { until, .. } | Phase::Closing { until } => Some(until),
+            Phase::Holding { until } => until,
+            _ => None,
+        };
+        let deadline = self.plan.deadline.filter(|_| !self.is_closing());
+        phase.into_iter().chain(deadline).min()
+    }
+
+    /// Whether the writable callback has something to do.
+    pub(crate) fn wants_to_write(&self) -> bool {
+        let input = matches!(self.phase, Phase::Talking | Phase::Holding { .. }) && !self.inlet.is_empty();
+        !self.is_closing() && (input || !self.pings.is_empty()) || self.paused && !self.screen.is_full()
+    }
+
+    /// Ends it: shows what is left and gives the verdict.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        self.screen.finish();
+        self.verdict.take().map_or(Ok(()), Err)
+    }
+}
+
+fn stage(stage: sockeye::client::Stage) -> &'static str {
+    use sockeye::client::Stage;
+    match stage {
+        Stage::Resolve => "resolve",
+        Stage::Connect => "connect",
+        Stage::Proxy => "proxy",
+        _ => "handshake",
+    }
+}
+
+/// The payload of pings that ask whether the peer has read everything.
+const SETTLE: &[u8] = b"sockeye: all read?";
+/// So many pongs in a row say so.
+const SETTLED: u8 = 2;
+/// A peer that does not answer these pings is closed all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The library has its own limit for closing, which comes first.
+const CLOSING: Duration = Duration::from_secs(8);
+/// Time for the closing handshake when the time is over already.
+const BRIEF: Duration = Duration::from_millis(500);

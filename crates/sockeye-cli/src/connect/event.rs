@@ -1,0 +1,242 @@
+//! What happens on a connection, as one JSON object each. `SCHEMA` says what is in them.
+
+use std::time::{Duration, SystemTime};
+
+use sockeye::messages::Message;
+
+use crate::connect::encoding::Encoding;
+use crate::log::Utc;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    Listening {
+        address: &'a str,
+    },
+    Open {
+        url: Option<&'a str>,
+        address: &'a str,
+        subprotocol: Option<&'a str>,
+    },
+    Message(&'a Message<'a>),
+    /// Sent by us; the library answers those of the peer by itself.
+    Ping {
+        payload: &'a [u8],
+    },
+    Pong {
+        payload: &'a [u8],
+    },
+    Close {
+        code: u16,
+        reason: &'a str,
+        by: &'a str,
+        clean: bool,
+        how: &'a str,
+    },
+    Failure {
+        stage: &'a str,
+        message: &'a str,
+        status: Option<u16>,
+        retry: Option<Duration>,
+    },
+}
+
+impl Event<'_> {
+    /// The object, and the end of its line.
+    pub(crate) fn to_json(&self, now: SystemTime, since_start: Duration, encoding: Option<Encoding>) -> String {
+        let mut object = Object::new(self.name(), now, since_start);
+        match self {
+            Self::Listening { address } => object.text("address", address),
+            Self::Open { url, address, subprotocol } => {
+                if let Some(url) = url {
+                    object.text("url", url);
+                }
+                object.text("address", address);
+                object.optional("subprotocol", *subprotocol);
+            }
+            Self::Message(message) => {
+                object.raw("bytes", &message.as_bytes().len().to_string());
+                match message {
+                    Message::Text(text) => {
+                        object.text("type", "text");
+                        object.text("data", text);
+                    }
+                    Message::Binary(bytes) => {
+                        object.text("type", "binary");
+                        object.binary(bytes, encoding);
+                    }
+                }
+            }
+            Self::Ping { payload } | Self::Pong { payload } => object.payload(payload, encoding),
+            Self::Close { code, reason, by, clean, how } => {
+                object.raw("code", &code.to_string());
+                object.text("reason", reason);
+                object.text("by", by);
+                object.raw("clean", if *clean { "true" } else { "false" });
+                object.text("how", how);
+            }
+            Self::Failure { stage, message, status, retry } => {
+                object.text("stage", stage);
+                object.text("message", message);
+                if let Some(status) = status {
+                    object.raw("status", &status.to_string());
+                }
+                if let Some(retry) = retry {
+                    object.raw("retry_in", &format!("{:.3}", retry.as_secs_f64()));
+                }
+            }
+        }
+        object.end()
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Listening { .. } => "listening",
+            Self::Open { .. } => "open",
+            Self::Message(_) => "message",
+            Self::Ping { .. } => "ping",
+            Self::Pong { .. } => "pong",
+            Self::Close { .. } => "close",
+            Self::Failure { .. } => "failure",
+        }
+    }
+}
+
+/// An object that is being written.
+struct Object(String);
+
+impl Object {
+    fn new(event: &str, now: SystemTime, since_start: Duration) -> Self {
+        let (time, elapsed) = (Utc::of(now), since_start.as_secs_f64());
+        Self(format!(r#"{{"event":"{event}","time":"{time}","elapsed":{elapsed:.6}"#))
+    }
+
+    /// The names are written here, and need no escape.
+    fn raw(&mut self, name: &str, json: &str) {
+        self.0.extend([",\"", name, "\":", json]);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        // A string is always written as JSON.
+        self.raw(name, &serde_json::Value::from(text).to_string());
+    }
+
+    fn optional(&mut self, name: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self.raw(name, "null"),
+        }
+    }
+
+    fn binary(&mut self, bytes: &[u8], encoding: Option<Encoding>) {
+        let encoding = match encoding {
+            Some(Encoding::Base64) => Encoding::Base64,
+            _ => Encoding::Hex,
+        };
+        self.text("encoding", if encoding == Encoding::Hex { "hex" } else { "base64" });
+        self.text("data", &encoding.encode(bytes));
+    }
+
+    /// What is usually a text and may be anything.
+    fn payload(&mut self, payload: &[u8], encoding: Option<Encoding>) {
+        match std::str::from_utf8(payload) {
+            Ok(text) => self.text("data", text),
+            Err(_) => self.binary(payload, encoding),
+        }
+    }
+
+    fn end(mut self) -> String {
+        self.0.push_str("}\n");
+        self.0
+    }
+}
+
+/// For `--help`.
+pub(crate) const SCHEMA: &str = "\
+With --json each line of standard output is an object with these members:
+  event    open, message, ping, pong, close, failure; listening with --listen
+  time     UTC, such as 2026-11-22T14:02:37.123Z
+  elapsed  seconds since the start
+and of its event:
+  listening  address
+  open       url (when connecting), address, subprotocol (or null)
+  message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
+  ping       (sent by us) data; encoding if it is not UTF-8
+  pong       (from the peer) data; encoding if it is not UTF-8
+  close      code (1005: the peer gave none, 1006: there was no close), reason,
+             by (peer, us, nobody), clean (closed in the way of the protocol), how (in words)
+  failure    stage (resolve, connect, proxy, handshake; input, expect, count, timeout),
+             message, status (of a refusal), retry_in (seconds)";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(event: &Event<'_>, encoding: Option<Encoding>) -> Value {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_356_157_123);
+        let line = event.to_json(now, Duration::from_micros(1_500_000), encoding);
+        assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
+        let mut value: Value = serde_json::from_str(&line).unwrap();
+        let common = value.as_object_mut().unwrap();
+        assert_eq!(common.remove("time"), Some("2026-11-22T14:02:37.123Z".into()));
+        assert_eq!(common.remove("elapsed"), Some(json!(1.5)));
+        value
+    }
+
+    #[test]
+    fn each_event_is_an_object() {
+        let text = Message::from("a\"\n\u{1b}");
+        let binary = Message::from(vec![0, 255]);
+        for (event, encoding, expected) in [
+            (Event::Listening { address: "x" }, None, json!({"event": "listening", "address": "x"})),
+            (
+                Event::Open { url: Some("ws://a/"), address: "1.2.3.4:80", subprotocol: None },
+                None,
+                json!({"event": "open", "url": "ws://a/", "address": "1.2.3.4:80", "subprotocol": null}),
+            ),
+            (
+                Event::Message(&text),
+                None,
+                json!({"event": "message", "type": "text", "bytes": 4, "data": "a\"\n\u{1b}"}),
+            ),
+            (
+                Event::Message(&binary),
+                Some(Encoding::Raw),
+                json!({"event": "message", "type": "binary", "bytes": 2, "encoding": "hex", "data": "00ff"}),
+            ),
+            (
+                Event::Message(&binary),
+                Some(Encoding::Base64),
+                json!({"event": "message", "type": "binary", "bytes": 2, "encoding": "base64", "data": "AP8="}),
+            ),
+            (Event::Ping { payload: b"x" }, None, json!({"event": "ping", "data": "x"})),
+            (Event::Pong { payload: b"\xff" }, None, json!({"event": "pong", "encoding": "hex", "data": "ff"})),
+            (
+                Event::Close { code: 4000, reason: "bye", by: "peer", clean: true, how: "x" },
+                None,
+                json!({"event": "close", "code": 4000, "reason": "bye", "by": "peer", "clean": true, "how": "x"}),
+            ),
+            (
+                Event::Failure {
+                    stage: "handshake",
+                    message: "m",
+                    status: Some(401),
+                    retry: Some(Duration::from_millis(500)),
+                },
+                None,
+                json!({"event": "failure", "stage": "handshake", "message": "m", "status": 401, "retry_in": 0.5}),
+            ),
+        ] {
+            assert_eq!(object(&event, encoding), expected);
+        }
+    }
+
+    #[test]
+    fn the_schema_names_every_event() {
+        for name in ["listening", "open", "message", "ping", "pong", "close", "failure"] {
+            assert!(SCHEMA.contains(&format!("\n  {name} ")), "{name}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `sockeye connect`: a connection for people at a terminal, for filters and for scripts.
+//!
+//! The main thread runs the loop. What comes of standard input comes over a thread of its own through [`inlet`]: from
+//! [`lines`], or from the [`editor`]. What is shown leaves through [`screen`], by a thread too. Between them
+//! [`console`] is the protocol that the loop calls, and [`dialog`] decides.
+
+pub(crate) mod args;
+mod command;
+mod console;
+mod dialog;
+mod editor;
+mod encoding;
+mod event;
+mod expect;
+mod inlet;
+mod lines;
+mod screen;
+mod show;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self};
+use std::rc::Rc;
+use std::thread;
+use std::time::Instant;
+
+use sockeye::messages::Message;
+use sockeye::{Limits, Progress, Reconnect, Service};
+
+use self::args::Connect;
+use self::console::Console;
+use self::dialog::{Dialog, Plan};
+use self::event::Event;
+use self::expect::Expectations;
+use self::inlet::Inlet;
+use self::lines::Format;
+use self::screen::{Screen, Style};
+use crate::failure::Failure;
+use crate::outlet::{Outlet, Waker};
+use crate::server;
+use crate::stop::Stop;
+
+/// What stands below the options of `--help`.
+pub(crate) fn long_help() -> String {
+    format!("{}\n{}", args::EXAMPLES, event::SCHEMA)
+}
+
+pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
+    let started = Instant::now();
+    // First of all, so that nothing is begun that cannot be asked for.
+    let wanted = connect.url.as_deref().map(|url| connect.target.connect(url)).transpose()?;
+    let plan = plan(connect, started)?;
+    let stop = Stop::prepare()?;
+    let waker = Waker::default();
+    let inlet = Inlet::new(waker.clone());
+    let screen = screen(connect, started, &inlet, waker.clone()).map_err(no_thread)?;
+    let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, inlet.clone())));
+
+    let console = Console::new(Rc::clone(&dialog), connect.url.clone(), connect.reconnect);
+    let builder = Service::builder().limits(limits(connect)).fallback(console);
+    let mut service = match connect.listen {
+        Some(port) => server::listen(builder, &connect.interfaces, port)?,
+        None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
+    };
+    waker.tie(service.remote());
+    stop.watch(move || inlet.interrupt(), editor::abandon, editor::resume).map_err(no_thread)?;
+    announce(&dialog.borrow().screen, &service);
+    if let Some(mut wanted) = wanted {
+        if connect.reconnect {
+            wanted = wanted.reconnect(Reconnect::new());
+        }
+        // The console is the one protocol that there is.
+        service.control().connect(console::NAME, wanted).map_err(|error| Failure::general(error.to_string()))?;
+    }
+    let ended = talk(&mut service, &dialog);
+    drop(service);
+    let Ok(dialog) = Rc::try_unwrap(dialog) else {
+        return Err(Failure::general("the service is not over".to_owned()));
+    };
+    let verdict = dialog.into_inner().finish();
+    ended.and(verdict)
+}
+
+/// Turns the loop until the dialog is over.
+fn talk(service: &mut Service, dialog: &RefCell<Dialog>) -> Result<(), Failure> {
+    loop {
+        let wait = dialog.borrow().next_look().map(|at| at.saturating_duration_since(Instant::now()));
+        let progress = service.run_once(wait).map_err(|error| Failure::general(error.to_string()))?;
+        let (conn, close, writes) = {
+            let mut dialog = dialog.borrow_mut();
+            dialog.look(Instant::now());
+            if dialog.is_over() || progress == Progress::Drained {
+                return Ok(());
+            }
+            (dialog.conn(), dialog.close.take(), dialog.wants_to_write())
+        };
+        let Some(id) = conn else { continue };
+        let mut control = service.control();
+        // One that is gone has its `closed` under way.
+        if let Some(close) = close {
+            let _ = control.close(id, close);
+        } else if writes {
+            let _ = control.request_writable(id);
+        }
+    }
+}
+
+fn plan(connect: &Connect, started: Instant) -> Result<Plan, Failure> {
+    let mut sends = VecDeque::new();
+    for text in &connect.sends {
+        sends.push_back(match connect.binary.map(|encoding| encoding.decode(text)) {
+            None => Message::from(text.clone()),
+            Some(Ok(bytes)) => bytes.into(),
+            Some(Err(error)) => return Err(Failure::usage(format!("--send {text}: {error}"))),
+        });
+    }
+    Ok(Plan {
+        sends,
+        expectations: Expectations::new(connect.expect.clone(), connect.strict),
+        count: connect.count,
+        hold: connect.hold,
+        deadline: connect.timeout.map(|timeout| started + timeout),
+        timeout: connect.timeout,
+        ping_every: connect.ping_interval,
+        forgiving: editor::is_typed(),
+    })
+}
+
+fn limits(connect: &Connect) -> Limits {
+    let mut limits = Limits::default();
+    limits.protocol_mut().message_bytes = connect.max_message;
+    limits
+}
+
+/// Starts the threads of input and output.
+fn screen(connect: &Connect, started: Instant, inlet: &Inlet, waker: Waker) -> io::Result<Screen> {
+    let (typed, watched) = (editor::is_typed(), editor::is_watched());
+    let format = Format { commands: typed, encoding: connect.binary, most: connect.max_message };
+    let style = if typed && watched && editor::start(format, inlet.clone())? {
+        Style::Editor
+    } else {
+        let inlet = inlet.clone();
+        thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || lines::read(io::stdin().lock(), format, &inlet))?;
+        if watched { Style::Terminal } else { Style::Pipe }
+    };
+    let outlet = match style {
+        Style::Editor => Outlet::start(waker, editor::print)?,
+        _ => Outlet::stdout(waker)?,
+    };
+    let control = connect.show_control;
+    Ok(Screen { outlet, style, json: connect.json, encoding: connect.binary, quiet: connect.quiet, control, started })
+}
+
+/// Says where to connect to.
+fn announce(screen: &Screen, service: &Service) {
+    for address in service.local_addresses() {
+        let mut shown = String::new();
+        server::describe(&mut shown, address);
+        screen.event(&Event::Listening { address: &shown });
+        screen.note(&format!("listening on {shown}"));
+    }
+}
+
+fn no_thread(error: io::Error) -> Failure {
+    Failure::general(format!("the system gives no thread: {error}"))
+}

@@ -1,0 +1,109 @@
+//! Where what happens is shown: messages and events on standard output, the rest on standard error. With a line editor
+//! all of it goes through the editor, so that nothing garbles the line.
+
+use std::time::{Instant, SystemTime};
+
+use sockeye::messages::Message;
+
+use crate::connect::encoding::Encoding;
+use crate::connect::event::Event;
+use crate::connect::{editor, show};
+use crate::log;
+use crate::outlet::Outlet;
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Style {
+    /// A program.
+    Pipe,
+    /// A person.
+    Terminal,
+    /// A person who types meanwhile.
+    Editor,
+}
+
+/// What is shown, to whom.
+pub(crate) struct Screen {
+    pub(crate) outlet: Outlet,
+    pub(crate) style: Style,
+    /// Every event as an object, for a program or whoever wants to see that.
+    pub(crate) json: bool,
+    pub(crate) encoding: Option<Encoding>,
+    pub(crate) quiet: bool,
+    /// Pings and pongs too.
+    pub(crate) control: bool,
+    pub(crate) started: Instant,
+}
+
+impl Screen {
+    pub(crate) fn message(&self, message: &Message<'_>) {
+        if self.json {
+            return self.event(&Event::Message(message));
+        }
+        let mut out = Vec::with_capacity(message.as_bytes().len() + 3);
+        show::message(&mut out, message, self.style != Style::Pipe, self.encoding);
+        self.outlet.push(&out);
+    }
+
+    /// For programs that want every event; others get a note, or a message, in its own way.
+    pub(crate) fn event(&self, event: &Event<'_>) {
+        if self.json {
+            let line = event.to_json(SystemTime::now(), self.started.elapsed(), self.encoding);
+            self.outlet.push(line.as_bytes());
+        }
+    }
+
+    /// One is sent.
+    pub(crate) fn ping(&self, payload: &[u8]) {
+        self.event(&Event::Ping { payload });
+        if self.control && !self.json {
+            self.say(&show::control('>', "ping", payload));
+        }
+    }
+
+    /// One came.
+    pub(crate) fn pong(&self, payload: &[u8]) {
+        self.event(&Event::Pong { payload });
+        if self.control && !self.json {
+            self.say(&show::control('<', "pong", payload));
+        }
+    }
+
+    /// A line about the connection, unless only messages are wanted, or events tell it.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet && !self.json {
+            self.answer(text);
+        }
+    }
+
+    /// A line for whoever typed a command.
+    pub(crate) fn answer(&self, text: &str) {
+        let mut line = "* ".to_owned();
+        log::escape(&mut line, text, "");
+        self.say(&line);
+    }
+
+    /// A line of ours. What a peer has said in it has to be escaped.
+    pub(crate) fn say(&self, line: &str) {
+        let line = format!("{line}\n");
+        if self.style == Style::Editor {
+            self.outlet.push(line.as_bytes());
+        } else {
+            log::say(&line);
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.outlet.is_full()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.outlet.is_closed()
+    }
+
+    /// Waits until everything is shown: whoever reads gets all of it, however slow. Then the terminal is as it was.
+    pub(crate) fn finish(&self) {
+        self.outlet.finish(None);
+        editor::end();
+    }
+}

@@ -1,0 +1,120 @@
+//! What people and scripts see of a message or a ping. Pure: the same words every time.
+
+use sockeye::messages::Message;
+
+use crate::connect::encoding::Encoding;
+use crate::log;
+
+/// A message as one entry of standard output, its end included.
+///
+/// On a terminal nothing of it can move the cursor or pass for something else; in a pipe it is as it came.
+pub(crate) fn message(out: &mut Vec<u8>, message: &Message<'_>, terminal: bool, encoding: Option<Encoding>) {
+    match message {
+        Message::Text(text) if terminal => out.extend_from_slice(marked('<', text).as_bytes()),
+        Message::Text(text) => out.extend_from_slice(text.as_bytes()),
+        Message::Binary(bytes) if terminal => {
+            let shown = encoding.unwrap_or(Encoding::Hex).encode(bytes);
+            out.extend_from_slice(format!("< {shown} (binary, {})", count(bytes.len())).as_bytes());
+        }
+        Message::Binary(bytes) => match encoding {
+            Some(Encoding::Raw) => out.extend_from_slice(bytes),
+            encoding => out.extend_from_slice(encoding.unwrap_or(Encoding::Hex).encode(bytes).as_bytes()),
+        },
+    }
+    // Raw output is a stream of bytes, whatever messages it came in.
+    if terminal || encoding != Some(Encoding::Raw) {
+        out.push(b'\n');
+    }
+}
+
+/// A ping, a pong or another thing that is no message, as `< pong "x"`: `<` if it came, `>` if it was sent.
+pub(crate) fn control(mark: char, what: &str, payload: &[u8]) -> String {
+    let mut line = format!("{mark} {what}");
+    match std::str::from_utf8(payload) {
+        Ok("") => {}
+        Ok(text) => {
+            line.push_str(" \"");
+            log::escape(&mut line, text, "\"\\");
+            line.push('"');
+        }
+        Err(_) => {
+            line.push(' ');
+            line.push_str(&Encoding::Hex.encode(payload));
+        }
+    }
+    line
+}
+
+/// Text behind a mark; further lines of it are indented, so that none of them looks like an entry of its own.
+fn marked(mark: char, text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 2);
+    for (index, line) in text.split('\n').enumerate() {
+        if index > 0 {
+            shown.push('\n');
+        }
+        shown.push(if index == 0 { mark } else { ' ' });
+        shown.push(' ');
+        for (index, part) in line.split('\t').enumerate() {
+            if index > 0 {
+                shown.push('\t');
+            }
+            log::escape(&mut shown, part, "");
+        }
+    }
+    shown
+}
+
+fn count(bytes: usize) -> String {
+    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(message: impl Into<Message<'static>>, terminal: bool, encoding: Option<Encoding>) -> Vec<u8> {
+        let mut out = Vec::new();
+        super::message(&mut out, &message.into(), terminal, encoding);
+        out
+    }
+
+    #[test]
+    fn a_terminal_gets_nothing_that_it_would_obey() {
+        assert_eq!(shown("grüß dich", true, None), "< grüß dich\n".as_bytes());
+        assert_eq!(shown("\x1b[2J\x07\u{9b}x\u{202e}", true, None), b"< \\u{1b}[2J\\u{7}\\u{9b}x\\u{202e}\n");
+        assert_eq!(shown("a\rb\u{7f}", true, None), b"< a\\rb\\u{7f}\n");
+        assert_eq!(shown("{\n\t1\n}", true, None), b"< {\n  \t1\n  }\n");
+        assert_eq!(shown("a\n> sent by nobody", true, None), b"< a\n  > sent by nobody\n");
+    }
+
+    #[test]
+    fn a_pipe_gets_what_came() {
+        assert_eq!(shown("\x1b[2J\r\n", false, None), b"\x1b[2J\r\n\n");
+        assert_eq!(shown("", false, None), b"\n");
+    }
+
+    #[test]
+    fn binary_is_shown_as_asked() {
+        let bytes = b"\x00\xff".to_vec();
+        for (terminal, encoding, expected) in [
+            (true, None, &b"< 00ff (binary, 2 bytes)\n"[..]),
+            (true, Some(Encoding::Base64), b"< AP8= (binary, 2 bytes)\n"),
+            (true, Some(Encoding::Raw), b"< 00ff (binary, 2 bytes)\n"),
+            (false, None, b"00ff\n"),
+            (false, Some(Encoding::Hex), b"00ff\n"),
+            (false, Some(Encoding::Base64), b"AP8=\n"),
+            (false, Some(Encoding::Raw), b"\x00\xff"),
+        ] {
+            assert_eq!(shown(bytes.clone(), terminal, encoding), expected, "{terminal} {encoding:?}");
+        }
+        assert_eq!(shown(vec![1], true, None), b"< 01 (binary, 1 byte)\n");
+        assert_eq!(shown("a", false, Some(Encoding::Raw)), b"a");
+    }
+
+    #[test]
+    fn control_frames_are_shown_with_their_payload() {
+        assert_eq!(control('<', "ping", b""), "< ping");
+        assert_eq!(control('>', "pong", b"a\"\x1b"), "> pong \"a\\\"\\u{1b}\"");
+        assert_eq!(control('<', "ping", b"\xff\x00"), "< ping ff00");
+    }
+}

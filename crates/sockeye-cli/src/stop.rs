@@ -1,0 +1,61 @@
+//! Signals of the commands that connect: the first one ends in good order, a later one at once.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::failure::Failure;
+use crate::log;
+
+/// From when this exists no signal ends the process by itself.
+pub(crate) struct Stop(Signals);
+
+impl Stop {
+    /// # Errors
+    /// The system's.
+    pub(crate) fn prepare() -> Result<Self, Failure> {
+        Signals::new([SIGINT, SIGTERM, SIGCONT])
+            .map(Self)
+            .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))
+    }
+
+    /// Calls `stop` for the first signal to end; for a later one `abandon`, and ends the process in the way of that signal.
+    /// `resume` is called when the process goes on after it was stopped.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn watch(
+        mut self,
+        stop: impl Fn() + Send + 'static,
+        abandon: impl Fn() + Send + 'static,
+        resume: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let mut stopping: Option<Instant> = None;
+            for signal in self.0.forever() {
+                match stopping {
+                    _ if signal == SIGCONT => resume(),
+                    None => {
+                        stopping = Some(Instant::now());
+                        stop();
+                    }
+                    // timeout(1) signals a process and its group, which is the process again.
+                    Some(since) if since.elapsed() < SAME => {}
+                    Some(_) => {
+                        abandon();
+                        log::flush();
+                        let _ = emulate_default_handler(signal);
+                    }
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Signals so close together are one.
+const SAME: Duration = Duration::from_millis(300);

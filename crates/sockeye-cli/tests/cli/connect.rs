@@ -1,0 +1,296 @@
+//! What `connect` sends and shows when it is a filter, a test, or a server for one client.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::peer::{once, serve, upgraded};
+use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, fed, output, sockeye};
+
+fn echo() -> (Running, String) {
+    let running = Running::start(&["echo", "--port", "0"]);
+    let url = format!("ws://{}/", running.address());
+    (running, url)
+}
+
+#[test]
+fn a_filter_sends_lines_and_writes_messages() {
+    let (_running, url) = echo();
+    let (code, out, err) = fed(&["connect", &url], b"one\n\ngr\xc3\xbc\xc3\x9f\r\nlast");
+    assert_eq!((code, out.as_str()), (Some(0), "one\n\ngrüß\nlast\n"), "{err}");
+    assert!(err.contains("connected to ws://") && err.contains("closed by us: 1000"), "{err}");
+}
+
+#[test]
+fn the_end_of_input_closes_politely_behind_everything() {
+    let address = upgraded(|peer| {
+        assert_eq!(peer.frame(), Some((TEXT, b"a".to_vec())));
+        assert_eq!(peer.frame(), Some((TEXT, b"b".to_vec())));
+        let mut rounds = 0;
+        let (code, _) = loop {
+            match peer.frame().unwrap() {
+                (PING, payload) => {
+                    rounds += 1;
+                    peer.send(PONG, &payload);
+                    peer.send(TEXT, format!("answer {rounds}").as_bytes());
+                }
+                (_, payload) => {
+                    peer.close(1000, "");
+                    break (u16::from_be_bytes([payload[0], payload[1]]), rounds);
+                }
+            }
+        };
+        assert_eq!(code, 1000);
+    });
+    let (code, out, err) = fed(&["connect", &format!("ws://{address}/")], b"a\nb\n");
+    assert_eq!(code, Some(0), "{err}");
+    // The first answer came before the second pong; nothing is promised of the second.
+    assert!(out.starts_with("answer 1\n"), "{out}");
+}
+
+#[test]
+fn more_input_than_buffers_hold_arrives_whole() {
+    let (_running, url) = echo();
+    let lines: String = (0..20_000).map(|number| format!("{number} {}\n", "x".repeat(100))).collect();
+    let (code, out, err) = fed(&["connect", &url], lines.as_bytes());
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out == lines, "{} bytes of {}", out.len(), lines.len());
+}
+
+#[test]
+fn options_reach_the_server() {
+    let address = once(|mut peer| {
+        let head = peer.upgrade("Sec-WebSocket-Protocol: two\r\n");
+        for line in [
+            "GET /path?x=1 HTTP/1.1",
+            "Cookie: a=b",
+            "Sec-WebSocket-Protocol: one, two",
+            "Origin: https://example.com",
+            "Authorization: Basic dXNlcjpwYXNz",
+        ] {
+            assert!(head.lines().any(|other| other == line), "{line}: {head}");
+        }
+        assert_eq!(peer.frame(), Some((TEXT, b"first".to_vec())));
+        peer.send(TEXT, b"done");
+        assert_eq!(peer.closed(), (1000, String::new()));
+    });
+    let url = format!("ws://{address}/path?x=1");
+    let options = ["-H", "Cookie: a=b", "--protocol", "one", "--protocol", "two", "--origin", "https://example.com"];
+    let rest = ["--auth", "user:pass", "--send", "first", "--count", "1"];
+    let (code, out, err) = fed(&[&["connect", &url][..], &options, &rest].concat(), b"");
+    assert_eq!((code, out.as_str()), (Some(0), "done\n"), "{err}");
+    assert!(err.contains("--auth-file") && err.contains("subprotocol two"), "{err}");
+}
+
+#[test]
+fn a_proxy_is_asked_first() {
+    let address = once(|mut peer| {
+        let head = peer.head();
+        assert!(head.starts_with("CONNECT example.com:80 HTTP/1.1\r\n"), "{head}");
+        peer.write(b"HTTP/1.1 200 OK\r\n\r\n");
+        peer.upgrade("");
+        peer.send(TEXT, b"through");
+        peer.closed();
+    });
+    let proxy = format!("http://{address}");
+    let line = ["connect", "ws://example.com/", "-n", "1"];
+    let (code, out, err) = fed(&[&line[..], &["--proxy", &proxy]].concat(), b"");
+    assert_eq!((code, out.as_str()), (Some(0), "through\n"), "{err}");
+}
+
+#[test]
+fn binary_goes_both_ways_in_each_encoding() {
+    let (_running, url) = echo();
+    for (encoding, input, shown) in
+        [("hex", &b"00 FF\n\n"[..], "00ff\n\n"), ("base64", b"AP8=\n", "AP8=\n"), ("raw", b"a\nb\x00", "a\nb\0")]
+    {
+        let (code, out, err) = fed(&["connect", &url, "--binary", encoding], input);
+        assert_eq!((code, out.as_str()), (Some(0), shown), "{encoding}: {err}");
+    }
+    let address = upgraded(|peer| {
+        peer.send(BINARY, b"\x00\xff");
+        peer.closed();
+    });
+    let (_, out, _) = fed(&["connect", &format!("ws://{address}/"), "-n", "1"], b"");
+    assert_eq!(out, "00ff\n", "hex when nothing is said");
+}
+
+#[test]
+fn expectations_are_met_in_order() {
+    let (_running, url) = echo();
+    let line =
+        ["connect", &url, "--timeout", "20", "-s", "hello", "-s", "noise", "-s", r#"{"id":7,"x":[1]}"#, "-s", "end 1"];
+    let expected = ["-e", "hello", "-e", r#"json:{"id":7}"#, "-e", "regex:^end [0-9]$"];
+    let (code, out, err) = fed(&[&line[..], &expected].concat(), b"");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.ends_with("end 1\n"), "{out}");
+}
+
+#[test]
+fn held_connections_stay_open() {
+    let address = upgraded(|peer| {
+        // The end of standard input is long past when this comes: a pong shows that it was read.
+        for number in 0..3 {
+            peer.send(PING, b"");
+            assert_eq!(peer.frame(), Some((PONG, Vec::new())));
+            peer.send(TEXT, format!("{number}").as_bytes());
+        }
+        peer.close(1000, "enough");
+        peer.until_closed();
+    });
+    let (code, out, err) = fed(&["connect", &format!("ws://{address}/"), "--hold"], b"");
+    assert_eq!((code, out.as_str()), (Some(0), "0\n1\n2\n"), "{err}");
+    assert!(err.contains("closed by the peer: 1000 enough"), "{err}");
+}
+
+#[test]
+fn a_hold_may_have_an_end() {
+    let (_running, url) = echo();
+    let (code, out, err) = fed(&["connect", &url, "--hold=0.05"], b"x\n");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out == "x\n" && err.contains("closed by us: 1000"), "{out} {err}");
+}
+
+#[test]
+fn events_as_json() {
+    let address = upgraded(|peer| {
+        peer.send(TEXT, b"a\"b");
+        peer.send(BINARY, b"\x01");
+        let (_, payload) = peer.frame().unwrap();
+        peer.send(PONG, &payload);
+        peer.close(4000, "bye");
+        peer.until_closed();
+    });
+    let url = format!("ws://{address}/");
+    let (code, out, err) = fed(&["connect", &url, "--json", "--hold", "--ping-interval", "0.01"], b"");
+    assert_eq!(code, Some(6), "{err}");
+    let events: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let event =
+        |name: &str| events.iter().find(|event| event["event"] == name).unwrap_or_else(|| panic!("{name}: {out}"));
+    assert_eq!((&event("open")["url"], &event("open")["address"]), (&url.as_str().into(), &address.as_str().into()));
+    assert_eq!(event("message")["data"], "a\"b");
+    assert!(events.iter().any(|event| event["type"] == "binary" && event["data"] == "01"), "{out}");
+    assert_eq!((&event("ping")["data"], &event("pong")["data"]), (&"".into(), &"".into()));
+    let close = event("close");
+    assert_eq!((&close["code"], &close["reason"], &close["by"]), (&4000.into(), &"bye".into(), &"peer".into()));
+    assert!(events.iter().all(|event| event["time"].is_string() && event["elapsed"].is_number()), "{out}");
+    assert!(!err.contains("* "), "the events say it: {err}");
+}
+
+#[test]
+fn failures_as_json() {
+    let address = once(|mut peer| {
+        peer.head();
+        peer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    });
+    let (code, out, _) = fed(&["connect", &format!("ws://{address}/"), "--json"], b"");
+    let event: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &event["event"], &event["status"]), (Some(5), &"failure".into(), &401.into()));
+    assert_eq!(event["stage"], "handshake");
+}
+
+#[test]
+fn pings_and_pongs_are_shown_when_asked_for() {
+    let (_running, url) = echo();
+    let (code, out, err) = fed(&["connect", &url, "--show-control"], b"x\n");
+    assert_eq!((code, out.as_str()), (Some(0), "x\n"), "control frames are no messages");
+    assert!(err.contains("> ping \"") && err.contains("< pong \""), "{err}");
+}
+
+#[test]
+fn quiet_means_messages_only() {
+    let (_running, url) = echo();
+    assert_eq!(fed(&["connect", &url, "--quiet"], b"x\n"), (Some(0), "x\n".to_owned(), String::new()));
+}
+
+#[test]
+fn it_connects_again_when_asked_to() {
+    let address = serve(vec![
+        Box::new(|_| ()),
+        Box::new(|mut peer| {
+            peer.upgrade("");
+            peer.send(TEXT, b"one");
+        }),
+        Box::new(|mut peer| {
+            peer.upgrade("");
+            peer.send(TEXT, b"two");
+            assert_eq!(peer.closed().0, 1000);
+        }),
+    ]);
+    let (code, out, err) = fed(&["connect", &format!("ws://{address}/"), "--reconnect", "--count", "2"], b"");
+    assert_eq!((code, out.as_str()), (Some(0), "one\ntwo\n"), "{err}");
+    assert!(err.contains("trying again in"), "{err}");
+}
+
+#[test]
+fn it_listens_for_one_client() {
+    let running = Running::start(&["connect", "--listen", "0", "--send", "hi", "--count", "1"]);
+    let line = running.log_line("listening on ws://");
+    let (_, address) = line.split_once("ws://").unwrap();
+    let address = address.trim_end_matches('/').to_owned();
+    let mut client = Client::open(&address, "").unwrap();
+    client.expect("hi");
+    assert!(Client::open(&address, "").err().unwrap().starts_with("HTTP/1.1 503 "));
+    client.text("hello");
+    assert_eq!(running.line(), "hello");
+    assert_eq!(client.closed(), 1000);
+    client.send(crate::support::CLOSE, &1000_u16.to_be_bytes());
+    drop(client);
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+/// As before `head`: whoever reads has enough.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let server = Running::start(&["serve", "--port", "0"]);
+    let url = format!("ws://{}/", server.address());
+    let options = ["--protocol", "dumb-increment-protocol", "--hold"];
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    let mut command = sockeye(&[&["connect", &url][..], &options].concat());
+    let running = Running::of(command.stdout(OwnedFd::from(writer)).spawn().unwrap());
+    drop(command);
+    std::io::Read::read_exact(&mut reader, &mut [0; 2]).unwrap();
+    drop(reader);
+    running.log_line("closed by us: 1000");
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn nobody_reads_its_errors_either() {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let status = sockeye(&["connect", "ws://127.0.0.1:1/"])
+        .stderr(OwnedFd::from(writer))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn a_signal_closes_with_1001() {
+    let address = upgraded(|peer| {
+        peer.send(TEXT, b"here");
+        assert_eq!(peer.closed(), (1001, String::new()));
+    });
+    let running = Running::start(&["connect", &format!("ws://{address}/"), "--hold"]);
+    assert_eq!(running.line(), "here");
+    running.signal(Signal::INT);
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn help_says_how() {
+    for (subcommand, words) in [(
+        "connect",
+        &["--send", "--expect", "--hold", "--proxy", "--reconnect", "--listen", "elapsed", "Exit status"][..],
+    )] {
+        let text = String::from_utf8(output(&[subcommand, "--help"]).stdout).unwrap();
+        assert!(text.contains(&format!("Examples:\n  sockeye {subcommand}")), "{text}");
+        for word in words {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+}
