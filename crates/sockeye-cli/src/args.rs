@@ -11,9 +11,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use crate::connect;
 use crate::interface::Interface;
 use crate::units::parse_size;
+use crate::{connect, ping};
 
 /// WebSockets from the command line.
 #[derive(Debug, Parser)]
@@ -41,6 +41,11 @@ pub(crate) enum Command {
     /// What is typed, or comes of standard input, is sent line by line; messages that come are shown.
     #[command(after_help = connect::args::EXAMPLES, after_long_help = connect::long_help())]
     Connect(Box<connect::args::Connect>),
+    /// Measure round trips to a server
+    ///
+    /// By ping frames, which every WebSocket server answers, or by messages to one that sends them back.
+    #[command(after_help = ping::args::EXAMPLES, after_long_help = ping::long_help())]
+    Ping(Box<ping::args::Ping>),
     /// Load a server that echoes, and measure it
     ///
     /// Every answer is compared with what was sent. Percentiles are of an HDR histogram, good to a thousandth.

@@ -17,6 +17,7 @@ mod interface;
 mod log;
 mod manual;
 mod outlet;
+mod ping;
 mod random;
 mod serve;
 mod server;
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
         Command::Connect(connect) => {
             log::start(connect.target.log_level);
             connect::run(&connect)
+        }
+        Command::Ping(ping) => {
+            log::start(ping.target.log_level);
+            ping::run(&ping)
         }
         Command::Fraggle(fraggle) => {
             log::start(fraggle.target.log_level);

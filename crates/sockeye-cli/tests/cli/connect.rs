@@ -283,10 +283,13 @@ fn a_signal_closes_with_1001() {
 
 #[test]
 fn help_says_how() {
-    for (subcommand, words) in [(
-        "connect",
-        &["--send", "--expect", "--hold", "--proxy", "--reconnect", "--listen", "elapsed", "Exit status"][..],
-    )] {
+    for (subcommand, words) in [
+        (
+            "connect",
+            &["--send", "--expect", "--hold", "--proxy", "--reconnect", "--listen", "elapsed", "Exit status"][..],
+        ),
+        ("ping", &["--count", "--flood", "--mirror", "--size", "--connections", "rtt_ms", "Exit status"]),
+    ] {
         let text = String::from_utf8(output(&[subcommand, "--help"]).stdout).unwrap();
         assert!(text.contains(&format!("Examples:\n  sockeye {subcommand}")), "{text}");
         for word in words {

@@ -6,6 +6,7 @@ mod editor;
 mod endings;
 mod fraggle;
 mod peer;
+mod ping;
 mod served;
 mod shell;
 mod support;

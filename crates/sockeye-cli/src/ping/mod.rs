@@ -1,0 +1,153 @@
+//! `sockeye ping`: round trips to a server, by ping frames or by messages that it mirrors.
+
+pub(crate) mod args;
+mod flight;
+mod pinger;
+mod probe;
+mod statistics;
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sockeye::{CloseCode, Limits, Service};
+
+use self::args::Ping;
+use self::pinger::{Pinger, Plan, Run};
+use self::probe::Probe;
+use crate::failure::{Failure, GENERAL};
+use crate::outlet::{Outlet, Waker};
+use crate::stop::Stop;
+
+pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
+    let plan = plan(ping)?;
+    let mut wanted = ping.target.connect(&ping.url)?;
+    if ping.mirror && ping.target.protocols.is_empty() {
+        wanted = wanted.subprotocol(MIRROR).map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    let signals = Stop::prepare()?;
+    let (stop, waker) = (Arc::new(AtomicBool::new(false)), Waker::default());
+    let outlet = Outlet::stdout(waker.clone()).map_err(no_thread)?;
+    let run = Rc::new(RefCell::new(Run::new(plan, outlet)));
+    let mut limits = Limits::default();
+    // Silence is what is measured here, and no reason to end.
+    limits.protocol_mut().ping_after = None;
+    limits.protocol_mut().message_bytes = limits.protocol.message_bytes.max(ping.size);
+    let builder = Service::builder().limits(limits).protocol(Pinger::new(Rc::clone(&run)));
+    let mut service = builder.build().map_err(|error| Failure::general(error.to_string()))?;
+    waker.tie(service.remote());
+    let stopped = Arc::clone(&stop);
+    let stopping = move || {
+        stopped.store(true, Ordering::Relaxed);
+        waker.wake();
+    };
+    signals.watch(stopping, || (), || ()).map_err(no_thread)?;
+    for _ in 0..ping.connections {
+        // The pinger is the one protocol that there is.
+        let asked = service.control().connect(pinger::NAME, wanted.clone());
+        asked.map_err(|error| Failure::general(error.to_string()))?;
+    }
+    turn(&mut service, &run, &stop)?;
+    drop(service);
+    let mut run = run.borrow_mut();
+    conclude(&mut run)
+}
+
+fn plan(ping: &Ping) -> Result<Plan, Failure> {
+    let size = usize::try_from(ping.size).unwrap_or(usize::MAX);
+    if size < Probe::BYTES {
+        return Err(Failure::usage(format!(
+            "--size {size}: a ping has {} bytes at least, which tell it from others",
+            Probe::BYTES
+        )));
+    }
+    if !ping.mirror && size > MOST_CONTROL {
+        return Err(Failure::usage(format!(
+            "--size {size}: a ping frame holds {MOST_CONTROL} bytes at most (RFC 6455 section 5.5); messages hold more, with --mirror"
+        )));
+    }
+    if size > MOST_MESSAGE {
+        return Err(Failure::usage(format!("--size {size}: {MOST_MESSAGE} is the most")));
+    }
+    Ok(Plan {
+        url: ping.url.clone(),
+        count: ping.count,
+        interval: ping.interval.unwrap_or(if ping.flood { FLOOD } else { SECOND }),
+        size,
+        mirror: ping.mirror,
+        flood: ping.flood,
+        connections: ping.connections,
+        timeout: ping.timeout,
+        json: ping.json,
+        quiet: ping.quiet,
+    })
+}
+
+/// Turns the loop until every connection is over, or a signal comes, or nobody reads.
+fn turn(service: &mut Service, run: &RefCell<Run>, stop: &AtomicBool) -> Result<(), Failure> {
+    let failed = |error: sockeye::Error| Failure::general(error.to_string());
+    while run.borrow().left > 0 && !stop.load(Ordering::Relaxed) && !run.borrow().outlet.is_closed() {
+        service.run_once(None).map_err(failed)?;
+    }
+    let open = {
+        let mut run = run.borrow_mut();
+        run.stopping = true;
+        run.open.clone()
+    };
+    for id in open {
+        let _ = service.control().close(id, CloseCode::NORMAL);
+    }
+    // Nobody who pressed Ctrl-C waits for a server that does not answer.
+    let end = Instant::now() + BRIEF;
+    while !run.borrow().open.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        service.run_once(Some(left)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Shows the statistics.
+fn conclude(run: &mut Run) -> Result<(), Failure> {
+    let elapsed = run.first.zip(run.last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
+    let (plan, statistics) = (&run.plan, run.statistics);
+    // Without a connection there is nothing to tell but why.
+    if run.first.is_some() || run.failure.is_none() {
+        let shown = if plan.json {
+            format!("{}\n", statistics.to_json(&plan.url, plan.connections, elapsed))
+        } else {
+            statistics.show(&plan.url, plan.connections, elapsed)
+        };
+        run.outlet.push(shown.as_bytes());
+    }
+    run.outlet.finish(None);
+    match run.failure.take() {
+        Some(failure) => Err(failure),
+        None if statistics.received > 0 => Ok(()),
+        None => Err(Failure { code: GENERAL, message: "there was no reply".to_owned() }),
+    }
+}
+
+fn no_thread(error: io::Error) -> Failure {
+    Failure::general(format!("the system gives no thread: {error}"))
+}
+
+/// What stands below the options of `--help`.
+pub(crate) fn long_help() -> String {
+    format!("{}\n{}", args::EXAMPLES, args::SCHEMA)
+}
+
+const MIRROR: &str = "lws-mirror-protocol";
+const SECOND: Duration = Duration::from_secs(1);
+/// A flood sends a hundred pings a second at least, as that of ping.
+const FLOOD: Duration = Duration::from_millis(10);
+/// RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
+const MOST_CONTROL: usize = 125;
+const MOST_MESSAGE: usize = 1 << 30;
+/// Time for closing handshakes at the end.
+const BRIEF: Duration = Duration::from_millis(250);

@@ -1,0 +1,287 @@
+//! The protocol that pings.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sockeye::{Close, CloseCode, Closed, ConnId, ControlPayload, Cx, Fragment, Protocol, Tx, Wishes};
+
+use crate::ending;
+use crate::failure::{Failure, PROTOCOL};
+use crate::log;
+use crate::outlet::Outlet;
+use crate::ping::flight::{Flight, Reply};
+use crate::ping::probe::Probe;
+use crate::ping::statistics::{self, Statistics};
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) url: String,
+    pub(crate) count: Option<u32>,
+    pub(crate) interval: Duration,
+    pub(crate) size: usize,
+    pub(crate) mirror: bool,
+    pub(crate) flood: bool,
+    pub(crate) connections: u32,
+    pub(crate) timeout: Duration,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+/// What all connections have in common, and the main thread looks at.
+pub(crate) struct Run {
+    pub(crate) plan: Plan,
+    pub(crate) outlet: Outlet,
+    pub(crate) statistics: Statistics,
+    /// When the first ping was sent, and the last thing happened.
+    pub(crate) first: Option<Instant>,
+    pub(crate) last: Option<Instant>,
+    pub(crate) open: Vec<ConnId>,
+    /// Connections that are not over yet, open or not.
+    pub(crate) left: u32,
+    /// Connections were ended by us: that they end is no fault.
+    pub(crate) stopping: bool,
+    /// The first thing that went wrong.
+    pub(crate) failure: Option<Failure>,
+    opened: u32,
+}
+
+impl Run {
+    pub(crate) fn new(plan: Plan, outlet: Outlet) -> Self {
+        let left = plan.connections;
+        Self {
+            plan,
+            outlet,
+            statistics: Statistics::default(),
+            first: None,
+            last: None,
+            open: Vec::new(),
+            left,
+            stopping: false,
+            failure: None,
+            opened: 0,
+        }
+    }
+
+    fn print(&self, text: &str) {
+        self.outlet.push(text.as_bytes());
+    }
+
+    /// Another connection is open; its number.
+    fn opened(&mut self, id: ConnId, address: &str) -> u32 {
+        self.open.push(id);
+        self.opened += 1;
+        let plan = &self.plan;
+        if self.opened == 1 && !plan.json {
+            self.print(&format!("PING {} ({address}) {} bytes\n", plan.url, plan.size));
+        }
+        self.opened
+    }
+
+    fn sent(&mut self, now: Instant) {
+        self.statistics.transmitted += 1;
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        if self.plan.flood && !self.plan.json && !self.plan.quiet {
+            self.print(".");
+        }
+    }
+
+    fn replied(&mut self, train: &Train, seq: u32, bytes: usize, rtt: Option<Duration>) {
+        match rtt {
+            Some(rtt) => self.statistics.reply(rtt),
+            None => self.statistics.duplicates += 1,
+        }
+        let plan = &self.plan;
+        if plan.quiet {
+        } else if plan.json {
+            let object = json!({
+                "event": "reply",
+                "connection": train.number,
+                "seq": seq,
+                "bytes": bytes,
+                "time_ms": rtt.map(|rtt| statistics::micros(rtt.as_secs_f64() * 1000.0)),
+                "duplicate": rtt.is_none(),
+            });
+            self.print(&format!("{object}\n"));
+        } else if plan.flood {
+            // The duplicates have no dot to take back.
+            if rtt.is_some() {
+                self.print("\x08 \x08");
+            }
+        } else {
+            let connection = if plan.connections > 1 { format!("connection={} ", train.number) } else { String::new() };
+            let time = rtt.map_or_else(|| "(DUP!)".to_owned(), |rtt| format!("time={} ms", statistics::time(rtt)));
+            self.print(&format!("{bytes} bytes from {}: {connection}seq={seq} {time}\n", train.address));
+        }
+    }
+
+    /// A connection is over, or did not come about.
+    fn ended(&mut self, failure: Option<Failure>) {
+        self.left = self.left.saturating_sub(1);
+        if let Some(failure) = failure.filter(|_| !self.stopping) {
+            if self.plan.connections > 1 {
+                let mut line = "* ".to_owned();
+                log::escape(&mut line, &failure.message, "");
+                log::say(&format!("{line}\n"));
+            }
+            self.failure.get_or_insert(failure);
+        }
+    }
+}
+
+/// Pings on each of its connections.
+pub(crate) struct Pinger {
+    run: Rc<RefCell<Run>>,
+    random: RandomState,
+}
+
+impl Pinger {
+    pub(crate) fn new(run: Rc<RefCell<Run>>) -> Self {
+        Self { run, random: RandomState::new() }
+    }
+
+    fn reply(&self, cx: &mut Cx<'_>, train: &mut Train, payload: &[u8], bytes: usize) -> Result<(), Close> {
+        let Some(probe) = Probe::parse(payload).filter(|probe| probe.id == train.id) else { return Ok(()) };
+        let now = Instant::now();
+        let mut run = self.run.borrow_mut();
+        let rtt = match train.flight.reply(probe.seq, now) {
+            Reply::First(rtt) => Some(rtt),
+            Reply::Again => None,
+            Reply::Unknown => return Ok(()),
+        };
+        run.last = Some(now);
+        run.replied(train, probe.seq, bytes, rtt);
+        if run.plan.count.is_some_and(|count| train.flight.count() >= count) {
+            if train.flight.is_answered() {
+                return Err(train.arrive(&mut run));
+            }
+        } else if run.plan.flood && rtt.is_some() {
+            train.due = true;
+            cx.request_writable();
+        }
+        Ok(())
+    }
+}
+
+/// The pings of one connection.
+pub(crate) struct Train {
+    /// Counted from 1.
+    number: u32,
+    address: String,
+    id: u32,
+    flight: Flight,
+    /// The next ping wants to be sent.
+    due: bool,
+    /// It has ended as it should.
+    done: bool,
+    /// The beginning of the message that is coming, and how long it is so far.
+    head: Vec<u8>,
+    bytes: usize,
+}
+
+impl Train {
+    /// There is nothing more to do on this connection. How long its end takes is no concern of anybody.
+    fn arrive(&mut self, run: &mut Run) -> Close {
+        if !std::mem::replace(&mut self.done, true) {
+            run.ended(None);
+        }
+        CloseCode::NORMAL.into()
+    }
+}
+
+impl Protocol for Pinger {
+    type Session = Train;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Train {
+        let mut run = self.run.borrow_mut();
+        let address = cx.peer().to_string();
+        let number = run.opened(cx.id(), &address);
+        let mut hasher = self.random.build_hasher();
+        hasher.write_u32(number);
+        let id = hasher.finish() as u32;
+        cx.request_writable();
+        Train { number, address, id, flight: Flight::default(), due: true, done: false, head: Vec::new(), bytes: 0 }
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, train: &mut Train, fragment: Fragment<'_>) -> Result<(), Close> {
+        let piece = fragment.payload.as_bytes();
+        if fragment.first {
+            train.head.clear();
+            train.bytes = 0;
+        }
+        let missing = Probe::BYTES.saturating_sub(train.head.len());
+        train.head.extend_from_slice(&piece[..missing.min(piece.len())]);
+        train.bytes += piece.len();
+        if !fragment.last || !self.run.borrow().plan.mirror {
+            return Ok(());
+        }
+        let (head, bytes) = (std::mem::take(&mut train.head), train.bytes);
+        let result = self.reply(cx, train, &head, bytes);
+        train.head = head;
+        result
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, train: &mut Train, tx: Tx<'_>) -> Result<(), Close> {
+        let mut run = self.run.borrow_mut();
+        let count = run.plan.count;
+        let more = |train: &Train| count.is_none_or(|count| train.flight.count() < count);
+        if !std::mem::take(&mut train.due) || !more(train) {
+            return Ok(());
+        }
+        let Some(mut permission) = tx.idle() else { return Ok(()) };
+        let now = Instant::now();
+        let probe = Probe { id: train.id, seq: train.flight.send(now) };
+        let text = probe.to_text(run.plan.size);
+        run.sent(now);
+        if run.plan.mirror {
+            let _ = permission.text_owned(text);
+        } else {
+            // The size was checked with the command line.
+            permission.ping(ControlPayload::new(text.as_bytes()).unwrap_or_default());
+        }
+        // Behind the last one the replies are waited for.
+        cx.set_timer(if more(train) { run.plan.interval } else { run.plan.timeout });
+        Ok(())
+    }
+
+    fn pong(&mut self, cx: &mut Cx<'_>, train: &mut Train, payload: &[u8]) -> Result<(), Close> {
+        if self.run.borrow().plan.mirror {
+            return Ok(());
+        }
+        self.reply(cx, train, payload, payload.len())
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, train: &mut Train) -> Result<(), Close> {
+        let mut run = self.run.borrow_mut();
+        if run.plan.count.is_some_and(|count| train.flight.count() >= count) {
+            return Err(train.arrive(&mut run));
+        }
+        train.due = true;
+        cx.request_writable();
+        Ok(())
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, train: Train, closed: Closed) {
+        let mut run = self.run.borrow_mut();
+        let id = cx.id();
+        run.open.retain(|open| *open != id);
+        if !train.done {
+            run.ended(Some(Failure { code: PROTOCOL, message: ending::describe(&closed) }));
+        }
+    }
+
+    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: sockeye::Failure) {
+        self.run.borrow_mut().ended(Some(Failure::from(&failure)));
+    }
+}
+
+/// How the service calls it; no peer gets to see it.
+pub(crate) const NAME: &str = "ping";
