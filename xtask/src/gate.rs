@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{conformance, dist, house, interop, rust, simulator, tools, workspace::Workspace};
+use crate::{client, conformance, dist, house, interop, rust, simulator, tools, workspace::Workspace};
 
 /// How many single things were checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,9 +89,20 @@ const STEPS: &[Step] = &[
         run: conformance::both,
     },
     Step { name: "abuse", about: "hostile and unlucky peers against the release build", run: rust::abuse },
-    Step { name: "interop", about: "libwebsockets, ws and websockets against the release build", run: interop::peers },
+    Step {
+        name: "interop",
+        about: "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client",
+        run: interop,
+    },
+    Step { name: "proxies", about: "a client through tinyproxy and microsocks", run: client::proxies },
     Step { name: "browser", about: "Chromium on the page of `sockeye serve`", run: interop::browser },
 ];
+
+fn interop(workspace: &Workspace) -> Result<Checks, Failure> {
+    let mut total = interop::clients(workspace)?;
+    total += client::servers(workspace)?;
+    Ok(total)
+}
 
 /// Which steps to run.
 pub(crate) struct Selection {

@@ -1,5 +1,5 @@
-//! Peers written by others, against the release build: libwebsockets' own test client, node's `ws`, Python's
-//! `websockets`, and Chromium. The scripts are in `conformance/interop`; each prints `ok NAME` or `not ok NAME: why`
+//! Clients written by others, against the release build: libwebsockets' own test client, node's `ws`, Python's
+//! `websockets`, and Chromium. (Servers written by others are in [`mod@crate::client`].) The scripts are in `conformance/interop`; each prints `ok NAME` or `not ok NAME: why`
 //! for every check, and succeeds when all are ok.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Programs and libraries.
-pub(crate) fn peers(workspace: &Workspace) -> Result<Checks, Failure> {
+pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = Checks::default();
     total += bench.run(&["echo", "--port", "0"], &["echo.mjs", "echo.py"])?;
@@ -74,16 +74,21 @@ impl<'w> Bench<'w> {
         command.arg(&path).arg(url).env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("SOCKEYE", self.workspace.binary()).env("PICTURES", &self.logs);
         let output = process::run(&mut command, LIMIT)?;
-        let failed: Vec<&str> = output.lines.iter().filter_map(|line| line.strip_prefix("not ok ")).collect();
-        let passed = output.lines.iter().filter(|line| line.starts_with("ok ")).count();
-        let checks = Checks { passed: passed as u64, failed: failed.len() as u64 };
-        if !output.status.success() || checks.failed > 0 {
-            let message = format!("{name} failed ({}):\n  {}", output.status, failed.join("\n  "));
-            return Err(Failure::new(message, checks));
-        }
-        if checks.passed == 0 {
-            return Err(format!("{name} checked nothing").into());
-        }
-        Ok(checks)
+        count(name, &output)
     }
+}
+
+/// Counts the checks that `name` has printed; a failed one, and none at all, is a failure.
+pub(crate) fn count(name: &str, output: &process::Output) -> Result<Checks, Failure> {
+    let failed: Vec<&str> = output.lines.iter().filter_map(|line| line.strip_prefix("not ok ")).collect();
+    let passed = output.lines.iter().filter(|line| line.starts_with("ok ")).count();
+    let checks = Checks { passed: passed as u64, failed: failed.len() as u64 };
+    if !output.status.success() || checks.failed > 0 {
+        let message = format!("{name} failed ({}):\n  {}", output.status, failed.join("\n  "));
+        return Err(Failure::new(message, checks));
+    }
+    if checks.passed == 0 {
+        return Err(format!("{name} checked nothing").into());
+    }
+    Ok(checks)
 }

@@ -1,13 +1,14 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`simulator`], [`mod@dist`], [`conformance`], [`interop`]) each judge one thing, and so
-//! does [`mod@bench`];
+//! the steps ([`rust`], [`house`], [`simulator`], [`mod@dist`], [`conformance`], [`interop`], [`mod@client`]) each judge one
+//! thing, and so does [`mod@bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
 #![forbid(unsafe_code)]
 
 mod bench;
+mod client;
 mod conformance;
 mod dist;
 mod fuzz;

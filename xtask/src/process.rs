@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -111,13 +111,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `binary` and waits until it says where it listens. What it logs goes to the file `log`.
     pub(crate) fn start(binary: &Path, arguments: &[&str], log: PathBuf) -> Result<Self, String> {
-        let mut command = Command::new(binary);
-        command.args(arguments);
-        let shown = shown(&command);
+        Self::start_command(Command::new(binary).args(arguments), log)
+    }
+
+    /// The same with any program that keeps to it.
+    pub(crate) fn start_command(command: &mut Command, log: PathBuf) -> Result<Self, String> {
+        let shown = shown(command);
         println!("$ {shown} &");
         let errors = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
-        let mut child = Owned(child.map_err(|error| format!("cannot run {}: {error}", binary.display()))?);
+        let mut child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
         let (sender, stdout) = mpsc::channel();
         forward_lines(child.0.stdout.take(), sender);
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -162,6 +165,56 @@ impl Server {
         }
         drop(self.stdout);
         Ok(())
+    }
+}
+
+/// A program of others that listens on a port it was given, and says nothing of it. Dropping it ends it.
+pub(crate) struct Foreign {
+    child: Owned,
+    shown: String,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Foreign {
+    /// Starts what `command` makes for a free port of 127.0.0.1, and waits until it listens. What it prints goes to the file
+    /// `log`.
+    pub(crate) fn start(command: impl FnOnce(u16) -> Result<Command, String>, log: PathBuf) -> Result<Self, String> {
+        let port = free_port()?;
+        let mut command = command(port)?;
+        let shown = shown(&command);
+        println!("$ {shown} &");
+        let output = File::create(&log).and_then(|output| Ok((output.try_clone()?, output)));
+        let (output, errors) = output.map_err(|error| format!("{}: {error}", log.display()))?;
+        let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
+        let child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
+        let mut foreign = Self { child, shown, port, log };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            foreign.check()?;
+            if Instant::now() >= deadline {
+                return Err(format!("`{}` does not listen; its log ends:\n{}", foreign.shown, tail(&foreign.log)));
+            }
+            thread::sleep(POLL);
+        }
+        foreign.check()?;
+        Ok(foreign)
+    }
+
+    /// It listens on this port of 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How often `text` is in what it has printed so far.
+    pub(crate) fn printed(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).matches(text).count()
+    }
+
+    /// It must be running still.
+    pub(crate) fn check(&mut self) -> Result<(), String> {
+        let Some(status) = self.child.0.try_wait().ok().flatten() else { return Ok(()) };
+        Err(format!("`{}` ended while it was needed ({status}); its log ends:\n{}", self.shown, tail(&self.log)))
     }
 }
 
@@ -286,6 +339,14 @@ mod tests {
         let log = std::env::temp_dir().join(format!("sockeye-xtask-{}.log", std::process::id()));
         let error = Server::start(Path::new("true"), &[], log.clone()).err().expect("`true` does not listen");
         assert!(error.contains("did not say"), "{error}");
+        let _ = fs::remove_file(log);
+    }
+
+    #[test]
+    fn a_program_that_ends_instead_of_listening_is_an_error() {
+        let log = std::env::temp_dir().join(format!("sockeye-xtask-foreign-{}.log", std::process::id()));
+        let error = Foreign::start(|_| Ok(shell("echo why; exit 4")), log.clone()).err().expect("it ends");
+        assert!(error.contains("ended while it was needed") && error.contains("why"), "{error}");
         let _ = fs::remove_file(log);
     }
 }

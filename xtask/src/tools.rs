@@ -25,6 +25,10 @@ struct Program {
     package: &'static str,
 }
 
+/// Where Debian has the sources of Go's packages.
+const GOPATH: &str = "/usr/share/gocode";
+const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket/conn.go";
+
 const PROGRAMS: &[Program] = &[
     Program { probe: &["bash", "--version"], package: "bash" },
     Program { probe: &["python3", "-c", "import ensurepip, venv"], package: "python3-venv" },
@@ -33,6 +37,10 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["chromium", "--version"], package: "chromium" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
     Program { probe: &["strace", "--version"], package: "strace" },
+    Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },
+    Program { probe: &["microsocks", "--help"], package: "microsocks" },
+    Program { probe: &["go", "version"], package: "golang-go" },
+    Program { probe: &["test", "-f", GORILLA], package: "golang-github-gorilla-websocket-dev" },
 ];
 
 /// Sees to it that everything is there.
@@ -41,7 +49,8 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Checks, Failure> {
     wstest(workspace)?;
     python(workspace)?;
     node(workspace)?;
-    Ok(Checks::passed(PROGRAMS.len() as u64 + 3))
+    gorilla(workspace)?;
+    Ok(Checks::passed(PROGRAMS.len() as u64 + 4))
 }
 
 /// The Autobahn suite; the path is that of its `wstest`.
@@ -88,6 +97,20 @@ pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf, Failure> {
         Ok(())
     })?;
     Ok(folder.join("node_modules"))
+}
+
+/// The server made of gorilla/websocket, built from Debian's sources and nothing else.
+pub(crate) fn gorilla(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let folder = workspace.tools().join("gorilla");
+    let (program, source) = (folder.join("gorilla"), workspace.root().join("conformance/interop/peers/gorilla.go"));
+    once(&folder, &[&source], || {
+        let mut command = Command::new("go");
+        command.args(["build", "-o"]).arg(&program).arg(&source).env("GOPATH", GOPATH).env("GO111MODULE", "off");
+        command.env("GOCACHE", folder.join("cache")).env("GOFLAGS", "").env("GOPROXY", "off");
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        Ok(())
+    })?;
+    Ok(program)
 }
 
 /// Installs what is missing when that is allowed; else says what to type.

@@ -1,18 +1,38 @@
 //! A client built on the library, for the peers that judge it: `conformance-client PART ..`.
 //!
-//! Layers, top to bottom: this file reads the command line; [`autobahn`] does what a fuzzing server asks.
+//! Layers, top to bottom: this file reads the command line; [`autobahn`] does what a fuzzing server asks; [`peer`] and
+//! [`libwebsockets`] demand things of servers written by others, [`echo`] of any server that echoes; [`link`] is a
+//! connection as a program of steps sees it; [`checks`] counts what was demanded.
 
 #![forbid(unsafe_code)]
 
 mod autobahn;
+mod checks;
+mod echo;
+mod libwebsockets;
+mod link;
+mod peer;
 
 use std::{env, process::ExitCode};
+
+use crate::{checks::Checks, link::Way};
 
 const USAGE: &str = "\
 Usage: conformance-client PART
 
   autobahn URL
         Does all the cases of Autobahn's fuzzing server.
+  peer NAME URL [PROXY]
+        Everything, against one of the servers in conformance/interop/peers.
+  libwebsockets URL
+        The counter and the mirror of libwebsockets' test server.
+  echo NAME URL [PROXY]
+        Messages of all sizes, against any server that echoes.
+  fails NAME URL TEXT [PROXY]
+        Connecting has to fail, for a reason in which TEXT occurs.
+
+PROXY is a proxy's URL, or `env` for what the environment says. NAME is what the checks are called.
+Each check prints `ok NAME` or `not ok NAME: why`; at the end stands how many there were, and how many connections.
 ";
 
 fn main() -> ExitCode {
@@ -28,8 +48,17 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str]) -> Result<(), String> {
+    let mut checks = Checks::default();
     match *words {
-        ["autobahn", url] => autobahn::run(url),
-        _ => Err(USAGE.to_owned()),
+        ["autobahn", url] => return autobahn::run(url),
+        ["peer", name, url] => peer::run(&mut checks, name, url, &Way::Direct),
+        ["peer", name, url, proxy] => peer::run(&mut checks, name, url, &Way::through(proxy)?),
+        ["libwebsockets", url] => libwebsockets::run(&mut checks, url),
+        ["echo", name, url] => echo::run(&mut checks, name, url, &Way::Direct),
+        ["echo", name, url, proxy] => echo::run(&mut checks, name, url, &Way::through(proxy)?),
+        ["fails", name, url, text] => echo::fails(&mut checks, name, url, &Way::Direct, text),
+        ["fails", name, url, text, proxy] => echo::fails(&mut checks, name, url, &Way::through(proxy)?, text),
+        _ => return Err(USAGE.to_owned()),
     }
+    checks.finish()
 }

@@ -1,0 +1,142 @@
+// A server made of gorilla/websocket, for `conformance-client peer`. What it has to know stands in
+// conformance/src/client/peer.rs.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// How connections with a ticket were closed, as soon as they are.
+var (
+	mutex  sync.Mutex
+	closes = map[string]chan string{}
+)
+
+func seen(ticket string) chan string {
+	mutex.Lock()
+	defer mutex.Unlock()
+	if closes[ticket] == nil {
+		closes[ticket] = make(chan string, 1)
+	}
+	return closes[ticket]
+}
+
+func handle(response http.ResponseWriter, request *http.Request) {
+	query := request.URL.Query()
+	cut, _ := strconv.Atoi(query.Get("cut"))
+	// It sends a fragment whenever this is full.
+	upgrader := websocket.Upgrader{Subprotocols: []string{"superchat"}, WriteBufferSize: cut}
+	socket, err := upgrader.Upgrade(response, request, nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, request.URL, err)
+		return
+	}
+	defer socket.Close()
+	switch request.URL.Path {
+	case "/seen":
+		text := <-seen(query.Get("ticket"))
+		_ = socket.WriteMessage(websocket.TextMessage, []byte(text))
+	case "/close":
+		_ = socket.WriteControl(websocket.CloseMessage, closing(query), time.Now().Add(10*time.Second))
+	case "/ping":
+		go ping(socket)
+	}
+	messages, err := echo(socket, cut)
+	if query.Has("ticket") && request.URL.Path != "/seen" {
+		text := fmt.Sprint(err)
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			text = fmt.Sprintf("%d %d %s", messages, closed.Code, closed.Text)
+		}
+		seen(query.Get("ticket")) <- text
+	}
+}
+
+func closing(query url.Values) []byte {
+	code, err := strconv.Atoi(query.Get("code"))
+	if err != nil {
+		code = websocket.CloseNoStatusReceived
+	}
+	return websocket.FormatCloseMessage(code, query.Get("reason"))
+}
+
+// Echoes until the connection is closed, and tells how many messages came.
+func echo(socket *websocket.Conn, cut int) (int, error) {
+	for count := 0; ; count++ {
+		kind, message, err := socket.ReadMessage()
+		if err != nil {
+			return count, err
+		}
+		if cut == 0 {
+			err = socket.WriteMessage(kind, message)
+		} else {
+			err = fragments(socket, kind, message, cut)
+		}
+		if err != nil {
+			return count, err
+		}
+	}
+}
+
+func fragments(socket *websocket.Conn, kind int, message []byte, cut int) error {
+	writer, err := socket.NextWriter(kind)
+	if err != nil {
+		return err
+	}
+	for ; len(message) > cut; message = message[cut:] {
+		if _, err = writer.Write(message[:cut]); err != nil {
+			return err
+		}
+	}
+	if _, err = writer.Write(message); err != nil {
+		return err
+	}
+	return writer.Close()
+}
+
+// The answers come to the reading side, which is `echo`.
+func ping(socket *websocket.Conn) {
+	pongs := make(chan string, 1)
+	socket.SetPongHandler(func(payload string) error {
+		pongs <- payload
+		return nil
+	})
+	count := 0
+	for _, size := range []int{0, 1, 125} {
+		payload := bytes.Repeat([]byte("p"), size)
+		_ = socket.WriteControl(websocket.PingMessage, payload, time.Now().Add(10*time.Second))
+		if <-pongs == string(payload) {
+			count++
+		}
+	}
+	_ = socket.WriteMessage(websocket.TextMessage, []byte(fmt.Sprintf("pongs: %d", count)))
+}
+
+func main() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	go func() {
+		<-ended
+		os.Exit(0)
+	}()
+	fmt.Printf("listening on ws://%s/\n", listener.Addr())
+	_ = http.Serve(listener, http.HandlerFunc(handle))
+}

@@ -1,0 +1,98 @@
+"""A server made of Python's websockets, for `conformance-client peer`: websockets.py.
+
+What it has to know stands in conformance/src/client/peer.rs.
+"""
+
+import asyncio
+import contextlib
+import pathlib
+import signal
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+# Not this file: the library of the same name.
+here = str(pathlib.Path(__file__).parent)
+sys.path = [path for path in sys.path if path != here]
+
+from websockets.asyncio.server import serve  # noqa: E402
+from websockets.exceptions import ConnectionClosed  # noqa: E402
+
+# How connections with a ticket were closed, as soon as they are.
+closes = {}
+
+
+def seen(ticket):
+    return closes.setdefault(ticket, asyncio.get_running_loop().create_future())
+
+
+def pieces(message, cut):
+    for at in range(0, len(message), cut):
+        yield message[at : at + cut]
+    yield message[:0]
+
+
+async def ping(ws):
+    pongs = 0
+    for size in (0, 1, 125):
+        await (await ws.ping(b"p" * size))
+        pongs += 1
+    await ws.send(f"pongs: {pongs}")
+    await ws.wait_closed()
+
+
+async def handle(ws):
+    url = urlsplit(ws.request.path)
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    ticket = query.get("ticket")
+    messages = 0
+    try:
+        if url.path == "/seen":
+            await ws.send(await seen(ticket))
+            await ws.wait_closed()
+            return
+        if url.path == "/close":
+            if "code" in query:
+                await ws.close(int(query["code"]), query["reason"])
+            else:
+                await close_without_a_code(ws)
+        elif url.path == "/ping":
+            await ping(ws)
+        else:
+            cut = int(query.get("cut", 0))
+            async for message in ws:
+                messages += 1
+                # What came before a close is still given out behind it, and cannot be answered then.
+                with contextlib.suppress(ConnectionClosed):
+                    await ws.send(pieces(message, cut) if cut else message)
+    except ConnectionClosed:
+        pass
+    finally:
+        if ticket is not None and url.path != "/seen":
+            await ws.wait_closed()
+            received = ws.protocol.close_rcvd
+            code, reason = (received.code, received.reason) if received else (1006, "")
+            seen(ticket).set_result(f"{messages} {code} {reason}")
+
+
+async def close_without_a_code(ws):
+    """The library's own `close` always sends a code."""
+    async with ws.send_context():
+        ws.protocol.send_close()
+    await ws.wait_closed()
+
+
+async def main():
+    ended = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set_result, None)
+    options = {"max_size": None, "ping_interval": None, "subprotocols": ["superchat"]}
+    async with serve(handle, "127.0.0.1", 0, select_subprotocol=choose, **options) as server:
+        port = server.sockets[0].getsockname()[1]
+        print(f"listening on ws://127.0.0.1:{port}/", flush=True)
+        await ended
+
+
+def choose(_, offered):
+    return "superchat" if "superchat" in offered else None
+
+
+asyncio.run(main())

@@ -1,0 +1,67 @@
+// A server made of node's `ws`, for `conformance-client peer`: node ws.mjs. What it has to know stands in
+// conformance/src/client/peer.rs.
+import { createRequire } from "node:module";
+
+const { WebSocketServer } = createRequire(`${process.env.NODE_MODULES}/`)("ws");
+
+/** How connections with a ticket were closed, or who waits to hear of it. */
+const closes = new Map();
+const waiting = new Map();
+
+const server = new WebSocketServer({
+  host: "127.0.0.1",
+  port: 0,
+  handleProtocols: (offered) => (offered.has("superchat") ? "superchat" : false),
+});
+
+server.on("connection", (socket, request) => {
+  const url = new URL(request.url, "ws://127.0.0.1/");
+  const ticket = url.searchParams.get("ticket");
+  socket.on("error", (error) => console.error(request.url, error));
+  if (url.pathname === "/seen") return seen(socket, ticket);
+  let messages = 0;
+  socket.on("message", () => (messages += 1));
+  if (ticket !== null) socket.on("close", (code, reason) => remember(ticket, `${messages} ${code} ${reason}`));
+  if (url.pathname === "/close") {
+    const code = url.searchParams.get("code");
+    if (code === null) socket.close();
+    else socket.close(Number(code), url.searchParams.get("reason"));
+  } else if (url.pathname === "/ping") {
+    ping(socket);
+  } else {
+    const cut = Number(url.searchParams.get("cut") ?? 0);
+    socket.on("message", (data, isBinary) => echo(socket, data, isBinary, cut));
+  }
+});
+
+function echo(socket, data, isBinary, cut) {
+  if (cut === 0) return socket.send(data, { binary: isBinary });
+  for (let at = 0; at < data.length; at += cut) {
+    socket.send(data.subarray(at, at + cut), { binary: isBinary, fin: false });
+  }
+  socket.send("", { binary: isBinary, fin: true });
+}
+
+function remember(ticket, text) {
+  closes.set(ticket, text);
+  waiting.get(ticket)?.(text);
+}
+
+function seen(socket, ticket) {
+  if (closes.has(ticket)) socket.send(closes.get(ticket));
+  else waiting.set(ticket, (text) => socket.send(text));
+}
+
+async function ping(socket) {
+  let pongs = 0;
+  for (const size of [0, 1, 125]) {
+    const payload = Buffer.alloc(size, "pong");
+    const pong = new Promise((resolve) => socket.once("pong", resolve));
+    socket.ping(payload);
+    pongs += payload.equals(await pong) ? 1 : 0;
+  }
+  socket.send(`pongs: ${pongs}`);
+}
+
+server.on("listening", () => console.log(`listening on ws://127.0.0.1:${server.address().port}/`));
+process.on("SIGTERM", () => process.exit(0));
