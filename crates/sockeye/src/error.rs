@@ -3,6 +3,7 @@
 use std::error;
 use std::fmt;
 use std::io;
+use std::os::fd::RawFd;
 
 /// Why a service could not be built or cannot go on.
 ///
@@ -15,6 +16,7 @@ enum Kind {
     Listen { address: String, error: io::Error },
     Poll(io::Error),
     System(io::Error),
+    UnknownDescriptor(RawFd),
 }
 
 impl Error {
@@ -34,6 +36,16 @@ impl Error {
         Self(Kind::System(error))
     }
 
+    pub(crate) fn unknown_descriptor(fd: RawFd) -> Self {
+        Self(Kind::UnknownDescriptor(fd))
+    }
+
+    /// Whether a descriptor is none that the service has. The service goes on.
+    #[must_use]
+    pub fn is_unknown_descriptor(&self) -> bool {
+        matches!(self.0, Kind::UnknownDescriptor(_))
+    }
+
     /// Whether an address could not be listened on.
     #[must_use]
     pub fn is_listen(&self) -> bool {
@@ -44,7 +56,7 @@ impl Error {
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match &self.0 {
-            Kind::Configuration(_) => None,
+            Kind::Configuration(_) | Kind::UnknownDescriptor(_) => None,
             Kind::Listen { error, .. } | Kind::Poll(error) | Kind::System(error) => Some(error),
         }
     }
@@ -71,6 +83,7 @@ impl fmt::Display for Error {
             }
             Kind::Poll(error) => write!(f, "the poller failed: {error}"),
             Kind::System(error) => write!(f, "cannot start: {error}"),
+            Kind::UnknownDescriptor(fd) => write!(f, "descriptor {fd} is none of this service, or not any more"),
         }
     }
 }

@@ -127,6 +127,7 @@
 //! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
 //! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
+//! * [`poll`]: the loop inside a loop of the program's own
 //! * [`sys`]: every system call of the loop, real or simulated
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
@@ -135,6 +136,7 @@ pub mod client;
 mod conn;
 pub mod http;
 pub mod messages;
+pub mod poll;
 pub mod protocol;
 pub mod sys;
 

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::http::Routes;
 use crate::limits::Limits;
 use crate::output::Outlet;
+use crate::poll::{External, PollHook};
 use crate::protocol::Protocol;
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::service::accept::Accepting;
@@ -185,6 +186,27 @@ impl Builder {
         self.build_with(Box::new(real))
     }
 
+    /// Builds the service for a loop of the program's own, which watches the descriptors that `hook` is told of; see
+    /// [`poll`](crate::poll).
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_external(self, hook: impl PollHook) -> Result<Service, Error> {
+        let real = Real::new().map_err(Error::system)?;
+        self.build_external_with(Box::new(real), hook)
+    }
+
+    /// As [`build_external`](Self::build_external), on a system of your own.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_external_with(self, sys: Box<dyn Sys>, hook: impl PollHook) -> Result<Service, Error> {
+        let (external, watch) = External::new(sys, Box::new(hook));
+        let mut service = self.build_with(Box::new(external))?;
+        service.external = Some(watch);
+        Ok(service)
+    }
+
     /// Builds the service on a system of your own, such as the simulated one.
     ///
     /// # Errors
@@ -248,6 +270,8 @@ impl Builder {
             events: Vec::new(),
             dead: Vec::new(),
             draining: None,
+            external: None,
+            crowded: false,
         })
     }
 

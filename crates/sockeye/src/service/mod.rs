@@ -4,6 +4,7 @@ mod accept;
 mod builder;
 mod connecting;
 mod control;
+mod external;
 mod publish;
 mod remote;
 #[cfg(test)]
@@ -11,7 +12,9 @@ mod tests;
 mod timers;
 mod turn;
 
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +27,7 @@ use self::remote::Jobs;
 use self::timers::Timers;
 use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
+use crate::poll::Watch;
 use crate::shared::EndpointIndex;
 use crate::sys::{Address, CloseHow, Readiness};
 
@@ -67,6 +71,10 @@ pub struct Service {
     /// Connections whose steps ended in this turn; their slots are freed at its end.
     dead: Vec<crate::ConnId>,
     draining: Option<Instant>,
+    /// What a loop of the program's own watches for this one.
+    external: Option<Rc<RefCell<Watch>>>,
+    /// The last look at the poller brought as much as it can: there may be more.
+    crowded: bool,
 }
 
 /// A protocol's regular callback.
@@ -109,6 +117,8 @@ impl Service {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    ///
+    /// With a [`PollHook`](crate::poll::PollHook) it never waits, whatever the timeout.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<Progress, Error> {
         turn::turn(self, timeout)
     }
@@ -118,7 +128,12 @@ impl Service {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         // The end of a drain is something to do too: to say so. And so are the slots of connects that were called off between turns.
-        if self.stage.shared.has_wishes() || self.is_drained() || !self.dead.is_empty() {
+        if self.stage.shared.has_wishes()
+            || self.is_drained()
+            || !self.dead.is_empty()
+            || self.has_reports()
+            || self.crowded
+        {
             return Some(self.stage.shared.now);
         }
         let ticks = self
@@ -178,6 +193,11 @@ impl Service {
             return None;
         }
         self.conns.get_mut(id.slot()).and_then(Option::as_mut)
+    }
+
+    /// Whether the loop outside, if there is one, said something that was not looked at.
+    fn has_reports(&self) -> bool {
+        self.external.as_ref().is_some_and(|watch| watch.borrow().has_reports())
     }
 
     fn is_drained(&self) -> bool {

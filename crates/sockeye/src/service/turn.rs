@@ -20,9 +20,17 @@ use crate::output::Bits;
 use crate::protocol::{ConnId, Wishes};
 use crate::service::{Control, Progress, Service};
 use crate::shared::Live;
-use crate::sys::{CloseHow, Readiness, WAKE};
+use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
 pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {
+    let progress = take_turn(service, timeout);
+    if let Some(watch) = &service.external {
+        watch.borrow_mut().settle();
+    }
+    progress
+}
+
+fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {
     wait(service, timeout)?;
     let mut events = std::mem::take(&mut service.events);
     let mut woken = false;
@@ -71,6 +79,7 @@ fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
     };
     let mut events = std::mem::take(&mut service.events);
     let result = service.stage.outlet.sys.wait(timeout, &mut events);
+    service.crowded = events.len() >= EVENTS_PER_WAIT;
     service.events = events;
     service.stage.shared.now = service.stage.outlet.sys.now();
     match result {

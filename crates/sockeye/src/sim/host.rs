@@ -9,7 +9,7 @@ use super::faults::Fault;
 use super::pipe::{EndId, Fin, Owner, Place};
 use super::random::Random;
 use super::state::{Event, State};
-use crate::sys::{Readiness, Resolved, WAKE, Wake};
+use crate::sys::{Handle, Readiness, Resolved, WAKE, Wake};
 
 #[derive(Debug)]
 pub(super) struct HostState {
@@ -278,6 +278,23 @@ impl State {
         }
         let empty = !(report.readable || report.writable || report.read_closed || report.error);
         if empty { None } else { Some(report) }
+    }
+
+    /// What a program that watches levels would see of a handle.
+    pub(super) fn level(&mut self, host: usize, handle: Handle) -> Readiness {
+        let (place, what) = self.lookup(host, handle);
+        let blocked = self.hosts[host].slot_at(place).map_or(Edges::NONE, |slot| slot.blocked);
+        let mut report = self.readiness(0, what);
+        if let What::End(end) = what {
+            if let Some(connection) = self.connections.get_mut(&end.connection).filter(|_| !report.writable) {
+                // Who is told that there is no room will be told when there is.
+                connection.ends[end.side].full = true;
+            }
+        }
+        report.readable &= !blocked.has(Edges::READ);
+        report.read_closed &= !blocked.has(Edges::READ);
+        report.writable &= !blocked.has(Edges::WRITE);
+        report
     }
 
     /// What is true of a handle at this moment.

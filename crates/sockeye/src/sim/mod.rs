@@ -46,12 +46,14 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::sys::{Address, Sys};
+use crate::poll::Ready;
+use crate::sys::{Address, Handle, Sys};
 use connect::Way;
 use host::HostState;
 use names::Name;
@@ -305,6 +307,18 @@ impl Host {
     #[must_use]
     pub fn leaked_handles(&self) -> usize {
         self.network.state().hosts[self.number].leaked
+    }
+
+    /// What poll(2) would report of one of its handles, for a program that waits by itself; see [`poll`](crate::poll).
+    ///
+    /// # Panics
+    ///
+    /// It has no such handle.
+    #[must_use]
+    pub fn look(&self, fd: RawFd) -> Ready {
+        let handle = Handle::new(u32::try_from(fd).expect("a descriptor is not negative"));
+        let seen = self.network.state().level(self.number, handle);
+        Ready { readable: seen.readable, writable: seen.writable, ended: seen.error }
     }
 
     /// How many system calls it has made.

@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,6 +167,14 @@ impl Sys for System {
         let state = self.state();
         let host = &state.hosts[self.host];
         Descriptors { limit: host.descriptor_limit, in_use: host.in_use() }
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        Ok(self.state().level(self.host, handle))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 }
 

@@ -45,6 +45,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,9 @@ pub const QUESTIONS: usize = 1024;
 
 /// Addresses of one name that are told; the others are dropped.
 pub const ADDRESSES: usize = 64;
+
+/// Reports of one [`Sys::wait`] at most; after as many as these there may be more.
+pub const EVENTS_PER_WAIT: usize = 1024;
 
 /// The system as the loop sees it. The promises of every back end are listed in the [module's documentation](self).
 pub trait Sys {
@@ -185,6 +189,17 @@ pub trait Sys {
 
     /// How many descriptors this process may have and has.
     fn descriptors(&mut self) -> Descriptors;
+
+    /// What is true of a handle at this moment, whatever was reported of it; the token is 0. For loops that watch levels.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when the handle is none.
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness>;
+
+    /// The one descriptor that is readable when [`wait`](Self::wait) has something to report; `None` where there is none. To be
+    /// watched by another loop, and never to be read from.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// A listener or connection of one [`Sys`].

@@ -12,12 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, sockopt};
 use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
 
-use super::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake};
+use super::{
+    Address, CloseHow, Descriptors, EVENTS_PER_WAIT, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
+};
 
 mod address;
 mod connect;
@@ -193,6 +196,24 @@ impl Sys for Real {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Descriptors { limit, in_use: count_open().unwrap_or(self.table.open + UNCOUNTED) }
     }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        let socket = self.table.borrow(handle)?;
+        let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP)];
+        poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        let seen = asked[0].revents();
+        Ok(Readiness {
+            token: 0,
+            readable: seen.intersects(PollFlags::IN | PollFlags::RDHUP),
+            writable: seen.contains(PollFlags::OUT),
+            read_closed: seen.intersects(PollFlags::RDHUP | PollFlags::HUP),
+            error: seen.intersects(PollFlags::ERR | PollFlags::HUP),
+        })
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.poll.registry().as_fd())
+    }
 }
 
 /// Descriptors at the index of their own number: four bytes for each number up to the highest.
@@ -252,8 +273,6 @@ fn count_open() -> Option<u64> {
 }
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-
-const EVENTS_PER_WAIT: usize = 1024;
 
 /// `IOV_MAX` of every system we know.
 const BUFFERS_PER_SEND: usize = 1024;

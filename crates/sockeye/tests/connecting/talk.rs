@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -264,6 +265,14 @@ impl Sys for Dry {
 
     fn resolved(&mut self) -> Option<Resolved> {
         self.inner.resolved()
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        self.inner.readiness(handle)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {

@@ -13,6 +13,7 @@ mod client;
 mod echo;
 mod hub;
 mod machine;
+mod outer;
 mod plan;
 mod rng;
 mod world;

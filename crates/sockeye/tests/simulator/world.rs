@@ -15,6 +15,7 @@ use sockeye_proto::time::Instant;
 use crate::actor::Actor;
 use crate::hub::{Hub, Notes};
 use crate::machine::Machine;
+use crate::outer::{Outer, Table};
 use crate::plan::{Ending, Plan, Step};
 
 /// Turns in which nothing happens, not even time.
@@ -23,6 +24,9 @@ const SPIN: usize = 20;
 struct World {
     network: Network,
     host: Host,
+    /// The loop outside, if there is one, and what it watches.
+    outer: Option<Outer>,
+    watched: Table,
     hub: Rc<Hub>,
     service: Service,
     address: Address,
@@ -48,22 +52,31 @@ pub(crate) fn run_seed(seed: u64, planted: Option<Fault>, verbose: bool) -> Resu
     if verbose {
         println!("{plan:#?}");
     }
-    let first = run_plan(&plan, seed, faults(seed), verbose)?;
+    let first = run_plan(&plan, seed, faults(seed), false, verbose)?;
+    // Edges are not reported to a loop that watches levels, so none can be lost.
+    let outside = match planted {
+        Some(_) => first.clone(),
+        None => run_plan(&plan, seed ^ 0x0FD0_FD0F, faults(seed ^ 0x0FD0_FD0F), true, verbose)
+            .map_err(|why| format!("in a loop outside: {why}"))?,
+    };
     if plan.chaos {
         return Ok(());
     }
-    let second = run_plan(&plan, seed ^ 0x00C0_FFEE, faults(seed ^ 0x00C0_FFEE), verbose)?;
-    for (one, other) in first.iter().zip(&second) {
+    let second = run_plan(&plan, seed ^ 0x00C0_FFEE, faults(seed ^ 0x00C0_FFEE), false, verbose)?;
+    for ((one, other), outside) in first.iter().zip(&second).zip(&outside) {
         if one != other {
             return Err(format!("two networks, two stories:\n {one}\n {other}"));
+        }
+        if one != outside {
+            return Err(format!("two loops, two stories:\n {one}\n {outside}"));
         }
     }
     Ok(())
 }
 
-fn run_plan(plan: &Plan, cut: u64, faults: Faults, verbose: bool) -> Result<Vec<String>, String> {
+fn run_plan(plan: &Plan, cut: u64, faults: Faults, outside: bool, verbose: bool) -> Result<Vec<String>, String> {
     let run = || {
-        let mut world = World::new(plan, cut, faults.clone(), verbose)?;
+        let mut world = World::new(plan, cut, faults.clone(), outside, verbose)?;
         let trace = verbose.then(|| world.network.trace());
         let result = world.run();
         let result = result.and_then(|()| world.check(plan));
@@ -80,7 +93,7 @@ fn run_plan(plan: &Plan, cut: u64, faults: Faults, verbose: bool) -> Result<Vec<
 }
 
 impl World {
-    fn new(plan: &Plan, cut: u64, faults: Faults, verbose: bool) -> Result<Self, String> {
+    fn new(plan: &Plan, cut: u64, faults: Faults, outside: bool, verbose: bool) -> Result<Self, String> {
         if verbose {
             println!("{faults:?}");
         }
@@ -93,13 +106,19 @@ impl World {
         hub.verbose.set(verbose);
         // A turn steps a connection for its report, a spurious one, the ready list and a deadline.
         hub.most_receives.set(plan.limits.turn_frames * 5);
-        let service = Service::builder()
+        let watched = Table::default();
+        let builder = Service::builder()
             .limits(plan.limits.clone())
             .protocol(Machine::new(&hub))
             .protocol(crate::echo::echo(&hub, plan.outbox_bytes))
-            .listen(Address::Ip(([127, 0, 0, 1], 0).into()))
-            .build_with(host.sys())
-            .map_err(|error| error.to_string())?;
+            .listen(Address::Ip(([127, 0, 0, 1], 0).into()));
+        let service = if outside {
+            builder.build_external_with(host.sys(), watched.clone())
+        } else {
+            builder.build_with(host.sys())
+        };
+        let service = service.map_err(|error| error.to_string())?;
+        let outer = outside.then(|| Outer::new(watched.clone(), cut));
         network.set_faults(faults);
         let address = service.local_addresses()[0].clone();
         let start = network.now();
@@ -109,6 +128,8 @@ impl World {
         let mut world = Self {
             network,
             host,
+            outer,
+            watched,
             hub,
             service,
             address,
@@ -159,7 +180,11 @@ impl World {
         let now = self.network.now();
         self.spin(now)?;
         self.hub.next_turn();
-        if !self.drained {
+        let mut again = false;
+        if let Some(outer) = self.outer.as_mut().filter(|_| !self.drained) {
+            let turned = outer.turn(&mut self.service, &self.host)?;
+            (self.drained, again) = (turned.drained, turned.again);
+        } else if !self.drained {
             let progress = self.service.run_once(Some(Duration::ZERO)).map_err(|error| error.to_string())?;
             self.drained = progress == Progress::Drained;
         }
@@ -181,6 +206,9 @@ impl World {
         let jobs_are_done = self.drained || (!self.draining && self.jobs_run.load(Ordering::Relaxed) == self.jobs_sent);
         if jobs_are_done && self.actors.iter().all(|actor| actor.done) && self.service.connections() == 0 {
             return Ok(Turn::Done);
+        }
+        if again {
+            return Ok(Turn::Busy);
         }
         let own = if self.drained { None } else { self.service.next_deadline() };
         Ok(Turn::Sleep(next.into_iter().chain(own).min()))
@@ -244,8 +272,11 @@ impl World {
         if self.host.open_handles() != expected {
             return Err(format!("{} handles are open, and {expected} should be", self.host.open_handles()));
         }
-        let (host, hub) = (self.host.clone(), self.hub.clone());
+        let (host, hub, watched) = (self.host.clone(), self.hub.clone(), self.watched.clone());
         drop(self);
+        if !watched.is_empty() {
+            return Err("the loop outside still watches something".to_owned());
+        }
         if host.leaked_handles() > 0 || Rc::strong_count(&hub.sessions) > 1 || !hub.open_ids().is_empty() {
             return Err("handles or sessions are left".to_owned());
         }

@@ -1,0 +1,318 @@
+//! A system whose waiting is done by somebody else.
+//!
+//! The loop inside is edge-triggered: it is told once, and remembers. The loop outside watches levels. Between them, this keeps for
+//! each descriptor what the loop inside has not been told yet: a direction is watched exactly while the loop inside was answered
+//! that there is nothing to read, or no room to write. So nothing is missed, and nothing that the loop inside does not want (a paused
+//! reader, a listener at its limit) makes the loop outside spin. Changes are told at the end of a call, when it is known whether
+//! what was taken out has been put back.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+use crate::poll::{Mode, PollHook, Ready};
+use crate::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake};
+
+/// The descriptors that are watched by the loop outside. Shared by the service and its system.
+pub(crate) struct Watch {
+    hook: Box<dyn PollHook>,
+    /// What wakes the loop from other threads.
+    waker: Option<RawFd>,
+    woken: bool,
+    entries: HashMap<RawFd, Entry>,
+    /// What the loop inside is to be told.
+    reports: Vec<Readiness>,
+    /// Entries whose mode may have changed.
+    changed: Vec<RawFd>,
+}
+
+struct Entry {
+    token: u64,
+    /// What the loop inside waits for.
+    wanted: Mode,
+    /// What the loop outside was told.
+    told: Mode,
+    /// Its end was reported, after which there is nothing to watch for.
+    ended: bool,
+    is_changed: bool,
+}
+
+impl Watch {
+    fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
+        let Some(entry) = self.entries.get_mut(&fd) else { return };
+        change(&mut entry.wanted);
+        if entry.wanted != entry.told && !entry.is_changed {
+            entry.is_changed = true;
+            self.changed.push(fd);
+        }
+    }
+
+    /// Whether the loop inside has something to do without the loop outside.
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.reports.is_empty() || self.woken
+    }
+
+    /// Whether this descriptor is watched.
+    pub(crate) fn knows(&self, fd: RawFd) -> bool {
+        self.waker == Some(fd) || self.entries.contains_key(&fd)
+    }
+
+    /// Tells the loop outside what it is to watch for from here on.
+    pub(crate) fn settle(&mut self) {
+        for fd in std::mem::take(&mut self.changed) {
+            let Some(entry) = self.entries.get_mut(&fd) else { continue };
+            entry.is_changed = false;
+            if entry.ended {
+                // poll(2) would report the end again and again.
+                self.entries.remove(&fd);
+                self.hook.remove(fd);
+                continue;
+            }
+            let (more, less) = (entry.wanted - entry.told, entry.told - entry.wanted);
+            entry.told = entry.wanted;
+            if !more.is_none() {
+                self.hook.set_mode(fd, more);
+            }
+            if !less.is_none() {
+                self.hook.clear_mode(fd, less);
+            }
+        }
+    }
+
+    /// The loop outside ends with the service.
+    fn forget_all(&mut self) {
+        for (fd, _) in self.entries.drain() {
+            self.hook.remove(fd);
+        }
+        if let Some(waker) = self.waker.take() {
+            self.hook.remove(waker);
+        }
+    }
+}
+
+/// A system that is told by somebody else what became ready.
+pub(crate) struct External {
+    inner: Box<dyn Sys>,
+    watch: Rc<RefCell<Watch>>,
+    /// What is being connected, and not registered.
+    connecting: Vec<Handle>,
+}
+
+impl External {
+    /// Wraps `inner`, of which only waiting is not used. Also gives what the service tells of the loop outside.
+    pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> (Self, Rc<RefCell<Watch>>) {
+        let mut watch = Watch {
+            hook,
+            waker: inner.descriptor().map(|fd| fd.as_raw_fd()),
+            woken: false,
+            entries: HashMap::new(),
+            reports: Vec::new(),
+            changed: Vec::new(),
+        };
+        if let Some(waker) = watch.waker {
+            watch.hook.add(waker, Mode::READ);
+        }
+        let watch = Rc::new(RefCell::new(watch));
+        (Self { inner, watch: watch.clone(), connecting: Vec::new() }, watch)
+    }
+}
+
+/// A handle's number is its descriptor's.
+fn descriptor(handle: Handle) -> RawFd {
+    RawFd::try_from(handle.get()).unwrap_or(RawFd::MAX)
+}
+
+impl Watch {
+    /// The loop outside saw something. An end counts only as `confirmed`, by the descriptor itself: the report may be stale, and the
+    /// number somebody else's by now. Readiness need not be confirmed, since reading and writing do that.
+    pub(crate) fn report(&mut self, fd: RawFd, ready: Ready, confirmed: Option<Readiness>) {
+        if self.waker == Some(fd) {
+            self.woken = true;
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&fd) else { return };
+        let mut report = Readiness::new(entry.token);
+        report.readable = ready.readable;
+        report.writable = ready.writable;
+        let mut ended = false;
+        if let Some(seen) = confirmed {
+            report.readable |= seen.readable;
+            report.writable |= seen.writable;
+            report.read_closed = seen.read_closed;
+            report.error = seen.error;
+            ended = seen.error;
+        }
+        entry.ended |= ended;
+        // Told now: to be watched for again when it is asked for in vain.
+        let told = Mode { readable: report.readable, writable: report.writable };
+        self.reports.push(report);
+        self.change(fd, |wanted| *wanted -= told);
+        if ended {
+            self.mark_changed(fd);
+        }
+    }
+
+    fn mark_changed(&mut self, fd: RawFd) {
+        if let Some(entry) = self.entries.get_mut(&fd).filter(|entry| !entry.is_changed) {
+            entry.is_changed = true;
+            self.changed.push(fd);
+        }
+    }
+}
+
+impl Sys for External {
+    fn now(&mut self) -> Instant {
+        self.inner.now()
+    }
+
+    fn wall_clock(&mut self) -> u64 {
+        self.inner.wall_clock()
+    }
+
+    fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
+        self.inner.random(out)
+    }
+
+    /// Never waits: that is for the loop outside.
+    fn wait(&mut self, _: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        ready.clear();
+        let mut watch = self.watch.borrow_mut();
+        if watch.woken || watch.waker.is_none() {
+            // Only the waker is registered there.
+            self.inner.wait(Some(Duration::ZERO), ready)?;
+            watch.woken = false;
+        }
+        ready.append(&mut watch.reports);
+        Ok(())
+    }
+
+    fn waker(&mut self) -> Arc<dyn Wake> {
+        self.inner.waker()
+    }
+
+    fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        self.inner.listen(address, options)
+    }
+
+    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
+        let result = self.inner.accept(listener);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            self.watch.borrow_mut().change(descriptor(listener), |wanted| wanted.readable = true);
+        }
+        result
+    }
+
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        let handle = self.inner.connect(address)?;
+        self.connecting.push(handle);
+        Ok(handle)
+    }
+
+    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
+        let result = self.inner.connected(handle);
+        if matches!(result, Ok(false)) {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
+        }
+        result
+    }
+
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let fd = descriptor(handle);
+        let before = self.connecting.len();
+        self.connecting.retain(|other| *other != handle);
+        // What connects reports that it can be written to; all else is read from first, and has room until the contrary is seen.
+        let wanted = if self.connecting.len() < before { Mode::WRITE } else { Mode::READ };
+        let mut watch = self.watch.borrow_mut();
+        watch.entries.insert(fd, Entry { token, wanted, told: wanted, ended: false, is_changed: false });
+        watch.hook.add(fd, wanted);
+        if wanted == Mode::READ {
+            watch.reports.push(Readiness { writable: true, ..Readiness::new(token) });
+        }
+        Ok(())
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let mut watch = self.watch.borrow_mut();
+        let Some(entry) = watch.entries.get_mut(&descriptor(handle)) else { return Err(ErrorKind::NotFound.into()) };
+        entry.token = token;
+        watch.change(descriptor(handle), |wanted| *wanted = Mode::READ);
+        watch.reports.push(Readiness { writable: true, ..Readiness::new(token) });
+        Ok(())
+    }
+
+    fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
+        self.inner.local_address(handle)
+    }
+
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        self.inner.resolve(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.inner.resolved()
+    }
+
+    fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.inner.recv(handle, buffer);
+        let is_drained = match &result {
+            Ok(count) => *count > 0 && *count < buffer.len(),
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        if is_drained {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
+        }
+        result
+    }
+
+    fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let offered: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let result = self.inner.send(handle, buffers);
+        let is_full = match &result {
+            Ok(count) => *count < offered,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        if is_full {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
+        }
+        result
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        self.inner.shutdown_write(handle)
+    }
+
+    fn close(&mut self, handle: Handle, how: CloseHow) {
+        let fd = descriptor(handle);
+        self.connecting.retain(|other| *other != handle);
+        let mut watch = self.watch.borrow_mut();
+        if watch.entries.remove(&fd).is_some() {
+            watch.hook.remove(fd);
+        }
+        drop(watch);
+        self.inner.close(handle, how);
+    }
+
+    fn descriptors(&mut self) -> Descriptors {
+        self.inner.descriptors()
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        self.inner.readiness(handle)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+}
+
+impl Drop for External {
+    fn drop(&mut self) {
+        self.watch.borrow_mut().forget_all();
+    }
+}

@@ -1,0 +1,219 @@
+//! Services inside loops of the test's own, over real sockets.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::messages::{self, Handler, Message, Talk};
+use sockeye::poll::{Mode, PollHook, Ready};
+use sockeye::{Close, CloseCode, Closed, Connect, Cx, Progress, Service};
+
+#[derive(Clone, Default)]
+struct Watched {
+    table: Rc<RefCell<BTreeMap<RawFd, Mode>>>,
+}
+
+impl PollHook for Watched {
+    fn add(&mut self, fd: RawFd, mode: Mode) {
+        assert!(self.table.borrow_mut().insert(fd, mode).is_none());
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        assert!(self.table.borrow_mut().remove(&fd).is_some());
+    }
+
+    fn set_mode(&mut self, fd: RawFd, mode: Mode) {
+        *self.table.borrow_mut().get_mut(&fd).unwrap() |= mode;
+    }
+
+    fn clear_mode(&mut self, fd: RawFd, mode: Mode) {
+        *self.table.borrow_mut().get_mut(&fd).unwrap() -= mode;
+    }
+}
+
+/// poll(2) over what is watched.
+fn look(fds: &[(RawFd, Mode)], timeout: Option<Duration>) -> Vec<(RawFd, Ready)> {
+    let events =
+        |mode: Mode| (if mode.readable { libc::POLLIN } else { 0 }) | (if mode.writable { libc::POLLOUT } else { 0 });
+    let mut asked: Vec<_> =
+        fds.iter().map(|&(fd, mode)| libc::pollfd { fd, events: events(mode), revents: 0 }).collect();
+    // Rounded up: to come too early would only mean to come again.
+    let timeout = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap());
+    // SAFETY: the pointer and the count are those of one vector, which lives until the call returns.
+    let count = unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, timeout) };
+    assert!(count >= 0, "{}", std::io::Error::last_os_error());
+    let seen = asked.iter().map(|asked| (asked.fd, Ready::from_revents(asked.revents)));
+    seen.filter(|(_, ready)| *ready != Ready::default()).collect()
+}
+
+impl Watched {
+    fn fds(&self) -> Vec<(RawFd, Mode)> {
+        self.table.borrow().iter().map(|(&fd, &mode)| (fd, mode)).collect()
+    }
+
+    /// One round of the loop outside.
+    fn round(&self, service: &mut Service) -> Progress {
+        for (fd, ready) in look(&self.fds(), service.next_timeout()) {
+            match service.service_fd(fd, ready) {
+                Err(error) if error.is_unknown_descriptor() => {}
+                result => drop(result.unwrap()),
+            }
+        }
+        service.run_once(None).unwrap()
+    }
+}
+
+/// Says things and wants them back.
+struct Client {
+    say: Vec<Vec<u8>>,
+    closed: Rc<Cell<Option<u16>>>,
+}
+
+impl Handler for Client {
+    type State = usize;
+
+    fn open(&mut self, talk: &mut Talk<'_, '_>) -> usize {
+        for message in &self.say {
+            talk.push(message.clone()).unwrap();
+        }
+        0
+    }
+
+    fn message(&mut self, _: &mut Talk<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
+        assert!(message.as_bytes() == self.say[*count], "message {count} came back as another");
+        *count += 1;
+        if *count == self.say.len() { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
+    }
+
+    fn closed(&mut self, _: &mut Cx<'_>, _: usize, closed: Closed) {
+        self.closed.set(Some(closed.code_seen()));
+    }
+}
+
+fn messages_of_all_sizes() -> Vec<Vec<u8>> {
+    [0, 1, 125, 65_536, 3 << 20].map(|size| (0..size).map(|index: usize| (index % 253) as u8).collect()).into()
+}
+
+#[test]
+fn a_service_in_a_poll_loop_is_server_and_client() {
+    let watched = Watched::default();
+    let closed = Rc::new(Cell::new(None));
+    let client = messages::with("client", Client { say: messages_of_all_sizes(), closed: closed.clone() });
+    let builder = Service::builder().protocol(messages::echo("echo")).protocol(client).listen("127.0.0.1:0");
+    let mut service = builder.build_external(watched.clone()).unwrap();
+    assert_eq!(watched.fds().len(), 2, "the listener, and what wakes the loop");
+    let url = format!("ws://localhost:{}/", port(&service));
+    // A name, so that the resolver's thread has to wake the loop outside.
+    service.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    while closed.get().is_none() || service.connections() > 0 {
+        watched.round(&mut service);
+    }
+    assert_eq!(closed.get(), Some(1000));
+    assert_eq!(watched.fds().len(), 2, "nothing else is left");
+    // Another thread ends it.
+    let remote = service.remote();
+    std::thread::spawn(move || remote.run(|control| control.drain()).unwrap());
+    while watched.round(&mut service) != Progress::Drained {}
+    drop(service);
+    assert_eq!(watched.fds(), []);
+}
+
+#[test]
+fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
+    let watched = Watched::default();
+    // It pauses at once and for ever.
+    struct Deaf;
+    impl sockeye::Protocol for Deaf {
+        type Session = ();
+        fn name(&self) -> &str {
+            "deaf"
+        }
+        fn open(&mut self, cx: &mut Cx<'_>) {
+            cx.pause_reading();
+        }
+        fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: sockeye::Fragment<'_>) -> Result<(), Close> {
+            panic!("it is paused");
+        }
+        fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: sockeye::Tx<'_>) -> Result<(), Close> {
+            Ok(())
+        }
+    }
+    let mut service = Service::builder().protocol(Deaf).listen("127.0.0.1:0").build_external(watched.clone()).unwrap();
+    let mut peer = std::net::TcpStream::connect(("127.0.0.1", port(&service))).unwrap();
+    use std::io::Write;
+    peer.write_all(
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .unwrap();
+    let mut answer = [0; 12];
+    peer.set_nonblocking(true).unwrap();
+    while std::io::Read::read(&mut peer, &mut answer).is_err() {
+        watched.round(&mut service);
+    }
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    peer.set_nonblocking(false).unwrap();
+    peer.write_all(&[0x82, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+    // The bytes are there and nobody wants them: after what is under way, poll(2) has nothing to report.
+    let mut rounds = 0;
+    while !look(&watched.fds(), Some(Duration::ZERO)).is_empty() {
+        watched.round(&mut service);
+        rounds += 1;
+        assert!(rounds < 20, "the loop outside spins: {:?}", look(&watched.fds(), Some(Duration::ZERO)));
+    }
+    assert_eq!(service.connections(), 1);
+}
+
+#[test]
+fn two_services_share_a_loop_by_one_descriptor_each() {
+    let closed = Rc::new(Cell::new(None));
+    let client = messages::with("client", Client { say: messages_of_all_sizes(), closed: closed.clone() });
+    let mut server = Service::builder().fallback(messages::echo("echo")).listen("127.0.0.1:0").build().unwrap();
+    let mut other = Service::builder().protocol(client).build().unwrap();
+    let url = format!("ws://127.0.0.1:{}/", port(&server));
+    other.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    while closed.get().is_none() {
+        let raw = |fd: Option<BorrowedFd<'_>>| (fd.unwrap().as_raw_fd(), Mode::READ);
+        let fds = [raw(server.descriptor()), raw(other.descriptor())];
+        let timeout = [server.next_timeout(), other.next_timeout()].into_iter().flatten().min();
+        look(&fds, timeout);
+        for service in [&mut server, &mut other] {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    assert_eq!(closed.get(), Some(1000));
+}
+
+#[test]
+fn descriptors_of_others_are_errors_and_do_no_harm() {
+    let watched = Watched::default();
+    let mut service = Service::builder()
+        .fallback(messages::echo("echo"))
+        .listen("127.0.0.1:0")
+        .build_external(watched.clone())
+        .unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for fd in [-1, 0, RawFd::MAX, other.as_raw_fd()] {
+        let all = Ready { readable: true, writable: true, ended: true };
+        let error = service.service_fd(fd, all).unwrap_err();
+        assert!(error.is_unknown_descriptor(), "{error}");
+    }
+    // The listener is well, whatever is said of it.
+    let listener = watched.fds()[0].0.max(watched.fds()[1].0);
+    for _ in 0..3 {
+        service.service_fd(listener, Ready { readable: true, writable: true, ended: true }).unwrap();
+    }
+    assert_eq!(watched.fds().len(), 2);
+    let mut inside = Service::builder().build().unwrap();
+    assert!(inside.service_fd(listener, Ready::READ).unwrap_err().is_unknown_descriptor());
+    assert!(service.descriptor().is_some());
+}
+
+fn port(service: &Service) -> u16 {
+    match &service.local_addresses()[0] {
+        sockeye::sys::Address::Ip(address) => address.port(),
+        other => panic!("{other}"),
+    }
+}

@@ -1,0 +1,34 @@
+//! A Sockeye service in a loop of callbacks, as GLib, libuv and Wayland's have it: here calloop's.
+//!
+//! `cargo run -p sockeye-examples --bin example-in-calloop [ADDRESS]`
+
+use std::error::Error;
+use std::time::Duration;
+
+use calloop::generic::Generic;
+use calloop::{EventLoop, Interest, Mode, PostAction};
+use sockeye::{CloseCode, Progress, Service, messages};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    // A message `quit` ends the program, so that there is something to end it.
+    let talk = messages::on("echo", |talk, message| {
+        if message.as_text() == Some("quit") {
+            talk.drain();
+        }
+        talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
+    });
+    let mut service = Service::builder().fallback(talk).listen(address).build()?;
+    println!("listening on ws://{}/", service.local_addresses()[0]);
+    let sockets = service.descriptor().ok_or("this system has no descriptor to watch")?.try_clone_to_owned()?;
+
+    let mut event_loop: EventLoop<'_, Service> = EventLoop::try_new()?;
+    let source = Generic::new(sockets, Interest::READ, Mode::Level);
+    // The descriptor only wakes the loop; what there is to do is done after each of its rounds.
+    event_loop.handle().insert_source(source, |_, _, _| Ok(PostAction::Continue)).map_err(|error| error.error)?;
+    while service.run_once(Some(Duration::ZERO))? == Progress::Running {
+        let timeout = service.next_timeout();
+        event_loop.dispatch(timeout, &mut service)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! A Sockeye service as one task of a tokio runtime: the runtime watches the one descriptor and the clock.
+//!
+//! `cargo run -p sockeye-examples --bin example-in-tokio [ADDRESS]`
+
+use std::error::Error;
+use std::time::Duration;
+
+use sockeye::{Progress, Service, messages};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let mut service = Service::builder().fallback(messages::echo("echo")).listen(address).build()?;
+    println!("listening on ws://{}/", service.local_addresses()[0]);
+    let descriptor = service.descriptor().ok_or("this system has no descriptor to watch")?.try_clone_to_owned()?;
+    // SAFETY: it is owned, so it stays open and the same for as long as it is registered.
+    #[expect(unsafe_code, reason = "tokio asks for this promise since its descriptors are numbers inside")]
+    let sockets = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? };
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupted = false;
+    while service.run_once(Some(Duration::ZERO))? == Progress::Running {
+        let due = async {
+            match service.next_timeout() {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // Edges: all that there was has been seen to, unless the service has pending work, and then `due` is due.
+            ready = sockets.readable() => ready?.clear_ready(),
+            () = due => {}
+            _ = &mut interrupt, if !interrupted => interrupted = true,
+        }
+        if interrupted {
+            service.drain();
+        }
+    }
+    Ok(())
+}

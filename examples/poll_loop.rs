@@ -1,0 +1,127 @@
+//! Sockeye inside a bare poll(2) loop: the program watches every descriptor itself, and its own beside them (here: standard input,
+//! where `quit` ends it). It serves a counter, a mirror, and the files of a folder.
+//!
+//! `cargo run -p sockeye-examples --bin example-poll-loop [ADDRESS [DIR]]`
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Read;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::http::{Files, Routes};
+use sockeye::poll::{Mode, PollHook};
+use sockeye::{Close, Cx, Fragment, Progress, Protocol, Service, Tx, Wishes, messages};
+use sockeye_examples::poll;
+
+/// The program's own list of descriptors.
+#[derive(Clone, Default)]
+struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
+
+impl PollHook for Watched {
+    fn add(&mut self, fd: RawFd, mode: Mode) {
+        self.0.borrow_mut().insert(fd, mode);
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        self.0.borrow_mut().remove(&fd);
+    }
+
+    fn set_mode(&mut self, fd: RawFd, mode: Mode) {
+        *self.0.borrow_mut().entry(fd).or_default() |= mode;
+    }
+
+    fn clear_mode(&mut self, fd: RawFd, mode: Mode) {
+        *self.0.borrow_mut().entry(fd).or_default() -= mode;
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7681".to_owned());
+    let mirror = messages::on("lws-mirror-protocol", |talk, message| {
+        talk.publish(&message);
+        Ok(())
+    });
+    let mut builder = Service::builder().protocol(Counter).protocol(mirror).listen(address);
+    if let Some(folder) = arguments.next() {
+        builder = builder.routes(Routes::new().files("/", Files::open(folder)?));
+    }
+    let watched = Watched::default();
+    let mut service = builder.build_external(watched.clone())?;
+    println!("listening on ws://{}/", service.local_addresses()[0]);
+
+    let stdin = std::io::stdin().as_raw_fd();
+    let mut watches_stdin = true;
+    loop {
+        let mut fds: Vec<_> = watched.0.borrow().iter().map(|(&fd, &mode)| (fd, mode)).collect();
+        if watches_stdin {
+            fds.push((stdin, Mode::READ));
+        }
+        for (fd, ready) in poll(&fds, service.next_timeout())? {
+            if watches_stdin && fd == stdin {
+                watches_stdin = !quits(&mut service)?;
+                continue;
+            }
+            match service.service_fd(fd, ready) {
+                // One before it in the batch may have ended it.
+                Err(error) if error.is_unknown_descriptor() => {}
+                result => drop(result?),
+            }
+        }
+        // Deadlines, and what callbacks asked for.
+        if service.run_once(None)? == Progress::Drained {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads a line of the terminal. Returns whether there will be no more.
+fn quits(service: &mut Service) -> Result<bool, Box<dyn Error>> {
+    let mut line = [0; 512];
+    let count = std::io::stdin().read(&mut line)?;
+    if line[..count].starts_with(b"quit") {
+        service.drain();
+    }
+    Ok(count == 0)
+}
+
+/// dumb-increment-protocol: a number every 50 ms, and `reset\n` begins again.
+struct Counter;
+
+impl Protocol for Counter {
+    type Session = u64;
+
+    fn name(&self) -> &str {
+        "dumb-increment-protocol"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> u64 {
+        0
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, count: &mut u64, fragment: Fragment<'_>) -> Result<(), Close> {
+        if fragment.payload.as_bytes() == b"reset\n" {
+            *count = 0;
+        }
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, count: &mut u64, tx: Tx<'_>) -> Result<(), Close> {
+        if let Some(permission) = tx.idle() {
+            permission.text(&count.to_string());
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(50))
+    }
+
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        wishes.request_writable_all();
+    }
+}
