@@ -11,6 +11,7 @@ mod backlog;
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,7 +26,7 @@ use crate::args::LogLevel;
 
 /// Sends the events of this process from `level` up to standard error.
 pub(crate) fn start(level: LogLevel) {
-    let thread = thread::Builder::new().name("log".to_owned()).spawn(|| BACKLOG.write_to(io::stderr(), missed));
+    let thread = thread::Builder::new().name("log".to_owned()).spawn(|| BACKLOG.write_to(Way, missed));
     THREADLESS.store(thread.is_err(), Ordering::Relaxed);
     let filter = match level {
         LogLevel::Err => LevelFilter::ERROR,
@@ -36,6 +37,12 @@ pub(crate) fn start(level: LogLevel) {
     };
     // Fails only when there is one already, and this is called once.
     let _ = tracing::subscriber::set_global_default(Log { filter });
+}
+
+/// Has `show` take what is written from now on. Where it says `false` it goes to standard error as before.
+pub(crate) fn divert(show: fn(&[u8]) -> bool) {
+    // There is one terminal, so there is one who draws on it.
+    let _ = DIVERTED.set(show);
 }
 
 /// Writes a line as it is, behind the events.
@@ -57,7 +64,22 @@ fn missed(count: u64) -> String {
     format!("{} WARN   sockeye: {count} log lines were not read in time and are lost\n", Utc::of(SystemTime::now()))
 }
 
+/// Standard error, or whoever draws on the terminal that it is.
+struct Way;
+
+impl io::Write for Way {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if DIVERTED.get().is_some_and(|show| show(bytes)) { Ok(bytes.len()) } else { io::stderr().write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 static BACKLOG: Backlog = Backlog::new();
+
+static DIVERTED: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
 
 /// The system gave no thread. Lines are written at once then.
 static THREADLESS: AtomicBool = AtomicBool::new(false);

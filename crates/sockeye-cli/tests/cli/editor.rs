@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -76,14 +76,21 @@ struct Terminal {
 
 impl Terminal {
     fn start(url: &str, options: &[&str]) -> Self {
+        Self::of(sockeye(&[&["connect", url][..], options].concat()), false)
+    }
+
+    /// With standard error on the terminal too, if `errors` says so.
+    fn of(mut command: Command, errors: bool) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
         tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let mut command = sockeye(&[&["connect", url][..], options].concat());
         let end = || Stdio::from(slave.try_clone().unwrap());
+        if errors {
+            command.stderr(end());
+        }
         let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).spawn().unwrap();
         let keys = File::from(master);
         let mut reader = keys.try_clone().unwrap();
@@ -227,4 +234,25 @@ fn the_end_of_input_is_a_key_too() {
     orders.send(b"\x88\x02\x03\xe8".to_vec()).unwrap();
     drop(orders);
     assert_eq!(terminal.running.ended().code(), Some(0));
+}
+
+#[test]
+fn the_log_does_not_garble_the_line_either() {
+    let (url, orders, _frames) = told();
+    let command = sockeye(&["connect", &url, "--auth", "a:b", "--log-level", "info"]);
+    let mut terminal = Terminal::of(command, true);
+    let screen =
+        terminal.until(|screen| screen.row == "> " && screen.above().iter().any(|row| row.contains("connected to")));
+    assert!(screen.above()[0].contains("WARN") && screen.above()[0].contains("--auth-file"), "{screen:#?}");
+    terminal.press("half");
+    terminal.until_row("> half");
+    // A rule is broken, which is logged; then the command ends.
+    orders.send(vec![0x83, 0]).unwrap();
+    orders.send(Vec::new()).unwrap();
+    drop(orders);
+    let screen = terminal.until(|screen| screen.above().iter().any(|row| row.starts_with("sockeye: ")));
+    let rows = screen.above();
+    assert!(rows.iter().any(|row| row.contains("protocol violation")), "{screen:#?}");
+    assert!(rows.iter().all(|row| !row.contains("half")), "the row is gone: {screen:#?}");
+    assert_eq!(terminal.running.ended().code(), Some(6));
 }

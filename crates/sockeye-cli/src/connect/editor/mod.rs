@@ -16,6 +16,7 @@ use self::keys::{Key, Keys};
 use self::line::{Did, Line, visible};
 use crate::connect::inlet::{Inlet, Input};
 use crate::connect::lines::Format;
+use crate::log;
 
 /// Whether somebody types.
 pub(crate) fn is_typed() -> bool {
@@ -36,6 +37,11 @@ pub(crate) fn start(format: Format, inlet: Inlet) -> io::Result<bool> {
         return Ok(false);
     }
     let Ok(before) = tcgetattr(io::stdin()) else { return Ok(false) };
+    // What was logged before must not come over the row that is drawn now.
+    log::flush();
+    if io::stderr().is_terminal() {
+        log::divert(show);
+    }
     let before = BEFORE.get_or_init(|| before);
     *face() = Some(Face { line: Line::default(), before });
     resume();
@@ -66,15 +72,17 @@ pub(crate) fn start(format: Format, inlet: Inlet) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Shows whole lines above the one that is being edited.
+/// Shows whole lines above the one that is being edited, if there is one.
 pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
-    let mut locked = face();
-    let mut out = ERASE.to_vec();
-    out.extend_from_slice(bytes);
-    if let Some(face) = locked.as_mut() {
-        face.draw(&mut out);
+    match face().as_mut() {
+        Some(face) => face.print(bytes),
+        None => write(bytes),
     }
-    write(&out)
+}
+
+/// As [`print`] for lines that go elsewhere when none is being edited: says whether they were shown.
+fn show(bytes: &[u8]) -> bool {
+    face().as_mut().is_some_and(|face| face.print(bytes).is_ok())
 }
 
 /// Gives the terminal back as it was, without the line that was being edited. Nothing is drawn after it.
@@ -135,6 +143,12 @@ struct Face {
 }
 
 impl Face {
+    fn print(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = [ERASE, bytes].concat();
+        self.draw(&mut out);
+        write(&out)
+    }
+
     /// Draws the row anew.
     fn draw(&self, out: &mut Vec<u8>) {
         // Some terminals do not tell.
