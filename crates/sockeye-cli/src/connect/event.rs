@@ -117,8 +117,18 @@ impl Object {
     }
 
     fn text(&mut self, name: &str, text: &str) {
-        // A string is always written as JSON.
-        self.raw(name, &serde_json::Value::from(text).to_string());
+        let json = serde_json::Value::from(text).to_string();
+        // JSON lets controls beyond ASCII through, which a terminal may obey, and marks that turn the text around.
+        let mut escaped = String::with_capacity(json.len());
+        for c in json.chars() {
+            match c {
+                '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+                }
+                c => escaped.push(c),
+            }
+        }
+        self.raw(name, &escaped);
     }
 
     fn optional(&mut self, name: &str, text: Option<&str>) {
@@ -231,6 +241,15 @@ mod tests {
         ] {
             assert_eq!(object(&event, encoding), expected);
         }
+    }
+
+    #[test]
+    fn no_terminal_obeys_what_is_in_a_string() {
+        let message = Message::from("\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é");
+        let line = Event::Message(&message).to_json(SystemTime::UNIX_EPOCH, Duration::ZERO, None);
+        assert!(line.contains(r#""data":"\u001b[2J\u009b2J\u007f\u202eé""#), "{line}");
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["data"], "\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é");
     }
 
     #[test]

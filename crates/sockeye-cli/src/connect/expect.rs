@@ -69,8 +69,8 @@ fn contains(found: &Value, wanted: &Value) -> bool {
         (Value::Array(found), Value::Array(wanted)) => {
             found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| contains(found, wanted))
         }
-        // 1 and 1.0 are one number.
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        // 1 and 1.0 are one number; of two integers every digit counts.
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => one.as_f64() == other.as_f64(),
         (found, wanted) => found == wanted,
     }
 }
@@ -170,6 +170,7 @@ mod tests {
             ("true", " true ", true),
             ("1", "1.0", true),
             ("18446744073709551615", "18446744073709551615", true),
+            ("18446744073709551615", "18446744073709551614", false),
         ] {
             assert_eq!(matches(&format!("json:{wanted}"), found), good, "{wanted} in {found}");
         }
