@@ -1,6 +1,7 @@
 //! The protocol that pings.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ pub(crate) struct Run {
     /// When the first ping was sent, and the last thing happened.
     pub(crate) first: Option<Instant>,
     pub(crate) last: Option<Instant>,
-    pub(crate) open: Vec<ConnId>,
+    pub(crate) open: HashSet<ConnId>,
     /// Connections that are not over yet, open or not.
     pub(crate) left: u32,
     /// Connections were ended by us: that they end is no fault.
@@ -58,7 +59,7 @@ impl Run {
             statistics: Statistics::default(),
             first: None,
             last: None,
-            open: Vec::new(),
+            open: HashSet::new(),
             left,
             stopping: false,
             failure: None,
@@ -72,7 +73,7 @@ impl Run {
 
     /// Another connection is open; its number.
     fn opened(&mut self, id: ConnId, address: &str) -> u32 {
-        self.open.push(id);
+        self.open.insert(id);
         self.opened += 1;
         let plan = &self.plan;
         if self.opened == 1 && !plan.json {
@@ -271,8 +272,7 @@ impl Protocol for Pinger {
 
     fn closed(&mut self, cx: &mut Cx<'_>, train: Train, closed: Closed) {
         let mut run = self.run.borrow_mut();
-        let id = cx.id();
-        run.open.retain(|open| *open != id);
+        run.open.remove(&cx.id());
         if !train.done {
             run.ended(Some(Failure { code: PROTOCOL, message: ending::describe(&closed) }));
         }
