@@ -27,7 +27,7 @@ pub(crate) fn limits(common: &Common) -> Limits {
 pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Failure> {
     // First of all: a signal that comes early is to end the service in good order too.
     let signals = signals()?;
-    let mut service = listen(builder, &common.interfaces, port)?;
+    let mut service = listen(builder, &common.interfaces, port, "--port")?;
     stop_on(signals, service.remote(), |control| control.drain())?;
     if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > service.max_connections()) {
         let used = service.max_connections();
@@ -43,8 +43,13 @@ pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Fa
     service.run().map_err(|error| Failure::general(error.to_string()))
 }
 
-/// Builds the service, with its listeners.
-pub(crate) fn listen(mut builder: Builder, interfaces: &[Interface], port: u16) -> Result<Service, Failure> {
+/// Builds the service, with its listeners. `option` is the one that gave the port.
+pub(crate) fn listen(
+    mut builder: Builder,
+    interfaces: &[Interface],
+    port: u16,
+    option: &str,
+) -> Result<Service, Failure> {
     let addresses = interface::resolve(interfaces, port, interface::local)
         .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
     let mut options = ListenOptions::default();
@@ -52,7 +57,7 @@ pub(crate) fn listen(mut builder: Builder, interfaces: &[Interface], port: u16) 
     for address in addresses {
         builder = builder.listen_with(address, options);
     }
-    builder.build().map_err(|error| failed_to_start(&error))
+    builder.build().map_err(|error| failed_to_start(&error, option))
 }
 
 /// `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
@@ -61,7 +66,7 @@ fn names_ipv4(addresses: &[Address]) -> bool {
 }
 
 /// A listener that cannot be had is the command line's to change: exit code 2, and how.
-fn failed_to_start(error: &Error) -> Failure {
+fn failed_to_start(error: &Error, option: &str) -> Failure {
     let Some(system) = error.io_error().filter(|_| error.is_listen()) else {
         return Failure::general(error.to_string());
     };
@@ -71,16 +76,18 @@ fn failed_to_start(error: &Error) -> Failure {
         text = error.to_string();
     }
     let unix = text.contains("unix:");
-    text.push_str(match system.kind() {
-        io::ErrorKind::AddrInUse if unix => "; another server listens there: give another path",
+    text.push_str(&match system.kind() {
+        io::ErrorKind::AddrInUse if unix => "; another server listens there: give another path".to_owned(),
         io::ErrorKind::AddrInUse => {
-            "; another program listens there: choose another port with --port, 0 takes a free one"
+            format!("; another program listens there: choose another port with {option}, 0 takes a free one")
         }
         io::ErrorKind::PermissionDenied if !unix => {
-            "; ports under 1024 are for privileged users: choose another with --port"
+            format!("; ports under 1024 are for privileged users: choose another with {option}")
         }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: choose another with --interface",
-        _ => "",
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: choose another with --interface".to_owned()
+        }
+        _ => String::new(),
     });
     Failure::usage(text)
 }

@@ -59,7 +59,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let console = Console::new(Rc::clone(&dialog), connect.url.clone(), connect.reconnect);
     let builder = Service::builder().limits(limits(connect)).fallback(console);
     let mut service = match connect.listen {
-        Some(port) => server::listen(builder, &connect.interfaces, port)?,
+        Some(port) => server::listen(builder, &connect.interfaces, port, "--listen")?,
         None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
     };
     waker.tie(service.remote());
