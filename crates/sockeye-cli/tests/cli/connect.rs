@@ -1,8 +1,11 @@
 //! What `connect` sends and shows when it is a filter, a test, or a server for one client.
 
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -251,7 +254,7 @@ fn a_closed_pipe_ends_it_quietly() {
     let mut command = sockeye(&[&["connect", &url][..], &options].concat());
     let running = Running::of(command.stdout(OwnedFd::from(writer)).spawn().unwrap());
     drop(command);
-    std::io::Read::read_exact(&mut reader, &mut [0; 2]).unwrap();
+    reader.read_exact(&mut [0; 2]).unwrap();
     drop(reader);
     running.log_line("closed by us: 1000");
     assert_eq!(running.ended().code(), Some(0));
@@ -296,4 +299,82 @@ fn help_says_how() {
             assert!(text.contains(word), "{word}: {text}");
         }
     }
+}
+
+/// Writes until nothing more is taken; how much was.
+fn fill(mut writer: impl Write, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match writer.write(&bytes[written..]) {
+            Ok(count) => written += count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    written
+}
+
+/// More than all buffers on the way hold, sockets included.
+const FLOOD: usize = 64 << 20;
+/// Whoever takes nothing for so long has stopped.
+const STOPPED: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_reader_that_stops_stops_the_peer_and_loses_nothing() {
+    let (stopped, wait) = mpsc::channel();
+    let address = upgraded(move |peer| {
+        let payload = "x".repeat(1 << 16);
+        let frame = [&[0x81, 127][..], &(payload.len() as u64).to_be_bytes(), payload.as_bytes()].concat();
+        let all = frame.repeat(FLOOD / payload.len());
+        peer.stream().set_write_timeout(Some(STOPPED)).unwrap();
+        let written = fill(peer.stream(), &all);
+        stopped.send(written < all.len()).unwrap();
+        peer.stream().set_write_timeout(None).unwrap();
+        peer.write(&all[written..]);
+        peer.close(1000, "");
+        peer.until_closed();
+    });
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    let mut command = sockeye(&["connect", &format!("ws://{address}/"), "--hold"]);
+    let running = Running::of(command.stdout(OwnedFd::from(writer)).spawn().unwrap());
+    drop(command);
+    assert!(wait.recv().unwrap(), "the peer could send everything to nobody");
+    let mut out = Vec::new();
+    reader.read_to_end(&mut out).unwrap();
+    let lines = FLOOD / (1 << 16);
+    assert_eq!((out.len(), out.iter().filter(|byte| **byte == b'\n').count()), (FLOOD + lines, lines));
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn a_peer_that_stops_stops_the_writer() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let address = upgraded(move |peer| {
+        wait.recv().unwrap();
+        let mut bytes = 0;
+        while let Some((opcode, payload)) = peer.frame() {
+            match opcode {
+                TEXT => bytes += payload.len(),
+                PING => {
+                    peer.send(TEXT, bytes.to_string().as_bytes());
+                    peer.send(PONG, &payload);
+                }
+                opcode => return peer.send(opcode, &payload),
+            }
+        }
+    });
+    let (writer, reader) = UnixStream::pair().unwrap();
+    let mut command = sockeye(&["connect", &format!("ws://{address}/")]);
+    let running = Running::of(command.stdin(OwnedFd::from(reader)).spawn().unwrap());
+    drop(command);
+    let input = format!("{}\n", "x".repeat((1 << 16) - 1)).repeat(FLOOD >> 16);
+    writer.set_write_timeout(Some(STOPPED)).unwrap();
+    let written = fill(&writer, input.as_bytes());
+    assert!(written < input.len(), "it takes everything for a peer that takes nothing");
+    go_on.send(()).unwrap();
+    writer.set_write_timeout(None).unwrap();
+    (&writer).write_all(&input.as_bytes()[written..]).unwrap();
+    drop(writer);
+    assert_eq!(running.line(), (FLOOD - (FLOOD >> 16)).to_string());
+    assert_eq!(running.ended().code(), Some(0));
 }

@@ -66,6 +66,11 @@ impl Peer {
         let _ = self.stream.get_mut().write_all(bytes);
     }
 
+    /// The connection itself.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        self.stream.get_mut()
+    }
+
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
         let mut frame = vec![0x80 | opcode, u8::try_from(payload.len()).unwrap()];
         assert!(payload.len() < 126);
