@@ -161,8 +161,8 @@ fn a_message_does_not_garble_the_line_that_is_typed() {
     terminal.press("hallo");
     terminal.until_row("> hallo");
     orders.send(text("incoming")).unwrap();
-    let screen = terminal.until(|screen| screen.above().contains(&"< incoming"));
-    assert_eq!((screen.row.as_str(), screen.column), ("> hallo", 7), "drawn again, with the cursor where it was");
+    // Drawn again, with the cursor where it was.
+    terminal.until(|screen| screen.above().contains(&"< incoming") && screen.row == "> hallo" && screen.column == 7);
     // Back to the `a`, while more comes.
     terminal.press("\x1b[D\x1b[D\x1b[D\x7f");
     orders.send(text("two\nlines")).unwrap();
