@@ -23,12 +23,17 @@ impl FrameHead {
     #[inline(always)]
     pub fn new(fin: bool, rsv: u8, opcode: OpCode, len: u64, mask: Option<[u8; 4]>) -> Self {
         let mut bytes = [0; MAX_HEADER_BYTES];
-        bytes[0] = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
+        let first = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
         // RFC 6455 section 5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
-        let used = if let Some(short) = u8::try_from(len).ok().filter(|&short| short < LENGTH_16) {
-            bytes[1] = short;
-            2
-        } else if let Ok(medium) = u16::try_from(len) {
+        if let Some(short) = u8::try_from(len).ok().filter(|&short| short < LENGTH_16) {
+            // Most frames. One store: what is copied from here at once would have to wait for several.
+            let (key, masked) = mask.map_or((0, 0), |key| (u32::from_le_bytes(key), MASK));
+            let word = u64::from(key) << 16 | u64::from(short | masked) << 8 | u64::from(first);
+            bytes[..8].copy_from_slice(&word.to_le_bytes());
+            return Self { bytes, len: if mask.is_some() { 6 } else { 2 } };
+        }
+        bytes[0] = first;
+        let used = if let Ok(medium) = u16::try_from(len) {
             bytes[1] = LENGTH_16;
             bytes[2..4].copy_from_slice(&medium.to_be_bytes());
             4
@@ -51,14 +56,20 @@ impl FrameHead {
     /// Appends the bytes to `out`. Cheaper than to extend it by the slice: what is copied has a fixed length.
     #[inline(always)]
     pub fn append_to(&self, out: &mut Vec<u8>) {
-        if let Self { bytes: [first, second, ..], len: 2 } = *self {
-            // Most frames are short and from a server.
-            out.extend_from_slice(&[first, second]);
-            return;
-        }
         let end = out.len() + usize::from(self.len);
-        out.extend_from_slice(&self.bytes);
-        out.truncate(end);
+        match *self {
+            // Most frames are short: from a server ..
+            Self { bytes: [first, second, ..], len: 2 } => out.extend_from_slice(&[first, second]),
+            // .. and from a client.
+            Self { bytes: [a, b, c, d, e, f, g, h, ..], len: 6 } => {
+                out.extend_from_slice(&[a, b, c, d, e, f, g, h]);
+                out.truncate(end);
+            }
+            Self { bytes, .. } => {
+                out.extend_from_slice(&bytes);
+                out.truncate(end);
+            }
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 //!                   ├─────────last 16────────┤     what both have becomes the same in both
 //! ```
 
+use alloc::vec::Vec;
+
 /// Bytes that one turn of the wide loop transforms.
 const BLOCK: usize = 128;
 
@@ -18,6 +20,38 @@ const BLOCK: usize = 128;
 #[inline]
 pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
     xor(buf, rotate(u32::from_le_bytes(key), offset));
+}
+
+/// Appends `payload`, XORed with `key`, to `out`.
+///
+/// Cheaper than to append it and to [`apply`] the key: bytes that were just written in other pieces than they are read in
+/// make the processor wait.
+#[inline]
+pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    let wide = u64::from(u32::from_le_bytes(key)) * 0x1_0000_0001;
+    match payload.len() {
+        8..=16 => append_ends::<8>(out, payload, wide),
+        17..=32 => append_ends::<16>(out, payload, wide),
+        _ => append_then_apply(out, payload, key),
+    }
+}
+
+/// From `N` to `2 * N` bytes.
+#[inline]
+fn append_ends<const N: usize>(out: &mut Vec<u8>, payload: &[u8], wide: u64) {
+    let at_end = wide.rotate_right((payload.len() as u32 & 3) << 3);
+    let (Some(&first), Some(&last)) = (payload.first_chunk::<N>(), payload.last_chunk::<N>()) else { return };
+    let before_last = out.len() + payload.len() - N;
+    out.extend_from_slice(&xor_array(first, wide));
+    out.truncate(before_last);
+    out.extend_from_slice(&xor_array(last, at_end));
+}
+
+#[inline(never)]
+fn append_then_apply(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    let start = out.len();
+    out.extend_from_slice(payload);
+    apply(&mut out[start..], key, 0);
 }
 
 /// The key (little endian) as it meets the byte `offset` further on.
@@ -100,7 +134,6 @@ fn xor_short(buf: &mut [u8], mut key: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     #[test]
     fn equals_the_definition_at_every_length_and_offset() {
@@ -112,6 +145,11 @@ mod tests {
                 apply(&mut masked, key, offset);
                 let expected: Vec<u8> = original.iter().enumerate().map(|(i, b)| b ^ key[(i + offset) % 4]).collect();
                 assert_eq!(masked, expected, "len {len} offset {offset}");
+                if offset == 0 {
+                    let mut appended = b"before".to_vec();
+                    append(&mut appended, &original, key);
+                    assert_eq!(appended, [&b"before"[..], &expected].concat(), "len {len}");
+                }
                 apply(&mut masked, key, offset);
                 assert_eq!(masked, original);
             }

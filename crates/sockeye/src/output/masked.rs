@@ -1,5 +1,6 @@
 //! What a client puts out: each frame XORed with a key of its own (RFC 6455 section 5.3).
 
+use std::io;
 use std::rc::Rc;
 
 use sockeye_proto::conn::Connection;
@@ -14,26 +15,39 @@ impl Out<'_> {
     #[inline]
     pub(crate) fn mask_key(&mut self) -> Option<[u8; 4]> {
         let mut key = [0; 4];
-        if let Err(error) = self.outlet.sys.random(&mut key) {
-            tracing::error!(%error, "no masking key: the system's random source failed");
-            self.link.bits.set(Bits::BROKEN);
-            return None;
+        match self.outlet.sys.random(&mut key) {
+            Ok(()) => Some(key),
+            Err(error) => {
+                self.no_mask_key(&error);
+                None
+            }
         }
-        Some(key)
+    }
+
+    #[cold]
+    fn no_mask_key(&mut self, error: &io::Error) {
+        tracing::error!(%error, "no masking key: the system's random source failed");
+        self.link.bits.set(Bits::BROKEN);
     }
 
     /// Appends a frame whose payload is still to be masked with `key`, as its head says.
+    #[inline(always)]
     pub(crate) fn put_frame_masked(&mut self, head: &FrameHead, payload: &[u8], key: [u8; 4]) {
-        self.put(head);
         if self.link.queue.is_none() && payload.len() < CORK {
-            let start = self.outlet.cork.len();
-            self.outlet.cork.extend_from_slice(payload);
-            mask::apply(&mut self.outlet.cork[start..], key, 0);
-            if self.outlet.cork.len() >= CORK {
+            let cork = &mut self.outlet.cork;
+            head.append_to(cork);
+            mask::append(cork, payload, key);
+            if cork.len() >= CORK {
                 self.flush();
             }
             return;
         }
+        self.put_long_masked(head, payload, key);
+    }
+
+    #[inline(never)]
+    fn put_long_masked(&mut self, head: &FrameHead, payload: &[u8], key: [u8; 4]) {
+        self.put(head);
         // Piece by piece: a piece is masked in a buffer that is there anyway.
         let mut piece = self.outlet.pool.borrow_mut().take();
         for (index, bytes) in payload.chunks(CORK).enumerate() {
