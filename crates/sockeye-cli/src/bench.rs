@@ -65,7 +65,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     // Without the password that the option may have.
     let url = connect.url().to_string();
     let measured = Drive::new(bench, service, Rc::clone(&load), connect, stop).run()?;
-    let report = report(bench, url, seed, &mut load.borrow_mut(), measured);
+    let report = report(bench, url, seed, &load.borrow(), measured);
     show(bench, &report);
     judge(bench, &report)
 }
@@ -77,7 +77,7 @@ fn limits(bench: &Bench) -> Limits {
     limits
 }
 
-fn report(bench: &Bench, url: String, seed: u64, load: &mut Load, measured: Measured) -> Report {
+fn report(bench: &Bench, url: String, seed: u64, load: &Load, measured: Measured) -> Report {
     Report {
         mode: bench.mode,
         url,
@@ -86,8 +86,8 @@ fn report(bench: &Bench, url: String, seed: u64, load: &mut Load, measured: Meas
         span: load.tally.span(),
         warm_up: u64::try_from(bench.warm_up().as_nanos()).unwrap_or(u64::MAX),
         interrupted: measured.interrupted,
-        messages: load.tally.messages,
-        bytes: load.tally.bytes,
+        messages: load.tally.messages(),
+        bytes: load.tally.bytes(),
         latencies: load.tally.latencies(),
         opened: load.lines.opened,
         failed: load.lines.failed,

@@ -203,7 +203,7 @@ impl<'a> Drive<'a> {
             let done = {
                 let load = self.load.borrow();
                 self.bench.count.map_or((now - begin) as f64 / (until - begin) as f64, |count| {
-                    load.tally.messages as f64 / count as f64
+                    load.tally.messages() as f64 / count as f64
                 })
             };
             if now >= until || self.is_cut() || self.is_alone() || self.is_counted(now) || self.is_stalled(now) {
@@ -241,6 +241,7 @@ impl<'a> Drive<'a> {
         if let Some(wrong) = load.wrong.take() {
             return Err(refused(&wrong));
         }
+        load.tally.settle();
         let unanswered = load.in_flight;
         let grace = self.bench.grace;
         load.lines.errors.add("unanswered", unanswered, || format!("no answer came for {} s", grace.as_secs_f64()));
@@ -297,7 +298,7 @@ impl<'a> Drive<'a> {
         let wait = until.map_or(LOOK, |until| Duration::from_nanos(until.saturating_sub(now)).min(LOOK));
         self.run_once(Some(wait))?;
         let load = self.load.borrow();
-        self.progress.show(now, share, load.tally.messages, load.lines.living);
+        self.progress.show(now, share, load.tally.messages(), load.lines.living);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::NAME;
 use super::load::Load;
 use super::pace::Pace;
 use super::reading::{Fault, Reading, Wrong};
-use super::script::{Said, Script};
+use super::script::Said;
 
 /// All connections of a run.
 pub(crate) struct Echo {
@@ -34,50 +34,51 @@ pub(crate) struct Line {
     /// Sent so far, and without an answer.
     sent: u64,
     in_flight: u32,
+    /// The writable callback is asked for already.
+    asked: bool,
     reading: Reading,
     stamps: Stamps,
     /// The turn of the loop in which the clock was read, and what it said.
     turn: Option<sockeye::Instant>,
     now: u64,
-    /// The writable callback is asked for already.
-    asked: bool,
 }
 
-/// When the messages were sent that have no answer: runs of messages with the same moment.
+/// When the messages were sent that have no answer: runs of messages with the same moment, the oldest first.
 #[derive(Debug, Default)]
-struct Stamps(VecDeque<(u64, u32)>);
+struct Stamps {
+    /// Empty only if all are.
+    first: (u64, u32),
+    rest: VecDeque<(u64, u32)>,
+}
 
 impl Line {
     fn new(load: &Load, number: usize) -> Self {
         // Connections begin at places that are far from each other, so that their answers differ.
-        let first = (number as u64).wrapping_mul(SPREAD) % Script::LEN as u64;
-        let stamps = match &load.pace {
-            Pace::Closed { in_flight } => Stamps(VecDeque::with_capacity((*in_flight as usize).min(RUNS))),
-            Pace::Open(_) => Stamps::default(),
-        };
+        let first = (number as u64).wrapping_mul(SPREAD) % load.script.len() as u64;
         Self {
             number,
             next: first,
             sent: 0,
             in_flight: 0,
+            asked: false,
             reading: Reading::new(first),
-            stamps,
+            stamps: Stamps::default(),
             turn: None,
             now: 0,
-            asked: false,
         }
     }
 
     #[inline]
-    fn now(&mut self, load: &Load, turn: sockeye::Instant) -> u64 {
+    fn now(&mut self, load: &mut Load, turn: sockeye::Instant) -> u64 {
         if self.turn != Some(turn) {
             self.turn = Some(turn);
             self.now = load.clock.now();
+            load.last_sign = self.now;
         }
         self.now
     }
 
-    /// A piece of an answer came.
+    /// A piece came; whether an answer is whole with it.
     #[inline]
     fn receive(&mut self, load: &mut Load, turn: sockeye::Instant, fragment: &Fragment<'_>) -> Result<bool, Wrong> {
         if self.in_flight == 0 {
@@ -91,64 +92,69 @@ impl Line {
         };
         self.in_flight -= 1;
         load.in_flight -= 1;
-        load.last_sign = now;
         load.tally.answered(stamp, now, bytes);
         Ok(true)
     }
 
-    /// Whether a message may go out now.
+    /// How many messages may go out now.
     #[inline]
-    fn may_send(&self, load: &Load) -> bool {
+    fn due(&self, load: &Load) -> u64 {
         match &load.pace {
-            Pace::Closed { in_flight } => self.in_flight < *in_flight && load.left > 0,
-            Pace::Open(beat) => self.sent < beat.due_on(self.number, self.now),
+            Pace::Closed { in_flight } => load.left.min(u64::from(in_flight.saturating_sub(self.in_flight))),
+            Pace::Open(beat) => beat.due_on(self.number, self.now).saturating_sub(self.sent),
         }
     }
 
+    /// Sends what is due as far as it goes; gives how much of it went.
     #[inline]
-    fn send<'a>(&mut self, load: &mut Load, writable: Writable<'a>) -> Option<Writable<'a>> {
+    fn send(&mut self, load: &mut Load, mut permission: Option<Writable<'_>>, due: u64) -> u64 {
+        let mut sent = 0;
+        while sent < due {
+            let Some(writable) = permission else { break };
+            permission = match load.script.message(self.next) {
+                Said::Text(text) => writable.text(text),
+                Said::Binary(bytes) => writable.binary(bytes),
+            }
+            .more();
+            self.next += 1;
+            sent += 1;
+        }
+        // As many as a `u32` counts: a permission does not last for more.
+        self.in_flight += sent as u32;
+        self.sent += sent;
+        load.sent += sent;
+        load.in_flight += sent;
         match load.pace {
             Pace::Closed { .. } => {
-                load.left -= 1;
-                self.stamps.put(self.now);
+                load.left -= sent;
+                self.stamps.put(self.now, sent as u32);
             }
-            Pace::Open(_) => {
-                if let Some(sent) = load.sent_on.get_mut(self.number) {
-                    *sent += 1;
-                }
-            }
+            Pace::Open(_) => load.sent_on[self.number] = self.sent,
         }
-        let sent = match load.script.message(self.next) {
-            Said::Text(text) => writable.text(text),
-            Said::Binary(bytes) => writable.binary(bytes),
-        };
-        self.next += 1;
-        self.sent += 1;
-        self.in_flight += 1;
-        load.sent += 1;
-        load.in_flight += 1;
-        sent.more()
+        sent
     }
 }
 
 impl Stamps {
-    #[inline]
-    fn put(&mut self, stamp: u64) {
-        match self.0.back_mut() {
-            Some((last, count)) if *last == stamp => *count += 1,
-            _ => self.0.push_back((stamp, 1)),
+    fn put(&mut self, stamp: u64, count: u32) {
+        if count == 0 {
+            return;
+        }
+        if self.first.1 == 0 {
+            self.first = (stamp, count);
+        } else {
+            self.rest.push_back((stamp, count));
         }
     }
 
-    /// The oldest one.
+    /// The oldest one. There is one for every message in flight, and no answer is taken when there is none.
     #[inline]
     fn take(&mut self) -> u64 {
-        // There is one for every message in flight, and no answer is taken when there is none.
-        let Some((stamp, count)) = self.0.front_mut() else { return 0 };
-        let stamp = *stamp;
-        *count -= 1;
-        if *count == 0 {
-            self.0.pop_front();
+        let (stamp, count) = self.first;
+        if count > 1 {
+            self.first.1 = count - 1;
+        } else {
+            self.first = self.rest.pop_front().unwrap_or_default();
         }
         stamp
     }
@@ -176,7 +182,7 @@ impl Protocol for Echo {
         let load = &mut *self.load.borrow_mut();
         match line.receive(load, cx.now(), &fragment) {
             Ok(whole) => {
-                if whole && !line.asked && line.may_send(load) {
+                if whole && !line.asked && line.due(load) > 0 {
                     line.asked = true;
                     cx.request_writable();
                 }
@@ -192,16 +198,11 @@ impl Protocol for Echo {
     #[inline]
     fn writable(&mut self, cx: &mut Cx<'_>, line: &mut Line, tx: Tx<'_>) -> Result<(), Close> {
         let load = &mut *self.load.borrow_mut();
-        line.asked = false;
         line.now(load, cx.now());
-        let mut permission = tx.idle();
-        while line.may_send(load) {
-            let Some(writable) = permission.take() else {
-                line.asked = true;
-                cx.request_writable();
-                break;
-            };
-            permission = line.send(load, writable);
+        let due = line.due(load);
+        line.asked = line.send(load, tx.idle(), due) < due;
+        if line.asked {
+            cx.request_writable();
         }
         Ok(())
     }
@@ -230,9 +231,6 @@ impl Protocol for Echo {
 /// An odd number: places do not repeat before all have been used.
 const SPREAD: u64 = 1_237;
 
-/// Moments that a connection has room for from the start.
-const RUNS: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,10 +238,13 @@ mod tests {
     #[test]
     fn stamps_come_back_in_order() {
         let mut stamps = Stamps::default();
+        for (stamp, count) in [(5, 3), (7, 1), (8, 0), (8, 2), (5, 1)] {
+            stamps.put(stamp, count);
+        }
         let all = [5, 5, 5, 7, 8, 8, 5];
-        all.iter().for_each(|stamp| stamps.put(*stamp));
-        assert_eq!(stamps.0.len(), 4);
         assert_eq!(all.map(|_| stamps.take()), all);
-        assert!(stamps.0.is_empty());
+        stamps.put(9, 2);
+        assert_eq!([stamps.take(), stamps.take()], [9, 9]);
+        assert!(stamps.first.1 == 0 && stamps.rest.is_empty());
     }
 }

@@ -4,17 +4,21 @@
 //! The messages are slices of one random text at random places: no two neighbours are alike (but for messages of a few
 //! bytes), so an answer out of order, or one that belongs to another connection, shows.
 
+use std::ops::Range;
+
 use sockeye::Kind;
 
 use super::sizes::Sizes;
 use crate::random::Random;
 
-/// A round of [`Script::LEN`] messages.
+/// A round of messages.
 #[derive(Debug)]
 pub(crate) struct Script {
     corpus: Corpus,
     /// Begin and end of each message in the corpus: both on a boundary of characters if it is text.
     places: Vec<(u32, u32)>,
+    /// `places.len() - 1`, where `places.len()` is a power of two.
+    mask: usize,
 }
 
 #[derive(Debug)]
@@ -24,12 +28,10 @@ enum Corpus {
 }
 
 impl Script {
-    /// A power of two: places are found with a mask.
-    pub(crate) const LEN: usize = 4096;
-
     pub(crate) fn new(sizes: &Sizes, kind: Kind, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let len = sizes.longest() as usize + WINDOW;
+        let (round, window) = if sizes.is_one() { ONE_SIZE } else { MIX };
+        let len = sizes.longest() as usize + window;
         let corpus = match kind {
             Kind::Text => Corpus::Text(text(len, &mut random)),
             Kind::Binary => {
@@ -38,12 +40,18 @@ impl Script {
                 Corpus::Binary(bytes)
             }
         };
-        let mut sizes = sizes.apportion(Self::LEN);
+        let mut sizes = sizes.apportion(round);
         random.shuffle(&mut sizes);
-        let places = sizes.into_iter().map(|size| corpus.place(size, &mut random)).collect();
-        Self { corpus, places }
+        let mut places: Vec<(u32, u32)> = Vec::with_capacity(round);
+        for size in sizes {
+            // Neighbours begin at different places; the last one is the first one's neighbour too.
+            let apart = [places.last(), places.first()].map(|place| place.map(|(begin, _)| *begin));
+            places.push(corpus.place(size, window, apart, &mut random));
+        }
+        Self { corpus, places, mask: round - 1 }
     }
 
+    #[inline]
     pub(crate) fn kind(&self) -> Kind {
         match self.corpus {
             Corpus::Text(_) => Kind::Text,
@@ -51,15 +59,35 @@ impl Script {
         }
     }
 
+    /// How many messages there are in a round.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Message `number` of the round, which has no end.
     #[inline]
     pub(crate) fn message(&self, number: u64) -> Said<'_> {
-        let (begin, end) = self.places[number as usize & (Self::LEN - 1)];
-        let place = begin as usize..end as usize;
+        let place = self.place(number);
         match &self.corpus {
             Corpus::Text(text) => Said::Text(&text[place]),
             Corpus::Binary(bytes) => Said::Binary(&bytes[place]),
         }
+    }
+
+    /// The bytes of that message.
+    #[inline]
+    pub(crate) fn bytes(&self, number: u64) -> &[u8] {
+        let bytes = match &self.corpus {
+            Corpus::Text(text) => text.as_bytes(),
+            Corpus::Binary(bytes) => bytes,
+        };
+        &bytes[self.place(number)]
+    }
+
+    #[inline]
+    fn place(&self, number: u64) -> Range<usize> {
+        let (begin, end) = self.places[number as usize & self.mask];
+        begin as usize..end as usize
     }
 }
 
@@ -70,25 +98,16 @@ pub(crate) enum Said<'a> {
     Binary(&'a [u8]),
 }
 
-impl<'a> Said<'a> {
-    #[inline]
-    pub(crate) fn as_bytes(self) -> &'a [u8] {
-        match self {
-            Said::Text(text) => text.as_bytes(),
-            Said::Binary(bytes) => bytes,
-        }
-    }
-}
-
 impl Corpus {
-    /// A random place for a message of `size` bytes.
-    fn place(&self, size: u32, random: &mut Random) -> (u32, u32) {
+    /// A random place for a message of `size` bytes, which does not begin where those of `apart` do.
+    fn place(&self, size: u32, window: usize, apart: [Option<u32>; 2], random: &mut Random) -> (u32, u32) {
         let fits = |begin: u32| match self {
             Self::Binary(_) => true,
             Self::Text(text) => text.is_char_boundary(begin as usize) && text.is_char_boundary((begin + size) as usize),
         };
         // Half of the places of a text are boundaries, and the text begins with ASCII enough.
-        let begin = (0..TRIES).map(|_| random.below(WINDOW as u32)).find(|begin| fits(*begin)).unwrap_or_default();
+        let mut tries = (0..TRIES).map(|_| random.below(window as u32));
+        let begin = tries.find(|begin| fits(*begin) && !apart.contains(&Some(*begin))).unwrap_or_default();
         (begin, begin + size)
     }
 }
@@ -106,8 +125,12 @@ fn text(len: usize, random: &mut Random) -> String {
     text
 }
 
-/// Bytes over which the beginnings are spread: enough to be different, and few enough for the nearest cache.
-const WINDOW: usize = 8192;
+/// Messages of a round, a power of two, and bytes over which their beginnings are spread: enough to be different, and few
+/// enough for the nearest cache, which is to be the server's where both share it.
+const ONE_SIZE: (usize, usize) = (256, 1024);
+
+/// The same for a mix: enough messages for shares of a thousandth.
+const MIX: (usize, usize) = (4096, 8192);
 
 /// A place that fits is found in a few tries; none in so many has a probability of 2^-100.
 const TRIES: usize = 256;
@@ -124,7 +147,7 @@ mod tests {
     fn the_round_has_the_sizes_in_their_shares() {
         for kind in [Kind::Text, Kind::Binary] {
             let script = script("0:25%,20:50%,16K:25%", kind, 1);
-            let count = |size| (0..4096).filter(|n| script.message(*n).as_bytes().len() == size).count();
+            let count = |size| (0..4096).filter(|n| script.bytes(*n).len() == size).count();
             assert_eq!([count(0), count(20), count(16384)], [1024, 2048, 1024]);
             assert_eq!(script.message(5), script.message(5 + 4096));
         }
@@ -134,7 +157,7 @@ mod tests {
     fn neighbours_are_different() {
         for kind in [Kind::Text, Kind::Binary] {
             let script = script("20", kind, 2);
-            assert!((0..4096).all(|n| script.message(n) != script.message(n + 1)));
+            assert!((0..256).all(|n| script.message(n) != script.message(n + 1)));
         }
     }
 
@@ -142,7 +165,7 @@ mod tests {
     fn a_seed_says_the_same_again() {
         let all = |seed| {
             let script = script("64", Kind::Binary, seed);
-            (0..4096).map(|n| script.message(n).as_bytes().to_vec()).collect::<Vec<_>>()
+            (0..256).map(|n| script.bytes(n).to_vec()).collect::<Vec<_>>()
         };
         assert!(all(3) == all(3) && all(3) != all(4));
     }
@@ -151,9 +174,9 @@ mod tests {
     fn text_has_long_characters_and_every_size_is_kept() {
         for size in [1, 2, 3, 125, 126, 65536] {
             let script = script(&size.to_string(), Kind::Text, size);
-            assert!((0..4096).all(|n| script.message(n).as_bytes().len() as u64 == size));
+            assert!((0..256).all(|n| script.bytes(n).len() as u64 == size));
             if size > 100 {
-                assert!((0..4096).all(|n| !script.message(n).as_bytes().is_ascii()));
+                assert!((0..256).all(|n| !script.bytes(n).is_ascii()));
             }
         }
     }

@@ -32,6 +32,11 @@ impl Sizes {
         Ok(Self(sizes))
     }
 
+    /// Whether all messages are as long.
+    pub(crate) fn is_one(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// Bytes of the longest message.
     pub(crate) fn longest(&self) -> u32 {
         self.0.iter().map(|(bytes, _)| *bytes).max().unwrap_or_default()

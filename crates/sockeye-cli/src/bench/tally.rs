@@ -10,54 +10,85 @@ pub(crate) struct Tally {
     begin: u64,
     /// .. to here, without this moment, counts.
     end: u64,
-    pub(crate) messages: u64,
+    messages: u64,
     /// Payload of the answers, which is that of the messages too.
-    pub(crate) bytes: u64,
+    bytes: u64,
     /// When the last one that counts was answered.
     last: u64,
     latencies: Histogram<u64>,
-    /// So many of the same latency, not in the histogram yet. Answers come in batches: messages that were sent at one moment
-    /// are answered at one moment.
-    batch: (u64, u64),
+    /// Counted, and in none of the fields above yet.
+    batch: Batch,
+}
+
+/// Messages that were sent at one moment and answered at one moment. Answers come in batches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Batch {
+    stamp: u64,
+    now: u64,
+    messages: u64,
+    bytes: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { begin: u64::MAX, end: u64::MAX, messages: 0, bytes: 0, last: 0, latencies: latencies(), batch: (0, 0) }
+        Self {
+            begin: u64::MAX,
+            end: u64::MAX,
+            messages: 0,
+            bytes: 0,
+            last: 0,
+            latencies: latencies(),
+            batch: Batch::default(),
+        }
     }
 
     /// What is sent from `now` on counts.
     pub(crate) fn begin(&mut self, now: u64) {
+        self.settle();
         self.begin = now;
     }
 
     /// What is sent from `now` on counts no more.
     pub(crate) fn end(&mut self, now: u64) {
+        self.settle();
         self.end = self.end.min(now);
     }
 
     /// Whether what was sent, or due, at that moment counts.
-    #[inline]
-    pub(crate) fn counts(&self, stamp: u64) -> bool {
+    fn counts(&self, stamp: u64) -> bool {
         (self.begin..self.end).contains(&stamp)
     }
 
     /// What was sent at `stamp` is answered.
     #[inline]
     pub(crate) fn answered(&mut self, stamp: u64, now: u64, bytes: usize) {
-        if !self.counts(stamp) {
-            return;
+        if stamp != self.batch.stamp || now != self.batch.now {
+            self.settle();
+            self.batch = Batch { stamp, now, messages: 0, bytes: 0 };
         }
-        self.messages += 1;
-        self.bytes += bytes as u64;
-        self.last = now;
-        let latency = now.saturating_sub(stamp);
-        if latency == self.batch.0 {
-            self.batch.1 += 1;
-            return;
+        self.batch.messages += 1;
+        self.batch.bytes += bytes as u64;
+    }
+
+    /// Counts the batch.
+    pub(crate) fn settle(&mut self) {
+        let Batch { stamp, now, messages, bytes } = std::mem::take(&mut self.batch);
+        if messages > 0 && self.counts(stamp) {
+            self.messages += messages;
+            self.bytes += bytes;
+            self.last = now;
+            self.latencies.saturating_record_n(now.saturating_sub(stamp), messages);
         }
-        let (latency, count) = std::mem::replace(&mut self.batch, (latency, 1));
-        self.latencies.saturating_record_n(latency, count);
+    }
+
+    /// Answered messages, without those that are not settled.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Payload of the answers, which is that of the messages too.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Nanoseconds from the beginning to the end, or to the last answer if that came later.
@@ -66,9 +97,7 @@ impl Tally {
         end.max(self.last).saturating_sub(self.begin)
     }
 
-    pub(crate) fn latencies(&mut self) -> Latencies {
-        let (latency, count) = std::mem::take(&mut self.batch);
-        self.latencies.saturating_record_n(latency, count);
+    pub(crate) fn latencies(&self) -> Latencies {
         Latencies::of(&self.latencies)
     }
 }
@@ -134,7 +163,8 @@ mod tests {
             }
             tally.answered(stamp, now, 10);
         }
-        assert_eq!((tally.messages, tally.bytes, tally.span()), (2, 20, 150));
+        tally.settle();
+        assert_eq!((tally.messages(), tally.bytes(), tally.span()), (2, 20, 150));
         let latencies = tally.latencies();
         assert_eq!((latencies.p50, latencies.max), (50, 51));
     }
@@ -149,6 +179,7 @@ mod tests {
             tally.answered(number, number + latency, 0);
             sorted.push(latency);
         }
+        tally.settle();
         sorted.sort_unstable();
         let found = tally.latencies();
         for (value, quantile) in [(found.p50, 0.5), (found.p90, 0.9), (found.p99, 0.99), (found.p999, 0.999)] {
@@ -167,14 +198,15 @@ mod tests {
             tally.answered(10, 20, 1);
         }
         tally.answered(10, 5_000, 1);
+        tally.settle();
         let latencies = tally.latencies();
-        assert_eq!((latencies.p50, latencies.p90, tally.messages), (10, 10, 100));
+        assert_eq!((latencies.p50, latencies.p90, tally.messages()), (10, 10, 100));
         assert!(latencies.max >= 4_990);
     }
 
     #[test]
     fn nothing_measured_is_nothing() {
-        let mut tally = Tally::new();
+        let tally = Tally::new();
         assert_eq!((tally.latencies(), tally.span()), (Latencies::default(), 0));
     }
 
