@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::client::{FailureCause, Timeouts};
+use sockeye::client::Timeouts;
 use sockeye::sim::{Faults, Host, Listener, Network, Turn};
 use sockeye::sys::{Address, Sys};
 use sockeye::{ConnId, Connect, Instant, Limits, Progress, Service};
 
+use crate::cause::cause;
 use crate::probe::{NAME, Notes, Probe, Say};
 use crate::server::Server;
 
@@ -176,26 +177,4 @@ pub(crate) fn timeouts() -> Timeouts {
 
 pub(crate) fn to(url: &str) -> Connect {
     Connect::new(url).unwrap().timeouts(timeouts())
-}
-
-pub(crate) fn cause(cause: &FailureCause) -> String {
-    match cause {
-        FailureCause::Resolve { host, error } => format!("resolve {host} {:?}", error.kind()),
-        FailureCause::Connect { address, error, tried } => format!("connect {address} {:?} {tried}", error.kind()),
-        FailureCause::Proxy(failure) => format!("proxy {failure:?}"),
-        FailureCause::Refused(refusal) => {
-            let cut = if refusal.is_truncated() { " cut" } else { "" };
-            format!("refused {} {}{cut}", refusal.status(), String::from_utf8_lossy(refusal.body()))
-        }
-        FailureCause::Rule(rule) => format!("rule {rule:?}"),
-        FailureCause::Ended => "ended".to_owned(),
-        FailureCause::Io(error) => format!("io {:?}", error.kind()),
-        FailureCause::Timeout { after } => format!("timeout {after:?}"),
-        FailureCause::Cancelled => "cancelled".to_owned(),
-        FailureCause::NoRoom { limit } => format!("no room {limit}"),
-        FailureCause::Redirect(error) => format!("redirect {error:?}"),
-        FailureCause::Unsupported(_) => "unsupported".to_owned(),
-        FailureCause::Dropped => "dropped".to_owned(),
-        other => format!("{other:?}"),
-    }
 }

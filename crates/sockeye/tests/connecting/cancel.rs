@@ -172,7 +172,7 @@ fn check(notes: &Notes, id: ConnId, was_open: bool, why: &str) {
         assert!(notes.closed(id).is_some());
         assert_eq!(notes.closed(id).unwrap().1, None, "no attempt follows");
     } else if notes.closed(id).is_none() {
-        let (seen, retry) = notes.failure(id, |failure| (crate::bench::cause(&failure.cause), failure.retry)).unwrap();
+        let (seen, retry) = notes.failure(id, |failure| (crate::cause::cause(&failure.cause), failure.retry)).unwrap();
         assert!(retry.is_none() && (seen == why || seen.starts_with("refused")), "{seen}, not {why}");
     }
 }

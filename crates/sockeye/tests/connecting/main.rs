@@ -5,6 +5,7 @@ mod answers;
 mod bench;
 mod callbacks;
 mod cancel;
+mod cause;
 mod probe;
 mod race;
 mod redirects;

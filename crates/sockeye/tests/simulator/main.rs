@@ -8,14 +8,23 @@
 use sockeye::sim::{self, Fault};
 
 mod actor;
+#[path = "../connecting/cause.rs"]
+mod cause;
 #[expect(dead_code, reason = "the scenarios use the rest")]
 mod client;
+mod dial;
 mod echo;
 mod hub;
 mod machine;
 mod outer;
 mod plan;
+#[path = "../connecting/probe.rs"]
+#[expect(dead_code, reason = "the tests of connecting use the rest")]
+mod probe;
 mod rng;
+#[path = "../connecting/server.rs"]
+#[expect(dead_code, reason = "the tests of connecting use the rest")]
+mod server;
 mod world;
 
 /// Seeds of a plain `cargo test`.
@@ -23,24 +32,39 @@ const USUAL: u64 = 200;
 
 #[test]
 fn seeds() {
+    run("seeds", world::run_seed);
+}
+
+#[test]
+fn seeds_of_clients() {
+    run("seeds_of_clients", dial::run_seed);
+}
+
+type RunSeed = fn(u64, Option<Fault>, bool) -> Result<(), String>;
+
+fn run(name: &str, run_seed: RunSeed) {
     let range = sim::seeds(USUAL);
     let count = range.end.saturating_sub(range.start);
     let mut failed = 0;
     for seed in range {
-        if let Err(why) = world::run_seed(seed, None, count == 1) {
+        if let Err(why) = run_seed(seed, None, count == 1) {
             println!("seed {seed} failed: {why}");
-            println!("to repeat it: SOCKEYE_SEEDS={seed} cargo test -p sockeye --test simulator seeds -- --nocapture");
+            println!(
+                "to repeat it: SOCKEYE_SEEDS={seed} cargo test -p sockeye --test simulator {name} -- --exact --nocapture"
+            );
             failed += 1;
         }
     }
     assert_eq!(failed, 0, "{failed} of {count} seeds failed");
-    println!("{count} seeds passed");
+    println!("{name}: {count} seeds passed");
 }
 
 /// One writable wake-up in a thousand is lost, as a mistake in the loop would: a harness that does not notice this would not
 /// notice the mistake either.
 #[test]
 fn a_planted_bug_is_found() {
-    let found = (0..2000).find(|seed| world::run_seed(*seed, Some(Fault::LostEdge), false).is_err());
-    assert!(found.is_some(), "no seed noticed a lost wake-up");
+    for run_seed in [world::run_seed as RunSeed, dial::run_seed] {
+        let found = (0..2000).find(|seed| run_seed(*seed, Some(Fault::LostEdge), false).is_err());
+        assert!(found.is_some(), "no seed noticed a lost wake-up");
+    }
 }

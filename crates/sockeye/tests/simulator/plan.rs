@@ -105,29 +105,34 @@ impl Plan {
 
     /// A network for it. `cut` says which.
     pub(crate) fn faults(&self, cut: u64) -> Faults {
-        let mut rng = Rng::new(cut.wrapping_mul(77) ^ 1);
-        let mut faults = Faults::usual();
-        if self.chaos && rng.percent(50) {
-            faults = Faults::harsh();
-            if rng.percent(70) {
-                faults = faults.with(Fault::Reset, 0);
-            }
-        }
-        let send = *rng.pick(&[1000, 4000, 16 << 10, 64 << 10]);
-        let receive = *rng.pick(&[1000, 4000, 16 << 10, 64 << 10]);
-        // Bytes one by one cost the most turns, so they are rare.
-        let segment = if rng.percent(6) { 17 } else { *rng.pick(&[500, 1500, 4096, 65536]) };
-        // Nothing may take so long that a closing handshake has no time left.
-        let latencies: &[u64] = if segment < 500 { &[0, 10, 50] } else { &[0, 50, 500, 2000] };
-        let latency = Duration::from_micros(*rng.pick(latencies));
-        if segment < 500 {
-            faults = faults.with(Fault::WouldBlock, 5).with(Fault::Delayed, 5).with(Fault::Together, 10);
-        }
-        faults.with_buffers(send, receive).with_segment(segment).with_latency(latency)
+        faults(self.chaos, cut)
     }
 }
 
-fn limits(rng: &mut Rng) -> Limits {
+/// A network of some kind. `cut` says which.
+pub(crate) fn faults(chaos: bool, cut: u64) -> Faults {
+    let mut rng = Rng::new(cut.wrapping_mul(77) ^ 1);
+    let mut faults = Faults::usual();
+    if chaos && rng.percent(50) {
+        faults = Faults::harsh();
+        if rng.percent(70) {
+            faults = faults.with(Fault::Reset, 0);
+        }
+    }
+    let send = *rng.pick(&[1000, 4000, 16 << 10, 64 << 10]);
+    let receive = *rng.pick(&[1000, 4000, 16 << 10, 64 << 10]);
+    // Bytes one by one cost the most turns, so they are rare.
+    let segment = if rng.percent(6) { 17 } else { *rng.pick(&[500, 1500, 4096, 65536]) };
+    // Nothing may take so long that a closing handshake has no time left.
+    let latencies: &[u64] = if segment < 500 { &[0, 10, 50] } else { &[0, 50, 500, 2000] };
+    let latency = Duration::from_micros(*rng.pick(latencies));
+    if segment < 500 {
+        faults = faults.with(Fault::WouldBlock, 5).with(Fault::Delayed, 5).with(Fault::Together, 10);
+    }
+    faults.with_buffers(send, receive).with_segment(segment).with_latency(latency)
+}
+
+pub(crate) fn limits(rng: &mut Rng) -> Limits {
     let mut limits = Limits::default();
     if rng.percent(40) {
         limits.turn_bytes = *rng.pick(&[64, 500, 5000]);
