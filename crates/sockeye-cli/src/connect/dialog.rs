@@ -380,3 +380,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CLOSING: Duration = Duration::from_secs(8);
 /// Time for the closing handshake when the time is over already.
 const BRIEF: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+#[path = "dialog_tests.rs"]
+mod tests;

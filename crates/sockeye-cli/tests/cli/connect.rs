@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::peer::{once, serve, upgraded};
-use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, fed, output, sockeye};
+use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, fed, finished, output, sockeye};
 
 fn echo() -> (Running, String) {
     let running = Running::start(&["echo", "--port", "0"]);
@@ -101,6 +101,62 @@ fn a_proxy_is_asked_first() {
     let line = ["connect", "ws://example.com/", "-n", "1"];
     let (code, out, err) = fed(&[&line[..], &["--proxy", &proxy]].concat(), b"");
     assert_eq!((code, out.as_str()), (Some(0), "through\n"), "{err}");
+}
+
+#[test]
+fn the_environment_may_name_the_proxy() {
+    let address = once(|mut peer| {
+        assert!(peer.head().starts_with("CONNECT example.com:80 HTTP/1.1\r\n"));
+        peer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
+    });
+    let mut command = sockeye(&["connect", "ws://example.com/"]);
+    let output = finished(command.env("http_proxy", &address));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && err.contains("407"), "{err}");
+    let (_running, url) = echo();
+    let mut command = sockeye(&["connect", &url, "--proxy", "none"]);
+    assert_eq!(finished(command.env("http_proxy", &address)).status.code(), Some(0));
+}
+
+#[test]
+fn redirects_are_followed_as_far_as_asked() {
+    let (_running, url) = echo();
+    let elsewhere = || {
+        let url = url.clone();
+        once(move |mut peer| {
+            peer.head();
+            peer.write(format!("HTTP/1.1 307 There\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        })
+    };
+    let (code, out, err) = fed(&["connect", &format!("ws://{}/", elsewhere()), "--redirects", "1"], b"there\n");
+    assert_eq!((code, out.as_str()), (Some(0), "there\n"), "{err}");
+    let (code, _, err) = fed(&["connect", &format!("ws://{}/", elsewhere())], b"");
+    assert!(code == Some(5) && err.contains("307"), "{err}");
+}
+
+#[test]
+fn a_unix_socket_is_an_address_too() {
+    let path = std::env::temp_dir().join(format!("sockeye-connect-{}", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    let running = Running::start(&["echo", "--interface", &address]);
+    running.line();
+    let (code, out, err) = fed(&["connect", "ws://somewhere/", "--connect-to", &address], b"x\n");
+    assert_eq!((code, out.as_str()), (Some(0), "x\n"), "{err}");
+}
+
+#[test]
+fn credentials_may_come_from_a_file() {
+    let path = std::env::temp_dir().join(format!("sockeye-auth-{}", std::process::id()));
+    std::fs::write(&path, "user:pass\nmore\n").unwrap();
+    let address = once(|mut peer| {
+        assert!(peer.upgrade("").contains("\r\nAuthorization: Basic dXNlcjpwYXNz\r\n"));
+        peer.close(1000, "");
+        peer.until_closed();
+    });
+    let (code, _, err) =
+        fed(&["connect", &format!("ws://{address}/"), "--auth-file", path.to_str().unwrap(), "--hold"], b"");
+    assert!(code == Some(0) && !err.contains("WARN"), "{err}");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

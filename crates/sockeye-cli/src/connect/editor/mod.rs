@@ -47,15 +47,15 @@ pub(crate) fn start(format: Format, inlet: Inlet) -> io::Result<bool> {
     resume();
     thread::Builder::new().name("editor".to_owned()).spawn(move || {
         let mut keys = Keys::default();
-        let mut bytes = [0; 1024];
+        let mut bytes = [0; 4096];
         loop {
             match io::stdin().read(&mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(count @ 1..) => {
-                    let keys = bytes[..count].iter().filter_map(|byte| keys.feed(*byte));
-                    for key in keys {
-                        // What waits for room in the inlet must not hold the face.
-                        match press(key) {
+                    let pressed = bytes[..count].iter().filter_map(|byte| keys.feed(*byte));
+                    // What waits for room in the inlet must not hold the face.
+                    for did in press(pressed) {
+                        match did {
                             Did::Entered(line) => {
                                 inlet.push(Input::of_line(line, format.commands, format.encoding));
                             }
@@ -114,26 +114,30 @@ pub(crate) fn resume() {
     }
 }
 
-fn press(key: Key) -> Did {
+/// Does what the keys say, and draws once for all of them: a paste is many keys.
+fn press(keys: impl Iterator<Item = Key>) -> Vec<Did> {
     let mut locked = face();
-    let Some(face) = locked.as_mut() else { return Did::Nothing };
-    let did = face.line.press(key);
+    let Some(face) = locked.as_mut() else { return Vec::new() };
     let mut out = Vec::new();
-    match &did {
-        Did::Nothing | Did::Ended => return did,
-        Did::Edited => {}
-        Did::Entered(line) => {
-            out.extend_from_slice(ERASE);
-            out.extend_from_slice(PROMPT.as_bytes());
-            out.extend_from_slice(line.chars().map(visible).collect::<String>().as_bytes());
-            out.push(b'\n');
+    let mut all = Vec::new();
+    for key in keys {
+        let did = face.line.press(key);
+        match &did {
+            Did::Entered(line) => {
+                out.extend_from_slice(ERASE);
+                out.extend_from_slice(PROMPT.as_bytes());
+                out.extend_from_slice(line.chars().map(visible).collect::<String>().as_bytes());
+                out.push(b'\n');
+            }
+            Did::Cleared => out.extend_from_slice(b"\x1b[H\x1b[2J"),
+            Did::Edited | Did::Nothing | Did::Ended => {}
         }
-        Did::Cleared => out.extend_from_slice(b"\x1b[H\x1b[2J"),
+        all.push(did);
     }
     face.draw(&mut out);
     // A terminal that is gone shows at the next read.
     let _ = write(&out);
-    did
+    all
 }
 
 /// The editor on the terminal of this process.
