@@ -9,6 +9,7 @@ mod cause;
 mod probe;
 mod race;
 mod redirects;
+mod requests;
 mod server;
 mod stages;
 mod talk;
