@@ -84,7 +84,9 @@ static DIVERTED: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
 /// The system gave no thread. Lines are written at once then.
 static THREADLESS: AtomicBool = AtomicBool::new(false);
 
-const PATIENCE: Duration = Duration::from_millis(250);
+/// For a reader who is slow, and for the thread that writes, which gets no time at once on a busy machine. Only one who does
+/// not read at all costs that much.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Log {
     filter: LevelFilter,
