@@ -204,10 +204,11 @@ fn cl05_no_key_comes_twice() {
     assert!(keys.len() >= 9_998, "{} different keys", keys.len());
 }
 
-/// A system whose random source can fail.
+/// A system whose random source can fail, and whose sending.
 struct Dry {
     inner: Box<dyn Sys>,
     dry: Rc<Cell<bool>>,
+    stuck: Rc<Cell<bool>>,
 }
 
 impl Sys for Dry {
@@ -280,6 +281,9 @@ impl Sys for Dry {
     }
 
     fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.stuck.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         self.inner.send(handle, buffers)
     }
 
@@ -296,17 +300,43 @@ impl Sys for Dry {
     }
 }
 
-fn dry() -> (Bench, Rc<Cell<bool>>) {
-    let dry = Rc::new(Cell::new(false));
-    let kept = dry.clone();
-    let bench = Bench::on(1, Faults::none(), Limits::default(), |host| Box::new(Dry { inner: host.sys(), dry }));
-    (bench, kept)
+fn dry() -> (Bench, Rc<Cell<bool>>, Rc<Cell<bool>>) {
+    let (dry, stuck) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    let sys = (dry.clone(), stuck.clone());
+    let bench = Bench::on(1, Faults::none(), Limits::default(), |host| {
+        Box::new(Dry { inner: host.sys(), dry: sys.0, stuck: sys.1 })
+    });
+    (bench, dry, stuck)
+}
+
+/// A server that refuses without reading the request may end the connection before that could be sent.
+#[test]
+fn what_was_answered_is_read_though_nothing_can_be_sent() {
+    for (answer, why) in [
+        ("HTTP/1.1 403 x\r\nContent-Length: 3\r\n\r\nno!", "Handshake: refused 403 no!"),
+        ("HTTP/1.1 403 x\r\nContent-Length: 9\r\n\r\nno!", "Handshake: refused 403 no! cut"),
+        ("HTTP/1.1 403 x\r\n", "Handshake: io ConnectionReset"),
+        ("", "Handshake: io ConnectionReset"),
+    ] {
+        let (mut bench, _, stuck) = dry();
+        let listener = bench.listen("10.0.0.1:80");
+        stuck.set(true);
+        let id = bench.connect(&to("ws://10.0.0.1/"));
+        bench.turn();
+        bench.network.advance(MILLI);
+        let server = Server::accept(&listener).unwrap();
+        server.send(answer);
+        bench.network.advance(MILLI);
+        assert_eq!(bench.failed(id), (Duration::ZERO, why.to_owned()));
+        drop(server);
+        bench.finish();
+    }
 }
 
 /// Nothing leaves unmasked or under a key that anybody could foretell.
 #[test]
 fn without_randomness_nothing_is_sent() {
-    let (mut bench, dry) = dry();
+    let (mut bench, dry, _) = dry();
     dry.set(true);
     let listener = bench.listen("10.0.0.1:80");
     let id = bench.connect(&to("ws://10.0.0.1/"));
