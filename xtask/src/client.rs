@@ -170,9 +170,9 @@ impl<'w> Bench<'w> {
         let ways = || proxy.printed(&format!("CONNECT {place} ")) + proxy.printed(&format!("connected to {place}\n"));
         let before = ways();
         let (mut checks, output) = self.output(arguments, variables)?;
-        let (gone, opened) = (ways() - before, connections(&output));
-        if opened != Some(gone) {
-            let message = format!("{gone} connections went through the proxy, and the client opened {opened:?}");
+        let (gone, begun) = (ways() - before, connections(&output));
+        if begun != Some(gone) {
+            let message = format!("{gone} connections went through the proxy, and the client began {begun:?}");
             return Err(Failure::new(message, checks));
         }
         checks += Checks::passed(1);

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -35,10 +36,18 @@ func seen(ticket string) chan string {
 }
 
 func handle(response http.ResponseWriter, request *http.Request) {
+	switch request.URL.Path {
+	case "/refuse":
+		http.Error(response, "go away", http.StatusForbidden)
+		return
+	case "/moved":
+		http.Redirect(response, request, "/request", http.StatusFound)
+		return
+	}
 	query := request.URL.Query()
 	cut, _ := strconv.Atoi(query.Get("cut"))
 	// It sends a fragment whenever this is full.
-	upgrader := websocket.Upgrader{Subprotocols: []string{"superchat"}, WriteBufferSize: cut}
+	upgrader := websocket.Upgrader{Subprotocols: []string{"superchat"}, WriteBufferSize: cut, CheckOrigin: everybody}
 	socket, err := upgrader.Upgrade(response, request, nil)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, request.URL, err)
@@ -51,6 +60,11 @@ func handle(response http.ResponseWriter, request *http.Request) {
 		_ = socket.WriteMessage(websocket.TextMessage, []byte(text))
 	case "/close":
 		_ = socket.WriteControl(websocket.CloseMessage, closing(query), time.Now().Add(10*time.Second))
+	case "/drop":
+		_ = socket.UnderlyingConn().(*net.TCPConn).SetLinger(0)
+		return
+	case "/request":
+		_ = socket.WriteMessage(websocket.TextMessage, []byte(strings.Join(fields(request), "\n")))
 	case "/ping":
 		go ping(socket)
 	}
@@ -63,6 +77,23 @@ func handle(response http.ResponseWriter, request *http.Request) {
 		}
 		seen(query.Get("ticket")) <- text
 	}
+}
+
+// Our pages are nobody's.
+func everybody(*http.Request) bool {
+	return true
+}
+
+func fields(request *http.Request) []string {
+	all := []string{request.RequestURI, request.Host}
+	for _, name := range []string{"Origin", "Authorization", "X-Sockeye"} {
+		value := request.Header.Get(name)
+		if value == "" {
+			value = "-"
+		}
+		all = append(all, value)
+	}
+	return all
 }
 
 func closing(query url.Values) []byte {

@@ -5,6 +5,7 @@ What it has to know stands in conformance/src/client/peer.rs.
 
 import asyncio
 import contextlib
+import http
 import pathlib
 import signal
 import sys
@@ -55,6 +56,12 @@ async def handle(ws):
                 await ws.close(int(query["code"]), query["reason"])
             else:
                 await close_without_a_code(ws)
+        elif url.path == "/drop":
+            ws.transport.abort()
+        elif url.path == "/request":
+            fields = ["Host", "Origin", "Authorization", "X-Sockeye"]
+            await ws.send("\n".join([ws.request.path, *[ws.request.headers.get(name, "-") for name in fields]]))
+            await ws.wait_closed()
         elif url.path == "/ping":
             await ping(ws)
         else:
@@ -81,11 +88,23 @@ async def close_without_a_code(ws):
     await ws.wait_closed()
 
 
+def judge(connection, request):
+    if request.path == "/refuse":
+        return connection.respond(http.HTTPStatus.FORBIDDEN, "go away")
+    if request.path == "/moved":
+        response = connection.respond(http.HTTPStatus.FOUND, "elsewhere")
+        response.headers["Location"] = "/request"
+        return response
+    return None
+
+
 async def main():
     ended = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set_result, None)
-    options = {"max_size": None, "ping_interval": None, "subprotocols": ["superchat"]}
-    async with serve(handle, "127.0.0.1", 0, select_subprotocol=choose, **options) as server:
+    # Without a bound of the queue it sees the end of a connection at once, and not ten seconds behind the close frame.
+    options = {"max_size": None, "max_queue": None, "ping_interval": None, "process_request": judge}
+    options |= {"subprotocols": ["superchat"], "select_subprotocol": choose}
+    async with serve(handle, "127.0.0.1", 0, **options) as server:
         port = server.sockets[0].getsockname()[1]
         print(f"listening on ws://127.0.0.1:{port}/", flush=True)
         await ended

@@ -11,6 +11,11 @@ const waiting = new Map();
 const server = new WebSocketServer({
   host: "127.0.0.1",
   port: 0,
+  verifyClient: ({ req }, answer) => {
+    if (req.url === "/refuse") answer(false, 403, "go away");
+    else if (req.url === "/moved") answer(false, 302, "elsewhere", { Location: "/request" });
+    else answer(true);
+  },
   handleProtocols: (offered) => (offered.has("superchat") ? "superchat" : false),
 });
 
@@ -26,6 +31,11 @@ server.on("connection", (socket, request) => {
     const code = url.searchParams.get("code");
     if (code === null) socket.close();
     else socket.close(Number(code), url.searchParams.get("reason"));
+  } else if (url.pathname === "/drop") {
+    socket.terminate();
+  } else if (url.pathname === "/request") {
+    const fields = ["host", "origin", "authorization", "x-sockeye"];
+    socket.send([request.url, ...fields.map((name) => request.headers[name] ?? "-")].join("\n"));
   } else if (url.pathname === "/ping") {
     ping(socket);
   } else {

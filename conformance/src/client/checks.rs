@@ -26,7 +26,7 @@ impl Checks {
 
     /// It is a success only when something was checked and nothing failed.
     pub(crate) fn finish(&self) -> Result<(), String> {
-        println!("# {} passed, {} failed, {} connections", self.passed, self.failed, crate::link::opened());
+        println!("# {} passed, {} failed, {} connections", self.passed, self.failed, crate::link::begun());
         match self {
             Self { failed: 0, passed: 1.. } => Ok(()),
             Self { failed: 0, .. } => Err("nothing was checked".to_owned()),

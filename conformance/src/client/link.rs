@@ -17,11 +17,11 @@ use sockeye::{
 /// The longest wait for one step: 16 MiB through a proxy, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-static OPENED: AtomicUsize = AtomicUsize::new(0);
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
 
-/// How many connections were opened so far.
-pub(crate) fn opened() -> usize {
-    OPENED.load(Ordering::Relaxed)
+/// How many connections were begun so far, those of redirects that were followed included.
+pub(crate) fn begun() -> usize {
+    BEGUN.load(Ordering::Relaxed)
 }
 
 /// The way to the server.
@@ -104,13 +104,18 @@ impl Link {
         let mut link = Self::begin(connect)?;
         match link.next()? {
             Event::Open(subprotocol) => {
-                OPENED.fetch_add(1, Ordering::Relaxed);
                 link.subprotocol = subprotocol;
                 Ok(link)
             }
             Event::Failed(failure) => Err(failure.to_string()),
             other => Err(format!("{other:?} before it was open")),
         }
+    }
+
+    /// Opens a connection that `redirects` lead to, one after the other.
+    pub(crate) fn open_behind(redirects: u8, connect: Connect) -> Result<Self, String> {
+        BEGUN.fetch_add(usize::from(redirects), Ordering::Relaxed);
+        Self::open(connect.redirects(redirects))
     }
 
     /// Connecting has to fail; this is how it did.
@@ -122,6 +127,7 @@ impl Link {
     }
 
     fn begin(connect: Connect) -> Result<Self, String> {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
         let shared = Rc::<Shared>::default();
         let script = Script { shared: shared.clone() };
         let mut service = Service::builder().protocol(script).build().map_err(|error| error.to_string())?;

@@ -2,6 +2,10 @@
 //!
 //! * `/` echoes every message; with `?cut=N` in fragments of N bytes, or about that.
 //! * `/close?code=N&reason=TEXT` closes at once, with N and TEXT, or without them.
+//! * `/drop` ends the TCP connection without a close frame.
+//! * `/request` says what was asked for: the target, and the fields `Host`, `Origin`, `Authorization` and `X-Sockeye`, each on a
+//!   line, `-` for one that is missing.
+//! * `/refuse` answers 403 with the body `go away`, `/moved` 302 with `Location: /request`.
 //! * `/ping` pings with 0, 1 and 125 bytes, and says `pongs: 3` when the answers came.
 //! * With `ticket=T` in the query the server remembers how that connection was closed: `/seen?ticket=T` says so as soon as it
 //!   is, as `MESSAGES CODE REASON`, with the number of messages that had come.
@@ -49,6 +53,13 @@ pub(crate) fn run(checks: &mut Checks, name: &str, url: &str, way: &Way) {
         leave(link)?;
         equal(server.seen("hundred")?, "100 1000 ".to_owned())
     });
+    checks.check(&format!("{name}: one byte over the limit is refused with 1009"), || over_the_limit(server));
+    checks.check(&format!("{name}: a server that vanishes is noticed"), || {
+        let closed = server.open("/drop")?.closed()?;
+        let vanished = matches!(closed.cause, Cause::Eof | Cause::Reset) && closed.code_seen() == 1006;
+        ensure(vanished, || format!("{closed:?}"))
+    });
+    handshakes(checks, name, server);
     checks.check(&format!("{name}: our pings are answered"), || {
         let mut link = server.open("/")?;
         for size in [0, 1, 125] {
@@ -129,6 +140,44 @@ fn server_closes(server: &Server<'_>, code: u16) -> Result<(), String> {
     // The server is told its own code; a reason need not come back.
     let seen = server.seen(&format!("server{code}"))?;
     ensure(seen.starts_with(&format!("0 {code} ")), || format!("the server was told {seen}"))
+}
+
+fn over_the_limit(server: &Server<'_>) -> Result<(), String> {
+    let mut link = server.open("/?ticket=big")?;
+    let most = SIZES[SIZES.len() - 1];
+    link.say(Piece::Binary(bytes(most + 1)));
+    let closed = link.closed()?;
+    let code = closed.sent.as_ref().and_then(Close::code);
+    ensure(code == Some(CloseCode::TOO_BIG) && closed.initiator == Initiator::Local, || format!("{closed:?}"))?;
+    let seen = server.seen("big")?;
+    ensure(seen.starts_with("1 1009 "), || format!("the server saw {seen}"))
+}
+
+fn handshakes(checks: &mut Checks, name: &str, server: &Server<'_>) {
+    let host = server.url.trim_start_matches("ws://");
+    checks.check(&format!("{name}: what a handshake says arrives"), || {
+        let url = format!("ws://joe:s%40cret@{host}/request?from=7&to=%20x");
+        let connect =
+            server.way.connect(&url)?.origin("http://example.com").and_then(|it| it.field("X-Sockeye", "a, b"));
+        let mut link = Link::open(connect.map_err(|error| error.to_string())?)?;
+        let basic = "Basic am9lOnNAY3JldA==";
+        let said = ["/request?from=7&to=%20x", host, "http://example.com", basic, "a, b"];
+        equal(link.text()?, said.join("\n"))?;
+        leave(link)
+    });
+    checks.check(&format!("{name}: a refusal is told with its status and its body"), || {
+        let failure = Link::failure(server.connect("/refuse")?)?;
+        let refusal = failure.refusal().ok_or_else(|| failure.to_string())?;
+        equal((refusal.status(), String::from_utf8_lossy(refusal.body()).trim()), (403, "go away"))
+    });
+    checks.check(&format!("{name}: a redirect is told, or followed when that is asked for"), || {
+        let failure = Link::failure(server.connect("/moved")?)?;
+        let refusal = failure.refusal().ok_or_else(|| failure.to_string())?;
+        equal((refusal.status(), refusal.location()), (302, Some("/request")))?;
+        let mut link = Link::open_behind(1, server.connect("/moved")?)?;
+        equal(link.text()?, ["/request", host, "-", "-", "-"].join("\n"))?;
+        leave(link)
+    });
 }
 
 fn ends(closed: &Closed, initiator: Initiator, code: u16) -> Result<(), String> {
