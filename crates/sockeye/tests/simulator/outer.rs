@@ -10,7 +10,6 @@ use sockeye::poll::{Mode, PollHook, Ready};
 use sockeye::sim::Host;
 use sockeye::{Progress, Service};
 
-use crate::hub::Hub;
 use crate::rng::Rng;
 
 /// What is watched. Holds the service to the hook's promises.
@@ -75,7 +74,8 @@ impl Outer {
         Self { table, rng: Rng::new(seed) }
     }
 
-    pub(crate) fn turn(&mut self, service: &mut Service, host: &Host, hub: &Hub) -> Result<Turned, String> {
+    /// `next` is called before each turn of the service.
+    pub(crate) fn turn(&mut self, service: &mut Service, host: &Host, next: &dyn Fn()) -> Result<Turned, String> {
         let mut batch: Vec<_> = self.table.watched().into_iter().map(|(fd, mode)| (fd, seen(host, fd, mode))).collect();
         for last in (1..batch.len()).rev() {
             batch.swap(last, self.rng.of(0..last + 1));
@@ -92,7 +92,7 @@ impl Outer {
             while ready != Ready::default() {
                 // One before it in the batch may have ended it: the number is nobody's, or somebody else's.
                 let is_known = self.table.mode(fd).is_some();
-                hub.next_turn();
+                next();
                 match service.service_fd(fd, ready) {
                     Ok(_) if is_known => {}
                     Err(error) if error.is_unknown_descriptor() && !is_known => {}
@@ -106,7 +106,7 @@ impl Outer {
         if self.rng.percent(2) && service.service_fd(60_000, Ready::READ).is_ok() {
             return Err("a descriptor that nobody has was served".to_owned());
         }
-        hub.next_turn();
+        next();
         let progress = service.run_once(None).map_err(|error| error.to_string())?;
         let again = self.table.watched().into_iter().any(|(fd, mode)| seen(host, fd, mode) != Ready::default());
         Ok(Turned { drained: progress == Progress::Drained, again })

@@ -182,7 +182,7 @@ impl World {
         self.hub.next_turn();
         let mut again = false;
         if let Some(outer) = self.outer.as_mut().filter(|_| !self.drained) {
-            let turned = outer.turn(&mut self.service, &self.host, &self.hub)?;
+            let turned = outer.turn(&mut self.service, &self.host, &|| self.hub.next_turn())?;
             (self.drained, again) = (turned.drained, turned.again);
         } else if !self.drained {
             let progress = self.service.run_once(Some(Duration::ZERO)).map_err(|error| error.to_string())?;

@@ -284,7 +284,7 @@ impl Place {
         let Some(service) = self.service.as_mut().filter(|_| !self.drained) else { return Ok(false) };
         let mut again = false;
         if let Some(outer) = &mut self.outer {
-            let turned = outer.turn(service, &self.host)?;
+            let turned = outer.turn(service, &self.host, &|| ())?;
             (self.drained, again) = (turned.drained, turned.again);
         } else {
             let progress = service.run_once(Some(Duration::ZERO)).map_err(|error| error.to_string())?;
