@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod fraggle;
+pub(crate) mod standing;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -11,6 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use self::standing::Standing;
 use crate::interface::Interface;
 use crate::units::parse_size;
 use crate::{connect, ping};
@@ -151,6 +153,9 @@ pub(crate) struct Common {
     // Shown once there is a choice.
     #[arg(long, value_name = "WHERE", default_value = "stderr", hide = true)]
     pub(crate) log_to: LogTo,
+
+    #[command(flatten)]
+    pub(crate) standing: Standing,
 }
 
 /// The levels of libwebsockets.
@@ -238,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused() {
-        for option in [&["--log-to", "syslog"][..], &["--threads", "2"], &["--daemonize"], &["--require-origin"]] {
+        for option in [&["--log-to", "syslog"][..], &["--threads", "2"], &["--require-origin"]] {
             let line = ["sockeye", "serve"].iter().chain(option);
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{option:?}");
         }

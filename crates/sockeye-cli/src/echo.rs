@@ -3,13 +3,14 @@
 use sockeye::{Close, CloseCode, Service, messages};
 
 use crate::args;
+use crate::background::Background;
 use crate::failure::Failure;
 use crate::server;
 
 /// What an outbox holds beside one message of the largest size.
 const BESIDE: usize = 1 << 20;
 
-pub(crate) fn run(echo: &args::Echo) -> Result<(), Failure> {
+pub(crate) fn run(echo: &args::Echo, background: &mut Background) -> Result<(), Failure> {
     let mut limits = server::limits(&echo.common);
     limits.protocol_mut().message_bytes = echo.max_message;
     let prefix = echo.broadcast.clone().map(String::into_bytes);
@@ -22,5 +23,10 @@ pub(crate) fn run(echo: &args::Echo) -> Result<(), Failure> {
         talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
-    server::run(Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound)), echo.port, &echo.common)
+    server::run(
+        Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound)),
+        echo.port,
+        &echo.common,
+        background,
+    )
 }

@@ -14,6 +14,7 @@ use sockeye::Service;
 use self::checking::{Checking, Report};
 use self::saying::Saying;
 use crate::args::fraggle::Fraggle;
+use crate::background::Background;
 use crate::failure::Failure;
 use crate::random::Random;
 use crate::server;
@@ -30,7 +31,7 @@ fn say(fraggle: &Fraggle) -> Result<(), Failure> {
     // On standard error, since the first line of output says where it listens.
     crate::log::say(&format!("sockeye: the messages are those of --seed {seed}\n"));
     let builder = Service::builder().fallback(Saying::new(seed, fraggle.count));
-    server::run(builder, fraggle.port, &fraggle.common())
+    server::run(builder, fraggle.port, &fraggle.common(), &mut Background::default())
 }
 
 fn check(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {

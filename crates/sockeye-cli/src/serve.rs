@@ -13,10 +13,11 @@ use sockeye::{Origins, Service};
 use self::counter::Increment;
 use self::mirror::Mirror;
 use crate::args::Serve;
+use crate::background::Background;
 use crate::failure::Failure;
 use crate::server;
 
-pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
+pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Failure> {
     let mut limits = server::limits(&serve.common);
     limits.protocol_mut().message_bytes = MESSAGE_BYTES;
     let mut builder = Service::builder()
@@ -27,7 +28,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     if let Some(origins) = origins(serve)? {
         builder = builder.origins(origins);
     }
-    server::run(builder, serve.port, &serve.common)
+    server::run(builder, serve.port, &serve.common, background)
 }
 
 fn routes(serve: &Serve) -> Result<Routes, Failure> {

@@ -1,9 +1,10 @@
 //! What `serve` and `echo` share: listen, say where, run, and stop in good order.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::num::NonZeroUsize;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -12,6 +13,7 @@ use sockeye::sys::{Address, ListenOptions};
 use sockeye::{Builder, Control, Error, Limits, Remote, Service};
 
 use crate::args::Common;
+use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::interface::{self, Interface};
 use crate::log;
@@ -24,9 +26,12 @@ pub(crate) fn limits(common: &Common) -> Limits {
 }
 
 /// Runs the service until a signal ends it.
-pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Failure> {
+pub(crate) fn run(builder: Builder, port: u16, common: &Common, background: &mut Background) -> Result<(), Failure> {
     // First of all: a signal that comes early is to end the service in good order too.
     let signals = signals()?;
+    let identity = background::identity(&common.standing)?;
+    // Before the service, so that it is there until the service is gone; and the reason is clearer than a port in use.
+    let pid_file = background::pid_file(&common.standing)?;
     let mut service = listen(builder, &common.interfaces, port, "--port")?;
     stop_on(signals, service.remote(), |control| control.drain())?;
     if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > service.max_connections()) {
@@ -38,8 +43,16 @@ pub(crate) fn run(builder: Builder, port: u16, common: &Common) -> Result<(), Fa
         );
     }
     tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
-    announce(announcement(service.local_addresses()))
-        .map_err(|error| Failure::general(format!("no thread for standard output: {error}")))?;
+    if let Some(identity) = identity {
+        background::assume(&identity)?;
+    }
+    // A turn shows that it works, before anybody is told that it does.
+    service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
+    if let Some(file) = &pid_file {
+        let failed = |error| Failure::general(format!("cannot write {}: {error}", file.path().display()));
+        file.write().map_err(failed)?;
+    }
+    background.ready(announcement(service.local_addresses()))?;
     service.run().map_err(|error| Failure::general(error.to_string()))
 }
 
@@ -115,18 +128,6 @@ pub(crate) fn stop_on(
         }
     });
     thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
-}
-
-/// Says where the service listens. Whoever started us may not be listening any more, and with standard output full even
-/// writing would wait for ever: neither is a reason to stop, so another thread does it.
-fn announce(lines: String) -> io::Result<()> {
-    thread::Builder::new().name("announce".to_owned()).spawn(move || {
-        let mut stdout = io::stdout().lock();
-        if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
-            tracing::debug!(%error, "standard output is closed");
-        }
-    })?;
-    Ok(())
 }
 
 /// A line for each listener.

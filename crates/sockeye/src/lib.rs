@@ -129,11 +129,13 @@
 //! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
 //! * [`poll`]: the loop inside a loop of the program's own
 //! * [`sys`]: every system call of the loop, real or simulated
+//! * [`daemon`]: going into the background, for programs that want to; no other module names it
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
 
 pub mod client;
 mod conn;
+pub mod daemon;
 pub mod http;
 pub mod messages;
 pub mod poll;

@@ -3,6 +3,7 @@
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint, value_parser};
 
+use crate::args::standing::Standing;
 use crate::args::{Common, LogTo, parse_interface};
 use crate::interface::Interface;
 use crate::target::Target;
@@ -42,6 +43,7 @@ impl Fraggle {
             max_connections: None,
             log_level: self.target.log_level,
             log_to: LogTo::Stderr,
+            standing: Standing::default(),
         }
     }
 }

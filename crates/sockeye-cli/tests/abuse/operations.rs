@@ -3,14 +3,15 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::{
-    BINARY, Case, FIN, Launch, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, pass, rows, scaled,
-    strict,
+    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, pass,
+    rows, scaled, strict,
 };
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -27,7 +28,11 @@ pub(crate) fn rows() -> Vec<Case> {
             op04_a_port_in_use_is_a_clear_error,
             op04_privileged_ports_and_bad_interfaces_are_clear_errors,
             op04_the_printed_address_is_the_real_one,
-            op04_unix_sockets;
+            op04_unix_sockets,
+            op05_a_bind_that_fails_in_the_daemon_fails_the_starter,
+            op05_only_intended_descriptors_are_open_in_the_daemon,
+            op05_of_many_starts_at_once_one_has_the_pid_file,
+            op05_a_pid_file_is_not_led_through_a_link;
     ]
 }
 
@@ -268,4 +273,100 @@ fn op04_unix_sockets() {
     let long = folder.path().join("x".repeat(108 - folder.path().as_os_str().len() - 1));
     assert_eq!(long.as_os_str().len(), 108);
     usage_error(&Launch::new("echo").with("--interface").with(format!("unix:{}", long.display())), "xxx");
+}
+
+/// A daemon's pid file in a folder of its own.
+struct Home {
+    folder: TempDir,
+    pid: PathBuf,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = TempDir::new();
+        let pid = folder.path().join("pid");
+        Self { folder, pid }
+    }
+
+    fn launch(&self) -> Launch {
+        self.daemon(Launch::echo())
+    }
+
+    fn daemon(&self, launch: Launch) -> Launch {
+        launch.with("--daemonize").with("--pid-file").with(&self.pid)
+    }
+
+    /// The number in the pid file.
+    fn number(&self) -> Option<i32> {
+        fs::read_to_string(&self.pid).ok()?.strip_suffix('\n')?.parse().ok()
+    }
+
+    fn end(&self) {
+        let number = self.number().expect("a daemon");
+        kill_process(Pid::from_raw(number).expect("a number"), Signal::TERM).expect("it lives");
+        eventually("the pid file is removed", PATIENCE, || !self.pid.exists());
+    }
+}
+
+fn op05_a_bind_that_fails_in_the_daemon_fails_the_starter() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let home = Home::new();
+    usage_error(&home.daemon(Launch::new("echo").with("--port").with(&port)), &port);
+    assert!(!home.pid.exists(), "nothing is left of it");
+    // One interface is free and the other is not: it is both or nothing.
+    let both = Launch::new("echo").with("-i").with("127.0.0.2").with("-i").with("127.0.0.1").with("--port").with(&port);
+    usage_error(&home.daemon(both), &port);
+    TcpListener::bind(format!("127.0.0.2:{port}")).expect("nobody listens there");
+}
+
+fn op05_only_intended_descriptors_are_open_in_the_daemon() {
+    let home = Home::new();
+    let inherited: Vec<_> = (0..20).map(|_| home.folder.file("inherited", "")).map(fs::File::open).collect();
+    for file in inherited.iter().flatten() {
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).expect("own descriptor");
+    }
+    let output = home.launch().command().output().expect("the command starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let number = home.number().expect("it serves");
+    for entry in fs::read_dir(format!("/proc/{number}/fd")).expect("it lives") {
+        let target = fs::read_link(entry.expect("it lives").path()).expect("open");
+        let target = target.to_str().expect("text");
+        let intended = target == "/dev/null" || target.starts_with("anon_inode:") || target.starts_with("socket:");
+        assert!(intended || Path::new(target) == home.pid, "{target}");
+    }
+    home.end();
+}
+
+fn op05_of_many_starts_at_once_one_has_the_pid_file() {
+    let home = Home::new();
+    for left in [None, Some("1\n")] {
+        if let Some(left) = left {
+            fs::write(&home.pid, left).expect("own folder");
+        }
+        let starts: Vec<_> = (0..8).map(|_| home.launch().command().spawn().expect("the command starts")).collect();
+        let outputs = starts.into_iter().map(|start| start.wait_with_output().expect("own child"));
+        let mut served = 0;
+        for output in outputs {
+            let text = String::from_utf8_lossy(&output.stderr);
+            match output.status.code() {
+                Some(0) => served += 1,
+                Some(2) => assert!(text.contains("already running as pid") || text.contains("just starting"), "{text}"),
+                other => panic!("{other:?}: {text}"),
+            }
+        }
+        assert_eq!(served, 1);
+        home.end();
+    }
+}
+
+fn op05_a_pid_file_is_not_led_through_a_link() {
+    let home = Home::new();
+    let precious = home.folder.file("precious", "4711\n");
+    std::os::unix::fs::symlink(&precious, &home.pid).expect("own folder");
+    usage_error(&home.launch(), "it is a symbolic link");
+    fs::remove_file(&home.pid).expect("own folder");
+    fs::hard_link(&precious, &home.pid).expect("own folder");
+    usage_error(&home.launch(), "it has another name too");
+    assert_eq!(fs::read_to_string(&precious).expect("it is there"), "4711\n");
 }

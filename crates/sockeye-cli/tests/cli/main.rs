@@ -2,6 +2,7 @@
 
 mod bench;
 mod connect;
+mod daemon;
 mod editor;
 mod endings;
 mod fraggle;

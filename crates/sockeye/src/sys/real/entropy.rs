@@ -4,7 +4,7 @@
 //! What to know before editing: bytes that two processes draw from one pool are not unpredictable, so `fork` must not copy
 //! it. The pool is therefore in memory of its own, which Linux clears in the child (`MADV_WIPEONFORK`), and how much of it
 //! is left stands in that memory too: a child finds nothing left, and fills it anew. Elsewhere the number of the process is
-//! compared at each draw. This is the only file of the library with unsafe code.
+//! compared at each draw.
 
 use std::io;
 use std::mem;

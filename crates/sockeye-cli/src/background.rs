@@ -1,0 +1,132 @@
+//! Where a server runs: here, or in the background, where its starter waits for word of it.
+
+use std::io::{self, Write as _};
+use std::path::{self, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use sockeye::daemon::{self, Daemon, Identity, Outcome, PidFile, Side};
+
+use crate::args::standing::Standing;
+use crate::args::{Command, Common};
+use crate::failure::{Failure, TIMEOUT};
+use crate::interface::Interface;
+use crate::log;
+
+/// This process, which is to do the work.
+#[derive(Debug, Default)]
+pub(crate) struct Background {
+    /// Until its starter knows what became of it.
+    daemon: Option<Daemon>,
+}
+
+impl Background {
+    /// Goes into the background if that is asked for. `None`: it serves, and this process has nothing left to do.
+    pub(crate) fn enter(command: &mut Command) -> Result<Option<Self>, Failure> {
+        let (common, folder) = match command {
+            Command::Serve(serve) => (&mut serve.common, serve.dir.as_mut()),
+            Command::Echo(echo) => (&mut echo.common, None),
+            _ => return Ok(Some(Self::default())),
+        };
+        if !common.standing.daemonize {
+            return Ok(Some(Self::default()));
+        }
+        make_absolute(common, folder)
+            .map_err(|error| Failure::usage(format!("the present folder cannot be found: {error}")))?;
+        match daemon::detach().map_err(|error| Failure::general(format!("cannot start a daemon: {error}")))? {
+            Side::Daemon(daemon) => Ok(Some(Self { daemon: Some(daemon) })),
+            Side::Starter(starter) => match starter.wait(START) {
+                Ok(outcome) => started(outcome).map(|()| None),
+                Err(error) => Err(Failure::general(format!("the daemon cannot be waited for: {error}"))),
+            },
+        }
+    }
+
+    /// Says that it serves: where, to whoever started it.
+    pub(crate) fn ready(&mut self, announcement: String) -> Result<(), Failure> {
+        let Some(daemon) = self.daemon.take() else {
+            return announce(announcement)
+                .map_err(|error| Failure::general(format!("no thread for standard output: {error}")));
+        };
+        // What was logged until here is for the terminal.
+        log::flush();
+        daemon.ready(&announcement).map_err(|error| Failure::general(format!("its starter is gone: {error}")))
+    }
+
+    /// Has the starter say why it does not serve. False: there is none that waits.
+    pub(crate) fn failed(&mut self, failure: &Failure) -> bool {
+        let Some(daemon) = self.daemon.take() else { return false };
+        daemon.failed(failure.code, &failure.message);
+        true
+    }
+}
+
+/// Paths mean what they meant to whoever wrote them.
+fn make_absolute(common: &mut Common, folder: Option<&mut PathBuf>) -> io::Result<()> {
+    let sockets = common.interfaces.iter_mut().filter_map(|interface| match interface {
+        Interface::Unix(path) => Some(path),
+        _ => None,
+    });
+    for path in folder.into_iter().chain(sockets).chain(common.standing.pid_file.as_mut()) {
+        *path = path::absolute(&path)?;
+    }
+    Ok(())
+}
+
+/// What the starter has to say of it.
+fn started(outcome: Outcome) -> Result<(), Failure> {
+    match outcome {
+        Outcome::Ready(announcement) => {
+            // Nobody has to read it.
+            let mut stdout = io::stdout().lock();
+            let _ = stdout.write_all(announcement.as_bytes()).and_then(|()| stdout.flush());
+            Ok(())
+        }
+        Outcome::Failed { code, text } => Err(Failure { code, message: text }),
+        Outcome::TimedOut => Err(Failure {
+            code: TIMEOUT,
+            message: format!("the daemon did not serve within {} s, and was ended", START.as_secs()),
+        }),
+        _ => Err(Failure::general("the daemon ended before it served".to_owned())),
+    }
+}
+
+/// The user and group of the command line.
+pub(crate) fn identity(standing: &Standing) -> Result<Option<Identity>, Failure> {
+    if standing.user.is_none() && standing.group.is_none() {
+        return Ok(None);
+    }
+    let found = Identity::find(standing.user.as_deref(), standing.group.as_deref());
+    found.map(Some).map_err(|error| {
+        let text = format!("--user, --group: {error}");
+        if error.is_unknown() { Failure::usage(text) } else { Failure::general(text) }
+    })
+}
+
+/// Becomes that user, or does not go on.
+pub(crate) fn assume(identity: &Identity) -> Result<(), Failure> {
+    let hint = if rustix::process::geteuid().is_root() { "" } else { "; only root can become somebody else" };
+    identity.assume().map_err(|error| Failure::general(format!("--user, --group: {error}{hint}")))
+}
+
+/// The pid file of the command line, locked.
+pub(crate) fn pid_file(standing: &Standing) -> Result<Option<PidFile>, Failure> {
+    let Some(path) = &standing.pid_file else { return Ok(None) };
+    let locked = PidFile::lock(path);
+    locked.map(Some).map_err(|error| Failure::usage(format!("--pid-file {}: {error}", path.display())))
+}
+
+/// Says where the service listens. Whoever started us may not be listening any more, and with standard output full even
+/// writing would wait for ever: neither is a reason to stop, so another thread does it.
+fn announce(lines: String) -> io::Result<()> {
+    thread::Builder::new().name("announce".to_owned()).spawn(move || {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
+            tracing::debug!(%error, "standard output is closed");
+        }
+    })?;
+    Ok(())
+}
+
+/// For the daemon to listen. It is much: a name server may be slow.
+const START: Duration = Duration::from_secs(30);

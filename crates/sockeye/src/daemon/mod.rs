@@ -1,0 +1,203 @@
+//! Going into the background: [`detach`], the file that names the daemon ([`PidFile`]), and the user that it runs as
+//! ([`Identity`]). Nothing here knows of a service, and a service does not know whether it is in a daemon.
+//!
+//! What to know before editing: a daemon is the program executed anew, twice (`starter` executes a session leader, which
+//! executes the daemon and ends), and no copy that `fork` makes. So nothing of the starter is in it by accident: no thread
+//! that is missing, no lock that is held, no random number that both would use, and no descriptor, since the kernel closes
+//! them. The price is that `main` runs in all three: [`detach`] belongs at its beginning.
+//!
+//! ```text
+//!  starter ── executes ──▶ session leader ── executes ──▶ daemon
+//!     ▲                        └ its number                 │
+//!     └──────── one socket: ready, failed, or the end ──────┘
+//! ```
+
+mod identity;
+#[expect(unsafe_code, reason = "descriptors that nobody here owns are to be marked, and no crate wraps that")]
+mod inherited;
+mod pid_file;
+mod report;
+mod starter;
+
+use std::env;
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{self, Child, Command};
+
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::process::{chdir, setsid, umask};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use self::report::Report;
+
+pub use self::identity::{Identity, IdentityError};
+pub use self::pid_file::{PidFile, PidFileError};
+pub use self::starter::{Outcome, Starter};
+
+/// Which of the two this process is.
+#[derive(Debug)]
+#[must_use]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum Side {
+    /// The program as it was started. It should wait for the daemon and end.
+    Starter(Starter),
+    /// The daemon. It should do its work, and say when it is ready for it.
+    Daemon(Daemon),
+}
+
+/// Starts this program anew, in the background: with the same arguments, in a session of its own without a terminal.
+///
+/// It belongs at the beginning of `main`, right behind reading the arguments: what comes before it is done in the daemon
+/// once more. In the daemon the folder is `/`, so paths have to be made absolute before; what it creates, others cannot write
+/// (the umask is that of the starter and 022); standard input is `/dev/null`, and output and error still those of the
+/// starter, until [`Daemon::ready`]. No other descriptor of the starter is open in it.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use std::time::Duration;
+///
+/// use sockeye::daemon::{self, Outcome, Side};
+///
+/// fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+///     let daemon = match daemon::detach()? {
+///         Side::Daemon(daemon) => daemon,
+///         Side::Starter(starter) => match starter.wait(Duration::from_secs(30))? {
+///             Outcome::Ready(_) => return Ok(ExitCode::SUCCESS),
+///             other => return Err(format!("{other:?}").into()),
+///         },
+///     };
+///     let mut service = sockeye::Service::builder().listen("127.0.0.1:7681").build()?;
+///     daemon.ready("")?;
+///     service.run()?;
+///     Ok(ExitCode::SUCCESS)
+/// }
+/// ```
+///
+/// # Errors
+/// The system's, of which the likeliest is that `/proc` is not there to find the program in.
+pub fn detach() -> io::Result<Side> {
+    match (Stage::of_this_process(), link()?) {
+        (Some(Stage::Leader), Some(link)) => lead(link),
+        (Some(Stage::Daemon), Some(link)) => {
+            name_process();
+            let kept = umask(Mode::from(0o022));
+            umask(kept | Mode::from(0o022));
+            chdir("/")?;
+            Ok(Side::Daemon(Daemon { link }))
+        }
+        // Without a link the mark was inherited by a program that a daemon started.
+        _ => {
+            let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+            inherited::end_at_exec();
+            let leader = execute(Stage::Leader, far)?;
+            Ok(Side::Starter(Starter::new(near, leader)))
+        }
+    }
+}
+
+/// A daemon that is not ready yet. Dropping it tells the starter that it never will be.
+#[derive(Debug)]
+pub struct Daemon {
+    link: OwnedFd,
+}
+
+impl Daemon {
+    /// Says that the daemon does its work, with a text for the starter, of which 32 KiB at most arrive. From here on
+    /// standard output and standard error go to `/dev/null`.
+    ///
+    /// # Errors
+    /// When nobody waits for it any more: the starter was ended, so the daemon is not wanted, or was given up. And when there is
+    /// no `/dev/null`.
+    pub fn ready(self, text: &str) -> io::Result<()> {
+        // Before the starter ends: whoever reads its output waits for the last who could write.
+        let null = null()?;
+        dup2_stdout(&null)?;
+        dup2_stderr(&null)?;
+        drop(null);
+        Report::Ready(text.to_owned()).send(self.link.as_fd())
+    }
+
+    /// Says why the daemon ends before it is ready: an exit code and a text, which the starter is handed.
+    pub fn failed(self, code: u8, text: &str) {
+        // Nobody may be there any more to be told.
+        let _ = Report::Failed(code, text.to_owned()).send(self.link.as_fd());
+    }
+}
+
+/// The leader of the session: its only work is not to be the daemon, which as a leader would get the first terminal that it
+/// opens for its own.
+fn lead(link: OwnedFd) -> ! {
+    let daemon = setsid().map_err(io::Error::from).and_then(|_| execute(Stage::Daemon, link.try_clone()?));
+    let report = match daemon {
+        Ok(daemon) => Report::Started(daemon.id()),
+        Err(error) => Report::Failed(1, format!("the daemon could not be started: {error}")),
+    };
+    let _ = report.send(link.as_fd());
+    process::exit(0)
+}
+
+/// Runs this program once more, with `link` as its standard input.
+fn execute(stage: Stage, link: OwnedFd) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt;
+    let mut arguments = env::args_os();
+    // Not by its name: another program may have that by now.
+    let mut command =
+        Command::new(if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { env::current_exe()? });
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).env(MARK, stage.mark()).stdin(link).spawn()
+}
+
+/// The socket that a process of this module gets as its standard input, which becomes `/dev/null`.
+fn link() -> io::Result<Option<OwnedFd>> {
+    let stdin = io::stdin();
+    if sockopt::socket_type(&stdin).ok() != Some(SocketType::SEQPACKET) || Stage::of_this_process().is_none() {
+        return Ok(None);
+    }
+    let link = stdin.as_fd().try_clone_to_owned()?;
+    dup2_stdin(null()?)?;
+    Ok(Some(link))
+}
+
+fn null() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/null")
+}
+
+/// The system calls a process as the file is called that was executed, and `exe` says nothing to anybody.
+fn name_process() {
+    let first = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&first).file_name().and_then(|name| CString::new(name.as_bytes()).ok());
+    if let Some(name) = name {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Leader,
+    Daemon,
+}
+
+impl Stage {
+    fn of_this_process() -> Option<Self> {
+        let mark = env::var_os(MARK)?;
+        [Self::Leader, Self::Daemon].into_iter().find(|stage| mark == stage.mark())
+    }
+
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Daemon => "daemon",
+        }
+    }
+}
+
+/// The variable that tells a process which one it is.
+const MARK: &str = "SOCKEYE_DAEMON_STAGE";

@@ -1,0 +1,170 @@
+//! The file that says which process the daemon is, and by its lock that there is one.
+//!
+//! What to know before editing: the lock is the truth and the number is for people. The system gives a lock back when its
+//! holder ends, however it ends, so a number that was left behind is never taken for a living process. The lock belongs to an
+//! opened file, and another file may have the name by the time it is locked; only one whose name still leads to it counts.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+/// A file with the number of a process, locked as long as this value lives. Dropping it removes the file.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl PidFile {
+    /// Makes the file, or takes one over that a process left behind, and locks it. It stays empty until
+    /// [`write`](Self::write).
+    ///
+    /// It takes nothing but an empty file or one with a number in it, that belongs to this user or to root and has no other
+    /// name, and it follows no symbolic link.
+    ///
+    /// # Errors
+    /// [`PidFileError::Running`] when another process has it, [`PidFileError::Refused`] for what could not be meant.
+    pub fn lock(path: impl Into<PathBuf>) -> Result<Self, PidFileError> {
+        let path = path.into();
+        for _ in 0..ATTEMPTS {
+            let mut file = open(&path)?;
+            let opened = file.metadata().map_err(PidFileError::System)?;
+            if opened.nlink() > 0 {
+                check(&opened)?;
+            }
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::INTR) => continue,
+                Err(Errno::WOULDBLOCK) => return Err(PidFileError::Running(number(&mut file).unwrap_or_default())),
+                Err(error) => return Err(PidFileError::System(error.into())),
+            }
+            // Whoever had the lock before may have removed the file in between.
+            if !is_same(&path, &opened) {
+                continue;
+            }
+            number(&mut file)
+                .ok_or(PidFileError::Refused("there is something else in it than the number of a process"))?;
+            file.set_len(0).map_err(PidFileError::System)?;
+            file.set_permissions(Permissions::from_mode(0o644)).map_err(PidFileError::System)?;
+            return Ok(Self { path, file });
+        }
+        Err(PidFileError::Refused("it is made and removed all the time"))
+    }
+
+    /// Writes the number of this process, and a line end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write(&self) -> io::Result<()> {
+        self.file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PidFile {
+    /// Removes the file if it is still the one that was locked. Where this user may not do that, it is emptied.
+    fn drop(&mut self) {
+        let ours = self.file.metadata().is_ok_and(|metadata| is_same(&self.path, &metadata));
+        if !ours || fs::remove_file(&self.path).is_err() {
+            // What is locked is ours to empty, whatever it is called now. The lock ends in any case, so the next daemon
+            // takes the file over.
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, PidFileError> {
+    // Without waiting, since opening a pipe would wait for somebody at its other end.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o644).custom_flags(flags.bits() as i32);
+    options.open(path).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => PidFileError::Refused("it is a symbolic link"),
+        Some(Errno::ISDIR) => PidFileError::Refused("it is a folder"),
+        Some(Errno::NXIO) => PidFileError::Refused("it is no regular file"),
+        _ => PidFileError::System(error),
+    })
+}
+
+fn check(metadata: &Metadata) -> Result<(), PidFileError> {
+    let own = rustix::process::geteuid().as_raw();
+    if !metadata.is_file() {
+        return Err(PidFileError::Refused("it is no regular file"));
+    }
+    if metadata.nlink() != 1 {
+        return Err(PidFileError::Refused("it has another name too"));
+    }
+    if metadata.uid() != own && metadata.uid() != 0 {
+        return Err(PidFileError::Refused("it belongs to another user"));
+    }
+    Ok(())
+}
+
+/// Whether the name leads to this file, and to it alone.
+fn is_same(path: &Path, file: &Metadata) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|now| (now.dev(), now.ino(), now.nlink()) == (file.dev(), file.ino(), 1))
+}
+
+/// The number that is in the file, if there is one; `None`: something else is in it.
+fn number(file: &mut File) -> Option<Option<u32>> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    match file.take(64).read_to_string(&mut text) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::InvalidData => return None,
+        Err(_) => return Some(None),
+    }
+    match text.trim_ascii() {
+        "" => Some(None),
+        digits => digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit())).map(Some),
+    }
+}
+
+/// Why a pid file cannot be had.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PidFileError {
+    /// Another process has it; its number, unless it is only just starting.
+    Running(Option<u32>),
+    /// It is not what it would have to be.
+    Refused(&'static str),
+    /// The system does not allow it.
+    System(io::Error),
+}
+
+impl fmt::Display for PidFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running(Some(process)) => write!(f, "already running as pid {process}"),
+            Self::Running(None) => f.write_str("another one is just starting"),
+            Self::Refused(why) => f.write_str(why),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for PidFileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Somebody would have to remove the file each time between opening and locking it.
+const ATTEMPTS: usize = 100;
+
+#[cfg(test)]
+mod tests;

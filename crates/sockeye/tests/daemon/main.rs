@@ -1,0 +1,182 @@
+//! What a starter learns of its daemon, whatever becomes of that.
+//!
+//! This program is both: a test runs it again with a scenario in its environment, and reads what the starter has to say.
+//! A daemon tells its number by a file, so that it can be waited for.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use sockeye::daemon::{self, Daemon, Side};
+
+fn main() -> ExitCode {
+    if let Ok(scenario) = std::env::var(SCENARIO) {
+        return play(&scenario);
+    }
+    let tests: [(&str, fn()); 6] = [
+        ("one_that_is_ready", one_that_is_ready),
+        ("one_that_says_why_not", one_that_says_why_not),
+        ("one_that_ends_without_a_word", one_that_ends_without_a_word),
+        ("one_that_hangs_is_ended", one_that_hangs_is_ended),
+        ("without_any_time_nothing_is_left", without_any_time_nothing_is_left),
+        ("one_that_nobody_waits_for_is_told_so", one_that_nobody_waits_for_is_told_so),
+    ];
+    let trials = tests.map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+const SCENARIO: &str = "SOCKEYE_TEST_SCENARIO";
+const FOLDER: &str = "SOCKEYE_TEST_FOLDER";
+
+/// The starter prints the outcome; the daemon does what the scenario says.
+fn play(scenario: &str) -> ExitCode {
+    let within = Duration::from_millis(match scenario {
+        "hang" => 500,
+        "hurry" => 0,
+        _ => 60_000,
+    });
+    match daemon::detach().unwrap() {
+        Side::Starter(starter) => {
+            println!("{:?}", starter.wait(within).unwrap());
+            ExitCode::SUCCESS
+        }
+        Side::Daemon(daemon) => {
+            act(scenario, daemon);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn act(scenario: &str, daemon: Daemon) {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    let number = std::process::id().to_string();
+    fs::write(folder.join("new"), &number).unwrap();
+    fs::rename(folder.join("new"), folder.join("daemon")).unwrap();
+    match scenario {
+        "ready" => {
+            daemon.ready(&format!("{number} is ready\n")).unwrap();
+            println!("into the void");
+            // As a daemon does whose program starts others: these are no daemons of this module.
+            let mut other = Command::new(std::env::current_exe().unwrap());
+            let output = other.arg("--list").env_remove(SCENARIO).stdin(Stdio::null()).output().unwrap();
+            fs::write(folder.join("listed"), output.stdout).unwrap();
+        }
+        "failed" => daemon.failed(77, "no\nluck"),
+        "abandoned" => {
+            // The starter is ended by the test.
+            let mut ended = String::new();
+            fs::File::open(folder.join("ended")).unwrap().read_to_string(&mut ended).unwrap();
+            let error = daemon.ready("").unwrap_err();
+            fs::write(folder.join("told"), error.to_string()).unwrap();
+        }
+        "die" => panic!("on purpose"),
+        _ => loop {
+            std::thread::park();
+        },
+    }
+}
+
+struct Stage(PathBuf);
+
+impl Stage {
+    fn new(scenario: &str) -> (Self, Command) {
+        let folder = std::env::temp_dir().join(format!("sockeye-daemon-{scenario}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(SCENARIO, scenario).env(FOLDER, &folder).stdin(Stdio::null());
+        (Self(folder), command)
+    }
+
+    /// What the starter says at its end, and the end of its outputs.
+    fn play(scenario: &str) -> (Self, String) {
+        let (stage, mut command) = Self::new(scenario);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (stage, String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// Waits until the daemon is gone.
+    fn gone(&self) {
+        let number = fs::read_to_string(self.0.join("daemon")).unwrap().parse().ok().and_then(Pid::from_raw);
+        ended(number.unwrap());
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ended(process: Pid) {
+    // A number that nobody has is that of a process that ended.
+    let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { return };
+    let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+    let count = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&patience)).unwrap();
+    assert_eq!(count, 1, "the daemon lives");
+}
+
+fn one_that_is_ready() {
+    let (stage, said) = Stage::play("ready");
+    let number = fs::read_to_string(stage.0.join("daemon")).unwrap();
+    assert_eq!(said, format!("Ready(\"{number} is ready\\n\")\n"));
+    stage.gone();
+    let listed = fs::read_to_string(stage.0.join("listed")).unwrap();
+    assert!(listed.contains("one_that_is_ready: test"), "{listed}");
+}
+
+fn one_that_says_why_not() {
+    let (stage, said) = Stage::play("failed");
+    assert_eq!(said, "Failed { code: 77, text: \"no\\nluck\" }\n");
+    stage.gone();
+}
+
+fn one_that_ends_without_a_word() {
+    let (stage, said) = Stage::play("die");
+    assert_eq!(said, "Died\n");
+    stage.gone();
+}
+
+fn one_that_hangs_is_ended() {
+    let (stage, said) = Stage::play("hang");
+    assert_eq!(said, "TimedOut\n");
+    // On a busy machine it may not have come to the point where it hangs.
+    if stage.0.join("daemon").exists() {
+        stage.gone();
+    }
+}
+
+fn without_any_time_nothing_is_left() {
+    // The outputs end when the last process has ended that has them open.
+    let (_stage, said) = Stage::play("hurry");
+    assert_eq!(said, "TimedOut\n");
+}
+
+fn one_that_nobody_waits_for_is_told_so() {
+    let (stage, mut command) = Stage::new("abandoned");
+    let pipe = stage.0.join("ended");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let mut starter = command.stdout(Stdio::null()).spawn().unwrap();
+    // Opening waits until the daemon opens the other end.
+    let end = fs::File::options().write(true).open(&pipe).unwrap();
+    kill_process(Pid::from_child(&starter), Signal::KILL).unwrap();
+    starter.wait().unwrap();
+    drop(end);
+    stage.gone();
+    assert_told(&stage.0.join("told"));
+}
+
+fn assert_told(path: &Path) {
+    let told = fs::read_to_string(path).unwrap();
+    assert!(told.contains("Broken pipe") || told.contains("os error 32"), "{told}");
+}
