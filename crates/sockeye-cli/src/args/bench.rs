@@ -54,7 +54,7 @@ pub(crate) struct Bench {
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Time before it is measured [default: 1s, none with --count]
+    /// Time before it is measured [default: 1s; none with --count, or in mode idle]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub(crate) warm_up: Option<Duration>,
 
@@ -83,7 +83,8 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn warm_up(&self) -> Duration {
-        let usual = if self.count.is_some() { Duration::ZERO } else { Duration::from_secs(1) };
+        let cold = self.count.is_some() || self.mode == Mode::Idle;
+        let usual = if cold { Duration::ZERO } else { Duration::from_secs(1) };
         self.warm_up.unwrap_or(usual)
     }
 }

@@ -298,7 +298,7 @@ impl<'a> Drive<'a> {
         let wait = until.map_or(LOOK, |until| Duration::from_nanos(until.saturating_sub(now)).min(LOOK));
         self.run_once(Some(wait))?;
         let load = self.load.borrow();
-        self.progress.show(now, share, load.tally.messages(), load.lines.living);
+        self.progress.show(now, share, load.answered(), load.lines.living);
         Ok(())
     }
 

@@ -47,6 +47,12 @@ impl Load {
         }
     }
 
+    /// Messages that were answered, or handshakes, whether they count or not.
+    pub(crate) fn answered(&self) -> u64 {
+        // Without messages it is about the handshakes.
+        if self.sent == 0 { self.lines.opened } else { self.sent - self.in_flight }
+    }
+
     /// Whether all that was to be sent on open connections has been sent, and all that was sent is answered.
     pub(crate) fn is_settled(&self, now: u64) -> bool {
         let owes = |number: usize| match &self.pace {

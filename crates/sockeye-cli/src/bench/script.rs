@@ -126,8 +126,8 @@ fn text(len: usize, random: &mut Random) -> String {
 }
 
 /// Messages of a round, a power of two, and bytes over which their beginnings are spread: enough to be different, and few
-/// enough for the nearest cache, which is to be the server's where both share it.
-const ONE_SIZE: (usize, usize) = (256, 1024);
+/// enough for the nearest cache. Every system call leaves little of that, and what is missing there is waited for.
+const ONE_SIZE: (usize, usize) = (256, 128);
 
 /// The same for a mix: enough messages for shares of a thousandth.
 const MIX: (usize, usize) = (4096, 8192);
