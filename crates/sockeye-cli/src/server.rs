@@ -1,17 +1,18 @@
 //! What `serve` and `echo` share: listen, say where, run, and stop in good order.
 
+mod signals;
+mod usage;
+
 use std::fmt::Write as _;
 use std::io;
 use std::num::NonZeroUsize;
-use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
 use sockeye::sys::{Address, ListenOptions};
-use sockeye::{Builder, Control, Error, Limits, Remote, Service};
+use sockeye::{Builder, Error, Limits, Service};
 
+pub(crate) use self::signals::{signals, stop_on};
+use self::usage::Usage;
 use crate::args::Common;
 use crate::background::{self, Background};
 use crate::failure::Failure;
@@ -28,12 +29,12 @@ pub(crate) fn limits(common: &Common) -> Limits {
 /// Runs the service until a signal ends it.
 pub(crate) fn run(builder: Builder, port: u16, common: &Common, background: &mut Background) -> Result<(), Failure> {
     // First of all: a signal that comes early is to end the service in good order too.
-    let signals = signals()?;
+    let signals = signals::all()?;
     let identity = background::identity(&common.standing)?;
     // Before the service, so that it is there until the service is gone; and the reason is clearer than a port in use.
     let pid_file = background::pid_file(&common.standing)?;
     let mut service = listen(builder, &common.interfaces, port, "--port")?;
-    stop_on(signals, service.remote(), |control| control.drain())?;
+    signals::serve_on(signals, service.remote(), service.max_connections())?;
     if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > service.max_connections()) {
         let used = service.max_connections();
         tracing::warn!(
@@ -42,7 +43,13 @@ pub(crate) fn run(builder: Builder, port: u16, common: &Common, background: &mut
             "the limit of open descriptors allows fewer connections than --max-connections asks for; `ulimit -n` raises it"
         );
     }
-    tracing::info!(connections = service.max_connections(), "the most connections there can be at one time");
+    let usage = Usage::now();
+    tracing::info!(
+        connections = service.max_connections(),
+        descriptor_limit = usage.limit,
+        descriptors = usage.descriptors,
+        "the most connections there can be at one time"
+    );
     if let Some(identity) = identity {
         background::assume(&identity)?;
     }
@@ -103,31 +110,6 @@ fn failed_to_start(error: &Error, option: &str) -> Failure {
         _ => String::new(),
     });
     Failure::usage(text)
-}
-
-/// SIGINT and SIGTERM from here on; see [`stop_on`].
-pub(crate) fn signals() -> Result<Signals, Failure> {
-    Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))
-}
-
-/// The first signal has `stop` run on the loop; the next one ends the process at once, in the way of that signal.
-pub(crate) fn stop_on(
-    mut signals: Signals,
-    remote: Remote,
-    stop: impl Fn(&mut Control<'_>) + Clone + Send + 'static,
-) -> Result<(), Failure> {
-    let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut stopping = false;
-        for signal in signals.forever() {
-            tracing::info!(signal, at_once = stopping, "stopping");
-            if stopping || remote.run(stop.clone()).is_err() {
-                log::flush();
-                let _ = emulate_default_handler(signal);
-            }
-            stopping = true;
-        }
-    });
-    thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
 }
 
 /// A line for each listener.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::support::{
-    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, pass,
-    rows, scaled, strict,
+    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, optimised,
+    pass, rows, scaled, strict,
 };
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -21,10 +21,13 @@ pub(crate) fn rows() -> Vec<Case> {
             op02_a_minute_of_sigstop_times_nobody_out;
         Heavy:
             op02_a_thousand_signals_a_second_lose_no_byte,
-            op02_writes_to_closed_peers_do_not_kill;
+            op02_writes_to_closed_peers_do_not_kill,
+            op03_a_limit_of_descriptors_lowered_while_running_is_survived;
         Quick:
             op01_a_second_sigterm_exits_at_once,
             op01_sigint_is_as_good,
+            op01_sigusr1_and_sighup_are_answered_in_the_log,
+            op02_sigpipe_is_nothing,
             op04_a_port_in_use_is_a_clear_error,
             op04_privileged_ports_and_bad_interfaces_are_clear_errors,
             op04_the_printed_address_is_the_real_one,
@@ -192,6 +195,55 @@ fn op02_a_minute_of_sigstop_times_nobody_out() {
             }
         }
     }
+}
+
+fn op01_sigusr1_and_sighup_are_answered_in_the_log() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let started = Instant::now();
+    let logged = |text: &str| server.log_since(started).iter().filter(|(_, line)| line.contains(text)).count();
+    server.signal(Signal::USR1);
+    eventually("SIGUSR1 is answered", PATIENCE, || logged("statistics") == 1);
+    server.signal(Signal::HUP);
+    eventually("SIGHUP is answered", PATIENCE, || logged("reload") == 1);
+    row.end(&mut server);
+}
+
+fn op02_sigpipe_is_nothing() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    for _ in 0..100 {
+        server.signal(Signal::PIPE);
+    }
+    Peer::upgraded(&server).echoes();
+    row.end(&mut server);
+}
+
+/// Somebody lowers the limit below what is open already, and raises it again.
+fn op03_a_limit_of_descriptors_lowered_while_running_is_survived() {
+    let mut server = Server::echo();
+    let row = Row::begin(&server);
+    let pid = Pid::from_raw(server.process().0 as i32).expect("a number");
+    let mut held: Vec<Peer> = (0..30).map(|_| Peer::upgraded(&server)).collect();
+    let lower = Rlimit { current: Some(20), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(Some(pid), Resource::Nofile, lower).expect("own child");
+    let mut waiting = Peer::connect(&server);
+    waiting.send(Request::upgrade("/").bytes());
+    eventually("it is said", PATIENCE, || {
+        server.log_since(Instant::now() - PATIENCE).iter().any(|(_, line)| line.contains("accepting pauses"))
+    });
+    // Those who are there notice nothing, and nothing spins.
+    held.iter_mut().for_each(Peer::echoes);
+    let (spent, ()) = row.cpu_of(&server, || pass(Duration::from_secs(2)));
+    assert!(!optimised() || spent < Duration::from_millis(100), "{spent:?} of CPU in 2 s without descriptors");
+    row.canaries_sing();
+    // With 30 less there is still nothing free under the limit, but with the limit raised there is.
+    held.truncate(10);
+    prlimit(Some(pid), Resource::Nofile, before).expect("own child");
+    assert_eq!(waiting.reply().expect("an answer").status, 101);
+    held.iter_mut().for_each(Peer::echoes);
+    drop((held, waiting));
+    row.end(&mut server);
 }
 
 /// The command fails with exit code 2 and says what it could not have.

@@ -4,6 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use crate::support::{CLOSE, Client, Running, failure, finished, output, sockeye};
 use rustix::process::Signal;
@@ -223,4 +224,41 @@ fn nobody_has_to_read_the_log() {
 /// An output that nobody reads any more: writing to it fails.
 fn nobody() -> OwnedFd {
     UnixStream::pair().unwrap().0.into()
+}
+
+#[test]
+fn the_limit_of_descriptors_is_said_at_the_start() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sockeye"), "echo", "--port", "0"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = Running::of(command.spawn().unwrap());
+    let line = running.log_line("the most connections");
+    let number = |name: &str| -> u64 {
+        let rest = line.split_once(name).unwrap_or_else(|| panic!("{name}: {line}")).1;
+        rest.split(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(number(" descriptor_limit="), 100, "{line}");
+    // Sixteen are kept free.
+    assert_eq!(number(" connections="), 100 - 16 - number(" descriptors="), "{line}");
+    running.address();
+}
+
+#[test]
+fn usr1_has_statistics_logged_and_hup_changes_nothing() {
+    for arguments in [&["serve", "--port", "0"][..], &["echo", "--port", "0"]] {
+        let running = Running::start(arguments);
+        let address = running.address();
+        let clients: Vec<_> = (0..3).map(|_| Client::open(&address, "").unwrap()).collect();
+        running.signal(Signal::USR1);
+        let line = running.log_line("statistics");
+        assert!(line.contains(" connections=3 most=") && line.contains(" descriptors="), "{line}");
+        running.signal(Signal::HUP);
+        running.log_line("nothing to reload");
+        running.signal(Signal::PIPE);
+        drop(clients);
+        // It still serves, and ends as ever.
+        Client::open(&address, "").unwrap();
+        running.signal(Signal::TERM);
+        assert_eq!(running.ended().code(), Some(0));
+    }
 }

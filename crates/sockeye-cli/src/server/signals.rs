@@ -1,0 +1,84 @@
+//! Signals of the commands that serve. They arrive on a thread that does nothing but wait for them, so that the second
+//! signal to end works whatever the loop is doing; what they ask for is done by the loop, which is woken for it.
+
+use std::io::{self, IsTerminal as _};
+use std::thread;
+use std::time::Instant;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use sockeye::{Control, Remote, RemoteError};
+
+use super::usage::Usage;
+use crate::failure::Failure;
+use crate::log;
+
+/// SIGINT and SIGTERM from here on; see [`stop_on`].
+pub(crate) fn signals() -> Result<Signals, Failure> {
+    registered(&[SIGINT, SIGTERM])
+}
+
+/// Those of a server from here on; see [`serve_on`].
+pub(super) fn all() -> Result<Signals, Failure> {
+    registered(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+}
+
+fn registered(signals: &[i32]) -> Result<Signals, Failure> {
+    Signals::new(signals).map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))
+}
+
+/// The first signal has `stop` run on the loop; the next one ends the process at once, in the way of that signal.
+pub(crate) fn stop_on(
+    signals: Signals,
+    remote: Remote,
+    stop: impl Fn(&mut Control<'_>) + Clone + Send + 'static,
+) -> Result<(), Failure> {
+    watch(signals, move |_| remote.run(stop.clone()))
+}
+
+/// SIGINT and SIGTERM drain the service, the next of them ends the process at once. SIGHUP has reloaded what can be,
+/// SIGUSR1 has statistics logged.
+pub(super) fn serve_on(signals: Signals, remote: Remote, most: usize) -> Result<(), Failure> {
+    let started = Instant::now();
+    // Its terminal is closed: nobody is there any more who could end it. A daemon has none, and under nohup(1) it is none of ours.
+    let hangs_up = io::stdin().is_terminal() || io::stderr().is_terminal();
+    watch(signals, move |signal| match signal {
+        SIGHUP if !hangs_up => remote.run(|_| {
+            tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
+        }),
+        SIGUSR1 => remote.run(move |control| {
+            let usage = Usage::now();
+            tracing::info!(
+                connections = control.connections(),
+                most,
+                descriptors = usage.descriptors,
+                descriptor_limit = usage.limit,
+                seconds = started.elapsed().as_secs(),
+                "statistics"
+            );
+        }),
+        _ => remote.run(|control| control.drain()),
+    })
+}
+
+/// Has `act` see to each signal. Of those that are to end the process only to the first one: the next ends it at once.
+fn watch(mut signals: Signals, act: impl Fn(i32) -> Result<(), RemoteError> + Send + 'static) -> Result<(), Failure> {
+    let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            if !matches!(signal, SIGINT | SIGTERM) {
+                // A loop that is over, or has 65,536 other jobs, has no use for it.
+                let _ = act(signal);
+                continue;
+            }
+            tracing::info!(signal, at_once = stopping, "stopping");
+            if stopping || act(signal).is_err() {
+                log::flush();
+                let _ = emulate_default_handler(signal);
+            }
+            stopping = true;
+        }
+    });
+    thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
+}
