@@ -63,7 +63,7 @@ pub(crate) struct Connect {
     /// Stay connected when there is nothing more to do, for ever or for a time: --hold, --hold=5
     ///
     /// Without it the end of standard input closes the connection, with 1000, once everything is sent and two pings have
-    /// been answered: so the answers of a server that answers at once are not lost.
+    /// been answered: so the answers of a server that answers at once are not lost. --hold=0 closes at once.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
           value_parser = parse_hold)]
     pub(crate) hold: Option<Hold>,

@@ -147,7 +147,8 @@ impl Dialog {
         self.screen.pong(payload);
         if let Phase::Settling { pongs, until } = self.phase {
             if payload == SETTLE {
-                self.phase = Phase::Settling { pongs: pongs + 1, until };
+                // All was read, so the second answer has nothing to wait for.
+                self.phase = Phase::Settling { pongs: pongs + 1, until: until.min(Instant::now() + ANSWER) };
                 if pongs + 1 == SETTLED { self.leave(CloseCode::NORMAL) } else { self.ask_to_settle() }
             }
         }
@@ -374,8 +375,11 @@ fn stage(stage: sockeye::client::Stage) -> &'static str {
 const SETTLE: &[u8] = b"sockeye: all read?";
 /// So many pongs in a row say so.
 const SETTLED: u8 = 2;
-/// A peer that does not answer these pings is closed all the same.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for the first of these pongs: what was sent may fill buffers before a slow line. A peer that does not answer is closed
+/// all the same.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Time for the next one.
+const ANSWER: Duration = Duration::from_secs(2);
 /// The library has its own limit for closing, which comes first.
 const CLOSING: Duration = Duration::from_secs(8);
 /// Time for the closing handshake when the time is over already.

@@ -371,7 +371,7 @@ fn fill(mut writer: impl Write, bytes: &[u8]) -> usize {
 }
 
 /// More than all buffers on the way hold, sockets included.
-const FLOOD: usize = 64 << 20;
+const FLOOD: usize = 32 << 20;
 /// Whoever takes nothing for so long has stopped.
 const STOPPED: Duration = Duration::from_millis(500);
 
@@ -431,6 +431,8 @@ fn a_peer_that_stops_stops_the_writer() {
     writer.set_write_timeout(None).unwrap();
     (&writer).write_all(&input.as_bytes()[written..]).unwrap();
     drop(writer);
-    assert_eq!(running.line(), (FLOOD - (FLOOD >> 16)).to_string());
+    // A ping of the keepalive may come before.
+    let all = (FLOOD - (FLOOD >> 16)).to_string();
+    while running.line() != all {}
     assert_eq!(running.ended().code(), Some(0));
 }
