@@ -72,7 +72,7 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "TIME", value_parser = parse_some_time)]
     pub(crate) ping_interval: Option<Duration>,
 
-    /// Show the pings that are sent and the pongs that come
+    /// Show pings and pongs, those that are sent and those that come
     #[arg(long)]
     pub(crate) show_control: bool,
 

@@ -128,6 +128,11 @@ impl Protocol for Console {
         Self::settle(&mut dialog, cx)
     }
 
+    fn ping(&mut self, _: &mut Cx<'_>, _: &mut Partial, payload: &[u8]) -> Result<(), Close> {
+        self.dialog.borrow().screen.pinged(payload);
+        Ok(())
+    }
+
     fn pong(&mut self, cx: &mut Cx<'_>, _: &mut Partial, payload: &[u8]) -> Result<(), Close> {
         let mut dialog = self.dialog.borrow_mut();
         dialog.pong(payload);

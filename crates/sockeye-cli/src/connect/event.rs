@@ -19,8 +19,9 @@ pub(crate) enum Event<'a> {
         subprotocol: Option<&'a str>,
     },
     Message(&'a Message<'a>),
-    /// Sent by us; the library answers those of the peer by itself.
+    /// Those of the peer are answered by the library itself.
     Ping {
+        by: &'a str,
         payload: &'a [u8],
     },
     Pong {
@@ -67,7 +68,11 @@ impl Event<'_> {
                     }
                 }
             }
-            Self::Ping { payload } | Self::Pong { payload } => object.payload(payload, encoding),
+            Self::Ping { payload, by } => {
+                object.text("by", by);
+                object.payload(payload, encoding);
+            }
+            Self::Pong { payload } => object.payload(payload, encoding),
             Self::Close { code, reason, by, clean, how } => {
                 object.raw("code", &code.to_string());
                 object.text("reason", reason);
@@ -171,7 +176,7 @@ and of its event:
   listening  address
   open       url (when connecting), address, subprotocol (or null)
   message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
-  ping       (sent by us) data; encoding if it is not UTF-8
+  ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
   close      code (1005: the peer gave none, 1006: there was no close), reason,
              by (peer, us, nobody), clean (closed in the way of the protocol), how (in words)
@@ -221,7 +226,7 @@ mod tests {
                 Some(Encoding::Base64),
                 json!({"event": "message", "type": "binary", "bytes": 2, "encoding": "base64", "data": "AP8="}),
             ),
-            (Event::Ping { payload: b"x" }, None, json!({"event": "ping", "data": "x"})),
+            (Event::Ping { payload: b"x", by: "peer" }, None, json!({"event": "ping", "by": "peer", "data": "x"})),
             (Event::Pong { payload: b"\xff" }, None, json!({"event": "pong", "encoding": "hex", "data": "ff"})),
             (
                 Event::Close { code: 4000, reason: "bye", by: "peer", clean: true, how: "x" },

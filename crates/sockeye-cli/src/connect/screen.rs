@@ -55,9 +55,17 @@ impl Screen {
 
     /// One is sent.
     pub(crate) fn ping(&self, payload: &[u8]) {
-        self.event(&Event::Ping { payload });
+        self.event(&Event::Ping { payload, by: "us" });
         if self.control && !self.json {
             self.say(&show::control('>', "ping", payload));
+        }
+    }
+
+    /// One came, and is answered.
+    pub(crate) fn pinged(&self, payload: &[u8]) {
+        self.event(&Event::Ping { payload, by: "peer" });
+        if self.control && !self.json {
+            self.say(&show::control('<', "ping", payload));
         }
     }
 

@@ -259,6 +259,25 @@ fn pings_and_pongs_are_shown_when_asked_for() {
 }
 
 #[test]
+fn pings_of_the_peer_are_shown_too() {
+    let pinging = || {
+        serve(vec![Box::new(|mut peer| {
+            peer.upgrade("");
+            peer.send(PING, b"there?\x1b");
+            peer.send(TEXT, b"x");
+            assert_eq!(peer.closed().0, 1000);
+        })])
+    };
+    let (code, out, err) = fed(&["connect", &format!("ws://{}/", pinging()), "--show-control", "--count", "1"], b"");
+    assert_eq!((code, out.as_str()), (Some(0), "x\n"));
+    assert!(err.contains("< ping \"there?\\u{1b}\""), "{err}");
+    let (code, out, _) = fed(&["connect", &format!("ws://{}/", pinging()), "--json", "--count", "1"], b"");
+    let events: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ping = events.iter().find(|event| event["event"] == "ping").unwrap();
+    assert_eq!((code, &ping["by"], &ping["data"]), (Some(0), &"peer".into(), &"there?\u{1b}".into()));
+}
+
+#[test]
 fn quiet_means_messages_only() {
     let (_running, url) = echo();
     assert_eq!(fed(&["connect", &url, "--quiet"], b"x\n"), (Some(0), "x\n".to_owned(), String::new()));

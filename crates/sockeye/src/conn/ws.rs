@@ -292,6 +292,7 @@ fn control_event(
     let result = match event {
         // Nothing is delivered behind a close of our own.
         Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => endpoint.pong(cx, session, payload),
+        Ok(Some(Event::Ping(payload))) if ws.state() == State::Open => endpoint.ping(cx, session, payload),
         Err(violation) => {
             tracing::debug!(id = %cx.id, peer = %cx.peer, %violation, "protocol violation");
             Ok(())

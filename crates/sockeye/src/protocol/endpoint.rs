@@ -14,6 +14,7 @@ pub(crate) trait Endpoint {
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
     fn secure(&mut self, cx: &mut Cx<'_>, session: u32);
+    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed);
@@ -68,6 +69,13 @@ impl<P: Protocol> Endpoint for Adapter<P> {
     fn secure(&mut self, cx: &mut Cx<'_>, session: u32) {
         if let Some(session) = self.sessions.get_mut(session) {
             self.protocol.secure(cx, session);
+        }
+    }
+
+    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.protocol.ping(cx, session, payload),
+            None => Ok(()),
         }
     }
 

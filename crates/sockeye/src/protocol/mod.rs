@@ -25,7 +25,7 @@ pub use crate::id::{ConnId, Gone};
 /// What an endpoint does on the connections that negotiated its name.
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
-/// The callbacks of one connection come in this order: `filter` (of those that others ask for), `open`, then any of `receive`, `writable`, `pong` and
+/// The callbacks of one connection come in this order: `filter` (of those that others ask for), `open`, then any of `receive`, `writable`, `ping`, `pong` and
 /// `timer`, then `closed`. `closed` comes exactly once for each `open`, and nothing after it. No callback runs
 /// inside another: what a callback asks of its [`Cx`] is done between callbacks.
 ///
@@ -80,6 +80,15 @@ pub trait Protocol: 'static {
     /// of this and [`open`](Self::open).
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
         let _ = (wishes, id, failure);
+    }
+
+    /// A ping came. It is answered without this; for those who want to know.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn ping(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
+        let _ = (cx, session, payload);
+        Ok(())
     }
 
     /// A pong came, asked for or not (RFC 6455 section 5.5.3).
