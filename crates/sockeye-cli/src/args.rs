@@ -145,6 +145,12 @@ pub(crate) struct Common {
     #[arg(long, value_name = "N", value_parser = parse_connections)]
     pub(crate) max_connections: Option<NonZeroUsize>,
 
+    /// Serve counters for Prometheus on this path, such as /metrics [default: no such page]
+    ///
+    /// Whoever may connect may read them.
+    #[arg(long, value_name = "PATH", value_parser = parse_path)]
+    pub(crate) metrics: Option<String>,
+
     /// Least important messages to log
     #[arg(long, value_name = "LEVEL", default_value = "notice")]
     pub(crate) log_level: LogLevel,
@@ -175,6 +181,16 @@ pub(crate) enum LogTo {
 
 fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
     Interface::parse(&text)
+}
+
+fn parse_path(text: &str) -> Result<String, &'static str> {
+    // Routes are compared with decoded paths: what could be written in two ways is refused instead.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let steps = text.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+    if text.starts_with('/') && text.chars().all(plain) && !steps {
+        return Ok(text.to_owned());
+    }
+    Err("write a path of letters, digits, `-`, `.`, `_` and `~` that begins with a slash, such as /metrics")
 }
 
 fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
@@ -239,6 +255,16 @@ mod tests {
         let Command::Echo(echo) = arguments.command else { panic!("not echo") };
         assert_eq!(echo.common.interfaces.len(), 3);
         assert_eq!((echo.port, echo.max_message), (9001, 16 << 20));
+    }
+
+    #[test]
+    fn a_path_for_metrics_is_one_that_requests_can_have() {
+        for path in ["/metrics", "/a/b.c"] {
+            assert_eq!(parse_path(path), Ok(path.to_owned()));
+        }
+        for path in ["metrics", "/", "/a/", "/a//b", "/a/../b", "/a?b", "/a b", "/%61"] {
+            assert!(parse_path(path).is_err(), "{path}");
+        }
     }
 
     #[test]

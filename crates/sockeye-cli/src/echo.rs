@@ -1,5 +1,6 @@
 //! `sockeye echo`: every message back as it came, whatever path and subprotocol the client asked for.
 
+use sockeye::http::Routes;
 use sockeye::{Close, CloseCode, Service, messages};
 
 use crate::args;
@@ -23,10 +24,9 @@ pub(crate) fn run(echo: &args::Echo, background: &mut Background) -> Result<(), 
         talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
-    server::run(
-        Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound)),
-        echo.port,
-        &echo.common,
-        background,
-    )
+    let mut builder = Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound));
+    if echo.common.metrics.is_some() {
+        builder = builder.routes(server::with_metrics(Routes::new(), &echo.common));
+    }
+    server::run(builder, echo.port, &echo.common, background)
 }

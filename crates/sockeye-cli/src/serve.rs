@@ -22,7 +22,7 @@ pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Fail
     limits.protocol_mut().message_bytes = MESSAGE_BYTES;
     let mut builder = Service::builder()
         .limits(limits)
-        .routes(routes(serve)?)
+        .routes(server::with_metrics(routes(serve)?, &serve.common))
         .protocol(Increment::new(serve.close_test))
         .protocol(Mirror::new(serve.close_test));
     if let Some(origins) = origins(serve)? {

@@ -8,8 +8,9 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use sockeye::http::Routes;
 use sockeye::sys::{Address, ListenOptions};
-use sockeye::{Builder, Error, Limits, Service};
+use sockeye::{Builder, Error, Limits, Service, Statistics};
 
 pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
@@ -60,7 +61,24 @@ pub(crate) fn run(builder: Builder, port: u16, common: &Common, background: &mut
         file.write().map_err(failed)?;
     }
     background.ready(announcement(service.local_addresses()))?;
-    service.run().map_err(|error| Failure::general(error.to_string()))
+    let result = service.run().map_err(|error| Failure::general(error.to_string()));
+    print_statistics(service.statistics());
+    result
+}
+
+/// Logs what a service has done, at notice level: at its end, and when it is asked for.
+pub(crate) fn print_statistics(statistics: &Statistics) {
+    for line in statistics.to_string().lines() {
+        tracing::info!("{line}");
+    }
+}
+
+/// The page for Prometheus, if one is asked for, beside the others.
+pub(crate) fn with_metrics(routes: Routes, common: &Common) -> Routes {
+    match &common.metrics {
+        Some(path) => routes.metrics(path),
+        None => routes,
+    }
 }
 
 /// Builds the service, with its listeners. `option` is the one that gave the port.

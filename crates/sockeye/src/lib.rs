@@ -128,6 +128,7 @@
 //! * [`http`]: routes, files, answers
 //! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
 //! * [`poll`]: the loop inside a loop of the program's own
+//! * [`statistics`]: what is counted
 //! * [`sys`]: every system call of the loop, real or simulated
 //! * [`daemon`]: going into the background, for programs that want to; no other module names it
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
@@ -140,6 +141,7 @@ pub mod http;
 pub mod messages;
 pub mod poll;
 pub mod protocol;
+pub mod statistics;
 pub mod sys;
 
 mod error;
@@ -157,6 +159,7 @@ pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
 pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol};
+pub use self::statistics::Statistics;
 
 pub use sockeye_proto as proto;
 pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};

@@ -209,6 +209,8 @@ pub(crate) struct Shared {
     any_all_writable: bool,
     /// One buffer an endpoint: the frames published since the last flush.
     pub(crate) publishes: Vec<Vec<u8>>,
+    /// How many messages each of them holds.
+    pub(crate) published: Vec<u64>,
     pub(crate) any_publish: bool,
     pub(crate) now: Instant,
     /// The same as that of the [`Outlet`](crate::output::Outlet).
@@ -234,6 +236,7 @@ impl Shared {
             all_writable: vec![false; endpoints],
             any_all_writable: false,
             publishes: vec![Vec::new(); endpoints],
+            published: vec![0; endpoints],
             any_publish: false,
             now,
             pool: Rc::default(),
@@ -418,6 +421,7 @@ impl Shared {
             };
             buffer.extend_from_slice(&FrameHead::new(true, 0, opcode, payload.len() as u64, None));
             buffer.extend_from_slice(payload);
+            self.published[endpoint.get()] += 1;
             self.any_publish = true;
         }
     }

@@ -57,6 +57,7 @@ pub(super) fn serve_on(signals: Signals, remote: Remote, most: usize) -> Result<
                 seconds = started.elapsed().as_secs(),
                 "statistics"
             );
+            super::print_statistics(control.statistics());
         }),
         _ => remote.run(|control| control.drain()),
     })

@@ -1,6 +1,6 @@
 //! What `serve` and `echo` do for their clients.
 
-use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, get};
+use crate::support::{BINARY, CLOSE, Client, PING, PONG, Running, TEXT, get};
 use rustix::process::Signal;
 
 const COUNTER: &str = "dumb-increment-protocol";
@@ -234,4 +234,54 @@ fn no_more_connections_than_allowed() {
     assert!(!waiting.is_finished());
     drop(first);
     waiting.join().unwrap();
+}
+
+#[test]
+fn metrics_are_off_by_default_and_served_where_they_are_asked_for() {
+    for arguments in [&["serve"][..], &["echo"]] {
+        let (_running, address) = running(arguments);
+        assert!(!get(&address, "/metrics").0.starts_with("HTTP/1.1 200 "), "{arguments:?}");
+        let (_running, address) = running(&[arguments, &["--metrics", "/metrics"]].concat());
+        assert!(get(&address, "/nothing").0.starts_with("HTTP/1.1 404 "));
+        let mut client = Client::open(&address, "").unwrap();
+        client.send(PING, b"x");
+        client.frame();
+        let (head, page) = get(&address, "/metrics");
+        assert!(
+            head.to_lowercase().contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+            "{head}"
+        );
+        let page = String::from_utf8(page).unwrap();
+        for line in [
+            "# TYPE sockeye_connections gauge",
+            "sockeye_websockets 1",
+            "sockeye_received_frames_total{kind=\"ping\"} 1",
+            "sockeye_sent_frames_total{kind=\"pong\"} 1",
+            "sockeye_http_responses_total{status=\"404\"} 1",
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line}: {page}");
+        }
+    }
+    let (_running, address) = running(&["serve"]);
+    assert!(get(&address, "/metrics").0.starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn what_was_done_is_logged_at_the_end() {
+    for subcommand in ["serve", "echo"] {
+        let (running, address) = running(&[subcommand]);
+        let mut client = Client::open(&address, "").unwrap();
+        client.send(PING, b"x");
+        client.frame();
+        running.signal(Signal::TERM);
+        assert_eq!(client.closed(), 1001);
+        client.send(CLOSE, &1001_u16.to_be_bytes());
+        let line = running.log_line("websockets: ");
+        assert!(line.contains(" NOTICE "), "{line}");
+        assert!(line.ends_with("websockets: 0 now, 1 at most, 1 of peers, 0 of our own, 1 closed"), "{line}");
+        assert!(running.log_line("closed by cause: ").ends_with("closed by cause: handshake 1"));
+        assert!(running.log_line("responses by status: ").ends_with("responses by status: 101 1"));
+        assert!(running.log_line("loop: ").contains("loop: turns "));
+        assert!(running.ended().success());
+    }
 }

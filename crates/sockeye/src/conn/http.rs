@@ -4,12 +4,13 @@
 //! neither a large file nor a slow reader holds more than one piece of it in memory.
 
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
-use sockeye_proto::http::body::{Decoder, Length};
+use sockeye_proto::http::body::{BodyError, Decoder, Length};
 use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
 use sockeye_proto::time::Instant;
 
 use crate::conn::read::{Filled, fill, keep};
+use crate::conn::upgrade::Counter;
 use crate::conn::{Conn, Phase, Stage, Step, linger, upgrade};
 use crate::http::{Body, FileBody, HttpRequest, Response};
 use crate::limits::Limits;
@@ -31,6 +32,8 @@ pub(crate) struct Http {
     keep_alive: bool,
     /// The service is being drained: end at the next boundary.
     ending: bool,
+    /// A request was answered before.
+    reused: bool,
     deadline: Instant,
     /// What was left to send when the present window of the slow-reader rule began.
     left: u64,
@@ -52,6 +55,7 @@ impl Http {
             bodiless: false,
             keep_alive: true,
             ending: false,
+            reused: false,
             deadline: now + limits.handshake_timeout,
             left: 0,
         }
@@ -71,6 +75,7 @@ impl Http {
         let ending = self.ending;
         *self = Self::new(limits, now);
         self.ending = ending;
+        self.reused = true;
         self.deadline = now + limits.idle_timeout;
     }
 
@@ -180,16 +185,16 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
     if !stage.policy.serves_host(&parsed) {
         // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed at a
         // server that is unable or unwilling to produce an authoritative response for the target URI."
-        return answer_error(stage, conn, 421, "this host is not served here");
+        return answer_error(stage, conn, 421, "this host is not served here", |refusals| &mut refusals.host);
     }
     match Offer::of(&parsed) {
-        Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason),
+        Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason, |refusals| &mut refusals.handshake),
         Ok(Some(offer)) => match upgrade::decide(stage, id, conn, &offer, &path) {
             Ok(()) => {
                 keep(&stage.shared.pool, &mut conn.stash, rest);
                 Next::Upgraded
             }
-            Err(upgrade::Refused { status, reason }) => answer_error(stage, conn, status, &reason),
+            Err(upgrade::Refused { status, reason, counter }) => answer_error(stage, conn, status, &reason, counter),
         },
         Ok(None) => plain(stage, conn, &parsed, &path, head, rest),
     }
@@ -207,7 +212,7 @@ fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str,
             keep(&stage.shared.pool, &mut conn.stash, rest);
             dispatch(stage, conn, head, path, &[])
         }
-        Length::Exact(length) if length > limit => answer_error(stage, conn, 413, "the body is too large"),
+        Length::Exact(length) if length > limit => bad_body(stage, conn, BodyError::TooLarge),
         length => {
             let Phase::Http(http) = &mut conn.phase else { return Next::Go };
             // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body; but "A server that
@@ -231,7 +236,7 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
         match decoder.decode(&mut input) {
             Ok(Some(piece)) => bytes.0.extend_from_slice(piece),
             Ok(None) => break,
-            Err(error) => return answer_error(stage, conn, error.status(), &error.to_string()),
+            Err(error) => return bad_body(stage, conn, error),
         }
     }
     if !decoder.is_done() {
@@ -254,9 +259,12 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
 /// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
 fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
     let date = stage.outlet.sys.wall_clock();
-    let request = HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date };
+    let statistics = &stage.outlet.statistics;
+    let request =
+        HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date, statistics };
     let Some(response) = stage.policy.respond(&request) else {
-        return answer_error(stage, conn, 426, "this is a WebSocket server; connect with a WebSocket client");
+        let reason = "this is a WebSocket server; connect with a WebSocket client";
+        return answer_error(stage, conn, 426, reason, |refusals| &mut refusals.plain);
     };
     let Phase::Http(http) = &mut conn.phase else { return Next::Go };
     // An Upgrade that was declined: what follows may be in the other protocol, so nothing is read behind it.
@@ -269,8 +277,9 @@ fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &s
     let keep_alive = http.keep_alive;
     if write_head(&mut stage.outlet.cork, &response, date, keep_alive).is_err() {
         // Cannot happen: a Response takes safe fields only.
-        return answer_error(stage, conn, 500, "");
+        return answer_error(stage, conn, 500, "", |refusals| &mut refusals.internal);
     }
+    stage.outlet.statistics.responded(response.status());
     let body = response.into_body();
     if let Body::Bytes(bytes) = &body {
         Out::new(&mut stage.outlet, &mut conn.link).put(bytes);
@@ -299,11 +308,26 @@ fn write_head(out: &mut Vec<u8>, response: &Response, date: u64, keep_alive: boo
 }
 
 fn bad_head(stage: &mut Stage, conn: &mut Conn, error: HeadError) -> Next {
-    answer_error(stage, conn, error.status(), &error.to_string())
+    let limits = &mut stage.outlet.statistics.limits;
+    match error {
+        HeadError::HeadTooLong => limits.head_bytes += 1,
+        HeadError::TooManyLines => limits.head_lines += 1,
+        HeadError::StartLineTooLong => limits.request_line_bytes += 1,
+        _ => {}
+    }
+    answer_error(stage, conn, error.status(), &error.to_string(), |refusals| &mut refusals.request)
+}
+
+fn bad_body(stage: &mut Stage, conn: &mut Conn, error: BodyError) -> Next {
+    stage.outlet.statistics.limits.body_bytes += u64::from(error == BodyError::TooLarge);
+    answer_error(stage, conn, error.status(), &error.to_string(), |refusals| &mut refusals.request)
 }
 
 /// Answers with an error, after which nothing that the peer sends means anything.
-fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str) -> Next {
+fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str, counter: Counter) -> Next {
+    let statistics = &mut stage.outlet.statistics;
+    *counter(&mut statistics.refusals) += 1;
+    statistics.responded(status);
     tracing::debug!(peer = %conn.peer, status, reason, "request refused");
     let date = stage.outlet.sys.wall_clock();
     if let Phase::Http(http) = &mut conn.phase {
@@ -390,10 +414,12 @@ fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<S
 pub(crate) fn due(stage: &mut Stage, conn: &mut Conn) -> Step {
     let waiting = conn.waiting() as u64;
     let Phase::Http(http) = &mut conn.phase else { return Step::Again };
+    let limits = &mut stage.outlet.statistics.limits;
     match http.state {
         State::Responding => {
             let left = waiting + http.file.as_ref().map_or(0, FileBody::remaining);
             if http.left.saturating_sub(left) < stage.limits.slow_reader_bytes {
+                limits.slow_reader_bytes += 1;
                 tracing::debug!(peer = %conn.peer, "the answer is read too slowly; the connection is reset");
                 return Step::Gone(CloseHow::Reset);
             }
@@ -401,9 +427,15 @@ pub(crate) fn due(stage: &mut Stage, conn: &mut Conn) -> Step {
             http.deadline = stage.shared.now + stage.limits.slow_reader_window;
             Step::Again
         }
-        State::Head if http.head.is_empty() => Step::Gone(CloseHow::Normal),
+        State::Head if http.head.is_empty() => {
+            let counter = if http.reused { &mut limits.idle_timeout } else { &mut limits.handshake_timeout };
+            *counter += 1;
+            Step::Gone(CloseHow::Normal)
+        }
         State::Head | State::Body { .. } => {
-            answer_error(stage, conn, 408, "the request took too long");
+            let counter = if http.reused { &mut limits.idle_timeout } else { &mut limits.handshake_timeout };
+            *counter += 1;
+            answer_error(stage, conn, 408, "the request took too long", |refusals| &mut refusals.slow);
             Step::Again
         }
     }

@@ -138,6 +138,7 @@ pub(crate) enum Step {
 /// Moves one connection as far as it goes now.
 #[inline]
 pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+    stage.outlet.statistics.work.steps += 1;
     let step =
         if let Phase::Ws(_) = conn.phase { ws::step(stage, id, live, conn) } else { other_step(stage, id, conn) };
     match step {

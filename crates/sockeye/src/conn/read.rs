@@ -36,6 +36,7 @@ pub(crate) fn fill(out: &mut Out<'_>, stash: &mut Option<Box<Stash>>, rx: &mut [
     loop {
         match out.outlet.sys.recv(out.link.handle, room) {
             Ok(count) if count > 0 => {
+                out.outlet.statistics.received.bytes += count as u64;
                 // A short read means drained, unless the end of input was announced: no edge would come for it.
                 if count < room.len() && !out.link.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
                     out.link.bits.clear(Bits::READABLE);

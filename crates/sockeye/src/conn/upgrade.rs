@@ -7,16 +7,22 @@ use sockeye_proto::http::target;
 
 use crate::conn::{Conn, Stage, ws};
 use crate::protocol::{ConnId, Request, Verdict};
+use crate::statistics::Refusals;
+
+/// Chooses the counter of a reason.
+pub(crate) type Counter = fn(&mut Refusals) -> &mut u64;
 
 /// Why not.
 pub(crate) struct Refused {
     pub(crate) status: u16,
     pub(crate) reason: Cow<'static, str>,
+    /// Where it is counted.
+    pub(crate) counter: Counter,
 }
 
 impl Refused {
-    fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into() }
+    fn new(status: u16, reason: impl Into<Cow<'static, str>>, counter: Counter) -> Self {
+        Self { status, reason: reason.into(), counter }
     }
 }
 
@@ -29,16 +35,17 @@ pub(crate) fn decide(
     path: &str,
 ) -> Result<(), Refused> {
     if stage.policy.draining {
-        return Err(Refused::new(503, "the service is ending"));
+        return Err(Refused::new(503, "the service is ending", |refusals| &mut refusals.draining));
     }
     if !stage.policy.admits_origin(offer) {
-        return Err(Refused::new(403, "this origin may not connect"));
+        return Err(Refused::new(403, "this origin may not connect", |refusals| &mut refusals.origin));
     }
     let Some((endpoint, name)) = stage.policy.choose(offer) else {
-        return Err(Refused::new(400, "none of the subprotocols offered is spoken here"));
+        let reason = "none of the subprotocols offered is spoken here";
+        return Err(Refused::new(400, reason, |refusals| &mut refusals.subprotocol));
     };
     let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else {
-        return Err(Refused::new(500, ""));
+        return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     };
     let query = target::query(offer.head.target);
     let verdict = callee.filter(&Request { offer, path, query, peer: &conn.peer }).0;
@@ -49,13 +56,16 @@ pub(crate) fn decide(
             tracing::error!(protocol = %name, "the filter chose a subprotocol that the client did not offer; none is named");
             None
         }
-        Verdict::Refuse { status, reason } => return Err(Refused { status, reason }),
+        Verdict::Refuse { status, reason } => {
+            return Err(Refused::new(status, reason, |refusals| &mut refusals.filter));
+        }
     };
     if let Err(misuse) = offer.accept(&mut stage.outlet.cork, chosen.as_deref(), &[]) {
         tracing::error!(%misuse, "a handshake could not be answered");
-        return Err(Refused::new(500, ""));
+        return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     }
     tracing::debug!(%id, peer = %conn.peer, protocol = chosen.as_deref().unwrap_or_default(), "open");
+    stage.outlet.statistics.responded(101);
     ws::open(stage, id, conn, endpoint);
     Ok(())
 }

@@ -170,7 +170,10 @@ fn deliver(
         current.budget.read_frames -= 1;
         let event = ws.receive(&mut input);
         let result = match event {
-            Ok(Some(Event::Fragment(ref fragment))) => endpoint.receive(cx, *session, fragment),
+            Ok(Some(Event::Fragment(ref fragment))) => {
+                out.outlet.statistics.received.piece(fragment);
+                endpoint.receive(cx, *session, fragment)
+            }
             Ok(None) => break,
             other => control_event(ws, other, out.lent(), *endpoint, cx, *session),
         };
@@ -289,6 +292,13 @@ fn control_event(
     cx: &mut Cx<'_>,
     session: u32,
 ) -> Result<(), Close> {
+    let received = &mut out.outlet.statistics.received;
+    match event {
+        Ok(Some(Event::Ping(_))) => received.pings += 1,
+        Ok(Some(Event::Pong(_))) => received.pongs += 1,
+        Ok(Some(Event::Close(_))) => received.closes += 1,
+        _ => {}
+    }
     let result = match event {
         // Nothing is delivered behind a close of our own.
         Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => endpoint.pong(cx, session, payload),
@@ -371,6 +381,7 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
     let Some(live) = stage.shared.live.get_mut(id).filter(|live| live.is_open()) else { return };
     live.set_open(false);
     let live = *live;
+    stage.outlet.statistics.websocket_closes(&closed);
     if stage.shared.outgoing.keeps(id) {
         plan_retry(stage, id, &closed);
     }
@@ -449,6 +460,7 @@ pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: 
     let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
     live.set_open(true);
     live.set_connected();
+    stage.outlet.statistics.websocket_opens(live.is_client());
     stage.shared.opened = true;
     stage.shared.outgoing.chosen = chosen;
     let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };

@@ -4,6 +4,7 @@ use std::fmt;
 
 use sockeye_proto::http::RequestHead;
 
+use crate::statistics::Statistics;
 use crate::sys::Address;
 
 /// A plain HTTP request, whole: its head and its body are here. It lives as long as the call of the handler.
@@ -20,6 +21,7 @@ pub struct HttpRequest<'r> {
     pub(crate) peer: &'r Address,
     /// Seconds since 1970, the same that go into Date.
     pub(crate) now: u64,
+    pub(crate) statistics: &'r Statistics,
 }
 
 impl<'r> HttpRequest<'r> {
@@ -62,6 +64,12 @@ impl<'r> HttpRequest<'r> {
     #[must_use]
     pub const fn peer(&self) -> &'r Address {
         self.peer
+    }
+
+    /// What the service has done since it was built, this request not counted as answered yet.
+    #[must_use]
+    pub const fn statistics(&self) -> &'r Statistics {
+        self.statistics
     }
 
     /// Whether an answer may depend on preconditions: GET, and HEAD which stands for it.

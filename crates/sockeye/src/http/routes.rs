@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use super::{files::Files, precondition, request::HttpRequest, response::Response};
+use crate::statistics;
 
 /// What the service answers to plain HTTP requests.
 ///
@@ -53,6 +54,16 @@ impl Routes {
     pub fn post(mut self, path: &str, handler: impl FnMut(&HttpRequest<'_>) -> Response + 'static) -> Self {
         self.exact_mut(path).post = Some(Box::new(handler));
         self
+    }
+
+    /// Answers GET and HEAD of exactly this path with what the service has counted, for Prometheus. Nothing in it is secret by
+    /// itself, but it tells how busy the service is: who may ask is for the program, or a proxy, to say.
+    #[must_use]
+    pub fn metrics(self, path: &str) -> Self {
+        self.get(path, |request| {
+            let page = request.statistics().prometheus();
+            Response::bytes(statistics::MEDIA_TYPE, page.into_bytes())
+        })
     }
 
     /// Answers GET and HEAD of `prefix` and of all paths below it from files. `/a` covers `/a/b`, not `/ab`.

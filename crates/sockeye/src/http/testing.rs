@@ -13,7 +13,7 @@ use sockeye_proto::{
 };
 
 use super::{Body, FileBody, HttpRequest, Response};
-use crate::sys::Address;
+use crate::{Statistics, sys::Address};
 
 /// A moment later than any file here is made, so that Last-Modified is not clamped: the year 2100.
 pub(super) const NOW: u64 = 4_102_444_800;
@@ -28,7 +28,9 @@ pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&
     let head = RequestHead::parse(text.as_bytes(), &Limits::default()).unwrap();
     let path = target::normalise(head.target).unwrap();
     let query = target::query(head.target);
-    act(&HttpRequest { head: &head, path: &path, query, body: b"", peer: &Address::Unnamed, now: NOW })
+    let statistics = Statistics::default();
+    let peer = &Address::Unnamed;
+    act(&HttpRequest { head: &head, path: &path, query, body: b"", peer, now: NOW, statistics: &statistics })
 }
 
 /// The whole body, pulled in small pieces.

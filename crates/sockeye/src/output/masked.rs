@@ -112,5 +112,6 @@ impl Out<'_> {
             self.outlet.cork.truncate(start);
             self.link.bits.set(Bits::BROKEN);
         }
+        self.outlet.statistics.sent.controls(&self.outlet.cork[start..]);
     }
 }

@@ -22,6 +22,7 @@ use std::rc::Rc;
 use sockeye_proto::wire::FrameHead;
 
 use self::pool::{Buffer, MAPPED, Pool, release};
+use crate::statistics::Statistics;
 use crate::sys::{Handle, Sys};
 
 /// The cork is sent when it has this many bytes.
@@ -202,11 +203,13 @@ pub(crate) struct Outlet {
     pub(crate) frame_cost: usize,
     /// Queued bytes under which a writable callback may go on sending.
     pub(crate) low_water: usize,
+    /// Here because whatever moves bytes, and so all that is counted often, has this at hand.
+    pub(crate) statistics: Statistics,
 }
 
 impl Outlet {
     pub(crate) fn new(sys: Box<dyn Sys>, pool: Rc<RefCell<Pool>>, frame_cost: usize, low_water: usize) -> Self {
-        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water }
+        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water, statistics: Statistics::default() }
     }
 }
 
@@ -256,7 +259,7 @@ impl<'a> Out<'a> {
         self.put(&head);
         let sent = self.send_after_cork(payload);
         if sent < payload.len() {
-            self.link.queue.get_or_insert_default().push_bytes(&payload[sent..], &self.outlet.pool);
+            queue(self.link, &mut self.outlet.statistics).push_bytes(&payload[sent..], &self.outlet.pool);
         }
     }
 
@@ -272,7 +275,7 @@ impl<'a> Out<'a> {
         if sent == payload.len() {
             self.outlet.pool.borrow_mut().give(payload);
         } else {
-            self.link.queue.get_or_insert_default().push_rest(Data::Owned(payload), sent);
+            queue(self.link, &mut self.outlet.statistics).push_rest(Data::Owned(payload), sent);
         }
     }
 
@@ -282,9 +285,9 @@ impl<'a> Out<'a> {
         let sent = self.send_after_cork(&bytes.0);
         let rest = &bytes.0[sent..];
         if rest.len() >= SHARE {
-            self.link.queue.get_or_insert_default().push_rest(Data::Shared(bytes.clone()), sent);
+            queue(self.link, &mut self.outlet.statistics).push_rest(Data::Shared(bytes.clone()), sent);
         } else if !rest.is_empty() {
-            self.link.queue.get_or_insert_default().push_bytes(rest, &self.outlet.pool);
+            queue(self.link, &mut self.outlet.statistics).push_bytes(rest, &self.outlet.pool);
         }
     }
 
@@ -307,7 +310,7 @@ impl<'a> Out<'a> {
         };
         let sent = self.taken(result, corked + bytes.len());
         if sent < corked && !self.link.bits.has(Bits::BROKEN) {
-            self.link.queue.get_or_insert_default().push_bytes(&self.outlet.cork[sent..], &self.outlet.pool);
+            queue(self.link, &mut self.outlet.statistics).push_bytes(&self.outlet.cork[sent..], &self.outlet.pool);
         }
         self.outlet.cork.clear();
         if self.link.bits.has(Bits::BROKEN) {
@@ -325,6 +328,7 @@ impl<'a> Out<'a> {
         if self.link.is_clear() {
             let result = self.outlet.sys.send(self.link.handle, &[IoSlice::new(&self.outlet.cork)]);
             if matches!(result, Ok(sent) if sent == self.outlet.cork.len()) {
+                self.outlet.statistics.sent.bytes += self.outlet.cork.len() as u64;
                 self.outlet.cork.clear();
                 return;
             }
@@ -356,7 +360,7 @@ impl<'a> Out<'a> {
     #[cold]
     fn keep_rest(&mut self, sent: usize) {
         if sent < self.outlet.cork.len() && !self.link.bits.has(Bits::BROKEN) {
-            self.link.queue.get_or_insert_default().push_bytes(&self.outlet.cork[sent..], &self.outlet.pool);
+            queue(self.link, &mut self.outlet.statistics).push_bytes(&self.outlet.cork[sent..], &self.outlet.pool);
             self.outlet.cork.clear();
             // Interrupted by a signal, the socket is still writable, and no edge would come for what was queued.
             self.flush_queue();
@@ -395,6 +399,7 @@ impl<'a> Out<'a> {
     fn taken(&mut self, result: io::Result<usize>, offered: usize) -> usize {
         match result {
             Ok(sent) => {
+                self.outlet.statistics.sent.bytes += sent as u64;
                 if sent < offered {
                     self.link.bits.clear(Bits::WRITABLE);
                 }
@@ -413,6 +418,14 @@ impl<'a> Out<'a> {
             }
         }
     }
+}
+
+/// The queue of a connection whose socket did not take everything.
+fn queue<'l>(link: &'l mut Link, statistics: &mut Statistics) -> &'l mut Queue {
+    if link.queue.is_none() {
+        statistics.work.queues += 1;
+    }
+    link.queue.get_or_insert_default()
 }
 
 #[cfg(test)]

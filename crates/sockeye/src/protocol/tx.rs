@@ -225,6 +225,11 @@ impl<'a> Port<'a> {
     fn head(&mut self, kind: Option<Kind>, last: bool, len: usize, key: Option<[u8; 4]>) -> Option<FrameHead> {
         let outlet = &mut *self.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(len + outlet.frame_cost);
+        if last {
+            outlet.statistics.sent.messages += 1;
+        } else {
+            outlet.statistics.sent.parts += 1;
+        }
         let head = self.ws.frame(kind, last, len as u64, key);
         // The permissions match the connection's state, so a refusal here is a fault of this module.
         debug_assert!(head.is_ok(), "a permission was out of step with its connection");

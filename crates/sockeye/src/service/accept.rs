@@ -148,12 +148,14 @@ impl Service {
         for index in (first..count).chain(0..first) {
             while self.accepting.listeners.get(index).is_some_and(|listener| listener.ready) {
                 if self.stage.shared.live.len() >= self.max_connections {
+                    self.stage.outlet.statistics.limits.connections += 1;
                     self.pause_accepting("the limit of connections is reached", None);
                     return;
                 }
                 if share == 0 {
                     // More are waiting: come back in the next turn, without a wait.
                     self.accepting.retry_at = Some(now);
+                    self.stage.outlet.statistics.limits.turn_accepts += 1;
                     return;
                 }
                 share -= 1;
@@ -182,6 +184,7 @@ impl Service {
                 // No room (EMFILE, ENFILE, ENOBUFS, ENOMEM) or refused by the system (EPERM, EPROTO): the connection
                 // stays in the queue and no edge announces it again, so a timer does.
                 _ => {
+                    self.stage.outlet.statistics.limits.descriptors += 1;
                     self.pause_accepting("accepting failed", Some(&error));
                     false
                 }
@@ -192,6 +195,7 @@ impl Service {
     fn pause_accepting(&mut self, why: &str, error: Option<&io::Error>) {
         let now = self.stage.shared.now;
         self.accepting.retry_at = Some(now + RETRY);
+        self.stage.outlet.statistics.work.accept_pauses += 1;
         if self.accepting.may_log(now) {
             let error = error.map(tracing::field::display);
             tracing::warn!(
@@ -204,7 +208,14 @@ impl Service {
     }
 
     fn admit(&mut self, handle: Handle, peer: Address) {
-        if !self.stage.policy.admits(&peer) || !self.accepting.admit(&peer) {
+        let (wanted, statistics) = (self.stage.policy.admits(&peer), &mut self.stage.outlet.statistics);
+        if !wanted || !self.accepting.admit(&peer) {
+            if wanted {
+                statistics.refusals.per_address += 1;
+                statistics.limits.connections_per_address += 1;
+            } else {
+                statistics.refusals.address += 1;
+            }
             tracing::debug!(%peer, "refused by address");
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
             return;
@@ -214,6 +225,7 @@ impl Service {
             if self.accepting.may_log(self.stage.shared.now) {
                 tracing::warn!(%error, "a connection could not be watched");
             }
+            self.stage.outlet.statistics.refusals.unwatched += 1;
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
             self.accepting.left(&peer);
             self.stage.shared.live.remove(id);
@@ -232,6 +244,8 @@ impl Service {
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
         }
+        let is_client = self.stage.shared.live.get(id).is_some_and(|live| live.is_client());
+        self.stage.outlet.statistics.connection_begins(is_client);
         conn.armed = conn.deadline();
         self.timers.add(conn.armed, id);
         self.conns[slot] = Some(conn);

@@ -9,6 +9,7 @@ use crate::client::Connect;
 use crate::protocol::{ConnId, Gone};
 use crate::service::{Service, turn};
 use crate::shared::EndpointIndex;
+use crate::statistics::Statistics;
 
 /// A service between two callbacks: what jobs of a [`Remote`](crate::Remote), or the program between turns, may ask.
 /// It cannot run the loop, so a job cannot run inside a turn again.
@@ -79,6 +80,12 @@ impl Control<'_> {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.service.connections()
+    }
+
+    /// What the service has done since it was built.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        self.service.statistics()
     }
 
     fn endpoint(&self, protocol: &str) -> Option<EndpointIndex> {

@@ -29,6 +29,7 @@ use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
 use crate::poll::Watch;
 use crate::shared::EndpointIndex;
+use crate::statistics::Statistics;
 use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::{Builder, Listen};
@@ -166,6 +167,12 @@ impl Service {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.stage.shared.live.len()
+    }
+
+    /// What the service has done since it was built.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.stage.outlet.statistics
     }
 
     /// A handle for other threads.

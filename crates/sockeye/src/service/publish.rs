@@ -43,7 +43,11 @@ impl Service {
             return;
         };
         let bytes = Rc::new(Buffer(std::mem::take(buffer)));
-        self.send_published(EndpointIndex(index as u16), &bytes);
+        let messages = std::mem::take(&mut self.stage.shared.published[index]);
+        let receivers = self.send_published(EndpointIndex(index as u16), &bytes);
+        let statistics = &mut self.stage.outlet.statistics;
+        statistics.work.publishes += 1;
+        statistics.sent.messages += messages * receivers;
         // Nobody kept a share: the memory serves the next turn.
         if let Ok(mut bytes) = Rc::try_unwrap(bytes) {
             let mut bytes = bytes.take();
@@ -56,9 +60,10 @@ impl Service {
         }
     }
 
-    fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Buffer>) {
+    /// Returns how many connections it goes to.
+    fn send_published(&mut self, endpoint: EndpointIndex, bytes: &Rc<Buffer>) -> u64 {
         let hard = self.stage.limits.output_hard;
-        let (mut over, mut again) = (Vec::new(), Vec::new());
+        let (mut over, mut again, mut receivers) = (Vec::new(), Vec::new(), 0);
         let Self { stage, conns, .. } = self;
         for (id, live) in &stage.shared.live {
             if !live.is_open() || live.endpoint != endpoint {
@@ -72,7 +77,10 @@ impl Service {
             let waiting = conn.waiting();
             if waiting > 0 && waiting.saturating_add(bytes.0.len()) > hard {
                 over.push(id);
-            } else if ws.mid_message().is_some() {
+                continue;
+            }
+            receivers += 1;
+            if ws.mid_message().is_some() {
                 // A message may not come between the fragments of another (RFC 6455 section 5.4).
                 let held = conn.held.get_or_insert_default();
                 held.len += bytes.0.len() + SHARE;
@@ -93,6 +101,7 @@ impl Service {
         for id in over {
             self.overflow(id);
         }
+        receivers
     }
 
     /// A peer that takes nothing while more is published for it than it may have waiting is given up.

@@ -43,6 +43,9 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progres
             on_event(service, *event);
         }
     }
+    let work = &mut service.stage.outlet.statistics.work;
+    work.turns += 1;
+    work.events += events.len() as u64;
     events.clear();
     service.events = events;
     service.accept_some();
@@ -56,10 +59,7 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progres
     }
     carry_out(service);
     service.stage.shared.spread_all_writable();
-    for _ in 0..service.stage.shared.ready.len() {
-        let Some(id) = service.stage.shared.next_ready() else { break };
-        step(service, id);
-    }
+    run_ready(service);
     service.flush_publishes();
     carry_out(service);
     service.stage.shared.spread_all_writable();
@@ -68,6 +68,21 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progres
     free_dead(service);
     service.stage.shared.pool.borrow_mut().tidy(service.stage.shared.now);
     Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
+}
+
+/// One round of the ready list.
+#[inline]
+fn run_ready(service: &mut Service) {
+    let count = service.stage.shared.ready.len();
+    if count == 0 {
+        return;
+    }
+    service.stage.outlet.statistics.work.ready_rounds += 1;
+    for _ in 0..count {
+        let Some(id) = service.stage.shared.next_ready() else { break };
+        service.stage.outlet.statistics.work.ready_steps += 1;
+        step(service, id);
+    }
 }
 
 /// Waits no longer than the caller, the ready list and the next deadline allow.
@@ -152,6 +167,7 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
     match step {
         Step::Wait | Step::Again => arm(service, id),
         Step::Yield => {
+            service.stage.outlet.statistics.limits.turn_bytes += 1;
             service.stage.shared.enqueue_later(id);
             arm(service, id);
         }
@@ -187,6 +203,7 @@ fn arm(service: &mut Service, id: ConnId) {
 pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
     if let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::take) {
         service.stage.outlet.sys.close(conn.link.handle, how);
+        service.stage.outlet.statistics.connection_ends();
         // Connections of our own are not among those that are counted by address.
         if !service.stage.shared.live.get(id).is_some_and(|live| live.is_client()) {
             service.accepting.left(&conn.peer);
@@ -293,6 +310,7 @@ fn fire_deadlines(service: &mut Service) {
         } else {
             let Service { stage, conns, .. } = service;
             let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
+            stage.outlet.statistics.work.deadlines += 1;
             let step = conn::due(stage, id, conn);
             after(service, id, step);
         }
@@ -327,6 +345,7 @@ fn tick(service: &mut Service) {
         });
         ticks[index].resting = !anybody;
         if let Some(callee) = stage.endpoints.get_mut(endpoint.get()).filter(|_| anybody) {
+            stage.outlet.statistics.work.ticks += 1;
             callee.tick(&mut Wishes { shared: &mut stage.shared, endpoint, arrived: &[] });
         }
     }
@@ -350,6 +369,7 @@ fn abandon_all(service: &mut Service) {
 
 fn run_jobs(service: &mut Service) {
     for job in service.jobs.take() {
+        service.stage.outlet.statistics.work.jobs += 1;
         job(&mut Control { service });
         service.between();
     }

@@ -6,6 +6,7 @@ mod bench;
 mod callbacks;
 mod cancel;
 mod cause;
+mod counted;
 mod probe;
 mod race;
 mod redirects;

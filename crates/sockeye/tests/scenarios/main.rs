@@ -16,6 +16,7 @@ mod machine;
 mod rng;
 
 mod bench;
+mod counted;
 mod crowds;
 mod ends;
 mod errors;

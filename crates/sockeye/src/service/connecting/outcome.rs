@@ -12,6 +12,7 @@ impl Service {
         for Unopened { id, mut plan, stage, cause } in std::mem::take(&mut self.stage.shared.outgoing.unopened) {
             if let Some(conn) = self.conns.get_mut(id.slot()).and_then(Option::take) {
                 self.stage.outlet.sys.close(conn.link.handle, CloseHow::Normal);
+                self.stage.outlet.statistics.connection_ends();
             }
             let redirected = match &cause {
                 FailureCause::Refused(refusal) if !self.stage.policy.draining => plan.redirect(refusal),
@@ -33,6 +34,13 @@ impl Service {
         let Some(live) = self.stage.shared.live.get_mut(id).filter(|live| live.is_connecting()) else { return };
         live.set_connected();
         let endpoint = live.endpoint;
+        let failures = &mut self.stage.outlet.statistics.failures;
+        *match stage {
+            Stage::Resolve => &mut failures.resolve,
+            Stage::Connect => &mut failures.connect,
+            Stage::Proxy => &mut failures.proxy,
+            Stage::Handshake => &mut failures.handshake,
+        } += 1;
         let mut failure = Failure::new(stage, cause);
         let again = failure.may_pass() && !self.stage.policy.draining;
         plan.count_failure();

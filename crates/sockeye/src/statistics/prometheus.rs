@@ -1,0 +1,134 @@
+//! The page that Prometheus and those that speak its text format, version 0.0.4, collect.
+
+use std::fmt::{Display, Write as _};
+
+use super::{Codes, Statistics};
+
+/// The media type of [`Statistics::prometheus`].
+pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+impl Statistics {
+    /// As a page in the text format of Prometheus, version 0.0.4. [`Routes::metrics`](crate::http::Routes::metrics) serves it.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut page = Page(String::new());
+        self.connections_on(&mut page);
+        self.traffic_on(&mut page);
+        self.ends_on(&mut page);
+        self.work_on(&mut page);
+        page.0
+    }
+
+    fn connections_on(&self, page: &mut Page) {
+        let (connections, websockets) = (&self.connections, &self.websockets);
+        page.gauge("sockeye_connections", "Connections there are now.", self.connections_now);
+        page.gauge("sockeye_connections_most", "The most connections at one time.", self.connections_most);
+        page.labelled(
+            "sockeye_connections_total",
+            "Connections that began, by who made them.",
+            "by",
+            [("peers", connections.accepted), ("us", connections.connected)],
+        );
+        page.counter("sockeye_connections_closed_total", "Connections that are over.", connections.closed);
+        page.gauge("sockeye_websockets", "WebSockets there are now.", self.websockets_now);
+        page.gauge("sockeye_websockets_most", "The most WebSockets at one time.", self.websockets_most);
+        page.labelled(
+            "sockeye_websockets_total",
+            "WebSockets that were opened, by who asked for them.",
+            "by",
+            [("peers", websockets.opened_by_peers), ("us", websockets.opened_by_us)],
+        );
+        let failures = self.failures.named();
+        page.labelled(
+            "sockeye_connects_failed_total",
+            "Connects that came to nothing, by how far they got.",
+            "stage",
+            failures,
+        );
+    }
+
+    fn traffic_on(&self, page: &mut Page) {
+        for (direction, traffic) in [("received", &self.received), ("sent", &self.sent)] {
+            let name = |what| format!("sockeye_{direction}_{what}_total");
+            page.counter(&name("bytes"), "Bytes of all sockets, HTTP and frame headers included.", traffic.bytes);
+            page.counter(&name("messages"), "Whole messages.", traffic.messages);
+            page.labelled(
+                &name("frames"),
+                "WebSocket frames, by what they are.",
+                "kind",
+                [
+                    ("data", traffic.messages + traffic.parts),
+                    ("ping", traffic.pings),
+                    ("pong", traffic.pongs),
+                    ("close", traffic.closes),
+                ],
+            );
+        }
+    }
+
+    fn ends_on(&self, page: &mut Page) {
+        page.labelled("sockeye_closes_total", "WebSockets that ended, by the cause.", "cause", self.closes.named());
+        let help = "WebSockets that ended, by the code of the peer's Close frame; 1005 none in it, 1006 no frame.";
+        page.labelled("sockeye_close_codes_received_total", help, "code", codes(&self.codes_received));
+        let help = "WebSockets that ended, by the code of our Close frame; 1005 none in it, 1006 no frame.";
+        page.labelled("sockeye_close_codes_sent_total", help, "code", codes(&self.codes_sent));
+        let responses = self.responses.iter().map(|(status, count)| (status, *count));
+        page.labelled("sockeye_http_responses_total", "Answers to HTTP requests.", "status", responses);
+        let refusals = self.refusals.named();
+        page.labelled("sockeye_refusals_total", "Connections and requests that were turned down.", "reason", refusals);
+        page.labelled("sockeye_limits_hit_total", "How often each bound was met.", "limit", self.limits.named());
+    }
+
+    fn work_on(&self, page: &mut Page) {
+        for (name, count) in self.work.named() {
+            page.counter(
+                &format!("sockeye_loop_{name}_total"),
+                "Work of the event loop, see sockeye::statistics::Work.",
+                count,
+            );
+        }
+    }
+}
+
+/// Codes as numbers.
+fn codes(codes: &Codes) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+    codes.named().map(|(name, count)| (&name[1..], count))
+}
+
+struct Page(String);
+
+impl Page {
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.line(format_args!("{name} {value}"));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "gauge", help);
+        self.line(format_args!("{name} {value}"));
+    }
+
+    /// A counter for each value of a label. Values are names of ours and numbers: nothing in them needs an escape.
+    fn labelled<L: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) {
+        self.family(name, "counter", help);
+        for (value, count) in values {
+            self.line(format_args!("{name}{{{label}=\"{value}\"}} {count}"));
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(self.0, "{line}");
+    }
+}

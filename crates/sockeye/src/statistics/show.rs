@@ -1,0 +1,59 @@
+//! The lines for people.
+
+use std::fmt::{self, Display};
+
+use super::{Statistics, Traffic};
+
+impl Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (connections, websockets) = (&self.connections, &self.websockets);
+        writeln!(
+            f,
+            "connections: {} now, {} at most, {} accepted, {} made, {} closed",
+            self.connections_now,
+            self.connections_most,
+            connections.accepted,
+            connections.connected,
+            connections.closed
+        )?;
+        writeln!(
+            f,
+            "websockets: {} now, {} at most, {} of peers, {} of our own, {} closed",
+            self.websockets_now,
+            self.websockets_most,
+            websockets.opened_by_peers,
+            websockets.opened_by_us,
+            websockets.closed
+        )?;
+        traffic(f, "received", &self.received)?;
+        traffic(f, "sent", &self.sent)?;
+        counted(f, "closed by cause", self.closes.named())?;
+        counted(f, "close codes received", self.codes_received.named().map(|(name, count)| (&name[1..], count)))?;
+        counted(f, "close codes sent", self.codes_sent.named().map(|(name, count)| (&name[1..], count)))?;
+        counted(f, "responses by status", self.responses.iter().map(|(status, count)| (status, *count)))?;
+        counted(f, "refused by reason", self.refusals.named())?;
+        counted(f, "connects failed by stage", self.failures.named())?;
+        counted(f, "limits met", self.limits.named())?;
+        counted(f, "loop", self.work.named())
+    }
+}
+
+fn traffic(f: &mut fmt::Formatter<'_>, name: &str, traffic: &Traffic) -> fmt::Result {
+    let Traffic { bytes, messages, pings, pongs, closes, .. } = traffic;
+    let frames = traffic.frames();
+    writeln!(
+        f,
+        "{name}: {bytes} bytes, {messages} messages, {frames} frames, {pings} pings, {pongs} pongs, {closes} closes"
+    )
+}
+
+/// Those that are not zero.
+fn counted<N: Display>(f: &mut fmt::Formatter<'_>, title: &str, counts: impl Iterator<Item = (N, u64)>) -> fmt::Result {
+    write!(f, "{title}:")?;
+    let mut first = true;
+    for (name, count) in counts.filter(|(_, count)| *count > 0) {
+        write!(f, "{} {name} {count}", if first { "" } else { "," })?;
+        first = false;
+    }
+    writeln!(f, "{}", if first { " none" } else { "" })
+}
