@@ -26,7 +26,7 @@ pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
 ///
 /// Cheaper than to append it and to [`apply`] the key: bytes that were just written in other pieces than they are read in
 /// make the processor wait.
-#[inline]
+#[inline(always)]
 pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     let wide = u64::from(u32::from_le_bytes(key)) * 0x1_0000_0001;
     match payload.len() {
@@ -37,7 +37,7 @@ pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
 }
 
 /// From `N` to `2 * N` bytes.
-#[inline]
+#[inline(always)]
 fn append_ends<const N: usize>(out: &mut Vec<u8>, payload: &[u8], wide: u64) {
     let at_end = wide.rotate_right((payload.len() as u32 & 3) << 3);
     let (Some(&first), Some(&last)) = (payload.first_chunk::<N>(), payload.last_chunk::<N>()) else { return };

@@ -25,7 +25,20 @@ pub(super) struct Entropy {
 impl Entropy {
     /// Fills `out`. Small requests come from the pool, large ones from the system, and so does everything when there is no
     /// memory for a pool.
+    #[inline]
     pub(super) fn fill(&mut self, out: &mut [u8]) -> io::Result<()> {
+        // Nearly all requests, so without calls to copy and to erase.
+        if let (Some(pool), Some(out)) = (&mut self.pool, exactly::<KEY>(out)) {
+            if let Some(key) = pool.draw_key() {
+                *out = key;
+                return Ok(());
+            }
+        }
+        self.fill_slowly(out)
+    }
+
+    #[inline(never)]
+    fn fill_slowly(&mut self, out: &mut [u8]) -> io::Result<()> {
         if out.len() > LARGEST_POOLED {
             return fill_from_system(out);
         }
@@ -81,16 +94,24 @@ impl Pool {
         }
         let rest = contents.left - out.len();
         let drawn = &mut contents.bytes[rest..contents.left];
-        // Memory that the system mapped is not the compiler's to reason about: the stores that erase are not left out.
-        if let (Some(out), Some(drawn)) = (exactly::<KEY>(out), exactly::<KEY>(drawn)) {
-            // Nearly all requests: of a fixed length, so without a call to copy and one to erase.
-            *out = mem::take(drawn);
-        } else {
-            out.copy_from_slice(drawn);
-            drawn.fill(0);
-        }
+        out.copy_from_slice(drawn);
+        // Memory that the system mapped is not the compiler's to reason about: this store is not left out.
+        drawn.fill(0);
         contents.left = rest;
         Ok(())
+    }
+
+    /// As [`draw`](Self::draw), for one key; none if that takes more than to look.
+    #[inline]
+    fn draw_key(&mut self) -> Option<[u8; KEY]> {
+        if self.owner.is_some() {
+            return None;
+        }
+        let contents = self.memory.contents();
+        let rest = contents.left.checked_sub(KEY)?;
+        let key = mem::take(contents.bytes.get_mut(rest..)?.first_chunk_mut::<KEY>()?);
+        contents.left = rest;
+        Some(key)
     }
 }
 
