@@ -96,6 +96,13 @@ impl Line {
         Ok(true)
     }
 
+    /// Nothing that was measured is worth anything.
+    #[cold]
+    fn refuse(&self, load: &mut Load, wrong: Wrong) -> Close {
+        load.wrong.get_or_insert_with(|| format!("connection {}: {wrong}", self.number + 1));
+        CloseCode::POLICY.into()
+    }
+
     /// How many messages may go out now.
     #[inline]
     fn due(&self, load: &Load) -> u64 {
@@ -188,10 +195,7 @@ impl Protocol for Echo {
                 }
                 Ok(())
             }
-            Err(wrong) => {
-                load.wrong.get_or_insert_with(|| format!("connection {}: {wrong}", line.number + 1));
-                Err(CloseCode::POLICY.into())
-            }
+            Err(wrong) => Err(line.refuse(load, wrong)),
         }
     }
 
