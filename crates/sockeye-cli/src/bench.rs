@@ -2,7 +2,7 @@
 //!
 //! [`drive`] takes a run through its stages; [`echo`] and [`opening`] are the protocols; what they share is [`load`].
 //! [`pace`] says when messages are due, [`script`] what they are, [`reading`] whether the answers are the same. [`tally`]
-//! counts, [`report`] shows, [`threshold`] judges.
+//! counts, [`mod@report`] shows, [`threshold`] judges.
 
 mod drive;
 mod echo;

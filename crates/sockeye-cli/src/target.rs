@@ -40,7 +40,7 @@ pub(crate) struct Target {
 
     /// Proxy to go through, or `none` [default: from http_proxy, https_proxy, all_proxy, no_proxy]
     ///
-    /// http://[USER:PASSWORD@]HOST:PORT for CONNECT, socks5://[USER:PASSWORD@]HOST:PORT for SOCKS5.
+    /// `http://[USER:PASSWORD@]HOST:PORT` for CONNECT, `socks5://[USER:PASSWORD@]HOST:PORT` for SOCKS5.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
 

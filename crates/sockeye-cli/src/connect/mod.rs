@@ -1,7 +1,7 @@
 //! `sockeye connect`: a connection for people at a terminal, for filters and for scripts.
 //!
 //! The main thread runs the loop. What comes of standard input comes over a thread of its own through [`inlet`]: from
-//! [`lines`], or from the [`editor`]. What is shown leaves through [`screen`], by a thread too. Between them
+//! [`lines`], or from the [`editor`]. What is shown leaves through [`mod@screen`], by a thread too. Between them
 //! [`console`] is the protocol that the loop calls, and [`dialog`] decides.
 
 pub(crate) mod args;

@@ -80,7 +80,7 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// As [`print`] for lines that go elsewhere when none is being edited: says whether they were shown.
+/// As [`print()`] for lines that go elsewhere when none is being edited: says whether they were shown.
 fn show(bytes: &[u8]) -> bool {
     face().as_mut().is_some_and(|face| face.print(bytes).is_ok())
 }
