@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod fraggle;
+pub(crate) mod logging;
 pub(crate) mod standing;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use self::logging::Logging;
 use self::standing::Standing;
 use crate::interface::Interface;
 use crate::units::parse_size;
@@ -151,14 +153,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub(crate) metrics: Option<String>,
 
-    /// Least important messages to log
-    #[arg(long, value_name = "LEVEL", default_value = "notice")]
-    pub(crate) log_level: LogLevel,
-
-    /// Where the log goes
-    // Shown once there is a choice.
-    #[arg(long, value_name = "WHERE", default_value = "stderr", hide = true)]
-    pub(crate) log_to: LogTo,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 
     #[command(flatten)]
     pub(crate) standing: Standing,
@@ -172,11 +168,6 @@ pub(crate) enum LogLevel {
     Notice,
     Info,
     Debug,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum LogTo {
-    Stderr,
 }
 
 fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
@@ -244,7 +235,7 @@ mod tests {
         let arguments = Arguments::try_parse_from(["sockeye", "serve"]).unwrap();
         let Command::Serve(serve) = arguments.command else { panic!("not serve") };
         assert_eq!((serve.port, serve.dir, serve.close_test), (7681, None, false));
-        assert_eq!(serve.common.log_level, LogLevel::Notice);
+        assert_eq!(serve.common.logging.level, LogLevel::Notice);
         assert_eq!(serve.common.interfaces, [Interface::parse("127.0.0.1".as_ref()).unwrap()]);
     }
 
@@ -269,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused() {
-        for option in [&["--log-to", "syslog"][..], &["--threads", "2"], &["--require-origin"]] {
+        for option in [&["--log-to", "journald"][..], &["--threads", "2"], &["--require-origin"]] {
             let line = ["sockeye", "serve"].iter().chain(option);
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{option:?}");
         }

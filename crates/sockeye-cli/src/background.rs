@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sockeye::daemon::{self, Daemon, Identity, Outcome, PidFile, Side};
 
+use crate::args::logging::LogTo;
 use crate::args::standing::Standing;
 use crate::args::{Command, Common};
 use crate::failure::{Failure, TIMEOUT};
@@ -33,6 +34,8 @@ impl Background {
         }
         make_absolute(common, folder)
             .map_err(|error| Failure::usage(format!("the present folder cannot be found: {error}")))?;
+        // Its standard error goes nowhere.
+        common.logging.to.get_or_insert(LogTo::Syslog);
         match daemon::detach().map_err(|error| Failure::general(format!("cannot start a daemon: {error}")))? {
             Side::Daemon(daemon) => Ok(Some(Self { daemon: Some(daemon) })),
             Side::Starter(starter) => match starter.wait(START) {
@@ -67,7 +70,11 @@ fn make_absolute(common: &mut Common, folder: Option<&mut PathBuf>) -> io::Resul
         Interface::Unix(path) => Some(path),
         _ => None,
     });
-    for path in folder.into_iter().chain(sockets).chain(common.standing.pid_file.as_mut()) {
+    let log = match &mut common.logging.to {
+        Some(LogTo::File(path)) => Some(path),
+        _ => None,
+    };
+    for path in folder.into_iter().chain(sockets).chain(common.standing.pid_file.as_mut()).chain(log) {
         *path = path::absolute(&path)?;
     }
     Ok(())

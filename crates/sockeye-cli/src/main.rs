@@ -2,7 +2,7 @@
 //!
 //! [`args`] says what can be asked for. [`serve`] and [`echo`] are protocols on a `Service`; [`server`] is what they
 //! share: it turns `--interface` into listeners ([`interface`]), says where they are, and stops on signals. [`background`] is
-//! what makes a daemon of them. [`log`] writes events to standard error, [`failure`] is what ends as an exit code. [`manual`]
+//! what makes a daemon of them. [`log`] writes down what happens, [`failure`] is what ends as an exit code. [`manual`]
 //! makes completions and man pages.
 //! [`target`] is what the commands that connect have in common, with [`ending`], [`outlet`] and [`stop`].
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::args::logging::Logging;
 use crate::args::{Arguments, Command, LogLevel};
 use crate::background::Background;
 use crate::failure::Failure;
@@ -45,25 +46,22 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
         },
         Ok(None) => ExitCode::SUCCESS,
-        Err(failure) => {
-            log::start(LogLevel::Err);
-            complain(&failure)
-        }
+        Err(failure) => complain(&failure),
     };
     log::flush();
     code
 }
 
 fn run(command: &Command, background: &mut Background) -> Result<(), Failure> {
-    log::start(match command {
-        Command::Serve(serve) => serve.common.log_level,
-        Command::Echo(echo) => echo.common.log_level,
-        Command::Connect(connect) => connect.target.log_level,
-        Command::Ping(ping) => ping.target.log_level,
-        Command::Fraggle(fraggle) => fraggle.target.log_level,
-        Command::Bench(bench) => bench.target.log_level,
-        Command::Completions(_) | Command::Man(_) => LogLevel::Err,
-    });
+    log::start(&match command {
+        Command::Serve(serve) => serve.common.logging.clone(),
+        Command::Echo(echo) => echo.common.logging.clone(),
+        Command::Connect(connect) => Logging::plain(connect.target.log_level),
+        Command::Ping(ping) => Logging::plain(ping.target.log_level),
+        Command::Fraggle(fraggle) => Logging::plain(fraggle.target.log_level),
+        Command::Bench(bench) => Logging::plain(bench.target.log_level),
+        Command::Completions(_) | Command::Man(_) => Logging::plain(LogLevel::Err),
+    })?;
     match command {
         Command::Serve(serve) => serve::run(serve, background),
         Command::Echo(echo) => echo::run(echo, background),
@@ -82,5 +80,9 @@ fn complain(failure: &Failure) -> ExitCode {
     log::escape(&mut text, &failure.message, "");
     text.push('\n');
     log::say(&text);
+    // On standard error nobody may be there, so it is in the log too.
+    if log::is_elsewhere() {
+        tracing::error!("{}", failure.message);
+    }
     ExitCode::from(failure.code)
 }

@@ -114,6 +114,8 @@
 //!
 //! Events go to [`tracing`], or to `log` when no `tracing` subscriber is set: ERROR for faults of the program, WARN for
 //! trouble with the system, DEBUG for each connection. What peers sent is in the fields of an event, as it came.
+//! Events of the target `sockeye::access`, at DEBUG, are one for each answer to a request, at its end: peer, method, path,
+//! status, origin, protocol, bytes of the body, milliseconds, and whether all of it was sent.
 //!
 //! # Layers
 //!

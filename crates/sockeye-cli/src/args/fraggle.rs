@@ -3,8 +3,9 @@
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint, value_parser};
 
+use crate::args::logging::Logging;
 use crate::args::standing::Standing;
-use crate::args::{Common, LogTo, parse_interface};
+use crate::args::{Common, parse_interface};
 use crate::interface::Interface;
 use crate::target::Target;
 
@@ -42,8 +43,7 @@ impl Fraggle {
             metrics: None,
             interfaces: self.interfaces.clone(),
             max_connections: None,
-            log_level: self.target.log_level,
-            log_to: LogTo::Stderr,
+            logging: Logging::plain(self.target.log_level),
             standing: Standing::default(),
         }
     }

@@ -45,7 +45,9 @@ pub(super) fn serve_on(signals: Signals, remote: Remote, most: usize) -> Result<
     let hangs_up = io::stdin().is_terminal() || io::stderr().is_terminal();
     watch(signals, move |signal| match signal {
         SIGHUP if !hangs_up => remote.run(|_| {
-            tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
+            if !log::reopen() {
+                tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
+            }
         }),
         SIGUSR1 => remote.run(move |control| {
             let usage = Usage::now();

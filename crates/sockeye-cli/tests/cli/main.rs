@@ -6,6 +6,7 @@ mod daemon;
 mod editor;
 mod endings;
 mod fraggle;
+mod logs;
 mod peer;
 mod ping;
 mod served;

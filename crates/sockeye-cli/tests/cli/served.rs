@@ -269,7 +269,7 @@ fn metrics_are_off_by_default_and_served_where_they_are_asked_for() {
 #[test]
 fn what_was_done_is_logged_at_the_end() {
     for subcommand in ["serve", "echo"] {
-        let (running, address) = running(&[subcommand]);
+        let (running, address) = running(&[subcommand, "--log-format", "human"]);
         let mut client = Client::open(&address, "").unwrap();
         client.send(PING, b"x");
         client.frame();

@@ -62,7 +62,9 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--threads", "2"], "--threads"),
         (&["serve", "--port", "65536"], "65536"),
         (&["serve", "--log-level", "loud"], "loud"),
-        (&["serve", "--log-to", "syslog"], "stderr"),
+        (&["serve", "--log-to", "journald"], "journal, or a path"),
+        (&["serve", "--log-to", "syslog", "--log-format", "json"], "standard error and files"),
+        (&["serve", "--log-to", "/no/such/folder/log"], "/no/such/folder/log"),
         (&["serve", "--max-connections", "0"], "nobody could connect"),
         (&["serve", "--max-connections", "many"], "such as 1000"),
         (&["serve", "8080"], "write --port 8080"),
@@ -136,7 +138,7 @@ fn more_connections_than_there_are_descriptors_is_a_warning() {
     let running = Running::start(&["echo", "--port", "0", "--max-connections", "1000000000"]);
     running.address();
     let line = running.log_line("--max-connections");
-    assert!(line.contains("WARN") && line.contains("wanted=1000000000 used="), "{line}");
+    assert!(line.contains("level=warn") && line.contains("wanted=1000000000 used="), "{line}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
 use sockeye_proto::time::Instant;
 
+use crate::conn::access::Access;
 use crate::conn::read::{Filled, fill, keep};
 use crate::conn::upgrade::Counter;
 use crate::conn::{Conn, Phase, Stage, Step, linger, upgrade};
@@ -37,6 +38,8 @@ pub(crate) struct Http {
     deadline: Instant,
     /// What was left to send when the present window of the slow-reader rule began.
     left: u64,
+    /// Of the request that is being answered.
+    pub(super) access: Access,
 }
 
 enum State {
@@ -58,6 +61,7 @@ impl Http {
             reused: false,
             deadline: now + limits.handshake_timeout,
             left: 0,
+            access: Access::default(),
         }
     }
 
@@ -178,6 +182,9 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
         Ok(parsed) => parsed,
         Err(error) => return bad_head(stage, conn, error),
     };
+    if let Phase::Http(http) = &mut conn.phase {
+        http.access = Access::of(&conn.peer, Some(&parsed), stage.shared.now);
+    }
     let path = match target::normalise(parsed.target) {
         Ok(path) => path,
         Err(error) => return bad_head(stage, conn, error),
@@ -280,8 +287,12 @@ fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &s
         return answer_error(stage, conn, 500, "", |refusals| &mut refusals.internal);
     }
     stage.outlet.statistics.responded(response.status());
+    if let Phase::Http(http) = &mut conn.phase {
+        http.access.answered(response.status());
+    }
     let body = response.into_body();
-    if let Body::Bytes(bytes) = &body {
+    if let (Phase::Http(http), Body::Bytes(bytes)) = (&mut conn.phase, &body) {
+        http.access.sent(bytes.len());
         Out::new(&mut stage.outlet, &mut conn.link).put(bytes);
     }
     if let (Phase::Http(http), Body::File(file)) = (&mut conn.phase, body) {
@@ -331,6 +342,10 @@ fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str, c
     tracing::debug!(peer = %conn.peer, status, reason, "request refused");
     let date = stage.outlet.sys.wall_clock();
     if let Phase::Http(http) = &mut conn.phase {
+        if http.access.is_none() {
+            http.access = Access::of(&conn.peer, None, stage.shared.now);
+        }
+        http.access.answered(status);
         http.keep_alive = false;
         if http.bodiless {
             refuse_head(&mut stage.outlet.cork, status, Some(date));
@@ -354,6 +369,9 @@ fn begin_response(stage: &Stage, conn: &mut Conn) {
 
 /// Sends what is left of the answer. `Again`: it is all sent, and the next request may come.
 fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
+    if let Phase::Http(http) = &mut conn.phase {
+        http.access.seen(stage.shared.now);
+    }
     if let Some(step) = send_file(stage, conn, budget) {
         return step;
     }
@@ -368,6 +386,7 @@ fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
     if http.file.is_some() {
         return Step::Yield;
     }
+    http.access.complete();
     let now = stage.shared.now;
     if http.keep_alive {
         http.restart(&stage.limits, now);
@@ -403,6 +422,7 @@ fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<S
             }
         };
         file.advance(count);
+        http.access.sent(count);
         *budget -= count;
         let rx = std::mem::take(&mut stage.rx);
         Out::new(&mut stage.outlet, &mut conn.link).put(&rx[..count]);

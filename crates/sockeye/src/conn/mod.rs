@@ -10,6 +10,7 @@
 //! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are
 //! functions over a [`Stage`], which lends the loop's buffers and tables; nothing here knows the table of connections.
 
+mod access;
 pub(crate) mod http;
 pub(crate) mod linger;
 pub(crate) mod opening;

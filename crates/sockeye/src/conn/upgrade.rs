@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::target;
 
-use crate::conn::{Conn, Stage, ws};
+use crate::conn::{Conn, Phase, Stage, ws};
 use crate::protocol::{ConnId, Request, Verdict};
 use crate::statistics::Refusals;
 
@@ -66,6 +66,9 @@ pub(crate) fn decide(
     }
     tracing::debug!(%id, peer = %conn.peer, protocol = chosen.as_deref().unwrap_or_default(), "open");
     stage.outlet.statistics.responded(101);
+    if let Phase::Http(http) = &mut conn.phase {
+        http.access.upgraded(chosen.as_deref());
+    }
     ws::open(stage, id, conn, endpoint);
     Ok(())
 }

@@ -1,0 +1,258 @@
+//! Where the log of a server goes, and what is in it.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Client, PATIENCE, Running, finished, get, request, sockeye};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sockeye-logs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What syslogd or journald would be.
+struct Daemon(UnixDatagram);
+
+impl Daemon {
+    fn at(path: &str) -> Self {
+        let _ = fs::remove_file(path);
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// The next packet that has `text` in it.
+    fn packet(&self, text: &str) -> String {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = self.0.recv(&mut buffer).unwrap_or_else(|error| panic!("no packet with {text:?}: {error}"));
+            let packet = String::from_utf8(buffer[..count].to_vec()).unwrap();
+            if packet.contains(text) {
+                return packet;
+            }
+        }
+    }
+}
+
+#[test]
+fn syslog_gets_packets_also_when_it_was_started_anew() {
+    let folder = Folder::new();
+    let path = folder.path("syslog");
+    let daemon = Daemon::at(&path);
+    let arguments = ["echo", "--port", "0", "--log-level", "info", "--log-to", "syslog", "--syslog-socket", &path];
+    let running = Running::start(&arguments);
+    let address = running.address();
+    let packet = daemon.packet("the most connections");
+    let (head, rest) = packet.split_once(": ").unwrap();
+    // Facility daemon, level notice.
+    let process = head.strip_prefix("<29>sockeye[").and_then(|head| head.strip_suffix(']')).expect("a tag");
+    assert!(fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap().contains(&path), "{packet}");
+    assert!(rest.contains(" connections=") && !packet.ends_with('\n'), "{packet}");
+    Client::open(&address, "").unwrap();
+    assert!(daemon.packet(": accepted id=").starts_with("<30>"));
+    drop(daemon);
+    let daemon = Daemon::at(&path);
+    running.signal(Signal::USR1);
+    daemon.packet("statistics");
+}
+
+#[test]
+fn a_syslog_that_is_not_there_or_does_not_read_stops_nothing() {
+    let folder = Folder::new();
+    let path = folder.path("syslog");
+    for there in [false, true] {
+        let daemon = there.then(|| Daemon::at(&path));
+        let arguments = [
+            "serve",
+            "--port",
+            "0",
+            "--access-log",
+            "--log-level",
+            "debug",
+            "--log-to",
+            "syslog",
+            "--syslog-socket",
+            &path,
+        ];
+        let running = Running::start(&arguments);
+        let address = running.address();
+        for _ in 0..400 {
+            assert!(get(&address, "/nothing").0.starts_with("HTTP/1.1 404 "));
+        }
+        running.signal(Signal::TERM);
+        assert_eq!(running.ended().code(), Some(0));
+        drop(daemon);
+    }
+}
+
+#[test]
+fn the_journal_gets_fields_that_no_peer_can_add_to() {
+    let folder = Folder::new();
+    let path = folder.path("journal");
+    let daemon = Daemon::at(&path);
+    let arguments = ["serve", "--port", "0", "--access-log", "--log-to", "journal", "--journal-socket", &path];
+    let running = Running::start(&arguments);
+    let address = running.address();
+    let packet = daemon.packet("the most connections");
+    for field in ["\nPRIORITY=5\n", "\nSYSLOG_IDENTIFIER=sockeye\n", "\nSYSLOG_FACILITY=3\n", "\nSOCKEYE_CONNECTIONS="]
+    {
+        assert!(packet.starts_with("MESSAGE=the most") && packet.contains(field), "{field:?}: {packet}");
+    }
+    let _ = get(&address, "/a%0aPRIORITY=0");
+    let packet = daemon.packet("SOCKEYE_STATUS=404\n");
+    assert_eq!(packet.matches("\nPRIORITY=").count(), 1, "{packet}");
+}
+
+#[test]
+fn a_file_is_opened_anew_at_hup() {
+    let folder = Folder::new();
+    let running = Running::start(&["echo", "--port", "0", "--log-to", &folder.path("log")]);
+    running.address();
+    fs::rename(folder.0.join("log"), folder.0.join("log.1")).unwrap();
+    running.signal(Signal::HUP);
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    let [old, new] = ["log.1", "log"].map(|name| fs::read_to_string(folder.0.join(name)).unwrap());
+    assert!(
+        old.starts_with("time=") && old.contains("level=notice target=sockeye::server msg=\"the most connections"),
+        "{old}"
+    );
+    assert!(new.contains("SIGHUP: the log file is opened anew"), "{new}");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_anew_is_kept() {
+    let folder = Folder::new();
+    fs::create_dir(folder.0.join("logs")).unwrap();
+    let running = Running::start(&["echo", "--port", "0", "--log-to", &folder.path("logs/log")]);
+    running.address();
+    fs::rename(folder.0.join("logs"), folder.0.join("moved")).unwrap();
+    running.signal(Signal::HUP);
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    let kept = fs::read_to_string(folder.0.join("moved/log")).unwrap();
+    assert!(kept.contains("level=warn") && kept.contains("cannot be opened anew, the old one is kept"), "{kept}");
+}
+
+#[test]
+fn each_form_has_its_option() {
+    for (options, begin) in [
+        (&[][..], "time="),
+        (&["--log-format", "logfmt"], "time="),
+        (&["--log-format", "human"], "20"),
+        (&["--log-format", "json"], "{\"time\":\""),
+    ] {
+        let running = Running::start(&[&["echo", "--port", "0"], options].concat());
+        let line = running.log_line("the most connections");
+        assert!(line.starts_with(begin), "{line}");
+    }
+}
+
+/// The line of the access log of an answer.
+fn answered(running: &Running) -> Value {
+    let line = running.log_line("sockeye::access");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn the_access_log_has_a_line_for_each_answer() {
+    let running = Running::start(&[
+        "serve",
+        "--port",
+        "0",
+        "--access-log",
+        "--log-level",
+        "err",
+        "--log-format",
+        "json",
+        "--origin",
+        "http://a.test",
+    ]);
+    let address = running.address();
+    let (_, page) = get(&address, "/?secret=1");
+    let line = answered(&running);
+    assert_eq!((&line["status"], &line["method"], &line["path"]), (&200.into(), &"GET".into(), &"/".into()));
+    assert_eq!((&line["bytes"], &line["complete"]), (&page.len().into(), &true.into()));
+    assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:") && line["milliseconds"].is_u64(), "{line}");
+    assert!(!line.to_string().contains("secret"), "{line}");
+
+    let client = Client::open(&address, "Origin: http://a.test\r\nSec-WebSocket-Protocol: lws-mirror-protocol\r\n");
+    let line = answered(&running);
+    assert_eq!((&line["status"], &line["origin"]), (&101.into(), &"http://a.test".into()));
+    assert_eq!((&line["protocol"], &line["bytes"]), (&"lws-mirror-protocol".into(), &0.into()));
+    drop(client);
+
+    Client::open(&address, "Origin: http://evil\u{202e}\" status=200\r\n").err().unwrap();
+    let line = answered(&running);
+    assert_eq!((&line["status"], &line["complete"]), (&403.into(), &true.into()));
+    assert_eq!(line["origin"], "http://evil\u{202e}\" status=200");
+
+    for (text, status, method) in [
+        ("HEAD /app.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200, "HEAD"),
+        ("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "GET"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, "POST"),
+        ("no request at all\r\n\r\n", 400, ""),
+    ] {
+        request(&address, text);
+        let line = answered(&running);
+        assert_eq!((&line["status"], &line["method"]), (&status.into(), &method.into()), "{text}");
+    }
+}
+
+#[test]
+fn without_the_option_there_is_no_access_log() {
+    let running = Running::start(&["serve", "--port", "0", "--log-level", "debug", "--log-format", "json"]);
+    let address = running.address();
+    get(&address, "/");
+    running.signal(Signal::USR1);
+    loop {
+        let line = running.log_line("");
+        assert!(!line.contains("sockeye::access"), "{line}");
+        if line.contains("statistics") {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_daemon_logs_to_syslog_unless_it_is_told_otherwise() {
+    let folder = Folder::new();
+    let syslog = Daemon::at(&folder.path("syslog"));
+    let (path, pid) = (folder.path("syslog"), folder.path("pid"));
+    for options in [&["--syslog-socket", &path][..], &["--log-to", "./log"]] {
+        let mut command = sockeye(&[&["echo", "--port", "0", "--daemonize", "--pid-file", &pid], options].concat());
+        let output = finished(command.current_dir(&folder.0));
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let number = fs::read_to_string(&pid).unwrap().trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(number.unwrap(), Signal::TERM).unwrap();
+        if options.len() == 2 && options[0] == "--syslog-socket" {
+            syslog.packet("stopping");
+        }
+        // The lock ends with the process.
+        let file = fs::File::options().read(true).write(true).create(true).truncate(false).open(&pid).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    }
+    assert!(fs::read_to_string(folder.0.join("log")).unwrap().contains("msg=stopping"));
+}
