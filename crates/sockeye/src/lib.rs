@@ -97,7 +97,8 @@
 //!
 //! [`Service::run`] is all that most programs need. [`Service::run_once`] takes one turn with a timeout of yours;
 //! [`Service::next_deadline`] says when the service has something to do by itself. A [`Service`] stays on its thread; a
-//! [`Remote`] runs closures there from any other.
+//! [`Remote`] runs closures there from any other. [`Threads`] runs several services on one address, a thread for each, and a
+//! [`Group`] reaches them all.
 //!
 //! # Limits
 //!
@@ -122,6 +123,7 @@
 //! Top to bottom; each names only those below it:
 //!
 //! * [`messages`]: whole messages, bounded outboxes, closures
+//! * `threads`: several services on one address, each in a thread of its own
 //! * `service`: the loop
 //! * `conn`: one connection, its phases and its two pumps
 //! * [`protocol`]: the [`Protocol`] trait and the views that its callbacks are lent
@@ -152,6 +154,7 @@ mod limits;
 mod output;
 mod service;
 mod shared;
+mod threads;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -162,6 +165,7 @@ pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
 pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol};
 pub use self::statistics::Statistics;
+pub use self::threads::{BuildError, Group, Started, Threads, Worker};
 
 pub use sockeye_proto as proto;
 pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};

@@ -31,9 +31,11 @@ pub struct Limits {
     /// connection, with cause [`Overflow`](crate::Cause::Overflow).
     pub output_hard: usize,
     /// Connections at once, of any kind. Default `None`: what the descriptor limit allows, read once at start, less the
-    /// descriptors in use and 16. Never more than that. At the limit accepting pauses.
+    /// descriptors in use and 16. Never more than that. At the limit accepting pauses. Of [`Threads`](crate::Threads) this
+    /// is the bound of each thread, and the default an equal share for each.
     pub connections: Option<usize>,
-    /// Connections at once from one IP address. Default `None`: no such bound. One over it is reset.
+    /// Connections at once from one IP address. Default `None`: no such bound. One over it is reset. Of
+    /// [`Threads`](crate::Threads), too, this is the bound of each thread.
     pub connections_per_address: Option<usize>,
     /// Bytes read from, and bytes sent to, one connection in one turn. Default 512 KiB; also the size of the loop's receive
     /// buffer. Who has used up this share goes on in the next turn. Who has not may be called again in the same turn, because
@@ -45,6 +47,9 @@ pub struct Limits {
     pub turn_accepts: usize,
     /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_jobs: usize,
+    /// Bytes of messages that a [`Group`](crate::Group) may have waiting to be published in this service. Default 64 MiB. Over
+    /// it: [`RemoteError::Full`](crate::RemoteError::Full). A single message may be larger.
+    pub remote_bytes: usize,
 }
 
 impl Limits {
@@ -70,6 +75,7 @@ impl Default for Limits {
             turn_frames: 1024,
             turn_accepts: 64,
             remote_jobs: 65_536,
+            remote_bytes: 64 * 1024 * 1024,
         }
     }
 }

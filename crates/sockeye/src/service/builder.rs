@@ -19,14 +19,15 @@ use crate::protocol::Protocol;
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::service::accept::Accepting;
 use crate::service::connecting::Connecting;
-use crate::service::remote::Jobs;
 use crate::service::timers::Timers;
-use crate::service::{Service, Tick};
+use crate::service::{Jobs, Service, Tick};
 use crate::shared::{EndpointIndex, Shared};
 use crate::sys::{Address, ListenOptions, Real, Sys};
 
 /// Descriptors kept free for what is no connection: files being served, the program's own.
 const RESERVE: u64 = 16;
+/// And for the poller, the waker and a listener of each other service that is built in its turn.
+const RESERVE_SERVICE: u64 = 4;
 
 /// Describes a [`Service`]: what it speaks, where it listens, and what it allows.
 pub struct Builder {
@@ -39,6 +40,8 @@ pub struct Builder {
     hosts: Option<Vec<String>>,
     addresses: Option<AddressFilter>,
     listen: Vec<(Listen, ListenOptions)>,
+    /// How many services of this process share its descriptors.
+    services: u64,
 }
 
 /// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
@@ -77,7 +80,7 @@ impl From<String> for Listen {
 }
 
 impl Listen {
-    fn resolve(self) -> Result<Vec<Address>, Error> {
+    pub(crate) fn resolve(self) -> Result<Vec<Address>, Error> {
         match self.0 {
             Target::Address(address) => Ok(vec![address]),
             Target::Text(text) => {
@@ -100,6 +103,7 @@ impl Builder {
             hosts: None,
             addresses: None,
             listen: Vec::new(),
+            services: 1,
         }
     }
 
@@ -176,6 +180,13 @@ impl Builder {
         self
     }
 
+    /// Makes it one of `services` like it, which listen on `listen` before anything of their own.
+    pub(crate) fn shared(mut self, listen: Vec<(Listen, ListenOptions)>, services: u64) -> Self {
+        self.listen.splice(0..0, listen);
+        self.services = services;
+        self
+    }
+
     /// Builds the service on the real system.
     ///
     /// # Errors
@@ -226,7 +237,9 @@ impl Builder {
             }
         }
         let descriptors = sys.descriptors();
-        let room = descriptors.limit.saturating_sub(descriptors.in_use).saturating_sub(RESERVE).max(1);
+        let reserve = RESERVE + (self.services - 1) * RESERVE_SERVICE;
+        let room = descriptors.limit.saturating_sub(descriptors.in_use).saturating_sub(reserve) / self.services;
+        let room = room.max(1);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let max_connections = self.limits.connections.map_or(room, |wanted| wanted.min(room));
         let now = sys.now();
@@ -235,7 +248,7 @@ impl Builder {
             .iter()
             .map(|&(endpoint, every)| Tick { endpoint, every, next: now + every, resting: false })
             .collect();
-        let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs));
+        let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs, self.limits.remote_bytes));
         // Room before for what a connection kept of the read before, and behind for a stash that begins with it.
         let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);

@@ -26,6 +26,22 @@ impl Control<'_> {
         self.service.stage.shared.want_write(id)
     }
 
+    /// Stops delivering what one connection sends; see [`Wishes::pause_for`](crate::Wishes::pause_for).
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn pause(&mut self, id: ConnId) -> Result<(), Gone> {
+        self.service.stage.shared.set_paused(id, true)
+    }
+
+    /// Goes on delivering what one connection sends.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection is over.
+    pub fn resume(&mut self, id: ConnId) -> Result<(), Gone> {
+        self.service.stage.shared.set_paused(id, false)
+    }
+
     /// Asks for the writable callback of every connection of the named protocol. An unknown name asks for nothing.
     pub fn request_writable_all(&mut self, protocol: &str) {
         if let Some(endpoint) = self.endpoint(protocol) {

@@ -23,7 +23,6 @@ use sockeye_proto::time::Instant;
 
 use self::accept::Accepting;
 use self::connecting::Connecting;
-use self::remote::Jobs;
 use self::timers::Timers;
 use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
@@ -34,6 +33,7 @@ use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::{Builder, Listen};
 pub use self::control::{Control, UnknownProtocol};
+pub(crate) use self::remote::{Job, Jobs, put_all};
 pub use self::remote::{Remote, RemoteError};
 pub use crate::conn::policy::Origins;
 
@@ -207,6 +207,12 @@ impl Service {
         self.external.as_ref().is_some_and(|watch| watch.borrow().has_reports())
     }
 
+    /// Whether it is being drained, or was.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
     fn is_drained(&self) -> bool {
         self.draining.is_some() && self.stage.shared.live.is_empty()
     }
@@ -216,6 +222,8 @@ impl Service {
         if self.draining.is_some() {
             return;
         }
+        // What was published before leaves before the close frames, behind which nothing may follow.
+        self.flush_publishes();
         let now = self.stage.shared.now;
         self.draining = Some(now + self.stage.limits.protocol.close_timeout);
         self.stage.policy.draining = true;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::service::Control;
@@ -28,27 +29,17 @@ impl Remote {
         Self { jobs }
     }
 
+    pub(crate) fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
+    }
+
     /// Has the loop's thread run `job` between two callbacks, and wakes the loop. Jobs of one thread run in order.
     ///
     /// # Errors
     /// [`RemoteError::Gone`] when the service is over, [`RemoteError::Full`] when
     /// [`Limits::remote_jobs`](crate::Limits::remote_jobs) are waiting. The job is dropped then.
     pub fn run(&self, job: impl FnOnce(&mut Control<'_>) + Send + 'static) -> Result<(), RemoteError> {
-        let first = {
-            let mut inner = self.jobs.lock();
-            if inner.over {
-                return Err(RemoteError::Gone);
-            }
-            if inner.waiting.len() >= self.jobs.limit {
-                return Err(RemoteError::Full);
-            }
-            inner.waiting.push_back(Box::new(job));
-            inner.waiting.len() == 1
-        };
-        if first {
-            self.jobs.wake.wake();
-        }
-        Ok(())
+        put_all(&[&self.jobs], 0, iter::once(Box::new(job) as Job))
     }
 }
 
@@ -64,44 +55,67 @@ impl fmt::Debug for Remote {
 pub enum RemoteError {
     /// The service is over.
     Gone,
-    /// Too many jobs are waiting.
+    /// Too many jobs are waiting, or jobs with too many bytes.
     Full,
+    /// The services of a [`Group`](crate::Group) are still being built.
+    Starting,
 }
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gone => "the service is over",
-            Self::Full => "too many jobs wait for the service (Limits::remote_jobs)",
+            Self::Full => "too many jobs wait for the service (Limits::remote_jobs, Limits::remote_bytes)",
+            Self::Starting => "the services are still being built",
         })
     }
 }
 
 impl Error for RemoteError {}
 
-type Job = Box<dyn FnOnce(&mut Control<'_>) + Send>;
+pub(crate) type Job = Box<dyn FnOnce(&mut Control<'_>) + Send>;
 
 /// What threads and loop share.
 pub(crate) struct Jobs {
     inner: Mutex<Inner>,
     wake: Arc<dyn Wake>,
     limit: usize,
+    limit_bytes: usize,
 }
 
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Job>,
+    /// What the waiting jobs carry.
+    bytes: usize,
     over: bool,
+    /// The service is to be drained, behind the jobs. No job, so that there is always room for it.
+    drain: bool,
 }
 
 impl Jobs {
-    pub(crate) fn new(wake: Arc<dyn Wake>, limit: usize) -> Self {
-        Self { inner: Mutex::default(), wake, limit }
+    pub(crate) fn new(wake: Arc<dyn Wake>, limit: usize, limit_bytes: usize) -> Self {
+        Self { inner: Mutex::default(), wake, limit, limit_bytes }
     }
 
-    /// Takes all that wait now; what a job adds meanwhile wakes the loop again.
-    pub(crate) fn take(&self) -> VecDeque<Job> {
-        std::mem::take(&mut self.lock().waiting)
+    /// Takes all that wait now, and whether to drain after them; what a job adds meanwhile wakes the loop again.
+    pub(crate) fn take(&self) -> (VecDeque<Job>, bool) {
+        let mut inner = self.lock();
+        inner.bytes = 0;
+        (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.drain))
+    }
+
+    /// Asks for a drain. False when the service is over.
+    pub(crate) fn drain(&self) -> bool {
+        let over = {
+            let mut inner = self.lock();
+            inner.drain = !inner.over;
+            inner.over
+        };
+        if !over {
+            self.wake.wake();
+        }
+        !over
     }
 
     /// No more jobs. The waiting ones are dropped outside the lock: dropping them runs foreign code.
@@ -118,4 +132,40 @@ impl Jobs {
         // No foreign code runs under the lock, so a poisoned one holds nothing half done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives each of the services a job, or none of them one, under all their locks at once: so what is given to the same
+/// several services comes in one order to all. Services that are over are passed over.
+///
+/// `services` come in the order in which everybody locks them, none twice. The locks are held for the time it takes to
+/// append a pointer to each queue; no foreign code runs under them, so `jobs` must not call any.
+pub(crate) fn put_all(
+    services: &[&Arc<Jobs>],
+    bytes: usize,
+    jobs: impl Iterator<Item = Job>,
+) -> Result<(), RemoteError> {
+    let mut living: Vec<_> =
+        services.iter().map(|service| (*service, service.lock())).filter(|(_, inner)| !inner.over).collect();
+    if living.is_empty() {
+        return Err(RemoteError::Gone);
+    }
+    // A message that is larger than the bound by itself may wait alone.
+    let is_full = |service: &Jobs, inner: &Inner| {
+        inner.waiting.len() >= service.limit
+            || (inner.bytes > 0 && inner.bytes.saturating_add(bytes) > service.limit_bytes)
+    };
+    if living.iter().any(|(service, inner)| is_full(service, inner)) {
+        return Err(RemoteError::Full);
+    }
+    let mut idle = Vec::new();
+    for ((service, inner), job) in living.iter_mut().zip(jobs) {
+        inner.waiting.push_back(job);
+        inner.bytes = inner.bytes.saturating_add(bytes);
+        if inner.waiting.len() == 1 {
+            idle.push(*service);
+        }
+    }
+    drop(living);
+    idle.iter().for_each(|service| service.wake.wake());
+    Ok(())
 }

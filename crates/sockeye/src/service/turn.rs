@@ -368,9 +368,13 @@ fn abandon_all(service: &mut Service) {
 }
 
 fn run_jobs(service: &mut Service) {
-    for job in service.jobs.take() {
+    let (jobs, drain) = service.jobs.take();
+    for job in jobs {
         service.stage.outlet.statistics.work.jobs += 1;
         job(&mut Control { service });
         service.between();
+    }
+    if drain {
+        service.start_drain();
     }
 }

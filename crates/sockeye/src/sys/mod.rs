@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
+pub(crate) mod cores;
 mod real;
 #[cfg(test)]
 mod tests;
@@ -318,13 +319,16 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Lets several sockets listen on one address, each with a share of the connections. Default off.
     pub reuse_port: bool,
+    /// Together with `reuse_port`: nobody may listen there yet, not even who shares. For the first of the sockets of one
+    /// program, so that two programs do not share an address unawares. Default off.
+    pub claim: bool,
     /// An IPv6 listener takes no IPv4 connections. Default off. Whatever the system's own default, this is set.
     pub ipv6_only: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false, ipv6_only: false }
+        Self { backlog: 4096, reuse_port: false, claim: false, ipv6_only: false }
     }
 }
 

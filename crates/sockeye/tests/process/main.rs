@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread;
@@ -15,15 +15,17 @@ use libtest_mimic::{Arguments, Trial};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
 use sockeye::sys::{Address, CloseHow, Handle, Real, Sys, WAKE};
+use sockeye::{Service, Threads};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
         ("a_child_draws_other_bytes_than_its_parent", a_child_draws_other_bytes_than_its_parent),
         ("without_descriptors_connecting_fails_at_once", without_descriptors_connecting_fails_at_once),
         ("connections_give_their_descriptors_back", connections_give_their_descriptors_back),
         ("looking_names_up_gives_its_descriptors_back", looking_names_up_gives_its_descriptors_back),
+        ("threads_that_do_not_start_leave_nothing", threads_that_do_not_start_leave_nothing),
     ];
     let trials = tests.map(|(name, test)| {
         Trial::test(name, move || {
@@ -165,6 +167,26 @@ fn looking_names_up_gives_its_descriptors_back() {
         });
         assert!(settled, "{} descriptors are open, {start} were", counted());
     }
+}
+
+fn threads_that_do_not_start_leave_nothing() {
+    let counted = || Real::new().unwrap().descriptors().in_use;
+    let before = counted();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for failing in 0..3 {
+        let error = Threads::new(3).listen(address).start(move |worker| match worker.index() {
+            index if index == failing => Err("not this one".into()),
+            _ => Ok(Service::builder()),
+        });
+        assert_eq!(error.unwrap_err().thread(), Some(failing));
+        assert_eq!(counted(), before);
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+    let threads = Threads::new(3).listen(address).start(|_| Ok(Service::builder())).unwrap();
+    assert!(counted() > before);
+    threads.drain();
+    threads.join().unwrap();
+    assert_eq!(counted(), before);
 }
 
 fn wait(sys: &mut Real, token: u64) {

@@ -34,13 +34,17 @@ fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener>
     let socket = new_socket(family)?;
     // Lets a restarted server have its port while connections of the last one linger.
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    if options.reuse_port {
+    if options.reuse_port && !options.claim {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, options.ipv6_only)?;
     }
     net::bind(&socket, &address)?;
+    if options.reuse_port && options.claim {
+        // Bound without it, the address was nobody's; from here on others may bind it who share.
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     net::listen(&socket, backlog(options))?;
     let local = SocketAddr::try_from(net::getsockname(&socket)?)?;
     Ok(Listener { socket, local: Address::Ip(local), path: None })

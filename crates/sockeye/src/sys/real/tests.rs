@@ -88,6 +88,20 @@ fn a_port_is_shared_only_on_request() {
 }
 
 #[test]
+fn a_claimed_port_was_nobodys_and_is_shared_from_then_on() {
+    let mut sys = Real::new().unwrap();
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let claim = ListenOptions { claim: true, ..shared };
+    let (first, address) = sys.listen(&Address::Ip("127.0.0.1:0".parse().unwrap()), &claim).unwrap();
+    let (second, _) = sys.listen(&address, &shared).unwrap();
+    assert_eq!(sys.listen(&address, &claim).unwrap_err().kind(), ErrorKind::AddrInUse);
+    let Address::Ip(ip) = address else { panic!("{address}") };
+    // Each gets some: all of 200 for the same one would be chance of 2^-199.
+    let _streams: Vec<_> = (0..200).map(|_| TcpStream::connect(ip).unwrap()).collect();
+    assert!(sys.accept(first).is_ok() && sys.accept(second).is_ok());
+}
+
+#[test]
 fn errors_name_the_address() {
     let mut sys = Real::new().unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,322 @@
+//! Several services on one address, each in a thread of its own.
+
+mod group;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::error;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use crate::error::Error;
+use crate::service::{Builder, Listen, Remote};
+use crate::sys::{Address, ListenOptions};
+
+use self::worker::{Orders, Ready, work};
+
+pub use self::group::Group;
+pub use self::worker::Worker;
+
+/// Why the service of a thread cannot be described.
+pub type BuildError = Box<dyn error::Error + Send + Sync>;
+
+/// Describes several services that share addresses, a thread for each.
+///
+/// A [`Service`](crate::Service) stays on the thread that built it, and so do its protocols: a closure describes it there,
+/// once in each thread. The system deals new connections out to the threads (`SO_REUSEPORT`), and a connection
+/// stays where it came. What the threads have in common crosses between them by a [`Group`], or is behind a lock of the
+/// program's.
+///
+/// ```no_run
+/// use sockeye::{Service, Threads, messages};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let threads = Threads::new(0).listen("127.0.0.1:7681").start(|worker| {
+///     let group = worker.group().clone();
+///     let shout = messages::on("shout", move |_, message| {
+///         let text = message.as_text().unwrap_or("something binary").to_uppercase();
+///         // To every connection of every thread.
+///         group.publish_text("shout", &text).map_err(|_| sockeye::CloseCode::TRY_AGAIN.into())
+///     });
+///     Ok(Service::builder().protocol(shout))
+/// })?;
+/// threads.join()
+/// # }
+/// ```
+///
+/// [`Limits`](crate::Limits) and [filters](Builder::filter) are those of each service: with `Limits::connections` at 1,000,
+/// four threads hold 4,000. Without it each has an equal share of what the descriptor limit allows. A thread at its limit
+/// pauses accepting, and the connections that the system dealt to it wait though other threads have room.
+pub struct Threads {
+    count: usize,
+    listen: Vec<(Listen, ListenOptions)>,
+    pinned: bool,
+}
+
+impl Threads {
+    /// So many threads; 0: one for each core that the process may use.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let count = if count == 0 { thread::available_parallelism().map_or(1, Into::into) } else { count };
+        Self { count, listen: Vec::new(), pinned: false }
+    }
+
+    /// How many threads there will be.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Has all threads listen there; may be called several times. Port 0 takes a free port, the same for all.
+    ///
+    /// Nobody else may listen there, not even who would share. A Unix socket cannot be shared by several threads:
+    /// starting fails. One of them may listen there, by [`Builder::listen`] in the closure.
+    #[must_use]
+    pub fn listen(self, listen: impl Into<Listen>) -> Self {
+        self.listen_with(listen, ListenOptions::default())
+    }
+
+    /// As [`listen`](Self::listen), with options, of which `reuse_port` and `claim` are set as needed.
+    #[must_use]
+    pub fn listen_with(mut self, listen: impl Into<Listen>, options: ListenOptions) -> Self {
+        self.listen.push((listen.into(), options));
+        self
+    }
+
+    /// Keeps each thread on a core of its own: the first one on the first core that the process may use, and so on, round
+    /// and round. Default off: the system knows better when anything else runs on the machine.
+    #[must_use]
+    pub fn pin(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// Starts the threads. `build` is called in each of them, first in the thread 0 alone, and describes its service, which
+    /// is built with the shared listeners. When all are built they begin to serve, and this returns.
+    ///
+    /// Connections that come meanwhile wait, as they do for a busy server.
+    ///
+    /// # Errors
+    /// The first one of any thread: of `build`, as [`Error::build_error`]; of [`Builder::build`]; a panic. Nothing was served
+    /// then: every service was dropped, its listeners with it, and every thread has ended.
+    pub fn start(
+        self,
+        build: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
+    ) -> Result<Started, Error> {
+        let listen = self.addresses()?;
+        let count = self.count;
+        let mut starting = Starting {
+            build: Arc::new(build),
+            group: Group::starting(),
+            count,
+            pinned: self.pinned,
+            hold: Vec::new(),
+            threads: Vec::new(),
+            ended: None,
+        };
+        let (ended, endings) = mpsc::channel();
+        starting.ended = Some(ended);
+        // The first one finds the free ports, and whether anybody else listens there.
+        let claimed = listen.iter().map(|(address, options)| {
+            let mut options = *options;
+            (options.reuse_port, options.claim) = (count > 1, count > 1);
+            (address.clone(), options)
+        });
+        let first = starting.spawn(0, claimed.collect())?;
+        let first = starting.ready(&first)?;
+        // Those of the first service that it has in common with the others come first.
+        let shared = first.addresses.iter().cloned().zip(&listen).map(|(address, (_, options))| {
+            let mut options = *options;
+            (options.reuse_port, options.claim) = (true, false);
+            (address, options)
+        });
+        let shared: Vec<_> = shared.collect();
+        let mut ready = vec![first];
+        let others = (1..count).map(|index| starting.spawn(index, shared.clone())).collect::<Result<Vec<_>, _>>()?;
+        for report in others {
+            ready.push(starting.ready(&report)?);
+        }
+        Ok(starting.serve(ready, endings))
+    }
+
+    /// Where to listen, names looked up.
+    fn addresses(&self) -> Result<Vec<(Address, ListenOptions)>, Error> {
+        if self.count > MOST {
+            return Err(Error::configuration(format!("{} threads are too many: {MOST} is the most", self.count)));
+        }
+        let mut addresses = Vec::new();
+        for (listen, options) in &self.listen {
+            for address in listen.clone().resolve()? {
+                if self.count > 1 && !matches!(address, Address::Ip(_)) {
+                    return Err(Error::configuration(format!(
+                        "{address} cannot be listened on by {} threads: connections to a Unix socket come to one thread only",
+                        self.count
+                    )));
+                }
+                addresses.push((address, *options));
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("count", &self.count).field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// Threads that are being started. Dropped before they serve, it ends them, and waits for that.
+struct Starting {
+    build: Arc<dyn Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync>,
+    group: Group,
+    count: usize,
+    pinned: bool,
+    /// What each thread waits for: a word to go on, or that no such word can come any more.
+    hold: Vec<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+    /// For each thread a share of it.
+    ended: Option<Sender<Result<(), Error>>>,
+}
+
+impl Starting {
+    fn spawn(
+        &mut self,
+        index: usize,
+        listen: Vec<(Address, ListenOptions)>,
+    ) -> Result<Receiver<Result<Ready, Error>>, Error> {
+        let (report, reports) = mpsc::channel();
+        let (hold, go) = mpsc::channel();
+        let Some(ended) = self.ended.clone() else { return Err(Error::configuration("the threads serve already")) };
+        let orders = Orders { listen, pinned: self.pinned, report, go, ended };
+        let worker = Worker { index, threads: self.count, group: self.group.clone() };
+        let build = Arc::clone(&self.build);
+        let thread = thread::Builder::new()
+            .name(format!("sockeye-{index}"))
+            .spawn(move || work(&worker, &*build, orders))
+            .map_err(|error| Error::system(error).in_thread(index))?;
+        self.hold.push(hold);
+        self.threads.push(thread);
+        Ok(reports)
+    }
+
+    /// Waits until the service of one thread is built.
+    fn ready(&self, report: &Receiver<Result<Ready, Error>>) -> Result<Ready, Error> {
+        // A thread reports before it ends, whatever happens to it.
+        report.recv().unwrap_or_else(|_| Err(Error::configuration("a thread ended without a word")))
+    }
+
+    /// Everybody is ready.
+    fn serve(mut self, ready: Vec<Ready>, endings: Receiver<Result<(), Error>>) -> Started {
+        let max_connections = ready.iter().map(|ready| ready.max_connections).sum();
+        let mut addresses: Vec<Address> = Vec::new();
+        for address in ready.iter().flat_map(|ready| &ready.addresses) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        let remotes: Vec<Remote> = ready.into_iter().map(|ready| ready.remote).collect();
+        self.group.complete(remotes);
+        for hold in self.hold.drain(..) {
+            let _ = hold.send(());
+        }
+        // From here on the end of all shares means that all threads are over.
+        self.ended = None;
+        Started {
+            group: self.group.clone(),
+            addresses,
+            max_connections,
+            threads: mem::take(&mut self.threads),
+            endings,
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.hold.clear();
+        wait_for(&mut self.threads);
+    }
+}
+
+/// Several services that serve. Dropping it drains them and waits for their end.
+pub struct Started {
+    group: Group,
+    addresses: Vec<Address>,
+    max_connections: usize,
+    threads: Vec<JoinHandle<()>>,
+    endings: Receiver<Result<(), Error>>,
+}
+
+impl Started {
+    /// Where they listen: what they share first, and each address once.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The most connections that there can be at one time, in all threads together.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// A handle on all services.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Ends all services in good order; see [`Control::drain`](crate::Control::drain).
+    pub fn drain(&self) {
+        // They are over already, or on the way.
+        let _ = self.group.drain();
+    }
+
+    /// Waits until all threads are over: drained, by [`drain`](Self::drain) or by a callback of any thread, or failed. When one
+    /// thread ends, for whatever reason, the others are drained.
+    ///
+    /// # Errors
+    /// The first one: of a [`run`](crate::Service::run), or a panic ([`Error::is_panic`]). [`Error::thread`] says where.
+    pub fn join(mut self) -> Result<(), Error> {
+        let first = self.endings.iter().find(Result::is_err).unwrap_or(Ok(()));
+        wait_for(&mut self.threads);
+        first
+    }
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started")
+            .field("threads", &self.threads.len())
+            .field("local_addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.drain();
+        wait_for(&mut self.threads);
+    }
+}
+
+fn wait_for(threads: &mut Vec<JoinHandle<()>>) {
+    for thread in threads.drain(..) {
+        // What it may have panicked with is in its report.
+        let _ = thread.join();
+    }
+}
+
+/// Far more than there are cores in any machine.
+const MOST: usize = 1024;

@@ -1,0 +1,122 @@
+//! One of the threads: it builds its service, waits until all others have built theirs, and serves.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender};
+
+use crate::error::Error;
+use crate::service::{Builder, Listen, Progress, Remote, Service};
+use crate::sys::{Address, ListenOptions, cores};
+use crate::threads::{BuildError, Group};
+
+/// One of the threads, as the closure sees it that describes its service.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub(super) index: usize,
+    pub(super) threads: usize,
+    pub(super) group: Group,
+}
+
+impl Worker {
+    /// Which one it is, from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// All of them. It is of use from the first callback on; before that it answers
+    /// [`RemoteError::Starting`](crate::RemoteError::Starting).
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+}
+
+/// What a thread is told at its start.
+pub(super) struct Orders {
+    pub(super) listen: Vec<(Address, ListenOptions)>,
+    pub(super) pinned: bool,
+    /// What became of building.
+    pub(super) report: Sender<Result<Ready, Error>>,
+    /// Something comes when all threads are ready, and never if one is not.
+    pub(super) go: Receiver<()>,
+    /// What became of serving.
+    pub(super) ended: Sender<Result<(), Error>>,
+}
+
+/// A service that was built and waits.
+pub(super) struct Ready {
+    pub(super) remote: Remote,
+    pub(super) addresses: Vec<Address>,
+    pub(super) max_connections: usize,
+}
+
+/// The life of a thread. A panic does not leave it, but as an error.
+pub(super) fn work(
+    worker: &Worker,
+    build: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
+    Orders { listen, pinned, report, go, ended }: Orders,
+) {
+    let index = worker.index;
+    let mut service = match caught(|| built(worker, build, listen, pinned)) {
+        Ok(service) => service,
+        Err(error) => {
+            let _ = report.send(Err(error.in_thread(index)));
+            return;
+        }
+    };
+    let _ = report.send(Ok(Ready {
+        remote: service.remote(),
+        addresses: service.local_addresses().to_vec(),
+        max_connections: service.max_connections(),
+    }));
+    let result = if go.recv().is_ok() { caught(|| serve(&mut service, &worker.group)) } else { Ok(()) };
+    if let Err(error) = &result {
+        tracing::error!(thread = index, %error, "a thread failed; the others are drained");
+    }
+    // However it ended, the others end too. Before the start there is nothing to end.
+    let _ = worker.group.drain();
+    // Apart from the unwinding, so that a callback that panics once more ends this thread and not the process.
+    let dropped = caught(|| {
+        drop(service);
+        Ok(())
+    });
+    let _ = ended.send(result.and(dropped).map_err(|error| error.in_thread(index)));
+}
+
+fn built(
+    worker: &Worker,
+    build: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
+    listen: Vec<(Address, ListenOptions)>,
+    pinned: bool,
+) -> Result<Service, Error> {
+    if pinned {
+        // Before anything is allocated, so that memory is near the core.
+        cores::pin(worker.index).map_err(Error::system)?;
+    }
+    let builder = build(worker).map_err(Error::build)?;
+    let listen = listen.into_iter().map(|(address, options)| (Listen::from(address), options)).collect();
+    builder.shared(listen, worker.threads as u64).build()
+}
+
+fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {
+    let mut told = false;
+    while service.run_once(None)? == Progress::Running {
+        if service.is_draining() && !told {
+            // A callback of this thread asked for the end: that means all.
+            told = true;
+            let _ = group.drain();
+        }
+    }
+    Ok(())
+}
+
+/// A panic as an error. What was borrowed is not used after one, but to be dropped.
+fn caught<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(Error::panicked(&*payload)))
+}

@@ -1,0 +1,365 @@
+//! Services in several threads, over real sockets: the system deals the connections out.
+//!
+//! A connection is one of the thread that it came to, which nobody can choose: the tests connect until they have one of
+//! each.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity};
+use sockeye::messages::{self, Handler, Message, Talk};
+use sockeye::sys::Address;
+use sockeye::{Builder, Close, Closed, Cx, Group, RemoteError, Service, Started, Threads, Worker};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Answers with what it is asked, and tells which thread it is in.
+struct Obedient {
+    worker: Worker,
+    closed: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Handler for Obedient {
+    type State = ();
+
+    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+
+    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+        match message.as_text().unwrap() {
+            "who" => talk.push(self.worker.index().to_string()).unwrap(),
+            "drain" => talk.drain(),
+            "panic" => panic!("as it was told to"),
+            text => self.worker.group().publish_text("obedient", text).unwrap(),
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Closed) {
+        self.closed.lock().unwrap().push(self.worker.index());
+    }
+}
+
+fn start(count: usize) -> (Started, Arc<Mutex<Vec<usize>>>) {
+    let closed = Arc::new(Mutex::new(Vec::new()));
+    let log = closed.clone();
+    let threads = Threads::new(count).listen("127.0.0.1:0").start(move |worker| {
+        let handler = Obedient { worker: worker.clone(), closed: log.clone() };
+        Ok(Service::builder().protocol(messages::with("obedient", handler)))
+    });
+    (threads.unwrap(), closed)
+}
+
+/// A client that is just good enough.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: &Address) -> Self {
+        let Address::Ip(address) = address else { panic!("{address}") };
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+            .write_all(
+                b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            )
+            .unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head:?}");
+        }
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        Self(stream)
+    }
+
+    /// Masked with zeros.
+    fn say(&mut self, text: &str) {
+        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend(text.as_bytes());
+        self.0.get_mut().write_all(&frame).unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let (opcode, payload) = self.frame();
+        assert_eq!(opcode, 1);
+        String::from_utf8(payload).unwrap()
+    }
+
+    fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; usize::from(head[1])];
+        self.0.read_exact(&mut payload).unwrap();
+        (head[0] & 0x0f, payload)
+    }
+
+    fn thread(&mut self) -> usize {
+        self.say("who");
+        self.hear().parse().unwrap()
+    }
+
+    fn close_code(&mut self) -> u16 {
+        let (opcode, payload) = self.frame();
+        assert_eq!(opcode, 8);
+        u16::from_be_bytes([payload[0], payload[1]])
+    }
+}
+
+/// One connection of each thread, and any number of others.
+fn one_of_each(threads: &Started) -> Vec<Client> {
+    let mut found: Vec<Option<Client>> = (0..threads.threads()).map(|_| None).collect();
+    // That one thread of three gets none of 200 is a chance of 2^-116.
+    for _ in 0..200 {
+        let mut client = Client::connect(&threads.local_addresses()[0]);
+        let thread = client.thread();
+        found[thread] = Some(client);
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    found.into_iter().map(|client| client.expect("every thread gets connections")).collect()
+}
+
+#[test]
+fn every_thread_gets_connections_and_what_is_published_reaches_all() {
+    let (threads, _) = start(3);
+    assert_eq!((threads.threads(), threads.local_addresses().len()), (3, 1), "one port for all");
+    let mut clients = one_of_each(&threads);
+    clients[1].say("hello");
+    for client in &mut clients {
+        assert_eq!(client.hear(), "hello");
+    }
+    threads.group().publish_binary("obedient", b"from outside").unwrap();
+    for client in &mut clients {
+        assert_eq!(client.frame(), (2, b"from outside".to_vec()));
+    }
+    threads.drain();
+    for client in &mut clients {
+        assert_eq!(client.close_code(), 1001);
+    }
+    threads.join().unwrap();
+}
+
+#[test]
+fn two_that_publish_at_the_same_time_are_heard_in_one_order() {
+    const EACH: usize = 500;
+    let (threads, _) = start(2);
+    let mut clients = one_of_each(&threads);
+    let both = Arc::new(Barrier::new(2));
+    let writers: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|name| {
+            let (group, both) = (threads.group().clone(), both.clone());
+            thread::spawn(move || {
+                both.wait();
+                for number in 0..EACH {
+                    group.publish_text("obedient", &format!("{name}{number}")).unwrap();
+                }
+            })
+        })
+        .collect();
+    let heard: Vec<Vec<String>> =
+        clients.iter_mut().map(|client| (0..2 * EACH).map(|_| client.hear()).collect()).collect();
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!(heard[0], heard[1]);
+    for name in ["a", "b"] {
+        let own: Vec<_> = heard[0].iter().filter(|text| text.starts_with(name)).collect();
+        assert!(own.iter().enumerate().all(|(number, text)| **text == format!("{name}{number}")), "{own:?}");
+    }
+}
+
+#[test]
+fn a_callback_that_drains_ends_all() {
+    let (threads, closed) = start(2);
+    let mut clients = one_of_each(&threads);
+    clients[0].say("drain");
+    for client in &mut clients {
+        assert_eq!(client.close_code(), 1001);
+    }
+    drop(clients);
+    threads.join().unwrap();
+    let closed: BTreeSet<_> = closed.lock().unwrap().iter().copied().collect();
+    assert_eq!(closed, BTreeSet::from([0, 1]));
+}
+
+#[test]
+fn a_panic_in_one_thread_is_reported_and_ends_all() {
+    let (threads, closed) = start(2);
+    let group = threads.group().clone();
+    let mut clients = one_of_each(&threads);
+    clients[1].say("panic");
+    assert_eq!(clients[0].close_code(), 1001, "the others are told");
+    let mut rest = Vec::new();
+    match clients[1].0.read_to_end(&mut rest) {
+        Ok(_) => assert_eq!(rest, b"", "its own connections just end"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    drop(clients);
+    let error = threads.join().unwrap_err();
+    assert_eq!((error.thread(), error.is_panic()), (Some(1), true));
+    assert_eq!(error.to_string(), "thread 1: it panicked: as it was told to");
+    let closed: BTreeSet<_> = closed.lock().unwrap().iter().copied().collect();
+    assert_eq!(closed, BTreeSet::from([0, 1]), "and each open connection had its end");
+    assert_eq!(group.publish_text("obedient", "too late"), Err(RemoteError::Gone));
+}
+
+/// `closed` is called while the service of the thread that panicked is dropped.
+#[test]
+fn a_panic_after_a_panic_ends_the_thread_and_not_the_process() {
+    struct Twice;
+    impl Handler for Twice {
+        type State = ();
+        fn open(&mut self, _: &mut Talk<'_, '_>) {}
+        fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+            panic!("first")
+        }
+        fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Closed) {
+            panic!("second")
+        }
+    }
+    let threads = Threads::new(2).listen("127.0.0.1:0");
+    let threads = threads.start(|_| Ok(Service::builder().protocol(messages::with("twice", Twice)))).unwrap();
+    let mut client = Client::connect(&threads.local_addresses()[0]);
+    client.say("go");
+    let error = threads.join().unwrap_err();
+    assert!(error.to_string().ends_with("it panicked: first"), "{error}");
+}
+
+#[test]
+fn dropping_them_drains_them() {
+    let (threads, _) = start(2);
+    let mut clients = one_of_each(&threads);
+    let dropped = thread::spawn(move || drop(threads));
+    for client in &mut clients {
+        assert_eq!(client.close_code(), 1001);
+    }
+    drop(clients);
+    dropped.join().unwrap();
+}
+
+#[test]
+fn the_group_is_there_from_the_first_callback_on() {
+    let early = Arc::new(Mutex::new(Vec::new()));
+    let log = early.clone();
+    let threads = Threads::new(2).listen("127.0.0.1:0").start(move |worker| {
+        log.lock().unwrap().push((worker.index(), worker.threads(), worker.group().publish_text("any", "early")));
+        Ok(plain())
+    });
+    threads.unwrap().join_drained();
+    let mut early = early.lock().unwrap().clone();
+    early.sort_by_key(|(index, ..)| *index);
+    assert_eq!(early, [(0, 2, Err(RemoteError::Starting)), (1, 2, Err(RemoteError::Starting))]);
+}
+
+trait Drained {
+    fn join_drained(self);
+}
+
+impl Drained for Started {
+    fn join_drained(self) {
+        self.drain();
+        self.join().unwrap();
+    }
+}
+
+fn plain() -> Builder {
+    Service::builder().protocol(messages::echo("echo"))
+}
+
+#[test]
+fn pinned_threads_have_a_core_each() {
+    let cores = Arc::new(Mutex::new(Vec::new()));
+    let log = cores.clone();
+    let allowed = own_cores();
+    let threads = Threads::new(allowed.len() + 1).pin(true).start(move |worker| {
+        log.lock().unwrap().push((worker.index(), own_cores()));
+        Ok(plain())
+    });
+    threads.unwrap().join_drained();
+    let mut cores = cores.lock().unwrap().clone();
+    cores.sort_unstable();
+    for (index, cores) in cores.iter() {
+        assert_eq!(*cores, [allowed[index % allowed.len()]], "{index}");
+    }
+    assert_eq!(own_cores(), allowed, "the one that started them may run everywhere");
+}
+
+fn own_cores() -> Vec<usize> {
+    let set = sched_getaffinity(None).unwrap();
+    (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect()
+}
+
+#[test]
+fn an_address_that_others_share_is_not_joined_unawares() {
+    let (threads, _) = start(2);
+    let address = threads.local_addresses()[0].clone();
+    let error = Threads::new(2).listen(address.clone()).start(|_| Ok(plain())).unwrap_err();
+    assert!(error.is_listen());
+    assert_eq!((error.io_error().unwrap().kind(), error.thread()), (ErrorKind::AddrInUse, Some(0)));
+    // And the address is free again with the end of the first ones, at once.
+    threads.join_drained();
+    Threads::new(2).listen(address).start(|_| Ok(plain())).unwrap().join_drained();
+}
+
+#[test]
+fn a_unix_socket_is_for_one_thread() {
+    let path = std::env::temp_dir().join(format!("sockeye-threads-{}", std::process::id()));
+    let address = Address::Unix(path.clone());
+    let error = Threads::new(2).listen(address.clone()).start(|_| Ok(plain())).unwrap_err();
+    assert!(error.to_string().contains("come to one thread only"), "{error}");
+    assert!(!path.exists());
+    Threads::new(1).listen(address.clone()).start(|_| Ok(plain())).unwrap().join_drained();
+    // The first of several may have one of its own.
+    let own = address.clone();
+    let threads = Threads::new(2)
+        .listen("127.0.0.1:0")
+        .start(move |worker| Ok(if worker.index() == 0 { plain().listen(own.clone()) } else { plain() }));
+    let threads = threads.unwrap();
+    assert_eq!(threads.local_addresses().len(), 2);
+    assert_eq!(threads.local_addresses()[1], address);
+    threads.join_drained();
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_the_closure_says_is_handed_back() {
+    let error = Threads::new(3).start(|worker| match worker.index() {
+        1 => Err("no such folder".into()),
+        _ => Ok(plain()),
+    });
+    let error = error.unwrap_err();
+    assert_eq!(error.to_string(), "thread 1: no such folder");
+    assert_eq!(error.build_error().unwrap().to_string(), "no such folder");
+    let error = Threads::new(2).start(|_| Ok(plain().protocol(messages::echo("echo")))).unwrap_err();
+    assert_eq!(error.to_string(), "thread 0: two protocols have the name \"echo\"");
+    let error = Threads::new(2).start(|_| -> Result<Builder, _> { panic!("in the closure") }).unwrap_err();
+    assert!(error.is_panic(), "{error}");
+    assert!(Threads::new(5000).start(|_| Ok(plain())).is_err());
+}
+
+#[test]
+fn the_descriptor_limit_is_shared() {
+    let one = Threads::new(1).start(|_| Ok(plain())).unwrap();
+    let four = Threads::new(4).start(|_| Ok(plain())).unwrap();
+    assert!(four.max_connections() <= one.max_connections(), "{} {}", four.max_connections(), one.max_connections());
+    assert!(four.max_connections() > one.max_connections() / 2);
+    let limited = Threads::new(2).start(|_| {
+        let mut limits = sockeye::Limits::default();
+        limits.connections = Some(5);
+        Ok(plain().limits(limits))
+    });
+    assert_eq!(limited.unwrap().max_connections(), 10, "what is asked for is for each");
+}
+
+#[test]
+fn handles_cross_threads() {
+    fn send<T: Clone + Send + Sync + 'static>() {}
+    send::<Group>();
+    send::<Worker>();
+    fn only_send<T: Send>() {}
+    only_send::<Started>();
+}
