@@ -25,8 +25,20 @@ const MAY_BE_UNSAFE: &[&str] = &[
 
 /// The modules of the library, top to bottom: each names only those behind it. What is not listed here names none of them,
 /// but for the root, which has them all, and the simulator, which no module names.
-const LAYERS: &[&str] =
-    &["messages", "threads", "service", "conn", "protocol", "shared", "output", "http", "client", "poll", "statistics", "sys"];
+const LAYERS: &[&str] = &[
+    "messages",
+    "threads",
+    "service",
+    "conn",
+    "protocol",
+    "shared",
+    "output",
+    "http",
+    "client",
+    "poll",
+    "statistics",
+    "sys",
+];
 const BESIDE_LAYERS: &[&str] = &["lib", "sim"];
 
 /// Everything that `sockeye-proto` without features may bring along: code that works on bytes, and none that can

@@ -85,7 +85,7 @@ pub(crate) struct Man {
     pub(crate) out: PathBuf,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
     /// Folder whose files are served instead of the page
     #[arg(value_hint = ValueHint::DirPath)]
@@ -114,7 +114,7 @@ pub(crate) struct Serve {
     pub(crate) close_test: bool,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Echo {
     /// Port to listen on; 0 takes a free one
     #[arg(short, long, default_value_t = 9001)]
@@ -133,7 +133,7 @@ pub(crate) struct Echo {
 }
 
 /// What every server of this command has.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// Address, interface name or unix:PATH to listen on (repeatable)
     ///
@@ -146,6 +146,12 @@ pub(crate) struct Common {
     /// Connections served at one time; more wait to be accepted [default: as many as the descriptor limit allows]
     #[arg(long, value_name = "N", value_parser = parse_connections)]
     pub(crate) max_connections: Option<NonZeroUsize>,
+
+    /// Threads that serve; 0 takes one for each core
+    ///
+    /// The system deals the connections out to them. More than one cannot share a Unix socket.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) threads: usize,
 
     /// Serve counters for Prometheus on this path, such as /metrics [default: no such page]
     ///
@@ -201,6 +207,7 @@ Examples:
   sockeye serve --interface 0.0.0.0          the same for the whole network: draw together
   sockeye serve public --port 8080           the files of the folder `public`
   sockeye serve --origin https://example.com refuse the pages of other sites
+  sockeye serve --threads 0                  on every core, with one canvas
 
 Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
 
@@ -260,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused() {
-        for option in [&["--log-to", "journald"][..], &["--threads", "2"], &["--require-origin"]] {
+        for option in [&["--log-to", "journald"][..], &["--require-origin"]] {
             let line = ["sockeye", "serve"].iter().chain(option);
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{option:?}");
         }

@@ -1,32 +1,55 @@
 //! `sockeye echo`: every message back as it came, whatever path and subprotocol the client asked for.
 
 use sockeye::http::Routes;
-use sockeye::{Close, CloseCode, Service, messages};
+use sockeye::messages::{self, Message, Talk};
+use sockeye::{Builder, Close, CloseCode, Service};
 
-use crate::args;
+use crate::args::Echo;
 use crate::background::Background;
 use crate::failure::Failure;
-use crate::server;
+use crate::server::{self, Seat};
 
 /// What an outbox holds beside one message of the largest size.
 const BESIDE: usize = 1 << 20;
 
-pub(crate) fn run(echo: &args::Echo, background: &mut Background) -> Result<(), Failure> {
-    let mut limits = server::limits(&echo.common);
+pub(crate) fn run(echo: &Echo, background: &mut Background) -> Result<(), Failure> {
+    let own = echo.clone();
+    server::run(echo.port, &echo.common, background, move |seat| Ok(builder(&own, seat)))
+}
+
+/// The service of one thread.
+fn builder(echo: &Echo, seat: &Seat) -> Builder {
+    let mut limits = server::limits(&echo.common, seat);
     limits.protocol_mut().message_bytes = echo.max_message;
     let prefix = echo.broadcast.clone().map(String::into_bytes);
-    let echoes = messages::on("echo", move |talk, message| {
+    let seat = seat.clone();
+    let echoes = messages::on(NAME, move |talk, message| {
         if prefix.as_ref().is_some_and(|prefix| message.as_bytes().starts_with(prefix)) {
-            talk.publish(&message);
-            return Ok(());
+            return broadcast(&seat, talk, &message);
         }
         // Reading pauses long before the outbox is full, so a full one is a fault of this program.
         talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
-    let mut builder = Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound));
-    if echo.common.metrics.is_some() {
-        builder = builder.routes(server::with_metrics(Routes::new(), &echo.common));
+    let builder = Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound));
+    match echo.common.metrics {
+        Some(_) => builder.routes(server::with_metrics(Routes::new(), &echo.common)),
+        None => builder,
     }
-    server::run(builder, echo.port, &echo.common, background)
 }
+
+/// To every connection of every thread.
+fn broadcast(seat: &Seat, talk: &mut Talk<'_, '_>, message: &Message<'_>) -> Result<(), Close> {
+    let Some(group) = &seat.group else {
+        talk.publish(message);
+        return Ok(());
+    };
+    let taken = match message {
+        Message::Text(text) => group.publish_text(NAME, text),
+        Message::Binary(payload) => group.publish_binary(NAME, payload),
+    };
+    // A thread has more waiting than it may: whoever sends faster than all can take is sent away.
+    taken.map_err(|_| Close::from(CloseCode::TRY_AGAIN))
+}
+
+const NAME: &str = "echo";

@@ -1,11 +1,12 @@
 //! Why the command ends without success: a line for people, a number for scripts.
 
-use std::fmt::Write as _;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 
 use sockeye::client::{FailureCause, Refusal, Stage};
 
 /// A message and an exit code.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
@@ -22,6 +23,14 @@ impl Failure {
         Self { code: USAGE, message }
     }
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
 
 impl From<&sockeye::Failure> for Failure {
     /// A connection that did not come about.

@@ -30,8 +30,10 @@ fn say(fraggle: &Fraggle) -> Result<(), Failure> {
     let seed = fraggle.seed.unwrap_or_else(Random::any_seed);
     // On standard error, since the first line of output says where it listens.
     crate::log::say(&format!("sockeye: the messages are those of --seed {seed}\n"));
-    let builder = Service::builder().fallback(Saying::new(seed, fraggle.count));
-    server::run(builder, fraggle.port, &fraggle.common(), &mut Background::default())
+    let count = fraggle.count;
+    server::run(fraggle.port, &fraggle.common(), &mut Background::default(), move |_| {
+        Ok(Service::builder().fallback(Saying::new(seed, count)))
+    })
 }
 
 fn check(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {

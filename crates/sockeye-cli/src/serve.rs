@@ -1,34 +1,44 @@
 //! `sockeye serve`: the page or a folder, and the two protocols of the test server of libwebsockets.
 
+mod canvas;
 mod counter;
 mod mirror;
 mod page;
 mod ring;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sockeye::http::{Files, Routes};
-use sockeye::{Origins, Service};
+use sockeye::{Builder, Origins, Service};
 
+use self::canvas::Canvas;
 use self::counter::Increment;
 use self::mirror::Mirror;
 use crate::args::Serve;
 use crate::background::Background;
 use crate::failure::Failure;
-use crate::server;
+use crate::server::{self, Seat};
 
 pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Failure> {
-    let mut limits = server::limits(&serve.common);
+    let canvas = Canvas::new(server::threads(&serve.common));
+    let own = serve.clone();
+    server::run(serve.port, &serve.common, background, move |seat| builder(&own, &canvas, seat))
+}
+
+/// The service of one thread.
+fn builder(serve: &Serve, canvas: &Arc<Canvas>, seat: &Seat) -> Result<Builder, Failure> {
+    let mut limits = server::limits(&serve.common, seat);
     limits.protocol_mut().message_bytes = MESSAGE_BYTES;
-    let mut builder = Service::builder()
+    let builder = Service::builder()
         .limits(limits)
         .routes(server::with_metrics(routes(serve)?, &serve.common))
         .protocol(Increment::new(serve.close_test))
-        .protocol(Mirror::new(serve.close_test));
-    if let Some(origins) = origins(serve)? {
-        builder = builder.origins(origins);
-    }
-    server::run(builder, serve.port, &serve.common, background)
+        .protocol(Mirror::new(serve.close_test, Arc::clone(canvas), seat.clone()));
+    Ok(match origins(serve)? {
+        Some(origins) => builder.origins(origins),
+        None => builder,
+    })
 }
 
 fn routes(serve: &Serve) -> Result<Routes, Failure> {

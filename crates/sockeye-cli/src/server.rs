@@ -5,12 +5,12 @@ mod usage;
 
 use std::fmt::Write as _;
 use std::io;
-use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sockeye::daemon::{Identity, PidFile};
 use sockeye::http::Routes;
 use sockeye::sys::{Address, ListenOptions};
-use sockeye::{Builder, Error, Limits, Service, Statistics};
+use sockeye::{BuildError, Builder, Built, Control, Error, Group, Limits, Service, Statistics, Threads, Worker};
 
 pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
@@ -20,24 +20,86 @@ use crate::failure::Failure;
 use crate::interface::{self, Interface};
 use crate::log;
 
-/// The library's limits, with what the command line says about them.
-pub(crate) fn limits(common: &Common) -> Limits {
+/// One of the threads that serve, as its protocols see it.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    pub(crate) index: usize,
+    pub(crate) threads: usize,
+    /// The threads, if there are several.
+    pub(crate) group: Option<Group>,
+    /// The same moment for all.
+    pub(crate) started: Instant,
+}
+
+impl Seat {
+    /// Has another thread run `job`. False: it cannot now, or it is over.
+    pub(crate) fn tell(&self, thread: usize, job: impl FnOnce(&mut Control<'_>) + Send + 'static) -> bool {
+        self.group.as_ref().is_some_and(|group| group.remote(thread).and_then(|remote| remote.run(job)).is_ok())
+    }
+}
+
+/// How many threads the command line asks for.
+pub(crate) fn threads(common: &Common) -> usize {
+    Threads::new(common.threads).count()
+}
+
+/// The library's limits, with what the command line says about them. Of connections each thread has its share.
+pub(crate) fn limits(common: &Common, seat: &Seat) -> Limits {
     let mut limits = Limits::default();
-    limits.connections = common.max_connections.map(NonZeroUsize::get);
+    limits.connections = common.max_connections.map(|all| share(all.get(), seat.index, seat.threads));
     limits
 }
 
-/// Runs the service until a signal ends it.
-pub(crate) fn run(builder: Builder, port: u16, common: &Common, background: &mut Background) -> Result<(), Failure> {
+/// The share of one thread; all shares together are the whole.
+fn share(all: usize, index: usize, threads: usize) -> usize {
+    all / threads + usize::from(index < all % threads)
+}
+
+/// Runs a service, or one in each of the threads, until a signal ends them. `build` describes that of one thread.
+pub(crate) fn run(
+    port: u16,
+    common: &Common,
+    background: &mut Background,
+    build: impl Fn(&Seat) -> Result<Builder, Failure> + Send + Sync + 'static,
+) -> Result<(), Failure> {
     // First of all: a signal that comes early is to end the service in good order too.
     let signals = signals::all()?;
     let identity = background::identity(&common.standing)?;
     // Before the service, so that it is there until the service is gone; and the reason is clearer than a port in use.
     let pid_file = background::pid_file(&common.standing)?;
+    let (threads, started) = (threads(common), Instant::now());
+    if threads > 1 {
+        let several = several(port, common, threads, move |worker| {
+            let (index, group) = (worker.index(), Some(worker.group().clone()));
+            build(&Seat { index, threads, group, started }).map_err(BuildError::from)
+        })?;
+        prepare(common, several.max_connections(), identity.as_ref())?;
+        write(pid_file.as_ref())?;
+        let several = several.serve();
+        signals::serve_on(signals, several.group().clone(), threads, several.max_connections())?;
+        background.ready(announcement(several.local_addresses()))?;
+        let result = several.join_each(|thread, statistics| {
+            tracing::info!(thread, "what a thread has done");
+            print_statistics(statistics);
+        });
+        return result.map_err(|error| Failure::general(error.to_string()));
+    }
+    let builder = build(&Seat { index: 0, threads, group: None, started })?;
     let mut service = listen(builder, &common.interfaces, port, "--port")?;
-    signals::serve_on(signals, service.remote(), service.max_connections())?;
-    if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > service.max_connections()) {
-        let used = service.max_connections();
+    signals::serve_on(signals, Group::of([service.remote()]), 1, service.max_connections())?;
+    prepare(common, service.max_connections(), identity.as_ref())?;
+    // A turn shows that it works, before anybody is told that it does.
+    service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
+    write(pid_file.as_ref())?;
+    background.ready(announcement(service.local_addresses()))?;
+    let result = service.run().map_err(|error| Failure::general(error.to_string()));
+    print_statistics(service.statistics());
+    result
+}
+
+/// What comes between listening and serving.
+fn prepare(common: &Common, used: usize, identity: Option<&Identity>) -> Result<(), Failure> {
+    if let Some(wanted) = common.max_connections.filter(|wanted| wanted.get() > used) {
         tracing::warn!(
             wanted,
             used,
@@ -46,24 +108,47 @@ pub(crate) fn run(builder: Builder, port: u16, common: &Common, background: &mut
     }
     let usage = Usage::now();
     tracing::info!(
-        connections = service.max_connections(),
+        connections = used,
         descriptor_limit = usage.limit,
         descriptors = usage.descriptors,
         "the most connections there can be at one time"
     );
-    if let Some(identity) = identity {
-        background::assume(&identity)?;
+    identity.map_or(Ok(()), background::assume)
+}
+
+fn write(pid_file: Option<&PidFile>) -> Result<(), Failure> {
+    let Some(file) = pid_file else { return Ok(()) };
+    let failed = |error| Failure::general(format!("cannot write {}: {error}", file.path().display()));
+    file.write().map_err(failed)
+}
+
+/// Builds a service in each of several threads, with their listeners.
+fn several(
+    port: u16,
+    common: &Common,
+    count: usize,
+    describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
+) -> Result<Built, Failure> {
+    if common.metrics.is_some() {
+        return Err(Failure::usage("--metrics: each thread counts for itself; leave --threads out for it".to_owned()));
     }
-    // A turn shows that it works, before anybody is told that it does.
-    service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
-    if let Some(file) = &pid_file {
-        let failed = |error| Failure::general(format!("cannot write {}: {error}", file.path().display()));
-        file.write().map_err(failed)?;
+    if common.max_connections.is_some_and(|all| all.get() < count) {
+        return Err(Failure::usage(format!("--max-connections is less than one for each of the {count} threads")));
     }
-    background.ready(announcement(service.local_addresses()))?;
-    let result = service.run().map_err(|error| Failure::general(error.to_string()));
-    print_statistics(service.statistics());
-    result
+    let (addresses, options) = addresses(&common.interfaces, port)?;
+    let mut threads = Threads::new(count);
+    for address in addresses {
+        if !matches!(address, Address::Ip(_)) {
+            return Err(Failure::usage(format!(
+                "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"
+            )));
+        }
+        threads = threads.listen_with(address, options);
+    }
+    threads.build(describe).map_err(|error| match error.build_error().and_then(|own| own.downcast_ref::<Failure>()) {
+        Some(failure) => failure.clone(),
+        None => failed_to_start(&error, "--port"),
+    })
 }
 
 /// Logs what a service has done, at notice level: at its end, and when it is asked for.
@@ -88,14 +173,20 @@ pub(crate) fn listen(
     port: u16,
     option: &str,
 ) -> Result<Service, Failure> {
-    let addresses = interface::resolve(interfaces, port, interface::local)
-        .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
-    let mut options = ListenOptions::default();
-    options.ipv6_only = names_ipv4(&addresses);
+    let (addresses, options) = addresses(interfaces, port)?;
     for address in addresses {
         builder = builder.listen_with(address, options);
     }
     builder.build().map_err(|error| failed_to_start(&error, option))
+}
+
+/// Where to listen, and how.
+fn addresses(interfaces: &[Interface], port: u16) -> Result<(Vec<Address>, ListenOptions), Failure> {
+    let addresses = interface::resolve(interfaces, port, interface::local)
+        .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
+    let mut options = ListenOptions::default();
+    options.ipv6_only = names_ipv4(&addresses);
+    Ok((addresses, options))
 }
 
 /// `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
@@ -153,6 +244,14 @@ pub(crate) fn describe(out: &mut String, address: &Address) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shares_of_all_threads_are_the_whole() {
+        let shares = |all, threads| (0..threads).map(|index| share(all, index, threads)).collect::<Vec<_>>();
+        assert_eq!(shares(10, 4), [3, 3, 2, 2]);
+        assert_eq!(shares(4, 4), [1; 4]);
+        assert_eq!(shares(7, 1), [7]);
+    }
 
     #[test]
     fn ipv6_leaves_ipv4_to_its_own_listener() {

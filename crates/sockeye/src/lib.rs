@@ -165,7 +165,7 @@ pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
 pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol};
 pub use self::statistics::Statistics;
-pub use self::threads::{BuildError, Group, Started, Threads, Worker};
+pub use self::threads::{BuildError, Built, Group, Started, Threads, Worker};
 
 pub use sockeye_proto as proto;
 pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};

@@ -43,6 +43,7 @@ impl Fraggle {
             metrics: None,
             interfaces: self.interfaces.clone(),
             max_connections: None,
+            threads: 1,
             logging: Logging::plain(self.target.log_level),
             standing: Standing::default(),
         }

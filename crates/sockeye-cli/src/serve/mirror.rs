@@ -3,15 +3,19 @@
 //! Messages leave as text, also those that came as binary: that is how the programs of 2013 know it. Binary that is not
 //! UTF-8 cannot be text and is left out, with a line in the log for a connection that sends such, if there was none lately.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Fragment, Instant, Protocol, Tx, Wishes};
+use sockeye::{Close, CloseCode, Closed, ConnId, Control, Cx, Fragment, Instant, Protocol, Tx, Wishes};
 
-use crate::serve::ring::{Flow, Full, Ring};
+use super::canvas::{Canvas, Errand, Reader, Rounds, Said};
+use crate::server::Seat;
 
-/// lws-mirror-protocol, for all its connections.
+/// lws-mirror-protocol, for all the connections of one thread.
 pub(crate) struct Mirror {
-    ring: Ring<ConnId>,
+    /// That of all threads.
+    canvas: Arc<Canvas>,
+    seat: Seat,
     close_test: bool,
     /// When the log last said that something cannot be mirrored.
     logged_at: Option<Instant>,
@@ -19,8 +23,8 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// With `close_test` it takes messages and sends none.
-    pub(crate) fn new(close_test: bool) -> Self {
-        Self { ring: Ring::new(), close_test, logged_at: None }
+    pub(crate) fn new(close_test: bool, canvas: Arc<Canvas>, seat: Seat) -> Self {
+        Self { canvas, seat, close_test, logged_at: None }
     }
 
     fn publish(&mut self, cx: &mut Cx<'_>, writer: &mut Writer) -> Result<(), Close> {
@@ -34,14 +38,11 @@ impl Mirror {
             }
             return Ok(());
         };
-        let now = cx.now();
-        // While the ring is this full reading is paused, so this is no more than a precaution. The writer is told.
-        let flow = self.ring.push(text, now).map_err(|Full| Close::new(CloseCode::TRY_AGAIN))?;
-        self.ring.wake(|id| {
-            // One that is gone leaves the ring with its `closed`.
-            let _ = cx.request_writable_for(id);
-        });
-        self.apply(flow, cx);
+        let (said, rounds) = self.canvas.say(self.reader(cx.id()), text, self.now());
+        if said == Said::Held {
+            cx.pause_reading();
+        }
+        self.go(rounds, cx);
         Ok(())
     }
 
@@ -54,20 +55,51 @@ impl Mirror {
         !quiet
     }
 
-    /// Reading is paused for all, not for the writer only: however many write, the ring never overflows.
-    fn apply(&self, flow: Flow, wishes: &mut Wishes<'_>) {
-        match flow {
-            Flow::Unchanged => {}
-            Flow::Pause => {
-                tracing::debug!("the mirror reads nothing more until its slowest reader has caught up");
-                self.ring.readers().for_each(|id| _ = wishes.pause_for(id));
-            }
-            Flow::Resume => {
-                tracing::debug!("the mirror reads on");
-                self.ring.readers().for_each(|id| _ = wishes.resume_for(id));
+    fn reader(&self, id: ConnId) -> Reader {
+        Reader { thread: self.seat.index, id }
+    }
+
+    /// On a clock that all threads share; those of their loops begin at different moments.
+    fn now(&self) -> Instant {
+        let since = self.seat.started.elapsed();
+        Instant::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Does what is to be done in this thread, and has the others do the rest.
+    fn go(&self, rounds: Rounds, wishes: &mut Wishes<'_>) {
+        for errand in rounds.own {
+            // One that is gone leaves the canvas with its `closed`.
+            let _ = match errand {
+                Errand::Write(id) => wishes.request_writable_for(id),
+                Errand::Resume(id) => wishes.resume_for(id),
+                Errand::Close(id) => wishes.resume_for(id).and_then(|()| wishes.close_for(id, too_slow(id))),
+            };
+        }
+        for thread in rounds.ask {
+            let canvas = Arc::clone(&self.canvas);
+            let asked = self.seat.tell(thread, move |control| run(&canvas.errands(thread), control));
+            if !asked {
+                self.canvas.not_asked(thread);
             }
         }
     }
+}
+
+/// Another thread asked this one to do its errands.
+fn run(errands: &[Errand], control: &mut Control<'_>) {
+    for &errand in errands {
+        let _ = match errand {
+            Errand::Write(id) => control.request_writable(id),
+            Errand::Resume(id) => control.resume(id),
+            Errand::Close(id) => control.resume(id).and_then(|()| control.close(id, too_slow(id))),
+        };
+    }
+}
+
+fn too_slow(id: ConnId) -> Close {
+    tracing::debug!(connection = %id, "reads too slowly for the others and is closed");
+    // 123 bytes are room enough; without a reason the code alone would do.
+    Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY))
 }
 
 /// At most one line in such a time about what cannot be mirrored.
@@ -90,10 +122,7 @@ impl Protocol for Mirror {
     }
 
     fn open(&mut self, cx: &mut Cx<'_>) -> Writer {
-        self.ring.join(cx.id());
-        if self.ring.is_paused() {
-            cx.pause_reading();
-        }
+        self.canvas.join(self.reader(cx.id()));
         Writer::default()
     }
 
@@ -103,23 +132,22 @@ impl Protocol for Mirror {
     }
 
     fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Writer, tx: Tx<'_>) -> Result<(), Close> {
-        let id = cx.id();
+        let reader = self.reader(cx.id());
         let mut permission = tx.idle();
-        while let Some(text) = self.ring.next(id) {
-            let Some(writable) = permission else {
-                cx.request_writable();
-                break;
-            };
-            permission = writable.text(text).more();
-            let flow = self.ring.taken(id);
-            self.apply(flow, cx);
+        while let Some(writable) = permission {
+            let Some((text, rounds)) = self.canvas.take(reader, self.now()) else { return Ok(()) };
+            permission = writable.text(&text).more();
+            self.go(rounds, cx);
+        }
+        if self.canvas.has_next(reader) {
+            cx.request_writable();
         }
         Ok(())
     }
 
     fn closed(&mut self, cx: &mut Cx<'_>, _: Writer, _: Closed) {
-        let flow = self.ring.leave(cx.id());
-        self.apply(flow, cx);
+        let rounds = self.canvas.leave(self.reader(cx.id()), self.now());
+        self.go(rounds, cx);
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -127,21 +155,10 @@ impl Protocol for Mirror {
     }
 
     fn tick(&mut self, wishes: &mut Wishes<'_>) {
-        let overdue = self.ring.overdue(wishes.now());
-        if !overdue.is_empty() {
-            let count = overdue.len();
+        let (count, rounds) = self.canvas.look(self.seat.index, self.now());
+        if count > 0 {
             tracing::warn!(count, "connections that read too slowly for the others are closed");
         }
-        for id in overdue {
-            tracing::debug!(connection = %id, "reads too slowly for the others and is closed");
-            // 123 bytes are room enough; without a reason the code alone would do.
-            let close =
-                Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY));
-            let _ = wishes.close_for(id, close);
-            // It has nothing more to take: the others need not wait for the end of its closing handshake.
-            let flow = self.ring.leave(id);
-            self.apply(flow, wishes);
-            let _ = wishes.resume_for(id);
-        }
+        self.go(rounds, wishes);
     }
 }

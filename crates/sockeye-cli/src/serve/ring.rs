@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::Instant;
@@ -30,7 +31,7 @@ pub(crate) struct Ring<Id> {
 
 #[derive(Debug)]
 struct Message {
-    text: Box<str>,
+    text: Arc<str>,
     waiting: usize,
 }
 
@@ -94,7 +95,7 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
         if self.messages.len() == CAPACITY {
             return Err(Full);
         }
-        self.messages.push_back(Message { text: text.into_boxed_str(), waiting: self.readers.len() });
+        self.messages.push_back(Message { text: text.into(), waiting: self.readers.len() });
         if self.paused || self.messages.len() < PAUSE {
             return Ok(Flow::Unchanged);
         }
@@ -114,7 +115,7 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
     }
 
     /// The next message for `id`. When there is none, a later message will wake it.
-    pub(crate) fn next(&mut self, id: Id) -> Option<&str> {
+    pub(crate) fn next(&mut self, id: Id) -> Option<&Arc<str>> {
         let end = self.end();
         let reader = self.readers.get_mut(&id)?;
         if reader.next == end {
@@ -169,10 +170,6 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
-    }
-
-    pub(crate) fn readers(&self) -> impl Iterator<Item = Id> + '_ {
-        self.readers.keys().copied()
     }
 
     /// Begins to wait for the readers that keep the ring from being resumed, and to watch the others.
@@ -232,7 +229,7 @@ mod tests {
     const START: Instant = Instant::from_nanos(0);
 
     fn read(ring: &mut Ring<u32>, id: u32) -> Option<String> {
-        let text = ring.next(id)?.to_owned();
+        let text = ring.next(id)?.to_string();
         let _ = ring.taken(id);
         Some(text)
     }
@@ -425,7 +422,7 @@ mod tests {
                         ring.leave(id)
                     }
                     2..=4 => {
-                        prop_assert_eq!(ring.next(id), expected.get(&id).and_then(|list| list.front()).map(String::as_str));
+                        prop_assert_eq!(ring.next(id).map(|text| &**text), expected.get(&id).and_then(|list| list.front()).map(String::as_str));
                         expected.get_mut(&id).and_then(VecDeque::pop_front);
                         ring.taken(id)
                     }

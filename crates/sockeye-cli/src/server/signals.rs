@@ -2,13 +2,14 @@
 //! signal to end works whatever the loop is doing; what they ask for is done by the loop, which is woken for it.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use sockeye::{Control, Remote, RemoteError};
+use sockeye::{Control, Group, Remote, RemoteError};
 
 use super::usage::Usage;
 use crate::failure::Failure;
@@ -37,31 +38,36 @@ pub(crate) fn stop_on(
     watch(signals, move |_| remote.run(stop.clone()))
 }
 
-/// SIGINT and SIGTERM drain the service, the next of them ends the process at once. SIGHUP has reloaded what can be,
+/// SIGINT and SIGTERM drain the services of all threads, the next of them ends the process at once. SIGHUP has reloaded what can be,
 /// SIGUSR1 has statistics logged.
-pub(super) fn serve_on(signals: Signals, remote: Remote, most: usize) -> Result<(), Failure> {
+pub(super) fn serve_on(signals: Signals, group: Group, threads: usize, most: usize) -> Result<(), Failure> {
     let started = Instant::now();
     // Its terminal is closed: nobody is there any more who could end it. A daemon has none, and under nohup(1) it is none of ours.
     let hangs_up = io::stdin().is_terminal() || io::stderr().is_terminal();
     watch(signals, move |signal| match signal {
-        SIGHUP if !hangs_up => remote.run(|_| {
+        SIGHUP if !hangs_up => group.remote(0)?.run(|_| {
             if !log::reopen() {
                 tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
             }
         }),
-        SIGUSR1 => remote.run(move |control| {
-            let usage = Usage::now();
-            tracing::info!(
-                connections = control.connections(),
-                most,
-                descriptors = usage.descriptors,
-                descriptor_limit = usage.limit,
-                seconds = started.elapsed().as_secs(),
-                "statistics"
-            );
-            super::print_statistics(control.statistics());
+        SIGUSR1 => (0..threads).try_for_each(|index| {
+            group.remote(index)?.run(move |control| {
+                // Threads log one after another.
+                let _turn = TURN.lock();
+                let usage = Usage::now();
+                tracing::info!(
+                    thread = (threads > 1).then_some(index),
+                    connections = control.connections(),
+                    most,
+                    descriptors = usage.descriptors,
+                    descriptor_limit = usage.limit,
+                    seconds = started.elapsed().as_secs(),
+                    "statistics"
+                );
+                super::print_statistics(control.statistics());
+            })
         }),
-        _ => remote.run(|control| control.drain()),
+        _ => group.drain(),
     })
 }
 
@@ -85,3 +91,6 @@ fn watch(mut signals: Signals, act: impl Fn(i32) -> Result<(), RemoteError> + Se
     });
     thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
 }
+
+/// Held by the thread whose statistics are being logged.
+static TURN: Mutex<()> = Mutex::new(());

@@ -12,3 +12,4 @@ mod ping;
 mod served;
 mod shell;
 mod support;
+mod threads;

@@ -59,7 +59,7 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&[][..], "Usage"),
         (&["sing"], "sing"),
         (&["serve", "--sing"], "--sing"),
-        (&["serve", "--threads", "2"], "--threads"),
+        (&["serve", "--threads", "two"], "--threads"),
         (&["serve", "--port", "65536"], "65536"),
         (&["serve", "--log-level", "loud"], "loud"),
         (&["serve", "--log-to", "journald"], "journal, or a path"),

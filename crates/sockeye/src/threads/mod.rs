@@ -14,9 +14,10 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
 use crate::service::{Builder, Listen, Remote};
+use crate::statistics::Statistics;
 use crate::sys::{Address, ListenOptions};
 
-use self::worker::{Orders, Ready, work};
+use self::worker::{Ended, Orders, Ready, work};
 
 pub use self::group::Group;
 pub use self::worker::Worker;
@@ -95,22 +96,33 @@ impl Threads {
         self
     }
 
-    /// Starts the threads. `build` is called in each of them, first in the thread 0 alone, and describes its service, which
-    /// is built with the shared listeners. When all are built they begin to serve, and this returns.
-    ///
-    /// Connections that come meanwhile wait, as they do for a busy server.
+    /// Starts the threads, and lets them serve: [`build`](Self::build) and [`Built::serve`].
     ///
     /// # Errors
-    /// The first one of any thread: of `build`, as [`Error::build_error`]; of [`Builder::build`]; a panic. Nothing was served
-    /// then: every service was dropped, its listeners with it, and every thread has ended.
+    /// As [`build`](Self::build).
     pub fn start(
         self,
-        build: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
+        describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
     ) -> Result<Started, Error> {
+        Ok(self.build(describe)?.serve())
+    }
+
+    /// Starts the threads. `describe` is called in each of them, first in thread 0 alone, and describes its service, which
+    /// is built there with the shared listeners. When all are built this returns, and they wait.
+    ///
+    /// Connections that come meanwhile wait too, as they do for a busy server.
+    ///
+    /// # Errors
+    /// The first one of any thread: of `describe`, as [`Error::build_error`]; of [`Builder::build`]; a panic. Nothing was
+    /// served then: every service was dropped, its listeners with it, and every thread has ended.
+    pub fn build(
+        self,
+        describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
+    ) -> Result<Built, Error> {
         let listen = self.addresses()?;
         let count = self.count;
         let mut starting = Starting {
-            build: Arc::new(build),
+            describe: Arc::new(describe),
             group: Group::starting(),
             count,
             pinned: self.pinned,
@@ -140,7 +152,17 @@ impl Threads {
         for report in others {
             ready.push(starting.ready(&report)?);
         }
-        Ok(starting.serve(ready, endings))
+        // From here on the end of all shares means that all threads are over.
+        starting.ended = None;
+        let max_connections = ready.iter().map(|ready| ready.max_connections).sum();
+        let mut addresses: Vec<Address> = Vec::new();
+        for address in ready.iter().flat_map(|ready| &ready.addresses) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        let remotes = ready.into_iter().map(|ready| ready.remote).collect();
+        Ok(Built { starting, remotes, addresses, max_connections, endings })
     }
 
     /// Where to listen, names looked up.
@@ -170,9 +192,11 @@ impl fmt::Debug for Threads {
     }
 }
 
+type Describe = dyn Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync;
+
 /// Threads that are being started. Dropped before they serve, it ends them, and waits for that.
 struct Starting {
-    build: Arc<dyn Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync>,
+    describe: Arc<Describe>,
     group: Group,
     count: usize,
     pinned: bool,
@@ -180,7 +204,7 @@ struct Starting {
     hold: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
     /// For each thread a share of it.
-    ended: Option<Sender<Result<(), Error>>>,
+    ended: Option<Sender<Ended>>,
 }
 
 impl Starting {
@@ -194,10 +218,10 @@ impl Starting {
         let Some(ended) = self.ended.clone() else { return Err(Error::configuration("the threads serve already")) };
         let orders = Orders { listen, pinned: self.pinned, report, go, ended };
         let worker = Worker { index, threads: self.count, group: self.group.clone() };
-        let build = Arc::clone(&self.build);
+        let describe = Arc::clone(&self.describe);
         let thread = thread::Builder::new()
             .name(format!("sockeye-{index}"))
-            .spawn(move || work(&worker, &*build, orders))
+            .spawn(move || work(&worker, &*describe, orders))
             .map_err(|error| Error::system(error).in_thread(index))?;
         self.hold.push(hold);
         self.threads.push(thread);
@@ -209,31 +233,6 @@ impl Starting {
         // A thread reports before it ends, whatever happens to it.
         report.recv().unwrap_or_else(|_| Err(Error::configuration("a thread ended without a word")))
     }
-
-    /// Everybody is ready.
-    fn serve(mut self, ready: Vec<Ready>, endings: Receiver<Result<(), Error>>) -> Started {
-        let max_connections = ready.iter().map(|ready| ready.max_connections).sum();
-        let mut addresses: Vec<Address> = Vec::new();
-        for address in ready.iter().flat_map(|ready| &ready.addresses) {
-            if !addresses.contains(address) {
-                addresses.push(address.clone());
-            }
-        }
-        let remotes: Vec<Remote> = ready.into_iter().map(|ready| ready.remote).collect();
-        self.group.complete(remotes);
-        for hold in self.hold.drain(..) {
-            let _ = hold.send(());
-        }
-        // From here on the end of all shares means that all threads are over.
-        self.ended = None;
-        Started {
-            group: self.group.clone(),
-            addresses,
-            max_connections,
-            threads: mem::take(&mut self.threads),
-            endings,
-        }
-    }
 }
 
 impl Drop for Starting {
@@ -243,13 +242,60 @@ impl Drop for Starting {
     }
 }
 
+/// Several services that are built and wait: nothing is accepted yet. Dropping it drops them, and waits for the end of their
+/// threads.
+pub struct Built {
+    starting: Starting,
+    remotes: Vec<Remote>,
+    addresses: Vec<Address>,
+    max_connections: usize,
+    endings: Receiver<Ended>,
+}
+
+impl Built {
+    /// As [`Started::local_addresses`].
+    #[must_use]
+    pub fn local_addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// As [`Started::max_connections`].
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// Lets them serve.
+    #[must_use = "dropping what it returns ends the services"]
+    pub fn serve(mut self) -> Started {
+        let group = self.starting.group.clone();
+        group.complete(self.remotes);
+        for hold in self.starting.hold.drain(..) {
+            let _ = hold.send(());
+        }
+        Started {
+            group,
+            addresses: self.addresses,
+            max_connections: self.max_connections,
+            threads: mem::take(&mut self.starting.threads),
+            endings: self.endings,
+        }
+    }
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Built").field("local_addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
 /// Several services that serve. Dropping it drains them and waits for their end.
 pub struct Started {
     group: Group,
     addresses: Vec<Address>,
     max_connections: usize,
     threads: Vec<JoinHandle<()>>,
-    endings: Receiver<Result<(), Error>>,
+    endings: Receiver<Ended>,
 }
 
 impl Started {
@@ -288,8 +334,20 @@ impl Started {
     ///
     /// # Errors
     /// The first one: of a [`run`](crate::Service::run), or a panic ([`Error::is_panic`]). [`Error::thread`] says where.
-    pub fn join(mut self) -> Result<(), Error> {
-        let first = self.endings.iter().find(Result::is_err).unwrap_or(Ok(()));
+    pub fn join(self) -> Result<(), Error> {
+        self.join_each(|_, _| {})
+    }
+
+    /// As [`join`](Self::join), and hands over what each service has counted, as soon as its thread is over.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_each(mut self, mut each: impl FnMut(usize, &Statistics)) -> Result<(), Error> {
+        let mut first = Ok(());
+        for ended in &self.endings {
+            each(ended.index, &ended.statistics);
+            first = first.and(ended.result);
+        }
         wait_for(&mut self.threads);
         first
     }

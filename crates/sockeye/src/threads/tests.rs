@@ -118,8 +118,7 @@ fn all_connections_of_all_are_asked_for_their_writable_callback() {
 
 #[test]
 fn a_full_service_fills_the_group_and_nobody_gets_the_job() {
-    let mut limits = Limits::default();
-    limits.remote_jobs = 3;
+    let limits = Limits { remote_jobs: 3, ..Limits::default() };
     let mut world = World::new(0, 2, &limits);
     let ran = std::sync::Arc::new(Mutex::new(0));
     let job = {
@@ -141,8 +140,7 @@ fn a_full_service_fills_the_group_and_nobody_gets_the_job() {
 
 #[test]
 fn the_bytes_of_messages_that_wait_are_bounded() {
-    let mut limits = Limits::default();
-    limits.remote_bytes = 100;
+    let limits = Limits { remote_bytes: 100, ..Limits::default() };
     let mut world = World::new(0, 2, &limits);
     world.group.publish_text("ear", &"x".repeat(60)).unwrap();
     assert_eq!(world.group.publish_text("ear", &"x".repeat(41)), Err(RemoteError::Full));
@@ -188,8 +186,7 @@ fn a_service_that_is_named_twice_gets_one_job() {
 
 #[test]
 fn a_drain_needs_no_room_and_comes_behind_the_jobs() {
-    let mut limits = Limits::default();
-    limits.remote_jobs = 1;
+    let limits = Limits { remote_jobs: 1, ..Limits::default() };
     let mut world = World::new(0, 1, &limits);
     let peers = world.peers();
     world.group.publish_text("ear", "last").unwrap();

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
 use crate::service::{Builder, Listen, Progress, Remote, Service};
+use crate::statistics::Statistics;
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::{BuildError, Group};
 
@@ -46,7 +47,14 @@ pub(super) struct Orders {
     /// Something comes when all threads are ready, and never if one is not.
     pub(super) go: Receiver<()>,
     /// What became of serving.
-    pub(super) ended: Sender<Result<(), Error>>,
+    pub(super) ended: Sender<Ended>,
+}
+
+/// A thread that is over.
+pub(super) struct Ended {
+    pub(super) index: usize,
+    pub(super) result: Result<(), Error>,
+    pub(super) statistics: Statistics,
 }
 
 /// A service that was built and waits.
@@ -59,11 +67,11 @@ pub(super) struct Ready {
 /// The life of a thread. A panic does not leave it, but as an error.
 pub(super) fn work(
     worker: &Worker,
-    build: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
+    describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
     Orders { listen, pinned, report, go, ended }: Orders,
 ) {
     let index = worker.index;
-    let mut service = match caught(|| built(worker, build, listen, pinned)) {
+    let mut service = match caught(|| built(worker, describe, listen, pinned)) {
         Ok(service) => service,
         Err(error) => {
             let _ = report.send(Err(error.in_thread(index)));
@@ -81,17 +89,19 @@ pub(super) fn work(
     }
     // However it ended, the others end too. Before the start there is nothing to end.
     let _ = worker.group.drain();
+    let statistics = service.statistics().clone();
     // Apart from the unwinding, so that a callback that panics once more ends this thread and not the process.
     let dropped = caught(|| {
         drop(service);
         Ok(())
     });
-    let _ = ended.send(result.and(dropped).map_err(|error| error.in_thread(index)));
+    let result = result.and(dropped).map_err(|error| error.in_thread(index));
+    let _ = ended.send(Ended { index, result, statistics });
 }
 
 fn built(
     worker: &Worker,
-    build: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
+    describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
     listen: Vec<(Address, ListenOptions)>,
     pinned: bool,
 ) -> Result<Service, Error> {
@@ -99,7 +109,7 @@ fn built(
         // Before anything is allocated, so that memory is near the core.
         cores::pin(worker.index).map_err(Error::system)?;
     }
-    let builder = build(worker).map_err(Error::build)?;
+    let builder = describe(worker).map_err(Error::build)?;
     let listen = listen.into_iter().map(|(address, options)| (Listen::from(address), options)).collect();
     builder.shared(listen, worker.threads as u64).build()
 }

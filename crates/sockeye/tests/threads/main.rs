@@ -3,7 +3,7 @@
 //! A connection is one of the thread that it came to, which nobody can choose: the tests connect until they have one of
 //! each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Barrier, Mutex};
@@ -141,7 +141,27 @@ fn every_thread_gets_connections_and_what_is_published_reaches_all() {
     for client in &mut clients {
         assert_eq!(client.close_code(), 1001);
     }
+    drop(clients);
     threads.join().unwrap();
+}
+
+#[test]
+fn nothing_is_accepted_before_they_serve() {
+    let built = Threads::new(2).listen("127.0.0.1:0").build(|_| Ok(plain())).unwrap();
+    let Address::Ip(address) = built.local_addresses()[0] else { panic!("an IP address was given") };
+    let mut early = TcpStream::connect(address).unwrap();
+    drop(built);
+    let ended = early.read(&mut [0]);
+    assert!(matches!(&ended, Err(error) if error.kind() == ErrorKind::ConnectionReset), "{ended:?}");
+    // The address is free again; this time somebody answers who was there early.
+    let built = Threads::new(2).listen(address).build(|_| Ok(plain())).unwrap();
+    let mut early = TcpStream::connect(address).unwrap();
+    early.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let threads = built.serve();
+    let mut answer = String::new();
+    early.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+    threads.join_drained();
 }
 
 #[test]
@@ -181,7 +201,9 @@ fn a_callback_that_drains_ends_all() {
         assert_eq!(client.close_code(), 1001);
     }
     drop(clients);
-    threads.join().unwrap();
+    let mut counted = BTreeMap::new();
+    threads.join_each(|index, statistics| _ = counted.insert(index, statistics.websockets.closed)).unwrap();
+    assert!(counted.keys().eq(&[0, 1]) && counted.values().all(|count| *count > 0), "{counted:?}");
     let closed: BTreeSet<_> = closed.lock().unwrap().iter().copied().collect();
     assert_eq!(closed, BTreeSet::from([0, 1]));
 }

@@ -1,0 +1,24 @@
+//! A chat room on every core: a thread for each, and what one connection says goes to those of all threads.
+//!
+//! `cargo run -p sockeye-examples --bin example-threads [ADDRESS]`, then as with `chat`. Ctrl-C ends it.
+
+use sockeye::messages::{self, Message};
+use sockeye::{CloseCode, Service, Threads};
+
+fn main() -> Result<(), sockeye::Error> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".to_owned());
+    // The closure runs once in each thread: a protocol belongs to one thread, and so does what it captures.
+    let threads = Threads::new(0).listen(address).start(|worker| {
+        let group = worker.group().clone();
+        let chat = messages::on("chat", move |_, message| {
+            let told = match &message {
+                Message::Text(text) => group.publish_text("chat", text),
+                Message::Binary(payload) => group.publish_binary("chat", payload),
+            };
+            told.map_err(|_| CloseCode::TRY_AGAIN.into())
+        });
+        Ok(Service::builder().protocol(chat))
+    })?;
+    println!("listening on ws://{}/ with {} threads", threads.local_addresses()[0], threads.threads());
+    threads.join()
+}
