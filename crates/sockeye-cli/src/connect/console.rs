@@ -105,6 +105,7 @@ impl Protocol for Console {
 
     fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Partial, tx: Tx<'_>) -> Result<(), Close> {
         let mut dialog = self.dialog.borrow_mut();
+        dialog.asked = false;
         if dialog.paused && !dialog.screen.is_full() {
             dialog.paused = false;
             cx.resume_reading();

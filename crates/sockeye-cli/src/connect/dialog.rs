@@ -74,6 +74,10 @@ pub(crate) struct Dialog {
     pub(crate) paused: bool,
     /// A wish to close that nobody has carried out yet.
     pub(crate) close: Option<Close>,
+    /// The writable callback was asked for and has not come: asking again would only turn the loop.
+    pub(crate) asked: bool,
+    /// Pings that somebody typed, oldest first, and when: their pongs are shown.
+    typed: VecDeque<(ControlPayload, Instant)>,
     /// Pings that want to be sent.
     pub(crate) pings: VecDeque<ControlPayload>,
     /// The first thing that went wrong.
@@ -92,6 +96,8 @@ impl Dialog {
             received: 0,
             paused: false,
             close: None,
+            asked: false,
+            typed: VecDeque::new(),
             pings: VecDeque::new(),
             verdict: None,
         }
@@ -116,6 +122,7 @@ impl Dialog {
 
     pub(crate) fn opened(&mut self, id: ConnId) {
         self.conn = Some(id);
+        self.asked = false;
         self.pings.clear();
         self.paused = false;
         if self.is_closing() {

@@ -19,7 +19,8 @@ mod show;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{self};
+use std::io;
+use std::mem;
 use std::rc::Rc;
 use std::thread;
 use std::time::Instant;
@@ -86,20 +87,21 @@ fn talk(service: &mut Service, dialog: &RefCell<Dialog>) -> Result<(), Failure> 
     loop {
         let wait = dialog.borrow().next_look().map(|at| at.saturating_duration_since(Instant::now()));
         let progress = service.run_once(wait).map_err(|error| Failure::general(error.to_string()))?;
-        let (conn, close, writes) = {
+        let (conn, close, asks) = {
             let mut dialog = dialog.borrow_mut();
             dialog.look(Instant::now());
             if dialog.is_over() || progress == Progress::Drained {
                 return Ok(());
             }
-            (dialog.conn(), dialog.close.take(), dialog.wants_to_write())
+            let asks = dialog.conn().is_some() && dialog.wants_to_write() && !mem::replace(&mut dialog.asked, true);
+            (dialog.conn(), dialog.close.take(), asks)
         };
         let Some(id) = conn else { continue };
         let mut control = service.control();
         // One that is gone has its `closed` under way.
         if let Some(close) = close {
             let _ = control.close(id, close);
-        } else if writes {
+        } else if asks {
             let _ = control.request_writable(id);
         }
     }
