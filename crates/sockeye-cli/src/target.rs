@@ -67,7 +67,7 @@ impl Target {
     /// # Errors
     /// The URL or an option that cannot be used: exit code 2.
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
-        let mut connect = Connect::new(url).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        let mut connect = Connect::new(url).map_err(|error| Failure::usage(format!("{}: {error}", shown(url))))?;
         for name in &self.protocols {
             connect = connect
                 .subprotocol(name.as_str())
@@ -75,8 +75,9 @@ impl Target {
         }
         for header in &self.headers {
             let (name, value) = split_header(header)?;
-            connect =
-                connect.field(name, value).map_err(|error| Failure::usage(format!("--header {header:?}: {error}")))?;
+            connect = connect
+                .field(name, value)
+                .map_err(|error| Failure::usage(format!("--header {}: {error}", name_shown(name))))?;
         }
         if let Some(origin) = &self.origin {
             connect = connect
@@ -131,8 +132,26 @@ fn split_auth(option: &str, text: &str) -> Result<(String, String), Failure> {
 fn split_header(header: &str) -> Result<(&str, &str), Failure> {
     match header.split_once(':') {
         Some((name, value)) => Ok((name, value.trim_matches([' ', '\t']))),
-        None => Err(Failure::usage(format!("--header {header:?}: write it as 'Name: value'"))),
+        None => Err(Failure::usage(format!("--header {}: write it as 'Name: value'", name_shown(header)))),
     }
+}
+
+/// A URL that cannot be used, without user and password: what stands before the last `@` of its authority.
+fn shown(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(start);
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // A password may have these, unescaped, too: then it is the last one of all.
+    match rest[..authority].rfind('@').or_else(|| rest.rfind('@')) {
+        Some(at) => format!("{scheme}{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+/// The name of a field as far as it is one. What follows may be a secret.
+fn name_shown(header: &str) -> &str {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    &header[..header.bytes().position(|byte| !of_token(byte)).unwrap_or(header.len())]
 }
 
 fn parse_address(text: &str) -> Result<Address, String> {

@@ -57,7 +57,9 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let screen = screen(connect, started, &inlet, waker.clone()).map_err(no_thread)?;
     let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, inlet.clone())));
 
-    let console = Console::new(Rc::clone(&dialog), connect.url.clone(), connect.reconnect);
+    // Without the password that it may have.
+    let url = wanted.as_ref().map(|wanted| wanted.url().to_string());
+    let console = Console::new(Rc::clone(&dialog), url, connect.reconnect);
     let builder = Service::builder().limits(limits(connect)).fallback(console);
     let mut service = match connect.listen {
         Some(port) => server::listen(builder, &connect.interfaces, port, "--listen")?,

@@ -23,8 +23,9 @@ use crate::outlet::{Outlet, Waker};
 use crate::stop::Stop;
 
 pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
-    let plan = plan(ping)?;
     let mut wanted = ping.target.connect(&ping.url)?;
+    // Without the password that it may have.
+    let plan = plan(ping, wanted.url().to_string())?;
     if ping.mirror && ping.target.protocols.is_empty() {
         wanted = wanted.subprotocol(MIRROR).map_err(|error| Failure::usage(error.to_string()))?;
     }
@@ -56,7 +57,7 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     conclude(&mut run)
 }
 
-fn plan(ping: &Ping) -> Result<Plan, Failure> {
+fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
     let size = usize::try_from(ping.size).unwrap_or(usize::MAX);
     if size < Probe::BYTES {
         return Err(Failure::usage(format!(
@@ -73,7 +74,7 @@ fn plan(ping: &Ping) -> Result<Plan, Failure> {
         return Err(Failure::usage(format!("--size {size}: {MOST_MESSAGE} is the most")));
     }
     Ok(Plan {
-        url: ping.url.clone(),
+        url,
         count: ping.count,
         interval: ping.interval.unwrap_or(if ping.flood { FLOOD } else { SECOND }),
         size,
