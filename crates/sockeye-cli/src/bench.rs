@@ -38,6 +38,7 @@ use self::script::Script;
 use crate::args::bench::{Bench, Mode};
 use crate::failure::{self, Failure};
 use crate::log;
+use crate::outlet::{is_gone, unwritten};
 use crate::random::Random;
 use crate::server;
 
@@ -66,7 +67,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     let url = connect.url().to_string();
     let measured = Drive::new(bench, service, Rc::clone(&load), connect, stop).run()?;
     let report = report(bench, url, seed, &load.borrow(), measured);
-    show(bench, &report);
+    show(bench, &report)?;
     judge(bench, &report)
 }
 
@@ -115,13 +116,21 @@ fn settings(bench: &Bench, seed: u64) -> String {
     }
 }
 
-fn show(bench: &Bench, report: &Report) {
+fn messages(number: u32) -> String {
+    if number == 1 { "1 message".to_owned() } else { format!("{number} messages") }
+}
+
+fn show(bench: &Bench, report: &Report) -> Result<(), Failure> {
     let text = if bench.json { format!("{}\n", report.json()) } else { report.text() };
     // A reader that has seen enough is no failure; the exit code tells the rest.
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    if let Some(warning) = report.warning() {
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    for warning in report.warning().into_iter().chain(report.shortfall()) {
         log::say(&format!("sockeye: warning: {warning}\n"));
+    }
+    match written {
+        Err(error) if !is_gone(&error) => Err(unwritten(&error)),
+        _ => Ok(()),
     }
 }
 

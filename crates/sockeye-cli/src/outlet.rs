@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use sockeye::Remote;
 
+use crate::failure::Failure;
+
 /// Has the loop look around. Before it is [`tied`](Self::tie) to a service there is nothing to wake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waker(Arc<OnceLock<Remote>>);
@@ -43,8 +45,10 @@ struct State {
     waiting: Vec<u8>,
     /// The thread has taken bytes that are not written yet.
     writing: bool,
-    /// Nobody reads any more.
+    /// Nobody reads any more, or nothing can be written.
     closed: bool,
+    /// Why, if it is not that whoever reads has seen enough.
+    error: Option<io::Error>,
 }
 
 impl Outlet {
@@ -73,8 +77,9 @@ impl Outlet {
         thread::Builder::new().name("output".to_owned()).spawn(move || {
             while let Some(bytes) = ours.take() {
                 let written = write(&bytes);
-                ours.written(written.is_err());
-                if bytes.len() >= FULL || written.is_err() {
+                let failed = written.is_err();
+                ours.written(written.err());
+                if bytes.len() >= FULL || failed {
                     waker.wake();
                 }
             }
@@ -102,6 +107,17 @@ impl Outlet {
         self.shared.state().closed
     }
 
+    /// Fails if something could not be written, as on a full disk. A reader that has left is no failure.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub(crate) fn written(&self) -> Result<(), Failure> {
+        match &self.shared.state().error {
+            Some(error) => Err(unwritten(error)),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until all is written or nobody reads; for ever if `within` is `None`.
     pub(crate) fn finish(&self, within: Option<Duration>) {
         let busy = |state: &mut State| !state.closed && (state.writing || !state.waiting.is_empty());
@@ -122,10 +138,11 @@ impl Shared {
         if state.closed { None } else { Some(mem::take(&mut state.waiting)) }
     }
 
-    fn written(&self, failed: bool) {
+    fn written(&self, error: Option<io::Error>) {
         let mut state = self.state();
         state.writing = false;
-        state.closed = failed;
+        state.closed = error.is_some();
+        state.error = error.filter(|error| !is_gone(error));
         drop(state);
         self.changed.notify_all();
     }
@@ -133,6 +150,16 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it means that whoever reads has seen enough. A socket may say it as a reset.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// What is said of standard output that takes nothing.
+pub(crate) fn unwritten(error: &io::Error) -> Failure {
+    Failure::general(format!("standard output cannot be written: {error}"))
 }
 
 /// Waiting bytes from which on reading pauses.

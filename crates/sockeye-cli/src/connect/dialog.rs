@@ -364,7 +364,10 @@ impl Dialog {
     /// Ends it: shows what is left and gives the verdict.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.screen.finish();
-        self.verdict.take().map_or(Ok(()), Err)
+        match self.verdict.take() {
+            Some(failure) => Err(failure),
+            None => self.screen.written(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use sockeye::messages::Message;
 use crate::connect::encoding::Encoding;
 use crate::connect::event::Event;
 use crate::connect::{editor, show};
+use crate::failure::Failure;
 use crate::log;
 use crate::outlet::Outlet;
 
@@ -107,6 +108,11 @@ impl Screen {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.outlet.is_closed()
+    }
+
+    /// Whether everything that was shown arrived.
+    pub(crate) fn written(&self) -> Result<(), Failure> {
+        self.outlet.written()
     }
 
     /// Waits until everything is shown: whoever reads gets all of it, however slow. Then the terminal is as it was.

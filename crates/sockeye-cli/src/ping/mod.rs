@@ -127,6 +127,7 @@ fn conclude(run: &mut Run) -> Result<(), Failure> {
         run.outlet.push(shown.as_bytes());
     }
     run.outlet.finish(None);
+    run.outlet.written()?;
     match run.failure.take() {
         Some(failure) => Err(failure),
         None if statistics.received > 0 => Ok(()),
