@@ -30,6 +30,7 @@ use sockeye::{Kind, Limits, Service};
 
 use self::drive::{Drive, Measured};
 use self::echo::Echo;
+use self::figures::per_second;
 use self::load::Load;
 use self::opening::Opening;
 use self::pace::{Beat, Pace};
@@ -96,6 +97,7 @@ fn report(bench: &Bench, url: String, seed: u64, load: &Load, measured: Measured
         handshakes: load.lines.handshakes(),
         errors: load.lines.errors.clone(),
         own_cpu: measured.own_cpu,
+        asked: bench.rate,
         late: measured.late,
     }
 }
@@ -105,11 +107,13 @@ fn settings(bench: &Bench, seed: u64) -> String {
     let kind = if bench.text { "text" } else { "binary" };
     match (bench.mode, bench.rate) {
         (Mode::Echo, Some(rate)) => {
+            let rate = per_second(rate);
             format!("{rate} messages a second over {connections} connections, {} {kind}, seed {seed}", bench.size)
         }
         (Mode::Echo, None) => format!(
-            "{connections} connections, {} messages under way on each, {} {kind}, seed {seed}",
-            bench.pipeline, bench.size
+            "{connections} connections, {} under way on each, {} {kind}, seed {seed}",
+            messages(bench.pipeline),
+            bench.size
         ),
         (Mode::Handshake, _) => format!("handshakes, {connections} at a time"),
         (Mode::Idle, _) => format!("{connections} connections held"),

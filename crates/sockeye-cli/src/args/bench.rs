@@ -119,13 +119,13 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  sockeye bench ws://127.0.0.1:9001/                           50 connections, one message each, for 10 s
-  sockeye bench ws://127.0.0.1:9001/ -c 200 -p 16              16 messages under way on each of 200
+  sockeye bench ws://127.0.0.1:9001/                   50 connections, one message each, for 10 s
+  sockeye bench ws://127.0.0.1:9001/ -c 200 -p 16      16 messages under way on each of 200
   sockeye bench ws://127.0.0.1:9001/ --rate 5000 --fail-if 'p99>5ms'
-                                                               5000 messages a second; ends with 7 if it is slow
+                                                       5000 a second; ends with 7 if it is slow
   sockeye bench ws://127.0.0.1:9001/ -s 20:90%,16K:9%,1M:1% -n 100000 --json
-                                                               small and large messages, figures for a program
-  sockeye bench ws://127.0.0.1:9001/ --mode handshake -c 100   handshakes a second
+                                                       small and large, figures for a program
+  sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes a second
   sockeye bench ws://127.0.0.1:9001/ --mode idle -c 9000 --ramp 1000 -d 60s
                                                                hold 9000 connections
 

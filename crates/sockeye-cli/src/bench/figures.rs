@@ -13,6 +13,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A number in a second, which may be less than one.
+pub(crate) fn per_second(rate: f64) -> String {
+    if rate.fract() == 0.0 { count(rate as u64) } else { rate.to_string() }
+}
+
 /// Bytes with three digits and a unit.
 pub(crate) fn bytes(number: f64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];

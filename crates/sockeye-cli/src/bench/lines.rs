@@ -7,6 +7,7 @@ use sockeye::client::{FailureCause, Stage};
 use sockeye::{Cause, Closed, ConnId};
 
 use super::tally::{Errors, Latencies, latencies};
+use crate::ending;
 use crate::failure::Failure;
 
 /// Moments are nanoseconds of one clock.
@@ -97,7 +98,7 @@ impl Lines {
                 let code = closed.code_seen();
                 self.errors.add("closed", 1, || format!("the server closed with {code}"));
             }
-            cause => self.errors.add("lost", 1, || format!("the connection was lost: {cause:?}")),
+            _ => self.errors.add("lost", 1, || ending::describe(closed)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::figures::{bytes, count, time};
+use super::figures::{bytes, count, per_second, time};
 use super::tally::{Errors, Latencies};
 use super::threshold::Figure;
 use crate::args::bench::Mode;
@@ -32,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) errors: Errors,
     /// CPU time of this process, if the system told.
     pub(crate) own_cpu: Option<u64>,
+    /// Messages in a second that were asked for.
+    pub(crate) asked: Option<f64>,
     /// How late this process was with messages that were due; only at a fixed rate.
     pub(crate) late: Option<Latencies>,
 }
@@ -157,6 +159,13 @@ impl Report {
         ))
     }
 
+    /// What to say if the rate that was asked for was not reached, by whichever side.
+    pub(crate) fn shortfall(&self) -> Option<String> {
+        let asked = self.asked.filter(|asked| self.messages > 0 && self.rate() < asked * REACHED)?;
+        let (asked, rate) = (per_second(asked), count(self.rate() as u64));
+        Some(format!("{asked} messages a second were asked for, and {rate} a second came about"))
+    }
+
     /// The latencies that thresholds are about: without messages those of the handshakes.
     fn timed(&self) -> &Latencies {
         if self.mode == Mode::Idle { &self.handshakes } else { &self.latencies }
@@ -205,6 +214,9 @@ fn seconds(nanos: u64) -> f64 {
 /// Share of a core above which a program has no time left to wait.
 const BUSY: f64 = 0.95;
 
+/// Share of the rate asked for from which on it counts as reached.
+const REACHED: f64 = 0.95;
+
 /// Nanoseconds: messages that go out so late are no longer at a fixed rate.
 const LATE: u64 = 1_000_000;
 
@@ -240,6 +252,7 @@ mod tests {
             handshakes: latencies,
             errors,
             own_cpu: Some(1_000_000_000),
+            asked: None,
             late: None,
         }
     }
@@ -290,6 +303,17 @@ mod tests {
         assert_eq!(busy.warning(), None);
         busy.late = Some(Latencies { p99: 1_500_000, ..Latencies::default() });
         assert!(busy.warning().unwrap().contains("1.50 ms"));
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_is_told() {
+        let mut report = report();
+        assert_eq!(report.shortfall(), None);
+        report.asked = Some(1_550.0);
+        assert_eq!(report.shortfall(), None);
+        report.asked = Some(100_000.0);
+        let told = report.shortfall().unwrap();
+        assert!(told.contains("100,000 messages a second were asked for, and 1,500 a second"), "{told}");
     }
 
     #[test]

@@ -58,6 +58,15 @@ fn a_fixed_rate_sends_what_is_due() {
 }
 
 #[test]
+fn a_rate_that_cannot_be_reached_is_told() {
+    let (code, error, _) = against(&["-c", "2", "--rate", "1000000000", "-n", "2000"], || {
+        messages::on("echo", |talk, message| talk.push(message).map_err(|_| CloseCode::INTERNAL.into()))
+    });
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("1,000,000,000 messages a second were asked for, and "), "{error}");
+}
+
+#[test]
 fn times_end_what_no_count_does() {
     let report = measured(&["-c", "4", "-d", "0.2", "--warm-up", "0"]);
     assert!(report["seconds"].as_f64().unwrap() >= 0.2, "{report}");
