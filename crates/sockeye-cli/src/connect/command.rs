@@ -48,7 +48,7 @@ fn close(rest: &str) -> Result<Close, String> {
 /// What `/help` shows.
 pub(crate) const HELP: &str = "\
 /close [CODE [REASON]]  close the connection, with 1000 if no code is given; Ctrl-D does too
-/ping [TEXT]            send a ping
+/ping [TEXT]            send a ping, and show when its pong comes
 //...                   send a line that begins with /
 /help                   show this";
 

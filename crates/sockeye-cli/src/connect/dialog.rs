@@ -124,6 +124,7 @@ impl Dialog {
         self.conn = Some(id);
         self.asked = false;
         self.pings.clear();
+        self.typed.clear();
         self.paused = false;
         if self.is_closing() {
             self.close = Some(CloseCode::NORMAL.into());
@@ -151,7 +152,11 @@ impl Dialog {
     }
 
     pub(crate) fn pong(&mut self, payload: &[u8]) {
-        self.screen.pong(payload);
+        // RFC 6455 section 5.5.3: an endpoint "MAY elect to send a Pong frame for only the most recently processed Ping
+        // frame", so those before it are answered, too.
+        let answered = self.typed.iter().rposition(|(typed, _)| typed.as_bytes() == payload);
+        let typed = answered.and_then(|at| self.typed.drain(..=at).next_back());
+        self.screen.pong(payload, typed.map(|(_, sent)| sent.elapsed()));
         if let Phase::Settling { pongs, until } = self.phase {
             if payload == SETTLE {
                 // All was read, so the second answer has nothing to wait for.
@@ -174,7 +179,12 @@ impl Dialog {
                 Input::Message(message) => return Some(message),
                 Input::Command(Command::Send(text)) => return Some(text.into()),
                 Input::Command(Command::Close(close)) => self.leave(close),
-                Input::Command(Command::Ping(payload)) => self.pings.push_back(payload),
+                Input::Command(Command::Ping(payload)) => {
+                    // Who answers none of them is not waited for.
+                    self.typed.truncate(TYPED - 1);
+                    self.typed.push_back((payload, Instant::now()));
+                    self.pings.push_back(payload);
+                }
                 Input::Command(Command::Help) => {
                     command::HELP.lines().for_each(|line| self.screen.answer(line));
                 }
@@ -391,6 +401,8 @@ const SETTLED: u8 = 2;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time for the next one.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Typed pings whose pongs are waited for.
+const TYPED: usize = 64;
 /// The library has its own limit for closing, which comes first.
 const CLOSING: Duration = Duration::from_secs(8);
 /// Time for the closing handshake when the time is over already.

@@ -1,7 +1,7 @@
 //! Where what happens is shown: messages and events on standard output, the rest on standard error. With a line editor
 //! all of it goes through the editor, so that nothing garbles the line.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sockeye::messages::Message;
 
@@ -11,6 +11,7 @@ use crate::connect::{editor, show};
 use crate::failure::Failure;
 use crate::log;
 use crate::outlet::Outlet;
+use crate::ping::statistics;
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,11 +71,12 @@ impl Screen {
         }
     }
 
-    /// One came.
-    pub(crate) fn pong(&self, payload: &[u8]) {
+    /// One came; so long after a ping that somebody typed.
+    pub(crate) fn pong(&self, payload: &[u8], typed: Option<Duration>) {
         self.event(&Event::Pong { payload });
-        if self.control && !self.json {
-            self.say(&show::control('<', "pong", payload));
+        if (self.control || typed.is_some()) && !self.json {
+            let after = typed.map_or_else(String::new, |rtt| format!(" after {} ms", statistics::time(rtt)));
+            self.say(&format!("{}{after}", show::control('<', "pong", payload)));
         }
     }
 

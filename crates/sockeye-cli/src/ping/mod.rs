@@ -4,7 +4,7 @@ pub(crate) mod args;
 mod flight;
 mod pinger;
 mod probe;
-mod statistics;
+pub(crate) mod statistics;
 
 use std::cell::RefCell;
 use std::io;

@@ -208,8 +208,14 @@ fn commands_and_the_way_back() {
     let raw = LocalModes::ICANON | LocalModes::ECHO;
     terminal.until(|screen| screen.row == "> ");
     assert!(!tcgetattr(&terminal.slave).unwrap().local_modes.intersects(raw));
-    terminal.press("/ping hi\r//slash\r/nothing\r/close 4001 see you\r");
-    for expected in [(PING, b"hi".to_vec()), (TEXT, b"/slash".to_vec()), (8, b"\x0f\xa1see you".to_vec())] {
+    terminal.press("/ping hi\r");
+    orders.send(Vec::new()).unwrap();
+    assert_eq!(frames.recv_timeout(PATIENCE).unwrap(), (PING, b"hi".to_vec()));
+    orders.send(b"\x8a\x01x\x8a\x02hi\x8a\x02hi".to_vec()).unwrap();
+    let screen = terminal.until(|screen| screen.above().iter().any(|row| row.starts_with("< pong \"hi\" after ")));
+    assert_eq!(screen.above().iter().filter(|row| row.contains("pong")).count(), 1, "only what was asked: {screen:#?}");
+    terminal.press("//slash\r/nothing\r/close 4001 see you\r");
+    for expected in [(TEXT, b"/slash".to_vec()), (8, b"\x0f\xa1see you".to_vec())] {
         orders.send(Vec::new()).unwrap();
         assert_eq!(frames.recv_timeout(PATIENCE).unwrap(), expected);
     }
