@@ -22,11 +22,17 @@ pub(crate) fn describe(closed: &Closed) -> String {
         (Cause::Reset, _) => "the connection broke (1006)".to_owned(),
         (Cause::Timeout(Timeout::Close), _) => format!("the peer did not answer our close ({})", sent(closed)),
         (Cause::Timeout(Timeout::Keepalive), _) => "the peer is silent and answers no ping (1006)".to_owned(),
-        (Cause::Violation(violation), _) => format!("the peer broke a rule: {violation}; {} sent", sent(closed)),
+        (Cause::Violation(violation), _) => {
+            format!("the peer broke a rule: {violation}; closed with {}", code_sent(closed))
+        }
         (Cause::Overflow, _) => "the peer takes nothing".to_owned(),
         // `Dropped`, and what a later version may add.
         (_, _) => "the connection was given up".to_owned(),
     }
+}
+
+fn code_sent(closed: &Closed) -> String {
+    in_words(closed.sent.as_ref().and_then(|close| close.code()).map(|code| code.get()), "")
 }
 
 fn sent(closed: &Closed) -> String {

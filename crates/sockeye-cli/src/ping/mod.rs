@@ -36,6 +36,8 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     let mut limits = Limits::default();
     // Silence is what is measured here, and no reason to end.
     limits.protocol_mut().ping_after = None;
+    // How a connection ended is to be known before the replies are given up, which ends the run.
+    limits.protocol_mut().close_timeout = CLOSING;
     limits.protocol_mut().message_bytes = limits.protocol.message_bytes.max(ping.size);
     let builder = Service::builder().limits(limits).protocol(Pinger::new(Rc::clone(&run)));
     let mut service = builder.build().map_err(|error| Failure::general(error.to_string()))?;
@@ -151,5 +153,7 @@ const FLOOD: Duration = Duration::from_millis(10);
 /// RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
 const MOST_CONTROL: usize = 125;
 const MOST_MESSAGE: usize = 1 << 30;
+/// Time for closing handshakes before that.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Time for closing handshakes at the end.
 const BRIEF: Duration = Duration::from_millis(250);

@@ -6,6 +6,7 @@ mod daemon;
 mod editor;
 mod endings;
 mod fraggle;
+mod hostile;
 mod logs;
 mod peer;
 mod ping;

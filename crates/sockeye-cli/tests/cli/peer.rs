@@ -51,11 +51,16 @@ impl Peer {
         head
     }
 
+    /// What answers the key of a request.
+    pub(crate) fn accept(head: &str) -> String {
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+        String::from_utf8(key::accept(key.as_bytes()).to_vec()).unwrap()
+    }
+
     /// Accepts the handshake, with more header lines; gives the request.
     pub(crate) fn upgrade(&mut self, extra: &str) -> String {
         let head = self.head();
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
-        let accept = String::from_utf8(key::accept(key.as_bytes()).to_vec()).unwrap();
+        let accept = Self::accept(&head);
         let fields = format!("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{extra}");
         self.write(format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n").as_bytes());
         head
