@@ -51,8 +51,8 @@ fn check(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {
     service.control().connect(NAME, connect).map_err(|error| Failure::general(error.to_string()))?;
     service.run().map_err(|error| Failure::general(error.to_string()))?;
     let report = report.replace(Report::new(None));
-    let errors = usize::from(report.failure.is_some());
-    let _ = writeln!(io::stdout(), "{} messages, {} bytes, {errors} errors", report.checked, report.bytes);
+    let errors = if report.failure.is_some() { "1 error" } else { "0 errors" };
+    let _ = writeln!(io::stdout(), "{} messages, {} bytes, {errors}", report.checked, report.bytes);
     report.failure.map_or(Ok(()), Err)
 }
 

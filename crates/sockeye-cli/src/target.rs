@@ -22,7 +22,7 @@ pub(crate) struct Target {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
 
-    /// Subprotocol to offer (repeatable, the best first)
+    /// Subprotocol to offer (repeatable, or with commas; the best first)
     #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
     pub(crate) protocols: Vec<String>,
 

@@ -127,10 +127,13 @@ Examples:
                                                        small and large, figures for a program
   sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes a second
   sockeye bench ws://127.0.0.1:9001/ --mode idle -c 9000 --ramp 1000 -d 60s
-                                                               hold 9000 connections
+                                                       hold 9000 connections
 
 The server has to send every message back, as `sockeye echo` does. One wrong answer, and there are no figures: it ends with 6.
-Ctrl-C ends the measuring; what was measured until then is shown.";
+Ctrl-C ends the measuring; what was measured until then is shown.
+
+Exit status: 0 measured, 1 something failed, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
+handshake, 6 a wrong answer, or none at all, 7 a --fail-if holds, 124 connecting took too long.";
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,8 @@ pub(crate) struct Connect {
     ///
     /// A JSON subset is matched by a message that has every member given, at any depth; arrays item by item. `text:` stands
     /// before a text that begins with one of these words. Other messages may come between. When all have come the
-    /// connection is closed, and the exit status is 0; when it ends before, 7.
+    /// connection is closed, and the exit status is 0; when it ends before, 7. The end of standard input does not end the
+    /// wait: --timeout does.
     #[arg(short, long = "expect", value_name = "PATTERN", value_parser = Pattern::parse, allow_hyphen_values = true)]
     pub(crate) expect: Vec<Pattern>,
 
@@ -53,6 +54,8 @@ pub(crate) struct Connect {
     pub(crate) strict: bool,
 
     /// Close after so many messages have come
+    ///
+    /// The end of standard input does not end the wait: --timeout does.
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
@@ -110,7 +113,7 @@ Examples:
   sockeye connect ws://127.0.0.1:9001/ <messages     as a filter: each line is a message
   sockeye connect ws://127.0.0.1:9001/ -s hi -e hi -t 5 </dev/null
                                                      as a test: look at the exit status
-  sockeye connect ws://127.0.0.1:9001/ -s '{\"id\":7}' -e 'json:{\"id\":7}' </dev/null
+  sockeye connect ws://127.0.0.1:9001/ -s '{\"id\":7}' -e 'json:{\"id\":7}' -t 5 </dev/null
   sockeye connect ws://127.0.0.1:7681/ --protocol dumb-increment-protocol --count 10
   sockeye connect ws://127.0.0.1:9001/ --binary hex --send 'de ad be ef' --hold
   sockeye connect ws://127.0.0.1:9001/ --json --hold | jq .data
