@@ -30,7 +30,7 @@ use sockeye::{Kind, Limits, Service};
 
 use self::drive::{Drive, Measured};
 use self::echo::Echo;
-use self::figures::per_second;
+use self::figures::{count, per_second};
 use self::load::Load;
 use self::opening::Opening;
 use self::pace::{Beat, Pace};
@@ -148,6 +148,13 @@ fn judge(bench: &Bench, report: &Report) -> Result<(), Failure> {
     if report.mode != Mode::Idle && report.messages == 0 && !report.interrupted {
         let first = report.errors.kinds().next().map_or("no time was left", |(_, _, first)| first);
         return Err(Failure { code: failure::PROTOCOL, message: format!("nothing was answered: {first}") });
+    }
+    // That a server ended before is an error among others where a time was asked for, and here an end too early.
+    let asked = bench.count.filter(|_| report.mode == Mode::Echo && !report.interrupted).unwrap_or_default();
+    if report.messages < asked {
+        let first = report.errors.kinds().next().map_or("no time was left", |(_, _, first)| first);
+        let message = format!("{} of {} messages were answered: {first}", count(report.messages), count(asked));
+        return Err(Failure { code: failure::PROTOCOL, message });
     }
     Ok(())
 }

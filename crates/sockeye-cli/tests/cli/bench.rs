@@ -205,6 +205,24 @@ fn connections_that_end_are_errors_and_no_reason_to_stop() {
 }
 
 #[test]
+fn fewer_answers_than_asked_for_are_a_failure() {
+    let tired = || {
+        let mut count = 0;
+        messages::on("tired", move |talk, message| {
+            count += 1;
+            if count > 10 {
+                return Err(CloseCode::INTERNAL.into());
+            }
+            talk.push(message).map_err(|_| CloseCode::INTERNAL.into())
+        })
+    };
+    let (code, error, output) = against(&["-c", "1", "-n", "50"], tired);
+    assert_eq!(code, Some(6), "{error}");
+    assert!(error.contains("10 of 50 messages were answered: the server closed with 1011"), "{error}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("latency"), "what was measured is shown");
+}
+
+#[test]
 fn a_server_that_never_answers_is_given_up() {
     let silent = || messages::on("silent", |_, _| Ok(()));
     let (code, error, output) = against(&["-c", "2", "-n", "10", "--grace", "0.1"], silent);
