@@ -48,6 +48,8 @@ Usage: cargo xtask TASK
   bench speed [--rounds N] [--only WORDS] [--binary FILE]
         The server's CPU time of a message as a ratio to the least a server can do; medians of N rounds (5).
         Only the scenarios that have WORDS in their names, if given.
+  bench threads [--rounds N] [--binary FILE]
+        The capacity of two threads as a ratio to that of one; medians of N rounds (5).
   dist [--out FOLDER] [--binary FILE]
         Shell completions and man pages, into FOLDER (dist in the build folder).
 
@@ -130,8 +132,9 @@ fn bench(options: &mut Options) -> Result<bool, String> {
     options.finish()?;
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
+        ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
-        _ => Err(format!("bench what: counts or speed?\n\n{USAGE}")),
+        _ => Err(format!("bench what: counts, speed or threads?\n\n{USAGE}")),
     }
 }
 

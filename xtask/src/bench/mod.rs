@@ -1,6 +1,6 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`] and [`speed`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
+//! [`counts`], [`speed`] and [`threads`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
 //! it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod counts;
@@ -8,6 +8,7 @@ mod reading;
 pub(crate) mod speed;
 mod statistics;
 mod table;
+pub(crate) mod threads;
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -58,9 +59,14 @@ impl<'a> Programs<'a> {
 
     /// Runs `load` against it; what it says is `name=number` words.
     fn load(&self, server: &Server, arguments: &[&str]) -> Result<String, Failure> {
-        let port = server.url().trim_end_matches('/').rsplit(':').next().unwrap_or_default();
+        self.load_at(server.url(), server.pid(), arguments)
+    }
+
+    /// As [`load`](Self::load), from any thread.
+    fn load_at(&self, url: &str, pid: u32, arguments: &[&str]) -> Result<String, Failure> {
+        let port = url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
         let mut command = Command::new(self.release("load"));
-        command.args(arguments).args(["--port", port, "--pid", &server.pid().to_string()]);
+        command.args(arguments).args(["--port", port, "--pid", &pid.to_string()]);
         let lines = process::read(&mut command, LIMIT)?.lines;
         match lines.iter().find(|line| line.contains('=')) {
             Some(line) => Ok(line.clone()),
