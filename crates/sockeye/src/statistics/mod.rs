@@ -120,7 +120,7 @@ counters! {
         closes,
     }
 
-    /// Why WebSockets ended; see [`Cause`](crate::Cause).
+    /// Why WebSockets ended; see [`Cause`].
     Closes {
         /// Both Close frames went through.
         handshake,
