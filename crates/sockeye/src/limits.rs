@@ -45,6 +45,9 @@ pub struct Limits {
     pub turn_frames: usize,
     /// Connections accepted in one turn. Default 64.
     pub turn_accepts: usize,
+    /// A piece of the loop's work that takes this long is a stall: counted, and logged as a warning, with what caused it. `None`: no clock
+    /// is read for it. Default 100 ms. See [`Stalls`](crate::statistics::Stalls).
+    pub stall: Option<Duration>,
     /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_jobs: usize,
     /// Bytes of messages that a [`Group`](crate::Group) may have waiting to be published in this service. Default 64 MiB. Over
@@ -74,6 +77,7 @@ impl Default for Limits {
             turn_bytes: 512 * 1024,
             turn_frames: 1024,
             turn_accepts: 64,
+            stall: Some(Duration::from_millis(100)),
             remote_jobs: 65_536,
             remote_bytes: 64 * 1024 * 1024,
         }

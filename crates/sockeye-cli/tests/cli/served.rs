@@ -282,6 +282,7 @@ fn what_was_done_is_logged_at_the_end() {
         assert!(running.log_line("closed by cause: ").ends_with("closed by cause: handshake 1"));
         assert!(running.log_line("responses by status: ").ends_with("responses by status: 101 1"));
         assert!(running.log_line("loop: ").contains("loop: turns "));
+        assert!(running.log_line("stalls: ").contains(" in all, longest turn "));
         assert!(running.ended().success());
     }
 }

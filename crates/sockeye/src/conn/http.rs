@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::output::pool::Buffer;
 use crate::output::{Bits, CORK, Out};
 use crate::protocol::ConnId;
+use crate::statistics::{Culprit, Whose};
 use crate::sys::CloseHow;
 
 /// A connection that speaks HTTP.
@@ -266,10 +267,13 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
 /// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
 fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
     let date = stage.outlet.sys.wall_clock();
+    stage.outlet.steps_over(0);
     let statistics = &stage.outlet.statistics;
     let request =
         HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date, statistics };
-    let Some(response) = stage.policy.respond(&request) else {
+    let response = stage.policy.respond(&request);
+    stage.outlet.lap(Culprit::Handler, Whose::default());
+    let Some(response) = response else {
         let reason = "this is a WebSocket server; connect with a WebSocket client";
         return answer_error(stage, conn, 426, reason, |refusals| &mut refusals.plain);
     };

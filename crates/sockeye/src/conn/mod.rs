@@ -140,8 +140,13 @@ pub(crate) enum Step {
 #[inline]
 pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
     stage.outlet.statistics.work.steps += 1;
-    let step =
-        if let Phase::Ws(_) = conn.phase { ws::step(stage, id, live, conn) } else { other_step(stage, id, conn) };
+    let step = if stage.outlet.stopwatch.step(id) && look_at_the_clock(stage) {
+        watched_step(stage, id, live, conn)
+    } else if let Phase::Ws(_) = conn.phase {
+        ws::step::<false>(stage, id, live, conn)
+    } else {
+        other_step(stage, id, conn)
+    };
     match step {
         Step::Again => return step_again(stage, id, conn),
         // What was corked for this connection must not go to the next one.
@@ -149,6 +154,24 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
         Step::Wait | Step::Yield => {}
     }
     debug_assert!(stage.outlet.cork.is_empty(), "the cork is empty between connections");
+    step
+}
+
+/// Measures the steps before this one. Says whether this one is to be measured by itself.
+#[cold]
+fn look_at_the_clock(stage: &mut Stage) -> bool {
+    stage.outlet.steps_over(1);
+    stage.outlet.stopwatch.is_watchful()
+}
+
+/// A step that is measured, and its callbacks in it: something stalled of late.
+#[cold]
+fn watched_step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+    let step = match conn.phase {
+        Phase::Ws(_) => ws::step::<true>(stage, id, live, conn),
+        _ => other_step(stage, id, conn),
+    };
+    stage.outlet.steps_over(0);
     step
 }
 

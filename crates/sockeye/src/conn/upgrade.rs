@@ -7,7 +7,7 @@ use sockeye_proto::http::target;
 
 use crate::conn::{Conn, Phase, Stage, ws};
 use crate::protocol::{ConnId, Request, Verdict};
-use crate::statistics::Refusals;
+use crate::statistics::{Culprit, Refusals, Whose};
 
 /// Chooses the counter of a reason.
 pub(crate) type Counter = fn(&mut Refusals) -> &mut u64;
@@ -48,7 +48,9 @@ pub(crate) fn decide(
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     };
     let query = target::query(offer.head.target);
+    stage.outlet.steps_over(0);
     let verdict = callee.filter(&Request { offer, path, query, peer: &conn.peer }).0;
+    stage.outlet.lap(Culprit::Filter, Whose::of(endpoint.0, id));
     let chosen: Option<Cow<'_, str>> = match verdict {
         Verdict::Accept => name.map(Cow::Borrowed),
         Verdict::AcceptAs(name) if offer.protocols().any(|offered| offered == name) => Some(Cow::Owned(name)),

@@ -12,15 +12,17 @@ use crate::output::{Bits, CORK, Link, Out};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
 use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
+use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
 
-/// Reads, delivers, answers and writes as far as socket and budget allow.
+/// Reads, delivers, answers and writes as far as socket and budget allow. `WATCHED`: the clock is read around callbacks, which costs
+/// more than many of them.
 #[inline]
-pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+pub(crate) fn step<const WATCHED: bool>(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
     let budget = Budget { read_bytes: stage.limits.turn_bytes, read_frames: stage.limits.turn_frames };
     stage.shared.enter(id, live, budget);
     stage.outlet.budget = stage.limits.turn_bytes;
-    let more = round(stage, conn) && more_rounds(stage, conn);
+    let more = round::<WATCHED>(stage, conn) && more_rounds::<WATCHED>(stage, conn);
     flush(stage, conn);
     if conn.held.is_some() {
         release(stage, conn);
@@ -40,9 +42,9 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
 /// Goes on while the budget allows. Returns whether there may be more to do. Apart from the first round, which is nearly
 /// always the only one, so that nothing of that is kept for a next.
 #[inline(never)]
-fn more_rounds(stage: &mut Stage, conn: &mut Conn) -> bool {
+fn more_rounds<const WATCHED: bool>(stage: &mut Stage, conn: &mut Conn) -> bool {
     while !stage.shared.current.budget.is_spent() && stage.outlet.budget > 0 {
-        if !round(stage, conn) {
+        if !round::<WATCHED>(stage, conn) {
             return false;
         }
     }
@@ -51,7 +53,7 @@ fn more_rounds(stage: &mut Stage, conn: &mut Conn) -> bool {
 
 /// Reads, delivers and answers once. Returns whether another round would find something to do.
 #[inline(always)]
-fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
+fn round<const WATCHED: bool>(stage: &mut Stage, conn: &mut Conn) -> bool {
     let Stage { outlet, shared, endpoints, rx, .. } = stage;
     let Conn { phase: Phase::Ws(ws), link, stash, peer, .. } = conn else { return false };
     let Live { endpoint, session, .. } = shared.current.live;
@@ -64,10 +66,10 @@ fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
     let wishes = Wishes { endpoint: shared.current.live.endpoint, arrived: &[], shared };
     let mut cx = Cx { wishes, id, peer };
     if count > 0 {
-        deliver(ws, &mut callee, &mut cx, &mut out, stash, arrived);
+        deliver::<WATCHED>(ws, &mut callee, &mut cx, &mut out, stash, arrived);
     }
     cx.wishes.arrived = arrived;
-    write(ws, &mut callee, &mut cx, &mut out);
+    write::<WATCHED>(ws, &mut callee, &mut cx, &mut out);
     if cx.shared.current.unsecured {
         secure(callee, &mut cx);
     }
@@ -150,7 +152,7 @@ fn end_of_input(ws: &mut Connection, filled: &Filled) -> usize {
 
 /// The callbacks for what a read brought, which is behind the head room of `arrived`.
 #[inline(always)]
-fn deliver(
+fn deliver<const WATCHED: bool>(
     ws: &mut Connection,
     callee: &mut Callee<'_>,
     cx: &mut Cx<'_>,
@@ -159,6 +161,10 @@ fn deliver(
     arrived: &mut [u8],
 ) {
     let Callee { endpoint, session } = callee;
+    if WATCHED {
+        // Reading is over. Between the callbacks that follow is next to nothing: one look at the clock for each does.
+        out.outlet.steps_over(0);
+    }
     cx.shared.current.arrived(arrived);
     let mut input = Input::new(arrived, HEADROOM);
     while !input.is_empty() {
@@ -172,7 +178,11 @@ fn deliver(
         let result = match event {
             Ok(Some(Event::Fragment(ref fragment))) => {
                 out.outlet.statistics.received.piece(fragment);
-                endpoint.receive(cx, *session, fragment)
+                let result = endpoint.receive(cx, *session, fragment);
+                if WATCHED {
+                    out.outlet.lap(Culprit::Receive, Whose::of(cx.wishes.endpoint.0, cx.id));
+                }
+                result
             }
             Ok(None) => break,
             other => control_event(ws, other, out.lent(), *endpoint, cx, *session),
@@ -184,7 +194,7 @@ fn deliver(
 
 /// The writable callback, if it was asked for and the socket takes data.
 #[inline(always)]
-fn write(ws: &mut Connection, callee: &mut Callee<'_>, cx: &mut Cx<'_>, out: &mut Out<'_>) {
+fn write<const WATCHED: bool>(ws: &mut Connection, callee: &mut Callee<'_>, cx: &mut Cx<'_>, out: &mut Out<'_>) {
     if out.link.queue.is_some() {
         out.flush();
     }
@@ -195,7 +205,13 @@ fn write(ws: &mut Connection, callee: &mut Callee<'_>, cx: &mut Cx<'_>, out: &mu
     cx.shared.current.grant_write();
     let before = out.outlet.budget;
     let last = out.link.bits.has(Bits::LAST_CALL);
+    if WATCHED {
+        out.outlet.steps_over(0);
+    }
     let result = callee.endpoint.writable(cx, callee.session, Tx::new(&mut Port { ws, out: out.lent(), last }));
+    if WATCHED {
+        out.outlet.lap(Culprit::Writable, Whose::of(cx.wishes.endpoint.0, cx.id));
+    }
     if out.outlet.budget == before {
         // A call that sends nothing costs as much as a small frame: who asks again and again does not keep the loop.
         out.outlet.budget = before.saturating_sub(out.outlet.frame_cost);
@@ -301,7 +317,12 @@ fn control_event(
     }
     let result = match event {
         // Nothing is delivered behind a close of our own.
-        Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => endpoint.pong(cx, session, payload),
+        Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => {
+            out.outlet.steps_over(0);
+            let result = endpoint.pong(cx, session, payload);
+            out.outlet.lap(Culprit::Pong, Whose::of(cx.wishes.endpoint.0, cx.id));
+            result
+        }
         Ok(Some(Event::Ping(payload))) if ws.state() == State::Open => endpoint.ping(cx, session, payload),
         Err(violation) => {
             tracing::debug!(id = %cx.id, peer = %cx.peer, %violation, "protocol violation");
@@ -387,7 +408,9 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
     }
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
     let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    stage.outlet.steps_over(0);
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
+    stage.outlet.lap(Culprit::Closed, Whose::of(live.endpoint.0, id));
     stage.shared.outgoing.retry = None;
 }
 
@@ -432,7 +455,9 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
     };
     stage.shared.enter(id, live, Budget::default());
     let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    stage.outlet.steps_over(0);
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
+    stage.outlet.lap(Culprit::Timer, Whose::of(live.endpoint.0, id));
     obey(ws, &mut stage.shared, result);
     stage.shared.leave();
 }
@@ -464,7 +489,9 @@ pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: 
     stage.shared.opened = true;
     stage.shared.outgoing.chosen = chosen;
     let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };
+    stage.outlet.steps_over(0);
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
+    stage.outlet.lap(Culprit::Open, Whose::of(endpoint.0, id));
     stage.shared.outgoing.chosen = None;
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use sockeye_proto::wire::FrameHead;
 
 use self::pool::{Buffer, MAPPED, Pool, release};
-use crate::statistics::Statistics;
+use crate::statistics::{Culprit, Statistics, Stopwatch, Whose};
 use crate::sys::{Handle, Sys};
 
 /// The cork is sent when it has this many bytes.
@@ -205,11 +205,32 @@ pub(crate) struct Outlet {
     pub(crate) low_water: usize,
     /// Here because whatever moves bytes, and so all that is counted often, has this at hand.
     pub(crate) statistics: Statistics,
+    /// Looked at where the same things happen.
+    pub(crate) stopwatch: Stopwatch,
 }
 
 impl Outlet {
     pub(crate) fn new(sys: Box<dyn Sys>, pool: Rc<RefCell<Pool>>, frame_cost: usize, low_water: usize) -> Self {
-        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water, statistics: Statistics::default() }
+        let (statistics, stopwatch) = (Statistics::default(), Stopwatch::new(None));
+        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water, statistics, stopwatch }
+    }
+
+    /// A piece of work is over.
+    #[cold]
+    pub(crate) fn lap(&mut self, culprit: Culprit, whose: Whose) {
+        if self.stopwatch.is_running() {
+            let now = self.sys.now();
+            self.stopwatch.lap(now, culprit, whose);
+        }
+    }
+
+    /// What was done since the last look at the clock is over, but for `unfinished` steps: another piece of work begins.
+    #[cold]
+    pub(crate) fn steps_over(&mut self, unfinished: u32) {
+        if self.stopwatch.is_running() {
+            let now = self.sys.now();
+            self.stopwatch.steps_over(now, unfinished);
+        }
     }
 }
 

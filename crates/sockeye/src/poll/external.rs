@@ -175,6 +175,10 @@ impl Sys for External {
         self.inner.wall_clock()
     }
 
+    fn processor_time(&mut self) -> Option<Duration> {
+        self.inner.processor_time()
+    }
+
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
         self.inner.random(out)
     }

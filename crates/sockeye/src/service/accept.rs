@@ -12,6 +12,7 @@ use crate::output::Bits;
 use crate::protocol::ConnId;
 use crate::service::Service;
 use crate::shared::Live;
+use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
 /// How long accepting pauses when the system has no room for another connection. A connection that ends in between
@@ -140,6 +141,13 @@ impl Service {
         if self.accepting.retry_at.is_some_and(|at| at > now) || !self.accepting.any_ready() {
             return;
         }
+        self.stage.outlet.steps_over(0);
+        self.accept_waiting();
+        self.stage.outlet.lap(Culprit::Accept, Whose::default());
+    }
+
+    fn accept_waiting(&mut self) {
+        let now = self.stage.shared.now;
         self.accepting.retry_at = None;
         let mut share = self.stage.limits.turn_accepts.max(1);
         let count = self.accepting.listeners.len();

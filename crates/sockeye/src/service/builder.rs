@@ -22,6 +22,7 @@ use crate::service::connecting::Connecting;
 use crate::service::timers::Timers;
 use crate::service::{Jobs, Service, Tick};
 use crate::shared::{EndpointIndex, Shared};
+use crate::statistics::Stopwatch;
 use crate::sys::{Address, ListenOptions, Real, Sys};
 
 /// Descriptors kept free for what is no connection: files being served, the program's own.
@@ -262,14 +263,9 @@ impl Builder {
             draining: false,
         };
         let shared = Shared::new(self.endpoints.len(), now);
-        let stage = Stage {
-            outlet: Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water),
-            shared,
-            endpoints: self.endpoints,
-            policy,
-            rx,
-            limits: self.limits,
-        };
+        let mut outlet = Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water);
+        outlet.stopwatch = Stopwatch::new(self.limits.stall);
+        let stage = Stage { outlet, shared, endpoints: self.endpoints, policy, rx, limits: self.limits };
         Ok(Service {
             stage,
             conns: Vec::new(),

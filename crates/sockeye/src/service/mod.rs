@@ -7,6 +7,7 @@ mod control;
 mod external;
 mod publish;
 mod remote;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod timers;

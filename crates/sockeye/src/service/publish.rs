@@ -10,6 +10,7 @@ use crate::output::{Bits, Out};
 use crate::protocol::ConnId;
 use crate::service::{Service, turn};
 use crate::shared::EndpointIndex;
+use crate::statistics::{Culprit, Whose};
 use crate::sys::CloseHow;
 
 /// A buffer of published frames that is this long leaves before the turn ends.
@@ -24,9 +25,11 @@ impl Service {
             return;
         }
         self.stage.shared.any_publish = false;
+        self.stage.outlet.steps_over(0);
         for index in 0..self.stage.shared.publishes.len() {
             self.flush_publish(index);
         }
+        self.stage.outlet.lap(Culprit::Publish, Whose::default());
     }
 
     /// Sends the buffers that have grown large, so that the memory of a turn stays bounded.

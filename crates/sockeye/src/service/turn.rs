@@ -20,6 +20,7 @@ use crate::output::Bits;
 use crate::protocol::{ConnId, Wishes};
 use crate::service::{Control, Progress, Service};
 use crate::shared::Live;
+use crate::statistics::{Culprit, Whose};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
 pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {
@@ -67,6 +68,7 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progres
     service.end_drain_of_connects();
     free_dead(service);
     service.stage.shared.pool.borrow_mut().tidy(service.stage.shared.now);
+    service.turn_ends();
     Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
 }
 
@@ -97,6 +99,7 @@ fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
     service.crowded = events.len() >= EVENTS_PER_WAIT;
     service.events = events;
     service.stage.shared.now = service.stage.outlet.sys.now();
+    service.turn_begins();
     match result {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -346,7 +349,9 @@ fn tick(service: &mut Service) {
         ticks[index].resting = !anybody;
         if let Some(callee) = stage.endpoints.get_mut(endpoint.get()).filter(|_| anybody) {
             stage.outlet.statistics.work.ticks += 1;
+            stage.outlet.steps_over(0);
             callee.tick(&mut Wishes { shared: &mut stage.shared, endpoint, arrived: &[] });
+            stage.outlet.lap(Culprit::Tick, Whose::endpoint(endpoint.0));
         }
     }
 }
@@ -371,7 +376,9 @@ fn run_jobs(service: &mut Service) {
     let (jobs, drain) = service.jobs.take();
     for job in jobs {
         service.stage.outlet.statistics.work.jobs += 1;
+        service.stage.outlet.steps_over(0);
         job(&mut Control { service });
+        service.stage.outlet.lap(Culprit::Job, Whose::default());
         service.between();
     }
     if drain {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::BitOr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::faults::Fault;
 use super::pipe::{EndId, Fin, Owner, Place};
@@ -20,6 +21,8 @@ pub(super) struct HostState {
     /// For [`Sys::random`](crate::sys::Sys::random), so that what a program draws does not change what the network does.
     pub(super) random: Random,
     pub(super) calls: Calls,
+    /// The processor's time that its programs used.
+    pub(super) computed: Duration,
     /// A `Sys` of this host is in use.
     pub(super) attached: bool,
     /// Handles that were still open when that was dropped.
@@ -45,6 +48,7 @@ impl HostState {
             waker: Arc::new(SimWaker(AtomicBool::new(false))),
             random: Random::new(seed),
             calls: Calls::default(),
+            computed: Duration::ZERO,
             attached: false,
             leaked: 0,
             turn: 0,

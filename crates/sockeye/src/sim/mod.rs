@@ -292,6 +292,13 @@ impl Host {
         Box::new(System { state: Rc::clone(&self.network.state), host: self.number })
     }
 
+    /// Its program computes for so long: time passes as with [`Network::advance`], which may be called inside a callback just as well,
+    /// but for this host it is the processor's time too.
+    pub fn compute(&self, duration: Duration) {
+        self.network.state().hosts[self.number].computed += duration;
+        self.network.advance(duration);
+    }
+
     /// How many descriptors it may have, of which three are in use from the start. 1024 unless set.
     pub fn set_descriptor_limit(&self, limit: u64) {
         self.network.state().hosts[self.number].descriptor_limit = limit;

@@ -38,6 +38,10 @@ impl Sys for System {
         EPOCH_SECONDS + self.state().now / 1_000_000_000
     }
 
+    fn processor_time(&mut self) -> Option<Duration> {
+        Some(self.state().hosts[self.host].computed)
+    }
+
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
         self.state().hosts[self.host].random.fill(out);
         Ok(())

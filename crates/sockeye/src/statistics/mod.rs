@@ -8,10 +8,13 @@
 
 mod prometheus;
 mod show;
+mod stalls;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::prometheus::MEDIA_TYPE;
+pub use self::stalls::{Culprit, Stall, Stalls};
+pub(crate) use self::stalls::{Found, Stopwatch, Whose};
 
 use std::collections::BTreeMap;
 
@@ -58,6 +61,8 @@ pub struct Statistics {
     pub failures: Failures,
     /// The loop's own work.
     pub work: Work,
+    /// What held the loop up.
+    pub stalls: Stalls,
 }
 
 /// Defines groups of counters.
@@ -303,6 +308,7 @@ impl Statistics {
             limits: self.limits.since(&earlier.limits),
             failures: self.failures.since(&earlier.failures),
             work: self.work.since(&earlier.work),
+            stalls: self.stalls.since(&earlier.stalls),
             ..*self
         }
     }

@@ -87,6 +87,14 @@ impl Statistics {
                 count,
             );
         }
+        let stalls = &self.stalls;
+        page.counter("sockeye_stalls_total", "Pieces of work that held the loop up.", stalls.count);
+        page.counter("sockeye_stalls_seconds_total", "How long they held it up.", stalls.total.as_secs_f64());
+        let worst = stalls.worst.as_ref().map_or(0.0, |worst| worst.duration.as_secs_f64());
+        page.gauge("sockeye_stall_worst_seconds", "The longest of them.", worst);
+        page.gauge("sockeye_turn_longest_seconds", "The longest turn of the loop.", stalls.longest_turn.as_secs_f64());
+        let busy = stalls.busy.as_secs_f64();
+        page.counter("sockeye_loop_busy_seconds_total", "The time of all turns without their waits.", busy);
     }
 }
 
@@ -98,12 +106,12 @@ fn codes(codes: &Codes) -> impl Iterator<Item = (&'static str, u64)> + use<> {
 struct Page(String);
 
 impl Page {
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, "counter", help);
         self.line(format_args!("{name} {value}"));
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, "gauge", help);
         self.line(format_args!("{name} {value}"));
     }

@@ -34,7 +34,13 @@ impl Display for Statistics {
         counted(f, "refused by reason", self.refusals.named())?;
         counted(f, "connects failed by stage", self.failures.named())?;
         counted(f, "limits met", self.limits.named())?;
-        counted(f, "loop", self.work.named())
+        counted(f, "loop", self.work.named())?;
+        let stalls = &self.stalls;
+        write!(f, "stalls: {}, {:?} in all, longest turn {:?}", stalls.count, stalls.total, stalls.longest_turn)?;
+        match &stalls.worst {
+            Some(worst) => writeln!(f, ", the worst {worst}"),
+            None => writeln!(f),
+        }
     }
 }
 

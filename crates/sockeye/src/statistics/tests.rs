@@ -38,6 +38,11 @@ fn different() -> Statistics {
     statistics.limits.message_bytes = 32;
     statistics.failures.proxy = 33;
     statistics.work.turns = 34;
+    let millis = std::time::Duration::from_millis;
+    let (protocol, connection, computed) = (Some("x".to_owned()), None, Some(millis(200)));
+    let worst = Stall { duration: millis(200), culprit: Culprit::Receive, protocol, connection, computed };
+    let (total, longest_turn, busy) = (millis(350), millis(201), millis(4250));
+    statistics.stalls = Stalls { count: 2, total, worst: Some(worst), longest_turn, busy };
     statistics
 }
 
@@ -104,9 +109,11 @@ fn the_lines_for_people() {
          refused by reason: origin 31\n\
          connects failed by stage: proxy 33\n\
          limits met: message_bytes 32\n\
-         loop: turns 34\n"
+         loop: turns 34\n\
+         stalls: 2, 350ms in all, longest turn 201ms, the worst 200ms in the callback receive of protocol x\n"
     );
     assert!(Statistics::default().to_string().contains("responses by status: none\n"));
+    assert!(Statistics::default().to_string().ends_with("stalls: 0, 0ns in all, longest turn 0ns\n"));
 }
 
 #[test]
@@ -126,12 +133,15 @@ fn a_difference_counts_from_then_on_and_leaves_what_is_no_counter() {
     expected.sent.parts = 6;
     later.work.turns += 7;
     expected.work.turns = 7;
+    later.stalls.count += 1;
+    later.stalls.busy *= 2;
+    expected.stalls = Stalls { count: 1, total: std::time::Duration::ZERO, ..earlier.stalls.clone() };
     assert_eq!(later.since(&earlier), expected);
 }
 
 /// A page by the rules of the text format: each family has HELP and TYPE before its samples, once, and a sample is a name,
 /// perhaps labels, and a number. Gives the samples.
-fn parse(page: &str) -> BTreeMap<String, u64> {
+fn parse(page: &str) -> BTreeMap<String, f64> {
     let is_name = |name: &str| {
         !name.is_empty()
             && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -199,6 +209,15 @@ fn the_page_for_prometheus_has_every_number() {
         ("sockeye_limits_hit_total{limit=\"message_bytes\"}", 32),
         ("sockeye_connects_failed_total{stage=\"proxy\"}", 33),
         ("sockeye_loop_turns_total", 34),
+    ] {
+        assert_eq!(samples.get(series), Some(&f64::from(value)), "{series}");
+    }
+    for (series, value) in [
+        ("sockeye_stalls_total", 2.0),
+        ("sockeye_stalls_seconds_total", 0.35),
+        ("sockeye_stall_worst_seconds", 0.2),
+        ("sockeye_turn_longest_seconds", 0.201),
+        ("sockeye_loop_busy_seconds_total", 4.25),
     ] {
         assert_eq!(samples.get(series), Some(&value), "{series}");
     }

@@ -79,6 +79,11 @@ pub trait Sys {
     /// Seconds since 1970, for `Date` fields. May jump.
     fn wall_clock(&mut self) -> u64;
 
+    /// How long the calling thread has had the processor so far; `None` when that is not known.
+    fn processor_time(&mut self) -> Option<Duration> {
+        None
+    }
+
     /// Fills `out` from the system's cryptographically secure random source. No byte is ever handed out twice, neither here
     /// nor in a child of this process. Small requests are cheap.
     ///

@@ -23,5 +23,6 @@ mod errors;
 mod http;
 mod ids;
 mod pressure;
+mod stalls;
 mod times;
 mod turns;

@@ -4,6 +4,7 @@ use crate::client::plan::{Plan, Unopened};
 use crate::client::{Failure, FailureCause, Retry, Stage};
 use crate::protocol::{ConnId, Wishes};
 use crate::service::Service;
+use crate::statistics::{Culprit, Whose};
 use crate::sys::CloseHow;
 
 impl Service {
@@ -52,7 +53,9 @@ impl Service {
         self.dead.push(id);
         let stage = &mut self.stage;
         let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
+        stage.outlet.steps_over(0);
         callee.failed(&mut Wishes { shared: &mut stage.shared, endpoint, arrived: &[] }, id, failure);
+        stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
     }
 
     /// Gives up a connect that has no outcome yet.
