@@ -28,7 +28,7 @@ impl Command {
                 .map(Self::Ping)
                 .map_err(|_| format!("a ping holds 125 bytes at most, and this text has {}", rest.len())),
             "help" => Ok(Self::Help),
-            _ => Err(format!("there is no command /{name}: /help lists them, // sends a line that begins with /")),
+            _ => Err(format!("there is no command /{name}; see /help, or write // for a message that begins with /")),
         }
     }
 }
@@ -47,7 +47,7 @@ fn close(rest: &str) -> Result<Close, String> {
 
 /// What `/help` shows.
 pub(crate) const HELP: &str = "\
-/close [CODE [REASON]]  close the connection, with 1000 if no code is given; Ctrl-D does too
+/close [CODE [REASON]]  close, with 1000 if no CODE is given; Ctrl-D does too
 /ping [TEXT]            send a ping, and show when its pong comes
 //...                   send a line that begins with /
 /help                   show this";
