@@ -224,11 +224,14 @@ impl Connect {
     }
 
     /// Appends the request of the handshake.
-    pub(crate) fn request(&self, nonce: [u8; 16], out: &mut Vec<u8>) {
-        let authority = self.url.authority();
-        // Whatever changes a part of it ends in `checked`, which builds the same; a new one has only what a `Url`
-        // guarantees and what `Credentials::basic` encodes.
-        self.build(&authority).expect("all parts were checked when they were given").write(out, nonce);
+    ///
+    /// # Errors
+    /// None in fact: whatever changes a part of it ends in `checked`, which builds the same, also where a peer redirects to;
+    /// and a new one has only what a `Url` guarantees and what `Credentials::basic` encodes. If one of them forgot a rule, this
+    /// connect fails, and not the loop.
+    pub(crate) fn request(&self, nonce: [u8; 16], out: &mut Vec<u8>) -> Result<(), ApiMisuse> {
+        self.build(&self.url.authority())?.write(out, nonce);
+        Ok(())
     }
 
     /// Checks the head of the response to [`request`](Self::request).

@@ -8,7 +8,7 @@ fn connect(url: &str) -> Connect {
 
 fn written(connect: &Connect) -> String {
     let mut out = Vec::new();
-    connect.request([0; 16], &mut out);
+    connect.request([0; 16], &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

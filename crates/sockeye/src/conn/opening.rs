@@ -132,7 +132,8 @@ fn ask(stage: &mut Stage, conn: &mut Conn) -> Result<(), FailureCause> {
     // RFC 6455 section 4.1: "The nonce MUST be selected randomly for each connection."
     let mut nonce = [0; 16];
     stage.outlet.sys.random(&mut nonce).map_err(FailureCause::Io)?;
-    opening.plan.connect().request(nonce, &mut stage.outlet.cork);
+    let request = opening.plan.connect().request(nonce, &mut stage.outlet.cork);
+    request.map_err(|_| FailureCause::Unsupported("the handshake cannot say what was asked for"))?;
     opening.deadline = opening.plan.ends().min(stage.shared.now + opening.plan.timeouts().handshake);
     let scanner = HeadScanner::new(&stage.limits.protocol);
     opening.state = State::Head(Answer { nonce, scanner, head: Vec::new(), informational: 0 });
