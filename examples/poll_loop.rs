@@ -1,5 +1,5 @@
-//! Sockeye inside a bare poll(2) loop: the program watches every descriptor itself, and its own beside them (here: standard input,
-//! where `quit` ends it). It serves a counter, a mirror, and the files of a folder.
+//! Sockeye inside a bare poll(2) loop: the program watches every descriptor itself, and its own beside them (here: one that is
+//! readable after SIGINT or SIGTERM, which end it in good order). It serves a counter, a mirror, an echo, and the files of a folder.
 //!
 //! `cargo run -p sockeye-examples --bin example-poll-loop [ADDRESS [DIR]]`
 
@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Read;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
 use sockeye::http::{Files, Routes};
 use sockeye::poll::{Mode, PollHook};
 use sockeye::{Close, Cx, Fragment, Progress, Protocol, Service, Tx, Wishes, messages};
@@ -39,13 +42,18 @@ impl PollHook for Watched {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let (mut signals, raised) = UnixStream::pair()?;
+    pipe::register(SIGINT, raised.try_clone()?)?;
+    pipe::register(SIGTERM, raised)?;
+
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7681".to_owned());
     let mirror = messages::on("lws-mirror-protocol", |talk, message| {
         talk.publish(&message);
         Ok(())
     });
-    let mut builder = Service::builder().protocol(Counter).protocol(mirror).listen(address);
+    let echo = messages::echo("echo");
+    let mut builder = Service::builder().protocol(Counter).protocol(mirror).protocol(echo).listen(address);
     if let Some(folder) = arguments.next() {
         builder = builder.routes(Routes::new().files("/", Files::open(folder)?));
     }
@@ -53,16 +61,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut service = builder.build_external(watched.clone())?;
     println!("listening on ws://{}/", service.local_addresses()[0]);
 
-    let stdin = std::io::stdin().as_raw_fd();
-    let mut watches_stdin = true;
     loop {
         let mut fds: Vec<_> = watched.0.borrow().iter().map(|(&fd, &mode)| (fd, mode)).collect();
-        if watches_stdin {
-            fds.push((stdin, Mode::READ));
-        }
+        fds.push((signals.as_raw_fd(), Mode::READ));
         for (fd, ready) in poll(&fds, service.next_timeout())? {
-            if watches_stdin && fd == stdin {
-                watches_stdin = !quits(&mut service)?;
+            if fd == signals.as_raw_fd() {
+                // The first signal has the connections closed; whoever does not wait for that sends another.
+                if service.is_draining() {
+                    return Ok(());
+                }
+                let _ = signals.read(&mut [0; 16])?;
+                service.drain();
                 continue;
             }
             match service.service_fd(fd, ready) {
@@ -76,16 +85,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
     }
-}
-
-/// Reads a line of the terminal. Returns whether there will be no more.
-fn quits(service: &mut Service) -> Result<bool, Box<dyn Error>> {
-    let mut line = [0; 512];
-    let count = std::io::stdin().read(&mut line)?;
-    if line[..count].starts_with(b"quit") {
-        service.drain();
-    }
-    Ok(count == 0)
 }
 
 /// dumb-increment-protocol: a number every 50 ms, and `reset\n` begins again.

@@ -1,7 +1,8 @@
-// The page of `sockeye serve` in Chromium: node browser.mjs ws://HOST:PORT/
+// The page of `sockeye serve`, or of what serves the same, in Chromium: node browser.mjs ws://HOST:PORT/
 //
-// Chromium is driven over its debugging protocol. Environment: SOCKEYE names the program (one check starts and ends a
-// server of its own), PICTURES a folder for screenshots.
+// Chromium is driven over its debugging protocol. Environment: SERVER is the command line, as a JSON array, of the server
+// that is tested (one check starts and ends one of its own; `:PORT` at an argument's end, or an argument `PORT`, becomes
+// its port), PICTURES a folder for screenshots.
 import { spawn } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -345,7 +346,8 @@ async function comesBack() {
 }
 
 async function serve(port) {
-  const child = spawn(process.env.SOCKEYE, ["serve", "--port", `${port}`], { stdio: ["ignore", "pipe", "ignore"] });
+  const [program, ...words] = JSON.parse(process.env.SERVER).map((word) => word.replace(/(?<=^|:)PORT$/, `${port}`));
+  const child = spawn(program, words, { stdio: ["ignore", "pipe", "ignore"] });
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
   const stop = () => { child.kill("SIGTERM"); return ended; };
   const found = await new Promise((resolve) => {

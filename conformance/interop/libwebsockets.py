@@ -1,4 +1,4 @@
-"""libwebsockets' own test client against `sockeye serve`: libwebsockets.py ws://HOST:PORT/
+"""libwebsockets' own test client against `sockeye serve`, or what serves the same: libwebsockets.py ws://HOST:PORT/
 
 The client holds one connection for each protocol. It has to stay on both while the counter counts to 200, and what it
 draws has to reach another client of the mirror.

@@ -1,4 +1,4 @@
-// node's `ws` and its HTTP client against `sockeye serve`: node serve.mjs ws://HOST:PORT/
+// node's `ws` and its HTTP client against `sockeye serve`, or what serves the same: node serve.mjs ws://HOST:PORT/
 import http from "node:http";
 import { check, ensure, equal, finish, Peer } from "./checks.mjs";
 

@@ -1,4 +1,4 @@
-"""Python's websockets against `sockeye serve`: serve.py ws://HOST:PORT/"""
+"""Python's websockets against `sockeye serve`, or what serves the same: serve.py ws://HOST:PORT/"""
 
 from checks import check, ensure, equal, main
 from websockets.asyncio.client import connect

@@ -95,7 +95,11 @@ const STEPS: &[Step] = &[
         run: interop,
     },
     Step { name: "proxies", about: "a client through tinyproxy and microsocks", run: client::proxies },
-    Step { name: "browser", about: "Chromium on the page of `sockeye serve`", run: interop::browser },
+    Step {
+        name: "browser",
+        about: "Chromium on the page of `sockeye serve`, and of the poll(2) example",
+        run: interop::browser,
+    },
 ];
 
 fn interop(workspace: &Workspace) -> Result<Checks, Failure> {

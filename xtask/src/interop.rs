@@ -1,6 +1,7 @@
 //! Clients written by others, against the release build: libwebsockets' own test client, node's `ws`, Python's
-//! `websockets`, and Chromium. (Servers written by others are in [`mod@crate::client`].) The scripts are in `conformance/interop`; each prints `ok NAME` or `not ok NAME: why`
-//! for every check, and succeeds when all are ok.
+//! `websockets`, and Chromium. They judge the command, and the example of a bare poll(2) loop, which serves the same. (Servers
+//! written by others are in [`mod@crate::client`].) The scripts are in `conformance/interop`; each prints `ok NAME` or
+//! `not ok NAME: why` for every check, and succeeds when all are ok.
 
 use std::{
     fs,
@@ -22,19 +23,60 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Programs and libraries.
 pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
-    let mut total = Checks::default();
-    total += bench.run(&["echo", "--port", "0"], &["echo.mjs", "echo.py"])?;
+    let mut total = bench.run(&Tested::command(workspace, "echo"), &["echo.mjs", "echo.py"])?;
     // Each script gets a server of its own: the mirror and the counters are shared by whoever is connected.
-    for script in ["serve.mjs", "serve.py", "libwebsockets.py"] {
-        total += bench.run(&["serve", "--port", "0"], &[script])?;
+    for tested in [Tested::command(workspace, "serve"), Tested::poll_loop(workspace)?] {
+        for script in ["serve.mjs", "serve.py", "libwebsockets.py"] {
+            total += bench.run(&tested, &[script])?;
+        }
     }
     Ok(total)
 }
 
 /// The built-in page in a real browser.
 pub(crate) fn browser(workspace: &Workspace) -> Result<Checks, Failure> {
-    Bench::new(workspace)?.run(&["serve", "--port", "0"], &["browser.mjs"])
+    let bench = Bench::new(workspace)?;
+    let mut total = bench.run(&Tested::command(workspace, "serve"), &["browser.mjs"])?;
+    total += bench.run(&Tested::poll_loop(workspace)?, &["browser.mjs"])?;
+    Ok(total)
 }
+
+/// A server that is tested: its name, and its command line, in which `PORT` stands for the port.
+struct Tested {
+    name: &'static str,
+    words: Vec<String>,
+}
+
+impl Tested {
+    fn command(workspace: &Workspace, subcommand: &'static str) -> Self {
+        let binary = workspace.binary().display().to_string();
+        let words = vec![binary, subcommand.to_owned(), "--port".to_owned(), PORT.to_owned()];
+        Self { name: subcommand, words }
+    }
+
+    /// The example of a bare poll(2) loop, which has the same endpoints and gets the same page.
+    fn poll_loop(workspace: &Workspace) -> Result<Self, Failure> {
+        rust::examples(workspace)?;
+        let page = workspace.root().join("crates/sockeye-cli/page").display().to_string();
+        let words = vec![workspace.example("poll-loop").display().to_string(), format!("127.0.0.1:{PORT}"), page];
+        Ok(Self { name: "poll-loop", words })
+    }
+
+    /// As it is started here: on any free port.
+    fn any_port(&self) -> Command {
+        let mut words = self.words.iter().map(|word| word.replace(PORT, "0"));
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
+
+    /// For scripts that start one of their own.
+    fn json(&self) -> String {
+        serde_json::Value::from(self.words.clone()).to_string()
+    }
+}
+
+const PORT: &str = "PORT";
 
 /// What the scripts run on.
 struct Bench<'w> {
@@ -55,24 +97,24 @@ impl<'w> Bench<'w> {
     }
 
     /// Starts a server, runs the scripts against it one after the other, and ends it.
-    fn run(&self, server: &[&str], scripts: &[&str]) -> Result<Checks, Failure> {
-        let name = scripts.first().copied().unwrap_or_default();
-        let server = Server::start(&self.workspace.binary(), server, self.logs.join(format!("{name}.log")))?;
+    fn run(&self, tested: &Tested, scripts: &[&str]) -> Result<Checks, Failure> {
+        let name = format!("{}-{}", tested.name, scripts.first().copied().unwrap_or_default());
+        let server = Server::start_command(&mut tested.any_port(), self.logs.join(format!("{name}.log")))?;
         let mut total = Checks::default();
         for script in scripts {
-            total += self.script(script, server.url())?;
+            total += self.script(script, server.url(), tested)?;
         }
         server.stop().map_err(|message| Failure::new(message, total))?;
         Ok(total)
     }
 
-    fn script(&self, name: &str, url: &str) -> Result<Checks, Failure> {
+    fn script(&self, name: &str, url: &str, tested: &Tested) -> Result<Checks, Failure> {
         let path = self.workspace.root().join("conformance/interop").join(name);
         let is_python = path.extension().is_some_and(|extension| extension == "py");
         let program = if is_python { self.python.as_path() } else { Path::new("node") };
         let mut command = Command::new(program);
         command.arg(&path).arg(url).env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("SOCKEYE", self.workspace.binary()).env("PICTURES", &self.logs);
+        command.env("SERVER", tested.json()).env("PICTURES", &self.logs);
         let output = process::run(&mut command, LIMIT)?;
         count(name, &output)
     }

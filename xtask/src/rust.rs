@@ -55,6 +55,12 @@ pub(crate) fn client(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
+/// The examples, optimised as a user would run them.
+pub(crate) fn examples(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-examples"]))?;
+    Ok(Checks::passed(1))
+}
+
 /// The abuse tests judge times and memory, so they run the release build, and only here: their target is `test = false`.
 pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
     tests(&mut workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "abuse"]))

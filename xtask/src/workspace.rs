@@ -57,6 +57,11 @@ impl Workspace {
         self.target.join("release").join("conformance-client")
     }
 
+    /// An example, by the name of its binary behind `example-`.
+    pub(crate) fn example(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(format!("example-{name}"))
+    }
+
     pub(crate) fn binary_is_ours(&self) -> bool {
         self.binary.is_none()
     }
