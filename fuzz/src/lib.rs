@@ -8,6 +8,7 @@
 pub mod body;
 pub mod close;
 pub mod extensions;
+pub mod forwarded;
 pub mod frames;
 pub mod head;
 pub mod proxy;

@@ -7,6 +7,7 @@
 //!
 //! * [`handshake`]: from HTTP to WebSocket, for servers and clients; [`ext`]: what the handshake negotiates.
 //! * [`http`]: as much of HTTP/1.1 as this takes, strictly.
+//! * [`forwarded`]: the header with which a proxy in front says who connects.
 //! * [`conn`]: [`Connection`](conn::Connection), one end of an established connection. [`event`] is what it reports,
 //!   [`message`] makes whole messages of that, [`close`] tells how it ended, [`error`] what the peer did wrong.
 //! * [`wire`]: frame headers, masking, UTF-8.
@@ -99,6 +100,7 @@ pub mod conn;
 pub mod error;
 pub mod event;
 pub mod ext;
+pub mod forwarded;
 pub mod handshake;
 pub mod http;
 pub mod limits;

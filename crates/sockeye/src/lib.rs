@@ -163,7 +163,9 @@ pub use self::client::{Connect, Failure, Proxy, Reconnect};
 pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
-pub use self::service::{Builder, Control, Listen, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol};
+pub use self::service::{
+    Builder, Control, InvalidNetwork, Listen, Network, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol,
+};
 pub use self::statistics::Statistics;
 pub use self::threads::{BuildError, Built, Group, Started, Threads, Worker};
 

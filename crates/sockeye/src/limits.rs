@@ -15,9 +15,13 @@ use std::time::Duration;
 pub struct Limits {
     /// The bounds of the protocol: heads, bodies, messages, closing and keepalive.
     pub protocol: Arc<sockeye_proto::limits::Limits>,
-    /// From accept to the end of the first request, its body included. Default 10 s. Over it: 408 when part of the request
+    /// From accept to the end of the first request, its body and a PROXY header before it included. Default 10 s. Over it: 408 when part of the request
     /// came, then close.
     pub handshake_timeout: Duration,
+    /// The PROXY header of a trusted proxy ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), in bytes. Default 4 KiB,
+    /// of which nothing but an address is kept. With less than 232 some addresses do not fit; a header has 65,551 at most. Over it:
+    /// close. A header of version 1 has at most 107 bytes whatever this says.
+    pub proxy_header_bytes: usize,
     /// From the answer to an HTTP request to the end of the next one on the same connection. Default 10 s. Over it: as above.
     pub idle_timeout: Duration,
     /// While an HTTP response is being taken by the peer, this many bytes ... Default 4 KiB.
@@ -67,6 +71,7 @@ impl Default for Limits {
         Self {
             protocol: Arc::default(),
             handshake_timeout: Duration::from_secs(10),
+            proxy_header_bytes: 4 * 1024,
             idle_timeout: Duration::from_secs(10),
             slow_reader_bytes: 4 * 1024,
             slow_reader_window: Duration::from_secs(10),

@@ -19,7 +19,7 @@ use crate::output::pool::Buffer;
 use crate::output::{Bits, CORK, Out};
 use crate::protocol::ConnId;
 use crate::statistics::{Culprit, Whose};
-use crate::sys::CloseHow;
+use crate::sys::{Address, CloseHow};
 
 /// A connection that speaks HTTP.
 pub(crate) struct Http {
@@ -41,6 +41,8 @@ pub(crate) struct Http {
     left: u64,
     /// Of the request that is being answered.
     pub(super) access: Access,
+    /// The trusted proxy that the connection came through.
+    proxy: Option<Box<Address>>,
 }
 
 enum State {
@@ -63,7 +65,17 @@ impl Http {
             deadline: now + limits.handshake_timeout,
             left: 0,
             access: Access::default(),
+            proxy: None,
         }
+    }
+
+    /// It is a proxy's connection, for a client elsewhere.
+    pub(crate) fn came_through(&mut self, proxy: Address) {
+        self.proxy = Some(Box::new(proxy));
+    }
+
+    pub(crate) fn proxy(&self) -> Option<&Address> {
+        self.proxy.as_deref()
     }
 
     pub(crate) fn deadline(&self) -> Instant {

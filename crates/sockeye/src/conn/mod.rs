@@ -1,10 +1,10 @@
 //! One connection: its socket, its phase, and what it keeps while it cannot go on.
 //!
 //! ```text
-//!  accept  ─▶ Http ───── 101 ──▶ Ws ─── closed ──▶ (Linger) ─▶ gone
-//!              └── refused, or `Connection: close` ──▲
-//!  connect ─▶ Opening ── 101 ──▶ Ws ─── closed ──▶ gone
-//!              └── refused, or too late ────────────▲
+//!  accept  ─▶ (Proxied) ─▶ Http ───── 101 ──▶ Ws ─── closed ──▶ (Linger) ─▶ gone
+//!                           └── refused, or `Connection: close` ──▲
+//!  connect ─▶ Opening ─────────────── 101 ──▶ Ws ─── closed ──▶ gone
+//!              └── refused, or too late ─────────────────────────▲
 //! ```
 //!
 //! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are
@@ -13,8 +13,10 @@
 mod access;
 pub(crate) mod http;
 pub(crate) mod linger;
+pub(crate) mod network;
 pub(crate) mod opening;
 pub(crate) mod policy;
+pub(crate) mod proxied;
 pub(crate) mod read;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
@@ -61,6 +63,8 @@ pub(crate) struct Held {
 
 /// What the bytes mean.
 pub(crate) enum Phase {
+    /// A trusted proxy has not said yet who connects.
+    Proxied(Box<proxied::Proxied>),
     Http(Box<http::Http>),
     Opening(Box<opening::Opening>),
     Ws(Connection),
@@ -92,6 +96,7 @@ impl Conn {
     #[inline]
     pub(crate) fn deadline(&self) -> Instant {
         let own = match &self.phase {
+            Phase::Proxied(proxied) => proxied.deadline(),
             Phase::Http(http) => http.deadline(),
             Phase::Opening(opening) => opening.deadline(),
             Phase::Ws(ws) => ws.next_deadline().unwrap_or(NEVER),
@@ -132,6 +137,8 @@ pub(crate) enum Step {
     Again,
     /// The connection is over: close the socket so, and free the slot.
     Gone(CloseHow),
+    /// A PROXY header is complete: see who connects, and go on with HTTP.
+    Introduced,
     /// It did not become a WebSocket: close the socket, and see to what is on the list of the unopened.
     Unopened,
 }
@@ -151,7 +158,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
         Step::Again => return step_again(stage, id, conn),
         // What was corked for this connection must not go to the next one.
         Step::Gone(_) | Step::Unopened => stage.outlet.cork.clear(),
-        Step::Wait | Step::Yield => {}
+        Step::Wait | Step::Yield | Step::Introduced => {}
     }
     debug_assert!(stage.outlet.cork.is_empty(), "the cork is empty between connections");
     step
@@ -181,6 +188,7 @@ fn other_step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     match conn.phase {
         Phase::Http(_) => http::step(stage, id, conn),
         Phase::Opening(_) => opening::step(stage, id, conn),
+        Phase::Proxied(_) => proxied::step(stage, id, conn),
         Phase::Linger(_) => linger::step(stage, conn),
         Phase::Ws(_) => Step::Again,
     }
@@ -201,7 +209,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
     let now = stage.shared.now;
     let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
     let last_look = look_again(stage, id, live, conn, now);
-    if matches!(last_look, Step::Gone(_) | Step::Unopened) {
+    if matches!(last_look, Step::Gone(_) | Step::Unopened | Step::Introduced) {
         return last_look;
     }
     match &mut conn.phase {
@@ -216,6 +224,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
             done => done,
         },
         Phase::Opening(opening) if opening.deadline() <= now => opening::due(stage, id, conn),
+        Phase::Proxied(proxied) if proxied.deadline() <= now => proxied::due(stage, id, conn),
         Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),
         _ => last_look,
     }
@@ -227,6 +236,7 @@ fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: I
     let ends = match &conn.phase {
         Phase::Http(http) => http.deadline() <= now,
         Phase::Opening(opening) => opening.deadline() <= now,
+        Phase::Proxied(proxied) => proxied.deadline() <= now,
         // The ping after a silence ends nothing.
         Phase::Ws(ws) => {
             (ws.state() != State::Open || ws.awaits_pong()) && ws.next_deadline().is_some_and(|at| at <= now)
@@ -238,4 +248,15 @@ fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: I
     }
     conn.link.bits.set(Bits::READABLE | Bits::WRITABLE);
     step(stage, id, live, conn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_no_larger_than_it_was() {
+        assert!(size_of::<Conn>() <= 224, "{}", size_of::<Conn>());
+        assert_eq!(size_of::<Live>(), 8);
+    }
 }

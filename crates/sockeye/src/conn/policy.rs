@@ -5,6 +5,7 @@ use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::handshake::{ApiMisuse, host};
 use sockeye_proto::http::RequestHead;
 
+use crate::conn::network::Network;
 use crate::http::{HttpRequest, Response, Routes};
 use crate::shared::EndpointIndex;
 use crate::sys::Address;
@@ -60,6 +61,8 @@ pub(crate) struct Policy {
     pub(crate) origins: Origins,
     pub(crate) hosts: Option<host::AllowList>,
     pub(crate) addresses: Option<AddressFilter>,
+    /// Peers that say in a PROXY header for whom they connect.
+    pub(crate) proxies: Vec<Network>,
     /// `None`: nothing but WebSocket is served.
     pub(crate) routes: Option<Routes>,
     /// The endpoints' names, by index.
@@ -73,6 +76,11 @@ impl Policy {
     /// Whether a peer of that address may connect.
     pub(crate) fn admits(&mut self, peer: &Address) -> bool {
         self.addresses.as_mut().is_none_or(|filter| filter(peer))
+    }
+
+    /// Whether a peer is a proxy that is trusted to say for whom it connects.
+    pub(crate) fn trusts(&self, peer: &Address) -> bool {
+        self.proxies.iter().any(|network| network.contains(peer))
     }
 
     /// Whether the host that the request names is one of ours.

@@ -49,7 +49,11 @@ pub(crate) fn decide(
     };
     let query = target::query(offer.head.target);
     stage.outlet.steps_over(0);
-    let verdict = callee.filter(&Request { offer, path, query, peer: &conn.peer }).0;
+    let proxy = match &conn.phase {
+        Phase::Http(http) => http.proxy(),
+        _ => None,
+    };
+    let verdict = callee.filter(&Request { offer, path, query, peer: &conn.peer, proxy }).0;
     stage.outlet.lap(Culprit::Filter, Whose::of(endpoint.0, id));
     let chosen: Option<Cow<'_, str>> = match verdict {
         Verdict::Accept => name.map(Cow::Borrowed),

@@ -11,6 +11,7 @@ pub struct Request<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
     pub(crate) peer: &'a Address,
+    pub(crate) proxy: Option<&'a Address>,
 }
 
 impl<'a> Request<'a> {
@@ -55,5 +56,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn peer(&self) -> &'a Address {
         self.peer
+    }
+
+    /// The address of the trusted proxy that the connection came through ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)),
+    /// if there is one. Then [`peer`](Self::peer) is for whom it says that it connects.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&'a Address> {
+        self.proxy
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::{Conn, Phase, http::Http};
+use crate::conn::{Conn, Phase, http::Http, proxied::Proxied};
 use crate::output::Bits;
 use crate::protocol::ConnId;
-use crate::service::Service;
+use crate::service::{Service, turn};
 use crate::shared::Live;
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow, Handle, Sys};
@@ -216,15 +216,8 @@ impl Service {
     }
 
     fn admit(&mut self, handle: Handle, peer: Address) {
-        let (wanted, statistics) = (self.stage.policy.admits(&peer), &mut self.stage.outlet.statistics);
-        if !wanted || !self.accepting.admit(&peer) {
-            if wanted {
-                statistics.refusals.per_address += 1;
-                statistics.limits.connections_per_address += 1;
-            } else {
-                statistics.refusals.address += 1;
-            }
-            tracing::debug!(%peer, "refused by address");
+        let is_proxy = self.stage.policy.trusts(&peer);
+        if !is_proxy && !self.may_connect(&peer) {
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
             return;
         }
@@ -235,15 +228,61 @@ impl Service {
             }
             self.stage.outlet.statistics.refusals.unwatched += 1;
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
-            self.accepting.left(&peer);
+            if !is_proxy {
+                self.accepting.left(&peer);
+            }
             self.stage.shared.live.remove(id);
             return;
         }
         tracing::debug!(%id, %peer, "accepted");
-        let http = Http::new(&self.stage.limits, self.stage.shared.now);
-        let mut conn = Conn::new(handle, peer, Phase::Http(Box::new(http)));
+        let (limits, now) = (&self.stage.limits, self.stage.shared.now);
+        let phase = if is_proxy {
+            Phase::Proxied(Box::new(Proxied::new(limits, now)))
+        } else {
+            Phase::Http(Box::new(Http::new(limits, now)))
+        };
+        let mut conn = Conn::new(handle, peer, phase);
         conn.link.bits.set(Bits::WRITABLE);
         self.install(id, conn);
+    }
+
+    /// Whether a peer of this address may connect; counts it if so.
+    fn may_connect(&mut self, peer: &Address) -> bool {
+        let (wanted, statistics) = (self.stage.policy.admits(peer), &mut self.stage.outlet.statistics);
+        if wanted && self.accepting.admit(peer) {
+            return true;
+        }
+        if wanted {
+            statistics.refusals.per_address += 1;
+            statistics.limits.connections_per_address += 1;
+        } else {
+            statistics.refusals.address += 1;
+        }
+        tracing::debug!(%peer, "refused by address");
+        false
+    }
+
+    /// A trusted proxy has said for whom it connects: that address decides as it does for others when they are accepted.
+    pub(crate) fn introduce(&mut self, id: ConnId) {
+        let Some(Conn { phase: Phase::Proxied(proxied), peer, .. }) = self.conn(id) else { return };
+        let (source, accepted) = (proxied.take_source(), proxied.accepted());
+        let proxy = peer.clone();
+        let peer = source.unwrap_or_else(|| proxy.clone());
+        if !self.may_connect(&peer) {
+            turn::bury(self, id, CloseHow::Reset);
+            return;
+        }
+        tracing::debug!(%id, %peer, %proxy, "introduced");
+        let mut http = Http::new(&self.stage.limits, accepted);
+        http.came_through(proxy);
+        if self.stage.policy.draining {
+            http.end_after_response();
+        }
+        if let Some(conn) = self.conn(id) {
+            conn.peer = peer;
+            conn.phase = Phase::Http(Box::new(http));
+        }
+        turn::step(self, id);
     }
 
     /// Puts a connection into its slot.

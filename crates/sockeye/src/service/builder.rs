@@ -9,6 +9,7 @@ use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
 
 use crate::conn::Stage;
+use crate::conn::network::Network;
 use crate::conn::policy::{AddressFilter, Origins, Policy, host_list};
 use crate::error::Error;
 use crate::http::Routes;
@@ -40,6 +41,7 @@ pub struct Builder {
     origins: Origins,
     hosts: Option<Vec<String>>,
     addresses: Option<AddressFilter>,
+    proxies: Vec<Network>,
     listen: Vec<(Listen, ListenOptions)>,
     /// How many services of this process share its descriptors.
     services: u64,
@@ -103,6 +105,7 @@ impl Builder {
             origins: Origins::any(),
             hosts: None,
             addresses: None,
+            proxies: Vec::new(),
             listen: Vec::new(),
             services: 1,
         }
@@ -161,7 +164,27 @@ impl Builder {
         self
     }
 
-    /// Asked for each new connection, before anything is read; those for which it says `false` are reset.
+    /// Peers that are proxies and say for whom they connect, by the PROXY protocol, version 1 or 2 (HAProxy's proxy-protocol.txt).
+    /// Each of their connections must begin with its header: one without is closed, and counted in
+    /// [`Refusals::proxy_header`](crate::statistics::Refusals::proxy_header). The address that the header names is the peer's from then
+    /// on: to [`filter`](Self::filter), [`Limits::connections_per_address`], [`Cx::peer`](crate::Cx::peer) and logs. A header that names none
+    /// (`LOCAL`, `UNKNOWN`), as of a check of health, leaves the proxy's own. May be called several times.
+    ///
+    /// From anybody else a header is what it looks like, a bad request. Trust no network from which clients can connect by
+    /// themselves: they could say that they are anybody.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = sockeye::Service::builder().proxy_protocol(["10.0.0.0/8".parse()?, sockeye::Network::UNIX]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self, trusted: impl IntoIterator<Item = Network>) -> Self {
+        self.proxies.extend(trusted);
+        self
+    }
+
+    /// Asked for each new connection, before a request is read; those for which it says `false` are reset.
     #[must_use]
     pub fn filter(mut self, filter: impl FnMut(&Address) -> bool + 'static) -> Self {
         self.addresses = Some(Box::new(filter));
@@ -257,6 +280,7 @@ impl Builder {
             origins: self.origins,
             hosts,
             addresses: self.addresses,
+            proxies: self.proxies,
             routes: self.routes,
             names,
             fallback: self.fallback,

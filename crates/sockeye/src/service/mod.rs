@@ -36,6 +36,7 @@ pub use self::builder::{Builder, Listen};
 pub use self::control::{Control, UnknownProtocol};
 pub(crate) use self::remote::{Job, Jobs, put_all};
 pub use self::remote::{Remote, RemoteError};
+pub use crate::conn::network::{InvalidNetwork, Network};
 pub use crate::conn::policy::Origins;
 
 /// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.
@@ -236,7 +237,7 @@ impl Service {
                 match &mut conn.phase {
                     Phase::Ws(ws) => ws.close(CloseCode::GOING_AWAY.into(), now),
                     Phase::Http(http) => http.end_after_response(),
-                    Phase::Opening(_) | Phase::Linger(_) => {}
+                    Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
                 }
                 self.stage.shared.enqueue(id);
             }

@@ -176,6 +176,7 @@ fn after(service: &mut Service, id: ConnId, step: Step) {
         }
         Step::Gone(how) => bury(service, id, how),
         Step::Unopened => service.see_to_unopened(),
+        Step::Introduced => return service.introduce(id),
     }
     service.between();
 }
@@ -207,8 +208,9 @@ pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
     if let Some(conn) = service.conns.get_mut(id.slot()).and_then(Option::take) {
         service.stage.outlet.sys.close(conn.link.handle, how);
         service.stage.outlet.statistics.connection_ends();
-        // Connections of our own are not among those that are counted by address.
-        if !service.stage.shared.live.get(id).is_some_and(|live| live.is_client()) {
+        // Connections of our own are not among those that are counted by address, nor those that are not introduced yet.
+        let is_client = service.stage.shared.live.get(id).is_some_and(|live| live.is_client());
+        if !is_client && !matches!(conn.phase, Phase::Proxied(_)) {
             service.accepting.left(&conn.peer);
         }
         service.dead.push(id);

@@ -189,6 +189,8 @@ counters! {
         per_address,
         /// The system could not watch the connection.
         unwatched,
+        /// A trusted proxy did not begin with a PROXY header, or not with a whole and valid one.
+        proxy_header,
         /// A host that is not served.
         host,
         /// An origin that may not connect.
@@ -225,6 +227,8 @@ counters! {
         turn_bytes,
         /// No whole request in time.
         handshake_timeout,
+        /// A PROXY header of too many bytes.
+        proxy_header_bytes,
         /// No next request in time; usual for connections that browsers keep.
         idle_timeout,
         /// A response was taken too slowly.

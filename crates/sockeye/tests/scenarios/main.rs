@@ -23,6 +23,7 @@ mod errors;
 mod http;
 mod ids;
 mod pressure;
+mod proxied;
 mod stalls;
 mod times;
 mod turns;
