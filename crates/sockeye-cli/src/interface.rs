@@ -16,6 +16,8 @@ pub(crate) enum Interface {
     /// `fe80::1%eth0`: an address that means something on one interface only.
     Scoped(Ipv6Addr, String),
     Unix(PathBuf),
+    /// `unix:@name`.
+    Abstract(Vec<u8>),
     /// The loopback addresses, whatever the interface that has them is called.
     Localhost,
     Name(String),
@@ -24,10 +26,11 @@ pub(crate) enum Interface {
 impl Interface {
     pub(crate) fn parse(text: &OsStr) -> Result<Self, &'static str> {
         if let Some(path) = text.as_bytes().strip_prefix(b"unix:") {
-            if path.is_empty() {
-                return Err("a path must follow unix:");
-            }
-            return Ok(Self::Unix(PathBuf::from(OsStr::from_bytes(path))));
+            return match Address::unix(OsStr::from_bytes(path)) {
+                Some(Address::Unix(path)) => Ok(Self::Unix(path)),
+                Some(Address::Abstract(name)) => Ok(Self::Abstract(name)),
+                _ => Err(UNIX_NAME),
+            };
         }
         let text = text.to_str().ok_or("it is not UTF-8")?;
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -39,7 +42,7 @@ impl Interface {
             return Ok(Self::Scoped(address, scope.to_owned()));
         }
         if bare.is_empty() {
-            return Err("write an address, the name of an interface, or unix:PATH");
+            return Err("write an address, the name of an interface, unix:PATH or unix:@NAME");
         }
         // The kernel allows anything but these in a name; with one of them it is an address that went wrong.
         if bare.contains(['/', ':']) || bare.contains(char::is_whitespace) {
@@ -88,6 +91,7 @@ pub(crate) fn resolve(
         let found = match interface {
             Interface::Ip(ip) => vec![Address::Ip(SocketAddr::new(*ip, port))],
             Interface::Unix(path) => vec![Address::Unix(path.clone())],
+            Interface::Abstract(name) => vec![Address::Abstract(name.clone())],
             Interface::Scoped(ip, scope) => vec![scoped(*ip, scope, port, &local()?)?],
             Interface::Localhost => localhost(port, &local()?),
             Interface::Name(name) => named(name, port, &local()?)?,
@@ -165,6 +169,9 @@ impl fmt::Display for Unresolved {
     }
 }
 
+/// What `unix:` alone is answered.
+pub(crate) const UNIX_NAME: &str = "a path must follow unix:, or @ and a name";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,9 +203,10 @@ mod tests {
         assert_eq!(parse("127.0.0.1"), Ok(Interface::Ip([127, 0, 0, 1].into())));
         assert_eq!(parse("::1"), parse("[::1]"));
         assert_eq!(parse("unix:/run/x"), Ok(Interface::Unix("/run/x".into())));
+        assert_eq!(parse("unix:@x"), Ok(Interface::Abstract(b"x".to_vec())));
         assert_eq!(parse("eth0.7"), Ok(Interface::Name("eth0.7".into())));
         assert_eq!(parse("fe80::1%eth0"), Ok(Interface::Scoped("fe80::1".parse().unwrap(), "eth0".into())));
-        for text in ["", "unix:", "127.0.0.1:80", "[::1]:80", "/run/x", "127.0.0.1%lo", "two words", "::g"] {
+        for text in ["", "unix:", "unix:@", "127.0.0.1:80", "[::1]:80", "/run/x", "127.0.0.1%lo", "two words", "::g"] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(Interface::parse(OsStr::from_bytes(b"\xff")).is_err());

@@ -12,6 +12,7 @@ use sockeye::{Connect, Proxy};
 
 use crate::args::LogLevel;
 use crate::failure::Failure;
+use crate::interface::UNIX_NAME;
 use crate::units::parse_some_time;
 
 /// Options beside the URL.
@@ -44,7 +45,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
 
-    /// Connect there instead of where the URL's host is: ADDRESS:PORT or unix:PATH (repeatable)
+    /// Connect there instead of where the URL's host is: ADDRESS:PORT, unix:PATH or unix:@NAME (repeatable)
     #[arg(long = "connect-to", value_name = "ADDRESS", value_parser = parse_address)]
     pub(crate) addresses: Vec<Address>,
 
@@ -156,10 +157,10 @@ fn name_shown(header: &str) -> &str {
 
 fn parse_address(text: &str) -> Result<Address, String> {
     match text.strip_prefix("unix:") {
-        Some("") => Err("a path must follow unix:".to_owned()),
-        Some(path) => Ok(Address::Unix(path.into())),
+        Some(name) => Address::unix(name).ok_or_else(|| UNIX_NAME.to_owned()),
         None => text.parse::<SocketAddr>().map(Address::Ip).map_err(|_| {
-            "write an address with its port, such as 127.0.0.1:7681 or [::1]:7681, or unix:PATH".to_owned()
+            "write an address with its port, such as 127.0.0.1:7681 or [::1]:7681, or unix:PATH or unix:@NAME"
+                .to_owned()
         }),
     }
 }
@@ -240,10 +241,10 @@ mod tests {
 
     #[test]
     fn addresses_have_ports() {
-        for good in ["127.0.0.1:80", "[::1]:80", "unix:/run/x"] {
+        for good in ["127.0.0.1:80", "[::1]:80", "unix:/run/x", "unix:@x"] {
             assert!(parse_address(good).is_ok(), "{good}");
         }
-        for bad in ["127.0.0.1", "::1:80", "localhost:80", "unix:", ""] {
+        for bad in ["127.0.0.1", "::1:80", "localhost:80", "unix:", "unix:@", ""] {
             assert!(parse_address(bad).is_err(), "{bad}");
         }
     }

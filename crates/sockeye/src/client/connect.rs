@@ -13,7 +13,7 @@ use super::credentials::{Credentials, CredentialsError};
 use super::proxy::{EnvironmentError, Proxy};
 use super::reconnect::Reconnect;
 use super::url::{Url, UrlError};
-use crate::sys::Address;
+use crate::sys::{Address, ConnectOptions, TcpKeepalive};
 
 /// What to connect to, and how. Each setter checks what it is given, so a description that exists can be carried out.
 ///
@@ -23,6 +23,7 @@ pub struct Connect {
     url: Url,
     /// Empty: those that the host resolves to.
     pub(super) addresses: Vec<Address>,
+    pub(crate) socket: ConnectOptions,
     origin: Option<String>,
     protocols: Vec<String>,
     pub(super) fields: Vec<(String, String)>,
@@ -122,6 +123,26 @@ impl Connect {
         Self { addresses: addresses.into_iter().collect(), ..self }
     }
 
+    /// Has the system look whether a silent server is still there; see
+    /// [`ListenOptions::keepalive`](crate::sys::ListenOptions::keepalive). Default off: the service pings.
+    ///
+    /// # Errors
+    /// `ConnectError::Socket`: a value out of bounds, which [`TcpKeepalive`] has.
+    pub fn keepalive(mut self, keepalive: TcpKeepalive) -> Result<Self, ConnectError> {
+        self.socket.keepalive = Some(keepalive);
+        self.socket_checked()
+    }
+
+    /// How long sent bytes may stay unacknowledged before the system gives the connection up; see
+    /// [`ListenOptions::user_timeout`](crate::sys::ListenOptions::user_timeout). It bounds connecting, too. Only on Linux.
+    ///
+    /// # Errors
+    /// `ConnectError::Socket`: less than 1 ms or more than 24 days, or a system that cannot.
+    pub fn user_timeout(mut self, time: Duration) -> Result<Self, ConnectError> {
+        self.socket.user_timeout = Some(time);
+        self.socket_checked()
+    }
+
     /// How long everything together may take, from the wish to the open connection. Default 30 s.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
@@ -178,6 +199,11 @@ impl Connect {
         let read = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         self.proxy = Proxy::from_env(&self.url, &read)?;
         Ok(())
+    }
+
+    fn socket_checked(self) -> Result<Self, ConnectError> {
+        self.socket.check().map_err(|_| ConnectError::Socket(self.socket))?;
+        Ok(self)
     }
 
     fn checked(self) -> Result<Self, ConnectError> {
@@ -253,6 +279,7 @@ impl From<Url> for Connect {
         Self {
             url,
             addresses: Vec::new(),
+            socket: ConnectOptions::default(),
             origin: None,
             protocols: Vec::new(),
             fields: Vec::new(),
@@ -273,6 +300,7 @@ impl fmt::Debug for Connect {
         f.debug_struct("Connect")
             .field("url", &self.url)
             .field("addresses", &self.addresses)
+            .field("socket", &self.socket)
             .field("origin", &self.origin)
             .field("protocols", &self.protocols)
             .field("fields", &names)
@@ -322,6 +350,8 @@ pub enum ConnectError {
     Credentials(CredentialsError),
     /// The environment names a proxy that is none.
     Environment(EnvironmentError),
+    /// The system cannot be asked for these, of which the text names the first.
+    Socket(ConnectOptions),
 }
 
 impl fmt::Display for ConnectError {
@@ -331,6 +361,10 @@ impl fmt::Display for ConnectError {
             Self::Handshake(error) => error.fmt(f),
             Self::Credentials(error) => error.fmt(f),
             Self::Environment(error) => error.fmt(f),
+            Self::Socket(options) => match options.check() {
+                Err(error) => error.fmt(f),
+                Ok(()) => f.write_str("options of the socket"),
+            },
         }
     }
 }

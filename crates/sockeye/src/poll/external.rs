@@ -17,7 +17,9 @@ use std::time::Duration;
 use sockeye_proto::time::Instant;
 
 use crate::poll::{Mode, PollHook, Ready};
-use crate::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake};
+use crate::sys::{
+    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake,
+};
 
 /// The descriptors that are watched by the loop outside. Shared by the service and its system.
 pub(crate) struct Watch {
@@ -212,8 +214,8 @@ impl Sys for External {
         result
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
-        let handle = self.inner.connect(address)?;
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        let handle = self.inner.connect(address, options)?;
         self.connecting.push(handle);
         Ok(handle)
     }

@@ -48,7 +48,7 @@ pub struct Builder {
 }
 
 /// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
-/// address that the name has is listened on.
+/// address that the name has is listened on, or `unix:/run/x.sock`, or `unix:@name` for an abstract socket.
 #[derive(Clone, Debug)]
 pub struct Listen(Target);
 
@@ -86,6 +86,10 @@ impl Listen {
     pub(crate) fn resolve(self) -> Result<Vec<Address>, Error> {
         match self.0 {
             Target::Address(address) => Ok(vec![address]),
+            Target::Text(text) if text.starts_with("unix:") => match Address::unix(&text["unix:".len()..]) {
+                Some(address) => Ok(vec![address]),
+                None => Err(Error::configuration(format!("{text}: a path must follow `unix:`, or `@` and a name"))),
+            },
             Target::Text(text) => {
                 let found = text.to_socket_addrs().map_err(|error| Error::listen(&text, error))?;
                 Ok(found.map(Address::Ip).collect())

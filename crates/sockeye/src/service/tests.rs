@@ -7,6 +7,7 @@ use std::time::Duration;
 use sockeye_proto::close::Timeout;
 
 use crate::sim::{Faults, Network, Outcome, Peer, Turn};
+use crate::sys::{Address, ListenOptions};
 use crate::{Cause, Close, Closed, Cx, Fragment, Limits, Protocol, Service, Tx};
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -326,4 +327,22 @@ fn a_crowd_at_one_listener_does_not_keep_the_others_waiting() {
     other.send(UPGRADE);
     until(&network, &mut service, || !other.recv().is_empty());
     assert!(service.connections() <= 20, "{} of {} were let in first", service.connections(), crowd.len());
+}
+
+#[test]
+fn texts_name_unix_sockets_too() {
+    let network = Network::with_faults(1, Faults::none());
+    let builder = || Service::builder().fallback(Deaf::default());
+    let service = builder().listen("unix:/run/x").listen("unix:@x").build_with(network.sys()).unwrap();
+    assert_eq!(service.local_addresses(), [Address::Unix("/run/x".into()), Address::Abstract(b"x".to_vec())]);
+    for text in ["unix:", "unix:@"] {
+        let error = builder().listen(text).build_with(network.sys()).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("{text}: a path must follow `unix:`, or `@` and a name")),
+            "{error}"
+        );
+    }
+    let options = ListenOptions { backlog: 0, ..ListenOptions::default() };
+    let error = builder().listen_with("127.0.0.1:80", options).build_with(network.sys()).unwrap_err();
+    assert!(error.to_string().contains("backlog is 0"), "{error}");
 }

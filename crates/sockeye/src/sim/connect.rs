@@ -43,7 +43,7 @@ impl State {
             return Err(AT_ONCE[self.random.index(AT_ONCE.len())].into());
         }
         let listener = match (to, way) {
-            (Address::Unix(_), None) => Some(self.unix_listener(to)?),
+            (Address::Unix(_) | Address::Abstract(_), None) => Some(self.unix_listener(to)?),
             _ => None,
         };
         let connection = self.serial();
@@ -67,7 +67,9 @@ impl State {
 
     /// Connecting to a Unix socket takes no time: it works or it does not.
     fn unix_listener(&self, to: &Address) -> io::Result<u64> {
-        let Some(id) = self.listener_at(to) else { return Err(Errno::NOENT.into()) };
+        let Some(id) = self.listener_at(to) else {
+            return Err(if matches!(to, Address::Abstract(_)) { Errno::CONNREFUSED } else { Errno::NOENT }.into());
+        };
         let listener = &self.listeners[&id];
         if listener.queue.len() >= listener.backlog {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the listener's queue is full"));

@@ -14,7 +14,9 @@ use super::faults::Fault;
 use super::host::{Edges, HostState, Slot, What};
 use super::pipe::{Connection, EndId, Fin, Owner, Place};
 use super::state::{Listener, State};
-use crate::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake};
+use crate::sys::{
+    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
+};
 
 /// The system of one host. Dropping it ends the process, so to speak: every handle left is closed.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Sys for System {
 
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         let mut state = self.state();
-        let result = state.listen(self.host, address, options);
+        let result = options.check().and_then(|()| state.listen(self.host, address, options));
         let failed = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
         result.map_err(failed)
     }
@@ -73,7 +75,8 @@ impl Sys for System {
         result
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        options.check()?;
         let mut state = self.state();
         state.hosts[self.host].calls.connect += 1;
         let result = state.begin(self.host, address);

@@ -42,10 +42,12 @@
 //! **Time.** `now` never goes back. `wait` may return early, with or without reports, and then `Err(Interrupted)` is as good as
 //! `Ok` with none; it returns late by the granularity of the system at most, and a timeout never becomes a shorter one.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,10 +56,12 @@ use sockeye_proto::time::Instant;
 
 pub(crate) mod cores;
 mod real;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
 pub use real::Real;
+pub use tcp::{ConnectOptions, ListenOptions, TcpKeepalive};
 
 /// The token under which a [`Wake`] shows up in [`Sys::wait`]. No handle can be registered with it.
 pub const WAKE: u64 = u64::MAX;
@@ -125,9 +129,9 @@ pub trait Sys {
     /// # Errors
     ///
     /// What the system knows at once: no descriptors (`EMFILE`) or ports left, no way to the address, nobody listening at a
-    /// Unix socket. `ResourceBusy` when the queue of a Unix listener is full, which does not become a connection by
+    /// Unix socket, options that cannot be meant. `ResourceBusy` when the queue of a Unix listener is full, which does not become a connection by
     /// waiting. Never `WouldBlock` and never `Interrupted`: an attempt that goes on is a handle.
-    fn connect(&mut self, address: &Address) -> io::Result<Handle>;
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle>;
 
     /// How an attempt that was reported came out: true, it stands; false, not yet, and another report will come.
     ///
@@ -290,8 +294,25 @@ pub enum Address {
     Ip(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// A Unix socket without a file: any 1 to 107 bytes are a name, which is free again once nobody has the socket. Everybody
+    /// on the machine may connect to it who shares its network namespace. Only on Linux.
+    Abstract(Vec<u8>),
     /// No address: the usual peer of a Unix socket.
     Unnamed,
+}
+
+impl Address {
+    /// The Unix socket that is written `unix:NAME`: a path, or an abstract name behind an `@`. `None` when it is empty. (The path of
+    /// a file whose name begins with `@` is written `./@name`.)
+    #[must_use]
+    pub fn unix(name: impl AsRef<OsStr>) -> Option<Self> {
+        let name = name.as_ref();
+        match name.as_bytes() {
+            [] | [b'@'] => None,
+            [b'@', name @ ..] => Some(Self::Abstract(name.to_vec())),
+            _ => Some(Self::Unix(name.into())),
+        }
+    }
 }
 
 impl fmt::Display for Address {
@@ -299,6 +320,7 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
             Self::Unnamed => f.write_str("unnamed"),
         }
     }
@@ -314,27 +336,6 @@ impl From<SocketAddr> for Address {
 pub trait Wake: Send + Sync {
     /// Makes the present `wait`, or the next one, report [`WAKE`]. Several calls may become one report.
     fn wake(&self);
-}
-
-/// How to listen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ListenOptions {
-    /// Connections the system queues until they are accepted; the system may have a lower bound of its own. Default 4096.
-    pub backlog: u32,
-    /// Lets several sockets listen on one address, each with a share of the connections. Default off.
-    pub reuse_port: bool,
-    /// Together with `reuse_port`: nobody may listen there yet, not even who shares. For the first of the sockets of one
-    /// program, so that two programs do not share an address unawares. Default off.
-    pub claim: bool,
-    /// An IPv6 listener takes no IPv4 connections. Default off. Whatever the system's own default, this is set.
-    pub ipv6_only: bool,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false, claim: false, ipv6_only: false }
-    }
 }
 
 /// How to close.

@@ -20,7 +20,8 @@ use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
 
 use super::{
-    Address, CloseHow, Descriptors, EVENTS_PER_WAIT, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
+    Address, CloseHow, ConnectOptions, Descriptors, EVENTS_PER_WAIT, Handle, ListenOptions, Readiness, Resolved, Sys,
+    WAKE, Wake,
 };
 
 mod address;
@@ -44,9 +45,10 @@ pub struct Real {
     waker: Arc<RealWaker>,
     /// The epoch of `now`.
     start: std::time::Instant,
-    table: Table,
-    /// Files that Unix listeners made; removed when these are closed. As many as there are Unix listeners.
+    /// Files that Unix listeners made, removed just before these are closed: so they stand before the table, too. As many as
+    /// there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
+    table: Table,
     entropy: Entropy,
     /// Since the first question.
     resolver: Option<Resolver>,
@@ -66,8 +68,8 @@ impl Real {
             events: Events::with_capacity(EVENTS_PER_WAIT),
             waker: Arc::new(RealWaker(waker)),
             start: std::time::Instant::now(),
-            table: Table::default(),
             paths: Vec::new(),
+            table: Table::default(),
             entropy: Entropy::default(),
             resolver: None,
         })
@@ -124,15 +126,15 @@ impl Sys for Real {
         let listener = self.table.borrow(listener)?;
         let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
         let peer = peer.map_or(Address::Unnamed, address::read);
-        if matches!(peer, Address::Ip(_)) {
+        if !INHERITS_OPTIONS && matches!(peer, Address::Ip(_)) {
             // A frame should leave when it is written. Failing means that the peer is gone already: reading will tell.
             let _ = sockopt::set_tcp_nodelay(&socket, true);
         }
         Ok((self.table.insert(socket), peer))
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
-        Ok(self.table.insert(connect::begin(address)?))
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        Ok(self.table.insert(connect::begin(address, options)?))
     }
 
     fn connected(&mut self, handle: Handle) -> io::Result<bool> {
@@ -187,6 +189,8 @@ impl Sys for Real {
     }
 
     fn close(&mut self, handle: Handle, how: CloseHow) {
+        // While its listener lives, a file can be neither taken for stale nor have its inode's number given to another.
+        self.paths.retain(|(listener, _)| *listener != handle);
         let Some(socket) = self.table.remove(handle) else { return };
         if how == CloseHow::Reset {
             // If it fails the peer sees an ordinary end, which is the best there is.
@@ -195,7 +199,6 @@ impl Sys for Real {
         // epoll and kqueue forget a descriptor when it is closed, which saves a system call for each connection. (A copy that
         // `fork` made keeps it alive until the child executes something; its reports carry a token of the past.)
         drop(socket);
-        self.paths.retain(|(listener, _)| *listener != handle);
     }
 
     fn descriptors(&mut self) -> Descriptors {
@@ -277,6 +280,9 @@ fn count_open() -> Option<u64> {
     let entries = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")).ok()?;
     Some((entries.count() as u64).saturating_sub(1))
 }
+
+/// Whether an accepted socket has `TCP_NODELAY` and the like from its listener, so that they cost no call for each connection.
+const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use super::{Address, CloseHow, Handle, ListenOptions, Readiness, Real, Sys, WAKE};
+use super::{Address, CloseHow, ConnectOptions, Handle, ListenOptions, Readiness, Real, Sys, WAKE};
 use crate::sim;
 
 mod connect;
@@ -59,6 +59,15 @@ fn the_system_keeps_its_promises_over_unix_sockets() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_keeps_its_promises_over_abstract_sockets() {
+    for (number, test) in TESTS.iter().enumerate() {
+        let name = format!("sockeye-sys-{}-{number}", std::process::id());
+        test(&mut real(Address::Abstract(name.into()), false));
+    }
+}
+
 #[test]
 fn the_simulated_network_keeps_its_promises() {
     for seed in sim::seeds(40) {
@@ -70,6 +79,8 @@ fn the_simulated_network_keeps_its_promises() {
         test(&mut simulated(sim::Network::with_faults(0, sim::Faults::none()), true));
         let network = sim::Network::with_faults(0, sim::Faults::none());
         test(&mut World { address: Address::Unix("/run/sockeye".into()), ..simulated(network, true) });
+        let network = sim::Network::with_faults(0, sim::Faults::none());
+        test(&mut World { address: Address::Abstract("sockeye".into()), ..simulated(network, true) });
     }
 }
 
@@ -360,6 +371,9 @@ impl World {
             // The next one needs a name of its own.
             path.set_extension(format!("{}", listener.get()));
         }
+        if let Address::Abstract(name) = &mut self.address {
+            name.extend(listener.get().to_be_bytes());
+        }
         (listener, address)
     }
 
@@ -552,7 +566,15 @@ fn real(address: Address, has_resets: bool) -> World {
             stream.set_nonblocking(true).unwrap();
             Box::new(Socket { stream, shutdown: |stream| stream.shutdown(Shutdown::Write), end: None })
         }
-        Address::Unnamed => unreachable!("a listener has an address"),
+        #[cfg(target_os = "linux")]
+        Address::Abstract(name) => {
+            use std::os::linux::net::SocketAddrExt;
+            let name = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+            let stream = UnixStream::connect_addr(&name).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            Box::new(Socket { stream, shutdown: |stream| stream.shutdown(Shutdown::Write), end: None })
+        }
+        other => unreachable!("nobody listens on {other}"),
     };
     let anywhere = address.clone();
     World {
@@ -573,7 +595,7 @@ fn full_listener(sys: &mut dyn Sys, anywhere: &Address) -> Option<Address> {
     let options = ListenOptions { backlog: 1, ..ListenOptions::default() };
     let (_, address) = sys.listen(anywhere, &options).unwrap();
     for _ in 0..16 {
-        let handle = sys.connect(&address).unwrap();
+        let handle = sys.connect(&address, &ConnectOptions::default()).unwrap();
         thread::sleep(Duration::from_millis(20));
         if !sys.connected(handle).unwrap() {
             sys.close(handle, CloseHow::Reset);

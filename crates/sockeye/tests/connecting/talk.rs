@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::sim::{End, Faults};
-use sockeye::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake};
+use sockeye::sys::{
+    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, TcpKeepalive, Wake,
+};
 use sockeye::{Cause, CloseCode, ConnId, Initiator, Instant, Kind, Limits, Timeout};
 
 use crate::bench::{Bench, MILLI, SECOND, to};
@@ -204,16 +206,22 @@ fn cl05_no_key_comes_twice() {
     assert!(keys.len() >= 9_998, "{} different keys", keys.len());
 }
 
-/// A system whose random source can fail, and whose sending.
+/// A system whose random source can fail, and whose sending; and which notes what is asked of its sockets.
 struct Dry {
     inner: Box<dyn Sys>,
+    switches: Switches,
+}
+
+#[derive(Clone, Default)]
+struct Switches {
     dry: Rc<Cell<bool>>,
     stuck: Rc<Cell<bool>>,
+    asked: Rc<Cell<ConnectOptions>>,
 }
 
 impl Sys for Dry {
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
-        if self.dry.get() { Err(io::ErrorKind::Other.into()) } else { self.inner.random(out) }
+        if self.switches.dry.get() { Err(io::ErrorKind::Other.into()) } else { self.inner.random(out) }
     }
 
     fn now(&mut self) -> Instant {
@@ -240,8 +248,9 @@ impl Sys for Dry {
         self.inner.accept(listener)
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
-        self.inner.connect(address)
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        self.switches.asked.set(*options);
+        self.inner.connect(address, options)
     }
 
     fn connected(&mut self, handle: Handle) -> io::Result<bool> {
@@ -281,7 +290,7 @@ impl Sys for Dry {
     }
 
     fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.stuck.get() {
+        if self.switches.stuck.get() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.inner.send(handle, buffers)
@@ -300,13 +309,35 @@ impl Sys for Dry {
     }
 }
 
-fn dry() -> (Bench, Rc<Cell<bool>>, Rc<Cell<bool>>) {
-    let (dry, stuck) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
-    let sys = (dry.clone(), stuck.clone());
-    let bench = Bench::on(1, Faults::none(), Limits::default(), |host| {
-        Box::new(Dry { inner: host.sys(), dry: sys.0, stuck: sys.1 })
-    });
-    (bench, dry, stuck)
+fn dry() -> (Bench, Switches) {
+    let switches = Switches::default();
+    let sys = switches.clone();
+    let bench =
+        Bench::on(1, Faults::none(), Limits::default(), |host| Box::new(Dry { inner: host.sys(), switches: sys }));
+    (bench, switches)
+}
+
+/// What is to be asked of the socket reaches the system, through a redirect, too.
+#[test]
+fn options_of_the_socket_reach_the_system() {
+    let (mut bench, switches) = dry();
+    let listener = bench.listen("10.0.0.1:80");
+    let keepalive = TcpKeepalive::new(7 * SECOND, 3 * SECOND, 2);
+    let connect =
+        to("ws://10.0.0.1/").redirects(1).keepalive(keepalive).and_then(|it| it.user_timeout(SECOND)).unwrap();
+    bench.connect(&connect);
+    bench.turn();
+    bench.network.advance(MILLI);
+    let server = Server::accept(&listener).unwrap();
+    let asked = switches.asked.take();
+    assert_eq!((asked.keepalive, asked.user_timeout), (Some(keepalive), Some(SECOND)));
+    server.send("HTTP/1.1 307 x\r\nLocation: ws://10.0.0.2/\r\nContent-Length: 0\r\n\r\n");
+    bench.until(|_| switches.asked.get() == asked);
+    drop(server);
+    let error = to("ws://a/").user_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!(error.to_string(), "user_timeout is 0ns: 1 ms to 2147483647 ms (24 days)");
+    let error = to("ws://a/").keepalive(TcpKeepalive::new(SECOND, SECOND, 0)).unwrap_err();
+    assert_eq!(error.to_string(), "TcpKeepalive::probes is 0: 1 to 127");
 }
 
 /// A server that refuses without reading the request may end the connection before that could be sent.
@@ -318,9 +349,9 @@ fn what_was_answered_is_read_though_nothing_can_be_sent() {
         ("HTTP/1.1 403 x\r\n", "Handshake: io ConnectionReset"),
         ("", "Handshake: io ConnectionReset"),
     ] {
-        let (mut bench, _, stuck) = dry();
+        let (mut bench, switches) = dry();
         let listener = bench.listen("10.0.0.1:80");
-        stuck.set(true);
+        switches.stuck.set(true);
         let id = bench.connect(&to("ws://10.0.0.1/"));
         bench.turn();
         bench.network.advance(MILLI);
@@ -336,18 +367,18 @@ fn what_was_answered_is_read_though_nothing_can_be_sent() {
 /// Nothing leaves unmasked or under a key that anybody could foretell.
 #[test]
 fn without_randomness_nothing_is_sent() {
-    let (mut bench, dry, _) = dry();
-    dry.set(true);
+    let (mut bench, switches) = dry();
+    switches.dry.set(true);
     let listener = bench.listen("10.0.0.1:80");
     let id = bench.connect(&to("ws://10.0.0.1/"));
     assert_eq!(bench.failed(id).1, "Handshake: io Other");
     let mut server = bench.accepted(&listener);
     server.pump();
     assert_eq!((server.input.len(), server.end()), (0, Some(End::Finished)));
-    dry.set(false);
+    switches.dry.set(false);
     for say in [Some(Say::Message(Kind::Text, b"secret".to_vec())), Some(Say::Ping(b"secret".to_vec())), None] {
         let (id, mut server) = bench.open(&to("ws://10.0.0.1/"), &listener);
-        dry.set(true);
+        switches.dry.set(true);
         match say {
             Some(say) => bench.say(id, say),
             None => bench.service.control().publish_text(NAME, "secret"),
@@ -356,7 +387,7 @@ fn without_randomness_nothing_is_sent() {
         assert_eq!(bench.notes.closed(id).unwrap().0.cause, Cause::Reset);
         server.pump();
         assert_eq!((server.input.len(), server.frames.len()), (0, 0));
-        dry.set(false);
+        switches.dry.set(false);
     }
     bench.finish();
 }

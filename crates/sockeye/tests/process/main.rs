@@ -14,7 +14,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
-use sockeye::sys::{Address, CloseHow, Handle, Real, Sys, WAKE};
+use sockeye::sys::{Address, CloseHow, ConnectOptions, Handle, Real, Sys, WAKE};
 use sockeye::{Service, Threads};
 
 fn main() -> ExitCode {
@@ -98,7 +98,7 @@ fn without_descriptors_connecting_fails_at_once() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(before.in_use + 5), ..limits }).unwrap();
     let mut handles: Vec<Handle> = Vec::new();
     let error = loop {
-        match sys.connect(&address) {
+        match sys.connect(&address, &ConnectOptions::default()) {
             Ok(handle) => handles.push(handle),
             Err(error) => break error,
         }
@@ -107,8 +107,8 @@ fn without_descriptors_connecting_fails_at_once() {
     assert!(!handles.is_empty() && handles.iter().all(|handle| u64::from(handle.get()) < before.in_use + 5));
     // With one given back there is room for one.
     sys.close(handles.pop().unwrap(), CloseHow::Normal);
-    handles.push(sys.connect(&address).unwrap());
-    assert!(sys.connect(&address).is_err());
+    handles.push(sys.connect(&address, &ConnectOptions::default()).unwrap());
+    assert!(sys.connect(&address, &ConnectOptions::default()).is_err());
     for handle in handles {
         sys.close(handle, CloseHow::Normal);
     }
@@ -130,7 +130,7 @@ fn connections_give_their_descriptors_back() {
     let mut outcomes = [0; 3];
     for round in 0..100 {
         for place in &places {
-            let Ok(handle) = sys.connect(place) else {
+            let Ok(handle) = sys.connect(place, &ConnectOptions::default()) else {
                 outcomes[0] += 1;
                 continue;
             };

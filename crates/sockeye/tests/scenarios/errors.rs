@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::sim::{Fault, Faults, Host};
-use sockeye::sys::{Address, CloseHow, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake};
+use sockeye::sys::{
+    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake,
+};
 use sockeye::{Cause, Limits};
 use sockeye_proto::time::Instant;
 
@@ -86,8 +88,8 @@ impl Sys for Front {
         self.inner.accept(listener)
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
-        self.inner.connect(address)
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        self.inner.connect(address, options)
     }
 
     fn connected(&mut self, handle: Handle) -> io::Result<bool> {

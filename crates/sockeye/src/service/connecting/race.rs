@@ -121,7 +121,9 @@ impl Service {
     }
 
     fn start_racer(&mut self, id: ConnId, address: &Address) -> io::Result<()> {
-        let handle = self.stage.outlet.sys.connect(address)?;
+        let options =
+            self.connecting.attempts.get(&id).map(|attempt| attempt.plan.connect().socket).unwrap_or_default();
+        let handle = self.stage.outlet.sys.connect(address, &options)?;
         let token = self.connecting.token(id);
         if let Err(error) = self.stage.outlet.sys.register(handle, token) {
             self.stage.outlet.sys.close(handle, CloseHow::Normal);

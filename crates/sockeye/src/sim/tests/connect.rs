@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::*;
 use crate::sim::Listener;
-use crate::sys::{QUESTIONS, Resolved};
+use crate::sys::{ConnectOptions, QUESTIONS, Resolved};
 
 /// A program that calls a server by name, a number of times: each call looks the name up, connects, sends, ends its side
 /// and reads to the end. Whatever fails is begun anew after a while. It relies on nothing but the promises of `sys`.
@@ -90,7 +90,7 @@ impl Caller {
             "each question has one answer"
         );
         let Ok(addresses) = addresses else { return self.retry(n) };
-        match self.sys.connect(&Address::Ip(addresses[0])) {
+        match self.sys.connect(&Address::Ip(addresses[0]), &ConnectOptions::default()) {
             Ok(handle) => {
                 self.calls[n].phase = Phase::Connecting(handle);
                 if self.sys.register(handle, self.token(n)).is_err() {
@@ -209,7 +209,7 @@ const SERVER: Address =
     Address::Ip(SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 1), 80)));
 
 fn begin(sys: &mut dyn Sys, to: &Address) -> Handle {
-    let handle = sys.connect(to).unwrap();
+    let handle = sys.connect(to, &ConnectOptions::default()).unwrap();
     while sys.register(handle, 1).is_err() {}
     handle
 }
@@ -308,7 +308,7 @@ fn silent_and_unreachable_places() {
         sys.close(handle, CloseHow::Normal);
         assert_eq!(network.state().connections.len(), 0);
         network.unreachable(&SERVER);
-        assert_eq!(sys.connect(&SERVER).unwrap_err().kind(), ErrorKind::HostUnreachable);
+        assert_eq!(sys.connect(&SERVER, &ConnectOptions::default()).unwrap_err().kind(), ErrorKind::HostUnreachable);
         assert_eq!(host.open_handles(), 0);
         network.reachable(&SERVER);
         let handle = begin(sys.as_mut(), &SERVER);
@@ -333,13 +333,13 @@ fn a_full_queue_keeps_some_waiting_and_sends_others_away() {
     assert!(result.unwrap().is_ok() && after == Duration::from_millis(500), "the request is repeated: {after:?}");
 
     let path = Address::Unix("/run/server".into());
-    assert_eq!(sys.connect(&path).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(sys.connect(&path, &ConnectOptions::default()).unwrap_err().kind(), ErrorKind::NotFound);
     let listener = network.listen(&path);
     listener.set_backlog(1);
-    let handle = sys.connect(&path).unwrap();
+    let handle = sys.connect(&path, &ConnectOptions::default()).unwrap();
     assert!(sys.connected(handle).unwrap(), "it takes no time");
     network.advance(Duration::ZERO);
-    assert_eq!(sys.connect(&path).unwrap_err().kind(), ErrorKind::ResourceBusy);
+    assert_eq!(sys.connect(&path, &ConnectOptions::default()).unwrap_err().kind(), ErrorKind::ResourceBusy);
     assert_eq!(listener.accept().unwrap().remote_address(), Address::Unnamed);
 }
 
@@ -371,7 +371,7 @@ fn there_are_no_more_handles_than_allowed() {
     host.set_descriptor_limit(3 + 1);
     let mut sys = host.sys();
     let handle = begin(sys.as_mut(), &SERVER);
-    let error = sys.connect(&SERVER).unwrap_err();
+    let error = sys.connect(&SERVER, &ConnectOptions::default()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
     sys.close(handle, CloseHow::Normal);
     begin(sys.as_mut(), &SERVER);

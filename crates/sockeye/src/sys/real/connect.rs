@@ -2,27 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
-use super::address::{new_socket, unix_name};
-use crate::sys::Address;
+use super::address::{new_socket, set_patience, unix_name};
+use crate::sys::{Address, ConnectOptions};
 
-pub(super) fn begin(address: &Address) -> io::Result<OwnedFd> {
+pub(super) fn begin(address: &Address, options: &ConnectOptions) -> io::Result<OwnedFd> {
+    options.check()?;
     match address {
-        Address::Ip(ip) => begin_ip(*ip),
-        Address::Unix(path) => begin_unix(path),
-        Address::Unnamed => Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no address")),
+        Address::Ip(ip) => begin_ip(*ip, options),
+        _ => begin_unix(&unix_name(address)?),
     }
 }
 
-fn begin_ip(address: SocketAddr) -> io::Result<OwnedFd> {
+fn begin_ip(address: SocketAddr, options: &ConnectOptions) -> io::Result<OwnedFd> {
     let socket = new_socket(if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 })?;
     // A frame should leave when it is written. A system that cannot do that still connects.
     let _ = sockopt::set_tcp_nodelay(&socket, true);
+    // These were asked for.
+    set_patience(socket.as_fd(), options.keepalive, options.user_timeout)?;
     match net::connect(&socket, &address) {
         // POSIX: a connect that a signal interrupted goes on by itself, and beginning it anew would be an error.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
@@ -32,10 +33,9 @@ fn begin_ip(address: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
-fn begin_unix(path: &Path) -> io::Result<OwnedFd> {
-    let name = unix_name(path)?;
+fn begin_unix(name: &SocketAddrUnix) -> io::Result<OwnedFd> {
     let socket = new_socket(AddressFamily::UNIX)?;
-    match net::connect(&socket, &name) {
+    match net::connect(&socket, name) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         // Nothing goes on after it, unlike with TCP: the attempt is over, and no report will ever come.
         Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "the listener's queue is full")),

@@ -1,16 +1,19 @@
 //! Opening listeners, with errors that say which address and why.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{self as rfs, FlockOperation, Mode, OFlags, RawMode, fchmod, flock, fstat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
-use super::address::{new_socket, unix_name};
+use super::address::{new_socket, set_patience, unix_name};
 use crate::sys::{Address, ListenOptions};
 
 /// A listener that is open.
@@ -21,11 +24,11 @@ pub(super) struct Listener {
 }
 
 pub(super) fn open(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
-    let opened = match address {
+    let opened = options.check().and_then(|()| match address {
         Address::Ip(ip) => open_ip(*ip, options),
         Address::Unix(path) => open_unix(path, options),
-        Address::Unnamed => Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no address")),
-    };
+        _ => open_abstract(address, options),
+    });
     opened.map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}")))
 }
 
@@ -40,6 +43,7 @@ fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener>
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, options.ipv6_only)?;
     }
+    tune(socket.as_fd(), options)?;
     net::bind(&socket, &address)?;
     if options.reuse_port && options.claim {
         // Bound without it, the address was nobody's; from here on others may bind it who share.
@@ -50,9 +54,24 @@ fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener>
     Ok(Listener { socket, local: Address::Ip(local), path: None })
 }
 
+/// Sets what connections are to have that are accepted from a TCP listener: Linux, like the systems of BSD, hands it down.
+pub(super) fn tune(socket: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
+    // A frame should leave when it is written.
+    sockopt::set_tcp_nodelay(socket, true)?;
+    set_patience(socket, options.keepalive, options.user_timeout)
+}
+
+/// Binding, and listening a moment later, are one step for all who take the lock: a socket that is bound and does not listen
+/// yet looks as stale as one whose server was killed.
 fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
-    let name = unix_name(path)?;
+    let name = unix_name(&Address::Unix(path.to_owned()))?;
+    let _lock = lock_folder(path);
     let socket = new_socket(AddressFamily::UNIX)?;
+    if let Some(mode) = options.unix_mode {
+        // Linux makes the file with the socket's own mode, as far as the umask lets it. Elsewhere it is wider for a moment, in which
+        // nobody can connect, since nothing listens.
+        let _ = fchmod(&socket, Mode::from_raw_mode(mode as RawMode));
+    }
     match net::bind(&socket, &name) {
         Err(Errno::ADDRINUSE) if is_stale(path, &name)? => {
             fs::remove_file(path)?;
@@ -60,9 +79,41 @@ fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
         }
         bound => bound?,
     }
+    // From here on it is removed if anything fails.
     let file = SocketPath::new(path)?;
+    if let Some(mode) = options.unix_mode {
+        file.set_mode(mode).map_err(|e| io::Error::new(e.kind(), format!("its mode cannot be set: {e}")))?;
+    }
     net::listen(&socket, backlog(options))?;
     Ok(Listener { socket, local: Address::Unix(path.to_owned()), path: Some(file) })
+}
+
+fn open_abstract(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
+    let name = unix_name(address)?;
+    if let Some(mode) = options.unix_mode {
+        let text = format!("an abstract socket has no file, and no mode such as {mode:#o}: everybody may connect");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let socket = new_socket(AddressFamily::UNIX)?;
+    net::bind(&socket, &name)?;
+    net::listen(&socket, backlog(options))?;
+    Ok(Listener { socket, local: address.clone(), path: None })
+}
+
+/// Keeps other servers of this library from listening in the same folder, as long as it is held. Nothing is left behind, unlike
+/// with a file of its own. Without the right to read the folder there is no lock; nor is there one when somebody who has
+/// nothing to do with this does not give it up within a second.
+fn lock_folder(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = File::open(folder).ok()?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(folder),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(LOCK_PAUSE),
+            Err(_) => break,
+        }
+    }
+    None
 }
 
 /// Whether `path` is a socket that nobody listens on any more: what a server leaves behind that was killed.
@@ -88,6 +139,21 @@ impl SocketPath {
         let file = fs::symlink_metadata(path)?;
         Ok(Self { path: std::path::absolute(path)?, device: file.dev(), inode: file.ino() })
     }
+
+    /// Gives the file exactly this mode, of which the umask may have taken something.
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let permissions = Permissions::from_mode(mode);
+        if !cfg!(target_os = "linux") {
+            return fs::set_permissions(&self.path, permissions);
+        }
+        // The file itself, and not what somebody who may write in the folder has put in its place, such as a link.
+        let file = rfs::open(&self.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let found = fstat(&file)?;
+        if (found.st_dev, found.st_ino) != (self.device, self.inode) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else replaced the file"));
+        }
+        fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), permissions)
+    }
 }
 
 impl Drop for SocketPath {
@@ -103,3 +169,8 @@ impl Drop for SocketPath {
 fn backlog(options: &ListenOptions) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
+
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// A second in all.
+const LOCK_ATTEMPTS: u32 = 200;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use rustix::io::fcntl_getfd;
 
 use super::*;
+use crate::sys::TcpKeepalive;
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -63,6 +64,167 @@ fn accepted_sockets_send_at_once_and_are_not_inherited() {
     let socket = sys.table.borrow(handle).unwrap();
     assert!(sockopt::tcp_nodelay(socket).unwrap());
     assert!(fcntl_getfd(socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+}
+
+/// `TCP_NODELAY` and the like of an accepted socket come from its listener, without a call for each connection.
+#[test]
+fn accepted_sockets_have_what_was_asked_of_their_listener() {
+    let mut sys = Real::new().unwrap();
+    let keepalive = TcpKeepalive::new(Duration::from_secs(77), Duration::from_secs(11), 7);
+    let options = ListenOptions {
+        keepalive: Some(keepalive),
+        user_timeout: Some(Duration::from_millis(12_345)),
+        ..ListenOptions::default()
+    };
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (listener, address) = sys.listen(&Address::Ip(address.parse().unwrap()), &options).unwrap();
+        let Address::Ip(ip) = address else { panic!("{address}") };
+        let _stream = TcpStream::connect(ip).unwrap();
+        let (handle, _) = accept(&mut sys, listener);
+        has_patience(sys.table.borrow(handle).unwrap(), keepalive, 12_345);
+        sys.close(listener, CloseHow::Normal);
+    }
+    // Without them the system's own times stand.
+    let (listener, address) = listen(&mut sys, "127.0.0.1:0").unwrap();
+    let _stream = TcpStream::connect(("127.0.0.1", port(&address))).unwrap();
+    let (handle, _) = accept(&mut sys, listener);
+    assert!(!sockopt::socket_keepalive(sys.table.borrow(handle).unwrap()).unwrap());
+}
+
+fn has_patience(socket: BorrowedFd<'_>, keepalive: TcpKeepalive, millis: u32) {
+    assert!(sockopt::tcp_nodelay(socket).unwrap() && sockopt::socket_keepalive(socket).unwrap());
+    assert_eq!(sockopt::tcp_keepidle(socket).unwrap(), keepalive.idle);
+    assert_eq!(sockopt::tcp_keepintvl(socket).unwrap(), keepalive.interval);
+    assert_eq!(sockopt::tcp_keepcnt(socket).unwrap(), keepalive.probes);
+    #[cfg(target_os = "linux")]
+    assert_eq!(sockopt::tcp_user_timeout(socket).unwrap(), millis);
+}
+
+#[test]
+fn connecting_sockets_have_what_was_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Ip(listener.local_addr().unwrap());
+    let mut sys = Real::new().unwrap();
+    let keepalive = TcpKeepalive::new(Duration::from_secs(5), Duration::from_secs(6), 3);
+    let mut options = ConnectOptions { keepalive: Some(keepalive), user_timeout: Some(Duration::from_millis(900)) };
+    let handle = sys.connect(&address, &options).unwrap();
+    has_patience(sys.table.borrow(handle).unwrap(), keepalive, 900);
+    options.user_timeout = Some(Duration::ZERO);
+    assert_eq!(sys.connect(&address, &options).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_that_was_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("mode");
+    let mut sys = Real::new().unwrap();
+    for mode in [0o600, 0o660, 0o222, 0o777] {
+        let address = Address::Unix(folder.0.join(format!("{mode:o}")));
+        let options = ListenOptions { unix_mode: Some(mode), ..ListenOptions::default() };
+        let (_, address) = sys.listen(&address, &options).unwrap();
+        let Address::Unix(path) = address else { panic!("{address}") };
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+    let nobody = ListenOptions { unix_mode: Some(0o555), ..ListenOptions::default() };
+    let error = sys.listen(&Address::Unix(folder.0.join("nobody")), &nobody).unwrap_err();
+    assert!(error.to_string().contains("unix_mode is 0o555: nobody could connect"), "{error}");
+    assert!(!folder.0.join("nobody").exists());
+}
+
+/// Whoever listens for the first time and whoever takes a stale file over, all at once: one of them gets it, and it is
+/// the one that is connected to.
+#[test]
+fn of_many_who_want_a_path_one_gets_it() {
+    let folder = Folder::new("many");
+    for round in 0..40 {
+        let path = folder.0.join("socket");
+        if round % 2 == 0 {
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        let start = std::sync::Barrier::new(4);
+        let servers: Vec<_> = std::thread::scope(|scope| {
+            let listen = || {
+                let mut sys = Real::new().unwrap();
+                start.wait();
+                let listener = sys.listen(&Address::Unix(path.clone()), &ListenOptions::default());
+                listener.map(|(listener, _)| (sys, listener))
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(listen)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let mut alive = Vec::new();
+        for server in servers {
+            match server {
+                Ok(server) => alive.push(server),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}"),
+            }
+        }
+        assert_eq!(alive.len(), 1, "round {round}");
+        let _stream = UnixStream::connect(&path).unwrap();
+        let (sys, listener) = &mut alive[0];
+        accept(sys, *listener);
+        drop(alive);
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_folder_that_others_keep_locked_is_no_obstacle() {
+    let folder = Folder::new("locked");
+    let held = fs::File::open(&folder.0).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut sys = Real::new().unwrap();
+    let path = folder.0.join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(listen(&mut sys, &format!("unix:{}", path.display())).is_ok());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_name_is_somebodys_until_its_socket_is_closed() {
+    let name = format!("sockeye-abstract-{}\0\u{ff}", std::process::id());
+    let address = Address::unix(format!("@{name}")).unwrap();
+    assert_eq!(address, Address::Abstract(name.into_bytes()));
+    let mut sys = Real::new().unwrap();
+    assert_eq!(sys.connect(&address, &ConnectOptions::default()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let (listener, local) = sys.listen(&address, &ListenOptions::default()).unwrap();
+    assert_eq!((&local, sys.local_address(listener).unwrap()), (&address, address.clone()));
+    let error = sys.listen(&address, &ListenOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(error.to_string().starts_with("cannot listen on unix:@sockeye-abstract-"), "{error}");
+    let near = sys.connect(&address, &ConnectOptions::default()).unwrap();
+    assert!(sys.connected(near).unwrap());
+    assert_eq!(accept(&mut sys, listener).1, Address::Unnamed);
+    // A client may have a name, too.
+    let client = Address::Abstract(format!("sockeye-client-{}", std::process::id()).into_bytes());
+    let socket = address::new_socket(net::AddressFamily::UNIX).unwrap();
+    net::bind(&socket, &address::unix_name(&client).unwrap()).unwrap();
+    net::connect(&socket, &address::unix_name(&address).unwrap()).unwrap();
+    assert_eq!(sys.accept(listener).unwrap().1, client);
+    sys.close(listener, CloseHow::Normal);
+    let (listener, _) = sys.listen(&address, &ListenOptions::default()).unwrap();
+    sys.close(listener, CloseHow::Normal);
+    let mode = ListenOptions { unix_mode: Some(0o600), ..ListenOptions::default() };
+    let error = sys.listen(&address, &mode).unwrap_err();
+    assert!(error.to_string().ends_with("no mode such as 0o600: everybody may connect"), "{error}");
+    let long = |length| sys_listen(&Address::Abstract(vec![b'x'; length]));
+    assert!(long(107).is_ok() && long(108).unwrap_err().to_string().ends_with("1 to 107 bytes, this one has 108"));
+    assert!(long(0).is_err(), "the system would choose a name that nobody knows");
+}
+
+#[cfg(target_os = "linux")]
+fn sys_listen(address: &Address) -> io::Result<()> {
+    Real::new()?.listen(address, &ListenOptions::default()).map(drop)
+}
+
+#[test]
+fn texts_name_unix_sockets() {
+    assert_eq!(Address::unix("/run/x"), Some(Address::Unix("/run/x".into())));
+    assert_eq!(Address::unix("@x"), Some(Address::Abstract(b"x".to_vec())));
+    assert_eq!(Address::unix("./@x"), Some(Address::Unix("./@x".into())));
+    assert_eq!((Address::unix(""), Address::unix("@")), (None, None));
+    assert_eq!(Address::Abstract(b"x\xff".to_vec()).to_string(), "unix:@x\u{fffd}");
 }
 
 #[test]
@@ -183,7 +345,7 @@ fn closed_handles_are_refused() {
 fn connecting_sockets_send_at_once_and_are_not_inherited() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut sys = Real::new().unwrap();
-    let handle = sys.connect(&Address::Ip(listener.local_addr().unwrap())).unwrap();
+    let handle = sys.connect(&Address::Ip(listener.local_addr().unwrap()), &ConnectOptions::default()).unwrap();
     let socket = sys.table.borrow(handle).unwrap();
     assert!(sockopt::tcp_nodelay(socket).unwrap());
     assert!(fcntl_getfd(socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
@@ -196,12 +358,12 @@ fn a_full_unix_listener_is_the_end_of_an_attempt() {
     let folder = Folder::new("full");
     let mut sys = Real::new().unwrap();
     let address = Address::Unix(folder.0.join("socket"));
-    assert_eq!(sys.connect(&address).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(sys.connect(&address, &ConnectOptions::default()).unwrap_err().kind(), ErrorKind::NotFound);
     let options = ListenOptions { backlog: 1, ..ListenOptions::default() };
     let (listener, _) = sys.listen(&address, &options).unwrap();
     let mut handles = Vec::new();
     let error = loop {
-        match sys.connect(&address) {
+        match sys.connect(&address, &ConnectOptions::default()) {
             Ok(handle) => handles.push(handle),
             Err(error) => break error,
         }
@@ -214,8 +376,14 @@ fn a_full_unix_listener_is_the_end_of_an_attempt() {
     // Nobody listens behind the file of a server that was killed.
     let path = folder.0.join("stale");
     drop(UnixListener::bind(&path).unwrap());
-    assert_eq!(sys.connect(&Address::Unix(path)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(sys.connect(&Address::Unix("".into())).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        sys.connect(&Address::Unix(path), &ConnectOptions::default()).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert_eq!(
+        sys.connect(&Address::Unix("".into()), &ConnectOptions::default()).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
     sys.close(listener, CloseHow::Normal);
 }
 
@@ -239,7 +407,7 @@ fn addresses_keep_their_scope() {
     let mut sys = Real::new().unwrap();
     // No interface has this number, and the system is told the number.
     let nowhere = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 80, 0, 0x7fff_fff0);
-    let error = sys.connect(&Address::Ip(nowhere.into())).unwrap_err();
+    let error = sys.connect(&Address::Ip(nowhere.into()), &ConnectOptions::default()).unwrap_err();
     assert!(error.raw_os_error().is_some(), "{error}");
     assert_eq!(sys.table.open, 0);
 }

@@ -29,7 +29,7 @@ pub(super) fn a_connection_stands_and_carries(world: &mut World) {
 pub(super) fn nobody_listening_is_an_error_told_once(world: &mut World) {
     let (listener, address) = world.listen();
     world.sys.close(listener, CloseHow::Normal);
-    match world.sys.connect(&address) {
+    match world.sys.connect(&address, &ConnectOptions::default()) {
         // A Unix socket's file is gone with its listener.
         Err(e) => assert!([ErrorKind::ConnectionRefused, ErrorKind::NotFound].contains(&e.kind()), "{e}"),
         Ok(handle) => {
@@ -44,7 +44,7 @@ pub(super) fn nobody_listening_is_an_error_told_once(world: &mut World) {
             world.sys.close(handle, CloseHow::Normal);
         }
     }
-    assert_eq!(kind(world.sys.connect(&Address::Unnamed)), ErrorKind::InvalidInput);
+    assert_eq!(kind(world.sys.connect(&Address::Unnamed, &ConnectOptions::default())), ErrorKind::InvalidInput);
 }
 
 pub(super) fn a_connecting_handle_is_closed_at_any_time(world: &mut World) {
@@ -52,7 +52,7 @@ pub(super) fn a_connecting_handle_is_closed_at_any_time(world: &mut World) {
     for micros in [0, 1, 300, 1000, 2000, 5000, 20_000] {
         for how in [CloseHow::Normal, CloseHow::Reset] {
             for is_registered in [false, true] {
-                let handle = world.sys.connect(&address).unwrap();
+                let handle = world.sys.connect(&address, &ConnectOptions::default()).unwrap();
                 if is_registered {
                     world.sys.register(handle, CLIENT).unwrap();
                 }
@@ -183,7 +183,7 @@ pub(super) fn addresses_are_names_of_their_own(world: &mut World) {
 impl World {
     /// An attempt that is registered.
     fn begin(&mut self, address: &Address) -> Handle {
-        let handle = self.sys.connect(address).unwrap();
+        let handle = self.sys.connect(address, &ConnectOptions::default()).unwrap();
         self.sys.register(handle, CLIENT).unwrap();
         handle
     }
