@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use sockeye::Network;
 
 use self::logging::Logging;
 use self::standing::Standing;
@@ -152,6 +153,14 @@ pub(crate) struct Common {
     /// The system deals the connections out to them. More than one cannot share a Unix socket.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) threads: usize,
+
+    /// Proxies that say for whom they connect, such as 10.0.0.0/8, ::1 or unix (repeatable)
+    ///
+    /// Each of their connections must begin with a header of the PROXY protocol, version 1 or 2, and is closed without one. The address
+    /// in it is the client's from then on, in logs too. `unix` stands for whoever connects to a Unix socket. A header from anybody
+    /// else is a bad request.
+    #[arg(long = "proxy-protocol", value_name = "NETWORK")]
+    pub(crate) proxies: Vec<Network>,
 
     /// Serve counters for Prometheus on this path, such as /metrics [default: no such page]
     ///

@@ -31,7 +31,10 @@ fn builder(echo: &Echo, seat: &Seat) -> Builder {
         talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
-    let builder = Service::builder().limits(limits).fallback(echoes.outbox_bytes(bound));
+    let builder = Service::builder()
+        .limits(limits)
+        .proxy_protocol(echo.common.proxies.iter().copied())
+        .fallback(echoes.outbox_bytes(bound));
     match echo.common.metrics {
         Some(_) => builder.routes(server::with_metrics(Routes::new(), &echo.common)),
         None => builder,

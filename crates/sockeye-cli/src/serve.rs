@@ -32,6 +32,7 @@ fn builder(serve: &Serve, canvas: &Arc<Canvas>, seat: &Seat) -> Result<Builder, 
     limits.protocol_mut().message_bytes = MESSAGE_BYTES;
     let builder = Service::builder()
         .limits(limits)
+        .proxy_protocol(serve.common.proxies.iter().copied())
         .routes(server::with_metrics(routes(serve)?, &serve.common))
         .protocol(Increment::new(serve.close_test))
         .protocol(Mirror::new(serve.close_test, Arc::clone(canvas), seat.clone()));

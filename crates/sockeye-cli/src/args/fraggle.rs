@@ -40,6 +40,7 @@ impl Fraggle {
     /// What the server has in common with the others. The two sets of options share a name, so they cannot be side by side.
     pub(crate) fn common(&self) -> Common {
         Common {
+            proxies: Vec::new(),
             metrics: None,
             interfaces: self.interfaces.clone(),
             max_connections: None,

@@ -10,6 +10,7 @@ mod hostile;
 mod logs;
 mod peer;
 mod ping;
+mod proxied;
 mod served;
 mod shell;
 mod support;
