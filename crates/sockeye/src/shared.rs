@@ -279,8 +279,11 @@ impl Shared {
             return Ok(());
         }
         let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;
-        live.flags |= WANT_WRITE;
-        self.enqueue(id);
+        // Asked for already, it is either queued or waits for its socket, whose edge is a step: another one would change nothing.
+        if live.flags & WANT_WRITE == 0 {
+            live.flags |= WANT_WRITE;
+            self.enqueue(id);
+        }
         Ok(())
     }
 
@@ -301,8 +304,9 @@ impl Shared {
             return Ok(());
         }
         let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;
+        let was_paused = live.flags & PAUSED != 0;
         live.set(PAUSED, paused);
-        if !paused {
+        if was_paused && !paused {
             self.enqueue(id);
         }
         Ok(())
@@ -400,7 +404,9 @@ impl Shared {
         }
         self.any_all_writable = false;
         for (id, live) in &mut self.live {
-            if live.is_open() && self.all_writable.get(live.endpoint.get()).copied().unwrap_or(false) {
+            let wanted = self.all_writable.get(live.endpoint.get()).copied().unwrap_or(false);
+            // As in `want_write`, those that wait for it are left where they are.
+            if wanted && live.is_open() && live.flags & WANT_WRITE == 0 {
                 live.flags |= WANT_WRITE;
                 if live.flags & QUEUED == 0 {
                     live.flags |= QUEUED;

@@ -130,6 +130,17 @@ pub enum Fragmented<'a> {
     Binary(BinaryFragments<'a>),
 }
 
+impl Fragmented<'_> {
+    /// Sends a ping between the fragments; the permission stays. RFC 6455 section 5.4: "Control frames (see Section 5.5) MAY be
+    /// injected in the middle of a fragmented message."
+    pub fn ping(&mut self, payload: ControlPayload) {
+        match self {
+            Self::Text(fragments) => fragments.ping(payload),
+            Self::Binary(fragments) => fragments.ping(payload),
+        }
+    }
+}
+
 /// A fragment was handed over and its message is not finished.
 pub struct Begun<T> {
     next: Option<T>,
@@ -157,6 +168,11 @@ impl<'a> TextFragments<'a> {
         Begun { next: self.port.next().map(|port| Self { port }) }
     }
 
+    /// Sends a ping between the fragments; see [`Fragmented::ping`].
+    pub fn ping(&mut self, payload: ControlPayload) {
+        self.port.ping(payload);
+    }
+
     /// Sends the last fragment, which may be empty.
     pub fn finish(self, text: &str) -> Sent<'a> {
         self.port.send(None, true, text.as_bytes());
@@ -175,6 +191,11 @@ impl<'a> BinaryFragments<'a> {
     pub fn fragment(self, payload: &[u8]) -> Begun<Self> {
         self.port.send(None, false, payload);
         Begun { next: self.port.next().map(|port| Self { port }) }
+    }
+
+    /// Sends a ping between the fragments; see [`Fragmented::ping`].
+    pub fn ping(&mut self, payload: ControlPayload) {
+        self.port.ping(payload);
     }
 
     /// Sends the last fragment, which may be empty.

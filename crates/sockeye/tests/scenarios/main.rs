@@ -15,6 +15,7 @@ mod machine;
 #[expect(dead_code, reason = "the random test uses the rest")]
 mod rng;
 
+mod asking;
 mod bench;
 mod counted;
 mod crowds;
