@@ -61,8 +61,10 @@ pub(crate) fn examples(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
-/// The abuse tests judge times and memory, so they run the release build, and only here: their target is `test = false`.
+/// The abuse tests judge times and memory, so they run the release build, and only here: their target is `test = false`. They
+/// try the example of a loop of one's own too.
 pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
+    examples(workspace)?;
     tests(&mut workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "abuse"]))
 }
 

@@ -1,16 +1,13 @@
 //! CT: close frames, pings and the end of TCP connections.
 
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::UnshareFlags;
-
 use super::support::{
     BINARY, CLOSE, Case, FIN, GONE, Launch, Noise, PATIENCE, PING, PONG, Peer, Request, Row, Server, Size, TEXT,
-    TempDir, close_body, eventually, frame, header, pass, rows, scaled,
+    TempDir, close_body, eventually, frame, header, isolated, pass, rows, scaled,
 };
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -283,24 +280,13 @@ fn ct07_resets_at_any_byte_leave_nothing_behind() {
 /// Inside a network namespace of our own, whose only link goes down.
 fn ct08_peers_behind_a_dead_network_end_with_the_keepalive() {
     const PEERS: usize = 100;
-    let link = |state: &str| {
-        let done = Command::new("ip").args(["link", "set", "lo", state]).status().expect("ip is installed");
-        assert!(done.success());
-    };
-    let inside = move || {
-        // Namespaces belong to threads: what this one starts lives in the new one too.
-        #[expect(
-            deprecated,
-            reason = "the sound replacement is an unsafe function; a thread without shared descriptors is fine"
-        )]
-        rustix::thread::unshare(UnshareFlags::NEWNET).expect("root");
-        link("up");
+    isolated(|link| {
         let mut server = Server::echo();
         let idle = server.process().descriptors();
         let mut peers: Vec<Peer> = (0..PEERS).map(|_| Peer::upgraded(&server)).collect();
         peers.iter_mut().for_each(Peer::echoes);
         let (dead, worked) = (Instant::now(), server.process().cpu());
-        link("down");
+        link.down();
         eventually("keepalive ends them", Duration::from_secs(47), || {
             server.assert_alive();
             server.process().descriptors() <= idle
@@ -308,10 +294,9 @@ fn ct08_peers_behind_a_dead_network_end_with_the_keepalive() {
         assert!(dead.elapsed() >= Duration::from_secs(44), "ended after {:?}", dead.elapsed());
         let worked = server.process().cpu() - worked;
         assert!(worked < dead.elapsed() / 50, "{worked:?} of CPU for dead connections");
-        link("up");
+        link.up();
         Peer::over(TcpStream::connect(server.address()).expect("it still listens")).upgrade(&Request::upgrade("/"));
         drop(peers);
         assert!(dead.elapsed() < Duration::from_secs(46) + PATIENCE);
-    };
-    thread::spawn(inside).join().expect("the row holds");
+    });
 }

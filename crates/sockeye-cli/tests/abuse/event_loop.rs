@@ -5,18 +5,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::{
-    BINARY, Case, FIN, Launch, Noise, PATIENCE, Peer, Request, Row, Server, Strace, TEXT, TempDir, close_body,
-    eventually, frame, optimised, pass, rows, scaled,
+    Case, FIN, Launch, Noise, PATIENCE, Peer, Request, Row, Server, Strace, TEXT, TempDir, eventually, frame,
+    optimised, pass, rows, scaled,
 };
-
-/// The most system calls a second of a state in which nothing happens.
-const IDLE_CALLS: u64 = 20;
 
 pub(crate) fn rows() -> Vec<Case> {
     rows![
         Slow:
-            ev03_a_failing_accept_is_survived.with_strace,
-            ev04_no_state_spins.with_strace;
+            ev03_a_failing_accept_is_survived.with_strace;
         Heavy:
             ev06_reused_descriptors_are_new_connections,
             ev09_a_flood_of_messages_starves_nobody,
@@ -143,89 +139,6 @@ fn ev03_a_failing_accept_is_survived() {
         peer.echoes();
     }
     row.end(&mut server);
-}
-
-/// One state in which a connection can stay: how to get there. What it returns is held.
-type State = (&'static str, fn(&Server) -> Peer);
-
-/// Messages the server cannot get rid of.
-fn stuffed(server: &Server) -> Peer {
-    let mut peer = Peer::connect_with_buffers(server, 4096);
-    peer.upgrade(&Request::upgrade("/"));
-    let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
-    peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
-    for _ in 0..8 {
-        if std::io::Write::write_all(&mut peer.stream, &message).is_err() {
-            break;
-        }
-    }
-    peer
-}
-
-const STATES: [State; 8] = [
-    ("nobody", Peer::connect),
-    ("half a head", |server| {
-        let mut peer = Peer::connect(server);
-        peer.send("GET / HTTP/1.1\r\nHost: a");
-        peer
-    }),
-    ("upgraded", Peer::upgraded),
-    ("half a frame", |server| {
-        let mut peer = Peer::upgraded(server);
-        peer.send(&frame(FIN | TEXT, "half a frame")[..9]);
-        peer
-    }),
-    ("output stuck, reading paused", stuffed),
-    ("end of input with pending output", |server| {
-        let peer = stuffed(server);
-        peer.finish();
-        peer
-    }),
-    ("end of input", |server| {
-        let peer = Peer::upgraded(server);
-        peer.finish();
-        peer
-    }),
-    ("closing, output stuck", |server| {
-        let mut peer = Peer::connect_with_buffers(server, 4096);
-        peer.upgrade(&Request::upgrade("/"));
-        // Not so much that reading is paused, but more than the socket takes.
-        peer.send_frame(FIN | BINARY, vec![b'm'; 900 << 10]);
-        peer.send_frame(FIN | super::support::CLOSE, close_body(1000, ""));
-        peer
-    }),
-];
-
-fn ev04_no_state_spins() {
-    const WINDOW: Duration = Duration::from_secs(8);
-    thread::scope(|scope| {
-        let states = STATES.map(|(what, enter)| {
-            scope.spawn(move || {
-                let mut server = Server::echo();
-                let peer = enter(&server);
-                let calls = Strace::count(&server, WINDOW);
-                println!("{what}: {calls} calls in {WINDOW:?}");
-                assert!(calls <= IDLE_CALLS * WINDOW.as_secs(), "{what}: {calls} system calls in {WINDOW:?}");
-                drop(peer);
-                server.assert_alive();
-                Peer::upgraded(&server).echoes();
-            })
-        });
-        // The server waits for the answer to its close.
-        let draining = scope.spawn(|| {
-            let folder = TempDir::new();
-            let server = Launch::serve(folder.path()).with("--close-test").start();
-            let mut peer = Peer::connect(&server);
-            peer.upgrade(&Request::upgrade("/").add("Sec-WebSocket-Protocol", "dumb-increment-protocol"));
-            peer.close_code("--close-test closes by itself");
-            let calls = Strace::count(&server, Duration::from_secs(4));
-            assert!(calls <= IDLE_CALLS * 4, "draining: {calls} system calls in 4 s");
-        });
-        for (state, (what, _)) in states.into_iter().zip(STATES) {
-            assert!(state.join().is_ok(), "the state {what:?}");
-        }
-        assert!(draining.join().is_ok(), "the state draining");
-    });
 }
 
 fn ev06_reused_descriptors_are_new_connections() {

@@ -12,6 +12,7 @@
 //! simulator's virtual clock.
 
 mod backpressure;
+mod census;
 mod closing;
 mod event_loop;
 mod files;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         closing::rows(),
         backpressure::rows(),
         event_loop::rows(),
+        census::rows(),
         operations::rows(),
         load::rows(),
     ]

@@ -39,27 +39,14 @@ pub(crate) fn rows() -> Vec<Case> {
     ]
 }
 
-/// A peer whose echo is stuck in the server.
-fn stalled(server: &Server) -> Peer {
-    let mut peer = Peer::connect_with_buffers(server, 4096);
-    peer.upgrade(&Request::upgrade("/"));
-    let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
-    peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
-    for _ in 0..8 {
-        if std::io::Write::write_all(&mut peer.stream, &message).is_err() {
-            break;
-        }
-    }
-    peer
-}
-
 fn op01_sigterm_closes_with_1001_and_exits_0() {
     let mut server = Server::echo();
     let mut active: Vec<Peer> = (0..1000).map(|_| Peer::upgraded(&server)).collect();
     active.iter_mut().for_each(Peer::echoes);
     let stalled: Vec<Peer> = thread::scope(|scope| {
         let server = &server;
-        let threads: Vec<_> = (0..10).map(|_| scope.spawn(move || stalled(server))).collect();
+        let threads: Vec<_> =
+            (0..10).map(|_| scope.spawn(move || Peer::stuffed(server, &Request::upgrade("/")))).collect();
         threads.into_iter().map(|thread| thread.join().expect("stalled")).collect()
     });
     let started = Instant::now();

@@ -15,47 +15,37 @@ pub(crate) enum Class {
     Quick,
 }
 
-/// What a row needs beside the command.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Need {
-    Nothing,
-    Root,
-    Strace,
-}
-
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) class: Class,
     name: &'static str,
     body: fn(),
-    need: Need,
+    needs_root: bool,
+    needs_strace: bool,
 }
 
 static PROCESSOR: Mutex<()> = Mutex::new(());
 
 impl Case {
     pub(crate) fn new(name: &'static str, class: Class, body: fn()) -> Self {
-        Self { class, name: name.trim_start_matches("abuse::"), body, need: Need::Nothing }
+        Self { class, name: name.trim_start_matches("abuse::"), body, needs_root: false, needs_strace: false }
     }
 
     /// Needs a network namespace of its own, thus root.
     pub(crate) fn with_root(mut self) -> Self {
-        self.need = Need::Root;
+        self.needs_root = true;
         self
     }
 
     /// Injects faults or counts system calls.
     pub(crate) fn with_strace(mut self) -> Self {
-        self.need = Need::Strace;
+        self.needs_strace = true;
         self
     }
 
     pub(crate) fn trial(self) -> Trial {
-        let missing = match self.need {
-            Need::Nothing => false,
-            Need::Root => !rustix::process::geteuid().is_root(),
-            Need::Strace => !on_path("strace"),
-        };
+        let missing =
+            self.needs_root && !rustix::process::geteuid().is_root() || self.needs_strace && !on_path("strace");
         let ignored = missing && std::env::var_os("CI").is_none();
         Trial::test(self.name, move || {
             let _turn = (self.class == Class::Heavy).then(|| PROCESSOR.lock().unwrap_or_else(PoisonError::into_inner));
@@ -73,11 +63,11 @@ fn on_path(program: &str) -> bool {
 
 /// `rows![Quick: first, second; Slow: third]`: the rows of a file.
 macro_rules! rows {
-    ($($class:ident: $($name:ident $(. $need:ident)?),+);+ $(;)?) => {
+    ($($class:ident: $($name:ident $(. $need:ident)*),+);+ $(;)?) => {
         vec![$($(
             $crate::support::Case::new(
                 concat!(module_path!(), "::", stringify!($name)), $crate::support::Class::$class, $name,
-            )$(.$need())?
+            )$(.$need())*
         ),+),+]
     };
 }

@@ -2,6 +2,7 @@
 
 mod canary;
 mod case;
+mod network;
 mod peer;
 mod process;
 mod request;
@@ -12,6 +13,7 @@ mod temp;
 mod wire;
 
 pub(crate) use case::{Case, Class, rows};
+pub(crate) use network::isolated;
 pub(crate) use peer::{End, Peer, Reply, refused};
 pub(crate) use process::Process;
 pub(crate) use request::{ACCEPT, Request};

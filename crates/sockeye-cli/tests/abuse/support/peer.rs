@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{ACCEPT, CLOSE, FIN, Frame, GONE, PATIENCE, Request, Server, TEXT, frame};
+use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, Request, Server, TEXT, frame};
 
 /// Why there is nothing more to read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,6 +132,20 @@ impl Peer {
         for byte in bytes.as_ref().chunks(1) {
             self.send(byte);
         }
+    }
+
+    /// Upgraded, and then sent messages whose echoes the server cannot get rid of: their reader does not read.
+    pub(crate) fn stuffed(server: &Server, request: &Request) -> Self {
+        let mut peer = Self::connect_with_buffers(server, 4096);
+        peer.upgrade(request);
+        let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
+        peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
+        for _ in 0..40 {
+            if peer.stream.write_all(&message).is_err() {
+                return peer;
+            }
+        }
+        panic!("the server goes on reading, though nobody reads what it answers")
     }
 
     /// Ends our sending side.

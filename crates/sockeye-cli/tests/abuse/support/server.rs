@@ -18,13 +18,25 @@ type Line = (Instant, String);
 
 /// How a server is started.
 pub(crate) struct Launch {
+    program: OsString,
     arguments: Vec<OsString>,
     open_files: Option<u32>,
 }
 
 impl Launch {
     pub(crate) fn new(subcommand: &str) -> Self {
-        Self { arguments: vec![subcommand.into()], open_files: None }
+        let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
+        Self { program, arguments: vec![subcommand.into()], open_files: None }
+    }
+
+    /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo knows of no binaries of other packages, so
+    /// it has to lie beside the command.
+    pub(crate) fn poll_loop(root: Option<&Path>) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("example-poll-loop");
+        let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+        assert!(program.exists(), "{program:?} is not built: cargo build{profile} -p sockeye-examples");
+        let arguments = [Some(OsString::from("127.0.0.1:0")), root.map(Into::into)];
+        Self { program: program.into(), arguments: arguments.into_iter().flatten().collect(), open_files: None }
     }
 
     pub(crate) fn echo() -> Self {
@@ -47,14 +59,13 @@ impl Launch {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let binary = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
         let mut command = match self.open_files {
             Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\"")).arg(binary);
+                shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\"")).arg(&self.program);
                 shell
             }
-            None => Command::new(binary),
+            None => Command::new(&self.program),
         };
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

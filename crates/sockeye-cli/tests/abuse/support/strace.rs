@@ -4,11 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, Server, TempDir, eventually};
+use super::{PATIENCE, Process, Server, TempDir, eventually};
 
 /// A tracer attached to a server; detached when dropped.
 pub(crate) struct Strace {
@@ -21,15 +20,15 @@ impl Strace {
     /// Makes calls fail: `fault` is strace's own notation, for instance `accept4:error=EINTR:when=1`.
     pub(crate) fn inject(server: &Server, fault: &str) -> Self {
         let call = fault.split(':').next().expect("a call");
-        Self::attach(server, &["-e", &format!("trace={call}"), "-e", &format!("inject={fault}")])
+        Self::attach(server.process(), &["-e", &format!("trace={call}"), "-e", &format!("inject={fault}")])
     }
 
-    fn attach(server: &Server, options: &[&str]) -> Self {
+    fn attach(process: Process, options: &[&str]) -> Self {
         let folder = TempDir::new();
         let output = folder.path().join("trace");
         let mut child = Command::new("strace")
             .args(options)
-            .args(["-f", "-p", &server.process().0.to_string(), "-o"])
+            .args(["-f", "-p", &process.0.to_string(), "-o"])
             .arg(&output)
             .stderr(Stdio::piped())
             .spawn()
@@ -49,12 +48,15 @@ impl Strace {
         });
     }
 
-    /// The system calls of the server in `window`.
-    pub(crate) fn count(server: &Server, window: Duration) -> u64 {
-        let mut strace = Self::attach(server, &["-c"]);
-        super::pass(window);
-        strace.detach();
-        let table = fs::read_to_string(&strace.output).unwrap_or_default();
+    /// Counts the calls of all threads from now on.
+    pub(crate) fn count(process: Process) -> Self {
+        Self::attach(process, &["-c"])
+    }
+
+    /// How many there were until now, or until the process ended.
+    pub(crate) fn total(mut self) -> u64 {
+        self.detach();
+        let table = fs::read_to_string(&self.output).unwrap_or_default();
         // `% time  seconds  usecs/call  calls  errors  syscall`, the last line being the total; no table if there was none.
         let total = table.lines().rev().find(|line| line.trim_end().ends_with("total"));
         total.map_or(0, |line| line.split_whitespace().nth(3).and_then(|calls| calls.parse().ok()).expect("a count"))

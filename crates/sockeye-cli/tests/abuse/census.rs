@@ -1,0 +1,387 @@
+//! EV04, the census of spinning: each state in which nothing happens is held for ten seconds, and the system calls are counted
+//! meanwhile.
+//!
+//! All states of a loop are held side by side, each by a server of its own. `cargo test --release -p sockeye-cli --test abuse
+//! ev04` prints the tables.
+
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
+
+use super::support::{
+    BINARY, CLOSE, Case, FIN, Launch, Peer, Process, Request, Server, Strace, TEXT, close_body, eventually, frame,
+    isolated, pass, rows,
+};
+
+pub(crate) fn rows() -> Vec<Case> {
+    rows![
+        Slow:
+            ev04_no_state_of_the_internal_loop_spins.with_strace,
+            ev04_no_state_of_an_external_loop_spins.with_strace,
+            ev04_no_state_of_a_client_spins.with_strace,
+            ev04_peers_that_vanished_cost_no_calls_internal.with_root.with_strace,
+            ev04_peers_that_vanished_cost_no_calls_external.with_root.with_strace;
+    ]
+}
+
+/// The most system calls a second of a state in which nothing happens.
+const CALLS_A_SECOND: u64 = 20;
+
+/// How long a state is held.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Which loop.
+#[derive(Clone, Copy)]
+enum Loop {
+    /// That of `sockeye echo`.
+    Internal,
+    /// That of a program of one's own, which calls `poll`.
+    External,
+}
+
+impl Loop {
+    fn launch(self) -> Launch {
+        match self {
+            Self::Internal => Launch::echo(),
+            Self::External => Launch::poll_loop(None),
+        }
+    }
+}
+
+/// The upgrade to an endpoint that echoes.
+fn upgrade() -> Request {
+    Request::upgrade("/").add("Sec-WebSocket-Protocol", "echo")
+}
+
+fn upgraded(server: &Server) -> Peer {
+    Peer::upgraded_by(server, &upgrade())
+}
+
+/// A state: its name, how to get there, and whether the connections are still there at its end. What it returns is held.
+struct State {
+    name: &'static str,
+    enter: fn(&Server) -> Vec<Peer>,
+    stays: bool,
+}
+
+const STATES: &[State] = &[
+    State { name: "idle, nobody is there", enter: |_| Vec::new(), stays: true },
+    State { name: "idle, ten connections", enter: |server| (0..10).map(|_| upgraded(server)).collect(), stays: true },
+    // The deadline for a request comes within the window.
+    State { name: "handshake, nothing sent", enter: |server| vec![Peer::connect(server)], stays: false },
+    State {
+        name: "handshake, half a head",
+        enter: |server| vec![saying(server, b"GET / HTTP/1.1\r\nHost: a")],
+        stays: false,
+    },
+    State {
+        name: "half a frame",
+        enter: |server| vec![after(server, &frame(FIN | TEXT, "half a frame")[..9])],
+        stays: true,
+    },
+    State {
+        name: "half-closed in the handshake",
+        enter: |server| vec![finished(saying(server, b"GET / HTTP/1.1\r\nHost: a"))],
+        stays: false,
+    },
+    State {
+        name: "half-closed behind the request",
+        enter: |server| vec![finished(saying(server, &upgrade().bytes()))],
+        stays: false,
+    },
+    State { name: "half-closed after the upgrade", enter: |server| vec![finished(upgraded(server))], stays: false },
+    State {
+        name: "half-closed in a message",
+        enter: |server| vec![finished(after(server, &frame(FIN | TEXT, "half a frame")[..9]))],
+        stays: false,
+    },
+    State {
+        name: "output stuck, reading paused",
+        enter: |server| vec![Peer::stuffed(server, &upgrade())],
+        stays: true,
+    },
+    State {
+        name: "end of input, output pending",
+        enter: |server| vec![finished(Peer::stuffed(server, &upgrade()))],
+        stays: true,
+    },
+    // Not so much that reading is paused, but more than the socket takes. The server waits five seconds.
+    State {
+        name: "closing, output stuck",
+        enter: |server| {
+            let mut peer = Peer::connect_with_buffers(server, 4096);
+            peer.upgrade(&upgrade());
+            peer.send_frame(FIN | BINARY, vec![b'm'; 900 << 10]);
+            peer.send_frame(FIN | CLOSE, close_body(1000, ""));
+            vec![peer]
+        },
+        stays: false,
+    },
+];
+
+fn saying(server: &Server, bytes: &[u8]) -> Peer {
+    let mut peer = Peer::connect(server);
+    peer.send(bytes);
+    peer
+}
+
+fn after(server: &Server, bytes: &[u8]) -> Peer {
+    let mut peer = upgraded(server);
+    peer.send(bytes);
+    peer
+}
+
+fn finished(peer: Peer) -> Peer {
+    peer.finish();
+    peer
+}
+
+/// What was counted in a state.
+struct Count {
+    state: String,
+    calls: u64,
+    held: Duration,
+}
+
+impl Count {
+    fn a_second(&self) -> f64 {
+        self.calls as f64 / self.held.as_secs_f64()
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.held.as_secs_f64();
+        write!(f, "{:34} {:5} in {seconds:4.1} s  {:6.1} a second", self.state, self.calls, self.a_second())
+    }
+}
+
+/// Prints what was counted, and judges it.
+fn judge(title: &str, counts: Vec<Count>) {
+    let lines = counts.iter().map(|count| format!("  {count}\n")).collect::<String>();
+    print!("{title}: system calls while nothing happens\n{lines}");
+    for count in &counts {
+        assert!(
+            count.a_second() <= CALLS_A_SECOND as f64,
+            "{}: {} calls in {:?}",
+            count.state,
+            count.calls,
+            count.held
+        );
+    }
+}
+
+fn ev04_no_state_of_the_internal_loop_spins() {
+    let serve = || Launch::new("serve").with("--port").with("0").start();
+    let threads = || Launch::echo().with("--threads").with("2").start();
+    let full = || Launch::echo().with("--max-connections").with("8").start();
+    let mut more: Vec<Box<dyn FnOnce() -> Count + Send>> = vec![
+        Box::new(move || idle("serve, nobody is there", serve())),
+        Box::new(move || idle("two threads, nobody is there", threads())),
+        Box::new(move || crowded("at most connections, more wait", full(), 8, 30)),
+    ];
+    more.extend(common(Loop::Internal));
+    // The counting itself is tried too: a connection of the counter is sent twenty numbers a second.
+    more.push(Box::new(move || {
+        let server = serve();
+        let request = Request::upgrade("/").add("Sec-WebSocket-Protocol", "dumb-increment-protocol");
+        let _counts = Peer::upgraded_by(&server, &request);
+        idle("something happens, to compare", server)
+    }));
+    let mut counts = side_by_side(more);
+    let busy = counts.pop().expect("just pushed");
+    judge("internal loop", counts);
+    println!("  {busy}");
+    assert!(busy.a_second() > CALLS_A_SECOND as f64, "twenty messages a second are {} calls a second", busy.a_second());
+}
+
+fn ev04_no_state_of_an_external_loop_spins() {
+    judge("external loop", side_by_side(common(Loop::External)));
+}
+
+/// The states that both loops have.
+fn common(which: Loop) -> Vec<Box<dyn FnOnce() -> Count + Send>> {
+    let mut all: Vec<Box<dyn FnOnce() -> Count + Send>> = vec![
+        Box::new(move || draining(which)),
+        Box::new(move || crowded("no descriptors left, more wait", which.launch().open_files(64).start(), 20, 200)),
+    ];
+    for state in STATES {
+        all.push(Box::new(move || hold(which, state)));
+    }
+    all
+}
+
+fn side_by_side(all: Vec<Box<dyn FnOnce() -> Count + Send>>) -> Vec<Count> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = all.into_iter().map(|count| scope.spawn(count)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("the state is reached and held")).collect()
+    })
+}
+
+fn hold(which: Loop, state: &State) -> Count {
+    let mut server = which.launch().start();
+    let nobody = server.process().descriptors();
+    let peers = (state.enter)(&server);
+    if state.stays {
+        eventually(state.name, Duration::from_secs(5), || server.process().descriptors() >= nobody + peers.len());
+    }
+    let count = count(state.name, server.process());
+    let left = server.process().descriptors();
+    assert!(!state.stays || left >= nobody + peers.len(), "{}: the connection is gone", state.name);
+    server.assert_alive();
+    upgraded(&server).echoes();
+    count
+}
+
+fn count(state: &str, process: Process) -> Count {
+    let (strace, started) = (Strace::count(process), Instant::now());
+    pass(WINDOW);
+    let held = started.elapsed();
+    Count { state: state.to_owned(), calls: strace.total(), held }
+}
+
+fn idle(state: &str, mut server: Server) -> Count {
+    let count = count(state, server.process());
+    server.assert_alive();
+    count
+}
+
+/// More peers than there is room for: at least `room` are inside.
+fn crowded(state: &str, mut server: Server, room: usize, peers: usize) -> Count {
+    let (request, nobody) = (upgrade().bytes(), server.process().descriptors());
+    let peers: Vec<Peer> = (0..peers).map(|_| saying(&server, &request)).collect();
+    eventually(state, Duration::from_secs(5), || server.process().descriptors() >= nobody + room);
+    let count = count(state, server.process());
+    server.assert_alive();
+    drop(peers);
+    count
+}
+
+/// After SIGTERM, while a peer neither takes its close nor answers it: nearly the five seconds that the server waits for it.
+fn draining(which: Loop) -> Count {
+    let mut server = which.launch().start();
+    let (stuck, mut silent) = (Peer::stuffed(&server, &upgrade()), upgraded(&server));
+    let signalled = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(silent.close_code("SIGTERM"), 1001);
+    let (strace, started) = (Strace::count(server.process()), Instant::now());
+    pass(Duration::from_secs(4).saturating_sub(signalled.elapsed()));
+    let held = started.elapsed();
+    let count = Count { state: "draining, two do not answer".to_owned(), calls: strace.total(), held };
+    assert_eq!(server.exit(Duration::from_secs(8)).code(), Some(0));
+    assert!(signalled.elapsed() >= Duration::from_millis(4500), "it did not wait: {:?}", signalled.elapsed());
+    drop((stuck, silent));
+    count
+}
+
+/// A program of ours that connects; ended when dropped.
+struct Client(Child);
+
+impl Client {
+    fn connect(to: SocketAddr) -> Self {
+        let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
+        let mut command = Command::new(program);
+        command.arg("connect").arg(format!("ws://{to}/")).stdin(Stdio::piped());
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command starts"))
+    }
+
+    /// For less than its own deadlines, which are ten seconds.
+    fn hold(mut self, state: &str) -> Count {
+        let (strace, started) = (Strace::count(Process(self.0.id())), Instant::now());
+        pass(Duration::from_secs(8));
+        let held = started.elapsed();
+        assert!(self.0.try_wait().expect("own child").is_none(), "{state}: it has ended");
+        Count { state: state.to_owned(), calls: strace.total(), held }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ev04_no_state_of_a_client_spins() {
+    judge(
+        "`sockeye connect`",
+        side_by_side(vec![Box::new(black_hole), Box::new(silent_server), Box::new(idle_client)]),
+    );
+}
+
+/// What it sends is dropped: the listener's queue is full.
+fn black_hole() -> Count {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    listener.listen(0).expect("a listener");
+    let address = listener.local_addr().expect("bound").as_socket().expect("IPv4");
+    let full: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500))).collect();
+    assert!(full.iter().any(Result::is_err), "a queue for nobody takes four");
+    let client = Client::connect(address);
+    // In the kernel's table: the port in hexadecimal, and 02, which is SYN_SENT.
+    let waits = format!(" 0100007F:{:04X} 02 ", address.port());
+    eventually("it waits for an answer", Duration::from_secs(5), || {
+        fs::read_to_string("/proc/net/tcp").expect("Linux").contains(&waits)
+    });
+    client.hold("connecting, no answer")
+}
+
+/// It takes the request, and says nothing.
+fn silent_server() -> Count {
+    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let client = Client::connect(listener.local_addr().expect("bound"));
+    let (mut stream, _) = listener.accept().expect("it connects");
+    assert!(stream.read(&mut [0; 4096]).expect("a request") > 0);
+    let count = client.hold("handshake, no response");
+    drop(stream);
+    count
+}
+
+fn idle_client() -> Count {
+    let server = Server::echo();
+    let nobody = server.process().descriptors();
+    let client = Client::connect(server.address());
+    eventually("it is connected", Duration::from_secs(5), || server.process().descriptors() > nobody);
+    client.hold("connected, nothing typed")
+}
+
+fn ev04_peers_that_vanished_cost_no_calls_internal() {
+    vanished(Loop::Internal);
+}
+
+fn ev04_peers_that_vanished_cost_no_calls_external() {
+    vanished(Loop::External);
+}
+
+/// Half-open: the network takes nothing any more, and the server has to find out. From the last that was heard to the end by the
+/// keepalive, that is over forty-five seconds; one peer has the server's output stuck besides.
+fn vanished(which: Loop) {
+    isolated(move |link| {
+        let mut server = which.launch().start();
+        let nobody = server.process().descriptors();
+        let mut peers: Vec<Peer> = (0..9).map(|_| upgraded(&server)).collect();
+        peers.push(Peer::stuffed(&server, &upgrade()));
+        let (strace, started) = (Strace::count(server.process()), Instant::now());
+        link.down();
+        eventually("keepalive ends them", Duration::from_secs(50), || {
+            server.assert_alive();
+            server.process().descriptors() <= nobody
+        });
+        let held = started.elapsed();
+        assert!(held >= Duration::from_secs(35), "ended after {held:?}");
+        let count = Count { state: "half-open, ten peers vanished".to_owned(), calls: strace.total(), held };
+        let title = match which {
+            Loop::Internal => "internal loop",
+            Loop::External => "external loop",
+        };
+        judge(title, vec![count]);
+        drop(peers);
+    });
+}
