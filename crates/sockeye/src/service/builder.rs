@@ -1,7 +1,6 @@
 //! Describing a service.
 
 use std::fmt;
-use std::net::ToSocketAddrs;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use crate::protocol::Protocol;
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::service::accept::Accepting;
 use crate::service::connecting::Connecting;
+use crate::service::listen::Listen;
 use crate::service::timers::Timers;
 use crate::service::{Jobs, Service, Tick};
 use crate::shared::{EndpointIndex, Shared};
@@ -45,57 +45,6 @@ pub struct Builder {
     listen: Vec<(Listen, ListenOptions)>,
     /// How many services of this process share its descriptors.
     services: u64,
-}
-
-/// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
-/// address that the name has is listened on, or `unix:/run/x.sock`, or `unix:@name` for an abstract socket.
-#[derive(Clone, Debug)]
-pub struct Listen(Target);
-
-#[derive(Clone, Debug)]
-enum Target {
-    Address(Address),
-    Text(String),
-}
-
-impl From<Address> for Listen {
-    fn from(address: Address) -> Self {
-        Self(Target::Address(address))
-    }
-}
-
-impl From<std::net::SocketAddr> for Listen {
-    fn from(address: std::net::SocketAddr) -> Self {
-        Self(Target::Address(Address::Ip(address)))
-    }
-}
-
-impl From<&str> for Listen {
-    fn from(text: &str) -> Self {
-        Self(Target::Text(text.to_owned()))
-    }
-}
-
-impl From<String> for Listen {
-    fn from(text: String) -> Self {
-        Self(Target::Text(text))
-    }
-}
-
-impl Listen {
-    pub(crate) fn resolve(self) -> Result<Vec<Address>, Error> {
-        match self.0 {
-            Target::Address(address) => Ok(vec![address]),
-            Target::Text(text) if text.starts_with("unix:") => match Address::unix(&text["unix:".len()..]) {
-                Some(address) => Ok(vec![address]),
-                None => Err(Error::configuration(format!("{text}: a path must follow `unix:`, or `@` and a name"))),
-            },
-            Target::Text(text) => {
-                let found = text.to_socket_addrs().map_err(|error| Error::listen(&text, error))?;
-                Ok(found.map(Address::Ip).collect())
-            }
-        }
-    }
 }
 
 impl Builder {
@@ -195,7 +144,8 @@ impl Builder {
         self
     }
 
-    /// Listens there too. May be called several times; port 0 takes a free port.
+    /// Listens there too: at an address, or on a listener that is open already. May be called several times; port 0 takes a free
+    /// port.
     #[must_use]
     pub fn listen(self, listen: impl Into<Listen>) -> Self {
         self.listen_with(listen, ListenOptions::default())
@@ -259,9 +209,10 @@ impl Builder {
         };
         let mut accepting = Accepting::new(self.limits.connections_per_address);
         for (listen, options) in self.listen {
-            for address in listen.resolve()? {
-                let (handle, bound) = sys.listen(&address, &options).map_err(|error| Error::listen(&address, error))?;
-                accepting.add(&mut *sys, handle, bound).map_err(|error| Error::listen(&address, error))?;
+            for source in listen.resolve()? {
+                let (handle, bound) =
+                    source.open(&mut *sys, &options).map_err(|error| Error::listen(&source, error))?;
+                accepting.add(&mut *sys, handle, bound).map_err(|error| Error::listen(&source, error))?;
             }
         }
         let descriptors = sys.descriptors();

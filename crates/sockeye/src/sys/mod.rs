@@ -46,7 +46,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,6 +114,17 @@ pub trait Sys {
     ///
     /// The text names the address and what is wrong with it.
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)>;
+
+    /// Takes a listener that somebody else opened, with the address it has. It must be a stream socket that listens. Of `options` only
+    /// `keepalive` and `user_timeout` are set. Closing it closes this descriptor alone, and removes no file.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` with what it is instead, `Unsupported` on a system without descriptors.
+    fn inherit(&mut self, listener: OwnedFd, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        let _ = (listener, options);
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system takes no listeners that others opened"))
+    }
 
     /// Takes the next connection and the address of its peer.
     ///

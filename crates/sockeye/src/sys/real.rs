@@ -28,6 +28,7 @@ mod address;
 mod connect;
 #[expect(unsafe_code, reason = "memory that fork does not copy is the system's to give, and no crate wraps it")]
 mod entropy;
+mod inherit;
 mod listen;
 mod resolve;
 #[cfg(test)]
@@ -49,6 +50,8 @@ pub struct Real {
     /// there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
     table: Table,
+    /// Listeners that somebody else opened, and may still have.
+    inherited: Vec<Handle>,
     entropy: Entropy,
     /// Since the first question.
     resolver: Option<Resolver>,
@@ -70,6 +73,7 @@ impl Real {
             start: std::time::Instant::now(),
             paths: Vec::new(),
             table: Table::default(),
+            inherited: Vec::new(),
             entropy: Entropy::default(),
             resolver: None,
         })
@@ -120,6 +124,13 @@ impl Sys for Real {
             self.paths.push((handle, path));
         }
         Ok((handle, listener.local))
+    }
+
+    fn inherit(&mut self, listener: OwnedFd, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        let address = inherit::adapt(listener.as_fd(), options)?;
+        let handle = self.table.insert(listener);
+        self.inherited.push(handle);
+        Ok((handle, address))
     }
 
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
@@ -192,6 +203,11 @@ impl Sys for Real {
         // While its listener lives, a file can be neither taken for stale nor have its inode's number given to another.
         self.paths.retain(|(listener, _)| *listener != handle);
         let Some(socket) = self.table.remove(handle) else { return };
+        if let Some(index) = self.inherited.iter().position(|listener| *listener == handle) {
+            self.inherited.swap_remove(index);
+            // While others have it, closing our descriptor does not make the poller forget it.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+        }
         if how == CloseHow::Reset {
             // If it fails the peer sees an ordinary end, which is the best there is.
             let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));

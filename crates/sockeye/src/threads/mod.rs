@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
-use crate::service::{Builder, Listen, Remote};
+use crate::service::{Builder, Listen, Remote, Source};
 use crate::statistics::Statistics;
 use crate::sys::{Address, ListenOptions};
 
@@ -74,8 +74,9 @@ impl Threads {
 
     /// Has all threads listen there; may be called several times. Port 0 takes a free port, the same for all.
     ///
-    /// Nobody else may listen there, not even who would share. A Unix socket cannot be shared by several threads:
-    /// starting fails. One of them may listen there, by [`Builder::listen`] in the closure.
+    /// Nobody else may listen there, not even who would share. The address of a Unix socket cannot be shared by several threads:
+    /// starting fails. One of them may listen there, by [`Builder::listen`] in the closure. A listener that is open already is
+    /// shared by all, of whatever kind it is.
     #[must_use]
     pub fn listen(self, listen: impl Into<Listen>) -> Self {
         self.listen_with(listen, ListenOptions::default())
@@ -133,18 +134,22 @@ impl Threads {
         let (ended, endings) = mpsc::channel();
         starting.ended = Some(ended);
         // The first one finds the free ports, and whether anybody else listens there.
-        let claimed = listen.iter().map(|(address, options)| {
+        let claimed = listen.iter().map(|(source, options)| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (count > 1, count > 1);
-            (address.clone(), options)
+            (source.clone(), options)
         });
         let first = starting.spawn(0, claimed.collect())?;
         let first = starting.ready(&first)?;
         // Those of the first service that it has in common with the others come first.
-        let shared = first.addresses.iter().cloned().zip(&listen).map(|(address, (_, options))| {
+        let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options))| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (true, false);
-            (address, options)
+            match source {
+                // With the port that it really has.
+                Source::Address(_) => (Source::Address(address.clone()), options),
+                Source::Inherited(_) => (source.clone(), options),
+            }
         });
         let shared: Vec<_> = shared.collect();
         let mut ready = vec![first];
@@ -166,20 +171,20 @@ impl Threads {
     }
 
     /// Where to listen, names looked up.
-    fn addresses(&self) -> Result<Vec<(Address, ListenOptions)>, Error> {
+    fn addresses(&self) -> Result<Vec<(Source, ListenOptions)>, Error> {
         if self.count > MOST {
             return Err(Error::configuration(format!("{} threads are too many: {MOST} is the most", self.count)));
         }
         let mut addresses = Vec::new();
         for (listen, options) in &self.listen {
-            for address in listen.clone().resolve()? {
-                if self.count > 1 && !matches!(address, Address::Ip(_)) {
+            for source in listen.clone().resolve()? {
+                if self.count > 1 && matches!(&source, Source::Address(address) if !matches!(address, Address::Ip(_))) {
                     return Err(Error::configuration(format!(
-                        "{address} cannot be listened on by {} threads: connections to a Unix socket come to one thread only",
+                        "{source} cannot be listened on by {} threads: connections to a Unix socket come to one thread only",
                         self.count
                     )));
                 }
-                addresses.push((address, *options));
+                addresses.push((source, *options));
             }
         }
         Ok(addresses)
@@ -211,7 +216,7 @@ impl Starting {
     fn spawn(
         &mut self,
         index: usize,
-        listen: Vec<(Address, ListenOptions)>,
+        listen: Vec<(Source, ListenOptions)>,
     ) -> Result<Receiver<Result<Ready, Error>>, Error> {
         let (report, reports) = mpsc::channel();
         let (hold, go) = mpsc::channel();

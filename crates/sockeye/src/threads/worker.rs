@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
-use crate::service::{Builder, Listen, Progress, Remote, Service};
+use crate::service::{Builder, Listen, Progress, Remote, Service, Source};
 use crate::statistics::Statistics;
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::{BuildError, Group};
@@ -40,7 +40,7 @@ impl Worker {
 
 /// What a thread is told at its start.
 pub(super) struct Orders {
-    pub(super) listen: Vec<(Address, ListenOptions)>,
+    pub(super) listen: Vec<(Source, ListenOptions)>,
     pub(super) pinned: bool,
     /// What became of building.
     pub(super) report: Sender<Result<Ready, Error>>,
@@ -102,7 +102,7 @@ pub(super) fn work(
 fn built(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
-    listen: Vec<(Address, ListenOptions)>,
+    listen: Vec<(Source, ListenOptions)>,
     pinned: bool,
 ) -> Result<Service, Error> {
     if pinned {
@@ -110,7 +110,7 @@ fn built(
         cores::pin(worker.index).map_err(Error::system)?;
     }
     let builder = describe(worker).map_err(Error::build)?;
-    let listen = listen.into_iter().map(|(address, options)| (Listen::from(address), options)).collect();
+    let listen = listen.into_iter().map(|(source, options)| (Listen::from(source), options)).collect();
     builder.shared(listen, worker.threads as u64).build()
 }
 

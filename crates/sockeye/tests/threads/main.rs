@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::sync::{Arc, Barrier, Mutex};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -345,6 +347,51 @@ fn a_unix_socket_is_for_one_thread() {
     assert_eq!(threads.local_addresses()[1], address);
     threads.join_drained();
     assert!(!path.exists());
+}
+
+/// A connection comes to whichever thread has nothing to do: with all but one of them held, to that one.
+#[test]
+fn a_listener_that_is_open_already_is_served_by_all_threads() {
+    const COUNT: usize = 3;
+    let path = std::env::temp_dir().join(format!("sockeye-threads-open-{}", std::process::id()));
+    let (tcp, unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&path).unwrap());
+    let address = Address::Ip(tcp.local_addr().unwrap());
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock().unwrap();
+    let (held, holding) = mpsc::channel();
+    let (theirs, sender) = (gate.clone(), Mutex::new(held));
+    let threads = Threads::new(COUNT).listen(tcp).listen(unix).start(move |worker| {
+        let (index, gate, held) = (worker.index(), theirs.clone(), sender.lock().unwrap().clone());
+        Ok(Service::builder().fallback(messages::on("hold", move |_, _| {
+            held.send(index).unwrap();
+            drop(gate.lock());
+            Ok(())
+        })))
+    });
+    let threads = threads.unwrap();
+    assert_eq!(threads.local_addresses(), [address.clone(), Address::Unix(path.clone())]);
+    let mut clients = Vec::new();
+    let mut seen = BTreeSet::new();
+    for _ in 0..COUNT {
+        let mut client = Client::connect(&address);
+        client.say("");
+        assert!(seen.insert(holding.recv_timeout(PATIENCE).unwrap()));
+        clients.push(client);
+    }
+    drop(shut);
+    threads.join_drained();
+    // Whoever opened it knows when it is to go.
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn what_is_no_listener_ends_the_start_with_its_number() {
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let number = udp.as_raw_fd();
+    let error = Threads::new(2).listen(OwnedFd::from(udp)).start(|_| Ok(plain())).unwrap_err();
+    let what = "it is a datagram socket (SOCK_DGRAM), and has to be a stream socket that listens";
+    assert_eq!(error.to_string(), format!("thread 0: cannot listen on descriptor {number}: {what}"));
+    assert!(error.is_listen());
 }
 
 #[test]

@@ -228,6 +228,83 @@ fn texts_name_unix_sockets() {
 }
 
 #[test]
+fn a_listener_of_somebody_else_is_taken_as_it_is() {
+    let mut sys = Real::new().unwrap();
+    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = theirs.local_addr().unwrap();
+    let ours = OwnedFd::from(theirs.try_clone().unwrap());
+    rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::empty()).unwrap();
+    let keepalive = TcpKeepalive::new(Duration::from_secs(9), Duration::from_secs(8), 7);
+    let options = ListenOptions {
+        keepalive: Some(keepalive),
+        user_timeout: Some(Duration::from_secs(6)),
+        ..ListenOptions::default()
+    };
+    let (listener, local) = sys.inherit(ours, &options).unwrap();
+    assert_eq!(local, Address::Ip(address));
+    assert!(fcntl_getfd(sys.table.borrow(listener).unwrap()).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    assert_eq!(sys.accept(listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let _stream = TcpStream::connect(address).unwrap();
+    let (handle, _) = accept(&mut sys, listener);
+    has_patience(sys.table.borrow(handle).unwrap(), keepalive, 6000);
+    // Theirs goes on without ours, and what happens there is none of our business.
+    sys.close(listener, CloseHow::Normal);
+    let _stream = TcpStream::connect(address).unwrap();
+    let mut ready = Vec::new();
+    sys.wait(Some(Duration::ZERO), &mut ready).unwrap();
+    assert_eq!(ready, []);
+    assert!(theirs.accept().is_ok());
+}
+
+#[test]
+fn the_file_of_a_listener_of_somebody_else_stays() {
+    let folder = Folder::new("inherited");
+    let path = folder.0.join("socket");
+    let theirs = UnixListener::bind(&path).unwrap();
+    for drops in [false, true] {
+        let mut sys = Real::new().unwrap();
+        let ours = OwnedFd::from(theirs.try_clone().unwrap());
+        let (listener, local) = sys.inherit(ours, &ListenOptions::default()).unwrap();
+        assert_eq!(local, Address::Unix(path.clone()));
+        let _stream = UnixStream::connect(&path).unwrap();
+        assert_eq!(accept(&mut sys, listener).1, Address::Unnamed);
+        if drops {
+            drop(sys);
+        } else {
+            sys.close(listener, CloseHow::Normal);
+        }
+        assert!(path.exists());
+    }
+}
+
+#[test]
+fn what_is_no_listener_is_refused_as_what_it_is() {
+    let folder = Folder::new("kinds");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket = |kind| net::socket(net::AddressFamily::UNIX, kind, None).unwrap();
+    let mut child = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    child.wait().unwrap();
+    let kinds: Vec<(OwnedFd, &str)> = vec![
+        (fs::File::create(folder.0.join("file")).unwrap().into(), "a regular file"),
+        (fs::File::open(&folder.0).unwrap().into(), "a folder"),
+        (fs::File::open("/dev/null").unwrap().into(), "a character device, such as a terminal"),
+        (child.stdout.take().unwrap().into(), "a pipe"),
+        (std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into(), "a datagram socket (SOCK_DGRAM)"),
+        (socket(net::SocketType::SEQPACKET), "a socket of packets (SOCK_SEQPACKET)"),
+        (socket(net::SocketType::STREAM), "a stream socket that does not listen"),
+        (stream.into(), "a connection"),
+    ];
+    let mut sys = Real::new().unwrap();
+    for (fd, what) in kinds {
+        let error = sys.inherit(fd, &ListenOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), format!("it is {what}, and has to be a stream socket that listens"));
+    }
+    assert_eq!((sys.table.open, sys.inherited.len()), (0, 0));
+}
+
+#[test]
 fn an_ipv4_peer_of_an_ipv6_listener_is_ipv4() {
     let mut sys = Real::new().unwrap();
     let (listener, address) = listen(&mut sys, "[::]:0").unwrap();

@@ -1,0 +1,119 @@
+//! Where a listener comes from: an address, a name, or somebody who opened it before.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::sys::{Address, Handle, ListenOptions, Sys};
+
+/// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
+/// address that the name has is listened on, or `unix:/run/x.sock`, or `unix:@name` for an abstract socket.
+///
+/// Or a listener that is open already: a [`TcpListener`], a [`UnixListener`], or the descriptor of one, as a service manager
+/// or a parent process hands it on. It is checked to be one. Of its [`ListenOptions`] only `keepalive` and `user_timeout` are
+/// set; the rest is the business of whoever opened it, and so is the file of a Unix socket, which is not removed. The
+/// [`Threads`](crate::Threads) of one program may share it: a connection that comes wakes all of them that have nothing to do, and
+/// one gets it.
+#[derive(Clone, Debug)]
+pub struct Listen(Target);
+
+#[derive(Clone, Debug)]
+enum Target {
+    Source(Source),
+    Text(String),
+}
+
+/// A [`Listen`] whose names were looked up.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Address(Address),
+    /// Opened before. Each service has a duplicate, so that cloning needs no descriptor.
+    Inherited(Arc<OwnedFd>),
+}
+
+impl Listen {
+    pub(crate) fn resolve(self) -> Result<Vec<Source>, Error> {
+        let text = match self.0 {
+            Target::Source(source) => return Ok(vec![source]),
+            Target::Text(text) => text,
+        };
+        if let Some(name) = text.strip_prefix("unix:") {
+            return match Address::unix(name) {
+                Some(address) => Ok(vec![Source::Address(address)]),
+                None => Err(Error::configuration(format!("{text}: a path must follow `unix:`, or `@` and a name"))),
+            };
+        }
+        let found = text.to_socket_addrs().map_err(|error| Error::listen(&text, error))?;
+        Ok(found.map(|ip| Source::Address(Address::Ip(ip))).collect())
+    }
+}
+
+impl Source {
+    pub(crate) fn open(&self, sys: &mut dyn Sys, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        match self {
+            Self::Address(address) => sys.listen(address, options),
+            Self::Inherited(listener) => sys.inherit(listener.try_clone()?, options),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Inherited(listener) => write!(f, "descriptor {}", listener.as_raw_fd()),
+        }
+    }
+}
+
+impl From<Source> for Listen {
+    fn from(source: Source) -> Self {
+        Self(Target::Source(source))
+    }
+}
+
+impl From<Address> for Listen {
+    fn from(address: Address) -> Self {
+        Source::Address(address).into()
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Address::Ip(address).into()
+    }
+}
+
+impl From<&str> for Listen {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Listen {
+    fn from(text: String) -> Self {
+        Self(Target::Text(text))
+    }
+}
+
+impl From<OwnedFd> for Listen {
+    fn from(listener: OwnedFd) -> Self {
+        Source::Inherited(Arc::new(listener)).into()
+    }
+}
+
+impl From<TcpListener> for Listen {
+    fn from(listener: TcpListener) -> Self {
+        OwnedFd::from(listener).into()
+    }
+}
+
+impl From<UnixListener> for Listen {
+    fn from(listener: UnixListener) -> Self {
+        OwnedFd::from(listener).into()
+    }
+}
