@@ -100,6 +100,12 @@
 //! [`Remote`] runs closures there from any other. [`Threads`] runs several services on one address, a thread for each, and a
 //! [`Group`] reaches them all.
 //!
+//! # What is no WebSocket
+//!
+//! A [`Raw`] endpoint has the connections of a listener whose bytes are a TCP protocol of the program's own
+//! ([`Builder::listen_raw`]), with the rules of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols beside
+//! it.
+//!
 //! # Limits
 //!
 //! [`Limits`] holds every bound with its unit and default. None is unlimited, and a peer that crosses one is told in the
@@ -126,7 +132,7 @@
 //! * `threads`: several services on one address, each in a thread of its own
 //! * `service`: the loop
 //! * `conn`: one connection, its phases and its two pumps
-//! * [`protocol`]: the [`Protocol`] trait and the views that its callbacks are lent
+//! * [`protocol`]: the traits [`Protocol`] and [`Raw`], and the views that their callbacks are lent
 //! * `shared`: what callbacks may touch while the loop holds a connection
 //! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
@@ -162,9 +168,11 @@ pub mod sim;
 pub use self::client::{Connect, Failure, Proxy, Reconnect};
 pub use self::error::Error;
 pub use self::limits::Limits;
-pub use self::protocol::{ConnId, Cx, Decision, Gone, Protocol, Request, Tx, Wishes, Writable};
+pub use self::protocol::{
+    ConnId, Cx, Decision, End, Ended, Gone, Protocol, Raw, RawWritable, Request, Tx, UnknownProtocol, Wishes, Writable,
+};
 pub use self::service::{
-    Builder, Control, InvalidNetwork, Listen, Network, Origins, Progress, Remote, RemoteError, Service, UnknownProtocol,
+    Builder, Control, InvalidNetwork, Listen, Network, Origins, Progress, Remote, RemoteError, Service,
 };
 pub use self::statistics::Statistics;
 pub use self::threads::{BuildError, Built, Group, Started, Threads, Worker};

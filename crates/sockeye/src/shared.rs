@@ -32,6 +32,20 @@ impl EndpointIndex {
     }
 }
 
+/// What the connections of an endpoint are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum EndpointKind {
+    WebSocket,
+    Raw,
+}
+
+/// An endpoint, as others know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) kind: EndpointKind,
+}
+
 /// The part of a connection that other connections' callbacks may reach: 8 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Live {
@@ -81,7 +95,7 @@ impl Live {
         self.flags & CLIENT != 0
     }
 
-    /// An open WebSocket whose `open` was called and whose `closed` was not.
+    /// A WebSocket or raw connection whose `open` was called and whose `closed` was not.
     pub(crate) fn is_open(self) -> bool {
         self.flags & OPEN != 0
     }
@@ -196,6 +210,8 @@ impl Current {
 
 /// Liveness and wishes.
 pub(crate) struct Shared {
+    /// The service's endpoints, by index.
+    pub(crate) names: Rc<[Named]>,
     pub(crate) live: SlotMap<ConnId, Live>,
     /// Connections that have something to do without a new readiness event; each at most once (`QUEUED`).
     pub(crate) ready: VecDeque<ConnId>,
@@ -225,8 +241,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(endpoints: usize, now: Instant) -> Self {
+    pub(crate) fn new(names: Rc<[Named]>, now: Instant) -> Self {
+        let endpoints = names.len();
         Self {
+            names,
             live: SlotMap::with_key(),
             ready: VecDeque::new(),
             later: Vec::new(),
@@ -245,6 +263,17 @@ impl Shared {
             current: Current::nobody(),
             _not_send: PhantomData,
         }
+    }
+
+    /// The endpoint of that name, if its kind is wanted.
+    pub(crate) fn endpoint(&self, name: &str, is_wanted: impl Fn(EndpointKind) -> bool) -> Option<EndpointIndex> {
+        let found = self.names.iter().position(|endpoint| endpoint.name == name && is_wanted(endpoint.kind));
+        found.map(|index| EndpointIndex(index as u16))
+    }
+
+    /// What the connections of an endpoint are.
+    pub(crate) fn kind(&self, endpoint: EndpointIndex) -> EndpointKind {
+        self.names.get(endpoint.get()).map_or(EndpointKind::WebSocket, |endpoint| endpoint.kind)
     }
 
     /// Begins a step of a connection.
@@ -420,6 +449,14 @@ impl Shared {
     /// Frames a message for every connection of a protocol. Servers do not mask (RFC 6455 section 5.1), so the bytes
     /// are the same for all.
     pub(crate) fn publish(&mut self, endpoint: EndpointIndex, kind: Kind, payload: &[u8]) {
+        if self.kind(endpoint) != EndpointKind::WebSocket {
+            let name = self.names.get(endpoint.get()).map(|endpoint| endpoint.name.as_str());
+            tracing::error!(
+                endpoint = name,
+                "nothing was published: the connections of this endpoint are no WebSockets"
+            );
+            return;
+        }
         if let Some(buffer) = self.publishes.get_mut(endpoint.get()) {
             let opcode = match kind {
                 Kind::Text => OpCode::Text,

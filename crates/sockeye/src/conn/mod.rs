@@ -5,6 +5,7 @@
 //!                           └── refused, or `Connection: close` ──▲
 //!  connect ─▶ Opening ─────────────── 101 ──▶ Ws ─── closed ──▶ gone
 //!              └── refused, or too late ─────────────────────────▲
+//!  accept, of a raw listener ─▶ (Proxied) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
 //! ```
 //!
 //! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are
@@ -17,6 +18,7 @@ pub(crate) mod network;
 pub(crate) mod opening;
 pub(crate) mod policy;
 pub(crate) mod proxied;
+pub(crate) mod raw;
 pub(crate) mod read;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
@@ -68,6 +70,7 @@ pub(crate) enum Phase {
     Http(Box<http::Http>),
     Opening(Box<opening::Opening>),
     Ws(Connection),
+    Raw(Box<raw::Raw>),
     Linger(linger::Linger),
 }
 
@@ -81,9 +84,13 @@ impl Conn {
         self.link.queued() + self.held.as_ref().map_or(0, |held| held.len)
     }
 
-    /// Whether it is a WebSocket that is not being closed.
+    /// Whether it is a WebSocket or raw connection that is not being closed.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(&self.phase, Phase::Ws(ws) if ws.state() == State::Open)
+        match &self.phase {
+            Phase::Ws(ws) => ws.state() == State::Open,
+            Phase::Raw(raw) => !raw.is_ending(),
+            Phase::Http(_) | Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => false,
+        }
     }
 
     /// Whether a step may have brought the deadline forward. That of an open WebSocket moves back with each read.
@@ -100,6 +107,7 @@ impl Conn {
             Phase::Http(http) => http.deadline(),
             Phase::Opening(opening) => opening.deadline(),
             Phase::Ws(ws) => ws.next_deadline().unwrap_or(NEVER),
+            Phase::Raw(raw) => raw.deadline(),
             Phase::Linger(linger) => linger.until,
         };
         own.min(self.user_timer)
@@ -152,7 +160,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     } else if let Phase::Ws(_) = conn.phase {
         ws::step::<false>(stage, id, live, conn)
     } else {
-        other_step(stage, id, conn)
+        other_step(stage, id, live, conn)
     };
     match step {
         Step::Again => return step_again(stage, id, conn),
@@ -176,7 +184,7 @@ fn look_at_the_clock(stage: &mut Stage) -> bool {
 fn watched_step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
     let step = match conn.phase {
         Phase::Ws(_) => ws::step::<true>(stage, id, live, conn),
-        _ => other_step(stage, id, conn),
+        _ => other_step(stage, id, live, conn),
     };
     stage.outlet.steps_over(0);
     step
@@ -184,11 +192,12 @@ fn watched_step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> S
 
 /// A step of what is not, or no longer, a WebSocket.
 #[cold]
-fn other_step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
+fn other_step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
     match conn.phase {
         Phase::Http(_) => http::step(stage, id, conn),
         Phase::Opening(_) => opening::step(stage, id, conn),
         Phase::Proxied(_) => proxied::step(stage, id, conn),
+        Phase::Raw(_) => raw::step(stage, id, live, conn),
         Phase::Linger(_) => linger::step(stage, conn),
         Phase::Ws(_) => Step::Again,
     }
@@ -225,6 +234,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
         },
         Phase::Opening(opening) if opening.deadline() <= now => opening::due(stage, id, conn),
         Phase::Proxied(proxied) if proxied.deadline() <= now => proxied::due(stage, id, conn),
+        Phase::Raw(_) => raw::due(stage, id, live, conn),
         Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),
         _ => last_look,
     }
@@ -241,6 +251,7 @@ fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: I
         Phase::Ws(ws) => {
             (ws.state() != State::Open || ws.awaits_pong()) && ws.next_deadline().is_some_and(|at| at <= now)
         }
+        Phase::Raw(raw) => raw.deadline() <= now,
         Phase::Linger(linger) => linger.until <= now,
     };
     if !ends {

@@ -1,5 +1,7 @@
 //! Who is served what: addresses, hosts, origins, protocols, plain requests.
 
+use std::rc::Rc;
+
 use sockeye_proto::handshake::origin::{AllowList, InvalidOrigin};
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::handshake::{ApiMisuse, host};
@@ -7,7 +9,7 @@ use sockeye_proto::http::RequestHead;
 
 use crate::conn::network::Network;
 use crate::http::{HttpRequest, Response, Routes};
-use crate::shared::EndpointIndex;
+use crate::shared::{EndpointIndex, EndpointKind, Named};
 use crate::sys::Address;
 
 /// The pages that may connect (RFC 6455 section 10.2): an exact list of origins, and whether a client that names none,
@@ -65,8 +67,8 @@ pub(crate) struct Policy {
     pub(crate) proxies: Vec<Network>,
     /// `None`: nothing but WebSocket is served.
     pub(crate) routes: Option<Routes>,
-    /// The endpoints' names, by index.
-    pub(crate) names: Vec<String>,
+    /// The endpoints, by index.
+    pub(crate) names: Rc<[Named]>,
     /// Takes any subprotocol and none.
     pub(crate) fallback: Option<EndpointIndex>,
     pub(crate) draining: bool,
@@ -93,19 +95,20 @@ impl Policy {
     }
 
     /// The endpoint for an offer, and the subprotocol to name: the first that the client wants and we speak
-    /// (RFC 6455 section 4.2.2 point 4). A client that names none gets the fallback, else the first endpoint.
+    /// (RFC 6455 section 4.2.2 point 4). A client that names none gets the fallback, else the first protocol.
     pub(crate) fn choose<'o>(&self, offer: &Offer<'o>) -> Option<(EndpointIndex, Option<&'o str>)> {
         let mut wanted = None;
+        let is_websocket = |own: &Named| own.kind == EndpointKind::WebSocket;
         for name in offer.protocols() {
-            if let Some(index) = self.names.iter().position(|own| own == name) {
+            if let Some(index) = self.names.iter().position(|own| own.name == name && is_websocket(own)) {
                 return Some((EndpointIndex(index as u16), Some(name)));
             }
             wanted = wanted.or(Some(name));
         }
         match (self.fallback, wanted) {
             (Some(fallback), wanted) => Some((fallback, wanted)),
-            (None, None) if !self.names.is_empty() => Some((EndpointIndex(0), None)),
-            (None, _) => None,
+            (None, None) => Some((EndpointIndex(self.names.iter().position(is_websocket)? as u16), None)),
+            (None, Some(_)) => None,
         }
     }
 

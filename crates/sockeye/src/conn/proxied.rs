@@ -12,6 +12,7 @@ use crate::conn::{Conn, Phase, Stage, Step};
 use crate::limits::Limits;
 use crate::output::{Bits, Out};
 use crate::protocol::ConnId;
+use crate::shared::EndpointIndex;
 use crate::sys::{Address, CloseHow};
 
 /// A connection whose header is awaited.
@@ -19,18 +20,25 @@ pub(crate) struct Proxied {
     decoder: HeaderDecoder,
     /// What the header said, once it is complete.
     source: Option<Source>,
+    /// Whose raw connection it will be.
+    endpoint: Option<EndpointIndex>,
     accepted: Instant,
     deadline: Instant,
 }
 
 impl Proxied {
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: &Limits, now: Instant, endpoint: Option<EndpointIndex>) -> Self {
         Self {
             decoder: HeaderDecoder::new(limits.proxy_header_bytes),
             source: None,
+            endpoint,
             accepted: now,
             deadline: now + limits.handshake_timeout,
         }
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<EndpointIndex> {
+        self.endpoint
     }
 
     pub(crate) fn deadline(&self) -> Instant {

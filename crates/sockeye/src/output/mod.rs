@@ -207,12 +207,14 @@ pub(crate) struct Outlet {
     pub(crate) statistics: Statistics,
     /// Looked at where the same things happen.
     pub(crate) stopwatch: Stopwatch,
+    /// Why the last connection broke whose output failed.
+    pub(crate) send_error: Option<io::ErrorKind>,
 }
 
 impl Outlet {
     pub(crate) fn new(sys: Box<dyn Sys>, pool: Rc<RefCell<Pool>>, frame_cost: usize, low_water: usize) -> Self {
         let (statistics, stopwatch) = (Statistics::default(), Stopwatch::new(None));
-        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water, statistics, stopwatch }
+        Self { sys, cork: Vec::new(), pool, budget: 0, frame_cost, low_water, statistics, stopwatch, send_error: None }
     }
 
     /// A piece of work is over.
@@ -258,6 +260,17 @@ impl<'a> Out<'a> {
         self.outlet.cork.extend_from_slice(bytes);
         if self.outlet.cork.len() >= CORK {
             self.flush();
+        }
+    }
+
+    /// Appends bytes of a raw connection; many are sent from where they are.
+    pub(crate) fn put_bytes(&mut self, bytes: &[u8]) {
+        if bytes.len() < DIRECT {
+            return self.put(bytes);
+        }
+        let sent = self.send_after_cork(bytes);
+        if sent < bytes.len() {
+            queue(self.link, &mut self.outlet.statistics).push_bytes(&bytes[sent..], &self.outlet.pool);
         }
     }
 
@@ -434,6 +447,7 @@ impl<'a> Out<'a> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => {
                 tracing::debug!(%error, "send failed");
+                self.outlet.send_error = Some(error.kind());
                 self.link.bits.set(Bits::BROKEN);
                 0
             }

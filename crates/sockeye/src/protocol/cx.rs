@@ -7,7 +7,7 @@ use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 
 use crate::client::{Connect, Retry};
-use crate::protocol::{ConnId, Gone};
+use crate::protocol::{ConnId, Gone, UnknownProtocol};
 use crate::shared::{EndpointIndex, Shared};
 use crate::sys::Address;
 
@@ -32,7 +32,7 @@ impl Wishes<'_> {
         self.shared.live.len()
     }
 
-    /// Whether the connection is an open WebSocket.
+    /// Whether the connection is an open WebSocket or raw connection.
     #[must_use]
     pub fn is_open(&self, id: ConnId) -> bool {
         self.shared.live.get(id).is_some_and(|live| live.is_open())
@@ -49,6 +49,16 @@ impl Wishes<'_> {
     /// Asks for the writable callback of every connection of this protocol.
     pub fn request_writable_all(&mut self) {
         self.shared.want_write_all(self.endpoint);
+    }
+
+    /// Asks for the writable callback of every connection of another protocol or raw endpoint of the service.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has none of that name.
+    pub fn request_writable_all_of(&mut self, protocol: &str) -> Result<(), UnknownProtocol> {
+        let endpoint = UnknownProtocol::ANY.unless(self.shared, protocol)?;
+        self.shared.want_write_all(endpoint);
+        Ok(())
     }
 
     /// Stops delivering what one connection sends, until [`resume_for`](Self::resume_for). At most one read's worth is
@@ -76,7 +86,18 @@ impl Wishes<'_> {
         self.shared.connect(self.endpoint, connect)
     }
 
-    /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled.
+    /// Connects to somewhere, for another protocol of the service, whose callbacks are told of the outcome; see
+    /// [`connect`](Self::connect). From a [`Raw`](crate::Raw) endpoint this is the only way: for itself, every connect fails.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
+    pub fn connect_as(&mut self, protocol: &str, connect: Connect) -> Result<ConnId, UnknownProtocol> {
+        let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
+        Ok(self.shared.connect(endpoint, connect))
+    }
+
+    /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled. A raw connection ends
+    /// as by [`End::Normal`](crate::End::Normal).
     ///
     /// # Errors
     /// [`Gone`] when the connection is over.
@@ -91,6 +112,26 @@ impl Wishes<'_> {
     /// (cause [`Overflow`](sockeye_proto::close::Cause::Overflow)) instead of growing.
     pub fn publish_text(&mut self, text: &str) {
         self.shared.publish(self.endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+    }
+
+    /// Sends a text message to every connection of another protocol of the service; see [`publish_text`](Self::publish_text).
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
+    pub fn publish_text_to(&mut self, protocol: &str, text: &str) -> Result<(), UnknownProtocol> {
+        let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
+        self.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+        Ok(())
+    }
+
+    /// Sends a binary message to every connection of another protocol; see [`publish_text_to`](Self::publish_text_to).
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
+    pub fn publish_binary_to(&mut self, protocol: &str, payload: &[u8]) -> Result<(), UnknownProtocol> {
+        let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
+        self.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
+        Ok(())
     }
 
     /// Sends a binary message to every connection of this protocol; see [`publish_text`](Self::publish_text).
@@ -190,7 +231,7 @@ impl Cx<'_> {
         let _ = self.shared.set_paused(id, false);
     }
 
-    /// Starts the closing handshake of this connection.
+    /// Starts the closing handshake of this connection; a raw one ends as by [`End::Normal`](crate::End::Normal).
     pub fn close(&mut self, close: impl Into<Close>) {
         let id = self.id;
         let _ = self.shared.close(id, close.into());

@@ -4,26 +4,58 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
+use crate::protocol::plain::Plain;
 use crate::protocol::{ConnId, Cx, Decision, Protocol, Request, Tx, Wishes};
+use crate::shared::EndpointKind;
 
-/// A protocol whose sessions are named by number.
+/// What all endpoints of a service have, and the callbacks of those that are protocols, whose sessions are named by number. An
+/// endpoint that is [`Plain`] has no WebSockets, so nobody calls the callbacks that it does not define.
 pub(crate) trait Endpoint {
     fn name(&self) -> &str;
-    fn filter(&mut self, request: &Request<'_>) -> Decision;
-    fn open(&mut self, cx: &mut Cx<'_>) -> u32;
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
-    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
-    fn secure(&mut self, cx: &mut Cx<'_>, session: u32);
-    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
-    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed);
+    fn kind(&self) -> EndpointKind;
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure);
     fn tick(&mut self, wishes: &mut Wishes<'_>);
     fn sessions(&self) -> usize;
+
+    /// Itself, when its connections are no WebSockets.
+    fn plain(&mut self) -> Option<&mut dyn Plain> {
+        None
+    }
+
+    fn filter(&mut self, _: &Request<'_>) -> Decision {
+        Decision::refuse(500, "")
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> u32 {
+        u32::MAX
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, _: u32, _: &Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: u32, _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn secure(&mut self, _: &mut Cx<'_>, _: u32) {}
+
+    fn ping(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn pong(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn timer(&mut self, _: &mut Cx<'_>, _: u32) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut Cx<'_>, _: u32, _: Closed) {}
 }
 
-/// The one implementation: a protocol and a table of its sessions, without an allocation for each.
+/// A protocol and a table of its sessions, without an allocation for each.
 pub(crate) struct Adapter<P: Protocol> {
     protocol: P,
     sessions: Sessions<P::Session>,
@@ -31,13 +63,17 @@ pub(crate) struct Adapter<P: Protocol> {
 
 impl<P: Protocol> Adapter<P> {
     pub(crate) fn new(protocol: P) -> Self {
-        Self { protocol, sessions: Sessions { entries: Vec::new(), free: u32::MAX, len: 0 } }
+        Self { protocol, sessions: Sessions::new() }
     }
 }
 
 impl<P: Protocol> Endpoint for Adapter<P> {
     fn name(&self) -> &str {
         self.protocol.name()
+    }
+
+    fn kind(&self) -> EndpointKind {
+        EndpointKind::WebSocket
     }
 
     fn filter(&mut self, request: &Request<'_>) -> Decision {
@@ -112,7 +148,7 @@ impl<P: Protocol> Endpoint for Adapter<P> {
     }
 }
 
-struct Sessions<S> {
+pub(crate) struct Sessions<S> {
     entries: Vec<Entry<S>>,
     /// The first free entry, or `u32::MAX`.
     free: u32,
@@ -125,7 +161,15 @@ enum Entry<S> {
 }
 
 impl<S> Sessions<S> {
-    fn insert(&mut self, session: S) -> u32 {
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::new(), free: u32::MAX, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn insert(&mut self, session: S) -> u32 {
         self.len += 1;
         if let Some(entry) = self.entries.get_mut(self.free as usize) {
             let index = self.free;
@@ -141,14 +185,14 @@ impl<S> Sessions<S> {
     }
 
     #[inline]
-    fn get_mut(&mut self, index: u32) -> Option<&mut S> {
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut S> {
         match self.entries.get_mut(index as usize) {
             Some(Entry::Used(session)) => Some(session),
             _ => None,
         }
     }
 
-    fn remove(&mut self, index: u32) -> Option<S> {
+    pub(crate) fn remove(&mut self, index: u32) -> Option<S> {
         let entry = self.entries.get_mut(index as usize)?;
         if matches!(entry, Entry::Free(_)) {
             return None;
@@ -166,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_freed_number_is_used_again_and_a_stale_one_is_nothing() {
-        let mut sessions = Sessions { entries: Vec::new(), free: u32::MAX, len: 0 };
+        let mut sessions = Sessions::new();
         let a = sessions.insert("a");
         let b = sessions.insert("b");
         assert_eq!(sessions.remove(a), Some("a"));

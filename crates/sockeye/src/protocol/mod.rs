@@ -1,12 +1,17 @@
-//! What a program says to Sockeye: the [`Protocol`] trait, and the views that its callbacks are lent.
+//! What a program says to Sockeye: the [`Protocol`] trait, [`Raw`] beside it for connections that are no WebSockets, and the
+//! views that callbacks are lent.
 //!
 //! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
 //! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
 
 mod cx;
+mod end;
 pub(crate) mod endpoint;
+pub(crate) mod plain;
+mod raw;
 mod request;
 mod tx;
+mod unknown;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -17,9 +22,13 @@ use sockeye_proto::event::Fragment;
 use crate::client::Failure;
 
 pub use self::cx::{Cx, Wishes};
+pub use self::end::{End, Ended};
+pub(crate) use self::raw::RawPort;
+pub use self::raw::{Raw, RawSent, RawWritable};
 pub use self::request::Request;
 pub(crate) use self::tx::Port;
 pub use self::tx::{Begun, BinaryFragments, Fragmented, Sent, TextFragments, Tx, Writable};
+pub use self::unknown::UnknownProtocol;
 pub use crate::id::{ConnId, Gone};
 
 /// What an endpoint does on the connections that negotiated its name.

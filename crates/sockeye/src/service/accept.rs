@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::{Conn, Phase, http::Http, proxied::Proxied};
+use crate::conn::{Conn, Phase, http::Http, proxied::Proxied, raw};
 use crate::output::Bits;
 use crate::protocol::ConnId;
 use crate::service::{Service, turn};
-use crate::shared::Live;
+use crate::shared::{EndpointIndex, Live};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
@@ -39,6 +39,8 @@ struct Listener {
     handle: Handle,
     /// An edge came and `accept` has not answered "none" since.
     ready: bool,
+    /// Whose raw connections these are; `None`: they speak HTTP.
+    endpoint: Option<EndpointIndex>,
 }
 
 impl Accepting {
@@ -55,9 +57,15 @@ impl Accepting {
     }
 
     /// Takes an open listener, registered under its number among the listeners.
-    pub(crate) fn add(&mut self, sys: &mut dyn Sys, handle: Handle, address: Address) -> io::Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        sys: &mut dyn Sys,
+        handle: Handle,
+        address: Address,
+        endpoint: Option<EndpointIndex>,
+    ) -> io::Result<()> {
         let token = self.listeners.len() as u64;
-        self.listeners.push(Listener { handle, ready: false });
+        self.listeners.push(Listener { handle, ready: false, endpoint });
         self.addresses.push(address);
         sys.register(handle, token)
     }
@@ -179,7 +187,8 @@ impl Service {
         let Some(listener) = self.accepting.listeners.get_mut(index) else { return false };
         match self.stage.outlet.sys.accept(listener.handle) {
             Ok((handle, peer)) => {
-                self.admit(handle, peer);
+                let endpoint = listener.endpoint;
+                self.admit(handle, peer, endpoint);
                 true
             }
             Err(error) => match error.kind() {
@@ -215,7 +224,7 @@ impl Service {
         }
     }
 
-    fn admit(&mut self, handle: Handle, peer: Address) {
+    fn admit(&mut self, handle: Handle, peer: Address, endpoint: Option<EndpointIndex>) {
         let is_proxy = self.stage.policy.trusts(&peer);
         if !is_proxy && !self.may_connect(&peer) {
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
@@ -236,14 +245,26 @@ impl Service {
         }
         tracing::debug!(%id, %peer, "accepted");
         let (limits, now) = (&self.stage.limits, self.stage.shared.now);
-        let phase = if is_proxy {
-            Phase::Proxied(Box::new(Proxied::new(limits, now)))
-        } else {
-            Phase::Http(Box::new(Http::new(limits, now)))
+        let phase = match endpoint {
+            _ if is_proxy => Phase::Proxied(Box::new(Proxied::new(limits, now, endpoint))),
+            None => Phase::Http(Box::new(Http::new(limits, now))),
+            Some(_) => Phase::Raw(Box::default()),
         };
         let mut conn = Conn::new(handle, peer, phase);
         conn.link.bits.set(Bits::WRITABLE);
         self.install(id, conn);
+        if let Some(endpoint) = endpoint.filter(|_| !is_proxy) {
+            self.stage.outlet.lap(Culprit::Accept, Whose::default());
+            self.open_raw(id, endpoint);
+        }
+    }
+
+    /// A raw connection begins.
+    fn open_raw(&mut self, id: ConnId, endpoint: EndpointIndex) {
+        let Self { stage, conns, .. } = self;
+        if let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) {
+            raw::open(stage, id, conn, endpoint);
+        }
     }
 
     /// Whether a peer of this address may connect; counts it if so.
@@ -265,7 +286,7 @@ impl Service {
     /// A trusted proxy has said for whom it connects: that address decides as it does for others when they are accepted.
     pub(crate) fn introduce(&mut self, id: ConnId) {
         let Some(Conn { phase: Phase::Proxied(proxied), peer, .. }) = self.conn(id) else { return };
-        let (source, accepted) = (proxied.take_source(), proxied.accepted());
+        let (source, accepted, endpoint) = (proxied.take_source(), proxied.accepted(), proxied.endpoint());
         let proxy = peer.clone();
         let peer = source.unwrap_or_else(|| proxy.clone());
         if !self.may_connect(&peer) {
@@ -273,6 +294,9 @@ impl Service {
             return;
         }
         tracing::debug!(%id, %peer, %proxy, "introduced");
+        if let Some(endpoint) = endpoint {
+            return self.introduce_raw(id, peer, endpoint);
+        }
         let mut http = Http::new(&self.stage.limits, accepted);
         http.came_through(proxy);
         if self.stage.policy.draining {
@@ -282,6 +306,19 @@ impl Service {
             conn.peer = peer;
             conn.phase = Phase::Http(Box::new(http));
         }
+        turn::step(self, id);
+    }
+
+    fn introduce_raw(&mut self, id: ConnId, peer: Address, endpoint: EndpointIndex) {
+        if let Some(conn) = self.conn(id) {
+            conn.peer = peer;
+            conn.phase = Phase::Raw(Box::default());
+        }
+        if self.stage.policy.draining {
+            // Nothing was said to it yet.
+            return turn::bury(self, id, CloseHow::Normal);
+        }
+        self.open_raw(id, endpoint);
         turn::step(self, id);
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
@@ -15,14 +16,15 @@ use crate::http::Routes;
 use crate::limits::Limits;
 use crate::output::Outlet;
 use crate::poll::{External, PollHook};
-use crate::protocol::Protocol;
 use crate::protocol::endpoint::{Adapter, Endpoint};
+use crate::protocol::plain::RawAdapter;
+use crate::protocol::{Protocol, Raw};
 use crate::service::accept::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::listen::Listen;
 use crate::service::timers::Timers;
 use crate::service::{Jobs, Service, Tick};
-use crate::shared::{EndpointIndex, Shared};
+use crate::shared::{EndpointIndex, EndpointKind, Named, Shared};
 use crate::statistics::Stopwatch;
 use crate::sys::{Address, ListenOptions, Real, Sys};
 
@@ -35,7 +37,7 @@ const RESERVE_SERVICE: u64 = 4;
 pub struct Builder {
     limits: Limits,
     endpoints: Vec<Box<dyn Endpoint>>,
-    ticks: Vec<(EndpointIndex, std::time::Duration)>,
+    ticks: Vec<(EndpointIndex, Duration)>,
     fallback: Option<EndpointIndex>,
     routes: Option<Routes>,
     origins: Origins,
@@ -43,6 +45,8 @@ pub struct Builder {
     addresses: Option<AddressFilter>,
     proxies: Vec<Network>,
     listen: Vec<(Listen, ListenOptions)>,
+    /// Those whose connections go to the raw endpoint of that name.
+    listen_raw: Vec<(Listen, ListenOptions, String)>,
     /// How many services of this process share its descriptors.
     services: u64,
 }
@@ -60,6 +64,7 @@ impl Builder {
             addresses: None,
             proxies: Vec::new(),
             listen: Vec::new(),
+            listen_raw: Vec::new(),
             services: 1,
         }
     }
@@ -86,12 +91,23 @@ impl Builder {
         self
     }
 
+    /// Has raw connections, too: those of [`listen_raw`](Self::listen_raw).
+    #[must_use]
+    pub fn raw(mut self, raw: impl Raw) -> Self {
+        self.add_endpoint(raw.interval(), Box::new(RawAdapter::new(raw)));
+        self
+    }
+
     fn add<P: Protocol>(&mut self, protocol: P) -> EndpointIndex {
+        self.add_endpoint(protocol.interval(), Box::new(Adapter::new(protocol)))
+    }
+
+    fn add_endpoint(&mut self, every: Option<Duration>, endpoint: Box<dyn Endpoint>) -> EndpointIndex {
         let index = EndpointIndex(u16::try_from(self.endpoints.len()).unwrap_or(u16::MAX));
-        if let Some(every) = protocol.interval() {
+        if let Some(every) = every {
             self.ticks.push((index, every));
         }
-        self.endpoints.push(Box::new(Adapter::new(protocol)));
+        self.endpoints.push(endpoint);
         index
     }
 
@@ -158,6 +174,21 @@ impl Builder {
         self
     }
 
+    /// Listens there for the raw endpoint of that [name](Raw::name): whoever connects is its connection at once, with no HTTP and
+    /// no WebSocket. What is said to all connections of the service (filters, limits, shares of a turn) holds for these too.
+    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen).
+    #[must_use]
+    pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
+        self.listen_raw_with(listen, ListenOptions::default(), name)
+    }
+
+    /// As [`listen_raw`](Self::listen_raw), with options.
+    #[must_use]
+    pub fn listen_raw_with(mut self, listen: impl Into<Listen>, options: ListenOptions, name: &str) -> Self {
+        self.listen_raw.push((listen.into(), options, name.to_owned()));
+        self
+    }
+
     /// Makes it one of `services` like it, which listen on `listen` before anything of their own.
     pub(crate) fn shared(mut self, listen: Vec<(Listen, ListenOptions)>, services: u64) -> Self {
         self.listen.splice(0..0, listen);
@@ -208,11 +239,14 @@ impl Builder {
             None => None,
         };
         let mut accepting = Accepting::new(self.limits.connections_per_address);
-        for (listen, options) in self.listen {
+        let listen_raw = raw_listeners(self.listen_raw, &names)?;
+        let listen = self.listen.into_iter().map(|(listen, options)| (listen, options, None));
+        for (listen, options, endpoint) in listen.chain(listen_raw) {
             for source in listen.resolve()? {
                 let (handle, bound) =
                     source.open(&mut *sys, &options).map_err(|error| Error::listen(&source, error))?;
-                accepting.add(&mut *sys, handle, bound).map_err(|error| Error::listen(&source, error))?;
+                let added = accepting.add(&mut *sys, handle, bound, endpoint);
+                added.map_err(|error| Error::listen(&source, error))?;
             }
         }
         let descriptors = sys.descriptors();
@@ -237,11 +271,11 @@ impl Builder {
             addresses: self.addresses,
             proxies: self.proxies,
             routes: self.routes,
-            names,
+            names: Rc::clone(&names),
             fallback: self.fallback,
             draining: false,
         };
-        let shared = Shared::new(self.endpoints.len(), now);
+        let shared = Shared::new(names, now);
         let mut outlet = Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water);
         outlet.stopwatch = Stopwatch::new(self.limits.stall);
         let stage = Stage { outlet, shared, endpoints: self.endpoints, policy, rx, limits: self.limits };
@@ -264,8 +298,8 @@ impl Builder {
     }
 
     /// The endpoints' names: tokens (RFC 6455 section 4.1), none twice.
-    fn names(&self) -> Result<Vec<String>, Error> {
-        let mut names: Vec<String> = Vec::new();
+    fn names(&self) -> Result<Rc<[Named]>, Error> {
+        let mut names: Vec<Named> = Vec::new();
         if self.endpoints.len() >= usize::from(u16::MAX) {
             return Err(Error::configuration("a service speaks at most 65,534 protocols"));
         }
@@ -276,12 +310,12 @@ impl Builder {
                     "the protocol name {name:?} is not a token (RFC 9110 section 5.6.2)"
                 )));
             }
-            if names.iter().any(|other| other == name) {
+            if names.iter().any(|other| other.name == name) {
                 return Err(Error::configuration(format!("two protocols have the name {name:?}")));
             }
-            names.push(name.to_owned());
+            names.push(Named { name: name.to_owned(), kind: endpoint.kind() });
         }
-        Ok(names)
+        Ok(names.into())
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -310,6 +344,23 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// Raw listeners with their endpoints.
+fn raw_listeners(
+    listeners: Vec<(Listen, ListenOptions, String)>,
+    names: &[Named],
+) -> Result<Vec<(Listen, ListenOptions, Option<EndpointIndex>)>, Error> {
+    let with_index = |(listen, options, name): (Listen, ListenOptions, String)| {
+        let found = names.iter().position(|own| own.name == name && own.kind == EndpointKind::Raw);
+        let Some(index) = found else {
+            return Err(Error::configuration(format!(
+                "listen_raw: the service has no raw endpoint {name:?}; add it with Builder::raw"
+            )));
+        };
+        Ok((listen, options, Some(EndpointIndex(index as u16))))
+    };
+    listeners.into_iter().map(with_index).collect()
 }
 
 impl fmt::Debug for Builder {

@@ -1,14 +1,10 @@
 //! What may be asked of a service from outside its callbacks.
 
-use std::error::Error;
-use std::fmt;
-
 use sockeye_proto::close::Close;
 
 use crate::client::Connect;
-use crate::protocol::{ConnId, Gone};
+use crate::protocol::{ConnId, Gone, UnknownProtocol};
 use crate::service::{Service, turn};
-use crate::shared::EndpointIndex;
 use crate::statistics::Statistics;
 
 /// A service between two callbacks: what jobs of a [`Remote`](crate::Remote), or the program between turns, may ask.
@@ -44,7 +40,7 @@ impl Control<'_> {
 
     /// Asks for the writable callback of every connection of the named protocol. An unknown name asks for nothing.
     pub fn request_writable_all(&mut self, protocol: &str) {
-        if let Some(endpoint) = self.endpoint(protocol) {
+        if let Ok(endpoint) = UnknownProtocol::ANY.unless(&self.service.stage.shared, protocol) {
             self.service.stage.shared.want_write_all(endpoint);
         }
     }
@@ -52,14 +48,14 @@ impl Control<'_> {
     /// Sends a text message to every connection of the named protocol; see
     /// [`Wishes::publish_text`](crate::Wishes::publish_text).
     pub fn publish_text(&mut self, protocol: &str, text: &str) {
-        if let Some(endpoint) = self.endpoint(protocol) {
+        if let Ok(endpoint) = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol) {
             self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
         }
     }
 
     /// Sends a binary message to every connection of the named protocol.
     pub fn publish_binary(&mut self, protocol: &str, payload: &[u8]) {
-        if let Some(endpoint) = self.endpoint(protocol) {
+        if let Ok(endpoint) = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol) {
             self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
         }
     }
@@ -67,9 +63,9 @@ impl Control<'_> {
     /// Connects as the named protocol; see [`Wishes::connect`](crate::Wishes::connect).
     ///
     /// # Errors
-    /// [`UnknownProtocol`] when the service has no protocol of that name.
+    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
     pub fn connect(&mut self, protocol: &str, connect: Connect) -> Result<ConnId, UnknownProtocol> {
-        let endpoint = self.endpoint(protocol).ok_or(UnknownProtocol)?;
+        let endpoint = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol)?;
         Ok(self.service.stage.shared.connect(endpoint, connect))
     }
 
@@ -103,22 +99,4 @@ impl Control<'_> {
     pub fn statistics(&self) -> &Statistics {
         self.service.statistics()
     }
-
-    fn endpoint(&self, protocol: &str) -> Option<EndpointIndex> {
-        let index = self.service.stage.endpoints.iter().position(|endpoint| endpoint.name() == protocol)?;
-        Some(EndpointIndex(index as u16))
-    }
 }
-
-/// The service has no protocol of that name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct UnknownProtocol;
-
-impl fmt::Display for UnknownProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the service has no protocol of that name (Builder::protocol)")
-    }
-}
-
-impl Error for UnknownProtocol {}

@@ -29,12 +29,13 @@ use self::timers::Timers;
 use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
 use crate::poll::Watch;
+use crate::protocol::Ended;
 use crate::shared::EndpointIndex;
 use crate::statistics::Statistics;
 use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::Builder;
-pub use self::control::{Control, UnknownProtocol};
+pub use self::control::Control;
 pub use self::listen::Listen;
 pub(crate) use self::listen::Source;
 pub(crate) use self::remote::{Job, Jobs, put_all};
@@ -222,7 +223,7 @@ impl Service {
         self.draining.is_some() && self.stage.shared.live.is_empty()
     }
 
-    /// Starts draining: listeners are closed at once, WebSockets get 1001, idle HTTP connections end.
+    /// Starts draining: listeners are closed at once, WebSockets get 1001, raw connections and idle HTTP connections end.
     fn start_drain(&mut self) {
         if self.draining.is_some() {
             return;
@@ -230,7 +231,8 @@ impl Service {
         // What was published before leaves before the close frames, behind which nothing may follow.
         self.flush_publishes();
         let now = self.stage.shared.now;
-        self.draining = Some(now + self.stage.limits.protocol.close_timeout);
+        let until = now + self.stage.limits.protocol.close_timeout;
+        self.draining = Some(until);
         self.stage.policy.draining = true;
         self.accepting.close_all(&mut *self.stage.outlet.sys);
         self.cancel_all();
@@ -240,6 +242,7 @@ impl Service {
                 match &mut conn.phase {
                     Phase::Ws(ws) => ws.close(CloseCode::GOING_AWAY.into(), now),
                     Phase::Http(http) => http.end_after_response(),
+                    Phase::Raw(raw) => raw.end(Ended::Local, until),
                     Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
                 }
                 self.stage.shared.enqueue(id);
@@ -258,7 +261,7 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped), before the sockets are closed; every connect
+/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`Ended::Dropped`], before the sockets are closed; every connect
 /// that has no outcome yet gets its `failed`. What these last callbacks wish for is not carried out.
 impl Drop for Service {
     fn drop(&mut self) {
@@ -269,10 +272,14 @@ impl Drop for Service {
         for id in ids {
             let Self { stage, conns, .. } = self;
             let Some(mut conn) = conns.get_mut(id.slot()).and_then(Option::take) else { continue };
-            if let Phase::Ws(ws) = &mut conn.phase {
-                ws.abort(Cause::Dropped);
-                let closed = ws.closed();
-                crate::conn::ws::tell_closed(stage, id, &conn.peer, closed);
+            match &mut conn.phase {
+                Phase::Ws(ws) => {
+                    ws.abort(Cause::Dropped);
+                    let closed = ws.closed();
+                    crate::conn::ws::tell_closed(stage, id, &conn.peer, closed);
+                }
+                Phase::Raw(_) => crate::conn::raw::tell_closed(stage, id, &conn.peer, Ended::Dropped),
+                Phase::Http(_) | Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
             }
             stage.outlet.sys.close(conn.link.handle, CloseHow::Normal);
         }

@@ -60,6 +60,6 @@ impl Service {
     fn protocol_of(&self, found: &Found) -> Option<String> {
         let connection = found.whose.id.and_then(|id| self.stage.shared.live.get(id));
         let endpoint = found.whose.endpoint.map(usize::from).or_else(|| Some(connection?.endpoint.get()))?;
-        self.stage.policy.names.get(endpoint).cloned()
+        self.stage.shared.names.get(endpoint).map(|endpoint| endpoint.name.clone())
     }
 }

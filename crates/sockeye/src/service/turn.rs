@@ -17,7 +17,7 @@ use crate::client::FailureCause;
 use crate::conn::{self, Conn, NEVER, Phase, Step};
 use crate::error::Error;
 use crate::output::Bits;
-use crate::protocol::{ConnId, Wishes};
+use crate::protocol::{ConnId, Ended, Wishes};
 use crate::service::{Control, Progress, Service};
 use crate::shared::Live;
 use crate::statistics::{Culprit, Whose};
@@ -278,17 +278,20 @@ fn carry_out_closes(service: &mut Service) {
     service.stage.shared.closes = closes;
 }
 
-/// Starts the closing handshake; its frame leaves when the ready list comes to it. What is no connection yet becomes none.
+/// Starts the closing handshake, or the end of a raw connection; its frame leaves when the ready list comes to it. What is no connection yet becomes none.
 pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
     if service.stage.shared.live.get(id).is_some_and(|live| live.is_connecting()) {
         service.cancel(id, FailureCause::Cancelled);
         return;
     }
     let now = service.stage.shared.now;
-    if let Some(Phase::Ws(ws)) = service.conn(id).map(|conn| &mut conn.phase) {
-        ws.close(close, now);
-        service.stage.shared.enqueue(id);
+    let until = now + service.stage.limits.protocol.close_timeout;
+    match service.conn(id).map(|conn| &mut conn.phase) {
+        Some(Phase::Ws(ws)) => ws.close(close, now),
+        Some(Phase::Raw(raw)) => raw.end(Ended::Local, until),
+        _ => return,
     }
+    service.stage.shared.enqueue(id);
 }
 
 /// Room for deadlines of one turn that is kept.
@@ -364,10 +367,14 @@ fn abandon_all(service: &mut Service) {
     for id in ids {
         let Service { stage, conns, .. } = service;
         let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) else { continue };
-        if let Phase::Ws(ws) = &mut conn.phase {
-            ws.abort(Cause::Timeout(Timeout::Close));
-            let closed = ws.closed();
-            conn::ws::tell_closed(stage, id, &conn.peer, closed);
+        match &mut conn.phase {
+            Phase::Ws(ws) => {
+                ws.abort(Cause::Timeout(Timeout::Close));
+                let closed = ws.closed();
+                conn::ws::tell_closed(stage, id, &conn.peer, closed);
+            }
+            Phase::Raw(_) => conn::raw::tell_closed(stage, id, &conn.peer, Ended::Timeout),
+            Phase::Http(_) | Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
         }
         bury(service, id, CloseHow::Reset);
     }

@@ -47,6 +47,8 @@ pub struct Statistics {
     pub sent: Traffic,
     /// Why WebSockets ended.
     pub closes: Closes,
+    /// Why connections ended that are no WebSockets and speak no HTTP.
+    pub raw_closes: RawCloses,
     /// What peers said in Close frames, or that they sent none, for each WebSocket that ended.
     pub codes_received: Codes,
     /// What we said in Close frames, or that we sent none, for each WebSocket that ended.
@@ -142,6 +144,22 @@ counters! {
         /// The peer took too little of what was sent.
         overflow,
         /// The service or the program let go.
+        dropped,
+    }
+
+    /// Why raw connections ended; see [`Ended`](crate::Ended).
+    RawCloses {
+        /// We ended them.
+        local,
+        /// Their peers did.
+        peer,
+        /// They broke.
+        broken,
+        /// We reset them.
+        reset,
+        /// What was written last could not be sent in time.
+        timeout,
+        /// The service was dropped.
         dropped,
     }
 
@@ -305,6 +323,7 @@ impl Statistics {
             received: self.received.since(&earlier.received),
             sent: self.sent.since(&earlier.sent),
             closes: self.closes.since(&earlier.closes),
+            raw_closes: self.raw_closes.since(&earlier.raw_closes),
             codes_received: self.codes_received.since(&earlier.codes_received),
             codes_sent: self.codes_sent.since(&earlier.codes_sent),
             responses: responses.filter(|(_, count)| *count > 0).collect(),

@@ -68,6 +68,8 @@ impl Statistics {
 
     fn ends_on(&self, page: &mut Page) {
         page.labelled("sockeye_closes_total", "WebSockets that ended, by the cause.", "cause", self.closes.named());
+        let raw = self.raw_closes.named();
+        page.labelled("sockeye_raw_closes_total", "Raw connections that ended, by the cause.", "cause", raw);
         let help = "WebSockets that ended, by the code of the peer's Close frame; 1005 none in it, 1006 no frame.";
         page.labelled("sockeye_close_codes_received_total", help, "code", codes(&self.codes_received));
         let help = "WebSockets that ended, by the code of our Close frame; 1005 none in it, 1006 no frame.";

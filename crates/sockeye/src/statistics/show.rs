@@ -28,6 +28,10 @@ impl Display for Statistics {
         traffic(f, "received", &self.received)?;
         traffic(f, "sent", &self.sent)?;
         counted(f, "closed by cause", self.closes.named())?;
+        // Most services have none.
+        if self.raw_closes.named().any(|(_, count)| count > 0) {
+            counted(f, "raw connections closed by cause", self.raw_closes.named())?;
+        }
         counted(f, "close codes received", self.codes_received.named().map(|(name, count)| (&name[1..], count)))?;
         counted(f, "close codes sent", self.codes_sent.named().map(|(name, count)| (&name[1..], count)))?;
         counted(f, "responses by status", self.responses.iter().map(|(status, count)| (status, *count)))?;

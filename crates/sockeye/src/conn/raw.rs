@@ -1,0 +1,398 @@
+//! Connections without messages: read, deliver, write, end.
+//!
+//! What to know before editing: once an end is decided ([`Raw::ending`]) no callback follows but `closed`. Output that waits is sent first,
+//! and until then input is read and dropped, since a peer that waits for us to read takes nothing. A connection that broke delivers
+//! what it still has before it ends; a paused one keeps it for later, and takes no steps meanwhile.
+
+use std::io;
+
+use sockeye_proto::conn::HEADROOM;
+use sockeye_proto::time::Instant;
+
+use crate::conn::read::{Filled, Stash, fill};
+use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger};
+use crate::output::{Bits, Link, Out};
+use crate::protocol::plain::Plain;
+use crate::protocol::{ConnId, Cx, End, Ended, RawPort, RawWritable, Wishes};
+use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
+use crate::statistics::{Culprit, Whose};
+use crate::sys::{Address, CloseHow};
+
+/// A connection that speaks no protocol of ours.
+#[derive(Default)]
+pub(crate) struct Raw {
+    ending: Option<Ending>,
+    /// The peer has ended its sending side, and the endpoint was told.
+    input_over: bool,
+    /// Output was dropped because the connection broke.
+    lost: bool,
+    /// Why it broke.
+    error: Option<io::ErrorKind>,
+}
+
+/// The end is decided.
+#[derive(Clone, Copy)]
+struct Ending {
+    as_told: Ended,
+    until: Instant,
+}
+
+impl Raw {
+    /// Decides the end, unless it was decided before.
+    pub(crate) fn end(&mut self, as_told: Ended, until: Instant) {
+        self.ending.get_or_insert(Ending { as_told, until });
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.ending.map_or(NEVER, |ending| ending.until)
+    }
+
+    /// Whether there may be something to read and deliver.
+    fn has_input(&self, link: &Link, stash: &Option<Box<Stash>>) -> bool {
+        stash.is_some() || link.bits.has(Bits::READABLE) && !self.input_over
+    }
+
+    fn can_write(&self, current: &Current, link: &Link) -> bool {
+        current.wants_write() && link.is_clear() && !self.is_ending()
+    }
+}
+
+/// Reads, delivers and writes as far as socket and turn allow.
+pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+    let budget = Budget { read_bytes: stage.limits.turn_bytes, read_frames: stage.limits.turn_frames };
+    stage.shared.enter(id, live, budget);
+    stage.outlet.budget = stage.limits.turn_bytes;
+    stage.outlet.send_error = None;
+    flush(stage, conn);
+    let mut more = true;
+    while more && !stage.shared.current.budget.is_spent() && stage.outlet.budget > 0 {
+        more = round(stage, conn);
+    }
+    flush(stage, conn);
+    let Phase::Raw(raw) = &mut conn.phase else { return Step::Again };
+    if conn.link.bits.has(Bits::BROKEN) {
+        raw.error = raw.error.or(stage.outlet.send_error);
+    }
+    let has_input = raw.has_input(&conn.link, &conn.stash);
+    let step = outcome(raw, &conn.link, &stage.shared.current, has_input, more);
+    stage.shared.leave();
+    match step {
+        Outcome::Step(step) => step,
+        Outcome::Over(ended) => finish(stage, id, conn, ended),
+    }
+}
+
+/// Sends what waits, as far as the socket takes it.
+fn flush(stage: &mut Stage, conn: &mut Conn) {
+    let waits = conn.link.queue.is_some() || !stage.outlet.cork.is_empty();
+    if !waits {
+        return;
+    }
+    Out::new(&mut stage.outlet, &mut conn.link).flush();
+    if let Phase::Raw(raw) = &mut conn.phase {
+        raw.lost |= conn.link.bits.has(Bits::BROKEN);
+    }
+}
+
+/// Reads once, and writes once. Returns whether another round would find something to do.
+fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
+    let close_timeout = stage.limits.protocol.close_timeout;
+    let Stage { outlet, shared, endpoints, rx, .. } = stage;
+    let Conn { phase: Phase::Raw(raw), link, stash, peer, .. } = conn else { return false };
+    let Live { endpoint: index, session, .. } = shared.current.live;
+    let Some(endpoint) = endpoints.get_mut(index.get()).and_then(|endpoint| endpoint.plain()) else { return false };
+    let until = shared.now + close_timeout;
+    let mut out = Out::new(outlet, link);
+    if raw.is_ending() {
+        *stash = None;
+        return discard(raw, shared, &mut out, rx);
+    }
+    let id = shared.current.id;
+    let mut cx = Cx { wishes: Wishes { endpoint: index, arrived: &[], shared }, id, peer };
+    if raw.has_input(out.link, stash) && !cx.shared.current.is_paused() {
+        let read = read(raw, &mut out, stash, rx, cx.shared.current.budget.read_bytes);
+        deliver(raw, endpoint, &mut cx, session, &mut out, read, until);
+    }
+    if raw.can_write(&cx.shared.current, out.link) {
+        write(raw, endpoint, &mut cx, session, &mut out, until);
+    }
+    let current = &cx.shared.current;
+    raw.has_input(out.link, stash) && (raw.is_ending() || !current.is_paused()) || raw.can_write(current, out.link)
+}
+
+/// The callback for what one read brought.
+fn deliver(
+    raw: &mut Raw,
+    endpoint: &mut dyn Plain,
+    cx: &mut Cx<'_>,
+    session: u32,
+    out: &mut Out<'_>,
+    read: Read<'_>,
+    until: Instant,
+) {
+    let is_watchful = out.outlet.stopwatch.is_watchful();
+    if is_watchful {
+        out.outlet.steps_over(0);
+    }
+    match read {
+        Read::Nothing => return,
+        Read::Bytes(bytes) => {
+            let budget = &mut cx.shared.current.budget;
+            budget.read_bytes = budget.read_bytes.saturating_sub(bytes.len());
+            budget.read_frames -= 1;
+            let result = endpoint.receive(cx, session, bytes);
+            obey(raw, cx.shared, result, Ended::Local, until);
+        }
+        Read::End => {
+            raw.input_over = true;
+            let result = endpoint.ended(cx, session);
+            obey(raw, cx.shared, result, Ended::Peer, until);
+        }
+    }
+    if is_watchful {
+        out.outlet.lap(Culprit::Receive, Whose::of(cx.wishes.endpoint.0, cx.id));
+    }
+}
+
+/// The writable callback.
+fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut Cx<'_>, session: u32, out: &mut Out<'_>, until: Instant) {
+    cx.shared.current.grant_write();
+    let before = out.outlet.budget;
+    let is_watchful = out.outlet.stopwatch.is_watchful();
+    if is_watchful {
+        out.outlet.steps_over(0);
+    }
+    let result = endpoint.writable(cx, session, RawWritable::new(&mut RawPort { out: out.lent() }));
+    if is_watchful {
+        out.outlet.lap(Culprit::Writable, Whose::of(cx.wishes.endpoint.0, cx.id));
+    }
+    if out.outlet.budget == before {
+        // A call that writes nothing costs something too: who asks again and again does not keep the loop.
+        out.outlet.budget = before.saturating_sub(out.outlet.frame_cost);
+    } else {
+        raw.lost |= out.link.bits.has(Bits::BROKEN);
+    }
+    obey(raw, cx.shared, result, Ended::Local, until);
+}
+
+/// Decides the end that a callback returned, or wished for its own connection, so that nothing is delivered after it.
+fn obey(raw: &mut Raw, shared: &mut Shared, result: Result<(), End>, normal: Ended, until: Instant) {
+    match result {
+        Ok(()) => {}
+        Err(End::Normal) => raw.end(normal, until),
+        Err(End::Reset) => raw.end(Ended::Reset, until),
+    }
+    if !shared.closes.is_empty() {
+        let id = shared.current.id;
+        find_own_end(raw, shared, id, until);
+    }
+}
+
+#[cold]
+fn find_own_end(raw: &mut Raw, shared: &mut Shared, id: ConnId, until: Instant) {
+    shared.closes.retain(|(wished, _)| {
+        if *wished == id {
+            raw.end(Ended::Local, until);
+        }
+        *wished != id
+    });
+}
+
+enum Read<'a> {
+    Bytes(&'a [u8]),
+    /// Nothing for now, or for ever: the bits say which.
+    Nothing,
+    End,
+}
+
+/// One read, of at most `budget` bytes. What came behind the header of a proxy is first.
+fn read<'a>(
+    raw: &mut Raw,
+    out: &mut Out<'_>,
+    stash: &mut Option<Box<Stash>>,
+    rx: &'a mut [u8],
+    budget: usize,
+) -> Read<'a> {
+    if stash.is_some() {
+        if let Filled::Bytes(count) = fill(out, stash, rx, budget) {
+            return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
+        }
+    }
+    let most = budget.min(rx.len() - HEADROOM);
+    loop {
+        match out.outlet.sys.recv(out.link.handle, &mut rx[HEADROOM..HEADROOM + most]) {
+            Ok(0) => {
+                out.link.bits.clear(Bits::READABLE);
+                return Read::End;
+            }
+            Ok(count) => {
+                out.outlet.statistics.received.bytes += count as u64;
+                // A short read means drained, unless the end of input was announced: no edge would come for it.
+                if count < most && !out.link.bits.has(Bits::READ_CLOSED | Bits::BROKEN) {
+                    out.link.bits.clear(Bits::READABLE);
+                }
+                return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                out.link.bits.clear(Bits::READABLE);
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    tracing::debug!(%error, "receive failed");
+                    out.link.bits.set(Bits::BROKEN);
+                    raw.error = Some(error.kind());
+                }
+                return Read::Nothing;
+            }
+        }
+    }
+}
+
+/// Reads what nobody is told of any more. Returns whether there may be more.
+fn discard(raw: &mut Raw, shared: &mut Shared, out: &mut Out<'_>, rx: &mut [u8]) -> bool {
+    // What has nothing left to send is over, and its socket's next phase reads.
+    if out.link.queue.is_none() || !raw.has_input(out.link, &None) {
+        return false;
+    }
+    let budget = &mut shared.current.budget;
+    match read(raw, out, &mut None, rx, budget.read_bytes) {
+        Read::Bytes(bytes) => budget.read_bytes = budget.read_bytes.saturating_sub(bytes.len()),
+        Read::Nothing => {}
+        Read::End => raw.input_over = true,
+    }
+    raw.has_input(out.link, &None)
+}
+
+enum Outcome {
+    Step(Step),
+    Over(Ended),
+}
+
+/// What a step came to. `more`: the turn's share was used up, or another round would find something.
+fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: bool) -> Outcome {
+    let broken = link.bits.has(Bits::BROKEN);
+    let Some(ending) = raw.ending else {
+        if !broken {
+            return Outcome::Step(if more || raw.can_write(current, link) { Step::Yield } else { Step::Wait });
+        }
+        // What came before is delivered first. When reading is paused that waits, unless it waits for ever: there is no
+        // edge to come any more, and who wants to write before he goes on reading never does.
+        let in_vain = current.is_paused() && (raw.lost || current.wants_write());
+        return match has_input && !in_vain {
+            true if current.is_paused() => Outcome::Step(Step::Wait),
+            true => Outcome::Step(Step::Yield),
+            false if raw.input_over && !raw.lost => Outcome::Over(Ended::Peer),
+            false => Outcome::Over(Ended::Broken(raw.error)),
+        };
+    };
+    if ending.as_told == Ended::Reset {
+        Outcome::Over(Ended::Reset)
+    } else if raw.lost {
+        Outcome::Over(Ended::Broken(raw.error))
+    } else if broken || link.queue.is_none() {
+        Outcome::Over(ending.as_told)
+    } else {
+        Outcome::Step(if more { Step::Yield } else { Step::Wait })
+    }
+}
+
+/// It is over: tells the endpoint, and decides how the socket ends.
+#[cold]
+fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: Ended) -> Step {
+    let Phase::Raw(raw) = &conn.phase else { return Step::Again };
+    let input_over = raw.input_over || conn.link.bits.has(Bits::BROKEN);
+    tell_closed(stage, id, &conn.peer, ended);
+    match ended {
+        Ended::Reset | Ended::Timeout | Ended::Dropped => Step::Gone(CloseHow::Reset),
+        // Closing with input unread would reset the connection, and overtake our last bytes.
+        Ended::Local | Ended::Peer if !input_over => {
+            linger::begin(conn, stage.shared.now + stage.limits.protocol.close_timeout)
+        }
+        _ => Step::Gone(CloseHow::Normal),
+    }
+}
+
+/// The `closed` callback, once.
+pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, ended: Ended) {
+    let Some(live) = stage.shared.live.get_mut(id).filter(|live| live.is_open()) else { return };
+    live.set_open(false);
+    let live = *live;
+    tracing::debug!(%id, %peer, %ended, "closed");
+    let closes = &mut stage.outlet.statistics.raw_closes;
+    *match ended {
+        Ended::Local => &mut closes.local,
+        Ended::Peer => &mut closes.peer,
+        Ended::Broken(_) => &mut closes.broken,
+        Ended::Reset => &mut closes.reset,
+        Ended::Timeout => &mut closes.timeout,
+        Ended::Dropped => &mut closes.dropped,
+    } += 1;
+    let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()).and_then(|endpoint| endpoint.plain()) else {
+        return;
+    };
+    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    stage.outlet.steps_over(0);
+    endpoint.closed(&mut Cx { wishes, id, peer }, live.session, ended);
+    stage.outlet.lap(Culprit::Closed, Whose::of(live.endpoint.0, id));
+}
+
+/// A connection begins: the `open` callback, once.
+pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: EndpointIndex) {
+    let until = stage.shared.now + stage.limits.protocol.close_timeout;
+    let Some(live) = stage.shared.live.get_mut(id) else { return };
+    let Some(callee) = stage.endpoints.get_mut(endpoint.get()).and_then(|endpoint| endpoint.plain()) else { return };
+    live.endpoint = endpoint;
+    live.set_open(true);
+    live.set_connected();
+    stage.shared.opened = true;
+    let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };
+    stage.outlet.steps_over(0);
+    let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
+    stage.outlet.lap(Culprit::Open, Whose::of(endpoint.0, id));
+    if let Some(live) = stage.shared.live.get_mut(id) {
+        live.session = session;
+    }
+    if let Phase::Raw(raw) = &mut conn.phase {
+        find_own_end(raw, &mut stage.shared, id, until);
+        if raw.is_ending() {
+            stage.shared.enqueue(id);
+        }
+    }
+}
+
+/// A deadline is due: the end took too long, or the user's timer.
+pub(crate) fn due(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+    let now = stage.shared.now;
+    let Phase::Raw(raw) = &mut conn.phase else { return Step::Again };
+    if raw.deadline() <= now {
+        return finish(stage, id, conn, Ended::Timeout);
+    }
+    if conn.user_timer <= now {
+        conn.user_timer = NEVER;
+        timer(stage, id, live, conn);
+    }
+    // The callback may have wished for something.
+    let live = stage.shared.live.get(id).copied().unwrap_or(live);
+    crate::conn::step(stage, id, live, conn)
+}
+
+fn timer(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) {
+    let until = stage.shared.now + stage.limits.protocol.close_timeout;
+    let Phase::Raw(raw) = &mut conn.phase else { return };
+    let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()).and_then(|endpoint| endpoint.plain()) else {
+        return;
+    };
+    if raw.is_ending() {
+        return;
+    }
+    stage.shared.enter(id, live, Budget::default());
+    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    stage.outlet.steps_over(0);
+    let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
+    stage.outlet.lap(Culprit::Timer, Whose::of(live.endpoint.0, id));
+    obey(raw, &mut stage.shared, result, Ended::Local, until);
+    stage.shared.leave();
+}

@@ -1,0 +1,159 @@
+//! Connections without messages: bytes as they come.
+
+use std::io;
+use std::time::Duration;
+
+use crate::output::{Out, Outlet};
+use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
+
+/// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
+/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own.
+///
+/// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one [`Session`](Self::Session) for
+/// each, callbacks that never run inside one another, and writing only in [`writable`](Self::writable), by a permission that is
+/// used up. The callbacks come in this order: `open`, then any of `receive`, `writable` and `timer`, `ended` at most once and
+/// no `receive` after it, then `closed`, exactly once, and nothing after it.
+///
+/// Returning `Err(end)` ends the connection so; nothing but `closed` follows. [`Cx::close`] does the same as
+/// `Err(End::Normal)`: the code means nothing here. There is no keepalive and no deadline but those that the program sets with
+/// [`Cx::set_timer`]. Publishing is for WebSockets: from here it is an error that is logged.
+///
+/// A callback that panics takes the loop with it: nothing is caught.
+///
+/// ```
+/// use sockeye::{Cx, End, Ended, Raw, RawWritable, Service};
+///
+/// /// Sends back what comes.
+/// struct Echo;
+///
+/// impl Raw for Echo {
+///     type Session = Vec<u8>;
+///
+///     fn name(&self) -> &str {
+///         "echo"
+///     }
+///
+///     fn open(&mut self, _: &mut Cx<'_>) -> Vec<u8> {
+///         Vec::new()
+///     }
+///
+///     fn receive(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), End> {
+///         kept.extend_from_slice(bytes);
+///         cx.pause_reading(); // until this is sent: so what is kept is bounded
+///         cx.request_writable();
+///         Ok(())
+///     }
+///
+///     fn writable(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, tx: RawWritable<'_>) -> Result<(), End> {
+///         tx.write(kept);
+///         kept.clear();
+///         cx.resume_reading();
+///         Ok(())
+///     }
+/// }
+/// # Service::builder().raw(Echo).listen_raw("127.0.0.1:0", "echo").build().unwrap();
+/// ```
+pub trait Raw: 'static {
+    /// What is kept for each connection.
+    type Session: 'static;
+
+    /// What the endpoint is called: a token, and no other endpoint's name, WebSocket protocols included.
+    fn name(&self) -> &str;
+
+    /// The connection is open; what is returned is kept for it.
+    fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
+
+    /// What one read brought, never empty. Of a TCP connection the pieces are as the network cut them.
+    ///
+    /// # Errors
+    /// How to end the connection.
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), End>;
+
+    /// The peer has ended its sending side. `Ok` goes on writing, for as long as the peer takes it; what is not defined ends
+    /// the connection, once all that was written is sent.
+    ///
+    /// # Errors
+    /// How to end the connection. [`End::Normal`] is told as [`Ended::Peer`].
+    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), End> {
+        let _ = (cx, session);
+        Err(End::Normal)
+    }
+
+    /// There is room for output, and this was asked for by one of the `request_writable` calls. A request is used up by the
+    /// call; several before it are one.
+    ///
+    /// # Errors
+    /// How to end the connection.
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End>;
+
+    /// The connection is over. The session comes by value: nothing can follow.
+    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: Ended) {
+        let _ = (cx, session, ended);
+    }
+
+    /// What was asked for under this id did not come about, and why. Exactly one of this and [`open`](Self::open) comes.
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+        let _ = (wishes, id, error);
+    }
+
+    /// The moment asked for with [`Cx::set_timer`] is here.
+    ///
+    /// # Errors
+    /// How to end the connection.
+    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), End> {
+        let _ = (cx, session);
+        Ok(())
+    }
+
+    /// How often [`tick`](Self::tick) is called; as [`Protocol::interval`](crate::Protocol::interval).
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called every [`interval`](Self::interval) while any connection of this endpoint is open. Ticks that were missed are not
+    /// made up for.
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        let _ = wishes;
+    }
+}
+
+/// The permission to write once. Writing consumes it; [`RawSent::more`] gives it back while the peer keeps up.
+#[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
+pub struct RawWritable<'a> {
+    port: &'a mut RawPort<'a>,
+}
+
+impl<'a> RawWritable<'a> {
+    pub(crate) fn new(port: &'a mut RawPort<'a>) -> Self {
+        Self { port }
+    }
+
+    /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue.
+    pub fn write(self, bytes: &[u8]) -> RawSent<'a> {
+        let outlet = &mut *self.port.out.outlet;
+        outlet.budget = outlet.budget.saturating_sub(bytes.len() + outlet.frame_cost);
+        self.port.out.put_bytes(bytes);
+        RawSent { port: self.port }
+    }
+}
+
+/// Bytes were handed over: to the system, or to the connection's queue when that had no room.
+pub struct RawSent<'a> {
+    port: &'a mut RawPort<'a>,
+}
+
+impl<'a> RawSent<'a> {
+    /// The permission for another write, while less than [`Limits::output_low_water`](crate::Limits::output_low_water) waits
+    /// and this connection's share of the turn is not used up. When it is `None` and there is more to write, ask for the
+    /// writable callback again.
+    #[must_use]
+    pub fn more(self) -> Option<RawWritable<'a>> {
+        let Outlet { budget, low_water, .. } = *self.port.out.outlet;
+        (budget > 0 && self.port.out.link.queued() < low_water).then_some(RawWritable { port: self.port })
+    }
+}
+
+/// Where a permission leads: the connection's way out, for one callback.
+pub(crate) struct RawPort<'a> {
+    pub(crate) out: Out<'a>,
+}

@@ -1,0 +1,30 @@
+//! Writing to a raw connection where only reading is: there is nothing to write with.
+
+use sockeye::{Cx, End, Raw, RawWritable};
+
+struct Wrong;
+
+impl Raw for Wrong {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+        Default::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), End> {
+        let _ = session;
+        cx.write(bytes);
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End> {
+        let _ = (cx, session, tx);
+        Ok(())
+    }
+}
+
+fn main() {}
