@@ -2,21 +2,20 @@
 
 pub(crate) mod bench;
 pub(crate) mod fraggle;
+pub(crate) mod listening;
 pub(crate) mod logging;
 pub(crate) mod standing;
 
-use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use sockeye::Network;
 
+use self::listening::Listening;
 use self::logging::Logging;
 use self::standing::Standing;
-use crate::interface::Interface;
 use crate::units::parse_size;
 use crate::{connect, ping};
 
@@ -136,13 +135,8 @@ pub(crate) struct Echo {
 /// What every server of this command has.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// Address, interface name or unix:PATH to listen on (repeatable)
-    ///
-    /// An interface name stands for all its addresses but the link-local ones, and localhost for 127.0.0.1 and ::1.
-    /// 0.0.0.0 or :: listens on every interface.
-    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH", default_value = "127.0.0.1",
-          value_parser = OsStringValueParser::new().try_map(parse_interface))]
-    pub(crate) interfaces: Vec<Interface>,
+    #[command(flatten)]
+    pub(crate) listening: Listening,
 
     /// Connections served at one time; more wait to be accepted [default: as many as the descriptor limit allows]
     #[arg(long, value_name = "N", value_parser = parse_connections)]
@@ -185,10 +179,6 @@ pub(crate) enum LogLevel {
     Debug,
 }
 
-fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
-    Interface::parse(&text)
-}
-
 fn parse_path(text: &str) -> Result<String, &'static str> {
     // Routes are compared with decoded paths: what could be written in two ways is refused instead.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
@@ -214,6 +204,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   sockeye serve                              the page, on http://127.0.0.1:7681/
   sockeye serve --interface 0.0.0.0          the same for the whole network: draw together
+  sockeye serve --interface ::               for IPv6 too (for it alone with --ipv6-only)
   sockeye serve public --port 8080           the files of the folder `public`
   sockeye serve --origin https://example.com refuse the pages of other sites
   sockeye serve --threads 0                  on every core, with one canvas
@@ -225,7 +216,8 @@ Examples:
   sockeye echo                               on ws://127.0.0.1:9001/
   sockeye echo --port 0 --max-message 64KiB  any free port, messages of 64 KiB at most
   sockeye echo --broadcast 'all:'            `all:hello` goes to every connection
-  sockeye echo --interface unix:/tmp/echo    on a Unix socket
+  sockeye echo --interface unix:/tmp/echo --unix-mode 660
+                                             on a Unix socket, for this user and group
 
 Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
 
@@ -252,7 +244,7 @@ mod tests {
         let Command::Serve(serve) = arguments.command else { panic!("not serve") };
         assert_eq!((serve.port, serve.dir, serve.close_test), (7681, None, false));
         assert_eq!(serve.common.logging.level, LogLevel::Notice);
-        assert_eq!(serve.common.interfaces, [Interface::parse("127.0.0.1".as_ref()).unwrap()]);
+        assert!(serve.common.listening.interfaces.is_empty());
     }
 
     #[test]
@@ -260,7 +252,7 @@ mod tests {
         let line = ["sockeye", "echo", "--interface", "::1", "--interface", "lo", "-i", "unix:/tmp/x"];
         let arguments = Arguments::try_parse_from(line).unwrap();
         let Command::Echo(echo) = arguments.command else { panic!("not echo") };
-        assert_eq!(echo.common.interfaces.len(), 3);
+        assert_eq!(echo.common.listening.interfaces.len(), 3);
         assert_eq!((echo.port, echo.max_message), (9001, 16 << 20));
     }
 

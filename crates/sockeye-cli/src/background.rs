@@ -66,7 +66,7 @@ impl Background {
 
 /// Paths mean what they meant to whoever wrote them.
 fn make_absolute(common: &mut Common, folder: Option<&mut PathBuf>) -> io::Result<()> {
-    let sockets = common.interfaces.iter_mut().filter_map(|interface| match interface {
+    let sockets = common.listening.interfaces.iter_mut().filter_map(|interface| match interface {
         Interface::Unix(path) => Some(path),
         _ => None,
     });

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use sockeye::daemon::{Identity, PidFile};
 use sockeye::http::Routes;
-use sockeye::sys::{Address, ListenOptions};
+use sockeye::sys::Address;
 use sockeye::{BuildError, Builder, Built, Control, Error, Group, Limits, Service, Statistics, Threads, Worker};
 
 pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
 use crate::args::Common;
+use crate::args::listening::Listening;
 use crate::background::{self, Background};
 use crate::failure::Failure;
-use crate::interface::{self, Interface};
 use crate::log;
 
 /// One of the threads that serve, as its protocols see it.
@@ -85,7 +85,7 @@ pub(crate) fn run(
         return result.map_err(|error| Failure::general(error.to_string()));
     }
     let builder = build(&Seat { index: 0, threads, group: None, started })?;
-    let mut service = listen(builder, &common.interfaces, port, "--port")?;
+    let mut service = listen(builder, &common.listening, port, "--port")?;
     signals::serve_on(signals, Group::of([service.remote()]), 1, service.max_connections())?;
     prepare(common, service.max_connections(), identity.as_ref())?;
     // A turn shows that it works, before anybody is told that it does.
@@ -135,9 +135,8 @@ fn several(
     if common.max_connections.is_some_and(|all| all.get() < count) {
         return Err(Failure::usage(format!("--max-connections is less than one for each of the {count} threads")));
     }
-    let (addresses, options) = addresses(&common.interfaces, port)?;
     let mut threads = Threads::new(count);
-    for address in addresses {
+    for (address, options) in common.listening.addresses(port)? {
         if !matches!(address, Address::Ip(_)) {
             return Err(Failure::usage(format!(
                 "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"
@@ -167,31 +166,11 @@ pub(crate) fn with_metrics(routes: Routes, common: &Common) -> Routes {
 }
 
 /// Builds the service, with its listeners. `option` is the one that gave the port.
-pub(crate) fn listen(
-    mut builder: Builder,
-    interfaces: &[Interface],
-    port: u16,
-    option: &str,
-) -> Result<Service, Failure> {
-    let (addresses, options) = addresses(interfaces, port)?;
-    for address in addresses {
+pub(crate) fn listen(mut builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
+    for (address, options) in listening.addresses(port)? {
         builder = builder.listen_with(address, options);
     }
     builder.build().map_err(|error| failed_to_start(&error, option))
-}
-
-/// Where to listen, and how.
-fn addresses(interfaces: &[Interface], port: u16) -> Result<(Vec<Address>, ListenOptions), Failure> {
-    let addresses = interface::resolve(interfaces, port, interface::local)
-        .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
-    let mut options = ListenOptions::default();
-    options.ipv6_only = names_ipv4(&addresses);
-    Ok((addresses, options))
-}
-
-/// `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
-fn names_ipv4(addresses: &[Address]) -> bool {
-    addresses.iter().any(|address| matches!(address, Address::Ip(ip) if ip.is_ipv4()))
 }
 
 /// A listener that cannot be had is the command line's to change: exit code 2, and how.
@@ -206,6 +185,7 @@ fn failed_to_start(error: &Error, option: &str) -> Failure {
     }
     let unix = text.contains("unix:");
     text.push_str(&match system.kind() {
+        io::ErrorKind::AddrInUse if text.contains("unix:@") => "; another socket has it: give another name".to_owned(),
         io::ErrorKind::AddrInUse if unix => "; another server listens there: give another path".to_owned(),
         io::ErrorKind::AddrInUse => {
             format!("; another program listens there: choose another port with {option}, 0 takes a free one")
@@ -254,13 +234,6 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_leaves_ipv4_to_its_own_listener() {
-        let address = |text: &str| Address::Ip(text.parse().unwrap());
-        assert!(names_ipv4(&[address("[::]:1"), address("0.0.0.0:1")]));
-        assert!(!names_ipv4(&[address("[::]:1"), Address::Unix("x".into())]));
-    }
-
-    #[test]
     fn addresses_are_shown_as_urls_and_without_surprises() {
         let shown = |address: Address| {
             let mut text = String::new();
@@ -270,5 +243,6 @@ mod tests {
         assert_eq!(shown(Address::Ip("127.0.0.1:80".parse().unwrap())), "ws://127.0.0.1:80/");
         assert_eq!(shown(Address::Ip("[::1]:80".parse().unwrap())), "ws://[::1]:80/");
         assert_eq!(shown(Address::Unix("/run/a\nb".into())), "unix:/run/a\\nb");
+        assert_eq!(shown(Address::Abstract(b"a\0b".to_vec())), "unix:@a\\u{0}b");
     }
 }

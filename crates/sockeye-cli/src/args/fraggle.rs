@@ -1,28 +1,25 @@
 //! The options of `sockeye fraggle`.
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint, value_parser};
 
+use crate::args::Common;
+use crate::args::listening::Listening;
 use crate::args::logging::Logging;
 use crate::args::standing::Standing;
-use crate::args::{Common, parse_interface};
-use crate::interface::Interface;
 use crate::target::Target;
 
 #[derive(Args, Debug)]
 pub(crate) struct Fraggle {
     /// Server whose messages are checked; without it, this is the server
-    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "interfaces", "seed"])]
+    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "Listening", "seed"])]
     pub(crate) url: Option<String>,
 
     /// Port to listen on; 0 takes a free one
     #[arg(short, long, default_value_t = 7681)]
     pub(crate) port: u16,
 
-    /// Address, interface name or unix:PATH to listen on (repeatable)
-    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH", default_value = "127.0.0.1",
-          value_parser = OsStringValueParser::new().try_map(parse_interface))]
-    pub(crate) interfaces: Vec<Interface>,
+    #[command(flatten)]
+    pub(crate) listening: Listening,
 
     /// Messages after which it ends, over all connections [default: as many as there are]
     #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
@@ -42,7 +39,7 @@ impl Fraggle {
         Common {
             proxies: Vec::new(),
             metrics: None,
-            interfaces: self.interfaces.clone(),
+            listening: self.listening.clone(),
             max_connections: None,
             threads: 1,
             logging: Logging::plain(self.target.log_level),

@@ -25,8 +25,8 @@ pub(crate) struct Connect {
     #[arg(short, long, value_name = "PORT")]
     pub(crate) listen: Option<u16>,
 
-    /// Address, interface name or unix:PATH to listen on with --listen (repeatable)
-    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH", default_value = "127.0.0.1",
+    /// Address, interface name or unix:PATH to listen on with --listen (repeatable) [default: 127.0.0.1]
+    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 

@@ -36,6 +36,7 @@ use self::expect::Expectations;
 use self::inlet::Inlet;
 use self::lines::Format;
 use self::screen::{Screen, Style};
+use crate::args::listening::Listening;
 use crate::failure::Failure;
 use crate::outlet::{Outlet, Waker};
 use crate::server;
@@ -62,7 +63,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let console = Console::new(Rc::clone(&dialog), url, connect.reconnect);
     let builder = Service::builder().limits(limits(connect)).fallback(console);
     let mut service = match connect.listen {
-        Some(port) => server::listen(builder, &connect.interfaces, port, "--listen")?,
+        Some(port) => server::listen(builder, &Listening::at(connect.interfaces.clone()), port, "--listen")?,
         None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
     };
     waker.tie(service.remote());

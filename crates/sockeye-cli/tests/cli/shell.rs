@@ -2,11 +2,12 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{CLOSE, Client, Running, failure, finished, output, sockeye};
+use crate::support::{CLOSE, Client, Running, failure, fed, finished, output, sockeye};
 use rustix::process::Signal;
 
 #[test]
@@ -75,6 +76,16 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--port", "0", "/no/such/folder"], "/no/such/folder"),
         (&["echo", "--max-message", "lots"], "64KiB"),
         (&["echo", "--interface", "127.0.0.1:80"], "option of its own"),
+        (&["echo", "--interface", "unix:@"], "@ and a name"),
+        (&["echo", "--unix-mode", "rw"], "such as 660"),
+        (&["echo", "--unix-mode", "444"], "nobody could connect"),
+        (&["echo", "--unix-mode", "660"], "--interface unix:/run/x.sock"),
+        (&["serve", "--ipv6-only"], "--interface ::"),
+        (&["serve", "--backlog", "0"], "--backlog"),
+        (&["serve", "--tcp-keepalive", "60,10"], "60,10,6"),
+        (&["serve", "--tcp-user-timeout", "0"], "more than nothing"),
+        (&["serve", "--tcp-user-timeout", "600h"], "24 days"),
+        (&["fraggle", "ws://127.0.0.1/", "--backlog", "1"], "--backlog"),
     ] {
         let (code, error) = failure(arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {error}");
@@ -165,6 +176,71 @@ fn a_unix_socket_is_printed_as_it_was_written_and_is_removed() {
         running.ended();
     }
     assert!(!path.exists());
+}
+
+#[test]
+fn the_file_of_a_unix_socket_has_the_mode_of_the_command_line() {
+    let path = std::env::temp_dir().join(format!("sockeye-cli-mode-{}", std::process::id()));
+    let interface = format!("unix:{}", path.display());
+    // Beside it what has no file, and no mode.
+    let line = ["echo", "--interface", &interface, "--interface", "127.0.0.1", "--port", "0", "--unix-mode", "620"];
+    let running = Running::start(&line);
+    assert_eq!(running.line(), format!("listening on {interface}"));
+    running.address();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o620);
+    running.signal(Signal::TERM);
+    running.ended();
+    assert!(!path.exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_socket_is_served_and_connected_to_by_its_name() {
+    let interface = format!("unix:@sockeye-cli-{}", std::process::id());
+    let running = Running::start(&["echo", "--interface", &interface]);
+    assert_eq!(running.line(), format!("listening on {interface}"));
+    let (code, out, err) = fed(&["connect", "ws://x/", "--connect-to", &interface, "-q", "-n", "1"], b"hello\n");
+    assert_eq!((code, out.as_str()), (Some(0), "hello\n"), "{err}");
+    let (code, error) = failure(&["echo", "--interface", &interface]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains(&interface) && error.ends_with("another socket has it: give another name\n"), "{error}");
+    running.signal(Signal::TERM);
+    running.ended();
+    // The name is free again: nothing was left behind.
+    assert_eq!(Running::start(&["echo", "--interface", &interface]).line(), format!("listening on {interface}"));
+}
+
+/// The system's list of sockets says of each which timer runs, and when it is due: of an accepted one that of the keepalive.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_keepalive_of_the_command_line_is_that_of_accepted_sockets() {
+    let running = Running::start(&["echo", "--port", "0", "--tcp-keepalive", "7777,11,7", "--backlog", "17"]);
+    let address = running.address();
+    let stream = TcpStream::connect(&address).unwrap();
+    let near = format!("0100007F:{:04X}", stream.peer_addr().unwrap().port());
+    let far = format!("0100007F:{:04X}", stream.local_addr().unwrap().port());
+    let list = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    let accepted = sockets.iter().find(|fields| fields[1] == near && fields[2] == far).unwrap();
+    let (timer, due) = accepted[5].split_once(':').unwrap();
+    let seconds = u64::from_str_radix(due, 16).unwrap() / 100;
+    // 2 is the keepalive's; a second has a hundred ticks, and the system's own time would be 7,200 seconds.
+    assert!(timer == "02" && (7700..=7777).contains(&seconds), "{timer} {seconds}");
+}
+
+#[test]
+fn dual_stack_and_ipv6_only_are_told_apart() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    for (option, reached) in [(None, true), (Some("--ipv6-only"), false)] {
+        let line: Vec<_> = ["echo", "--port", "0", "--interface", "::"].into_iter().chain(option).collect();
+        let running = Running::start(&line);
+        let address = running.address();
+        let port: u16 = address.strip_prefix("[::]:").unwrap().parse().unwrap();
+        TcpStream::connect(("::1", port)).unwrap();
+        assert_eq!(TcpStream::connect(("127.0.0.1", port)).is_ok(), reached, "{option:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,263 @@
+//! The options of whatever listens: where, and how.
+
+use std::ffi::OsString;
+use std::fs;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, value_parser};
+use sockeye::sys::{Address, ListenOptions, TcpKeepalive};
+
+use crate::failure::Failure;
+use crate::interface::{self, Interface};
+use crate::units::parse_some_time;
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Listening {
+    /// Address, interface name or unix:PATH to listen on (repeatable) [default: 127.0.0.1]
+    ///
+    /// An interface name stands for all its addresses but the link-local ones, and localhost for 127.0.0.1 and ::1. 0.0.0.0 listens on
+    /// every interface, and :: does so for IPv4 too, unless --ipv6-only is given. A link-local address has its interface behind it:
+    /// fe80::1%eth0. unix:@NAME is an abstract socket of Linux, which has no file: whoever is on this machine may connect.
+    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
+          value_parser = OsStringValueParser::new().try_map(parse_interface))]
+    pub(crate) interfaces: Vec<Interface>,
+
+    /// Leave IPv4 out where :: or another IPv6 address would take it too
+    #[arg(long)]
+    pub(crate) ipv6_only: bool,
+
+    /// Mode of the file of a Unix socket, octal: 660 lets its user and group connect [default: what the umask leaves of 777]
+    ///
+    /// The right to write is what connecting takes. The file is never open to more than these, not even for a moment.
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    pub(crate) unix_mode: Option<u32>,
+
+    /// Connections that the system queues until they are accepted [default: 4096]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=2_147_483_647))]
+    pub(crate) backlog: Option<u32>,
+
+    /// Have the system look after SECONDS of silence whether a TCP peer is still there, then every INTERVAL seconds, COUNT times
+    /// [defaults: off, 10, 6]
+    ///
+    /// The server pings WebSockets that are silent anyway, which shows more; this is for plain HTTP connections and for middle boxes
+    /// that forget connections which say nothing.
+    #[arg(long = "tcp-keepalive", value_name = "SECONDS[,INTERVAL,COUNT]", value_parser = parse_keepalive)]
+    pub(crate) keepalive: Option<TcpKeepalive>,
+
+    /// Give a TCP connection up when sent bytes are not acknowledged for so long, such as 30s [default: the system's, about 15 minutes]
+    #[arg(long = "tcp-user-timeout", value_name = "TIME", value_parser = parse_user_timeout)]
+    pub(crate) user_timeout: Option<Duration>,
+}
+
+impl Listening {
+    /// Listening there, with nothing else asked for.
+    pub(crate) fn at(interfaces: Vec<Interface>) -> Self {
+        Self { interfaces, ..Self::default() }
+    }
+
+    /// Each address to listen on, and how.
+    ///
+    /// # Errors
+    /// An interface that does not exist, and options that none of the addresses has a use for: exit code 2.
+    pub(crate) fn addresses(&self, port: u16) -> Result<Vec<(Address, ListenOptions)>, Failure> {
+        let standard = [Interface::Ip([127, 0, 0, 1].into())];
+        let interfaces = if self.interfaces.is_empty() { &standard[..] } else { &self.interfaces };
+        let addresses = interface::resolve(interfaces, port, interface::local)
+            .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
+        let has = |kind: fn(&Address) -> bool| addresses.iter().any(kind);
+        if self.ipv6_only && !has(|address| matches!(address, Address::Ip(ip) if ip.is_ipv6())) {
+            let text = "--ipv6-only: no --interface has an IPv6 address; give one, such as --interface ::";
+            return Err(Failure::usage(text.to_owned()));
+        }
+        if self.unix_mode.is_some() && !has(|address| matches!(address, Address::Unix(_))) {
+            let text = "--unix-mode: no --interface is a Unix socket with a file; give one, such as --interface unix:/run/x.sock";
+            return Err(Failure::usage(text.to_owned()));
+        }
+        if let Some((backlog, most)) = self.backlog.zip(most_queued()).filter(|(backlog, most)| backlog > most) {
+            tracing::warn!(
+                backlog,
+                most,
+                "the system queues fewer connections than --backlog asks for: net.core.somaxconn"
+            );
+        }
+        // `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
+        let names_ipv4 = has(|address| matches!(address, Address::Ip(ip) if ip.is_ipv4()));
+        let mut options = self.options();
+        options.ipv6_only |= names_ipv4;
+        let with_options = |address: Address| {
+            // An abstract socket is refused with a mode, which is meant for the files beside it.
+            let unix_mode = self.unix_mode.filter(|_| matches!(address, Address::Unix(_)));
+            let mut options = options;
+            options.unix_mode = unix_mode;
+            (address, options)
+        };
+        Ok(addresses.into_iter().map(with_options).collect())
+    }
+
+    /// What does not depend on the address.
+    pub(crate) fn options(&self) -> ListenOptions {
+        let mut options = ListenOptions::default();
+        options.backlog = self.backlog.unwrap_or(options.backlog);
+        options.ipv6_only = self.ipv6_only;
+        options.keepalive = self.keepalive;
+        options.user_timeout = self.user_timeout;
+        options
+    }
+}
+
+/// The bound of the system on what waits to be accepted, where there is one to be read.
+fn most_queued() -> Option<u32> {
+    fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
+    Interface::parse(&text)
+}
+
+fn parse_mode(text: &str) -> Result<u32, &'static str> {
+    const HELP: &str = "write it in octal, at most 777, such as 660";
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit)) {
+        return Err(HELP);
+    }
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777).ok_or(HELP)?;
+    if mode & 0o222 == 0 {
+        return Err("nobody could connect, which takes the right to write: 600, 660 and 666 are usual");
+    }
+    Ok(mode)
+}
+
+fn parse_keepalive(text: &str) -> Result<TcpKeepalive, &'static str> {
+    const HELP: &str = "write SECONDS or SECONDS,INTERVAL,COUNT with times of 1 to 32767 seconds and a count of 1 to 127, \
+        such as 60 or 60,10,6";
+    let mut parts = text.split(',');
+    let mut number = |most: u32| {
+        let part = parts.next()?;
+        part.parse::<u32>().ok().filter(|number| (1..=most).contains(number) && !part.starts_with('+'))
+    };
+    let idle = number(SECONDS).ok_or(HELP)?;
+    let (interval, probes) =
+        if text.contains(',') { (number(SECONDS).ok_or(HELP)?, number(COUNT).ok_or(HELP)?) } else { (10, 6) };
+    if parts.next().is_some() {
+        return Err(HELP);
+    }
+    let seconds = |number| Duration::from_secs(u64::from(number));
+    Ok(TcpKeepalive::new(seconds(idle), seconds(interval), probes))
+}
+
+fn parse_user_timeout(text: &str) -> Result<Duration, String> {
+    let time = parse_some_time(text)?;
+    if (1..=u128::from(2_147_483_647_u32)).contains(&time.as_millis()) {
+        return Ok(time);
+    }
+    Err("the system takes 1 ms to 24 days".to_owned())
+}
+
+/// The bounds of Linux, as [`TcpKeepalive`] has them.
+const SECONDS: u32 = 32_767;
+const COUNT: u32 = 127;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal_and_let_somebody_connect() {
+        for (text, mode) in [("660", 0o660), ("0600", 0o600), ("0o777", 0o777), ("2", 0o2)] {
+            assert_eq!(parse_mode(text), Ok(mode), "{text}");
+        }
+        for text in ["", "0o", "668", "1660", "rw-rw----", "-660", "+660", "77777777777777777777"] {
+            assert!(parse_mode(text).unwrap_err().contains("octal"), "{text}");
+        }
+        for text in ["0", "444", "555"] {
+            assert!(parse_mode(text).unwrap_err().contains("nobody could connect"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_keepalive_is_one_number_or_three() {
+        let keepalive = |idle, interval, probes| {
+            TcpKeepalive::new(Duration::from_secs(idle), Duration::from_secs(interval), probes)
+        };
+        assert_eq!(parse_keepalive("60"), Ok(keepalive(60, 10, 6)));
+        assert_eq!(parse_keepalive("32767,32767,127"), Ok(keepalive(32_767, 32_767, 127)));
+        for text in [
+            "",
+            "0",
+            "32768",
+            "60,",
+            "60,10",
+            "60,10,",
+            "60,10,6,",
+            "60,0,6",
+            "60,10,128",
+            "60,10,0",
+            "60s",
+            "+60",
+            " 60",
+        ] {
+            assert!(parse_keepalive(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_said_reaches_the_listener() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            listening: Listening,
+        }
+        let line = "x -i ::1 --ipv6-only --backlog 17 --tcp-keepalive 77,11,7 --tcp-user-timeout 12345ms";
+        let listening = <Line as clap::Parser>::try_parse_from(line.split(' ')).unwrap().listening;
+        let mut wanted = ListenOptions::default();
+        (wanted.ipv6_only, wanted.backlog) = (true, 17);
+        wanted.keepalive = Some(TcpKeepalive::new(Duration::from_secs(77), Duration::from_secs(11), 7));
+        wanted.user_timeout = Some(Duration::from_millis(12_345));
+        assert_eq!(listening.addresses(80).unwrap(), [(Address::Ip("[::1]:80".parse().unwrap()), wanted)]);
+    }
+
+    #[test]
+    fn a_user_timeout_is_one_that_the_system_takes() {
+        assert_eq!(parse_user_timeout("30s"), Ok(Duration::from_secs(30)));
+        for text in ["0", "0.0001", "25000h", "soon"] {
+            assert!(parse_user_timeout(text).is_err(), "{text}");
+        }
+    }
+
+    fn addresses(listening: Listening, interfaces: &[&str]) -> Result<Vec<(Address, ListenOptions)>, Failure> {
+        let interfaces = interfaces.iter().map(|text| Interface::parse(text.as_ref()).unwrap()).collect();
+        Listening { interfaces, ..listening }.addresses(1)
+    }
+
+    #[test]
+    fn ipv6_leaves_ipv4_to_its_own_listener() {
+        let only = |interfaces: &[&str], ipv6_only| {
+            let found = addresses(Listening { ipv6_only, ..Listening::default() }, interfaces).unwrap();
+            found.iter().all(|(_, options)| options.ipv6_only)
+        };
+        assert!(only(&["::", "0.0.0.0"], false) && only(&["::"], true));
+        assert!(!only(&["::", "unix:x"], false));
+    }
+
+    #[test]
+    fn a_mode_is_for_files() {
+        let mode = || Listening { unix_mode: Some(0o660), ..Listening::default() };
+        let found = addresses(mode(), &["unix:x", "unix:@x", "::1"]).unwrap();
+        let modes: Vec<_> = found.iter().map(|(_, options)| options.unix_mode).collect();
+        assert_eq!(modes, [Some(0o660), None, None]);
+        for none in [&["unix:@x"][..], &[]] {
+            let failure = addresses(mode(), none).unwrap_err();
+            assert!(failure.code == 2 && failure.message.starts_with("--unix-mode: "), "{}", failure.message);
+        }
+        let failure = addresses(Listening { ipv6_only: true, ..Listening::default() }, &["127.0.0.1"]).unwrap_err();
+        assert!(failure.code == 2 && failure.message.starts_with("--ipv6-only: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn without_a_word_it_is_this_machine_alone() {
+        let found = Listening::default().addresses(80).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, Address::Ip(([127, 0, 0, 1], 80).into()));
+    }
+}
