@@ -78,10 +78,14 @@ pub(crate) fn run(
         let several = several.serve();
         signals::serve_on(signals, several.group().clone(), threads, several.max_connections())?;
         background.ready(announcement(several.local_addresses()))?;
+        let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
             tracing::info!(thread, "what a thread has done");
             print_statistics(statistics);
+            all += statistics;
         });
+        tracing::info!(threads, "what all threads have done");
+        print_statistics(&all);
         return result.map_err(|error| Failure::general(error.to_string()));
     }
     let builder = build(&Seat { index: 0, threads, group: None, started })?;
@@ -129,9 +133,6 @@ fn several(
     count: usize,
     describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
 ) -> Result<Built, Failure> {
-    if common.metrics.is_some() {
-        return Err(Failure::usage("--metrics: each thread counts for itself; leave --threads out for it".to_owned()));
-    }
     if common.max_connections.is_some_and(|all| all.get() < count) {
         return Err(Failure::usage(format!("--max-connections is less than one for each of the {count} threads")));
     }

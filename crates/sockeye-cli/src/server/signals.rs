@@ -2,14 +2,14 @@
 //! signal to end works whatever the loop is doing; what they ask for is done by the loop, which is woken for it.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use sockeye::{Control, Group, Remote, RemoteError};
+use sockeye::{Control, Group, Remote, RemoteError, Statistics};
 
 use super::usage::Usage;
 use crate::failure::Failure;
@@ -50,24 +50,34 @@ pub(super) fn serve_on(signals: Signals, group: Group, threads: usize, most: usi
                 tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
             }
         }),
-        SIGUSR1 => (0..threads).try_for_each(|index| {
-            group.remote(index)?.run(move |control| {
-                // Threads log one after another.
-                let _turn = TURN.lock();
-                let usage = Usage::now();
-                tracing::info!(
-                    thread = (threads > 1).then_some(index),
-                    connections = control.connections(),
-                    most,
-                    descriptors = usage.descriptors,
-                    descriptor_limit = usage.limit,
-                    seconds = started.elapsed().as_secs(),
-                    "statistics"
-                );
-                super::print_statistics(control.statistics());
-            })
-        }),
+        SIGUSR1 => tell(&group, threads, most, started),
         _ => group.drain(),
+    })
+}
+
+/// Has each thread log what it has done, and the last of them what all have.
+fn tell(group: &Group, threads: usize, most: usize, started: Instant) -> Result<(), RemoteError> {
+    let all = Arc::new(All::default());
+    (0..threads).try_for_each(|index| {
+        let all = Arc::clone(&all);
+        group.remote(index)?.run(move |control| {
+            // Threads log one after another.
+            let turn = TURN.lock();
+            let usage = Usage::now();
+            tracing::info!(
+                thread = (threads > 1).then_some(index),
+                connections = control.connections(),
+                most,
+                descriptors = usage.descriptors,
+                descriptor_limit = usage.limit,
+                seconds = started.elapsed().as_secs(),
+                "statistics"
+            );
+            super::print_statistics(control.statistics());
+            // `all` may log when it is dropped, and takes a turn for it.
+            drop(turn);
+            all.add(control.statistics());
+        })
     })
 }
 
@@ -90,6 +100,29 @@ fn watch(mut signals: Signals, act: impl Fn(i32) -> Result<(), RemoteError> + Se
         }
     });
     thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
+}
+
+/// What the threads have done together, logged when the last of them has said what it did, or is over and says nothing.
+#[derive(Default)]
+struct All(Mutex<(usize, Statistics)>);
+
+impl All {
+    fn add(&self, statistics: &Statistics) {
+        let (threads, sum) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *threads += 1;
+        *sum += statistics;
+    }
+}
+
+impl Drop for All {
+    fn drop(&mut self) {
+        let (threads, sum) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if *threads > 1 {
+            let _turn = TURN.lock();
+            tracing::info!(threads = *threads, "statistics of all threads");
+            super::print_statistics(sum);
+        }
+    }
 }
 
 /// Held by the thread whose statistics are being logged.

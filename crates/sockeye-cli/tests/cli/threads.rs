@@ -2,10 +2,11 @@
 //! same of two is a chance of 2^-39.
 
 use std::net::TcpListener;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, failure, get};
+use crate::support::{BINARY, Client, PATIENCE, PING, PONG, Running, TEXT, failure, get};
 
 const MIRROR: &str = "lws-mirror-protocol";
 const MANY: usize = 40;
@@ -159,13 +160,43 @@ fn what_cannot_be_is_refused_as_with_one_thread() {
         (&["serve", "--port", "0", "--origin", "example.com"], "--origin example.com"),
         (&["echo", "--interface", &unix], "connections to a Unix socket come to one thread only"),
         (&["echo", "--port", "0", "--max-connections", "1"], "less than one for each"),
-        (&["echo", "--port", "0", "--metrics", "/metrics"], "each thread counts for itself"),
     ] {
         let (code, said) = failure(&[arguments, &["--threads", "2"]].concat());
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
         assert!(said.contains(text) && !said.contains("thread 0:"), "{arguments:?}: {said}");
     }
     assert!(!path.exists());
+}
+
+/// The numbers of all threads, whichever is asked: on the page at most a second later, on SIGUSR1 and at the end exactly.
+#[test]
+fn what_all_threads_did_is_told_together() {
+    let (running, address) = running(&["serve", "--threads", "2", "--metrics", "/metrics", "--log-format", "human"]);
+    let mut clients = many(&address, MIRROR);
+    // They have an answer, so both threads know of them; the copies of their numbers come on their own.
+    let begin = Instant::now();
+    let wanted =
+        [format!("sockeye_websockets {MANY}"), format!("sockeye_received_frames_total{{kind=\"ping\"}} {MANY}")];
+    loop {
+        let page = String::from_utf8(get(&address, "/metrics").1).unwrap();
+        if wanted.iter().all(|wanted| page.lines().any(|line| line == wanted)) {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{page}");
+    }
+    running.signal(Signal::USR1);
+    running.log_line("statistics of all threads");
+    let line = running.log_line("websockets: ");
+    assert!(line.contains(&format!("websockets: {MANY} now, ")), "{line}");
+    running.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(client.closed(), 1001);
+    }
+    drop(clients);
+    running.log_line("what all threads have done");
+    let line = running.log_line("websockets: ");
+    assert!(line.contains("websockets: 0 now, ") && line.contains(&format!("{MANY} of peers")), "{line}");
+    assert!(running.ended().success());
 }
 
 /// Two servers that share by intent must not share by accident.

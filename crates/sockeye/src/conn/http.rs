@@ -280,9 +280,9 @@ fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
 fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
     let date = stage.outlet.sys.wall_clock();
     stage.outlet.steps_over(0);
-    let statistics = &stage.outlet.statistics;
-    let request =
-        HttpRequest { head, path, query: target::query(head.target), body, peer: &conn.peer, now: date, statistics };
+    let (statistics, place) = (&stage.outlet.statistics, stage.place.as_ref());
+    let (query, peer) = (target::query(head.target), &conn.peer);
+    let request = HttpRequest { head, path, query, body, peer, now: date, statistics, place };
     let response = stage.policy.respond(&request);
     stage.outlet.lap(Culprit::Handler, Whose::default());
     let Some(response) = response else {

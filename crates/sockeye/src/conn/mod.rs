@@ -35,6 +35,7 @@ use crate::output::{Bits, Link, Outlet};
 use crate::protocol::ConnId;
 use crate::protocol::endpoint::Endpoint;
 use crate::shared::{Live, Shared};
+use crate::statistics::Place;
 use crate::sys::{Address, CloseHow, Handle};
 
 /// No deadline.
@@ -123,6 +124,8 @@ pub(crate) struct Stage {
     /// The one receive buffer; its head room takes what a connection kept of the read before.
     pub(crate) rx: Box<[u8]>,
     pub(crate) limits: Limits,
+    /// Where its numbers meet those of other threads, if there are any.
+    pub(crate) place: Option<Place>,
 }
 
 impl Stage {

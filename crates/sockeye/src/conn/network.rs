@@ -36,7 +36,7 @@ impl Network {
     #[must_use]
     pub fn contains(&self, peer: &Address) -> bool {
         match (self.0, peer) {
-            (Members::Unix, Address::Unix(_) | Address::Unnamed) => true,
+            (Members::Unix, Address::Unix(_) | Address::Abstract(_) | Address::Unnamed) => true,
             (Members::V4(network, bits), Address::Ip(peer)) => match peer.ip() {
                 IpAddr::V4(peer) => first(peer.to_bits(), bits) == network.to_bits(),
                 IpAddr::V6(_) => false,
@@ -178,6 +178,7 @@ mod tests {
         }
         let unix: Network = "unix".parse().unwrap();
         assert!(unix.contains(&Address::Unnamed) && unix.contains(&Address::Unix("/x".into())));
+        assert!(unix.contains(&Address::Abstract(b"x".to_vec())));
         assert!(!unix.contains(&Address::Ip(([127, 0, 0, 1], 1).into())));
         assert_eq!(unix.to_string(), "unix");
     }

@@ -54,9 +54,11 @@ impl Proxied {
     pub(crate) fn take_source(&mut self) -> Option<Address> {
         match self.source.take()? {
             Source::Ip(address) => Some(Address::Ip(address)),
-            // An abstract name is none that `Address` has.
-            Source::Unix(path) if path.is_empty() || path.starts_with(&[0]) => Some(Address::Unnamed),
-            Source::Unix(path) => Some(Address::Unix(OsString::from_vec(path).into())),
+            Source::Unix(path) => Some(match path.split_first() {
+                None => Address::Unnamed,
+                Some((0, name)) => Address::Abstract(name.to_vec()),
+                Some(_) => Address::Unix(OsString::from_vec(path).into()),
+            }),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sockeye_proto::http::RequestHead;
 
-use crate::statistics::Statistics;
+use crate::statistics::{Place, Statistics};
 use crate::sys::Address;
 
 /// A plain HTTP request, whole: its head and its body are here. It lives as long as the call of the handler.
@@ -22,6 +22,8 @@ pub struct HttpRequest<'r> {
     /// Seconds since 1970, the same that go into Date.
     pub(crate) now: u64,
     pub(crate) statistics: &'r Statistics,
+    /// Of several threads.
+    pub(crate) place: Option<&'r Place>,
 }
 
 impl<'r> HttpRequest<'r> {
@@ -70,6 +72,13 @@ impl<'r> HttpRequest<'r> {
     #[must_use]
     pub const fn statistics(&self) -> &'r Statistics {
         self.statistics
+    }
+
+    /// The same of all [`Threads`](crate::Threads) together: of this one as it is, of the others as it was at most a second ago, unless
+    /// their loops are held up. Of a service on its own it is [`statistics`](Self::statistics).
+    #[must_use]
+    pub fn statistics_of_all(&self) -> Statistics {
+        self.place.map_or_else(|| self.statistics.clone(), |place| place.sum(self.statistics))
     }
 
     /// Whether an answer may depend on preconditions: GET, and HEAD which stands for it.

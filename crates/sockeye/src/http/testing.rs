@@ -30,7 +30,16 @@ pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&
     let query = target::query(head.target);
     let statistics = Statistics::default();
     let peer = &Address::Unnamed;
-    act(&HttpRequest { head: &head, path: &path, query, body: b"", peer, now: NOW, statistics: &statistics })
+    act(&HttpRequest {
+        head: &head,
+        path: &path,
+        query,
+        body: b"",
+        peer,
+        now: NOW,
+        statistics: &statistics,
+        place: None,
+    })
 }
 
 /// The whole body, pulled in small pieces.

@@ -25,7 +25,7 @@ use crate::service::listen::Listen;
 use crate::service::timers::Timers;
 use crate::service::{Jobs, Service, Tick};
 use crate::shared::{EndpointIndex, EndpointKind, Named, Shared};
-use crate::statistics::Stopwatch;
+use crate::statistics::{Place, Stopwatch};
 use crate::sys::{Address, ListenOptions, Real, Sys};
 
 /// Descriptors kept free for what is no connection: files being served, the program's own.
@@ -49,6 +49,7 @@ pub struct Builder {
     listen_raw: Vec<(Listen, ListenOptions, String)>,
     /// How many services of this process share its descriptors.
     services: u64,
+    place: Option<Place>,
 }
 
 impl Builder {
@@ -66,6 +67,7 @@ impl Builder {
             listen: Vec::new(),
             listen_raw: Vec::new(),
             services: 1,
+            place: None,
         }
     }
 
@@ -189,10 +191,12 @@ impl Builder {
         self
     }
 
-    /// Makes it one of `services` like it, which listen on `listen` before anything of their own.
-    pub(crate) fn shared(mut self, listen: Vec<(Listen, ListenOptions)>, services: u64) -> Self {
+    /// Makes it one of `services` like it, which listen on `listen` before anything of their own, and have a place each for what
+    /// they count.
+    pub(crate) fn shared(mut self, listen: Vec<(Listen, ListenOptions)>, services: u64, place: Place) -> Self {
         self.listen.splice(0..0, listen);
         self.services = services;
+        self.place = Some(place);
         self
     }
 
@@ -278,7 +282,8 @@ impl Builder {
         let shared = Shared::new(names, now);
         let mut outlet = Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water);
         outlet.stopwatch = Stopwatch::new(self.limits.stall);
-        let stage = Stage { outlet, shared, endpoints: self.endpoints, policy, rx, limits: self.limits };
+        let stage =
+            Stage { outlet, shared, endpoints: self.endpoints, policy, rx, limits: self.limits, place: self.place };
         Ok(Service {
             stage,
             conns: Vec::new(),

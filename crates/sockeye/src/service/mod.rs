@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::poll::Watch;
 use crate::protocol::Ended;
 use crate::shared::EndpointIndex;
-use crate::statistics::Statistics;
+use crate::statistics::{Place, Statistics};
 use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::Builder;
@@ -153,7 +153,8 @@ impl Service {
             .map(|tick| tick.next);
         let pauses =
             self.accepting.retry_at().into_iter().chain(self.draining).chain(self.stage.shared.pool.borrow().look_at());
-        self.timers.next().into_iter().chain(ticks).chain(pauses).min()
+        let page = self.stage.place.as_ref().and_then(Place::deadline);
+        self.timers.next().into_iter().chain(ticks).chain(pauses).chain(page).min()
     }
 
     /// Where the service listens, in the order of [`Builder::listen`], with the ports that were really taken.

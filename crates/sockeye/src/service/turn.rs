@@ -69,6 +69,9 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progres
     free_dead(service);
     service.stage.shared.pool.borrow_mut().tidy(service.stage.shared.now);
     service.turn_ends();
+    if let Some(place) = &mut service.stage.place {
+        place.turn_ends(service.stage.shared.now, &service.stage.outlet.statistics);
+    }
     Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
 }
 

@@ -6,12 +6,14 @@
 //! Each group below is made by `counters!`, which also gives it names for the pages that show it: a counter that is added here
 //! is shown everywhere.
 
+mod board;
 mod prometheus;
 mod show;
 mod stalls;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::board::{Board, Place};
 pub(crate) use self::prometheus::MEDIA_TYPE;
 pub use self::stalls::{Culprit, Stall, Stalls};
 pub(crate) use self::stalls::{Found, Stopwatch, Whose};
@@ -80,6 +82,10 @@ macro_rules! counters {
         impl $name {
             fn since(&self, earlier: &Self) -> Self {
                 Self { $($field: self.$field.saturating_sub(earlier.$field),)+ }
+            }
+
+            fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
             }
 
             /// Each counter with its name.

@@ -144,6 +144,18 @@ impl Stalls {
             busy: self.busy.saturating_sub(earlier.busy),
         }
     }
+
+    /// Those of another loop, too.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.total = self.total.saturating_add(other.total);
+        let duration = |stall: &Option<Stall>| stall.as_ref().map(|stall| stall.duration);
+        if duration(&other.worst) > duration(&self.worst) {
+            self.worst.clone_from(&other.worst);
+        }
+        self.longest_turn = self.longest_turn.max(other.longest_turn);
+        self.busy = self.busy.saturating_add(other.busy);
+    }
 }
 
 /// Steps between two looks at the clock, when nothing stalled of late.

@@ -223,3 +223,30 @@ fn the_page_for_prometheus_has_every_number() {
     }
     parse(&Statistics::default().prometheus());
 }
+
+#[test]
+fn a_sum_has_all_of_both_and_the_worse_of_the_stalls() {
+    let one = different();
+    let mut other = different();
+    other.responded(500);
+    other.stalls.worst = None;
+    other.stalls.longest_turn = std::time::Duration::from_secs(1);
+    let sum: Statistics = [&one, &other].into_iter().sum();
+    let page = |statistics: &Statistics| -> BTreeMap<String, f64> {
+        let page = statistics.prometheus();
+        let values = page.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap());
+        values.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    };
+    let (one, other) = (page(&one), page(&other));
+    for (name, value) in page(&sum) {
+        let both = [&one, &other].map(|page| page.get(&name).copied().unwrap_or_default());
+        let expected = if name == "sockeye_stall_worst_seconds" || name == "sockeye_turn_longest_seconds" {
+            both[0].max(both[1])
+        } else {
+            both[0] + both[1]
+        };
+        assert_eq!(value, expected, "{name}");
+    }
+    assert_eq!(sum.since(&different()).codes_sent, different().codes_sent);
+    assert_eq!(sum.stalls.worst, different().stalls.worst);
+}

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
 use crate::service::{Builder, Listen, Remote, Source};
-use crate::statistics::Statistics;
+use crate::statistics::{Board, Statistics};
 use crate::sys::{Address, ListenOptions};
 
 use self::worker::{Ended, Orders, Ready, work};
@@ -127,6 +127,7 @@ impl Threads {
             group: Group::starting(),
             count,
             pinned: self.pinned,
+            board: Board::new(count),
             hold: Vec::new(),
             threads: Vec::new(),
             ended: None,
@@ -205,6 +206,7 @@ struct Starting {
     group: Group,
     count: usize,
     pinned: bool,
+    board: Arc<Board>,
     /// What each thread waits for: a word to go on, or that no such word can come any more.
     hold: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -221,7 +223,7 @@ impl Starting {
         let (report, reports) = mpsc::channel();
         let (hold, go) = mpsc::channel();
         let Some(ended) = self.ended.clone() else { return Err(Error::configuration("the threads serve already")) };
-        let orders = Orders { listen, pinned: self.pinned, report, go, ended };
+        let orders = Orders { listen, pinned: self.pinned, board: Arc::clone(&self.board), report, go, ended };
         let worker = Worker { index, threads: self.count, group: self.group.clone() };
         let describe = Arc::clone(&self.describe);
         let thread = thread::Builder::new()
@@ -282,6 +284,7 @@ impl Built {
             group,
             addresses: self.addresses,
             max_connections: self.max_connections,
+            board: Arc::clone(&self.starting.board),
             threads: mem::take(&mut self.starting.threads),
             endings: self.endings,
         }
@@ -299,6 +302,7 @@ pub struct Started {
     group: Group,
     addresses: Vec<Address>,
     max_connections: usize,
+    board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
     endings: Receiver<Ended>,
 }
@@ -326,6 +330,12 @@ impl Started {
     #[must_use]
     pub fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// What all services have done together, as it was at most a second ago unless their loops are held up.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.board.sum()
     }
 
     /// Ends all services in good order; see [`Control::drain`](crate::Control::drain).

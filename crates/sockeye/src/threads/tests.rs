@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::http::Routes;
 use crate::sim::{Network, Outcome, Peer, Turn, seeds};
+use crate::statistics::{Board, Place};
 use crate::{Close, Cx, Fragment, Group, Limits, Protocol, RemoteError, Service, Tx};
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -196,4 +198,57 @@ fn a_drain_needs_no_room_and_comes_behind_the_jobs() {
         received.extend(peers[0].recv());
         received.ends_with(b"\x81\x04last\x88\x02\x03\xe9")
     });
+}
+
+/// Whichever is asked answers for all, and a service at which nothing happens any more is not woken for it.
+#[test]
+fn each_answers_with_what_all_have_counted_within_a_second() {
+    let network = Network::with_faults(1, crate::sim::Faults::none());
+    let board = Board::new(2);
+    let services = (0..2).map(|index| {
+        let place = Place::new(std::sync::Arc::clone(&board), index);
+        let builder = Service::builder().fallback(Ear::default()).routes(Routes::new().metrics("/metrics"));
+        let builder = builder.listen(format!("127.0.0.{}:80", index + 1)).shared(Vec::new(), 2, place);
+        builder.build_with(network.host().sys()).unwrap()
+    });
+    let group = Group::of([]);
+    let mut world = World { network: network.clone(), services: services.collect(), ears: Vec::new(), group };
+    let connect = |world: &World, index: usize, request: &[u8]| {
+        let peer = network.connect(&world.services[index].local_addresses()[0]).unwrap();
+        peer.send(request);
+        peer
+    };
+    // In several turns, the later of which come too early for a copy.
+    let mut peers = Vec::new();
+    for index in [0, 1, 1] {
+        let peer = connect(&world, index, UPGRADE);
+        world.until(|| peer.recv().starts_with(b"HTTP/1.1 101 "));
+        peers.push(peer);
+    }
+    let page = |world: &mut World, index: usize| {
+        let peer = connect(world, index, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut answer = Vec::new();
+        world.until(|| {
+            answer.extend(peer.recv());
+            peer.is_closed()
+        });
+        String::from_utf8(answer).unwrap()
+    };
+    for index in 0..2 {
+        let asked = network.now();
+        let other = |world: &World| world.services[1 - index].next_deadline();
+        while other(&world).is_some_and(|at| at.saturating_duration_since(asked) <= Duration::from_secs(1)) {
+            let until = other(&world);
+            network.run(|| {
+                world.services.iter_mut().for_each(|service| _ = service.run_once(Some(Duration::ZERO)).unwrap());
+                if other(&world) == until { Turn::Sleep(until) } else { Turn::Done }
+            });
+        }
+        // That was all: nothing is due before the first ping.
+        assert!(network.now().saturating_duration_since(asked) <= Duration::from_secs(1));
+        let page = page(&mut world, index);
+        for line in ["sockeye_websockets 3", "sockeye_http_responses_total{status=\"101\"} 3"] {
+            assert!(page.lines().any(|other| other == line), "{line}: {page}");
+        }
+    }
 }

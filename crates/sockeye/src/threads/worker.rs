@@ -1,11 +1,12 @@
 //! One of the threads: it builds its service, waits until all others have built theirs, and serves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
 use crate::service::{Builder, Listen, Progress, Remote, Service, Source};
-use crate::statistics::Statistics;
+use crate::statistics::{Board, Place, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::{BuildError, Group};
 
@@ -42,6 +43,8 @@ impl Worker {
 pub(super) struct Orders {
     pub(super) listen: Vec<(Source, ListenOptions)>,
     pub(super) pinned: bool,
+    /// Where what all threads count can be read.
+    pub(super) board: Arc<Board>,
     /// What became of building.
     pub(super) report: Sender<Result<Ready, Error>>,
     /// Something comes when all threads are ready, and never if one is not.
@@ -68,10 +71,11 @@ pub(super) struct Ready {
 pub(super) fn work(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
-    Orders { listen, pinned, report, go, ended }: Orders,
+    Orders { listen, pinned, board, report, go, ended }: Orders,
 ) {
     let index = worker.index;
-    let mut service = match caught(|| built(worker, describe, listen, pinned)) {
+    let place = Place::new(Arc::clone(&board), index);
+    let mut service = match caught(|| built(worker, describe, listen, pinned, place)) {
         Ok(service) => service,
         Err(error) => {
             let _ = report.send(Err(error.in_thread(index)));
@@ -95,6 +99,7 @@ pub(super) fn work(
         drop(service);
         Ok(())
     });
+    board.end(index, &statistics);
     let result = result.and(dropped).map_err(|error| error.in_thread(index));
     let _ = ended.send(Ended { index, result, statistics });
 }
@@ -104,6 +109,7 @@ fn built(
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
     listen: Vec<(Source, ListenOptions)>,
     pinned: bool,
+    place: Place,
 ) -> Result<Service, Error> {
     if pinned {
         // Before anything is allocated, so that memory is near the core.
@@ -111,7 +117,7 @@ fn built(
     }
     let builder = describe(worker).map_err(Error::build)?;
     let listen = listen.into_iter().map(|(source, options)| (Listen::from(source), options)).collect();
-    builder.shared(listen, worker.threads as u64).build()
+    builder.shared(listen, worker.threads as u64, place).build()
 }
 
 fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {

@@ -162,6 +162,20 @@ fn the_client_of_the_header_is_the_peer_wherever_it_is_cut() {
     }
 }
 
+/// Those of a proxy's own Unix socket.
+#[test]
+fn a_client_on_a_unix_socket_is_known_by_its_name() {
+    for (name, client) in [(&b"/run/app"[..], "unix:/run/app"), (b"\0app", "unix:@app"), (b"", "unnamed")] {
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8".to_vec();
+        header.extend(name);
+        header.resize(16 + 216, 0);
+        let mut site = Site::new();
+        let (_, answer) = site.answer(&[&header, &upgrade("")]);
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert_eq!(site.take_seen()[1], client);
+    }
+}
+
 #[test]
 fn what_follows_the_header_byte_by_byte_is_http() {
     let mut site = Site::new();

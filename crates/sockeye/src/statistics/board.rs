@@ -1,0 +1,205 @@
+//! What several services in several threads have done: each puts a copy of its numbers where all can read it.
+//!
+//! Nobody waits for anybody: a copy is made by the thread whose numbers they are, and a lock is held for no longer than it takes
+//! to exchange a pointer. A loop that is busy puts one up every [`PERIOD`]; one that falls silent does so once more, and is not woken
+//! for it again until something has happened.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+use super::Statistics;
+
+/// The latest copies, one for each thread.
+#[derive(Debug)]
+pub(crate) struct Board {
+    places: Box<[Mutex<Arc<Statistics>>]>,
+}
+
+impl Board {
+    pub(crate) fn new(threads: usize) -> Arc<Self> {
+        Arc::new(Self { places: (0..threads).map(|_| Mutex::default()).collect() })
+    }
+
+    /// All copies together.
+    pub(crate) fn sum(&self) -> Statistics {
+        self.sum_with(usize::MAX, &Statistics::default())
+    }
+
+    /// A thread is over: what it counted stays, and of what it had there is nothing any more.
+    pub(crate) fn end(&self, index: usize, statistics: &Statistics) {
+        self.put(index, Statistics { connections_now: 0, websockets_now: 0, ..statistics.clone() });
+    }
+
+    /// All copies together, but that of one thread, which knows better.
+    fn sum_with(&self, index: usize, own: &Statistics) -> Statistics {
+        let mut sum = own.clone();
+        for (other, place) in self.places.iter().enumerate() {
+            if other != index {
+                let latest = Arc::clone(&lock(place));
+                sum += &*latest;
+            }
+        }
+        sum
+    }
+
+    fn put(&self, index: usize, statistics: Statistics) {
+        let Some(place) = self.places.get(index) else { return };
+        let latest = Arc::new(statistics);
+        let before = std::mem::replace(&mut *lock(place), latest);
+        // Freed outside of the lock, if nobody reads it any more.
+        drop(before);
+    }
+}
+
+fn lock(place: &Mutex<Arc<Statistics>>) -> MutexGuard<'_, Arc<Statistics>> {
+    // What is done under the lock cannot be left half done.
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place of one service among those of all threads.
+#[derive(Debug)]
+pub(crate) struct Place {
+    board: Arc<Board>,
+    index: usize,
+    /// The next copy is not made before.
+    next: Instant,
+    /// Something was done since the last copy.
+    unsaid: bool,
+}
+
+impl Place {
+    pub(crate) fn new(board: Arc<Board>, index: usize) -> Self {
+        Self { board, index, next: Instant::from_nanos(0), unsaid: false }
+    }
+
+    /// A turn is over.
+    #[inline]
+    pub(crate) fn turn_ends(&mut self, now: Instant, statistics: &Statistics) {
+        self.unsaid = now < self.next;
+        if !self.unsaid {
+            self.next = now + PERIOD;
+            self.board.put(self.index, statistics.clone());
+        }
+    }
+
+    /// When what was done is to be put up, if nothing else happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.unsaid.then_some(self.next)
+    }
+
+    /// This service's own numbers, and the latest of the others.
+    pub(crate) fn sum(&self, own: &Statistics) -> Statistics {
+        self.board.sum_with(self.index, own)
+    }
+}
+
+/// Adds what another service has counted. What is there now is added, too; so is the most that there was at one time, though
+/// not at the same time, so the sum is an upper bound of that. The longest turn and the worst stall are those of the worse of the two.
+impl AddAssign<&Self> for Statistics {
+    fn add_assign(&mut self, other: &Self) {
+        // All of them by name, so that one that is added to the structure is not forgotten here.
+        let Self {
+            connections,
+            connections_now,
+            connections_most,
+            websockets,
+            websockets_now,
+            websockets_most,
+            received,
+            sent,
+            closes,
+            raw_closes,
+            codes_received,
+            codes_sent,
+            responses,
+            refusals,
+            limits,
+            failures,
+            work,
+            stalls,
+        } = other;
+        self.connections.add(connections);
+        self.connections_now += connections_now;
+        self.connections_most += connections_most;
+        self.websockets.add(websockets);
+        self.websockets_now += websockets_now;
+        self.websockets_most += websockets_most;
+        self.received.add(received);
+        self.sent.add(sent);
+        self.closes.add(closes);
+        self.raw_closes.add(raw_closes);
+        self.codes_received.add(codes_received);
+        self.codes_sent.add(codes_sent);
+        for (status, count) in responses {
+            *self.responses.entry(*status).or_default() += count;
+        }
+        self.refusals.add(refusals);
+        self.limits.add(limits);
+        self.failures.add(failures);
+        self.work.add(work);
+        self.stalls.add(stalls);
+    }
+}
+
+/// As `+=` adds them.
+impl<'a> Sum<&'a Self> for Statistics {
+    fn sum<I: Iterator<Item = &'a Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}
+
+/// Half of what is promised, so that a turn may last a while.
+const PERIOD: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn millis(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn turns(turns: u64) -> Statistics {
+        let mut statistics = Statistics::default();
+        statistics.work.turns = turns;
+        statistics
+    }
+
+    #[test]
+    fn a_copy_is_made_every_period_and_once_more_when_all_is_quiet() {
+        let board = Board::new(2);
+        let mut place = Place::new(Arc::clone(&board), 1);
+        assert_eq!(place.deadline(), None);
+        place.turn_ends(millis(1), &turns(1));
+        assert_eq!((board.sum().work.turns, place.deadline()), (1, None));
+        for (turn, now) in [(2, 2), (3, 500)] {
+            place.turn_ends(millis(now), &turns(turn));
+            assert_eq!((board.sum().work.turns, place.deadline()), (1, Some(millis(501))));
+        }
+        place.turn_ends(millis(501), &turns(4));
+        assert_eq!((board.sum().work.turns, place.deadline()), (4, None));
+        place.turn_ends(millis(60_000), &turns(5));
+        assert_eq!((board.sum().work.turns, place.deadline()), (5, None));
+    }
+
+    #[test]
+    fn who_asks_knows_its_own_numbers_best() {
+        let board = Board::new(3);
+        let (mut first, mut second) = (Place::new(Arc::clone(&board), 0), Place::new(Arc::clone(&board), 1));
+        first.turn_ends(millis(1), &turns(10));
+        second.turn_ends(millis(1), &turns(100));
+        assert_eq!(first.sum(&turns(11)).work.turns, 111);
+        assert_eq!(board.sum().work.turns, 110);
+        let over = Statistics { connections_now: 3, websockets_now: 2, connections_most: 4, ..turns(20) };
+        board.end(0, &over);
+        let sum = board.sum();
+        assert_eq!((sum.work.turns, sum.connections_now, sum.websockets_now, sum.connections_most), (120, 0, 0, 4));
+    }
+}
