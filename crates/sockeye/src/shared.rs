@@ -356,11 +356,18 @@ impl Shared {
         id
     }
 
-    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none.
-    pub(crate) fn retry(&mut self, endpoint: EndpointIndex, plan: Box<Plan>, random: Option<u64>) -> Option<Retry> {
+    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none. `asked` is how long the
+    /// server wants to be left alone.
+    pub(crate) fn retry(
+        &mut self,
+        endpoint: EndpointIndex,
+        plan: Box<Plan>,
+        random: Option<u64>,
+        asked: Option<Duration>,
+    ) -> Option<Retry> {
         let random = random?;
         let id = self.live.insert(Live::connecting(endpoint));
-        let retry = self.outgoing.plan_again(id, plan, random);
+        let retry = self.outgoing.plan_again(id, plan, random, asked);
         if retry.is_none() {
             self.live.remove(id);
         }
@@ -371,7 +378,7 @@ impl Shared {
     pub(crate) fn retry_after_close(&mut self, id: ConnId, random: Option<u64>) -> Option<Retry> {
         let plan = self.outgoing.take_kept(id, self.now)?;
         let endpoint = self.live.get(id)?.endpoint;
-        self.retry(endpoint, plan, random)
+        self.retry(endpoint, plan, random, None)
     }
 
     /// Puts a connection on the ready list, once.

@@ -14,7 +14,7 @@ fn written(connect: &Connect) -> String {
 
 fn redirect(connect: &Connect, location: &str) -> Result<Connect, RedirectError> {
     let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n");
-    connect.redirected(&Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap()))
+    connect.redirected(&Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap(), 0))
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn redirects_that_are_not_followed() {
     assert_eq!(redirect(&plain, "/a b").err(), Some(RedirectError::Location(UrlError::Character { at: 2 })));
     assert_eq!(redirect(&connect("ws://a/"), "/b").err(), Some(RedirectError::TooMany));
     let head = ResponseHead::parse(b"HTTP/1.1 302 x\r\n\r\n", &Limits::default()).unwrap();
-    assert_eq!(plain.redirected(&Refusal::new(&head)).err(), Some(RedirectError::LocationMissing));
+    assert_eq!(plain.redirected(&Refusal::new(&head, 0)).err(), Some(RedirectError::LocationMissing));
 }
 
 #[test]

@@ -163,7 +163,13 @@ impl fmt::Display for Failure {
                 if *tried > 1 { write!(f, " ({tried} addresses tried)") } else { Ok(()) }
             }
             FailureCause::Proxy(failure) => failure.fmt(f),
-            FailureCause::Refused(refusal) => write!(f, "the server answered {refusal}"),
+            FailureCause::Refused(refusal) => {
+                write!(f, "the server answered {refusal}")?;
+                match refusal.retry_after() {
+                    Some(after) => write!(f, ", to be tried again in {} s", after.as_secs()),
+                    None => Ok(()),
+                }
+            }
             FailureCause::Rule(rule) => rule.fmt(f),
             FailureCause::Ended => write!(f, "{} ended the connection before it had answered", self.stage.peer()),
             FailureCause::Io(error) => {

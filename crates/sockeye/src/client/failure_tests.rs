@@ -8,8 +8,12 @@ fn text(stage: Stage, cause: FailureCause) -> String {
 }
 
 fn refused(status: u16) -> FailureCause {
-    let head = format!("HTTP/1.1 {status} whatever\r\n\r\n");
-    FailureCause::Refused(Box::new(Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap())))
+    refused_with(&format!("HTTP/1.1 {status} whatever\r\n\r\n"))
+}
+
+fn refused_with(head: &str) -> FailureCause {
+    let head = ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap();
+    FailureCause::Refused(Box::new(Refusal::new(&head, 0)))
 }
 
 #[test]
@@ -49,6 +53,10 @@ fn a_failure_is_one_line_that_names_what_and_why() {
         ),
         (text(Stage::Handshake, refused(401)), "the server answered 401 Unauthorized"),
         (text(Stage::Handshake, refused(499)), "the server answered 499"),
+        (
+            text(Stage::Handshake, refused_with("HTTP/1.1 503 x\r\nRetry-After: 90\r\n\r\n")),
+            "the server answered 503 Service Unavailable, to be tried again in 90 s",
+        ),
         (
             text(Stage::Handshake, FailureCause::Rule(client::Failure::Accept)),
             "Sec-WebSocket-Accept does not answer the key (RFC 6455 section 4.1)",

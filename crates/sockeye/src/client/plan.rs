@@ -112,9 +112,10 @@ impl Plan {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none.
-    fn again(mut self: Box<Self>, random: u64) -> Option<(Box<Self>, Duration)> {
-        let after = self.asked.reconnect.as_ref()?.delay(self.failures, random)?;
+    /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none. `asked` is how long
+    /// the server wants to be left alone.
+    fn again(mut self: Box<Self>, random: u64, asked: Option<Duration>) -> Option<(Box<Self>, Duration)> {
+        let after = self.asked.reconnect.as_ref()?.delay(self.failures, random, asked)?;
         self.moved = None;
         self.opened = None;
         Some((self, after))
@@ -191,8 +192,14 @@ impl Outgoing {
     }
 
     /// Plans the attempt after one that is over, under a new id.
-    pub(crate) fn plan_again(&mut self, id: ConnId, plan: Box<Plan>, random: u64) -> Option<Retry> {
-        let (plan, after) = plan.again(random)?;
+    pub(crate) fn plan_again(
+        &mut self,
+        id: ConnId,
+        plan: Box<Plan>,
+        random: u64,
+        asked: Option<Duration>,
+    ) -> Option<Retry> {
+        let (plan, after) = plan.again(random, asked)?;
         self.planned.push(Planned { id, plan, after });
         Some(Retry { id, after })
     }

@@ -17,10 +17,12 @@ pub struct Reconnect {
     jitter: f64,
     stable: Duration,
     attempts: Option<u32>,
+    /// The most of what a server asks for.
+    obeys: Duration,
 }
 
 impl Reconnect {
-    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, without end.
+    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, without end; up to 5 minutes when a server asks.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -30,6 +32,7 @@ impl Reconnect {
             jitter: 0.5,
             stable: Duration::from_secs(60),
             attempts: None,
+            obeys: Duration::from_secs(300),
         }
     }
 
@@ -47,7 +50,7 @@ impl Reconnect {
         Self { factor: if factor.is_finite() { factor.max(1.0) } else { 1.0 }, ..self }
     }
 
-    /// No wait is longer than this. Default 30 s.
+    /// No wait is longer than this, but those that a [server asks for](Self::obeys). Default 30 s.
     #[must_use]
     pub const fn cap(self, wait: Duration) -> Self {
         Self { cap: wait, ..self }
@@ -67,6 +70,14 @@ impl Reconnect {
         Self { stable: open, ..self }
     }
 
+    /// The longest wait that a server may ask for with 503 or 429 ([`Refusal::retry_after`](crate::client::Refusal::retry_after));
+    /// what is longer is taken for this. Default 5 minutes. The next attempt is not made sooner than that, and chance adds at most what
+    /// [`jitter`](Self::jitter) would take off an ordinary wait, since others were told the same. With zero nothing is obeyed.
+    #[must_use]
+    pub const fn obeys(self, most: Duration) -> Self {
+        Self { obeys: most, ..self }
+    }
+
     /// How many attempts in a row may fail before it is given up, the first one included. `None`, the default: any
     /// number.
     #[must_use]
@@ -78,8 +89,8 @@ impl Reconnect {
 /// For the loop.
 impl Reconnect {
     /// The wait before the next attempt after `failures` in a row: 0 when a stable connection was lost. `random` is any
-    /// 64 bits. `None`: it is given up.
-    pub(crate) fn delay(&self, failures: u32, random: u64) -> Option<Duration> {
+    /// 64 bits; `asked` is what the server asks for. `None`: it is given up.
+    pub(crate) fn delay(&self, failures: u32, random: u64, asked: Option<Duration>) -> Option<Duration> {
         if self.attempts.is_some_and(|attempts| failures >= attempts) {
             return None;
         }
@@ -89,8 +100,11 @@ impl Reconnect {
         let full = full.min(self.cap.as_secs_f64());
         // 53 bits: as many as such a number holds, so the chance is from 0 to just below 1.
         let chance = (random >> 11) as f64 / (1_u64 << 53) as f64;
-        let wait = full * (1.0 - self.jitter * chance);
-        Some(Duration::try_from_secs_f64(wait).unwrap_or(self.cap).min(self.cap))
+        let spread = full * self.jitter * chance;
+        let rounded = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(self.cap).min(self.cap);
+        let own = rounded(full - spread);
+        let asked = asked.map(|asked| asked.min(self.obeys)).filter(|asked| !asked.is_zero());
+        Some(asked.map_or(own, |asked| own.max(asked.saturating_add(rounded(spread)))))
     }
 
     /// Whether a connection that was open for so long ends a row of failures.
@@ -114,30 +128,49 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_cap() {
         let policy = Reconnect::new();
-        let longest: Vec<u128> = (0..9).map(|failures| policy.delay(failures, 0).unwrap().as_millis()).collect();
+        let longest: Vec<u128> = (0..9).map(|failures| policy.delay(failures, 0, None).unwrap().as_millis()).collect();
         assert_eq!(longest, [500, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-        let shortest = policy.delay(5, u64::MAX).unwrap();
+        let shortest = policy.delay(5, u64::MAX, None).unwrap();
         assert!(shortest >= Duration::from_secs(4) && shortest < Duration::from_millis(4001), "{shortest:?}");
     }
 
     #[test]
     fn attempts_in_a_row_are_bounded() {
         let policy = Reconnect::new().attempts(Some(3));
-        assert!((0..3).all(|failures| policy.delay(failures, 1).is_some()));
-        assert!([3, 4, u32::MAX].iter().all(|&failures| policy.delay(failures, 1).is_none()));
-        assert_eq!(policy.attempts(Some(0)).delay(0, 0), None);
+        assert!((0..3).all(|failures| policy.delay(failures, 1, None).is_some()));
+        assert!([3, 4, u32::MAX].iter().all(|&failures| policy.delay(failures, 1, None).is_none()));
+        assert_eq!(policy.attempts(Some(0)).delay(0, 0, None), None);
     }
 
     #[test]
     fn senseless_numbers_are_replaced() {
         for factor in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 0.5] {
-            assert_eq!(Reconnect::new().factor(factor).delay(9, 0), Some(Duration::from_millis(500)), "{factor}");
+            assert_eq!(Reconnect::new().factor(factor).delay(9, 0, None), Some(Duration::from_millis(500)), "{factor}");
         }
         for jitter in [f64::NAN, f64::NEG_INFINITY, -1.0] {
             let policy = Reconnect::new().jitter(jitter);
-            assert_eq!(policy.delay(1, u64::MAX), Some(Duration::from_millis(500)), "{jitter}");
+            assert_eq!(policy.delay(1, u64::MAX, None), Some(Duration::from_millis(500)), "{jitter}");
         }
-        assert!(Reconnect::new().jitter(9.0).delay(1, u64::MAX).unwrap() < Duration::from_millis(1));
+        assert!(Reconnect::new().jitter(9.0).delay(1, u64::MAX, None).unwrap() < Duration::from_millis(1));
+    }
+
+    #[test]
+    fn what_a_server_asks_for_is_obeyed_up_to_a_bound() {
+        let (policy, second) = (Reconnect::new().jitter(0.0), Duration::from_secs(1));
+        for (asked, wait) in [(0, 500), (1, 1000), (120, 120_000), (300, 300_000), (301, 300_000), (u64::MAX, 300_000)]
+        {
+            let asked = Duration::from_secs(asked);
+            assert_eq!(policy.delay(1, 0, Some(asked)), Some(Duration::from_millis(wait)), "{asked:?}");
+        }
+        // A wait of its own that is longer is not made shorter.
+        assert_eq!(policy.delay(9, 0, Some(second)), Some(30 * second));
+        assert_eq!(policy.obeys(Duration::ZERO).delay(1, 0, Some(9 * second)), Some(second / 2));
+        assert_eq!(policy.attempts(Some(1)).delay(1, 0, Some(second)), None);
+        // Not all at the same time, and nobody too soon.
+        let spread = Reconnect::new().delay(3, u64::MAX, Some(60 * second)).unwrap();
+        assert!(spread > 60 * second + second * 9 / 10 && spread <= 61 * second, "{spread:?}");
+        let endless = Reconnect::new().obeys(Duration::MAX).delay(3, u64::MAX, Some(Duration::MAX));
+        assert_eq!(endless, Some(Duration::MAX));
     }
 
     #[test]
@@ -172,14 +205,14 @@ mod tests {
             random in any::<u64>(),
         ) {
             let policy = Reconnect::new().initial(initial).cap(cap).factor(factor).jitter(jitter);
-            let wait = policy.delay(failures, random).expect("no bound");
+            let wait = policy.delay(failures, random, None).expect("no bound");
             prop_assert!(wait <= cap);
-            let longest = policy.delay(failures, 0).expect("no bound");
+            let longest = policy.delay(failures, 0, None).expect("no bound");
             prop_assert!(wait <= longest);
             // Some room for rounding: relative, and of a nanosecond.
             let shortest = longest.as_secs_f64() * (1.0 - policy.jitter) * 0.999_999 - 1e-9;
             prop_assert!(wait.as_secs_f64() >= shortest, "{wait:?} of {longest:?}");
-            prop_assert!(policy.delay(failures.saturating_add(1), 0) >= Some(longest), "waits do not shrink");
+            prop_assert!(policy.delay(failures.saturating_add(1), 0, None) >= Some(longest), "waits do not shrink");
         }
     }
 }

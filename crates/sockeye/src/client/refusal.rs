@@ -1,8 +1,9 @@
 //! An answer other than 101.
 
 use std::fmt;
+use std::time::Duration;
 
-use sockeye_proto::http::{ResponseHead, emit};
+use sockeye_proto::http::{ResponseHead, date, emit};
 
 /// What the server answered instead of speaking WebSocket.
 #[derive(Clone)]
@@ -12,6 +13,7 @@ pub struct Refusal {
     /// At most `Limits::response_body_bytes`.
     body: Vec<u8>,
     truncated: bool,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -51,6 +53,13 @@ impl Refusal {
         self.field("location").and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// How long the server asks to be left alone: `Retry-After` (RFC 9110 section 10.2.3), of 503 and 429. A date in it is taken by the
+    /// server's own clock, if the answer has a `Date` too; one that is over is no wait.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Whether it is a redirect: 301, 302, 303, 307 or 308.
     #[must_use]
     pub const fn is_redirect(&self) -> bool {
@@ -60,10 +69,13 @@ impl Refusal {
 
 /// For the loop.
 impl Refusal {
-    /// What `head` says, without a body yet.
-    pub(crate) fn new(head: &ResponseHead<'_>) -> Self {
+    /// What `head` says, without a body yet. It is `now`, in seconds since 1970.
+    pub(crate) fn new(head: &ResponseHead<'_>, now: u64) -> Self {
         let fields = head.fields.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-        Self { status: head.status, fields, body: Vec::new(), truncated: false }
+        // RFC 6585 section 4 has it for 429.
+        let asks = matches!(head.status, 429 | 503);
+        let retry_after = if asks { retry_after(head, now) } else { None };
+        Self { status: head.status, fields, body: Vec::new(), truncated: false, retry_after }
     }
 
     /// Keeps `piece` of the body as far as `limit` bytes in all allow. `false`: that was all, the rest is not wanted.
@@ -79,6 +91,19 @@ impl Refusal {
     pub(crate) const fn cut(&mut self) {
         self.truncated = true;
     }
+}
+
+/// RFC 9110 section 10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay after receiving
+/// the response." What is neither says nothing.
+fn retry_after(head: &ResponseHead<'_>, now: u64) -> Option<Duration> {
+    let value = head.fields.get("retry-after")?;
+    if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
+        // More than there is room for is as good as for ever.
+        let seconds = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = head.fields.get("date").and_then(date::parse).unwrap_or(now);
+    date::parse(value).map(|at| Duration::from_secs(at.saturating_sub(now)))
 }
 
 /// The status with its phrase.
@@ -113,7 +138,7 @@ mod tests {
     use super::*;
 
     fn refusal(head: &str) -> Refusal {
-        Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap())
+        Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap(), 784_111_777)
     }
 
     #[test]
@@ -130,9 +155,38 @@ mod tests {
     #[test]
     fn a_location_that_is_no_text_is_none() {
         let head = b"HTTP/1.1 302 x\r\nLocation: \xff\r\n\r\n";
-        let refusal = Refusal::new(&ResponseHead::parse(head, &Limits::default()).unwrap());
+        let refusal = Refusal::new(&ResponseHead::parse(head, &Limits::default()).unwrap(), 0);
         assert_eq!(refusal.location(), None);
         assert_eq!(refusal.field("location"), Some(&b"\xff"[..]));
+    }
+
+    #[test]
+    fn it_says_how_long_to_stay_away() {
+        for (fields, seconds) in [
+            ("", None),
+            ("Retry-After: 120", Some(120)),
+            ("Retry-After: 0", Some(0)),
+            ("Retry-After: 99999999999999999999999", Some(u64::MAX)),
+            ("Retry-After: -1", None),
+            ("Retry-After: +5", None),
+            ("Retry-After: 1.5", None),
+            ("Retry-After: soon", None),
+            ("Retry-After:", None),
+            // It is 08:49:37 here.
+            ("Retry-After: Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
+            ("Retry-After: Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("Retry-After: Sun Nov  6 08:50:00 1994", Some(23)),
+            // And 08:49:50 at the server.
+            ("Retry-After: Sun, 06 Nov 1994 08:50:00 GMT\r\nDate: Sun, 06 Nov 1994 08:49:50 GMT", Some(10)),
+            ("Retry-After: Sun, 06 Nov 1994 08:50:00 GMT\r\nDate: today", Some(23)),
+        ] {
+            let end = if fields.is_empty() { "\r\n" } else { "\r\n\r\n" };
+            for (status, asks) in [(503, true), (429, true), (500, false), (403, false)] {
+                let refusal = refusal(&format!("HTTP/1.1 {status} x\r\n{fields}{end}"));
+                let expected = seconds.filter(|_| asks).map(Duration::from_secs);
+                assert_eq!(refusal.retry_after(), expected, "{status} {fields}");
+            }
+        }
     }
 
     #[test]

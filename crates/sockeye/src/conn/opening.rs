@@ -170,7 +170,7 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, mut bytes: &[u8]) -> Res
 
 /// Looks for the end of the head, and decides by it.
 fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, FailureCause> {
-    let limits = stage.limits.protocol.clone();
+    let (limits, now) = (stage.limits.protocol.clone(), stage.outlet.sys.wall_clock());
     let Phase::Opening(opening) = &mut conn.phase else { return Ok(Next::Open) };
     let State::Head(answer) = &mut opening.state else { return Ok(Next::Go) };
     loop {
@@ -194,7 +194,7 @@ fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, Fai
                 answer.head.drain(..len);
                 answer.scanner = HeadScanner::new(&limits);
             }
-            Err(Rule::Status(_)) => return begin_refusal(opening, len, &limits),
+            Err(Rule::Status(_)) => return begin_refusal(opening, len, &limits, now),
             Err(rule) => return Err(FailureCause::Rule(rule)),
         }
     }
@@ -205,13 +205,14 @@ fn begin_refusal(
     opening: &mut Opening,
     len: usize,
     limits: &sockeye_proto::limits::Limits,
+    now: u64,
 ) -> Result<Next, FailureCause> {
     let State::Head(answer) = &mut opening.state else { return Ok(Next::Go) };
     let bytes = std::mem::take(&mut answer.head);
     let wrong = |error| FailureCause::Rule(Rule::Head(error));
     let head = ResponseHead::parse(&bytes[..len], limits).map_err(wrong)?;
     let length = Length::of_response(&head).map_err(wrong)?;
-    let mut refusal = Box::new(Refusal::new(&head));
+    let mut refusal = Box::new(Refusal::new(&head, now));
     // What is over the limit is cut off here, and no error.
     let mut decoder = Decoder::new(length, u64::MAX);
     // What a page says that moved is of no use to who goes where it moved to.

@@ -193,6 +193,36 @@ fn what_will_not_pass_is_not_tried_again() {
     }
 }
 
+/// RFC 9110 section 10.2.3.
+#[test]
+fn a_server_that_asks_to_be_left_alone_is() {
+    for (fields, waits) in [
+        ("503 x\r\nRetry-After: 40", [40_000, 40_000]),
+        ("429 x\r\nRetry-After: 2", [2000, 2000]),
+        ("503 x\r\nRetry-After: 4000", [100_000, 100_000]),
+        (
+            "503 x\r\nRetry-After: Sun, 06 Nov 1994 08:49:57 GMT\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT",
+            [20_000, 20_000],
+        ),
+        ("503 x\r\nRetry-After: whenever", [500, 1000]),
+        ("500 x\r\nRetry-After: 40", [500, 1000]),
+    ] {
+        let mut bench = Bench::new();
+        let listener = bench.listen("10.0.0.1:80");
+        let mut id = bench.connect(&kept(policy().obeys(100 * SECOND)));
+        for wait in waits {
+            bench.asked(&listener).send(format!("HTTP/1.1 {fields}\r\nContent-Length: 0\r\n\r\n"));
+            let (after, next) = next(&mut bench, id).unwrap();
+            assert_eq!(after.as_millis(), wait, "{fields}");
+            let begin = bench.time();
+            bench.until(|bench| bench.host.open_handles() > 0);
+            assert_eq!(bench.time() - begin, after, "it comes when it was said");
+            id = next;
+        }
+        bench.drop_all();
+    }
+}
+
 #[test]
 fn stop_reconnecting_has_no_other_attempt_follow() {
     for when in ["open", "closed"] {

@@ -1,7 +1,7 @@
 //! How an attempt ends without a connection: redirected, told as failed, or cancelled.
 
 use crate::client::plan::{Plan, Unopened};
-use crate::client::{Failure, FailureCause, Retry, Stage};
+use crate::client::{Failure, FailureCause, Refusal, Retry, Stage};
 use crate::protocol::{ConnId, Wishes};
 use crate::service::Service;
 use crate::statistics::{Culprit, Whose};
@@ -46,7 +46,8 @@ impl Service {
         let again = failure.may_pass() && !self.stage.policy.draining;
         plan.count_failure();
         let random = if again { self.stage.random_u64() } else { None };
-        if let Some(Retry { id, after }) = self.stage.shared.retry(endpoint, plan, random) {
+        let asked = failure.refusal().and_then(Refusal::retry_after);
+        if let Some(Retry { id, after }) = self.stage.shared.retry(endpoint, plan, random, asked) {
             failure = failure.with_retry(id, after);
         }
         tracing::debug!(%id, %failure, "no connection");
