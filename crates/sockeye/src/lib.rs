@@ -103,8 +103,9 @@
 //! # What is no WebSocket
 //!
 //! A [`Raw`] endpoint has the connections of a listener whose bytes are a TCP protocol of the program's own
-//! ([`Builder::listen_raw`]), with the rules of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols beside
-//! it.
+//! ([`Builder::listen_raw`]), and descriptors that the program opened ([`Wishes::adopt`], [`Control::adopt`]): pipes, terminals,
+//! datagram sockets, timers. The rules are those of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols
+//! beside it. A connection that was accepted elsewhere is served with [`Control::serve`].
 //!
 //! # Limits
 //!

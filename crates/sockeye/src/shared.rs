@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,10 +64,12 @@ const QUEUED: u16 = 4;
 const PAUSED: u16 = 8;
 /// Paused by the whole-message layer, whose outbox is well filled; [`PAUSED`] is the program's own wish.
 const FULL: u16 = 16;
-/// On its way: asked for with `connect`, and neither open nor failed yet.
+/// On its way: asked for with `connect` or `adopt`, and neither open nor failed yet.
 const CONNECTING: u16 = 32;
 /// It was asked for with `connect`.
 const CLIENT: u16 = 64;
+/// It was given to the loop with `adopt`.
+const ADOPTED: u16 = 128;
 /// What [`Current`] keeps during a step.
 const KEPT: u16 = WANT_WRITE | PAUSED | FULL;
 
@@ -78,6 +81,16 @@ impl Live {
     /// A connection that is asked for.
     fn connecting(endpoint: EndpointIndex) -> Self {
         Self { session: NO_SESSION, endpoint, flags: CONNECTING | CLIENT }
+    }
+
+    /// A descriptor that is to be adopted.
+    fn adopting(endpoint: EndpointIndex) -> Self {
+        Self { session: NO_SESSION, endpoint, flags: CONNECTING | ADOPTED }
+    }
+
+    /// Given to the loop by the program.
+    pub(crate) fn is_adopted(self) -> bool {
+        self.flags & ADOPTED != 0
     }
 
     /// Asked for, and neither open nor failed yet.
@@ -208,6 +221,12 @@ impl Current {
     }
 }
 
+/// A descriptor that is to be adopted.
+pub(crate) struct Adoption {
+    pub(crate) id: ConnId,
+    pub(crate) fd: OwnedFd,
+}
+
 /// Liveness and wishes.
 pub(crate) struct Shared {
     /// The service's endpoints, by index.
@@ -220,6 +239,7 @@ pub(crate) struct Shared {
     pub(crate) closes: Vec<(ConnId, Close)>,
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
     pub(crate) outgoing: Outgoing,
+    pub(crate) adoptions: Vec<Adoption>,
     /// One flag an endpoint: the writable callback of all its connections is asked for.
     all_writable: Vec<bool>,
     any_all_writable: bool,
@@ -251,6 +271,7 @@ impl Shared {
             closes: Vec::new(),
             timers: Vec::new(),
             outgoing: Outgoing::default(),
+            adoptions: Vec::new(),
             all_writable: vec![false; endpoints],
             any_all_writable: false,
             publishes: vec![Vec::new(); endpoints],
@@ -356,6 +377,13 @@ impl Shared {
         id
     }
 
+    /// Writes the wish for an adoption down; its id is good at once.
+    pub(crate) fn adopt(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
+        let id = self.live.insert(Live::adopting(endpoint));
+        self.adoptions.push(Adoption { id, fd });
+        id
+    }
+
     /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none. `asked` is how long the
     /// server wants to be left alone.
     pub(crate) fn retry(
@@ -420,7 +448,11 @@ impl Shared {
     /// Whether callbacks wished for something that is carried out between steps.
     #[inline]
     pub(crate) fn has_new_wishes(&self) -> bool {
-        self.any_publish || !self.closes.is_empty() || !self.timers.is_empty() || !self.outgoing.planned.is_empty()
+        self.any_publish
+            || !self.closes.is_empty()
+            || !self.timers.is_empty()
+            || !self.outgoing.planned.is_empty()
+            || !self.adoptions.is_empty()
     }
 
     /// Whether there is something to do without waiting.
@@ -430,6 +462,7 @@ impl Shared {
             || self.any_publish
             || !self.closes.is_empty()
             || !self.outgoing.planned.is_empty()
+            || !self.adoptions.is_empty()
             || self.drain
     }
 

@@ -6,6 +6,7 @@
 //!  connect ─▶ Opening ─────────────── 101 ──▶ Ws ─── closed ──▶ gone
 //!              └── refused, or too late ─────────────────────────▲
 //!  accept, of a raw listener ─▶ (Proxied) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
+//!  adopt ────────────────────────────────────▲
 //! ```
 //!
 //! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are

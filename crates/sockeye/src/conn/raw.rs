@@ -16,7 +16,7 @@ use crate::protocol::plain::Plain;
 use crate::protocol::{ConnId, Cx, End, Ended, RawPort, RawWritable, Wishes};
 use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::statistics::{Culprit, Whose};
-use crate::sys::{Address, CloseHow};
+use crate::sys::{Address, CloseHow, Kind};
 
 /// A connection that speaks no protocol of ours.
 #[derive(Default)]
@@ -28,6 +28,10 @@ pub(crate) struct Raw {
     lost: bool,
     /// Why it broke.
     error: Option<io::ErrorKind>,
+    /// It was opened for writing only.
+    has_no_input: bool,
+    /// It was opened for reading only.
+    has_no_output: bool,
 }
 
 /// The end is decided.
@@ -38,6 +42,11 @@ struct Ending {
 }
 
 impl Raw {
+    /// What the program opened.
+    pub(crate) fn adopted(readable: bool, writable: bool) -> Self {
+        Self { has_no_input: !readable, has_no_output: !writable, ..Self::default() }
+    }
+
     /// Decides the end, unless it was decided before.
     pub(crate) fn end(&mut self, as_told: Ended, until: Instant) {
         self.ending.get_or_insert(Ending { as_told, until });
@@ -53,11 +62,11 @@ impl Raw {
 
     /// Whether there may be something to read and deliver.
     fn has_input(&self, link: &Link, stash: &Option<Box<Stash>>) -> bool {
-        stash.is_some() || link.bits.has(Bits::READABLE) && !self.input_over
+        stash.is_some() || link.bits.has(Bits::READABLE) && !self.input_over && !self.has_no_input
     }
 
     fn can_write(&self, current: &Current, link: &Link) -> bool {
-        current.wants_write() && link.is_clear() && !self.is_ending()
+        current.wants_write() && link.has_room() && !self.has_no_output && !self.is_ending()
     }
 }
 
@@ -67,6 +76,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     stage.shared.enter(id, live, budget);
     stage.outlet.budget = stage.limits.turn_bytes;
     stage.outlet.send_error = None;
+    prepare(stage, conn);
     flush(stage, conn);
     let mut more = true;
     while more && !stage.shared.current.budget.is_spent() && stage.outlet.budget > 0 {
@@ -77,12 +87,26 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     if conn.link.bits.has(Bits::BROKEN) {
         raw.error = raw.error.or(stage.outlet.send_error);
     }
+    if raw.has_no_output {
+        // There is no such callback, and nothing waits for one.
+        stage.shared.current.grant_write();
+    }
     let has_input = raw.has_input(&conn.link, &conn.stash);
     let step = outcome(raw, &conn.link, &stage.shared.current, has_input, more);
     stage.shared.leave();
     match step {
         Outcome::Step(step) => step,
         Outcome::Over(ended) => finish(stage, id, conn, ended),
+    }
+}
+
+/// What is different of a descriptor that is no connection.
+fn prepare(stage: &mut Stage, conn: &mut Conn) {
+    let Phase::Raw(raw) = &conn.phase else { return };
+    if conn.link.kind == Kind::Datagrams && conn.link.bits.has(Bits::BROKEN) && raw.error.is_none() && !raw.lost {
+        // An error of one datagram. Asking takes it away, or a loop that watches levels would hear of it while reading is paused.
+        let _ = stage.outlet.sys.connected(conn.link.handle);
+        conn.link.bits.clear(Bits::BROKEN);
     }
 }
 
@@ -222,6 +246,9 @@ fn read<'a>(
             return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
         }
     }
+    if out.link.kind != Kind::Stream {
+        return read_unit(raw, out, rx);
+    }
     let most = budget.min(rx.len() - HEADROOM);
     loop {
         match out.outlet.sys.recv(out.link.handle, &mut rx[HEADROOM..HEADROOM + most]) {
@@ -238,17 +265,39 @@ fn read<'a>(
                 return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                out.link.bits.clear(Bits::READABLE);
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    tracing::debug!(%error, "receive failed");
-                    out.link.bits.set(Bits::BROKEN);
-                    raw.error = Some(error.kind());
-                }
-                return Read::Nothing;
-            }
+            Err(error) => return nothing(raw, out, &error),
         }
     }
+}
+
+/// One read of what is no stream socket: of a datagram as much as fits, whatever is left of the turn's share. Only the system's
+/// word says that there is nothing more.
+fn read_unit<'a>(raw: &mut Raw, out: &mut Out<'_>, rx: &'a mut [u8]) -> Read<'a> {
+    loop {
+        match out.outlet.sys.read(out.link.handle, out.link.kind, &mut rx[HEADROOM..]) {
+            Ok(0) if out.link.kind != Kind::Datagrams => {
+                out.link.bits.clear(Bits::READABLE);
+                return Read::End;
+            }
+            Ok(count) => {
+                out.outlet.statistics.received.bytes += count as u64;
+                return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return nothing(raw, out, &error),
+        }
+    }
+}
+
+#[cold]
+fn nothing<'a>(raw: &mut Raw, out: &mut Out<'_>, error: &io::Error) -> Read<'a> {
+    out.link.bits.clear(Bits::READABLE);
+    if error.kind() != io::ErrorKind::WouldBlock {
+        tracing::debug!(%error, "receive failed");
+        out.link.bits.set(Bits::BROKEN);
+        raw.error = Some(error.kind());
+    }
+    Read::Nothing
 }
 
 /// Reads what nobody is told of any more. Returns whether there may be more.
@@ -285,6 +334,7 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
             true if current.is_paused() => Outcome::Step(Step::Wait),
             true => Outcome::Step(Step::Yield),
             false if raw.input_over && !raw.lost => Outcome::Over(Ended::Peer),
+            false if raw.has_no_input => Outcome::Over(Ended::Broken(raw.error.or(Some(io::ErrorKind::BrokenPipe)))),
             false => Outcome::Over(Ended::Broken(raw.error)),
         };
     };
@@ -303,12 +353,12 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
 #[cold]
 fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: Ended) -> Step {
     let Phase::Raw(raw) = &conn.phase else { return Step::Again };
-    let input_over = raw.input_over || conn.link.bits.has(Bits::BROKEN);
+    let is_done = raw.input_over || conn.link.bits.has(Bits::BROKEN) || conn.link.kind != Kind::Stream;
     tell_closed(stage, id, &conn.peer, ended);
     match ended {
         Ended::Reset | Ended::Timeout | Ended::Dropped => Step::Gone(CloseHow::Reset),
         // Closing with input unread would reset the connection, and overtake our last bytes.
-        Ended::Local | Ended::Peer if !input_over => {
+        Ended::Local | Ended::Peer if !is_done => {
             linger::begin(conn, stage.shared.now + stage.limits.protocol.close_timeout)
         }
         _ => Step::Gone(CloseHow::Normal),

@@ -13,6 +13,7 @@
 pub(crate) mod pool;
 
 mod masked;
+mod unit;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,7 +24,7 @@ use sockeye_proto::wire::FrameHead;
 
 use self::pool::{Buffer, MAPPED, Pool, release};
 use crate::statistics::{Culprit, Statistics, Stopwatch, Whose};
-use crate::sys::{Handle, Sys};
+use crate::sys::{Handle, Kind, Sys};
 
 /// The cork is sent when it has this many bytes.
 pub(crate) const CORK: usize = 64 * 1024;
@@ -52,15 +53,17 @@ impl Bits {
     pub(crate) const LAST_CALL: u8 = 16;
     /// The peer took all that waited, since this was last cleared.
     pub(crate) const MOVED: u8 = 32;
+    /// It is no stream socket: nothing goes past the queue, and each write is a call of its own.
+    pub(crate) const UNITS: u8 = 64;
 
     pub(crate) fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
     }
 
-    /// Writable and not broken.
+    /// A stream socket, writable and not broken.
     #[inline]
     pub(crate) fn is_writable(self) -> bool {
-        self.0 & (Self::WRITABLE | Self::BROKEN) == Self::WRITABLE
+        self.0 & (Self::WRITABLE | Self::BROKEN | Self::UNITS) == Self::WRITABLE
     }
 
     pub(crate) fn set(&mut self, bit: u8) {
@@ -169,6 +172,7 @@ impl Drop for Queue {
 /// One connection's socket: its part of the way out.
 pub(crate) struct Link {
     pub(crate) handle: Handle,
+    pub(crate) kind: Kind,
     pub(crate) bits: Bits,
     /// What the socket has not taken; `None` when nothing waits.
     pub(crate) queue: Option<Box<Queue>>,
@@ -176,7 +180,20 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, bits: Bits::default(), queue: None }
+        Self { handle, kind: Kind::Stream, bits: Bits::default(), queue: None }
+    }
+
+    /// It is no accepted or connected socket of ours.
+    pub(crate) fn set_kind(&mut self, kind: Kind) {
+        self.kind = kind;
+        if kind != Kind::Stream {
+            self.bits.set(Bits::UNITS);
+        }
+    }
+
+    /// Whether it has room for output and none waits, whatever it is.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.is_none() && self.bits.has(Bits::WRITABLE) && !self.bits.has(Bits::BROKEN)
     }
 
     /// Bytes that wait for the socket.
@@ -184,7 +201,7 @@ impl Link {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// Whether the socket takes data, as far as is known.
+    /// Whether the stream socket takes data, as far as is known.
     #[inline]
     pub(crate) fn is_clear(&self) -> bool {
         self.queue.is_none() && self.bits.is_writable()
@@ -265,6 +282,9 @@ impl<'a> Out<'a> {
 
     /// Appends bytes of a raw connection; many are sent from where they are.
     pub(crate) fn put_bytes(&mut self, bytes: &[u8]) {
+        if self.link.bits.has(Bits::UNITS) {
+            return self.put_unit(bytes);
+        }
         if bytes.len() < DIRECT {
             return self.put(bytes);
         }
@@ -404,6 +424,9 @@ impl<'a> Out<'a> {
 
     #[cold]
     fn flush_queue(&mut self) {
+        if self.link.bits.has(Bits::UNITS) {
+            return self.flush_units();
+        }
         while self.link.bits.has(Bits::WRITABLE) && !self.link.bits.has(Bits::BROKEN) {
             let Some(queue) = self.link.queue.as_ref() else { return };
             let mut slices = [IoSlice::new(&[]); PIECES];

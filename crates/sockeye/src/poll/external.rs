@@ -7,7 +7,7 @@
 //! what was taken out has been put back.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -18,7 +18,8 @@ use sockeye_proto::time::Instant;
 
 use crate::poll::{Mode, PollHook, Ready};
 use crate::sys::{
-    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake,
+    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, Descriptors, Handle, Kind, ListenOptions, Readiness,
+    Resolved, Sys, Wake,
 };
 
 /// The descriptors that are watched by the loop outside. Shared by the service and its system.
@@ -40,6 +41,8 @@ struct Entry {
     wanted: Mode,
     /// What the loop outside was told.
     told: Mode,
+    /// An error is the end of it.
+    may_end: bool,
     /// Its end was reported, after which there is nothing to watch for.
     ended: bool,
     is_changed: bool,
@@ -104,6 +107,8 @@ pub(crate) struct External {
     watch: Rc<RefCell<Watch>>,
     /// What is being connected, and not registered.
     connecting: Vec<Handle>,
+    /// Sockets of datagrams: an error is no end of these.
+    datagrams: HashSet<RawFd>,
 }
 
 impl External {
@@ -121,7 +126,7 @@ impl External {
             watch.hook.add(waker, Mode::READ);
         }
         let watch = Rc::new(RefCell::new(watch));
-        (Self { inner, watch: watch.clone(), connecting: Vec::new() }, watch)
+        (Self { inner, watch: watch.clone(), connecting: Vec::new(), datagrams: HashSet::new() }, watch)
     }
 }
 
@@ -148,7 +153,7 @@ impl Watch {
             report.writable |= seen.writable;
             report.read_closed = seen.read_closed;
             report.error = seen.error;
-            ended = seen.error;
+            ended = seen.error && entry.may_end;
         }
         entry.ended |= ended;
         // Told now: to be watched for again when it is asked for in vain.
@@ -210,6 +215,30 @@ impl Sys for External {
         self.inner.inherit(listener, options)
     }
 
+    fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
+        let adopted = self.inner.adopt(fd, options)?;
+        if adopted.kind == Kind::Datagrams {
+            self.datagrams.insert(descriptor(adopted.handle));
+        }
+        Ok(adopted)
+    }
+
+    fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.inner.read(handle, kind, buffer);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
+        }
+        result
+    }
+
+    fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(handle, kind, bytes);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
+        }
+        result
+    }
+
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
         let result = self.inner.accept(listener);
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
@@ -239,7 +268,8 @@ impl Sys for External {
         // What connects reports that it can be written to; all else is read from first, and has room until the contrary is seen.
         let wanted = if self.connecting.len() < before { Mode::WRITE } else { Mode::READ };
         let mut watch = self.watch.borrow_mut();
-        watch.entries.insert(fd, Entry { token, wanted, told: wanted, ended: false, is_changed: false });
+        let may_end = !self.datagrams.contains(&fd);
+        watch.entries.insert(fd, Entry { token, wanted, told: wanted, may_end, ended: false, is_changed: false });
         watch.hook.add(fd, wanted);
         if wanted == Mode::READ {
             watch.reports.push(Readiness { writable: true, ..Readiness::new(token) });
@@ -300,6 +330,9 @@ impl Sys for External {
     fn close(&mut self, handle: Handle, how: CloseHow) {
         let fd = descriptor(handle);
         self.connecting.retain(|other| *other != handle);
+        if !self.datagrams.is_empty() {
+            self.datagrams.remove(&fd);
+        }
         let mut watch = self.watch.borrow_mut();
         if watch.entries.remove(&fd).is_some() {
             watch.hook.remove(fd);

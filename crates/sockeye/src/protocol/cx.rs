@@ -1,6 +1,7 @@
 //! What a callback may ask for. Wishes are written down here and carried out between callbacks.
 
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sockeye_proto::close::Close;
@@ -96,6 +97,25 @@ impl Wishes<'_> {
         Ok(self.shared.connect(endpoint, connect))
     }
 
+    /// Gives a descriptor to the loop, which reads and writes it for the [`Raw`](crate::Raw) endpoint of that name: a pipe, a terminal,
+    /// a socket that something else opened or accepted, a datagram socket, an eventfd, a timerfd, whatever can be watched.
+    /// The adoption has exactly one outcome: [`open`](crate::Raw::open) or [`failed`](crate::Raw::failed), with the id that is
+    /// returned here, and not before this callback has returned. It counts as a connection.
+    ///
+    /// The descriptor is the loop's from here on, and is closed in the end. It becomes non-blocking and ends with `exec`. The first of
+    /// these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that other programs
+    /// use, too, is better opened anew, by its name.
+    ///
+    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners; while the service
+    /// ends, or has all the connections it may have.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no raw endpoint of that name; the descriptor is closed.
+    pub fn adopt(&mut self, protocol: &str, fd: impl Into<OwnedFd>) -> Result<ConnId, UnknownProtocol> {
+        let endpoint = UnknownProtocol::DESCRIPTOR.unless(self.shared, protocol)?;
+        Ok(self.shared.adopt(endpoint, fd.into()))
+    }
+
     /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled. A raw connection ends
     /// as by [`End::Normal`](crate::End::Normal).
     ///
@@ -175,7 +195,7 @@ impl Cx<'_> {
         self.id
     }
 
-    /// The address of the peer.
+    /// The address of the peer; [`Address::Unnamed`] of what is no connected TCP or Unix socket.
     #[must_use]
     pub fn peer(&self) -> &Address {
         self.peer

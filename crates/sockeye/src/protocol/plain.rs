@@ -15,6 +15,7 @@ pub(crate) trait Plain {
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), End>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End>;
     fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: Ended);
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error);
 }
 
 /// An endpoint of raw connections and a table of its sessions.
@@ -93,5 +94,9 @@ impl<R: Raw> Plain for RawAdapter<R> {
         if let Some(session) = self.sessions.remove(session) {
             self.raw.closed(cx, session, ended);
         }
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+        self.raw.failed(wishes, id, error);
     }
 }

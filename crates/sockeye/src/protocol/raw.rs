@@ -7,7 +7,8 @@ use crate::output::{Out, Outlet};
 use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 
 /// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
-/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own.
+/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and descriptors that the program
+/// gives to the loop with [`Wishes::adopt`] or [`Control::adopt`](crate::Control::adopt).
 ///
 /// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one [`Session`](Self::Session) for
 /// each, callbacks that never run inside one another, and writing only in [`writable`](Self::writable), by a permission that is
@@ -17,6 +18,12 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// Returning `Err(end)` ends the connection so; nothing but `closed` follows. [`Cx::close`] does the same as
 /// `Err(End::Normal)`: the code means nothing here. There is no keepalive and no deadline but those that the program sets with
 /// [`Cx::set_timer`]. Publishing is for WebSockets: from here it is an error that is logged.
+///
+/// Of what is no TCP or Unix stream socket each read comes by itself, and each write is a call of its own: a datagram, a
+/// number of an eventfd, a record of inotify. What they mean is not looked into. Datagrams that get lost, in either direction, are no
+/// errors, and an empty one is received as such. The hang-up of a terminal is the end of its input. A pipe that nobody reads any more breaks
+/// when it is written to, and raises SIGPIPE, which Rust programs ignore from their start; a program that restores its default must
+/// not write to pipes here.
 ///
 /// A callback that panics takes the loop with it: nothing is caught.
 ///
@@ -63,7 +70,7 @@ pub trait Raw: 'static {
     /// The connection is open; what is returned is kept for it.
     fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
 
-    /// What one read brought, never empty. Of a TCP connection the pieces are as the network cut them.
+    /// What one read brought; empty for an empty datagram only. Of a stream the pieces are as the network cut them.
     ///
     /// # Errors
     /// How to end the connection.
@@ -82,6 +89,8 @@ pub trait Raw: 'static {
     /// There is room for output, and this was asked for by one of the `request_writable` calls. A request is used up by the
     /// call; several before it are one.
     ///
+    /// It never comes for what was opened for reading only.
+    ///
     /// # Errors
     /// How to end the connection.
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End>;
@@ -91,7 +100,7 @@ pub trait Raw: 'static {
         let _ = (cx, session, ended);
     }
 
-    /// What was asked for under this id did not come about, and why. Exactly one of this and [`open`](Self::open) comes.
+    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open).
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
         let _ = (wishes, id, error);
     }
@@ -128,7 +137,7 @@ impl<'a> RawWritable<'a> {
         Self { port }
     }
 
-    /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue.
+    /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue. Nothing is written of no bytes.
     pub fn write(self, bytes: &[u8]) -> RawSent<'a> {
         let outlet = &mut *self.port.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(bytes.len() + outlet.frame_cost);

@@ -16,6 +16,7 @@ pub struct UnknownProtocol {
 enum Wanted {
     Any,
     WebSocket,
+    Descriptor,
 }
 
 impl UnknownProtocol {
@@ -23,11 +24,15 @@ impl UnknownProtocol {
     /// What was asked for is for WebSockets.
     pub(crate) const WEBSOCKET: Self = Self { wanted: Wanted::WebSocket };
 
+    /// What was asked for is for descriptors.
+    pub(crate) const DESCRIPTOR: Self = Self { wanted: Wanted::Descriptor };
+
     /// The endpoint of that name that can do it; itself when there is none.
     pub(crate) fn unless(self, shared: &Shared, name: &str) -> Result<EndpointIndex, Self> {
         let is_wanted = |kind| match self.wanted {
             Wanted::Any => true,
             Wanted::WebSocket => kind == EndpointKind::WebSocket,
+            Wanted::Descriptor => kind != EndpointKind::WebSocket,
         };
         shared.endpoint(name, is_wanted).ok_or(self)
     }
@@ -37,6 +42,7 @@ impl fmt::Display for UnknownProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.wanted {
             Wanted::Any => "the service has no protocol of that name (Builder::protocol, Builder::raw)",
+            Wanted::Descriptor => "the service has no endpoint of that name that takes descriptors (Builder::raw)",
             Wanted::WebSocket => "the service has no WebSocket protocol of that name (Builder::protocol)",
         })
     }

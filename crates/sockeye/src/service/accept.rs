@@ -225,11 +225,10 @@ impl Service {
     }
 
     fn admit(&mut self, handle: Handle, peer: Address, endpoint: Option<EndpointIndex>) {
-        let is_proxy = self.stage.policy.trusts(&peer);
-        if !is_proxy && !self.may_connect(&peer) {
+        let Some(phase) = self.first_phase(&peer, endpoint) else {
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
             return;
-        }
+        };
         let id = self.stage.shared.live.insert(Live::new());
         if let Err(error) = self.stage.outlet.sys.register(handle, id.as_u64()) {
             if self.accepting.may_log(self.stage.shared.now) {
@@ -237,30 +236,39 @@ impl Service {
             }
             self.stage.outlet.statistics.refusals.unwatched += 1;
             self.stage.outlet.sys.close(handle, CloseHow::Reset);
-            if !is_proxy {
+            if !matches!(phase, Phase::Proxied(_)) {
                 self.accepting.left(&peer);
             }
             self.stage.shared.live.remove(id);
             return;
         }
         tracing::debug!(%id, %peer, "accepted");
-        let (limits, now) = (&self.stage.limits, self.stage.shared.now);
-        let phase = match endpoint {
-            _ if is_proxy => Phase::Proxied(Box::new(Proxied::new(limits, now, endpoint))),
-            None => Phase::Http(Box::new(Http::new(limits, now))),
-            Some(_) => Phase::Raw(Box::default()),
-        };
+        let is_raw = matches!(phase, Phase::Raw(_));
         let mut conn = Conn::new(handle, peer, phase);
         conn.link.bits.set(Bits::WRITABLE);
         self.install(id, conn);
-        if let Some(endpoint) = endpoint.filter(|_| !is_proxy) {
+        if let Some(endpoint) = endpoint.filter(|_| is_raw) {
             self.stage.outlet.lap(Culprit::Accept, Whose::default());
             self.open_raw(id, endpoint);
         }
     }
 
+    /// What a connection from there begins with; `None`: it may not connect.
+    pub(crate) fn first_phase(&mut self, peer: &Address, endpoint: Option<EndpointIndex>) -> Option<Phase> {
+        let is_proxy = self.stage.policy.trusts(peer);
+        if !is_proxy && !self.may_connect(peer) {
+            return None;
+        }
+        let (limits, now) = (&self.stage.limits, self.stage.shared.now);
+        Some(match endpoint {
+            _ if is_proxy => Phase::Proxied(Box::new(Proxied::new(limits, now, endpoint))),
+            None => Phase::Http(Box::new(Http::new(limits, now))),
+            Some(_) => Phase::Raw(Box::default()),
+        })
+    }
+
     /// A raw connection begins.
-    fn open_raw(&mut self, id: ConnId, endpoint: EndpointIndex) {
+    pub(crate) fn open_raw(&mut self, id: ConnId, endpoint: EndpointIndex) {
         let Self { stage, conns, .. } = self;
         if let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) {
             raw::open(stage, id, conn, endpoint);
@@ -328,8 +336,12 @@ impl Service {
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
         }
-        let is_client = self.stage.shared.live.get(id).is_some_and(|live| live.is_client());
-        self.stage.outlet.statistics.connection_begins(is_client);
+        let live = self.stage.shared.live.get(id);
+        if live.is_some_and(|live| live.is_adopted()) {
+            self.stage.outlet.statistics.connection_adopted();
+        } else {
+            self.stage.outlet.statistics.connection_begins(live.is_some_and(|live| live.is_client()));
+        }
         conn.armed = conn.deadline();
         self.timers.add(conn.armed, id);
         self.conns[slot] = Some(conn);

@@ -93,7 +93,8 @@ impl Builder {
         self
     }
 
-    /// Has raw connections, too: those of [`listen_raw`](Self::listen_raw).
+    /// Has raw connections, too: those of [`listen_raw`](Self::listen_raw), and what is given to it with
+    /// [`Control::adopt`](crate::Control::adopt) or [`Wishes::adopt`](crate::Wishes::adopt).
     #[must_use]
     pub fn raw(mut self, raw: impl Raw) -> Self {
         self.add_endpoint(raw.interval(), Box::new(RawAdapter::new(raw)));
@@ -290,6 +291,7 @@ impl Builder {
             ticks,
             accepting,
             connecting: Connecting::default(),
+            adopting: 0,
             max_connections,
             timers: Timers::default(),
             due: Vec::new(),

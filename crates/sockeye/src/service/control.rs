@@ -1,5 +1,8 @@
 //! What may be asked of a service from outside its callbacks.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use sockeye_proto::close::Close;
 
 use crate::client::Connect;
@@ -67,6 +70,25 @@ impl Control<'_> {
     pub fn connect(&mut self, protocol: &str, connect: Connect) -> Result<ConnId, UnknownProtocol> {
         let endpoint = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol)?;
         Ok(self.service.stage.shared.connect(endpoint, connect))
+    }
+
+    /// Gives a descriptor to the loop, for the raw endpoint of that name; see [`Wishes::adopt`](crate::Wishes::adopt).
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no raw endpoint of that name; the descriptor is closed.
+    pub fn adopt(&mut self, protocol: &str, fd: impl Into<OwnedFd>) -> Result<ConnId, UnknownProtocol> {
+        let endpoint = UnknownProtocol::DESCRIPTOR.unless(&self.service.stage.shared, protocol)?;
+        Ok(self.service.stage.shared.adopt(endpoint, fd.into()))
+    }
+
+    /// Serves a connection that something else accepted, such as a parent process, as if a listener of this service had: HTTP, and
+    /// WebSocket from there. It must be a connected TCP or Unix stream socket. It is closed in the end; whoever else has it keeps it open.
+    ///
+    /// # Errors
+    /// The system's, or a text that says what the descriptor is instead, that its peer may not connect, or that the service has no room for
+    /// it or is ending. The descriptor is closed.
+    pub fn serve(&mut self, fd: impl Into<OwnedFd>) -> io::Result<ConnId> {
+        self.service.serve(fd.into())
     }
 
     /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled.

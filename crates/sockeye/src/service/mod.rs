@@ -1,6 +1,7 @@
 //! The loop: one thread, many connections, written when they can take it.
 
 mod accept;
+mod adopt;
 mod builder;
 mod connecting;
 mod control;
@@ -69,6 +70,8 @@ pub struct Service {
     ticks: Vec<Tick>,
     accepting: Accepting,
     connecting: Connecting,
+    /// Adoptions that are about to be carried out, behind the present one.
+    adopting: usize,
     max_connections: usize,
     timers: Timers,
     /// The deadlines of this turn, while they are seen to.

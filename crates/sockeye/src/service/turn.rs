@@ -212,8 +212,8 @@ pub(crate) fn bury(service: &mut Service, id: ConnId, how: CloseHow) {
         service.stage.outlet.sys.close(conn.link.handle, how);
         service.stage.outlet.statistics.connection_ends();
         // Connections of our own are not among those that are counted by address, nor those that are not introduced yet.
-        let is_client = service.stage.shared.live.get(id).is_some_and(|live| live.is_client());
-        if !is_client && !matches!(conn.phase, Phase::Proxied(_)) {
+        let is_own = service.stage.shared.live.get(id).is_some_and(|live| live.is_client() || live.is_adopted());
+        if !is_own && !matches!(conn.phase, Phase::Proxied(_)) {
             service.accepting.left(&conn.peer);
         }
         service.dead.push(id);
@@ -238,9 +238,12 @@ fn free_dead(service: &mut Service) {
     });
 }
 
-/// Carries out what callbacks wished for connections: closes and timers.
+/// Carries out what callbacks wished for: adoptions, timers, closes and connects.
 #[inline]
 fn carry_out(service: &mut Service) {
+    if !service.stage.shared.adoptions.is_empty() {
+        service.start_adoptions();
+    }
     if !service.stage.shared.timers.is_empty() {
         carry_out_timers(service);
     }

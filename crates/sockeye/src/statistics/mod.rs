@@ -103,6 +103,8 @@ counters! {
         accepted,
         /// Made by us, up to the proxy or server.
         connected,
+        /// Descriptors that the program gave to the loop.
+        adopted,
         /// Over.
         closed,
     }
@@ -346,6 +348,16 @@ impl Statistics {
     pub(crate) fn connection_begins(&mut self, is_client: bool) {
         let counter = if is_client { &mut self.connections.connected } else { &mut self.connections.accepted };
         *counter += 1;
+        self.one_more();
+    }
+
+    /// The program gave a descriptor to the loop.
+    pub(crate) fn connection_adopted(&mut self) {
+        self.connections.adopted += 1;
+        self.one_more();
+    }
+
+    fn one_more(&mut self) {
         self.connections_now += 1;
         self.connections_most = self.connections_most.max(self.connections_now);
     }

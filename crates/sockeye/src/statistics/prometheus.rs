@@ -27,7 +27,7 @@ impl Statistics {
             "sockeye_connections_total",
             "Connections that began, by who made them.",
             "by",
-            [("peers", connections.accepted), ("us", connections.connected)],
+            [("peers", connections.accepted), ("us", connections.connected), ("program", connections.adopted)],
         );
         page.counter("sockeye_connections_closed_total", "Connections that are over.", connections.closed);
         page.gauge("sockeye_websockets", "WebSockets there are now.", self.websockets_now);

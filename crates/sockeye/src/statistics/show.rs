@@ -7,9 +7,14 @@ use super::{Statistics, Traffic};
 impl Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (connections, websockets) = (&self.connections, &self.websockets);
+        // Most services have none.
+        let adopted = match connections.adopted {
+            0 => String::new(),
+            count => format!(", {count} adopted"),
+        };
         writeln!(
             f,
-            "connections: {} now, {} at most, {} accepted, {} made, {} closed",
+            "connections: {} now, {} at most, {} accepted, {} made{adopted}, {} closed",
             self.connections_now,
             self.connections_most,
             connections.accepted,

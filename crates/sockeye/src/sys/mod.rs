@@ -22,6 +22,10 @@
 //! call after it answers `WouldBlock`. Reports of one [`wait`](Sys::wait) may name tokens whose handle was closed since, or
 //! has another token by now.
 //!
+//! **Adopted descriptors.** What is a stream socket of TCP or Unix is as if it had been accepted. All others are moved by
+//! [`read`](Sys::read) and [`write`](Sys::write), of which a short count says nothing: drained and full mean `WouldBlock`. *Error* of
+//! datagrams is an error of one of them, and passes when it is read.
+//!
 //! **Connecting.** A handle of [`connect`](Sys::connect) stands when [`connected`](Sys::connected) says so, and not before:
 //! reports may be spurious. Until then `recv` and `send` answer `WouldBlock` or `NotConnected` and move nothing. When it
 //! stands, *writable* is reported; when it failed, *error* is, and perhaps other directions with it. The reason is told
@@ -184,6 +188,42 @@ pub trait Sys {
     /// The next answer that has come.
     fn resolved(&mut self) -> Option<Resolved>;
 
+    /// Takes a descriptor that somebody else opened, of whatever kind. It is made non-blocking, and is to be registered. Closing it
+    /// closes this descriptor alone: whoever else has what it stands for keeps that.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` with what it is, when that cannot be watched; `Unsupported` on a system without descriptors. The
+    /// descriptor is closed.
+    fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
+        let _ = (fd, options);
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system takes no descriptors that others opened"))
+    }
+
+    /// Reads an adopted handle that is no [`Kind::Stream`], once: what comes is one datagram, packet or record, or what there is of
+    /// other input. `Ok(0)` is the end of input, or of [`Kind::Datagrams`] an empty one. Drained means `WouldBlock`, whatever
+    /// came before.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv). What concerns one datagram only is `Interrupted`.
+    fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+        let _ = (handle, kind, buffer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Writes to an adopted handle that is no [`Kind::Stream`], once. Full means `WouldBlock`, however much was taken before. What is not
+    /// empty is not taken as `Ok(0)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), but that a pipe without readers raises `SIGPIPE` where that is not ignored. A datagram that is lost is
+    /// no error.
+    fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+        let _ = (handle, kind, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Reads into `buffer`; `Ok(0)` is the end of input. `buffer` must not be empty.
     ///
     /// # Errors
@@ -238,6 +278,54 @@ impl Handle {
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// What an adopted descriptor is, which decides how it is read and written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A stream socket of TCP or Unix, as those that are accepted and connected: [`Sys::recv`] and [`Sys::send`].
+    Stream,
+    /// Another connected socket, of packets or of a stream of which no more is known.
+    Packets,
+    /// A socket without connections.
+    Datagrams,
+    /// A stream socket that listens.
+    Listener,
+    /// No socket.
+    Other,
+}
+
+/// How to adopt a descriptor.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AdoptOptions {
+    /// Small writes to a TCP connection are sent at once. Default off: as whoever opened it left it.
+    pub nodelay: bool,
+}
+
+/// A descriptor that was adopted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Adopted {
+    /// What it is called from here on.
+    pub handle: Handle,
+    /// What it is.
+    pub kind: Kind,
+    /// The peer of a [`Kind::Stream`]; `Unnamed` otherwise.
+    pub peer: Address,
+    /// Whether it was opened for reading.
+    pub readable: bool,
+    /// Whether it was opened for writing.
+    pub writable: bool,
+}
+
+impl Adopted {
+    /// One that is read and written, without a peer's address.
+    #[must_use]
+    pub const fn new(handle: Handle, kind: Kind) -> Self {
+        Self { handle, kind, peer: Address::Unnamed, readable: true, writable: true }
     }
 }
 

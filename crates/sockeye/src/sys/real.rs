@@ -4,6 +4,7 @@
 //! with nothing copied. Descriptors live in a table indexed by their own number; that is what makes a [`Handle`] safe to
 //! turn back into a descriptor without `unsafe`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -20,11 +21,12 @@ use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
 
 use super::{
-    Address, CloseHow, ConnectOptions, Descriptors, EVENTS_PER_WAIT, Handle, ListenOptions, Readiness, Resolved, Sys,
-    WAKE, Wake,
+    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, Descriptors, EVENTS_PER_WAIT, Handle, Kind,
+    ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
 };
 
 mod address;
+mod adopt;
 mod connect;
 #[expect(unsafe_code, reason = "memory that fork does not copy is the system's to give, and no crate wraps it")]
 mod entropy;
@@ -34,6 +36,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+use adopt::Found;
 use entropy::Entropy;
 use listen::SocketPath;
 use resolve::Resolver;
@@ -50,8 +53,8 @@ pub struct Real {
     /// there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
     table: Table,
-    /// Listeners that somebody else opened, and may still have.
-    inherited: Vec<Handle>,
+    /// What somebody else opened, and may still have.
+    foreign: HashSet<Handle>,
     entropy: Entropy,
     /// Since the first question.
     resolver: Option<Resolver>,
@@ -73,7 +76,7 @@ impl Real {
             start: std::time::Instant::now(),
             paths: Vec::new(),
             table: Table::default(),
-            inherited: Vec::new(),
+            foreign: HashSet::new(),
             entropy: Entropy::default(),
             resolver: None,
         })
@@ -129,8 +132,34 @@ impl Sys for Real {
     fn inherit(&mut self, listener: OwnedFd, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         let address = inherit::adapt(listener.as_fd(), options)?;
         let handle = self.table.insert(listener);
-        self.inherited.push(handle);
+        self.foreign.insert(handle);
         Ok((handle, address))
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
+        let Found { kind, peer, readable, writable } = adopt::adapt(fd.as_fd(), options)?;
+        if kind == Kind::Other {
+            // Devices that are always ready say so here only; and a loop outside need not use what would say so.
+            let raw = fd.as_raw_fd();
+            match self.poll.registry().register(&mut SourceFd(&raw), Token(0), BOTH) {
+                Ok(()) => self.poll.registry().deregister(&mut SourceFd(&raw))?,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(adopt::always_ready("this device"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let handle = self.table.insert(fd);
+        self.foreign.insert(handle);
+        Ok(Adopted { handle, kind, peer, readable, writable })
+    }
+
+    fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+        adopt::read(self.table.borrow(handle)?, kind, buffer)
+    }
+
+    fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+        adopt::write(self.table.borrow(handle)?, kind, bytes)
     }
 
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
@@ -203,8 +232,7 @@ impl Sys for Real {
         // While its listener lives, a file can be neither taken for stale nor have its inode's number given to another.
         self.paths.retain(|(listener, _)| *listener != handle);
         let Some(socket) = self.table.remove(handle) else { return };
-        if let Some(index) = self.inherited.iter().position(|listener| *listener == handle) {
-            self.inherited.swap_remove(index);
+        if !self.foreign.is_empty() && self.foreign.remove(&handle) {
             // While others have it, closing our descriptor does not make the poller forget it.
             let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
         }

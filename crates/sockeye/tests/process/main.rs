@@ -1,7 +1,9 @@
 //! What concerns the whole process: children made by `fork`, and descriptors that run out or leak.
 //!
 //! These tests run one after another in the only thread of their program: `fork` in a program with threads leaves a child
-//! in which little is allowed, and a count of descriptors means something only if nobody else opens any.
+//! in which little is allowed, and a count of descriptors means something only if nobody else opens any, as do the numbers that are given out.
+
+mod numbers;
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
@@ -20,12 +22,17 @@ use sockeye::{Service, Threads};
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 7] = [
         ("a_child_draws_other_bytes_than_its_parent", a_child_draws_other_bytes_than_its_parent),
         ("without_descriptors_connecting_fails_at_once", without_descriptors_connecting_fails_at_once),
         ("connections_give_their_descriptors_back", connections_give_their_descriptors_back),
         ("looking_names_up_gives_its_descriptors_back", looking_names_up_gives_its_descriptors_back),
         ("threads_that_do_not_start_leave_nothing", threads_that_do_not_start_leave_nothing),
+        ("a_number_that_is_given_out_again_is_nobody_elses", numbers::a_number_that_is_given_out_again_is_nobody_elses),
+        (
+            "what_others_have_is_let_go_and_can_be_adopted_again",
+            numbers::what_others_have_is_let_go_and_can_be_adopted_again,
+        ),
     ];
     let trials = tests.map(|(name, test)| {
         Trial::test(name, move || {

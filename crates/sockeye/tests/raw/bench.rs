@@ -27,20 +27,23 @@ pub(crate) enum Note {
 pub(crate) struct Story {
     pub(crate) notes: Vec<Note>,
     pub(crate) received: Vec<u8>,
-    pub(crate) receives: usize,
+    /// The length of each piece.
+    pub(crate) pieces: Vec<usize>,
 }
 
 impl fmt::Debug for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { notes, received, receives } = self;
-        write!(f, "{notes:?}, {} bytes in {receives} pieces", received.len())
+        let Self { notes, received, pieces } = self;
+        write!(f, "{notes:?}, {} bytes in {} pieces", received.len(), pieces.len())
     }
 }
 
 pub(crate) type Log = Rc<RefCell<Vec<(ConnId, Story)>>>;
 
-/// Small letters and the rest are sent back; capital letters are orders.
+/// Small letters and the rest are sent back, unless it is mute; capital letters are orders.
 pub(crate) struct Obeys {
+    pub(crate) name: &'static str,
+    pub(crate) is_mute: bool,
     pub(crate) log: Log,
     /// How much one permission writes.
     pub(crate) chunk: usize,
@@ -58,6 +61,8 @@ pub(crate) struct Session {
 }
 
 pub(crate) const NAME: &str = "obeys";
+/// The one that sends nothing back.
+pub(crate) const MUTE: &str = "mute";
 
 impl Obeys {
     fn note(&self, id: ConnId, note: Note) {
@@ -83,7 +88,7 @@ impl Raw for Obeys {
     type Session = Session;
 
     fn name(&self) -> &str {
-        NAME
+        self.name
     }
 
     fn open(&mut self, cx: &mut Cx<'_>) -> Session {
@@ -92,11 +97,10 @@ impl Raw for Obeys {
     }
 
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Session, bytes: &[u8]) -> Result<(), End> {
-        assert!(!bytes.is_empty());
         self.with(cx.id(), |story| {
             assert!(!story.notes.contains(&Note::Ended), "received after the end of input");
             story.received.extend_from_slice(bytes);
-            story.receives += 1;
+            story.pieces.push(bytes.len());
         });
         for &byte in bytes {
             match byte {
@@ -112,7 +116,8 @@ impl Raw for Obeys {
                 }
                 b'H' => session.goes_on = true,
                 b'B' => session.out.extend(std::iter::repeat_n(b'b', 1 << 20)),
-                other => session.out.push(other),
+                other if !self.is_mute => session.out.push(other),
+                _ => continue,
             }
             cx.request_writable();
         }
@@ -198,7 +203,8 @@ impl Bench {
         let network = Network::with_faults(1, faults);
         let host = network.host();
         let (log, most) = (Log::default(), Rc::default());
-        let obeys = Obeys { log: Rc::clone(&log), chunk, most: Rc::clone(&most), every: None };
+        let (name, is_mute) = (NAME, false);
+        let obeys = Obeys { name, is_mute, log: Rc::clone(&log), chunk, most: Rc::clone(&most), every: None };
         let builder = Service::builder().raw(obeys).protocol(messages::echo("echo"));
         let service = describe(builder)
             .listen(Address::Ip(([127, 0, 0, 1], 80).into()))

@@ -1,4 +1,5 @@
-//! Connections that are no WebSockets, in the simulator: the raw connections of a listener.
+//! Connections that are no WebSockets: the raw connections of a listener in the simulator, and descriptors of the system that are
+//! adopted, in the service's own loop and in one outside.
 
 #[path = "../simulator/outer.rs"]
 mod outer;
@@ -6,8 +7,10 @@ mod outer;
 #[expect(dead_code, reason = "the random test of the simulator uses the rest")]
 mod rng;
 
+mod adopted;
 mod bench;
 mod ends;
 mod random;
+mod real;
 mod talk;
 mod with_others;

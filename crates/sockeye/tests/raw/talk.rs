@@ -24,7 +24,7 @@ fn what_comes_is_delivered_wherever_it_is_cut() {
             back.len() == TEXT.len()
         });
         assert_eq!((back.as_slice(), bench.story(number).received.as_slice()), (TEXT, TEXT));
-        assert_eq!(bench.story(number).receives, if cut == 0 { 1 } else { 2 });
+        assert_eq!(bench.story(number).pieces.len(), if cut == 0 { 1 } else { 2 });
     }
     bench.finish();
 }

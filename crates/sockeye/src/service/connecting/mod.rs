@@ -150,9 +150,10 @@ impl Service {
 
     /// Whether there are no more connections than there may be. Those that ended in this turn have their slots until its end, and
     /// those that were wished for later come later.
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let shared = &self.stage.shared;
-        let others = self.dead.len() + self.connecting.next + shared.outgoing.planned.len();
+        let connects = self.connecting.next + shared.outgoing.planned.len();
+        let others = self.dead.len() + connects + self.adopting + shared.adoptions.len();
         shared.live.len().saturating_sub(others) <= self.max_connections
     }
 

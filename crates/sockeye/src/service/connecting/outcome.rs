@@ -59,8 +59,11 @@ impl Service {
         stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
     }
 
-    /// Gives up a connect that has no outcome yet.
+    /// Gives up a connect or an adoption that has no outcome yet.
     pub(crate) fn cancel(&mut self, id: ConnId, cause: FailureCause) {
+        if self.cancel_adoption(id) {
+            return;
+        }
         if let Some(attempt) = self.connecting.take(&mut *self.stage.outlet.sys, id) {
             let stage = attempt.stage();
             return self.fail(id, attempt.plan, stage, cause);
@@ -80,7 +83,8 @@ impl Service {
     /// In a drain connects fail at once. When there is nothing else left, or its time is over, what callbacks went on to wish for
     /// has no outcome any more, or there would be no end.
     pub(crate) fn end_drain_of_connects(&mut self) {
-        if self.draining.is_none() || self.stage.shared.outgoing.planned.is_empty() {
+        let shared = &self.stage.shared;
+        if self.draining.is_none() || (shared.outgoing.planned.is_empty() && shared.adoptions.is_empty()) {
             return;
         }
         let others = self.stage.shared.live.values().filter(|live| !live.is_connecting()).count();
@@ -94,6 +98,7 @@ impl Service {
     pub(crate) fn abandon_connects(&mut self) {
         self.cancel_all();
         self.stage.shared.outgoing.planned.clear();
+        self.stage.shared.adoptions.clear();
         self.stage.shared.live.retain(|_, live| !live.is_connecting());
     }
 

@@ -301,7 +301,7 @@ fn what_is_no_listener_is_refused_as_what_it_is() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(error.to_string(), format!("it is {what}, and has to be a stream socket that listens"));
     }
-    assert_eq!((sys.table.open, sys.inherited.len()), (0, 0));
+    assert_eq!((sys.table.open, sys.foreign.len()), (0, 0));
 }
 
 #[test]

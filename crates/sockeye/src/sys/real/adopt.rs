@@ -1,0 +1,130 @@
+//! Descriptors that the program opened: what they are, and how they are read and written.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
+
+use super::address;
+use crate::sys::{Address, AdoptOptions, Kind};
+
+/// What was found.
+pub(super) struct Found {
+    pub(super) kind: Kind,
+    pub(super) peer: Address,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+/// Makes it one as the loop needs it: non-blocking, and ending with `exec`.
+pub(super) fn adapt(fd: BorrowedFd<'_>, options: &AdoptOptions) -> io::Result<Found> {
+    let kind = kind(fd)?;
+    let access = fcntl_getfl(fd)? & OFlags::ACCMODE;
+    ioctl_fionbio(fd, true)?;
+    fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?;
+    let mut peer = Address::Unnamed;
+    if kind == Kind::Stream {
+        peer = net::getpeername(fd).ok().flatten().map_or(Address::Unnamed, address::read);
+        if options.nodelay && matches!(peer, Address::Ip(_)) {
+            // Failing means that the peer is gone already: reading will tell.
+            let _ = sockopt::set_tcp_nodelay(fd, true);
+        }
+    }
+    Ok(Found { kind, peer, readable: access != OFlags::WRONLY, writable: access != OFlags::RDONLY })
+}
+
+fn kind(fd: BorrowedFd<'_>) -> io::Result<Kind> {
+    let kind = match sockopt::socket_type(fd) {
+        Err(Errno::NOTSOCK) => return file(fd),
+        kind => kind?,
+    };
+    Ok(match kind {
+        SocketType::STREAM if is_listener(fd)? => Kind::Listener,
+        // That a short read means drained is known of these only.
+        SocketType::STREAM => match net::getsockname(fd)?.address_family() {
+            AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => Kind::Stream,
+            _ => Kind::Packets,
+        },
+        SocketType::SEQPACKET => Kind::Packets,
+        _ => Kind::Datagrams,
+    })
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn is_listener(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(sockopt::socket_acceptconn(socket)?)
+}
+
+/// Those systems do not tell: reading will.
+#[cfg(target_vendor = "apple")]
+fn is_listener(_: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(false)
+}
+
+fn file(fd: BorrowedFd<'_>) -> io::Result<Kind> {
+    let what = match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::BlockDevice => "a block device",
+        _ => return Ok(Kind::Other),
+    };
+    Err(always_ready(what))
+}
+
+/// What is never waited for.
+pub(super) fn always_ready(what: &str) -> io::Error {
+    let text = format!(
+        "{what} is always ready; it cannot be watched: read it, or have a thread or a process read it into a pipe"
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+    if kind == Kind::Other {
+        return match rustix::io::read(fd, buffer) {
+            // So a terminal says that nobody has its other end any more.
+            Err(Errno::IO) if fd.is_terminal() => Ok(0),
+            result => Ok(result?),
+        };
+    }
+    match net::recv(fd, buffer, RecvFlags::empty()) {
+        Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
+            tracing::debug!(%error, "a datagram was lost");
+            Err(io::ErrorKind::Interrupted.into())
+        }
+        // What a datagram has beyond the buffer is lost; the first number is what was kept.
+        result => Ok(result?.0),
+    }
+}
+
+pub(super) fn write(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+    if kind == Kind::Other {
+        return Ok(rustix::io::write(fd, bytes)?);
+    }
+    match net::send(fd, bytes, SendFlags::NOSIGNAL) {
+        Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
+            tracing::debug!(%error, "a datagram was lost");
+            Ok(bytes.len())
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Errors of one datagram, of this call or of an earlier one: the socket is as good as before.
+fn concerns_one(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::CONNREFUSED
+            | Errno::CONNRESET
+            | Errno::HOSTUNREACH
+            | Errno::HOSTDOWN
+            | Errno::NETUNREACH
+            | Errno::NETDOWN
+            | Errno::MSGSIZE
+            | Errno::NOBUFS
+            | Errno::PERM
+            | Errno::ACCESS
+    )
+}
