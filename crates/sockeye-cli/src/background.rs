@@ -5,7 +5,7 @@ use std::path::{self, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use sockeye::daemon::{self, Daemon, Identity, Outcome, PidFile, Side};
+use sockeye::daemon::{self, Daemon, Identity, Outcome, PidFile, Side, systemd};
 
 use crate::args::logging::LogTo;
 use crate::args::standing::Standing;
@@ -32,6 +32,13 @@ impl Background {
         if !common.standing.daemonize {
             return Ok(Some(Self::default()));
         }
+        let passed = systemd::passed().map_err(|error| Failure::usage(error.to_string()))?;
+        if passed > 0 {
+            // A daemon is another process, which gets none of the descriptors, and the addresses are taken by them.
+            return Err(Failure::usage(format!(
+                "--daemonize: this was started with {passed} sockets (LISTEN_FDS) that a daemon would not have; the service                 manager keeps it in the background already: leave --daemonize out"
+            )));
+        }
         make_absolute(common, folder)
             .map_err(|error| Failure::usage(format!("the present folder cannot be found: {error}")))?;
         // Its standard error goes nowhere.
@@ -43,6 +50,11 @@ impl Background {
                 Err(error) => Err(Failure::general(format!("the daemon cannot be waited for: {error}"))),
             },
         }
+    }
+
+    /// Whether this is a daemon whose starter waits.
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.daemon.is_some()
     }
 
     /// Says that it serves: where, to whoever started it.

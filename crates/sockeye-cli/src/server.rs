@@ -1,5 +1,7 @@
 //! What `serve` and `echo` share: listen, say where, run, and stop in good order.
 
+mod manager;
+mod places;
 mod signals;
 mod usage;
 
@@ -7,11 +9,14 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::{Duration, Instant};
 
-use sockeye::daemon::{Identity, PidFile};
+use sockeye::daemon::{Identity, PidFile, systemd};
 use sockeye::http::Routes;
-use sockeye::sys::Address;
-use sockeye::{BuildError, Builder, Built, Control, Error, Group, Limits, Service, Statistics, Threads, Worker};
+use sockeye::sys::{Address, ListenOptions};
+use sockeye::{
+    BuildError, Builder, Built, Control, Error, Group, Limits, Listen, Service, Statistics, Threads, Worker,
+};
 
+use self::manager::Manager;
 pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
 use crate::args::Common;
@@ -62,21 +67,26 @@ pub(crate) fn run(
     background: &mut Background,
     build: impl Fn(&Seat) -> Result<Builder, Failure> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
-    // First of all: a signal that comes early is to end the service in good order too.
+    // Before anything is opened here.
+    let sockets = systemd::sockets().map_err(|error| Failure::usage(error.to_string()))?;
+    // A signal that comes early is to end the service in good order too.
     let signals = signals::all()?;
     let identity = background::identity(&common.standing)?;
     // Before the service, so that it is there until the service is gone; and the reason is clearer than a port in use.
     let pid_file = background::pid_file(&common.standing)?;
     let (threads, started) = (threads(common), Instant::now());
+    let places = places::places(&common.listening, port, sockets, threads)?;
     if threads > 1 {
-        let several = several(port, common, threads, move |worker| {
+        let several = several(places, common, threads, move |worker| {
             let (index, group) = (worker.index(), Some(worker.group().clone()));
             build(&Seat { index, threads, group, started }).map_err(BuildError::from)
         })?;
         prepare(common, several.max_connections(), identity.as_ref())?;
         write(pid_file.as_ref())?;
         let several = several.serve();
-        signals::serve_on(signals, several.group().clone(), threads, several.max_connections())?;
+        let manager = Manager::ready(several.local_addresses(), background.is_daemon());
+        manager.watch(several.group(), threads)?;
+        signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone())?;
         background.ready(announcement(several.local_addresses()))?;
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
@@ -84,19 +94,24 @@ pub(crate) fn run(
             print_statistics(statistics);
             all += statistics;
         });
+        manager.stopping();
         tracing::info!(threads, "what all threads have done");
         print_statistics(&all);
         return result.map_err(|error| Failure::general(error.to_string()));
     }
     let builder = build(&Seat { index: 0, threads, group: None, started })?;
-    let mut service = listen(builder, &common.listening, port, "--port")?;
-    signals::serve_on(signals, Group::of([service.remote()]), 1, service.max_connections())?;
+    let mut service = open(builder, places, "--port")?;
     prepare(common, service.max_connections(), identity.as_ref())?;
     // A turn shows that it works, before anybody is told that it does.
     service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
     write(pid_file.as_ref())?;
+    let (group, most) = (Group::of([service.remote()]), service.max_connections());
+    let manager = Manager::ready(service.local_addresses(), background.is_daemon());
+    manager.watch(&group, 1)?;
+    signals::serve_on(signals, group, 1, most, manager.clone())?;
     background.ready(announcement(service.local_addresses()))?;
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
+    manager.stopping();
     print_statistics(service.statistics());
     result
 }
@@ -128,7 +143,7 @@ fn write(pid_file: Option<&PidFile>) -> Result<(), Failure> {
 
 /// Builds a service in each of several threads, with their listeners.
 fn several(
-    port: u16,
+    places: Vec<(Listen, ListenOptions)>,
     common: &Common,
     count: usize,
     describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
@@ -137,13 +152,8 @@ fn several(
         return Err(Failure::usage(format!("--max-connections is less than one for each of the {count} threads")));
     }
     let mut threads = Threads::new(count);
-    for (address, options) in common.listening.addresses(port)? {
-        if !matches!(address, Address::Ip(_)) {
-            return Err(Failure::usage(format!(
-                "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"
-            )));
-        }
-        threads = threads.listen_with(address, options);
+    for (place, options) in places {
+        threads = threads.listen_with(place, options);
     }
     threads.build(describe).map_err(|error| match error.build_error().and_then(|own| own.downcast_ref::<Failure>()) {
         Some(failure) => failure.clone(),
@@ -167,9 +177,13 @@ pub(crate) fn with_metrics(routes: Routes, common: &Common) -> Routes {
 }
 
 /// Builds the service, with its listeners. `option` is the one that gave the port.
-pub(crate) fn listen(mut builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
-    for (address, options) in listening.addresses(port)? {
-        builder = builder.listen_with(address, options);
+pub(crate) fn listen(builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
+    open(builder, places::places(listening, port, Vec::new(), 1)?, option)
+}
+
+fn open(mut builder: Builder, places: Vec<(Listen, ListenOptions)>, option: &str) -> Result<Service, Failure> {
+    for (place, options) in places {
+        builder = builder.listen_with(place, options);
     }
     builder.build().map_err(|error| failed_to_start(&error, option))
 }
@@ -183,8 +197,14 @@ fn failed_to_start(error: &Error, option: &str) -> Failure {
     let mut text = system.to_string();
     if !text.starts_with("cannot listen") {
         text = error.to_string();
+        // Which thread was the first to find out is no matter.
+        text.drain(..text.find("cannot listen").unwrap_or(0));
     }
     let unix = text.contains("unix:");
+    if text.starts_with("cannot listen on descriptor ") {
+        // `open` has the number of `LISTEN_FDS`, and says what it is instead.
+        text.push_str("; of a socket unit it takes what ListenStream= makes, with Accept=no");
+    }
     text.push_str(&match system.kind() {
         io::ErrorKind::AddrInUse if text.contains("unix:@") => "; another socket has it: give another name".to_owned(),
         io::ErrorKind::AddrInUse if unix => "; another server listens there: give another path".to_owned(),

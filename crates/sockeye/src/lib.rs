@@ -141,7 +141,7 @@
 //! * [`poll`]: the loop inside a loop of the program's own
 //! * [`statistics`]: what is counted
 //! * [`sys`]: every system call of the loop, real or simulated
-//! * [`daemon`]: going into the background, for programs that want to; no other module names it
+//! * [`daemon`]: going into the background or being kept there by a service manager; no other module names it
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
 

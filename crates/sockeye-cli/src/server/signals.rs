@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use sockeye::{Control, Group, Remote, RemoteError, Statistics};
 
+use super::manager::Manager;
 use super::usage::Usage;
 use crate::failure::Failure;
 use crate::log;
@@ -40,19 +41,33 @@ pub(crate) fn stop_on(
 
 /// SIGINT and SIGTERM drain the services of all threads, the next of them ends the process at once. SIGHUP has reloaded what can be,
 /// SIGUSR1 has statistics logged.
-pub(super) fn serve_on(signals: Signals, group: Group, threads: usize, most: usize) -> Result<(), Failure> {
+pub(super) fn serve_on(
+    signals: Signals,
+    group: Group,
+    threads: usize,
+    most: usize,
+    manager: Manager,
+) -> Result<(), Failure> {
     let started = Instant::now();
     // Its terminal is closed: nobody is there any more who could end it. A daemon has none, and under nohup(1) it is none of ours.
     let hangs_up = io::stdin().is_terminal() || io::stderr().is_terminal();
     watch(signals, move |signal| match signal {
-        SIGHUP if !hangs_up => group.remote(0)?.run(|_| {
-            if !log::reopen() {
-                tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
-            }
-        }),
+        SIGHUP if !hangs_up => {
+            let manager = manager.clone();
+            group.remote(0)?.run(move |_| manager.around_reload(reload))
+        }
         SIGUSR1 => tell(&group, threads, most, started),
-        _ => group.drain(),
+        _ => {
+            manager.stopping();
+            group.drain()
+        }
     })
+}
+
+fn reload() {
+    if !log::reopen() {
+        tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
+    }
 }
 
 /// Has each thread log what it has done, and the last of them what all have.

@@ -14,4 +14,5 @@ mod proxied;
 mod served;
 mod shell;
 mod support;
+mod systemd;
 mod threads;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use sockeye::{Protocol, Service};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,7 +21,15 @@ pub(crate) fn sockeye(arguments: &[&str]) -> Command {
     for variable in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(variable).env_remove(variable.to_uppercase());
     }
+    without_manager(&mut command);
     command
+}
+
+/// Nor must what a service manager wants of whoever runs the tests.
+pub(crate) fn without_manager(command: &mut Command) {
+    for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(variable);
+    }
 }
 
 /// Runs to the end, with `input` as standard input: exit code, standard output, standard error.
@@ -107,6 +115,12 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it stands still, after SIGSTOP.
+    pub(crate) fn stopped(&self) {
+        let status = waitpid(Some(pid(&self.child)), WaitOptions::UNTRACED).unwrap();
+        assert!(status.is_some_and(|(_, status)| status.stopped()), "{status:?}");
     }
 
     /// The processor time it has used, in ticks, of which a second has a hundred.

@@ -1,5 +1,6 @@
 //! Going into the background: [`detach`], the file that names the daemon ([`PidFile`]), and the user that it runs as
-//! ([`Identity`]). Nothing here knows of a service, and a service does not know whether it is in a daemon.
+//! ([`Identity`]); or being kept there by a service manager ([`systemd`]). Nothing here knows of a service, and a service does
+//! not know whether it is in a daemon.
 //!
 //! What to know before editing: a daemon is the program executed anew, twice (`starter` executes a session leader, which
 //! executes the daemon and ends), and no copy that `fork` makes. So nothing of the starter is in it by accident: no thread
@@ -18,6 +19,7 @@ mod inherited;
 mod pid_file;
 mod report;
 mod starter;
+pub mod systemd;
 
 use std::env;
 use std::ffi::CString;

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
+use sockeye::daemon::systemd::{Notify, Watchdog};
 use sockeye::messages::{self, Handler, Message, Talk};
 use sockeye::sys::Address;
 use sockeye::{Builder, Close, Closed, Cx, Group, RemoteError, Service, Started, Threads, Worker};
@@ -381,6 +382,59 @@ fn a_listener_that_is_open_already_is_served_by_all_threads() {
     drop(shut);
     threads.join_drained();
     // Whoever opened it knows when it is to go.
+    std::fs::remove_file(path).unwrap();
+}
+
+/// A thread that is stuck in a callback makes all of them silent, whatever the others do.
+#[test]
+fn a_stuck_thread_gives_no_sign_of_life() {
+    let path = std::env::temp_dir().join(format!("sockeye-threads-watchdog-{}", std::process::id()));
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let gate = Arc::new(Mutex::new(()));
+    let (held, holding) = mpsc::channel();
+    let (theirs, sender) = (gate.clone(), Mutex::new(held));
+    let threads = Threads::new(2).listen("127.0.0.1:0").start(move |worker| {
+        let (index, gate, held) = (worker.index(), theirs.clone(), sender.lock().unwrap().clone());
+        Ok(Service::builder().fallback(messages::on("hold", move |_, _| {
+            held.send(index).unwrap();
+            drop(gate.lock());
+            Ok(())
+        })))
+    });
+    let threads = threads.unwrap();
+    let watchdog = Arc::new(Watchdog::new(Arc::new(Notify::to(path.as_os_str()).unwrap()), 2));
+    let round = || {
+        for index in (0..2).filter(|index| watchdog.ask(*index)) {
+            let watchdog = watchdog.clone();
+            threads.group().remote(index).unwrap().run(move |_| watchdog.alive(index)).unwrap();
+        }
+    };
+    let beat = || {
+        let mut heard = [0; 64];
+        let count = manager.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..count], b"WATCHDOG=1\n");
+    };
+    round();
+    beat();
+    let shut = gate.lock().unwrap();
+    let mut client = Client::connect(&threads.local_addresses()[0]);
+    client.say("");
+    let free = 1 - holding.recv_timeout(PATIENCE).unwrap();
+    for _ in 0..3 {
+        round();
+        // The free one has answered when it does what it was asked for later.
+        let (done, waiting) = mpsc::channel();
+        threads.group().remote(free).unwrap().run(move |_| done.send(()).unwrap()).unwrap();
+        waiting.recv_timeout(PATIENCE).unwrap();
+    }
+    manager.set_nonblocking(true).unwrap();
+    assert_eq!(manager.recv(&mut [0; 64]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    manager.set_nonblocking(false).unwrap();
+    drop(shut);
+    // The question of then is answered now, once.
+    beat();
+    threads.join_drained();
     std::fs::remove_file(path).unwrap();
 }
 

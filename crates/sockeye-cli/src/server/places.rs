@@ -1,0 +1,52 @@
+//! Where a server listens: the sockets that it was started with, and the addresses of the command line.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use sockeye::Listen;
+use sockeye::daemon::systemd::Socket;
+use sockeye::sys::{Address, ListenOptions};
+
+use crate::args::listening::Listening;
+use crate::failure::Failure;
+
+/// All places, with their options. Sockets that are open already stand for the default address, and addresses that were asked for are
+/// beside them.
+///
+/// # Errors
+/// As [`Listening::addresses`]; an option that nothing here has a use for; a Unix socket for several threads. Exit code 2.
+pub(super) fn places(
+    listening: &Listening,
+    port: u16,
+    sockets: Vec<Socket>,
+    threads: usize,
+) -> Result<Vec<(Listen, ListenOptions)>, Failure> {
+    let mut places = Vec::new();
+    let has_sockets = !sockets.is_empty();
+    for socket in sockets {
+        tracing::info!(descriptor = socket.as_raw_fd(), name = socket.name(), "a socket of the service manager");
+        places.push((Listen::from(OwnedFd::from(socket)), listening.options()));
+    }
+    if has_sockets && listening.interfaces.is_empty() {
+        for (option, is_given) in [
+            ("--backlog", listening.backlog.is_some()),
+            ("--unix-mode", listening.unix_mode.is_some()),
+            ("--ipv6-only", listening.ipv6_only),
+        ] {
+            if is_given {
+                let text = "the sockets that this was started with are open already; the socket unit says how \
+                    (Backlog=, SocketMode=, BindIPv6Only=)";
+                return Err(Failure::usage(format!("{option}: {text}")));
+            }
+        }
+        return Ok(places);
+    }
+    for (address, options) in listening.addresses(port)? {
+        if threads > 1 && !matches!(address, Address::Ip(_)) {
+            return Err(Failure::usage(format!(
+                "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"
+            )));
+        }
+        places.push((address.into(), options));
+    }
+    Ok(places)
+}

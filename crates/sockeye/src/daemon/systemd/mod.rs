@@ -1,0 +1,77 @@
+//! What systemd and other service managers hand to a service and want to hear from it: sockets that are open already
+//! ([`sockets`]), and word of what the service does ([`Notify`], [`Watchdog`]).
+//!
+//! The protocols are those of `sd_listen_fds(3)`, `sd_notify(3)` and `sd_watchdog_enabled(3)`: a few variables of the environment, some
+//! descriptors from number 3 on, and datagrams of text. Nothing here waits, and nothing here needs systemd to be there.
+//!
+//! The variables stay as they are. Who executes another program need not mind: `LISTEN_PID` and `WATCHDOG_PID` name this process and
+//! no other, the sockets end with `exec`, and what others say by `NOTIFY_SOCKET` counts only where the unit allows it
+//! (`NotifyAccess=`). Taking them away would be `unsafe` in a program with threads, and whether there are any nobody can know here.
+//!
+//! ```no_run
+//! use std::os::fd::OwnedFd;
+//! use std::sync::Arc;
+//! use std::time::{Duration, Instant};
+//!
+//! use sockeye::daemon::systemd::{self, Notify, Watchdog};
+//! use sockeye::{Progress, Service, messages};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut builder = Service::builder().protocol(messages::echo("echo"));
+//! let sockets = systemd::sockets()?;
+//! if sockets.is_empty() {
+//!     builder = builder.listen("127.0.0.1:7681");
+//! }
+//! for socket in sockets {
+//!     builder = builder.listen(OwnedFd::from(socket));
+//! }
+//! let mut service = builder.build()?;
+//! let Some(notify) = Notify::from_env()?.map(Arc::new) else { return Ok(service.run()?) };
+//! notify.ready("serving");
+//! // A loop that is stuck says nothing, and is started anew.
+//! let every = systemd::watchdog_time()?.map_or(Duration::MAX, |time| time / 2);
+//! let (watchdog, mut last) = (Watchdog::new(notify.clone(), 1), Instant::now());
+//! while service.run_once(Some(every.saturating_sub(last.elapsed())))? == Progress::Running {
+//!     if last.elapsed() >= every {
+//!         watchdog.alive(0);
+//!         last = Instant::now();
+//!     }
+//! }
+//! notify.stopping("");
+//! # Ok(()) }
+//! ```
+
+mod notify;
+#[expect(unsafe_code, reason = "descriptors that come as numbers have to be owned by somebody")]
+mod sockets;
+mod watchdog;
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::process;
+
+pub use self::notify::Notify;
+pub use self::sockets::{Socket, passed, sockets};
+pub use self::watchdog::{Watchdog, watchdog_time};
+
+/// Where variables come from: the environment, and in tests a list.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+fn environment(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
+/// A variable that is a number.
+fn number(variables: Variables<'_>, name: &str) -> io::Result<Option<u64>> {
+    let Some(value) = variables(name) else { return Ok(None) };
+    let number = value.to_str().filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("the variable {name} is {value:?}, which is no number"))
+    })
+}
+
+/// Whether the variable `name` says that what comes with it is for this process; `None` when it says nothing.
+fn is_for_us(variables: Variables<'_>, name: &str) -> io::Result<Option<bool>> {
+    Ok(number(variables, name)?.map(|process| process == u64::from(process::id())))
+}
