@@ -69,7 +69,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     let measured = Drive::new(bench, service, Rc::clone(&load), connect, stop).run()?;
     let report = report(bench, url, seed, &load.borrow(), measured);
     show(bench, &report)?;
-    judge(bench, &report)
+    let unopened = load.borrow_mut().lines.take_first_failure();
+    judge(bench, &report, unopened)
 }
 
 fn limits(bench: &Bench) -> Limits {
@@ -138,8 +139,9 @@ fn show(bench: &Bench, report: &Report) -> Result<(), Failure> {
     }
 }
 
-/// The exit code: thresholds, and a run that measured nothing.
-fn judge(bench: &Bench, report: &Report) -> Result<(), Failure> {
+/// The exit code: thresholds, a run that measured nothing, and one with fewer connections than were asked for. `unopened` is why the
+/// first of these failed.
+fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<(), Failure> {
     let crossed: Vec<String> =
         bench.thresholds.iter().filter_map(|threshold| threshold.crossed(|figure| report.figure(figure))).collect();
     if !crossed.is_empty() {
@@ -156,7 +158,15 @@ fn judge(bench: &Bench, report: &Report) -> Result<(), Failure> {
         let message = format!("{} of {} messages were answered: {first}", count(report.messages), count(asked));
         return Err(Failure { code: failure::PROTOCOL, message });
     }
-    Ok(())
+    // The figures are of another load than the one that was asked for, wherever the reason is.
+    match unopened.filter(|_| report.failed > 0 && !report.interrupted) {
+        Some(Failure { code, message }) => {
+            let all = report.opened + report.failed;
+            let message = format!("{} of {} connections were not opened: {message}", count(report.failed), count(all));
+            Err(Failure { code, message })
+        }
+        None => Ok(()),
+    }
 }
 
 /// What the connections are called inside of this program.

@@ -1,8 +1,10 @@
 //! The way to whoever reads standard output: over a thread of its own, so that a slow reader stops the peer and never the
-//! loop. Nothing is dropped; who fills it asks [`Outlet::is_full`] and reads no more from the peer meanwhile.
+//! loop. Nothing is dropped; who fills it asks [`Outlet::is_full`] and reads no more from the peer meanwhile. At the end the reader is
+//! waited for, however slow; once somebody wants the process to end ([`Outlet::hurry`]), as long as it takes anything.
 
 use std::io::{self, Write as _};
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -38,6 +40,9 @@ pub(crate) struct Outlet {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Grows with each piece that was taken.
+    moved: Arc<AtomicU64>,
+    grace: Duration,
 }
 
 #[derive(Default)]
@@ -49,6 +54,8 @@ struct State {
     closed: bool,
     /// Why, if it is not that whoever reads has seen enough.
     error: Option<io::Error>,
+    /// The end is waited for.
+    hurried: bool,
 }
 
 impl Outlet {
@@ -57,9 +64,15 @@ impl Outlet {
     /// # Errors
     /// The system gives no thread.
     pub(crate) fn stdout(waker: Waker) -> io::Result<Self> {
-        Self::start(waker, |bytes| {
+        let moved = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&moved);
+        Self::with(waker, moved, GRACE, move |bytes| {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(bytes).and_then(|()| stdout.flush())
+            for piece in bytes.chunks(PIECE) {
+                stdout.write_all(piece).and_then(|()| stdout.flush())?;
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
         })
     }
 
@@ -68,11 +81,17 @@ impl Outlet {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(
+    pub(crate) fn start(waker: Waker, write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static) -> io::Result<Self> {
+        Self::with(waker, Arc::default(), GRACE, write)
+    }
+
+    fn with(
         waker: Waker,
+        moved: Arc<AtomicU64>,
+        grace: Duration,
         mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), moved, grace });
         let ours = Arc::clone(&shared);
         thread::Builder::new().name("output".to_owned()).spawn(move || {
             while let Some(bytes) = ours.take() {
@@ -118,14 +137,31 @@ impl Outlet {
         }
     }
 
-    /// Waits until all is written or nobody reads; for ever if `within` is `None`.
-    pub(crate) fn finish(&self, within: Option<Duration>) {
-        let busy = |state: &mut State| !state.closed && (state.writing || !state.waiting.is_empty());
-        let state = self.shared.state();
-        match within {
-            Some(within) => drop(self.shared.changed.wait_timeout_while(state, within, busy)),
-            None => drop(self.shared.changed.wait_while(state, busy)),
+    /// Somebody wants the process to end: from now on a reader that takes nothing is not waited for.
+    pub(crate) fn hurry(&self) {
+        self.shared.state().hurried = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until all is written or nobody reads. False: the reader took nothing any more, and the thread may be stuck in writing.
+    pub(crate) fn finish(&self) -> bool {
+        let busy = |state: &State| !state.closed && (state.writing || !state.waiting.is_empty());
+        let Shared { changed, moved, grace, .. } = &*self.shared;
+        let calm = |state: &mut State| busy(state) && !state.hurried;
+        let mut state = changed.wait_while(self.shared.state(), calm).unwrap_or_else(PoisonError::into_inner);
+        let mut before = None;
+        while busy(&state) {
+            let now = Some(moved.load(Ordering::Relaxed));
+            if now == before {
+                state.closed = true;
+                state.error = Some(io::Error::other("whoever reads it takes nothing; what is left is lost"));
+                return false;
+            }
+            before = now;
+            let waited = changed.wait_timeout_while(state, *grace, |state| busy(state));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 }
 
@@ -141,8 +177,11 @@ impl Shared {
     fn written(&self, error: Option<io::Error>) {
         let mut state = self.state();
         state.writing = false;
-        state.closed = error.is_some();
-        state.error = error.filter(|error| !is_gone(error));
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        if let Some(error) = error {
+            state.closed = true;
+            state.error = Some(error).filter(|error| !is_gone(error));
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -164,6 +203,10 @@ pub(crate) fn unwritten(error: &io::Error) -> Failure {
 
 /// Waiting bytes from which on reading pauses.
 const FULL: usize = 1 << 20;
+/// What is written at a time, so that a slow reader can be told from one that stopped.
+const PIECE: usize = 16 << 10;
+/// In such a time one who is waited for takes something.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -180,7 +223,7 @@ mod tests {
         for number in 0..1000 {
             outlet.push(format!("{number}\n").as_bytes());
         }
-        outlet.finish(None);
+        assert!(outlet.finish());
         let all = String::from_utf8(receiver.try_iter().flatten().collect()).unwrap();
         assert!(all.lines().map(str::to_owned).eq((0..1000).map(|number| number.to_string())));
     }
@@ -197,16 +240,42 @@ mod tests {
         assert!(!outlet.is_full());
         outlet.push(&vec![0; FULL]);
         assert!(outlet.is_full());
-        outlet.finish(Some(Duration::from_millis(1)));
-        assert!(!outlet.is_closed());
         assert_eq!(receiver.recv(), Ok(1));
         assert_eq!(receiver.recv(), Ok(FULL));
         assert!(!outlet.is_full());
         drop(receiver);
         outlet.push(b"y");
-        outlet.finish(None);
+        assert!(outlet.finish());
         assert!(outlet.is_closed());
         outlet.push(b"z");
-        outlet.finish(None);
+        assert!(outlet.finish());
+    }
+
+    #[test]
+    fn one_who_is_in_a_hurry_waits_for_a_reader_that_reads_and_no_other() {
+        let (sender, receiver) = sync_channel::<()>(0);
+        let write = move |_: &[u8]| sender.send(()).map_err(io::Error::other);
+        let outlet = Outlet::with(Waker::default(), Arc::default(), Duration::from_millis(10), write).unwrap();
+        outlet.push(b"x");
+        outlet.hurry();
+        assert!(!outlet.finish());
+        assert!(outlet.is_closed());
+        assert!(outlet.written().unwrap_err().message.contains("takes nothing"));
+        // The thread comes to its end.
+        receiver.recv().unwrap();
+        assert!(receiver.recv().is_err());
+
+        // A long grace, in which a slow one takes something each time.
+        let (sender, receiver) = sync_channel::<()>(0);
+        let write = move |_: &[u8]| sender.send(()).map_err(io::Error::other);
+        let outlet = Outlet::with(Waker::default(), Arc::default(), Duration::from_secs(60), write).unwrap();
+        outlet.hurry();
+        let reading = thread::spawn(move || receiver.into_iter().count());
+        for _ in 0..100 {
+            outlet.push(b"x");
+        }
+        assert!(outlet.finish() && outlet.written().is_ok());
+        drop(outlet);
+        drop(reading);
     }
 }

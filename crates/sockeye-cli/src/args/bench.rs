@@ -133,7 +133,8 @@ The server has to send every message back, as `sockeye echo` does. One wrong ans
 Ctrl-C ends the measuring; what was measured until then is shown.
 
 Exit status: 0 measured, 1 something failed, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
-handshake, 6 a wrong answer, none at all, or fewer than --count, 7 a --fail-if holds, 124 connecting took too long.";
+handshake, 6 a wrong answer, none at all, or fewer than --count, 7 a --fail-if holds, 124 connecting took too long. One \
+connection that is not opened is enough for its 1, 3, 5, 6 or 124, behind the figures of the others.";
 
 #[cfg(test)]
 mod tests {

@@ -66,6 +66,8 @@ impl<'a> Drive<'a> {
         self.progress.clear();
         let measured = match measured {
             Ok(measured) => measured,
+            // A server that answers wrongly need not be waited for with the end either: it is told, and left.
+            Err(failure) if failure.code == failure::PROTOCOL => return Err(failure),
             Err(failure) => {
                 self.close()?;
                 return Err(failure);
@@ -257,7 +259,7 @@ impl<'a> Drive<'a> {
         self.load.borrow_mut().closing = true;
         self.load.borrow_mut().left = 0;
         self.service.drain();
-        while self.run_once(None)? == Turned::Running {}
+        while self.run_once(None)? == Turned::Running && self.load.borrow().wrong.is_none() {}
         Ok(())
     }
 

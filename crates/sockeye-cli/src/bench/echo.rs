@@ -214,7 +214,7 @@ impl Protocol for Echo {
     fn failed(&mut self, _: &mut Wishes<'_>, id: ConnId, failure: Failure) {
         let load = &mut *self.load.borrow_mut();
         load.last_sign = load.clock.now();
-        load.lines.failed(id, &failure);
+        load.lines.failed(id, &failure, load.closing);
     }
 
     fn closed(&mut self, _: &mut Cx<'_>, line: Line, closed: Closed) {

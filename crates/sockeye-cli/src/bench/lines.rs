@@ -8,7 +8,7 @@ use sockeye::{Cause, Closed, ConnId};
 
 use super::tally::{Errors, Latencies, latencies};
 use crate::ending;
-use crate::failure::Failure;
+use crate::failure::{Failure, TIMEOUT};
 
 /// Moments are nanoseconds of one clock.
 pub(crate) struct Lines {
@@ -65,9 +65,16 @@ impl Lines {
         self.open.len() - 1
     }
 
-    pub(crate) fn failed(&mut self, id: ConnId, failure: &sockeye::Failure) {
+    /// `closing`: the run is over, and with it the time that there was.
+    pub(crate) fn failed(&mut self, id: ConnId, failure: &sockeye::Failure, closing: bool) {
         self.connecting.remove(&id);
         self.failed += 1;
+        if closing && matches!(failure.cause, FailureCause::Dropped) {
+            let late = "not connected when the run was over";
+            self.errors.add("timeout", 1, || late.to_owned());
+            self.first_failure.get_or_insert_with(|| Failure { code: TIMEOUT, message: late.to_owned() });
+            return;
+        }
         let kind = match (&failure.cause, failure.stage) {
             (FailureCause::Timeout { .. }, _) => "timeout",
             (_, Stage::Resolve) => "resolve",

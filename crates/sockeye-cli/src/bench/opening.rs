@@ -75,7 +75,7 @@ impl Protocol for Opening {
         {
             let load = &mut *self.load.borrow_mut();
             load.last_sign = load.clock.now();
-            load.lines.failed(id, &failure);
+            load.lines.failed(id, &failure, load.closing);
             if load.lines.is_hopeless() {
                 load.left = 0;
             }

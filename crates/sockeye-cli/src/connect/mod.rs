@@ -56,6 +56,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let waker = Waker::default();
     let inlet = Inlet::new(waker.clone());
     let screen = screen(connect, started, &inlet, waker.clone()).map_err(no_thread)?;
+    let outlet = screen.outlet.clone();
     let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, inlet.clone())));
 
     // Without the password that it may have.
@@ -67,7 +68,11 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
         None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
     };
     waker.tie(service.remote());
-    stop.watch(move || inlet.interrupt(), editor::abandon, editor::resume).map_err(no_thread)?;
+    let interrupt = move || {
+        inlet.interrupt();
+        outlet.hurry();
+    };
+    stop.watch(interrupt, editor::abandon, editor::resume).map_err(no_thread)?;
     announce(&dialog.borrow().screen, &service);
     if let Some(mut wanted) = wanted {
         if connect.reconnect {

@@ -117,9 +117,14 @@ impl Screen {
         self.outlet.written()
     }
 
-    /// Waits until everything is shown: whoever reads gets all of it, however slow. Then the terminal is as it was.
+    /// Waits until everything is shown: whoever reads gets all of it, however slow, but after a signal only while he reads. Then the
+    /// terminal is as it was.
     pub(crate) fn finish(&self) {
-        self.outlet.finish(None);
-        editor::end();
+        if self.outlet.finish() {
+            editor::end();
+        } else {
+            // Who writes to it may hold the editor for ever.
+            editor::abandon();
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     let signals = Stop::prepare()?;
     let (stop, waker) = (Arc::new(AtomicBool::new(false)), Waker::default());
     let outlet = Outlet::stdout(waker.clone()).map_err(no_thread)?;
-    let run = Rc::new(RefCell::new(Run::new(plan, outlet)));
+    let run = Rc::new(RefCell::new(Run::new(plan, outlet.clone())));
     let mut limits = Limits::default();
     // Silence is what is measured here, and no reason to end.
     limits.protocol_mut().ping_after = None;
@@ -45,6 +45,7 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     let stopped = Arc::clone(&stop);
     let stopping = move || {
         stopped.store(true, Ordering::Relaxed);
+        outlet.hurry();
         waker.wake();
     };
     signals.watch(stopping, || (), || ()).map_err(no_thread)?;
@@ -128,7 +129,7 @@ fn conclude(run: &mut Run) -> Result<(), Failure> {
         };
         run.outlet.push(shown.as_bytes());
     }
-    run.outlet.finish(None);
+    run.outlet.finish();
     run.outlet.written()?;
     match run.failure.take() {
         Some(failure) => Err(failure),

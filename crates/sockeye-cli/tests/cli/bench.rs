@@ -1,12 +1,14 @@
 //! `sockeye bench`: what it reports of servers that echo, and what it says of those that do not.
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
+use std::time::Instant;
 
 use serde_json::Value;
-use sockeye::{CloseCode, Protocol, messages};
+use sockeye::{CloseCode, Limits, Protocol, messages};
 
-use crate::support::{PATIENCE, Running, failure, finished, output, service, sockeye};
+use crate::peer::{Peer, serve, upgraded};
+use crate::support::{BINARY, CLOSE, PATIENCE, Running, failure, finished, output, service, sockeye};
 use rustix::process::Signal;
 
 /// Runs it against `sockeye echo` and reads its object.
@@ -287,4 +289,63 @@ fn what_cannot_be_measured_has_its_exit_code() {
         assert_eq!(code, Some(2), "{options:?}: {error}");
         assert!(error.contains(word), "{options:?}: {error}");
     }
+}
+
+/// The figures are of another load than the one that was asked for.
+#[test]
+fn a_connection_that_is_not_opened_decides_the_exit_code_behind_the_report() {
+    let upgrade = |peer: &mut Peer| {
+        peer.upgrade("");
+        while let Some((opcode, payload)) = peer.frame() {
+            peer.send(opcode, &payload);
+            if opcode == CLOSE {
+                break;
+            }
+        }
+    };
+    let refuse = |mut peer: Peer| {
+        peer.head();
+        peer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    };
+    for options in [&["-n", "10"][..], &["-d", "0.1s", "--warm-up", "0"], &["--mode", "idle", "-d", "0.1s"]] {
+        // The refused one is the first to be over: this server has one connection at a time.
+        let url = format!("ws://{}/", serve(vec![Box::new(refuse), Box::new(move |mut peer| upgrade(&mut peer))]));
+        let arguments = [&["bench", &url, "-c", "2", "--ramp", "1000"], options].concat();
+        let output = output(&arguments);
+        let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(5), "{options:?}: {text}{error}");
+        assert!(error.contains("1 of 2 connections were not opened: the server answered 503"), "{error}");
+        assert!(text.contains("1 opened, 1 failed, 0 lost"), "{text}");
+    }
+    // The limit of descriptors of this process.
+    let running = Running::start(&["echo", "--port", "0"]);
+    let url = format!("ws://{}/", running.address());
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sockeye"), "bench", &url]);
+    command.args(["-c", "100", "-n", "1000"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = finished(&mut command);
+    let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{text}{error}");
+    assert!(error.contains("of 100 connections were not opened: no room"), "{error}");
+    assert!(text.contains("messages      1,000, "), "{text}");
+}
+
+/// Such a server is not waited for: not for the five seconds that a closing handshake has.
+#[test]
+fn a_wrong_answer_is_told_at_once() {
+    let (sender, receiver) = mpsc::channel();
+    let address = upgraded(move |peer| {
+        peer.frame();
+        peer.send(BINARY, b"something else");
+        let lied = Instant::now();
+        // It takes no notice of the Close frame, and ends nothing.
+        peer.gone();
+        sender.send(lied.elapsed()).unwrap();
+    });
+    let (code, error) = failure(&["bench", &format!("ws://{address}/"), "-c", "1", "-d", "60s", "--warm-up", "0"]);
+    assert_eq!(code, Some(6), "{error}");
+    assert!(error.contains("wrong answer, so there are no figures"), "{error}");
+    let waited = receiver.recv_timeout(PATIENCE).unwrap();
+    assert!(waited < Limits::default().protocol.close_timeout, "it waited for {waited:?}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::peer::{once, serve, upgraded};
-use crate::support::{BINARY, Client, PING, PONG, Running, TEXT, fed, finished, output, sockeye};
+use crate::support::{BINARY, Client, PATIENCE, PING, PONG, Running, TEXT, fed, finished, output, sockeye};
 
 fn echo() -> (Running, String) {
     let running = Running::start(&["echo", "--port", "0"]);
@@ -419,6 +419,41 @@ fn a_reader_that_stops_stops_the_peer_and_loses_nothing() {
     let lines = FLOOD / (1 << 16);
     assert_eq!((out.len(), out.iter().filter(|byte| **byte == b'\n').count()), (FLOOD + lines, lines));
     assert_eq!(running.ended().code(), Some(0));
+}
+
+/// One signal is enough, though the thread that writes is stuck for good.
+#[test]
+fn a_signal_ends_it_though_nobody_reads() {
+    for subcommand in [&["connect", "--hold"][..], &["ping", "--flood"]] {
+        let (stuck, wait) = mpsc::channel();
+        let address = upgraded(move |peer| {
+            // More than a socket holds.
+            (0..5_000).for_each(|_| peer.send(TEXT, &[b'x'; 100]));
+            peer.send(PING, b"");
+            let mut answered = 0;
+            while let Some((opcode, payload)) = peer.frame() {
+                match opcode {
+                    PING => peer.send(PONG, &payload),
+                    PONG => {}
+                    opcode => return peer.send(opcode, &payload),
+                }
+                answered += 1;
+                if answered == 10_000 || opcode == PONG {
+                    let _ = stuck.send(opcode);
+                }
+            }
+        });
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let mut command = sockeye(&[subcommand, &[&format!("ws://{address}/")]].concat());
+        let running = Running::of(command.stdout(OwnedFd::from(writer)).spawn().unwrap());
+        drop(command);
+        let awaited = if subcommand[0] == "ping" { PING } else { PONG };
+        while wait.recv_timeout(PATIENCE).unwrap() != awaited {}
+        running.signal(Signal::TERM);
+        running.log_line("standard output cannot be written: whoever reads it takes nothing");
+        assert_eq!(running.ended().code(), Some(1), "{subcommand:?}");
+        drop(reader);
+    }
 }
 
 #[test]
