@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use sockeye::poll::{Mode, Ready};
 
 /// poll(2): waits until one of the descriptors is ready, at most `timeout`, and says which are.
@@ -17,14 +18,39 @@ use sockeye::poll::{Mode, Ready};
 /// A timeout of more seconds than the system can count.
 pub fn poll(fds: &[(RawFd, Mode)], timeout: Option<Duration>) -> io::Result<Vec<(RawFd, Ready)>> {
     let mut asked: Vec<_> = fds.iter().map(|&(fd, mode)| PollFd::from_borrowed_fd(borrow(fd), flags(mode))).collect();
-    let timeout = timeout.map(|timeout| Timespec::try_from(timeout).expect("a timeout that the system can count"));
-    match rustix::event::poll(&mut asked, timeout.as_ref()) {
+    match wait(&mut asked, timeout) {
         Ok(_) | Err(Errno::INTR) => {}
+        // It takes no more descriptors than there may be, and that limit may have been lowered since they were opened.
+        Err(Errno::INVAL) => wait_in_parts(&mut asked, timeout)?,
         Err(error) => return Err(error.into()),
     }
     let seen = fds.iter().zip(&asked).map(|(&(fd, _), seen)| (fd, Ready::from_revents(seen.revents().bits() as i16)));
     Ok(seen.filter(|(_, ready)| *ready != Ready::default()).collect())
 }
+
+fn wait(asked: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
+    let timeout = timeout.map(|timeout| Timespec::try_from(timeout).expect("a timeout that the system can count"));
+    rustix::event::poll(asked, timeout.as_ref())
+}
+
+/// As many at a time as the limit allows. Only the last ones are waited for, so not for long.
+fn wait_in_parts(asked: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<(), Errno> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let mut parts = asked.chunks_mut(usize::try_from(limit).unwrap_or(usize::MAX).max(1)).peekable();
+    let mut ready = 0;
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none() && ready == 0;
+        let longest = if is_last { PART } else { Duration::ZERO };
+        match wait(part, Some(timeout.unwrap_or(longest).min(longest))) {
+            Ok(count) => ready += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+const PART: Duration = Duration::from_millis(200);
 
 /// The hook has said that it is open, and will say before it is closed.
 #[expect(unsafe_code, reason = "a number from the hook has no lifetime that the compiler could see")]

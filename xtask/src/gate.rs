@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{client, conformance, dist, house, interop, rust, simulator, tools, workspace::Workspace};
+use crate::{bench, client, conformance, dist, house, interop, rust, simulator, tools, workspace::Workspace};
 
 /// How many single things were checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +79,11 @@ const STEPS: &[Step] = &[
     },
     Step { name: "release", about: "release build of the command", run: rust::release },
     Step {
+        name: "command",
+        about: "the tests of the command on its release build, daemons included",
+        run: rust::command,
+    },
+    Step {
         name: "dist",
         about: "completions and man pages, from the release build",
         run: |workspace| dist::run(workspace, None),
@@ -89,6 +94,11 @@ const STEPS: &[Step] = &[
         run: conformance::both,
     },
     Step { name: "abuse", about: "hostile and unlucky peers against the release build", run: rust::abuse },
+    Step {
+        name: "soak",
+        about: "2,000 connections held for half a minute, with keepalive, by the release build",
+        run: |workspace| bench::soak::run(workspace, bench::soak::Plan::SHORT),
+    },
     Step {
         name: "interop",
         about: "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client",

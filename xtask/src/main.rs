@@ -50,6 +50,9 @@ Usage: cargo xtask TASK
         Only the scenarios that have WORDS in their names, if given.
   bench threads [--rounds N] [--binary FILE]
         The capacity of two threads as a ratio to that of one; medians of N rounds (5).
+  bench soak [--connections N] [--minutes N] [--external] [--binary FILE]
+        N connections (19900) held for N minutes (10) with keepalive on: lost ones, CPU time and memory of the server, with goals.
+        With --external the server is the example of a bare poll(2) loop, and what it costs has no goal.
   dist [--out FOLDER] [--binary FILE]
         Shell completions and man pages, into FOLDER (dist in the build folder).
 
@@ -125,16 +128,23 @@ fn test(options: &mut Options) -> Result<bool, String> {
 }
 
 fn bench(options: &mut Options) -> Result<bool, String> {
-    let report_only = options.flag("--report-only");
+    let (report_only, external) = (options.flag("--report-only"), options.flag("--external"));
+    let (connections, minutes) = (options.number("--connections")?, options.number("--minutes")?);
+    let plan = bench::soak::Plan {
+        connections: connections.unwrap_or(19_900),
+        seconds: minutes.unwrap_or(10).saturating_mul(60),
+        external,
+    };
     let (rounds, only) = (options.number("--rounds")?.unwrap_or(5), options.value("--only")?);
     let workspace = options.workspace()?;
     let kind = options.free();
     options.finish()?;
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
+        ["soak"] => single(&workspace, |workspace| bench::soak::run(workspace, plan)),
         ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
-        _ => Err(format!("bench what: counts, speed or threads?\n\n{USAGE}")),
+        _ => Err(format!("bench what: counts, soak, speed or threads?\n\n{USAGE}")),
     }
 }
 

@@ -49,6 +49,11 @@ pub(crate) fn release(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
+/// The command's own tests once more, on what is released: daemons, signals, exit codes and hostile servers among them.
+pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
+    tests(&mut workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "cli"]))
+}
+
 /// The client that other servers judge.
 pub(crate) fn client(workspace: &Workspace) -> Result<Checks, Failure> {
     must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-conformance"]))?;

@@ -1,10 +1,11 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`], [`speed`] and [`threads`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
+//! [`counts`], [`speed`], [`threads`] and [`soak`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
 //! it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod counts;
 mod reading;
+pub(crate) mod soak;
 pub(crate) mod speed;
 mod statistics;
 mod table;

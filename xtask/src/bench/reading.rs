@@ -35,9 +35,36 @@ pub(crate) fn number(line: &str, name: &str) -> Option<f64> {
     line.split_whitespace().find_map(word)
 }
 
+/// The processor time in ticks, user and system together, from `/proc/PID/stat`. The name, in brackets, may be anything.
+pub(crate) fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    // The first word behind the name is field 3; proc(5) numbers user time 14 and system time 15.
+    let mut words = rest.split_whitespace().skip(14 - 3);
+    Some(words.next()?.parse::<u64>().ok()? + words.next()?.parse::<u64>().ok()?)
+}
+
+/// A line such as `VmRSS:  1234 kB` of `/proc/PID/status`.
+pub(crate) fn kilobytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processor_time_is_read_behind_any_name() {
+        let stat = "4711 (a b) 1) S 1 4711 4711 0 -1 4194560 155 0 0 0 12 34 0 0 20 0 3 0 99 1 2 3";
+        assert_eq!(ticks(stat), Some(46));
+        assert_eq!(ticks("4711 (a) S 1"), None);
+    }
+
+    #[test]
+    fn memory_is_read_from_the_status() {
+        assert_eq!(kilobytes("Name:\tx\nVmRSS:\t    1234 kB\n", "VmRSS"), Some(1234));
+        assert_eq!(kilobytes("Name:\tx\n", "VmRSS"), None);
+    }
 
     #[test]
     fn calls_are_read_with_and_without_errors() {

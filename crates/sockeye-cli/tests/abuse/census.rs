@@ -55,15 +55,6 @@ impl Loop {
     }
 }
 
-/// The upgrade to an endpoint that echoes.
-fn upgrade() -> Request {
-    Request::upgrade("/").add("Sec-WebSocket-Protocol", "echo")
-}
-
-fn upgraded(server: &Server) -> Peer {
-    Peer::upgraded_by(server, &upgrade())
-}
-
 /// A state: its name, how to get there, and whether the connections are still there at its end. What it returns is held.
 struct State {
     name: &'static str,
@@ -73,7 +64,11 @@ struct State {
 
 const STATES: &[State] = &[
     State { name: "idle, nobody is there", enter: |_| Vec::new(), stays: true },
-    State { name: "idle, ten connections", enter: |server| (0..10).map(|_| upgraded(server)).collect(), stays: true },
+    State {
+        name: "idle, ten connections",
+        enter: |server| (0..10).map(|_| Peer::upgraded(server)).collect(),
+        stays: true,
+    },
     // The deadline for a request comes within the window.
     State { name: "handshake, nothing sent", enter: |server| vec![Peer::connect(server)], stays: false },
     State {
@@ -93,31 +88,27 @@ const STATES: &[State] = &[
     },
     State {
         name: "half-closed behind the request",
-        enter: |server| vec![finished(saying(server, &upgrade().bytes()))],
+        enter: |server| vec![finished(saying(server, &server.upgrade.bytes()))],
         stays: false,
     },
-    State { name: "half-closed after the upgrade", enter: |server| vec![finished(upgraded(server))], stays: false },
+    State {
+        name: "half-closed after the upgrade",
+        enter: |server| vec![finished(Peer::upgraded(server))],
+        stays: false,
+    },
     State {
         name: "half-closed in a message",
         enter: |server| vec![finished(after(server, &frame(FIN | TEXT, "half a frame")[..9]))],
         stays: false,
     },
-    State {
-        name: "output stuck, reading paused",
-        enter: |server| vec![Peer::stuffed(server, &upgrade())],
-        stays: true,
-    },
-    State {
-        name: "end of input, output pending",
-        enter: |server| vec![finished(Peer::stuffed(server, &upgrade()))],
-        stays: true,
-    },
+    State { name: "output stuck, reading paused", enter: |server| vec![Peer::stuffed(server)], stays: true },
+    State { name: "end of input, output pending", enter: |server| vec![finished(Peer::stuffed(server))], stays: true },
     // Not so much that reading is paused, but more than the socket takes. The server waits five seconds.
     State {
         name: "closing, output stuck",
         enter: |server| {
             let mut peer = Peer::connect_with_buffers(server, 4096);
-            peer.upgrade(&upgrade());
+            peer.upgrade(&server.upgrade);
             peer.send_frame(FIN | BINARY, vec![b'm'; 900 << 10]);
             peer.send_frame(FIN | CLOSE, close_body(1000, ""));
             vec![peer]
@@ -133,7 +124,7 @@ fn saying(server: &Server, bytes: &[u8]) -> Peer {
 }
 
 fn after(server: &Server, bytes: &[u8]) -> Peer {
-    let mut peer = upgraded(server);
+    let mut peer = Peer::upgraded(server);
     peer.send(bytes);
     peer
 }
@@ -236,7 +227,7 @@ fn hold(which: Loop, state: &State) -> Count {
     let left = server.process().descriptors();
     assert!(!state.stays || left >= nobody + peers.len(), "{}: the connection is gone", state.name);
     server.assert_alive();
-    upgraded(&server).echoes();
+    Peer::upgraded(&server).echoes();
     count
 }
 
@@ -255,7 +246,7 @@ fn idle(state: &str, mut server: Server) -> Count {
 
 /// More peers than there is room for: at least `room` are inside.
 fn crowded(state: &str, mut server: Server, room: usize, peers: usize) -> Count {
-    let (request, nobody) = (upgrade().bytes(), server.process().descriptors());
+    let (request, nobody) = (server.upgrade.bytes(), server.process().descriptors());
     let peers: Vec<Peer> = (0..peers).map(|_| saying(&server, &request)).collect();
     eventually(state, Duration::from_secs(5), || server.process().descriptors() >= nobody + room);
     let count = count(state, server.process());
@@ -267,7 +258,7 @@ fn crowded(state: &str, mut server: Server, room: usize, peers: usize) -> Count 
 /// After SIGTERM, while a peer neither takes its close nor answers it: nearly the five seconds that the server waits for it.
 fn draining(which: Loop) -> Count {
     let mut server = which.launch().start();
-    let (stuck, mut silent) = (Peer::stuffed(&server, &upgrade()), upgraded(&server));
+    let (stuck, mut silent) = (Peer::stuffed(&server), Peer::upgraded(&server));
     let signalled = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(silent.close_code("SIGTERM"), 1001);
@@ -366,8 +357,8 @@ fn vanished(which: Loop) {
     isolated(move |link| {
         let mut server = which.launch().start();
         let nobody = server.process().descriptors();
-        let mut peers: Vec<Peer> = (0..9).map(|_| upgraded(&server)).collect();
-        peers.push(Peer::stuffed(&server, &upgrade()));
+        let mut peers: Vec<Peer> = (0..9).map(|_| Peer::upgraded(&server)).collect();
+        peers.push(Peer::stuffed(&server));
         let (strace, started) = (Strace::count(server.process()), Instant::now());
         link.down();
         eventually("keepalive ends them", Duration::from_secs(50), || {

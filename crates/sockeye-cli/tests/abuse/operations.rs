@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::support::{
-    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, optimised,
-    pass, rows, scaled, strict,
+    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Row, Server, TempDir, eventually, frame, optimised, pass,
+    rows, scaled, strict,
 };
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -22,7 +22,8 @@ pub(crate) fn rows() -> Vec<Case> {
         Heavy:
             op02_a_thousand_signals_a_second_lose_no_byte,
             op02_writes_to_closed_peers_do_not_kill,
-            op03_a_limit_of_descriptors_lowered_while_running_is_survived;
+            op03_a_limit_of_descriptors_lowered_while_running_is_survived,
+            op03_an_external_loop_survives_a_lowered_limit_of_descriptors;
         Quick:
             op01_a_second_sigterm_exits_at_once,
             op01_sigint_is_as_good,
@@ -45,8 +46,7 @@ fn op01_sigterm_closes_with_1001_and_exits_0() {
     active.iter_mut().for_each(Peer::echoes);
     let stalled: Vec<Peer> = thread::scope(|scope| {
         let server = &server;
-        let threads: Vec<_> =
-            (0..10).map(|_| scope.spawn(move || Peer::stuffed(server, &Request::upgrade("/")))).collect();
+        let threads: Vec<_> = (0..10).map(|_| scope.spawn(move || Peer::stuffed(server))).collect();
         threads.into_iter().map(|thread| thread.join().expect("stalled")).collect()
     });
     let started = Instant::now();
@@ -208,28 +208,37 @@ fn op02_sigpipe_is_nothing() {
     row.end(&mut server);
 }
 
-/// Somebody lowers the limit below what is open already, and raises it again.
 fn op03_a_limit_of_descriptors_lowered_while_running_is_survived() {
-    let mut server = Server::echo();
+    lowered(Server::echo(), true);
+}
+
+fn op03_an_external_loop_survives_a_lowered_limit_of_descriptors() {
+    lowered(Launch::poll_loop(None).start(), false);
+}
+
+/// Somebody lowers the limit below what is open already, and raises it again. The example does not log.
+fn lowered(mut server: Server, logs: bool) {
     let row = Row::begin(&server);
     let pid = Pid::from_raw(server.process().0 as i32).expect("a number");
     let mut held: Vec<Peer> = (0..30).map(|_| Peer::upgraded(&server)).collect();
     let lower = Rlimit { current: Some(20), maximum: getrlimit(Resource::Nofile).maximum };
     let before = prlimit(Some(pid), Resource::Nofile, lower).expect("own child");
     let mut waiting = Peer::connect(&server);
-    waiting.send(Request::upgrade("/").bytes());
+    waiting.send(server.upgrade.bytes());
     eventually("it is said", PATIENCE, || {
-        server.log_since(Instant::now() - PATIENCE).iter().any(|(_, line)| line.contains("accepting pauses"))
+        !logs || server.log_since(Instant::now() - PATIENCE).iter().any(|(_, line)| line.contains("accepting pauses"))
     });
     // Those who are there notice nothing, and nothing spins.
     held.iter_mut().for_each(Peer::echoes);
     let (spent, ()) = row.cpu_of(&server, || pass(Duration::from_secs(2)));
     assert!(!optimised() || spent < Duration::from_millis(100), "{spent:?} of CPU in 2 s without descriptors");
     row.canaries_sing();
+    let early = waiting.patience(Duration::from_millis(2)).reply();
+    assert!(early.is_err(), "there is no descriptor for it: {early:?}");
     // With 30 less there is still nothing free under the limit, but with the limit raised there is.
     held.truncate(10);
     prlimit(Some(pid), Resource::Nofile, before).expect("own child");
-    assert_eq!(waiting.reply().expect("an answer").status, 101);
+    assert_eq!(waiting.patience(PATIENCE).reply().expect("an answer").status, 101);
     held.iter_mut().for_each(Peer::echoes);
     drop((held, waiting));
     row.end(&mut server);

@@ -85,9 +85,9 @@ impl Peer {
         Self { stream, inbox: Vec::new(), used: 0, patience: PATIENCE }
     }
 
-    /// A connection that is upgraded on `/`.
+    /// A connection that is upgraded on `/`, to an echo.
     pub(crate) fn upgraded(server: &Server) -> Self {
-        Self::upgraded_by(server, &Request::upgrade("/"))
+        Self::upgraded_by(server, &server.upgrade)
     }
 
     pub(crate) fn upgraded_by(server: &Server, request: &Request) -> Self {
@@ -135,9 +135,9 @@ impl Peer {
     }
 
     /// Upgraded, and then sent messages whose echoes the server cannot get rid of: their reader does not read.
-    pub(crate) fn stuffed(server: &Server, request: &Request) -> Self {
+    pub(crate) fn stuffed(server: &Server) -> Self {
         let mut peer = Self::connect_with_buffers(server, 4096);
-        peer.upgrade(request);
+        peer.upgrade(&server.upgrade);
         let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
         peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
         for _ in 0..40 {

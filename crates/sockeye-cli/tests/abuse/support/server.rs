@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, Process, eventually};
+use super::{PATIENCE, Process, Request, eventually};
 
 /// A line of its standard error, and when it came.
 type Line = (Instant, String);
@@ -21,12 +21,13 @@ pub(crate) struct Launch {
     program: OsString,
     arguments: Vec<OsString>,
     open_files: Option<u32>,
+    upgrade: Request,
 }
 
 impl Launch {
     pub(crate) fn new(subcommand: &str) -> Self {
         let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
-        Self { program, arguments: vec![subcommand.into()], open_files: None }
+        Self { program, arguments: vec![subcommand.into()], open_files: None, upgrade: Request::upgrade("/") }
     }
 
     /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo knows of no binaries of other packages, so
@@ -36,7 +37,12 @@ impl Launch {
         let profile = if cfg!(debug_assertions) { "" } else { " --release" };
         assert!(program.exists(), "{program:?} is not built: cargo build{profile} -p sockeye-examples");
         let arguments = [Some(OsString::from("127.0.0.1:0")), root.map(Into::into)];
-        Self { program: program.into(), arguments: arguments.into_iter().flatten().collect(), open_files: None }
+        Self {
+            program: program.into(),
+            arguments: arguments.into_iter().flatten().collect(),
+            open_files: None,
+            upgrade: Request::upgrade("/").add("Sec-WebSocket-Protocol", "echo"),
+        }
     }
 
     pub(crate) fn echo() -> Self {
@@ -96,6 +102,8 @@ pub(crate) struct Server {
     child: Child,
     /// What it printed as its address: the URL's authority.
     pub(crate) authority: String,
+    /// What [`Peer::upgraded`](super::Peer::upgraded) asks for: an endpoint that echoes.
+    pub(crate) upgrade: Request,
     log: Arc<Mutex<Vec<Line>>>,
 }
 
@@ -126,7 +134,7 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let mut server = Self { child, authority: String::new(), log };
+        let mut server = Self { child, authority: String::new(), upgrade: launch.upgrade.clone(), log };
         let Ok(line) = receiver.recv_timeout(PATIENCE) else {
             panic!("{:?} did not print its address", launch.arguments)
         };

@@ -1,0 +1,111 @@
+//! Holds many connections to a server that echoes, answers its pings, and at the end says whether one was lost.
+//!
+//! `cargo run --release -p sockeye-examples --bin example-hold -- ws://127.0.0.1:9001/ [CONNECTIONS [SECONDS]]`
+
+use std::cell::Cell;
+use std::error::Error;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::messages::{self, Handler, Message, Talk};
+use sockeye::{Close, Closed, ConnId, Connect, Cx, Failure, Instant, Limits, Service, Wishes};
+
+/// Connects under way at a time: a server has a queue of those it has not accepted.
+const AT_ONCE: usize = 100;
+
+struct Hold {
+    connect: Connect,
+    wanted: usize,
+    asked: usize,
+    open: usize,
+    answered: usize,
+    time: Duration,
+    /// Once all are open.
+    until: Option<Instant>,
+    /// Each was asked for an answer; if one does not come in ten seconds more, it will not.
+    asking: bool,
+    lost: Rc<Cell<usize>>,
+}
+
+impl Hold {
+    /// Says how it went and ends: whoever goes from now on is not lost.
+    fn end(&mut self, wishes: &mut Wishes<'_>) {
+        self.lost.set(self.wanted.saturating_sub(self.answered));
+        println!("held={} lost={} answered={}", self.open, self.lost.get(), self.answered);
+        self.until = None;
+        wishes.drain();
+    }
+}
+
+impl Handler for Hold {
+    type State = ();
+
+    fn open(&mut self, talk: &mut Talk<'_, '_>) {
+        self.open += 1;
+        if self.asked < self.wanted {
+            self.asked += 1;
+            talk.connect(self.connect.clone());
+        }
+        if self.open == self.wanted {
+            println!("all open");
+            self.until = Some(talk.now() + self.time);
+        }
+    }
+
+    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+        self.answered += 1;
+        if self.answered == self.open {
+            self.end(talk);
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+        eprintln!("{failure}");
+        self.end(wishes);
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, (): (), closed: Closed) {
+        if self.until.is_some() {
+            eprintln!("lost {}: {:?}", cx.id(), closed.cause);
+        }
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        let Some(until) = self.until else { return };
+        if wishes.now() >= until && !self.asking {
+            self.asking = true;
+            wishes.publish_text("are you there?");
+        } else if wishes.now() >= until + Duration::from_secs(10) {
+            self.end(wishes);
+        }
+    }
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().unwrap_or_else(|| "ws://127.0.0.1:9001/".to_owned());
+    let wanted = arguments.next().map_or(Ok(1000), |text| text.parse())?;
+    let time = Duration::from_secs(arguments.next().map_or(Ok(60), |text| text.parse())?);
+
+    let (connect, lost) = (Connect::new(&url)?.subprotocol("echo")?, Rc::default());
+    let (first, asked) = (connect.clone(), AT_ONCE.min(wanted));
+    let hold =
+        Hold { wanted, asked, time, connect, lost: Rc::clone(&lost), open: 0, answered: 0, until: None, asking: false };
+    let mut limits = Limits::default();
+    // The pings are to be the server's.
+    limits.protocol_mut().ping_after = None;
+    let mut service = Service::builder().limits(limits).protocol(messages::with("hold", hold)).build()?;
+    for _ in 0..asked {
+        service.control().connect("hold", first.clone())?;
+    }
+    service.run()?;
+    let statistics = service.statistics();
+    println!("pings={} pongs={}", statistics.received.pings, statistics.sent.pongs);
+    Ok(if lost.get() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
