@@ -1,4 +1,4 @@
-//! What a package ships beside the program: completions and man pages, as the release build writes them.
+//! What a package ships beside the program: completions and man pages, as the release build writes them, and units of systemd.
 
 use std::{
     fs,
@@ -16,6 +16,9 @@ use crate::{
 /// Shells, and what their completions are called where each looks for them.
 const COMPLETIONS: [(&str, &str); 3] = [("bash", "sockeye.bash"), ("zsh", "_sockeye"), ("fish", "sockeye.fish")];
 
+/// Units that the repository has in `systemd/`.
+const UNITS: [&str; 2] = ["sockeye.service", "sockeye.socket"];
+
 /// The program only prints.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -25,9 +28,10 @@ pub(crate) fn run(workspace: &Workspace, out: Option<PathBuf>) -> Result<Checks,
         rust::release(workspace)?;
     }
     let out = out.unwrap_or_else(|| workspace.target().join("dist"));
-    let (completions, pages) = (out.join("completions"), out.join("man"));
+    let (completions, pages, units) = (out.join("completions"), out.join("man"), out.join("systemd"));
     make(&completions)?;
     make(&pages)?;
+    make(&units)?;
     for (shell, name) in COMPLETIONS {
         let script = sockeye(workspace, &["completions".as_ref(), shell.as_ref()])?;
         write(&completions.join(name), &script)?;
@@ -37,6 +41,12 @@ pub(crate) fn run(workspace: &Workspace, out: Option<PathBuf>) -> Result<Checks,
     wanted.push(pages.join("sockeye.1"));
     for subcommand in subcommands(&sockeye(workspace, &["--help".as_ref()])?) {
         wanted.push(pages.join(format!("sockeye-{subcommand}.1")));
+    }
+    for name in UNITS {
+        let source = workspace.root().join("systemd").join(name);
+        let text = fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
+        write(&units.join(name), &text)?;
+        wanted.push(units.join(name));
     }
     check(&wanted)
 }

@@ -54,7 +54,7 @@ Usage: cargo xtask TASK
         N connections (19900) held for N minutes (10) with keepalive on: lost ones, CPU time and memory of the server, with goals.
         With --external the server is the example of a bare poll(2) loop, and what it costs has no goal.
   dist [--out FOLDER] [--binary FILE]
-        Shell completions and man pages, into FOLDER (dist in the build folder).
+        Shell completions, man pages and systemd units, into FOLDER (dist in the build folder).
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";

@@ -209,7 +209,8 @@ Examples:
   sockeye serve --origin https://example.com refuse the pages of other sites
   sockeye serve --threads 0                  on every core, with one canvas
 
-Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
+Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.
+Started by systemd with sockets, it serves these instead of 127.0.0.1, and says when it is ready.";
 
 const ECHO_EXAMPLES: &str = "\
 Examples:
@@ -219,7 +220,8 @@ Examples:
   sockeye echo --interface unix:/tmp/echo --unix-mode 660
                                              on a Unix socket, for this user and group
 
-Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.";
+Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.
+Started by systemd with sockets, it serves these instead of 127.0.0.1, and says when it is ready.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -271,3 +271,40 @@ fn a_daemon_names_itself_as_the_main_process() {
     rustix::process::kill_process(process, Signal::TERM).unwrap();
     assert!(manager.news().starts_with("STOPPING=1\n"));
 }
+
+/// The unit in the repository is one that this command can be started by: with the socket that it asks for, and as it says.
+#[test]
+fn the_unit_starts_the_command() {
+    let unit = |name: &str| {
+        let path = format!("{}/../../systemd/{name}", env!("CARGO_MANIFEST_DIR"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let (service, socket) = (unit("sockeye.service"), unit("sockeye.socket"));
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("no {name}=")).to_owned()
+    };
+    assert_eq!(value(&service, "Type"), "notify");
+    let seconds: u64 = value(&service, "WatchdogSec").parse().unwrap();
+    let line = value(&service, "ExecStart");
+    let mut words = line.split(' ');
+    assert_eq!(words.next(), Some("/usr/bin/sockeye"));
+    let words: Vec<_> = words.collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let manager = Manager::new("unit");
+    let mut command = activated(listener, "$$", &words);
+    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", (seconds * 1_000_000).to_string());
+    let running = Running::of(command.spawn().unwrap());
+    assert_eq!(manager.heard(), format!("READY=1\nSTATUS=Serving on ws://{address}/\n"));
+    assert_eq!(manager.heard(), "WATCHDOG=1\n");
+    let signal = value(&service, "ExecReload");
+    assert_eq!(signal, "/bin/kill -HUP $MAINPID");
+    running.signal(Signal::HUP);
+    assert!(manager.news().starts_with("RELOADING=1\n") && manager.news().starts_with("READY=1\n"));
+    running.signal(Signal::TERM);
+    assert!(manager.news().starts_with("STOPPING=1\n"));
+    assert_eq!(running.ended().code(), Some(0));
+    // Where it listens is where it does without systemd.
+    assert_eq!(value(&socket, "ListenStream"), "127.0.0.1:7681");
+}
