@@ -1,6 +1,7 @@
 //! Says hello to a server, prints what it answers, and leaves: `client ws://127.0.0.1:9001/`.
 
 use std::error::Error;
+use std::process::exit;
 
 use sockeye::messages::{self, Handler, Message, Talk};
 use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Service, Wishes};
@@ -19,13 +20,17 @@ impl Handler for Hello {
         Err(CloseCode::NORMAL.into())
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: Failure) {
         eprintln!("{failure}");
-        wishes.drain();
+        exit(1);
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, (): (), _: Closed) {
-        cx.drain();
+    fn closed(&mut self, cx: &mut Cx<'_>, (): (), closed: Closed) {
+        if closed.code_seen() != 1000 {
+            eprintln!("closed with {}", closed.code_seen());
+            exit(1);
+        }
+        cx.drain(); // and `run` returns
     }
 }
 

@@ -158,7 +158,7 @@ pub(crate) struct Common {
 
     /// Serve counters for Prometheus on this path, such as /metrics [default: no such page]
     ///
-    /// Whoever may connect may read them.
+    /// Whoever may connect may read them. With --threads they are those of all threads together, at most a second old.
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub(crate) metrics: Option<String>,
 
