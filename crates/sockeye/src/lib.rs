@@ -104,7 +104,7 @@
 //!
 //! A [`Raw`] endpoint has the connections of a listener whose bytes are a TCP protocol of the program's own
 //! ([`Builder::listen_raw`]), and descriptors that the program opened ([`Wishes::adopt`], [`Control::adopt`]): pipes, terminals,
-//! datagram sockets, timers. The rules are those of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols
+//! datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a [`Watch`] endpoint. The rules are those of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols
 //! beside it. A connection that was accepted elsewhere is served with [`Control::serve`].
 //!
 //! # Limits
@@ -133,7 +133,7 @@
 //! * `threads`: several services on one address, each in a thread of its own
 //! * `service`: the loop
 //! * `conn`: one connection, its phases and its two pumps
-//! * [`protocol`]: the traits [`Protocol`] and [`Raw`], and the views that their callbacks are lent
+//! * [`protocol`]: the traits [`Protocol`], [`Raw`] and [`Watch`], and the views that their callbacks are lent
 //! * `shared`: what callbacks may touch while the loop holds a connection
 //! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
@@ -170,7 +170,8 @@ pub use self::client::{Connect, Failure, Proxy, Reconnect};
 pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{
-    ConnId, Cx, Decision, End, Ended, Gone, Protocol, Raw, RawWritable, Request, Tx, UnknownProtocol, Wishes, Writable,
+    ConnId, Cx, Decision, End, Ended, Gone, Protocol, Raw, RawWritable, Request, Tx, UnknownProtocol, Watch, Wishes,
+    Writable,
 };
 pub use self::service::{
     Builder, Control, InvalidNetwork, Listen, Network, Origins, Progress, Remote, RemoteError, Service,

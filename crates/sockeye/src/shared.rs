@@ -38,6 +38,7 @@ impl EndpointIndex {
 pub(crate) enum EndpointKind {
     WebSocket,
     Raw,
+    Watch,
 }
 
 /// An endpoint, as others know it.
@@ -108,7 +109,7 @@ impl Live {
         self.flags & CLIENT != 0
     }
 
-    /// A WebSocket or raw connection whose `open` was called and whose `closed` was not.
+    /// A connection whose `open` was called and whose `closed` was not.
     pub(crate) fn is_open(self) -> bool {
         self.flags & OPEN != 0
     }

@@ -22,6 +22,7 @@ pub(crate) mod proxied;
 pub(crate) mod raw;
 pub(crate) mod read;
 pub(crate) mod upgrade;
+mod watch;
 pub(crate) mod ws;
 
 use std::rc::Rc;

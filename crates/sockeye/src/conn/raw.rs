@@ -1,4 +1,4 @@
-//! Connections without messages: read, deliver, write, end.
+//! Connections without messages: read, deliver, write, end. Those that the program reads and writes itself begin and end here, too.
 //!
 //! What to know before editing: once an end is decided ([`Raw::ending`]) no callback follows but `closed`. Output that waits is sent first,
 //! and until then input is read and dropped, since a peer that waits for us to read takes nothing. A connection that broke delivers
@@ -10,7 +10,7 @@ use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::time::Instant;
 
 use crate::conn::read::{Filled, Stash, fill};
-use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger};
+use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger, watch};
 use crate::output::{Bits, Link, Out};
 use crate::protocol::plain::Plain;
 use crate::protocol::{ConnId, Cx, End, Ended, RawPort, RawWritable, Wishes};
@@ -32,6 +32,8 @@ pub(crate) struct Raw {
     has_no_input: bool,
     /// It was opened for reading only.
     has_no_output: bool,
+    /// The program reads and writes it itself.
+    is_watched: bool,
 }
 
 /// The end is decided.
@@ -52,6 +54,36 @@ impl Raw {
         self.ending.get_or_insert(Ending { as_told, until });
     }
 
+    /// What the program opened, and goes on to read and write.
+    pub(crate) fn watched(self) -> Self {
+        Self { is_watched: true, ..self }
+    }
+
+    pub(super) fn is_input_over(&self) -> bool {
+        self.input_over
+    }
+
+    pub(super) fn input_is_over(&mut self) {
+        self.input_over = true;
+    }
+
+    /// How it is told that it broke.
+    pub(super) fn broken(&self) -> Ended {
+        // What cannot be read cannot say why; there is one reason.
+        let why = if self.has_no_input { Some(io::ErrorKind::BrokenPipe) } else { None };
+        Ended::Broken(self.error.or(why))
+    }
+
+    /// The end that was decided.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.ending.map(|ending| ending.as_told)
+    }
+
+    /// Whether the writable callback is asked for, and can ever come.
+    pub(super) fn wants_room(&self, current: &Current) -> bool {
+        current.wants_write() && !self.has_no_output
+    }
+
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
@@ -61,17 +93,20 @@ impl Raw {
     }
 
     /// Whether there may be something to read and deliver.
-    fn has_input(&self, link: &Link, stash: &Option<Box<Stash>>) -> bool {
+    pub(super) fn has_input(&self, link: &Link, stash: &Option<Box<Stash>>) -> bool {
         stash.is_some() || link.bits.has(Bits::READABLE) && !self.input_over && !self.has_no_input
     }
 
     fn can_write(&self, current: &Current, link: &Link) -> bool {
-        current.wants_write() && link.has_room() && !self.has_no_output && !self.is_ending()
+        self.wants_room(current) && link.has_room() && !self.is_ending()
     }
 }
 
 /// Reads, delivers and writes as far as socket and turn allow.
 pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
+    if matches!(&conn.phase, Phase::Raw(raw) if raw.is_watched) {
+        return watch::step(stage, id, live, conn);
+    }
     let budget = Budget { read_bytes: stage.limits.turn_bytes, read_frames: stage.limits.turn_frames };
     stage.shared.enter(id, live, budget);
     stage.outlet.budget = stage.limits.turn_bytes;
@@ -86,10 +121,6 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     let Phase::Raw(raw) = &mut conn.phase else { return Step::Again };
     if conn.link.bits.has(Bits::BROKEN) {
         raw.error = raw.error.or(stage.outlet.send_error);
-    }
-    if raw.has_no_output {
-        // There is no such callback, and nothing waits for one.
-        stage.shared.current.grant_write();
     }
     let has_input = raw.has_input(&conn.link, &conn.stash);
     let step = outcome(raw, &conn.link, &stage.shared.current, has_input, more);
@@ -204,7 +235,7 @@ fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut Cx<'_>, session: u32,
 }
 
 /// Decides the end that a callback returned, or wished for its own connection, so that nothing is delivered after it.
-fn obey(raw: &mut Raw, shared: &mut Shared, result: Result<(), End>, normal: Ended, until: Instant) {
+pub(super) fn obey(raw: &mut Raw, shared: &mut Shared, result: Result<(), End>, normal: Ended, until: Instant) {
     match result {
         Ok(()) => {}
         Err(End::Normal) => raw.end(normal, until),
@@ -329,13 +360,12 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
         }
         // What came before is delivered first. When reading is paused that waits, unless it waits for ever: there is no
         // edge to come any more, and who wants to write before he goes on reading never does.
-        let in_vain = current.is_paused() && (raw.lost || current.wants_write());
+        let in_vain = current.is_paused() && (raw.lost || raw.wants_room(current));
         return match has_input && !in_vain {
             true if current.is_paused() => Outcome::Step(Step::Wait),
             true => Outcome::Step(Step::Yield),
             false if raw.input_over && !raw.lost => Outcome::Over(Ended::Peer),
-            false if raw.has_no_input => Outcome::Over(Ended::Broken(raw.error.or(Some(io::ErrorKind::BrokenPipe)))),
-            false => Outcome::Over(Ended::Broken(raw.error)),
+            false => Outcome::Over(raw.broken()),
         };
     };
     if ending.as_told == Ended::Reset {
@@ -351,9 +381,10 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
 
 /// It is over: tells the endpoint, and decides how the socket ends.
 #[cold]
-fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: Ended) -> Step {
+pub(super) fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: Ended) -> Step {
     let Phase::Raw(raw) = &conn.phase else { return Step::Again };
-    let is_done = raw.input_over || conn.link.bits.has(Bits::BROKEN) || conn.link.kind != Kind::Stream;
+    let is_done =
+        raw.input_over || raw.is_watched || conn.link.bits.has(Bits::BROKEN) || conn.link.kind != Kind::Stream;
     tell_closed(stage, id, &conn.peer, ended);
     match ended {
         Ended::Reset | Ended::Timeout | Ended::Dropped => Step::Gone(CloseHow::Reset),

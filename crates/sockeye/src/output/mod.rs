@@ -243,6 +243,13 @@ impl Outlet {
         }
     }
 
+    /// A callback of which there are many is over.
+    pub(crate) fn lap_if_watchful(&mut self, culprit: Culprit, whose: Whose) {
+        if self.stopwatch.is_watchful() {
+            self.lap(culprit, whose);
+        }
+    }
+
     /// What was done since the last look at the clock is over, but for `unfinished` steps: another piece of work begins.
     #[cold]
     pub(crate) fn steps_over(&mut self, unfinished: u32) {

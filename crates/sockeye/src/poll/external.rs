@@ -349,6 +349,23 @@ impl Sys for External {
         self.inner.readiness(handle)
     }
 
+    fn look(&mut self, handle: Handle, readable: bool, writable: bool) -> io::Result<Readiness> {
+        let level = self.inner.look(handle, readable, writable)?;
+        let missing = Mode { readable: readable && !level.readable, writable: writable && !level.writable };
+        if !missing.is_none() {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| *wanted |= missing);
+        }
+        Ok(level)
+    }
+
+    fn unread(&mut self, handle: Handle) -> Option<u64> {
+        self.inner.unread(handle)
+    }
+
+    fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
+        self.inner.borrow(handle)
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inner.descriptor()
     }

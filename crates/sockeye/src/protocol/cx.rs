@@ -33,7 +33,7 @@ impl Wishes<'_> {
         self.shared.live.len()
     }
 
-    /// Whether the connection is an open WebSocket or raw connection.
+    /// Whether the connection is an open WebSocket, raw connection or watched descriptor.
     #[must_use]
     pub fn is_open(&self, id: ConnId) -> bool {
         self.shared.live.get(id).is_some_and(|live| live.is_open())
@@ -97,20 +97,20 @@ impl Wishes<'_> {
         Ok(self.shared.connect(endpoint, connect))
     }
 
-    /// Gives a descriptor to the loop, which reads and writes it for the [`Raw`](crate::Raw) endpoint of that name: a pipe, a terminal,
-    /// a socket that something else opened or accepted, a datagram socket, an eventfd, a timerfd, whatever can be watched.
-    /// The adoption has exactly one outcome: [`open`](crate::Raw::open) or [`failed`](crate::Raw::failed), with the id that is
+    /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram socket, an
+    /// eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::Raw) endpoint of that name the loop reads and writes it, for a
+    /// [`Watch`](crate::Watch) endpoint the program does when the loop says so. The adoption has exactly one outcome: [`open`](crate::Raw::open) or [`failed`](crate::Raw::failed), with the id that is
     /// returned here, and not before this callback has returned. It counts as a connection.
     ///
     /// The descriptor is the loop's from here on, and is closed in the end. It becomes non-blocking and ends with `exec`. The first of
     /// these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that other programs
     /// use, too, is better opened anew, by its name.
     ///
-    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners; while the service
-    /// ends, or has all the connections it may have.
+    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners, but for a `Watch`; while the
+    /// service ends, or has all the connections it may have.
     ///
     /// # Errors
-    /// [`UnknownProtocol`] when the service has no raw endpoint of that name; the descriptor is closed.
+    /// [`UnknownProtocol`] when the service has no such endpoint of that name; the descriptor is closed.
     pub fn adopt(&mut self, protocol: &str, fd: impl Into<OwnedFd>) -> Result<ConnId, UnknownProtocol> {
         let endpoint = UnknownProtocol::DESCRIPTOR.unless(self.shared, protocol)?;
         Ok(self.shared.adopt(endpoint, fd.into()))

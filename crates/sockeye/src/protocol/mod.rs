@@ -1,4 +1,4 @@
-//! What a program says to Sockeye: the [`Protocol`] trait, [`Raw`] beside it for connections that are no WebSockets, and the
+//! What a program says to Sockeye: the [`Protocol`] trait, [`Raw`] and [`Watch`] beside it for what is no WebSocket, and the
 //! views that callbacks are lent.
 //!
 //! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
@@ -12,6 +12,7 @@ mod raw;
 mod request;
 mod tx;
 mod unknown;
+mod watch;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use self::request::Request;
 pub(crate) use self::tx::Port;
 pub use self::tx::{Begun, BinaryFragments, Fragmented, Sent, TextFragments, Tx, Writable};
 pub use self::unknown::UnknownProtocol;
+pub use self::watch::Watch;
 pub use crate::id::{ConnId, Gone};
 
 /// What an endpoint does on the connections that negotiated its name.

@@ -1,21 +1,42 @@
 //! Endpoints that speak no WebSocket, behind one object type.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use crate::client::Failure;
 use crate::protocol::endpoint::{Endpoint, Sessions};
-use crate::protocol::{ConnId, Cx, End, Ended, Raw, RawWritable, Wishes};
+use crate::protocol::{ConnId, Cx, End, Ended, Raw, RawWritable, Watch, Wishes};
 use crate::shared::EndpointKind;
 
 /// What [`Endpoint`] is for WebSockets: an endpoint of other connections, whose sessions are named by number.
 pub(crate) trait Plain {
     fn open(&mut self, cx: &mut Cx<'_>) -> u32;
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, bytes: &[u8]) -> Result<(), End>;
-    fn ended(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End>;
-    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), End>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End>;
     fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: Ended);
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error);
+
+    /// Of what the loop reads and writes, as the next two.
+    fn receive(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &mut Cx<'_>, _: u32) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: u32, _: RawWritable<'_>) -> Result<(), End> {
+        Ok(())
+    }
+
+    /// Of what the program reads and writes, as the next one.
+    fn readable(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), End> {
+        Ok(())
+    }
+
+    /// There is room to write.
+    fn ready(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), End> {
+        Ok(())
+    }
 }
 
 /// An endpoint of raw connections and a table of its sessions.
@@ -98,5 +119,81 @@ impl<R: Raw> Plain for RawAdapter<R> {
 
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
         self.raw.failed(wishes, id, error);
+    }
+}
+
+/// An endpoint of descriptors that the program moves itself, and a table of its sessions.
+pub(crate) struct WatchAdapter<W: Watch> {
+    watch: W,
+    sessions: Sessions<W::Session>,
+}
+
+impl<W: Watch> WatchAdapter<W> {
+    pub(crate) fn new(watch: W) -> Self {
+        Self { watch, sessions: Sessions::new() }
+    }
+}
+
+impl<W: Watch> Endpoint for WatchAdapter<W> {
+    fn name(&self) -> &str {
+        self.watch.name()
+    }
+
+    fn kind(&self) -> EndpointKind {
+        EndpointKind::Watch
+    }
+
+    fn plain(&mut self) -> Option<&mut dyn Plain> {
+        Some(self)
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+        self.watch.failed(wishes, id, io::Error::other(failure));
+    }
+
+    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+        self.watch.tick(wishes);
+    }
+
+    fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+impl<W: Watch> Plain for WatchAdapter<W> {
+    fn open(&mut self, cx: &mut Cx<'_>) -> u32 {
+        let session = self.watch.open(cx);
+        self.sessions.insert(session)
+    }
+
+    fn readable(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), End> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.watch.readable(cx, session, fd),
+            None => Ok(()),
+        }
+    }
+
+    fn ready(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), End> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.watch.writable(cx, session, fd),
+            None => Ok(()),
+        }
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End> {
+        match self.sessions.get_mut(session) {
+            Some(session) => self.watch.timer(cx, session),
+            None => Ok(()),
+        }
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: Ended) {
+        if let Some(session) = self.sessions.remove(session) {
+            self.watch.closed(cx, session, ended);
+        }
+    }
+
+    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+        self.watch.failed(wishes, id, error);
     }
 }

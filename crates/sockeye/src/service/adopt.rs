@@ -7,7 +7,7 @@ use crate::conn::raw::Raw;
 use crate::conn::{Conn, Phase};
 use crate::protocol::{ConnId, Wishes};
 use crate::service::Service;
-use crate::shared::{Adoption, Live};
+use crate::shared::{Adoption, EndpointKind, Live};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{AdoptOptions, Adopted, CloseHow, Kind};
 
@@ -34,12 +34,14 @@ impl Service {
         }
         let endpoint = self.stage.shared.live.get(id).map(|live| live.endpoint).ok_or_else(ending)?;
         let adopted = self.stage.outlet.sys.adopt(fd, &AdoptOptions::default())?;
-        if adopted.kind == Kind::Listener {
+        let is_watched = self.stage.shared.kind(endpoint) == EndpointKind::Watch;
+        if adopted.kind == Kind::Listener && !is_watched {
             self.stage.outlet.sys.close(adopted.handle, CloseHow::Normal);
-            let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections";
+            let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watch accepts them";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let raw = Raw::adopted(adopted.readable, adopted.writable);
+        let raw = if is_watched { raw.watched() } else { raw };
         self.begin(id, adopted, Phase::Raw(Box::new(raw)))?;
         self.open_raw(id, endpoint);
         Ok(())

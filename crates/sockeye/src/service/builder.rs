@@ -17,8 +17,8 @@ use crate::limits::Limits;
 use crate::output::Outlet;
 use crate::poll::{External, PollHook};
 use crate::protocol::endpoint::{Adapter, Endpoint};
-use crate::protocol::plain::RawAdapter;
-use crate::protocol::{Protocol, Raw};
+use crate::protocol::plain::{RawAdapter, WatchAdapter};
+use crate::protocol::{Protocol, Raw, Watch};
 use crate::service::accept::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::listen::Listen;
@@ -98,6 +98,14 @@ impl Builder {
     #[must_use]
     pub fn raw(mut self, raw: impl Raw) -> Self {
         self.add_endpoint(raw.interval(), Box::new(RawAdapter::new(raw)));
+        self
+    }
+
+    /// Has descriptors watched that the program reads and writes itself, and gives to it with
+    /// [`Control::adopt`](crate::Control::adopt) or [`Wishes::adopt`](crate::Wishes::adopt).
+    #[must_use]
+    pub fn watch(mut self, watch: impl Watch) -> Self {
+        self.add_endpoint(watch.interval(), Box::new(WatchAdapter::new(watch)));
         self
     }
 

@@ -72,10 +72,10 @@ impl Control<'_> {
         Ok(self.service.stage.shared.connect(endpoint, connect))
     }
 
-    /// Gives a descriptor to the loop, for the raw endpoint of that name; see [`Wishes::adopt`](crate::Wishes::adopt).
+    /// Gives a descriptor to the loop, for the [`Raw`](crate::Raw) or [`Watch`](crate::Watch) endpoint of that name; see [`Wishes::adopt`](crate::Wishes::adopt).
     ///
     /// # Errors
-    /// [`UnknownProtocol`] when the service has no raw endpoint of that name; the descriptor is closed.
+    /// [`UnknownProtocol`] when the service has no such endpoint of that name; the descriptor is closed.
     pub fn adopt(&mut self, protocol: &str, fd: impl Into<OwnedFd>) -> Result<ConnId, UnknownProtocol> {
         let endpoint = UnknownProtocol::DESCRIPTOR.unless(&self.service.stage.shared, protocol)?;
         Ok(self.service.stage.shared.adopt(endpoint, fd.into()))

@@ -258,6 +258,33 @@ pub trait Sys {
     /// The system's, when the handle is none.
     fn readiness(&mut self, handle: Handle) -> io::Result<Readiness>;
 
+    /// As [`readiness`](Self::readiness), of an adopted handle that somebody else reads and writes. A direction that is asked for and is not
+    /// ready is reported as an edge when it becomes so, whatever was read and written.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when the handle is none.
+    fn look(&mut self, handle: Handle, readable: bool, writable: bool) -> io::Result<Readiness> {
+        let _ = (readable, writable);
+        self.readiness(handle)
+    }
+
+    /// How many bytes an adopted handle has to read, if the system says.
+    fn unread(&mut self, handle: Handle) -> Option<u64> {
+        let _ = handle;
+        None
+    }
+
+    /// The descriptor of an adopted handle, to be read and written by somebody else.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
+        let _ = handle;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The one descriptor that is readable when [`wait`](Self::wait) has something to report; `None` where there is none. To be
     /// watched by another loop, and never to be read from.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;

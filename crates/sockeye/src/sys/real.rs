@@ -264,6 +264,14 @@ impl Sys for Real {
         })
     }
 
+    fn unread(&mut self, handle: Handle) -> Option<u64> {
+        rustix::io::ioctl_fionread(self.table.borrow(handle).ok()?).ok()
+    }
+
+    fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
+        self.table.borrow(handle)
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.poll.registry().as_fd())
     }

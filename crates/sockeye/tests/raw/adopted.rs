@@ -357,13 +357,13 @@ fn what_cannot_be_watched_is_refused_with_its_reason() {
         assert_eq!(refused(File::open(&file).unwrap().into()), format!("a regular file {always}"));
         assert_eq!(refused(File::open("/").unwrap().into()), format!("a directory {always}"));
         assert_eq!(refused(File::open("/dev/null").unwrap().into()), format!("this device {always}"));
-        let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections";
+        let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watch accepts them";
         assert_eq!(refused(listener.try_clone().unwrap().into()), text);
         assert_eq!(real.service.connections(), 0);
         assert!(real.is_quiet());
         let (read, _write) = pipe();
         let unknown: UnknownProtocol = real.service.control().adopt("echo", read).unwrap_err();
-        let text = "the service has no endpoint of that name that takes descriptors (Builder::raw)";
+        let text = "the service has no endpoint of that name that takes descriptors (Builder::raw, Builder::watch)";
         assert_eq!(unknown.to_string(), text);
     });
 }

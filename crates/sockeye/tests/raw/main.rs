@@ -13,4 +13,5 @@ mod ends;
 mod random;
 mod real;
 mod talk;
+mod watched;
 mod with_others;
