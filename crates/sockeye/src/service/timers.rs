@@ -44,3 +44,33 @@ impl Timers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Each once, none early, and nobody has to wait for a later look.
+    #[test]
+    fn a_hundred_thousand_with_one_deadline_are_due_together() {
+        let deadline = Instant::from_nanos(0) + Duration::from_secs(25);
+        let mut timers = Timers::default();
+        for number in 0..100_000 {
+            timers.add(deadline, ConnId::from_u64(number));
+        }
+        assert_eq!(timers.next(), Some(deadline));
+        let early = Instant::from_nanos(deadline.as_nanos() - 1);
+        assert_eq!(timers.pop_due(early), None);
+        let mut due = 0;
+        while let Some((at, _)) = timers.pop_due(deadline) {
+            assert_eq!(at, deadline);
+            due += 1;
+            // One that is armed anew for this very moment is due in it too, and ends nothing.
+            if due == 1 {
+                timers.add(deadline, ConnId::from_u64(1));
+            }
+        }
+        assert_eq!((due, timers.next()), (100_001, None));
+    }
+}

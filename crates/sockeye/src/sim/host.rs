@@ -21,6 +21,8 @@ pub(super) struct HostState {
     /// For [`Sys::random`](crate::sys::Sys::random), so that what a program draws does not change what the network does.
     pub(super) random: Random,
     pub(super) calls: Calls,
+    /// How far its clock on the wall is ahead of the network's, in seconds.
+    pub(super) wall_ahead: i64,
     /// The processor's time that its programs used.
     pub(super) computed: Duration,
     /// A `Sys` of this host is in use.
@@ -48,6 +50,7 @@ impl HostState {
             waker: Arc::new(SimWaker(AtomicBool::new(false))),
             random: Random::new(seed),
             calls: Calls::default(),
+            wall_ahead: 0,
             computed: Duration::ZERO,
             attached: false,
             leaked: 0,

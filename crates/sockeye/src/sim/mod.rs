@@ -304,6 +304,13 @@ impl Host {
         self.network.state().hosts[self.number].descriptor_limit = limit;
     }
 
+    /// Sets its clock on the wall, as an administrator does: so many seconds ahead of the network's time, or behind. 0 unless set.
+    ///
+    /// Only what is told to people or compared with dates follows it. Deadlines do not.
+    pub fn set_wall_clock_ahead(&self, seconds: i64) {
+        self.network.state().hosts[self.number].wall_ahead = seconds;
+    }
+
     /// Handles it has open.
     #[must_use]
     pub fn open_handles(&self) -> usize {

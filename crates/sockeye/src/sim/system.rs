@@ -37,7 +37,8 @@ impl Sys for System {
     }
 
     fn wall_clock(&mut self) -> u64 {
-        EPOCH_SECONDS + self.state().now / 1_000_000_000
+        let state = self.state();
+        (EPOCH_SECONDS + state.now / 1_000_000_000).saturating_add_signed(state.hosts[self.host].wall_ahead)
     }
 
     fn processor_time(&mut self) -> Option<Duration> {

@@ -411,6 +411,19 @@ fn time_passes_only_in_waiting() {
 }
 
 #[test]
+fn a_clock_on_the_wall_is_set_for_one_host() {
+    let network = Network::new(1);
+    let (host, other) = (network.host(), network.host());
+    let (mut sys, mut others) = (host.sys(), other.sys());
+    let (now, wall) = (sys.now(), sys.wall_clock());
+    for ahead in [3600, -3600, 0] {
+        host.set_wall_clock_ahead(ahead);
+        assert_eq!(sys.wall_clock(), wall.saturating_add_signed(ahead));
+        assert_eq!((sys.now(), others.wall_clock()), (now, wall));
+    }
+}
+
+#[test]
 fn nothing_that_happened_goes_unseen() {
     let network = Network::with_faults(9, Faults::none());
     let host = network.host();

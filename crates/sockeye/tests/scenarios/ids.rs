@@ -36,6 +36,34 @@ fn a_stale_id_is_gone_when_its_slot_is_used_again() {
     bench.finish();
 }
 
+/// One ends and another comes in the same batch of events, and what was still to be said of the first is not said of the second.
+#[test]
+fn a_descriptor_that_is_used_again_in_the_same_batch_is_another_connection() {
+    for (killed, reset) in [(false, true), (true, false), (true, true)] {
+        let mut bench = Bench::new();
+        let (killer, old) = (bench.open(), bench.open());
+        let (handles, name) = (bench.host.open_handles(), bench.hub.id_of(old).unwrap());
+        if killed {
+            bench.clients[killer].text(&format!("!kill {old}"));
+        }
+        bench.clients[old].text("late");
+        if reset {
+            bench.clients[old].reset();
+        }
+        let new = bench.connect();
+        bench.clients[new].handshake(&format!("/{new}/plain"), "machine");
+        bench.clients[new].assume_open(bench.network.now());
+        bench.clients[new].text("mine");
+        bench.until(|bench| bench.replies(new) == 1 && bench.closed(old).is_some());
+        assert_eq!(bench.host.open_handles(), handles, "the place of the old one is taken");
+        assert_ne!(bench.hub.id_of(new), Some(name));
+        assert_eq!(bench.notes(new).received.len(), 1);
+        assert_eq!(bench.closed(new), None);
+        bench.close(new);
+        bench.finish();
+    }
+}
+
 #[test]
 fn what_the_protocol_forbids_cannot_be_made() {
     assert!(ControlPayload::new(&[0; 125]).is_ok());

@@ -79,6 +79,30 @@ fn timers_fire_once_at_their_time_and_not_for_those_that_are_gone() {
     bench.finish();
 }
 
+/// An administrator, or the network's time, sets the clock an hour forward and then back.
+#[test]
+fn deadlines_do_not_follow_the_clock_on_the_wall() {
+    let mut bench = Bench::new();
+    let client = bench.open();
+    let pings = |bench: &Bench| bench.count(client, |heard| matches!(heard, Heard::Ping(_)));
+    for ahead in [3600, -3600] {
+        let already = pings(&bench);
+        bench.clients[client].text("!timer 10000");
+        let handshake = bench.connect();
+        bench.clients[handshake].raw(b"GET / HTTP/1.1\r\n");
+        bench.pass(5 * SECOND);
+        bench.host.set_wall_clock_ahead(ahead);
+        let replies = bench.replies(client);
+        assert_eq!(bench.until(|bench| bench.replies(client) > replies), 5 * SECOND);
+        assert_eq!(bench.until(|bench| bench.clients[handshake].end().is_some()), Duration::ZERO);
+        assert_eq!(bench.clients[handshake].status, Some(408));
+        assert_eq!(bench.until(|bench| pings(bench) > already), 15 * SECOND);
+        bench.pass(SECOND);
+    }
+    bench.close(client);
+    bench.finish();
+}
+
 /// States in which nothing is to do for some seconds: the loop must sleep.
 #[test]
 fn nothing_spins() {
