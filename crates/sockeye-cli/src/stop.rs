@@ -4,6 +4,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -18,9 +19,7 @@ impl Stop {
     /// # Errors
     /// The system's.
     pub(crate) fn prepare() -> Result<Self, Failure> {
-        Signals::new([SIGINT, SIGTERM, SIGCONT])
-            .map(Self)
-            .map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))
+        catch(&[SIGINT, SIGTERM, SIGCONT]).map(Self)
     }
 
     /// Calls `stop` for the first signal to end; for a later one `abandon`, and ends the process in the way of that signal.
@@ -43,7 +42,6 @@ impl Stop {
                         stopping = Some(Instant::now());
                         stop();
                     }
-                    // timeout(1) signals a process and its group, which is the process again.
                     Some(since) if since.elapsed() < SAME => {}
                     Some(_) => {
                         abandon();
@@ -57,5 +55,18 @@ impl Stop {
     }
 }
 
-/// Signals so close together are one.
-const SAME: Duration = Duration::from_millis(300);
+/// Has these signals come to the process from here on, even if whoever started it had blocked them: then a process that waits
+/// for them could not be ended by them.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn catch(signals: &[i32]) -> Result<Signals, Failure> {
+    let failed = |error| Failure::general(format!("signals cannot be handled: {error}"));
+    let caught = Signals::new(signals).map_err(failed)?;
+    let set: SigSet = signals.iter().filter_map(|&signal| Signal::try_from(signal).ok()).collect();
+    set.thread_unblock().map_err(|error| failed(error.into()))?;
+    Ok(caught)
+}
+
+/// Signals so close together are one: timeout(1) signals a process and then its group, which is the process again.
+pub(crate) const SAME: Duration = Duration::from_millis(300);

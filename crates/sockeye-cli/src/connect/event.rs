@@ -127,7 +127,12 @@ impl Object {
         let mut escaped = String::with_capacity(json.len());
         for c in json.chars() {
             match c {
-                '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                '\u{7f}'..='\u{9f}'
+                | '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' => {
                     escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
                 }
                 c => escaped.push(c),

@@ -238,8 +238,11 @@ fn json_text(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // All of them are below U+10000.
-            c if c.is_control() || is_invisible(c) => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            c if c.is_control() || is_invisible(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    _ = write!(out, "\\u{unit:04x}");
+                }
+            }
             c => out.push(c),
         }
     }
@@ -258,9 +261,11 @@ pub(crate) fn escape(out: &mut String, text: &str, also: &str) {
     }
 }
 
-/// Marks that change the direction of the text around them, invisible ones, and line ends beyond ASCII.
+/// Marks that change the direction of the text around them, invisible ones (tags, too, that spell words which nobody sees), and
+/// line ends beyond ASCII.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The facility of daemons.
@@ -403,6 +408,18 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["message"], "refused\nfake");
         assert_eq!(value["origin"], "x\r\n\u{1b}[31m peer=1.2.3.4 \"\\\u{202e}\u{85}");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        let text = "a\u{ad}\u{61c}\u{200d}\u{2067}\u{fffb}\u{e0041}z";
+        let mut out = String::new();
+        escape(&mut out, text, "");
+        assert_eq!(out, r"a\u{ad}\u{61c}\u{200d}\u{2067}\u{fffb}\u{e0041}z");
+        out.clear();
+        json_text(&mut out, text);
+        assert_eq!(out, r#""a\u00ad\u061c\u200d\u2067\ufffb\udb40\udc41z""#);
+        assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! signal to end works whatever the loop is doing; what they ask for is done by the loop, which is woken for it.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -14,20 +14,16 @@ use sockeye::{Control, Group, Remote, RemoteError, Statistics};
 use super::manager::Manager;
 use super::usage::Usage;
 use crate::failure::Failure;
-use crate::log;
+use crate::{log, stop};
 
 /// SIGINT and SIGTERM from here on; see [`stop_on`].
 pub(crate) fn signals() -> Result<Signals, Failure> {
-    registered(&[SIGINT, SIGTERM])
+    stop::catch(&[SIGINT, SIGTERM])
 }
 
 /// Those of a server from here on; see [`serve_on`].
 pub(super) fn all() -> Result<Signals, Failure> {
-    registered(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1])
-}
-
-fn registered(signals: &[i32]) -> Result<Signals, Failure> {
-    Signals::new(signals).map_err(|error| Failure::general(format!("signals cannot be handled: {error}")))
+    stop::catch(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1])
 }
 
 /// The first signal has `stop` run on the loop; the next one ends the process at once, in the way of that signal.
@@ -51,12 +47,13 @@ pub(super) fn serve_on(
     let started = Instant::now();
     // Its terminal is closed: nobody is there any more who could end it. A daemon has none, and under nohup(1) it is none of ours.
     let hangs_up = io::stdin().is_terminal() || io::stderr().is_terminal();
+    let mut telling = Telling::default();
     watch(signals, move |signal| match signal {
         SIGHUP if !hangs_up => {
             let manager = manager.clone();
             group.remote(0)?.run(move |_| manager.around_reload(reload))
         }
-        SIGUSR1 => tell(&group, threads, most, started),
+        SIGUSR1 => telling.begin().map_or(Ok(()), |all| tell(&group, threads, most, started, &all)),
         _ => {
             manager.stopping();
             group.drain()
@@ -71,10 +68,9 @@ fn reload() {
 }
 
 /// Has each thread log what it has done, and the last of them what all have.
-fn tell(group: &Group, threads: usize, most: usize, started: Instant) -> Result<(), RemoteError> {
-    let all = Arc::new(All::default());
+fn tell(group: &Group, threads: usize, most: usize, started: Instant, all: &Arc<All>) -> Result<(), RemoteError> {
     (0..threads).try_for_each(|index| {
-        let all = Arc::clone(&all);
+        let all = Arc::clone(all);
         group.remote(index)?.run(move |control| {
             // Threads log one after another.
             let turn = TURN.lock();
@@ -97,24 +93,47 @@ fn tell(group: &Group, threads: usize, most: usize, started: Instant) -> Result<
 }
 
 /// Has `act` see to each signal. Of those that are to end the process only to the first one: the next ends it at once.
-fn watch(mut signals: Signals, act: impl Fn(i32) -> Result<(), RemoteError> + Send + 'static) -> Result<(), Failure> {
+fn watch(
+    mut signals: Signals,
+    mut act: impl FnMut(i32) -> Result<(), RemoteError> + Send + 'static,
+) -> Result<(), Failure> {
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut stopping = false;
+        let mut stopping: Option<Instant> = None;
         for signal in signals.forever() {
             if !matches!(signal, SIGINT | SIGTERM) {
                 // A loop that is over, or has 65,536 other jobs, has no use for it.
                 let _ = act(signal);
                 continue;
             }
-            tracing::info!(signal, at_once = stopping, "stopping");
-            if stopping || act(signal).is_err() {
+            if stopping.is_some_and(|since| since.elapsed() < stop::SAME) {
+                continue;
+            }
+            tracing::info!(signal, at_once = stopping.is_some(), "stopping");
+            if stopping.is_some() || act(signal).is_err() {
                 log::flush();
                 let _ = emulate_default_handler(signal);
             }
-            stopping = true;
+            stopping = Some(Instant::now());
         }
     });
     thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
+}
+
+/// Statistics that are being logged, if any.
+#[derive(Default)]
+struct Telling(Weak<All>);
+
+impl Telling {
+    /// Begins anew. As with signals themselves, a wish that comes while the one before it waits is the same: else a crowd of them
+    /// would keep the loops from their work for as long as it takes.
+    fn begin(&mut self) -> Option<Arc<All>> {
+        if self.0.strong_count() > 0 {
+            return None;
+        }
+        let all = Arc::new(All::default());
+        self.0 = Arc::downgrade(&all);
+        Some(all)
+    }
 }
 
 /// What the threads have done together, logged when the last of them has said what it did, or is over and says nothing.
@@ -142,3 +161,20 @@ impl Drop for All {
 
 /// Held by the thread whose statistics are being logged.
 static TURN: Mutex<()> = Mutex::new(());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_that_are_being_logged_are_not_asked_for_again() {
+        let mut telling = Telling::default();
+        let first = telling.begin().expect("nothing is under way");
+        // A second thread has its share still.
+        let other = Arc::clone(&first);
+        drop(first);
+        assert!(telling.begin().is_none());
+        drop(other);
+        assert!(telling.begin().is_some());
+    }
+}

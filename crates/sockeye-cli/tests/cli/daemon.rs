@@ -7,9 +7,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
+use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 
@@ -153,7 +155,7 @@ fn nothing_that_the_starter_had_open_is_open_in_the_daemon() {
     let mut command = Command::new("sh");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_sockeye"), "serve", "--port", "0", "--daemonize", "--pid-file"]);
     command.arg(folder.path("pid")).stdin(UnixStream::pair().map(|pair| OwnedFd::from(pair.0)).unwrap());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let daemon = Background::of(&mut command, &folder.0.join("pid"));
     let pid_file = folder.path("pid");
     let mut sockets = 0;
@@ -245,6 +247,30 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
         assert!(text.starts_with("sockeye: ") && text.contains(why) && text.lines().count() == 1, "{text}");
         assert!(!Path::new(&pid).exists(), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_the_starter_was_told_of_signals_is_no_matter() {
+    let folder = Folder::new();
+    // Children of one that ignores SIGCHLD are nobody's to wait for.
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_sockeye"), "echo", "--port", "0"]);
+    command.args(["--daemonize", "--pid-file", &folder.path("pid")]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let daemon = Background::of(&mut command, &folder.0.join("pid"));
+    daemon.echoes();
+    // What is blocked in a thread is blocked in the children that it makes.
+    let blocked = || {
+        SigSet::all().thread_block().unwrap();
+        let pid = folder.path("pid2");
+        Background::of(
+            &mut sockeye(&["echo", "--port", "0", "--daemonize", "--pid-file", &pid]),
+            &folder.0.join("pid2"),
+        )
+    };
+    let daemon = thread::scope(|scope| scope.spawn(blocked).join().unwrap());
+    assert_eq!(daemon.status("SigBlk").trim_matches('0'), "");
+    daemon.signal(Signal::TERM);
+    daemon.ended();
 }
 
 #[test]

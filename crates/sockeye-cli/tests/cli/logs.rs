@@ -1,10 +1,12 @@
 //! Where the log of a server goes, and what is in it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -154,6 +156,45 @@ fn a_file_that_cannot_be_opened_anew_is_kept() {
     assert_eq!(running.ended().code(), Some(0));
     let kept = fs::read_to_string(folder.0.join("moved/log")).unwrap();
     assert!(kept.contains("level=warn") && kept.contains("cannot be opened anew, the old one is kept"), "{kept}");
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_refused_and_kept_waiting_for_by_nobody() {
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    for daemonize in [&[][..], &["--daemonize"]] {
+        let arguments = [&["echo", "--port", "0", "--log-to", &pipe], daemonize].concat();
+        let output = finished(&mut sockeye(&arguments));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert_eq!(text, format!("sockeye: --log-to {pipe}: it is a pipe that nobody reads\n"));
+    }
+    // One that is read is as good as a file.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let running = Running::start(&["echo", "--port", "0", "--log-to", &pipe]);
+    let mut lines = BufReader::new(reader);
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("the most connections"), "{line}");
+    drop(running);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_file_does_not_stop_the_log() {
+    let folder = Folder::new();
+    let running = Running::start(&["echo", "--port", "0", "--log-to", &folder.path("log")]);
+    running.address();
+    fs::rename(folder.0.join("log"), folder.0.join("log.1")).unwrap();
+    mkfifoat(CWD, folder.path("log"), Mode::RUSR | Mode::WUSR).unwrap();
+    running.signal(Signal::HUP);
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    let kept = fs::read_to_string(folder.0.join("log.1")).unwrap();
+    assert!(
+        kept.contains("the old one is kept: it is a pipe that nobody reads") && kept.contains("stalls: "),
+        "{kept}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use crate::support::{CLOSE, Client, Running, failure, fed, finished, output, sockeye};
+use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 
 #[test]
@@ -270,8 +271,40 @@ fn a_second_signal_ends_it_at_once() {
     running.signal(Signal::TERM);
     assert_eq!(client.closed(), 1001);
     // The client does not answer, so the closing handshake would take its time.
-    running.signal(Signal::TERM);
-    assert_eq!(running.ended().signal(), Some(15));
+    assert_eq!(running.ended_by(Signal::TERM).signal(), Some(15));
+}
+
+#[test]
+fn two_signals_at_once_are_one() {
+    // timeout(1) signals a process, and then its group.
+    for command in ["serve", "echo"] {
+        for _ in 0..8 {
+            let running = Running::start(&[command, "--port", "0"]);
+            let mut client = Client::open(&running.address(), "").unwrap();
+            running.signal(Signal::TERM);
+            running.signal(Signal::TERM);
+            assert_eq!(client.closed(), 1001);
+            client.send(CLOSE, &1001_u16.to_be_bytes());
+            assert_eq!(running.ended().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn signals_that_were_blocked_by_whoever_started_it_end_it_all_the_same() {
+    for (arguments, code) in
+        [(&["serve", "--port", "0"][..], 0), (&["echo", "--port", "0"], 0), (&["fraggle", "--port", "0"], 0)]
+    {
+        // A child has the signals blocked that are blocked in the thread that makes it.
+        let blocked = || {
+            SigSet::all().thread_block().unwrap();
+            sockeye(arguments).spawn().unwrap()
+        };
+        let running = Running::of(std::thread::scope(|scope| scope.spawn(blocked).join().unwrap()));
+        running.line();
+        running.signal(Signal::TERM);
+        assert_eq!(running.ended().code(), Some(code), "{arguments:?}");
+    }
 }
 
 #[test]

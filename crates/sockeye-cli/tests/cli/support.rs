@@ -5,9 +5,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use sockeye::{Protocol, Service};
@@ -129,6 +129,20 @@ impl Running {
         // The name, in parentheses, may have spaces in it; utime and stime are the 14th and the 15th field.
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
         fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Its status, once signals of this kind have ended it. They are repeated, since several at a time are one.
+    pub(crate) fn ended_by(self, signal: Signal) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "it did not end");
+            self.signal(signal);
+            // What it logs does not matter; the log's end does.
+            match self.log.recv_timeout(Duration::from_millis(100)) {
+                Err(RecvTimeoutError::Disconnected) => return self.ended(),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     /// Its status, once it has ended by itself.

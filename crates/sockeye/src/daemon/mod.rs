@@ -30,6 +30,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{self, Child, Command};
 
+use nix::sys::signal::SigSet;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::process::{chdir, setsid, umask};
@@ -57,7 +58,7 @@ pub enum Side {
 /// It belongs at the beginning of `main`, right behind reading the arguments: what comes before it is done in the daemon
 /// once more. In the daemon the folder is `/`, so paths have to be made absolute before; what it creates, others cannot write
 /// (the umask is that of the starter and 022); standard input is `/dev/null`, and output and error still those of the
-/// starter, until [`Daemon::ready`]. No other descriptor of the starter is open in it.
+/// starter, until [`Daemon::ready`]. No other descriptor of the starter is open in it, and no signal is blocked.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -87,6 +88,7 @@ pub fn detach() -> io::Result<Side> {
         (Some(Stage::Leader), Some(link)) => lead(link),
         (Some(Stage::Daemon), Some(link)) => {
             name_process();
+            SigSet::empty().thread_set_mask()?;
             let kept = umask(Mode::from(0o022));
             umask(kept | Mode::from(0o022));
             chdir("/")?;

@@ -63,8 +63,16 @@ impl Starter {
             }
         };
         // It has nothing left to do but to end, or was ended.
-        self.leader.wait()?;
+        self.bury_leader()?;
         Ok(outcome)
+    }
+
+    /// Waits for the end of the leader. Where SIGCHLD is ignored the system has buried it by then, and says that there is no child.
+    fn bury_leader(&mut self) -> io::Result<()> {
+        match self.leader.wait() {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::CHILD) => Ok(()),
+            result => result.map(drop),
+        }
     }
 
     /// Takes one report. `None`: more will come.
@@ -83,9 +91,11 @@ impl Starter {
 
     /// Ends what was started. What comes to be ready in this very moment is ready.
     fn give_up(&mut self) -> io::Result<Outcome> {
-        // One that ended already is no matter.
-        let _ = self.leader.kill();
-        self.leader.wait()?;
+        // One that ended already is no matter, and may be buried: then its number is not its own any more.
+        if matches!(self.leader.try_wait(), Ok(None)) {
+            let _ = self.leader.kill();
+        }
+        self.bury_leader()?;
         while self.readable(Some(Duration::ZERO))? {
             if let Some(outcome) = self.take()? {
                 return Ok(if outcome == Outcome::Died { Outcome::TimedOut } else { outcome });

@@ -163,6 +163,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("own child").is_some()
+    }
+
     /// Its exit, which must come within `limit`.
     pub(crate) fn exit(&mut self, limit: Duration) -> ExitStatus {
         let mut status = None;
