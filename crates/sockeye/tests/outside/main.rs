@@ -121,6 +121,28 @@ fn a_service_in_a_poll_loop_is_server_and_client() {
 }
 
 #[test]
+fn a_listener_that_is_open_already_is_watched_like_any_other() {
+    let watched = Watched::default();
+    let closed = Rc::new(Cell::new(None));
+    let client = messages::with("client", Client { say: vec![b"x".to_vec()], closed: closed.clone() });
+    let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let builder = Service::builder().protocol(messages::echo("echo")).protocol(client);
+    let mut service = builder.listen(theirs.try_clone().unwrap()).build_external(watched.clone()).unwrap();
+    assert_eq!(watched.fds().len(), 2);
+    let url = format!("ws://127.0.0.1:{}/", port(&service));
+    service.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    while closed.get().is_none() || service.connections() > 0 {
+        watched.round(&mut service);
+    }
+    drop(service);
+    assert_eq!(watched.fds(), []);
+    // It is still whose it was.
+    let _stream = std::net::TcpStream::connect(theirs.local_addr().unwrap()).unwrap();
+    look(&[(theirs.as_raw_fd(), Mode::READ)], None);
+    assert!(theirs.accept().is_ok());
+}
+
+#[test]
 fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
     let watched = Watched::default();
     // It pauses at once and for ever.
