@@ -248,6 +248,7 @@ pub(crate) struct Shared {
     pub(crate) publishes: Vec<Vec<u8>>,
     /// How many messages each of them holds.
     pub(crate) published: Vec<u64>,
+    /// Something was published, or given to the loop: one flag, since it is looked at after each step.
     pub(crate) any_publish: bool,
     pub(crate) now: Instant,
     /// The same as that of the [`Outlet`](crate::output::Outlet).
@@ -382,6 +383,7 @@ impl Shared {
     pub(crate) fn adopt(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
         let id = self.live.insert(Live::adopting(endpoint));
         self.adoptions.push(Adoption { id, fd });
+        self.any_publish = true;
         id
     }
 
@@ -449,11 +451,7 @@ impl Shared {
     /// Whether callbacks wished for something that is carried out between steps.
     #[inline]
     pub(crate) fn has_new_wishes(&self) -> bool {
-        self.any_publish
-            || !self.closes.is_empty()
-            || !self.timers.is_empty()
-            || !self.outgoing.planned.is_empty()
-            || !self.adoptions.is_empty()
+        self.any_publish || !self.closes.is_empty() || !self.timers.is_empty() || !self.outgoing.planned.is_empty()
     }
 
     /// Whether there is something to do without waiting.

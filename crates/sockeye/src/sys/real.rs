@@ -27,6 +27,8 @@ use super::{
 
 mod address;
 mod adopt;
+#[cfg(test)]
+mod adopt_tests;
 mod connect;
 #[expect(unsafe_code, reason = "memory that fork does not copy is the system's to give, and no crate wraps it")]
 mod entropy;

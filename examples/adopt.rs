@@ -1,0 +1,81 @@
+//! Publishes the lines that a command prints to all WebSocket clients, and the lines that anybody sends to a TCP port:
+//! `adopt vmstat 1`, then `sockeye connect ws://127.0.0.1:9001/`, and `nc 127.0.0.1 9002` to say something in between.
+
+use std::error::Error;
+use std::process::{Command, Stdio};
+
+use sockeye::sys::Address;
+use sockeye::{Cx, End, Ended, Raw, RawWritable, Service, messages};
+
+/// A longer line is cut.
+const LINE: usize = 4096;
+
+/// The command's output and the connections of the TCP port, alike: lines.
+struct Lines;
+
+impl Raw for Lines {
+    /// The line that is not complete yet.
+    type Session = Vec<u8>;
+
+    fn name(&self) -> &str {
+        "lines"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), End> {
+        for &byte in bytes {
+            if byte != b'\n' {
+                line.push(byte);
+            }
+            if byte == b'\n' || line.len() == LINE {
+                publish(cx, line);
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>) -> Result<(), End> {
+        if !line.is_empty() {
+            publish(cx, line);
+        }
+        Err(End::Normal)
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: &mut Vec<u8>, _: RawWritable<'_>) -> Result<(), End> {
+        Ok(()) // nobody asks for it
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, ended: Ended) {
+        // A pipe has no peer with an address: the command has ended, and with it this.
+        if *cx.peer() == Address::Unnamed {
+            println!("the command's output is over: {ended}");
+            cx.drain();
+        }
+    }
+}
+
+fn publish(cx: &mut Cx<'_>, line: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(line);
+    cx.publish_text_to("feed", &text).expect("there is such a protocol");
+    line.clear();
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let program = arguments.next().ok_or("usage: adopt COMMAND [ARGUMENT]...")?;
+    let mut child = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn()?;
+    let mut service = Service::builder()
+        .protocol(messages::on("feed", |_, _| Ok(())))
+        .raw(Lines)
+        .listen("127.0.0.1:9001")
+        .listen_raw("127.0.0.1:9002", "lines")
+        .build()?;
+    let output = child.stdout.take().ok_or("the command has no output")?;
+    service.control().adopt("lines", output)?;
+    service.run()?;
+    child.wait()?;
+    Ok(())
+}
