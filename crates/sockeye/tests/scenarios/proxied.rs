@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults, Network, Outcome, Peer, Turn};
+use sockeye::sim::{End, Faults, Network, Outcome, Peer, Turn, seeds};
 use sockeye::sys::Address;
 use sockeye::{
     Builder, Close, Cx, Decision, Fragment, Limits, Network as Peers, Protocol, Request, Service, Statistics, Tx,
@@ -57,7 +57,10 @@ impl Site {
     }
 
     fn with(describe: impl FnOnce(Builder) -> Builder) -> Self {
-        let network = Network::with_faults(1, Faults::none());
+        Self::on(Network::with_faults(1, Faults::none()), describe)
+    }
+
+    fn on(network: Network, describe: impl FnOnce(Builder) -> Builder) -> Self {
         let seen = Seen::default();
         let builder = Service::builder().protocol(Witness(Rc::clone(&seen))).listen("127.0.0.1:80");
         let service = describe(builder).build_with(network.sys()).unwrap();
@@ -316,6 +319,32 @@ fn addresses_are_judged_and_counted_by_the_header() {
     let (_own, answer) = site.answer(&[&own]);
     assert!(answer.starts_with("HTTP/1.1 101 "));
     assert_eq!(site.answer(&[&own]).1, "");
+}
+
+/// Late and spurious wake-ups, short reads, cuts anywhere.
+#[test]
+fn a_network_at_its_worst_changes_nothing() {
+    let mut opened = 0;
+    for seed in seeds(300) {
+        let network = Network::new(seed);
+        let mut site = Site::on(network, |builder| builder.proxy_protocol(["0.0.0.0/0".parse().unwrap()]));
+        let whole = [&binary(0x21, 700)[..], &upgrade("")].concat();
+        let (good, bad) = (site.connect(), site.connect());
+        good.send(&whole);
+        bad.send(b"PROXY TCP4 192.0.2.7 203.0.113.1 56244 443 \r\n\r\n");
+        let mut answer = Vec::new();
+        site.until(|| {
+            answer.extend(good.recv());
+            (answer.ends_with(b"\r\n\r\n") || good.is_closed()) && bad.is_closed()
+        });
+        if !good.is_closed() {
+            assert!(answer.starts_with(b"HTTP/1.1 101 "), "seed {seed}");
+            assert_eq!(site.take_seen()[1], "[2001:db8::7]:4660", "seed {seed}");
+            opened += 1;
+        }
+        assert_eq!(bad.recv(), b"", "seed {seed}");
+    }
+    assert!(opened > 0, "no connection came about");
 }
 
 #[test]

@@ -10,13 +10,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 use sockeye::daemon::systemd::{Notify, Watchdog};
 use sockeye::messages::{self, Handler, Message, Talk};
 use sockeye::sys::Address;
-use sockeye::{Builder, Close, Closed, Cx, Group, RemoteError, Service, Started, Threads, Worker};
+use sockeye::{Builder, Close, Closed, Cx, Group, RemoteError, Service, Started, Statistics, Threads, Worker};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -193,6 +193,27 @@ fn two_that_publish_at_the_same_time_are_heard_in_one_order() {
         let own: Vec<_> = heard[0].iter().filter(|text| text.starts_with(name)).collect();
         assert!(own.iter().enumerate().all(|(number, text)| **text == format!("{name}{number}")), "{own:?}");
     }
+}
+
+/// What a thread counted stays when it is over; what it had is gone.
+#[test]
+fn what_all_have_counted_can_be_asked_for_meanwhile() {
+    let (threads, _) = start(2);
+    let clients = one_of_each(&threads);
+    let begin = Instant::now();
+    // It is there within a second, from threads that have nothing else to do.
+    while threads.statistics().websockets_now != clients.len() as u64 {
+        assert!(begin.elapsed() < PATIENCE, "{}", threads.statistics());
+        thread::yield_now();
+    }
+    let all = threads.statistics();
+    assert_eq!(all.websockets.opened_by_peers, all.responses[&101]);
+    let mut sum = Statistics::default();
+    threads.drain();
+    drop(clients);
+    threads.join_each(|_, statistics| sum += statistics).unwrap();
+    assert!(sum.websockets.opened_by_peers >= all.websockets.opened_by_peers);
+    assert_eq!((sum.websockets_now, sum.connections_now), (0, 0));
 }
 
 #[test]
