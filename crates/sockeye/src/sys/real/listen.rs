@@ -3,13 +3,17 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{self as rfs, FlockOperation, Mode, OFlags, RawMode, fchmod, flock, fstat};
+#[cfg(target_os = "linux")]
+use rustix::fs::{self as rfs, OFlags, fstat};
+use rustix::fs::{FlockOperation, Mode, RawMode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
@@ -141,18 +145,20 @@ impl SocketPath {
     }
 
     /// Gives the file exactly this mode, of which the umask may have taken something.
+    #[cfg(target_os = "linux")]
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        let permissions = Permissions::from_mode(mode);
-        if !cfg!(target_os = "linux") {
-            return fs::set_permissions(&self.path, permissions);
-        }
         // The file itself, and not what somebody who may write in the folder has put in its place, such as a link.
         let file = rfs::open(&self.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         let found = fstat(&file)?;
         if (found.st_dev, found.st_ino) != (self.device, self.inode) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else replaced the file"));
         }
-        fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), permissions)
+        fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&self.path, Permissions::from_mode(mode))
     }
 }
 
