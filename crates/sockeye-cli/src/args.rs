@@ -9,6 +9,7 @@ pub(crate) mod standing;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use sockeye::Network;
@@ -145,7 +146,7 @@ pub(crate) struct Common {
     /// Threads that serve; 0 takes one for each core
     ///
     /// The system deals the connections out to them. More than one cannot share a Unix socket.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(0..=THREADS))]
     pub(crate) threads: usize,
 
     /// Proxies that say for whom they connect, such as 10.0.0.0/8, ::1 or unix (repeatable)
@@ -194,6 +195,9 @@ fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
     NonZeroUsize::new(number)
         .ok_or("with 0 nobody could connect; leave the option out for as many as the descriptor limit allows")
 }
+
+/// More than that the library refuses.
+const THREADS: u64 = 1024;
 
 const EXIT_CODES: &str = "\
 Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used, \

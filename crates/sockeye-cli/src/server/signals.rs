@@ -1,11 +1,13 @@
 //! Signals of the commands that serve. They arrive on a thread that does nothing but wait for them, so that the second
 //! signal to end works whatever the loop is doing; what they ask for is done by the loop, which is woken for it.
 
-use std::io::{self, IsTerminal as _};
+use std::io::IsTerminal as _;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -45,11 +47,10 @@ pub(super) fn serve_on(
     manager: Manager,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    // Its terminal is closed: nobody is there any more who could end it. A daemon has none, and under nohup(1) it is none of ours.
-    let hangs_up = io::stdin().is_terminal() || io::stderr().is_terminal();
+    let terminals = Terminals::now();
     let mut telling = Telling::default();
     watch(signals, move |signal| match signal {
-        SIGHUP if !hangs_up => {
+        SIGHUP if !terminals.are_closed() => {
             let manager = manager.clone();
             group.remote(0)?.run(move |_| manager.around_reload(reload))
         }
@@ -59,6 +60,26 @@ pub(super) fn serve_on(
             group.drain()
         }
     })
+}
+
+/// The terminals that somebody could end the process at.
+struct Terminals(Vec<BorrowedFd<'static>>);
+
+impl Terminals {
+    /// A daemon has none, and neither has one under nohup(1).
+    fn now() -> Self {
+        let standard = [rustix::stdio::stdin(), rustix::stdio::stderr()];
+        Self(standard.into_iter().filter(|fd| fd.is_terminal()).collect())
+    }
+
+    /// Whether SIGHUP came because a terminal was closed, so that nobody is there any more. It may as well be meant for the log: in a
+    /// container that has a terminal, or in tmux(1).
+    fn are_closed(&self) -> bool {
+        self.0.iter().any(|terminal| {
+            let mut asked = [PollFd::new(terminal, PollFlags::empty())];
+            poll(&mut asked, Some(&Timespec::default())).is_ok() && asked[0].revents().contains(PollFlags::HUP)
+        })
+    }
 }
 
 fn reload() {

@@ -6,11 +6,12 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, Running, finished, get, request, sockeye};
+use crate::support::{CLOSE, Client, PATIENCE, Running, finished, get, request, sockeye};
 
 struct Folder(PathBuf);
 
@@ -195,6 +196,32 @@ fn a_pipe_in_the_place_of_the_file_does_not_stop_the_log() {
         kept.contains("the old one is kept: it is a pipe that nobody reads") && kept.contains("stalls: "),
         "{kept}"
     );
+}
+
+#[test]
+fn hup_is_for_the_log_while_the_terminal_is_open() {
+    let folder = Folder::new();
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let socket = folder.path("socket");
+    let daemon = Daemon::at(&socket);
+    let mut command = sockeye(&["echo", "--port", "0", "--log-to", "syslog", "--syslog-socket", &socket]);
+    command.stdin(slave.try_clone().unwrap()).stderr(slave);
+    let running = Running::of(command.spawn().unwrap());
+    drop(command);
+    let mut client = Client::open(&running.address(), "").unwrap();
+    running.signal(Signal::HUP);
+    daemon.packet("nothing to reload");
+    client.text("still there");
+    client.expect("still there");
+    drop(master);
+    running.signal(Signal::HUP);
+    assert_eq!(client.closed(), 1001);
+    client.send(CLOSE, &1001_u16.to_be_bytes());
+    assert_eq!(running.ended().code(), Some(0));
 }
 
 #[test]

@@ -307,6 +307,7 @@ impl Builder {
             events: Vec::new(),
             dead: Vec::new(),
             draining: None,
+            is_end_told: false,
             external: None,
             crowded: false,
         })

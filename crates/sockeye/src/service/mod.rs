@@ -81,6 +81,8 @@ pub struct Service {
     /// Connections whose steps ended in this turn; their slots are freed at its end.
     dead: Vec<crate::ConnId>,
     draining: Option<Instant>,
+    /// [`Service::run_once`] has said that it is drained.
+    is_end_told: bool,
     /// What a loop of the program's own watches for this one.
     external: Option<Rc<RefCell<Watch>>>,
     /// The last look at the poller brought as much as it can: there may be more.
@@ -130,21 +132,26 @@ impl Service {
     ///
     /// With a [`PollHook`](crate::poll::PollHook) it never waits, whatever the timeout.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<Progress, Error> {
-        turn::turn(self, timeout)
+        let progress = turn::turn(self, timeout)?;
+        self.is_end_told = progress == Progress::Drained;
+        Ok(progress)
     }
 
     /// When the service next has something to do of its own accord; `None`: only when a socket or another thread says
-    /// so. A moment that is past means now.
+    /// so. A moment that is past means now, and so does the end of a drain, until [`run_once`](Self::run_once) has told of it.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        // The end of a drain is something to do too: to say so. And so are the slots of connects that were called off between turns.
+        // The end of a drain is something to do too: to say so, once. And so are the slots of connects that were called off between turns.
         if self.stage.shared.has_wishes()
-            || self.is_drained()
+            || (self.is_drained() && !self.is_end_told)
             || !self.dead.is_empty()
             || self.has_reports()
             || self.crowded
         {
             return Some(self.stage.shared.now);
+        }
+        if self.is_drained() {
+            return None;
         }
         let ticks = self
             .ticks

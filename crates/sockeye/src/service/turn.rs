@@ -92,6 +92,8 @@ fn run_ready(service: &mut Service) {
 
 /// Waits no longer than the caller, the ready list and the next deadline allow.
 fn wait(service: &mut Service, timeout: Option<Duration>) -> Result<(), Error> {
+    // Of one that is over nothing comes, so it is not waited for.
+    let timeout = if service.is_drained() { Some(Duration::ZERO) } else { timeout };
     let own = service.next_deadline().map(|at| at.saturating_duration_since(service.stage.outlet.sys.now()));
     let timeout = match (timeout, own) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -209,6 +209,29 @@ fn two_services_share_a_loop_by_one_descriptor_each() {
 }
 
 #[test]
+fn a_drained_service_does_not_keep_the_loop_of_another_awake() {
+    let watched = Watched::default();
+    let builder = || Service::builder().fallback(messages::echo("echo")).listen("127.0.0.1:0");
+    for mut drained in [builder().build().unwrap(), builder().build_external(watched.clone()).unwrap()] {
+        let mut other = builder().build().unwrap();
+        while drained.has_pending_work() {
+            drained.run_once(None).unwrap();
+        }
+        drained.drain();
+        assert!(drained.has_pending_work(), "to say that it is over");
+        assert_eq!(drained.run_once(None).unwrap(), Progress::Drained);
+        assert_eq!([drained.next_timeout(), other.next_timeout()], [None, None], "both may sleep");
+        // Whoever asks again is answered at once.
+        assert_eq!(drained.run_once(None).unwrap(), Progress::Drained);
+        drained.run().unwrap();
+        // Nor does a thread that comes late.
+        assert!(drained.remote().run(|_| ()).is_err() || drained.run_once(None).unwrap() == Progress::Drained);
+        assert_eq!(other.run_once(Some(Duration::ZERO)).unwrap(), Progress::Running);
+        assert_eq!(drained.next_timeout(), None);
+    }
+}
+
+#[test]
 fn descriptors_of_others_are_errors_and_do_no_harm() {
     let watched = Watched::default();
     let mut service = Service::builder()
