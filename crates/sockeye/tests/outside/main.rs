@@ -6,9 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::client::Timeouts;
 use sockeye::messages::{self, Handler, Message, Talk};
 use sockeye::poll::{Mode, PollHook, Ready};
-use sockeye::{Close, CloseCode, Closed, Connect, Cx, Progress, Service};
+use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Progress, Service, Wishes};
 
 #[derive(Clone, Default)]
 struct Watched {
@@ -186,6 +187,59 @@ fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
         assert!(rounds < 20, "the loop outside spins: {:?}", look(&watched.fds(), Some(Duration::ZERO)));
     }
     assert_eq!(service.connections(), 1);
+}
+
+/// Connects, and is told of the failure.
+struct Hopeless(Rc<Cell<bool>>);
+
+impl Handler for Hopeless {
+    type State = ();
+
+    fn open(&mut self, _: &mut Talk<'_, '_>) {
+        panic!("nobody answers");
+    }
+
+    fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+        assert!(failure.to_string().contains("within"), "{failure}");
+        self.0.set(true);
+    }
+}
+
+/// A listener of which nobody accepts. With a queue for nobody that is full what is sent to it is dropped, with a longer one the
+/// system connects and nobody answers.
+fn nobody(queue: i32) -> (socket2::Socket, Vec<std::net::TcpStream>) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(queue).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let knock = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+    let queued = if queue == 0 { std::iter::from_fn(knock).take(100).collect() } else { Vec::new() };
+    (listener, queued)
+}
+
+#[test]
+fn a_client_that_nobody_answers_leaves_the_loop_outside_asleep() {
+    for queue in [0, 10] {
+        let (watched, failed) = (Watched::default(), Rc::new(Cell::new(false)));
+        let client = messages::with("hopeless", Hopeless(failed.clone()));
+        let mut service = Service::builder().protocol(client).build_external(watched.clone()).unwrap();
+        let (listener, _queued) = nobody(queue);
+        let port = listener.local_addr().unwrap().as_socket().unwrap().port();
+        let mut timeouts = Timeouts::default();
+        (timeouts.connect, timeouts.handshake) = (Duration::from_secs(1), Duration::from_secs(1));
+        let connect = Connect::new(&format!("ws://127.0.0.1:{port}/")).unwrap().timeouts(timeouts);
+        service.control().connect("hopeless", connect).unwrap();
+        let mut rounds = 0;
+        while !failed.get() {
+            watched.round(&mut service);
+            rounds += 1;
+            assert!(rounds <= 20, "the loop outside spins: {:?}", watched.fds());
+        }
+    }
 }
 
 #[test]
