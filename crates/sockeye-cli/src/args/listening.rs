@@ -23,7 +23,7 @@ pub(crate) struct Listening {
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
-    /// Leave IPv4 out where :: or another IPv6 address would take it too
+    /// Listen for IPv6 alone: :: takes no IPv4, and the name of an interface stands for its IPv6 addresses
     #[arg(long)]
     pub(crate) ipv6_only: bool,
 
@@ -63,13 +63,22 @@ impl Listening {
     pub(crate) fn addresses(&self, port: u16) -> Result<Vec<(Address, ListenOptions)>, Failure> {
         let standard = [Interface::Ip([127, 0, 0, 1].into())];
         let interfaces = if self.interfaces.is_empty() { &standard[..] } else { &self.interfaces };
-        let addresses = interface::resolve(interfaces, port, interface::local)
+        let mut addresses = interface::resolve(interfaces, port, interface::local)
             .map_err(|error| Failure::usage(format!("--interface: {error}")))?;
-        let has = |kind: fn(&Address) -> bool| addresses.iter().any(kind);
-        if self.ipv6_only && !has(|address| matches!(address, Address::Ip(ip) if ip.is_ipv6())) {
-            let text = "--ipv6-only: no --interface has an IPv6 address; give one, such as --interface ::";
-            return Err(Failure::usage(text.to_owned()));
+        if self.ipv6_only {
+            if let Some(Interface::Ip(ip)) =
+                self.interfaces.iter().find(|one| matches!(one, Interface::Ip(ip) if ip.is_ipv4()))
+            {
+                let text = format!("--ipv6-only: --interface {ip} is IPv4; leave one of the two out");
+                return Err(Failure::usage(text));
+            }
+            addresses.retain(|address| !is_ipv4(address));
+            if !addresses.iter().any(|address| matches!(address, Address::Ip(_))) {
+                let text = "--ipv6-only: no --interface has an IPv6 address; give one, such as --interface ::";
+                return Err(Failure::usage(text.to_owned()));
+            }
         }
+        let has = |kind: fn(&Address) -> bool| addresses.iter().any(kind);
         if self.unix_mode.is_some() && !has(|address| matches!(address, Address::Unix(_))) {
             let text = "--unix-mode: no --interface is a Unix socket with a file; give one, such as --interface unix:/run/x.sock";
             return Err(Failure::usage(text.to_owned()));
@@ -82,9 +91,8 @@ impl Listening {
             );
         }
         // `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
-        let names_ipv4 = has(|address| matches!(address, Address::Ip(ip) if ip.is_ipv4()));
         let mut options = self.options();
-        options.ipv6_only |= names_ipv4;
+        options.ipv6_only |= has(is_ipv4);
         let with_options = |address: Address| {
             // An abstract socket is refused with a mode, which is meant for the files beside it.
             let unix_mode = self.unix_mode.filter(|_| matches!(address, Address::Unix(_)));
@@ -104,6 +112,10 @@ impl Listening {
         options.user_timeout = self.user_timeout;
         options
     }
+}
+
+fn is_ipv4(address: &Address) -> bool {
+    matches!(address, Address::Ip(ip) if ip.is_ipv4())
 }
 
 /// The bound of the system on what waits to be accepted, where there is one to be read.
@@ -241,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_alone_is_what_it_says() {
+        let only = |interfaces: &[&str]| addresses(Listening { ipv6_only: true, ..Listening::default() }, interfaces);
+        // Where the machine has IPv6.
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            let found = only(&["lo", "unix:x"]).unwrap();
+            let shown: Vec<_> = found.iter().map(|(address, _)| address.to_string()).collect();
+            assert_eq!(shown, ["[::1]:1", "unix:x"]);
+        }
+        for (interfaces, text) in [
+            (&["::", "127.0.0.1"][..], "--ipv6-only: --interface 127.0.0.1 is IPv4"),
+            (&[], "--ipv6-only: no --interface has an IPv6 address"),
+            (&["unix:x"], "--ipv6-only: no --interface has an IPv6 address"),
+        ] {
+            let failure = only(interfaces).unwrap_err();
+            assert!(failure.code == 2 && failure.message.starts_with(text), "{}", failure.message);
+        }
+    }
+
+    #[test]
     fn a_mode_is_for_files() {
         let mode = || Listening { unix_mode: Some(0o660), ..Listening::default() };
         let found = addresses(mode(), &["unix:x", "unix:@x", "::1"]).unwrap();
@@ -250,8 +281,6 @@ mod tests {
             let failure = addresses(mode(), none).unwrap_err();
             assert!(failure.code == 2 && failure.message.starts_with("--unix-mode: "), "{}", failure.message);
         }
-        let failure = addresses(Listening { ipv6_only: true, ..Listening::default() }, &["127.0.0.1"]).unwrap_err();
-        assert!(failure.code == 2 && failure.message.starts_with("--ipv6-only: "), "{}", failure.message);
     }
 
     #[test]
