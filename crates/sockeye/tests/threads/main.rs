@@ -400,7 +400,7 @@ fn a_listener_that_is_open_already_is_served_by_all_threads() {
         assert!(seen.insert(holding.recv_timeout(PATIENCE).unwrap()));
         clients.push(client);
     }
-    drop(shut);
+    drop((shut, clients));
     threads.join_drained();
     // Whoever opened it knows when it is to go.
     std::fs::remove_file(path).unwrap();
@@ -455,6 +455,7 @@ fn a_stuck_thread_gives_no_sign_of_life() {
     drop(shut);
     // The question of then is answered now, once.
     beat();
+    drop(client);
     threads.join_drained();
     std::fs::remove_file(path).unwrap();
 }
