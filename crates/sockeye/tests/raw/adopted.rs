@@ -286,6 +286,7 @@ fn datagrams_keep_their_bounds_and_may_be_empty_or_lost() {
             }
             real.until(|real| real.story(id).pieces.len() == 4);
             assert_eq!(real.story(id).pieces, [1, 0, 3, 60_000]);
+            let (own, other) = (second.local_addr().unwrap(), theirs.local_addr().unwrap());
             drop(theirs);
             // Nobody is there: what comes back is an error of one datagram, and the socket is as good as before.
             second.send(b"lost").unwrap();
@@ -294,6 +295,9 @@ fn datagrams_keep_their_bounds_and_may_be_empty_or_lost() {
             second.send(b"lost").unwrap();
             assert!(real.is_quiet(), "an error is not told again and again while reading is paused");
             assert_eq!(real.closed(id), None);
+            real.service.control().resume(id).unwrap();
+            UdpSocket::bind(other).unwrap().send_to(b"again", own).unwrap();
+            real.until(|real| real.story(id).pieces.last() == Some(&5));
             real.service.control().close(id, CloseCode::NORMAL).unwrap();
             assert_eq!(real.end_of(id), Ended::Local);
         },
@@ -384,6 +388,28 @@ fn the_number_of_connections_is_a_bound_for_adopted_ones_too() {
         real.end_of(ids[0]);
         let id = real.adopt(pipes[2].0.try_clone().unwrap());
         assert_eq!(real.story(id).notes, [Note::Open]);
+    });
+}
+
+#[test]
+fn an_adopted_connection_is_not_among_those_of_its_address() {
+    let mut limits = Limits::default();
+    limits.connections_per_address = Some(1);
+    let describe =
+        move |builder: sockeye::Builder| builder.limits(limits.clone()).listen_raw("127.0.0.1:0", crate::bench::NAME);
+    both_with(1, describe, |mut real| {
+        let sockeye::sys::Address::Ip(address) = real.service.local_addresses()[0].clone() else { panic!() };
+        let _first = TcpStream::connect(address).unwrap();
+        real.until(|real| real.service.connections() == 1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let id = real.adopt(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        real.service.control().close(id, CloseCode::NORMAL).unwrap();
+        drop(listener);
+        real.until(|real| real.service.connections() == 1);
+        let mut second = TcpStream::connect(address).unwrap();
+        second.set_nonblocking(true).unwrap();
+        real.until(|real| real.service.statistics().refusals.per_address == 1);
+        assert_eq!(second.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     });
 }
 

@@ -81,6 +81,46 @@ fn an_end_of_our_own_delivers_the_last_words_though_the_peer_goes_on_sending() {
 }
 
 #[test]
+fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() {
+    let mut bench = Bench::with(Faults::none().with_buffers(16 << 10, 16 << 10), limits());
+    let peer = bench.connect();
+    peer.set_window(0);
+    peer.send(b"B");
+    bench.until(|bench| *bench.most.borrow() > 0);
+    let id = bench.id(0);
+    bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+    peer.send(&[b'z'; 1 << 20]);
+    let mut back = Vec::new();
+    bench.until(|_| {
+        if peer.unsent() == 0 {
+            peer.set_window(usize::MAX);
+        }
+        back.extend(peer.recv());
+        peer.is_closed()
+    });
+    assert_eq!((bench.closed(0), peer.end()), (Some(Ended::Local), Some(End::Finished)));
+    assert_eq!(back.len(), *bench.most.borrow());
+    drop(peer);
+    bench.finish();
+}
+
+#[test]
+fn an_end_whose_last_words_were_lost_is_told_as_broken() {
+    let mut bench = Bench::with(Faults::none().with_buffers(16 << 10, 16 << 10), limits());
+    let peer = bench.connect();
+    peer.set_window(0);
+    peer.send(b"B");
+    bench.until(|bench| *bench.most.borrow() > 0);
+    let id = bench.id(0);
+    bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+    bench.settle();
+    peer.reset();
+    bench.until(|bench| bench.closed(0).is_some());
+    assert!(matches!(bench.closed(0), Some(Ended::Broken(_))), "{:?}", bench.closed(0));
+    bench.finish();
+}
+
+#[test]
 fn nothing_is_delivered_behind_an_end() {
     for order in [b'N', b'R', b'C'] {
         let mut bench = Bench::new();

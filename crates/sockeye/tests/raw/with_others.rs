@@ -215,6 +215,7 @@ fn a_raw_endpoint_reaches_the_protocols_beside_it() {
     assert_eq!(others.borrow().len(), 1);
     assert_eq!(unknown.borrow().len(), 3);
     assert!(raw.recv().is_empty());
+    assert_eq!(service.statistics().work.publishes, 2, "what a raw endpoint publishes for itself goes nowhere");
 }
 
 #[test]
