@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::{Conn, Phase, http::Http, proxied::Proxied, raw};
+use crate::conn::{Conn, NEVER, Phase, http::Http, proxied::Proxied, raw};
 use crate::output::Bits;
 use crate::protocol::ConnId;
 use crate::service::{Service, turn};
@@ -343,7 +343,10 @@ impl Service {
             self.stage.outlet.statistics.connection_begins(live.is_some_and(|live| live.is_client()));
         }
         conn.armed = conn.deadline();
-        self.timers.add(conn.armed, id);
+        // One without a deadline is no reason to wake up, not even in centuries: loops outside count in small numbers.
+        if conn.armed != NEVER {
+            self.timers.add(conn.armed, id);
+        }
         self.conns[slot] = Some(conn);
     }
 }

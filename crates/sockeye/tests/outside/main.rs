@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use sockeye::client::Timeouts;
 use sockeye::messages::{self, Handler, Message, Talk};
 use sockeye::poll::{Mode, PollHook, Ready};
-use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Progress, Service, Wishes};
+use sockeye::{
+    Close, CloseCode, Closed, ConnId, Connect, Cx, End, Ended, Failure, Progress, Raw, RawWritable, Service, Wishes,
+};
 
 #[derive(Clone, Default)]
 struct Watched {
@@ -187,6 +190,88 @@ fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
         assert!(rounds < 20, "the loop outside spins: {:?}", look(&watched.fds(), Some(Duration::ZERO)));
     }
     assert_eq!(service.connections(), 1);
+}
+
+/// Takes descriptors, and is in no hurry with any.
+struct Idle {
+    /// It reads nothing at all; else all there is, and then it goes on though the other side has ended.
+    pauses: bool,
+    closed: Rc<Cell<usize>>,
+}
+
+impl Raw for Idle {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "idle"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        if self.pauses {
+            cx.pause_reading();
+        }
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), End> {
+        assert!(!self.pauses, "it is paused");
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &mut Cx<'_>, (): &mut ()) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Ended) {
+        self.closed.set(self.closed.get() + 1);
+    }
+}
+
+/// poll(2) tells of a hang-up and of an error though nobody asked, again and again as long as the descriptor is there.
+#[test]
+fn descriptors_whose_other_side_went_leave_the_loop_outside_asleep() {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    let read_end = || -> OwnedFd {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"the last words").unwrap();
+        reader.into()
+    };
+    let write_end = || -> OwnedFd { std::io::pipe().unwrap().1.into() };
+    let socket = |how: Option<Shutdown>| -> (OwnedFd, Option<UnixStream>) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"the last words").unwrap();
+        if let Some(how) = how {
+            theirs.shutdown(how).unwrap();
+        }
+        (ours.into(), how.map(|_| theirs))
+    };
+    for pauses in [true, false] {
+        let (watched, closed) = (Watched::default(), Rc::new(Cell::new(0)));
+        let builder = Service::builder().raw(Idle { pauses, closed: closed.clone() });
+        let mut service = builder.build_external(watched.clone()).unwrap();
+        let sockets = [None, Some(Shutdown::Write), Some(Shutdown::Read), Some(Shutdown::Both)].map(socket);
+        let (fds, theirs): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
+        for fd in fds.into_iter().chain([read_end(), write_end()]) {
+            service.control().adopt("idle", fd).unwrap();
+        }
+        service.run_once(None).unwrap();
+        let mut rounds = 0;
+        while !look(&watched.fds(), Some(Duration::ZERO)).is_empty() || service.has_pending_work() {
+            watched.round(&mut service);
+            rounds += 1;
+            assert!(rounds < 40, "the loop outside spins: {:?}", look(&watched.fds(), Some(Duration::ZERO)));
+        }
+        assert_eq!(service.next_timeout(), None, "nothing is due, ever");
+        assert_eq!(closed.get() + service.connections(), 6);
+        println!("pauses {pauses}: {rounds} rounds, {} closed", closed.get());
+        drop(theirs);
+    }
 }
 
 /// Connects, and is told of the failure.
