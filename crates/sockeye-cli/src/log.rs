@@ -31,6 +31,7 @@ use self::sink::Target;
 use crate::args::LogLevel;
 use crate::args::logging::{LogFormat, LogTo, Logging};
 use crate::failure::Failure;
+use crate::stop;
 
 pub(crate) use self::form::{Utc, escape};
 
@@ -61,7 +62,10 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
     }
     ELSEWHERE.store(*to != LogTo::Stderr, Ordering::Relaxed);
     let note = move |note: Note| form.note(&note, SystemTime::now());
-    let thread = thread::Builder::new().name("log".to_owned()).spawn(move || BACKLOG.write_to(target, note));
+    // Signals are for the other threads, which know when they can be handled.
+    let thread = stop::without_signals(|| {
+        thread::Builder::new().name("log".to_owned()).spawn(move || BACKLOG.write_to(target, note))
+    });
     THREADLESS.store(thread.is_err(), Ordering::Relaxed);
     let filter = match logging.level {
         LogLevel::Err => LevelFilter::ERROR,

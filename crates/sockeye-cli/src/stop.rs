@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -62,10 +62,20 @@ impl Stop {
 /// The system's.
 pub(crate) fn catch(signals: &[i32]) -> Result<Signals, Failure> {
     let failed = |error| Failure::general(format!("signals cannot be handled: {error}"));
-    let caught = Signals::new(signals).map_err(failed)?;
+    // One that comes between the handler and what it does is lost for ever, so none comes meanwhile.
+    let caught = without_signals(|| Signals::new(signals)).map_err(failed)?;
     let set: SigSet = signals.iter().filter_map(|&signal| Signal::try_from(signal).ok()).collect();
     set.thread_unblock().map_err(|error| failed(error.into()))?;
     Ok(caught)
+}
+
+/// Does something while no signal can come to this thread; they wait. A thread that is begun so gets none in all its life.
+pub(crate) fn without_signals<T>(act: impl FnOnce() -> T) -> T {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let result = act();
+    // It is a mask that the system gave: it takes it back.
+    let _ = before.and_then(|before| before.thread_set_mask());
+    result
 }
 
 /// Signals so close together are one: timeout(1) signals a process and then its group, which is the process again.

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
-use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
@@ -313,14 +314,15 @@ fn a_daemon_logs_to_syslog_unless_it_is_told_otherwise() {
         let mut command = sockeye(&[&["echo", "--port", "0", "--daemonize", "--pid-file", &pid], options].concat());
         let output = finished(command.current_dir(&folder.0));
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        let number = fs::read_to_string(&pid).unwrap().trim().parse().ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(number.unwrap(), Signal::TERM).unwrap();
+        let number = fs::read_to_string(&pid).unwrap().trim().parse().ok().and_then(Pid::from_raw);
+        let process = pidfd_open(number.unwrap(), PidfdFlags::empty()).unwrap();
+        pidfd_send_signal(&process, Signal::TERM).unwrap();
         if options.len() == 2 && options[0] == "--syslog-socket" {
             syslog.packet("stopping");
         }
-        // The lock ends with the process.
-        let file = fs::File::options().read(true).write(true).create(true).truncate(false).open(&pid).unwrap();
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        // What it had to log is there when it is gone, and its pid file may be gone before.
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        assert_eq!(poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap(), 1, "it did not end");
     }
     assert!(fs::read_to_string(folder.0.join("log")).unwrap().contains("msg=stopping"));
 }

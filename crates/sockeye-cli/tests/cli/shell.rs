@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{CLOSE, Client, Running, failure, fed, finished, output, sockeye};
 use nix::sys::signal::SigSet;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn help_has_the_options_and_examples() {
@@ -290,6 +290,22 @@ fn two_signals_at_once_are_one() {
             assert_eq!(running.ended().code(), Some(0));
         }
     }
+}
+
+#[test]
+fn a_signal_that_comes_while_it_starts_is_not_lost() {
+    // Each handler takes its time to be set, so that the signal comes in between.
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_exit=100000"]);
+    command.args([env!("CARGO_BIN_EXE_sockeye"), "serve", "--port", "0"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let strace = command.spawn().expect("strace is needed: install it");
+    let children = format!("/proc/{0}/task/{0}/children", strace.id());
+    let running = Running::of(strace);
+    running.log_line("rt_sigaction(SIGTERM, {sa_handler=0x");
+    let child = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(child).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(running.ended().code(), Some(0));
 }
 
 #[test]
