@@ -90,28 +90,39 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// dumb-increment-protocol: a number every 50 ms, and `reset\n` begins again.
 struct Counter;
 
+#[derive(Default)]
+struct Count {
+    next: u64,
+    /// The message that comes in pieces, as far as it can still be a reset.
+    command: Vec<u8>,
+}
+
+const RESET: &[u8] = b"reset\n";
+
 impl Protocol for Counter {
-    type Session = u64;
+    type Session = Count;
 
     fn name(&self) -> &str {
         "dumb-increment-protocol"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> u64 {
-        0
+    fn open(&mut self, _: &mut Cx<'_>) -> Count {
+        Count::default()
     }
 
-    fn receive(&mut self, _: &mut Cx<'_>, count: &mut u64, fragment: Fragment<'_>) -> Result<(), Close> {
-        if fragment.payload.as_bytes() == b"reset\n" {
-            *count = 0;
+    fn receive(&mut self, _: &mut Cx<'_>, count: &mut Count, fragment: Fragment<'_>) -> Result<(), Close> {
+        let room = RESET.len() + 1 - count.command.len();
+        count.command.extend(fragment.payload.as_bytes().iter().take(room));
+        if fragment.last && std::mem::take(&mut count.command) == RESET {
+            count.next = 0;
         }
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, count: &mut u64, tx: Tx<'_>) -> Result<(), Close> {
+    fn writable(&mut self, _: &mut Cx<'_>, count: &mut Count, tx: Tx<'_>) -> Result<(), Close> {
         if let Some(permission) = tx.idle() {
-            permission.text(&count.to_string());
-            *count += 1;
+            permission.text(&count.next.to_string());
+            count.next += 1;
         }
         Ok(())
     }
