@@ -182,11 +182,13 @@ impl Real {
         }
     }
 
-    /// Nothing is left to do, and no loop would wake up for anything.
+    /// Whether nothing is left to do in the end, and no loop would wake up for anything. A loop that spins never comes to that; what the
+    /// system has still under way may take a moment.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        for _ in 0..5 {
-            self.turn(Duration::ZERO);
-        }
+        (0..1000).any(|_| self.is_quiet_now())
+    }
+
+    fn is_quiet_now(&mut self) -> bool {
         let before = self.service.statistics().work;
         for _ in 0..3 {
             self.turn(Duration::ZERO);
