@@ -17,7 +17,7 @@ pub(crate) struct Logging {
 
     /// Where the log goes; a FILE is written with a slash, such as ./log [default: stderr, syslog with --daemonize]
     ///
-    /// SIGHUP has a file opened anew. What cannot be written in time is counted instead of kept, wherever it goes.
+    /// SIGHUP has a file opened anew; a pipe needs its reader first. A daemon has standard error only until it serves. What cannot be written in time is counted instead of kept, wherever it goes.
     #[arg(long = "log-to", value_name = "stderr|syslog|journal|FILE", value_hint = ValueHint::FilePath,
           value_parser = OsStringValueParser::new().try_map(parse_log_to))]
     pub(crate) to: Option<LogTo>,

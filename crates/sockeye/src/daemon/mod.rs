@@ -155,7 +155,12 @@ fn execute(stage: Stage, link: OwnedFd) -> io::Result<Child> {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).env(MARK, stage.mark()).stdin(link).spawn()
+    command.args(arguments).env(MARK, stage.mark()).stdin(link).spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            io::Error::new(error.kind(), "this program is found by way of /proc, which is not there")
+        }
+        _ => error,
+    })
 }
 
 /// The socket that a process of this module gets as its standard input, which becomes `/dev/null`.

@@ -56,9 +56,10 @@ impl Starter {
                 break self.give_up()?;
             }
             if let Some(outcome) = self.take()? {
-                // Whoever looks at the daemon when this process has ended is not to find the link still open.
+                // Whoever looks at the daemon when this process has ended is not to find the link still open. What comes before its
+                // end is the word of a leader that was slow.
                 let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-                self.readable(left)?;
+                while self.readable(left)? && self.take()?.is_none() {}
                 break outcome;
             }
         };
@@ -121,5 +122,28 @@ impl Starter {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_link_is_waited_for_behind_a_late_word_of_the_leader() {
+        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        Report::Ready("here".to_owned()).send(far.as_fd()).unwrap();
+        Report::Started(std::process::id()).send(far.as_fd()).unwrap();
+        let begun = Instant::now();
+        let starter = Starter::new(near, Command::new("true").spawn().unwrap());
+        // The daemon holds the link all the time.
+        let time = Duration::from_millis(50);
+        assert_eq!(starter.wait(time).unwrap(), Outcome::Ready("here".to_owned()));
+        assert!(begun.elapsed() >= time);
+        drop(far);
     }
 }
