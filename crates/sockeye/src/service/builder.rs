@@ -187,7 +187,8 @@ impl Builder {
 
     /// Listens there for the raw endpoint of that [name](Raw::name): whoever connects is its connection at once, with no HTTP and
     /// no WebSocket. What is said to all connections of the service (filters, limits, shares of a turn) holds for these too.
-    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen).
+    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). Several [`Threads`](crate::Threads) do not share
+    /// such a listener by themselves: each has one of its own, with [`ListenOptions::reuse_port`], or a duplicate of one that is open.
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)

@@ -133,6 +133,20 @@ fn bytes_and_ends_are_counted() {
 }
 
 #[test]
+fn a_system_without_descriptors_says_so() {
+    let mut bench = Bench::new();
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    let id = bench.service.control().adopt(NAME, read).unwrap();
+    bench.until(|bench| !bench.log.borrow().is_empty());
+    assert_eq!(bench.id(0), id);
+    let text = "this system takes no descriptors that others opened";
+    assert_eq!(bench.story(0).notes, [Note::Failed(text.to_owned())]);
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    assert_eq!(bench.service.control().serve(read).unwrap_err().to_string(), text);
+    bench.finish();
+}
+
+#[test]
 fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
     let build = |name: &str| {
         let builder = Service::builder().protocol(messages::echo("echo"));
