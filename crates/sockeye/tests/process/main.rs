@@ -22,8 +22,9 @@ use sockeye::{Service, Threads};
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("a_child_draws_other_bytes_than_its_parent", a_child_draws_other_bytes_than_its_parent),
+        ("a_child_leaves_its_parents_socket_where_it_is", a_child_leaves_its_parents_socket_where_it_is),
         ("without_descriptors_connecting_fails_at_once", without_descriptors_connecting_fails_at_once),
         ("connections_give_their_descriptors_back", connections_give_their_descriptors_back),
         ("looking_names_up_gives_its_descriptors_back", looking_names_up_gives_its_descriptors_back),
@@ -60,6 +61,21 @@ fn a_child_draws_other_bytes_than_its_parent() {
         assert_eq!(seen.len(), expected, "keys were drawn twice");
     }
     assert!(!seen.contains(&0));
+}
+
+/// A program that forks to have something done must not lose its server's path when the child ends in good order.
+fn a_child_leaves_its_parents_socket_where_it_is() {
+    let path = std::env::temp_dir().join(format!("sockeye-fork-{}", std::process::id()));
+    let service = Service::builder().listen(Address::Unix(path.clone())).build().unwrap();
+    let mut service = Some(service);
+    in_child(|| {
+        drop(service.take());
+        Vec::new()
+    });
+    assert!(path.exists(), "the child removed the file");
+    UnixStream::connect(&path).unwrap();
+    drop(service);
+    assert!(!path.exists());
 }
 
 /// Of eight bytes each, so that none repeats by chance.

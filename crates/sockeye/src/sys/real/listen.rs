@@ -129,9 +129,10 @@ fn is_stale(path: &Path, name: &SocketAddrUnix) -> io::Result<bool> {
     Ok(net::connect(new_socket(AddressFamily::UNIX)?, name) == Err(Errno::CONNREFUSED))
 }
 
-/// The file of a Unix listener, removed with it.
+/// The file of a Unix listener, removed with it by the process that made it, and not by a child that has a copy of the listener.
 #[derive(Debug)]
 pub(super) struct SocketPath {
+    process: u32,
     /// Absolute: a daemon changes its directory.
     path: PathBuf,
     device: u64,
@@ -141,7 +142,8 @@ pub(super) struct SocketPath {
 impl SocketPath {
     fn new(path: &Path) -> io::Result<Self> {
         let file = fs::symlink_metadata(path)?;
-        Ok(Self { path: std::path::absolute(path)?, device: file.dev(), inode: file.ino() })
+        let process = std::process::id();
+        Ok(Self { process, path: std::path::absolute(path)?, device: file.dev(), inode: file.ino() })
     }
 
     /// Gives the file exactly this mode, of which the umask may have taken something.
@@ -164,6 +166,9 @@ impl SocketPath {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         // Another server may have taken the path since.
         let ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
         if fs::symlink_metadata(&self.path).is_ok_and(ours) {
