@@ -36,7 +36,8 @@ impl Background {
         if passed > 0 {
             // A daemon is another process, which gets none of the descriptors, and the addresses are taken by them.
             return Err(Failure::usage(format!(
-                "--daemonize: this was started with {passed} sockets (LISTEN_FDS) that a daemon would not have; the service                 manager keeps it in the background already: leave --daemonize out"
+                "--daemonize: this was started with sockets (LISTEN_FDS={passed}) that a daemon would not have; the service \
+                    manager keeps it in the background already: leave --daemonize out"
             )));
         }
         make_absolute(common, folder)

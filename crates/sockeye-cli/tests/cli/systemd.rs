@@ -154,7 +154,7 @@ fn what_is_no_listener_is_refused_by_its_number() {
 fn what_does_not_go_together_with_sockets_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for (arguments, text) in [
-        (&["echo", "--daemonize"][..], "leave --daemonize out"),
+        (&["echo", "--daemonize"][..], "the service manager keeps it in the background already: leave --daemonize out"),
         (&["echo", "--backlog", "5"], "--backlog: the sockets that this was started with are open already"),
         (&["echo", "--unix-mode", "660"], "SocketMode="),
         (&["echo", "--ipv6-only"], "BindIPv6Only="),

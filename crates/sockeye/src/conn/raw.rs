@@ -306,17 +306,41 @@ fn read<'a>(
 fn read_unit<'a>(raw: &mut Raw, out: &mut Out<'_>, rx: &'a mut [u8]) -> Read<'a> {
     loop {
         match out.outlet.sys.read(out.link.handle, out.link.kind, &mut rx[HEADROOM..]) {
-            Ok(0) if out.link.kind != Kind::Datagrams => {
+            Ok(0) if is_end(out) => {
                 out.link.bits.clear(Bits::READABLE);
-                return Read::End;
+                // A reset that was told ahead of the packets before it is how it ended.
+                return if raw.error.is_some() { Read::Nothing } else { Read::End };
             }
             Ok(count) => {
                 out.outlet.statistics.received.bytes += count as u64;
                 return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Linux tells of a reset once, and ahead of the packets that came before it.
+            Err(error)
+                if out.link.kind == Kind::Packets
+                    && raw.error.is_none()
+                    && error.kind() != io::ErrorKind::WouldBlock =>
+            {
+                out.link.bits.set(Bits::BROKEN);
+                raw.error = Some(error.kind());
+            }
             Err(error) => return nothing(raw, out, &error),
         }
+    }
+}
+
+/// What a read of no bytes means. A datagram may be empty, and a packet too: of these it is the end once the peer has ended its sending
+/// side and nothing is left.
+#[cold]
+fn is_end(out: &mut Out<'_>) -> bool {
+    let (handle, sys) = (out.link.handle, &mut out.outlet.sys);
+    match out.link.kind {
+        Kind::Datagrams => false,
+        Kind::Packets => {
+            sys.readiness(handle).map_or(true, |level| level.read_closed) && sys.unread(handle).unwrap_or(0) == 0
+        }
+        _ => true,
     }
 }
 
@@ -339,7 +363,11 @@ fn discard(raw: &mut Raw, shared: &mut Shared, out: &mut Out<'_>, rx: &mut [u8])
     }
     let budget = &mut shared.current.budget;
     match read(raw, out, &mut None, rx, budget.read_bytes) {
-        Read::Bytes(bytes) => budget.read_bytes = budget.read_bytes.saturating_sub(bytes.len()),
+        Read::Bytes(bytes) => {
+            budget.read_bytes = budget.read_bytes.saturating_sub(bytes.len());
+            // Datagrams may be empty, and come as fast as they are read.
+            budget.read_frames -= 1;
+        }
         Read::Nothing => {}
         Read::End => raw.input_over = true,
     }

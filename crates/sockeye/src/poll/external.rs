@@ -130,6 +130,13 @@ impl External {
     }
 }
 
+impl External {
+    /// Whether the program shut its socket down for reading: a loop that watches levels is told so for ever, and nothing comes.
+    fn is_shut(&mut self, handle: Handle) -> bool {
+        self.inner.readiness(handle).is_ok_and(|level| level.read_closed)
+    }
+}
+
 /// A handle's number is its descriptor's.
 fn descriptor(handle: Handle) -> RawFd {
     RawFd::try_from(handle.get()).unwrap_or(RawFd::MAX)
@@ -153,7 +160,8 @@ impl Watch {
             report.writable |= seen.writable;
             report.read_closed = seen.read_closed;
             report.error = seen.error;
-            ended = seen.error && entry.may_end;
+            // Datagrams go on after an error, but not on a socket that was shut down both ways.
+            ended = seen.error && (entry.may_end || seen.read_closed);
         }
         entry.ended |= ended;
         // Told now: to be watched for again when it is asked for in vain.
@@ -225,7 +233,8 @@ impl Sys for External {
 
     fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.inner.read(handle, kind, buffer);
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+        let is_drained = matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        if is_drained && !(kind == Kind::Datagrams && self.is_shut(handle)) {
             self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
         }
         result

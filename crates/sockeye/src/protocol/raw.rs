@@ -70,7 +70,7 @@ pub trait Raw: 'static {
     /// The connection is open; what is returned is kept for it.
     fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
 
-    /// What one read brought; empty for an empty datagram only. Of a stream the pieces are as the network cut them.
+    /// What one read brought; empty for an empty datagram or packet only. Of a stream the pieces are as the network cut them.
     ///
     /// # Errors
     /// How to end the connection.

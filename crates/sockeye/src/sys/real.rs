@@ -180,7 +180,12 @@ impl Sys for Real {
     }
 
     fn connected(&mut self, handle: Handle) -> io::Result<bool> {
-        connect::outcome(self.table.borrow(handle)?)
+        let socket = self.table.borrow(handle)?;
+        if !self.foreign.is_empty() && self.foreign.contains(&handle) {
+            // It is asked of datagrams, to be rid of their errors.
+            adopt::forget_errors(socket);
+        }
+        connect::outcome(socket)
     }
 
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod rng;
 mod adopted;
 mod bench;
 mod ends;
+mod kinds;
 mod random;
 mod real;
 mod talk;

@@ -92,6 +92,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8]) -> io::Res
     match net::recv(fd, buffer, RecvFlags::empty()) {
         Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
             tracing::debug!(%error, "a datagram was lost");
+            forget_errors(fd);
             Err(io::ErrorKind::Interrupted.into())
         }
         // What a datagram has beyond the buffer is lost; the first number is what was kept.
@@ -111,6 +112,29 @@ pub(super) fn write(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8]) -> io::Result<
         result => Ok(result?),
     }
 }
+
+/// Takes away what a UDP socket that was told to (`IP_RECVERR`) keeps of its errors: a loop that watches levels is told of them until
+/// somebody reads them. Of sockets of other families Linux would read a datagram by this call.
+#[cfg(target_os = "linux")]
+pub(super) fn forget_errors(fd: BorrowedFd<'_>) {
+    let family = net::getsockname(fd).map(|name| name.address_family());
+    if !matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6)) {
+        return;
+    }
+    for _ in 0..ERRORS {
+        if net::recv(fd, &mut [0; 1], RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT).is_err() {
+            return;
+        }
+    }
+}
+
+/// Other systems keep none.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn forget_errors(_: BorrowedFd<'_>) {}
+
+/// More than a socket has room for by default. What is left is taken away with the next error.
+#[cfg(target_os = "linux")]
+const ERRORS: u32 = 1024;
 
 /// Errors of one datagram, of this call or of an earlier one: the socket is as good as before.
 fn concerns_one(error: Errno) -> bool {
