@@ -91,8 +91,10 @@ impl Place {
         self.unsaid.then_some(self.next)
     }
 
-    /// This service's own numbers, and the latest of the others.
+    /// This service's own numbers, and the latest of the others. The own ones are put up first: who asks one thread after another must not
+    /// find a counter lower than before, which Prometheus takes for a new start from 0.
     pub(crate) fn sum(&self, own: &Statistics) -> Statistics {
+        self.board.put(self.index, own.clone());
         self.board.sum_with(self.index, own)
     }
 }
@@ -196,7 +198,9 @@ mod tests {
         first.turn_ends(millis(1), &turns(10));
         second.turn_ends(millis(1), &turns(100));
         assert_eq!(first.sum(&turns(11)).work.turns, 111);
-        assert_eq!(board.sum().work.turns, 110);
+        // What was shown once is not taken back by another.
+        assert_eq!(second.sum(&turns(100)).work.turns, 111);
+        assert_eq!(board.sum().work.turns, 111);
         let over = Statistics { connections_now: 3, websockets_now: 2, connections_most: 4, ..turns(20) };
         board.end(0, &over);
         let sum = board.sum();
