@@ -400,7 +400,7 @@ fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
         return Step::Wait;
     }
     if http.file.is_some() {
-        return Step::Yield;
+        return if *budget == 0 { Step::Yield } else { Step::Later };
     }
     http.access.complete();
     let now = stage.shared.now;

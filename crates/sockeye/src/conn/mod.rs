@@ -146,6 +146,8 @@ pub(crate) enum Step {
     Wait,
     /// The turn's share is spent: go on in the next round.
     Yield,
+    /// There is more to do, though its share is not spent: go on in the next round.
+    Later,
     /// The phase changed: take another step now.
     Again,
     /// The connection is over: close the socket so, and free the slot.
@@ -171,7 +173,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
         Step::Again => return step_again(stage, id, conn),
         // What was corked for this connection must not go to the next one.
         Step::Gone(_) | Step::Unopened => stage.outlet.cork.clear(),
-        Step::Wait | Step::Yield | Step::Introduced => {}
+        Step::Wait | Step::Yield | Step::Later | Step::Introduced => {}
     }
     debug_assert!(stage.outlet.cork.is_empty(), "the cork is empty between connections");
     step

@@ -124,9 +124,12 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     }
     let has_input = raw.has_input(&conn.link, &conn.stash);
     let step = outcome(raw, &conn.link, &stage.shared.current, has_input, more);
+    let is_spent = stage.shared.current.budget.is_spent() || stage.outlet.budget == 0;
     stage.shared.leave();
     match step {
-        Outcome::Step(step) => step,
+        Outcome::Wait => Step::Wait,
+        Outcome::More if is_spent => Step::Yield,
+        Outcome::More => Step::Later,
         Outcome::Over(ended) => finish(stage, id, conn, ended),
     }
 }
@@ -375,7 +378,9 @@ fn discard(raw: &mut Raw, shared: &mut Shared, out: &mut Out<'_>, rx: &mut [u8])
 }
 
 enum Outcome {
-    Step(Step),
+    Wait,
+    /// There is more to do in the next round.
+    More,
     Over(Ended),
 }
 
@@ -384,14 +389,14 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
     let broken = link.bits.has(Bits::BROKEN);
     let Some(ending) = raw.ending else {
         if !broken {
-            return Outcome::Step(if more || raw.can_write(current, link) { Step::Yield } else { Step::Wait });
+            return if more || raw.can_write(current, link) { Outcome::More } else { Outcome::Wait };
         }
         // What came before is delivered first. When reading is paused that waits, unless it waits for ever: there is no
         // edge to come any more, and who wants to write before he goes on reading never does.
         let in_vain = current.is_paused() && (raw.lost || raw.wants_room(current));
         return match has_input && !in_vain {
-            true if current.is_paused() => Outcome::Step(Step::Wait),
-            true => Outcome::Step(Step::Yield),
+            true if current.is_paused() => Outcome::Wait,
+            true => Outcome::More,
             false if raw.input_over && !raw.lost => Outcome::Over(Ended::Peer),
             false => Outcome::Over(raw.broken()),
         };
@@ -402,8 +407,10 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
         Outcome::Over(Ended::Broken(raw.error))
     } else if broken || link.queue.is_none() {
         Outcome::Over(ending.as_told)
+    } else if more {
+        Outcome::More
     } else {
-        Outcome::Step(if more { Step::Yield } else { Step::Wait })
+        Outcome::Wait
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
     match (raw.ended(), outcome) {
         (Some(ended), _) | (None, Outcome::Over(ended)) => finish(stage, id, conn, ended),
         (None, Outcome::Wait) => Step::Wait,
-        (None, Outcome::Again) => Step::Yield,
+        (None, Outcome::Again) => Step::Later,
     }
 }
 

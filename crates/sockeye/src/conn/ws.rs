@@ -36,7 +36,11 @@ pub(crate) fn step<const WATCHED: bool>(stage: &mut Stage, id: ConnId, live: Liv
             return step;
         }
     }
-    if more || can_write { Step::Yield } else { Step::Wait }
+    match (more, can_write) {
+        (true, _) => Step::Yield,
+        (false, true) => Step::Later,
+        (false, false) => Step::Wait,
+    }
 }
 
 /// Goes on while the budget allows. Returns whether there may be more to do. Apart from the first round, which is nearly

@@ -30,7 +30,10 @@
 //! loop {
 //!     let fds: Vec<_> = watched.0.borrow().iter().map(|(&fd, &mode)| (fd, mode)).collect();
 //!     for (fd, ready) in poll(&fds, service.next_timeout()) {
-//!         service.service_fd(fd, ready)?;
+//!         match service.service_fd(fd, ready) {
+//!             Err(error) if error.is_unknown_descriptor() => {} // one before it in the batch ended it
+//!             result => drop(result?),
+//!         }
 //!     }
 //!     // Deadlines, and what callbacks asked for.
 //!     if service.run_once(None)? == Progress::Drained {
@@ -39,6 +42,9 @@
 //! }
 //! # }
 //! ```
+//!
+//! Over epoll(7) it is the same, level-triggered, as it is by default: on Linux its bits are those of poll(2), so what it saw is
+//! `Ready::from_revents(events as i16)`.
 
 mod external;
 
@@ -139,7 +145,7 @@ impl Ready {
     /// `POLLOUT`.
     pub const WRITE: Self = Self { readable: false, writable: true, ended: false };
 
-    /// From the `revents` of a `pollfd`.
+    /// From the `revents` of a `pollfd`, or on Linux the lower 16 bits of the `events` of an `epoll_event`, which mean the same.
     #[must_use]
     pub const fn from_revents(revents: i16) -> Self {
         Self {
@@ -158,3 +164,28 @@ const POLLERR: i16 = 0x008;
 const POLLHUP: i16 = 0x010;
 const POLLNVAL: i16 = 0x020;
 const POLLRDHUP: i16 = 0x2000;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::event::epoll::EventFlags;
+
+    use super::*;
+
+    #[test]
+    fn epoll_says_it_with_the_bits_of_poll() {
+        let seen = |events: EventFlags| Ready::from_revents((events | EventFlags::ET).bits() as i16);
+        let ended = Ready { readable: false, writable: false, ended: true };
+        for (events, ready) in [
+            (EventFlags::IN, Ready::READ),
+            (EventFlags::PRI, Ready::READ),
+            (EventFlags::RDHUP, Ready::READ),
+            (EventFlags::OUT, Ready::WRITE),
+            (EventFlags::ERR, ended),
+            (EventFlags::HUP, ended),
+            (EventFlags::empty(), Ready::default()),
+            (EventFlags::all(), Ready { readable: true, writable: true, ended: true }),
+        ] {
+            assert_eq!(seen(events), ready, "{events:?}");
+        }
+    }
+}

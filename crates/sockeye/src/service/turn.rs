@@ -174,8 +174,8 @@ fn step_conn(service: &mut Service, id: ConnId, live: Live) {
 fn after(service: &mut Service, id: ConnId, step: Step) {
     match step {
         Step::Wait | Step::Again => arm(service, id),
-        Step::Yield => {
-            service.stage.outlet.statistics.limits.turn_bytes += 1;
+        Step::Yield | Step::Later => {
+            service.stage.outlet.statistics.limits.turn_bytes += u64::from(matches!(step, Step::Yield));
             service.stage.shared.enqueue_later(id);
             arm(service, id);
         }

@@ -140,6 +140,7 @@ fn a_level_is_told_until_it_is_gone() {
         write.write_all(b"d").unwrap();
         real.until(|_| taken.borrow().len() == 4);
         assert_eq!(real.service.statistics().connections.adopted, 1);
+        assert_eq!(real.service.statistics().limits.turn_bytes, 0, "nobody used up a share");
         real.service.control().close(id, CloseCode::NORMAL).unwrap();
         real.until(|_| script.count("closed Local") == 1);
         assert_eq!(write.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
