@@ -165,7 +165,12 @@ impl Sys for Real {
     }
 
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
-        let listener = self.table.borrow(listener)?;
+        let handle = listener;
+        let listener = self.table.borrow(handle)?;
+        if !self.foreign.is_empty() && self.foreign.contains(&handle) && !is_readable(listener)? {
+            // Others who have it may have made it block again, and then accepting would wait for the next connection.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
         let peer = peer.map_or(Address::Unnamed, address::read);
         if !INHERITS_OPTIONS && matches!(peer, Address::Ip(_)) {
@@ -214,18 +219,18 @@ impl Sys for Real {
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
-        let (count, _) = net::recv(self.table.borrow(handle)?, buffer, RecvFlags::empty())?;
+        let (count, _) = net::recv(self.table.borrow(handle)?, buffer, RecvFlags::DONTWAIT)?;
         Ok(count)
     }
 
     fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = self.table.borrow(handle)?;
         let count = match buffers {
-            [buffer] => net::send(socket, buffer, SendFlags::NOSIGNAL)?,
+            [buffer] => net::send(socket, buffer, SEND)?,
             buffers => {
                 // More than the system takes in one call would be refused as a whole.
                 let buffers = &buffers[..buffers.len().min(BUFFERS_PER_SEND)];
-                net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?
+                net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), SEND)?
             }
         };
         Ok(count)
@@ -282,6 +287,12 @@ impl Sys for Real {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.poll.registry().as_fd())
     }
+}
+
+/// Whether there is something to accept, or an error to be told.
+fn is_readable(listener: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut asked = [PollFd::new(&listener, PollFlags::IN)];
+    Ok(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
 }
 
 /// Descriptors at the index of their own number: four bytes for each number up to the highest.
@@ -344,6 +355,9 @@ fn count_open() -> Option<u64> {
 const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// Sockets do not block. These that others have, too, may have been made to, and must not wait for all that.
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// `IOV_MAX` of every system we know.
 const BUFFERS_PER_SEND: usize = 1024;

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::net::{self, AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, socketpair};
@@ -132,4 +134,28 @@ fn errors_that_a_socket_was_told_to_keep_are_not_told_for_ever() {
         assert!(real.is_quiet(), "paused");
         assert_eq!(real.story(id).notes, [Note::Open]);
     });
+}
+
+/// Whether a socket blocks is a matter of all who have it: a shell makes its own block again, and so do many programs at their end.
+#[test]
+fn a_socket_that_others_made_block_does_not_stop_the_loop() {
+    let (done, is_done) = mpsc::channel();
+    let test = thread::spawn(move || {
+        both(|mut real| {
+            let (ours, theirs) = UnixDatagram::pair().unwrap();
+            let copy = ours.try_clone().unwrap();
+            real.pour.replace(vec![b'y'; 3_000_000]);
+            let id = real.adopt_as(POURS, ours);
+            copy.set_nonblocking(false).unwrap();
+            theirs.send(b"hello").unwrap();
+            real.until(|real| real.received(id) == b"hello");
+            assert!(real.is_quiet(), "it waits for room");
+            assert_eq!(real.closed(id), None);
+        });
+        done.send(()).unwrap();
+    });
+    // A test that hangs fails.
+    let outcome = is_done.recv_timeout(Duration::from_secs(20));
+    assert!(outcome != Err(mpsc::RecvTimeoutError::Timeout), "the loop is stuck in a read or write");
+    test.join().unwrap();
 }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, RecvFlags, SocketType, sockopt};
 
 use super::address;
 use crate::sys::{Address, AdoptOptions, Kind};
@@ -89,7 +89,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8]) -> io::Res
             result => Ok(result?),
         };
     }
-    match net::recv(fd, buffer, RecvFlags::empty()) {
+    match net::recv(fd, buffer, RecvFlags::DONTWAIT) {
         Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
             tracing::debug!(%error, "a datagram was lost");
             forget_errors(fd);
@@ -104,7 +104,7 @@ pub(super) fn write(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8]) -> io::Result<
     if kind == Kind::Other {
         return Ok(rustix::io::write(fd, bytes)?);
     }
-    match net::send(fd, bytes, SendFlags::NOSIGNAL) {
+    match net::send(fd, bytes, super::SEND) {
         Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
             tracing::debug!(%error, "a datagram was lost");
             Ok(bytes.len())

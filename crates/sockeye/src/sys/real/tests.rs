@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::io::fcntl_getfd;
 
@@ -143,7 +145,7 @@ fn of_many_who_want_a_path_one_gets_it() {
             drop(UnixListener::bind(&path).unwrap());
         }
         let start = std::sync::Barrier::new(4);
-        let servers: Vec<_> = std::thread::scope(|scope| {
+        let servers: Vec<_> = thread::scope(|scope| {
             let listen = || {
                 let mut sys = Real::new().unwrap();
                 start.wait();
@@ -254,6 +256,27 @@ fn a_listener_of_somebody_else_is_taken_as_it_is() {
     sys.wait(Some(Duration::ZERO), &mut ready).unwrap();
     assert_eq!(ready, []);
     assert!(theirs.accept().is_ok());
+}
+
+/// Whether it blocks is a matter of all who have it.
+#[test]
+fn a_listener_that_somebody_else_made_block_does_not_stop_the_loop() {
+    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = OwnedFd::from(theirs.try_clone().unwrap());
+    let (done, is_done) = mpsc::channel();
+    let test = thread::spawn(move || {
+        let mut sys = Real::new().unwrap();
+        let (listener, address) = sys.inherit(ours, &ListenOptions::default()).unwrap();
+        theirs.set_nonblocking(false).unwrap();
+        let _stream = TcpStream::connect(("127.0.0.1", port(&address))).unwrap();
+        accept(&mut sys, listener);
+        assert_eq!(sys.accept(listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+        done.send(()).unwrap();
+    });
+    // A test that hangs fails.
+    let outcome = is_done.recv_timeout(Duration::from_secs(20));
+    assert!(outcome != Err(mpsc::RecvTimeoutError::Timeout), "the loop waits for the next connection");
+    test.join().unwrap();
 }
 
 #[test]
