@@ -28,7 +28,7 @@ fn publish_lines(remote: &Remote) -> Result<(), RemoteError> {
     for line in io::stdin().lines().map_while(Result::ok) {
         // Runs on the loop's thread, between two callbacks.
         remote.run(move |control| {
-            control.publish_text("news", &line);
+            control.publish_text("news", &line).expect("there is such a protocol");
             println!("told to {} connections", control.connections());
         })?;
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use slotmap::SlotMap;
@@ -231,7 +232,7 @@ pub(crate) struct Adoption {
 /// Liveness and wishes.
 pub(crate) struct Shared {
     /// The service's endpoints, by index.
-    pub(crate) names: Rc<[Named]>,
+    pub(crate) names: Arc<[Named]>,
     pub(crate) live: SlotMap<ConnId, Live>,
     /// Connections that have something to do without a new readiness event; each at most once (`QUEUED`).
     pub(crate) ready: VecDeque<ConnId>,
@@ -263,7 +264,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(names: Rc<[Named]>, now: Instant) -> Self {
+    pub(crate) fn new(names: Arc<[Named]>, now: Instant) -> Self {
         let endpoints = names.len();
         Self {
             names,

@@ -161,7 +161,10 @@ impl<'a> Drive<'a> {
     /// Has the first messages sent, or the first connections made.
     fn start(&mut self) -> Result<(), Failure> {
         match self.bench.mode {
-            Mode::Echo => self.service.control().request_writable_all(NAME),
+            Mode::Echo => {
+                let asked = self.service.control().request_writable_all(NAME);
+                asked.map_err(|error| Failure::general(error.to_string()))?;
+            }
             Mode::Handshake => {
                 for _ in 0..self.bench.connections {
                     let more = self.load.borrow().left > 0;

@@ -1,6 +1,6 @@
 //! Who is served what: addresses, hosts, origins, protocols, plain requests.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sockeye_proto::handshake::origin::{AllowList, InvalidOrigin};
 use sockeye_proto::handshake::server::Offer;
@@ -68,7 +68,7 @@ pub(crate) struct Policy {
     /// `None`: nothing but WebSocket is served.
     pub(crate) routes: Option<Routes>,
     /// The endpoints, by index.
-    pub(crate) names: Rc<[Named]>,
+    pub(crate) names: Arc<[Named]>,
     /// Takes any subprotocol and none.
     pub(crate) fallback: Option<EndpointIndex>,
     pub(crate) draining: bool,

@@ -29,12 +29,16 @@ impl UnknownProtocol {
 
     /// The endpoint of that name that can do it; itself when there is none.
     pub(crate) fn unless(self, shared: &Shared, name: &str) -> Result<EndpointIndex, Self> {
-        let is_wanted = |kind| match self.wanted {
+        shared.endpoint(name, |kind| self.is_wanted(kind)).ok_or(self)
+    }
+
+    /// Whether an endpoint of this kind can do it.
+    pub(crate) fn is_wanted(self, kind: EndpointKind) -> bool {
+        match self.wanted {
             Wanted::Any => true,
             Wanted::WebSocket => kind == EndpointKind::WebSocket,
             Wanted::Descriptor => kind != EndpointKind::WebSocket,
-        };
-        shared.endpoint(name, is_wanted).ok_or(self)
+        }
     }
 }
 

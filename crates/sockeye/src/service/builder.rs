@@ -275,7 +275,7 @@ impl Builder {
             .iter()
             .map(|&(endpoint, every)| Tick { endpoint, every, next: now + every, resting: false })
             .collect();
-        let jobs = Arc::new(Jobs::new(sys.waker(), self.limits.remote_jobs, self.limits.remote_bytes));
+        let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
         // Room before for what a connection kept of the read before, and behind for a stash that begins with it.
         let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
@@ -285,7 +285,7 @@ impl Builder {
             addresses: self.addresses,
             proxies: self.proxies,
             routes: self.routes,
-            names: Rc::clone(&names),
+            names: Arc::clone(&names),
             fallback: self.fallback,
             draining: false,
         };
@@ -315,7 +315,7 @@ impl Builder {
     }
 
     /// The endpoints' names: tokens (RFC 6455 section 4.1), none twice.
-    fn names(&self) -> Result<Rc<[Named]>, Error> {
+    fn names(&self) -> Result<Arc<[Named]>, Error> {
         let mut names: Vec<Named> = Vec::new();
         if self.endpoints.len() >= usize::from(u16::MAX) {
             return Err(Error::configuration("a service speaks at most 65,534 protocols"));

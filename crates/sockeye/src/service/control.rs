@@ -41,26 +41,35 @@ impl Control<'_> {
         self.service.stage.shared.set_paused(id, false)
     }
 
-    /// Asks for the writable callback of every connection of the named protocol. An unknown name asks for nothing.
-    pub fn request_writable_all(&mut self, protocol: &str) {
-        if let Ok(endpoint) = UnknownProtocol::ANY.unless(&self.service.stage.shared, protocol) {
-            self.service.stage.shared.want_write_all(endpoint);
-        }
+    /// Asks for the writable callback of every connection of the named protocol, or endpoint of another kind.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has none of that name.
+    pub fn request_writable_all(&mut self, protocol: &str) -> Result<(), UnknownProtocol> {
+        let endpoint = UnknownProtocol::ANY.unless(&self.service.stage.shared, protocol)?;
+        self.service.stage.shared.want_write_all(endpoint);
+        Ok(())
     }
 
     /// Sends a text message to every connection of the named protocol; see
     /// [`Wishes::publish_text`](crate::Wishes::publish_text).
-    pub fn publish_text(&mut self, protocol: &str, text: &str) {
-        if let Ok(endpoint) = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol) {
-            self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
-        }
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
+    pub fn publish_text(&mut self, protocol: &str, text: &str) -> Result<(), UnknownProtocol> {
+        let endpoint = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol)?;
+        self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+        Ok(())
     }
 
     /// Sends a binary message to every connection of the named protocol.
-    pub fn publish_binary(&mut self, protocol: &str, payload: &[u8]) {
-        if let Ok(endpoint) = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol) {
-            self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
-        }
+    ///
+    /// # Errors
+    /// As [`publish_text`](Self::publish_text).
+    pub fn publish_binary(&mut self, protocol: &str, payload: &[u8]) -> Result<(), UnknownProtocol> {
+        let endpoint = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol)?;
+        self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
+        Ok(())
     }
 
     /// Connects as the named protocol; see [`Wishes::connect`](crate::Wishes::connect).

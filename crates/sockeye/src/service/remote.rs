@@ -6,7 +6,10 @@ use std::fmt;
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::limits::Limits;
+use crate::protocol::UnknownProtocol;
 use crate::service::Control;
+use crate::shared::Named;
 use crate::sys::Wake;
 
 /// A handle on a service for other threads.
@@ -59,6 +62,8 @@ pub enum RemoteError {
     Full,
     /// The services of a [`Group`](crate::Group) are still being built.
     Starting,
+    /// None of the services of a [`Group`](crate::Group) has a protocol of that name that could do what was asked.
+    UnknownProtocol,
 }
 
 impl fmt::Display for RemoteError {
@@ -67,6 +72,7 @@ impl fmt::Display for RemoteError {
             Self::Gone => "the service is over",
             Self::Full => "too many jobs wait for the service (Limits::remote_jobs, Limits::remote_bytes)",
             Self::Starting => "the services are still being built",
+            Self::UnknownProtocol => "no service of the group has a protocol of that name that could do it",
         })
     }
 }
@@ -79,6 +85,8 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Control<'_>) + Send>;
 pub(crate) struct Jobs {
     inner: Mutex<Inner>,
     wake: Arc<dyn Wake>,
+    /// The endpoints of the service.
+    names: Arc<[Named]>,
     limit: usize,
     limit_bytes: usize,
 }
@@ -94,8 +102,14 @@ struct Inner {
 }
 
 impl Jobs {
-    pub(crate) fn new(wake: Arc<dyn Wake>, limit: usize, limit_bytes: usize) -> Self {
-        Self { inner: Mutex::default(), wake, limit, limit_bytes }
+    pub(crate) fn new(wake: Arc<dyn Wake>, names: Arc<[Named]>, limits: &Limits) -> Self {
+        let (limit, limit_bytes) = (limits.remote_jobs, limits.remote_bytes);
+        Self { inner: Mutex::default(), wake, names, limit, limit_bytes }
+    }
+
+    /// Whether the service has an endpoint of that name that can do what `unknown` would miss.
+    pub(crate) fn knows(&self, unknown: UnknownProtocol, name: &str) -> bool {
+        self.names.iter().any(|endpoint| endpoint.name == name && unknown.is_wanted(endpoint.kind))
     }
 
     /// Takes all that wait now, and whether to drain after them; what a job adds meanwhile wakes the loop again.

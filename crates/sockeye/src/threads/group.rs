@@ -4,6 +4,7 @@ use std::fmt;
 use std::iter;
 use std::sync::{Arc, OnceLock};
 
+use crate::protocol::UnknownProtocol;
 use crate::service::{Control, Job, Jobs, Remote, RemoteError, put_all};
 
 /// A handle on several services, each in a thread of its own: those of [`Threads`](crate::Threads), or [any](Self::of).
@@ -64,32 +65,43 @@ impl Group {
         self.put(0, job)
     }
 
-    /// Sends a text message to every connection of the named protocol, in all services; see
+    /// Sends a text message to every connection of the named protocol, in all services that have it; see
     /// [`Wishes::publish_text`](crate::Wishes::publish_text).
     ///
     /// # Errors
-    /// As [`run_on_all`](Self::run_on_all).
+    /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has a WebSocket protocol of that name.
     pub fn publish_text(&self, protocol: &str, text: &str) -> Result<(), RemoteError> {
+        self.is_known(UnknownProtocol::WEBSOCKET, protocol)?;
         let (protocol, message) = (protocol.to_owned(), text.to_owned());
-        self.put(text.len(), move |control| control.publish_text(&protocol, &message))
+        self.put(text.len(), move |control| {
+            // One that has no such protocol has nobody to send it to.
+            let _ = control.publish_text(&protocol, &message);
+        })
     }
 
-    /// Sends a binary message to every connection of the named protocol, in all services.
+    /// Sends a binary message to every connection of the named protocol, in all services that have it.
     ///
     /// # Errors
-    /// As [`run_on_all`](Self::run_on_all).
+    /// As [`publish_text`](Self::publish_text).
     pub fn publish_binary(&self, protocol: &str, payload: &[u8]) -> Result<(), RemoteError> {
+        self.is_known(UnknownProtocol::WEBSOCKET, protocol)?;
         let (protocol, message) = (protocol.to_owned(), payload.to_owned());
-        self.put(payload.len(), move |control| control.publish_binary(&protocol, &message))
+        self.put(payload.len(), move |control| {
+            let _ = control.publish_binary(&protocol, &message);
+        })
     }
 
-    /// Asks for the writable callback of every connection of the named protocol, in all services.
+    /// Asks for the writable callback of every connection of the named protocol, or endpoint of another kind, in all services
+    /// that have it.
     ///
     /// # Errors
-    /// As [`run_on_all`](Self::run_on_all).
+    /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has one of that name.
     pub fn request_writable_all(&self, protocol: &str) -> Result<(), RemoteError> {
+        self.is_known(UnknownProtocol::ANY, protocol)?;
         let protocol = protocol.to_owned();
-        self.put(0, move |control| control.request_writable_all(&protocol))
+        self.put(0, move |control| {
+            let _ = control.request_writable_all(&protocol);
+        })
     }
 
     /// Ends every service in good order, after the jobs that wait; see [`Control::drain`]. There is always room for this.
@@ -99,6 +111,12 @@ impl Group {
     pub fn drain(&self) -> Result<(), RemoteError> {
         let drained = self.members()?.locking.iter().filter(|service| service.drain()).count();
         if drained == 0 { Err(RemoteError::Gone) } else { Ok(()) }
+    }
+
+    /// Whether any service has an endpoint of that name that can do what `unknown` would miss.
+    fn is_known(&self, unknown: UnknownProtocol, name: &str) -> Result<(), RemoteError> {
+        let is_known = self.members()?.locking.iter().any(|service| service.knows(unknown, name));
+        if is_known { Ok(()) } else { Err(RemoteError::UnknownProtocol) }
     }
 
     fn put(&self, bytes: usize, job: impl Fn(&mut Control<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {

@@ -95,8 +95,10 @@ fn what_is_published_reaches_the_connections_of_all() {
         let peers = world.peers();
         world.group.publish_text("ear", "one").unwrap();
         world.group.publish_binary("ear", b"two").unwrap();
-        world.group.publish_text("nobody", "nothing").unwrap();
-        world.group.remote(1).unwrap().run(|control| control.publish_text("ear", "mine")).unwrap();
+        assert_eq!(world.group.publish_text("nobody", "nothing"), Err(RemoteError::UnknownProtocol));
+        assert_eq!(world.group.publish_binary("nobody", b"nothing"), Err(RemoteError::UnknownProtocol));
+        assert_eq!(world.group.request_writable_all("nobody"), Err(RemoteError::UnknownProtocol));
+        world.group.remote(1).unwrap().run(|control| control.publish_text("ear", "mine").unwrap()).unwrap();
         let mut received = vec![Vec::new(); 3];
         let ends: [&[u8]; 3] = [b"\x81\x03one\x82\x03two", b"\x81\x03one\x82\x03two\x81\x04mine", b"\x82\x03two"];
         world.until(|| {

@@ -145,10 +145,10 @@ fn published_messages_are_masked_each_with_its_own_key() {
         let pieces: VecDeque<Vec<u8>> = (0..50).map(|_| vec![b'x'; 300]).collect();
         bench.say(clients[0].0, Say::Fragments(Kind::Text, pieces));
         for number in 0..20 {
-            bench.service.control().publish_text(NAME, &format!("news {number}"));
-            bench.service.control().publish_binary(NAME, &[number; 200]);
+            bench.service.control().publish_text(NAME, &format!("news {number}")).unwrap();
+            bench.service.control().publish_binary(NAME, &[number; 200]).unwrap();
         }
-        bench.service.control().publish_text(NAME, &large);
+        bench.service.control().publish_text(NAME, &large).unwrap();
         let mut keys = HashMap::new();
         for (index, (_, server)) in clients.iter_mut().enumerate() {
             let own = usize::from(index == 0);
@@ -381,7 +381,7 @@ fn without_randomness_nothing_is_sent() {
         switches.dry.set(true);
         match say {
             Some(say) => bench.say(id, say),
-            None => bench.service.control().publish_text(NAME, "secret"),
+            None => bench.service.control().publish_text(NAME, "secret").unwrap(),
         }
         bench.until(|bench| bench.notes.is_over(id));
         assert_eq!(bench.notes.closed(id).unwrap().0.cause, Cause::Reset);

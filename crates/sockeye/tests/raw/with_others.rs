@@ -231,3 +231,26 @@ fn a_raw_endpoint_ticks_and_its_connections_are_closed_by_id() {
     drop((first, second));
     bench.finish();
 }
+
+#[test]
+fn a_name_that_no_endpoint_has_is_an_error() {
+    let network = Network::with_faults(1, Faults::none());
+    let mut service = Service::builder()
+        .raw(Asks { failed: Rc::default(), unknown: Rc::default() })
+        .protocol(Feed { failed: Rc::default() })
+        .build_with(network.sys())
+        .unwrap();
+    let mut control = service.control();
+    control.publish_text("feed", "news").unwrap();
+    control.publish_binary("feed", b"news").unwrap();
+    control.request_writable_all("feed").unwrap();
+    control.request_writable_all("asks").unwrap();
+    for (asked, wanted) in [
+        (control.publish_text("fed", "lost"), "no WebSocket protocol of that name"),
+        (control.publish_binary("asks", b"lost"), "no WebSocket protocol of that name"),
+        (control.request_writable_all("ask"), "no protocol of that name"),
+    ] {
+        let error = asked.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+}

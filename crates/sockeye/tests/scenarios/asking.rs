@@ -29,7 +29,7 @@ fn asking_again_for_what_waits_for_the_socket_does_not_spin() {
         let steps = bench.service.statistics().work.steps;
         bench.turn();
         assert!(asked == 0 || bench.service.statistics().work.steps == steps, "a step for nothing");
-        bench.service.control().request_writable_all(crate::echo::NAME);
+        bench.service.control().request_writable_all(crate::echo::NAME).unwrap();
         bench.turn();
         assert!(bench.service.next_deadline() > Some(now), "it would not wait");
     }

@@ -391,7 +391,7 @@ fn the_work_of_the_loop() {
     site.service.remote().run(|control| _ = control.statistics()).unwrap();
     site.turns(1);
     assert_eq!(site.seen().work.jobs, 1);
-    site.service.control().request_writable_all("choosy");
+    site.service.control().request_writable_all("choosy").unwrap();
     site.turns(2);
     let work = site.seen().work;
     assert_eq!((work.ready_rounds, work.ready_steps, work.steps - steps), (1, 1, 2));

@@ -175,7 +175,7 @@ fn a_broadcast_passes_stalled_peers_by() {
     for round in 0..100 {
         for number in 0..10 {
             let text = format!("{} {}", round * 10 + number, "x".repeat(1000));
-            bench.service.control().publish_text("machine", &text);
+            bench.service.control().publish_text("machine", &text).unwrap();
         }
         bench.pass(Duration::from_millis(1));
     }

@@ -88,7 +88,7 @@ fn jobs_of_other_threads_run_in_order_and_wake_the_loop() {
             sender
                 .run(move |control| {
                     noted.lock().unwrap().push(number);
-                    control.publish_text("machine", "from afar");
+                    control.publish_text("machine", "from afar").unwrap();
                 })
                 .unwrap();
         }

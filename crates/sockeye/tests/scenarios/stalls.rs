@@ -297,7 +297,7 @@ fn waiting_is_no_stall_and_neither_is_what_is_under_the_threshold() {
     // Between turns, and in the wait of one.
     bench.slow.network.advance(Duration::from_secs(1));
     bench.service.run_once(Some(Duration::from_millis(700))).unwrap();
-    bench.service.control().request_writable_all("slow");
+    bench.service.control().request_writable_all("slow").unwrap();
     bench.slow.network.advance(Duration::from_millis(500));
     bench.turn();
     assert_eq!((bench.stalls().count, bench.stalls().worst.clone()), (0, None));

@@ -239,7 +239,7 @@ impl World {
             self.jobs_sent += 1;
             let job = self.service.remote().run(move |control| {
                 assert_eq!(run.fetch_add(1, Ordering::Relaxed), number, "jobs run in order");
-                control.publish_text("machine", "\u{1}job");
+                control.publish_text("machine", "\u{1}job").unwrap();
             });
             if job.is_err() && !self.drained {
                 self.hub.fail("a job was not taken");
