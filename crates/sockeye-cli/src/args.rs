@@ -92,9 +92,9 @@ pub(crate) struct Serve {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Port to listen on; 0 takes a free one
-    #[arg(short, long, default_value_t = 7681)]
-    pub(crate) port: u16,
+    /// Port to listen on; 0 takes a free one [default: 7681]
+    #[arg(short, long)]
+    pub(crate) port: Option<u16>,
 
     #[command(flatten)]
     pub(crate) common: Common,
@@ -117,9 +117,9 @@ pub(crate) struct Serve {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Echo {
-    /// Port to listen on; 0 takes a free one
-    #[arg(short, long, default_value_t = 9001)]
-    pub(crate) port: u16,
+    /// Port to listen on; 0 takes a free one [default: 9001]
+    #[arg(short, long)]
+    pub(crate) port: Option<u16>,
 
     #[command(flatten)]
     pub(crate) common: Common,
@@ -131,6 +131,31 @@ pub(crate) struct Echo {
     /// Send messages that begin with PREFIX to every connection instead
     #[arg(long, value_name = "PREFIX")]
     pub(crate) broadcast: Option<String>,
+}
+
+/// The port of the command line, if it names one, and the one that is meant otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Port {
+    pub(crate) given: Option<u16>,
+    pub(crate) standard: u16,
+}
+
+impl Port {
+    pub(crate) fn number(self) -> u16 {
+        self.given.unwrap_or(self.standard)
+    }
+}
+
+impl Serve {
+    pub(crate) fn port(&self) -> Port {
+        Port { given: self.port, standard: 7681 }
+    }
+}
+
+impl Echo {
+    pub(crate) fn port(&self) -> Port {
+        Port { given: self.port, standard: 9001 }
+    }
 }
 
 /// What every server of this command has.
@@ -213,7 +238,8 @@ Examples:
   sockeye serve --origin https://example.com refuse the pages of other sites
   sockeye serve --threads 0                  on every core, with one canvas
 
-Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.
+Stops on Ctrl-C: connections are closed with 1001.
+Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file anew; SIGUSR1 logs the statistics.
 Started by systemd with sockets, it serves these instead of 127.0.0.1, and says when it is ready.";
 
 const ECHO_EXAMPLES: &str = "\
@@ -224,7 +250,8 @@ Examples:
   sockeye echo --interface unix:/tmp/echo --unix-mode 660
                                              on a Unix socket, for this user and group
 
-Stops on Ctrl-C or SIGTERM: connections are closed with 1001. A second one ends it at once.
+Stops on Ctrl-C: connections are closed with 1001.
+Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file anew; SIGUSR1 logs the statistics.
 Started by systemd with sockets, it serves these instead of 127.0.0.1, and says when it is ready.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -248,9 +275,23 @@ mod tests {
     fn serve_has_the_defaults_of_the_test_server() {
         let arguments = Arguments::try_parse_from(["sockeye", "serve"]).unwrap();
         let Command::Serve(serve) = arguments.command else { panic!("not serve") };
-        assert_eq!((serve.port, serve.dir, serve.close_test), (7681, None, false));
+        assert_eq!((serve.port().number(), serve.dir, serve.close_test), (7681, None, false));
         assert_eq!(serve.common.logging.level, LogLevel::Notice);
         assert!(serve.common.listening.interfaces.is_empty());
+    }
+
+    #[test]
+    fn help_names_the_signals() {
+        let mut all = Arguments::command();
+        for name in ["serve", "echo"] {
+            let subcommand = all.find_subcommand_mut(name).unwrap();
+            for help in [subcommand.render_help(), subcommand.render_long_help()] {
+                let help = help.to_string();
+                for signal in ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"] {
+                    assert!(help.contains(signal), "{name}: {help}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -259,7 +300,7 @@ mod tests {
         let arguments = Arguments::try_parse_from(line).unwrap();
         let Command::Echo(echo) = arguments.command else { panic!("not echo") };
         assert_eq!(echo.common.listening.interfaces.len(), 3);
-        assert_eq!((echo.port, echo.max_message), (9001, 16 << 20));
+        assert_eq!((echo.port().number(), echo.max_message), (9001, 16 << 20));
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl Background {
         }
         make_absolute(common, folder)
             .map_err(|error| Failure::usage(format!("the present folder cannot be found: {error}")))?;
-        // Its standard error goes nowhere.
+        // Its standard error goes nowhere, once it serves.
+        if common.logging.to == Some(LogTo::Stderr) {
+            let text = "--log-to stderr: a daemon has no standard error: give a file, syslog or journal";
+            return Err(Failure::usage(text.to_owned()));
+        }
         common.logging.to.get_or_insert(LogTo::Syslog);
         match daemon::detach().map_err(|error| Failure::general(format!("cannot start a daemon: {error}")))? {
             Side::Daemon(daemon) => Ok(Some(Self { daemon: Some(daemon) })),

@@ -14,7 +14,7 @@ const BESIDE: usize = 1 << 20;
 
 pub(crate) fn run(echo: &Echo, background: &mut Background) -> Result<(), Failure> {
     let own = echo.clone();
-    server::run(echo.port, &echo.common, background, move |seat| Ok(builder(&own, seat)))
+    server::run(echo.port(), &echo.common, background, move |seat| Ok(builder(&own, seat)))
 }
 
 /// The service of one thread.

@@ -15,6 +15,7 @@ mod pace;
 mod sink;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -54,8 +55,8 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
         LogTo::Syslog | LogTo::Journal if logging.format.is_some() => {
             return Err(Failure::usage("--log-format is for standard error and files".to_owned()));
         }
-        LogTo::Syslog => (Form::Syslog, Target::socket(&logging.syslog_socket)),
-        LogTo::Journal => (Form::Journal, Target::socket(&logging.journal_socket)),
+        LogTo::Syslog => (Form::Syslog, packets("syslog", &logging.syslog_socket)),
+        LogTo::Journal => (Form::Journal, packets("journal", &logging.journal_socket)),
     };
     if matches!(to, LogTo::File(_)) {
         BACKLOG.set_reopens();
@@ -78,6 +79,22 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
     let _ =
         tracing::subscriber::set_global_default(Log { filter, access: logging.access, form, pace: Pace::default() });
     Ok(())
+}
+
+/// A socket that takes packets. It may come later, so it is no error that it is not there; but who starts this is told, since
+/// the log cannot say it.
+fn packets(name: &str, path: &Path) -> Target {
+    if let Some(error) = sink::refusal(path) {
+        let mut text = format!("sockeye: warning: --log-to {name}: ");
+        escape(&mut text, &path.display().to_string(), "");
+        if error.kind() == io::ErrorKind::NotFound {
+            text.push_str(" is not there; nothing is logged until it is\n");
+        } else {
+            text.push_str(&format!(": {error}; nothing is logged until it can be\n"));
+        }
+        say(&text);
+    }
+    Target::socket(path)
 }
 
 /// Has `show` take what is written to standard error from now on. Where it says `false` it goes there as before.

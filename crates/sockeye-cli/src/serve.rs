@@ -23,7 +23,7 @@ use crate::server::{self, Seat};
 pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Failure> {
     let canvas = Canvas::new(server::threads(&serve.common));
     let own = serve.clone();
-    server::run(serve.port, &serve.common, background, move |seat| builder(&own, &canvas, seat))
+    server::run(serve.port(), &serve.common, background, move |seat| builder(&own, &canvas, seat))
 }
 
 /// The service of one thread.

@@ -19,8 +19,8 @@ use sockeye::{
 use self::manager::Manager;
 pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
-use crate::args::Common;
 use crate::args::listening::Listening;
+use crate::args::{Common, Port};
 use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::log;
@@ -62,7 +62,7 @@ fn share(all: usize, index: usize, threads: usize) -> usize {
 
 /// Runs a service, or one in each of the threads, until a signal ends them. `build` describes that of one thread.
 pub(crate) fn run(
-    port: u16,
+    port: Port,
     common: &Common,
     background: &mut Background,
     build: impl Fn(&Seat) -> Result<Builder, Failure> + Send + Sync + 'static,
@@ -178,6 +178,7 @@ pub(crate) fn with_metrics(routes: Routes, common: &Common) -> Routes {
 
 /// Builds the service, with its listeners. `option` is the one that gave the port.
 pub(crate) fn listen(builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
+    let port = Port { given: Some(port), standard: port };
     open(builder, places::places(listening, port, Vec::new(), 1)?, option)
 }
 

@@ -2,10 +2,10 @@
 
 use clap::{Args, ValueHint, value_parser};
 
-use crate::args::Common;
 use crate::args::listening::Listening;
 use crate::args::logging::Logging;
 use crate::args::standing::Standing;
+use crate::args::{Common, Port};
 use crate::target::Target;
 
 #[derive(Args, Debug)]
@@ -14,9 +14,9 @@ pub(crate) struct Fraggle {
     #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "Listening", "seed"])]
     pub(crate) url: Option<String>,
 
-    /// Port to listen on; 0 takes a free one
-    #[arg(short, long, default_value_t = 7681)]
-    pub(crate) port: u16,
+    /// Port to listen on; 0 takes a free one [default: 7681]
+    #[arg(short, long)]
+    pub(crate) port: Option<u16>,
 
     #[command(flatten)]
     pub(crate) listening: Listening,
@@ -34,6 +34,10 @@ pub(crate) struct Fraggle {
 }
 
 impl Fraggle {
+    pub(crate) fn port(&self) -> Port {
+        Port { given: self.port, standard: 7681 }
+    }
+
     /// What the server has in common with the others. The two sets of options share a name, so they cannot be side by side.
     pub(crate) fn common(&self) -> Common {
         Common {

@@ -119,6 +119,11 @@ fn send(path: &Path, socket: &mut Option<UnixDatagram>, record: &[u8]) -> bool {
     false
 }
 
+/// Why nobody takes packets there at this moment; `None`: somebody does.
+pub(super) fn refusal(path: &Path) -> Option<io::Error> {
+    connect(path).err()
+}
+
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;

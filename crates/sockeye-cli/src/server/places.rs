@@ -6,6 +6,7 @@ use sockeye::Listen;
 use sockeye::daemon::systemd::Socket;
 use sockeye::sys::{Address, ListenOptions};
 
+use crate::args::Port;
 use crate::args::listening::Listening;
 use crate::failure::Failure;
 
@@ -16,7 +17,7 @@ use crate::failure::Failure;
 /// As [`Listening::addresses`]; an option that nothing here has a use for; a Unix socket for several threads. Exit code 2.
 pub(super) fn places(
     listening: &Listening,
-    port: u16,
+    port: Port,
     sockets: Vec<Socket>,
     threads: usize,
 ) -> Result<Vec<(Listen, ListenOptions)>, Failure> {
@@ -28,19 +29,20 @@ pub(super) fn places(
     }
     if has_sockets && listening.interfaces.is_empty() {
         for (option, is_given) in [
+            ("--port", port.given.is_some()),
             ("--backlog", listening.backlog.is_some()),
             ("--unix-mode", listening.unix_mode.is_some()),
             ("--ipv6-only", listening.ipv6_only),
         ] {
             if is_given {
-                let text = "the sockets that this was started with are open already; the socket unit says how \
-                    (Backlog=, SocketMode=, BindIPv6Only=)";
+                let text = "the sockets that this was started with are open already; the socket unit says where \
+                    and how (ListenStream=, Backlog=, SocketMode=, BindIPv6Only=)";
                 return Err(Failure::usage(format!("{option}: {text}")));
             }
         }
         return Ok(places);
     }
-    for (address, options) in listening.addresses(port)? {
+    for (address, options) in listening.addresses(port.number())? {
         if threads > 1 && !matches!(address, Address::Ip(_)) {
             return Err(Failure::usage(format!(
                 "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"

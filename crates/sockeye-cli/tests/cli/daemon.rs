@@ -119,9 +119,10 @@ fn status(path: &str, name: &str) -> String {
     line.trim_start_matches(':').trim().to_owned()
 }
 
-/// The exit code and what is said of it, when no daemon comes about.
+/// The exit code and what is said of it, when no daemon comes about. Whether this machine has syslog is no matter.
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = finished(&mut sockeye(arguments));
+    let log = if arguments.contains(&"--log-to") { &[][..] } else { &["--log-to", "/dev/null"] };
+    let Output { status, stdout, stderr } = finished(&mut sockeye(&[arguments, log].concat()));
     assert_eq!(stdout, b"");
     (status.code(), String::from_utf8(stderr).unwrap())
 }
@@ -241,6 +242,11 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
         (&["echo", "--port", "0", "--interface", "nosuch0"], 2, "nosuch0"),
         (&["echo", "--port", "0", "--user", "no-such-user"], 2, "there is no user \"no-such-user\""),
         (&["echo", "--port", "0", "--group", "no-such-group"], 2, "there is no group \"no-such-group\""),
+        (
+            &["echo", "--port", "0", "--log-to", "stderr"],
+            2,
+            "a daemon has no standard error: give a file, syslog or journal",
+        ),
     ] {
         let (status, text) = refused(&[arguments, &["--daemonize", "--pid-file", &pid]].concat());
         assert_eq!(status, Some(code), "{text}");

@@ -101,6 +101,13 @@ fn a_syslog_that_is_not_there_or_does_not_read_stops_nothing() {
             &path,
         ];
         let running = Running::start(&arguments);
+        if !there {
+            // Else nobody would ever know where the log is.
+            let said = running.log_line("");
+            let wanted =
+                format!("sockeye: warning: --log-to syslog: {path} is not there; nothing is logged until it is");
+            assert_eq!(said, wanted);
+        }
         let address = running.address();
         for _ in 0..400 {
             assert!(get(&address, "/nothing").0.starts_with("HTTP/1.1 404 "));
@@ -303,6 +310,42 @@ fn without_the_option_there_is_no_access_log() {
             break;
         }
     }
+}
+
+#[test]
+fn a_place_for_the_log_that_is_not_there_is_told_and_a_later_one_is_used() {
+    let folder = Folder::new();
+    let path = folder.path("journal");
+    let there = ["--log-to", "journal", "--journal-socket", &path];
+    let running = Running::start(&[&["echo", "--port", "0"], &there[..]].concat());
+    assert!(running.log_line("warning: ").contains(&format!("--log-to journal: {path} is not there")));
+    running.address();
+    let journal = Daemon::at(&path);
+    running.signal(Signal::USR1);
+    journal.packet("statistics");
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    // Nobody is behind this one any more.
+    drop(journal);
+    fs::remove_file(&path).unwrap_or_default();
+    drop(UnixDatagram::bind(&path).unwrap());
+    let running = Running::start(&[&["echo", "--port", "0"], &there[..]].concat());
+    let said = running.log_line("warning: ");
+    assert!(said.contains(": Connection refused") && said.contains("nothing is logged until it can be"), "{said}");
+}
+
+#[test]
+fn a_daemon_without_syslog_has_its_starter_say_so() {
+    let folder = Folder::new();
+    let (path, pid) = (folder.path("syslog"), folder.path("pid"));
+    let output =
+        finished(&mut sockeye(&["echo", "--port", "0", "--daemonize", "--pid-file", &pid, "--syslog-socket", &path]));
+    let number = fs::read_to_string(&pid).unwrap().trim().parse().ok().and_then(Pid::from_raw);
+    pidfd_send_signal(pidfd_open(number.unwrap(), PidfdFlags::empty()).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let wanted = format!("sockeye: warning: --log-to syslog: {path} is not there; nothing is logged until it is\n");
+    assert_eq!(said, wanted);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn binary() -> Vec<u8> {
 fn a_trusted_proxy_names_the_client_and_others_do_not() {
     for (subcommand, status) in [("serve", 404), ("echo", 426)] {
         let start = |trusted: &[&str]| {
-            let arguments = [subcommand, "--port", "0", "--access-log", "--log-level", "debug"];
+            let arguments = [subcommand, "--port", "0", "--access-log"];
             let running = Running::start(&[&arguments, trusted].concat());
             let address = running.address();
             (running, address)
@@ -39,7 +39,16 @@ fn a_trusted_proxy_names_the_client_and_others_do_not() {
         // Input that was not read makes the end a reset.
         let _ = stream.read_to_end(&mut answer);
         assert_eq!(answer, b"");
-        running.log_line("must begin with a PROXY header");
+        // It is the proxy that is set up wrongly: whoever runs it has to hear of it without having asked.
+        let line = running.log_line("refused: a trusted proxy sent no usable PROXY header");
+        assert!(line.contains("level=warn") && line.contains("error=\"no PROXY header, neither of version"), "{line}");
+        assert!(line.contains("peer=127.0.0.1:"), "{line}");
+        // Nor the whole of one.
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.write_all(b"PROXY TCP4 192").unwrap();
+        drop(stream);
+        let line = running.log_line("refused: a trusted proxy sent no usable PROXY header");
+        assert!(line.contains("level=warn") && line.contains("error=\"the header ended early\""), "{line}");
 
         let (_running, address) = start(&["--proxy-protocol", "10.0.0.0/8"]);
         assert!(request(&address, &format!("{LINE}{GET}")).0.starts_with("HTTP/1.1 400 "));

@@ -64,7 +64,7 @@ fn a_socket_that_is_open_already_stands_for_the_default_address() {
     let address = listener.local_addr().unwrap().to_string();
     // Who came before the service was there is served, too.
     let _early = TcpStream::connect(&address).unwrap();
-    let arguments = ["serve", "--port", "1", "--log-level", "info"];
+    let arguments = ["serve", "--log-level", "info"];
     let running = Running::of(activated(listener.try_clone().unwrap(), "$$", &arguments).spawn().unwrap());
     let line = running.log_line("a socket of the service manager");
     assert!(line.contains("descriptor=3") && line.contains("name=web.socket"), "{line}");
@@ -158,6 +158,9 @@ fn what_does_not_go_together_with_sockets_is_refused() {
         (&["echo", "--backlog", "5"], "--backlog: the sockets that this was started with are open already"),
         (&["echo", "--unix-mode", "660"], "SocketMode="),
         (&["echo", "--ipv6-only"], "BindIPv6Only="),
+        (&["serve", "--port", "18537"], "--port: the sockets that this was started with are open already"),
+        (&["echo", "--port", "0"], "ListenStream="),
+        (&["fraggle", "--port", "7681"], "--port: "),
     ] {
         let output = finished(&mut activated(listener.try_clone().unwrap(), "$$", arguments));
         let said = String::from_utf8(output.stderr).unwrap();
@@ -285,6 +288,8 @@ fn the_unit_starts_the_command() {
         line.unwrap_or_else(|| panic!("no {name}=")).to_owned()
     };
     assert_eq!(value(&service, "Type"), "notify");
+    // What the command line cannot be is no better the next time.
+    assert_eq!(value(&service, "RestartPreventExitStatus"), "2");
     let seconds: u64 = value(&service, "WatchdogSec").parse().unwrap();
     let line = value(&service, "ExecStart");
     let mut words = line.split(' ');

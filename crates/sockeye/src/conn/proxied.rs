@@ -1,6 +1,7 @@
 //! A connection of a trusted proxy before its PROXY header is complete: it is not known yet who connects.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 
 use sockeye_proto::conn::HEADROOM;
@@ -90,7 +91,7 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
                 return Step::Gone(CloseHow::Normal);
             }
             Filled::Nothing if !conn.link.bits.has(Bits::BROKEN) => return Step::Wait,
-            Filled::Nothing | Filled::Failed | Filled::End => return over(stage, id, conn, "ended"),
+            Filled::Nothing | Filled::Failed | Filled::End => return over(stage, id, conn, "the header ended early"),
         }
     }
     Step::Yield
@@ -101,21 +102,27 @@ fn refuse(stage: &mut Stage, id: ConnId, conn: &Conn, error: HeaderError) -> Ste
     let statistics = &mut stage.outlet.statistics;
     statistics.refusals.proxy_header += 1;
     statistics.limits.proxy_header_bytes += u64::from(error == HeaderError::TooLong);
-    tracing::debug!(%id, peer = %conn.peer, %error, "refused: a trusted proxy must begin with a PROXY header");
+    say(id, conn, &error);
     Step::Gone(CloseHow::Normal)
 }
 
 /// The deadline passed.
 pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &Conn) -> Step {
     stage.outlet.statistics.limits.handshake_timeout += 1;
-    over(stage, id, conn, "took too long")
+    over(stage, id, conn, "the header took too long")
 }
 
 /// There will be no header. A connection that says nothing at all, as some checks of health do, is no offence.
 fn over(stage: &mut Stage, id: ConnId, conn: &Conn, why: &str) -> Step {
     if matches!(&conn.phase, Phase::Proxied(proxied) if !proxied.decoder.is_untouched()) {
         stage.outlet.statistics.refusals.proxy_header += 1;
-        tracing::debug!(%id, peer = %conn.peer, "refused: the PROXY header {why}");
+        say(id, conn, &why);
     }
     Step::Gone(CloseHow::Normal)
+}
+
+/// A peer that is trusted and does not do what it is trusted for is set up wrongly, here or there, and serves nobody until
+/// somebody hears of it.
+fn say(id: ConnId, conn: &Conn, error: &dyn fmt::Display) {
+    tracing::warn!(%id, peer = %conn.peer, %error, "refused: a trusted proxy sent no usable PROXY header");
 }
