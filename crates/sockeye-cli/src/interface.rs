@@ -34,8 +34,9 @@ impl Interface {
         }
         let text = text.to_str().ok_or("it is not UTF-8")?;
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-        if let Ok(ip) = bare.parse() {
-            return Ok(Self::Ip(ip));
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            // IPv4 written as IPv6 is IPv4, and cannot be had on a socket that leaves IPv4 out.
+            return Ok(Self::Ip(ip.to_canonical()));
         }
         if let Some((address, scope)) = bare.split_once('%') {
             let address = address.parse().map_err(|_| "only an IPv6 address can be followed by %")?;
@@ -202,6 +203,7 @@ mod tests {
     fn what_can_be_written() {
         assert_eq!(parse("127.0.0.1"), Ok(Interface::Ip([127, 0, 0, 1].into())));
         assert_eq!(parse("::1"), parse("[::1]"));
+        assert_eq!(parse("::ffff:127.0.0.1"), parse("127.0.0.1"));
         assert_eq!(parse("unix:/run/x"), Ok(Interface::Unix("/run/x".into())));
         assert_eq!(parse("unix:@x"), Ok(Interface::Abstract(b"x".to_vec())));
         assert_eq!(parse("eth0.7"), Ok(Interface::Name("eth0.7".into())));

@@ -12,8 +12,9 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// its descriptor itself is watched by a duplicate (`try_clone_to_owned`), which is to be closed when the library is done.
 ///
 /// The loop tells of *levels*: [`readable`](Self::readable) comes again in the next turn for as long as there is something to read, so a
-/// callback may take as much or as little as it likes. Before each call the descriptor is asked, so that a call means what it says. Who
-/// does not want to be called for now uses [`Cx::pause_reading`].
+/// callback may take as much or as little as it likes. Before each call the descriptor is asked, so that a call means what it says. One
+/// that takes nothing has the loop turn without a rest, which leaves the others their share but takes all that a core has: who does not
+/// want to be called for now uses [`Cx::pause_reading`].
 ///
 /// ```
 /// use std::net::UdpSocket;
