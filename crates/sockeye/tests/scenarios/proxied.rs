@@ -321,6 +321,34 @@ fn addresses_are_judged_and_counted_by_the_header() {
     assert_eq!(site.answer(&[&own]).1, "");
 }
 
+/// Wherever the words of a client end, and however: the place of its address is free again.
+#[test]
+fn every_end_frees_the_place_of_its_address() {
+    let mut limits = Limits::default();
+    limits.connections_per_address = Some(1);
+    let mut site = Site::with(|builder| builder.limits(limits).proxy_protocol(["0.0.0.0/0".parse().unwrap()]));
+    let bad = b"no request at all\r\n\r\n".to_vec();
+    let get = b"GET / HTTP/1.0\r\n\r\n".to_vec();
+    let close = [&upgrade("")[..], b"\x88\x80\0\0\0\0"].concat();
+    for words in [upgrade(""), close, get, bad] {
+        let whole = [LINE, &words].concat();
+        for cut in (0..LINE.len() + 2).chain([whole.len() - 1, whole.len()]) {
+            for end in [Peer::reset, Peer::shutdown, |_: &Peer| {}] {
+                let peer = site.connect();
+                peer.send(&whole[..cut]);
+                site.turns();
+                end(&peer);
+                drop(peer);
+                site.turns();
+                let (again, answer) = site.answer(&[LINE, &upgrade("")]);
+                assert!(answer.starts_with("HTTP/1.1 101 "), "cut at {cut}: {answer:?}");
+                again.reset();
+                site.turns();
+            }
+        }
+    }
+}
+
 /// Late and spurious wake-ups, short reads, cuts anywhere.
 #[test]
 fn a_network_at_its_worst_changes_nothing() {
