@@ -1,11 +1,13 @@
-//! Publishes the lines that a command prints to all WebSocket clients, and the lines that anybody sends to a TCP port:
-//! `adopt vmstat 1`, then `sockeye connect ws://127.0.0.1:9001/`, and `nc 127.0.0.1 9002` to say something in between.
+//! Publishes the lines that a command prints to all WebSocket clients, and the lines that anybody sends to a TCP port.
+//!
+//! `cargo run -p sockeye-examples --bin example-adopt vmstat 1`, then `sockeye connect ws://127.0.0.1:9001/`, and
+//! `nc 127.0.0.1 9002` to say something in between.
 
 use std::error::Error;
 use std::process::{Command, Stdio};
 
 use sockeye::sys::Address;
-use sockeye::{Cx, End, Ended, Raw, RawWritable, Service, messages};
+use sockeye::{Cx, End, Ended, Raw, Service, messages};
 
 /// A longer line is cut.
 const LINE: usize = 4096;
@@ -42,10 +44,6 @@ impl Raw for Lines {
             publish(cx, line);
         }
         Err(End::Normal)
-    }
-
-    fn writable(&mut self, _: &mut Cx<'_>, _: &mut Vec<u8>, _: RawWritable<'_>) -> Result<(), End> {
-        Ok(()) // nobody asks for it
     }
 
     fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, ended: Ended) {

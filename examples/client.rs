@@ -1,4 +1,6 @@
-//! Says hello to a server, prints what it answers, and leaves: `client ws://127.0.0.1:9001/`.
+//! Says hello to a server, prints what it answers, and leaves.
+//!
+//! `cargo run -p sockeye-examples --bin example-client [URL]`; without one it is that of `example-echo`.
 
 use std::error::Error;
 use std::process::exit;

@@ -100,6 +100,13 @@ pub struct Retry {
 }
 
 impl Failure {
+    /// Nobody is told of it, so that at least a log has it. What the program itself called off is no news.
+    pub(crate) fn warn_unheard(&self, id: ConnId) {
+        if !matches!(self.cause, FailureCause::Cancelled | FailureCause::Dropped) {
+            tracing::warn!(%id, failure = %self, "no connection; `failed`, which would be told, is not implemented");
+        }
+    }
+
     /// The server's answer, if it refused.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {

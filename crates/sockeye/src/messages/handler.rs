@@ -37,7 +37,8 @@ pub trait Handler: 'static {
 
     /// As [`Protocol::failed`](crate::Protocol::failed).
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
-        let _ = (wishes, id, failure);
+        let _ = wishes;
+        failure.warn_unheard(id);
     }
 
     /// As [`Protocol::interval`](crate::Protocol::interval).

@@ -97,17 +97,20 @@ impl Wishes<'_> {
         Ok(self.shared.connect(endpoint, connect))
     }
 
-    /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram socket, an
-    /// eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::Raw) endpoint of that name the loop reads and writes it, for a
-    /// [`Watch`](crate::Watch) endpoint the program does when the loop says so. The adoption has exactly one outcome: [`open`](crate::Raw::open) or [`failed`](crate::Raw::failed), with the id that is
-    /// returned here, and not before this callback has returned. It counts as a connection.
+    /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram
+    /// socket, an eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::Raw) endpoint of that name the loop reads
+    /// and writes it, for a [`Watch`](crate::Watch) endpoint the program does when the loop says so.
     ///
-    /// The descriptor is the loop's from here on, and is closed in the end. It becomes non-blocking and ends with `exec`. The first of
-    /// these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that other programs
-    /// use, too, is better opened anew, by its name.
+    /// `Ok` means that it was taken on. The adoption has exactly one outcome, [`open`](crate::Raw::open) or
+    /// [`failed`](crate::Raw::failed), with the id that is returned here, and not before this callback has returned: implement
+    /// `failed` to hear why it did not come about. It counts as a connection.
     ///
-    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners, but for a `Watch`; while the
-    /// service ends, or has all the connections it may have.
+    /// The descriptor is the loop's from here on, and is closed in the end. It becomes non-blocking and ends with `exec`. The
+    /// first of these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that
+    /// other programs use, too, is better opened anew, by its name.
+    ///
+    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners, but for a `Watch`;
+    /// while the service ends, or has all the connections it may have.
     ///
     /// # Errors
     /// [`UnknownProtocol`] when the service has no such endpoint of that name; the descriptor is closed.

@@ -88,9 +88,10 @@ pub trait Protocol: 'static {
     }
 
     /// A connection that was asked for with [`connect`](Wishes::connect) did not come about. Each connect ends with exactly one
-    /// of this and [`open`](Self::open).
+    /// of this and [`open`](Self::open). What is not defined logs a warning, unless the program itself cancelled it.
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
-        let _ = (wishes, id, failure);
+        let _ = wishes;
+        failure.warn_unheard(id);
     }
 
     /// A ping came. It is answered without this; for those who want to know.

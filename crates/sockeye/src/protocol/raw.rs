@@ -89,20 +89,25 @@ pub trait Raw: 'static {
     /// There is room for output, and this was asked for by one of the `request_writable` calls. A request is used up by the
     /// call; several before it are one.
     ///
-    /// It never comes for what was opened for reading only.
+    /// It never comes for what was opened for reading only. What is not defined writes nothing.
     ///
     /// # Errors
     /// How to end the connection.
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End>;
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End> {
+        let _ = (cx, session, tx);
+        Ok(())
+    }
 
     /// The connection is over. The session comes by value: nothing can follow.
     fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: Ended) {
         let _ = (cx, session, ended);
     }
 
-    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open).
+    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
+    /// logs a warning.
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
-        let _ = (wishes, id, error);
+        let _ = wishes;
+        tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Raw::failed, which would be told, is not implemented");
     }
 
     /// The moment asked for with [`Cx::set_timer`] is here.

@@ -85,9 +85,11 @@ pub trait Watch: 'static {
         let _ = (cx, session, ended);
     }
 
-    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open).
+    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
+    /// logs a warning.
     fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
-        let _ = (wishes, id, error);
+        let _ = wishes;
+        tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Watch::failed, which would be told, is not implemented");
     }
 
     /// The moment asked for with [`Cx::set_timer`] is here.

@@ -81,7 +81,9 @@ impl Control<'_> {
         Ok(self.service.stage.shared.connect(endpoint, connect))
     }
 
-    /// Gives a descriptor to the loop, for the [`Raw`](crate::Raw) or [`Watch`](crate::Watch) endpoint of that name; see [`Wishes::adopt`](crate::Wishes::adopt).
+    /// Gives a descriptor to the loop, for the [`Raw`](crate::Raw) or [`Watch`](crate::Watch) endpoint of that name; see
+    /// [`Wishes::adopt`](crate::Wishes::adopt). `Ok` means that it was taken on; implement [`failed`](crate::Raw::failed) to hear why it
+    /// did not come about.
     ///
     /// # Errors
     /// [`UnknownProtocol`] when the service has no such endpoint of that name; the descriptor is closed.

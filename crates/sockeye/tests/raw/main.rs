@@ -14,5 +14,6 @@ mod kinds;
 mod random;
 mod real;
 mod talk;
+mod unheard;
 mod watched;
 mod with_others;
