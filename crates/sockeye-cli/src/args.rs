@@ -238,8 +238,9 @@ Examples:
   sockeye serve --origin https://example.com refuse the pages of other sites
   sockeye serve --threads 0                  on every core, with one canvas
 
-Stops on Ctrl-C: connections are closed with 1001.
-Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file anew; SIGUSR1 logs the statistics.
+Stops on Ctrl-C: connections are closed with 1001. Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file \
+anew; SIGUSR1 logs the statistics.
+
 Started by systemd with sockets, it serves these instead of 127.0.0.1, and says when it is ready.";
 
 const ECHO_EXAMPLES: &str = "\
@@ -250,8 +251,9 @@ Examples:
   sockeye echo --interface unix:/tmp/echo --unix-mode 660
                                              on a Unix socket, for this user and group
 
-Stops on Ctrl-C: connections are closed with 1001.
-Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file anew; SIGUSR1 logs the statistics.
+Stops on Ctrl-C: connections are closed with 1001. Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file \
+anew; SIGUSR1 logs the statistics.
+
 Started by systemd with sockets, it serves these instead of 127.0.0.1, and says when it is ready.";
 
 const COMPLETIONS_EXAMPLES: &str = "\

@@ -91,12 +91,12 @@ pub(crate) fn run(
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
             tracing::info!(thread, "what a thread has done");
-            print_statistics(statistics);
+            print_statistics(statistics, Some(thread));
             all += statistics;
         });
         manager.stopping();
         tracing::info!(threads, "what all threads have done");
-        print_statistics(&all);
+        print_statistics(&all, None);
         return result.map_err(|error| Failure::general(error.to_string()));
     }
     let builder = build(&Seat { index: 0, threads, group: None, started })?;
@@ -112,7 +112,7 @@ pub(crate) fn run(
     background.ready(announcement(service.local_addresses()))?;
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
     manager.stopping();
-    print_statistics(service.statistics());
+    print_statistics(service.statistics(), None);
     result
 }
 
@@ -161,10 +161,10 @@ fn several(
     })
 }
 
-/// Logs what a service has done, at notice level: at its end, and when it is asked for.
-pub(crate) fn print_statistics(statistics: &Statistics) {
+/// Logs what a service has done, at notice level: at its end, and when it is asked for. `thread`: it is that of one of several.
+pub(crate) fn print_statistics(statistics: &Statistics, thread: Option<usize>) {
     for line in statistics.to_string().lines() {
-        tracing::info!("{line}");
+        tracing::info!(thread, "{line}");
     }
 }
 
@@ -191,8 +191,11 @@ fn open(mut builder: Builder, places: Vec<(Listen, ListenOptions)>, option: &str
 
 /// A listener that cannot be had is the command line's to change: exit code 2, and how.
 fn failed_to_start(error: &Error, option: &str) -> Failure {
+    // The seam's own text may stand before the system's.
+    let exhausted = error.io_error().is_some_and(|system| system.to_string().ends_with(&out_of_descriptors()));
+    let hint = if exhausted { "; raise the descriptor limit (ulimit -n)" } else { "" };
     let Some(system) = error.io_error().filter(|_| error.is_listen()) else {
-        return Failure::general(error.to_string());
+        return Failure::general(format!("{error}{hint}"));
     };
     // The seam's own text names the address already.
     let mut text = system.to_string();
@@ -218,9 +221,14 @@ fn failed_to_start(error: &Error, option: &str) -> Failure {
         io::ErrorKind::AddrNotAvailable => {
             "; this machine has no such address: choose another with --interface".to_owned()
         }
-        _ => String::new(),
+        _ => hint.to_owned(),
     });
     Failure::usage(text)
+}
+
+/// How the text ends of an error of the system that means that no descriptor is left.
+fn out_of_descriptors() -> String {
+    format!("(os error {})", rustix::io::Errno::MFILE.raw_os_error())
 }
 
 /// A line for each listener.

@@ -68,7 +68,17 @@ impl Target {
     /// # Errors
     /// The URL or an option that cannot be used: exit code 2.
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
-        let mut connect = Connect::new(url).map_err(|error| Failure::usage(format!("{}: {error}", shown(url))))?;
+        let mut connect = Connect::new(url).map_err(|error| {
+            // The `@` of an abstract name stands behind no password.
+            let is_unix = url.starts_with("unix:");
+            let url = if is_unix { url.to_owned() } else { shown(url) };
+            let hint = if is_unix {
+                format!("; for a Unix socket, --connect-to {url} beside the URL that it is asked for, such as ws://localhost/")
+            } else {
+                String::new()
+            };
+            Failure::usage(format!("{url}: {error}{hint}"))
+        })?;
         for name in &self.protocols {
             connect = connect
                 .subprotocol(name.as_str())

@@ -55,8 +55,8 @@ impl Fraggle {
 pub(super) const EXAMPLES: &str = "\
 Examples:
   sockeye fraggle                                 serve, on ws://127.0.0.1:7681/
-  sockeye fraggle --port 0 --seed 1 --count 1000  any free port, a thousand messages, always the same
+  sockeye fraggle --port 0 --seed 1 --count 1000  any free port, 1,000 messages, always the same
   sockeye fraggle ws://127.0.0.1:7681/ -n 1000    check a thousand messages of a server
 
-A message has 1 to 1024 fragments of 1 to 2000 random bytes each; a second message holds their sum in 4 bytes. The client
+A message has 1 to 1024 fragments of 1 to 2000 random bytes each; a second message holds their sum in 4 bytes. The client \
 ends with 0 when all sums were right, and with 6 when one was wrong or a message had another form.";

@@ -37,12 +37,12 @@ pub(crate) struct Listening {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=2_147_483_647))]
     pub(crate) backlog: Option<u32>,
 
-    /// Have the system look after SECONDS of silence whether a TCP peer is still there, then every INTERVAL seconds, COUNT times
-    /// [defaults: off, 10, 6]
+    /// Have the system look after TIME of silence, such as 60s, whether a TCP peer is still there, then every INTERVAL, COUNT times
+    /// [defaults: off, 10s, 6]
     ///
     /// The server pings WebSockets that are silent anyway, which shows more; this is for plain HTTP connections and for middle boxes
     /// that forget connections which say nothing.
-    #[arg(long = "tcp-keepalive", value_name = "SECONDS[,INTERVAL,COUNT]", value_parser = parse_keepalive)]
+    #[arg(long = "tcp-keepalive", value_name = "TIME[,INTERVAL,COUNT]", value_parser = parse_keepalive)]
     pub(crate) keepalive: Option<TcpKeepalive>,
 
     /// Give a TCP connection up when sent bytes are not acknowledged for so long, such as 30s [default: the system's, about 15 minutes]
@@ -141,21 +141,24 @@ fn parse_mode(text: &str) -> Result<u32, &'static str> {
 }
 
 fn parse_keepalive(text: &str) -> Result<TcpKeepalive, &'static str> {
-    const HELP: &str = "write SECONDS or SECONDS,INTERVAL,COUNT with times of 1 to 32767 seconds and a count of 1 to 127, \
-        such as 60 or 60,10,6";
-    let mut parts = text.split(',');
-    let mut number = |most: u32| {
-        let part = parts.next()?;
-        part.parse::<u32>().ok().filter(|number| (1..=most).contains(number) && !part.starts_with('+'))
+    const HELP: &str = "write TIME or TIME,INTERVAL,COUNT with times of 1 to 32767 whole seconds and a count of 1 to 127, \
+        such as 60s or 60,10,6";
+    let seconds = |text: &str| {
+        let time = parse_some_time(text).ok()?;
+        (time.subsec_nanos() == 0 && (1..=SECONDS).contains(&time.as_secs())).then_some(time)
     };
-    let idle = number(SECONDS).ok_or(HELP)?;
-    let (interval, probes) =
-        if text.contains(',') { (number(SECONDS).ok_or(HELP)?, number(COUNT).ok_or(HELP)?) } else { (10, 6) };
-    if parts.next().is_some() {
-        return Err(HELP);
-    }
-    let seconds = |number| Duration::from_secs(u64::from(number));
-    Ok(TcpKeepalive::new(seconds(idle), seconds(interval), probes))
+    let count =
+        |text: &str| text.parse::<u32>().ok().filter(|number| (1..=COUNT).contains(number) && !text.starts_with('+'));
+    let parts: Vec<_> = text.split(',').collect();
+    let found = match parts[..] {
+        [idle] => seconds(idle).map(|idle| TcpKeepalive::new(idle, Duration::from_secs(10), 6)),
+        [idle, interval, probes] => seconds(idle)
+            .zip(seconds(interval))
+            .zip(count(probes))
+            .map(|((idle, interval), probes)| TcpKeepalive::new(idle, interval, probes)),
+        _ => None,
+    };
+    found.ok_or(HELP)
 }
 
 fn parse_user_timeout(text: &str) -> Result<Duration, String> {
@@ -167,7 +170,7 @@ fn parse_user_timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// The bounds of Linux, as [`TcpKeepalive`] has them.
-const SECONDS: u32 = 32_767;
+const SECONDS: u64 = 32_767;
 const COUNT: u32 = 127;
 
 #[cfg(test)]
@@ -193,6 +196,8 @@ mod tests {
             TcpKeepalive::new(Duration::from_secs(idle), Duration::from_secs(interval), probes)
         };
         assert_eq!(parse_keepalive("60"), Ok(keepalive(60, 10, 6)));
+        assert_eq!(parse_keepalive("60s"), Ok(keepalive(60, 10, 6)));
+        assert_eq!(parse_keepalive("2m,10s,6"), Ok(keepalive(120, 10, 6)));
         assert_eq!(parse_keepalive("32767,32767,127"), Ok(keepalive(32_767, 32_767, 127)));
         for text in [
             "",
@@ -205,7 +210,10 @@ mod tests {
             "60,0,6",
             "60,10,128",
             "60,10,0",
-            "60s",
+            "1500ms",
+            "0.5",
+            "60,10,6s",
+            "10h",
             "+60",
             " 60",
         ] {

@@ -42,7 +42,19 @@ pub(super) fn places(
         }
         return Ok(places);
     }
-    for (address, options) in listening.addresses(port.number())? {
+    let addresses = listening.addresses(port.number())?;
+    if !has_sockets && !addresses.iter().any(|(address, _)| matches!(address, Address::Ip(_))) {
+        for (option, is_given) in [
+            ("--tcp-keepalive", listening.keepalive.is_some()),
+            ("--tcp-user-timeout", listening.user_timeout.is_some()),
+        ] {
+            if is_given {
+                let text = "every --interface is a Unix socket, which has no TCP; leave it out";
+                return Err(Failure::usage(format!("{option}: {text}")));
+            }
+        }
+    }
+    for (address, options) in addresses {
         if threads > 1 && !matches!(address, Address::Ip(_)) {
             return Err(Failure::usage(format!(
                 "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"

@@ -95,9 +95,9 @@ fn tell(group: &Group, threads: usize, most: usize, started: Instant, all: &Arc<
         group.remote(index)?.run(move |control| {
             // Threads log one after another.
             let turn = TURN.lock();
-            let usage = Usage::now();
+            let (usage, thread) = (Usage::now(), (threads > 1).then_some(index));
             tracing::info!(
-                thread = (threads > 1).then_some(index),
+                thread,
                 connections = control.connections(),
                 most,
                 descriptors = usage.descriptors,
@@ -105,7 +105,7 @@ fn tell(group: &Group, threads: usize, most: usize, started: Instant, all: &Arc<
                 seconds = started.elapsed().as_secs(),
                 "statistics"
             );
-            super::print_statistics(control.statistics());
+            super::print_statistics(control.statistics(), thread);
             // `all` may log when it is dropped, and takes a turn for it.
             drop(turn);
             all.add(control.statistics());
@@ -175,7 +175,7 @@ impl Drop for All {
         if *threads > 1 {
             let _turn = TURN.lock();
             tracing::info!(threads = *threads, "statistics of all threads");
-            super::print_statistics(sum);
+            super::print_statistics(sum, None);
         }
     }
 }

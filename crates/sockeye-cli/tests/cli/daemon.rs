@@ -227,6 +227,23 @@ fn a_link_or_a_file_of_another_kind_in_the_way_is_refused() {
     assert!(fs::symlink_metadata(&pid).unwrap().is_symlink());
 }
 
+/// A file of root that others may write to can be opened and locked by them, and no more.
+#[test]
+fn a_pid_file_whose_mode_cannot_be_set_is_refused_by_what_failed() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    let pid = folder.path("pid");
+    fs::write(&pid, "").unwrap();
+    fs::set_permissions(&pid, fs::Permissions::from_mode(0o666)).unwrap();
+    let output = finished(sockeye(&["echo", "--port", "0", "--pid-file", &pid]).uid(65534).gid(65534));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let why = "its mode cannot be set to 0644, which only its owner may do: Operation not permitted";
+    assert!(said.contains(&format!("--pid-file {pid}: {why}")), "{said}");
+}
+
 #[test]
 fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
     let folder = Folder::new();

@@ -272,7 +272,7 @@ fn the_access_log_has_a_line_for_each_answer() {
     assert_eq!((&line["status"], &line["method"], &line["path"]), (&200.into(), &"GET".into(), &"/".into()));
     assert_eq!((&line["bytes"], &line["complete"]), (&page.len().into(), &true.into()));
     assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:") && line["milliseconds"].is_u64(), "{line}");
-    assert!(!line.to_string().contains("secret"), "{line}");
+    assert!(!line.to_string().contains("secret") && line["reason"].is_null(), "{line}");
 
     let client = Client::open(&address, "Origin: http://a.test\r\nSec-WebSocket-Protocol: lws-mirror-protocol\r\n");
     let line = answered(&running);
@@ -285,15 +285,20 @@ fn the_access_log_has_a_line_for_each_answer() {
     assert_eq!((&line["status"], &line["complete"]), (&403.into(), &true.into()));
     assert_eq!(line["origin"], "http://evil\u{202e}\" status=200");
 
-    for (text, status, method) in [
-        ("HEAD /app.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200, "HEAD"),
-        ("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "GET"),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, "POST"),
-        ("no request at all\r\n\r\n", 400, ""),
+    for (text, status, method, reason) in [
+        ("HEAD /app.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200, "HEAD", Value::Null),
+        ("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "GET", Value::Null),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, "POST", "body".into()),
+        ("no request at all\r\n\r\n", 400, "", "the first line is malformed".into()),
+        ("GET / HTTP/1.1\r\n\r\n", 400, "", "Host".into()),
     ] {
         request(&address, text);
         let line = answered(&running);
         assert_eq!((&line["status"], &line["method"]), (&status.into(), &method.into()), "{text}");
+        match reason.as_str() {
+            Some(reason) => assert!(line["reason"].as_str().is_some_and(|said| said.contains(reason)), "{line}"),
+            None => assert!(line["reason"].is_null(), "{line}"),
+        }
     }
 }
 

@@ -17,6 +17,17 @@ fn binary() -> Vec<u8> {
     header
 }
 
+/// What is answered to bytes that are no request.
+fn request_of(address: &str, bytes: &[u8]) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // Input that was not read makes the end a reset.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
 #[test]
 fn a_trusted_proxy_names_the_client_and_others_do_not() {
     for (subcommand, status) in [("serve", 404), ("echo", 426)] {
@@ -50,8 +61,12 @@ fn a_trusted_proxy_names_the_client_and_others_do_not() {
         let line = running.log_line("refused: a trusted proxy sent no usable PROXY header");
         assert!(line.contains("level=warn") && line.contains("error=\"the header ended early\""), "{line}");
 
-        let (_running, address) = start(&["--proxy-protocol", "10.0.0.0/8"]);
-        assert!(request(&address, &format!("{LINE}{GET}")).0.starts_with("HTTP/1.1 400 "));
+        let (running, address) = start(&["--proxy-protocol", "10.0.0.0/8", "--log-level", "info"]);
+        for header in [LINE.as_bytes(), &binary()] {
+            assert!(request_of(&address, &[header, GET.as_bytes()].concat()).starts_with("HTTP/1.1 400 "));
+            let line = running.log_line("a PROXY header of a peer that is not trusted");
+            assert!(line.contains("peer=127.0.0.1:") && line.contains("--proxy-protocol"), "{line}");
+        }
         assert!(get(&address, "/nothing").0.starts_with(&format!("HTTP/1.1 {status} ")));
     }
 }

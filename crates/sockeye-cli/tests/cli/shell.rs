@@ -84,6 +84,13 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--ipv6-only"], "--interface ::"),
         (&["serve", "--backlog", "0"], "--backlog"),
         (&["serve", "--tcp-keepalive", "60,10"], "60,10,6"),
+        (
+            &["echo", "--interface", "unix:x", "--tcp-keepalive", "60s"],
+            "--tcp-keepalive: every --interface is a Unix socket",
+        ),
+        (&["echo", "--interface", "unix:@x", "--tcp-user-timeout", "30"], "--tcp-user-timeout: every --interface"),
+        (&["connect", "unix:/x"], "for a Unix socket, --connect-to unix:/x beside the URL"),
+        (&["bench", "unix:@x"], "--connect-to unix:@x"),
         (&["serve", "--tcp-user-timeout", "0"], "more than nothing"),
         (&["serve", "--tcp-user-timeout", "600h"], "24 days"),
         (&["fraggle", "ws://127.0.0.1/", "--backlog", "1"], "--backlog"),

@@ -2,11 +2,12 @@
 //! same of two is a chance of 2^-39.
 
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{BINARY, Client, PATIENCE, PING, PONG, Running, TEXT, failure, get};
+use crate::support::{BINARY, Client, PATIENCE, PING, PONG, Running, TEXT, failure, finished, get, without_manager};
 
 const MIRROR: &str = "lws-mirror-protocol";
 const MANY: usize = 40;
@@ -185,6 +186,15 @@ fn what_all_threads_did_is_told_together() {
         assert!(begin.elapsed() < PATIENCE, "{page}");
     }
     running.signal(Signal::USR1);
+    // Of each thread, on every line of it.
+    for _ in 0..2 {
+        let header = running.log_line(" seconds=");
+        let thread = header.split(' ').find(|field| field.starts_with("thread=")).expect("its number");
+        for begin in ["connections: ", "stalls: "] {
+            let line = running.log_line(begin);
+            assert!(line.ends_with(&format!(" {thread}")), "{line}");
+        }
+    }
     running.log_line("statistics of all threads");
     let line = running.log_line("websockets: ");
     assert!(line.contains(&format!("websockets: {MANY} now, ")), "{line}");
@@ -193,10 +203,30 @@ fn what_all_threads_did_is_told_together() {
         assert_eq!(client.closed(), 1001);
     }
     drop(clients);
+    for thread in 0..2 {
+        running.log_line("what a thread has done");
+        let line = running.log_line("stalls: ");
+        assert!(line.ends_with(&format!(" thread={thread}")), "{line}");
+    }
     running.log_line("what all threads have done");
     let line = running.log_line("websockets: ");
     assert!(line.contains("websockets: 0 now, ") && line.contains(&format!("{MANY} of peers")), "{line}");
     assert!(running.ended().success());
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_the_way_to_more() {
+    let script = "ulimit -n 40; exec \"$0\" echo --port 0 --threads 64";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_sockeye")]).stdin(Stdio::null());
+    without_manager(&mut command);
+    let output = finished(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
+    assert!(
+        said.contains("Too many open files") && said.ends_with("; raise the descriptor limit (ulimit -n)\n"),
+        "{said}"
+    );
 }
 
 /// Two servers that share by intent must not share by accident.

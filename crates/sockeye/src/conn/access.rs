@@ -21,6 +21,8 @@ struct Entry {
     protocol: Option<String>,
     /// 0: nothing was answered.
     status: u16,
+    /// Why the request was refused, in our own words.
+    reason: Option<String>,
     /// Of the body, handed to the socket.
     bytes: u64,
     complete: bool,
@@ -44,6 +46,7 @@ impl Access {
             origin: head.and_then(|head| head.fields.get("origin")).map(text),
             protocol: None,
             status: 0,
+            reason: None,
             bytes: 0,
             complete: false,
             since: now,
@@ -55,6 +58,14 @@ impl Access {
     pub(crate) fn answered(&mut self, status: u16) {
         if let Some(entry) = &mut self.0 {
             entry.status = status;
+        }
+    }
+
+    /// It is refused.
+    pub(crate) fn refused(&mut self, status: u16, reason: &str) {
+        self.answered(status);
+        if let Some(entry) = &mut self.0 {
+            entry.reason = Some(beginning(reason));
         }
     }
 
@@ -101,6 +112,7 @@ impl Drop for Access {
             method = entry.method,
             path = entry.path,
             status = entry.status,
+            reason = entry.reason,
             origin = entry.origin,
             protocol = entry.protocol,
             bytes = entry.bytes,

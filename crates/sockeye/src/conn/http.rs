@@ -167,7 +167,10 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
                 http.head.extend_from_slice(bytes);
                 Next::Go
             }
-            Err(error) => bad_head(stage, conn, error),
+            Err(error) => {
+                hint(&conn.peer, bytes);
+                bad_head(stage, conn, error)
+            }
         };
     }
     let had = http.head.len();
@@ -180,7 +183,20 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
             request(stage, id, conn, &head[..length], rest)
         }
         Ok(None) => Next::Go,
-        Err(error) => bad_head(stage, conn, error),
+        Err(error) => {
+            hint(&conn.peer, &http.head);
+            bad_head(stage, conn, error)
+        }
+    }
+}
+
+/// Says of what is no request that it may be one behind a PROXY header, which nobody is trusted with who is not named.
+fn hint(peer: &Address, head: &[u8]) {
+    if head.starts_with(b"PROXY ") || head.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
+        tracing::debug!(
+            %peer,
+            "a PROXY header of a peer that is not trusted; is it a proxy that proxy_protocol (--proxy-protocol) should name?"
+        );
     }
 }
 
@@ -193,7 +209,10 @@ fn is_head(request: &[u8]) -> bool {
 fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[u8]) -> Next {
     let parsed = match RequestHead::parse(head, &stage.limits.protocol) {
         Ok(parsed) => parsed,
-        Err(error) => return bad_head(stage, conn, error),
+        Err(error) => {
+            hint(&conn.peer, head);
+            return bad_head(stage, conn, error);
+        }
     };
     if let Phase::Http(http) = &mut conn.phase {
         http.access = Access::of(&conn.peer, Some(&parsed), stage.shared.now);
@@ -361,7 +380,7 @@ fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str, c
         if http.access.is_none() {
             http.access = Access::of(&conn.peer, None, stage.shared.now);
         }
-        http.access.answered(status);
+        http.access.refused(status, reason);
         http.keep_alive = false;
         if http.bodiless {
             refuse_head(&mut stage.outlet.cork, status, Some(date));

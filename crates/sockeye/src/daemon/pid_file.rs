@@ -50,8 +50,9 @@ impl PidFile {
             }
             number(&mut file)
                 .ok_or(PidFileError::Refused("there is something else in it than the number of a process"))?;
-            file.set_len(0).map_err(PidFileError::System)?;
-            file.set_permissions(Permissions::from_mode(0o644)).map_err(PidFileError::System)?;
+            file.set_len(0).map_err(|error| failed("it cannot be emptied", &error))?;
+            file.set_permissions(Permissions::from_mode(0o644))
+                .map_err(|error| failed("its mode cannot be set to 0644, which only its owner may do", &error))?;
             return Ok(Self { path, file });
         }
         Err(PidFileError::Refused("it is made and removed all the time"))
@@ -95,6 +96,11 @@ fn open(path: &Path) -> Result<File, PidFileError> {
         Some(Errno::NXIO) => PidFileError::Refused("it is no regular file"),
         _ => PidFileError::System(error),
     })
+}
+
+/// The system's error does not say what it is about.
+fn failed(what: &str, error: &io::Error) -> PidFileError {
+    PidFileError::System(io::Error::new(error.kind(), format!("{what}: {error}")))
 }
 
 fn check(metadata: &Metadata) -> Result<(), PidFileError> {
