@@ -100,7 +100,20 @@ impl Talk<'_, '_> {
     /// Puts a message into this connection's outbox; it leaves when the socket takes it, in this turn if it can.
     ///
     /// # Errors
-    /// [`Full`] with the message, when the outbox has no room for it.
+    /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less than it is sent. What to do then
+    /// depends on what the message is, so that `?` does not say it: close with a code, or leave out what only the newest of matters.
+    ///
+    /// ```
+    /// # use sockeye::{CloseCode, messages};
+    /// let echo = messages::on("echo", |talk, message| talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()));
+    /// let ticker = messages::on("ticker", |talk, _| {
+    ///     if let Err(full) = talk.push("tick") {
+    ///         println!("{} is behind: {full}", talk.peer());
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # let _ = sockeye::Service::builder().protocol(echo).protocol(ticker);
+    /// ```
     #[inline(always)]
     pub fn push<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Full<'m>> {
         self.outbox.push(message.into(), self.cx)

@@ -1,6 +1,7 @@
 //! Describing a service.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,8 +214,9 @@ impl Builder {
     /// Builds the service on the real system.
     ///
     /// # Errors
-    /// An address that cannot be listened on, a protocol name that is no token or comes twice, limits that contradict
-    /// each other, or a system without room for a poller.
+    /// An address that cannot be listened on; a name of an endpoint that is no token or comes twice; an
+    /// [interval](Protocol::interval) of 0; a raw listener for a name that no [`Raw`] has; a host that is none; limits that
+    /// contradict each other; or a system without room for a poller.
     pub fn build(self) -> Result<Service, Error> {
         let real = Real::new().map_err(Error::system)?;
         self.build_with(Box::new(real))
@@ -292,9 +294,11 @@ impl Builder {
         let shared = Shared::new(names, now);
         let mut outlet = Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water);
         outlet.stopwatch = Stopwatch::new(self.limits.stall);
+        outlet.statistics.connections_limit = max_connections as u64;
         let stage =
             Stage { outlet, shared, endpoints: self.endpoints, policy, rx, limits: self.limits, place: self.place };
         Ok(Service {
+            stays: PhantomData,
             stage,
             conns: Vec::new(),
             ticks,
@@ -318,17 +322,17 @@ impl Builder {
     fn names(&self) -> Result<Arc<[Named]>, Error> {
         let mut names: Vec<Named> = Vec::new();
         if self.endpoints.len() >= usize::from(u16::MAX) {
-            return Err(Error::configuration("a service speaks at most 65,534 protocols"));
+            return Err(Error::configuration("a service has at most 65,534 endpoints"));
         }
         for endpoint in &self.endpoints {
             let name = endpoint.name();
             if !is_token(name.as_bytes()) {
                 return Err(Error::configuration(format!(
-                    "the protocol name {name:?} is not a token (RFC 9110 section 5.6.2)"
+                    "the name {name:?} of an endpoint is not a token (RFC 9110 section 5.6.2)"
                 )));
             }
             if names.iter().any(|other| other.name == name) {
-                return Err(Error::configuration(format!("two protocols have the name {name:?}")));
+                return Err(Error::configuration(format!("two endpoints have the name {name:?}")));
             }
             names.push(Named { name: name.to_owned(), kind: endpoint.kind() });
         }
@@ -339,7 +343,7 @@ impl Builder {
         if let Some((endpoint, _)) = self.ticks.iter().find(|(_, every)| every.is_zero()) {
             let name = self.endpoints.get(endpoint.get()).map_or("", |endpoint| endpoint.name());
             return Err(Error::configuration(format!(
-                "the interval of the protocol {name:?} is 0: the loop would never rest"
+                "the interval of the endpoint {name:?} is 0: the loop would never rest"
             )));
         }
         let limits = &self.limits;
@@ -369,13 +373,18 @@ fn raw_listeners(
     names: &[Named],
 ) -> Result<Vec<(Listen, ListenOptions, Option<EndpointIndex>)>, Error> {
     let with_index = |(listen, options, name): (Listen, ListenOptions, String)| {
-        let found = names.iter().position(|own| own.name == name && own.kind == EndpointKind::Raw);
-        let Some(index) = found else {
-            return Err(Error::configuration(format!(
-                "listen_raw: the service has no raw endpoint {name:?}; add it with Builder::raw"
-            )));
+        let found = names.iter().enumerate().find(|(_, own)| own.name == name);
+        let wrong = match found.map(|(index, own)| (index, own.kind)) {
+            Some((index, EndpointKind::Raw)) => return Ok((listen, options, Some(EndpointIndex(index as u16)))),
+            Some((_, EndpointKind::WebSocket)) => {
+                format!("{name:?} is a WebSocket protocol, whose listeners are those of Builder::listen")
+            }
+            Some((_, EndpointKind::Watch)) => {
+                format!("{name:?} is a Watch, which accepts by itself, from a listener that it adopts; a Raw is served")
+            }
+            None => format!("the service has no raw endpoint {name:?}; add it with Builder::raw"),
         };
-        Ok((listen, options, Some(EndpointIndex(index as u16))))
+        Err(Error::configuration(format!("listen_raw: {wrong}")))
     };
     listeners.into_iter().map(with_index).collect()
 }

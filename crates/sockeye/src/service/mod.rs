@@ -17,6 +17,7 @@ mod turn;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,7 @@ pub use crate::conn::policy::Origins;
 /// send::<sockeye::Service>();
 /// ```
 pub struct Service {
+    stays: PhantomData<*mut ServiceStaysOnItsThread>,
     stage: Stage,
     /// By slot of the connection's id; `stage.shared.live` says which generation is there.
     conns: Vec<Option<Conn>>,
@@ -88,6 +90,9 @@ pub struct Service {
     /// The last look at the poller brought as much as it can: there may be more.
     crowded: bool,
 }
+
+/// What the compiler names when a service is sent to another thread: build it there, or reach it through a [`Remote`].
+struct ServiceStaysOnItsThread;
 
 /// A protocol's regular callback.
 struct Tick {
@@ -125,12 +130,11 @@ impl Service {
     }
 
     /// One turn: waits for something to do, at most `timeout` (`None`: as long as it takes, zero: not at all), and does
-    /// it. A deadline of the service itself may end the wait sooner.
+    /// it. A deadline of the service itself may end the wait sooner. With a [`PollHook`](crate::poll::PollHook) it never waits,
+    /// whatever the timeout.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    ///
-    /// With a [`PollHook`](crate::poll::PollHook) it never waits, whatever the timeout.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<Progress, Error> {
         let progress = turn::turn(self, timeout)?;
         self.is_end_told = progress == Progress::Drained;

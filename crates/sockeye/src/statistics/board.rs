@@ -31,7 +31,8 @@ impl Board {
 
     /// A thread is over: what it counted stays, and of what it had there is nothing any more.
     pub(crate) fn end(&self, index: usize, statistics: &Statistics) {
-        self.put(index, Statistics { connections_now: 0, websockets_now: 0, ..statistics.clone() });
+        let over = Statistics { connections_now: 0, connections_limit: 0, websockets_now: 0, ..statistics.clone() };
+        self.put(index, over);
     }
 
     /// All copies together, but that of one thread, which knows better.
@@ -108,6 +109,7 @@ impl AddAssign<&Self> for Statistics {
             connections,
             connections_now,
             connections_most,
+            connections_limit,
             websockets,
             websockets_now,
             websockets_most,
@@ -127,6 +129,7 @@ impl AddAssign<&Self> for Statistics {
         self.connections.add(connections);
         self.connections_now += connections_now;
         self.connections_most += connections_most;
+        self.connections_limit += connections_limit;
         self.websockets.add(websockets);
         self.websockets_now += websockets_now;
         self.websockets_most += websockets_most;
@@ -201,9 +204,17 @@ mod tests {
         // What was shown once is not taken back by another.
         assert_eq!(second.sum(&turns(100)).work.turns, 111);
         assert_eq!(board.sum().work.turns, 111);
-        let over = Statistics { connections_now: 3, websockets_now: 2, connections_most: 4, ..turns(20) };
+        let over = Statistics {
+            connections_now: 3,
+            websockets_now: 2,
+            connections_most: 4,
+            connections_limit: 9,
+            ..turns(20)
+        };
         board.end(0, &over);
+        second.turn_ends(millis(2000), &Statistics { connections_limit: 7, ..turns(100) });
         let sum = board.sum();
         assert_eq!((sum.work.turns, sum.connections_now, sum.websockets_now, sum.connections_most), (120, 0, 0, 4));
+        assert_eq!(sum.connections_limit, 7, "the one that is over takes none any more");
     }
 }

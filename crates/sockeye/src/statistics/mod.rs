@@ -37,6 +37,9 @@ pub struct Statistics {
     pub connections_now: u64,
     /// The most connections that there were at one time. No counter either.
     pub connections_most: u64,
+    /// The most connections that there may be at one time: [`Service::max_connections`](crate::Service::max_connections), and the
+    /// sum of those of several threads. No counter.
+    pub connections_limit: u64,
     /// WebSockets, that is, connections whose `open` was called.
     pub websockets: WebSockets,
     /// WebSockets there are now. No counter.

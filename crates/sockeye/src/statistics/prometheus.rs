@@ -23,6 +23,8 @@ impl Statistics {
         let (connections, websockets) = (&self.connections, &self.websockets);
         page.gauge("sockeye_connections", "Connections there are now.", self.connections_now);
         page.gauge("sockeye_connections_most", "The most connections at one time.", self.connections_most);
+        let help = "The most connections that there may be at one time, over all threads.";
+        page.gauge("sockeye_connections_limit", help, self.connections_limit);
         page.labelled(
             "sockeye_connections_total",
             "Connections that began, by who made them.",

@@ -27,6 +27,7 @@ fn different() -> Statistics {
         statistics.websocket_opens(number == 0);
     }
     statistics.connection_ends();
+    statistics.connections_limit = 5;
     let close = closed(Some(CloseCode::NORMAL.into()), Some(CloseCode::new(3456).unwrap().into()), Cause::Handshake);
     statistics.websocket_closes(&close);
     statistics.received = Traffic { bytes: 11, messages: 12, parts: 13, pings: 14, pongs: 15, closes: 16 };
@@ -120,7 +121,7 @@ fn the_lines_for_people() {
 fn a_difference_counts_from_then_on_and_leaves_what_is_no_counter() {
     let (earlier, mut later) = (different(), different());
     let mut expected = Statistics { connections_now: 3, connections_most: 3, ..Statistics::default() };
-    (expected.websockets_now, expected.websockets_most) = (2, 3);
+    (expected.connections_limit, expected.websockets_now, expected.websockets_most) = (5, 2, 3);
     assert_eq!(later.since(&Statistics::default()), later);
     later.connection_begins(false);
     expected.connections.accepted = 1;
@@ -184,6 +185,7 @@ fn the_page_for_prometheus_has_every_number() {
     for (series, value) in [
         ("sockeye_connections", 2),
         ("sockeye_connections_most", 3),
+        ("sockeye_connections_limit", 5),
         ("sockeye_connections_total{by=\"peers\"}", 2),
         ("sockeye_connections_total{by=\"us\"}", 1),
         ("sockeye_connections_closed_total", 1),

@@ -6,6 +6,7 @@ use sockeye::sim::Faults;
 use sockeye::{Limits, Service, UnknownProtocol, messages};
 
 use crate::bench::{Bench, NAME, Note};
+use crate::unheard::Silent;
 
 const TEXT: &[u8] = b"the quick brown fox jumps over the lazy dog, twice.\n";
 
@@ -149,12 +150,21 @@ fn a_system_without_descriptors_says_so() {
 #[test]
 fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
     let build = |name: &str| {
-        let builder = Service::builder().protocol(messages::echo("echo"));
+        let builder = Service::builder().protocol(messages::echo("echo")).watch(Silent("watch"));
         builder.listen_raw("127.0.0.1:0", name).build().unwrap_err().to_string()
     };
     let text = "listen_raw: the service has no raw endpoint \"nobody\"; add it with Builder::raw";
     assert_eq!(build("nobody"), text);
-    assert_eq!(build("echo"), text.replace("nobody", "echo"));
+    let text = "listen_raw: \"echo\" is a WebSocket protocol, whose listeners are those of Builder::listen";
+    assert_eq!(build("echo"), text);
+    let text =
+        "listen_raw: \"watch\" is a Watch, which accepts by itself, from a listener that it adopts; a Raw is served";
+    assert_eq!(build("watch"), text);
+    let twice = Service::builder().raw(Silent("twice")).watch(Silent("twice")).build().unwrap_err();
+    assert_eq!(twice.to_string(), "two endpoints have the name \"twice\"");
+    let no_token = Service::builder().raw(Silent("a name")).build().unwrap_err();
+    let text = "the name \"a name\" of an endpoint is not a token (RFC 9110 section 5.6.2)";
+    assert_eq!(no_token.to_string(), text);
     let mut bench = Bench::new();
     let connect = sockeye::Connect::new("ws://127.0.0.1/").unwrap();
     let unknown: UnknownProtocol = bench.service.control().connect(NAME, connect).unwrap_err();

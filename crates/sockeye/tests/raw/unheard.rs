@@ -46,7 +46,7 @@ impl Visit for Line {
 }
 
 /// Implements nothing that it need not.
-struct Silent(&'static str);
+pub(crate) struct Silent(pub(crate) &'static str);
 
 impl Raw for Silent {
     type Session = ();

@@ -420,11 +420,14 @@ fn a_share_that_is_used_up() {
 
 #[test]
 fn the_page_for_prometheus_is_a_route_that_is_asked_for() {
-    let mut site = Site::new(|builder| builder.routes(Routes::new().metrics("/metrics")));
+    let mut limits = Limits::default();
+    limits.connections = Some(17);
+    let mut site = Site::new(|builder| builder.limits(limits).routes(Routes::new().metrics("/metrics")));
     assert!(site.answer(&get("/other", "Connection: close\r\n")).starts_with("HTTP/1.1 404 "));
     let page = site.answer(&get("/metrics", "Connection: close\r\n"));
     let (head, body) = page.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
     assert!(body.contains("\nsockeye_http_responses_total{status=\"404\"} 1\n"), "{body}");
     assert!(body.contains("\nsockeye_connections 1\n"), "{body}");
+    assert!(body.contains("\nsockeye_connections_limit 17\n"), "{body}");
 }

@@ -480,7 +480,7 @@ fn what_the_closure_says_is_handed_back() {
     assert_eq!(error.to_string(), "thread 1: no such folder");
     assert_eq!(error.build_error().unwrap().to_string(), "no such folder");
     let error = Threads::new(2).start(|_| Ok(plain().protocol(messages::echo("echo")))).unwrap_err();
-    assert_eq!(error.to_string(), "thread 0: two protocols have the name \"echo\"");
+    assert_eq!(error.to_string(), "thread 0: two endpoints have the name \"echo\"");
     let error = Threads::new(2).start(|_| -> Result<Builder, _> { panic!("in the closure") }).unwrap_err();
     assert!(error.is_panic(), "{error}");
     assert!(Threads::new(5000).start(|_| Ok(plain())).is_err());

@@ -33,7 +33,17 @@ pub(super) fn open(address: &Address, options: &ListenOptions) -> io::Result<Lis
         Address::Unix(path) => open_unix(path, options),
         _ => open_abstract(address, options),
     });
-    opened.map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}")))
+    opened.map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}{}", hint(address))))
+}
+
+/// What the system's error does not say: an address that each network has needs the network beside it (RFC 4007 section 11).
+fn hint(address: &Address) -> &'static str {
+    match address {
+        Address::Ip(SocketAddr::V6(ip)) if ip.ip().is_unicast_link_local() && ip.scope_id() == 0 => {
+            "; a link-local address needs its interface, such as fe80::1%eth0"
+        }
+        _ => "",
+    }
 }
 
 fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {

@@ -373,6 +373,13 @@ fn errors_name_the_address() {
     let error = listen(&mut sys, "203.0.113.1:0").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
     assert!(error.to_string().starts_with("cannot listen on 203.0.113.1:0: "), "{error}");
+    let hint = "; a link-local address needs its interface, such as fe80::1%eth0";
+    assert!(!error.to_string().contains(hint), "{error}");
+    let error = listen(&mut sys, "[fe80::1]:0").unwrap_err();
+    assert!(error.to_string().ends_with(hint), "{error}");
+    let scoped = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, 0x7fff_fff0);
+    let error = sys.listen(&Address::Ip(scoped.into()), &ListenOptions::default()).unwrap_err();
+    assert!(!error.to_string().contains(hint), "{error}");
 }
 
 #[test]
