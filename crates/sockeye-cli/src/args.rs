@@ -227,7 +227,7 @@ const THREADS: u64 = 1024;
 const EXIT_CODES: &str = "\
 Exit status: 0 stopped as asked, 1 something failed, 2 the command line, or an address or folder in it, cannot be used, \
 3 nothing to connect to, 4 TLS, 5 the server refused the handshake, 6 it broke the protocol, answered wrongly or did not end normally, \
-7 what was asked to hold did not, 124 a time was over.";
+7 what was asked to hold did not, 124 a time was over. A second signal ends it as that signal does.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
