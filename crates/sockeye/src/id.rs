@@ -3,37 +3,107 @@
 use std::error::Error;
 use std::fmt;
 
-use slotmap::{Key, KeyData, new_key_type};
+use slotmap::{Key, KeyData, SlotMap, new_key_type};
+
+/// Names one connection of one service, for ever: slot and generation. Written as `slot.generation`.
+///
+/// When the connection is over the id is stale; whatever is asked of a stale id answers [`Gone`], and never
+/// touches the connection that took the slot since.
+#[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnId(Slot);
 
 new_key_type! {
-    /// Names one connection of one service, for ever: slot and generation.
-    ///
-    /// When the connection is over the id is stale; whatever is asked of a stale id answers [`Gone`], and never
-    /// touches the connection that took the slot since.
-    pub struct ConnId;
+    /// The key that a [`ConnId`] is made of, which writes itself otherwise.
+    struct Slot;
 }
 
 impl ConnId {
     /// The id as a number, for logs and for tables keyed by numbers.
     #[must_use]
     pub fn as_u64(self) -> u64 {
-        self.data().as_ffi()
+        self.0.data().as_ffi()
     }
 
     pub(crate) fn from_u64(token: u64) -> Self {
-        KeyData::from_ffi(token).into()
+        Self(KeyData::from_ffi(token).into())
     }
 
     /// The slot's index.
     pub(crate) fn slot(self) -> usize {
-        (self.data().as_ffi() & 0xFFFF_FFFF) as usize
+        (self.as_u64() & 0xFFFF_FFFF) as usize
     }
 }
 
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ffi = self.data().as_ffi();
-        write!(f, "{}.{}", ffi & 0xFFFF_FFFF, ffi >> 32)
+        let id = self.as_u64();
+        write!(f, "{}.{}", id & 0xFFFF_FFFF, id >> 32)
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnId({self})")
+    }
+}
+
+/// Something for each connection, by its id. A stale id finds nothing.
+pub(crate) struct Table<T>(SlotMap<Slot, T>);
+
+impl<T> Table<T> {
+    pub(crate) fn new() -> Self {
+        Self(SlotMap::with_key())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Gives it an id that no other ever had.
+    pub(crate) fn insert(&mut self, value: T) -> ConnId {
+        ConnId(self.0.insert(value))
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
+        self.0.remove(id.0)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
+        self.0.get(id.0)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        self.0.get_mut(id.0)
+    }
+
+    pub(crate) fn contains_key(&self, id: ConnId) -> bool {
+        self.0.contains_key(id.0)
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(ConnId, &mut T) -> bool) {
+        self.0.retain(|slot, value| keep(ConnId(slot), value));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
+        self.0.iter().map(|(slot, value)| (ConnId(slot), value))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
+        self.0.iter_mut().map(|(slot, value)| (ConnId(slot), value))
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ConnId> {
+        self.0.keys().map(ConnId)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.values()
     }
 }
 
@@ -49,3 +119,21 @@ impl fmt::Display for Gone {
 }
 
 impl Error for Gone {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_in_one_way() {
+        let mut table = Table::new();
+        let first = table.insert('a');
+        assert_eq!((first.to_string(), format!("{first:?}")), ("1.1".to_owned(), "ConnId(1.1)".to_owned()));
+        assert_eq!(table.remove(first), Some('a'));
+        let second = table.insert('b');
+        assert_eq!(format!("{:?}", Some(second)), "Some(ConnId(1.3))");
+        assert_eq!((table.get(first), table.get(second)), (None, Some(&'b')));
+        assert_eq!(ConnId::from_u64(second.as_u64()), second);
+        assert_eq!(size_of::<Option<ConnId>>(), 8);
+    }
+}

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slotmap::SlotMap;
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{FrameHead, Kind, OpCode};
@@ -19,7 +18,7 @@ use sockeye_proto::wire::{FrameHead, Kind, OpCode};
 use crate::client::Connect;
 use crate::client::Retry;
 use crate::client::plan::{Outgoing, Plan, Planned};
-use crate::id::{ConnId, Gone};
+use crate::id::{ConnId, Gone, Table};
 use crate::output::pool::Pool;
 
 /// Which of the service's endpoints.
@@ -233,7 +232,7 @@ pub(crate) struct Adoption {
 pub(crate) struct Shared {
     /// The service's endpoints, by index.
     pub(crate) names: Arc<[Named]>,
-    pub(crate) live: SlotMap<ConnId, Live>,
+    pub(crate) live: Table<Live>,
     /// Connections that have something to do without a new readiness event; each at most once (`QUEUED`).
     pub(crate) ready: VecDeque<ConnId>,
     /// Those that used up their share of this turn. They are `QUEUED` too, and on the ready list from the next turn on.
@@ -268,7 +267,7 @@ impl Shared {
         let endpoints = names.len();
         Self {
             names,
-            live: SlotMap::with_key(),
+            live: Table::new(),
             ready: VecDeque::new(),
             later: Vec::new(),
             closes: Vec::new(),
@@ -472,7 +471,7 @@ impl Shared {
             return;
         }
         self.any_all_writable = false;
-        for (id, live) in &mut self.live {
+        for (id, live) in self.live.iter_mut() {
             let wanted = self.all_writable.get(live.endpoint.get()).copied().unwrap_or(false);
             // As in `want_write`, those that wait for it are left where they are.
             if wanted && live.is_open() && live.flags & WANT_WRITE == 0 {

@@ -68,7 +68,7 @@ impl Service {
         let hard = self.stage.limits.output_hard;
         let (mut over, mut again, mut receivers) = (Vec::new(), Vec::new(), 0);
         let Self { stage, conns, .. } = self;
-        for (id, live) in &stage.shared.live {
+        for (id, live) in stage.shared.live.iter() {
             if !live.is_open() || live.endpoint != endpoint {
                 continue;
             }
