@@ -1,5 +1,6 @@
 //! Sockeye inside a bare poll(2) loop: the program watches every descriptor itself, and its own beside them (here: one that is
-//! readable after SIGINT or SIGTERM, which end it in good order). It serves a counter, a mirror, an echo, and the files of a folder.
+//! readable after SIGINT or SIGTERM, which end it in good order). It serves a counter, a mirror, an echo, and the files
+//! of a folder.
 //!
 //! `cargo run -p sockeye-examples --bin example-poll-loop [ADDRESS [DIR]]`
 

@@ -176,9 +176,9 @@ pub(crate) struct Common {
 
     /// Proxies that say for whom they connect, such as 10.0.0.0/8, ::1 or unix (repeatable)
     ///
-    /// Each of their connections must begin with a header of the PROXY protocol, version 1 or 2, and is closed without one. The address
-    /// in it is the client's from then on, in logs too. `unix` stands for whoever connects to a Unix socket. A header from anybody
-    /// else is a bad request.
+    /// Each of their connections must begin with a header of the PROXY protocol, version 1 or 2, and is closed without
+    /// one. The address in it is the client's from then on, in logs too. `unix` stands for whoever connects to a Unix
+    /// socket. A header from anybody else is a bad request.
     #[arg(long = "proxy-protocol", value_name = "NETWORK")]
     pub(crate) proxies: Vec<Network>,
 

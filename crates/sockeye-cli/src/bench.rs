@@ -139,8 +139,8 @@ fn show(bench: &Bench, report: &Report) -> Result<(), Failure> {
     }
 }
 
-/// The exit code: thresholds, a run that measured nothing, and one with fewer connections than were asked for. `unopened` is why the
-/// first of these failed.
+/// The exit code: thresholds, a run that measured nothing, and one with fewer connections than were asked for.
+/// `unopened` is why the first of these failed.
 fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<(), Failure> {
     let crossed: Vec<String> =
         bench.thresholds.iter().filter_map(|threshold| threshold.crossed(|figure| report.figure(figure))).collect();

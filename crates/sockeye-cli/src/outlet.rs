@@ -1,6 +1,7 @@
 //! The way to whoever reads standard output: over a thread of its own, so that a slow reader stops the peer and never the
-//! loop. Nothing is dropped; who fills it asks [`Outlet::is_full`] and reads no more from the peer meanwhile. At the end the reader is
-//! waited for, however slow; once somebody wants the process to end ([`Outlet::hurry`]), as long as it takes anything.
+//! loop. Nothing is dropped; who fills it asks [`Outlet::is_full`] and reads no more from the peer meanwhile. At the
+//! end the reader is waited for, however slow; once somebody wants the process to end ([`Outlet::hurry`]), as long as
+//! it takes anything.
 
 use std::io::{self, Write as _};
 use std::mem;
@@ -143,7 +144,8 @@ impl Outlet {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all is written or nobody reads. False: the reader took nothing any more, and the thread may be stuck in writing.
+    /// Waits until all is written or nobody reads. False: the reader took nothing any more, and the thread may be stuck
+    /// in writing.
     pub(crate) fn finish(&self) -> bool {
         let busy = |state: &State| !state.closed && (state.writing || !state.waiting.is_empty());
         let Shared { changed, moved, grace, .. } = &*self.shared;

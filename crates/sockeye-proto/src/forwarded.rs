@@ -2,8 +2,9 @@
 //!
 //! Both versions are read: the line of text (section 2.1) and the binary header (section 2.2).
 //!
-//! Before editing: each byte is looked at once and decided at once, so the outcome does not depend on how the bytes were cut, and a
-//! header is never guessed at. Nothing is kept but the word being read or the addresses; what may follow them is counted and dropped.
+//! Before editing: each byte is looked at once and decided at once, so the outcome does not depend on how the bytes
+//! were cut, and a header is never guessed at. Nothing is kept but the word being read or the addresses; what may
+//! follow them is counted and dropped.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -173,8 +174,8 @@ impl HeaderDecoder {
             State::Signature if V2_SIGNATURE.get(self.taken - 1) != Some(&byte) => Err(HeaderError::NoHeader),
             State::Signature if self.taken == V2_SIGNATURE.len() => Ok(State::Command),
             State::Signature => Ok(State::Signature),
-            // Section 2.2: the version "must always be sent as \x2 and the receiver must only accept this value"; of commands other
-            // than LOCAL and PROXY: "Receivers must drop connections presenting unexpected values here".
+            // Section 2.2: the version "must always be sent as \x2 and the receiver must only accept this value"; of
+            // commands other than LOCAL and PROXY: "Receivers must drop connections presenting unexpected values here".
             State::Command => match byte {
                 0x20 => Ok(State::Family { is_local: true }),
                 0x21 => Ok(State::Family { is_local: false }),

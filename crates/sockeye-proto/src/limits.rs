@@ -21,7 +21,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes of one message, all its fragments together. Default 16 MiB. Over it: close code 1009, at the header that crosses it.
     pub message_bytes: u64,
-    /// Fragments of one message that may carry fewer than [`tiny_fragment_bytes`](Self::tiny_fragment_bytes). Default 4096. Over it: 1008.
+    /// Fragments of one message that may carry fewer than [`tiny_fragment_bytes`](Self::tiny_fragment_bytes). Default
+    /// 4096. Over it: 1008.
     pub tiny_fragments: u32,
     /// A fragment with fewer payload bytes than this is a tiny one. Default 16.
     pub tiny_fragment_bytes: u64,

@@ -104,7 +104,8 @@
 //!
 //! A [`Raw`] endpoint has the connections of a listener whose bytes are a TCP protocol of the program's own
 //! ([`Builder::listen_raw`]), and descriptors that the program opened ([`Wishes::adopt`], [`Control::adopt`]): pipes, terminals,
-//! datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a [`Watch`] endpoint. The rules are those of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols
+//! datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a [`Watch`]
+//! endpoint. The rules are those of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols
 //! beside it. A connection that was accepted elsewhere is served with [`Control::serve`].
 //!
 //! # Limits

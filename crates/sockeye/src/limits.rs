@@ -15,12 +15,12 @@ use std::time::Duration;
 pub struct Limits {
     /// The bounds of the protocol: heads, bodies, messages, closing and keepalive.
     pub protocol: Arc<sockeye_proto::limits::Limits>,
-    /// From accept to the end of the first request, its body and a PROXY header before it included. Default 10 s. Over it: 408 when part of the request
-    /// came, then close.
+    /// From accept to the end of the first request, its body and a PROXY header before it included. Default 10 s. Over
+    /// it: 408 when part of the request came, then close.
     pub handshake_timeout: Duration,
-    /// The PROXY header of a trusted proxy ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), in bytes. Default 4 KiB,
-    /// of which nothing but an address is kept. With less than 232 some addresses do not fit; a header has 65,551 at most. Over it:
-    /// close. A header of version 1 has at most 107 bytes whatever this says.
+    /// The PROXY header of a trusted proxy ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), in bytes.
+    /// Default 4 KiB, of which nothing but an address is kept. With less than 232 some addresses do not fit; a header
+    /// has 65,551 at most. Over it: close. A header of version 1 has at most 107 bytes whatever this says.
     pub proxy_header_bytes: usize,
     /// From the answer to an HTTP request to the end of the next one on the same connection. Default 10 s. Over it: as above.
     pub idle_timeout: Duration,
@@ -49,8 +49,8 @@ pub struct Limits {
     pub turn_frames: usize,
     /// Connections accepted in one turn. Default 64.
     pub turn_accepts: usize,
-    /// A piece of the loop's work that takes this long is a stall: counted, and logged as a warning, with what caused it. `None`: no clock
-    /// is read for it. Default 100 ms. See [`Stalls`](crate::statistics::Stalls).
+    /// A piece of the loop's work that takes this long is a stall: counted, and logged as a warning, with what caused
+    /// it. `None`: no clock is read for it. Default 100 ms. See [`Stalls`](crate::statistics::Stalls).
     pub stall: Option<Duration>,
     /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_jobs: usize,

@@ -387,8 +387,8 @@ impl Shared {
         id
     }
 
-    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none. `asked` is how long the
-    /// server wants to be left alone.
+    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none. `asked` is
+    /// how long the server wants to be left alone.
     pub(crate) fn retry(
         &mut self,
         endpoint: EndpointIndex,

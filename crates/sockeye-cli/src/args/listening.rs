@@ -16,9 +16,10 @@ use crate::units::parse_some_time;
 pub(crate) struct Listening {
     /// Address, interface name or unix:PATH to listen on (repeatable) [default: 127.0.0.1]
     ///
-    /// An interface name stands for all its addresses but the link-local ones, and localhost for 127.0.0.1 and ::1. 0.0.0.0 listens on
-    /// every interface, and :: does so for IPv4 too, unless --ipv6-only is given. A link-local address has its interface behind it:
-    /// fe80::1%eth0. unix:@NAME is an abstract socket of Linux, which has no file: whoever is on this machine may connect.
+    /// An interface name stands for all its addresses but the link-local ones, and localhost for 127.0.0.1 and ::1.
+    /// 0.0.0.0 listens on every interface, and :: does so for IPv4 too, unless --ipv6-only is given. A link-local
+    /// address has its interface behind it: fe80::1%eth0. unix:@NAME is an abstract socket of Linux, which has no file:
+    /// whoever is on this machine may connect.
     #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
@@ -37,15 +38,16 @@ pub(crate) struct Listening {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=2_147_483_647))]
     pub(crate) backlog: Option<u32>,
 
-    /// Have the system look after TIME of silence, such as 60s, whether a TCP peer is still there, then every INTERVAL, COUNT times
-    /// [defaults: off, 10s, 6]
+    /// Have the system look after TIME of silence, such as 60s, whether a TCP peer is still there, then every INTERVAL,
+    /// COUNT times [defaults: off, 10s, 6]
     ///
-    /// The server pings WebSockets that are silent anyway, which shows more; this is for plain HTTP connections and for middle boxes
-    /// that forget connections which say nothing.
+    /// The server pings WebSockets that are silent anyway, which shows more; this is for plain HTTP connections and for
+    /// middle boxes that forget connections which say nothing.
     #[arg(long = "tcp-keepalive", value_name = "TIME[,INTERVAL,COUNT]", value_parser = parse_keepalive)]
     pub(crate) keepalive: Option<TcpKeepalive>,
 
-    /// Give a TCP connection up when sent bytes are not acknowledged for so long, such as 30s [default: the system's, about 15 minutes]
+    /// Give a TCP connection up when sent bytes are not acknowledged for so long, such as 30s [default: the system's,
+    /// about 15 minutes]
     #[arg(long = "tcp-user-timeout", value_name = "TIME", value_parser = parse_user_timeout)]
     pub(crate) user_timeout: Option<Duration>,
 }

@@ -17,9 +17,10 @@ pub(crate) struct Logging {
 
     /// Where the log goes; a FILE is written with a slash, such as ./log [default: stderr, syslog with --daemonize]
     ///
-    /// SIGHUP has a file opened anew; a pipe needs its reader first. A file that is not there is made with mode 0640. A daemon has no
-    /// standard error. Where syslog or the journal is not there, a warning on standard error says so at the start, and nothing is
-    /// logged until it is. What cannot be written in time is counted instead of kept, wherever it goes.
+    /// SIGHUP has a file opened anew; a pipe needs its reader first. A file that is not there is made with mode 0640. A
+    /// daemon has no standard error. Where syslog or the journal is not there, a warning on standard error says so at
+    /// the start, and nothing is logged until it is. What cannot be written in time is counted instead of kept,
+    /// wherever it goes.
     #[arg(long = "log-to", value_name = "stderr|syslog|journal|FILE", value_hint = ValueHint::FilePath,
           value_parser = OsStringValueParser::new().try_map(parse_log_to))]
     pub(crate) to: Option<LogTo>,

@@ -117,8 +117,8 @@ impl Screen {
         self.outlet.written()
     }
 
-    /// Waits until everything is shown: whoever reads gets all of it, however slow, but after a signal only while he reads. Then the
-    /// terminal is as it was.
+    /// Waits until everything is shown: whoever reads gets all of it, however slow, but after a signal only while he
+    /// reads. Then the terminal is as it was.
     pub(crate) fn finish(&self) {
         if self.outlet.finish() {
             editor::end();

@@ -62,8 +62,8 @@ impl Manager {
         }
     }
 
-    /// Has the loops of all threads give signs of life from now on, if the manager wants them. A thread asks each at half of the time
-    /// that there is; the answer comes from within the loop, so one that is stuck gives none.
+    /// Has the loops of all threads give signs of life from now on, if the manager wants them. A thread asks each at
+    /// half of the time that there is; the answer comes from within the loop, so one that is stuck gives none.
     pub(super) fn watch(&self, group: &Group, threads: usize) -> Result<(), Failure> {
         let Some(told) = &self.0 else { return Ok(()) };
         let time = match systemd::watchdog_time() {

@@ -10,8 +10,8 @@ use crate::args::Port;
 use crate::args::listening::Listening;
 use crate::failure::Failure;
 
-/// All places, with their options. Sockets that are open already stand for the default address, and addresses that were asked for are
-/// beside them.
+/// All places, with their options. Sockets that are open already stand for the default address, and addresses that were
+/// asked for are beside them.
 ///
 /// # Errors
 /// As [`Listening::addresses`]; an option that nothing here has a use for; a Unix socket for several threads. Exit code 2.

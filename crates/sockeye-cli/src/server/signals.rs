@@ -37,8 +37,8 @@ pub(crate) fn stop_on(
     watch(signals, move |_| remote.run(stop.clone()))
 }
 
-/// SIGINT and SIGTERM drain the services of all threads, the next of them ends the process at once. SIGHUP has reloaded what can be,
-/// SIGUSR1 has statistics logged.
+/// SIGINT and SIGTERM drain the services of all threads, the next of them ends the process at once. SIGHUP has reloaded
+/// what can be, SIGUSR1 has statistics logged.
 pub(super) fn serve_on(
     signals: Signals,
     group: Group,
@@ -72,8 +72,8 @@ impl Terminals {
         Self(standard.into_iter().filter(|fd| fd.is_terminal()).collect())
     }
 
-    /// Whether SIGHUP came because a terminal was closed, so that nobody is there any more. It may as well be meant for the log: in a
-    /// container that has a terminal, or in tmux(1).
+    /// Whether SIGHUP came because a terminal was closed, so that nobody is there any more. It may as well be meant for
+    /// the log: in a container that has a terminal, or in tmux(1).
     fn are_closed(&self) -> bool {
         self.0.iter().any(|terminal| {
             let mut asked = [PollFd::new(terminal, PollFlags::empty())];

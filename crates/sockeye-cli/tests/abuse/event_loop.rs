@@ -51,7 +51,8 @@ fn crowd(server: &Server, count: usize) -> (Vec<Peer>, Vec<Peer>) {
     (answered, waiting)
 }
 
-/// A crowd at a server that has room for fewer: those inside are served, nothing spins, and room is used at once when there is some.
+/// A crowd at a server that has room for fewer: those inside are served, nothing spins, and room is used at once when
+/// there is some.
 fn overfull(mut server: Server, room: usize) {
     let row = Row::begin(&server);
     let (mut answered, waiting) = crowd(&server, 200);

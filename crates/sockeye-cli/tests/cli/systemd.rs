@@ -1,7 +1,7 @@
 //! The command under a service manager, by an equivalent made here: sockets handed on, words on a socket, the watchdog.
 //!
-//! A shell stands between, as the manager does between `fork` and `exec`: it has the number of the process that is to be, and puts the
-//! socket, which it gets as its standard input, to number 3.
+//! A shell stands between, as the manager does between `fork` and `exec`: it has the number of the process that is to
+//! be, and puts the socket, which it gets as its standard input, to number 3.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};

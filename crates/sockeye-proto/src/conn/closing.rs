@@ -70,8 +70,8 @@ impl Farewell {
 
 impl Connection {
     /// Begins the closing handshake: queues a Close frame and waits for the peer's, for
-    /// [`Limits::close_timeout`](crate::limits::Limits::close_timeout) at most. Without effect when a Close frame of ours is queued
-    /// or sent already.
+    /// [`Limits::close_timeout`](crate::limits::Limits::close_timeout) at most. Without effect when a Close frame of
+    /// ours is queued or sent already.
     pub fn close(&mut self, close: Close, now: Instant) {
         if self.state == State::Open {
             self.farewell.send(close);
@@ -151,9 +151,9 @@ impl Connection {
     /// _Fail the WebSocket Connection_.
     #[cold]
     pub(super) fn fail(&mut self, violation: Violation) {
-        // RFC 6455 section 7.1.7: "If _The WebSocket Connection is Established_ prior to the point where the endpoint is required to
-        // _Fail the WebSocket Connection_, the endpoint SHOULD send a Close frame with an appropriate status code (Section 7.4)
-        // before proceeding to _Close the WebSocket Connection_."
+        // RFC 6455 section 7.1.7: "If _The WebSocket Connection is Established_ prior to the point where the endpoint
+        // is required to _Fail the WebSocket Connection_, the endpoint SHOULD send a Close frame with an appropriate
+        // status code (Section 7.4) before proceeding to _Close the WebSocket Connection_."
         let close = Close::with_reason(violation.close_code(), violation.rule()).unwrap_or_default();
         self.farewell.send(close);
         self.farewell.because(Cause::Violation(violation));

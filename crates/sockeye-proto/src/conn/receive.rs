@@ -194,9 +194,9 @@ impl Connection {
     fn begin_frame(&mut self, header: &Header) -> Result<(), Violation> {
         let receiver = &mut self.receiver;
         receiver.check_sequence(header.opcode)?;
-        // RFC 6455 section 10.4: "Implementations that have implementation- and/or platform-specific limitations regarding the frame
-        // size or total message size after reassembly from multiple frames MUST protect themselves against exceeding those limits."
-        // `message` is at most `message_bytes` and 0 for a new one.
+        // RFC 6455 section 10.4: "Implementations that have implementation- and/or platform-specific limitations
+        // regarding the frame size or total message size after reassembly from multiple frames MUST protect themselves
+        // against exceeding those limits." `message` is at most `message_bytes` and 0 for a new one.
         if header.len > self.limits.message_bytes - receiver.message {
             return Err(Violation::MessageTooBig);
         }
@@ -249,16 +249,16 @@ impl Connection {
             return Ok(None);
         }
         receiver.first = false;
-        // RFC 6455 section 1.4: "After sending a control frame indicating the connection should be closed, a peer does not send any
-        // further data"; what still arrives has nobody to go to.
+        // RFC 6455 section 1.4: "After sending a control frame indicating the connection should be closed, a peer does
+        // not send any further data"; what still arrives has nobody to go to.
         if receiver.muted {
             return Ok(None);
         }
         Ok(Some(Event::Fragment(Fragment { kind, first, last, remaining, payload })))
     }
 
-    /// A control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling control frames in the middle of a fragmented
-    /// message."
+    /// A control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling control frames in the middle of
+    /// a fragmented message."
     fn receive_control<'b>(
         &mut self,
         input: &mut Input<'b>,
@@ -300,11 +300,11 @@ impl Connection {
     }
 
     fn answer_ping(&mut self, payload: &[u8]) {
-        // RFC 6455 section 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
-        // received a Close frame." Section 5.5.3: "A Pong frame sent in response to a Ping frame must have identical "Application
-        // data" as found in the message body of the Ping frame being replied to. If an endpoint receives a Ping frame and has not
-        // yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the
-        // most recently processed Ping frame."
+        // RFC 6455 section 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless
+        // it already received a Close frame." Section 5.5.3: "A Pong frame sent in response to a Ping frame must have
+        // identical "Application data" as found in the message body of the Ping frame being replied to. If an endpoint
+        // receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint
+        // MAY elect to send a Pong frame for only the most recently processed Ping frame."
         debug_assert!(self.state < State::Draining);
         self.lane.pong.set(ControlPayload::new(payload).unwrap_or_default());
     }
@@ -317,9 +317,9 @@ impl Receiver {
 
     #[inline]
     fn check_sequence(&self, opcode: OpCode) -> Result<(), Violation> {
-        // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode other than 0,
-        // followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame with the
-        // FIN bit set and an opcode of 0."
+        // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode
+        // other than 0, followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated
+        // by a single frame with the FIN bit set and an opcode of 0."
         match (opcode, self.kind) {
             (OpCode::Continuation, None) => Err(Violation::ContinuationUnexpected),
             (OpCode::Text | OpCode::Binary, Some(_)) => Err(Violation::MessageUnfinished),
@@ -343,8 +343,8 @@ impl Receiver {
             input.prepend(&self.carry[..old]);
         }
         let bytes = &input.data()[..old + count];
-        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the whole message
-        // MUST contain valid UTF-8." So that nothing is set aside at its end.
+        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the
+        // whole message MUST contain valid UTF-8." So that nothing is set aside at its end.
         let new = if last { 0 } else { utf8::unfinished(bytes) };
         let text_len = bytes.len() - new;
         let start = &bytes[text_len..];

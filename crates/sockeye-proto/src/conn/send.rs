@@ -10,8 +10,9 @@ use crate::wire::{FrameHead, Kind, OpCode, Role, mask};
 impl Connection {
     /// Whether data may be sent: the connection is open, or our Close frame waits and was not transmitted yet.
     ///
-    /// The second case is for what was to be sent before the Close frame: RFC 6455 section 5.5.1 lets an endpoint "delay sending a
-    /// Close frame until its current message is sent", and the answers to what came before a violation are owed all the same.
+    /// The second case is for what was to be sent before the Close frame: RFC 6455 section 5.5.1 lets an endpoint
+    /// "delay sending a Close frame until its current message is sent", and the answers to what came before a violation
+    /// are owed all the same.
     #[must_use]
     #[inline]
     pub fn can_send(&self) -> bool {
@@ -27,8 +28,8 @@ impl Connection {
 
     /// The header of the next data frame of `len` payload bytes. `kind` begins a message, `None` continues one; `last` ends it.
     ///
-    /// Put the header on the wire, then the payload, XORed with `mask` (see [`mask::apply`]) by a client. A client gives a key from
-    /// a strong source of randomness, a new one for each frame; a server gives none.
+    /// Put the header on the wire, then the payload, XORed with `mask` (see [`mask::apply`]) by a client. A client
+    /// gives a key from a strong source of randomness, a new one for each frame; a server gives none.
     ///
     /// # Errors
     /// The frame is not allowed now; see [`SendError`]. Nothing has changed then.
@@ -96,8 +97,8 @@ impl Connection {
 
     /// Appends the control frames that wait: ping, pong, Close. Says whether there were any.
     ///
-    /// Called after each event, every ping of the peer is answered; called less often (because the output is full), only the newest
-    /// one is. `mask` is asked for a masking key for each frame, by a client only.
+    /// Called after each event, every ping of the peer is answered; called less often (because the output is full),
+    /// only the newest one is. `mask` is asked for a masking key for each frame, by a client only.
     #[inline]
     pub fn transmit(&mut self, out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) -> bool {
         self.wants_transmit() && self.transmit_waiting(out, mask)

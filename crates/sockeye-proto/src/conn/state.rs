@@ -13,8 +13,8 @@
 pub enum State {
     /// Data flows both ways.
     Open,
-    /// Our Close frame is queued or sent, the peer's is awaited. No more data of ours once it is sent; data of the peer is checked
-    /// and dropped.
+    /// Our Close frame is queued or sent, the peer's is awaited. No more data of ours once it is sent; data of the peer
+    /// is checked and dropped.
     Closing,
     /// Nothing more is received. Our Close frame is to be flushed; then a server ends TCP, and a client waits for the server to.
     Draining,

@@ -170,8 +170,8 @@ fn check_first(first: u8, allowed_rsv: u8) -> Result<OpCode, Violation> {
     if opcode.is_control() && first & FIN == 0 {
         return Err(Violation::ControlFragmented);
     }
-    // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a
-    // data message." No other extension is known that gives these bits a meaning.
+    // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
+    // fragments of a data message." No other extension is known that gives these bits a meaning.
     if first & RSV != 0 && !matches!(opcode, OpCode::Text | OpCode::Binary) {
         return Err(Violation::ReservedBit);
     }

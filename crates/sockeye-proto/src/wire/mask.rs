@@ -1,7 +1,8 @@
 //! Masking (RFC 6455 section 5.3). On the hot path: measure before and after a change.
 //!
-//! Vectorises on the 128-bit registers that every x86-64 has, without a line of unsafe code: the bytes are taken as arrays of fixed
-//! sizes. Up to 128 bytes there is no loop: two arrays that overlap, both read before either is written.
+//! Vectorises on the 128-bit registers that every x86-64 has, without a line of unsafe code: the bytes are taken as
+//! arrays of fixed sizes. Up to 128 bytes there is no loop: two arrays that overlap, both read before either is
+//! written.
 //!
 //! ```text
 //! 20 bytes    ├────────first 16────────┤

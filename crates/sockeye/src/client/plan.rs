@@ -112,8 +112,8 @@ impl Plan {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none. `asked` is how long
-    /// the server wants to be left alone.
+    /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none.
+    /// `asked` is how long the server wants to be left alone.
     fn again(mut self: Box<Self>, random: u64, asked: Option<Duration>) -> Option<(Box<Self>, Duration)> {
         let after = self.asked.reconnect.as_ref()?.delay(self.failures, random, asked)?;
         self.moved = None;

@@ -22,7 +22,8 @@ pub struct Reconnect {
 }
 
 impl Reconnect {
-    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, without end; up to 5 minutes when a server asks.
+    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, without end; up to 5 minutes when
+    /// a server asks.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -70,9 +71,10 @@ impl Reconnect {
         Self { stable: open, ..self }
     }
 
-    /// The longest wait that a server may ask for with 503 or 429 ([`Refusal::retry_after`](crate::client::Refusal::retry_after));
-    /// what is longer is taken for this. Default 5 minutes. The next attempt is not made sooner than that, and chance adds at most what
-    /// [`jitter`](Self::jitter) would take off an ordinary wait, since others were told the same. With zero nothing is obeyed.
+    /// The longest wait that a server may ask for with 503 or 429
+    /// ([`Refusal::retry_after`](crate::client::Refusal::retry_after)); what is longer is taken for this. Default 5
+    /// minutes. The next attempt is not made sooner than that, and chance adds at most what [`jitter`](Self::jitter)
+    /// would take off an ordinary wait, since others were told the same. With zero nothing is obeyed.
     #[must_use]
     pub const fn obeys(self, most: Duration) -> Self {
         Self { obeys: most, ..self }

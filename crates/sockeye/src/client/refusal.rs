@@ -53,8 +53,8 @@ impl Refusal {
         self.field("location").and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// How long the server asks to be left alone: `Retry-After` (RFC 9110 section 10.2.3), of 503 and 429. A date in it is taken by the
-    /// server's own clock, if the answer has a `Date` too; one that is over is no wait.
+    /// How long the server asks to be left alone: `Retry-After` (RFC 9110 section 10.2.3), of 503 and 429. A date in it
+    /// is taken by the server's own clock, if the answer has a `Date` too; one that is over is no wait.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -93,8 +93,8 @@ impl Refusal {
     }
 }
 
-/// RFC 9110 section 10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay after receiving
-/// the response." What is neither says nothing.
+/// RFC 9110 section 10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay
+/// after receiving the response." What is neither says nothing.
 fn retry_after(head: &ResponseHead<'_>, now: u64) -> Option<Duration> {
     let value = head.fields.get("retry-after")?;
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {

@@ -185,7 +185,8 @@ fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, Fai
                 open(stage, id, conn, chosen);
                 return Ok(Next::Open);
             }
-            // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final response".
+            // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
+            // final response".
             Err(Rule::Status(100..=199)) => {
                 answer.informational += len;
                 if answer.informational > limits.head_bytes {

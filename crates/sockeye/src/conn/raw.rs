@@ -1,8 +1,10 @@
-//! Connections without messages: read, deliver, write, end. Those that the program reads and writes itself begin and end here, too.
+//! Connections without messages: read, deliver, write, end. Those that the program reads and writes itself begin and
+//! end here, too.
 //!
-//! What to know before editing: once an end is decided ([`Raw::ending`]) no callback follows but `closed`. Output that waits is sent first,
-//! and until then input is read and dropped, since a peer that waits for us to read takes nothing. A connection that broke delivers
-//! what it still has before it ends; a paused one keeps it for later, and takes no steps meanwhile.
+//! What to know before editing: once an end is decided ([`Raw::ending`]) no callback follows but `closed`. Output that
+//! waits is sent first, and until then input is read and dropped, since a peer that waits for us to read takes nothing.
+//! A connection that broke delivers what it still has before it ends; a paused one keeps it for later, and takes no
+//! steps meanwhile.
 
 use std::io;
 
@@ -333,8 +335,8 @@ fn read_unit<'a>(raw: &mut Raw, out: &mut Out<'_>, rx: &'a mut [u8]) -> Read<'a>
     }
 }
 
-/// What a read of no bytes means. A datagram may be empty, and a packet too: of these it is the end once the peer has ended its sending
-/// side and nothing is left.
+/// What a read of no bytes means. A datagram may be empty, and a packet too: of these it is the end once the peer has
+/// ended its sending side and nothing is left.
 #[cold]
 fn is_end(out: &mut Out<'_>) -> bool {
     let (handle, sys) = (out.link.handle, &mut out.outlet.sys);

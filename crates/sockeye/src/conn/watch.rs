@@ -1,8 +1,9 @@
 //! Descriptors that the program reads and writes itself: asked, told, and looked after.
 //!
 //! What to know before editing: edges say when to look, and the look decides. A direction that is found not ready has its bit
-//! cleared, and waits for the next edge; one that was told stays set, and is looked at again in the next turn, which is what makes a level
-//! of it. The end of input stays readable for ever: it is told once, and how much is unread says when.
+//! cleared, and waits for the next edge; one that was told stays set, and is looked at again in the next turn, which is
+//! what makes a level of it. The end of input stays readable for ever: it is told once, and how much is unread says
+//! when.
 
 use crate::conn::raw::{Raw, finish, obey};
 use crate::conn::{Conn, Phase, Stage, Step};
@@ -61,8 +62,8 @@ fn look(stage: &mut Stage, conn: &mut Conn) -> Outcome {
     }
 }
 
-/// It broke, and nothing is to be read now. What is unread while reading is paused waits, unless the program waits for room, which
-/// never comes.
+/// It broke, and nothing is to be read now. What is unread while reading is paused waits, unless the program waits for
+/// room, which never comes.
 fn without_reading(raw: &Raw, link: &Link, wants_room: bool) -> Outcome {
     if raw.has_input(link, &None) && !wants_room {
         return Outcome::Wait;

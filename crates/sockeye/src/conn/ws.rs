@@ -15,8 +15,8 @@ use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
 
-/// Reads, delivers, answers and writes as far as socket and budget allow. `WATCHED`: the clock is read around callbacks, which costs
-/// more than many of them.
+/// Reads, delivers, answers and writes as far as socket and budget allow. `WATCHED`: the clock is read around
+/// callbacks, which costs more than many of them.
 #[inline]
 pub(crate) fn step<const WATCHED: bool>(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
     let budget = Budget { read_bytes: stage.limits.turn_bytes, read_frames: stage.limits.turn_frames };

@@ -56,8 +56,8 @@ impl Starter {
                 break self.give_up()?;
             }
             if let Some(outcome) = self.take()? {
-                // Whoever looks at the daemon when this process has ended is not to find the link still open. What comes before its
-                // end is the word of a leader that was slow.
+                // Whoever looks at the daemon when this process has ended is not to find the link still open. What
+                // comes before its end is the word of a leader that was slow.
                 let left = end.map(|end| end.saturating_duration_since(Instant::now()));
                 while self.readable(left)? && self.take()?.is_none() {}
                 break outcome;
@@ -68,7 +68,8 @@ impl Starter {
         Ok(outcome)
     }
 
-    /// Waits for the end of the leader. Where SIGCHLD is ignored the system has buried it by then, and says that there is no child.
+    /// Waits for the end of the leader. Where SIGCHLD is ignored the system has buried it by then, and says that there
+    /// is no child.
     fn bury_leader(&mut self) -> io::Result<()> {
         match self.leader.wait() {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::CHILD) => Ok(()),

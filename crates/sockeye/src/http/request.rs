@@ -74,8 +74,8 @@ impl<'r> HttpRequest<'r> {
         self.statistics
     }
 
-    /// The same of all [`Threads`](crate::Threads) together: of this one as it is, of the others as it was at most a second ago, unless
-    /// their loops are held up. Of a service on its own it is [`statistics`](Self::statistics).
+    /// The same of all [`Threads`](crate::Threads) together: of this one as it is, of the others as it was at most a
+    /// second ago, unless their loops are held up. Of a service on its own it is [`statistics`](Self::statistics).
     #[must_use]
     pub fn statistics_of_all(&self) -> Statistics {
         self.place.map_or_else(|| self.statistics.clone(), |place| place.sum(self.statistics))

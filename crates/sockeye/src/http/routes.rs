@@ -57,8 +57,9 @@ impl Routes {
     }
 
     /// Answers GET and HEAD of exactly this path with what the service has counted, for Prometheus; with several
-    /// [`Threads`](crate::Threads) what all have counted, whichever is asked ([`HttpRequest::statistics_of_all`]). Nothing in it is secret by
-    /// itself, but it tells how busy the service is: who may ask is for the program, or a proxy, to say.
+    /// [`Threads`](crate::Threads) what all have counted, whichever is asked ([`HttpRequest::statistics_of_all`]).
+    /// Nothing in it is secret by itself, but it tells how busy the service is: who may ask is for the program, or a
+    /// proxy, to say.
     #[must_use]
     pub fn metrics(self, path: &str) -> Self {
         self.get(path, |request| {

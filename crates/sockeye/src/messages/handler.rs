@@ -100,8 +100,9 @@ impl Talk<'_, '_> {
     /// Puts a message into this connection's outbox; it leaves when the socket takes it, in this turn if it can.
     ///
     /// # Errors
-    /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less than it is sent. What to do then
-    /// depends on what the message is, so that `?` does not say it: close with a code, or leave out what only the newest of matters.
+    /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less than it is sent. What
+    /// to do then depends on what the message is, so that `?` does not say it: close with a code, or leave out what
+    /// only the newest of matters.
     ///
     /// ```
     /// # use sockeye::{CloseCode, messages};

@@ -155,8 +155,9 @@ impl Busy {
 }
 
 impl<H: Handler> Messages<H> {
-    /// How many bytes an outbox holds at most, 64 more than its payload for each message. Default 17 MiB: a message of the default limit, after what may
-    /// wait when reading pauses. Reading pauses at half of it, and at 512 KiB already when that is less.
+    /// How many bytes an outbox holds at most, 64 more than its payload for each message. Default 17 MiB: a message of
+    /// the default limit, after what may wait when reading pauses. Reading pauses at half of it, and at 512 KiB already
+    /// when that is less.
     #[must_use]
     pub fn outbox_bytes(mut self, bound: usize) -> Self {
         self.bound = bound;

@@ -10,8 +10,9 @@ use crate::output::pool::Buffer;
 use crate::output::{Bits, CORK, Out};
 
 impl Out<'_> {
-    /// A key for one frame. RFC 6455 section 5.3: "The masking key needs to be unpredictable; thus, the masking key MUST be derived
-    /// from a strong source of entropy". Without one nothing can be sent: the connection is broken then.
+    /// A key for one frame. RFC 6455 section 5.3: "The masking key needs to be unpredictable; thus, the masking key
+    /// MUST be derived from a strong source of entropy". Without one nothing can be sent: the connection is broken
+    /// then.
     #[inline]
     pub(crate) fn mask_key(&mut self) -> Option<[u8; 4]> {
         let mut key = [0; 4];

@@ -1,5 +1,6 @@
-//! The way out of descriptors that are no stream sockets: each write is one call, since what one call writes may be a datagram, or a
-//! number. Nothing is merged, and a rest is tried again until there is no room, because nothing else says that there is none.
+//! The way out of descriptors that are no stream sockets: each write is one call, since what one call writes may be a
+//! datagram, or a number. Nothing is merged, and a rest is tried again until there is no room, because nothing else
+//! says that there is none.
 
 use std::io;
 

@@ -1,10 +1,10 @@
 //! A system whose waiting is done by somebody else.
 //!
-//! The loop inside is edge-triggered: it is told once, and remembers. The loop outside watches levels. Between them, this keeps for
-//! each descriptor what the loop inside has not been told yet: a direction is watched exactly while the loop inside was answered
-//! that there is nothing to read, or no room to write. So nothing is missed, and nothing that the loop inside does not want (a paused
-//! reader, a listener at its limit) makes the loop outside spin. Changes are told at the end of a call, when it is known whether
-//! what was taken out has been put back.
+//! The loop inside is edge-triggered: it is told once, and remembers. The loop outside watches levels. Between them,
+//! this keeps for each descriptor what the loop inside has not been told yet: a direction is watched exactly while the
+//! loop inside was answered that there is nothing to read, or no room to write. So nothing is missed, and nothing that
+//! the loop inside does not want (a paused reader, a listener at its limit) makes the loop outside spin. Changes are
+//! told at the end of a call, when it is known whether what was taken out has been put back.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -143,8 +143,9 @@ fn descriptor(handle: Handle) -> RawFd {
 }
 
 impl Watch {
-    /// The loop outside saw something. An end counts only as `confirmed`, by the descriptor itself: the report may be stale, and the
-    /// number somebody else's by now. Readiness need not be confirmed, since reading and writing do that.
+    /// The loop outside saw something. An end counts only as `confirmed`, by the descriptor itself: the report may be
+    /// stale, and the number somebody else's by now. Readiness need not be confirmed, since reading and writing do
+    /// that.
     pub(crate) fn report(&mut self, fd: RawFd, ready: Ready, confirmed: Option<Readiness>) {
         if self.waker == Some(fd) {
             self.woken = true;

@@ -55,10 +55,10 @@ pub(crate) use self::external::{External, Watch};
 
 /// Told which descriptors the program's loop is to watch, and for what.
 ///
-/// All descriptors come by here: listeners, connections, sockets that are still connecting, those that were adopted, and one by which
-/// other threads and the resolver wake the loop. The loop watches levels, as poll(2) does and epoll by default; a descriptor is added and removed
-/// exactly once, in that order, and its mode changes only between. `remove` comes before the descriptor is closed, so that its
-/// number means nothing else yet.
+/// All descriptors come by here: listeners, connections, sockets that are still connecting, those that were adopted,
+/// and one by which other threads and the resolver wake the loop. The loop watches levels, as poll(2) does and epoll by
+/// default; a descriptor is added and removed exactly once, in that order, and its mode changes only between. `remove`
+/// comes before the descriptor is closed, so that its number means nothing else yet.
 ///
 /// The hook is called from within the calls of the [`Service`](crate::Service), and cannot call it.
 pub trait PollHook: 'static {

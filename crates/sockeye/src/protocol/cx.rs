@@ -210,8 +210,8 @@ impl Cx<'_> {
         self.shared.live.get(self.id).is_some_and(|live| live.is_client())
     }
 
-    /// In [`open`](crate::Protocol::open) of a connection of our own: the subprotocol that the server chose, one of those offered.
-    /// `None` when it chose none, and in any other callback.
+    /// In [`open`](crate::Protocol::open) of a connection of our own: the subprotocol that the server chose, one of
+    /// those offered. `None` when it chose none, and in any other callback.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.shared.outgoing.chosen.as_deref()
@@ -225,8 +225,8 @@ impl Cx<'_> {
     }
 
     /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::Reconnect) policy says. In
-    /// [`closed`](crate::Protocol::closed) it takes the attempt back that [`retry`](Self::retry) tells of, and nothing more is heard
-    /// of that.
+    /// [`closed`](crate::Protocol::closed) it takes the attempt back that [`retry`](Self::retry) tells of, and nothing
+    /// more is heard of that.
     pub fn stop_reconnecting(&mut self) {
         let id = self.id;
         self.shared.outgoing.release(id);

@@ -36,9 +36,9 @@ pub use crate::id::{ConnId, Gone};
 /// What an endpoint does on the connections that negotiated its name.
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
-/// The callbacks of one connection come in this order: `filter` (of those that others ask for), `open`, then any of `receive`, `writable`, `ping`, `pong` and
-/// `timer`, then `closed`. `closed` comes exactly once for each `open`, and nothing after it. No callback runs
-/// inside another: what a callback asks of its [`Cx`] is done between callbacks.
+/// The callbacks of one connection come in this order: `filter` (of those that others ask for), `open`, then any of
+/// `receive`, `writable`, `ping`, `pong` and `timer`, then `closed`. `closed` comes exactly once for each `open`, and
+/// nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is done between callbacks.
 ///
 /// Returning `Err(close)` from a callback starts the closing handshake with that code and reason. Once a close has started,
 /// from either side, `receive` is not called any more; `writable` is called at most once more, for what was asked for

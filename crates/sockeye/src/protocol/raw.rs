@@ -7,8 +7,8 @@ use crate::output::{Out, Outlet};
 use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 
 /// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
-/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and descriptors that the program
-/// gives to the loop with [`Wishes::adopt`] or [`Control::adopt`](crate::Control::adopt).
+/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and
+/// descriptors that the program gives to the loop with [`Wishes::adopt`] or [`Control::adopt`](crate::Control::adopt).
 ///
 /// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one [`Session`](Self::Session) for
 /// each, callbacks that never run inside one another, and writing only in [`writable`](Self::writable), by a permission that is
@@ -20,10 +20,10 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// [`Cx::set_timer`]. Publishing is for WebSockets: from here it is an error that is logged.
 ///
 /// Of what is no TCP or Unix stream socket each read comes by itself, and each write is a call of its own: a datagram, a
-/// number of an eventfd, a record of inotify. What they mean is not looked into. Datagrams that get lost, in either direction, are no
-/// errors, and an empty one is received as such. The hang-up of a terminal is the end of its input. A pipe that nobody reads any more breaks
-/// when it is written to, and raises SIGPIPE, which Rust programs ignore from their start; a program that restores its default must
-/// not write to pipes here.
+/// number of an eventfd, a record of inotify. What they mean is not looked into. Datagrams that get lost, in either
+/// direction, are no errors, and an empty one is received as such. The hang-up of a terminal is the end of its input. A
+/// pipe that nobody reads any more breaks when it is written to, and raises SIGPIPE, which Rust programs ignore from
+/// their start; a program that restores its default must not write to pipes here.
 ///
 /// A callback that panics takes the loop with it: nothing is caught.
 ///
@@ -142,7 +142,8 @@ impl<'a> RawWritable<'a> {
         Self { port }
     }
 
-    /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue. Nothing is written of no bytes.
+    /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue. Nothing is written
+    /// of no bytes.
     pub fn write(self, bytes: &[u8]) -> RawSent<'a> {
         let outlet = &mut *self.port.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(bytes.len() + outlet.frame_cost);

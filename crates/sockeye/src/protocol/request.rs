@@ -58,8 +58,9 @@ impl<'a> Request<'a> {
         self.peer
     }
 
-    /// The address of the trusted proxy that the connection came through ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)),
-    /// if there is one. Then [`peer`](Self::peer) is for whom it says that it connects.
+    /// The address of the trusted proxy that the connection came through
+    /// ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), if there is one. Then [`peer`](Self::peer) is for
+    /// whom it says that it connects.
     #[must_use]
     pub fn proxy(&self) -> Option<&'a Address> {
         self.proxy

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 
-/// What an endpoint does with descriptors that it reads and writes itself: a library's own socket, a poller inside this one, a datagram
-/// socket whose senders matter, a listener. They are given to the loop with [`Wishes::adopt`] or
-/// [`Control::adopt`](crate::Control::adopt), as for a [`Raw`](crate::Raw) endpoint, and the rules are the same. A library that closes
-/// its descriptor itself is watched by a duplicate (`try_clone_to_owned`), which is to be closed when the library is done.
+/// What an endpoint does with descriptors that it reads and writes itself: a library's own socket, a poller inside this
+/// one, a datagram socket whose senders matter, a listener. They are given to the loop with [`Wishes::adopt`] or
+/// [`Control::adopt`](crate::Control::adopt), as for a [`Raw`](crate::Raw) endpoint, and the rules are the same. A
+/// library that closes its descriptor itself is watched by a duplicate (`try_clone_to_owned`), which is to be closed
+/// when the library is done.
 ///
-/// The loop tells of *levels*: [`readable`](Self::readable) comes again in the next turn for as long as there is something to read, so a
-/// callback may take as much or as little as it likes. Before each call the descriptor is asked, so that a call means what it says. One
-/// that takes nothing has the loop turn without a rest, which leaves the others their share but takes all that a core has: who does not
-/// want to be called for now uses [`Cx::pause_reading`].
+/// The loop tells of *levels*: [`readable`](Self::readable) comes again in the next turn for as long as there is
+/// something to read, so a callback may take as much or as little as it likes. Before each call the descriptor is
+/// asked, so that a call means what it says. One that takes nothing has the loop turn without a rest, which leaves the
+/// others their share but takes all that a core has: who does not want to be called for now uses [`Cx::pause_reading`].
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -62,8 +63,8 @@ pub trait Watch: 'static {
 
     /// There is something to read: data, connections to accept, an error, or the end of input. At most once a turn.
     ///
-    /// Whoever finds the end of input says so with `Err(End::Normal)`. It is not told twice: when all that came before was read and this
-    /// returns `Ok`, it is not called again.
+    /// Whoever finds the end of input says so with `Err(End::Normal)`. It is not told twice: when all that came before
+    /// was read and this returns `Ok`, it is not called again.
     ///
     /// # Errors
     /// How to end it. The descriptor is closed; [`End::Reset`] has the peer of a TCP connection see a reset.

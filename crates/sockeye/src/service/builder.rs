@@ -145,11 +145,12 @@ impl Builder {
         self
     }
 
-    /// Peers that are proxies and say for whom they connect, by the PROXY protocol, version 1 or 2 (HAProxy's proxy-protocol.txt).
-    /// Each of their connections must begin with its header: one without is closed, and counted in
-    /// [`Refusals::proxy_header`](crate::statistics::Refusals::proxy_header). The address that the header names is the peer's from then
-    /// on: to [`filter`](Self::filter), [`Limits::connections_per_address`], [`Cx::peer`](crate::Cx::peer) and logs. A header that names none
-    /// (`LOCAL`, `UNKNOWN`), as of a check of health, leaves the proxy's own. May be called several times.
+    /// Peers that are proxies and say for whom they connect, by the PROXY protocol, version 1 or 2 (HAProxy's
+    /// proxy-protocol.txt). Each of their connections must begin with its header: one without is closed, and counted in
+    /// [`Refusals::proxy_header`](crate::statistics::Refusals::proxy_header). The address that the header names is the
+    /// peer's from then on: to [`filter`](Self::filter), [`Limits::connections_per_address`],
+    /// [`Cx::peer`](crate::Cx::peer) and logs. A header that names none (`LOCAL`, `UNKNOWN`), as of a check of health,
+    /// leaves the proxy's own. May be called several times.
     ///
     /// From anybody else a header is what it looks like, a bad request. Trust no network from which clients can connect by
     /// themselves: they could say that they are anybody.
@@ -188,8 +189,9 @@ impl Builder {
 
     /// Listens there for the raw endpoint of that [name](Raw::name): whoever connects is its connection at once, with no HTTP and
     /// no WebSocket. What is said to all connections of the service (filters, limits, shares of a turn) holds for these too.
-    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). Several [`Threads`](crate::Threads) do not share
-    /// such a listener by themselves: each has one of its own, with [`ListenOptions::reuse_port`], or a duplicate of one that is open.
+    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). Several
+    /// [`Threads`](crate::Threads) do not share such a listener by themselves: each has one of its own, with
+    /// [`ListenOptions::reuse_port`], or a duplicate of one that is open.
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)

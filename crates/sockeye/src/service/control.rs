@@ -82,8 +82,8 @@ impl Control<'_> {
     }
 
     /// Gives a descriptor to the loop, for the [`Raw`](crate::Raw) or [`Watch`](crate::Watch) endpoint of that name; see
-    /// [`Wishes::adopt`](crate::Wishes::adopt). `Ok` means that it was taken on; implement [`failed`](crate::Raw::failed) to hear why it
-    /// did not come about.
+    /// [`Wishes::adopt`](crate::Wishes::adopt). `Ok` means that it was taken on; implement
+    /// [`failed`](crate::Raw::failed) to hear why it did not come about.
     ///
     /// # Errors
     /// [`UnknownProtocol`] when the service has no such endpoint of that name; the descriptor is closed.
@@ -92,12 +92,13 @@ impl Control<'_> {
         Ok(self.service.stage.shared.adopt(endpoint, fd.into()))
     }
 
-    /// Serves a connection that something else accepted, such as a parent process, as if a listener of this service had: HTTP, and
-    /// WebSocket from there. It must be a connected TCP or Unix stream socket. It is closed in the end; whoever else has it keeps it open.
+    /// Serves a connection that something else accepted, such as a parent process, as if a listener of this service
+    /// had: HTTP, and WebSocket from there. It must be a connected TCP or Unix stream socket. It is closed in the end;
+    /// whoever else has it keeps it open.
     ///
     /// # Errors
-    /// The system's, or a text that says what the descriptor is instead, that its peer may not connect, or that the service has no room for
-    /// it or is ending. The descriptor is closed.
+    /// The system's, or a text that says what the descriptor is instead, that its peer may not connect, or that the
+    /// service has no room for it or is ending. The descriptor is closed.
     pub fn serve(&mut self, fd: impl Into<OwnedFd>) -> io::Result<ConnId> {
         self.service.serve(fd.into())
     }

@@ -16,8 +16,8 @@ use crate::sys::{Address, Handle, ListenOptions, Sys};
 /// Or a listener that is open already: a [`TcpListener`], a [`UnixListener`], or the descriptor of one, as a service manager
 /// or a parent process hands it on. It is checked to be one. Of its [`ListenOptions`] only `keepalive` and `user_timeout` are
 /// set; the rest is the business of whoever opened it, and so is the file of a Unix socket, which is not removed. The
-/// [`Threads`](crate::Threads) of one program may share it: a connection that comes wakes all of them that have nothing to do, and
-/// one gets it.
+/// [`Threads`](crate::Threads) of one program may share it: a connection that comes wakes all of them that have nothing
+/// to do, and one gets it.
 #[derive(Clone, Debug)]
 pub struct Listen(Target);
 

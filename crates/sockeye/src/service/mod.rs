@@ -145,7 +145,8 @@ impl Service {
     /// so. A moment that is past means now, and so does the end of a drain, until [`run_once`](Self::run_once) has told of it.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        // The end of a drain is something to do too: to say so, once. And so are the slots of connects that were called off between turns.
+        // The end of a drain is something to do too: to say so, once. And so are the slots of connects that were called
+        // off between turns.
         if self.stage.shared.has_wishes()
             || (self.is_drained() && !self.is_end_told)
             || !self.dead.is_empty()
@@ -276,8 +277,9 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`Ended::Dropped`], before the sockets are closed; every connect
-/// that has no outcome yet gets its `failed`. What these last callbacks wish for is not carried out.
+/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`Ended::Dropped`], before the
+/// sockets are closed; every connect that has no outcome yet gets its `failed`. What these last callbacks wish for is
+/// not carried out.
 impl Drop for Service {
     fn drop(&mut self) {
         self.jobs.end();

@@ -286,7 +286,8 @@ fn carry_out_closes(service: &mut Service) {
     service.stage.shared.closes = closes;
 }
 
-/// Starts the closing handshake, or the end of a raw connection; its frame leaves when the ready list comes to it. What is no connection yet becomes none.
+/// Starts the closing handshake, or the end of a raw connection; its frame leaves when the ready list comes to it. What
+/// is no connection yet becomes none.
 pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
     if service.stage.shared.live.get(id).is_some_and(|live| live.is_connecting()) {
         service.cancel(id, FailureCause::Cancelled);

@@ -292,8 +292,8 @@ impl Host {
         Box::new(System { state: Rc::clone(&self.network.state), host: self.number })
     }
 
-    /// Its program computes for so long: time passes as with [`Network::advance`], which may be called inside a callback just as well,
-    /// but for this host it is the processor's time too.
+    /// Its program computes for so long: time passes as with [`Network::advance`], which may be called inside a
+    /// callback just as well, but for this host it is the processor's time too.
     pub fn compute(&self, duration: Duration) {
         self.network.state().hosts[self.number].computed += duration;
         self.network.advance(duration);
@@ -304,7 +304,8 @@ impl Host {
         self.network.state().hosts[self.number].descriptor_limit = limit;
     }
 
-    /// Sets its clock on the wall, as an administrator does: so many seconds ahead of the network's time, or behind. 0 unless set.
+    /// Sets its clock on the wall, as an administrator does: so many seconds ahead of the network's time, or behind. 0
+    /// unless set.
     ///
     /// Only what is told to people or compared with dates follows it. Deadlines do not.
     pub fn set_wall_clock_ahead(&self, seconds: i64) {

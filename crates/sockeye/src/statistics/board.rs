@@ -1,8 +1,8 @@
 //! What several services in several threads have done: each puts a copy of its numbers where all can read it.
 //!
 //! Nobody waits for anybody: a copy is made by the thread whose numbers they are, and a lock is held for no longer than it takes
-//! to exchange a pointer. A loop that is busy puts one up every [`PERIOD`]; one that falls silent does so once more, and is not woken
-//! for it again until something has happened.
+//! to exchange a pointer. A loop that is busy puts one up every [`PERIOD`]; one that falls silent does so once more,
+//! and is not woken for it again until something has happened.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
@@ -92,8 +92,8 @@ impl Place {
         self.unsaid.then_some(self.next)
     }
 
-    /// This service's own numbers, and the latest of the others. The own ones are put up first: who asks one thread after another must not
-    /// find a counter lower than before, which Prometheus takes for a new start from 0.
+    /// This service's own numbers, and the latest of the others. The own ones are put up first: who asks one thread
+    /// after another must not find a counter lower than before, which Prometheus takes for a new start from 0.
     pub(crate) fn sum(&self, own: &Statistics) -> Statistics {
         self.board.put(self.index, own.clone());
         self.board.sum_with(self.index, own)
@@ -101,7 +101,8 @@ impl Place {
 }
 
 /// Adds what another service has counted. What is there now is added, too; so is the most that there was at one time, though
-/// not at the same time, so the sum is an upper bound of that. The longest turn and the worst stall are those of the worse of the two.
+/// not at the same time, so the sum is an upper bound of that. The longest turn and the worst stall are those of the
+/// worse of the two.
 impl AddAssign<&Self> for Statistics {
     fn add_assign(&mut self, other: &Self) {
         // All of them by name, so that one that is added to the structure is not forgotten here.

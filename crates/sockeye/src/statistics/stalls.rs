@@ -1,9 +1,10 @@
 //! The loop's stopwatch: what held it up, for how long, and who did.
 //!
-//! Reading the clock costs more instructions than a good part of a step, so it is read at the ends of a turn and of its parts, around the
-//! callbacks that are rare, and every [`STEPS`] steps. A stall among steps is theirs together then, and the loop becomes *watchful*: for
-//! a time it reads the clock after every callback, and whoever stalls it again is named. That time begins with [`WATCHFUL`], and is
-//! doubled by each stall that could not be named, so that a stall that stays alone costs little and one that comes again is found.
+//! Reading the clock costs more instructions than a good part of a step, so it is read at the ends of a turn and of its
+//! parts, around the callbacks that are rare, and every [`STEPS`] steps. A stall among steps is theirs together then,
+//! and the loop becomes *watchful*: for a time it reads the clock after every callback, and whoever stalls it again is
+//! named. That time begins with [`WATCHFUL`], and is doubled by each stall that could not be named, so that a stall
+//! that stays alone costs little and one that comes again is found.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -40,14 +41,15 @@ pub struct Stall {
     pub protocol: Option<String>,
     /// The connection, if it is known to be one.
     pub connection: Option<ConnId>,
-    /// The loop's thread used the processor for no longer than this of it; `None` when the system does not tell. Much less than the
-    /// duration means that the thread did not compute: something in it waited, or the whole process was stopped.
+    /// The loop's thread used the processor for no longer than this of it; `None` when the system does not tell. Much
+    /// less than the duration means that the thread did not compute: something in it waited, or the whole process was
+    /// stopped.
     pub computed: Option<Duration>,
 }
 
 impl Stall {
-    /// Whether the thread had the processor for less than half of it. It need not be the fault of what is named then: a process that is
-    /// stopped, or gets no processor, stands still wherever it is.
+    /// Whether the thread had the processor for less than half of it. It need not be the fault of what is named then: a
+    /// process that is stopped, or gets no processor, stands still wherever it is.
     #[must_use]
     pub fn is_asleep(&self) -> bool {
         self.computed.is_some_and(|computed| computed < self.duration / 2)

@@ -23,8 +23,8 @@
 //! has another token by now.
 //!
 //! **Adopted descriptors.** What is a stream socket of TCP or Unix is as if it had been accepted. All others are moved by
-//! [`read`](Sys::read) and [`write`](Sys::write), of which a short count says nothing: drained and full mean `WouldBlock`. *Error* of
-//! datagrams is an error of one of them, and passes when it is read.
+//! [`read`](Sys::read) and [`write`](Sys::write), of which a short count says nothing: drained and full mean
+//! `WouldBlock`. *Error* of datagrams is an error of one of them, and passes when it is read.
 //!
 //! **Connecting.** A handle of [`connect`](Sys::connect) stands when [`connected`](Sys::connected) says so, and not before:
 //! reports may be spurious. Until then `recv` and `send` answer `WouldBlock` or `NotConnected` and move nothing. When it
@@ -119,8 +119,9 @@ pub trait Sys {
     /// The text names the address and what is wrong with it.
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)>;
 
-    /// Takes a listener that somebody else opened, with the address it has. It must be a stream socket that listens. Of `options` only
-    /// `keepalive` and `user_timeout` are set. Closing it closes this descriptor alone, and removes no file.
+    /// Takes a listener that somebody else opened, with the address it has. It must be a stream socket that listens. Of
+    /// `options` only `keepalive` and `user_timeout` are set. Closing it closes this descriptor alone, and removes no
+    /// file.
     ///
     /// # Errors
     ///
@@ -144,8 +145,9 @@ pub trait Sys {
     /// # Errors
     ///
     /// What the system knows at once: no descriptors (`EMFILE`) or ports left, no way to the address, nobody listening at a
-    /// Unix socket, options that cannot be meant. `ResourceBusy` when the queue of a Unix listener is full, which does not become a connection by
-    /// waiting. Never `WouldBlock` and never `Interrupted`: an attempt that goes on is a handle.
+    /// Unix socket, options that cannot be meant. `ResourceBusy` when the queue of a Unix listener is full, which does
+    /// not become a connection by waiting. Never `WouldBlock` and never `Interrupted`: an attempt that goes on is a
+    /// handle.
     fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle>;
 
     /// How an attempt that was reported came out: true, it stands; false, not yet, and another report will come.
@@ -188,8 +190,8 @@ pub trait Sys {
     /// The next answer that has come.
     fn resolved(&mut self) -> Option<Resolved>;
 
-    /// Takes a descriptor that somebody else opened, of whatever kind. It is made non-blocking, and is to be registered. Closing it
-    /// closes this descriptor alone: whoever else has what it stands for keeps that.
+    /// Takes a descriptor that somebody else opened, of whatever kind. It is made non-blocking, and is to be
+    /// registered. Closing it closes this descriptor alone: whoever else has what it stands for keeps that.
     ///
     /// # Errors
     ///
@@ -200,9 +202,9 @@ pub trait Sys {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this system takes no descriptors that others opened"))
     }
 
-    /// Reads an adopted handle that is no [`Kind::Stream`], once: what comes is one datagram, packet or record, or what there is of
-    /// other input. `Ok(0)` is the end of input, or of [`Kind::Datagrams`] an empty one. Drained means `WouldBlock`, whatever
-    /// came before.
+    /// Reads an adopted handle that is no [`Kind::Stream`], once: what comes is one datagram, packet or record, or what
+    /// there is of other input. `Ok(0)` is the end of input, or of [`Kind::Datagrams`] an empty one. Drained means
+    /// `WouldBlock`, whatever came before.
     ///
     /// # Errors
     ///
@@ -212,13 +214,13 @@ pub trait Sys {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes to an adopted handle that is no [`Kind::Stream`], once. Full means `WouldBlock`, however much was taken before. What is not
-    /// empty is not taken as `Ok(0)`.
+    /// Writes to an adopted handle that is no [`Kind::Stream`], once. Full means `WouldBlock`, however much was taken
+    /// before. What is not empty is not taken as `Ok(0)`.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), but that a pipe without readers raises `SIGPIPE` where that is not ignored. A datagram that is lost is
-    /// no error.
+    /// As [`send`](Self::send), but that a pipe without readers raises `SIGPIPE` where that is not ignored. A datagram
+    /// that is lost is no error.
     fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
         let _ = (handle, kind, bytes);
         Err(io::ErrorKind::Unsupported.into())
@@ -258,8 +260,8 @@ pub trait Sys {
     /// The system's, when the handle is none.
     fn readiness(&mut self, handle: Handle) -> io::Result<Readiness>;
 
-    /// As [`readiness`](Self::readiness), of an adopted handle that somebody else reads and writes. A direction that is asked for and is not
-    /// ready is reported as an edge when it becomes so, whatever was read and written.
+    /// As [`readiness`](Self::readiness), of an adopted handle that somebody else reads and writes. A direction that is
+    /// asked for and is not ready is reported as an edge when it becomes so, whatever was read and written.
     ///
     /// # Errors
     ///
@@ -428,8 +430,8 @@ pub enum Address {
 }
 
 impl Address {
-    /// The Unix socket that is written `unix:NAME`: a path, or an abstract name behind an `@`. `None` when it is empty. (The path of
-    /// a file whose name begins with `@` is written `./@name`.)
+    /// The Unix socket that is written `unix:NAME`: a path, or an abstract name behind an `@`. `None` when it is empty.
+    /// (The path of a file whose name begins with `@` is written `./@name`.)
     #[must_use]
     pub fn unix(name: impl AsRef<OsStr>) -> Option<Self> {
         let name = name.as_ref();

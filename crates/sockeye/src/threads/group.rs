@@ -69,7 +69,8 @@ impl Group {
     /// [`Wishes::publish_text`](crate::Wishes::publish_text).
     ///
     /// # Errors
-    /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has a WebSocket protocol of that name.
+    /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has a WebSocket
+    /// protocol of that name.
     pub fn publish_text(&self, protocol: &str, text: &str) -> Result<(), RemoteError> {
         self.is_known(UnknownProtocol::WEBSOCKET, protocol)?;
         let (protocol, message) = (protocol.to_owned(), text.to_owned());

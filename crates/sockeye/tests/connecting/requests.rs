@@ -4,7 +4,8 @@ use sockeye::{Connect, Proxy};
 
 use crate::bench::{Bench, to};
 
-/// CL06: CR, LF, NUL, a space or any other control character, wherever a program may put one: an error, and nothing that could be sent.
+/// CL06: CR, LF, NUL, a space or any other control character, wherever a program may put one: an error, and nothing
+/// that could be sent.
 #[test]
 fn cl06_nothing_that_would_split_a_request_can_be_described() {
     let new = || Connect::new("ws://example.com/").unwrap();

@@ -1,7 +1,8 @@
 //! What concerns the whole process: children made by `fork`, and descriptors that run out or leak.
 //!
 //! These tests run one after another in the only thread of their program: `fork` in a program with threads leaves a child
-//! in which little is allowed, and a count of descriptors means something only if nobody else opens any, as do the numbers that are given out.
+//! in which little is allowed, and a count of descriptors means something only if nobody else opens any, as do the
+//! numbers that are given out.
 
 mod numbers;
 

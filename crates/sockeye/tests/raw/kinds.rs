@@ -136,7 +136,8 @@ fn errors_that_a_socket_was_told_to_keep_are_not_told_for_ever() {
     });
 }
 
-/// Whether a socket blocks is a matter of all who have it: a shell makes its own block again, and so do many programs at their end.
+/// Whether a socket blocks is a matter of all who have it: a shell makes its own block again, and so do many programs
+/// at their end.
 #[test]
 fn a_socket_that_others_made_block_does_not_stop_the_loop() {
     let (done, is_done) = mpsc::channel();

@@ -1,5 +1,5 @@
-//! Peers that do anything, on a network that does anything, in a loop of ours and in one outside: what comes back is what was sent,
-//! in order, and each connection is opened and closed once.
+//! Peers that do anything, on a network that does anything, in a loop of ours and in one outside: what comes back is
+//! what was sent, in order, and each connection is opened and closed once.
 
 use std::rc::Rc;
 use std::time::Duration;

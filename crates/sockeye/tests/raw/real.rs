@@ -182,8 +182,8 @@ impl Real {
         }
     }
 
-    /// Whether nothing is left to do in the end, and no loop would wake up for anything. A loop that spins never comes to that; what the
-    /// system has still under way may take a moment.
+    /// Whether nothing is left to do in the end, and no loop would wake up for anything. A loop that spins never comes
+    /// to that; what the system has still under way may take a moment.
     pub(crate) fn is_quiet(&mut self) -> bool {
         (0..1000).any(|_| self.is_quiet_now())
     }

@@ -1,5 +1,5 @@
-//! A loop outside, as a program would write it and worse: it watches levels, looks at descriptors in any order, misses some, makes
-//! others up, and tells things twice.
+//! A loop outside, as a program would write it and worse: it watches levels, looks at descriptors in any order, misses
+//! some, makes others up, and tells things twice.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

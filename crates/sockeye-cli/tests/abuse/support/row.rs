@@ -1,8 +1,8 @@
 //! The conditions that hold after every row of the matrix (U1 to U8).
 //!
 //! U1 alive and no panic, U2 canaries served, U3 descriptors, U4 memory, U5 no work once idle, U7 log lines. That the offending
-//! connection is gone (U8) each row demands of its peers. That `closed` follows each `open` once (U6) cannot be seen from outside: the
-//! simulator's tests show it.
+//! connection is gone (U8) each row demands of its peers. That `closed` follows each `open` once (U6) cannot be seen
+//! from outside: the simulator's tests show it.
 
 use std::fs;
 use std::path::Path;

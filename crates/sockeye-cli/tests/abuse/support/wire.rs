@@ -77,7 +77,8 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The frame at the front of `bytes` and its length. A server's frame must be unmasked, without RSV bits and of the shortest form.
+    /// The frame at the front of `bytes` and its length. A server's frame must be unmasked, without RSV bits and of the
+    /// shortest form.
     pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let (start, end) = Self::extent(bytes)?;
         Some((Self { first: bytes[0], payload: bytes.get(start..end)?.to_vec() }, end))

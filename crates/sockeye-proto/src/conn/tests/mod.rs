@@ -165,8 +165,8 @@ fn feed<'s>(connection: Connection, way: Way, reads: impl IntoIterator<Item = &'
     ear.finish()
 }
 
-/// The log of `stream`, after making sure that it is the same in one read, in the general way, with pauses, one byte at a time, and
-/// in two reads cut at every byte.
+/// The log of `stream`, after making sure that it is the same in one read, in the general way, with pauses, one byte at
+/// a time, and in two reads cut at every byte.
 fn check_with(make: impl Fn() -> Connection, stream: &[u8]) -> Log {
     let log = feed(make(), Way::Usual, [stream]);
     for way in [Way::General, Way::Pausing] {

@@ -1,12 +1,14 @@
 //! What systemd and other service managers hand to a service and want to hear from it: sockets that are open already
 //! ([`sockets`]), and word of what the service does ([`Notify`], [`Watchdog`]).
 //!
-//! The protocols are those of `sd_listen_fds(3)`, `sd_notify(3)` and `sd_watchdog_enabled(3)`: a few variables of the environment, some
-//! descriptors from number 3 on, and datagrams of text. Nothing here waits, and nothing here needs systemd to be there.
+//! The protocols are those of `sd_listen_fds(3)`, `sd_notify(3)` and `sd_watchdog_enabled(3)`: a few variables of the
+//! environment, some descriptors from number 3 on, and datagrams of text. Nothing here waits, and nothing here needs
+//! systemd to be there.
 //!
-//! The variables stay as they are. Who executes another program need not mind: `LISTEN_PID` and `WATCHDOG_PID` name this process and
-//! no other, the sockets end with `exec`, and what others say by `NOTIFY_SOCKET` counts only where the unit allows it
-//! (`NotifyAccess=`). Taking them away would be `unsafe` in a program with threads, and whether there are any nobody can know here.
+//! The variables stay as they are. Who executes another program need not mind: `LISTEN_PID` and `WATCHDOG_PID` name
+//! this process and no other, the sockets end with `exec`, and what others say by `NOTIFY_SOCKET` counts only where the
+//! unit allows it (`NotifyAccess=`). Taking them away would be `unsafe` in a program with threads, and whether there
+//! are any nobody can know here.
 //!
 //! ```no_run
 //! use std::os::fd::OwnedFd;

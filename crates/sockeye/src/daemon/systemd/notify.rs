@@ -34,8 +34,8 @@ impl Notify {
     /// Whoever receives at this address: an absolute path, or an abstract name of Linux behind an `@`.
     ///
     /// # Errors
-    /// `InvalidInput`: another kind of address, such as `vsock:`, or one that is too long; the system's, when it has no descriptor
-    /// left.
+    /// `InvalidInput`: another kind of address, such as `vsock:`, or one that is too long; the system's, when it has no
+    /// descriptor left.
     pub fn to(address: &OsStr) -> io::Result<Self> {
         let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("NOTIFY_SOCKET is {address:?}: {what}"));
         let name = match address.as_bytes() {
@@ -50,13 +50,14 @@ impl Notify {
         Ok(Self { socket, address: name, failed: AtomicBool::new(false) })
     }
 
-    /// The service serves; or does so again, after [`reloading`](Self::reloading). `status` is a line for people, and may be empty.
+    /// The service serves; or does so again, after [`reloading`](Self::reloading). `status` is a line for people, and
+    /// may be empty.
     pub fn ready(&self, status: &str) {
         self.tell(format_args!("READY=1\n{}", Status(status)));
     }
 
-    /// As [`ready`](Self::ready), from a process that the service manager did not start: a daemon that its starter left behind. The
-    /// unit must allow it (`NotifyAccess=all`).
+    /// As [`ready`](Self::ready), from a process that the service manager did not start: a daemon that its starter left
+    /// behind. The unit must allow it (`NotifyAccess=all`).
     pub fn ready_as_main(&self, status: &str) {
         self.tell(format_args!("MAINPID={}\nREADY=1\n{}", process::id(), Status(status)));
     }

@@ -1,8 +1,8 @@
 //! Sockets that a service manager opened before it started the service, by the protocol of `sd_listen_fds(3)`.
 //!
-//! What to know before editing: numbers become owned descriptors here. What makes that right is `execve`: whatever is open in this
-//! process and has no mark to end with `exec` came with its start, or was made by somebody who does not care; a descriptor with the
-//! mark belongs to somebody here, and is refused.
+//! What to know before editing: numbers become owned descriptors here. What makes that right is `execve`: whatever is
+//! open in this process and has no mark to end with `exec` came with its start, or was made by somebody who does not
+//! care; a descriptor with the mark belongs to somebody here, and is refused.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -54,7 +54,8 @@ pub fn passed() -> io::Result<usize> {
 /// It belongs at the beginning of `main`, before anything that might open descriptors that do not end with `exec`.
 ///
 /// # Errors
-/// `InvalidInput`: a variable is no number, or a descriptor that was announced is not there or belongs to somebody in this program.
+/// `InvalidInput`: a variable is no number, or a descriptor that was announced is not there or belongs to somebody in
+/// this program.
 pub fn sockets() -> io::Result<Vec<Socket>> {
     static TAKEN: Mutex<bool> = Mutex::new(false);
     // Nothing panics under the lock.
@@ -111,9 +112,9 @@ fn take(number: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open. It has no owner in this process: it came through `execve`, for which alone it was made (`LISTEN_PID` names
-    // this process), and it had no mark, which everything has that the standard library and this crate open. The mark and the
-    // lock of the caller keep it from being taken again.
+    // SAFETY: it is open. It has no owner in this process: it came through `execve`, for which alone it was made
+    // (`LISTEN_PID` names this process), and it had no mark, which everything has that the standard library and this
+    // crate open. The mark and the lock of the caller keep it from being taken again.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

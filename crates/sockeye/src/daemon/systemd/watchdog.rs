@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Notify, Variables, environment, is_for_us, number};
 
-/// The time within which the service manager wants a sign of life (`WATCHDOG_USEC`); `None` when it wants none from this process. To be
-/// given at half of this time.
+/// The time within which the service manager wants a sign of life (`WATCHDOG_USEC`); `None` when it wants none from
+/// this process. To be given at half of this time.
 ///
 /// # Errors
 /// `InvalidInput`: a variable is no number, or the time is 0.
@@ -27,8 +27,8 @@ fn time(variables: Variables<'_>) -> io::Result<Option<Duration>> {
 
 /// Tells the service manager that the service is alive, whenever all of its loops have said so since it was told the last time.
 ///
-/// A loop says so in its turn, from inside: with [`Remote::run`](crate::Remote::run) or between two turns. So a loop that is stuck
-/// in a callback is silent, and with several threads one that is stuck makes the service silent.
+/// A loop says so in its turn, from inside: with [`Remote::run`](crate::Remote::run) or between two turns. So a loop
+/// that is stuck in a callback is silent, and with several threads one that is stuck makes the service silent.
 #[derive(Debug)]
 pub struct Watchdog {
     notify: Arc<Notify>,
@@ -49,8 +49,8 @@ impl Watchdog {
         Self { notify, loops: Mutex::new(vec![Life::default(); loops]) }
     }
 
-    /// Whether the loop is to be asked for a sign of life: false when it was asked and did not answer yet, so that whoever asks from
-    /// another thread does not heap questions up before a loop that is stuck.
+    /// Whether the loop is to be asked for a sign of life: false when it was asked and did not answer yet, so that
+    /// whoever asks from another thread does not heap questions up before a loop that is stuck.
     #[must_use]
     pub fn ask(&self, index: usize) -> bool {
         let mut loops = self.lock();

@@ -113,8 +113,8 @@ pub(super) fn write(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8]) -> io::Result<
     }
 }
 
-/// Takes away what a UDP socket that was told to (`IP_RECVERR`) keeps of its errors: a loop that watches levels is told of them until
-/// somebody reads them. Of sockets of other families Linux would read a datagram by this call.
+/// Takes away what a UDP socket that was told to (`IP_RECVERR`) keeps of its errors: a loop that watches levels is told
+/// of them until somebody reads them. Of sockets of other families Linux would read a datagram by this call.
 #[cfg(target_os = "linux")]
 pub(super) fn forget_errors(fd: BorrowedFd<'_>) {
     let family = net::getsockname(fd).map(|name| name.address_family());

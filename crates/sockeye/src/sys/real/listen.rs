@@ -82,8 +82,8 @@ fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     let _lock = lock_folder(path);
     let socket = new_socket(AddressFamily::UNIX)?;
     if let Some(mode) = options.unix_mode {
-        // Linux makes the file with the socket's own mode, as far as the umask lets it. Elsewhere it is wider for a moment, in which
-        // nobody can connect, since nothing listens.
+        // Linux makes the file with the socket's own mode, as far as the umask lets it. Elsewhere it is wider for a
+        // moment, in which nobody can connect, since nothing listens.
         let _ = fchmod(&socket, Mode::from_raw_mode(mode as RawMode));
     }
     match net::bind(&socket, &name) {

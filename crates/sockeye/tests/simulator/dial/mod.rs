@@ -1,8 +1,8 @@
 //! Random connections of our own: services that connect to each other and to servers and proxies written by hand.
 //!
-//! A seed is a script: who connects when to what, what is said, who ends it. As with the servers, it runs on two networks that cut
-//! and delay everything in different places, and comes to the same on both, unless it is one of those in which connections are lost
-//! and cut short.
+//! A seed is a script: who connects when to what, what is said, who ends it. As with the servers, it runs on two
+//! networks that cut and delay everything in different places, and comes to the same on both, unless it is one of those
+//! in which connections are lost and cut short.
 
 use std::time::Duration;
 
