@@ -45,7 +45,7 @@ impl UnknownProtocol {
 impl fmt::Display for UnknownProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.wanted {
-            Wanted::Any => "the service has no protocol of that name (Builder::protocol, Builder::raw, Builder::watch)",
+            Wanted::Any => "the service has no endpoint of that name (Builder::protocol, Builder::raw, Builder::watch)",
             Wanted::Descriptor => {
                 "the service has no endpoint of that name that takes descriptors (Builder::raw, Builder::watch)"
             }

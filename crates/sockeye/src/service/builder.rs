@@ -45,6 +45,8 @@ pub struct Builder {
     hosts: Option<Vec<String>>,
     addresses: Option<AddressFilter>,
     proxies: Vec<Network>,
+    /// Those that it has in common with others like it, before anything of its own.
+    shared_listen: Vec<(Listen, ListenOptions, Option<String>)>,
     listen: Vec<(Listen, ListenOptions)>,
     /// Those whose connections go to the raw endpoint of that name.
     listen_raw: Vec<(Listen, ListenOptions, String)>,
@@ -65,6 +67,7 @@ impl Builder {
             hosts: None,
             addresses: None,
             proxies: Vec::new(),
+            shared_listen: Vec::new(),
             listen: Vec::new(),
             listen_raw: Vec::new(),
             services: 1,
@@ -189,9 +192,8 @@ impl Builder {
 
     /// Listens there for the raw endpoint of that [name](Raw::name): whoever connects is its connection at once, with no HTTP and
     /// no WebSocket. What is said to all connections of the service (filters, limits, shares of a turn) holds for these too.
-    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). Several
-    /// [`Threads`](crate::Threads) do not share such a listener by themselves: each has one of its own, with
-    /// [`ListenOptions::reuse_port`], or a duplicate of one that is open.
+    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). One that all
+    /// [`Threads`](crate::Threads) are to share is given to [`Threads::listen_raw`](crate::Threads::listen_raw).
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)
@@ -206,8 +208,13 @@ impl Builder {
 
     /// Makes it one of `services` like it, which listen on `listen` before anything of their own, and have a place each for what
     /// they count.
-    pub(crate) fn shared(mut self, listen: Vec<(Listen, ListenOptions)>, services: u64, place: Place) -> Self {
-        self.listen.splice(0..0, listen);
+    pub(crate) fn shared(
+        mut self,
+        listen: Vec<(Listen, ListenOptions, Option<String>)>,
+        services: u64,
+        place: Place,
+    ) -> Self {
+        self.shared_listen = listen;
         self.services = services;
         self.place = Some(place);
         self
@@ -257,9 +264,9 @@ impl Builder {
             None => None,
         };
         let mut accepting = Accepting::new(self.limits.connections_per_address);
-        let listen_raw = raw_listeners(self.listen_raw, &names)?;
-        let listen = self.listen.into_iter().map(|(listen, options)| (listen, options, None));
-        for (listen, options, endpoint) in listen.chain(listen_raw) {
+        let raw = self.listen_raw.into_iter().map(|(listen, options, name)| (listen, options, Some(name)));
+        let own = self.listen.into_iter().map(|(listen, options)| (listen, options, None)).chain(raw);
+        for (listen, options, endpoint) in listeners(self.shared_listen.into_iter().chain(own), &names)? {
             for source in listen.resolve()? {
                 let (handle, bound) =
                     source.open(&mut *sys, &options).map_err(|error| Error::listen(&source, error))?;
@@ -369,26 +376,31 @@ impl Builder {
     }
 }
 
-/// Raw listeners with their endpoints.
-fn raw_listeners(
-    listeners: Vec<(Listen, ListenOptions, String)>,
+/// Listeners, and of those for a raw endpoint which one it is.
+fn listeners(
+    listeners: impl Iterator<Item = (Listen, ListenOptions, Option<String>)>,
     names: &[Named],
 ) -> Result<Vec<(Listen, ListenOptions, Option<EndpointIndex>)>, Error> {
-    let with_index = |(listen, options, name): (Listen, ListenOptions, String)| {
-        let found = names.iter().enumerate().find(|(_, own)| own.name == name);
-        let wrong = match found.map(|(index, own)| (index, own.kind)) {
-            Some((index, EndpointKind::Raw)) => return Ok((listen, options, Some(EndpointIndex(index as u16)))),
-            Some((_, EndpointKind::WebSocket)) => {
-                format!("{name:?} is a WebSocket protocol, whose listeners are those of Builder::listen")
-            }
-            Some((_, EndpointKind::Watch)) => {
-                format!("{name:?} is a Watch, which accepts by itself, from a listener that it adopts; a Raw is served")
-            }
-            None => format!("the service has no raw endpoint {name:?}; add it with Builder::raw"),
-        };
-        Err(Error::configuration(format!("listen_raw: {wrong}")))
+    let with_index = |(listen, options, name): (Listen, ListenOptions, Option<String>)| {
+        let endpoint = name.map(|name| raw_endpoint(&name, names)).transpose()?;
+        Ok((listen, options, endpoint))
     };
-    listeners.into_iter().map(with_index).collect()
+    listeners.map(with_index).collect()
+}
+
+fn raw_endpoint(name: &str, names: &[Named]) -> Result<EndpointIndex, Error> {
+    let found = names.iter().enumerate().find(|(_, own)| own.name == name);
+    let wrong = match found.map(|(index, own)| (index, own.kind)) {
+        Some((index, EndpointKind::Raw)) => return Ok(EndpointIndex(index as u16)),
+        Some((_, EndpointKind::WebSocket)) => {
+            format!("{name:?} is a WebSocket protocol, whose listeners are those of Builder::listen")
+        }
+        Some((_, EndpointKind::Watch)) => {
+            format!("{name:?} is a Watch, which accepts by itself, from a listener that it adopts; a Raw is served")
+        }
+        None => format!("the service has no raw endpoint {name:?}; add it with Builder::raw"),
+    };
+    Err(Error::configuration(format!("listen_raw: {wrong}")))
 }
 
 impl fmt::Debug for Builder {

@@ -54,7 +54,8 @@ pub type BuildError = Box<dyn error::Error + Send + Sync>;
 /// pauses accepting, and the connections that the system dealt to it wait though other threads have room.
 pub struct Threads {
     count: usize,
-    listen: Vec<(Listen, ListenOptions)>,
+    /// With the raw endpoint that it is for.
+    listen: Vec<(Listen, ListenOptions, Option<String>)>,
     pinned: bool,
 }
 
@@ -85,7 +86,21 @@ impl Threads {
     /// As [`listen`](Self::listen), with options, of which `reuse_port` and `claim` are set as needed.
     #[must_use]
     pub fn listen_with(mut self, listen: impl Into<Listen>, options: ListenOptions) -> Self {
-        self.listen.push((listen.into(), options));
+        self.listen.push((listen.into(), options, None));
+        self
+    }
+
+    /// Has all threads listen there for the [`Raw`](crate::Raw) endpoint of that name, which each of their services must have; as
+    /// [`listen`](Self::listen) otherwise, and [`Builder::listen_raw`].
+    #[must_use]
+    pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
+        self.listen_raw_with(listen, ListenOptions::default(), name)
+    }
+
+    /// As [`listen_raw`](Self::listen_raw), with options, of which `reuse_port` and `claim` are set as needed.
+    #[must_use]
+    pub fn listen_raw_with(mut self, listen: impl Into<Listen>, options: ListenOptions, name: &str) -> Self {
+        self.listen.push((listen.into(), options, Some(name.to_owned())));
         self
     }
 
@@ -135,22 +150,23 @@ impl Threads {
         let (ended, endings) = mpsc::channel();
         starting.ended = Some(ended);
         // The first one finds the free ports, and whether anybody else listens there.
-        let claimed = listen.iter().map(|(source, options)| {
+        let claimed = listen.iter().map(|(source, options, name)| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (count > 1, count > 1);
-            (source.clone(), options)
+            (source.clone(), options, name.clone())
         });
         let first = starting.spawn(0, claimed.collect())?;
         let first = starting.ready(&first)?;
         // Those of the first service that it has in common with the others come first.
-        let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options))| {
+        let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options, name))| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (true, false);
-            match source {
+            let source = match source {
                 // With the port that it really has.
-                Source::Address(_) => (Source::Address(address.clone()), options),
-                Source::Inherited(_) => (source.clone(), options),
-            }
+                Source::Address(_) => Source::Address(address.clone()),
+                Source::Inherited(_) => source.clone(),
+            };
+            (source, options, name.clone())
         });
         let shared: Vec<_> = shared.collect();
         let mut ready = vec![first];
@@ -172,12 +188,12 @@ impl Threads {
     }
 
     /// Where to listen, names looked up.
-    fn addresses(&self) -> Result<Vec<(Source, ListenOptions)>, Error> {
+    fn addresses(&self) -> Result<Vec<(Source, ListenOptions, Option<String>)>, Error> {
         if self.count > MOST {
             return Err(Error::configuration(format!("{} threads are too many: {MOST} is the most", self.count)));
         }
         let mut addresses = Vec::new();
-        for (listen, options) in &self.listen {
+        for (listen, options, name) in &self.listen {
             for source in listen.clone().resolve()? {
                 if self.count > 1 && matches!(&source, Source::Address(address) if !matches!(address, Address::Ip(_))) {
                     return Err(Error::configuration(format!(
@@ -185,7 +201,7 @@ impl Threads {
                         self.count
                     )));
                 }
-                addresses.push((source, *options));
+                addresses.push((source, *options, name.clone()));
             }
         }
         Ok(addresses)
@@ -218,7 +234,7 @@ impl Starting {
     fn spawn(
         &mut self,
         index: usize,
-        listen: Vec<(Source, ListenOptions)>,
+        listen: Vec<(Source, ListenOptions, Option<String>)>,
     ) -> Result<Receiver<Result<Ready, Error>>, Error> {
         let (report, reports) = mpsc::channel();
         let (hold, go) = mpsc::channel();

@@ -41,7 +41,7 @@ impl Worker {
 
 /// What a thread is told at its start.
 pub(super) struct Orders {
-    pub(super) listen: Vec<(Source, ListenOptions)>,
+    pub(super) listen: Vec<(Source, ListenOptions, Option<String>)>,
     pub(super) pinned: bool,
     /// Where what all threads count can be read.
     pub(super) board: Arc<Board>,
@@ -107,7 +107,7 @@ pub(super) fn work(
 fn built(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
-    listen: Vec<(Source, ListenOptions)>,
+    listen: Vec<(Source, ListenOptions, Option<String>)>,
     pinned: bool,
     place: Place,
 ) -> Result<Service, Error> {
@@ -116,7 +116,7 @@ fn built(
         cores::pin(worker.index).map_err(Error::system)?;
     }
     let builder = describe(worker).map_err(Error::build)?;
-    let listen = listen.into_iter().map(|(source, options)| (Listen::from(source), options)).collect();
+    let listen = listen.into_iter().map(|(source, options, name)| (Listen::from(source), options, name)).collect();
     builder.shared(listen, worker.threads as u64, place).build()
 }
 

@@ -248,7 +248,7 @@ fn a_name_that_no_endpoint_has_is_an_error() {
     for (asked, wanted) in [
         (control.publish_text("fed", "lost"), "no WebSocket protocol of that name"),
         (control.publish_binary("asks", b"lost"), "no WebSocket protocol of that name"),
-        (control.request_writable_all("ask"), "no protocol of that name"),
+        (control.request_writable_all("ask"), "no endpoint of that name"),
     ] {
         let error = asked.unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");

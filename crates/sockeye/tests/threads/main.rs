@@ -16,7 +16,10 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use sockeye::daemon::systemd::{Notify, Watchdog};
 use sockeye::messages::{self, Handler, Message, Talk};
 use sockeye::sys::Address;
-use sockeye::{Builder, Close, Closed, Cx, Group, RemoteError, Service, Started, Statistics, Threads, Worker};
+use sockeye::{
+    Builder, Close, Closed, Cx, End, Group, Raw, RawWritable, RemoteError, Service, Started, Statistics, Threads,
+    Worker,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -404,6 +407,66 @@ fn a_listener_that_is_open_already_is_served_by_all_threads() {
     threads.join_drained();
     // Whoever opened it knows when it is to go.
     std::fs::remove_file(path).unwrap();
+}
+
+/// Says which thread it is in, and hangs up.
+struct Says(usize);
+
+impl Raw for Says {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "says"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        cx.request_writable();
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), tx: RawWritable<'_>) -> Result<(), End> {
+        tx.write(self.0.to_string().as_bytes());
+        Err(End::Normal)
+    }
+}
+
+#[test]
+fn a_raw_listener_is_served_by_all_threads() {
+    const COUNT: usize = 3;
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own_address = Address::Ip(own.local_addr().unwrap());
+    let own = Mutex::new(Some(own));
+    let threads = Threads::new(COUNT).listen_raw("127.0.0.1:0", "says").listen("127.0.0.1:0").start(move |worker| {
+        let builder = plain().raw(Says(worker.index()));
+        let own = own.lock().unwrap().take();
+        Ok(match own {
+            Some(own) => builder.listen(own),
+            None => builder,
+        })
+    });
+    let threads = threads.unwrap();
+    let [Address::Ip(raw), web, last] = threads.local_addresses() else { panic!("{:?}", threads.local_addresses()) };
+    assert_eq!(last, &own_address);
+    drop(Client::connect(web));
+    let mut seen = BTreeSet::new();
+    for _ in 0..1000 {
+        let mut said = String::new();
+        let mut stream = TcpStream::connect(raw).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_to_string(&mut said).unwrap();
+        seen.insert(said);
+        if seen.len() == COUNT {
+            break;
+        }
+    }
+    assert_eq!(Vec::from_iter(seen), ["0", "1", "2"]);
+    threads.join_drained();
+    let missing = Threads::new(2).listen_raw("127.0.0.1:0", "says").start(|_| Ok(plain())).unwrap_err();
+    let text = "thread 0: listen_raw: the service has no raw endpoint \"says\"; add it with Builder::raw";
+    assert_eq!(missing.to_string(), text);
 }
 
 /// A thread that is stuck in a callback makes all of them silent, whatever the others do.
