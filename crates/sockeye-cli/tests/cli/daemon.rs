@@ -8,36 +8,13 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 
-use crate::support::{Client, PATIENCE, Running, finished, sockeye};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("sockeye-daemon-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::{Client, Folder, PATIENCE, Running, finished, sockeye};
 
 /// A daemon, by its pid file. Dropping it kills it.
 struct Background {
@@ -129,7 +106,7 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn the_starter_ends_once_the_daemon_serves() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let daemon = Background::start(&folder, &["echo", "--port", "0"]);
     daemon.echoes();
     assert_eq!(fs::metadata(folder.0.join("pid")).unwrap().permissions().mode() & 0o7777, 0o644);
@@ -151,7 +128,7 @@ fn the_starter_ends_once_the_daemon_serves() {
 
 #[test]
 fn nothing_that_the_starter_had_open_is_open_in_the_daemon() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let script = format!("exec 3<&0 7</etc/passwd 9>{}; umask 0; exec \"$0\" \"$@\"", folder.path("open"));
     let mut command = Command::new("sh");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_sockeye"), "serve", "--port", "0", "--daemonize", "--pid-file"]);
@@ -175,7 +152,7 @@ fn nothing_that_the_starter_had_open_is_open_in_the_daemon() {
 
 #[test]
 fn a_second_start_is_refused_and_the_first_serves_on() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let daemon = Background::start(&folder, &["echo", "--port", "0"]);
     let (pid, number) = (folder.path("pid"), daemon.process.to_string());
     for arguments in [
@@ -193,7 +170,7 @@ fn a_second_start_is_refused_and_the_first_serves_on() {
 
 #[test]
 fn what_a_killed_daemon_left_is_taken_over() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let first = Background::start(&folder, &["echo", "--port", "0"]);
     first.signal(Signal::KILL);
     let number = first.process;
@@ -211,7 +188,7 @@ fn what_a_killed_daemon_left_is_taken_over() {
 
 #[test]
 fn a_link_or_a_file_of_another_kind_in_the_way_is_refused() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let (pid, precious) = (folder.path("pid"), folder.path("precious"));
     fs::write(&precious, "12 precious\n").unwrap();
     symlink(&precious, &pid).unwrap();
@@ -233,7 +210,7 @@ fn a_pid_file_whose_mode_cannot_be_set_is_refused_by_what_failed() {
     if !geteuid().is_root() {
         return;
     }
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let pid = folder.path("pid");
     fs::write(&pid, "").unwrap();
     fs::set_permissions(&pid, fs::Permissions::from_mode(0o666)).unwrap();
@@ -246,7 +223,7 @@ fn a_pid_file_whose_mode_cannot_be_set_is_refused_by_what_failed() {
 
 #[test]
 fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let pid = folder.path("pid");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -274,7 +251,7 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
 
 #[test]
 fn what_the_starter_was_told_of_signals_is_no_matter() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     // Children of one that ignores SIGCHLD are nobody's to wait for.
     let mut command = Command::new("env");
     command.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_sockeye"), "echo", "--port", "0"]);
@@ -298,7 +275,7 @@ fn what_the_starter_was_told_of_signals_is_no_matter() {
 
 #[test]
 fn paths_are_those_of_whoever_starts_it() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     fs::create_dir(folder.0.join("public")).unwrap();
     fs::write(folder.0.join("public/hello.txt"), "hello").unwrap();
     let mut command = sockeye(&["serve", "public", "--port", "0", "--daemonize", "--pid-file", "pid"]);
@@ -316,7 +293,7 @@ fn paths_are_those_of_whoever_starts_it() {
 
 #[test]
 fn a_pid_file_does_without_a_daemon() {
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     let pid = folder.path("pid");
     let running = Running::start(&["echo", "--port", "0", "--pid-file", &pid]);
     let address = running.address();
@@ -333,7 +310,7 @@ fn rights_are_dropped_by_all_threads_once_it_listens() {
     if !geteuid().is_root() {
         return;
     }
-    let folder = Folder::new();
+    let folder = Folder::new("daemon");
     // Only root can make a socket there.
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).unwrap();
     let interface = format!("unix:{}", folder.path("socket"));

@@ -3,8 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
@@ -12,29 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
-use crate::support::{CLOSE, Client, PATIENCE, Running, finished, get, request, sockeye};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("sockeye-logs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::{CLOSE, Client, Folder, PATIENCE, Running, finished, get, request, sockeye};
 
 /// What syslogd or journald would be.
 struct Daemon(UnixDatagram);
@@ -62,7 +38,7 @@ impl Daemon {
 
 #[test]
 fn syslog_gets_packets_also_when_it_was_started_anew() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let path = folder.path("syslog");
     let daemon = Daemon::at(&path);
     let arguments = ["echo", "--port", "0", "--log-level", "info", "--log-to", "syslog", "--syslog-socket", &path];
@@ -84,7 +60,7 @@ fn syslog_gets_packets_also_when_it_was_started_anew() {
 
 #[test]
 fn a_syslog_that_is_not_there_or_does_not_read_stops_nothing() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let path = folder.path("syslog");
     for there in [false, true] {
         let daemon = there.then(|| Daemon::at(&path));
@@ -120,7 +96,7 @@ fn a_syslog_that_is_not_there_or_does_not_read_stops_nothing() {
 
 #[test]
 fn the_journal_gets_fields_that_no_peer_can_add_to() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let path = folder.path("journal");
     let daemon = Daemon::at(&path);
     let arguments = ["serve", "--port", "0", "--access-log", "--log-to", "journal", "--journal-socket", &path];
@@ -138,7 +114,7 @@ fn the_journal_gets_fields_that_no_peer_can_add_to() {
 
 #[test]
 fn a_file_is_opened_anew_at_hup() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let running = Running::start(&["echo", "--port", "0", "--log-to", &folder.path("log")]);
     running.address();
     fs::rename(folder.0.join("log"), folder.0.join("log.1")).unwrap();
@@ -155,7 +131,7 @@ fn a_file_is_opened_anew_at_hup() {
 
 #[test]
 fn a_file_that_cannot_be_opened_anew_is_kept() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     fs::create_dir(folder.0.join("logs")).unwrap();
     let running = Running::start(&["echo", "--port", "0", "--log-to", &folder.path("logs/log")]);
     running.address();
@@ -169,7 +145,7 @@ fn a_file_that_cannot_be_opened_anew_is_kept() {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_refused_and_kept_waiting_for_by_nobody() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let pipe = folder.path("pipe");
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
     for daemonize in [&[][..], &["--daemonize"]] {
@@ -191,7 +167,7 @@ fn a_pipe_that_nobody_reads_is_refused_and_kept_waiting_for_by_nobody() {
 
 #[test]
 fn a_pipe_in_the_place_of_the_file_does_not_stop_the_log() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let running = Running::start(&["echo", "--port", "0", "--log-to", &folder.path("log")]);
     running.address();
     fs::rename(folder.0.join("log"), folder.0.join("log.1")).unwrap();
@@ -208,7 +184,7 @@ fn a_pipe_in_the_place_of_the_file_does_not_stop_the_log() {
 
 #[test]
 fn hup_is_for_the_log_while_the_terminal_is_open() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -319,7 +295,7 @@ fn without_the_option_there_is_no_access_log() {
 
 #[test]
 fn a_place_for_the_log_that_is_not_there_is_told_and_a_later_one_is_used() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let path = folder.path("journal");
     let there = ["--log-to", "journal", "--journal-socket", &path];
     let running = Running::start(&[&["echo", "--port", "0"], &there[..]].concat());
@@ -341,7 +317,7 @@ fn a_place_for_the_log_that_is_not_there_is_told_and_a_later_one_is_used() {
 
 #[test]
 fn a_daemon_without_syslog_has_its_starter_say_so() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let (path, pid) = (folder.path("syslog"), folder.path("pid"));
     let output =
         finished(&mut sockeye(&["echo", "--port", "0", "--daemonize", "--pid-file", &pid, "--syslog-socket", &path]));
@@ -355,7 +331,7 @@ fn a_daemon_without_syslog_has_its_starter_say_so() {
 
 #[test]
 fn a_daemon_logs_to_syslog_unless_it_is_told_otherwise() {
-    let folder = Folder::new();
+    let folder = Folder::new("logs");
     let syslog = Daemon::at(&folder.path("syslog"));
     let (path, pid) = (folder.path("syslog"), folder.path("pid"));
     for options in [&["--syslog-socket", &path][..], &["--log-to", "./log"]] {
