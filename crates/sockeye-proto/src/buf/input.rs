@@ -120,7 +120,9 @@ impl<'b> Input<'b> {
     }
 }
 
-/// A mistake of the caller: nothing that a peer sends gets here.
+/// A mistake of the caller: nothing that a peer sends gets here. What a connection keeps of the input before is bounded by
+/// its tail and by one control frame (see [`HEADROOM`]), whatever came; the room before the data is the caller's choice,
+/// and `sockeye` always leaves `HEADROOM`.
 #[cold]
 fn no_room() -> ! {
     panic!("an input needs HEADROOM free bytes before its data")

@@ -103,7 +103,8 @@ impl Wishes<'_> {
     ///
     /// `Ok` means that it was taken on. The adoption has exactly one outcome, [`open`](crate::Raw::open) or
     /// [`failed`](crate::Raw::failed), with the id that is returned here, and not before this callback has returned: implement
-    /// `failed` to hear why it did not come about. It counts as a connection.
+    /// `failed` to hear why it did not come about. What is wished for in the last callbacks of a service that ends has no
+    /// outcome. It counts as a connection.
     ///
     /// The descriptor is the loop's from here on, and is closed in the end. It becomes non-blocking and ends with `exec`. The
     /// first of these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that
