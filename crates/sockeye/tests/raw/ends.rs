@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults};
-use sockeye::{CloseCode, Ended, Limits};
+use sockeye::sim::{End, Faults, Peer};
+use sockeye::{CloseCode, ConnId, Ended, Limits};
 
 use crate::bench::{Bench, Note};
 
@@ -80,14 +80,20 @@ fn an_end_of_our_own_delivers_the_last_words_though_the_peer_goes_on_sending() {
     }
 }
 
-#[test]
-fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() {
+/// A connection that has written more than its peer, who reads nothing yet, has taken.
+fn with_output_stuck() -> (Bench, Peer, ConnId) {
     let mut bench = Bench::with(Faults::none().with_buffers(16 << 10, 16 << 10), limits());
     let peer = bench.connect();
     peer.set_window(0);
     peer.send(b"B");
     bench.until(|bench| *bench.most.borrow() > 0);
     let id = bench.id(0);
+    (bench, peer, id)
+}
+
+#[test]
+fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() {
+    let (mut bench, peer, id) = with_output_stuck();
     bench.service.control().close(id, CloseCode::NORMAL).unwrap();
     peer.send(&[b'z'; 1 << 20]);
     let mut back = Vec::new();
@@ -106,12 +112,7 @@ fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() 
 
 #[test]
 fn an_end_whose_last_words_were_lost_is_told_as_broken() {
-    let mut bench = Bench::with(Faults::none().with_buffers(16 << 10, 16 << 10), limits());
-    let peer = bench.connect();
-    peer.set_window(0);
-    peer.send(b"B");
-    bench.until(|bench| *bench.most.borrow() > 0);
-    let id = bench.id(0);
+    let (mut bench, peer, id) = with_output_stuck();
     bench.service.control().close(id, CloseCode::NORMAL).unwrap();
     bench.settle();
     peer.reset();
@@ -149,12 +150,7 @@ fn a_reset_of_our_own_is_seen_as_one() {
 
 #[test]
 fn a_peer_that_does_not_take_the_last_words_is_reset_in_the_end() {
-    let mut bench = Bench::with(Faults::none().with_buffers(16 << 10, 16 << 10), limits());
-    let peer = bench.connect();
-    peer.set_window(0);
-    peer.send(b"B");
-    bench.until(|bench| *bench.most.borrow() > 0);
-    let id = bench.id(0);
+    let (mut bench, peer, id) = with_output_stuck();
     bench.service.control().close(id, CloseCode::NORMAL).unwrap();
     let waited = bench.until(|bench| bench.closed(0).is_some());
     assert_eq!((waited, bench.closed(0)), (Duration::from_secs(5), Some(Ended::Timeout)));
