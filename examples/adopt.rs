@@ -7,7 +7,7 @@ use std::error::Error;
 use std::process::{Command, Stdio};
 
 use sockeye::sys::Address;
-use sockeye::{Cx, End, Ended, Raw, Service, messages};
+use sockeye::{Cx, Raw, RawClose, RawClosed, Service, messages};
 
 /// A longer line is cut.
 const LINE: usize = 4096;
@@ -27,7 +27,7 @@ impl Raw for Lines {
         Vec::new()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
         for &byte in bytes {
             if byte != b'\n' {
                 line.push(byte);
@@ -39,14 +39,14 @@ impl Raw for Lines {
         Ok(())
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>) -> Result<(), End> {
+    fn ended(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>) -> Result<(), RawClose> {
         if !line.is_empty() {
             publish(cx, line);
         }
-        Err(End::Normal)
+        Err(RawClose::Normal)
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, ended: Ended) {
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, ended: RawClosed) {
         // A pipe has no peer with an address: the command has ended, and with it this.
         if *cx.peer() == Address::Unnamed {
             println!("the command's output is over: {ended}");

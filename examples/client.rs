@@ -5,24 +5,24 @@
 use std::error::Error;
 use std::process::exit;
 
-use sockeye::messages::{self, Handler, Message, Talk};
-use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Service, Wishes};
+use sockeye::messages::{self, Handler, Message, MessageCx};
+use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Service};
 
 struct Hello;
 
 impl Handler for Hello {
     type State = ();
 
-    fn open(&mut self, talk: &mut Talk<'_, '_>) {
+    fn open(&mut self, talk: &mut MessageCx<'_, '_>) {
         talk.push("hello").expect("an empty outbox has room");
     }
 
-    fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         println!("{}", message.as_text().unwrap_or("something binary"));
         Err(CloseCode::NORMAL.into())
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: Failure) {
         eprintln!("{failure}");
         exit(1);
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Closed, ControlPayload, Cx, Fragment, Protocol, Service, Tx, Wishes};
+use sockeye::{Close, CloseCode, Closed, Commands, ControlPayload, Cx, Fragment, Protocol, Service, Tx};
 
 /// One object for all connections: what it holds, all of them share, without a lock.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl Protocol for Counter {
     }
 
     /// A peer that does not keep up misses ticks, not numbers.
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         wishes.request_writable_all();
     }
 }

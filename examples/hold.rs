@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::messages::{self, Handler, Message, Talk};
-use sockeye::{Close, Closed, ConnId, Connect, Cx, Failure, Instant, Limits, Service, Wishes};
+use sockeye::messages::{self, Handler, Message, MessageCx};
+use sockeye::{Close, Closed, Commands, ConnId, Connect, Cx, Failure, Instant, Limits, Service};
 
 /// Connects under way at a time: a server has a queue of those it has not accepted.
 const AT_ONCE: usize = 100;
@@ -30,7 +30,7 @@ struct Hold {
 
 impl Hold {
     /// Says how it went and ends: whoever goes from now on is not lost.
-    fn end(&mut self, wishes: &mut Wishes<'_>) {
+    fn end(&mut self, wishes: &mut Commands<'_>) {
         self.lost.set(self.wanted.saturating_sub(self.answered));
         println!("held={} lost={} answered={}", self.open, self.lost.get(), self.answered);
         self.until = None;
@@ -41,7 +41,7 @@ impl Hold {
 impl Handler for Hold {
     type State = ();
 
-    fn open(&mut self, talk: &mut Talk<'_, '_>) {
+    fn open(&mut self, talk: &mut MessageCx<'_, '_>) {
         self.open += 1;
         if self.asked < self.wanted {
             self.asked += 1;
@@ -53,7 +53,7 @@ impl Handler for Hold {
         }
     }
 
-    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
         self.answered += 1;
         if self.answered == self.open {
             self.end(talk);
@@ -61,7 +61,7 @@ impl Handler for Hold {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, _: ConnId, failure: Failure) {
         eprintln!("{failure}");
         self.end(wishes);
     }
@@ -76,7 +76,7 @@ impl Handler for Hold {
         Some(Duration::from_secs(1))
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let Some(until) = self.until else { return };
         if wishes.now() >= until && !self.asking {
             self.asking = true;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use calloop::generic::Generic;
 use calloop::{EventLoop, Interest, Mode, PostAction};
-use sockeye::{CloseCode, Progress, Service, messages};
+use sockeye::{CloseCode, Service, ServiceState, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = Generic::new(sockets, Interest::READ, Mode::Level);
     // The descriptor only wakes the loop; what there is to do is done after each of its rounds.
     event_loop.handle().insert_source(source, |_, _, _| Ok(PostAction::Continue)).map_err(|error| error.error)?;
-    while service.run_once(Some(Duration::ZERO))? == Progress::Running {
+    while service.run_once(Some(Duration::ZERO))? == ServiceState::Running {
         let timeout = service.next_timeout();
         event_loop.dispatch(timeout, &mut service)?;
     }

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use sockeye::{Progress, Service, messages};
+use sockeye::{Service, ServiceState, messages};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sockets = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? };
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut interrupted = false;
-    while service.run_once(Some(Duration::ZERO))? == Progress::Running {
+    while service.run_once(Some(Duration::ZERO))? == ServiceState::Running {
         let due = async {
             match service.next_timeout() {
                 Some(timeout) => tokio::time::sleep(timeout).await,

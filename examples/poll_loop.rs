@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use sockeye::http::{Files, Routes};
 use sockeye::poll::{Mode, PollHook};
-use sockeye::{Close, Cx, Fragment, Progress, Protocol, Service, Tx, Wishes, messages};
+use sockeye::{Close, Commands, Cx, Fragment, Protocol, Service, ServiceState, Tx, messages};
 use sockeye_examples::poll;
 
 /// The program's own list of descriptors.
@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         // Deadlines, and what callbacks asked for.
-        if service.run_once(None)? == Progress::Drained {
+        if service.run_once(None)? == ServiceState::Drained {
             return Ok(());
         }
     }
@@ -132,7 +132,7 @@ impl Protocol for Counter {
         Some(Duration::from_millis(50))
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         wishes.request_writable_all();
     }
 }

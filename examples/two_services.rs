@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::poll::Mode;
-use sockeye::{CloseCode, Progress, Service, messages};
+use sockeye::{CloseCode, Service, ServiceState, messages};
 use sockeye_examples::poll;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         poll(&fds, timeout)?;
         let mut drained = 0;
         for service in &mut services {
-            drained += usize::from(service.run_once(Some(Duration::ZERO))? == Progress::Drained);
+            drained += usize::from(service.run_once(Some(Duration::ZERO))? == ServiceState::Drained);
         }
         if drained == services.len() {
             return Ok(());

@@ -9,7 +9,7 @@ use sockeye_proto::{
     limits::Limits,
     message::Assembler,
     time::Instant,
-    wire::{Kind, Role},
+    wire::{MessageKind, Role},
 };
 
 use crate::Cut;
@@ -38,7 +38,7 @@ struct Outcome {
 
 #[derive(Debug, PartialEq)]
 enum Said {
-    Message(Kind, Vec<u8>),
+    Message(MessageKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),

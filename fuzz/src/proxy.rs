@@ -5,7 +5,7 @@ use sockeye::{
     Proxy,
     client::{
         ProxyFailure,
-        negotiate::{Negotiation, Progress},
+        negotiate::{Negotiated, Negotiation},
     },
     proto::limits::Limits,
 };
@@ -27,24 +27,24 @@ pub fn check(data: &[u8]) {
 }
 
 struct Run {
-    outcome: Result<Progress, ProxyFailure>,
+    outcome: Result<Negotiated, ProxyFailure>,
     said: Vec<u8>,
     left: Vec<u8>,
 }
 
 fn run<'d>(choice: u8, pieces: impl IntoIterator<Item = &'d [u8]>) -> Run {
     let mut negotiation = negotiation(choice);
-    let (mut outcome, mut said, mut left) = (Ok(Progress::More), Vec::new(), Vec::new());
+    let (mut outcome, mut said, mut left) = (Ok(Negotiated::More), Vec::new(), Vec::new());
     negotiation.start(&mut said);
     for piece in pieces {
         let mut input = piece;
-        if outcome == Ok(Progress::More) {
+        if outcome == Ok(Negotiated::More) {
             outcome = negotiation.feed(&mut input, &mut said);
-            assert!(outcome != Ok(Progress::More) || input.is_empty(), "all is taken while more is needed");
+            assert!(outcome != Ok(Negotiated::More) || input.is_empty(), "all is taken while more is needed");
         }
         left.extend_from_slice(input);
     }
-    if outcome != Ok(Progress::More) {
+    if outcome != Ok(Negotiated::More) {
         let said_before = said.len();
         assert_eq!(negotiation.feed(&mut &b"\x05\x00\r\n\r\n"[..], &mut said), outcome, "over is over");
         assert_eq!(said.len(), said_before);

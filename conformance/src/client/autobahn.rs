@@ -3,8 +3,8 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use sockeye::messages::{self, Handler, Message, Talk};
-use sockeye::{Cause, Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Service, Wishes};
+use sockeye::messages::{self, Handler, Message, MessageCx};
+use sockeye::{Cause, Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Service};
 
 /// The name of the client in the reports.
 const AGENT: &str = "sockeye";
@@ -63,7 +63,7 @@ impl Testee {
         }
     }
 
-    fn finish(&self, wishes: &mut Wishes<'_>, outcome: Result<(), String>) {
+    fn finish(&self, wishes: &mut Commands<'_>, outcome: Result<(), String>) {
         *self.outcome.borrow_mut() = outcome;
         wishes.drain();
     }
@@ -72,9 +72,9 @@ impl Testee {
 impl Handler for Testee {
     type State = ();
 
-    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
 
-    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         match self.step {
             Step::Case(_) => talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()),
             Step::Count => {
@@ -98,7 +98,7 @@ impl Handler for Testee {
         }
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, _: ConnId, failure: Failure) {
         let message = format!("{:?}: {failure}", self.step);
         self.finish(wishes, Err(message));
     }

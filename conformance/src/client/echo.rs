@@ -1,6 +1,6 @@
 //! Messages of all sizes, whole and in fragments, against a server that sends each back.
 
-use sockeye::Kind;
+use sockeye::MessageKind;
 
 use crate::checks::{Checks, ensure, equal};
 use crate::link::{Link, Piece, Way};
@@ -11,8 +11,8 @@ pub(crate) const SIZES: [usize; 7] = [0, 1, 125, 126, 65_535, 65_536, 16 << 20];
 /// Every size, text and binary, each on a connection of its own.
 pub(crate) fn run(checks: &mut Checks, name: &str, url: &str, way: &Way) {
     for size in SIZES {
-        for kind in [Kind::Text, Kind::Binary] {
-            let what = if kind == Kind::Text { "text" } else { "binary" };
+        for kind in [MessageKind::Text, MessageKind::Binary] {
+            let what = if kind == MessageKind::Text { "text" } else { "binary" };
             checks.check(&format!("{name}: {what} of {size} bytes"), || {
                 let mut link = Link::open(way.connect(url)?)?;
                 echoes(&mut link, kind, size, Cut::Whole)?;
@@ -53,9 +53,9 @@ pub(crate) enum Cut {
 }
 
 /// Sends a message and has it come back; tells how many frames it came in.
-pub(crate) fn echoes(link: &mut Link, kind: Kind, size: usize, cut: Cut) -> Result<usize, String> {
+pub(crate) fn echoes(link: &mut Link, kind: MessageKind, size: usize, cut: Cut) -> Result<usize, String> {
     let sent = match kind {
-        Kind::Text => {
+        MessageKind::Text => {
             let message = text(size);
             match cut {
                 Cut::Whole => link.say(Piece::Text(message.clone())),
@@ -72,7 +72,7 @@ pub(crate) fn echoes(link: &mut Link, kind: Kind, size: usize, cut: Cut) -> Resu
             }
             message.into_bytes()
         }
-        Kind::Binary => {
+        MessageKind::Binary => {
             let message = bytes(size);
             match cut {
                 Cut::Whole => link.say(Piece::Binary(message.clone())),

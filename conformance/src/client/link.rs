@@ -11,7 +11,8 @@ use std::{
 
 use sockeye::protocol::Fragmented;
 use sockeye::{
-    Close, Closed, ConnId, Connect, ControlPayload, Cx, Failure, Fragment, Kind, Protocol, Proxy, Service, Tx, Wishes,
+    Close, Closed, Commands, ConnId, Connect, ControlPayload, Cx, Failure, Fragment, MessageKind, Protocol, Proxy,
+    Service, Tx,
 };
 
 /// The longest wait for one step: 16 MiB through a proxy, on a busy machine.
@@ -65,7 +66,7 @@ pub(crate) enum Event {
 /// A message that came.
 #[derive(Debug)]
 pub(crate) struct Whole {
-    pub(crate) kind: Kind,
+    pub(crate) kind: MessageKind,
     pub(crate) bytes: Vec<u8>,
     /// Frames that had a payload, as far as can be told: one that ends inside a code point is not counted.
     pub(crate) frames: usize,
@@ -178,7 +179,7 @@ impl Link {
     /// The next thing has to be a text.
     pub(crate) fn text(&mut self) -> Result<String, String> {
         match self.message()? {
-            Whole { kind: Kind::Text, bytes, .. } => String::from_utf8(bytes).map_err(|error| error.to_string()),
+            Whole { kind: MessageKind::Text, bytes, .. } => String::from_utf8(bytes).map_err(|error| error.to_string()),
             Whole { bytes, .. } => Err(format!("a binary message of {} bytes, not a text", bytes.len())),
         }
     }
@@ -215,7 +216,7 @@ impl Protocol for Script {
 
     fn open(&mut self, cx: &mut Cx<'_>) -> Whole {
         self.tell(Event::Open(cx.subprotocol().map(str::to_owned)));
-        Whole { kind: Kind::Text, bytes: Vec::new(), frames: 0 }
+        Whole { kind: MessageKind::Text, bytes: Vec::new(), frames: 0 }
     }
 
     fn receive(&mut self, _: &mut Cx<'_>, whole: &mut Whole, fragment: Fragment<'_>) -> Result<(), Close> {
@@ -252,7 +253,7 @@ impl Protocol for Script {
         self.tell(Event::Closed(closed));
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: Failure) {
         self.tell(Event::Failed(failure));
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! It speaks `superchat`, when that is offered.
 
-use sockeye::{Cause, Close, CloseCode, Closed, Connect, Initiator, Kind};
+use sockeye::{Cause, Close, CloseCode, Closed, Connect, Initiator, MessageKind};
 
 use crate::checks::{Checks, ensure, equal};
 use crate::echo::{self, Cut, SIZES, bytes, echoes, leave, step};
@@ -80,7 +80,7 @@ pub(crate) fn run(checks: &mut Checks, name: &str, url: &str, way: &Way) {
     checks.check(&format!("{name}: a hundred connections one after the other"), || {
         (0..100).try_for_each(|size| {
             let mut link = server.open("/")?;
-            echoes(&mut link, Kind::Binary, size, Cut::Whole)?;
+            echoes(&mut link, MessageKind::Binary, size, Cut::Whole)?;
             leave(link)
         })
     });
@@ -113,10 +113,10 @@ impl Server<'_> {
 
 fn fragments(server: &Server<'_>, size: usize) -> Result<(), String> {
     let mut link = server.open(&format!("/?cut={}", step(size)))?;
-    for kind in [Kind::Binary, Kind::Text] {
+    for kind in [MessageKind::Binary, MessageKind::Text] {
         let frames = echoes(&mut link, kind, size, Cut::Fragments)?;
         // A text's frames may end inside code points, which hides them here.
-        let fragmented = kind == Kind::Text || size < 2 || frames > 1;
+        let fragmented = kind == MessageKind::Text || size < 2 || frames > 1;
         ensure(fragmented, || format!("the server sent it whole, in {frames} frame"))?;
     }
     leave(link)

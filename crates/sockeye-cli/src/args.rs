@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use sockeye::Network;
+use sockeye::PeerSet;
 
 use self::listening::Listening;
 use self::logging::Logging;
@@ -180,7 +180,7 @@ pub(crate) struct Common {
     /// one. The address in it is the client's from then on, in logs too. `unix` stands for whoever connects to a Unix
     /// socket. A header from anybody else is a bad request.
     #[arg(long = "proxy-protocol", value_name = "NETWORK")]
-    pub(crate) proxies: Vec<Network>,
+    pub(crate) proxies: Vec<PeerSet>,
 
     /// Serve counters for Prometheus on this path, such as /metrics [default: no such page]
     ///

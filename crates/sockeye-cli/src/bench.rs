@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sockeye::{Kind, Limits, Service};
+use sockeye::{Limits, MessageKind, Service};
 
 use self::drive::{Drive, Measured};
 use self::echo::Echo;
@@ -52,7 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     own::take_descriptors();
     let seed = bench.seed.unwrap_or_else(Random::any_seed);
     let pace = bench.rate.map_or(Pace::Closed { in_flight: bench.pipeline }, |rate| Pace::Open(Beat::new(rate)));
-    let kind = if bench.text { Kind::Text } else { Kind::Binary };
+    let kind = if bench.text { MessageKind::Text } else { MessageKind::Binary };
     let load = Rc::new(RefCell::new(Load::new(Script::new(&bench.size, kind, seed), pace)));
     let builder = Service::builder().limits(limits(bench));
     let builder = match bench.mode {

@@ -1,7 +1,7 @@
 //! `sockeye echo`: every message back as it came, whatever path and subprotocol the client asked for.
 
 use sockeye::http::Routes;
-use sockeye::messages::{self, Message, Talk};
+use sockeye::messages::{self, Message, MessageCx};
 use sockeye::{Builder, Close, CloseCode, Service};
 
 use crate::args::Echo;
@@ -42,7 +42,7 @@ fn builder(echo: &Echo, seat: &Seat) -> Builder {
 }
 
 /// To every connection of every thread.
-fn broadcast(seat: &Seat, talk: &mut Talk<'_, '_>, message: &Message<'_>) -> Result<(), Close> {
+fn broadcast(seat: &Seat, talk: &mut MessageCx<'_, '_>, message: &Message<'_>) -> Result<(), Close> {
     let Some(group) = &seat.group else {
         talk.publish(message);
         return Ok(());

@@ -13,7 +13,7 @@ use sockeye::daemon::{Identity, PidFile, systemd};
 use sockeye::http::Routes;
 use sockeye::sys::{Address, ListenOptions};
 use sockeye::{
-    BuildError, Builder, Built, Control, Error, Group, Limits, Listen, Service, Statistics, Threads, Worker,
+    BuildError, Builder, Control, Error, Group, Limits, ListenAddr, ReadyThreads, Service, Statistics, Threads, Worker,
 };
 
 use self::manager::Manager;
@@ -143,11 +143,11 @@ fn write(pid_file: Option<&PidFile>) -> Result<(), Failure> {
 
 /// Builds a service in each of several threads, with their listeners.
 fn several(
-    places: Vec<(Listen, ListenOptions)>,
+    places: Vec<(ListenAddr, ListenOptions)>,
     common: &Common,
     count: usize,
     describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
-) -> Result<Built, Failure> {
+) -> Result<ReadyThreads, Failure> {
     if common.max_connections.is_some_and(|all| all.get() < count) {
         return Err(Failure::usage(format!("--max-connections is less than one for each of the {count} threads")));
     }
@@ -182,7 +182,7 @@ pub(crate) fn listen(builder: Builder, listening: &Listening, port: u16, option:
     open(builder, places::places(listening, port, Vec::new(), 1)?, option)
 }
 
-fn open(mut builder: Builder, places: Vec<(Listen, ListenOptions)>, option: &str) -> Result<Service, Failure> {
+fn open(mut builder: Builder, places: Vec<(ListenAddr, ListenOptions)>, option: &str) -> Result<Service, Failure> {
     for (place, options) in places {
         builder = builder.listen_with(place, options);
     }

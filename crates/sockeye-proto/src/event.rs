@@ -1,6 +1,6 @@
 //! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views into the caller's buffer.
 
-use crate::wire::Kind;
+use crate::wire::MessageKind;
 
 /// One thing that the peer said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +24,7 @@ pub enum Event<'b> {
 #[non_exhaustive]
 pub struct Fragment<'b> {
     /// Text or binary, the same for all pieces of a message.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The message begins with this piece.
     pub first: bool,
     /// The message ends with this piece, which may be empty.
@@ -59,10 +59,10 @@ impl<'b> Payload<'b> {
     /// The kind of the data.
     #[must_use]
     #[inline]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> MessageKind {
         match self {
-            Payload::Text(_) => Kind::Text,
-            Payload::Binary(_) => Kind::Binary,
+            Payload::Text(_) => MessageKind::Text,
+            Payload::Binary(_) => MessageKind::Binary,
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Error(Kind);
 #[derive(Debug)]
 enum Kind {
     Configuration(String),
-    Listen { address: String, error: io::Error },
+    ListenAddr { address: String, error: io::Error },
     Poll(io::Error),
     System(io::Error),
     UnknownDescriptor(RawFd),
@@ -29,7 +29,7 @@ impl Error {
     }
 
     pub(crate) fn listen(address: impl fmt::Display, error: io::Error) -> Self {
-        Self(Kind::Listen { address: address.to_string(), error })
+        Self(Kind::ListenAddr { address: address.to_string(), error })
     }
 
     pub(crate) fn poll(error: io::Error) -> Self {
@@ -101,7 +101,7 @@ impl Error {
     /// Whether an address could not be listened on.
     #[must_use]
     pub fn is_listen(&self) -> bool {
-        matches!(self.cause(), Kind::Listen { .. })
+        matches!(self.cause(), Kind::ListenAddr { .. })
     }
 
     /// The system's error, if that is the cause.
@@ -113,7 +113,7 @@ impl Error {
             | Kind::Build(_)
             | Kind::Panicked(_)
             | Kind::Thread { .. } => None,
-            Kind::Listen { error, .. } | Kind::Poll(error) | Kind::System(error) => Some(error),
+            Kind::ListenAddr { error, .. } | Kind::Poll(error) | Kind::System(error) => Some(error),
         }
     }
 }
@@ -128,7 +128,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Configuration(what) => f.write_str(what),
-            Kind::Listen { address, error } => {
+            Kind::ListenAddr { address, error } => {
                 // The real system's text names the address already.
                 let text = error.to_string();
                 if text.starts_with("cannot listen") {

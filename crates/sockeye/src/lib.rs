@@ -24,7 +24,7 @@
 //!
 //! # A first client
 //!
-//! The same protocols and handlers, on a connection that [`Control::connect`] or [`Wishes::connect`] asked for:
+//! The same protocols and handlers, on a connection that [`Control::connect`] or [`Commands::connect`] asked for:
 //!
 //! ```no_run
 //! use sockeye::{Connect, Service, messages};
@@ -50,7 +50,7 @@
 //! Its callbacks are lent views that live for one call:
 //!
 //! * [`Cx`], to tell about the connection and to take wishes: to write, to close, to pause reading, to be called later.
-//!   Wishes are carried out between callbacks, so no callback runs inside another.
+//!   Commands are carried out between callbacks, so no callback runs inside another.
 //! * [`Fragment`], a piece of a message as it arrived. [`messages`] is what collects them.
 //! * [`Tx`], the permission to send, which only [`Protocol::writable`] is given and which sending uses up:
 //!
@@ -103,9 +103,9 @@
 //! # What is no WebSocket
 //!
 //! A [`Raw`] endpoint has the connections of a listener whose bytes are a TCP protocol of the program's own
-//! ([`Builder::listen_raw`]), and descriptors that the program opened ([`Wishes::adopt`], [`Control::adopt`]): pipes, terminals,
-//! datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a [`Watch`]
-//! endpoint. The rules are those of [`Protocol`]. [`Wishes::publish_text_to`] and its siblings reach the protocols
+//! ([`Builder::listen_raw`]), and descriptors that the program opened ([`Commands::adopt`], [`Control::adopt`]): pipes, terminals,
+//! datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a [`Watcher`]
+//! endpoint. The rules are those of [`Protocol`]. [`Commands::publish_text_to`] and its siblings reach the protocols
 //! beside it. A connection that was accepted elsewhere is served with [`Control::serve`].
 //!
 //! # Limits
@@ -134,7 +134,7 @@
 //! * `threads`: several services on one address, each in a thread of its own
 //! * `service`: the loop
 //! * `conn`: one connection, its phases and its two pumps
-//! * [`protocol`]: the traits [`Protocol`], [`Raw`] and [`Watch`], and the views that their callbacks are lent
+//! * [`protocol`]: the traits [`Protocol`], [`Raw`] and [`Watcher`], and the views that their callbacks are lent
 //! * `shared`: what callbacks may touch while the loop holds a connection
 //! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
@@ -171,14 +171,14 @@ pub use self::client::{Connect, Failure, Proxy, Reconnect};
 pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{
-    ConnId, Cx, Decision, End, Ended, Gone, Protocol, Raw, RawWritable, Request, Tx, UnknownProtocol, Watch, Wishes,
-    Writable,
+    Commands, ConnId, Cx, Decision, Gone, Protocol, Raw, RawClose, RawClosed, RawWritable, Request, Tx,
+    UnknownProtocol, Watcher, Writable,
 };
 pub use self::service::{
-    Builder, Control, InvalidNetwork, Listen, Network, Origins, Progress, Remote, RemoteError, Service,
+    Builder, Control, InvalidPeerSet, ListenAddr, Origins, PeerSet, Remote, RemoteError, Service, ServiceState,
 };
 pub use self::statistics::Statistics;
-pub use self::threads::{BuildError, Built, Group, Started, Threads, Worker};
+pub use self::threads::{BuildError, Group, ReadyThreads, RunningThreads, Threads, Worker};
 
 pub use sockeye_proto as proto;
 pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
@@ -186,7 +186,7 @@ pub use sockeye_proto::conn::ControlPayload;
 pub use sockeye_proto::error::Violation;
 pub use sockeye_proto::event::{Fragment, Payload};
 pub use sockeye_proto::time::Instant;
-pub use sockeye_proto::wire::Kind;
+pub use sockeye_proto::wire::MessageKind;
 
 /// The README's programs are doc tests.
 #[cfg(doctest)]

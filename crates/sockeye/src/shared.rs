@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
-use sockeye_proto::wire::{FrameHead, Kind, OpCode};
+use sockeye_proto::wire::{FrameHead, MessageKind, OpCode};
 
 use crate::client::Connect;
 use crate::client::Retry;
@@ -38,7 +38,7 @@ impl EndpointIndex {
 pub(crate) enum EndpointKind {
     WebSocket,
     Raw,
-    Watch,
+    Watcher,
 }
 
 /// An endpoint, as others know it.
@@ -487,7 +487,7 @@ impl Shared {
 
     /// Frames a message for every connection of a protocol. Servers do not mask (RFC 6455 section 5.1), so the bytes
     /// are the same for all.
-    pub(crate) fn publish(&mut self, endpoint: EndpointIndex, kind: Kind, payload: &[u8]) {
+    pub(crate) fn publish(&mut self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
         if self.kind(endpoint) != EndpointKind::WebSocket {
             let name = self.names.get(endpoint.get()).map(|endpoint| endpoint.name.as_str());
             tracing::error!(
@@ -498,8 +498,8 @@ impl Shared {
         }
         if let Some(buffer) = self.publishes.get_mut(endpoint.get()) {
             let opcode = match kind {
-                Kind::Text => OpCode::Text,
-                Kind::Binary => OpCode::Binary,
+                MessageKind::Text => OpCode::Text,
+                MessageKind::Binary => OpCode::Binary,
             };
             buffer.extend_from_slice(&FrameHead::new(true, 0, opcode, payload.len() as u64, None));
             buffer.extend_from_slice(payload);

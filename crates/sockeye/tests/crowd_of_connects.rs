@@ -19,7 +19,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 use sockeye::client::{FailureCause, Stage, Timeouts};
 use sockeye::sys::Address;
 use sockeye::{
-    Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Fragment, Progress, Protocol, Proxy, Service, Tx, Wishes,
+    Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Fragment, Protocol, Proxy, Service, ServiceState,
+    Tx,
 };
 
 /// Bytes that are allocated.
@@ -140,7 +141,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn next(&mut self, wishes: &mut Wishes<'_>) {
+    fn next(&mut self, wishes: &mut Commands<'_>) {
         if self.made < self.goal {
             let kind = self.made % self.kinds.len();
             self.made += 1;
@@ -193,7 +194,7 @@ impl Protocol for Client {
         assert!(!self.0.borrow().waiting.contains_key(&cx.id()));
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         let mut crowd = self.0.borrow_mut();
         crowd.outcome(id, summary(&failure));
         crowd.next(wishes);
@@ -344,7 +345,7 @@ fn run(service: &mut Service, crowd: &RefCell<Crowd>, count: usize) {
         }
     }
     while service.connections() > 0 {
-        assert_eq!(service.run_once(Some(Duration::from_secs(30))).unwrap(), Progress::Running);
+        assert_eq!(service.run_once(Some(Duration::from_secs(30))).unwrap(), ServiceState::Running);
         assert!(service.connections() <= 2 * CROWD, "at most so many at a time");
     }
 }

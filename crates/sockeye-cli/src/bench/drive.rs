@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use sockeye::{Connect, Progress as Turned, Service};
+use sockeye::{Connect, Service, ServiceState as Turned};
 
 use super::NAME;
 use super::load::Load;

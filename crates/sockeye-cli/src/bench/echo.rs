@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use sockeye::{Cause, Close, CloseCode, Closed, ConnId, Cx, Failure, Fragment, Protocol, Tx, Wishes, Writable};
+use sockeye::{Cause, Close, CloseCode, Closed, Commands, ConnId, Cx, Failure, Fragment, Protocol, Tx, Writable};
 
 use super::NAME;
 use super::load::Load;
@@ -211,7 +211,7 @@ impl Protocol for Echo {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, failure: Failure) {
         let load = &mut *self.load.borrow_mut();
         load.last_sign = load.clock.now();
         load.lines.failed(id, &failure, load.closing);

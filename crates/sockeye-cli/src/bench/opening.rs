@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Fragment, Protocol, Tx, Wishes};
+use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Fragment, Protocol, Tx};
 
 use super::NAME;
 use super::load::Load;
@@ -27,7 +27,7 @@ impl Opening {
     }
 
     /// The next connection in the place of one that is over.
-    fn replace(&self, wishes: &mut Wishes<'_>) {
+    fn replace(&self, wishes: &mut Commands<'_>) {
         let load = &mut *self.load.borrow_mut();
         let Some(connect) = self.again.as_ref().filter(|_| load.left > 0) else { return };
         load.left -= 1;
@@ -71,7 +71,7 @@ impl Protocol for Opening {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         {
             let load = &mut *self.load.borrow_mut();
             load.last_sign = load.clock.now();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sockeye::{Fragment, Kind};
+use sockeye::{Fragment, MessageKind};
 
 use super::script::Script;
 
@@ -49,7 +49,7 @@ impl Reading {
         let piece = fragment.payload.as_bytes();
         let end = self.taken + piece.len();
         let fault = if fragment.kind != script.kind() {
-            Fault::Kind(fragment.kind)
+            Fault::MessageKind(fragment.kind)
         } else if end > expected.len() {
             Fault::Long(expected.len())
         } else if let Some(at) = piece.iter().zip(&expected[self.taken..]).position(|(a, b)| a != b) {
@@ -81,7 +81,7 @@ pub(crate) struct Wrong {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
-    Kind(Kind),
+    MessageKind(MessageKind),
     Short {
         came: usize,
         expected: usize,
@@ -100,8 +100,8 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let answer = self.answer;
         match self.fault {
-            Fault::Kind(Kind::Text) => write!(f, "answer {answer} is text, and what was sent is binary"),
-            Fault::Kind(_) => write!(f, "answer {answer} is binary, and what was sent is text"),
+            Fault::MessageKind(MessageKind::Text) => write!(f, "answer {answer} is text, and what was sent is binary"),
+            Fault::MessageKind(_) => write!(f, "answer {answer} is binary, and what was sent is text"),
             Fault::Short { came, expected } => {
                 write!(f, "answer {answer} ends after {came} of the {expected} bytes that were sent")
             }
@@ -149,13 +149,13 @@ mod tests {
         frame
     }
 
-    fn script(kind: Kind) -> Script {
+    fn script(kind: MessageKind) -> Script {
         Script::new(&Sizes::parse("0:20%,1:20%,50:60%").unwrap(), kind, 9)
     }
 
     #[test]
     fn what_was_sent_is_right_however_it_comes() {
-        for (kind, opcode) in [(Kind::Text, 1), (Kind::Binary, 2)] {
+        for (kind, opcode) in [(MessageKind::Text, 1), (MessageKind::Binary, 2)] {
             let script = script(kind);
             let messages: Vec<&[u8]> = (0..40).map(|n| script.bytes(n)).collect();
             let whole: Vec<u8> = messages.iter().flat_map(|message| frame(opcode, true, message)).collect();
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_name() {
-        let script = script(Kind::Binary);
+        let script = script(MessageKind::Binary);
         let number = (0..).find(|n| script.bytes(*n).len() == 50).unwrap();
         let before: Vec<u8> = (0..number).flat_map(|n| frame(2, true, script.bytes(n))).collect();
         let message = script.bytes(number);
@@ -183,7 +183,7 @@ mod tests {
             assert!(faults.iter().all(|wrong| *wrong == faults[0] && wrong.answer == number + 1), "{faults:?}");
             faults[0].fault
         };
-        assert_eq!(fault(frame(1, true, &[b'x'; 50])), Fault::Kind(Kind::Text));
+        assert_eq!(fault(frame(1, true, &[b'x'; 50])), Fault::MessageKind(MessageKind::Text));
         assert_eq!(fault(frame(2, true, &message[..49])), Fault::Short { came: 49, expected: 50 });
         assert_eq!(fault(frame(2, true, &[message, b"x"].concat())), Fault::Long(50));
         for at in [0, 20, 49] {
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn two_answers_in_the_wrong_order_show() {
-        let script = Script::new(&Sizes::parse("20").unwrap(), Kind::Binary, 9);
+        let script = Script::new(&Sizes::parse("20").unwrap(), MessageKind::Binary, 9);
         let swapped: Vec<u8> = [1, 0].iter().flat_map(|n| frame(2, true, script.bytes(*n))).collect();
         assert!(matches!(read(&script, &swapped, 1000), Err(Wrong { answer: 1, fault: Fault::Byte { .. } })));
     }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use sockeye::Kind;
+use sockeye::MessageKind;
 
 use super::sizes::Sizes;
 use crate::random::Random;
@@ -28,13 +28,13 @@ enum Corpus {
 }
 
 impl Script {
-    pub(crate) fn new(sizes: &Sizes, kind: Kind, seed: u64) -> Self {
+    pub(crate) fn new(sizes: &Sizes, kind: MessageKind, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let (round, window) = if sizes.is_one() { ONE_SIZE } else { MIX };
         let len = sizes.longest() as usize + window;
         let corpus = match kind {
-            Kind::Text => Corpus::Text(text(len, &mut random)),
-            Kind::Binary => {
+            MessageKind::Text => Corpus::Text(text(len, &mut random)),
+            MessageKind::Binary => {
                 let mut bytes = vec![0; len];
                 random.fill(&mut bytes);
                 Corpus::Binary(bytes)
@@ -52,10 +52,10 @@ impl Script {
     }
 
     #[inline]
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> MessageKind {
         match self.corpus {
-            Corpus::Text(_) => Kind::Text,
-            Corpus::Binary(_) => Kind::Binary,
+            Corpus::Text(_) => MessageKind::Text,
+            Corpus::Binary(_) => MessageKind::Binary,
         }
     }
 
@@ -139,13 +139,13 @@ const TRIES: usize = 256;
 mod tests {
     use super::*;
 
-    fn script(sizes: &str, kind: Kind, seed: u64) -> Script {
+    fn script(sizes: &str, kind: MessageKind, seed: u64) -> Script {
         Script::new(&Sizes::parse(sizes).unwrap(), kind, seed)
     }
 
     #[test]
     fn the_round_has_the_sizes_in_their_shares() {
-        for kind in [Kind::Text, Kind::Binary] {
+        for kind in [MessageKind::Text, MessageKind::Binary] {
             let script = script("0:25%,20:50%,16K:25%", kind, 1);
             let count = |size| (0..4096).filter(|n| script.bytes(*n).len() == size).count();
             assert_eq!([count(0), count(20), count(16384)], [1024, 2048, 1024]);
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_different() {
-        for kind in [Kind::Text, Kind::Binary] {
+        for kind in [MessageKind::Text, MessageKind::Binary] {
             let script = script("20", kind, 2);
             assert!((0..256).all(|n| script.message(n) != script.message(n + 1)));
         }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_seed_says_the_same_again() {
         let all = |seed| {
-            let script = script("64", Kind::Binary, seed);
+            let script = script("64", MessageKind::Binary, seed);
             (0..256).map(|n| script.bytes(n).to_vec()).collect::<Vec<_>>()
         };
         assert!(all(3) == all(3) && all(3) != all(4));
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn text_has_long_characters_and_every_size_is_kept() {
         for size in [1, 2, 3, 125, 126, 65536] {
-            let script = script(&size.to_string(), Kind::Text, size);
+            let script = script(&size.to_string(), MessageKind::Text, size);
             assert!((0..256).all(|n| script.bytes(n).len() as u64 == size));
             if size > 100 {
                 assert!((0..256).all(|n| !script.bytes(n).is_ascii()));

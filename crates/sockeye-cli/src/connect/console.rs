@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sockeye::messages::Message;
 use sockeye::protocol::Writable;
-use sockeye::{Close, CloseCode, Closed, ControlPayload, Cx, Decision, Fragment, Kind, Protocol, Request, Tx, Wishes};
+use sockeye::{
+    Close, CloseCode, Closed, Commands, ControlPayload, Cx, Decision, Fragment, MessageKind, Protocol, Request, Tx,
+};
 
 use crate::connect::dialog::Dialog;
 use crate::connect::event::Event;
@@ -95,8 +97,8 @@ impl Protocol for Console {
             let bytes = std::mem::take(&mut partial.0);
             let message = match fragment.kind {
                 // Each piece was checked, and none ends inside a code point.
-                Kind::Text => Message::from(String::from_utf8(bytes).map_err(|_| CloseCode::INTERNAL)?),
-                Kind::Binary => bytes.into(),
+                MessageKind::Text => Message::from(String::from_utf8(bytes).map_err(|_| CloseCode::INTERNAL)?),
+                MessageKind::Binary => bytes.into(),
             };
             dialog.message(&message);
         }
@@ -164,7 +166,7 @@ impl Protocol for Console {
         }
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
         let retry = failure.retry.map(|retry| retry.after);
         self.dialog.borrow_mut().failed(&failure, retry);
     }

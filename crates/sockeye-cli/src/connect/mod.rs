@@ -26,7 +26,7 @@ use std::thread;
 use std::time::Instant;
 
 use sockeye::messages::Message;
-use sockeye::{Limits, Progress, Reconnect, Service};
+use sockeye::{Limits, Reconnect, Service, ServiceState};
 
 use self::args::Connect;
 use self::console::Console;
@@ -98,7 +98,7 @@ fn talk(service: &mut Service, dialog: &RefCell<Dialog>) -> Result<(), Failure> 
         let (conn, close, asks) = {
             let mut dialog = dialog.borrow_mut();
             dialog.look(Instant::now());
-            if dialog.is_over() || progress == Progress::Drained {
+            if dialog.is_over() || progress == ServiceState::Drained {
                 return Ok(());
             }
             let asks = dialog.conn().is_some() && dialog.wants_to_write() && !mem::replace(&mut dialog.asked, true);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::rc::Rc;
 
-use sockeye::{Cause, Close, CloseCode, Closed, Cx, Fragment, Initiator, Protocol, Tx, Wishes};
+use sockeye::{Cause, Close, CloseCode, Closed, Commands, Cx, Fragment, Initiator, Protocol, Tx};
 
 use super::NAME;
 use super::listener::Listener;
@@ -110,7 +110,7 @@ impl Protocol for Checking {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
         let mut report = self.report.borrow_mut();
         if report.failure.is_none() {
             report.failure = Some(Failure::from(&failure));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sockeye::Kind;
+use sockeye::MessageKind;
 
 use super::speaker::{FRAGMENT_BYTES, FRAGMENTS, Message};
 
@@ -27,12 +27,12 @@ impl Listener {
     /// whose sum has come and is right.
     pub(crate) fn take(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         piece: &[u8],
         frame_over: bool,
         message_over: bool,
     ) -> Result<Option<Message>, Wrong> {
-        if kind != Kind::Binary {
+        if kind != MessageKind::Binary {
             return Err(Wrong::Text);
         }
         match &mut self.sum {
@@ -123,7 +123,7 @@ mod tests {
     use super::super::speaker::Speaker;
     use super::*;
 
-    const BINARY: Kind = Kind::Binary;
+    const BINARY: MessageKind = MessageKind::Binary;
 
     #[test]
     fn what_the_speaker_says_is_right_however_it_is_cut() {
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(after_message(&[0, 0, 0, 0, 9]), Wrong::SumLength);
         assert_eq!(after_message(&[]), Wrong::SumLength);
         let fresh = |kind, piece: &[u8]| Listener::default().take(kind, piece, true, false).unwrap_err();
-        assert_eq!(fresh(Kind::Text, b"x"), Wrong::Text);
+        assert_eq!(fresh(MessageKind::Text, b"x"), Wrong::Text);
         assert_eq!(fresh(BINARY, b""), Wrong::EmptyFragment(1));
         assert_eq!(fresh(BINARY, &[0; 2001]), Wrong::LongFragment(1));
         let mut listener = Listener::default();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sockeye::{Close, CloseCode, Closed, ConnId, ControlPayload, Cx, Fragment, Protocol, Tx, Wishes};
+use sockeye::{Close, CloseCode, Closed, Commands, ConnId, ControlPayload, Cx, Fragment, Protocol, Tx};
 
 use crate::ending;
 use crate::failure::{Failure, PROTOCOL};
@@ -278,7 +278,7 @@ impl Protocol for Pinger {
         }
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: sockeye::Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: sockeye::Failure) {
         self.run.borrow_mut().ended(Some(Failure::from(&failure)));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Cx, Fragment, Protocol, Tx, Wishes};
+use sockeye::{Close, CloseCode, Commands, Cx, Fragment, Protocol, Tx};
 
 /// dumb-increment-protocol, for all its connections.
 pub(crate) struct Increment {
@@ -50,7 +50,7 @@ impl Protocol for Increment {
     }
 
     /// A peer that does not keep up misses ticks, not numbers: a request that waits already is not made twice.
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         wishes.request_writable_all();
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Closed, ConnId, Control, Cx, Fragment, Instant, Protocol, Tx, Wishes};
+use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Control, Cx, Fragment, Instant, Protocol, Tx};
 
 use super::canvas::{Canvas, Errand, Reader, Rounds, Said};
 use crate::server::Seat;
@@ -66,7 +66,7 @@ impl Mirror {
     }
 
     /// Does what is to be done in this thread, and has the others do the rest.
-    fn go(&self, rounds: Rounds, wishes: &mut Wishes<'_>) {
+    fn go(&self, rounds: Rounds, wishes: &mut Commands<'_>) {
         for errand in rounds.own {
             // One that is gone leaves the canvas with its `closed`.
             let _ = match errand {
@@ -154,7 +154,7 @@ impl Protocol for Mirror {
         Some(Duration::from_secs(1))
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let (count, rounds) = self.canvas.look(self.seat.index, self.now());
         if count > 0 {
             tracing::warn!(count, "connections that read too slowly for the others are closed");

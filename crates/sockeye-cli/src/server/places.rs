@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use sockeye::Listen;
+use sockeye::ListenAddr;
 use sockeye::daemon::systemd::Socket;
 use sockeye::sys::{Address, ListenOptions};
 
@@ -20,12 +20,12 @@ pub(super) fn places(
     port: Port,
     sockets: Vec<Socket>,
     threads: usize,
-) -> Result<Vec<(Listen, ListenOptions)>, Failure> {
+) -> Result<Vec<(ListenAddr, ListenOptions)>, Failure> {
     let mut places = Vec::new();
     let has_sockets = !sockets.is_empty();
     for socket in sockets {
         tracing::info!(descriptor = socket.as_raw_fd(), name = socket.name(), "a socket of the service manager");
-        places.push((Listen::from(OwnedFd::from(socket)), listening.options()));
+        places.push((ListenAddr::from(OwnedFd::from(socket)), listening.options()));
     }
     if has_sockets && listening.interfaces.is_empty() {
         for (option, is_given) in [

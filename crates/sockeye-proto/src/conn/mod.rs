@@ -19,7 +19,7 @@ use self::control::Lane;
 use self::receive::Receiver;
 use crate::limits::Limits;
 use crate::time::Instant;
-use crate::wire::{Kind, Role};
+use crate::wire::{MessageKind, Role};
 
 pub use self::control::{ControlPayload, PayloadTooLong};
 pub use self::send::SendError;
@@ -66,7 +66,7 @@ pub struct Connection {
     state: State,
     role: Role,
     /// The unfinished message that we send.
-    sending: Option<Kind>,
+    sending: Option<MessageKind>,
 }
 
 impl Connection {

@@ -15,7 +15,7 @@ use super::{Connection, ControlPayload, Input, State};
 use crate::buf::Tail;
 use crate::error::Violation;
 use crate::event::{Event, Fragment, Payload};
-use crate::wire::{Header, Kind, MAX_CONTROL_BYTES, OpCode, Parsed, Whole, mask, utf8};
+use crate::wire::{Header, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, Whole, mask, utf8};
 
 /// Reserved bits that extensions gave a meaning: none yet.
 const ALLOWED_RSV: u8 = 0;
@@ -37,7 +37,7 @@ pub(super) struct Receiver {
     carry_len: u8,
     stage: Stage,
     /// The kind of the message in progress.
-    kind: Option<Kind>,
+    kind: Option<MessageKind>,
     /// No piece of the message in progress was delivered yet.
     first: bool,
     /// The current data frame is the last of its message.
@@ -106,8 +106,8 @@ impl Connection {
         let bytes = input.take_after(whole.header_len, whole.len);
         mask::xor(bytes, whole.key);
         let payload = match whole.kind {
-            Kind::Binary => Payload::Binary(bytes),
-            Kind::Text => match utf8::check(bytes) {
+            MessageKind::Binary => Payload::Binary(bytes),
+            MessageKind::Text => match utf8::check(bytes) {
                 Ok(text) => Payload::Text(text),
                 Err(_) => return self.violated(input, Violation::TextNotUtf8),
             },
@@ -208,7 +208,7 @@ impl Connection {
             receiver.tiny += 1;
         }
         if new {
-            receiver.kind = Some(if header.opcode == OpCode::Text { Kind::Text } else { Kind::Binary });
+            receiver.kind = Some(if header.opcode == OpCode::Text { MessageKind::Text } else { MessageKind::Binary });
             receiver.first = true;
         }
         receiver.message += header.len;
@@ -233,7 +233,7 @@ impl Connection {
         let last = remaining == 0 && receiver.fin;
         let first = receiver.first;
         let payload = match receiver.kind {
-            Some(Kind::Text) => Payload::Text(receiver.take_text(input, count, last)?),
+            Some(MessageKind::Text) => Payload::Text(receiver.take_text(input, count, last)?),
             _ => Payload::Binary(input.take(count)),
         };
         let kind = payload.kind();

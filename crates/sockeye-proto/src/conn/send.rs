@@ -5,7 +5,7 @@ use core::{fmt, mem};
 
 use super::control::Waiting;
 use super::{Connection, ControlPayload, State};
-use crate::wire::{FrameHead, Kind, OpCode, Role, mask};
+use crate::wire::{FrameHead, MessageKind, OpCode, Role, mask};
 
 impl Connection {
     /// Whether data may be sent: the connection is open, or our Close frame waits and was not transmitted yet.
@@ -22,7 +22,7 @@ impl Connection {
     /// The kind of the fragmented message that we have begun and not finished.
     #[must_use]
     #[inline]
-    pub const fn mid_message(&self) -> Option<Kind> {
+    pub const fn mid_message(&self) -> Option<MessageKind> {
         self.sending
     }
 
@@ -36,7 +36,7 @@ impl Connection {
     #[inline]
     pub fn frame(
         &mut self,
-        kind: Option<Kind>,
+        kind: Option<MessageKind>,
         last: bool,
         len: u64,
         mask: Option<[u8; 4]>,

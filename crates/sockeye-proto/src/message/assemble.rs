@@ -69,14 +69,14 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Kind;
+    use crate::wire::MessageKind;
 
     fn binary(first: bool, last: bool, payload: &[u8]) -> Fragment<'_> {
-        Fragment { kind: Kind::Binary, first, last, remaining: 0, payload: Payload::Binary(payload) }
+        Fragment { kind: MessageKind::Binary, first, last, remaining: 0, payload: Payload::Binary(payload) }
     }
 
     fn text(first: bool, last: bool, payload: &str) -> Fragment<'_> {
-        Fragment { kind: Kind::Text, first, last, remaining: 0, payload: Payload::Text(payload) }
+        Fragment { kind: MessageKind::Text, first, last, remaining: 0, payload: Payload::Text(payload) }
     }
 
     #[test]

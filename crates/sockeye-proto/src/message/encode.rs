@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::conn::{Connection, SendError};
-use crate::wire::{Kind, MAX_HEADER_BYTES, mask};
+use crate::wire::{MAX_HEADER_BYTES, MessageKind, mask};
 
 /// Appends `text` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
 ///
@@ -15,7 +15,7 @@ pub fn text(
     out: &mut Vec<u8>,
     mask: Option<[u8; 4]>,
 ) -> Result<(), SendError> {
-    message(connection, Kind::Text, text.as_bytes(), out, mask)
+    message(connection, MessageKind::Text, text.as_bytes(), out, mask)
 }
 
 /// Appends `bytes` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
@@ -28,12 +28,12 @@ pub fn binary(
     out: &mut Vec<u8>,
     mask: Option<[u8; 4]>,
 ) -> Result<(), SendError> {
-    message(connection, Kind::Binary, bytes, out, mask)
+    message(connection, MessageKind::Binary, bytes, out, mask)
 }
 
 fn message(
     connection: &mut Connection,
-    kind: Kind,
+    kind: MessageKind,
     payload: &[u8],
     out: &mut Vec<u8>,
     mask: Option<[u8; 4]>,

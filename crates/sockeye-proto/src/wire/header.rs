@@ -3,7 +3,7 @@
 //! A header is refused at its first offending byte, in the order of the bytes, so that the verdict on a stream does not depend
 //! on how it was cut.
 
-use super::{FIN, Kind, LENGTH_16, LENGTH_64, MASK, OpCode, RSV, Role};
+use super::{FIN, LENGTH_16, LENGTH_64, MASK, MessageKind, OpCode, RSV, Role};
 use crate::error::Violation;
 
 /// A frame header that is legal for the role that parsed it.
@@ -109,7 +109,7 @@ impl Header {
 
 /// A frame that is a whole message and all there.
 pub(crate) struct Whole {
-    pub(crate) kind: Kind,
+    pub(crate) kind: MessageKind,
     pub(crate) header_len: usize,
     pub(crate) len: usize,
     /// Little endian; 0 if the frame is not masked.
@@ -132,8 +132,8 @@ impl Whole {
     fn with_key<const KEY: usize>(bytes: &[u8]) -> Option<Self> {
         let &[first, second] = bytes.first_chunk()?;
         let kind = match first {
-            0x81 => Kind::Text,
-            0x82 => Kind::Binary,
+            0x81 => MessageKind::Text,
+            0x82 => MessageKind::Binary,
             _ => return None,
         };
         let field = second ^ if KEY == 0 { 0 } else { MASK };

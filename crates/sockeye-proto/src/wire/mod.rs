@@ -19,7 +19,7 @@ pub mod utf8;
 pub use self::head::FrameHead;
 pub(crate) use self::header::Whole;
 pub use self::header::{Header, Parsed};
-pub use self::opcode::{Kind, OpCode, Role};
+pub use self::opcode::{MessageKind, OpCode, Role};
 
 /// Bytes of the longest frame header: two, a 64-bit length, a masking key.
 pub const MAX_HEADER_BYTES: usize = 14;

@@ -49,14 +49,14 @@ impl OpCode {
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data, and matching both is the point")]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8.
     Text,
     /// Bytes.
     Binary,
 }
 
-impl Kind {
+impl MessageKind {
     /// The opcode that begins a message of this kind.
     #[must_use]
     #[inline]

@@ -11,14 +11,14 @@ use crate::sys::Address;
 /// sockets.
 ///
 /// ```
-/// # use sockeye::Network;
-/// # fn main() -> Result<(), sockeye::InvalidNetwork> {
-/// let inside: Network = "10.0.0.0/8".parse()?;
+/// # use sockeye::PeerSet;
+/// # fn main() -> Result<(), sockeye::InvalidPeerSet> {
+/// let inside: PeerSet = "10.0.0.0/8".parse()?;
 /// assert!(inside.contains(&std::net::SocketAddr::from(([10, 1, 2, 3], 80)).into()));
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Network(Members);
+pub struct PeerSet(Members);
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Members {
@@ -28,7 +28,7 @@ enum Members {
     Unix,
 }
 
-impl Network {
+impl PeerSet {
     /// The peers of Unix sockets, whatever their path, and if they have none.
     pub const UNIX: Self = Self(Members::Unix);
 
@@ -60,7 +60,7 @@ fn first_v6(address: u128, bits: u8) -> u128 {
 }
 
 /// Only this address.
-impl From<IpAddr> for Network {
+impl From<IpAddr> for PeerSet {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => Members::V4(address, 32),
@@ -69,11 +69,11 @@ impl From<IpAddr> for Network {
     }
 }
 
-impl FromStr for Network {
-    type Err = InvalidNetwork;
+impl FromStr for PeerSet {
+    type Err = InvalidPeerSet;
 
-    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let invalid = |why| InvalidNetwork { text: text.to_owned(), why };
+    fn from_str(text: &str) -> Result<Self, InvalidPeerSet> {
+        let invalid = |why| InvalidPeerSet { text: text.to_owned(), why };
         if text == "unix" {
             return Ok(Self::UNIX);
         }
@@ -105,7 +105,7 @@ impl FromStr for Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for PeerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Members::V4(address, 32) => address.fmt(f),
@@ -117,9 +117,9 @@ impl fmt::Display for Network {
     }
 }
 
-/// A text that is no [`Network`].
+/// A text that is no [`PeerSet`].
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct InvalidNetwork {
+pub struct InvalidPeerSet {
     text: String,
     why: Why,
 }
@@ -132,7 +132,7 @@ enum Why {
     Beyond(IpAddr, u8),
 }
 
-impl fmt::Display for InvalidNetwork {
+impl fmt::Display for InvalidPeerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { text, why } = self;
         match why {
@@ -151,7 +151,7 @@ impl fmt::Display for InvalidNetwork {
     }
 }
 
-impl Error for InvalidNetwork {}
+impl Error for InvalidPeerSet {}
 
 #[cfg(test)]
 mod tests {
@@ -169,14 +169,14 @@ mod tests {
             ("::/0", &["::", "ffff::"], &["0.0.0.0", "127.0.0.1"]),
             ("::ffff:192.0.2.7", &["192.0.2.7"], &["192.0.2.8"]),
         ] {
-            let parsed: Network = network.parse().unwrap();
+            let parsed: PeerSet = network.parse().unwrap();
             let contains = |peer: &str| parsed.contains(&Address::Ip((peer.parse::<IpAddr>().unwrap(), 1).into()));
             assert!(within.iter().all(|peer| contains(peer)), "{network}");
             assert!(!without.iter().any(|peer| contains(peer)), "{network}");
             assert!(!parsed.contains(&Address::Unnamed) && !parsed.contains(&Address::Unix("/x".into())), "{network}");
             assert_eq!(parsed.to_string().parse(), Ok(parsed));
         }
-        let unix: Network = "unix".parse().unwrap();
+        let unix: PeerSet = "unix".parse().unwrap();
         assert!(unix.contains(&Address::Unnamed) && unix.contains(&Address::Unix("/x".into())));
         assert!(unix.contains(&Address::Abstract(b"x".to_vec())));
         assert!(!unix.contains(&Address::Ip(([127, 0, 0, 1], 1).into())));
@@ -201,7 +201,7 @@ mod tests {
             ("10.0.0.0:80", "write an IP address"),
             ("[::1]", "write an IP address"),
         ] {
-            let error = text.parse::<Network>().unwrap_err().to_string();
+            let error = text.parse::<PeerSet>().unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
     }

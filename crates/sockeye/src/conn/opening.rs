@@ -7,7 +7,7 @@ use sockeye_proto::http::{HeadError, HeadScanner, ResponseHead};
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
 
-use crate::client::negotiate::{Negotiation, Progress};
+use crate::client::negotiate::{Negotiated, Negotiation};
 use crate::client::plan::{Plan, Unopened};
 use crate::client::{FailureCause, Refusal, Stage as ConnectStage};
 use crate::conn::read::{Filled, fill, keep};
@@ -145,8 +145,8 @@ fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, mut bytes: &[u8]) -> Res
     let Phase::Opening(opening) = &mut conn.phase else { return Ok(Next::Open) };
     if let State::Proxy(negotiation) = &mut opening.state {
         match negotiation.feed(&mut bytes, &mut stage.outlet.cork).map_err(FailureCause::Proxy)? {
-            Progress::More => return Ok(Next::Go),
-            Progress::Done => ask(stage, conn)?,
+            Negotiated::More => return Ok(Next::Go),
+            Negotiated::Done => ask(stage, conn)?,
         }
         if bytes.is_empty() {
             return Ok(Next::Go);

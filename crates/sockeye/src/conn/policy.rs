@@ -7,7 +7,7 @@ use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::handshake::{ApiMisuse, host};
 use sockeye_proto::http::RequestHead;
 
-use crate::conn::network::Network;
+use crate::conn::network::PeerSet;
 use crate::http::{HttpRequest, Response, Routes};
 use crate::shared::{EndpointIndex, EndpointKind, Named};
 use crate::sys::Address;
@@ -64,7 +64,7 @@ pub(crate) struct Policy {
     pub(crate) hosts: Option<host::AllowList>,
     pub(crate) addresses: Option<AddressFilter>,
     /// Peers that say in a PROXY header for whom they connect.
-    pub(crate) proxies: Vec<Network>,
+    pub(crate) proxies: Vec<PeerSet>,
     /// `None`: nothing but WebSocket is served.
     pub(crate) routes: Option<Routes>,
     /// The endpoints, by index.

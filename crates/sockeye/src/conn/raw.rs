@@ -15,10 +15,10 @@ use crate::conn::read::{Filled, Stash, fill};
 use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger, watch};
 use crate::output::{Bits, Link, Out};
 use crate::protocol::plain::Plain;
-use crate::protocol::{ConnId, Cx, End, Ended, RawPort, RawWritable, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed, RawPort, RawWritable};
 use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::statistics::{Culprit, Whose};
-use crate::sys::{Address, CloseHow, Kind};
+use crate::sys::{Address, CloseHow, DescriptorKind};
 
 /// A connection that speaks no protocol of ours.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(crate) struct Raw {
 /// The end is decided.
 #[derive(Clone, Copy)]
 struct Ending {
-    as_told: Ended,
+    as_told: RawClosed,
     until: Instant,
 }
 
@@ -52,7 +52,7 @@ impl Raw {
     }
 
     /// Decides the end, unless it was decided before.
-    pub(crate) fn end(&mut self, as_told: Ended, until: Instant) {
+    pub(crate) fn end(&mut self, as_told: RawClosed, until: Instant) {
         self.ending.get_or_insert(Ending { as_told, until });
     }
 
@@ -70,14 +70,14 @@ impl Raw {
     }
 
     /// How it is told that it broke.
-    pub(super) fn broken(&self) -> Ended {
+    pub(super) fn broken(&self) -> RawClosed {
         // What cannot be read cannot say why; there is one reason.
         let why = if self.has_no_input { Some(io::ErrorKind::BrokenPipe) } else { None };
-        Ended::Broken(self.error.or(why))
+        RawClosed::Broken(self.error.or(why))
     }
 
     /// The end that was decided.
-    pub(super) fn ended(&self) -> Option<Ended> {
+    pub(super) fn ended(&self) -> Option<RawClosed> {
         self.ending.map(|ending| ending.as_told)
     }
 
@@ -139,7 +139,11 @@ pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -
 /// What is different of a descriptor that is no connection.
 fn prepare(stage: &mut Stage, conn: &mut Conn) {
     let Phase::Raw(raw) = &conn.phase else { return };
-    if conn.link.kind == Kind::Datagrams && conn.link.bits.has(Bits::BROKEN) && raw.error.is_none() && !raw.lost {
+    if conn.link.kind == DescriptorKind::Datagrams
+        && conn.link.bits.has(Bits::BROKEN)
+        && raw.error.is_none()
+        && !raw.lost
+    {
         // An error of one datagram. Asking takes it away, or a loop that watches levels would hear of it while reading is paused.
         let _ = stage.outlet.sys.connected(conn.link.handle);
         conn.link.bits.clear(Bits::BROKEN);
@@ -172,7 +176,7 @@ fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
         return discard(raw, shared, &mut out, rx);
     }
     let id = shared.current.id;
-    let mut cx = Cx { wishes: Wishes { endpoint: index, arrived: &[], shared }, id, peer };
+    let mut cx = Cx { wishes: Commands { endpoint: index, arrived: &[], shared }, id, peer };
     if raw.has_input(out.link, stash) && !cx.shared.current.is_paused() {
         let read = read(raw, &mut out, stash, rx, cx.shared.current.budget.read_bytes);
         deliver(raw, endpoint, &mut cx, session, &mut out, read, until);
@@ -205,12 +209,12 @@ fn deliver(
             budget.read_bytes = budget.read_bytes.saturating_sub(bytes.len());
             budget.read_frames -= 1;
             let result = endpoint.receive(cx, session, bytes);
-            obey(raw, cx.shared, result, Ended::Local, until);
+            obey(raw, cx.shared, result, RawClosed::Local, until);
         }
         Read::End => {
             raw.input_over = true;
             let result = endpoint.ended(cx, session);
-            obey(raw, cx.shared, result, Ended::Peer, until);
+            obey(raw, cx.shared, result, RawClosed::Peer, until);
         }
     }
     if is_watchful {
@@ -236,15 +240,21 @@ fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut Cx<'_>, session: u32,
     } else {
         raw.lost |= out.link.bits.has(Bits::BROKEN);
     }
-    obey(raw, cx.shared, result, Ended::Local, until);
+    obey(raw, cx.shared, result, RawClosed::Local, until);
 }
 
 /// Decides the end that a callback returned, or wished for its own connection, so that nothing is delivered after it.
-pub(super) fn obey(raw: &mut Raw, shared: &mut Shared, result: Result<(), End>, normal: Ended, until: Instant) {
+pub(super) fn obey(
+    raw: &mut Raw,
+    shared: &mut Shared,
+    result: Result<(), RawClose>,
+    normal: RawClosed,
+    until: Instant,
+) {
     match result {
         Ok(()) => {}
-        Err(End::Normal) => raw.end(normal, until),
-        Err(End::Reset) => raw.end(Ended::Reset, until),
+        Err(RawClose::Normal) => raw.end(normal, until),
+        Err(RawClose::Reset) => raw.end(RawClosed::Reset, until),
     }
     if !shared.closes.is_empty() {
         let id = shared.current.id;
@@ -256,7 +266,7 @@ pub(super) fn obey(raw: &mut Raw, shared: &mut Shared, result: Result<(), End>, 
 fn find_own_end(raw: &mut Raw, shared: &mut Shared, id: ConnId, until: Instant) {
     shared.closes.retain(|(wished, _)| {
         if *wished == id {
-            raw.end(Ended::Local, until);
+            raw.end(RawClosed::Local, until);
         }
         *wished != id
     });
@@ -282,7 +292,7 @@ fn read<'a>(
             return Read::Bytes(&rx[HEADROOM..HEADROOM + count]);
         }
     }
-    if out.link.kind != Kind::Stream {
+    if out.link.kind != DescriptorKind::Stream {
         return read_unit(raw, out, rx);
     }
     let most = budget.min(rx.len() - HEADROOM);
@@ -323,7 +333,7 @@ fn read_unit<'a>(raw: &mut Raw, out: &mut Out<'_>, rx: &'a mut [u8]) -> Read<'a>
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Linux tells of a reset once, and ahead of the packets that came before it.
             Err(error)
-                if out.link.kind == Kind::Packets
+                if out.link.kind == DescriptorKind::Packets
                     && raw.error.is_none()
                     && error.kind() != io::ErrorKind::WouldBlock =>
             {
@@ -341,8 +351,8 @@ fn read_unit<'a>(raw: &mut Raw, out: &mut Out<'_>, rx: &'a mut [u8]) -> Read<'a>
 fn is_end(out: &mut Out<'_>) -> bool {
     let (handle, sys) = (out.link.handle, &mut out.outlet.sys);
     match out.link.kind {
-        Kind::Datagrams => false,
-        Kind::Packets => {
+        DescriptorKind::Datagrams => false,
+        DescriptorKind::Packets => {
             sys.readiness(handle).map_or(true, |level| level.read_closed) && sys.unread(handle).unwrap_or(0) == 0
         }
         _ => true,
@@ -383,7 +393,7 @@ enum Outcome {
     Wait,
     /// There is more to do in the next round.
     More,
-    Over(Ended),
+    Over(RawClosed),
 }
 
 /// What a step came to. `more`: the turn's share was used up, or another round would find something.
@@ -399,14 +409,14 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
         return match has_input && !in_vain {
             true if current.is_paused() => Outcome::Wait,
             true => Outcome::More,
-            false if raw.input_over && !raw.lost => Outcome::Over(Ended::Peer),
+            false if raw.input_over && !raw.lost => Outcome::Over(RawClosed::Peer),
             false => Outcome::Over(raw.broken()),
         };
     };
-    if ending.as_told == Ended::Reset {
-        Outcome::Over(Ended::Reset)
+    if ending.as_told == RawClosed::Reset {
+        Outcome::Over(RawClosed::Reset)
     } else if raw.lost {
-        Outcome::Over(Ended::Broken(raw.error))
+        Outcome::Over(RawClosed::Broken(raw.error))
     } else if broken || link.queue.is_none() {
         Outcome::Over(ending.as_told)
     } else if more {
@@ -418,15 +428,17 @@ fn outcome(raw: &Raw, link: &Link, current: &Current, has_input: bool, more: boo
 
 /// It is over: tells the endpoint, and decides how the socket ends.
 #[cold]
-pub(super) fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: Ended) -> Step {
+pub(super) fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: RawClosed) -> Step {
     let Phase::Raw(raw) = &conn.phase else { return Step::Again };
-    let is_done =
-        raw.input_over || raw.is_watched || conn.link.bits.has(Bits::BROKEN) || conn.link.kind != Kind::Stream;
+    let is_done = raw.input_over
+        || raw.is_watched
+        || conn.link.bits.has(Bits::BROKEN)
+        || conn.link.kind != DescriptorKind::Stream;
     tell_closed(stage, id, &conn.peer, ended);
     match ended {
-        Ended::Reset | Ended::Timeout | Ended::Dropped => Step::Gone(CloseHow::Reset),
+        RawClosed::Reset | RawClosed::Timeout | RawClosed::Dropped => Step::Gone(CloseHow::Reset),
         // Closing with input unread would reset the connection, and overtake our last bytes.
-        Ended::Local | Ended::Peer if !is_done => {
+        RawClosed::Local | RawClosed::Peer if !is_done => {
             linger::begin(conn, stage.shared.now + stage.limits.protocol.close_timeout)
         }
         _ => Step::Gone(CloseHow::Normal),
@@ -434,24 +446,24 @@ pub(super) fn finish(stage: &mut Stage, id: ConnId, conn: &mut Conn, ended: Ende
 }
 
 /// The `closed` callback, once.
-pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, ended: Ended) {
+pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, ended: RawClosed) {
     let Some(live) = stage.shared.live.get_mut(id).filter(|live| live.is_open()) else { return };
     live.set_open(false);
     let live = *live;
     tracing::debug!(%id, %peer, %ended, "closed");
     let closes = &mut stage.outlet.statistics.raw_closes;
     *match ended {
-        Ended::Local => &mut closes.local,
-        Ended::Peer => &mut closes.peer,
-        Ended::Broken(_) => &mut closes.broken,
-        Ended::Reset => &mut closes.reset,
-        Ended::Timeout => &mut closes.timeout,
-        Ended::Dropped => &mut closes.dropped,
+        RawClosed::Local => &mut closes.local,
+        RawClosed::Peer => &mut closes.peer,
+        RawClosed::Broken(_) => &mut closes.broken,
+        RawClosed::Reset => &mut closes.reset,
+        RawClosed::Timeout => &mut closes.timeout,
+        RawClosed::Dropped => &mut closes.dropped,
     } += 1;
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()).and_then(|endpoint| endpoint.plain()) else {
         return;
     };
-    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, ended);
     stage.outlet.lap(Culprit::Closed, Whose::of(live.endpoint.0, id));
@@ -466,7 +478,7 @@ pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: End
     live.set_open(true);
     live.set_connected();
     stage.shared.opened = true;
-    let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };
+    let wishes = Commands { shared: &mut stage.shared, endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     stage.outlet.lap(Culprit::Open, Whose::of(endpoint.0, id));
@@ -486,7 +498,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) ->
     let now = stage.shared.now;
     let Phase::Raw(raw) = &mut conn.phase else { return Step::Again };
     if raw.deadline() <= now {
-        return finish(stage, id, conn, Ended::Timeout);
+        return finish(stage, id, conn, RawClosed::Timeout);
     }
     if conn.user_timer <= now {
         conn.user_timer = NEVER;
@@ -507,10 +519,10 @@ fn timer(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) {
         return;
     }
     stage.shared.enter(id, live, Budget::default());
-    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
     stage.outlet.lap(Culprit::Timer, Whose::of(live.endpoint.0, id));
-    obey(raw, &mut stage.shared, result, Ended::Local, until);
+    obey(raw, &mut stage.shared, result, RawClosed::Local, until);
     stage.shared.leave();
 }

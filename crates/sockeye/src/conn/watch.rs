@@ -8,10 +8,10 @@
 use crate::conn::raw::{Raw, finish, obey};
 use crate::conn::{Conn, Phase, Stage, Step};
 use crate::output::{Bits, Link};
-use crate::protocol::{ConnId, Cx, Ended, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, RawClosed};
 use crate::shared::{Budget, Live};
 use crate::statistics::{Culprit, Whose};
-use crate::sys::{Kind, Readiness};
+use crate::sys::{DescriptorKind, Readiness};
 
 /// Tells what there is to tell, once for each direction.
 pub(super) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
@@ -30,7 +30,7 @@ enum Outcome {
     Wait,
     /// There may be more: look again in the next turn.
     Again,
-    Over(Ended),
+    Over(RawClosed),
 }
 
 fn look(stage: &mut Stage, conn: &mut Conn) -> Outcome {
@@ -39,7 +39,7 @@ fn look(stage: &mut Stage, conn: &mut Conn) -> Outcome {
         return Outcome::Wait;
     }
     let is_paused = stage.shared.current.is_paused();
-    if link.kind == Kind::Datagrams && link.bits.has(Bits::BROKEN) {
+    if link.kind == DescriptorKind::Datagrams && link.bits.has(Bits::BROKEN) {
         // An error of one datagram, which reading finds. While that is paused it is taken away: a loop that watches levels would
         // hear of it again and again.
         link.bits.clear(Bits::BROKEN);
@@ -58,7 +58,7 @@ fn look(stage: &mut Stage, conn: &mut Conn) -> Outcome {
     }
     match stage.outlet.sys.look(link.handle, reads, writes) {
         Ok(level) => tell(stage, conn, level, reads, writes),
-        Err(error) => Outcome::Over(Ended::Broken(Some(error.kind()))),
+        Err(error) => Outcome::Over(RawClosed::Broken(Some(error.kind()))),
     }
 }
 
@@ -68,7 +68,7 @@ fn without_reading(raw: &Raw, link: &Link, wants_room: bool) -> Outcome {
     if raw.has_input(link, &None) && !wants_room {
         return Outcome::Wait;
     }
-    Outcome::Over(if raw.is_input_over() { Ended::Peer } else { raw.broken() })
+    Outcome::Over(if raw.is_input_over() { RawClosed::Peer } else { raw.broken() })
 }
 
 fn tell(stage: &mut Stage, conn: &mut Conn, level: Readiness, reads: bool, writes: bool) -> Outcome {
@@ -80,15 +80,15 @@ fn tell(stage: &mut Stage, conn: &mut Conn, level: Readiness, reads: bool, write
         return Outcome::Wait;
     };
     let id = shared.current.id;
-    let mut cx = Cx { wishes: Wishes { endpoint: index, arrived: &[], shared }, id, peer };
-    let is_over = level.error && link.kind != Kind::Datagrams;
-    let has_input = level.readable || (level.error && link.kind == Kind::Datagrams);
+    let mut cx = Cx { wishes: Commands { endpoint: index, arrived: &[], shared }, id, peer };
+    let is_over = level.error && link.kind != DescriptorKind::Datagrams;
+    let has_input = level.readable || (level.error && link.kind == DescriptorKind::Datagrams);
     if reads && has_input {
         // The end of input is readable for ever. It is told when nothing stands before it.
         let is_end = (level.read_closed || is_over) && outlet.sys.unread(link.handle).unwrap_or(0) == 0;
         let Ok(fd) = outlet.sys.borrow(link.handle) else { return Outcome::Wait };
         let result = endpoint.readable(&mut cx, session, fd);
-        obey(raw, cx.shared, result, Ended::Local, until);
+        obey(raw, cx.shared, result, RawClosed::Local, until);
         outlet.lap_if_watchful(Culprit::Receive, Whose::of(index.0, id));
         if is_end {
             raw.input_is_over();
@@ -97,13 +97,13 @@ fn tell(stage: &mut Stage, conn: &mut Conn, level: Readiness, reads: bool, write
         link.bits.clear(Bits::READABLE);
     }
     if is_over && !raw.has_input(link, &None) {
-        return Outcome::Over(if level.read_closed { Ended::Peer } else { raw.broken() });
+        return Outcome::Over(if level.read_closed { RawClosed::Peer } else { raw.broken() });
     }
     if writes && level.writable && !raw.is_ending() {
         cx.shared.current.grant_write();
         let Ok(fd) = outlet.sys.borrow(link.handle) else { return Outcome::Wait };
         let result = endpoint.ready(&mut cx, session, fd);
-        obey(raw, cx.shared, result, Ended::Local, until);
+        obey(raw, cx.shared, result, RawClosed::Local, until);
         outlet.lap_if_watchful(Culprit::Writable, Whose::of(index.0, id));
     } else if writes {
         link.bits.clear(Bits::WRITABLE);

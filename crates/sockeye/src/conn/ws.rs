@@ -10,7 +10,7 @@ use crate::conn::read::{Filled, Stash, fill, keep};
 use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger};
 use crate::output::{Bits, CORK, Link, Out};
 use crate::protocol::endpoint::Endpoint;
-use crate::protocol::{ConnId, Cx, Port, Tx, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, Port, Tx};
 use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
@@ -67,7 +67,7 @@ fn round<const WATCHED: bool>(stage: &mut Stage, conn: &mut Conn) -> bool {
     let arrived = &mut rx[..HEADROOM + count];
     let mut callee = Callee { endpoint: &mut **endpoint, session };
     let id = shared.current.id;
-    let wishes = Wishes { endpoint: shared.current.live.endpoint, arrived: &[], shared };
+    let wishes = Commands { endpoint: shared.current.live.endpoint, arrived: &[], shared };
     let mut cx = Cx { wishes, id, peer };
     if count > 0 {
         deliver::<WATCHED>(ws, &mut callee, &mut cx, &mut out, stash, arrived);
@@ -411,7 +411,7 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
         plan_retry(stage, id, &closed);
     }
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
-    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
     endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
     stage.outlet.lap(Culprit::Closed, Whose::of(live.endpoint.0, id));
@@ -458,7 +458,7 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
         return;
     };
     stage.shared.enter(id, live, Budget::default());
-    let wishes = Wishes { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
+    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
     let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
     stage.outlet.lap(Culprit::Timer, Whose::of(live.endpoint.0, id));
@@ -492,7 +492,7 @@ pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: 
     stage.outlet.statistics.websocket_opens(live.is_client());
     stage.shared.opened = true;
     stage.shared.outgoing.chosen = chosen;
-    let wishes = Wishes { shared: &mut stage.shared, endpoint, arrived: &[] };
+    let wishes = Commands { shared: &mut stage.shared, endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
     let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
     stage.outlet.lap(Culprit::Open, Whose::of(endpoint.0, id));

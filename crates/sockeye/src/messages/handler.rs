@@ -7,7 +7,7 @@ use sockeye_proto::close::{Close, Closed};
 
 use crate::client::Failure;
 use crate::messages::{Full, Message, Outbox};
-use crate::protocol::{ConnId, Cx, Decision, Request, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, Decision, Request};
 use crate::sys::Address;
 
 /// Handles the messages of one protocol. There is one object for all connections, and a state for each.
@@ -22,13 +22,18 @@ pub trait Handler: 'static {
     }
 
     /// The connection is open.
-    fn open(&mut self, talk: &mut Talk<'_, '_>) -> Self::State;
+    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> Self::State;
 
     /// A message came, whole.
     ///
     /// # Errors
     /// The close to start.
-    fn message(&mut self, talk: &mut Talk<'_, '_>, state: &mut Self::State, message: Message<'_>) -> Result<(), Close>;
+    fn message(
+        &mut self,
+        talk: &mut MessageCx<'_, '_>,
+        state: &mut Self::State,
+        message: Message<'_>,
+    ) -> Result<(), Close>;
 
     /// The connection is over.
     fn closed(&mut self, cx: &mut Cx<'_>, state: Self::State, closed: Closed) {
@@ -36,7 +41,7 @@ pub trait Handler: 'static {
     }
 
     /// As [`Protocol::failed`](crate::Protocol::failed).
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         let _ = wishes;
         failure.warn_unheard(id);
     }
@@ -47,32 +52,32 @@ pub trait Handler: 'static {
     }
 
     /// As [`Protocol::tick`](crate::Protocol::tick).
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let _ = wishes;
     }
 }
 
 /// What a handler may do while it is called: answer, and ask the loop. It lives for one callback.
-pub struct Talk<'t, 'c> {
+pub struct MessageCx<'t, 'c> {
     pub(super) cx: &'t mut Cx<'c>,
     pub(super) outbox: &'t mut Outbox,
 }
 
-impl<'c> Deref for Talk<'_, 'c> {
-    type Target = Wishes<'c>;
+impl<'c> Deref for MessageCx<'_, 'c> {
+    type Target = Commands<'c>;
 
     fn deref(&self) -> &Self::Target {
         self.cx
     }
 }
 
-impl DerefMut for Talk<'_, '_> {
+impl DerefMut for MessageCx<'_, '_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.cx
     }
 }
 
-impl Talk<'_, '_> {
+impl MessageCx<'_, '_> {
     /// The connection's id, which may be kept.
     #[must_use]
     pub fn id(&self) -> ConnId {
@@ -121,7 +126,7 @@ impl Talk<'_, '_> {
     }
 
     /// Sends a message to every connection of this protocol, this one included; see
-    /// [`Wishes::publish_text`](crate::Wishes::publish_text).
+    /// [`Commands::publish_text`](crate::Commands::publish_text).
     pub fn publish(&mut self, message: &Message<'_>) {
         match message {
             Message::Text(text) => self.cx.publish_text(text),
@@ -148,14 +153,14 @@ pub struct Closure<F> {
 
 impl<F> Handler for Closure<F>
 where
-    F: FnMut(&mut Talk<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
+    F: FnMut(&mut MessageCx<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
 {
     type State = ();
 
-    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
 
     #[inline(always)]
-    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         (self.handle)(talk, message)
     }
 }

@@ -27,13 +27,13 @@ use std::borrow::Cow;
 
 use sockeye_proto::close::{Close, CloseCode, Closed};
 use sockeye_proto::event::Fragment;
-use sockeye_proto::wire::Kind;
+use sockeye_proto::wire::MessageKind;
 
 use self::collect::Partial;
 use crate::client::Failure;
-use crate::protocol::{ConnId, Cx, Decision, Protocol, Request, Tx, Wishes, Writable};
+use crate::protocol::{Commands, ConnId, Cx, Decision, Protocol, Request, Tx, Writable};
 
-pub use self::handler::{Closure, Handler, Talk};
+pub use self::handler::{Closure, Handler, MessageCx};
 pub use self::outbox::{Full, Outbox};
 
 /// A whole message.
@@ -49,10 +49,10 @@ pub enum Message<'m> {
 impl Message<'_> {
     /// Text or binary.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MessageKind {
         match self {
-            Self::Text(_) => Kind::Text,
-            Self::Binary(_) => Kind::Binary,
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
         }
     }
 
@@ -102,7 +102,7 @@ impl From<Vec<u8>> for Message<'_> {
 /// A protocol whose messages are handled by a closure.
 pub fn on<F>(name: impl Into<String>, handle: F) -> Messages<Closure<F>>
 where
-    F: FnMut(&mut Talk<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
+    F: FnMut(&mut MessageCx<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
 {
     with(name, Closure { handle })
 }
@@ -226,7 +226,7 @@ impl<H: Handler> Messages<H> {
             Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
             _ => &mut self.scratch,
         };
-        let result = self.handler.message(&mut Talk { cx, outbox: &mut *outbox }, &mut session.state, message);
+        let result = self.handler.message(&mut MessageCx { cx, outbox: &mut *outbox }, &mut session.state, message);
         if !outbox.is_empty() {
             cx.shared.current.unsecured = true;
             cx.request_writable();
@@ -268,7 +268,7 @@ impl<H: Handler> Protocol for Messages<H> {
     fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session {
         let mut busy = self.spare.pop().unwrap_or_default();
         busy.outbox.set_bound(self.bound);
-        let state = self.handler.open(&mut Talk { cx, outbox: &mut busy.outbox });
+        let state = self.handler.open(&mut MessageCx { cx, outbox: &mut busy.outbox });
         if !busy.outbox.is_empty() {
             cx.request_writable();
         }
@@ -327,7 +327,7 @@ impl<H: Handler> Protocol for Messages<H> {
         }
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         self.handler.failed(wishes, id, failure);
     }
 
@@ -335,7 +335,7 @@ impl<H: Handler> Protocol for Messages<H> {
         self.handler.interval()
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         self.handler.tick(wishes);
     }
 }

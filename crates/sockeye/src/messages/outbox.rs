@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 
-use sockeye_proto::wire::Kind;
+use sockeye_proto::wire::MessageKind;
 
 use crate::messages::Message;
 use crate::output::pool::{Pool, release};
@@ -39,7 +39,7 @@ pub struct Outbox {
 struct Item {
     place: Place,
     len: usize,
-    kind: Kind,
+    kind: MessageKind,
 }
 
 /// A message in the receive buffer. 32 bits are enough for the buffer of a loop.
@@ -47,7 +47,7 @@ struct Item {
 struct Spot {
     start: u32,
     len: u32,
-    kind: Kind,
+    kind: MessageKind,
 }
 
 /// Where a payload is.
@@ -110,7 +110,7 @@ impl Outbox {
     }
 
     #[cold]
-    fn push_item(&mut self, message: Message<'_>, len: usize, kind: Kind, pool: &RefCell<Pool>) {
+    fn push_item(&mut self, message: Message<'_>, len: usize, kind: MessageKind, pool: &RefCell<Pool>) {
         let place = match message {
             Message::Text(Cow::Borrowed(text)) => self.copy(text.as_bytes(), pool),
             Message::Binary(Cow::Borrowed(payload)) => self.copy(payload, pool),

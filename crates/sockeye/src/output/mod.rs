@@ -24,7 +24,7 @@ use sockeye_proto::wire::FrameHead;
 
 use self::pool::{Buffer, MAPPED, Pool, release};
 use crate::statistics::{Culprit, Statistics, Stopwatch, Whose};
-use crate::sys::{Handle, Kind, Sys};
+use crate::sys::{DescriptorKind, Handle, Sys};
 
 /// The cork is sent when it has this many bytes.
 pub(crate) const CORK: usize = 64 * 1024;
@@ -172,7 +172,7 @@ impl Drop for Queue {
 /// One connection's socket: its part of the way out.
 pub(crate) struct Link {
     pub(crate) handle: Handle,
-    pub(crate) kind: Kind,
+    pub(crate) kind: DescriptorKind,
     pub(crate) bits: Bits,
     /// What the socket has not taken; `None` when nothing waits.
     pub(crate) queue: Option<Box<Queue>>,
@@ -180,13 +180,13 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, kind: Kind::Stream, bits: Bits::default(), queue: None }
+        Self { handle, kind: DescriptorKind::Stream, bits: Bits::default(), queue: None }
     }
 
     /// It is no accepted or connected socket of ours.
-    pub(crate) fn set_kind(&mut self, kind: Kind) {
+    pub(crate) fn set_kind(&mut self, kind: DescriptorKind) {
         self.kind = kind;
-        if kind != Kind::Stream {
+        if kind != DescriptorKind::Stream {
             self.bits.set(Bits::UNITS);
         }
     }

@@ -18,12 +18,12 @@ use sockeye_proto::time::Instant;
 
 use crate::poll::{Mode, PollHook, Ready};
 use crate::sys::{
-    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, Descriptors, Handle, Kind, ListenOptions, Readiness,
-    Resolved, Sys, Wake,
+    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, DescriptorKind, Descriptors, Handle, ListenOptions,
+    Readiness, Resolved, Sys, Wake,
 };
 
 /// The descriptors that are watched by the loop outside. Shared by the service and its system.
-pub(crate) struct Watch {
+pub(crate) struct Registrations {
     hook: Box<dyn PollHook>,
     /// What wakes the loop from other threads.
     waker: Option<RawFd>,
@@ -48,7 +48,7 @@ struct Entry {
     is_changed: bool,
 }
 
-impl Watch {
+impl Registrations {
     fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
         let Some(entry) = self.entries.get_mut(&fd) else { return };
         change(&mut entry.wanted);
@@ -104,7 +104,7 @@ impl Watch {
 /// A system that is told by somebody else what became ready.
 pub(crate) struct External {
     inner: Box<dyn Sys>,
-    watch: Rc<RefCell<Watch>>,
+    watch: Rc<RefCell<Registrations>>,
     /// What is being connected, and not registered.
     connecting: Vec<Handle>,
     /// Sockets of datagrams: an error is no end of these.
@@ -113,8 +113,8 @@ pub(crate) struct External {
 
 impl External {
     /// Wraps `inner`, of which only waiting is not used. Also gives what the service tells of the loop outside.
-    pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> (Self, Rc<RefCell<Watch>>) {
-        let mut watch = Watch {
+    pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> (Self, Rc<RefCell<Registrations>>) {
+        let mut watch = Registrations {
             hook,
             waker: inner.descriptor().map(|fd| fd.as_raw_fd()),
             woken: false,
@@ -142,7 +142,7 @@ fn descriptor(handle: Handle) -> RawFd {
     RawFd::try_from(handle.get()).unwrap_or(RawFd::MAX)
 }
 
-impl Watch {
+impl Registrations {
     /// The loop outside saw something. An end counts only as `confirmed`, by the descriptor itself: the report may be
     /// stale, and the number somebody else's by now. Readiness need not be confirmed, since reading and writing do
     /// that.
@@ -226,22 +226,22 @@ impl Sys for External {
 
     fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
         let adopted = self.inner.adopt(fd, options)?;
-        if adopted.kind == Kind::Datagrams {
+        if adopted.kind == DescriptorKind::Datagrams {
             self.datagrams.insert(descriptor(adopted.handle));
         }
         Ok(adopted)
     }
 
-    fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, handle: Handle, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.inner.read(handle, kind, buffer);
         let is_drained = matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
-        if is_drained && !(kind == Kind::Datagrams && self.is_shut(handle)) {
+        if is_drained && !(kind == DescriptorKind::Datagrams && self.is_shut(handle)) {
             self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
         }
         result
     }
 
-    fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, handle: Handle, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
         let result = self.inner.write(handle, kind, bytes);
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);

@@ -11,7 +11,7 @@
 //! ```no_run
 //! use std::{cell::RefCell, collections::BTreeMap, os::fd::RawFd, rc::Rc};
 //! use sockeye::poll::{Mode, PollHook, Ready};
-//! use sockeye::{Progress, Service, messages};
+//! use sockeye::{ServiceState, Service, messages};
 //!
 //! #[derive(Clone, Default)]
 //! struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
@@ -36,7 +36,7 @@
 //!         }
 //!     }
 //!     // Deadlines, and what callbacks asked for.
-//!     if service.run_once(None)? == Progress::Drained {
+//!     if service.run_once(None)? == ServiceState::Drained {
 //!         return Ok(());
 //!     }
 //! }
@@ -51,7 +51,7 @@ mod external;
 use std::ops::{BitOr, BitOrAssign, Sub, SubAssign};
 use std::os::fd::RawFd;
 
-pub(crate) use self::external::{External, Watch};
+pub(crate) use self::external::{External, Registrations};
 
 /// Told which descriptors the program's loop is to watch, and for what.
 ///

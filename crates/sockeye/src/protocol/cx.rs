@@ -1,4 +1,4 @@
-//! What a callback may ask for. Wishes are written down here and carried out between callbacks.
+//! What a callback may ask for. Commands are written down here and carried out between callbacks.
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
@@ -13,14 +13,14 @@ use crate::shared::{EndpointIndex, Shared};
 use crate::sys::Address;
 
 /// What may be asked of the loop, of any connection or none. It lives for one callback and cannot leave the thread.
-pub struct Wishes<'a> {
+pub struct Commands<'a> {
     pub(crate) shared: &'a mut Shared,
     pub(crate) endpoint: EndpointIndex,
     /// The bytes of the present read, in the callbacks that come after it was delivered.
     pub(crate) arrived: &'a [u8],
 }
 
-impl Wishes<'_> {
+impl Commands<'_> {
     /// When this turn of the loop began, on the loop's monotonic clock.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -99,7 +99,7 @@ impl Wishes<'_> {
 
     /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram
     /// socket, an eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::Raw) endpoint of that name the loop reads
-    /// and writes it, for a [`Watch`](crate::Watch) endpoint the program does when the loop says so.
+    /// and writes it, for a [`Watcher`](crate::Watcher) endpoint the program does when the loop says so.
     ///
     /// `Ok` means that it was taken on. The adoption has exactly one outcome, [`open`](crate::Raw::open) or
     /// [`failed`](crate::Raw::failed), with the id that is returned here, and not before this callback has returned: implement
@@ -110,7 +110,7 @@ impl Wishes<'_> {
     /// first of these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that
     /// other programs use, too, is better opened anew, by its name.
     ///
-    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners, but for a `Watch`;
+    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners, but for a `Watcher`;
     /// while the service ends, or has all the connections it may have.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Wishes<'_> {
     }
 
     /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled. A raw connection ends
-    /// as by [`End::Normal`](crate::End::Normal).
+    /// as by [`RawClose::Normal`](crate::RawClose::Normal).
     ///
     /// # Errors
     /// [`Gone`] when the connection is over.
@@ -135,7 +135,7 @@ impl Wishes<'_> {
     /// connection that has [`Limits::output_hard`](crate::Limits::output_hard) bytes waiting already is closed
     /// (cause [`Overflow`](sockeye_proto::close::Cause::Overflow)) instead of growing.
     pub fn publish_text(&mut self, text: &str) {
-        self.shared.publish(self.endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+        self.shared.publish(self.endpoint, sockeye_proto::wire::MessageKind::Text, text.as_bytes());
     }
 
     /// Sends a text message to every connection of another protocol of the service; see [`publish_text`](Self::publish_text).
@@ -144,7 +144,7 @@ impl Wishes<'_> {
     /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
     pub fn publish_text_to(&mut self, protocol: &str, text: &str) -> Result<(), UnknownProtocol> {
         let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
-        self.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+        self.shared.publish(endpoint, sockeye_proto::wire::MessageKind::Text, text.as_bytes());
         Ok(())
     }
 
@@ -154,13 +154,13 @@ impl Wishes<'_> {
     /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
     pub fn publish_binary_to(&mut self, protocol: &str, payload: &[u8]) -> Result<(), UnknownProtocol> {
         let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
-        self.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
+        self.shared.publish(endpoint, sockeye_proto::wire::MessageKind::Binary, payload);
         Ok(())
     }
 
     /// Sends a binary message to every connection of this protocol; see [`publish_text`](Self::publish_text).
     pub fn publish_binary(&mut self, payload: &[u8]) {
-        self.shared.publish(self.endpoint, sockeye_proto::wire::Kind::Binary, payload);
+        self.shared.publish(self.endpoint, sockeye_proto::wire::MessageKind::Binary, payload);
     }
 
     /// Ends the service in good order: no new connections, 1001 to the open ones, and
@@ -173,13 +173,13 @@ impl Wishes<'_> {
 /// What a callback is told of its connection, and what it may ask for. It lives for one callback and cannot leave the
 /// thread.
 pub struct Cx<'a> {
-    pub(crate) wishes: Wishes<'a>,
+    pub(crate) wishes: Commands<'a>,
     pub(crate) id: ConnId,
     pub(crate) peer: &'a Address,
 }
 
 impl<'a> Deref for Cx<'a> {
-    type Target = Wishes<'a>;
+    type Target = Commands<'a>;
 
     fn deref(&self) -> &Self::Target {
         &self.wishes
@@ -205,7 +205,7 @@ impl Cx<'_> {
         self.peer
     }
 
-    /// Whether it is a connection of our own, asked for with [`connect`](Wishes::connect), and not an accepted one.
+    /// Whether it is a connection of our own, asked for with [`connect`](Commands::connect), and not an accepted one.
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.shared.live.get(self.id).is_some_and(|live| live.is_client())
@@ -243,7 +243,7 @@ impl Cx<'_> {
         let _ = self.shared.want_write(id);
     }
 
-    /// Stops delivering what this connection sends; see [`Wishes::pause_for`].
+    /// Stops delivering what this connection sends; see [`Commands::pause_for`].
     pub fn pause_reading(&mut self) {
         let id = self.id;
         let _ = self.shared.set_paused(id, true);
@@ -255,7 +255,7 @@ impl Cx<'_> {
         let _ = self.shared.set_paused(id, false);
     }
 
-    /// Starts the closing handshake of this connection; a raw one ends as by [`End::Normal`](crate::End::Normal).
+    /// Starts the closing handshake of this connection; a raw one ends as by [`RawClose::Normal`](crate::RawClose::Normal).
     pub fn close(&mut self, close: impl Into<Close>) {
         let id = self.id;
         let _ = self.shared.close(id, close.into());

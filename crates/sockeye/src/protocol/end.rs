@@ -6,7 +6,7 @@ use std::io;
 /// How to end a connection that is no WebSocket: what its callbacks return as an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum End {
+pub enum RawClose {
     /// In good order: what was written is sent, then the end. What it does not take within
     /// [`close_timeout`](sockeye_proto::limits::Limits::close_timeout) is dropped, and the connection is reset.
     Normal,
@@ -17,7 +17,7 @@ pub enum End {
 /// How a connection ended that is no WebSocket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Ended {
+pub enum RawClosed {
     /// The program ended it, or the service was drained; what was written before has been sent.
     Local,
     /// The peer ended its sending side, and the program had nothing more to say; what was written before has been sent.
@@ -32,7 +32,7 @@ pub enum Ended {
     Dropped,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for RawClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("ended by us"),

@@ -5,7 +5,7 @@ use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
 use crate::protocol::plain::Plain;
-use crate::protocol::{ConnId, Cx, Decision, Protocol, Request, Tx, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, Decision, Protocol, Request, Tx};
 use crate::shared::EndpointKind;
 
 /// What all endpoints of a service have, and the callbacks of those that are protocols, whose sessions are named by number. An
@@ -13,8 +13,8 @@ use crate::shared::EndpointKind;
 pub(crate) trait Endpoint {
     fn name(&self) -> &str;
     fn kind(&self) -> EndpointKind;
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure);
-    fn tick(&mut self, wishes: &mut Wishes<'_>);
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure);
+    fn tick(&mut self, wishes: &mut Commands<'_>);
     fn sessions(&self) -> usize;
 
     /// Itself, when its connections are no WebSockets.
@@ -135,11 +135,11 @@ impl<P: Protocol> Endpoint for Adapter<P> {
         }
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         self.protocol.failed(wishes, id, failure);
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         self.protocol.tick(wishes);
     }
 

@@ -1,4 +1,4 @@
-//! What a program says to Sockeye: the [`Protocol`] trait, [`Raw`] and [`Watch`] beside it for what is no WebSocket, and the
+//! What a program says to Sockeye: the [`Protocol`] trait, [`Raw`] and [`Watcher`] beside it for what is no WebSocket, and the
 //! views that callbacks are lent.
 //!
 //! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
@@ -22,15 +22,15 @@ use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
 
-pub use self::cx::{Cx, Wishes};
-pub use self::end::{End, Ended};
+pub use self::cx::{Commands, Cx};
+pub use self::end::{RawClose, RawClosed};
 pub(crate) use self::raw::RawPort;
-pub use self::raw::{Raw, RawSent, RawWritable};
+pub use self::raw::{Raw, RawAfterWrite, RawWritable};
 pub use self::request::Request;
 pub(crate) use self::tx::Port;
-pub use self::tx::{Begun, BinaryFragments, Fragmented, Sent, TextFragments, Tx, Writable};
+pub use self::tx::{AfterFragment, AfterSend, BinaryFragments, Fragmented, TextFragments, Tx, Writable};
 pub use self::unknown::UnknownProtocol;
-pub use self::watch::Watch;
+pub use self::watch::Watcher;
 pub use crate::id::{ConnId, Gone};
 
 /// What an endpoint does on the connections that negotiated its name.
@@ -87,9 +87,9 @@ pub trait Protocol: 'static {
         let _ = (cx, session, closed);
     }
 
-    /// A connection that was asked for with [`connect`](Wishes::connect) did not come about. Each connect ends with exactly one
+    /// A connection that was asked for with [`connect`](Commands::connect) did not come about. Each connect ends with exactly one
     /// of this and [`open`](Self::open). What is not defined logs a warning, unless the program itself cancelled it.
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         let _ = wishes;
         failure.warn_unheard(id);
     }
@@ -129,7 +129,7 @@ pub trait Protocol: 'static {
 
     /// Called every [`interval`](Self::interval) while any connection of this protocol is open. Ticks that were missed are not
     /// made up for.
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let _ = wishes;
     }
 }

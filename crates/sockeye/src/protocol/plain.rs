@@ -5,36 +5,36 @@ use std::os::fd::BorrowedFd;
 
 use crate::client::Failure;
 use crate::protocol::endpoint::{Endpoint, Sessions};
-use crate::protocol::{ConnId, Cx, End, Ended, Raw, RawWritable, Watch, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, Raw, RawClose, RawClosed, RawWritable, Watcher};
 use crate::shared::EndpointKind;
 
 /// What [`Endpoint`] is for WebSockets: an endpoint of other connections, whose sessions are named by number.
 pub(crate) trait Plain {
     fn open(&mut self, cx: &mut Cx<'_>) -> u32;
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End>;
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: Ended);
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error);
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose>;
+    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: RawClosed);
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error);
 
     /// Of what the loop reads and writes, as the next two.
-    fn receive(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn ended(&mut self, _: &mut Cx<'_>, _: u32) -> Result<(), End> {
+    fn ended(&mut self, _: &mut Cx<'_>, _: u32) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, _: u32, _: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, _: &mut Cx<'_>, _: u32, _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
     /// Of what the program reads and writes, as the next one.
-    fn readable(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), End> {
+    fn readable(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
     /// There is room to write.
-    fn ready(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), End> {
+    fn ready(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 }
@@ -64,11 +64,11 @@ impl<R: Raw> Endpoint for RawAdapter<R> {
         Some(self)
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         self.raw.failed(wishes, id, io::Error::other(failure));
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         self.raw.tick(wishes);
     }
 
@@ -83,75 +83,75 @@ impl<R: Raw> Plain for RawAdapter<R> {
         self.sessions.insert(session)
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, bytes: &[u8]) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.receive(cx, session, bytes),
             None => Ok(()),
         }
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End> {
+    fn ended(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.ended(cx, session),
             None => Ok(()),
         }
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.writable(cx, session, tx),
             None => Ok(()),
         }
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End> {
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.timer(cx, session),
             None => Ok(()),
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: Ended) {
+    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: RawClosed) {
         if let Some(session) = self.sessions.remove(session) {
             self.raw.closed(cx, session, ended);
         }
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
         self.raw.failed(wishes, id, error);
     }
 }
 
 /// An endpoint of descriptors that the program moves itself, and a table of its sessions.
-pub(crate) struct WatchAdapter<W: Watch> {
+pub(crate) struct WatchAdapter<W: Watcher> {
     watch: W,
     sessions: Sessions<W::Session>,
 }
 
-impl<W: Watch> WatchAdapter<W> {
+impl<W: Watcher> WatchAdapter<W> {
     pub(crate) fn new(watch: W) -> Self {
         Self { watch, sessions: Sessions::new() }
     }
 }
 
-impl<W: Watch> Endpoint for WatchAdapter<W> {
+impl<W: Watcher> Endpoint for WatchAdapter<W> {
     fn name(&self) -> &str {
         self.watch.name()
     }
 
     fn kind(&self) -> EndpointKind {
-        EndpointKind::Watch
+        EndpointKind::Watcher
     }
 
     fn plain(&mut self) -> Option<&mut dyn Plain> {
         Some(self)
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         self.watch.failed(wishes, id, io::Error::other(failure));
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         self.watch.tick(wishes);
     }
 
@@ -160,40 +160,40 @@ impl<W: Watch> Endpoint for WatchAdapter<W> {
     }
 }
 
-impl<W: Watch> Plain for WatchAdapter<W> {
+impl<W: Watcher> Plain for WatchAdapter<W> {
     fn open(&mut self, cx: &mut Cx<'_>) -> u32 {
         let session = self.watch.open(cx);
         self.sessions.insert(session)
     }
 
-    fn readable(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), End> {
+    fn readable(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.watch.readable(cx, session, fd),
             None => Ok(()),
         }
     }
 
-    fn ready(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), End> {
+    fn ready(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.watch.writable(cx, session, fd),
             None => Ok(()),
         }
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), End> {
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.watch.timer(cx, session),
             None => Ok(()),
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: Ended) {
+    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: RawClosed) {
         if let Some(session) = self.sessions.remove(session) {
             self.watch.closed(cx, session, ended);
         }
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
         self.watch.failed(wishes, id, error);
     }
 }

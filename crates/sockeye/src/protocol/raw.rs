@@ -4,11 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use crate::output::{Out, Outlet};
-use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
 
 /// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
 /// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and
-/// descriptors that the program gives to the loop with [`Wishes::adopt`] or [`Control::adopt`](crate::Control::adopt).
+/// descriptors that the program gives to the loop with [`Commands::adopt`] or [`Control::adopt`](crate::Control::adopt).
 ///
 /// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one [`Session`](Self::Session) for
 /// each, callbacks that never run inside one another, and writing only in [`writable`](Self::writable), by a permission that is
@@ -16,7 +16,7 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// no `receive` after it, then `closed`, exactly once, and nothing after it.
 ///
 /// Returning `Err(end)` ends the connection so; nothing but `closed` follows. [`Cx::close`] does the same as
-/// `Err(End::Normal)`: the code means nothing here. There is no keepalive and no deadline but those that the program sets with
+/// `Err(RawClose::Normal)`: the code means nothing here. There is no keepalive and no deadline but those that the program sets with
 /// [`Cx::set_timer`]. Publishing is for WebSockets: from here it is an error that is logged.
 ///
 /// Of what is no TCP or Unix stream socket each read comes by itself, and each write is a call of its own: a datagram, a
@@ -28,7 +28,7 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// A callback that panics takes the loop with it: nothing is caught.
 ///
 /// ```
-/// use sockeye::{Cx, End, Ended, Raw, RawWritable, Service};
+/// use sockeye::{Cx, End, RawClosed, Raw, RawWritable, Service};
 ///
 /// /// Sends back what comes.
 /// struct Echo;
@@ -44,14 +44,14 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 ///         Vec::new()
 ///     }
 ///
-///     fn receive(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), End> {
+///     fn receive(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
 ///         kept.extend_from_slice(bytes);
 ///         cx.pause_reading(); // until this is sent: so what is kept is bounded
 ///         cx.request_writable();
 ///         Ok(())
 ///     }
 ///
-///     fn writable(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, tx: RawWritable<'_>) -> Result<(), End> {
+///     fn writable(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, tx: RawWritable<'_>) -> Result<(), RawClose> {
 ///         tx.write(kept);
 ///         kept.clear();
 ///         cx.resume_reading();
@@ -74,16 +74,16 @@ pub trait Raw: 'static {
     ///
     /// # Errors
     /// How to end the connection.
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), End>;
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose>;
 
     /// The peer has ended its sending side. `Ok` goes on writing, for as long as the peer takes it; what is not defined ends
     /// the connection, once all that was written is sent.
     ///
     /// # Errors
-    /// How to end the connection. [`End::Normal`] is told as [`Ended::Peer`].
-    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), End> {
+    /// How to end the connection. [`RawClose::Normal`] is told as [`RawClosed::Peer`].
+    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
         let _ = (cx, session);
-        Err(End::Normal)
+        Err(RawClose::Normal)
     }
 
     /// There is room for output, and this was asked for by one of the `request_writable` calls. A request is used up by the
@@ -93,19 +93,19 @@ pub trait Raw: 'static {
     ///
     /// # Errors
     /// How to end the connection.
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let _ = (cx, session, tx);
         Ok(())
     }
 
     /// The connection is over. The session comes by value: nothing can follow.
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: Ended) {
+    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: RawClosed) {
         let _ = (cx, session, ended);
     }
 
     /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
     /// logs a warning.
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
         let _ = wishes;
         tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Raw::failed, which would be told, is not implemented");
     }
@@ -114,7 +114,7 @@ pub trait Raw: 'static {
     ///
     /// # Errors
     /// How to end the connection.
-    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), End> {
+    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
         let _ = (cx, session);
         Ok(())
     }
@@ -126,12 +126,12 @@ pub trait Raw: 'static {
 
     /// Called every [`interval`](Self::interval) while any connection of this endpoint is open. Ticks that were missed are not
     /// made up for.
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let _ = wishes;
     }
 }
 
-/// The permission to write once. Writing consumes it; [`RawSent::more`] gives it back while the peer keeps up.
+/// The permission to write once. Writing consumes it; [`RawAfterWrite::more`] gives it back while the peer keeps up.
 #[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
 pub struct RawWritable<'a> {
     port: &'a mut RawPort<'a>,
@@ -144,20 +144,20 @@ impl<'a> RawWritable<'a> {
 
     /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue. Nothing is written
     /// of no bytes.
-    pub fn write(self, bytes: &[u8]) -> RawSent<'a> {
+    pub fn write(self, bytes: &[u8]) -> RawAfterWrite<'a> {
         let outlet = &mut *self.port.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(bytes.len() + outlet.frame_cost);
         self.port.out.put_bytes(bytes);
-        RawSent { port: self.port }
+        RawAfterWrite { port: self.port }
     }
 }
 
 /// Bytes were handed over: to the system, or to the connection's queue when that had no room.
-pub struct RawSent<'a> {
+pub struct RawAfterWrite<'a> {
     port: &'a mut RawPort<'a>,
 }
 
-impl<'a> RawSent<'a> {
+impl<'a> RawAfterWrite<'a> {
     /// The permission for another write, while less than [`Limits::output_low_water`](crate::Limits::output_low_water) waits
     /// and this connection's share of the turn is not used up. When it is `None` and there is more to write, ask for the
     /// writable callback again.

@@ -1,7 +1,7 @@
 //! Sending, as values: a permission to send is lent to the writable callback, and using it up is a move.
 
 use sockeye_proto::conn::{Connection, ControlPayload};
-use sockeye_proto::wire::{FrameHead, Kind, Role};
+use sockeye_proto::wire::{FrameHead, MessageKind, Role};
 
 use crate::output::{Out, Outlet};
 
@@ -19,8 +19,8 @@ impl<'a> Tx<'a> {
     pub(crate) fn new(port: &'a mut Port<'a>) -> Self {
         match port.ws.mid_message() {
             None => Self::Idle(Writable { port }),
-            Some(Kind::Text) => Self::Mid(Fragmented::Text(TextFragments { port })),
-            Some(Kind::Binary) => Self::Mid(Fragmented::Binary(BinaryFragments { port })),
+            Some(MessageKind::Text) => Self::Mid(Fragmented::Text(TextFragments { port })),
+            Some(MessageKind::Binary) => Self::Mid(Fragmented::Binary(BinaryFragments { port })),
         }
     }
 
@@ -35,7 +35,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// The permission to send one message. Sending consumes it; [`Sent::more`] gives it back while the peer keeps up.
+/// The permission to send one message. Sending consumes it; [`AfterSend::more`] gives it back while the peer keeps up.
 #[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
 pub struct Writable<'a> {
     port: &'a mut Port<'a>,
@@ -44,36 +44,36 @@ pub struct Writable<'a> {
 impl<'a> Writable<'a> {
     /// Sends a whole text message.
     #[inline]
-    pub fn text(self, text: &str) -> Sent<'a> {
-        self.message(Kind::Text, text.as_bytes())
+    pub fn text(self, text: &str) -> AfterSend<'a> {
+        self.message(MessageKind::Text, text.as_bytes())
     }
 
     /// Sends a whole binary message.
     #[inline]
-    pub fn binary(self, payload: &[u8]) -> Sent<'a> {
-        self.message(Kind::Binary, payload)
+    pub fn binary(self, payload: &[u8]) -> AfterSend<'a> {
+        self.message(MessageKind::Binary, payload)
     }
 
     /// Sends a whole text message that is given away: what the socket does not take at once is kept without a copy.
-    pub fn text_owned(self, text: String) -> Sent<'a> {
-        self.message_owned(Kind::Text, text.into_bytes())
+    pub fn text_owned(self, text: String) -> AfterSend<'a> {
+        self.message_owned(MessageKind::Text, text.into_bytes())
     }
 
     /// Sends a whole binary message that is given away: what the socket does not take at once is kept without a copy.
-    pub fn binary_owned(self, payload: Vec<u8>) -> Sent<'a> {
-        self.message_owned(Kind::Binary, payload)
+    pub fn binary_owned(self, payload: Vec<u8>) -> AfterSend<'a> {
+        self.message_owned(MessageKind::Binary, payload)
     }
 
     /// Begins a text message of several fragments with its first one.
-    pub fn begin_text(self, text: &str) -> Begun<TextFragments<'a>> {
-        self.port.send(Some(Kind::Text), false, text.as_bytes());
-        Begun { next: self.port.next().map(|port| TextFragments { port }) }
+    pub fn begin_text(self, text: &str) -> AfterFragment<TextFragments<'a>> {
+        self.port.send(Some(MessageKind::Text), false, text.as_bytes());
+        AfterFragment { next: self.port.next().map(|port| TextFragments { port }) }
     }
 
     /// Begins a binary message of several fragments with its first one.
-    pub fn begin_binary(self, payload: &[u8]) -> Begun<BinaryFragments<'a>> {
-        self.port.send(Some(Kind::Binary), false, payload);
-        Begun { next: self.port.next().map(|port| BinaryFragments { port }) }
+    pub fn begin_binary(self, payload: &[u8]) -> AfterFragment<BinaryFragments<'a>> {
+        self.port.send(Some(MessageKind::Binary), false, payload);
+        AfterFragment { next: self.port.next().map(|port| BinaryFragments { port }) }
     }
 
     /// Sends a ping beside the messages; the permission stays. The answer comes to
@@ -84,23 +84,23 @@ impl<'a> Writable<'a> {
 
     /// For messages whose text was checked when they were taken in.
     #[inline]
-    pub(crate) fn message(self, kind: Kind, payload: &[u8]) -> Sent<'a> {
+    pub(crate) fn message(self, kind: MessageKind, payload: &[u8]) -> AfterSend<'a> {
         self.port.send(Some(kind), true, payload);
-        Sent { port: self.port }
+        AfterSend { port: self.port }
     }
 
-    pub(crate) fn message_owned(self, kind: Kind, payload: Vec<u8>) -> Sent<'a> {
+    pub(crate) fn message_owned(self, kind: MessageKind, payload: Vec<u8>) -> AfterSend<'a> {
         self.port.send_owned(kind, payload);
-        Sent { port: self.port }
+        AfterSend { port: self.port }
     }
 }
 
 /// A message was handed over: to the socket, or to the connection's queue when the socket was full.
-pub struct Sent<'a> {
+pub struct AfterSend<'a> {
     port: &'a mut Port<'a>,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> AfterSend<'a> {
     /// The permission for another message, while less than [`Limits::output_low_water`](crate::Limits::output_low_water)
     /// waits for the socket and this connection's share of the turn is not used up. When it is `None` and there is more
     /// to send, ask for the writable callback again.
@@ -142,12 +142,12 @@ impl Fragmented<'_> {
 }
 
 /// A fragment was handed over and its message is not finished.
-pub struct Begun<T> {
+pub struct AfterFragment<T> {
     next: Option<T>,
 }
 
-impl<T> Begun<T> {
-    /// The permission for the next fragment; `None` as for [`Sent::more`]. The message then goes on in a later writable
+impl<T> AfterFragment<T> {
+    /// The permission for the next fragment; `None` as for [`AfterSend::more`]. The message then goes on in a later writable
     /// callback, as [`Tx::Mid`].
     #[must_use]
     pub fn more(self) -> Option<T> {
@@ -163,9 +163,9 @@ pub struct TextFragments<'a> {
 
 impl<'a> TextFragments<'a> {
     /// Sends a fragment that is not the last.
-    pub fn fragment(self, text: &str) -> Begun<Self> {
+    pub fn fragment(self, text: &str) -> AfterFragment<Self> {
         self.port.send(None, false, text.as_bytes());
-        Begun { next: self.port.next().map(|port| Self { port }) }
+        AfterFragment { next: self.port.next().map(|port| Self { port }) }
     }
 
     /// Sends a ping between the fragments; see [`Fragmented::ping`].
@@ -174,9 +174,9 @@ impl<'a> TextFragments<'a> {
     }
 
     /// Sends the last fragment, which may be empty.
-    pub fn finish(self, text: &str) -> Sent<'a> {
+    pub fn finish(self, text: &str) -> AfterSend<'a> {
         self.port.send(None, true, text.as_bytes());
-        Sent { port: self.port }
+        AfterSend { port: self.port }
     }
 }
 
@@ -188,9 +188,9 @@ pub struct BinaryFragments<'a> {
 
 impl<'a> BinaryFragments<'a> {
     /// Sends a fragment that is not the last.
-    pub fn fragment(self, payload: &[u8]) -> Begun<Self> {
+    pub fn fragment(self, payload: &[u8]) -> AfterFragment<Self> {
         self.port.send(None, false, payload);
-        Begun { next: self.port.next().map(|port| Self { port }) }
+        AfterFragment { next: self.port.next().map(|port| Self { port }) }
     }
 
     /// Sends a ping between the fragments; see [`Fragmented::ping`].
@@ -199,9 +199,9 @@ impl<'a> BinaryFragments<'a> {
     }
 
     /// Sends the last fragment, which may be empty.
-    pub fn finish(self, payload: &[u8]) -> Sent<'a> {
+    pub fn finish(self, payload: &[u8]) -> AfterSend<'a> {
         self.port.send(None, true, payload);
-        Sent { port: self.port }
+        AfterSend { port: self.port }
     }
 }
 
@@ -215,7 +215,7 @@ pub(crate) struct Port<'a> {
 
 impl<'a> Port<'a> {
     #[inline(always)]
-    fn send(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
+    fn send(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
         if self.ws.role() == Role::Client {
             self.send_masked(kind, last, payload);
         } else if let Some(head) = self.head(kind, last, payload.len(), None) {
@@ -224,14 +224,14 @@ impl<'a> Port<'a> {
     }
 
     #[inline(never)]
-    fn send_masked(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
+    fn send_masked(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
         let Some(key) = self.out.mask_key() else { return };
         if let Some(head) = self.head(kind, last, payload.len(), Some(key)) {
             self.out.put_frame_masked(&head, payload, key);
         }
     }
 
-    fn send_owned(&mut self, kind: Kind, payload: Vec<u8>) {
+    fn send_owned(&mut self, kind: MessageKind, payload: Vec<u8>) {
         if self.ws.role() == Role::Client {
             let Some(key) = self.out.mask_key() else { return };
             if let Some(head) = self.head(Some(kind), true, payload.len(), Some(key)) {
@@ -243,7 +243,7 @@ impl<'a> Port<'a> {
     }
 
     #[inline(always)]
-    fn head(&mut self, kind: Option<Kind>, last: bool, len: usize, key: Option<[u8; 4]>) -> Option<FrameHead> {
+    fn head(&mut self, kind: Option<MessageKind>, last: bool, len: usize, key: Option<[u8; 4]>) -> Option<FrameHead> {
         let outlet = &mut *self.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(len + outlet.frame_cost);
         if last {

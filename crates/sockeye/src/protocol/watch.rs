@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
+use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
 
 /// What an endpoint does with descriptors that it reads and writes itself: a library's own socket, a poller inside this
-/// one, a datagram socket whose senders matter, a listener. They are given to the loop with [`Wishes::adopt`] or
+/// one, a datagram socket whose senders matter, a listener. They are given to the loop with [`Commands::adopt`] or
 /// [`Control::adopt`](crate::Control::adopt), as for a [`Raw`](crate::Raw) endpoint, and the rules are the same. A
 /// library that closes its descriptor itself is watched by a duplicate (`try_clone_to_owned`), which is to be closed
 /// when the library is done.
@@ -21,12 +21,12 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// use std::net::UdpSocket;
 /// use std::os::fd::BorrowedFd;
 ///
-/// use sockeye::{Cx, End, Service, Watch};
+/// use sockeye::{Cx, End, Service, Watcher};
 ///
 /// /// Answers whoever sends a datagram.
 /// struct Answer(UdpSocket);
 ///
-/// impl Watch for Answer {
+/// impl Watcher for Answer {
 ///     type Session = ();
 ///
 ///     fn name(&self) -> &str {
@@ -35,7 +35,7 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 ///
 ///     fn open(&mut self, _: &mut Cx<'_>) {}
 ///
-///     fn readable(&mut self, _: &mut Cx<'_>, _: &mut (), _: BorrowedFd<'_>) -> Result<(), End> {
+///     fn readable(&mut self, _: &mut Cx<'_>, _: &mut (), _: BorrowedFd<'_>) -> Result<(), RawClose> {
 ///         let mut buffer = [0; 1500];
 ///         if let Ok((length, sender)) = self.0.recv_from(&mut buffer) {
 ///             let _ = self.0.send_to(&buffer[..length], sender);
@@ -51,7 +51,7 @@ use crate::protocol::{ConnId, Cx, End, Ended, Wishes};
 /// service.control().adopt("answer", watched)?;
 /// # Ok(()) }
 /// ```
-pub trait Watch: 'static {
+pub trait Watcher: 'static {
     /// What is kept for each descriptor.
     type Session: 'static;
 
@@ -63,41 +63,41 @@ pub trait Watch: 'static {
 
     /// There is something to read: data, connections to accept, an error, or the end of input. At most once a turn.
     ///
-    /// Whoever finds the end of input says so with `Err(End::Normal)`. It is not told twice: when all that came before
+    /// Whoever finds the end of input says so with `Err(RawClose::Normal)`. It is not told twice: when all that came before
     /// was read and this returns `Ok`, it is not called again.
     ///
     /// # Errors
-    /// How to end it. The descriptor is closed; [`End::Reset`] has the peer of a TCP connection see a reset.
-    fn readable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fd: BorrowedFd<'_>) -> Result<(), End>;
+    /// How to end it. The descriptor is closed; [`RawClose::Reset`] has the peer of a TCP connection see a reset.
+    fn readable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fd: BorrowedFd<'_>) -> Result<(), RawClose>;
 
     /// There is room to write, and this was asked for by one of the `request_writable` calls. A request is used up by the
     /// call; several before it are one.
     ///
     /// # Errors
     /// As [`readable`](Self::readable).
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fd: BorrowedFd<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         let _ = (cx, session, fd);
         Ok(())
     }
 
-    /// It is over: the program ended it, the service was drained or dropped, or the other end is gone ([`Ended::Peer`],
-    /// [`Ended::Broken`]). The session comes by value: nothing can follow.
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: Ended) {
+    /// It is over: the program ended it, the service was drained or dropped, or the other end is gone ([`RawClosed::Peer`],
+    /// [`RawClosed::Broken`]). The session comes by value: nothing can follow.
+    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: RawClosed) {
         let _ = (cx, session, ended);
     }
 
     /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
     /// logs a warning.
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
         let _ = wishes;
-        tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Watch::failed, which would be told, is not implemented");
+        tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Watcher::failed, which would be told, is not implemented");
     }
 
     /// The moment asked for with [`Cx::set_timer`] is here.
     ///
     /// # Errors
     /// As [`readable`](Self::readable).
-    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), End> {
+    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
         let _ = (cx, session);
         Ok(())
     }
@@ -109,7 +109,7 @@ pub trait Watch: 'static {
 
     /// Called every [`interval`](Self::interval) while any descriptor of this endpoint is watched. Ticks that were missed are not
     /// made up for.
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let _ = wishes;
     }
 }

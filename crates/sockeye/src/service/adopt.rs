@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 
 use crate::conn::raw::Raw;
 use crate::conn::{Conn, Phase};
-use crate::protocol::{ConnId, Wishes};
+use crate::protocol::{Commands, ConnId};
 use crate::service::Service;
 use crate::shared::{Adoption, EndpointKind, Live};
 use crate::statistics::{Culprit, Whose};
-use crate::sys::{AdoptOptions, Adopted, CloseHow, Kind};
+use crate::sys::{AdoptOptions, Adopted, CloseHow, DescriptorKind};
 
 impl Service {
     /// Carries out the adoptions that were wished for. Those that a callback of one of these wishes for wait for the next time.
@@ -34,10 +34,10 @@ impl Service {
         }
         let endpoint = self.stage.shared.live.get(id).map(|live| live.endpoint).ok_or_else(ending)?;
         let adopted = self.stage.outlet.sys.adopt(fd, &AdoptOptions::default())?;
-        let is_watched = self.stage.shared.kind(endpoint) == EndpointKind::Watch;
-        if adopted.kind == Kind::Listener && !is_watched {
+        let is_watched = self.stage.shared.kind(endpoint) == EndpointKind::Watcher;
+        if adopted.kind == DescriptorKind::Listener && !is_watched {
             self.stage.outlet.sys.close(adopted.handle, CloseHow::Normal);
-            let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watch accepts them";
+            let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watcher accepts them";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let raw = Raw::adopted(adopted.readable, adopted.writable);
@@ -69,7 +69,7 @@ impl Service {
         }
         let options = AdoptOptions { nodelay: true };
         let adopted = self.stage.outlet.sys.adopt(fd, &options)?;
-        if adopted.kind != Kind::Stream {
+        if adopted.kind != DescriptorKind::Stream {
             self.stage.outlet.sys.close(adopted.handle, CloseHow::Normal);
             let text = "it is no connected TCP or Unix stream socket, so nothing can be served on it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -118,7 +118,7 @@ impl Service {
             return;
         };
         stage.outlet.steps_over(0);
-        callee.failed(&mut Wishes { shared: &mut stage.shared, endpoint, arrived: &[] }, id, error);
+        callee.failed(&mut Commands { shared: &mut stage.shared, endpoint, arrived: &[] }, id, error);
         stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
     }
 }

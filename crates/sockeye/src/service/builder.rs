@@ -10,7 +10,7 @@ use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
 
 use crate::conn::Stage;
-use crate::conn::network::Network;
+use crate::conn::network::PeerSet;
 use crate::conn::policy::{AddressFilter, Origins, Policy, host_list};
 use crate::error::Error;
 use crate::http::Routes;
@@ -19,10 +19,10 @@ use crate::output::Outlet;
 use crate::poll::{External, PollHook};
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::protocol::plain::{RawAdapter, WatchAdapter};
-use crate::protocol::{Protocol, Raw, Watch};
+use crate::protocol::{Protocol, Raw, Watcher};
 use crate::service::accept::Accepting;
 use crate::service::connecting::Connecting;
-use crate::service::listen::Listen;
+use crate::service::listen::ListenAddr;
 use crate::service::timers::Timers;
 use crate::service::{Jobs, Service, Tick};
 use crate::shared::{EndpointIndex, EndpointKind, Named, Shared};
@@ -44,12 +44,12 @@ pub struct Builder {
     origins: Origins,
     hosts: Option<Vec<String>>,
     addresses: Option<AddressFilter>,
-    proxies: Vec<Network>,
+    proxies: Vec<PeerSet>,
     /// Those that it has in common with others like it, before anything of its own.
-    shared_listen: Vec<(Listen, ListenOptions, Option<String>)>,
-    listen: Vec<(Listen, ListenOptions)>,
+    shared_listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
+    listen: Vec<(ListenAddr, ListenOptions)>,
     /// Those whose connections go to the raw endpoint of that name.
-    listen_raw: Vec<(Listen, ListenOptions, String)>,
+    listen_raw: Vec<(ListenAddr, ListenOptions, String)>,
     /// How many services of this process share its descriptors.
     services: u64,
     place: Option<Place>,
@@ -98,7 +98,7 @@ impl Builder {
     }
 
     /// Has raw connections, too: those of [`listen_raw`](Self::listen_raw), and what is given to it with
-    /// [`Control::adopt`](crate::Control::adopt) or [`Wishes::adopt`](crate::Wishes::adopt).
+    /// [`Control::adopt`](crate::Control::adopt) or [`Commands::adopt`](crate::Commands::adopt).
     #[must_use]
     pub fn raw(mut self, raw: impl Raw) -> Self {
         self.add_endpoint(raw.interval(), Box::new(RawAdapter::new(raw)));
@@ -106,9 +106,9 @@ impl Builder {
     }
 
     /// Has descriptors watched that the program reads and writes itself, and gives to it with
-    /// [`Control::adopt`](crate::Control::adopt) or [`Wishes::adopt`](crate::Wishes::adopt).
+    /// [`Control::adopt`](crate::Control::adopt) or [`Commands::adopt`](crate::Commands::adopt).
     #[must_use]
-    pub fn watch(mut self, watch: impl Watch) -> Self {
+    pub fn watch(mut self, watch: impl Watcher) -> Self {
         self.add_endpoint(watch.interval(), Box::new(WatchAdapter::new(watch)));
         self
     }
@@ -160,11 +160,11 @@ impl Builder {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let builder = sockeye::Service::builder().proxy_protocol(["10.0.0.0/8".parse()?, sockeye::Network::UNIX]);
+    /// let builder = sockeye::Service::builder().proxy_protocol(["10.0.0.0/8".parse()?, sockeye::PeerSet::UNIX]);
     /// # Ok(()) }
     /// ```
     #[must_use]
-    pub fn proxy_protocol(mut self, trusted: impl IntoIterator<Item = Network>) -> Self {
+    pub fn proxy_protocol(mut self, trusted: impl IntoIterator<Item = PeerSet>) -> Self {
         self.proxies.extend(trusted);
         self
     }
@@ -179,13 +179,13 @@ impl Builder {
     /// Listens there too: at an address, or on a listener that is open already. May be called several times; port 0 takes a free
     /// port.
     #[must_use]
-    pub fn listen(self, listen: impl Into<Listen>) -> Self {
+    pub fn listen(self, listen: impl Into<ListenAddr>) -> Self {
         self.listen_with(listen, ListenOptions::default())
     }
 
     /// As [`listen`](Self::listen), with options.
     #[must_use]
-    pub fn listen_with(mut self, listen: impl Into<Listen>, options: ListenOptions) -> Self {
+    pub fn listen_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
         self.listen.push((listen.into(), options));
         self
     }
@@ -195,13 +195,13 @@ impl Builder {
     /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). One that all
     /// [`Threads`](crate::Threads) are to share is given to [`Threads::listen_raw`](crate::Threads::listen_raw).
     #[must_use]
-    pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
+    pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)
     }
 
     /// As [`listen_raw`](Self::listen_raw), with options.
     #[must_use]
-    pub fn listen_raw_with(mut self, listen: impl Into<Listen>, options: ListenOptions, name: &str) -> Self {
+    pub fn listen_raw_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions, name: &str) -> Self {
         self.listen_raw.push((listen.into(), options, name.to_owned()));
         self
     }
@@ -210,7 +210,7 @@ impl Builder {
     /// they count.
     pub(crate) fn shared(
         mut self,
-        listen: Vec<(Listen, ListenOptions, Option<String>)>,
+        listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
         services: u64,
         place: Place,
     ) -> Self {
@@ -378,10 +378,10 @@ impl Builder {
 
 /// Listeners, and of those for a raw endpoint which one it is.
 fn listeners(
-    listeners: impl Iterator<Item = (Listen, ListenOptions, Option<String>)>,
+    listeners: impl Iterator<Item = (ListenAddr, ListenOptions, Option<String>)>,
     names: &[Named],
-) -> Result<Vec<(Listen, ListenOptions, Option<EndpointIndex>)>, Error> {
-    let with_index = |(listen, options, name): (Listen, ListenOptions, Option<String>)| {
+) -> Result<Vec<(ListenAddr, ListenOptions, Option<EndpointIndex>)>, Error> {
+    let with_index = |(listen, options, name): (ListenAddr, ListenOptions, Option<String>)| {
         let endpoint = name.map(|name| raw_endpoint(&name, names)).transpose()?;
         Ok((listen, options, endpoint))
     };
@@ -395,8 +395,8 @@ fn raw_endpoint(name: &str, names: &[Named]) -> Result<EndpointIndex, Error> {
         Some((_, EndpointKind::WebSocket)) => {
             format!("{name:?} is a WebSocket protocol, whose listeners are those of Builder::listen")
         }
-        Some((_, EndpointKind::Watch)) => {
-            format!("{name:?} is a Watch, which accepts by itself, from a listener that it adopts; a Raw is served")
+        Some((_, EndpointKind::Watcher)) => {
+            format!("{name:?} is a Watcher, which accepts by itself, from a listener that it adopts; a Raw is served")
         }
         None => format!("the service has no raw endpoint {name:?}; add it with Builder::raw"),
     };

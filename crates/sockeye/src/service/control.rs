@@ -25,7 +25,7 @@ impl Control<'_> {
         self.service.stage.shared.want_write(id)
     }
 
-    /// Stops delivering what one connection sends; see [`Wishes::pause_for`](crate::Wishes::pause_for).
+    /// Stops delivering what one connection sends; see [`Commands::pause_for`](crate::Commands::pause_for).
     ///
     /// # Errors
     /// [`Gone`] when the connection is over.
@@ -52,13 +52,13 @@ impl Control<'_> {
     }
 
     /// Sends a text message to every connection of the named protocol; see
-    /// [`Wishes::publish_text`](crate::Wishes::publish_text).
+    /// [`Commands::publish_text`](crate::Commands::publish_text).
     ///
     /// # Errors
     /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
     pub fn publish_text(&mut self, protocol: &str, text: &str) -> Result<(), UnknownProtocol> {
         let endpoint = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol)?;
-        self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Text, text.as_bytes());
+        self.service.stage.shared.publish(endpoint, sockeye_proto::wire::MessageKind::Text, text.as_bytes());
         Ok(())
     }
 
@@ -68,11 +68,11 @@ impl Control<'_> {
     /// As [`publish_text`](Self::publish_text).
     pub fn publish_binary(&mut self, protocol: &str, payload: &[u8]) -> Result<(), UnknownProtocol> {
         let endpoint = UnknownProtocol::WEBSOCKET.unless(&self.service.stage.shared, protocol)?;
-        self.service.stage.shared.publish(endpoint, sockeye_proto::wire::Kind::Binary, payload);
+        self.service.stage.shared.publish(endpoint, sockeye_proto::wire::MessageKind::Binary, payload);
         Ok(())
     }
 
-    /// Connects as the named protocol; see [`Wishes::connect`](crate::Wishes::connect).
+    /// Connects as the named protocol; see [`Commands::connect`](crate::Commands::connect).
     ///
     /// # Errors
     /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
@@ -81,8 +81,8 @@ impl Control<'_> {
         Ok(self.service.stage.shared.connect(endpoint, connect))
     }
 
-    /// Gives a descriptor to the loop, for the [`Raw`](crate::Raw) or [`Watch`](crate::Watch) endpoint of that name; see
-    /// [`Wishes::adopt`](crate::Wishes::adopt). `Ok` means that it was taken on; implement
+    /// Gives a descriptor to the loop, for the [`Raw`](crate::Raw) or [`Watcher`](crate::Watcher) endpoint of that name; see
+    /// [`Commands::adopt`](crate::Commands::adopt). `Ok` means that it was taken on; implement
     /// [`failed`](crate::Raw::failed) to hear why it did not come about.
     ///
     /// # Errors

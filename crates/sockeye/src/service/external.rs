@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::poll::Ready;
-use crate::service::{Progress, Service, turn};
+use crate::service::{Service, ServiceState, turn};
 use crate::sys::Handle;
 
 impl Service {
@@ -15,7 +15,7 @@ impl Service {
     /// # Errors
     /// [`Error::is_unknown_descriptor`] when the descriptor is none of this service, or not any more: another one of
     /// the same batch may have ended it. As [`run`](Self::run) otherwise.
-    pub fn service_fd(&mut self, fd: RawFd, ready: Ready) -> Result<Progress, Error> {
+    pub fn service_fd(&mut self, fd: RawFd, ready: Ready) -> Result<ServiceState, Error> {
         let Some(watch) = self.external.clone().filter(|watch| watch.borrow().knows(fd)) else {
             return Err(Error::unknown_descriptor(fd));
         };

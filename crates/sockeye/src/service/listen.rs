@@ -19,7 +19,7 @@ use crate::sys::{Address, Handle, ListenOptions, Sys};
 /// [`Threads`](crate::Threads) of one program may share it: a connection that comes wakes all of them that have nothing
 /// to do, and one gets it.
 #[derive(Clone, Debug)]
-pub struct Listen(Target);
+pub struct ListenAddr(Target);
 
 #[derive(Clone, Debug)]
 enum Target {
@@ -27,7 +27,7 @@ enum Target {
     Text(String),
 }
 
-/// A [`Listen`] whose names were looked up.
+/// A [`ListenAddr`] whose names were looked up.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Address(Address),
@@ -35,7 +35,7 @@ pub(crate) enum Source {
     Inherited(Arc<OwnedFd>),
 }
 
-impl Listen {
+impl ListenAddr {
     pub(crate) fn resolve(self) -> Result<Vec<Source>, Error> {
         let text = match self.0 {
             Target::Source(source) => return Ok(vec![source]),
@@ -70,49 +70,49 @@ impl fmt::Display for Source {
     }
 }
 
-impl From<Source> for Listen {
+impl From<Source> for ListenAddr {
     fn from(source: Source) -> Self {
         Self(Target::Source(source))
     }
 }
 
-impl From<Address> for Listen {
+impl From<Address> for ListenAddr {
     fn from(address: Address) -> Self {
         Source::Address(address).into()
     }
 }
 
-impl From<SocketAddr> for Listen {
+impl From<SocketAddr> for ListenAddr {
     fn from(address: SocketAddr) -> Self {
         Address::Ip(address).into()
     }
 }
 
-impl From<&str> for Listen {
+impl From<&str> for ListenAddr {
     fn from(text: &str) -> Self {
         text.to_owned().into()
     }
 }
 
-impl From<String> for Listen {
+impl From<String> for ListenAddr {
     fn from(text: String) -> Self {
         Self(Target::Text(text))
     }
 }
 
-impl From<OwnedFd> for Listen {
+impl From<OwnedFd> for ListenAddr {
     fn from(listener: OwnedFd) -> Self {
         Source::Inherited(Arc::new(listener)).into()
     }
 }
 
-impl From<TcpListener> for Listen {
+impl From<TcpListener> for ListenAddr {
     fn from(listener: TcpListener) -> Self {
         OwnedFd::from(listener).into()
     }
 }
 
-impl From<UnixListener> for Listen {
+impl From<UnixListener> for ListenAddr {
     fn from(listener: UnixListener) -> Self {
         OwnedFd::from(listener).into()
     }

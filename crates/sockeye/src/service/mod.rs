@@ -30,19 +30,19 @@ use self::connecting::Connecting;
 use self::timers::Timers;
 use crate::conn::{Conn, Phase, Stage};
 use crate::error::Error;
-use crate::poll::Watch;
-use crate::protocol::Ended;
+use crate::poll::Registrations;
+use crate::protocol::RawClosed;
 use crate::shared::EndpointIndex;
 use crate::statistics::{Place, Statistics};
 use crate::sys::{Address, CloseHow, Readiness};
 
 pub use self::builder::Builder;
 pub use self::control::Control;
-pub use self::listen::Listen;
+pub use self::listen::ListenAddr;
 pub(crate) use self::listen::Source;
 pub(crate) use self::remote::{Job, Jobs, put_all};
 pub use self::remote::{Remote, RemoteError};
-pub use crate::conn::network::{InvalidNetwork, Network};
+pub use crate::conn::network::{InvalidPeerSet, PeerSet};
 pub use crate::conn::policy::Origins;
 
 /// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.
@@ -86,7 +86,7 @@ pub struct Service {
     /// [`Service::run_once`] has said that it is drained.
     is_end_told: bool,
     /// What a loop of the program's own watches for this one.
-    external: Option<Rc<RefCell<Watch>>>,
+    external: Option<Rc<RefCell<Registrations>>>,
     /// The last look at the poller brought as much as it can: there may be more.
     crowded: bool,
 }
@@ -106,7 +106,7 @@ struct Tick {
 /// What [`Service::run_once`] came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Progress {
+pub enum ServiceState {
     /// The service goes on.
     Running,
     /// It was drained and the last connection is gone: nothing will happen any more.
@@ -125,7 +125,7 @@ impl Service {
     /// # Errors
     /// The poller's, which it cannot work without. What goes wrong with a connection ends that connection only.
     pub fn run(&mut self) -> Result<(), Error> {
-        while self.run_once(None)? == Progress::Running {}
+        while self.run_once(None)? == ServiceState::Running {}
         Ok(())
     }
 
@@ -135,9 +135,9 @@ impl Service {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<Progress, Error> {
+    pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
         let progress = turn::turn(self, timeout)?;
-        self.is_end_told = progress == Progress::Drained;
+        self.is_end_told = progress == ServiceState::Drained;
         Ok(progress)
     }
 
@@ -258,7 +258,7 @@ impl Service {
                 match &mut conn.phase {
                     Phase::Ws(ws) => ws.close(CloseCode::GOING_AWAY.into(), now),
                     Phase::Http(http) => http.end_after_response(),
-                    Phase::Raw(raw) => raw.end(Ended::Local, until),
+                    Phase::Raw(raw) => raw.end(RawClosed::Local, until),
                     Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
                 }
                 self.stage.shared.enqueue(id);
@@ -277,7 +277,7 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`Ended::Dropped`], before the
+/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`RawClosed::Dropped`], before the
 /// sockets are closed; every connect that has no outcome yet gets its `failed`. What these last callbacks wish for is
 /// not carried out.
 impl Drop for Service {
@@ -295,7 +295,7 @@ impl Drop for Service {
                     let closed = ws.closed();
                     crate::conn::ws::tell_closed(stage, id, &conn.peer, closed);
                 }
-                Phase::Raw(_) => crate::conn::raw::tell_closed(stage, id, &conn.peer, Ended::Dropped),
+                Phase::Raw(_) => crate::conn::raw::tell_closed(stage, id, &conn.peer, RawClosed::Dropped),
                 Phase::Http(_) | Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
             }
             stage.outlet.sys.close(conn.link.handle, CloseHow::Normal);

@@ -256,7 +256,7 @@ impl Protocol for Clockwork {
         Some(Duration::from_millis(50))
     }
 
-    fn tick(&mut self, wishes: &mut crate::Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut crate::Commands<'_>) {
         *self.ticks.borrow_mut() += 1;
         for id in self.open.drain(..) {
             wishes.close_for(id, crate::CloseCode::NORMAL).unwrap();

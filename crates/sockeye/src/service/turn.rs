@@ -17,13 +17,13 @@ use crate::client::FailureCause;
 use crate::conn::{self, Conn, NEVER, Phase, Step};
 use crate::error::Error;
 use crate::output::Bits;
-use crate::protocol::{ConnId, Ended, Wishes};
-use crate::service::{Control, Progress, Service};
+use crate::protocol::{Commands, ConnId, RawClosed};
+use crate::service::{Control, Service, ServiceState};
 use crate::shared::Live;
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
-pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {
+pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<ServiceState, Error> {
     let progress = take_turn(service, timeout);
     if let Some(watch) = &service.external {
         watch.borrow_mut().settle();
@@ -31,7 +31,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<P
     progress
 }
 
-fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progress, Error> {
+fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<ServiceState, Error> {
     wait(service, timeout)?;
     let mut events = std::mem::take(&mut service.events);
     let mut woken = false;
@@ -72,7 +72,7 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Progres
     if let Some(place) = &mut service.stage.place {
         place.turn_ends(service.stage.shared.now, &service.stage.outlet.statistics);
     }
-    Ok(if service.is_drained() { Progress::Drained } else { Progress::Running })
+    Ok(if service.is_drained() { ServiceState::Drained } else { ServiceState::Running })
 }
 
 /// One round of the ready list.
@@ -297,7 +297,7 @@ pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
     let until = now + service.stage.limits.protocol.close_timeout;
     match service.conn(id).map(|conn| &mut conn.phase) {
         Some(Phase::Ws(ws)) => ws.close(close, now),
-        Some(Phase::Raw(raw)) => raw.end(Ended::Local, until),
+        Some(Phase::Raw(raw)) => raw.end(RawClosed::Local, until),
         _ => return,
     }
     service.stage.shared.enqueue(id);
@@ -364,7 +364,7 @@ fn tick(service: &mut Service) {
         if let Some(callee) = stage.endpoints.get_mut(endpoint.get()).filter(|_| anybody) {
             stage.outlet.statistics.work.ticks += 1;
             stage.outlet.steps_over(0);
-            callee.tick(&mut Wishes { shared: &mut stage.shared, endpoint, arrived: &[] });
+            callee.tick(&mut Commands { shared: &mut stage.shared, endpoint, arrived: &[] });
             stage.outlet.lap(Culprit::Tick, Whose::endpoint(endpoint.0));
         }
     }
@@ -382,7 +382,7 @@ fn abandon_all(service: &mut Service) {
                 let closed = ws.closed();
                 conn::ws::tell_closed(stage, id, &conn.peer, closed);
             }
-            Phase::Raw(_) => conn::raw::tell_closed(stage, id, &conn.peer, Ended::Timeout),
+            Phase::Raw(_) => conn::raw::tell_closed(stage, id, &conn.peer, RawClosed::Timeout),
             Phase::Http(_) | Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => {}
         }
         bury(service, id, CloseHow::Reset);

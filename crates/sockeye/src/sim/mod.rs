@@ -78,7 +78,7 @@ pub use faults::{Counts, Fault, Faults};
 pub use host::Calls;
 pub use listener::Listener;
 pub use log::Log;
-pub use peer::{End, Peer};
+pub use peer::{Peer, PeerEnd};
 
 /// Hosts, peers, what is between them, and their clock. Clones are the same network.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ pub struct Peer {
 /// How a connection ended, as a [`Peer`] saw it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum End {
+pub enum PeerEnd {
     /// The other side ended its sending side, after everything it had sent.
     Finished,
     /// The other side, this one or the network reset the connection.
@@ -59,14 +59,14 @@ impl Peer {
 
     /// How the other side ended; `None` as long as it can still send. Bytes that came before may still be there to take.
     #[must_use]
-    pub fn end(&self) -> Option<End> {
+    pub fn end(&self) -> Option<PeerEnd> {
         let state = self.state();
-        let Some(connection) = state.connections.get(&self.end.connection) else { return Some(End::Reset) };
+        let Some(connection) = state.connections.get(&self.end.connection) else { return Some(PeerEnd::Reset) };
         let own = &connection.ends[self.end.side];
         if own.reset || own.owner == Owner::Closed {
-            Some(End::Reset)
+            Some(PeerEnd::Reset)
         } else if connection.pipes[1 - self.end.side].fin == Fin::Arrived {
-            Some(End::Finished)
+            Some(PeerEnd::Finished)
         } else {
             None
         }

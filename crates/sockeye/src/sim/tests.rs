@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use super::{End, Fault, Faults, Host, Network, Outcome, Peer, Turn, seeds};
+use super::{Fault, Faults, Host, Network, Outcome, Peer, PeerEnd, Turn, seeds};
 use crate::sys::{Address, CloseHow, Handle, ListenOptions, Readiness, Sys, WAKE};
 
 mod connect;
@@ -185,7 +185,7 @@ fn bytes(length: usize, salt: usize) -> Vec<u8> {
 }
 
 /// What a peer received, and how it ended.
-type Seen = (Vec<u8>, Option<End>);
+type Seen = (Vec<u8>, Option<PeerEnd>);
 
 /// `count` peers send, end their side, and take what comes back until the end; then the server must have nothing left.
 fn echo_all(network: &Network, count: usize, length: usize) -> (Outcome, Vec<Seen>, Host) {
@@ -229,7 +229,7 @@ fn a_program_that_keeps_the_rules_loses_nothing() {
         assert_eq!(outcome, Outcome::Done, "seed {seed}");
         for (salt, (received, end)) in results.into_iter().enumerate() {
             assert!(received == bytes(length, salt), "seed {seed}, peer {salt}: {} bytes", received.len());
-            assert_eq!(end, Some(End::Finished), "seed {seed}");
+            assert_eq!(end, Some(PeerEnd::Finished), "seed {seed}");
         }
     }
 }
@@ -243,7 +243,10 @@ fn a_program_survives_lost_connections() {
         for (salt, (received, end)) in results.into_iter().enumerate() {
             let sent = bytes(5000, salt);
             assert!(sent.starts_with(&received), "seed {seed}: bytes come in order");
-            assert!(end == Some(End::Reset) || received == sent, "seed {seed}: all of them, unless there was a reset");
+            assert!(
+                end == Some(PeerEnd::Reset) || received == sent,
+                "seed {seed}: all of them, unless there was a reset"
+            );
         }
     }
 }
@@ -309,7 +312,7 @@ fn no_faults_is_one_piece() {
     let started = network.now();
     let (outcome, results, host) = echo_all(&network, 1, 900);
     assert_eq!((outcome, network.now()), (Outcome::Done, started));
-    assert_eq!(results, [(bytes(900, 0), Some(End::Finished))]);
+    assert_eq!(results, [(bytes(900, 0), Some(PeerEnd::Finished))]);
     let calls = host.calls();
     assert_eq!((calls.accept, calls.register, calls.recv, calls.send, calls.close), (2, 2, 2, 1, 1));
     assert_eq!(network.counts(), super::Counts::default());
@@ -381,7 +384,7 @@ fn closing_with_unread_input_resets() {
     sys.send(handle, &[IoSlice::new(b"lost")]).unwrap();
     sys.close(handle, CloseHow::Normal);
     network.advance(Duration::ZERO);
-    assert_eq!((peer.recv(), peer.end()), (Vec::new(), Some(End::Reset)));
+    assert_eq!((peer.recv(), peer.end()), (Vec::new(), Some(PeerEnd::Reset)));
     drop(sys);
     assert_eq!(network.open_handles(), 1, "the listener was leaked");
     assert!(network.connect(&address).is_err());

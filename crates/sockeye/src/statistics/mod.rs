@@ -158,7 +158,7 @@ counters! {
         dropped,
     }
 
-    /// Why raw connections ended; see [`Ended`](crate::Ended).
+    /// Why raw connections ended; see [`RawClosed`](crate::RawClosed).
     RawCloses {
         /// We ended them.
         local,

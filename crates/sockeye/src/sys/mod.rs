@@ -202,26 +202,26 @@ pub trait Sys {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this system takes no descriptors that others opened"))
     }
 
-    /// Reads an adopted handle that is no [`Kind::Stream`], once: what comes is one datagram, packet or record, or what
-    /// there is of other input. `Ok(0)` is the end of input, or of [`Kind::Datagrams`] an empty one. Drained means
+    /// Reads an adopted handle that is no [`DescriptorKind::Stream`], once: what comes is one datagram, packet or record, or what
+    /// there is of other input. `Ok(0)` is the end of input, or of [`DescriptorKind::Datagrams`] an empty one. Drained means
     /// `WouldBlock`, whatever came before.
     ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv). What concerns one datagram only is `Interrupted`.
-    fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, handle: Handle, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
         let _ = (handle, kind, buffer);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes to an adopted handle that is no [`Kind::Stream`], once. Full means `WouldBlock`, however much was taken
+    /// Writes to an adopted handle that is no [`DescriptorKind::Stream`], once. Full means `WouldBlock`, however much was taken
     /// before. What is not empty is not taken as `Ok(0)`.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send), but that a pipe without readers raises `SIGPIPE` where that is not ignored. A datagram
     /// that is lost is no error.
-    fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, handle: Handle, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
         let _ = (handle, kind, bytes);
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -313,7 +313,7 @@ impl Handle {
 /// What an adopted descriptor is, which decides how it is read and written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum DescriptorKind {
     /// A stream socket of TCP or Unix, as those that are accepted and connected: [`Sys::recv`] and [`Sys::send`].
     Stream,
     /// Another connected socket, of packets or of a stream of which no more is known.
@@ -341,8 +341,8 @@ pub struct Adopted {
     /// What it is called from here on.
     pub handle: Handle,
     /// What it is.
-    pub kind: Kind,
-    /// The peer of a [`Kind::Stream`]; `Unnamed` otherwise.
+    pub kind: DescriptorKind,
+    /// The peer of a [`DescriptorKind::Stream`]; `Unnamed` otherwise.
     pub peer: Address,
     /// Whether it was opened for reading.
     pub readable: bool,
@@ -353,7 +353,7 @@ pub struct Adopted {
 impl Adopted {
     /// One that is read and written, without a peer's address.
     #[must_use]
-    pub const fn new(handle: Handle, kind: Kind) -> Self {
+    pub const fn new(handle: Handle, kind: DescriptorKind) -> Self {
         Self { handle, kind, peer: Address::Unnamed, readable: true, writable: true }
     }
 }

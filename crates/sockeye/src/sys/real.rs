@@ -21,7 +21,7 @@ use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
 
 use super::{
-    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, Descriptors, EVENTS_PER_WAIT, Handle, Kind,
+    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, DescriptorKind, Descriptors, EVENTS_PER_WAIT, Handle,
     ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
 };
 
@@ -140,7 +140,7 @@ impl Sys for Real {
 
     fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
         let Found { kind, peer, readable, writable } = adopt::adapt(fd.as_fd(), options)?;
-        if kind == Kind::Other {
+        if kind == DescriptorKind::Other {
             // Devices that are always ready say so here only; and a loop outside need not use what would say so.
             let raw = fd.as_raw_fd();
             match self.poll.registry().register(&mut SourceFd(&raw), Token(0), BOTH) {
@@ -156,11 +156,11 @@ impl Sys for Real {
         Ok(Adopted { handle, kind, peer, readable, writable })
     }
 
-    fn read(&mut self, handle: Handle, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, handle: Handle, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
         adopt::read(self.table.borrow(handle)?, kind, buffer)
     }
 
-    fn write(&mut self, handle: Handle, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, handle: Handle, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
         adopt::write(self.table.borrow(handle)?, kind, bytes)
     }
 

@@ -35,7 +35,7 @@ trait Far {
     fn send(&mut self, bytes: &[u8]);
     fn recv(&mut self) -> Vec<u8>;
     /// How the near end ended, once everything before it was received.
-    fn end(&mut self) -> Option<sim::End>;
+    fn end(&mut self) -> Option<sim::PeerEnd>;
     fn shutdown(&mut self);
     fn reset(self: Box<Self>);
     fn stop_reading(&mut self) {}
@@ -207,7 +207,7 @@ fn half_a_connection_still_sends(world: &mut World) {
     let (handle, mut far) = world.pair();
     world.drain(handle);
     world.sys.shutdown_write(handle).unwrap();
-    assert_eq!(world.far_end(far.as_mut()), sim::End::Finished);
+    assert_eq!(world.far_end(far.as_mut()), sim::PeerEnd::Finished);
     assert_eq!(kind(world.sys.send(handle, &[IoSlice::new(b"late")])), ErrorKind::BrokenPipe);
     far.send(b"answer");
     assert_eq!(world.recv_until(handle, 6), b"answer");
@@ -270,13 +270,13 @@ fn closing_tells_the_peer(world: &mut World) {
     let mut received = Vec::new();
     world.poll_until("the end", |_, _| {
         received.extend(far.recv());
-        far.end() == Some(sim::End::Finished)
+        far.end() == Some(sim::PeerEnd::Finished)
     });
     assert_eq!(received.len() + far.recv().len(), sent);
     if world.has_resets {
         let (handle, mut far) = world.pair();
         world.sys.close(handle, CloseHow::Reset);
-        assert_eq!(world.far_end(far.as_mut()), sim::End::Reset);
+        assert_eq!(world.far_end(far.as_mut()), sim::PeerEnd::Reset);
     }
 }
 
@@ -293,7 +293,7 @@ fn closing_with_unread_input_resets(world: &mut World) {
     far.send(b"nor this");
     world.wait(Duration::from_millis(50));
     world.sys.close(handle, CloseHow::Normal);
-    assert_eq!(world.far_end(far.as_mut()), sim::End::Reset);
+    assert_eq!(world.far_end(far.as_mut()), sim::PeerEnd::Reset);
 }
 
 fn sending_to_a_closed_peer_fails_in_the_end(world: &mut World) {
@@ -486,7 +486,7 @@ impl World {
         received
     }
 
-    fn far_end(&mut self, far: &mut dyn Far) -> sim::End {
+    fn far_end(&mut self, far: &mut dyn Far) -> sim::PeerEnd {
         let mut end = None;
         self.poll_until("the far end to see the end", |_, _| {
             far.recv();
@@ -533,7 +533,7 @@ impl Far for sim::Peer {
         Self::recv(self)
     }
 
-    fn end(&mut self) -> Option<sim::End> {
+    fn end(&mut self) -> Option<sim::PeerEnd> {
         Self::end(self)
     }
 
@@ -608,7 +608,7 @@ fn full_listener(sys: &mut dyn Sys, anywhere: &Address) -> Option<Address> {
 struct Socket<S> {
     stream: S,
     shutdown: fn(&S) -> io::Result<()>,
-    end: Option<sim::End>,
+    end: Option<sim::PeerEnd>,
 }
 
 impl<S: Read + Write + AsFd> Far for Socket<S> {
@@ -620,16 +620,16 @@ impl<S: Read + Write + AsFd> Far for Socket<S> {
         let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
         while self.end.is_none() {
             match self.stream.read(&mut buffer) {
-                Ok(0) => self.end = Some(sim::End::Finished),
+                Ok(0) => self.end = Some(sim::PeerEnd::Finished),
                 Ok(count) => all.extend(&buffer[..count]),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => self.end = Some(sim::End::Reset),
+                Err(_) => self.end = Some(sim::PeerEnd::Reset),
             }
         }
         all
     }
 
-    fn end(&mut self) -> Option<sim::End> {
+    fn end(&mut self) -> Option<sim::PeerEnd> {
         self.end
     }
 

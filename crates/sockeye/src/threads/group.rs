@@ -66,7 +66,7 @@ impl Group {
     }
 
     /// Sends a text message to every connection of the named protocol, in all services that have it; see
-    /// [`Wishes::publish_text`](crate::Wishes::publish_text).
+    /// [`Commands::publish_text`](crate::Commands::publish_text).
     ///
     /// # Errors
     /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has a WebSocket

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
-use crate::service::{Builder, Listen, Remote, Source};
+use crate::service::{Builder, ListenAddr, Remote, Source};
 use crate::statistics::{Board, Statistics};
 use crate::sys::{Address, ListenOptions};
 
@@ -55,7 +55,7 @@ pub type BuildError = Box<dyn error::Error + Send + Sync>;
 pub struct Threads {
     count: usize,
     /// With the raw endpoint that it is for.
-    listen: Vec<(Listen, ListenOptions, Option<String>)>,
+    listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
     pinned: bool,
 }
 
@@ -79,13 +79,13 @@ impl Threads {
     /// starting fails. One of them may listen there, by [`Builder::listen`] in the closure. A listener that is open already is
     /// shared by all, of whatever kind it is.
     #[must_use]
-    pub fn listen(self, listen: impl Into<Listen>) -> Self {
+    pub fn listen(self, listen: impl Into<ListenAddr>) -> Self {
         self.listen_with(listen, ListenOptions::default())
     }
 
     /// As [`listen`](Self::listen), with options, of which `reuse_port` and `claim` are set as needed.
     #[must_use]
-    pub fn listen_with(mut self, listen: impl Into<Listen>, options: ListenOptions) -> Self {
+    pub fn listen_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
         self.listen.push((listen.into(), options, None));
         self
     }
@@ -93,13 +93,13 @@ impl Threads {
     /// Has all threads listen there for the [`Raw`](crate::Raw) endpoint of that name, which each of their services must have; as
     /// [`listen`](Self::listen) otherwise, and [`Builder::listen_raw`].
     #[must_use]
-    pub fn listen_raw(self, listen: impl Into<Listen>, name: &str) -> Self {
+    pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)
     }
 
     /// As [`listen_raw`](Self::listen_raw), with options, of which `reuse_port` and `claim` are set as needed.
     #[must_use]
-    pub fn listen_raw_with(mut self, listen: impl Into<Listen>, options: ListenOptions, name: &str) -> Self {
+    pub fn listen_raw_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions, name: &str) -> Self {
         self.listen.push((listen.into(), options, Some(name.to_owned())));
         self
     }
@@ -112,14 +112,14 @@ impl Threads {
         self
     }
 
-    /// Starts the threads, and lets them serve: [`build`](Self::build) and [`Built::serve`].
+    /// Starts the threads, and lets them serve: [`build`](Self::build) and [`ReadyThreads::serve`].
     ///
     /// # Errors
     /// As [`build`](Self::build).
     pub fn start(
         self,
         describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
-    ) -> Result<Started, Error> {
+    ) -> Result<RunningThreads, Error> {
         Ok(self.build(describe)?.serve())
     }
 
@@ -134,7 +134,7 @@ impl Threads {
     pub fn build(
         self,
         describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
-    ) -> Result<Built, Error> {
+    ) -> Result<ReadyThreads, Error> {
         let listen = self.addresses()?;
         let count = self.count;
         let mut starting = Starting {
@@ -184,7 +184,7 @@ impl Threads {
             }
         }
         let remotes = ready.into_iter().map(|ready| ready.remote).collect();
-        Ok(Built { starting, remotes, addresses, max_connections, endings })
+        Ok(ReadyThreads { starting, remotes, addresses, max_connections, endings })
     }
 
     /// Where to listen, names looked up.
@@ -267,7 +267,7 @@ impl Drop for Starting {
 
 /// Several services that are built and wait: nothing is accepted yet. Dropping it drops them, and waits for the end of their
 /// threads.
-pub struct Built {
+pub struct ReadyThreads {
     starting: Starting,
     remotes: Vec<Remote>,
     addresses: Vec<Address>,
@@ -275,14 +275,14 @@ pub struct Built {
     endings: Receiver<Ended>,
 }
 
-impl Built {
-    /// As [`Started::local_addresses`].
+impl ReadyThreads {
+    /// As [`RunningThreads::local_addresses`].
     #[must_use]
     pub fn local_addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// As [`Started::max_connections`].
+    /// As [`RunningThreads::max_connections`].
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
@@ -290,13 +290,13 @@ impl Built {
 
     /// Lets them serve.
     #[must_use = "dropping what it returns ends the services"]
-    pub fn serve(mut self) -> Started {
+    pub fn serve(mut self) -> RunningThreads {
         let group = self.starting.group.clone();
         group.complete(self.remotes);
         for hold in self.starting.hold.drain(..) {
             let _ = hold.send(());
         }
-        Started {
+        RunningThreads {
             group,
             addresses: self.addresses,
             max_connections: self.max_connections,
@@ -307,14 +307,14 @@ impl Built {
     }
 }
 
-impl fmt::Debug for Built {
+impl fmt::Debug for ReadyThreads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Built").field("local_addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("ReadyThreads").field("local_addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
 /// Several services that serve. Dropping it drains them and waits for their end.
-pub struct Started {
+pub struct RunningThreads {
     group: Group,
     addresses: Vec<Address>,
     max_connections: usize,
@@ -323,7 +323,7 @@ pub struct Started {
     endings: Receiver<Ended>,
 }
 
-impl Started {
+impl RunningThreads {
     /// Where they listen: what they share first, and each address once.
     #[must_use]
     pub fn local_addresses(&self) -> &[Address] {
@@ -384,16 +384,16 @@ impl Started {
     }
 }
 
-impl fmt::Debug for Started {
+impl fmt::Debug for RunningThreads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Started")
+        f.debug_struct("RunningThreads")
             .field("threads", &self.threads.len())
             .field("local_addresses", &self.addresses)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Started {
+impl Drop for RunningThreads {
     fn drop(&mut self) {
         self.drain();
         wait_for(&mut self.threads);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
-use crate::service::{Builder, Listen, Progress, Remote, Service, Source};
+use crate::service::{Builder, ListenAddr, Remote, Service, ServiceState, Source};
 use crate::statistics::{Board, Place, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::{BuildError, Group};
@@ -116,13 +116,13 @@ fn built(
         cores::pin(worker.index).map_err(Error::system)?;
     }
     let builder = describe(worker).map_err(Error::build)?;
-    let listen = listen.into_iter().map(|(source, options, name)| (Listen::from(source), options, name)).collect();
+    let listen = listen.into_iter().map(|(source, options, name)| (ListenAddr::from(source), options, name)).collect();
     builder.shared(listen, worker.threads as u64, place).build()
 }
 
 fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {
     let mut told = false;
-    while service.run_once(None)? == Progress::Running {
+    while service.run_once(None)? == ServiceState::Running {
         if service.is_draining() && !told {
             // A callback of this thread asked for the end: that means all.
             told = true;

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use sockeye::client::FailureCause;
-use sockeye::messages::{self, Handler, Message, Talk};
-use sockeye::{Close, CloseCode, Closed, ConnId, Connect, Cx, Failure, Progress, Service, Wishes};
+use sockeye::messages::{self, Handler, Message, MessageCx};
+use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Service, ServiceState};
 
 /// What a client came to.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Client {
 impl Handler for Client {
     type State = usize;
 
-    fn open(&mut self, talk: &mut Talk<'_, '_>) -> usize {
+    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> usize {
         assert!(talk.is_client());
         self.seen.borrow_mut().push(Seen::Open(talk.id(), talk.subprotocol().map(str::to_owned)));
         for message in &self.say {
@@ -37,13 +37,13 @@ impl Handler for Client {
         0
     }
 
-    fn message(&mut self, talk: &mut Talk<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, talk: &mut MessageCx<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
         self.seen.borrow_mut().push(Seen::Message(talk.id(), message.as_bytes().to_vec()));
         *count += 1;
         if *count == self.say.len() { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, failure: Failure) {
         self.seen.borrow_mut().push(Seen::Failed(id, failure));
     }
 
@@ -62,7 +62,7 @@ fn service(say: Vec<Vec<u8>>) -> (Service, Rc<RefCell<Vec<Seen>>>) {
 
 fn until(service: &mut Service, mut done: impl FnMut(&Service) -> bool) {
     while !done(service) {
-        assert_eq!(service.run_once(Some(Duration::from_secs(30))).unwrap(), Progress::Running);
+        assert_eq!(service.run_once(Some(Duration::from_secs(30))).unwrap(), ServiceState::Running);
     }
 }
 
@@ -152,13 +152,13 @@ struct Stubborn;
 impl Handler for Stubborn {
     type State = ();
 
-    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
 
-    fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, _: ConnId, _: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, _: ConnId, _: Failure) {
         wishes.connect(Connect::new("ws://127.0.0.1:1/").unwrap());
     }
 }
@@ -171,7 +171,7 @@ fn a_program_that_never_gives_up_does_not_keep_a_drain_from_ending() {
     service.control().connect("stubborn", Connect::new("ws://127.0.0.1:1/").unwrap()).unwrap();
     service.drain();
     let ended = network.run(|| match service.run_once(Some(Duration::ZERO)).unwrap() {
-        Progress::Drained => sockeye::sim::Turn::Done,
+        ServiceState::Drained => sockeye::sim::Turn::Done,
         _ => sockeye::sim::Turn::Sleep(Some(network.now() + Duration::from_secs(1))),
     });
     assert_eq!((ended, service.connections()), (sockeye::sim::Outcome::Done, 0));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::sim::{Fault, Faults};
-use sockeye::{Connect, Kind, Limits, Proxy};
+use sockeye::{Connect, Limits, MessageKind, Proxy};
 
 use crate::bench::{Bench, SECOND, to};
 use crate::probe::Seen;
@@ -269,7 +269,7 @@ fn frames_behind_the_acceptance_are_not_lost() {
         });
         assert_eq!((server.frames[0].opcode, &server.frames[0].payload[..]), (10, &b"ping"[..]));
         stories.push(format!("{:?}", bench.notes.seen.borrow().iter().map(|(_, _, seen)| seen).collect::<Vec<_>>()));
-        assert_eq!(bench.notes.messages(id)[1], (Kind::Binary, b"second".to_vec()));
+        assert_eq!(bench.notes.messages(id)[1], (MessageKind::Binary, b"second".to_vec()));
         drop(server);
         bench.finish();
         at += 1;

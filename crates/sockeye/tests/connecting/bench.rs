@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockeye::client::Timeouts;
 use sockeye::sim::{Faults, Host, Listener, Network, Turn};
 use sockeye::sys::{Address, Sys};
-use sockeye::{ConnId, Connect, Instant, Limits, Progress, Service};
+use sockeye::{ConnId, Connect, Instant, Limits, Service, ServiceState};
 
 use crate::cause::cause;
 use crate::probe::{NAME, Notes, Probe, Say};
@@ -61,7 +61,7 @@ impl Bench {
     pub(crate) fn turn(&mut self) {
         self.turns += 1;
         if !self.drained {
-            self.drained = self.service.run_once(Some(Duration::ZERO)).unwrap() == Progress::Drained;
+            self.drained = self.service.run_once(Some(Duration::ZERO)).unwrap() == ServiceState::Drained;
         }
     }
 

@@ -27,7 +27,7 @@ fn connects_are_wished_for_in_every_callback() {
     // Each callback wishes for one, once.
     let wish = |wished: &Ids| {
         let (wished, once) = (wished.clone(), Cell::new(true));
-        move |wishes: &mut sockeye::Wishes<'_>, url: &str| {
+        move |wishes: &mut sockeye::Commands<'_>, url: &str| {
             if once.replace(false) {
                 wished.borrow_mut().push(wishes.connect(to(url)));
             }
@@ -126,7 +126,7 @@ fn there_is_no_room() {
 #[test]
 fn connections_of_our_own_are_not_counted_by_address() {
     use crate::probe::{Notes, Probe};
-    use sockeye::sim::{End, Network, Turn};
+    use sockeye::sim::{Network, PeerEnd, Turn};
     let network = Network::with_faults(1, Faults::none());
     let notes = Rc::new(Notes::default());
     let mut limits = Limits::default();
@@ -153,7 +153,7 @@ fn connections_of_our_own_are_not_counted_by_address() {
         }
         if second.as_ref().is_some_and(|second| second.end().is_some()) { Turn::Done } else { Turn::Sleep(None) }
     });
-    assert_eq!((second.unwrap().end(), guest.end()), (Some(End::Reset), None));
+    assert_eq!((second.unwrap().end(), guest.end()), (Some(PeerEnd::Reset), None));
     drop(service);
     assert_eq!(network.open_handles(), 0);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults, Listener, Turn};
+use sockeye::sim::{Faults, Listener, PeerEnd, Turn};
 use sockeye::{CloseCode, ConnId, Connect, Limits, Proxy, Reconnect};
 
 use crate::bench::{Bench, SECOND, to};
@@ -159,7 +159,7 @@ fn cut_at(way: Way, cut: Cut, seed: u64, faults: &Faults, turn: usize) -> bool {
     if !was_over {
         check(&bench.notes, id, was_open, if cut == Cut::Close { "cancelled" } else { "dropped" });
     }
-    let ended = |server: &Server| server.end().is_some_and(|end| !was_open || end == End::Finished);
+    let ended = |server: &Server| server.end().is_some_and(|end| !was_open || end == PeerEnd::Finished);
     network.advance(SECOND);
     assert!(others.servers.iter().all(|(server, _)| ended(server) || !server.is_open()), "{way:?} {seed} {turn}");
     bench.finish();

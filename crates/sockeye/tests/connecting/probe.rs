@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sockeye::client::{FailureCause, Retry};
 use sockeye::protocol::Fragmented;
-use sockeye::{Close, Closed, ConnId, ControlPayload, Cx, Failure, Fragment, Instant, Kind, Protocol, Tx, Wishes};
+use sockeye::{
+    Close, Closed, Commands, ConnId, ControlPayload, Cx, Failure, Fragment, Instant, MessageKind, Protocol, Tx,
+};
 
 pub(crate) const NAME: &str = "probe";
 
@@ -15,7 +17,7 @@ pub(crate) const NAME: &str = "probe";
 #[derive(Debug)]
 pub(crate) enum Seen {
     Open(Option<String>),
-    Message(Kind, Vec<u8>),
+    Message(MessageKind, Vec<u8>),
     Pong(Vec<u8>),
     Failed(Failure),
     Closed(Closed, Option<Retry>),
@@ -24,16 +26,16 @@ pub(crate) enum Seen {
 /// What a client is to send.
 #[derive(Clone, Debug)]
 pub(crate) enum Say {
-    Message(Kind, Vec<u8>),
-    Owned(Kind, Vec<u8>),
-    Fragments(Kind, VecDeque<Vec<u8>>),
+    Message(MessageKind, Vec<u8>),
+    Owned(MessageKind, Vec<u8>),
+    Fragments(MessageKind, VecDeque<Vec<u8>>),
     Ping(Vec<u8>),
 }
 
 type InOpen = Box<dyn FnMut(&mut Cx<'_>)>;
-type InFailed = Box<dyn FnMut(&mut Wishes<'_>, ConnId, &Failure)>;
+type InFailed = Box<dyn FnMut(&mut Commands<'_>, ConnId, &Failure)>;
 type InClosed = Box<dyn FnMut(&mut Cx<'_>, &Closed)>;
-type InTick = Box<dyn FnMut(&mut Wishes<'_>)>;
+type InTick = Box<dyn FnMut(&mut Commands<'_>)>;
 
 #[derive(Default)]
 pub(crate) struct Notes {
@@ -78,7 +80,7 @@ impl Notes {
         self.seen.borrow().iter().filter(|(_, of, _)| *of == id).filter_map(|(_, _, seen)| look(seen)).collect()
     }
 
-    pub(crate) fn messages(&self, id: ConnId) -> Vec<(Kind, Vec<u8>)> {
+    pub(crate) fn messages(&self, id: ConnId) -> Vec<(MessageKind, Vec<u8>)> {
         self.of(id, |seen| match seen {
             Seen::Message(kind, payload) => Some((*kind, payload.clone())),
             _ => None,
@@ -186,19 +188,23 @@ impl Protocol for Probe {
                     writable.ping(ControlPayload::new(&payload).unwrap());
                     Some(writable)
                 }
-                Say::Message(Kind::Text, payload) => writable.text(std::str::from_utf8(&payload).unwrap()).more(),
-                Say::Message(Kind::Binary, payload) => writable.binary(&payload).more(),
-                Say::Owned(Kind::Text, payload) => writable.text_owned(String::from_utf8(payload).unwrap()).more(),
-                Say::Owned(Kind::Binary, payload) => writable.binary_owned(payload).more(),
+                Say::Message(MessageKind::Text, payload) => {
+                    writable.text(std::str::from_utf8(&payload).unwrap()).more()
+                }
+                Say::Message(MessageKind::Binary, payload) => writable.binary(&payload).more(),
+                Say::Owned(MessageKind::Text, payload) => {
+                    writable.text_owned(String::from_utf8(payload).unwrap()).more()
+                }
+                Say::Owned(MessageKind::Binary, payload) => writable.binary_owned(payload).more(),
                 Say::Fragments(kind, mut pieces) => {
                     let first = pieces.pop_front().unwrap_or_default();
                     session.rest = pieces;
                     match kind {
-                        Kind::Text => {
+                        MessageKind::Text => {
                             let begun = writable.begin_text(std::str::from_utf8(&first).unwrap());
                             begun.more().and_then(|next| go_on(Fragmented::Text(next), &mut session.rest))
                         }
-                        Kind::Binary => {
+                        MessageKind::Binary => {
                             let begun = writable.begin_binary(&first);
                             begun.more().and_then(|next| go_on(Fragmented::Binary(next), &mut session.rest))
                         }
@@ -224,7 +230,7 @@ impl Protocol for Probe {
         notes.note(cx.now(), id, Seen::Closed(closed, cx.retry()));
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
         let notes = self.notes.clone();
         let _inside = notes.enter();
         assert!(!notes.is_open(id) && notes.over.borrow_mut().insert(id), "a second outcome");
@@ -249,7 +255,7 @@ impl Protocol for Probe {
         self.interval
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         let _inside = self.notes.enter();
         if let Some(hook) = &mut *self.notes.in_tick.borrow_mut() {
             hook(wishes);

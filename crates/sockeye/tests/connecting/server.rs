@@ -1,6 +1,6 @@
 //! The other side, written by hand: one connection that a scripted listener took.
 
-use sockeye::sim::{End, Listener, Peer};
+use sockeye::sim::{Listener, Peer, PeerEnd};
 use sockeye_proto::handshake::key;
 use sockeye_proto::wire::mask;
 
@@ -84,7 +84,7 @@ impl Server {
         self.open
     }
 
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<PeerEnd> {
         self.peer.end()
     }
 

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults};
+use sockeye::sim::{Faults, PeerEnd};
 use sockeye::sys::{
     Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, TcpKeepalive, Wake,
 };
-use sockeye::{Cause, CloseCode, ConnId, Initiator, Instant, Kind, Limits, Timeout};
+use sockeye::{Cause, CloseCode, ConnId, Initiator, Instant, Limits, MessageKind, Timeout};
 
 use crate::bench::{Bench, MILLI, SECOND, to};
 use crate::probe::{NAME, Say, Seen};
@@ -43,8 +43,13 @@ fn messages_of_every_size_go_out_to_slow_readers() {
             let listener = bench.listen("10.0.0.1:80");
             let (id, mut server) = bench.open(&to("ws://10.0.0.1/"), &listener);
             let payload = pattern(size);
-            let say =
-                |payload| if owned { Say::Owned(Kind::Binary, payload) } else { Say::Message(Kind::Binary, payload) };
+            let say = |payload| {
+                if owned {
+                    Say::Owned(MessageKind::Binary, payload)
+                } else {
+                    Say::Message(MessageKind::Binary, payload)
+                }
+            };
             bench.say(id, say(payload.clone()));
             bench.say(id, say(b"behind it".to_vec()));
             let head = if size > 65_535 {
@@ -79,7 +84,7 @@ fn messages_of_every_size_come_in() {
         server.send(frame(0x81, b"behind it"));
         bench.until(|bench| bench.notes.messages(id).len() == 2);
         let messages = bench.notes.messages(id);
-        assert_eq!(messages, [(Kind::Binary, payload), (Kind::Text, b"behind it".to_vec())]);
+        assert_eq!(messages, [(MessageKind::Binary, payload), (MessageKind::Text, b"behind it".to_vec())]);
         drop(server);
         bench.finish();
     }
@@ -103,9 +108,9 @@ fn fragments_and_pings_among_them() {
         let (id, mut server) = bench.open(&to("ws://10.0.0.1/"), &listener);
         let pieces: VecDeque<Vec<u8>> = ["sé", "ve", "", "ral"].map(|piece| piece.as_bytes().to_vec()).into();
         bench.say(id, Say::Ping(b"first".to_vec()));
-        bench.say(id, Say::Fragments(Kind::Text, pieces.clone()));
-        bench.say(id, Say::Fragments(Kind::Binary, pieces.clone()));
-        bench.say(id, Say::Message(Kind::Text, b"whole".to_vec()));
+        bench.say(id, Say::Fragments(MessageKind::Text, pieces.clone()));
+        bench.say(id, Say::Fragments(MessageKind::Binary, pieces.clone()));
+        bench.say(id, Say::Message(MessageKind::Text, b"whole".to_vec()));
         server.send([frame(0x01, b"a"), frame(0x89, b"mid"), frame(0x00, b"b"), frame(0x80, b"c")].concat());
         bench.until(|bench| {
             server.pump();
@@ -123,7 +128,7 @@ fn fragments_and_pings_among_them() {
         assert_eq!(data, [&message(1)[..], &message(2)[..], &[(1, true)]].concat());
         assert!(server.frames.iter().any(|frame| frame.opcode == 10 && frame.payload == b"mid"));
         assert!(server.frames.iter().all(|frame| frame.key.is_some()));
-        assert_eq!(bench.notes.messages(id), [(Kind::Text, b"abc".to_vec())]);
+        assert_eq!(bench.notes.messages(id), [(MessageKind::Text, b"abc".to_vec())]);
         assert!(bench.notes.seen.borrow().iter().any(|seen| matches!(&seen.2, Seen::Pong(p) if p == b"first")));
         drop(server);
         bench.finish();
@@ -143,7 +148,7 @@ fn published_messages_are_masked_each_with_its_own_key() {
         let mut clients = several(&mut bench, 5);
         let large = "é".repeat(40_000);
         let pieces: VecDeque<Vec<u8>> = (0..50).map(|_| vec![b'x'; 300]).collect();
-        bench.say(clients[0].0, Say::Fragments(Kind::Text, pieces));
+        bench.say(clients[0].0, Say::Fragments(MessageKind::Text, pieces));
         for number in 0..20 {
             bench.service.control().publish_text(NAME, &format!("news {number}")).unwrap();
             bench.service.control().publish_binary(NAME, &[number; 200]).unwrap();
@@ -182,7 +187,7 @@ fn cl05_no_key_comes_twice() {
         let mut clients = several(&mut bench, 2);
         for round in 0..2500 {
             for (id, _) in &clients {
-                bench.say(*id, Say::Message(Kind::Text, format!("{round}").into_bytes()));
+                bench.say(*id, Say::Message(MessageKind::Text, format!("{round}").into_bytes()));
             }
         }
         for (_, server) in &mut clients {
@@ -374,9 +379,9 @@ fn without_randomness_nothing_is_sent() {
     assert_eq!(bench.failed(id).1, "Handshake: io Other");
     let mut server = bench.accepted(&listener);
     server.pump();
-    assert_eq!((server.input.len(), server.end()), (0, Some(End::Finished)));
+    assert_eq!((server.input.len(), server.end()), (0, Some(PeerEnd::Finished)));
     switches.dry.set(false);
-    for say in [Some(Say::Message(Kind::Text, b"secret".to_vec())), Some(Say::Ping(b"secret".to_vec())), None] {
+    for say in [Some(Say::Message(MessageKind::Text, b"secret".to_vec())), Some(Say::Ping(b"secret".to_vec())), None] {
         let (id, mut server) = bench.open(&to("ws://10.0.0.1/"), &listener);
         switches.dry.set(true);
         match say {
@@ -423,7 +428,7 @@ fn a_client_waits_for_the_server_to_end_tcp() {
             let closed = bench.notes.closed(*id).unwrap().0;
             assert_eq!((closed.cause, closed.code_seen()), (Cause::Handshake, 4000));
             assert_eq!(closed.initiator, if ours { Initiator::Local } else { Initiator::Peer });
-            bench.until(|_| server.end() == Some(End::Finished));
+            bench.until(|_| server.end() == Some(PeerEnd::Finished));
             drop(clients);
             bench.finish();
         }
@@ -438,7 +443,7 @@ fn a_server_that_does_not_answer_a_close_is_left() {
     bench.service.control().close(*id, CloseCode::NORMAL).unwrap();
     assert_eq!(bench.until(|bench| bench.notes.is_over(*id)), 5 * SECOND);
     assert_eq!(bench.notes.closed(*id).unwrap().0.cause, Cause::Timeout(Timeout::Close));
-    bench.until(|_| server.end() == Some(End::Reset));
+    bench.until(|_| server.end() == Some(PeerEnd::Reset));
     drop(clients);
     bench.finish();
 }

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::client::Timeouts;
-use sockeye::messages::{self, Handler, Message, Talk};
+use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::poll::{Mode, PollHook, Ready};
 use sockeye::{
-    Close, CloseCode, Closed, ConnId, Connect, Cx, End, Ended, Failure, Progress, Raw, RawWritable, Service, Wishes,
+    Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Raw, RawClose, RawClosed, RawWritable, Service,
+    ServiceState,
 };
 
 #[derive(Clone, Default)]
@@ -58,7 +59,7 @@ impl Watched {
     }
 
     /// One round of the loop outside.
-    fn round(&self, service: &mut Service) -> Progress {
+    fn round(&self, service: &mut Service) -> ServiceState {
         for (fd, ready) in look(&self.fds(), service.next_timeout()) {
             match service.service_fd(fd, ready) {
                 Err(error) if error.is_unknown_descriptor() => {}
@@ -78,14 +79,14 @@ struct Client {
 impl Handler for Client {
     type State = usize;
 
-    fn open(&mut self, talk: &mut Talk<'_, '_>) -> usize {
+    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> usize {
         for message in &self.say {
             talk.push(message.clone()).unwrap();
         }
         0
     }
 
-    fn message(&mut self, _: &mut Talk<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, _: &mut MessageCx<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
         assert!(message.as_bytes() == self.say[*count], "message {count} came back as another");
         *count += 1;
         if *count == self.say.len() { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
@@ -119,7 +120,7 @@ fn a_service_in_a_poll_loop_is_server_and_client() {
     // Another thread ends it.
     let remote = service.remote();
     std::thread::spawn(move || remote.run(|control| control.drain()).unwrap());
-    while watched.round(&mut service) != Progress::Drained {}
+    while watched.round(&mut service) != ServiceState::Drained {}
     drop(service);
     assert_eq!(watched.fds(), []);
 }
@@ -212,20 +213,20 @@ impl Raw for Idle {
         }
     }
 
-    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
         assert!(!self.pauses, "it is paused");
         Ok(())
     }
 
-    fn ended(&mut self, _: &mut Cx<'_>, (): &mut ()) -> Result<(), End> {
+    fn ended(&mut self, _: &mut Cx<'_>, (): &mut ()) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Ended) {
+    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: RawClosed) {
         self.closed.set(self.closed.get() + 1);
     }
 }
@@ -280,15 +281,15 @@ struct Hopeless(Rc<Cell<bool>>);
 impl Handler for Hopeless {
     type State = ();
 
-    fn open(&mut self, _: &mut Talk<'_, '_>) {
+    fn open(&mut self, _: &mut MessageCx<'_, '_>) {
         panic!("nobody answers");
     }
 
-    fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: Failure) {
         assert!(failure.to_string().contains("within"), "{failure}");
         self.0.set(true);
     }
@@ -358,14 +359,14 @@ fn a_drained_service_does_not_keep_the_loop_of_another_awake() {
         }
         drained.drain();
         assert!(drained.has_pending_work(), "to say that it is over");
-        assert_eq!(drained.run_once(None).unwrap(), Progress::Drained);
+        assert_eq!(drained.run_once(None).unwrap(), ServiceState::Drained);
         assert_eq!([drained.next_timeout(), other.next_timeout()], [None, None], "both may sleep");
         // Whoever asks again is answered at once.
-        assert_eq!(drained.run_once(None).unwrap(), Progress::Drained);
+        assert_eq!(drained.run_once(None).unwrap(), ServiceState::Drained);
         drained.run().unwrap();
         // Nor does a thread that comes late.
-        assert!(drained.remote().run(|_| ()).is_err() || drained.run_once(None).unwrap() == Progress::Drained);
-        assert_eq!(other.run_once(Some(Duration::ZERO)).unwrap(), Progress::Running);
+        assert!(drained.remote().run(|_| ()).is_err() || drained.run_once(None).unwrap() == ServiceState::Drained);
+        assert_eq!(other.run_once(Some(Duration::ZERO)).unwrap(), ServiceState::Running);
         assert_eq!(drained.next_timeout(), None);
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use sockeye::{CloseCode, Cx, End, Raw, RawWritable, Service};
+use sockeye::{CloseCode, Cx, Raw, RawClose, RawWritable, Service};
 
 /// What it was told, and the numbers of what it adopted.
 type Notes = Rc<RefCell<Vec<String>>>;
@@ -28,12 +28,12 @@ impl Raw for Replaces {
 
     fn open(&mut self, _: &mut Cx<'_>) {}
 
-    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), RawClose> {
         self.notes.borrow_mut().push(String::from_utf8_lossy(bytes).into_owned());
         match (bytes, self.next.pop()) {
             (b"go", next) => {
                 self.next.extend(next);
-                Err(End::Reset)
+                Err(RawClose::Reset)
             }
             (_, Some(file)) => {
                 let copy = file.try_clone().unwrap();
@@ -45,7 +45,7 @@ impl Raw for Replaces {
         }
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use sockeye::{CloseCode, Ended, Limits, UnknownProtocol};
+use sockeye::{CloseCode, Limits, RawClosed, UnknownProtocol};
 
 use crate::bench::{MUTE, Note};
 use crate::real::{POURS, Real, both, both_with};
@@ -45,9 +45,9 @@ fn a_pipe_is_read_to_its_end() {
         assert!(real.is_quiet());
         write.write_all(b"world").unwrap();
         drop(write);
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
         assert_eq!(real.received(id), b"hello, world");
-        assert_eq!(real.story(id).notes, [Note::Open, Note::Ended, Note::Closed(Ended::Peer)]);
+        assert_eq!(real.story(id).notes, [Note::Open, Note::Ended, Note::Closed(RawClosed::Peer)]);
         let connections = real.service.statistics().connections;
         assert_eq!((connections.adopted, connections.accepted, connections.closed), (1, 0, 1));
         assert!(
@@ -73,7 +73,7 @@ fn a_pipe_is_written_as_fast_as_it_is_read() {
             back.len() == bytes.len()
         });
         assert!(back == bytes);
-        assert_eq!(real.end_of(id), Ended::Local);
+        assert_eq!(real.end_of(id), RawClosed::Local);
         assert_eq!((&read).read(&mut [0]).unwrap(), 0);
     });
 }
@@ -86,14 +86,14 @@ fn a_pipe_without_readers_breaks() {
         let id = real.adopt_as(POURS, write);
         assert_eq!(real.closed(id), None);
         drop(read);
-        assert_eq!(real.end_of(id), Ended::Broken(Some(ErrorKind::BrokenPipe)));
+        assert_eq!(real.end_of(id), RawClosed::Broken(Some(ErrorKind::BrokenPipe)));
         // Idle, its end is noticed too.
         let (read, write) = pipe();
         let id = real.adopt(write);
         // Which is never called for what cannot be read.
         assert!(real.is_quiet());
         drop(read);
-        assert_eq!(real.end_of(id), Ended::Broken(Some(ErrorKind::BrokenPipe)));
+        assert_eq!(real.end_of(id), RawClosed::Broken(Some(ErrorKind::BrokenPipe)));
     });
 }
 
@@ -105,7 +105,7 @@ fn what_is_read_only_has_no_writable_callback() {
         real.service.control().request_writable(id).unwrap();
         assert!(real.is_quiet());
         drop(write);
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
     });
 }
 
@@ -122,7 +122,7 @@ fn a_paused_pipe_keeps_what_its_writer_left_and_costs_nothing() {
         assert!(real.is_quiet(), "the end of input is not asked for again and again");
         assert_eq!((real.received(id), real.closed(id)), (b"P".to_vec(), None));
         real.service.control().resume(id).unwrap();
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
         assert_eq!(real.received(id), b"Pthe rest");
     });
 }
@@ -134,7 +134,7 @@ fn orders_to_end_are_obeyed_on_a_pipe() {
             let (read, mut write) = pipe();
             let id = real.adopt(read);
             write.write_all(order).unwrap();
-            let expected = if order == b"R" { Ended::Reset } else { Ended::Local };
+            let expected = if order == b"R" { RawClosed::Reset } else { RawClosed::Local };
             assert_eq!(real.end_of(id), expected);
             assert_eq!(write.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
         });
@@ -154,7 +154,7 @@ fn numbers_of_an_eventfd_come_one_by_one() {
             assert_eq!((real.received(id), real.story(id).pieces.clone()), (numbers, vec![8; expected.len()]));
             assert!(real.is_quiet());
             real.service.control().close(id, CloseCode::NORMAL).unwrap();
-            assert_eq!(real.end_of(id), Ended::Local);
+            assert_eq!(real.end_of(id), RawClosed::Local);
         }
     });
 }
@@ -169,7 +169,7 @@ fn each_write_to_an_eventfd_is_one() {
             let mut other = File::from(event.try_clone().unwrap());
             real.pour.replace([2_u64.to_ne_bytes(), 40_u64.to_ne_bytes()].concat());
             let id = real.adopt_as(POURS, event);
-            assert_eq!(real.end_of(id), Ended::Local);
+            assert_eq!(real.end_of(id), RawClosed::Local);
             let mut sum = [0; 8];
             other.read_exact(&mut sum).unwrap();
             assert_eq!(u64::from_ne_bytes(sum), 42);
@@ -177,7 +177,7 @@ fn each_write_to_an_eventfd_is_one() {
             let event = eventfd(0, EventfdFlags::empty()).unwrap();
             real.pour.replace(b"no".to_vec());
             let id = real.adopt_as(POURS, event);
-            assert_eq!(real.end_of(id), Ended::Broken(Some(ErrorKind::InvalidInput)));
+            assert_eq!(real.end_of(id), RawClosed::Broken(Some(ErrorKind::InvalidInput)));
         },
     );
 }
@@ -231,14 +231,14 @@ fn a_terminal_is_read_by_lines_until_it_hangs_up() {
         real.until(|real| real.received(id) == b"one\ntwo\n");
         assert_eq!(real.story(id).pieces, [4, 4]);
         drop(master);
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
         // And from the other side, where the system's word for the end is an error.
         let (master, mut slave) = terminal();
         let id = real.adopt_as(MUTE, master);
         slave.write_all(b"hello").unwrap();
         real.until(|real| real.received(id) == b"hello");
         drop(slave);
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
     });
 }
 
@@ -257,7 +257,7 @@ fn a_pair_of_stream_sockets_talks_and_ends_each_side_by_itself() {
         let mut text = Vec::new();
         real.until(|_| theirs.read_to_end(&mut text).is_ok());
         assert_eq!(text, b"after your end");
-        assert_eq!(real.end_of(id), Ended::Local);
+        assert_eq!(real.end_of(id), RawClosed::Local);
         // Reset: the other side was closed with something unread.
         let (ours, theirs) = UnixStream::pair().unwrap();
         let id = real.adopt(ours);
@@ -265,7 +265,7 @@ fn a_pair_of_stream_sockets_talks_and_ends_each_side_by_itself() {
         real.until(|real| real.received(id) == b"hello");
         assert!(real.is_quiet());
         drop(theirs);
-        assert_eq!(real.end_of(id), Ended::Broken(Some(ErrorKind::ConnectionReset)));
+        assert_eq!(real.end_of(id), RawClosed::Broken(Some(ErrorKind::ConnectionReset)));
     });
 }
 
@@ -299,7 +299,7 @@ fn datagrams_keep_their_bounds_and_may_be_empty_or_lost() {
             UdpSocket::bind(other).unwrap().send_to(b"again", own).unwrap();
             real.until(|real| real.story(id).pieces.last() == Some(&5));
             real.service.control().close(id, CloseCode::NORMAL).unwrap();
-            assert_eq!(real.end_of(id), Ended::Local);
+            assert_eq!(real.end_of(id), RawClosed::Local);
         },
     );
 }
@@ -323,7 +323,7 @@ fn each_write_is_a_datagram() {
                 }
                 count == 1000
             });
-            assert_eq!(real.end_of(id), Ended::Local);
+            assert_eq!(real.end_of(id), RawClosed::Local);
         },
     );
 }
@@ -340,7 +340,7 @@ fn packets_have_bounds_and_an_end() {
         }
         real.until(|real| real.story(id).pieces == [3, 5]);
         drop(theirs);
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
     });
 }
 
@@ -361,7 +361,7 @@ fn what_cannot_be_watched_is_refused_with_its_reason() {
         assert_eq!(refused(File::open(&file).unwrap().into()), format!("a regular file {always}"));
         assert_eq!(refused(File::open("/").unwrap().into()), format!("a directory {always}"));
         assert_eq!(refused(File::open("/dev/null").unwrap().into()), format!("this device {always}"));
-        let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watch accepts them";
+        let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watcher accepts them";
         assert_eq!(refused(listener.try_clone().unwrap().into()), text);
         assert_eq!(real.service.connections(), 0);
         assert!(real.is_quiet());
@@ -430,7 +430,7 @@ fn adoptions_that_were_not_begun_fail_when_they_are_closed_or_the_service_ends()
         assert_eq!(real.story(id).notes, ending);
         let late = adopt(3, &mut real);
         real.until(|real| real.drained);
-        assert_eq!((real.story(late).notes.clone(), real.closed(open)), (ending.to_vec(), Some(Ended::Local)));
+        assert_eq!((real.story(late).notes.clone(), real.closed(open)), (ending.to_vec(), Some(RawClosed::Local)));
     });
     both(|mut real| {
         let (read, _write) = pipe();

@@ -9,7 +9,8 @@ use std::time::Duration;
 use sockeye::sim::{Faults, Host, Network, Peer, Turn};
 use sockeye::sys::Address;
 use sockeye::{
-    Builder, CloseCode, ConnId, Cx, End, Ended, Limits, Progress, Raw, RawWritable, Service, Wishes, messages,
+    Builder, CloseCode, Commands, ConnId, Cx, Limits, Raw, RawClose, RawClosed, RawWritable, Service, ServiceState,
+    messages,
 };
 
 /// What a callback was told.
@@ -18,7 +19,7 @@ pub(crate) enum Note {
     Open,
     Ended,
     Timer,
-    Closed(Ended),
+    Closed(RawClosed),
     Failed(String),
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Session {
     out: Vec<u8>,
     sent: usize,
     goes_on: bool,
-    end: Option<End>,
+    end: Option<RawClose>,
 }
 
 pub(crate) const NAME: &str = "obeys";
@@ -96,7 +97,7 @@ impl Raw for Obeys {
         Session::default()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Session, bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Session, bytes: &[u8]) -> Result<(), RawClose> {
         self.with(cx.id(), |story| {
             assert!(!story.notes.contains(&Note::Ended), "received after the end of input");
             story.received.extend_from_slice(bytes);
@@ -104,11 +105,11 @@ impl Raw for Obeys {
         });
         for &byte in bytes {
             match byte {
-                b'N' => return Err(End::Normal),
-                b'R' => return Err(End::Reset),
+                b'N' => return Err(RawClose::Normal),
+                b'R' => return Err(RawClose::Reset),
                 b'C' => cx.close(CloseCode::NORMAL),
                 // After what was asked for before has been written.
-                b'L' => session.end = Some(End::Normal),
+                b'L' => session.end = Some(RawClose::Normal),
                 b'P' => cx.pause_reading(),
                 b'Q' => {
                     cx.pause_reading();
@@ -124,18 +125,18 @@ impl Raw for Obeys {
         Ok(())
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Session) -> Result<(), End> {
+    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Session) -> Result<(), RawClose> {
         self.note(cx.id(), Note::Ended);
         if session.goes_on {
             session.out.extend_from_slice(b"after your end");
-            session.end = Some(End::Normal);
+            session.end = Some(RawClose::Normal);
             cx.request_writable();
             return Ok(());
         }
-        Err(End::Normal)
+        Err(RawClose::Normal)
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Session, tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let (mut tx, before) = (Some(tx), session.sent);
         while session.sent < session.out.len() {
             let Some(permission) = tx else {
@@ -154,20 +155,20 @@ impl Raw for Obeys {
         }
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut Session) -> Result<(), End> {
+    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut Session) -> Result<(), RawClose> {
         self.note(cx.id(), Note::Timer);
         cx.resume_reading();
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Session, ended: Ended) {
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Session, ended: RawClosed) {
         self.note(cx.id(), Note::Closed(ended));
         // Nobody is left to be called.
         cx.request_writable();
         cx.set_timer(Duration::ZERO);
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, error: io::Error) {
         self.note(id, Note::Failed(error.to_string()));
     }
 
@@ -175,7 +176,7 @@ impl Raw for Obeys {
         self.every
     }
 
-    fn tick(&mut self, wishes: &mut Wishes<'_>) {
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
         assert!(wishes.connections() > 0);
         wishes.request_writable_all();
     }
@@ -222,7 +223,7 @@ impl Bench {
     pub(crate) fn turn(&mut self) {
         if !self.drained {
             let progress = self.service.run_once(Some(Duration::ZERO)).expect("the poller works");
-            self.drained = progress == Progress::Drained;
+            self.drained = progress == ServiceState::Drained;
         }
     }
 
@@ -270,7 +271,7 @@ impl Bench {
         self.log.borrow().len() > number
     }
 
-    pub(crate) fn closed(&self, number: usize) -> Option<Ended> {
+    pub(crate) fn closed(&self, number: usize) -> Option<RawClosed> {
         let log = self.log.borrow();
         log.get(number)?.1.notes.iter().find_map(|note| match note {
             Note::Closed(ended) => Some(*ended),

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults, Peer};
-use sockeye::{CloseCode, ConnId, Ended, Limits};
+use sockeye::sim::{Faults, Peer, PeerEnd};
+use sockeye::{CloseCode, ConnId, Limits, RawClosed};
 
 use crate::bench::{Bench, Note};
 
@@ -22,9 +22,9 @@ fn the_end_of_input_comes_once_and_behind_all_that_came_before() {
     peer.shutdown();
     bench.until(|bench| bench.closed(0).is_some());
     assert_eq!(bench.story(0).received, b"last words");
-    assert_eq!(bench.story(0).notes, [Note::Open, Note::Ended, Note::Closed(Ended::Peer)]);
+    assert_eq!(bench.story(0).notes, [Note::Open, Note::Ended, Note::Closed(RawClosed::Peer)]);
     // What was asked for before the end is written only by those who go on: a callback comes no more.
-    bench.until(|_| peer.end() == Some(End::Finished));
+    bench.until(|_| peer.end() == Some(PeerEnd::Finished));
     drop(peer);
     bench.finish();
 }
@@ -38,11 +38,11 @@ fn who_goes_on_may_answer_a_peer_that_has_ended_its_side() {
     let mut back = Vec::new();
     bench.until(|_| {
         back.extend(peer.recv());
-        peer.end() == Some(End::Finished)
+        peer.end() == Some(PeerEnd::Finished)
     });
     assert_eq!(back.len(), (1 << 20) + "after your end".len());
     assert!(back.ends_with(b"after your end"));
-    assert_eq!(bench.closed(0), Some(Ended::Local));
+    assert_eq!(bench.closed(0), Some(RawClosed::Local));
     drop(peer);
     bench.finish();
 }
@@ -54,7 +54,7 @@ fn a_reset_is_told_with_its_reason() {
     bench.until(|bench| bench.is_open(0));
     peer.reset();
     bench.until(|bench| bench.closed(0).is_some());
-    assert_eq!(bench.closed(0), Some(Ended::Broken(Some(ErrorKind::ConnectionReset))));
+    assert_eq!(bench.closed(0), Some(RawClosed::Broken(Some(ErrorKind::ConnectionReset))));
     bench.finish();
 }
 
@@ -74,7 +74,7 @@ fn an_end_of_our_own_delivers_the_last_words_though_the_peer_goes_on_sending() {
             back.extend(peer.recv_at_most(64 << 10));
             peer.is_closed() && (back.len() >= 1 << 20) == wrote_all
         });
-        assert_eq!((peer.end(), bench.closed(0)), (Some(End::Finished), Some(Ended::Local)), "{order:?}");
+        assert_eq!((peer.end(), bench.closed(0)), (Some(PeerEnd::Finished), Some(RawClosed::Local)), "{order:?}");
         drop(peer);
         bench.finish();
     }
@@ -104,7 +104,7 @@ fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() 
         back.extend(peer.recv());
         peer.is_closed()
     });
-    assert_eq!((bench.closed(0), peer.end()), (Some(Ended::Local), Some(End::Finished)));
+    assert_eq!((bench.closed(0), peer.end()), (Some(RawClosed::Local), Some(PeerEnd::Finished)));
     assert_eq!(back.len(), *bench.most.borrow());
     drop(peer);
     bench.finish();
@@ -117,7 +117,7 @@ fn an_end_whose_last_words_were_lost_is_told_as_broken() {
     bench.settle();
     peer.reset();
     bench.until(|bench| bench.closed(0).is_some());
-    assert!(matches!(bench.closed(0), Some(Ended::Broken(_))), "{:?}", bench.closed(0));
+    assert!(matches!(bench.closed(0), Some(RawClosed::Broken(_))), "{:?}", bench.closed(0));
     bench.finish();
 }
 
@@ -143,7 +143,7 @@ fn a_reset_of_our_own_is_seen_as_one() {
     let peer = bench.connect();
     peer.send(b"R");
     bench.until(|bench| bench.closed(0).is_some());
-    assert_eq!((peer.end(), bench.closed(0)), (Some(End::Reset), Some(Ended::Reset)));
+    assert_eq!((peer.end(), bench.closed(0)), (Some(PeerEnd::Reset), Some(RawClosed::Reset)));
     drop(peer);
     bench.finish();
 }
@@ -153,8 +153,8 @@ fn a_peer_that_does_not_take_the_last_words_is_reset_in_the_end() {
     let (mut bench, peer, id) = with_output_stuck();
     bench.service.control().close(id, CloseCode::NORMAL).unwrap();
     let waited = bench.until(|bench| bench.closed(0).is_some());
-    assert_eq!((waited, bench.closed(0)), (Duration::from_secs(5), Some(Ended::Timeout)));
-    assert_eq!(peer.end(), Some(End::Reset));
+    assert_eq!((waited, bench.closed(0)), (Duration::from_secs(5), Some(RawClosed::Timeout)));
+    assert_eq!(peer.end(), Some(PeerEnd::Reset));
     drop(peer);
     bench.finish();
 }
@@ -175,7 +175,7 @@ fn a_paused_connection_keeps_what_came_before_its_end() {
     let id = bench.id(0);
     bench.service.control().resume(id).unwrap();
     bench.until(|bench| bench.closed(0).is_some());
-    assert_eq!((bench.story(0).received.clone(), bench.closed(0)), (b"Prest".to_vec(), Some(Ended::Peer)));
+    assert_eq!((bench.story(0).received.clone(), bench.closed(0)), (b"Prest".to_vec(), Some(RawClosed::Peer)));
     drop(peer);
     bench.finish();
 }
@@ -200,7 +200,7 @@ fn a_paused_connection_that_broke_waits_but_not_for_what_never_comes() {
         if !ends {
             bench.service.control().resume(id).unwrap();
             bench.until(|bench| bench.closed(0).is_some());
-            assert_eq!(bench.closed(0), Some(Ended::Broken(Some(ErrorKind::ConnectionReset))));
+            assert_eq!(bench.closed(0), Some(RawClosed::Broken(Some(ErrorKind::ConnectionReset))));
         }
         bench.finish();
     }
@@ -226,11 +226,11 @@ fn a_drain_ends_them_in_good_order_and_resets_the_stuck() {
     assert_eq!(waited, Duration::from_secs(5));
     assert_eq!(
         (back.as_slice(), good.end(), stuck.end()),
-        (b"hello".as_slice(), Some(End::Finished), Some(End::Reset))
+        (b"hello".as_slice(), Some(PeerEnd::Finished), Some(PeerEnd::Reset))
     );
     let mut ends = [bench.closed(0).unwrap(), bench.closed(1).unwrap()];
-    ends.sort_by_key(|ended| *ended == Ended::Timeout);
-    assert_eq!(ends, [Ended::Local, Ended::Timeout]);
+    ends.sort_by_key(|ended| *ended == RawClosed::Timeout);
+    assert_eq!(ends, [RawClosed::Local, RawClosed::Timeout]);
     drop((good, stuck));
     bench.finish();
 }
@@ -242,7 +242,7 @@ fn dropping_the_service_tells_them() {
     bench.until(|bench| bench.is_open(0));
     let (log, host) = (bench.log.clone(), bench.host.clone());
     drop(bench);
-    assert_eq!(log.borrow()[0].1.notes, [Note::Open, Note::Closed(Ended::Dropped)]);
+    assert_eq!(log.borrow()[0].1.notes, [Note::Open, Note::Closed(RawClosed::Dropped)]);
     assert_eq!(host.leaked_handles(), 0);
     drop(peer);
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{self, AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, socketpair};
-use sockeye::{CloseCode, Ended, Limits};
+use sockeye::{CloseCode, Limits, RawClosed};
 
 use crate::bench::{MUTE, Note};
 use crate::real::{POURS, both, both_with};
@@ -44,7 +44,7 @@ fn an_empty_packet_is_no_end() {
         }
         net::shutdown(&theirs, Shutdown::Write).unwrap();
         real.service.control().resume(id).unwrap();
-        assert_eq!(real.end_of(id), Ended::Peer);
+        assert_eq!(real.end_of(id), RawClosed::Peer);
         assert_eq!(real.story(id).pieces, [3, 0, 5, 0, 4]);
     });
 }
@@ -62,7 +62,7 @@ fn packets_that_came_before_a_reset_are_delivered() {
             theirs.write_all(packet).unwrap();
         }
         drop(theirs);
-        assert!(matches!(real.end_of(id), Ended::Broken(Some(_))));
+        assert!(matches!(real.end_of(id), RawClosed::Broken(Some(_))));
         assert_eq!((real.received(id), real.story(id).notes.len()), (b"echolastword".to_vec(), 2));
     });
 }
@@ -109,7 +109,7 @@ fn a_datagram_socket_that_the_program_shut_down_costs_nothing() {
         }
         assert_eq!(real.story(id).notes, [Note::Open]);
         real.service.control().close(id, CloseCode::NORMAL).unwrap();
-        assert_eq!(real.end_of(id), Ended::Local);
+        assert_eq!(real.end_of(id), RawClosed::Local);
     });
 }
 

@@ -4,9 +4,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults, Network, Peer, Turn, seeds};
+use sockeye::sim::{Faults, Network, Peer, PeerEnd, Turn, seeds};
 use sockeye::sys::Address;
-use sockeye::{Ended, Limits, Progress, Service};
+use sockeye::{Limits, RawClosed, Service, ServiceState};
 
 use crate::bench::{Log, NAME, Note, Obeys};
 use crate::outer::{Outer, Table};
@@ -62,7 +62,7 @@ impl Client {
         if let Some(peer) = &self.peer {
             self.back.extend(peer.recv());
             if peer.is_closed() || self.was_reset {
-                self.was_reset |= peer.end() == Some(End::Reset);
+                self.was_reset |= peer.end() == Some(PeerEnd::Reset);
                 self.back.extend(peer.recv());
                 self.peer = None;
             }
@@ -106,7 +106,7 @@ fn play(seed: u64, is_outer: bool, faults: Faults) -> Vec<Note> {
             let turned = outer.turn(&mut service, &host, &|| {}).unwrap();
             (drained, again) = (drained | turned.drained, turned.again);
         } else {
-            drained |= service.run_once(Some(Duration::ZERO)).unwrap() == Progress::Drained;
+            drained |= service.run_once(Some(Duration::ZERO)).unwrap() == ServiceState::Drained;
         }
         for client in &mut clients {
             client.act(&mut rng);
@@ -147,8 +147,8 @@ fn whatever_peers_and_network_do() {
             seen.extend(play(seed, is_outer, faults));
         }
     }
-    for wanted in [Ended::Local, Ended::Peer, Ended::Reset] {
+    for wanted in [RawClosed::Local, RawClosed::Peer, RawClosed::Reset] {
         assert!(seen.contains(&Note::Closed(wanted)), "{wanted:?} did not happen");
     }
-    assert!(seen.iter().any(|note| matches!(note, Note::Closed(Ended::Broken(_)))), "none broke");
+    assert!(seen.iter().any(|note| matches!(note, Note::Closed(RawClosed::Broken(_)))), "none broke");
 }

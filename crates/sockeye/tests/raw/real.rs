@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sockeye::poll::{Mode, PollHook, Ready};
-use sockeye::{Builder, ConnId, Cx, End, Ended, Progress, Raw, RawWritable, Service, Wishes, messages};
+use sockeye::{Builder, Commands, ConnId, Cx, Raw, RawClose, RawClosed, RawWritable, Service, ServiceState, messages};
 
 use crate::bench::{Log, MUTE, NAME, Note, Obeys, Story};
 
@@ -78,11 +78,11 @@ impl Raw for Pours {
         0
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, _: &mut usize, bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, _: &mut usize, bytes: &[u8]) -> Result<(), RawClose> {
         self.obeys.receive(cx, &mut Default::default(), bytes)
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, sent: &mut usize, tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, sent: &mut usize, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let bytes = self.bytes.borrow();
         let mut tx = Some(tx);
         while let Some(permission) = tx {
@@ -90,18 +90,18 @@ impl Raw for Pours {
             *sent += piece.len();
             tx = permission.write(piece).more();
             if *sent == bytes.len() {
-                return Err(End::Normal);
+                return Err(RawClose::Normal);
             }
         }
         cx.request_writable();
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: usize, ended: Ended) {
+    fn closed(&mut self, cx: &mut Cx<'_>, _: usize, ended: RawClosed) {
         self.obeys.closed(cx, Default::default(), ended);
     }
 
-    fn failed(&mut self, wishes: &mut Wishes<'_>, id: ConnId, error: std::io::Error) {
+    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: std::io::Error) {
         self.obeys.failed(wishes, id, error);
     }
 }
@@ -165,12 +165,12 @@ impl Real {
             let timeout = self.service.next_timeout().unwrap_or(most).min(most);
             for (fd, ready) in watched.poll(timeout) {
                 match self.service.service_fd(fd, ready) {
-                    Ok(progress) => self.drained |= progress == Progress::Drained,
+                    Ok(progress) => self.drained |= progress == ServiceState::Drained,
                     Err(error) => assert!(error.is_unknown_descriptor(), "{error}"),
                 }
             }
         }
-        self.drained |= self.service.run_once(Some(most)).unwrap() == Progress::Drained;
+        self.drained |= self.service.run_once(Some(most)).unwrap() == ServiceState::Drained;
     }
 
     pub(crate) fn until(&mut self, mut done: impl FnMut(&Self) -> bool) {
@@ -207,7 +207,7 @@ impl Real {
         self.story(id).received.clone()
     }
 
-    pub(crate) fn closed(&self, id: ConnId) -> Option<Ended> {
+    pub(crate) fn closed(&self, id: ConnId) -> Option<RawClosed> {
         self.story(id).notes.iter().find_map(|note| match note {
             Note::Closed(ended) => Some(*ended),
             _ => None,
@@ -215,7 +215,7 @@ impl Real {
     }
 
     /// Waits for the end, and says how it was.
-    pub(crate) fn end_of(&mut self, id: ConnId) -> Ended {
+    pub(crate) fn end_of(&mut self, id: ConnId) -> RawClosed {
         self.until(|real| real.closed(id).is_some());
         self.closed(id).unwrap()
     }

@@ -158,7 +158,7 @@ fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
     let text = "listen_raw: \"echo\" is a WebSocket protocol, whose listeners are those of Builder::listen";
     assert_eq!(build("echo"), text);
     let text =
-        "listen_raw: \"watch\" is a Watch, which accepts by itself, from a listener that it adopts; a Raw is served";
+        "listen_raw: \"watch\" is a Watcher, which accepts by itself, from a listener that it adopts; a Raw is served";
     assert_eq!(build("watch"), text);
     let twice = Service::builder().raw(Silent("twice")).watch(Silent("twice")).build().unwrap_err();
     assert_eq!(twice.to_string(), "two endpoints have the name \"twice\"");

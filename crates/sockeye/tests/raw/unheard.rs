@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockeye::sim::{Faults, Network};
 use sockeye::sys::Address;
-use sockeye::{CloseCode, Connect, Cx, End, Raw, Service, Watch, messages};
+use sockeye::{CloseCode, Connect, Cx, Raw, RawClose, Service, Watcher, messages};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -57,12 +57,12 @@ impl Raw for Silent {
 
     fn open(&mut self, _: &mut Cx<'_>) {}
 
-    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
         Ok(())
     }
 }
 
-impl Watch for Silent {
+impl Watcher for Silent {
     type Session = ();
 
     fn name(&self) -> &str {
@@ -71,7 +71,7 @@ impl Watch for Silent {
 
     fn open(&mut self, _: &mut Cx<'_>) {}
 
-    fn readable(&mut self, _: &mut Cx<'_>, (): &mut (), _: BorrowedFd<'_>) -> Result<(), End> {
+    fn readable(&mut self, _: &mut Cx<'_>, (): &mut (), _: BorrowedFd<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 }

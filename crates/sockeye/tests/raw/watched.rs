@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use sockeye::{CloseCode, ConnId, Cx, End, Ended, Watch, Wishes};
+use sockeye::{CloseCode, Commands, ConnId, Cx, RawClose, RawClosed, Watcher};
 
 use crate::real::{Real, both_with};
 
 /// What happened, in order.
 type Events = Rc<RefCell<Vec<String>>>;
 /// What a test does in a callback.
-type Act = Rc<RefCell<Option<Box<dyn FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), End>>>>>;
+type Act = Rc<RefCell<Option<Box<dyn FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), RawClose>>>>>;
 
 #[derive(Clone, Default)]
 struct Script {
@@ -26,9 +26,9 @@ struct Script {
     write: Act,
 }
 
-struct Watcher(Script);
+struct Scripted(Script);
 
-impl Watch for Watcher {
+impl Watcher for Scripted {
     type Session = u32;
 
     fn name(&self) -> &str {
@@ -40,28 +40,28 @@ impl Watch for Watcher {
         0
     }
 
-    fn readable(&mut self, cx: &mut Cx<'_>, calls: &mut u32, fd: BorrowedFd<'_>) -> Result<(), End> {
+    fn readable(&mut self, cx: &mut Cx<'_>, calls: &mut u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         *calls += 1;
         self.0.note("readable");
         self.0.read.borrow_mut().as_mut().map_or(Ok(()), |act| act(cx, fd))
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut u32, fd: BorrowedFd<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         self.0.note("writable");
         self.0.write.borrow_mut().as_mut().map_or(Ok(()), |act| act(cx, fd))
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut u32) -> Result<(), End> {
+    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut u32) -> Result<(), RawClose> {
         self.0.note("timer");
         cx.resume_reading();
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, _: u32, ended: Ended) {
+    fn closed(&mut self, _: &mut Cx<'_>, _: u32, ended: RawClosed) {
         self.0.note(&format!("closed {ended:?}"));
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, error: io::Error) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, error: io::Error) {
         self.0.note(&format!("failed {error}"));
     }
 }
@@ -71,11 +71,11 @@ impl Script {
         self.events.borrow_mut().push(what.to_owned());
     }
 
-    fn reads(&self, act: impl FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), End> + 'static) {
+    fn reads(&self, act: impl FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), RawClose> + 'static) {
         self.read.replace(Some(Box::new(act)));
     }
 
-    fn writes(&self, act: impl FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), End> + 'static) {
+    fn writes(&self, act: impl FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), RawClose> + 'static) {
         self.write.replace(Some(Box::new(act)));
     }
 
@@ -103,7 +103,7 @@ fn both(test: impl Fn(&mut Real, &Script)) {
     let script = Rc::new(RefCell::new(Script::default()));
     let describe = |builder: sockeye::Builder| {
         script.replace(Script::default());
-        builder.watch(Watcher(script.borrow().clone()))
+        builder.watch(Scripted(script.borrow().clone()))
     };
     both_with(1, describe, |mut real| test(&mut real, &script.borrow().clone()));
 }
@@ -292,7 +292,7 @@ fn a_timer_of_the_loop_and_an_end_of_the_program() {
         script.adopt(real, read);
         write.write_all(b"there").unwrap();
         real.until(|_| script.count("timer") == 1);
-        script.reads(|_, _| Err(End::Reset));
+        script.reads(|_, _| Err(RawClose::Reset));
         real.until(|_| script.count("closed Reset") == 1);
     });
 }
@@ -409,7 +409,7 @@ fn a_drain_and_the_end_of_the_service_end_them() {
         assert_eq!(script.take(), ["closed Local"]);
     });
     let script = Script::default();
-    let mut service = sockeye::Service::builder().watch(Watcher(script.clone())).build().unwrap();
+    let mut service = sockeye::Service::builder().watch(Scripted(script.clone())).build().unwrap();
     let (read, _write) = pipe();
     service.control().adopt("watcher", read).unwrap();
     service.run_once(Some(Duration::ZERO)).unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sockeye::sim::{Faults, Network, Peer};
 use sockeye::sys::Address;
 use sockeye::{
-    Close, Connect, Cx, End, Failure, Fragment, Limits, Protocol, Raw, RawWritable, Service, Tx, UnknownProtocol,
-    Wishes,
+    Close, Commands, Connect, Cx, Failure, Fragment, Limits, Protocol, Raw, RawClose, RawWritable, Service, Tx,
+    UnknownProtocol,
 };
 
 use crate::bench::{Bench, Note};
@@ -116,7 +116,7 @@ impl Protocol for Feed {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: sockeye::ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: sockeye::ConnId, failure: Failure) {
         self.failed.borrow_mut().push(failure.to_string());
     }
 }
@@ -136,7 +136,7 @@ impl Raw for Asks {
 
     fn open(&mut self, _: &mut Cx<'_>) {}
 
-    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), RawClose> {
         let nowhere = || Connect::new("ws://192.0.2.1/").unwrap();
         let asked = match bytes {
             b"text" => cx.publish_text_to("feed", "news"),
@@ -160,11 +160,11 @@ impl Raw for Asks {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: sockeye::ConnId, error: std::io::Error) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: sockeye::ConnId, error: std::io::Error) {
         self.failed.borrow_mut().push(error.to_string());
     }
 }

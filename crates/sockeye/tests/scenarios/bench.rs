@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye::sim::{Faults, Host, Network, Turn};
 use sockeye::sys::{Address, Sys};
-use sockeye::{Close, CloseCode, Closed, Limits, Progress, Service};
+use sockeye::{Close, CloseCode, Closed, Limits, Service, ServiceState};
 use sockeye_proto::time::Instant;
 
 use crate::client::{Client, Heard};
@@ -84,7 +84,7 @@ impl Bench {
         self.hub.next_turn();
         if !self.drained {
             let progress = self.service.run_once(Some(Duration::ZERO)).expect("the poller works");
-            self.drained = progress == Progress::Drained;
+            self.drained = progress == ServiceState::Drained;
         }
         let now = self.network.now();
         for (number, client) in self.clients.iter_mut().enumerate() {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sockeye::http::{Response, Routes};
-use sockeye::sim::{End, Fault, Faults, Network, Outcome, Peer, Turn};
+use sockeye::sim::{Fault, Faults, Network, Outcome, Peer, PeerEnd, Turn};
 use sockeye::{
-    Builder, Close, CloseCode, Cx, Decision, Fragment, Limits, Origins, Protocol, Request, Service, Statistics, Tx,
-    Wishes,
+    Builder, Close, CloseCode, Commands, Cx, Decision, Fragment, Limits, Origins, Protocol, Request, Service,
+    Statistics, Tx,
 };
 
 use crate::bench::Bench;
@@ -164,7 +164,7 @@ impl Protocol for Choosy {
         Some(Duration::from_secs(1))
     }
 
-    fn tick(&mut self, _: &mut Wishes<'_>) {}
+    fn tick(&mut self, _: &mut Commands<'_>) {}
 }
 
 impl Site {
@@ -371,7 +371,7 @@ fn a_reader_of_a_page_that_is_too_slow() {
     let peer = site.asking(&get("/", ""));
     peer.set_window(0);
     site.until(|| peer.is_closed());
-    assert_eq!(peer.end(), Some(End::Reset));
+    assert_eq!(peer.end(), Some(PeerEnd::Reset));
     assert_eq!(named(site.seen().limits.named()), [("slow_reader_bytes", 1)]);
 }
 

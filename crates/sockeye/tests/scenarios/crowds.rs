@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::sim::{End, Fault, Faults};
+use sockeye::sim::{Fault, Faults, PeerEnd};
 use sockeye::{Cause, Limits};
 
 use crate::bench::Bench;
@@ -127,7 +127,7 @@ fn one_address_has_so_many_connections_and_no_more() {
     for _ in 0..10 {
         let refused = bench.connect();
         bench.until(|bench| bench.clients[refused].end().is_some());
-        assert_eq!(bench.clients[refused].end(), Some(End::Reset));
+        assert_eq!(bench.clients[refused].end(), Some(PeerEnd::Reset));
         assert_eq!(bench.service.connections(), 3);
         // Who ends makes room for one, however it ends.
         let leaves = open.remove(0);

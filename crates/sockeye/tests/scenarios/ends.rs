@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults};
+use sockeye::sim::{Faults, PeerEnd};
 use sockeye::{Cause, Close, CloseCode, Initiator, Limits};
 use sockeye_proto::close::Timeout;
 
@@ -19,7 +19,7 @@ fn a_close_is_answered_with_its_code_and_the_server_ends_tcp() {
         bench.clients[client].close(close, now);
         let took = bench.until(|bench| bench.clients[client].end().is_some());
         assert_eq!(bench.clients[client].close_heard(), Some(code));
-        assert_eq!(bench.clients[client].end(), Some(End::Finished));
+        assert_eq!(bench.clients[client].end(), Some(PeerEnd::Finished));
         assert_eq!(took, Duration::ZERO);
         let closed = bench.closed(client).unwrap();
         assert_eq!((closed.cause, closed.initiator), (Cause::Handshake, Initiator::Peer));
@@ -60,7 +60,7 @@ fn what_was_handed_over_still_leaves_after_the_end_of_input() {
     bench.clients[client].peer.as_ref().unwrap().set_window(1 << 20);
     bench.until(|bench| bench.clients[client].end().is_some());
     assert_eq!(bench.replies(client), 1);
-    assert_eq!(bench.clients[client].end(), Some(End::Finished));
+    assert_eq!(bench.clients[client].end(), Some(PeerEnd::Finished));
     bench.finish();
 }
 
@@ -79,7 +79,7 @@ fn a_peer_that_does_not_answer_a_close_is_gone_after_five_seconds() {
         }
         bench.until(|bench| bench.clients[client].end().is_some());
         assert_eq!(bench.time() - begin, Duration::from_secs(5));
-        assert_eq!(bench.clients[client].end(), Some(End::Reset));
+        assert_eq!(bench.clients[client].end(), Some(PeerEnd::Reset));
         assert_eq!(bench.closed(client).unwrap().cause, Cause::Timeout(Timeout::Close));
         bench.finish();
     }

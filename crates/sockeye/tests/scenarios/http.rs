@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use sockeye::http::{Files, Response, Routes};
-use sockeye::sim::{End, Faults, Network, Outcome, Peer, Turn};
+use sockeye::sim::{Faults, Network, Outcome, Peer, PeerEnd, Turn};
 use sockeye::{Close, Cx, Decision, Fragment, Limits, Protocol, Request, Service, Tx, messages};
 
 use crate::turns::upgrade;
@@ -96,7 +96,7 @@ fn a_file_that_shrinks_ends_its_own_connection_and_nobody_elses() {
     let second = site.connect();
     second.send(GET);
     site.until(|| first.is_closed());
-    assert_eq!(first.end(), Some(End::Reset));
+    assert_eq!(first.end(), Some(PeerEnd::Reset));
     let mut received = Vec::new();
     site.until(|| {
         received.extend(second.recv());

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults, Network, Outcome, Peer, Turn, seeds};
+use sockeye::sim::{Faults, Network, Outcome, Peer, PeerEnd, Turn, seeds};
 use sockeye::sys::Address;
 use sockeye::{
-    Builder, Close, Cx, Decision, Fragment, Limits, Network as Peers, Protocol, Request, Service, Statistics, Tx,
+    Builder, Close, Cx, Decision, Fragment, Limits, PeerSet as Peers, Protocol, Request, Service, Statistics, Tx,
 };
 
 use crate::turns::upgrade;
@@ -293,7 +293,7 @@ fn addresses_are_judged_and_counted_by_the_header() {
     assert_eq!((site.service.connections(), asked.take().len()), (2, 0));
 
     let (banned, answer) = site.answer(&[&from("192.0.2.66")]);
-    assert_eq!((answer.as_str(), banned.end()), ("", Some(End::Reset)));
+    assert_eq!((answer.as_str(), banned.end()), ("", Some(PeerEnd::Reset)));
     assert_eq!((site.refusals(), asked.take()), (vec![("address", 1)], vec!["192.0.2.66:1".to_owned()]));
 
     // One client at a time from one address; that of the other is its own.
@@ -302,7 +302,7 @@ fn addresses_are_judged_and_counted_by_the_header() {
     let (_other, answer) = site.answer(&[&from("192.0.2.8")]);
     assert!(answer.starts_with("HTTP/1.1 101 "));
     let (second, answer) = site.answer(&[&from("192.0.2.7")]);
-    assert_eq!((answer.as_str(), second.end()), ("", Some(End::Reset)));
+    assert_eq!((answer.as_str(), second.end()), ("", Some(PeerEnd::Reset)));
     assert_eq!(site.refusals(), [("address", 1), ("per_address", 1)]);
 
     // An end of a connection without a name frees nobody's place; that of the first does.
@@ -386,5 +386,5 @@ fn a_drain_does_not_wait_for_a_header_that_did_not_begin() {
     assert!(silent.is_closed() && !begun.is_closed());
     begun.send(&LINE[9..]);
     assert_eq!(site.until(|| begun.is_closed()), Duration::ZERO);
-    assert_eq!((begun.end(), site.service.connections()), (Some(End::Finished), 0));
+    assert_eq!((begun.end(), site.service.connections()), (Some(PeerEnd::Finished), 0));
 }

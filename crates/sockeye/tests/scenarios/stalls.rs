@@ -8,7 +8,7 @@ use sockeye::http::{Response, Routes};
 use sockeye::sim::{Faults, Host, Network, Peer};
 use sockeye::statistics::{Culprit, Stall, Stalls};
 use sockeye::{
-    Close, Closed, ConnId, Connect, Cx, Decision, Failure, Fragment, Limits, Protocol, Request, Service, Tx, Wishes,
+    Close, Closed, Commands, ConnId, Connect, Cx, Decision, Failure, Fragment, Limits, Protocol, Request, Service, Tx,
 };
 
 use crate::turns::upgrade;
@@ -73,7 +73,7 @@ impl Protocol for Slow {
         self.pass("closed");
     }
 
-    fn failed(&mut self, _: &mut Wishes<'_>, _: ConnId, _: Failure) {
+    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, _: Failure) {
         self.pass("failed");
     }
 
@@ -91,7 +91,7 @@ impl Protocol for Slow {
         Some(Duration::from_secs(2))
     }
 
-    fn tick(&mut self, _: &mut Wishes<'_>) {
+    fn tick(&mut self, _: &mut Commands<'_>) {
         self.pass("tick");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::sim::{End, Faults};
+use sockeye::sim::{Faults, PeerEnd};
 use sockeye::{Cause, Limits};
 use sockeye_proto::close::Timeout;
 
@@ -25,7 +25,7 @@ fn silence_is_answered_with_a_ping_and_then_with_the_end() {
     assert_eq!(bench.until(|bench| pings(bench) == 2), 25 * SECOND);
     assert_eq!(bench.until(|bench| bench.closed(client).is_some()), 20 * SECOND);
     assert_eq!(bench.closed(client).unwrap().cause, Cause::Timeout(Timeout::Keepalive));
-    assert_eq!(bench.clients[client].end(), Some(End::Reset));
+    assert_eq!(bench.clients[client].end(), Some(PeerEnd::Reset));
     bench.finish();
 }
 

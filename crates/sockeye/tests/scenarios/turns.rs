@@ -5,10 +5,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::messages::{Handler, Message, Talk};
+use sockeye::messages::{Handler, Message, MessageCx};
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::{
-    Cause, Close, CloseCode, Closed, ConnId, Cx, Fragment, Limits, Progress, Protocol, Service, Tx, messages,
+    Cause, Close, CloseCode, Closed, ConnId, Cx, Fragment, Limits, Protocol, Service, ServiceState, Tx, messages,
 };
 
 use crate::bench::Bench;
@@ -66,7 +66,7 @@ fn a_drain_that_a_callback_asks_for_does_not_spin() {
         turns += 1;
         assert!(turns < 100, "it spins");
         match service.run_once(Some(Duration::ZERO)).unwrap() {
-            Progress::Drained => Turn::Done,
+            ServiceState::Drained => Turn::Done,
             _ => Turn::Sleep(service.next_deadline()),
         }
     });
@@ -253,9 +253,9 @@ fn an_interval_of_zero_is_refused() {
     impl Handler for Restless {
         type State = ();
 
-        fn open(&mut self, _: &mut Talk<'_, '_>) {}
+        fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
 
-        fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+        fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
             Ok(())
         }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sockeye::sim::{End, Network};
+use sockeye::sim::{Network, PeerEnd};
 use sockeye::sys::Address;
-use sockeye::{Close, CloseCode, Kind};
+use sockeye::{Close, CloseCode, MessageKind};
 use sockeye_proto::time::Instant;
 
 use crate::client::{Client, Heard};
@@ -218,7 +218,7 @@ impl Actor {
         if let Some(client) = &mut self.client {
             client.text(&text);
         }
-        self.sent.push(format!("{:?} {} {:x}", Kind::Text, text.len(), hash(text.as_bytes())));
+        self.sent.push(format!("{:?} {} {:x}", MessageKind::Text, text.len(), hash(text.as_bytes())));
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "frag" => {
@@ -368,7 +368,7 @@ impl Actor {
         if code != expected {
             return Err(format!("the Close frame that came is {code:?} and not {expected:?}"));
         }
-        if client.end() != Some(End::Finished) {
+        if client.end() != Some(PeerEnd::Finished) {
             return Err("TCP did not end in good order".to_owned());
         }
         Ok(())
@@ -385,9 +385,9 @@ impl Actor {
     }
 }
 
-fn heard(kind: Kind, payload: Vec<u8>) -> Heard {
+fn heard(kind: MessageKind, payload: Vec<u8>) -> Heard {
     match kind {
-        Kind::Text => Heard::Text(String::from_utf8(payload).expect("scripts speak UTF-8")),
-        Kind::Binary => Heard::Binary(payload),
+        MessageKind::Text => Heard::Text(String::from_utf8(payload).expect("scripts speak UTF-8")),
+        MessageKind::Binary => Heard::Binary(payload),
     }
 }

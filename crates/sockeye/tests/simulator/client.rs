@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use sockeye::sim::{End, Network, Peer};
+use sockeye::sim::{Network, Peer, PeerEnd};
 use sockeye::sys::Address;
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input};
@@ -11,7 +11,7 @@ use sockeye_proto::event::{Event, Fragment};
 use sockeye_proto::handshake::client::{Request, check};
 use sockeye_proto::limits::Limits;
 use sockeye_proto::time::Instant;
-use sockeye_proto::wire::{Kind, Role, mask};
+use sockeye_proto::wire::{MessageKind, Role, mask};
 
 use crate::rng::Rng;
 
@@ -45,7 +45,7 @@ pub(crate) struct Client {
     /// A Close frame of its own was sent first: nothing follows it.
     closing: bool,
     pub(crate) received: usize,
-    ended: Option<End>,
+    ended: Option<PeerEnd>,
 }
 
 impl Client {
@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// A message in so many frames.
-    pub(crate) fn message(&mut self, kind: Kind, payload: &[u8], frames: usize) {
+    pub(crate) fn message(&mut self, kind: MessageKind, payload: &[u8], frames: usize) {
         let mut rest = payload;
         for frame in 0..frames.max(1) {
             let last = frame + 1 == frames.max(1);
@@ -119,15 +119,15 @@ impl Client {
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.message(Kind::Text, text.as_bytes(), 1);
+        self.message(MessageKind::Text, text.as_bytes(), 1);
     }
 
     pub(crate) fn binary(&mut self, payload: &[u8]) {
-        self.message(Kind::Binary, payload, 1);
+        self.message(MessageKind::Binary, payload, 1);
     }
 
     /// One data frame; nothing once a Close frame was sent.
-    pub(crate) fn frame(&mut self, kind: Option<Kind>, last: bool, payload: &[u8]) {
+    pub(crate) fn frame(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
         let key = self.key();
         let Some(conn) = &mut self.conn else { panic!("the handshake is not through") };
         let Ok(head) = conn.frame(kind, last, payload.len() as u64, Some(key)) else { return };
@@ -192,7 +192,7 @@ impl Client {
     }
 
     /// How the server ended the connection, once all before that was taken.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<PeerEnd> {
         self.ended
     }
 
@@ -239,8 +239,8 @@ impl Client {
         if fragment.last {
             let payload = std::mem::take(&mut self.partial);
             self.heard.push(match fragment.kind {
-                Kind::Text => Heard::Text(String::from_utf8(payload).expect("pieces of text are text")),
-                Kind::Binary => Heard::Binary(payload),
+                MessageKind::Text => Heard::Text(String::from_utf8(payload).expect("pieces of text are text")),
+                MessageKind::Binary => Heard::Binary(payload),
             });
         }
     }

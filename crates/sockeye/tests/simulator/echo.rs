@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use sockeye::messages::{Handler, Message, Messages, Talk, with};
+use sockeye::messages::{Handler, Message, MessageCx, Messages, with};
 use sockeye::{Close, CloseCode, Closed, Cx, Decision, Request};
 
 use crate::hub::Hub;
@@ -28,14 +28,14 @@ impl Handler for Echo {
         Decision::accept()
     }
 
-    fn open(&mut self, talk: &mut Talk<'_, '_>) -> usize {
+    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> usize {
         let _inside = self.hub.enter("open");
         self.hub.note(talk.now(), || format!("{} open as {}", self.target, talk.id()));
         self.hub.opened(self.target, talk.id());
         self.target
     }
 
-    fn message(&mut self, talk: &mut Talk<'_, '_>, peer: &mut usize, message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, talk: &mut MessageCx<'_, '_>, peer: &mut usize, message: Message<'_>) -> Result<(), Close> {
         let _inside = self.hub.enter_open("message", *peer, talk.id());
         self.hub.received_piece(*peer, "a message");
         let (kind, bytes) = (message.kind(), message.as_bytes());

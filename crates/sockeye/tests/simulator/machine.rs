@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::protocol::{Begun, Fragmented, Sent};
-use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Decision, Fragment, Kind, Protocol, Request, Tx, Writable};
+use sockeye::protocol::{AfterFragment, AfterSend, Fragmented};
+use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Decision, Fragment, MessageKind, Protocol, Request, Tx, Writable};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::time::Instant;
 
@@ -22,8 +22,8 @@ pub(crate) struct Machine {
 
 /// What waits to be sent to one connection, in order.
 enum Reply {
-    Message { kind: Kind, payload: Vec<u8>, owned: bool },
-    Fragments { kind: Kind, pieces: VecDeque<Vec<u8>> },
+    Message { kind: MessageKind, payload: Vec<u8>, owned: bool },
+    Fragments { kind: MessageKind, pieces: VecDeque<Vec<u8>> },
     Ping(Vec<u8>),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Session {
     replies: VecDeque<Reply>,
     /// The rest of the fragmented message that was begun.
     rest: Option<VecDeque<Vec<u8>>>,
-    partial: Option<(Kind, Vec<u8>)>,
+    partial: Option<(MessageKind, Vec<u8>)>,
     timer: Option<Instant>,
     resume: Option<Instant>,
     again: u32,
@@ -52,13 +52,19 @@ impl Machine {
         cx.request_writable();
     }
 
-    fn message(&self, cx: &mut Cx<'_>, session: &mut Session, kind: Kind, payload: Vec<u8>) -> Result<(), Close> {
+    fn message(
+        &self,
+        cx: &mut Cx<'_>,
+        session: &mut Session,
+        kind: MessageKind,
+        payload: Vec<u8>,
+    ) -> Result<(), Close> {
         let shown = String::from_utf8_lossy(&payload).chars().take(40).collect::<String>();
         self.hub.note(cx.now(), || format!("{} received {} bytes: {shown}", session.peer, payload.len()));
         self.hub
             .of(session.peer, |notes| notes.received.push(format!("{kind:?} {} {:x}", payload.len(), hash(&payload))));
         let command = std::str::from_utf8(&payload).ok().and_then(|text| text.strip_prefix('!')).map(str::to_owned);
-        match command.filter(|_| kind == Kind::Text) {
+        match command.filter(|_| kind == MessageKind::Text) {
             Some(command) => self.command(cx, session, &command)?,
             None => session.replies.push_back(Reply::Message { kind, payload, owned: false }),
         }
@@ -76,11 +82,11 @@ impl Machine {
             "frag" => session.replies.push_back(fragments(number() as usize, after())),
             "big" => {
                 let payload = pattern(number() as usize);
-                session.replies.push_back(Reply::Message { kind: Kind::Binary, payload, owned: false });
+                session.replies.push_back(Reply::Message { kind: MessageKind::Binary, payload, owned: false });
             }
             "own" => {
                 let payload = rest.as_bytes().to_vec();
-                session.replies.push_back(Reply::Message { kind: Kind::Text, payload, owned: true });
+                session.replies.push_back(Reply::Message { kind: MessageKind::Text, payload, owned: true });
             }
             "ping" => session.replies.push_back(Reply::Ping(rest.as_bytes().to_vec())),
             "pub" => {
@@ -176,7 +182,7 @@ impl Machine {
                 writable.ping(ControlPayload::new(&payload).unwrap_or_default());
                 return Some(writable);
             }
-            Reply::Message { kind: Kind::Text, payload, owned } => {
+            Reply::Message { kind: MessageKind::Text, payload, owned } => {
                 let text = String::from_utf8(payload).unwrap_or_default();
                 if owned { writable.text_owned(text) } else { writable.text(&text) }
             }
@@ -186,10 +192,10 @@ impl Machine {
                 let first = pieces.pop_front().unwrap_or_default();
                 session.rest = Some(pieces);
                 let fragmented = match kind {
-                    Kind::Text => {
+                    MessageKind::Text => {
                         writable.begin_text(std::str::from_utf8(&first).unwrap_or("")).more().map(Fragmented::Text)
                     }
-                    Kind::Binary => writable.begin_binary(&first).more().map(Fragmented::Binary),
+                    MessageKind::Binary => writable.begin_binary(&first).more().map(Fragmented::Binary),
                 };
                 return self.go_on(session, fragmented?);
             }
@@ -273,7 +279,7 @@ impl Protocol for Machine {
         let _inside = self.hub.enter_open("writable", session.peer, cx.id());
         self.hub.served(session.peer);
         if self.hub.of(session.peer, |notes| std::mem::take(&mut notes.pokes)) > 0 {
-            let poke = Reply::Message { kind: Kind::Text, payload: b"\x01k".to_vec(), owned: false };
+            let poke = Reply::Message { kind: MessageKind::Text, payload: b"\x01k".to_vec(), owned: false };
             session.replies.push_back(poke);
         }
         let mut permission = match tx {
@@ -317,7 +323,7 @@ impl Protocol for Machine {
                 (session.again, session.timer) = (session.again - 1, Some(now));
             } else {
                 let payload = b"\x01t".to_vec();
-                session.replies.push_back(Reply::Message { kind: Kind::Text, payload, owned: false });
+                session.replies.push_back(Reply::Message { kind: MessageKind::Text, payload, owned: false });
                 self.ask(cx, session);
             }
         }
@@ -354,7 +360,7 @@ fn arm(cx: &mut Cx<'_>, session: &Session) {
     }
 }
 
-fn finish<'t>(fragmented: Fragmented<'t>, piece: &[u8]) -> Sent<'t> {
+fn finish<'t>(fragmented: Fragmented<'t>, piece: &[u8]) -> AfterSend<'t> {
     match fragmented {
         Fragmented::Text(text) => text.finish(std::str::from_utf8(piece).unwrap_or("")),
         Fragmented::Binary(binary) => binary.finish(piece),
@@ -365,7 +371,7 @@ fn finish<'t>(fragmented: Fragmented<'t>, piece: &[u8]) -> Sent<'t> {
 fn fragment<'t>(fragmented: Fragmented<'t>, piece: &[u8]) -> Option<Fragmented<'t>> {
     match fragmented {
         Fragmented::Text(text) => {
-            Begun::more(text.fragment(std::str::from_utf8(piece).unwrap_or(""))).map(Fragmented::Text)
+            AfterFragment::more(text.fragment(std::str::from_utf8(piece).unwrap_or(""))).map(Fragmented::Text)
         }
         Fragmented::Binary(binary) => binary.fragment(piece).more().map(Fragmented::Binary),
         _ => unreachable!("there are two kinds"),
@@ -380,7 +386,7 @@ fn fragments(count: usize, text: &str) -> Reply {
     let mut pieces: VecDeque<Vec<u8>> =
         chars.chunks(each).map(|piece| piece.iter().collect::<String>().into_bytes()).collect();
     pieces.resize(count, Vec::new());
-    Reply::Fragments { kind: Kind::Text, pieces }
+    Reply::Fragments { kind: MessageKind::Text, pieces }
 }
 
 /// The payload that `!big` asks for.

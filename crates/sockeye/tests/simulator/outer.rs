@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use sockeye::poll::{Mode, PollHook, Ready};
 use sockeye::sim::Host;
-use sockeye::{Progress, Service};
+use sockeye::{Service, ServiceState};
 
 use crate::rng::Rng;
 
@@ -109,7 +109,7 @@ impl Outer {
         next();
         let progress = service.run_once(None).map_err(|error| error.to_string())?;
         let again = self.table.watched().into_iter().any(|(fd, mode)| seen(host, fd, mode) != Ready::default());
-        Ok(Turned { drained: progress == Progress::Drained, again })
+        Ok(Turned { drained: progress == ServiceState::Drained, again })
     }
 }
 

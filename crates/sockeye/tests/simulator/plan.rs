@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::sim::{Fault, Faults};
-use sockeye::{Kind, Limits};
+use sockeye::{Limits, MessageKind};
 
 use crate::rng::Rng;
 
@@ -44,7 +44,7 @@ pub(crate) struct Slow {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Message {
-        kind: Kind,
+        kind: MessageKind,
         payload: Vec<u8>,
         frames: usize,
     },
@@ -206,8 +206,8 @@ fn plain(rng: &mut Rng) -> Step {
         1 => Step::Pong(rng.bytes(125)),
         2 => Step::Wait(millis(rng, 50)),
         3 | 4 => Step::Sync,
-        5..=8 => Step::Message { kind: Kind::Text, payload: rng.text(20_000).into_bytes(), frames: frames(rng) },
-        _ => Step::Message { kind: Kind::Binary, payload: rng.bytes(40_000), frames: frames(rng) },
+        5..=8 => Step::Message { kind: MessageKind::Text, payload: rng.text(20_000).into_bytes(), frames: frames(rng) },
+        _ => Step::Message { kind: MessageKind::Binary, payload: rng.bytes(40_000), frames: frames(rng) },
     }
 }
 

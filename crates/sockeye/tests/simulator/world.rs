@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockeye::sim::{Fault, Faults, Host, Network, Outcome, Turn};
 use sockeye::sys::Address;
-use sockeye::{Cause, Initiator, Progress, Service};
+use sockeye::{Cause, Initiator, Service, ServiceState};
 use sockeye_proto::close::Timeout;
 use sockeye_proto::time::Instant;
 
@@ -186,7 +186,7 @@ impl World {
             (self.drained, again) = (turned.drained, turned.again);
         } else if !self.drained {
             let progress = self.service.run_once(Some(Duration::ZERO)).map_err(|error| error.to_string())?;
-            self.drained = progress == Progress::Drained;
+            self.drained = progress == ServiceState::Drained;
         }
         if let Some(failure) = self.hub.failure() {
             return Err(failure);

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 use sockeye::daemon::systemd::{Notify, Watchdog};
-use sockeye::messages::{self, Handler, Message, Talk};
+use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::sys::Address;
 use sockeye::{
-    Builder, Close, Closed, Cx, End, Group, Raw, RawWritable, RemoteError, Service, Started, Statistics, Threads,
-    Worker,
+    Builder, Close, Closed, Cx, Group, Raw, RawClose, RawWritable, RemoteError, RunningThreads, Service, Statistics,
+    Threads, Worker,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,9 +32,9 @@ struct Obedient {
 impl Handler for Obedient {
     type State = ();
 
-    fn open(&mut self, _: &mut Talk<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
 
-    fn message(&mut self, talk: &mut Talk<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         match message.as_text().unwrap() {
             "who" => talk.push(self.worker.index().to_string()).unwrap(),
             "drain" => talk.drain(),
@@ -49,7 +49,7 @@ impl Handler for Obedient {
     }
 }
 
-fn start(count: usize) -> (Started, Arc<Mutex<Vec<usize>>>) {
+fn start(count: usize) -> (RunningThreads, Arc<Mutex<Vec<usize>>>) {
     let closed = Arc::new(Mutex::new(Vec::new()));
     let log = closed.clone();
     let threads = Threads::new(count).listen("127.0.0.1:0").start(move |worker| {
@@ -116,7 +116,7 @@ impl Client {
 }
 
 /// One connection of each thread, and any number of others.
-fn one_of_each(threads: &Started) -> Vec<Client> {
+fn one_of_each(threads: &RunningThreads) -> Vec<Client> {
     let mut found: Vec<Option<Client>> = (0..threads.threads()).map(|_| None).collect();
     // That one thread of three gets none of 200 is a chance of 2^-116.
     for _ in 0..200 {
@@ -262,8 +262,8 @@ fn a_panic_after_a_panic_ends_the_thread_and_not_the_process() {
     struct Twice;
     impl Handler for Twice {
         type State = ();
-        fn open(&mut self, _: &mut Talk<'_, '_>) {}
-        fn message(&mut self, _: &mut Talk<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+        fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+        fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
             panic!("first")
         }
         fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Closed) {
@@ -308,7 +308,7 @@ trait Drained {
     fn join_drained(self);
 }
 
-impl Drained for Started {
+impl Drained for RunningThreads {
     fn join_drained(self) {
         self.drain();
         self.join().unwrap();
@@ -423,13 +423,13 @@ impl Raw for Says {
         cx.request_writable();
     }
 
-    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), tx: RawWritable<'_>) -> Result<(), RawClose> {
         tx.write(self.0.to_string().as_bytes());
-        Err(End::Normal)
+        Err(RawClose::Normal)
     }
 }
 
@@ -569,5 +569,5 @@ fn handles_cross_threads() {
     send::<Group>();
     send::<Worker>();
     fn only_send<T: Send>() {}
-    only_send::<Started>();
+    only_send::<RunningThreads>();
 }

@@ -18,7 +18,7 @@ use crate::error::Violation;
 use crate::event::{Event, Fragment};
 use crate::limits::Limits;
 use crate::time::Instant;
-use crate::wire::{FrameHead, Kind, OpCode, Role, mask};
+use crate::wire::{FrameHead, MessageKind, OpCode, Role, mask};
 
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -63,7 +63,7 @@ struct Ear {
     connection: Connection,
     way: Way,
     heard: Vec<Heard>,
-    message: Option<(Kind, Vec<u8>)>,
+    message: Option<(MessageKind, Vec<u8>)>,
     output: Vec<u8>,
 }
 
@@ -129,8 +129,8 @@ impl Ear {
         if fragment.last {
             let (kind, bytes) = self.message.take().unwrap();
             self.heard.push(match kind {
-                Kind::Text => Heard::Text(String::from_utf8(bytes).unwrap()),
-                Kind::Binary => Heard::Binary(bytes),
+                MessageKind::Text => Heard::Text(String::from_utf8(bytes).unwrap()),
+                MessageKind::Binary => Heard::Binary(bytes),
             });
         }
     }

@@ -36,8 +36,8 @@ fn perform(sender: &mut Connection, deed: &Deed, keys: &mut u32, wire: &mut Vec<
         keys.to_le_bytes()
     };
     let (kind, bytes, cuts) = match deed {
-        Deed::Text(text, cuts) => (Kind::Text, text.as_bytes(), cuts),
-        Deed::Binary(bytes, cuts) => (Kind::Binary, &bytes[..], cuts),
+        Deed::Text(text, cuts) => (MessageKind::Text, text.as_bytes(), cuts),
+        Deed::Binary(bytes, cuts) => (MessageKind::Binary, &bytes[..], cuts),
         Deed::Ping(payload) => {
             sender.ping(ControlPayload::new(payload).unwrap()).unwrap();
             sender.transmit(wire, &mut fresh);

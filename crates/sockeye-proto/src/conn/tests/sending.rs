@@ -16,15 +16,15 @@ fn headers_use_the_shortest_length() {
         (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ((1 << 63) - 1, &[0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
     ] {
-        let head = server.frame(Some(Kind::Binary), true, len, None).unwrap();
+        let head = server.frame(Some(MessageKind::Binary), true, len, None).unwrap();
         assert_eq!(&*head, expected);
         let mut out = vec![7];
         head.append_to(&mut out);
         assert_eq!(out, [&[7], expected].concat());
     }
-    assert_eq!(server.frame(Some(Kind::Binary), true, 1 << 63, None), Err(SendError::TooLong));
+    assert_eq!(server.frame(Some(MessageKind::Binary), true, 1 << 63, None), Err(SendError::TooLong));
     let mut client = open(Role::Client);
-    let head = client.frame(Some(Kind::Text), true, 300, Some(KEY)).unwrap();
+    let head = client.frame(Some(MessageKind::Text), true, 300, Some(KEY)).unwrap();
     assert_eq!(&*head, [0x81, 0xfe, 1, 44, 0x37, 0xfa, 0x21, 0x3d]);
 }
 
@@ -32,19 +32,19 @@ fn headers_use_the_shortest_length() {
 fn fragments_are_sent_in_order_or_not_at_all() {
     let mut server = open(Role::Server);
     assert_eq!(server.frame(None, true, 0, None), Err(SendError::NotMidMessage));
-    assert_eq!(server.frame(Some(Kind::Text), false, 1, None).unwrap()[0], 0x01);
-    assert_eq!(server.mid_message(), Some(Kind::Text));
-    assert_eq!(server.frame(Some(Kind::Text), true, 1, None), Err(SendError::MidMessage));
+    assert_eq!(server.frame(Some(MessageKind::Text), false, 1, None).unwrap()[0], 0x01);
+    assert_eq!(server.mid_message(), Some(MessageKind::Text));
+    assert_eq!(server.frame(Some(MessageKind::Text), true, 1, None), Err(SendError::MidMessage));
     assert_eq!(server.frame(None, false, 1, None).unwrap()[0], 0x00);
     assert_eq!(server.frame(None, true, 1, None).unwrap()[0], 0x80);
     assert_eq!(server.mid_message(), None);
-    assert_eq!(server.frame(Some(Kind::Binary), true, 1, None).unwrap()[0], 0x82);
+    assert_eq!(server.frame(Some(MessageKind::Binary), true, 1, None).unwrap()[0], 0x82);
 }
 
 #[test]
 fn clients_mask_and_servers_do_not() {
-    assert_eq!(open(Role::Client).frame(Some(Kind::Text), true, 1, None), Err(SendError::MaskMissing));
-    assert_eq!(open(Role::Server).frame(Some(Kind::Text), true, 1, Some(KEY)), Err(SendError::MaskForbidden));
+    assert_eq!(open(Role::Client).frame(Some(MessageKind::Text), true, 1, None), Err(SendError::MaskMissing));
+    assert_eq!(open(Role::Server).frame(Some(MessageKind::Text), true, 1, Some(KEY)), Err(SendError::MaskForbidden));
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn nothing_but_control_frames_follows_our_close() {
         assert!(connection.can_send());
         connection.close(Close::empty(), NOW);
         // What is owed may still go before the Close frame, and nothing behind it.
-        assert!(connection.frame(Some(Kind::Text), true, 1, key).is_ok());
+        assert!(connection.frame(Some(MessageKind::Text), true, 1, key).is_ok());
         assert!(connection.transmit(&mut Vec::new(), &mut || KEY));
         assert!(!connection.can_send());
-        assert_eq!(connection.frame(Some(Kind::Text), true, 1, key), Err(SendError::Closed));
+        assert_eq!(connection.frame(Some(MessageKind::Text), true, 1, key), Err(SendError::Closed));
         assert_eq!(connection.ping(ControlPayload::EMPTY), Err(SendError::Closed));
     }
 }

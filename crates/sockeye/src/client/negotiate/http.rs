@@ -7,7 +7,7 @@ use sockeye_proto::limits::Limits;
 
 use super::super::credentials::Credentials;
 use super::super::url::host_and_port;
-use super::{Progress, ProxyFailure};
+use super::{Negotiated, ProxyFailure};
 
 pub(super) struct Http {
     request: String,
@@ -47,7 +47,7 @@ impl Http {
         out.extend_from_slice(self.request.as_bytes());
     }
 
-    pub(super) fn feed(&mut self, input: &mut &[u8]) -> Result<Progress, ProxyFailure> {
+    pub(super) fn feed(&mut self, input: &mut &[u8]) -> Result<Negotiated, ProxyFailure> {
         loop {
             let before = self.head.len();
             let taken = input.len().min(self.limits.head_bytes.saturating_sub(before));
@@ -55,7 +55,7 @@ impl Http {
             // Over a full head the scanner fails, so that no input can be left here that nobody takes.
             let Some(end) = self.scanner.scan(&self.head).map_err(ProxyFailure::Head)? else {
                 *input = &input[taken..];
-                return Ok(Progress::More);
+                return Ok(Negotiated::More);
             };
             // The end was not found before, so it is in what was just taken; or, fed on after the last answer, just
             // before it. `before <= end <= before + taken`.
@@ -76,7 +76,7 @@ impl Http {
                 // after that header section is from the server identified by the request target." And: "A client MUST
                 // ignore any Content-Length or Transfer-Encoding header fields received in a successful response to
                 // CONNECT."
-                200..=299 => return Ok(Progress::Done),
+                200..=299 => return Ok(Negotiated::Done),
                 status => return Err(ProxyFailure::Status(status)),
             }
         }

@@ -1,12 +1,12 @@
 //! The way through a proxy, without I/O: bytes in, bytes out.
 //!
 //! A [`Negotiation`] comes from [`Proxy::negotiate`]. [`start`](Negotiation::start) writes what is said first, and
-//! [`feed`](Negotiation::feed) takes what the proxy answers until it is [`Progress::Done`]. From there on the connection
+//! [`feed`](Negotiation::feed) takes what the proxy answers until it is [`Negotiated::Done`]. From there on the connection
 //! is the server's.
 //!
 //! ```
 //! use sockeye::Proxy;
-//! use sockeye::client::negotiate::Progress;
+//! use sockeye::client::negotiate::Negotiated;
 //! use sockeye::proto::limits::Limits;
 //!
 //! let mut negotiation = Proxy::parse("proxy.example:3128")?.negotiate("example.com", 80, &Limits::default())?;
@@ -14,7 +14,7 @@
 //! negotiation.start(&mut out);
 //! assert_eq!(out, b"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n");
 //! let mut input: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\nthe server's";
-//! assert_eq!(negotiation.feed(&mut input, &mut out)?, Progress::Done);
+//! assert_eq!(negotiation.feed(&mut input, &mut out)?, Negotiated::Done);
 //! assert_eq!(input, b"the server's");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -49,7 +49,7 @@ enum Inner {
 /// How far a negotiation is. Complete on purpose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
-pub enum Progress {
+pub enum Negotiated {
     /// More input is needed; all that was given is taken.
     More,
     /// The way is open. What is left of the input is the server's.
@@ -78,7 +78,7 @@ impl Negotiation {
     ///
     /// # Errors
     /// The proxy refuses, or its answer is none. It is over then; feeding on gives the same again.
-    pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Progress, ProxyFailure> {
+    pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
         match &mut self.inner {
             Inner::Http(http) => http.feed(input),
             Inner::Socks(socks) => socks.feed(input, out),

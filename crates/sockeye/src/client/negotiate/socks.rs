@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::credentials::Credentials;
-use super::{Progress, ProxyFailure};
+use super::{Negotiated, ProxyFailure};
 
 pub(super) struct Socks {
     credentials: Option<Credentials>,
@@ -58,13 +58,13 @@ impl Socks {
         });
     }
 
-    pub(super) fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Progress, ProxyFailure> {
+    pub(super) fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
         // Byte by byte: there are few, and each wrong one is told as soon as it is here, however the input was cut.
         loop {
             if let State::Over(outcome) = self.state {
-                return outcome.map(|()| Progress::Done);
+                return outcome.map(|()| Negotiated::Done);
             }
-            let [byte, rest @ ..] = *input else { return Ok(Progress::More) };
+            let [byte, rest @ ..] = *input else { return Ok(Negotiated::More) };
             *input = rest;
             self.answer.push(*byte);
             let next = match self.state {

@@ -7,23 +7,23 @@ fn negotiation(proxy: &str, host: &str, port: u16) -> Negotiation {
 }
 
 /// What came out, what was said in all, and what was left of the input.
-type Outcome = (Result<Progress, ProxyFailure>, Vec<u8>, Vec<u8>);
+type Outcome = (Result<Negotiated, ProxyFailure>, Vec<u8>, Vec<u8>);
 
 /// Feeds pieces as a loop does: what a piece leaves is only looked at when it is over.
 fn feed<'i>(mut negotiation: Negotiation, pieces: impl IntoIterator<Item = &'i [u8]>) -> Outcome {
     let mut out = Vec::new();
     negotiation.start(&mut out);
     let mut left = Vec::new();
-    let mut outcome = Ok(Progress::More);
+    let mut outcome = Ok(Negotiated::More);
     for piece in pieces {
         let mut input = piece;
-        if outcome == Ok(Progress::More) {
+        if outcome == Ok(Negotiated::More) {
             outcome = negotiation.feed(&mut input, &mut out);
-            assert!(outcome != Ok(Progress::More) || input.is_empty(), "all is taken while more is needed");
+            assert!(outcome != Ok(Negotiated::More) || input.is_empty(), "all is taken while more is needed");
         }
         left.extend_from_slice(input);
     }
-    if outcome != Ok(Progress::More) {
+    if outcome != Ok(Negotiated::More) {
         let mut after: &[u8] = b"after";
         assert_eq!(negotiation.feed(&mut after, &mut Vec::new()), outcome, "it stays what it is");
         assert!(outcome.is_err() || after == b"after", "nothing is taken after the end");
@@ -46,7 +46,7 @@ fn outcome(proxy: &str, host: &str, port: u16, input: &[u8]) -> Outcome {
     whole
 }
 
-fn http(input: &[u8]) -> (Result<Progress, ProxyFailure>, Vec<u8>) {
+fn http(input: &[u8]) -> (Result<Negotiated, ProxyFailure>, Vec<u8>) {
     let (outcome, _, left) = outcome("p", "a", 80, input);
     (outcome, left)
 }
@@ -68,7 +68,7 @@ fn an_http_proxy_is_asked_for_host_and_port() {
         ),
     ] {
         let (outcome, out, _) = outcome(proxy, host, port, b"");
-        assert_eq!((outcome, std::str::from_utf8(&out)), (Ok(Progress::More), Ok(request)));
+        assert_eq!((outcome, std::str::from_utf8(&out)), (Ok(Negotiated::More), Ok(request)));
     }
 }
 
@@ -84,7 +84,7 @@ fn behind_a_2xx_the_bytes_are_the_servers() {
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "rest"),
     ] {
         let input = format!("{answer}{left}");
-        assert_eq!(http(input.as_bytes()), (Ok(Progress::Done), left.as_bytes().to_vec()), "{answer:?}");
+        assert_eq!(http(input.as_bytes()), (Ok(Negotiated::Done), left.as_bytes().to_vec()), "{answer:?}");
     }
 }
 
@@ -124,7 +124,7 @@ fn an_endless_answer_is_bounded() {
     let failure = loop {
         sent += next.len();
         match machine.feed(&mut next, &mut Vec::new()) {
-            Ok(progress) => assert_eq!(progress, Progress::More),
+            Ok(progress) => assert_eq!(progress, Negotiated::More),
             Err(failure) => break failure,
         }
         next = b"X-Filler: ......................................................................................\
@@ -146,7 +146,7 @@ fn an_endless_answer_is_bounded() {
 fn interim_answers_are_bounded() {
     let answers =
         |count| [b"HTTP/1.1 100 Continue\r\n\r\n".repeat(count), b"HTTP/1.1 200 x\r\n\r\n+".to_vec()].concat();
-    assert_eq!(http(&answers(16)), (Ok(Progress::Done), b"+".to_vec()));
+    assert_eq!(http(&answers(16)), (Ok(Negotiated::Done), b"+".to_vec()));
     assert_eq!(http(&answers(17)).0, Err(ProxyFailure::Interim));
     let (outcome, _, _) = feed(negotiation("p", "a", 80), answers(100_000).chunks(4096));
     assert_eq!(outcome, Err(ProxyFailure::Interim));
@@ -161,7 +161,7 @@ fn small_limits_hold_too() {
         let answer = b"HTTP/1.1 200 OK\r\n\r\nrest";
         let (outcome, _, left) = feed(machine, [&answer[..]]);
         if head_bytes >= 19 {
-            assert_eq!((outcome, &left[..]), (Ok(Progress::Done), &b"rest"[..]));
+            assert_eq!((outcome, &left[..]), (Ok(Negotiated::Done), &b"rest"[..]));
         } else {
             assert_eq!(outcome, Err(ProxyFailure::Head(HeadError::HeadTooLong)), "{head_bytes}");
         }
@@ -197,7 +197,7 @@ fn a_way_by_socks() {
     ] {
         for left in [&b""[..], b"rest\x05\x00"] {
             let (outcome, out, rest) = socks("socks5://p", &[reply, left].concat());
-            assert_eq!((outcome, &rest[..]), (Ok(Progress::Done), left));
+            assert_eq!((outcome, &rest[..]), (Ok(Negotiated::Done), left));
             assert_eq!(out, [GREETING, REQUEST].concat());
         }
     }
@@ -219,10 +219,10 @@ fn socks_with_a_password() {
     let reply: &[u8] = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00";
     let proxy = "socks5://joe:pw@p";
     let (outcome, out, left) = socks(proxy, &[b"\x05\x02\x01\x00", reply, b"rest"].concat());
-    assert_eq!((outcome, out, &left[..]), (Ok(Progress::Done), [greeting, auth, REQUEST].concat(), &b"rest"[..]));
+    assert_eq!((outcome, out, &left[..]), (Ok(Negotiated::Done), [greeting, auth, REQUEST].concat(), &b"rest"[..]));
     // The proxy may do without.
     let (outcome, out, _) = socks(proxy, &[b"\x05\x00", reply].concat());
-    assert_eq!((outcome, out), (Ok(Progress::Done), [greeting, REQUEST].concat()));
+    assert_eq!((outcome, out), (Ok(Negotiated::Done), [greeting, REQUEST].concat()));
     let long = format!("socks5://{}:{}@p", "u".repeat(255), "p".repeat(255));
     let (_, out, _) = socks(&long, b"\x05\x02");
     assert_eq!(out.len(), greeting.len() + 3 + 2 * 255);
@@ -266,11 +266,11 @@ fn other_answers_of_a_socks_proxy_are_failures() {
 fn a_part_of_an_answer_is_not_enough() {
     let reply: &[u8] = b"\x05\x02\x01\x00\x05\x00\x00\x03\x03abc\x00\x50";
     for end in 0..reply.len() {
-        assert_eq!(socks("socks5://joe:pw@p", &reply[..end]).0, Ok(Progress::More), "{end}");
+        assert_eq!(socks("socks5://joe:pw@p", &reply[..end]).0, Ok(Negotiated::More), "{end}");
     }
     let head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
     for end in 0..head.len() {
-        assert_eq!(http(&head[..end]).0, Ok(Progress::More), "{end}");
+        assert_eq!(http(&head[..end]).0, Ok(Negotiated::More), "{end}");
     }
 }
 

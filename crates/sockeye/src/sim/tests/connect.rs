@@ -273,7 +273,7 @@ fn a_script_can_be_the_server() {
         assert!(received == sent, "seed {seed}: {} bytes", received.len());
         sys.close(handle, CloseHow::Normal);
         network.advance(Duration::from_secs(1));
-        assert_eq!(peer.end(), Some(End::Finished));
+        assert_eq!(peer.end(), Some(PeerEnd::Finished));
         drop((peer, listener));
         assert_eq!(network.state().connections.len(), 0);
     }
@@ -358,7 +358,7 @@ fn connecting_handles_are_closed_without_a_trace() {
         // Who never knew of it accepts nothing; who does, sees it end.
         let accepted = listener.accept();
         assert_eq!(accepted.is_some(), stands, "after {micros} µs");
-        assert!(accepted.as_ref().is_none_or(|peer| peer.end() == Some(End::Finished)));
+        assert!(accepted.as_ref().is_none_or(|peer| peer.end() == Some(PeerEnd::Finished)));
         drop(accepted);
         assert_eq!((host.open_handles(), network.state().connections.len()), (0, 0));
     }

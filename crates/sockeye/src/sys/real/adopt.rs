@@ -8,11 +8,11 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{self, AddressFamily, RecvFlags, SocketType, sockopt};
 
 use super::address;
-use crate::sys::{Address, AdoptOptions, Kind};
+use crate::sys::{Address, AdoptOptions, DescriptorKind};
 
 /// What was found.
 pub(super) struct Found {
-    pub(super) kind: Kind,
+    pub(super) kind: DescriptorKind,
     pub(super) peer: Address,
     pub(super) readable: bool,
     pub(super) writable: bool,
@@ -25,7 +25,7 @@ pub(super) fn adapt(fd: BorrowedFd<'_>, options: &AdoptOptions) -> io::Result<Fo
     ioctl_fionbio(fd, true)?;
     fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?;
     let mut peer = Address::Unnamed;
-    if kind == Kind::Stream {
+    if kind == DescriptorKind::Stream {
         peer = net::getpeername(fd).ok().flatten().map_or(Address::Unnamed, address::read);
         if options.nodelay && matches!(peer, Address::Ip(_)) {
             // Failing means that the peer is gone already: reading will tell.
@@ -35,20 +35,20 @@ pub(super) fn adapt(fd: BorrowedFd<'_>, options: &AdoptOptions) -> io::Result<Fo
     Ok(Found { kind, peer, readable: access != OFlags::WRONLY, writable: access != OFlags::RDONLY })
 }
 
-fn kind(fd: BorrowedFd<'_>) -> io::Result<Kind> {
+fn kind(fd: BorrowedFd<'_>) -> io::Result<DescriptorKind> {
     let kind = match sockopt::socket_type(fd) {
         Err(Errno::NOTSOCK) => return file(fd),
         kind => kind?,
     };
     Ok(match kind {
-        SocketType::STREAM if is_listener(fd)? => Kind::Listener,
+        SocketType::STREAM if is_listener(fd)? => DescriptorKind::Listener,
         // That a short read means drained is known of these only.
         SocketType::STREAM => match net::getsockname(fd)?.address_family() {
-            AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => Kind::Stream,
-            _ => Kind::Packets,
+            AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => DescriptorKind::Stream,
+            _ => DescriptorKind::Packets,
         },
-        SocketType::SEQPACKET => Kind::Packets,
-        _ => Kind::Datagrams,
+        SocketType::SEQPACKET => DescriptorKind::Packets,
+        _ => DescriptorKind::Datagrams,
     })
 }
 
@@ -63,12 +63,12 @@ fn is_listener(_: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(false)
 }
 
-fn file(fd: BorrowedFd<'_>) -> io::Result<Kind> {
+fn file(fd: BorrowedFd<'_>) -> io::Result<DescriptorKind> {
     let what = match FileType::from_raw_mode(fstat(fd)?.st_mode) {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",
         FileType::BlockDevice => "a block device",
-        _ => return Ok(Kind::Other),
+        _ => return Ok(DescriptorKind::Other),
     };
     Err(always_ready(what))
 }
@@ -81,8 +81,8 @@ pub(super) fn always_ready(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8]) -> io::Result<usize> {
-    if kind == Kind::Other {
+pub(super) fn read(fd: BorrowedFd<'_>, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
+    if kind == DescriptorKind::Other {
         return match rustix::io::read(fd, buffer) {
             // So a terminal says that nobody has its other end any more.
             Err(Errno::IO) if fd.is_terminal() => Ok(0),
@@ -90,7 +90,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8]) -> io::Res
         };
     }
     match net::recv(fd, buffer, RecvFlags::DONTWAIT) {
-        Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
+        Err(error) if kind == DescriptorKind::Datagrams && concerns_one(error) => {
             tracing::debug!(%error, "a datagram was lost");
             forget_errors(fd);
             Err(io::ErrorKind::Interrupted.into())
@@ -100,12 +100,12 @@ pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8]) -> io::Res
     }
 }
 
-pub(super) fn write(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8]) -> io::Result<usize> {
-    if kind == Kind::Other {
+pub(super) fn write(fd: BorrowedFd<'_>, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
+    if kind == DescriptorKind::Other {
         return Ok(rustix::io::write(fd, bytes)?);
     }
     match net::send(fd, bytes, super::SEND) {
-        Err(error) if kind == Kind::Datagrams && concerns_one(error) => {
+        Err(error) if kind == DescriptorKind::Datagrams && concerns_one(error) => {
             tracing::debug!(%error, "a datagram was lost");
             Ok(bytes.len())
         }

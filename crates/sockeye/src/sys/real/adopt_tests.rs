@@ -30,21 +30,21 @@ fn kinds_peers_and_directions_are_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let tcp = adopt(&mut sys, TcpStream::connect(address).unwrap());
-    assert_eq!((tcp.kind, tcp.peer), (Kind::Stream, Address::Ip(address)));
+    assert_eq!((tcp.kind, tcp.peer), (DescriptorKind::Stream, Address::Ip(address)));
     let flags = SocketFlags::CLOEXEC;
     let packets = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap().0;
     let (read, write) = pipe();
     let event = eventfd(0, EventfdFlags::empty()).unwrap();
     let (_, far) = pipe();
     let all: [(OwnedFd, _, _); 8] = [
-        (listener.into(), Kind::Listener, (true, true)),
-        (UnixStream::pair().unwrap().0.into(), Kind::Stream, (true, true)),
-        (UdpSocket::bind("127.0.0.1:0").unwrap().into(), Kind::Datagrams, (true, true)),
-        (UnixDatagram::unbound().unwrap().into(), Kind::Datagrams, (true, true)),
-        (packets, Kind::Packets, (true, true)),
-        (read.into(), Kind::Other, (true, false)),
-        (write.into(), Kind::Other, (false, true)),
-        (event, Kind::Other, (true, true)),
+        (listener.into(), DescriptorKind::Listener, (true, true)),
+        (UnixStream::pair().unwrap().0.into(), DescriptorKind::Stream, (true, true)),
+        (UdpSocket::bind("127.0.0.1:0").unwrap().into(), DescriptorKind::Datagrams, (true, true)),
+        (UnixDatagram::unbound().unwrap().into(), DescriptorKind::Datagrams, (true, true)),
+        (packets, DescriptorKind::Packets, (true, true)),
+        (read.into(), DescriptorKind::Other, (true, false)),
+        (write.into(), DescriptorKind::Other, (false, true)),
+        (event, DescriptorKind::Other, (true, true)),
     ];
     for (fd, kind, directions) in all {
         let adopted = adopt(&mut sys, fd);
@@ -68,12 +68,12 @@ fn reading_and_writing_go_on_until_it_would_block() {
     // Though a stream, moved as what is none.
     let near = adopt(&mut sys, near).handle;
     let mut buffer = [0; 8];
-    let mut read = |sys: &mut Real| sys.read(near, Kind::Packets, &mut buffer).map_err(|error| error.kind());
+    let mut read = |sys: &mut Real| sys.read(near, DescriptorKind::Packets, &mut buffer).map_err(|error| error.kind());
     assert_eq!(read(&mut sys), Err(ErrorKind::WouldBlock));
     far.write_all(b"hello").unwrap();
     assert_eq!((read(&mut sys), read(&mut sys)), (Ok(5), Err(ErrorKind::WouldBlock)));
     let error = loop {
-        match sys.write(near, Kind::Packets, &[0; 4096]) {
+        match sys.write(near, DescriptorKind::Packets, &[0; 4096]) {
             Ok(count) => assert!(count > 0),
             Err(error) => break error.kind(),
         }
@@ -81,7 +81,7 @@ fn reading_and_writing_go_on_until_it_would_block() {
     assert_eq!(error, ErrorKind::WouldBlock);
     drop(far);
     // Sockets raise no signal.
-    assert_eq!(sys.write(near, Kind::Packets, b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert_eq!(sys.write(near, DescriptorKind::Packets, b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
 
 #[test]
@@ -92,14 +92,14 @@ fn what_concerns_one_datagram_is_no_error_of_the_socket() {
     let own = near.local_addr().unwrap();
     let near = adopt(&mut sys, near).handle;
     far.send_to(b"", own).unwrap();
-    assert_eq!(sys.read(near, Kind::Datagrams, &mut [0; 8]).unwrap(), 0);
+    assert_eq!(sys.read(near, DescriptorKind::Datagrams, &mut [0; 8]).unwrap(), 0);
     drop(far);
     // The first finds nobody; the second is told of that, and lost; and so on.
-    assert_eq!(sys.write(near, Kind::Datagrams, b"one").unwrap(), 3);
-    assert_eq!(sys.read(near, Kind::Datagrams, &mut [0; 8]).unwrap_err().kind(), ErrorKind::Interrupted);
-    assert_eq!(sys.write(near, Kind::Datagrams, b"two").unwrap(), 3);
-    assert_eq!(sys.write(near, Kind::Datagrams, b"four").unwrap(), 4);
-    assert_eq!(sys.write(near, Kind::Datagrams, &[0; 70_000]).unwrap(), 70_000);
+    assert_eq!(sys.write(near, DescriptorKind::Datagrams, b"one").unwrap(), 3);
+    assert_eq!(sys.read(near, DescriptorKind::Datagrams, &mut [0; 8]).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(sys.write(near, DescriptorKind::Datagrams, b"two").unwrap(), 3);
+    assert_eq!(sys.write(near, DescriptorKind::Datagrams, b"four").unwrap(), 4);
+    assert_eq!(sys.write(near, DescriptorKind::Datagrams, &[0; 70_000]).unwrap(), 70_000);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_hang_up_of_a_terminal_is_the_end_of_input() {
         rustix::fs::open(&*name, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY, rustix::fs::Mode::empty());
     let handle = adopt(&mut sys, master).handle;
     drop(slave);
-    assert_eq!(sys.read(handle, Kind::Other, &mut [0; 8]).unwrap(), 0);
+    assert_eq!(sys.read(handle, DescriptorKind::Other, &mut [0; 8]).unwrap(), 0);
 }
 
 #[test]

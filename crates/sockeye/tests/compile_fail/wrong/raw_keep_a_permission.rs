@@ -1,6 +1,6 @@
 //! Keeping a raw permission past its callback.
 
-use sockeye::{Cx, End, Raw, RawWritable};
+use sockeye::{Cx, RawClose, Raw, RawWritable};
 
 struct Wrong;
 
@@ -15,12 +15,12 @@ impl Raw for Wrong {
         Default::default()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose> {
         let _ = (cx, session, bytes);
         Ok(())
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let _ = cx;
         *session = Some(tx);
         Ok(())

@@ -1,6 +1,6 @@
 //! Writing to a raw connection where only reading is: there is nothing to write with.
 
-use sockeye::{Cx, End, Raw, RawWritable};
+use sockeye::{Cx, RawClose, Raw, RawWritable};
 
 struct Wrong;
 
@@ -15,13 +15,13 @@ impl Raw for Wrong {
         Default::default()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), End> {
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose> {
         let _ = session;
         cx.write(bytes);
         Ok(())
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), End> {
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let _ = (cx, session, tx);
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sockeye::{Kind, Limits};
+use sockeye::{Limits, MessageKind};
 
 use crate::plan;
 use crate::probe::Say;
@@ -129,7 +129,8 @@ impl Plan {
 impl Dial {
     fn new(rng: &mut Rng, services: usize, chaos: bool) -> Self {
         let target = target(rng, services);
-        let says = (0..rng.of(1..6)).map(|_| say(rng)).chain([Say::Message(Kind::Text, b"last".to_vec())]).collect();
+        let says =
+            (0..rng.of(1..6)).map(|_| say(rng)).chain([Say::Message(MessageKind::Text, b"last".to_vec())]).collect();
         let most = if rng.percent(80) { 30 } else { 3000 };
         let start = Duration::from_millis(rng.of(0..most) as u64);
         let attempts = rng.percent(30).then(|| rng.of(1..5) as u32);
@@ -179,17 +180,17 @@ fn target(rng: &mut Rng, services: usize) -> Target {
 fn say(rng: &mut Rng) -> Say {
     match rng.of(0..8) {
         0 => Say::Ping(rng.bytes(125)),
-        1 => Say::Fragments(Kind::Binary, (0..rng.of(2..6)).map(|_| rng.bytes(9000)).collect()),
-        2 => Say::Fragments(Kind::Text, (0..rng.of(2..6)).map(|_| rng.text(300).into_bytes()).collect()),
-        3 => Say::Owned(Kind::Binary, rng.bytes(40_000)),
-        4 => Say::Owned(Kind::Text, rng.text(20_000).into_bytes()),
-        5 => Say::Message(Kind::Binary, rng.bytes(40_000)),
-        _ => Say::Message(Kind::Text, rng.text(2000).into_bytes()),
+        1 => Say::Fragments(MessageKind::Binary, (0..rng.of(2..6)).map(|_| rng.bytes(9000)).collect()),
+        2 => Say::Fragments(MessageKind::Text, (0..rng.of(2..6)).map(|_| rng.text(300).into_bytes()).collect()),
+        3 => Say::Owned(MessageKind::Binary, rng.bytes(40_000)),
+        4 => Say::Owned(MessageKind::Text, rng.text(20_000).into_bytes()),
+        5 => Say::Message(MessageKind::Binary, rng.bytes(40_000)),
+        _ => Say::Message(MessageKind::Text, rng.text(2000).into_bytes()),
     }
 }
 
 /// The messages among these.
-fn messages(says: &[Say]) -> Vec<(Kind, Vec<u8>)> {
+fn messages(says: &[Say]) -> Vec<(MessageKind, Vec<u8>)> {
     let message = |say: &Say| match say {
         Say::Message(kind, payload) | Say::Owned(kind, payload) => Some((*kind, payload.clone())),
         Say::Fragments(kind, pieces) => Some((*kind, pieces.iter().flatten().copied().collect())),

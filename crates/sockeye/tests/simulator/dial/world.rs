@@ -9,7 +9,7 @@ use sockeye::client::Timeouts;
 use sockeye::messages;
 use sockeye::sim::{Fault, Faults, Host, Network, Outcome, Turn};
 use sockeye::sys::Address;
-use sockeye::{Cause, CloseCode, ConnId, Connect, Initiator, Instant, Progress, Proxy, Reconnect, Service};
+use sockeye::{Cause, CloseCode, ConnId, Connect, Initiator, Instant, Proxy, Reconnect, Service, ServiceState};
 
 use super::others::Stage;
 use super::{Act, Body, Cut, Dial, Plan, Target, messages as said};
@@ -288,7 +288,7 @@ impl Place {
             (self.drained, again) = (turned.drained, turned.again);
         } else {
             let progress = service.run_once(Some(Duration::ZERO)).map_err(|error| error.to_string())?;
-            self.drained = progress == Progress::Drained;
+            self.drained = progress == ServiceState::Drained;
         }
         // A loop that goes round without anything to do.
         let calls = self.host.calls();
