@@ -28,7 +28,7 @@ use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
 /// A callback that panics takes the loop with it: nothing is caught.
 ///
 /// ```
-/// use sockeye::{Cx, End, RawClosed, Raw, RawWritable, Service};
+/// use sockeye::{Cx, RawClose, RawClosed, Raw, RawWritable, Service};
 ///
 /// /// Sends back what comes.
 /// struct Echo;

@@ -21,7 +21,7 @@ use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
 /// use std::net::UdpSocket;
 /// use std::os::fd::BorrowedFd;
 ///
-/// use sockeye::{Cx, End, Service, Watcher};
+/// use sockeye::{Cx, RawClose, Service, Watcher};
 ///
 /// /// Answers whoever sends a datagram.
 /// struct Answer(UdpSocket);

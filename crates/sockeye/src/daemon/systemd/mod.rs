@@ -16,7 +16,7 @@
 //! use std::time::{Duration, Instant};
 //!
 //! use sockeye::daemon::systemd::{self, Notify, Watchdog};
-//! use sockeye::{Progress, Service, messages};
+//! use sockeye::{ServiceState, Service, messages};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut builder = Service::builder().protocol(messages::echo("echo"));
@@ -33,7 +33,7 @@
 //! // A loop that is stuck says nothing, and is started anew.
 //! let every = systemd::watchdog_time()?.map_or(Duration::MAX, |time| time / 2);
 //! let (watchdog, mut last) = (Watchdog::new(notify.clone(), 1), Instant::now());
-//! while service.run_once(Some(every.saturating_sub(last.elapsed())))? == Progress::Running {
+//! while service.run_once(Some(every.saturating_sub(last.elapsed())))? == ServiceState::Running {
 //!     if last.elapsed() >= every {
 //!         watchdog.alive(0);
 //!         last = Instant::now();
