@@ -14,7 +14,7 @@ use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
 use sockeye_proto::event::{Event, Payload};
 use sockeye_proto::handshake::server::{Offer, refuse};
 use sockeye_proto::http::{HeadScanner, RequestHead};
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::message::{Assembler, encode};
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
 }
 
 fn serve(mut stream: TcpStream) -> Result<(), Box<dyn Error>> {
-    let limits = Arc::new(Limits::default());
+    let limits = Arc::new(ProtocolLimits::default());
     if let Some(behind) = handshake(&mut stream, &limits)? {
         echo(&mut stream, &limits, &behind)?;
     }
@@ -46,7 +46,7 @@ fn serve(mut stream: TcpStream) -> Result<(), Box<dyn Error>> {
 }
 
 /// Answers the request. `Some`: it is a WebSocket now, and these bytes came behind the request already.
-fn handshake(stream: &mut TcpStream, limits: &Limits) -> io::Result<Option<Vec<u8>>> {
+fn handshake(stream: &mut TcpStream, limits: &ProtocolLimits) -> io::Result<Option<Vec<u8>>> {
     // Enough for an example. A server for strangers sets a deadline for the whole head, not for each read.
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut scanner = HeadScanner::new(limits);
@@ -76,7 +76,7 @@ fn handshake(stream: &mut TcpStream, limits: &Limits) -> io::Result<Option<Vec<u
 }
 
 /// Writes the answer to a complete head, and says whether it is a 101.
-fn answer(head: &[u8], limits: &Limits, out: &mut Vec<u8>) -> bool {
+fn answer(head: &[u8], limits: &ProtocolLimits, out: &mut Vec<u8>) -> bool {
     let head = match RequestHead::parse(head, limits) {
         Ok(head) => head,
         Err(error) => {
@@ -98,7 +98,7 @@ fn answer(head: &[u8], limits: &Limits, out: &mut Vec<u8>) -> bool {
 }
 
 /// The connection, until it has ended.
-fn echo(stream: &mut TcpStream, limits: &Arc<Limits>, behind: &[u8]) -> Result<(), Box<dyn Error>> {
+fn echo(stream: &mut TcpStream, limits: &Arc<ProtocolLimits>, behind: &[u8]) -> Result<(), Box<dyn Error>> {
     // The protocol's clock is ours: nanoseconds since whenever we like.
     let start = time::Instant::now();
     let now = || Instant::from_nanos(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));

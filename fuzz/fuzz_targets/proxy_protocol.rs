@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sockeye_fuzz::forwarded::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sockeye_fuzz::proxy_protocol::check(data));

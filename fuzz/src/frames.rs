@@ -6,7 +6,7 @@ use std::{slice, sync::Arc};
 use sockeye_proto::{
     conn::{Connection, HEADROOM, Input},
     event::Event,
-    limits::Limits,
+    limits::ProtocolLimits,
     message::Assembler,
     time::Instant,
     wire::{MessageKind, Role},
@@ -44,8 +44,8 @@ enum Said {
     Close(Option<u16>, String),
 }
 
-fn limits() -> Arc<Limits> {
-    let mut limits = Limits::default();
+fn limits() -> Arc<ProtocolLimits> {
+    let mut limits = ProtocolLimits::default();
     limits.message_bytes = MESSAGE_BYTES;
     limits.tiny_fragments = 20;
     Arc::new(limits)

@@ -4,14 +4,14 @@
 use sockeye_proto::{
     handshake::server::Offer,
     http::{HeadError, HeadScanner, RequestHead, body::Length, conditional, range},
-    limits::Limits,
+    limits::ProtocolLimits,
 };
 
 use crate::Cut;
 
 pub fn check(data: &[u8]) {
     let cut = Cut::new(data);
-    let mut limits = Limits::default();
+    let mut limits = ProtocolLimits::default();
     limits.head_bytes = 4096;
     limits.request_line_bytes = 1024;
     limits.head_lines = 20;
@@ -32,7 +32,7 @@ pub fn check(data: &[u8]) {
     handshake(&head);
 }
 
-fn in_pieces(cut: &Cut<'_>, limits: &Limits) -> Result<Option<usize>, HeadError> {
+fn in_pieces(cut: &Cut<'_>, limits: &ProtocolLimits) -> Result<Option<usize>, HeadError> {
     let mut scanner = HeadScanner::new(limits);
     let mut arrived = 0;
     for piece in cut.pieces() {

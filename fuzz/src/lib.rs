@@ -8,10 +8,10 @@
 pub mod body;
 pub mod close;
 pub mod extensions;
-pub mod forwarded;
 pub mod frames;
 pub mod head;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod response;
 pub mod target;
 pub mod url;

@@ -7,7 +7,7 @@ use sockeye::{
         ProxyFailure,
         negotiate::{Negotiated, Negotiation},
     },
-    proto::limits::Limits,
+    proto::limits::ProtocolLimits,
 };
 
 use crate::Cut;
@@ -56,7 +56,7 @@ fn negotiation(choice: u8) -> Negotiation {
     let proxy =
         ["http://proxy", "http://joe:pw@proxy", "socks5://proxy", "socks5://joe:pw@proxy"][usize::from(choice % 4)];
     let host = ["example.com", "127.0.0.1", "::1"][usize::from(choice / 4 % 3)];
-    let mut limits = Limits::default();
+    let mut limits = ProtocolLimits::default();
     limits.head_bytes = 1024;
     limits.request_line_bytes = 256;
     limits.head_lines = 10;

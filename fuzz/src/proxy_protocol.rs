@@ -1,6 +1,6 @@
 //! The PROXY header: the outcome does not depend on how it was cut, nothing behind it is taken, and nothing beyond its bound.
 
-use sockeye_proto::forwarded::{HeaderDecoder, HeaderError, Source};
+use sockeye_proto::proxy_protocol::{HeaderDecoder, HeaderError, Source};
 
 use crate::Cut;
 

@@ -4,7 +4,7 @@
 use sockeye_proto::{
     handshake::{client, key},
     http::HeadScanner,
-    limits::Limits,
+    limits::ProtocolLimits,
 };
 
 const NONCE: [u8; 16] = *b"sixteen bytes !!";
@@ -14,7 +14,7 @@ pub fn check(data: &[u8]) {
     // The fuzzer cannot guess a hash: it writes ACCEPT where it wants the right one.
     let accept = key::accept(&key::encode(NONCE));
     let response = replace(data, b"ACCEPT", &accept);
-    let limits = Limits::default();
+    let limits = ProtocolLimits::default();
     let Ok(Some(end)) = HeadScanner::new(&limits).scan(&response) else { return };
     let Ok(accepted) = client::check(&response[..end], NONCE, OFFERED, &limits) else { return };
     assert_eq!(accepted.head.status, 101);

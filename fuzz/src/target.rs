@@ -1,7 +1,7 @@
 //! Request targets, dates and origins.
 
 use sockeye_proto::{
-    handshake::origin::AllowList,
+    handshake::origin::AllowedOrigins,
     http::{date, target},
 };
 
@@ -10,7 +10,7 @@ pub fn check(data: &[u8]) {
         assert_eq!(date::parse(&date::format(seconds)), Some(seconds), "a date reads as it was written");
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let mut list = AllowList::default();
+    let mut list = AllowedOrigins::default();
     if list.add(text).is_ok() {
         assert!(list.allows(text), "an origin allows itself");
     }

@@ -4,7 +4,7 @@
 use sockeye::{
     Connect, Proxy,
     client::{Url, negotiate::Negotiation},
-    proto::{handshake::client::Request, limits::Limits},
+    proto::{handshake::client::UpgradeRequest, limits::ProtocolLimits},
 };
 
 pub fn check(data: &[u8]) {
@@ -12,7 +12,8 @@ pub fn check(data: &[u8]) {
     let (first, second) = text.split_once('\n').unwrap_or((text, ""));
     if let Ok(proxy) = Proxy::parse(first) {
         assert_eq!(proxy.host(), Proxy::parse(&proxy.to_string()).expect("it was one").host());
-        let _: Negotiation = proxy.negotiate(proxy.host(), proxy.port(), &Limits::default()).expect("a host is a host");
+        let _: Negotiation =
+            proxy.negotiate(proxy.host(), proxy.port(), &ProtocolLimits::default()).expect("a host is a host");
     }
     let Ok(url) = Url::parse(first) else { return };
     valid(&url);
@@ -31,7 +32,7 @@ pub fn check(data: &[u8]) {
 
 fn valid(url: &Url) {
     let authority = url.authority();
-    assert!(Request::new(&authority, url.target()).is_ok(), "{url}");
+    assert!(UpgradeRequest::new(&authority, url.target()).is_ok(), "{url}");
     assert_ne!(url.port(), 0);
     let again = Url::parse(&url.to_string()).expect("it was one");
     assert_eq!((again.host(), again.port(), again.target()), (url.host(), url.port(), url.target()));

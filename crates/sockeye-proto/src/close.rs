@@ -140,9 +140,9 @@ pub enum Cause {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// [`Limits::close_timeout`](crate::limits::Limits::close_timeout).
+    /// [`ProtocolLimits::close_timeout`](crate::limits::ProtocolLimits::close_timeout).
     Close,
-    /// [`Limits::pong_within`](crate::limits::Limits::pong_within).
+    /// [`ProtocolLimits::pong_within`](crate::limits::ProtocolLimits::pong_within).
     Keepalive,
 }
 

@@ -36,9 +36,9 @@ pub enum Violation {
     CloseCodeIllegal(u16),
     /// A close reason that is not UTF-8.
     CloseReasonNotUtf8,
-    /// A message over [`Limits::message_bytes`](crate::limits::Limits::message_bytes).
+    /// A message over [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes).
     MessageTooBig,
-    /// More tiny fragments in one message than [`Limits::tiny_fragments`](crate::limits::Limits::tiny_fragments).
+    /// More tiny fragments in one message than [`ProtocolLimits::tiny_fragments`](crate::limits::ProtocolLimits::tiny_fragments).
     FragmentsTooTiny,
 }
 

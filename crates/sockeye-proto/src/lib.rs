@@ -7,7 +7,7 @@
 //!
 //! * [`handshake`]: from HTTP to WebSocket, for servers and clients; [`ext`]: what the handshake negotiates.
 //! * [`http`]: as much of HTTP/1.1 as this takes, strictly.
-//! * [`forwarded`]: the header with which a proxy in front says who connects.
+//! * [`proxy_protocol`]: the header with which a proxy in front says who connects.
 //! * [`conn`]: [`Connection`](conn::Connection), one end of an established connection. [`event`] is what it reports,
 //!   [`message`] makes whole messages of that, [`close`] tells how it ended, [`error`] what the peer did wrong.
 //! * [`wire`]: frame headers, masking, UTF-8.
@@ -22,12 +22,12 @@
 //! use sockeye_proto::close::{Cause, Close, CloseCode};
 //! use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
 //! use sockeye_proto::event::Event;
-//! use sockeye_proto::limits::Limits;
+//! use sockeye_proto::limits::ProtocolLimits;
 //! use sockeye_proto::message::{Assembler, encode};
 //! use sockeye_proto::time::Instant;
 //! use sockeye_proto::wire::Role;
 //!
-//! let limits = Arc::new(Limits::default());
+//! let limits = Arc::new(ProtocolLimits::default());
 //! let mut now = Instant::from_nanos(0);
 //! let mut server = Connection::new(Role::Server, limits.clone(), now);
 //! let mut client = Connection::new(Role::Client, limits.clone(), now);
@@ -100,11 +100,11 @@ pub mod conn;
 pub mod error;
 pub mod event;
 pub mod ext;
-pub mod forwarded;
 pub mod handshake;
 pub mod http;
 pub mod limits;
 pub mod message;
+pub mod proxy_protocol;
 pub mod time;
 pub mod wire;
 

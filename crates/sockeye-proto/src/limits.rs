@@ -2,15 +2,15 @@
 
 use core::time::Duration;
 
-/// The bounds of the protocol. Change single fields of [`Limits::default`].
+/// The bounds of the protocol. Change single fields of [`ProtocolLimits::default`].
 ///
 /// ```
-/// let mut limits = sockeye_proto::limits::Limits::default();
+/// let mut limits = sockeye_proto::limits::ProtocolLimits::default();
 /// limits.message_bytes = 64 * 1024;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct ProtocolLimits {
     /// Bytes of a request or response head, blank line included. Default 16 KiB: room for long cookies. Over it: 431.
     pub head_bytes: usize,
     /// Header lines in a head. Default 100. Over it: 431.
@@ -36,7 +36,7 @@ pub struct Limits {
     pub response_body_bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for ProtocolLimits {
     fn default() -> Self {
         Self {
             head_bytes: 16 * 1024,

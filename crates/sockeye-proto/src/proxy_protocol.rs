@@ -17,7 +17,7 @@ use core::str::FromStr;
 pub enum Source {
     /// For the sender itself, or it does not say: the connection's own addresses are the ones to go by. `LOCAL` and the family
     /// `UNSPEC` of version 2, `UNKNOWN` of version 1.
-    Own,
+    Unspecified,
     /// For a client at this address. An IPv4 address written as IPv6 is given as IPv4.
     Ip(SocketAddr),
     /// For a client of a Unix socket, by its path: empty if it has none, and with a first byte 0 if its name is abstract.
@@ -27,7 +27,7 @@ pub enum Source {
 /// Reads one header from the front of a connection.
 ///
 /// ```
-/// use sockeye_proto::forwarded::{HeaderDecoder, Source};
+/// use sockeye_proto::proxy_protocol::{HeaderDecoder, Source};
 ///
 /// let mut decoder = HeaderDecoder::new(4096);
 /// let mut input = &b"PROXY TCP4 192.0.2.7 203.0.113.1 562"[..];
@@ -135,7 +135,7 @@ impl HeaderDecoder {
                 if *left > 0 {
                     return Ok(None);
                 }
-                let source = core::mem::replace(source, Source::Own);
+                let source = core::mem::replace(source, Source::Unspecified);
                 self.state = State::Over(Ok(source));
                 continue;
             }
@@ -165,7 +165,7 @@ impl HeaderDecoder {
             State::V1Name => Ok(State::V1Name),
             State::V1Family => self.v1_family(byte),
             State::V1(field, family) => self.v1_field(field, family, byte),
-            State::V1IgnoredLf if byte == b'\n' => Ok(State::Over(Ok(Source::Own))),
+            State::V1IgnoredLf if byte == b'\n' => Ok(State::Over(Ok(Source::Unspecified))),
             // Section 2.1: "the receiver must ignore anything presented before the CRLF is found".
             State::V1Ignored | State::V1IgnoredLf if byte == b'\r' => Ok(State::V1IgnoredLf),
             State::V1Ignored | State::V1IgnoredLf => Ok(State::V1Ignored),
@@ -204,7 +204,7 @@ impl HeaderDecoder {
             (b"TCP4", b' ') => State::V1(V1Field::Source, V1Family::V4),
             (b"TCP6", b' ') => State::V1(V1Field::Source, V1Family::V6),
             (b"UNKNOWN", b' ') => State::V1Ignored,
-            (b"UNKNOWN", b'\r') => State::V1Lf(Source::Own),
+            (b"UNKNOWN", b'\r') => State::V1Lf(Source::Unspecified),
             _ => {
                 let goes_on = |family: &&[u8]| family.starts_with(word) && family.get(word.len()) == Some(&byte);
                 if ![&b"TCP4"[..], b"TCP6", b"UNKNOWN"].iter().any(goes_on) {
@@ -265,7 +265,7 @@ impl HeaderDecoder {
             return Err(HeaderError::TooLong);
         }
         Ok(match family {
-            V2Family::None => State::Skipped(after, Source::Own),
+            V2Family::None => State::Skipped(after, Source::Unspecified),
             _ => State::Addresses(family, after),
         })
     }
@@ -321,7 +321,7 @@ impl V2Family {
     fn source(self, kept: &[u8; UNIX_BYTES]) -> Source {
         let port = |at: usize| u16::from_be_bytes([kept[at], kept[at + 1]]);
         match self {
-            Self::None => Source::Own,
+            Self::None => Source::Unspecified,
             Self::V4 => {
                 let [a, b, c, d, ..] = *kept;
                 Source::Ip(SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), port(8)))
@@ -427,5 +427,4 @@ const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const UNIX_BYTES: usize = 216;
 
 #[cfg(test)]
-#[path = "forwarded_tests.rs"]
 mod tests;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sockeye_proto::conn::{Connection, HEADROOM, Input};
 use sockeye_proto::event::Event;
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
-use sockeye_proto::wire::{FrameHead, OpCode, Role, mask};
+use sockeye_proto::wire::{EncodedHeader, OpCode, Role, mask};
 
 // Of this thread: the runner's own allocates when it likes.
 thread_local! {
@@ -37,7 +37,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn frame(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut bytes = FrameHead::new(fin, 0, opcode, payload.len() as u64, Some(key)).to_vec();
+    let mut bytes = EncodedHeader::new(fin, 0, opcode, payload.len() as u64, Some(key)).to_vec();
     let start = bytes.len();
     bytes.extend_from_slice(payload);
     mask::apply(&mut bytes[start..], key, 0);
@@ -59,7 +59,7 @@ fn an_echoed_message_allocates_nothing_however_it_is_cut() {
     ]
     .concat();
     let now = Instant::from_nanos(0);
-    let mut connection = Connection::new(Role::Server, Arc::new(Limits::default()), now);
+    let mut connection = Connection::new(Role::Server, Arc::new(ProtocolLimits::default()), now);
     let mut buffer = vec![0; HEADROOM + stream.len()];
     let mut out = Vec::with_capacity(2 * stream.len());
     for size in [1, 2, 3, 7, 100, 4096, stream.len()] {

@@ -14,7 +14,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Limits {
     /// The bounds of the protocol: heads, bodies, messages, closing and keepalive.
-    pub protocol: Arc<sockeye_proto::limits::Limits>,
+    pub protocol: Arc<sockeye_proto::limits::ProtocolLimits>,
     /// From accept to the end of the first request, its body and a PROXY header before it included. Default 10 s. Over
     /// it: 408 when part of the request came, then close.
     pub handshake_timeout: Duration,
@@ -61,7 +61,7 @@ pub struct Limits {
 
 impl Limits {
     /// The bounds of the protocol, to be changed.
-    pub fn protocol_mut(&mut self) -> &mut sockeye_proto::limits::Limits {
+    pub fn protocol_mut(&mut self) -> &mut sockeye_proto::limits::ProtocolLimits {
         Arc::make_mut(&mut self.protocol)
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
-use sockeye_proto::wire::{FrameHead, MessageKind, OpCode};
+use sockeye_proto::wire::{EncodedHeader, MessageKind, OpCode};
 
 use crate::client::Connect;
 use crate::client::Retry;
@@ -501,7 +501,7 @@ impl Shared {
                 MessageKind::Text => OpCode::Text,
                 MessageKind::Binary => OpCode::Binary,
             };
-            buffer.extend_from_slice(&FrameHead::new(true, 0, opcode, payload.len() as u64, None));
+            buffer.extend_from_slice(&EncodedHeader::new(true, 0, opcode, payload.len() as u64, None));
             buffer.extend_from_slice(payload);
             self.published[endpoint.get()] += 1;
             self.any_publish = true;

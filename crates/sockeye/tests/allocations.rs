@@ -11,7 +11,7 @@ use std::time::Duration;
 use sockeye::sys::Address;
 use sockeye::{CloseCode, Connect, Limits, Protocol, Service, messages};
 use sockeye_proto::handshake::key;
-use sockeye_proto::wire::{FrameHead, OpCode, mask};
+use sockeye_proto::wire::{EncodedHeader, OpCode, mask};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -131,7 +131,7 @@ fn limits() -> Limits {
 /// So many equal frames, and how long their echo is.
 fn frames(opcode: OpCode, payload: &[u8], count: usize) -> (Vec<u8>, usize) {
     let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = FrameHead::new(true, 0, opcode, payload.len() as u64, Some(key)).to_vec();
+    let mut frame = EncodedHeader::new(true, 0, opcode, payload.len() as u64, Some(key)).to_vec();
     let start = frame.len();
     frame.extend_from_slice(payload);
     mask::apply(&mut frame[start..], key, 0);
@@ -140,7 +140,7 @@ fn frames(opcode: OpCode, payload: &[u8], count: usize) -> (Vec<u8>, usize) {
 
 /// The same of a server: not masked, and answered by frames that are.
 fn frames_of_a_server(opcode: OpCode, payload: &[u8], count: usize) -> (Vec<u8>, usize) {
-    let mut frame = FrameHead::new(true, 0, opcode, payload.len() as u64, None).to_vec();
+    let mut frame = EncodedHeader::new(true, 0, opcode, payload.len() as u64, None).to_vec();
     frame.extend_from_slice(payload);
     let length = frame.len() + 4;
     (frame.repeat(count), length * count)

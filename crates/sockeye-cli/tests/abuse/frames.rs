@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_proto::conn::{Connection, HEADROOM, Input};
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
 
@@ -13,7 +13,7 @@ use super::support::{
     frame, header, rows, scaled,
 };
 
-/// `Limits::message_bytes`.
+/// `ProtocolLimits::message_bytes`.
 const MESSAGE: u64 = 16 << 20;
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -149,7 +149,7 @@ fn mutated(noise: &mut Noise) -> Vec<u8> {
 
 fn fr06_a_mutated_header_never_panics() {
     // A million in the protocol core itself, where one costs less than a microsecond,
-    let limits = Arc::new(Limits::default());
+    let limits = Arc::new(ProtocolLimits::default());
     let mut noise = Noise::new(6);
     for _ in 0..1_000_000 {
         let bytes = mutated(&mut noise);

@@ -3,7 +3,7 @@
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 
-use super::control::{Lane, Waiting};
+use super::control::{ControlQueue, Pending};
 use super::{Connection, State};
 use crate::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
 use crate::error::Violation;
@@ -13,10 +13,10 @@ use crate::wire::{Role, utf8};
 
 /// The Close frames of both sides, once there is one, and why the connection ends.
 #[derive(Debug, Default)]
-pub(super) struct Farewell(Option<Box<Ending>>);
+pub(super) struct CloseHandshake(Option<Box<Exchange>>);
 
 #[derive(Debug)]
-struct Ending {
+struct Exchange {
     sent: Option<Close>,
     /// `sent` waits to be transmitted.
     unsent: bool,
@@ -25,59 +25,59 @@ struct Ending {
     cause: Option<Cause>,
 }
 
-impl Farewell {
+impl CloseHandshake {
     #[inline]
-    pub(super) fn unsent(&self) -> bool {
-        self.0.as_ref().is_some_and(|ending| ending.unsent)
+    pub(super) fn has_unsent(&self) -> bool {
+        self.0.as_ref().is_some_and(|exchange| exchange.unsent)
     }
 
     pub(super) fn take_unsent(&mut self) -> Option<Close> {
-        let ending = self.0.as_mut().filter(|ending| ending.unsent)?;
-        ending.unsent = false;
-        ending.sent.clone()
+        let exchange = self.0.as_mut().filter(|exchange| exchange.unsent)?;
+        exchange.unsent = false;
+        exchange.sent.clone()
     }
 
-    fn ending(&mut self) -> &mut Ending {
+    fn exchange(&mut self) -> &mut Exchange {
         self.0.get_or_insert_with(|| {
-            Box::new(Ending { sent: None, unsent: false, received: None, initiator: Initiator::Neither, cause: None })
+            Box::new(Exchange { sent: None, unsent: false, received: None, initiator: Initiator::Neither, cause: None })
         })
     }
 
     /// Queues our Close frame, unless one was.
-    fn send(&mut self, close: Close) {
-        let ending = self.ending();
-        if ending.sent.is_none() {
-            if ending.received.is_none() {
-                ending.initiator = Initiator::Local;
+    fn queue(&mut self, close: Close) {
+        let exchange = self.exchange();
+        if exchange.sent.is_none() {
+            if exchange.received.is_none() {
+                exchange.initiator = Initiator::Local;
             }
-            ending.sent = Some(close);
-            ending.unsent = true;
+            exchange.sent = Some(close);
+            exchange.unsent = true;
         }
     }
 
     /// There is no one left to send to.
-    fn give_up(&mut self) {
-        if let Some(ending) = &mut self.0 {
-            ending.unsent = false;
+    fn discard_unsent(&mut self) {
+        if let Some(exchange) = &mut self.0 {
+            exchange.unsent = false;
         }
     }
 
     /// Notes why it is over; the first cause stays.
-    fn because(&mut self, cause: Cause) {
-        self.ending().cause.get_or_insert(cause);
+    fn set_cause(&mut self, cause: Cause) {
+        self.exchange().cause.get_or_insert(cause);
     }
 }
 
 impl Connection {
     /// Begins the closing handshake: queues a Close frame and waits for the peer's, for
-    /// [`Limits::close_timeout`](crate::limits::Limits::close_timeout) at most. Without effect when a Close frame of
+    /// [`ProtocolLimits::close_timeout`](crate::limits::ProtocolLimits::close_timeout) at most. Without effect when a Close frame of
     /// ours is queued or sent already.
     pub fn close(&mut self, close: Close, now: Instant) {
         if self.state == State::Open {
-            self.farewell.send(close);
+            self.handshake.queue(close);
             self.state = State::Closing;
             self.timer = Some(now + self.limits.close_timeout);
-            self.receiver.mute();
+            self.receiver.ignore_data();
         }
     }
 
@@ -118,12 +118,12 @@ impl Connection {
     /// How the connection ended. To be asked when it is over; before that, the cause is [`Cause::Dropped`].
     #[must_use]
     pub fn closed(&self) -> Closed {
-        match &self.farewell.0 {
-            Some(ending) => Closed {
-                sent: ending.sent.clone(),
-                received: ending.received.clone(),
-                initiator: ending.initiator,
-                cause: ending.cause.unwrap_or(Cause::Dropped),
+        match &self.handshake.0 {
+            Some(exchange) => Closed {
+                sent: exchange.sent.clone(),
+                received: exchange.received.clone(),
+                initiator: exchange.initiator,
+                cause: exchange.cause.unwrap_or(Cause::Dropped),
             },
             None => Closed { sent: None, received: None, initiator: Initiator::Neither, cause: Cause::Dropped },
         }
@@ -132,19 +132,19 @@ impl Connection {
     /// The peer's Close frame is here: answers it, if our own is not queued or sent already.
     pub(super) fn close_received(&mut self, frame: CloseFrame<'_>) {
         let code = frame.code.and_then(CloseCode::new);
-        let ending = self.farewell.ending();
-        if ending.sent.is_none() {
-            ending.initiator = Initiator::Peer;
+        let exchange = self.handshake.exchange();
+        if exchange.sent.is_none() {
+            exchange.initiator = Initiator::Peer;
         }
-        ending.received = Some(match code {
+        exchange.received = Some(match code {
             Some(code) => Close::with_reason(code, Cow::Owned(frame.reason.to_owned())).unwrap_or_default(),
             None => Close::empty(),
         });
         // RFC 6455 section 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
         // MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the status
         // code it received.)"
-        self.farewell.send(code.map_or_else(Close::empty, Close::new));
-        self.farewell.because(Cause::Handshake);
+        self.handshake.queue(code.map_or_else(Close::empty, Close::new));
+        self.handshake.set_cause(Cause::Handshake);
         self.drain();
     }
 
@@ -155,8 +155,8 @@ impl Connection {
         // is required to _Fail the WebSocket Connection_, the endpoint SHOULD send a Close frame with an appropriate
         // status code (Section 7.4) before proceeding to _Close the WebSocket Connection_."
         let close = Close::with_reason(violation.close_code(), violation.rule()).unwrap_or_default();
-        self.farewell.send(close);
-        self.farewell.because(Cause::Violation(violation));
+        self.handshake.queue(close);
+        self.handshake.set_cause(Cause::Violation(violation));
         self.drain();
     }
 
@@ -172,7 +172,7 @@ impl Connection {
             self.timer = None;
         }
         self.state = State::Draining;
-        self.lane.ping = Waiting::None;
+        self.control.ping = Pending::None;
         // RFC 6455 section 7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame)
         // from the remote endpoint after being instructed to _Fail the WebSocket Connection_." Section 1.4: "after receiving a
         // control frame indicating the connection should be closed, a peer discards any further data received."
@@ -181,9 +181,9 @@ impl Connection {
 
     pub(super) fn end(&mut self, cause: Cause) {
         if self.state != State::Ended {
-            self.farewell.because(cause);
-            self.farewell.give_up();
-            self.lane = Lane::default();
+            self.handshake.set_cause(cause);
+            self.handshake.discard_unsent();
+            self.control = ControlQueue::default();
             self.state = State::Ended;
             self.receiver.discard();
         }

@@ -89,14 +89,14 @@ impl core::error::Error for PayloadTooLong {}
 
 /// What waits to be sent before the Close frame.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
-    pub(super) ping: Waiting,
-    pub(super) pong: Waiting,
+pub(super) struct ControlQueue {
+    pub(super) ping: Pending,
+    pub(super) pong: Pending,
 }
 
 /// A control frame that waits, or not.
 #[derive(Debug, Default)]
-pub(super) enum Waiting {
+pub(super) enum Pending {
     /// None.
     #[default]
     None,
@@ -106,7 +106,7 @@ pub(super) enum Waiting {
     Payload(Box<ControlPayload>),
 }
 
-impl Waiting {
+impl Pending {
     pub(super) const fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }

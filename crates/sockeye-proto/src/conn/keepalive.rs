@@ -1,6 +1,6 @@
 //! Deadlines: silence of the peer, and the closing handshake. Lazy: a read costs one store, no timer is moved.
 
-use super::control::Waiting;
+use super::control::Pending;
 use super::{Connection, State};
 use crate::close::{Cause, Timeout};
 use crate::time::Instant;
@@ -47,8 +47,8 @@ impl Connection {
             (State::Open, None) => {
                 // RFC 6455 section 5.5.2: "A Ping frame may serve either as a keepalive or as a means to verify that the remote
                 // endpoint is still responsive." A ping of the application that still waits serves as well.
-                if self.lane.ping.is_none() {
-                    self.lane.ping = Waiting::Empty;
+                if self.control.ping.is_none() {
+                    self.control.ping = Pending::Empty;
                 }
                 self.timer = Some(now);
             }

@@ -1,6 +1,6 @@
 //! One WebSocket connection after its handshake, without I/O.
 //!
-//! Receiving (`receive`), sending (`send`), the control lane (`control`), the closing handshake (`closing`) and keepalive
+//! Receiving (`receive`), sending (`send`), control frames (`control`), the closing handshake (`closing`) and keepalive
 //! (`keepalive`) are files of their own over one [`Connection`]; `state` names what they share.
 
 mod closing;
@@ -14,10 +14,10 @@ mod tests;
 
 use alloc::sync::Arc;
 
-use self::closing::Farewell;
-use self::control::Lane;
+use self::closing::CloseHandshake;
+use self::control::ControlQueue;
 use self::receive::Receiver;
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 use crate::time::Instant;
 use crate::wire::{MessageKind, Role};
 
@@ -46,7 +46,7 @@ pub use crate::buf::{HEADROOM, Input};
 /// * When it is over, [`closed`](Self::closed) tells why.
 ///
 /// A server ends TCP as soon as both Close frames are through and its own is flushed; a client waits for the server to do so, for
-/// [`Limits::close_timeout`] at most.
+/// [`ProtocolLimits::close_timeout`] at most.
 ///
 /// # Memory
 ///
@@ -54,10 +54,10 @@ pub use crate::buf::{HEADROOM, Input};
 /// ping or pong with a payload that waits to be sent, and for the Close frames.
 #[derive(Debug)]
 pub struct Connection {
-    limits: Arc<Limits>,
+    limits: Arc<ProtocolLimits>,
     receiver: Receiver,
-    lane: Lane,
-    farewell: Farewell,
+    control: ControlQueue,
+    handshake: CloseHandshake,
     /// The last sign of life of the peer.
     activity: Instant,
     /// While open: when the keepalive ping that is not answered yet was queued. After that: when the closing handshake must be
@@ -72,12 +72,12 @@ pub struct Connection {
 impl Connection {
     /// A connection whose handshake is complete, as seen by `role`.
     #[must_use]
-    pub fn new(role: Role, limits: Arc<Limits>, now: Instant) -> Self {
+    pub fn new(role: Role, limits: Arc<ProtocolLimits>, now: Instant) -> Self {
         Self {
             limits,
             receiver: Receiver::default(),
-            lane: Lane::default(),
-            farewell: Farewell::default(),
+            control: ControlQueue::default(),
+            handshake: CloseHandshake::default(),
             activity: now,
             timer: None,
             state: State::Open,

@@ -15,7 +15,7 @@ use super::{Connection, ControlPayload, Input, State};
 use crate::buf::Tail;
 use crate::error::Violation;
 use crate::event::{Event, Fragment, Payload};
-use crate::wire::{Header, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, Whole, mask, utf8};
+use crate::wire::{FrameHeader, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, WholeFrame, mask, utf8};
 
 /// Reserved bits that extensions gave a meaning: none yet.
 const ALLOWED_RSV: u8 = 0;
@@ -25,12 +25,12 @@ const ALLOWED_RSV: u8 = 0;
 pub(super) struct Receiver {
     /// Payload bytes of the current data frame that have not arrived; above 0 exactly if `stage` is `Payload`.
     remaining: u64,
-    /// Payload bytes of the unfinished message that its headers so far have announced: `message <= Limits::message_bytes`.
+    /// Payload bytes of the unfinished message that its headers so far have announced: `message <= ProtocolLimits::message_bytes`.
     message: u64,
     tail: Tail,
     /// The masking key of the current data frame, turned so that its lowest byte meets the next payload byte.
     key: u32,
-    /// Tiny fragments of the unfinished message: `tiny <= Limits::tiny_fragments`.
+    /// Tiny fragments of the unfinished message: `tiny <= ProtocolLimits::tiny_fragments`.
     tiny: u32,
     /// The decoded beginning of a code point: `carry[..carry_len]`, `carry_len <= 3`.
     carry: [u8; 3],
@@ -43,7 +43,7 @@ pub(super) struct Receiver {
     /// The current data frame is the last of its message.
     fin: bool,
     /// Our Close frame is queued: data is checked and dropped.
-    muted: bool,
+    ignores_data: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,8 +62,8 @@ enum Stage {
 }
 
 impl Receiver {
-    pub(super) fn mute(&mut self) {
-        self.muted = true;
+    pub(super) fn ignore_data(&mut self) {
+        self.ignores_data = true;
         if self.stage == Stage::Idle {
             self.stage = Stage::Header;
         }
@@ -91,7 +91,7 @@ impl Connection {
     #[inline(always)]
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         if self.receiver.stage == Stage::Idle {
-            if let Some(whole) = Whole::of(input.data(), self.role) {
+            if let Some(whole) = WholeFrame::of(input.data(), self.role) {
                 if whole.len as u64 <= self.limits.message_bytes {
                     return self.receive_whole(input, &whole);
                 }
@@ -102,7 +102,7 @@ impl Connection {
 
     /// An unfragmented message that is all there. Leaves no trace in the connection.
     #[inline(always)]
-    fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &Whole) -> Result<Option<Event<'b>>, Violation> {
+    fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &WholeFrame) -> Result<Option<Event<'b>>, Violation> {
         let bytes = input.take_after(whole.header_len, whole.len);
         mask::xor(bytes, whole.key);
         let payload = match whole.kind {
@@ -151,7 +151,8 @@ impl Connection {
 
     /// A frame from its header on. Without an event: it was not complete, or has nothing to tell.
     fn receive_frame<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
-        let parsed = Header::parse(input.data(), self.role, ALLOWED_RSV).map_err(|found| self.earlier(input, found))?;
+        let parsed =
+            FrameHeader::parse(input.data(), self.role, ALLOWED_RSV).map_err(|found| self.earlier(input, found))?;
         match parsed {
             Parsed::NeedMore(_) => {
                 if let Some(opcode) = input.data().first().and_then(|&first| OpCode::of_first_byte(first)) {
@@ -175,7 +176,7 @@ impl Connection {
     #[cold]
     fn earlier(&self, input: &Input<'_>, found: Violation) -> Violation {
         let start = input.data().get(..1).unwrap_or_default();
-        match (Header::parse(start, self.role, ALLOWED_RSV), start.first()) {
+        match (FrameHeader::parse(start, self.role, ALLOWED_RSV), start.first()) {
             (Ok(_), Some(&first)) => {
                 let order = OpCode::of_first_byte(first).map(|opcode| self.receiver.check_sequence(opcode));
                 order.and_then(Result::err).unwrap_or(found)
@@ -191,7 +192,7 @@ impl Connection {
     }
 
     /// Takes note of a data frame, and refuses it by its header alone if it is out of order or over a limit.
-    fn begin_frame(&mut self, header: &Header) -> Result<(), Violation> {
+    fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
         let receiver = &mut self.receiver;
         receiver.check_sequence(header.opcode)?;
         // RFC 6455 section 10.4: "Implementations that have implementation- and/or platform-specific limitations
@@ -251,7 +252,7 @@ impl Connection {
         receiver.first = false;
         // RFC 6455 section 1.4: "After sending a control frame indicating the connection should be closed, a peer does
         // not send any further data"; what still arrives has nobody to go to.
-        if receiver.muted {
+        if receiver.ignores_data {
             return Ok(None);
         }
         Ok(Some(Event::Fragment(Fragment { kind, first, last, remaining, payload })))
@@ -262,7 +263,7 @@ impl Connection {
     fn receive_control<'b>(
         &mut self,
         input: &mut Input<'b>,
-        header: &Header,
+        header: &FrameHeader,
         header_len: usize,
     ) -> Result<Option<Event<'b>>, Violation> {
         // At most 125.
@@ -306,13 +307,13 @@ impl Connection {
         // receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint
         // MAY elect to send a Pong frame for only the most recently processed Ping frame."
         debug_assert!(self.state < State::Draining);
-        self.lane.pong.set(ControlPayload::new(payload).unwrap_or_default());
+        self.control.pong.set(ControlPayload::new(payload).unwrap_or_default());
     }
 }
 
 impl Receiver {
     fn between_frames(&mut self) {
-        self.stage = if self.kind.is_none() && !self.muted { Stage::Idle } else { Stage::Header };
+        self.stage = if self.kind.is_none() && !self.ignores_data { Stage::Idle } else { Stage::Header };
     }
 
     #[inline]

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
-use super::control::Waiting;
+use super::control::Pending;
 use super::{Connection, ControlPayload, State};
-use crate::wire::{FrameHead, MessageKind, OpCode, Role, mask};
+use crate::wire::{EncodedHeader, MessageKind, OpCode, Role, mask};
 
 impl Connection {
     /// Whether data may be sent: the connection is open, or our Close frame waits and was not transmitted yet.
@@ -16,7 +16,7 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn can_send(&self) -> bool {
-        self.state == State::Open || self.farewell.unsent()
+        self.state == State::Open || self.handshake.has_unsent()
     }
 
     /// The kind of the fragmented message that we have begun and not finished.
@@ -40,7 +40,7 @@ impl Connection {
         last: bool,
         len: u64,
         mask: Option<[u8; 4]>,
-    ) -> Result<FrameHead, SendError> {
+    ) -> Result<EncodedHeader, SendError> {
         // RFC 6455 section 5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
         if !self.can_send() {
             return Err(SendError::Closed);
@@ -73,7 +73,7 @@ impl Connection {
             (Some(_), Some(_)) => return Err(SendError::MidMessage),
             (None, None) => return Err(SendError::NotMidMessage),
         };
-        Ok(FrameHead::new(last, 0, opcode, len, mask))
+        Ok(EncodedHeader::new(last, 0, opcode, len, mask))
     }
 
     /// Queues a ping, in place of one that still waits.
@@ -84,7 +84,7 @@ impl Connection {
         if self.state != State::Open {
             return Err(SendError::Closed);
         }
-        self.lane.ping.set(payload);
+        self.control.ping.set(payload);
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn wants_transmit(&self) -> bool {
-        !self.lane.ping.is_none() || !self.lane.pong.is_none() || self.farewell.unsent()
+        !self.control.ping.is_none() || !self.control.pong.is_none() || self.handshake.has_unsent()
     }
 
     /// Appends the control frames that wait: ping, pong, Close. Says whether there were any.
@@ -106,16 +106,16 @@ impl Connection {
 
     #[cold]
     fn transmit_waiting(&mut self, out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) -> bool {
-        let ping = mem::take(&mut self.lane.ping);
-        let pong = mem::take(&mut self.lane.pong);
+        let ping = mem::take(&mut self.control.ping);
+        let pong = mem::take(&mut self.control.pong);
         for (opcode, waiting) in [(OpCode::Ping, ping), (OpCode::Pong, pong)] {
             match waiting {
-                Waiting::None => {}
-                Waiting::Empty => self.put_control(opcode, &[], out, mask),
-                Waiting::Payload(payload) => self.put_control(opcode, payload.as_bytes(), out, mask),
+                Pending::None => {}
+                Pending::Empty => self.put_control(opcode, &[], out, mask),
+                Pending::Payload(payload) => self.put_control(opcode, payload.as_bytes(), out, mask),
             }
         }
-        if let Some(close) = self.farewell.take_unsent() {
+        if let Some(close) = self.handshake.take_unsent() {
             self.put_control(OpCode::Close, ControlPayload::of_close(&close).as_bytes(), out, mask);
         }
         true
@@ -123,7 +123,7 @@ impl Connection {
 
     fn put_control(&self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) {
         let key = (self.role == Role::Client).then(mask);
-        FrameHead::new(true, 0, opcode, payload.len() as u64, key).append_to(out);
+        EncodedHeader::new(true, 0, opcode, payload.len() as u64, key).append_to(out);
         let start = out.len();
         out.extend_from_slice(payload);
         if let Some(key) = key {

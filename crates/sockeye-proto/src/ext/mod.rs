@@ -1,6 +1,3 @@
 //! Extensions (RFC 6455 section 9). None is negotiated yet: offers are parsed, and declined.
 
 pub mod params;
-
-/// What to negotiate when nothing is: the empty list of extension names.
-pub const NONE: &[&str] = &[];

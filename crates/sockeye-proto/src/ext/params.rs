@@ -190,5 +190,4 @@ impl<'b> Cursor<'b> {
 }
 
 #[cfg(test)]
-#[path = "params_tests.rs"]
 mod tests;

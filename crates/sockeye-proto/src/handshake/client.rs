@@ -8,22 +8,22 @@ use super::{ApiMisuse, VERSION, key, origin};
 use crate::ext::params;
 use crate::http::authority::Authority;
 use crate::http::{HeadError, ResponseHead, Version, syntax};
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 
 /// A request to speak WebSocket. Each part is checked when it is given: nothing that could begin another field or
 /// another request gets in.
 ///
 /// ```
-/// use sockeye_proto::handshake::client::Request;
+/// use sockeye_proto::handshake::client::UpgradeRequest;
 ///
-/// let request = Request::new("example.com", "/chat")?.protocol("chat.v2")?.field("Authorization", "Bearer abc")?;
+/// let request = UpgradeRequest::new("example.com", "/chat")?.protocol("chat.v2")?.field("Authorization", "Bearer abc")?;
 /// let mut out = Vec::new();
 /// request.write(&mut out, [7; 16]); // the nonce: random, new for each connection
 /// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
 /// # Ok::<(), sockeye_proto::handshake::ApiMisuse>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct UpgradeRequest<'a> {
     host: &'a str,
     target: &'a str,
     origin: Option<&'a str>,
@@ -31,7 +31,7 @@ pub struct Request<'a> {
     fields: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> UpgradeRequest<'a> {
     /// A request for `target` (path and query, escaped) at `host` (with the port, unless it is the default one).
     ///
     /// # Errors
@@ -128,37 +128,42 @@ pub struct Accepted<'b> {
 ///
 /// # Errors
 /// The rule that the response breaks, or the status that it has instead of 101.
-pub fn check<'b>(head: &'b [u8], nonce: [u8; 16], offered: &[&str], limits: &Limits) -> Result<Accepted<'b>, Failure> {
-    let head = ResponseHead::parse(head, limits).map_err(Failure::Head)?;
+pub fn check<'b>(
+    head: &'b [u8],
+    nonce: [u8; 16],
+    offered: &[&str],
+    limits: &ProtocolLimits,
+) -> Result<Accepted<'b>, HandshakeError> {
+    let head = ResponseHead::parse(head, limits).map_err(HandshakeError::Head)?;
     // RFC 6455 section 4.1: "If the status code received from the server is not 101, the client handles the response
     // per HTTP [RFC2616] procedures."
     if head.status != 101 {
-        return Err(Failure::Status(head.status));
+        return Err(HandshakeError::Status(head.status));
     }
     if head.version != Version::Http11 {
-        return Err(Failure::OldHttp);
+        return Err(HandshakeError::OldHttp);
     }
     let fields = &head.fields;
     // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value that is not an
     // ASCII case-insensitive match for the value "websocket", the client MUST _Fail the WebSocket Connection_."
     if !fields.single("upgrade").ok().flatten().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
-        return Err(Failure::Upgrade);
+        return Err(HandshakeError::Upgrade);
     }
     // "If the response lacks a |Connection| header field or the |Connection| header field doesn't contain a token that
     // is an ASCII case-insensitive match for the value "Upgrade", the client MUST _Fail the WebSocket Connection_."
     if !fields.has_token("connection", "upgrade") {
-        return Err(Failure::Connection);
+        return Err(HandshakeError::Connection);
     }
     // "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept| contains a value other
     // than the base64-encoded SHA-1 of the concatenation [...], the client MUST _Fail the WebSocket Connection_."
     if fields.single("sec-websocket-accept") != Ok(Some(&key::accept(&key::encode(nonce))[..])) {
-        return Err(Failure::Accept);
+        return Err(HandshakeError::Accept);
     }
     // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of an
     // extension that was not present in the client's handshake [...], the client MUST _Fail the WebSocket Connection_."
     let extensions = params::parse(fields.all("sec-websocket-extensions"));
-    if !extensions.map_err(|_| Failure::ExtensionMalformed)?.is_empty() {
-        return Err(Failure::ExtensionNotOffered);
+    if !extensions.map_err(|_| HandshakeError::ExtensionMalformed)?.is_empty() {
+        return Err(HandshakeError::ExtensionNotOffered);
     }
     let protocol = match fields.single("sec-websocket-protocol") {
         Ok(None) => None,
@@ -167,10 +172,10 @@ pub fn check<'b>(head: &'b [u8], nonce: [u8; 16], offered: &[&str], limits: &Lim
         // Connection_."
         Ok(Some(value)) => {
             let chosen = syntax::token(value).filter(|chosen| offered.contains(chosen));
-            Some(chosen.ok_or(Failure::ProtocolNotOffered)?)
+            Some(chosen.ok_or(HandshakeError::ProtocolNotOffered)?)
         }
         // Section 11.3.4: it "MUST NOT appear more than once in an HTTP response".
-        Err(_) => return Err(Failure::ProtocolRepeated),
+        Err(_) => return Err(HandshakeError::ProtocolRepeated),
     };
     Ok(Accepted { protocol, head })
 }
@@ -178,7 +183,7 @@ pub fn check<'b>(head: &'b [u8], nonce: [u8; 16], offered: &[&str], limits: &Lim
 /// Why there is no WebSocket connection: the server's fault, or its wish.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum HandshakeError {
     /// The response is not HTTP.
     Head(HeadError),
     /// The server answered with another status than 101: it refuses, wants the client elsewhere, or has more to say
@@ -203,7 +208,7 @@ pub enum Failure {
     ExtensionMalformed,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = match self {
             Self::Head(error) => return write!(f, "the response is not HTTP: {error}"),
@@ -221,8 +226,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl core::error::Error for Failure {}
+impl core::error::Error for HandshakeError {}
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

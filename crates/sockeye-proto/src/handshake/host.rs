@@ -11,11 +11,11 @@ use crate::http::authority::Authority;
 /// An entry without a port allows any port; one with a port, that one. Compared without regard to case; there are no
 /// patterns.
 #[derive(Clone, Debug, Default)]
-pub struct AllowList {
+pub struct AllowedHosts {
     hosts: Vec<String>,
 }
 
-impl AllowList {
+impl AllowedHosts {
     /// A list that allows nothing.
     #[must_use]
     pub const fn new() -> Self {
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn only_listed_hosts_are_allowed() {
-        let mut list = AllowList::new();
+        let mut list = AllowedHosts::new();
         for host in ["localhost", "[::1]", "example.com:7681"] {
             list.add(host).unwrap();
         }

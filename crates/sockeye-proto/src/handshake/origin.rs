@@ -1,9 +1,9 @@
 //! Which sites' scripts may connect (RFC 6455 section 10.2).
 //!
 //! ```
-//! use sockeye_proto::handshake::origin::AllowList;
+//! use sockeye_proto::handshake::origin::AllowedOrigins;
 //!
-//! let mut origins = AllowList::new();
+//! let mut origins = AllowedOrigins::new();
 //! origins.add("https://example.com")?;
 //! assert!(origins.allows("https://example.com:443"));
 //! assert!(!origins.allows("https://example.com.evil.com"));
@@ -47,12 +47,12 @@ impl<'b> Origin<'b> {
 /// Compared without regard to case, with the default ports of `http`, `https`, `ws` and `wss` filled in. A `null`
 /// origin (a sandboxed frame, a local file) is never in the list.
 #[derive(Clone, Debug, Default)]
-pub struct AllowList {
+pub struct AllowedOrigins {
     origins: Vec<Entry>,
     missing: bool,
 }
 
-impl AllowList {
+impl AllowedOrigins {
     /// A list that allows nothing.
     #[must_use]
     pub const fn new() -> Self {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn only_the_very_origin_is_allowed() {
-        let mut list = AllowList::new();
+        let mut list = AllowedOrigins::new();
         for origin in ["http://good.com", "HTTPS://Secure.example:8443", "http://[::1]:7681", "app://main"] {
             list.add(origin).unwrap();
         }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn missing_and_repeated_origins_are_for_the_option_and_for_nobody() {
-        let mut list = AllowList::new();
+        let mut list = AllowedOrigins::new();
         assert!(!list.admits(Origin::Missing));
         list.allow_missing(true);
         assert!(list.admits(Origin::Missing));
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_no_origin_cannot_be_added() {
         for bad in ["", "*", "null", "example.com", "http://", "http://*.example.com/", "http://a/", "http://a b"] {
-            assert_eq!(AllowList::new().add(bad), Err(InvalidOrigin), "{bad}");
+            assert_eq!(AllowedOrigins::new().add(bad), Err(InvalidOrigin), "{bad}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::origin::Origin;
 use super::{ApiMisuse, VERSION, key};
 use crate::ext::params::{self, Extension};
 use crate::http::body::Length;
-use crate::http::emit::{self, Response};
+use crate::http::emit::{self, ResponseWriter};
 use crate::http::{HeadError, RequestHead, Version, syntax};
 
 /// Subprotocols that one request may offer.
@@ -29,7 +29,7 @@ impl<'b> Offer<'b> {
     ///
     /// # Errors
     /// A request that wants to speak WebSocket and does it wrong.
-    pub fn of(head: &'b RequestHead<'b>) -> Result<Option<Self>, Refusal> {
+    pub fn of(head: &'b RequestHead<'b>) -> Result<Option<Self>, OfferError> {
         // RFC 6455 section 4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
         // case-insensitive value." RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field if it
         // wishes to continue using the current protocol".
@@ -41,7 +41,7 @@ impl<'b> Offer<'b> {
         let key = single_key(head)?;
         check_protocols(head)?;
         let extensions = params::parse(head.fields.all("sec-websocket-extensions"));
-        let extensions = extensions.map_err(|_| Refusal::BAD_EXTENSIONS)?;
+        let extensions = extensions.map_err(|_| OfferError::BAD_EXTENSIONS)?;
         Ok(Some(Self { head, key, extensions }))
     }
 
@@ -73,7 +73,7 @@ impl<'b> Offer<'b> {
     /// # Errors
     /// A `protocol` that was not offered, or a field that must not be added. Nothing is appended then.
     pub fn accept(&self, out: &mut Vec<u8>, protocol: Option<&str>, extra: &[(&str, &str)]) -> Result<(), ApiMisuse> {
-        let mut response = Response::new(out, 101)
+        let mut response = ResponseWriter::new(out, 101)
             .line("Upgrade", b"websocket")
             .line("Connection", b"Upgrade")
             .line("Sec-WebSocket-Accept", &key::accept(self.key));
@@ -99,14 +99,14 @@ impl<'b> Offer<'b> {
 /// Why an offer is refused: always the peer's fault.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub struct Refusal {
+pub struct OfferError {
     /// The status to answer with: 400, 405, 426, 501 or 505.
     pub status: u16,
     /// What is wrong, in a few words.
     pub reason: &'static str,
 }
 
-impl Refusal {
+impl OfferError {
     const NOT_GET: Self = Self { status: 405, reason: "a WebSocket handshake must be a GET (RFC 6455 section 4.1)" };
     const OLD_HTTP: Self = Self { status: 505, reason: "a WebSocket handshake needs HTTP/1.1 (RFC 6455 section 4.1)" };
     const NO_CONNECTION: Self =
@@ -137,13 +137,13 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for OfferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)
     }
 }
 
-impl core::error::Error for Refusal {}
+impl core::error::Error for OfferError {}
 
 /// Appends a whole response that refuses a request, and says that the connection ends: nothing behind the request is to
 /// be trusted.
@@ -171,8 +171,8 @@ pub fn refuse_head(out: &mut Vec<u8>, status: u16, date: Option<u64>) {
 }
 
 /// The head of a refusal, as far as it is the same with and without a body.
-fn refusal(out: &mut Vec<u8>, status: u16, date: Option<u64>) -> Response<'_> {
-    let mut response = Response::new(out, status);
+fn refusal(out: &mut Vec<u8>, status: u16, date: Option<u64>) -> ResponseWriter<'_> {
+    let mut response = ResponseWriter::new(out, status);
     if let Some(date) = date {
         response = response.date(date);
     }
@@ -191,63 +191,63 @@ fn refusal(out: &mut Vec<u8>, status: u16, date: Option<u64>) -> Response<'_> {
     }
 }
 
-fn check_request(head: &RequestHead<'_>) -> Result<(), Refusal> {
+fn check_request(head: &RequestHead<'_>) -> Result<(), OfferError> {
     // RFC 6455 section 4.1: "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
     if head.version != Version::Http11 {
-        return Err(Refusal::OLD_HTTP);
+        return Err(OfferError::OLD_HTTP);
     }
     // Whatever the method: what follows a request of unclear length must not be read as anything.
-    let length = Length::of_request(head).map_err(Refusal::of_head)?;
+    let length = Length::of_request(head).map_err(OfferError::of_head)?;
     if head.method != "GET" {
-        return Err(Refusal::NOT_GET);
+        return Err(OfferError::NOT_GET);
     }
     // RFC 6455 section 4.2.1: "A |Connection| header field that includes the token "Upgrade", treated as an ASCII
     // case-insensitive value."
     if !head.fields.has_token("connection", "upgrade") {
-        return Err(Refusal::NO_CONNECTION);
+        return Err(OfferError::NO_CONNECTION);
     }
     // RFC 6455 knows no body here; its bytes would be read as frames by one side and as a body by the other.
     if !matches!(length, Length::None | Length::Exact(0)) {
-        return Err(Refusal::HAS_BODY);
+        return Err(OfferError::HAS_BODY);
     }
     Ok(())
 }
 
 /// RFC 6455 section 4.2.1: "A |Sec-WebSocket-Version| header field, with a value of 13." Section 4.4: a server that
 /// does not support the version answers with those it supports.
-fn check_version(head: &RequestHead<'_>) -> Result<(), Refusal> {
+fn check_version(head: &RequestHead<'_>) -> Result<(), OfferError> {
     match head.fields.single("sec-websocket-version") {
         Ok(Some(version)) if version == VERSION.as_bytes() => Ok(()),
-        Ok(_) => Err(Refusal::WRONG_VERSION),
+        Ok(_) => Err(OfferError::WRONG_VERSION),
         // RFC 6455 section 11.3.5: "The |Sec-WebSocket-Version| header field MUST NOT appear more than once in an HTTP
         // request."
-        Err(_) => Err(Refusal::SEVERAL_VERSIONS),
+        Err(_) => Err(OfferError::SEVERAL_VERSIONS),
     }
 }
 
-fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], Refusal> {
+fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], OfferError> {
     // RFC 6455 section 11.3.1: "The |Sec-WebSocket-Key| header field MUST NOT appear more than once in an HTTP
     // request."
-    let key = head.fields.single("sec-websocket-key").map_err(|_| Refusal::SEVERAL_KEYS)?;
+    let key = head.fields.single("sec-websocket-key").map_err(|_| OfferError::SEVERAL_KEYS)?;
     // RFC 6455 section 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded [...] value that, when decoded,
     // is 16 bytes in length."
-    key.filter(|key| key::is_valid(key)).ok_or(Refusal::BAD_KEY)
+    key.filter(|key| key::is_valid(key)).ok_or(OfferError::BAD_KEY)
 }
 
 /// RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
 /// U+0021 to U+007E not including separator characters as defined in [RFC2616] and MUST all be unique strings."
-fn check_protocols(head: &RequestHead<'_>) -> Result<(), Refusal> {
+fn check_protocols(head: &RequestHead<'_>) -> Result<(), OfferError> {
     // On the side, so that the fields are read once whatever stands between the names.
     let mut seen: [&[u8]; MAX_PROTOCOLS] = [&[]; MAX_PROTOCOLS];
     for (index, element) in protocols(head).enumerate() {
         if !syntax::is_token(element) {
-            return Err(Refusal::BAD_PROTOCOLS);
+            return Err(OfferError::BAD_PROTOCOLS);
         }
         // an empty name is no element, so the free places equal none
         if seen.contains(&element) {
-            return Err(Refusal::SAME_PROTOCOLS);
+            return Err(OfferError::SAME_PROTOCOLS);
         }
-        *seen.get_mut(index).ok_or(Refusal::MANY_PROTOCOLS)? = element;
+        *seen.get_mut(index).ok_or(OfferError::MANY_PROTOCOLS)? = element;
     }
     Ok(())
 }
@@ -258,5 +258,4 @@ fn protocols<'b>(head: &'b RequestHead<'b>) -> impl Iterator<Item = &'b [u8]> + 
 }
 
 #[cfg(test)]
-#[path = "server_tests.rs"]
 mod tests;

@@ -8,13 +8,13 @@ use super::syntax::trim_ows;
 /// What to do with a request whose target exists.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete on purpose: RFC 9110 section 13.2.1 knows these three outcomes")]
-pub enum Outcome {
+pub enum Precondition {
     /// Answer as if there were no condition.
-    Proceed,
+    Met,
     /// Answer 304, without a body.
     NotModified,
     /// Answer 412.
-    PreconditionFailed,
+    Failed,
 }
 
 /// Evaluates the preconditions of `head` for a representation with the entity tag `etag` (with its quotes, and `W/` if
@@ -22,7 +22,7 @@ pub enum Outcome {
 ///
 /// The work is linear in the fields; nothing is allocated.
 #[must_use]
-pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u64>>) -> Outcome {
+pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u64>>) -> Precondition {
     let modified = modified.into();
     let fields = &head.fields;
     // RFC 9110 section 13.2.2 gives the order: If-Match, or else If-Unmodified-Since; then If-None-Match, or else
@@ -31,13 +31,13 @@ pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u
         // Section 13.1.1: "An origin server MUST use the strong comparison function when comparing entity tags for
         // If-Match".
         if !lists(fields, "if-match", etag, Comparison::Strong) {
-            return Outcome::PreconditionFailed;
+            return Precondition::Failed;
         }
     } else if let Some(since) = moment(fields, "if-unmodified-since") {
         // Section 13.1.4: "A recipient MUST ignore the If-Unmodified-Since header field if the resource does not have a
         // modification date available." Section 13.1.3 says the same of If-Modified-Since.
         if modified.is_some_and(|modified| modified > since) {
-            return Outcome::PreconditionFailed;
+            return Precondition::Failed;
         }
     }
     let reads = matches!(head.method, "GET" | "HEAD");
@@ -46,7 +46,7 @@ pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u
         // If-None-Match". Section 13.2.2: "if false for GET/HEAD, respond 304 (Not Modified); if false for other
         // methods, respond 412 (Precondition Failed)".
         if lists(fields, "if-none-match", etag, Comparison::Weak) {
-            return if reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+            return if reads { Precondition::NotModified } else { Precondition::Failed };
         }
     } else if reads {
         // Section 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value is
@@ -54,10 +54,10 @@ pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u
         // HEAD."
         let since = moment(fields, "if-modified-since");
         if modified.zip(since).is_some_and(|(modified, since)| modified <= since) {
-            return Outcome::NotModified;
+            return Precondition::NotModified;
         }
     }
-    Outcome::Proceed
+    Precondition::Met
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,5 +137,4 @@ fn moment(fields: &Fields<'_>, name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "conditional_tests.rs"]
 mod tests;

@@ -139,5 +139,4 @@ fn two_digits(out: &mut [u8; 29], at: usize, value: u64) {
 }
 
 #[cfg(test)]
-#[path = "date_tests.rs"]
 mod tests;

@@ -1,10 +1,10 @@
 //! Writing a response head.
 //!
 //! ```
-//! use sockeye_proto::http::emit::Response;
+//! use sockeye_proto::http::emit::ResponseWriter;
 //!
 //! let mut out = Vec::new();
-//! Response::new(&mut out, 204).field("Server", "sockeye")?.finish();
+//! ResponseWriter::new(&mut out, 204).field("Server", "sockeye")?.finish();
 //! assert_eq!(out, b"HTTP/1.1 204 No Content\r\nServer: sockeye\r\n\r\n");
 //! # Ok::<(), sockeye_proto::http::emit::InvalidField>(())
 //! ```
@@ -18,14 +18,14 @@ use super::{date, syntax};
 /// before.
 #[derive(Debug)]
 #[must_use = "a head that is not finished is taken back"]
-pub struct Response<'o> {
+pub struct ResponseWriter<'o> {
     out: &'o mut Vec<u8>,
     /// Where the head begins in `out`; `start <= out.len()`.
     start: usize,
     finished: bool,
 }
 
-impl<'o> Response<'o> {
+impl<'o> ResponseWriter<'o> {
     /// Begins a head. A `status` that is not a final or interim status (100 to 599) is a mistake of ours, and is sent
     /// as 500.
     pub fn new(out: &'o mut Vec<u8>, status: u16) -> Self {
@@ -76,7 +76,7 @@ impl<'o> Response<'o> {
     }
 }
 
-impl Drop for Response<'_> {
+impl Drop for ResponseWriter<'_> {
     fn drop(&mut self) {
         if !self.finished {
             self.out.truncate(self.start);
@@ -177,7 +177,12 @@ mod tests {
     #[test]
     fn a_head_is_written_as_asked() {
         let mut out = b"before".to_vec();
-        Response::new(&mut out, 200).field("A", "b c").unwrap().content_length(u64::MAX).date(784_111_777).finish();
+        ResponseWriter::new(&mut out, 200)
+            .field("A", "b c")
+            .unwrap()
+            .content_length(u64::MAX)
+            .date(784_111_777)
+            .finish();
         let expected = "beforeHTTP/1.1 200 OK\r\nA: b c\r\nContent-Length: 18446744073709551615\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
         assert_eq!(core::str::from_utf8(&out), Ok(expected));
     }
@@ -185,11 +190,11 @@ mod tests {
     #[test]
     fn a_status_without_a_phrase_keeps_its_space() {
         let mut out = Vec::new();
-        Response::new(&mut out, 299).finish();
+        ResponseWriter::new(&mut out, 299).finish();
         assert_eq!(out, b"HTTP/1.1 299 \r\n\r\n");
         for wrong in [0, 99, 600, u16::MAX] {
             out.clear();
-            Response::new(&mut out, wrong).finish();
+            ResponseWriter::new(&mut out, wrong).finish();
             assert_eq!(out, b"HTTP/1.1 500 Internal Server Error\r\n\r\n");
         }
     }
@@ -208,12 +213,12 @@ mod tests {
             ("A\r\n", "c"),
         ] {
             assert!(
-                Response::new(&mut out, 200).field("Ok", "ok").unwrap().field(name, value).is_err(),
+                ResponseWriter::new(&mut out, 200).field("Ok", "ok").unwrap().field(name, value).is_err(),
                 "{name:?} {value:?}"
             );
             assert_eq!(out, b"x");
         }
-        let _ = Response::new(&mut out, 200);
+        let _ = ResponseWriter::new(&mut out, 200);
         assert_eq!(out, b"x");
     }
 }

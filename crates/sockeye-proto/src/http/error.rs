@@ -16,11 +16,11 @@ pub enum HeadError {
     Control,
     /// A line that begins with white space: a folded field.
     Folded,
-    /// More bytes than `Limits::head_bytes`.
+    /// More bytes than `ProtocolLimits::head_bytes`.
     HeadTooLong,
-    /// More field lines than `Limits::head_lines`.
+    /// More field lines than `ProtocolLimits::head_lines`.
     TooManyLines,
-    /// A start line longer than `Limits::request_line_bytes`.
+    /// A start line longer than `ProtocolLimits::request_line_bytes`.
     StartLineTooLong,
     /// A start line that is not `method SP target SP version` or `version SP status SP reason`.
     StartLine,

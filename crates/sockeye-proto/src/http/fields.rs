@@ -10,7 +10,7 @@ use super::syntax;
 /// its ends.
 #[derive(Clone, Debug)]
 pub struct Fields<'b> {
-    // One allocation for all lines, as large as the lines that were really received (<= Limits::head_lines).
+    // One allocation for all lines, as large as the lines that were really received (<= ProtocolLimits::head_lines).
     lines: Vec<httparse::Header<'b>>,
 }
 

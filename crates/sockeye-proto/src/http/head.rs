@@ -8,7 +8,7 @@ use super::error::HeadError;
 use super::fields::{Fields, Repeated};
 use super::scan::HeadScanner;
 use super::target;
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 
 /// The head of a request, borrowed from the buffer.
 ///
@@ -32,7 +32,7 @@ impl<'b> RequestHead<'b> {
     ///
     /// # Errors
     /// The rule that is broken, or `HeadError::Incomplete`. All of the scanner's rules are checked here again.
-    pub fn parse(buf: &'b [u8], limits: &Limits) -> Result<Self, HeadError> {
+    pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
         let (head, mut lines) = delimit(buf, limits)?;
         let mut request = httparse::Request::new(&mut lines);
         if let Err(error) = request.parse(head) {
@@ -113,7 +113,7 @@ impl<'b> ResponseHead<'b> {
     ///
     /// # Errors
     /// The rule that is broken, or `HeadError::Incomplete`. All of the scanner's rules are checked here again.
-    pub fn parse(buf: &'b [u8], limits: &Limits) -> Result<Self, HeadError> {
+    pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
         let (head, mut lines) = delimit(buf, limits)?;
         let mut response = httparse::Response::new(&mut lines);
         if let Err(error) = response.parse(head) {
@@ -138,7 +138,7 @@ pub enum Version {
 }
 
 /// The bytes of the head from its start line on, and room for exactly its lines.
-fn delimit<'b>(buf: &'b [u8], limits: &Limits) -> Result<(&'b [u8], Vec<httparse::Header<'b>>), HeadError> {
+fn delimit<'b>(buf: &'b [u8], limits: &ProtocolLimits) -> Result<(&'b [u8], Vec<httparse::Header<'b>>), HeadError> {
     let mut scanner = HeadScanner::new(limits);
     let end = scanner.scan(buf)?.ok_or(HeadError::Incomplete)?;
     Ok((&buf[scanner.start()..end], vec![httparse::EMPTY_HEADER; scanner.lines()]))
@@ -163,5 +163,4 @@ fn names_other_version(head: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "head_tests.rs"]
 mod tests;

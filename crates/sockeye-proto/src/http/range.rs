@@ -103,5 +103,4 @@ fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "range_tests.rs"]
 mod tests;

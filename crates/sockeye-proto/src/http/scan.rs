@@ -6,7 +6,7 @@
 
 use super::error::HeadError;
 use super::syntax::{is_field_text, is_ows};
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 
 /// Looks for the end of a request or response head.
 ///
@@ -14,9 +14,9 @@ use crate::limits::Limits;
 /// stopped.
 ///
 /// ```
-/// use sockeye_proto::{http::HeadScanner, limits::Limits};
+/// use sockeye_proto::{http::HeadScanner, limits::ProtocolLimits};
 ///
-/// let mut scanner = HeadScanner::new(&Limits::default());
+/// let mut scanner = HeadScanner::new(&ProtocolLimits::default());
 /// assert_eq!(scanner.scan(b"GET / HTTP/1.1\r\nHost: a\r"), Ok(None));
 /// assert_eq!(scanner.scan(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Ok(Some(27)));
 /// ```
@@ -63,7 +63,7 @@ enum State {
 impl HeadScanner {
     /// A scanner for one head.
     #[must_use]
-    pub const fn new(limits: &Limits) -> Self {
+    pub const fn new(limits: &ProtocolLimits) -> Self {
         Self {
             at: 0,
             start: 0,
@@ -204,5 +204,4 @@ const fn text(byte: u8) -> Result<(), HeadError> {
 }
 
 #[cfg(test)]
-#[path = "scan_tests.rs"]
 mod tests;

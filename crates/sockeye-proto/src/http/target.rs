@@ -112,5 +112,4 @@ fn hex(digit: u8) -> Result<u8, HeadError> {
 }
 
 #[cfg(test)]
-#[path = "target_tests.rs"]
 mod tests;

@@ -22,7 +22,7 @@ pub struct Assembler {
 
 impl Assembler {
     /// An assembler of messages of at most `limit` bytes; usually
-    /// [`Limits::message_bytes`](crate::limits::Limits::message_bytes), which the connection keeps to as well.
+    /// [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes), which the connection keeps to as well.
     #[must_use]
     pub const fn new(limit: u64) -> Self {
         Self { limit, text: String::new(), binary: Vec::new() }

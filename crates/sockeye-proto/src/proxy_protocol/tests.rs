@@ -73,9 +73,9 @@ fn lines_of_version_1_are_read() {
         (&format!("PROXY TCP6 {longest} {longest} 65535 65535\r\n"), ip(&format!("[{longest}]:65535"))),
         ("PROXY TCP6 ::ffff:192.0.2.7 ::ffff:203.0.113.1 1 2\r\n", ip("192.0.2.7:1")),
         ("PROXY TCP6 ::ffff:c000:207 ::1 1 2\r\n", ip("192.0.2.7:1")),
-        ("PROXY UNKNOWN\r\n", Ok(Some(Source::Own))),
-        ("PROXY UNKNOWN 192.0.2.7 what\0ever\r\r\n", Ok(Some(Source::Own))),
-        (&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n"), Ok(Some(Source::Own))),
+        ("PROXY UNKNOWN\r\n", Ok(Some(Source::Unspecified))),
+        ("PROXY UNKNOWN 192.0.2.7 what\0ever\r\r\n", Ok(Some(Source::Unspecified))),
+        (&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n"), Ok(Some(Source::Unspecified))),
     ] {
         assert_eq!(decode(line.as_bytes()), source, "{line:?}");
         let behind = format!("{line}GET / HTTP/1.1\r\n\r\n");
@@ -173,12 +173,12 @@ fn headers_of_version_2_are_read() {
         (v2(0x21, 0x31, &unix_addresses(b""), 0), unix(b"")),
         (v2(0x21, 0x31, &unix_addresses(b"\0abstract"), 0), unix(b"\0abstract")),
         (v2(0x21, 0x31, &unix_addresses(&full), 0), unix(&full)),
-        (v2(0x21, 0x00, &[], 0), Ok(Some(Source::Own))),
-        (v2(0x21, 0x00, &[], 50), Ok(Some(Source::Own))),
-        (v2(0x20, 0x00, &[], 0), Ok(Some(Source::Own))),
-        (v2(0x20, 0x11, &v4_addresses(), 0), Ok(Some(Source::Own))),
-        (v2(0x20, 0x12, &[], 0), Ok(Some(Source::Own))),
-        (v2(0x20, 0xff, &[], 9), Ok(Some(Source::Own))),
+        (v2(0x21, 0x00, &[], 0), Ok(Some(Source::Unspecified))),
+        (v2(0x21, 0x00, &[], 50), Ok(Some(Source::Unspecified))),
+        (v2(0x20, 0x00, &[], 0), Ok(Some(Source::Unspecified))),
+        (v2(0x20, 0x11, &v4_addresses(), 0), Ok(Some(Source::Unspecified))),
+        (v2(0x20, 0x12, &[], 0), Ok(Some(Source::Unspecified))),
+        (v2(0x20, 0xff, &[], 9), Ok(Some(Source::Unspecified))),
     ] {
         assert_eq!(decode(&header), source, "{header:?}");
         let behind = [&header[..], b"GET / HTTP/1.1\r\n\r\n"].concat();

@@ -8,13 +8,13 @@ use super::{FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, OpCode, RSV};
 
 /// An encoded frame header: dereferences to its bytes.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub struct FrameHead {
+pub struct EncodedHeader {
     bytes: [u8; MAX_HEADER_BYTES],
     /// `len <= MAX_HEADER_BYTES`
     len: u8,
 }
 
-impl FrameHead {
+impl EncodedHeader {
     /// Encodes a header. Of `rsv` only the three reserved bits (`0x70`) count.
     ///
     /// # Panics
@@ -73,7 +73,7 @@ impl FrameHead {
     }
 }
 
-impl Deref for FrameHead {
+impl Deref for EncodedHeader {
     type Target = [u8];
 
     #[inline]
@@ -82,8 +82,8 @@ impl Deref for FrameHead {
     }
 }
 
-impl fmt::Debug for FrameHead {
+impl fmt::Debug for EncodedHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FrameHead").field(&&**self).finish()
+        f.debug_tuple("EncodedHeader").field(&&**self).finish()
     }
 }

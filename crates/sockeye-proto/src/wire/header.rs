@@ -11,7 +11,7 @@ use crate::error::Violation;
 /// Whether its frame may follow the frames before it is the connection's business.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Header {
+pub struct FrameHeader {
     /// The message ends with this frame.
     pub fin: bool,
     /// The reserved bits, in place (`0x40`, `0x20`, `0x10`).
@@ -24,17 +24,17 @@ pub struct Header {
     pub len: u64,
 }
 
-/// What [`Header::parse`] found.
+/// What [`FrameHeader::parse`] found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "a header is complete or it is not")]
 pub enum Parsed {
     /// At least so many bytes are missing.
     NeedMore(usize),
     /// The header, and its own length in bytes.
-    Complete(Header, usize),
+    Complete(FrameHeader, usize),
 }
 
-impl Header {
+impl FrameHeader {
     /// Parses the header at the front of `bytes`, as received by an endpoint of role `role`.
     ///
     /// `allowed_rsv` has the reserved bits that extensions gave a meaning; only the first frame of a message may use them.
@@ -108,7 +108,7 @@ impl Header {
 }
 
 /// A frame that is a whole message and all there.
-pub(crate) struct Whole {
+pub(crate) struct WholeFrame {
     pub(crate) kind: MessageKind,
     pub(crate) header_len: usize,
     pub(crate) len: usize,
@@ -116,9 +116,9 @@ pub(crate) struct Whole {
     pub(crate) key: u32,
 }
 
-impl Whole {
+impl WholeFrame {
     /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as can be. `None` says nothing: ask
-    /// [`Header::parse`].
+    /// [`FrameHeader::parse`].
     #[inline(always)]
     pub(crate) fn of(bytes: &[u8], role: Role) -> Option<Self> {
         match role {

@@ -10,15 +10,15 @@
 //! └─┴─┴─┴─┴───────┘ └─┴─────────────┘ └───────────────────┘ └────────────┘ └─────────────────┘
 //! ```
 
-mod head;
+mod encoded;
 mod header;
 pub mod mask;
 mod opcode;
 pub mod utf8;
 
-pub use self::head::FrameHead;
-pub(crate) use self::header::Whole;
-pub use self::header::{Header, Parsed};
+pub use self::encoded::EncodedHeader;
+pub(crate) use self::header::WholeFrame;
+pub use self::header::{FrameHeader, Parsed};
 pub use self::opcode::{MessageKind, OpCode, Role};
 
 /// Bytes of the longest frame header: two, a 64-bit length, a masking key.

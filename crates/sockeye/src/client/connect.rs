@@ -6,8 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use sockeye_proto::handshake::ApiMisuse;
-use sockeye_proto::handshake::client::{self, Accepted, Request};
-use sockeye_proto::limits::Limits;
+use sockeye_proto::handshake::client::{self, Accepted, UpgradeRequest};
+use sockeye_proto::limits::ProtocolLimits;
 
 use super::credentials::{Credentials, CredentialsError};
 use super::proxy::{EnvironmentError, Proxy};
@@ -211,8 +211,8 @@ impl Connect {
         Ok(self)
     }
 
-    fn build<'a>(&'a self, authority: &'a str) -> Result<Request<'a>, ApiMisuse> {
-        let mut request = Request::new(authority, self.url.target())?;
+    fn build<'a>(&'a self, authority: &'a str) -> Result<UpgradeRequest<'a>, ApiMisuse> {
+        let mut request = UpgradeRequest::new(authority, self.url.target())?;
         if let Some(origin) = &self.origin {
             request = request.origin(origin)?;
         }
@@ -265,8 +265,8 @@ impl Connect {
         &self,
         head: &'b [u8],
         nonce: [u8; 16],
-        limits: &Limits,
-    ) -> Result<Accepted<'b>, client::Failure> {
+        limits: &ProtocolLimits,
+    ) -> Result<Accepted<'b>, client::HandshakeError> {
         let offered: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
         client::check(head, nonce, &offered, limits)
     }

@@ -14,7 +14,7 @@ fn written(connect: &Connect) -> String {
 
 fn redirect(connect: &Connect, location: &str) -> Result<Connect, RedirectError> {
     let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n");
-    connect.redirected(&Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap(), 0))
+    connect.redirected(&Refusal::new(&ResponseHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap(), 0))
 }
 
 #[test]
@@ -42,10 +42,10 @@ fn the_answer_is_checked_against_what_was_offered() {
              Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
         )
     };
-    let limits = Limits::default();
+    let limits = ProtocolLimits::default();
     assert_eq!(connect.check(head("one").as_bytes(), [0; 16], &limits).unwrap().protocol, Some("one"));
     let wrong = connect.check(head("two").as_bytes(), [0; 16], &limits).unwrap_err();
-    assert_eq!(wrong, client::Failure::ProtocolNotOffered);
+    assert_eq!(wrong, client::HandshakeError::ProtocolNotOffered);
 }
 
 /// Nothing that could begin another field or another request gets in, by any setter.
@@ -169,7 +169,7 @@ fn redirects_that_are_not_followed() {
     assert_eq!(redirect(&plain, "ws://u:p@b/").err(), Some(RedirectError::Location(UrlError::Userinfo)));
     assert_eq!(redirect(&plain, "/a b").err(), Some(RedirectError::Location(UrlError::Character { at: 2 })));
     assert_eq!(redirect(&connect("ws://a/"), "/b").err(), Some(RedirectError::TooMany));
-    let head = ResponseHead::parse(b"HTTP/1.1 302 x\r\n\r\n", &Limits::default()).unwrap();
+    let head = ResponseHead::parse(b"HTTP/1.1 302 x\r\n\r\n", &ProtocolLimits::default()).unwrap();
     assert_eq!(plain.redirected(&Refusal::new(&head, 0)).err(), Some(RedirectError::LocationMissing));
 }
 

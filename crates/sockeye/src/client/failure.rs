@@ -64,7 +64,7 @@ pub enum FailureCause {
     /// The server answered something else than 101.
     Refused(Box<Refusal>),
     /// The server's answer breaks a rule of the handshake.
-    Rule(client::Failure),
+    Rule(client::HandshakeError),
     /// The peer ended the connection before it had answered.
     Ended,
     /// The connection broke before the peer had answered.

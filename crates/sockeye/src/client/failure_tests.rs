@@ -1,5 +1,5 @@
 use sockeye_proto::http::ResponseHead;
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn refused(status: u16) -> FailureCause {
 }
 
 fn refused_with(head: &str) -> FailureCause {
-    let head = ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap();
+    let head = ResponseHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap();
     FailureCause::Refused(Box::new(Refusal::new(&head, 0)))
 }
 
@@ -58,7 +58,7 @@ fn a_failure_is_one_line_that_names_what_and_why() {
             "the server answered 503 Service Unavailable, to be tried again in 90 s",
         ),
         (
-            text(Stage::Handshake, FailureCause::Rule(client::Failure::Accept)),
+            text(Stage::Handshake, FailureCause::Rule(client::HandshakeError::Accept)),
             "Sec-WebSocket-Accept does not answer the key (RFC 6455 section 4.1)",
         ),
         (
@@ -92,7 +92,7 @@ fn what_may_pass_is_worth_another_attempt() {
     }
     assert!(may_pass(FailureCause::Ended));
     assert!(!may_pass(FailureCause::Cancelled));
-    assert!(!may_pass(FailureCause::Rule(client::Failure::Accept)));
+    assert!(!may_pass(FailureCause::Rule(client::HandshakeError::Accept)));
     assert!(may_pass(FailureCause::Proxy(ProxyFailure::SocksReply(5))));
     assert!(!may_pass(FailureCause::Proxy(ProxyFailure::Status(407))));
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 
 use crate::client::negotiate::{Negotiation, ProxyFailure};
@@ -88,7 +88,7 @@ impl Plan {
     }
 
     /// The talk with the proxy, if there is one between.
-    pub(crate) fn negotiation(&self, limits: &Limits) -> Result<Option<Negotiation>, ProxyFailure> {
+    pub(crate) fn negotiation(&self, limits: &ProtocolLimits) -> Result<Option<Negotiation>, ProxyFailure> {
         let url = self.connect().url();
         self.connect().via().map(|proxy| Negotiation::new(proxy, url.host(), url.port(), limits)).transpose()
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 
 use super::credentials::{Credentials, CredentialsError};
 use super::negotiate::{Negotiation, ProxyFailure};
@@ -110,7 +110,7 @@ impl Proxy {
     ///
     /// # Errors
     /// `ProxyFailure::Host`: a host that this kind of proxy cannot be asked for. Nothing is sent then.
-    pub fn negotiate(&self, host: &str, port: u16, limits: &Limits) -> Result<Negotiation, ProxyFailure> {
+    pub fn negotiate(&self, host: &str, port: u16, limits: &ProtocolLimits) -> Result<Negotiation, ProxyFailure> {
         Negotiation::new(self, host, port, limits)
     }
 }

@@ -10,7 +10,7 @@ use sockeye_proto::http::{ResponseHead, date, emit};
 pub struct Refusal {
     status: u16,
     fields: Vec<(String, Vec<u8>)>,
-    /// At most `Limits::response_body_bytes`.
+    /// At most `ProtocolLimits::response_body_bytes`.
     body: Vec<u8>,
     truncated: bool,
     retry_after: Option<Duration>,
@@ -34,7 +34,7 @@ impl Refusal {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The body, as far as it was kept: up to `response_body_bytes` of the [limits](sockeye_proto::limits::Limits). Its
+    /// The body, as far as it was kept: up to `response_body_bytes` of the [limits](sockeye_proto::limits::ProtocolLimits). Its
     /// transfer coding is undone.
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -133,12 +133,12 @@ pub(super) fn status(status: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sockeye_proto::limits::Limits;
+    use sockeye_proto::limits::ProtocolLimits;
 
     use super::*;
 
     fn refusal(head: &str) -> Refusal {
-        Refusal::new(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap(), 784_111_777)
+        Refusal::new(&ResponseHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap(), 784_111_777)
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_location_that_is_no_text_is_none() {
         let head = b"HTTP/1.1 302 x\r\nLocation: \xff\r\n\r\n";
-        let refusal = Refusal::new(&ResponseHead::parse(head, &Limits::default()).unwrap(), 0);
+        let refusal = Refusal::new(&ResponseHead::parse(head, &ProtocolLimits::default()).unwrap(), 0);
         assert_eq!(refusal.location(), None);
         assert_eq!(refusal.field("location"), Some(&b"\xff"[..]));
     }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
-use sockeye_proto::handshake::client::Request;
-use sockeye_proto::handshake::origin::AllowList;
+use sockeye_proto::handshake::client::UpgradeRequest;
+use sockeye_proto::handshake::origin::AllowedOrigins;
 
 use super::*;
 
@@ -215,7 +215,7 @@ fn an_origin_is_one_that_a_server_may_list() {
         ("ws://[::1]:7681/", "http://[::1]:7681"),
     ] {
         assert_eq!(Url::parse(text).unwrap().origin(), origin);
-        AllowList::new().add(origin).unwrap();
+        AllowedOrigins::new().add(origin).unwrap();
     }
 }
 
@@ -341,7 +341,7 @@ proptest! {
         let base = Url::parse("wss://base:81/x/y?z").unwrap();
         let urls = [Url::parse(&text), base.join(&reference), Url::parse(&text).unwrap_or(base).join(&reference)];
         for url in urls.into_iter().flatten() {
-            prop_assert!(Request::new(&url.authority(), url.target()).is_ok(), "{url}");
+            prop_assert!(UpgradeRequest::new(&url.authority(), url.target()).is_ok(), "{url}");
             prop_assert!(url.port() != 0 && !url.host().is_empty());
             let shown = Url::parse(&url.to_string());
             prop_assert_eq!(shown.as_ref().map(|shown| (shown.host(), shown.port(), shown.target())),

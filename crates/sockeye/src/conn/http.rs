@@ -339,7 +339,7 @@ fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &s
 
 /// The head of an answer, with the fields that belong to the connection.
 fn write_head(out: &mut Vec<u8>, response: &Response, date: u64, keep_alive: bool) -> Result<(), emit::InvalidField> {
-    let mut head = emit::Response::new(out, response.status()).date(date);
+    let mut head = emit::ResponseWriter::new(out, response.status()).date(date);
     for (name, value) in response.fields() {
         head = head.field(name, value)?;
     }

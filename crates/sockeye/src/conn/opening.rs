@@ -1,7 +1,7 @@
 //! A connection of our own on its way from TCP to WebSocket: the proxy in between, then the opening handshake.
 
 use sockeye_proto::conn::{Connection, HEADROOM};
-use sockeye_proto::handshake::client::Failure as Rule;
+use sockeye_proto::handshake::client::HandshakeError;
 use sockeye_proto::http::body::{Decoder, Length};
 use sockeye_proto::http::{HeadError, HeadScanner, ResponseHead};
 use sockeye_proto::time::Instant;
@@ -174,7 +174,8 @@ fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, Fai
     let Phase::Opening(opening) = &mut conn.phase else { return Ok(Next::Open) };
     let State::Head(answer) = &mut opening.state else { return Ok(Next::Go) };
     loop {
-        let found = answer.scanner.scan(&answer.head).map_err(|error| FailureCause::Rule(Rule::Head(error)))?;
+        let found =
+            answer.scanner.scan(&answer.head).map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
         let Some(len) = found else { return Ok(Next::Go) };
         match opening.plan.connect().check(&answer.head[..len], answer.nonce, &limits) {
             Ok(accepted) => {
@@ -187,15 +188,15 @@ fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, Fai
             }
             // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
             // final response".
-            Err(Rule::Status(100..=199)) => {
+            Err(HandshakeError::Status(100..=199)) => {
                 answer.informational += len;
                 if answer.informational > limits.head_bytes {
-                    return Err(FailureCause::Rule(Rule::Head(HeadError::HeadTooLong)));
+                    return Err(FailureCause::Rule(HandshakeError::Head(HeadError::HeadTooLong)));
                 }
                 answer.head.drain(..len);
                 answer.scanner = HeadScanner::new(&limits);
             }
-            Err(Rule::Status(_)) => return begin_refusal(opening, len, &limits, now),
+            Err(HandshakeError::Status(_)) => return begin_refusal(opening, len, &limits, now),
             Err(rule) => return Err(FailureCause::Rule(rule)),
         }
     }
@@ -205,12 +206,12 @@ fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, Fai
 fn begin_refusal(
     opening: &mut Opening,
     len: usize,
-    limits: &sockeye_proto::limits::Limits,
+    limits: &sockeye_proto::limits::ProtocolLimits,
     now: u64,
 ) -> Result<Next, FailureCause> {
     let State::Head(answer) = &mut opening.state else { return Ok(Next::Go) };
     let bytes = std::mem::take(&mut answer.head);
-    let wrong = |error| FailureCause::Rule(Rule::Head(error));
+    let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
     let head = ResponseHead::parse(&bytes[..len], limits).map_err(wrong)?;
     let length = Length::of_response(&head).map_err(wrong)?;
     let mut refusal = Box::new(Refusal::new(&head, now));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockeye_proto::handshake::origin::{AllowList, InvalidOrigin};
+use sockeye_proto::handshake::origin::{AllowedOrigins, InvalidOrigin};
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::handshake::{ApiMisuse, host};
 use sockeye_proto::http::RequestHead;
@@ -22,7 +22,7 @@ use crate::sys::Address;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Origins {
-    list: Option<AllowList>,
+    list: Option<AllowedOrigins>,
 }
 
 impl Origins {
@@ -37,7 +37,7 @@ impl Origins {
     /// # Errors
     /// A text that is not an origin, such as one with a path.
     pub fn only<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self, InvalidOrigin> {
-        let mut list = AllowList::new();
+        let mut list = AllowedOrigins::new();
         for origin in origins {
             list.add(origin.as_ref())?;
         }
@@ -61,7 +61,7 @@ pub(crate) type AddressFilter = Box<dyn FnMut(&Address) -> bool>;
 /// The service's answers to "may they?" and "what do they get?".
 pub(crate) struct Policy {
     pub(crate) origins: Origins,
-    pub(crate) hosts: Option<host::AllowList>,
+    pub(crate) hosts: Option<host::AllowedHosts>,
     pub(crate) addresses: Option<AddressFilter>,
     /// Peers that say in a PROXY header for whom they connect.
     pub(crate) proxies: Vec<PeerSet>,
@@ -119,8 +119,8 @@ impl Policy {
 }
 
 /// A host name for [`Builder::hosts`](crate::Builder::hosts) that is none.
-pub(crate) fn host_list<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Result<host::AllowList, ApiMisuse> {
-    let mut list = host::AllowList::new();
+pub(crate) fn host_list<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Result<host::AllowedHosts, ApiMisuse> {
+    let mut list = host::AllowedHosts::new();
     for host in hosts {
         list.add(host.as_ref())?;
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 
 use sockeye_proto::conn::HEADROOM;
-use sockeye_proto::forwarded::{HeaderDecoder, HeaderError, Source};
+use sockeye_proto::proxy_protocol::{HeaderDecoder, HeaderError, Source};
 use sockeye_proto::time::Instant;
 
 use crate::conn::read::{Filled, fill, keep};

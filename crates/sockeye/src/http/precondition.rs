@@ -1,7 +1,7 @@
 //! Preconditions of GET and HEAD, the same for files and for handlers.
 
 use sockeye_proto::http::{
-    conditional::{self, Outcome},
+    conditional::{self, Precondition},
     date,
 };
 
@@ -19,9 +19,9 @@ pub(super) fn apply(response: Response, request: &HttpRequest<'_>) -> Response {
     let modified = response.field("Last-Modified").and_then(|date| date::parse(date.as_bytes()));
     let Some(modified) = modified.or_else(|| without_date(request, etag)) else { return response };
     match conditional::evaluate(request.head, etag, modified) {
-        Outcome::Proceed => response,
-        Outcome::NotModified => response.not_modified(),
-        Outcome::PreconditionFailed => Response::error(412),
+        Precondition::Met => response,
+        Precondition::NotModified => response.not_modified(),
+        Precondition::Failed => Response::error(412),
     }
 }
 

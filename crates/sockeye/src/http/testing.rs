@@ -9,7 +9,7 @@ use std::{
 
 use sockeye_proto::{
     http::{RequestHead, target},
-    limits::Limits,
+    limits::ProtocolLimits,
 };
 
 use super::{Body, FileBody, HttpRequest, Response};
@@ -25,7 +25,7 @@ pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
-    let head = RequestHead::parse(text.as_bytes(), &Limits::default()).unwrap();
+    let head = RequestHead::parse(text.as_bytes(), &ProtocolLimits::default()).unwrap();
     let path = target::normalise(head.target).unwrap();
     let query = target::query(head.target);
     let statistics = Statistics::default();

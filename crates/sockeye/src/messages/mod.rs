@@ -1,6 +1,6 @@
 //! Whole messages: the quick start.
 //!
-//! Fragments are collected up to [`Limits::message_bytes`](sockeye_proto::limits::Limits::message_bytes), and what is sent
+//! Fragments are collected up to [`Limits::message_bytes`](sockeye_proto::limits::ProtocolLimits::message_bytes), and what is sent
 //! goes through a bounded [`Outbox`] that the layer empties in writable callbacks. While an outbox is well filled,
 //! reading from that peer pauses, so a peer that does not read cannot make anything grow.
 //!

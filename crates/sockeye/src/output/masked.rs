@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use sockeye_proto::conn::Connection;
-use sockeye_proto::wire::{FrameHead, Header, Parsed, Role, mask};
+use sockeye_proto::wire::{EncodedHeader, FrameHeader, Parsed, Role, mask};
 
 use crate::output::pool::Buffer;
 use crate::output::{Bits, CORK, Out};
@@ -33,7 +33,7 @@ impl Out<'_> {
 
     /// Appends a frame whose payload is still to be masked with `key`, as its head says.
     #[inline(always)]
-    pub(crate) fn put_frame_masked(&mut self, head: &FrameHead, payload: &[u8], key: [u8; 4]) {
+    pub(crate) fn put_frame_masked(&mut self, head: &EncodedHeader, payload: &[u8], key: [u8; 4]) {
         if self.link.queue.is_none() && payload.len() < CORK {
             let cork = &mut self.outlet.cork;
             head.append_to(cork);
@@ -47,7 +47,7 @@ impl Out<'_> {
     }
 
     #[inline(never)]
-    fn put_long_masked(&mut self, head: &FrameHead, payload: &[u8], key: [u8; 4]) {
+    fn put_long_masked(&mut self, head: &EncodedHeader, payload: &[u8], key: [u8; 4]) {
         self.put(head);
         // Piece by piece: a piece is masked in a buffer that is there anyway.
         let mut piece = self.outlet.pool.borrow_mut().take();
@@ -61,7 +61,7 @@ impl Out<'_> {
     }
 
     /// Appends a frame whose payload is given away; it is masked where it is.
-    pub(crate) fn put_frame_owned_masked(&mut self, head: FrameHead, mut payload: Vec<u8>, key: [u8; 4]) {
+    pub(crate) fn put_frame_owned_masked(&mut self, head: EncodedHeader, mut payload: Vec<u8>, key: [u8; 4]) {
         mask::apply(&mut payload, key, 0);
         self.put_frame_owned(head, payload);
     }
@@ -80,12 +80,12 @@ impl Out<'_> {
 
     fn put_remasked(&mut self, mut frames: &[u8]) {
         while !frames.is_empty() {
-            let Ok(Parsed::Complete(header, head_len)) = Header::parse(frames, Role::Client, 0) else { break };
+            let Ok(Parsed::Complete(header, head_len)) = FrameHeader::parse(frames, Role::Client, 0) else { break };
             let Some(payload) = usize::try_from(header.len).ok().and_then(|len| frames[head_len..].get(..len)) else {
                 break;
             };
             let Some(key) = self.mask_key() else { return };
-            let head = FrameHead::new(header.fin, 0, header.opcode, header.len, Some(key));
+            let head = EncodedHeader::new(header.fin, 0, header.opcode, header.len, Some(key));
             self.put_frame_masked(&head, payload, key);
             frames = &frames[head_len + payload.len()..];
         }

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use sockeye_proto::wire::FrameHead;
+use sockeye_proto::wire::EncodedHeader;
 
 use self::pool::{Buffer, MAPPED, Pool, release};
 use crate::statistics::{Culprit, Statistics, Stopwatch, Whose};
@@ -303,7 +303,7 @@ impl<'a> Out<'a> {
 
     /// Appends a frame; a large payload is sent from where it is.
     #[inline(always)]
-    pub(crate) fn put_frame(&mut self, head: FrameHead, payload: &[u8]) {
+    pub(crate) fn put_frame(&mut self, head: EncodedHeader, payload: &[u8]) {
         if self.link.queue.is_none() && payload.len() < DIRECT {
             head.append_to(&mut self.outlet.cork);
             self.outlet.cork.extend_from_slice(payload);
@@ -316,7 +316,7 @@ impl<'a> Out<'a> {
     }
 
     #[inline(never)]
-    fn put_large(&mut self, head: FrameHead, payload: &[u8]) {
+    fn put_large(&mut self, head: EncodedHeader, payload: &[u8]) {
         self.put(&head);
         let sent = self.send_after_cork(payload);
         if sent < payload.len() {
@@ -325,7 +325,7 @@ impl<'a> Out<'a> {
     }
 
     /// Appends a frame whose payload is given away: an unsent rest is not copied.
-    pub(crate) fn put_frame_owned(&mut self, head: FrameHead, payload: Vec<u8>) {
+    pub(crate) fn put_frame_owned(&mut self, head: EncodedHeader, payload: Vec<u8>) {
         if payload.len() < DIRECT {
             self.put_frame(head, &payload);
             self.outlet.pool.borrow_mut().give(payload);

@@ -8,7 +8,7 @@ use std::io;
 #[non_exhaustive]
 pub enum RawClose {
     /// In good order: what was written is sent, then the end. What it does not take within
-    /// [`close_timeout`](sockeye_proto::limits::Limits::close_timeout) is dropped, and the connection is reset.
+    /// [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) is dropped, and the connection is reset.
     Normal,
     /// At once: what waits is dropped, and the peer of a TCP connection sees a reset.
     Reset,

@@ -1,7 +1,7 @@
 //! Sending, as values: a permission to send is lent to the writable callback, and using it up is a move.
 
 use sockeye_proto::conn::{Connection, ControlPayload};
-use sockeye_proto::wire::{FrameHead, MessageKind, Role};
+use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
 use crate::output::{Out, Outlet};
 
@@ -243,7 +243,13 @@ impl<'a> Port<'a> {
     }
 
     #[inline(always)]
-    fn head(&mut self, kind: Option<MessageKind>, last: bool, len: usize, key: Option<[u8; 4]>) -> Option<FrameHead> {
+    fn head(
+        &mut self,
+        kind: Option<MessageKind>,
+        last: bool,
+        len: usize,
+        key: Option<[u8; 4]>,
+    ) -> Option<EncodedHeader> {
         let outlet = &mut *self.out.outlet;
         outlet.budget = outlet.budget.saturating_sub(len + outlet.frame_cost);
         if last {

@@ -116,7 +116,7 @@ impl Control<'_> {
     }
 
     /// Ends the service in good order: listeners are closed at once, every WebSocket gets a close frame with 1001, and
-    /// what is left after [`close_timeout`](sockeye_proto::limits::Limits::close_timeout) is reset.
+    /// what is left after [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) is reset.
     /// [`Service::run`] returns when the last connection is gone.
     pub fn drain(&mut self) {
         self.service.start_drain();

@@ -8,8 +8,8 @@ use sockeye::sys::Address;
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input};
 use sockeye_proto::event::{Event, Fragment};
-use sockeye_proto::handshake::client::{Request, check};
-use sockeye_proto::limits::Limits;
+use sockeye_proto::handshake::client::{UpgradeRequest, check};
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{MessageKind, Role, mask};
 
@@ -31,7 +31,7 @@ pub(crate) enum Heard {
 pub(crate) struct Client {
     pub(crate) peer: Option<Peer>,
     conn: Option<Connection>,
-    limits: Arc<Limits>,
+    limits: Arc<ProtocolLimits>,
     rng: Rng,
     nonce: [u8; 16],
     protocol: String,
@@ -51,7 +51,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects; the handshake is not sent yet.
     pub(crate) fn connect(network: &Network, to: &Address, seed: u64) -> io::Result<Self> {
-        let mut limits = Limits::default();
+        let mut limits = ProtocolLimits::default();
         limits.ping_after = None;
         let mut rng = Rng::new(seed);
         let mut nonce = [0; 16];
@@ -82,7 +82,7 @@ impl Client {
 
     /// The handshake, to be sent piece by piece or with something behind it.
     pub(crate) fn handshake_bytes(&mut self, path: &str, protocol: &str) -> Vec<u8> {
-        let request = Request::new("localhost", path).and_then(|request| request.protocol(protocol));
+        let request = UpgradeRequest::new("localhost", path).and_then(|request| request.protocol(protocol));
         let mut head = Vec::new();
         request.expect("a legal request").write(&mut head, self.nonce);
         self.protocol = protocol.to_owned();

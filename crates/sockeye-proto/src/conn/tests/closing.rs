@@ -77,7 +77,7 @@ fn a_server_ends_tcp_once_its_answer_is_flushed_and_a_client_waits_for_that() {
     client.read(&frame(Role::Client, 0x88, &body(1000, b"")));
     client.connection.handle_flushed();
     assert_eq!(client.connection.state(), State::Draining);
-    assert_eq!(client.connection.next_deadline(), Some(NOW + Limits::default().close_timeout));
+    assert_eq!(client.connection.next_deadline(), Some(NOW + ProtocolLimits::default().close_timeout));
     client.connection.handle_eof();
     assert_eq!(client.connection.state(), State::Ended);
     assert_eq!(client.connection.closed().cause, Cause::Handshake);
@@ -177,7 +177,7 @@ fn check_once(connection: Connection, stream: &[u8]) -> Log {
 fn ct04_a_peer_that_does_not_answer_is_left_at_the_deadline() {
     for role in BOTH {
         let mut connection = closing(role);
-        let deadline = NOW + Limits::default().close_timeout;
+        let deadline = NOW + ProtocolLimits::default().close_timeout;
         assert_eq!(connection.next_deadline(), Some(deadline));
         // Flooding does not move it.
         let mut ear = Ear::new(connection, Way::Usual);
@@ -202,10 +202,10 @@ fn the_deadline_of_draining_starts_with_the_end_of_the_read() {
         let silence = ear.connection.next_deadline().unwrap();
         ear.connection.handle_timeout(silence);
         ear.read(&[0xff]);
-        assert_eq!(ear.connection.next_deadline(), Some(NOW + Limits::default().close_timeout));
+        assert_eq!(ear.connection.next_deadline(), Some(NOW + ProtocolLimits::default().close_timeout));
         // Nor does a flood move it.
         ear.connection.receive_done(NOW + Duration::from_secs(1));
-        ear.connection.handle_timeout(NOW + Limits::default().close_timeout);
+        ear.connection.handle_timeout(NOW + ProtocolLimits::default().close_timeout);
         assert_eq!(ear.connection.state(), State::Ended);
         assert_eq!(ear.connection.closed().cause, Cause::Violation(V::ReservedBit));
     }

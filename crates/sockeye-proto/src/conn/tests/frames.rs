@@ -83,14 +83,14 @@ fn fr01_reserved_bits_fail_at_the_first_byte() {
 
 #[test]
 fn a_reserved_bit_with_a_meaning_is_for_the_first_frame_of_a_message() {
-    use crate::wire::{Header, Parsed};
+    use crate::wire::{FrameHeader, Parsed};
     for role in BOTH {
         for first in [0xc1, 0xc2, 0x41, 0x42] {
-            let parsed = Header::parse(&header(role, first, 1), role, 0x40).unwrap();
-            assert!(matches!(parsed, Parsed::Complete(Header { rsv: 0x40, .. }, _)));
+            let parsed = FrameHeader::parse(&header(role, first, 1), role, 0x40).unwrap();
+            assert!(matches!(parsed, Parsed::Complete(FrameHeader { rsv: 0x40, .. }, _)));
         }
         for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xa1, 0x92] {
-            assert_eq!(Header::parse(&[first], role, 0x40), Err(V::ReservedBit));
+            assert_eq!(FrameHeader::parse(&[first], role, 0x40), Err(V::ReservedBit));
         }
     }
 }
@@ -156,7 +156,7 @@ fn fr06_the_row_that_crashed_others() {
 
 #[test]
 fn fr07_and_fg04_a_message_may_have_exactly_the_limit() {
-    let limited = |role| with_limits(role, Limits { message_bytes: 200, ..Limits::default() });
+    let limited = |role| with_limits(role, ProtocolLimits { message_bytes: 200, ..ProtocolLimits::default() });
     for role in BOTH {
         let make = || limited(role);
         let whole = Heard::Binary(vec![7; 200]);
@@ -209,7 +209,7 @@ fn fr10_frames_out_of_order_fail_at_the_first_byte() {
 #[test]
 fn fg05_and_fg06_tiny_fragments_are_counted() {
     for role in BOTH {
-        let make = || with_limits(role, Limits { tiny_fragments: 3, ..Limits::default() });
+        let make = || with_limits(role, ProtocolLimits { tiny_fragments: 3, ..ProtocolLimits::default() });
         let tiny = frame(role, 0x00, &[1; 15]);
         let begun = frame(role, 0x02, b"");
         let two_more = [&begun[..], &tiny, &tiny].concat();
@@ -231,13 +231,13 @@ fn fg05_and_fg06_tiny_fragments_are_counted() {
 
 #[test]
 fn a_header_says_how_many_bytes_it_needs() {
-    use crate::wire::{Header, Parsed};
+    use crate::wire::{FrameHeader, Parsed};
     for role in BOTH {
         for len in [0, 125, 126, 65_535, 65_536, (1 << 63) - 1] {
             let bytes = header(role, 0x81, len);
             let mut there = 0;
             loop {
-                match Header::parse(&bytes[..there], role, 0).unwrap() {
+                match FrameHeader::parse(&bytes[..there], role, 0).unwrap() {
                     Parsed::NeedMore(more) => {
                         assert!(more > 0);
                         there += more;

@@ -60,7 +60,7 @@ fn a_ping_of_the_application_that_waits_serves_as_well() {
 
 #[test]
 fn without_keepalive_there_is_no_deadline() {
-    let mut connection = with_limits(Role::Client, Limits { ping_after: None, ..Limits::default() });
+    let mut connection = with_limits(Role::Client, ProtocolLimits { ping_after: None, ..ProtocolLimits::default() });
     assert_eq!(connection.next_deadline(), None);
     connection.handle_timeout(at(1_000_000));
     assert_eq!(connection.state(), State::Open);

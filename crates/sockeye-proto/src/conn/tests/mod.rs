@@ -16,9 +16,9 @@ use super::{Connection, HEADROOM, Input, State};
 use crate::close::Closed;
 use crate::error::Violation;
 use crate::event::{Event, Fragment};
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 use crate::time::Instant;
-use crate::wire::{FrameHead, MessageKind, OpCode, Role, mask};
+use crate::wire::{EncodedHeader, MessageKind, OpCode, Role, mask};
 
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -150,10 +150,10 @@ impl Ear {
 
 /// A connection before anything happened to it.
 fn open(role: Role) -> Connection {
-    with_limits(role, Limits::default())
+    with_limits(role, ProtocolLimits::default())
 }
 
-fn with_limits(role: Role, limits: Limits) -> Connection {
+fn with_limits(role: Role, limits: ProtocolLimits) -> Connection {
     Connection::new(role, Arc::new(limits), NOW)
 }
 
@@ -216,7 +216,8 @@ fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// The header of a frame as the peer of `role` sends it.
 fn header(role: Role, first: u8, len: u64) -> Vec<u8> {
-    let mut bytes = FrameHead::new(false, 0, OpCode::Continuation, len, (role == Role::Server).then_some(KEY)).to_vec();
+    let mut bytes =
+        EncodedHeader::new(false, 0, OpCode::Continuation, len, (role == Role::Server).then_some(KEY)).to_vec();
     bytes[0] = first;
     bytes
 }

@@ -10,18 +10,19 @@ const NONCE: [u8; 16] = *b"the sample nonce";
 const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 
-fn checked(status_line: &str, lines: &[&str], offered: &[&str]) -> Result<Option<String>, Failure> {
+fn checked(status_line: &str, lines: &[&str], offered: &[&str]) -> Result<Option<String>, HandshakeError> {
     let head = format!("{status_line}\r\n{}\r\n", lines.concat());
-    check(head.as_bytes(), NONCE, offered, &Limits::default()).map(|accepted| accepted.protocol.map(String::from))
+    check(head.as_bytes(), NONCE, offered, &ProtocolLimits::default())
+        .map(|accepted| accepted.protocol.map(String::from))
 }
 
-fn switched(lines: &[&str]) -> Result<Option<String>, Failure> {
+fn switched(lines: &[&str]) -> Result<Option<String>, HandshakeError> {
     checked("HTTP/1.1 101 Switching Protocols", lines, &["chat", "superchat"])
 }
 
 #[test]
 fn the_request_is_the_one_of_the_rfc() {
-    let request = Request::new("server.example.com", "/chat?a=b").unwrap();
+    let request = UpgradeRequest::new("server.example.com", "/chat?a=b").unwrap();
     let request =
         request.origin("http://example.com").unwrap().protocol("chat").unwrap().protocol("superchat").unwrap();
     let request = request.field("Cookie", "a=b; c=d").unwrap();
@@ -37,8 +38,8 @@ fn the_request_is_the_one_of_the_rfc() {
 
 #[test]
 fn client_and_server_agree() {
-    let limits = Limits::default();
-    let request = Request::new("[::1]:7681", "/").unwrap().protocol("a").unwrap().protocol("b").unwrap();
+    let limits = ProtocolLimits::default();
+    let request = UpgradeRequest::new("[::1]:7681", "/").unwrap().protocol("a").unwrap().protocol("b").unwrap();
     let (mut sent, mut answer) = (Vec::new(), Vec::new());
     request.write(&mut sent, [42; 16]);
     assert_eq!(HeadScanner::new(&limits).scan(&sent), Ok(Some(sent.len())));
@@ -48,15 +49,15 @@ fn client_and_server_agree() {
     let accepted = check(&answer, [42; 16], request.protocols(), &limits).unwrap();
     assert_eq!(accepted.protocol, Some("b"));
     assert_eq!(accepted.head.fields.get("server"), Some(&b"sockeye"[..]));
-    assert_eq!(check(&answer, [43; 16], request.protocols(), &limits).err(), Some(Failure::Accept));
+    assert_eq!(check(&answer, [43; 16], request.protocols(), &limits).err(), Some(HandshakeError::Accept));
     answer.clear();
     server::refuse(&mut answer, 403, "", None);
-    assert_eq!(check(&answer, [42; 16], &[], &limits).err(), Some(Failure::Status(403)));
+    assert_eq!(check(&answer, [42; 16], &[], &limits).err(), Some(HandshakeError::Status(403)));
 }
 
 #[test]
 fn nothing_that_splits_a_request_gets_in() {
-    let new = |host, target| Request::new(host, target).err();
+    let new = |host, target| UpgradeRequest::new(host, target).err();
     for host in ["", "a b", "a\r\nX: y", "a\n", "a\0", "a/b", "u@a", "a:x", "\u{e9}", " a", "a "] {
         assert_eq!(new(host, "/"), Some(ApiMisuse::Host), "{host:?}");
     }
@@ -65,7 +66,7 @@ fn nothing_that_splits_a_request_gets_in() {
     {
         assert_eq!(new("a", target), Some(ApiMisuse::Target), "{target:?}");
     }
-    let request = || Request::new("a", "/").unwrap();
+    let request = || UpgradeRequest::new("a", "/").unwrap();
     for origin in [
         "",
         "a",
@@ -111,7 +112,7 @@ fn a_valid_response_is_accepted_in_any_dress() {
 
 #[test]
 fn each_broken_rule_has_its_name() {
-    use Failure::{
+    use HandshakeError::{
         Accept, Connection, ExtensionMalformed, ExtensionNotOffered, OldHttp, ProtocolNotOffered, ProtocolRepeated,
         Upgrade,
     };
@@ -146,24 +147,27 @@ fn each_broken_rule_has_its_name() {
     }
     assert_eq!(checked("HTTP/1.0 101 Switching", &[UPGRADE, ACCEPT], &[]), Err(OldHttp));
     for status in [100, 200, 302, 401, 403, 426, 503] {
-        assert_eq!(checked(&format!("HTTP/1.1 {status} x"), &[UPGRADE, ACCEPT], &[]), Err(Failure::Status(status)));
+        assert_eq!(
+            checked(&format!("HTTP/1.1 {status} x"), &[UPGRADE, ACCEPT], &[]),
+            Err(HandshakeError::Status(status))
+        );
     }
-    assert_eq!(checked("HTTP/2.0 101 x", &[UPGRADE, ACCEPT], &[]), Err(Failure::Head(HeadError::Version)));
-    assert_eq!(checked("SSH-2.0-x", &[], &[]), Err(Failure::Head(HeadError::StartLine)));
+    assert_eq!(checked("HTTP/2.0 101 x", &[UPGRADE, ACCEPT], &[]), Err(HandshakeError::Head(HeadError::Version)));
+    assert_eq!(checked("SSH-2.0-x", &[], &[]), Err(HandshakeError::Head(HeadError::StartLine)));
     assert_eq!(
-        check(b"HTTP/1.1 101", NONCE, &[], &Limits::default()).err(),
-        Some(Failure::Head(HeadError::Incomplete))
+        check(b"HTTP/1.1 101", NONCE, &[], &ProtocolLimits::default()).err(),
+        Some(HandshakeError::Head(HeadError::Incomplete))
     );
 }
 
 #[test]
 fn a_response_without_end_is_refused_at_the_limit() {
-    let limits = Limits::default();
+    let limits = ProtocolLimits::default();
     let endless = [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(10_000)].concat();
     assert_eq!(HeadScanner::new(&limits).scan(&endless), Err(HeadError::TooManyLines));
 }
 
 #[test]
 fn failures_stay_small() {
-    assert!(size_of::<Failure>() <= 4);
+    assert!(size_of::<HandshakeError>() <= 4);
 }

@@ -3,7 +3,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::*;
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION_13: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -12,7 +12,7 @@ const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 /// What the offer in a request comes to: its subprotocols, or a status.
 fn answer(start_line: &str, lines: &[&str]) -> Result<Option<Vec<String>>, u16> {
     let head = format!("{start_line}\r\nHost: a\r\n{}\r\n", lines.concat());
-    let head = RequestHead::parse(head.as_bytes(), &Limits::default()).map_err(HeadError::status)?;
+    let head = RequestHead::parse(head.as_bytes(), &ProtocolLimits::default()).map_err(HeadError::status)?;
     match Offer::of(&head) {
         Ok(Some(offer)) => Ok(Some(offer.protocols().map(ToString::to_string).collect())),
         Ok(None) => Ok(None),
@@ -27,7 +27,7 @@ fn get(lines: &[&str]) -> Result<Option<Vec<String>>, u16> {
 /// Accepts the offer with a subprotocol and extra fields.
 fn accept(lines: &[&str], protocol: Option<&str>, extra: &[(&str, &str)]) -> Result<String, ApiMisuse> {
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION_13}{}\r\n", lines.concat());
-    let head = RequestHead::parse(head.as_bytes(), &Limits::default()).unwrap();
+    let head = RequestHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap();
     let offer = Offer::of(&head).unwrap().unwrap();
     let mut out = b"x".to_vec();
     let result = offer.accept(&mut out, protocol, extra);
@@ -148,7 +148,7 @@ fn subprotocols_are_tokens_in_the_order_offered() {
     assert_eq!(offer(&format!("Sec-WebSocket-Protocol: {}\r\n", ",".repeat(8000))), names(&[]));
     let bytes = [b"GET / HTTP/1.1\r\nHost: a\r\n", UPGRADE.as_bytes(), KEY.as_bytes(), VERSION_13.as_bytes()].concat();
     let bytes = [&bytes[..], b"Sec-WebSocket-Protocol: \xff\xfe\r\n\r\n"].concat();
-    let head = RequestHead::parse(&bytes, &Limits::default()).unwrap();
+    let head = RequestHead::parse(&bytes, &ProtocolLimits::default()).unwrap();
     assert_eq!(Offer::of(&head).err().map(|refusal| refusal.status), Some(400));
 }
 
@@ -209,7 +209,7 @@ fn origins_are_missing_single_or_nobodys() {
     let origin = |lines: &[u8], check: fn(Origin<'_>)| {
         let start = format!("GET / HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION_13}");
         let head = [start.as_bytes(), lines, b"\r\n"].concat();
-        let head = RequestHead::parse(&head, &Limits::default()).unwrap();
+        let head = RequestHead::parse(&head, &ProtocolLimits::default()).unwrap();
         check(Offer::of(&head).unwrap().unwrap().origin());
     };
     origin(b"", |origin| assert_eq!(origin, Origin::Missing));

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 
 fn length(version: &str, lines: &str) -> Result<Length, HeadError> {
     let head = format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
-    Length::of_request(&RequestHead::parse(head.as_bytes(), &Limits::default())?)
+    Length::of_request(&RequestHead::parse(head.as_bytes(), &ProtocolLimits::default())?)
 }
 
 #[test]
@@ -72,7 +72,8 @@ fn what_two_readers_could_read_differently_is_refused() {
 
 #[test]
 fn a_response_may_end_with_the_connection() {
-    let length = |head: &str| Length::of_response(&ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap());
+    let length =
+        |head: &str| Length::of_response(&ResponseHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap());
     assert_eq!(length("HTTP/1.1 200 OK\r\n\r\n"), Ok(Length::UntilClose));
     assert_eq!(length("HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\n"), Ok(Length::Exact(3)));
     assert_eq!(length("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(Length::Chunked));

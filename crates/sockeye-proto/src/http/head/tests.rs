@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(head: &[u8]) -> Result<RequestHead<'_>, HeadError> {
-    RequestHead::parse(head, &Limits::default())
+    RequestHead::parse(head, &ProtocolLimits::default())
 }
 
 fn refused(head: &[u8]) -> Option<HeadError> {
@@ -155,7 +155,7 @@ fn a_hundred_lines_are_accepted_and_one_more_is_not() {
     let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
     assert_eq!(parse(head(100).as_bytes()).unwrap().fields.len(), 100);
     assert_eq!(refused(head(101).as_bytes()), Some(HeadError::TooManyLines));
-    let limits = Limits { head_lines: 1000, ..Limits::default() };
+    let limits = ProtocolLimits { head_lines: 1000, ..ProtocolLimits::default() };
     assert_eq!(RequestHead::parse(head(1000).as_bytes(), &limits).unwrap().fields.len(), 1000);
 }
 
@@ -169,7 +169,7 @@ fn an_incomplete_head_is_said_to_be_so() {
 
 #[test]
 fn responses_are_taken_apart_as_strictly() {
-    let parse = |head| ResponseHead::parse(head, &Limits::default());
+    let parse = |head| ResponseHead::parse(head, &ProtocolLimits::default());
     let head = parse(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").unwrap();
     assert_eq!((head.version, head.status, head.fields.len()), (Version::Http11, 101, 1));
     assert_eq!(parse(b"HTTP/1.0 200 \r\n\r\n").unwrap().version, Version::Http10);
@@ -217,7 +217,7 @@ fn exercise(bytes: &[u8]) {
             let _ = offer.origin();
         }
     }
-    let _ = ResponseHead::parse(bytes, &Limits::default());
+    let _ = ResponseHead::parse(bytes, &ProtocolLimits::default());
 }
 
 proptest! {

@@ -3,13 +3,13 @@ use alloc::format;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::Limits;
+use crate::limits::ProtocolLimits;
 
 const MODIFIED: u64 = 784_111_777;
 
 fn range_with(method: &str, lines: &str, len: u64) -> Range {
     let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
-    let limits = Limits { head_bytes: 128 * 1024, ..Limits::default() };
+    let limits = ProtocolLimits { head_bytes: 128 * 1024, ..ProtocolLimits::default() };
     single(&RequestHead::parse(head.as_bytes(), &limits).unwrap(), len, "\"x\"", MODIFIED)
 }
 

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn limits(head_bytes: usize, head_lines: usize, request_line_bytes: usize) -> Limits {
-    Limits { head_bytes, head_lines, request_line_bytes, ..Limits::default() }
+fn limits(head_bytes: usize, head_lines: usize, request_line_bytes: usize) -> ProtocolLimits {
+    ProtocolLimits { head_bytes, head_lines, request_line_bytes, ..ProtocolLimits::default() }
 }
 
 /// Scans `buf` as it grows to each length in `cuts`, and then whole.
-fn scan_cut(buf: &[u8], cuts: &[usize], limits: &Limits) -> Result<Option<usize>, HeadError> {
+fn scan_cut(buf: &[u8], cuts: &[usize], limits: &ProtocolLimits) -> Result<Option<usize>, HeadError> {
     let mut scanner = HeadScanner::new(limits);
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (buf.len() + 1)).collect();
     cuts.sort_unstable();
@@ -24,7 +24,7 @@ fn scan_cut(buf: &[u8], cuts: &[usize], limits: &Limits) -> Result<Option<usize>
 }
 
 /// The outcome, which must not depend on the cuts.
-fn scan(buf: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+fn scan(buf: &[u8], limits: &ProtocolLimits) -> Result<Option<usize>, HeadError> {
     let whole = scan_cut(buf, &[], limits);
     for cut in 0..=buf.len() {
         assert_eq!(scan_cut(buf, &[cut], limits), whole, "cut at {cut}");
@@ -36,7 +36,7 @@ fn scan(buf: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
 
 #[test]
 fn the_end_is_found_and_what_follows_is_not_looked_at() {
-    let limits = Limits::default();
+    let limits = ProtocolLimits::default();
     for (head, rest) in [
         ("GET / HTTP/1.1\r\n\r\n", ""),
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\n\0garbage"),
@@ -54,7 +54,7 @@ fn the_end_is_found_and_what_follows_is_not_looked_at() {
 
 #[test]
 fn a_complete_scanner_stays_complete() {
-    let mut scanner = HeadScanner::new(&Limits::default());
+    let mut scanner = HeadScanner::new(&ProtocolLimits::default());
     assert_eq!(scanner.scan(b"x\r\n\r\n"), Ok(Some(5)));
     assert_eq!(scanner.scan(b"x\r\n\r\nmore"), Ok(Some(5)));
 }
@@ -87,11 +87,11 @@ fn what_breaks_the_lines_is_refused_wherever_it_is_cut() {
         (b"GET / HTTP/1.1\r\nA: \x1b", Control),
     ];
     for (bytes, error) in cases {
-        assert_eq!(scan(bytes, &Limits::default()), Err(error), "{bytes:?}");
+        assert_eq!(scan(bytes, &ProtocolLimits::default()), Err(error), "{bytes:?}");
         assert_eq!(error.status(), 400);
         // what went before is irrelevant to what comes after
         let longer = [bytes, b"\r\n\r\n"].concat();
-        assert_eq!(scan(&longer, &Limits::default()), Err(error), "{bytes:?}");
+        assert_eq!(scan(&longer, &ProtocolLimits::default()), Err(error), "{bytes:?}");
     }
 }
 
@@ -116,7 +116,7 @@ fn a_head_at_the_limits_is_accepted_and_one_over_is_not() {
 
 #[test]
 fn no_more_than_the_limit_is_looked_at() {
-    let limits = Limits::default();
+    let limits = ProtocolLimits::default();
     let mut endless = b"GET / HTTP/1.1\r\nA: ".to_vec();
     endless.resize(1024 * 1024, b'x');
     let mut scanner = HeadScanner::new(&limits);
@@ -136,7 +136,7 @@ fn one_byte_segments_cost_no_more_than_three_pieces() {
         head += "X-Some-Field: some value of usual length, as cookies are\r\n";
     }
     head += "\r\n";
-    let limits = Limits { head_lines: 1000, ..Limits::default() };
+    let limits = ProtocolLimits { head_lines: 1000, ..ProtocolLimits::default() };
     let mut whole = HeadScanner::new(&limits);
     assert_eq!(whole.scan(head.as_bytes()), Ok(Some(head.len())));
     let mut pieces = HeadScanner::new(&limits);

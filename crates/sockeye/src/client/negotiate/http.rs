@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use sockeye_proto::http::{HeadScanner, ResponseHead};
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 
 use super::super::credentials::Credentials;
 use super::super::url::host_and_port;
@@ -11,8 +11,8 @@ use super::{Negotiated, ProxyFailure};
 
 pub(super) struct Http {
     request: String,
-    limits: Limits,
-    /// The answer so far: no more than `Limits::head_bytes`.
+    limits: ProtocolLimits,
+    /// The answer so far: no more than `ProtocolLimits::head_bytes`.
     head: Vec<u8>,
     scanner: HeadScanner,
     /// Interim answers so far; `interim <= MAX_INTERIM`.
@@ -24,7 +24,7 @@ impl Http {
         credentials: Option<&Credentials>,
         host: &str,
         port: u16,
-        limits: &Limits,
+        limits: &ProtocolLimits,
     ) -> Result<Self, ProxyFailure> {
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let is_name = (1..=255).contains(&host.len()) && host.bytes().all(valid);

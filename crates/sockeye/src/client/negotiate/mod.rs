@@ -7,9 +7,9 @@
 //! ```
 //! use sockeye::Proxy;
 //! use sockeye::client::negotiate::Negotiated;
-//! use sockeye::proto::limits::Limits;
+//! use sockeye::proto::limits::ProtocolLimits;
 //!
-//! let mut negotiation = Proxy::parse("proxy.example:3128")?.negotiate("example.com", 80, &Limits::default())?;
+//! let mut negotiation = Proxy::parse("proxy.example:3128")?.negotiate("example.com", 80, &ProtocolLimits::default())?;
 //! let mut out = Vec::new();
 //! negotiation.start(&mut out);
 //! assert_eq!(out, b"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n");
@@ -26,7 +26,7 @@ use std::error::Error;
 use std::fmt;
 
 use sockeye_proto::http::HeadError;
-use sockeye_proto::limits::Limits;
+use sockeye_proto::limits::ProtocolLimits;
 
 use self::http::Http;
 use self::socks::Socks;
@@ -57,7 +57,7 @@ pub enum Negotiated {
 }
 
 impl Negotiation {
-    pub(super) fn new(proxy: &Proxy, host: &str, port: u16, limits: &Limits) -> Result<Self, ProxyFailure> {
+    pub(super) fn new(proxy: &Proxy, host: &str, port: u16, limits: &ProtocolLimits) -> Result<Self, ProxyFailure> {
         let credentials = proxy.credentials.as_ref();
         let inner = match proxy.kind {
             ProxyKind::Http => Inner::Http(Http::new(credentials, host, port, limits)?),

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn negotiation(proxy: &str, host: &str, port: u16) -> Negotiation {
-    Proxy::parse(proxy).unwrap().negotiate(host, port, &Limits::default()).unwrap()
+    Proxy::parse(proxy).unwrap().negotiate(host, port, &ProtocolLimits::default()).unwrap()
 }
 
 /// What came out, what was said in all, and what was left of the input.
@@ -117,7 +117,7 @@ fn other_answers_of_an_http_proxy_are_failures() {
 
 #[test]
 fn an_endless_answer_is_bounded() {
-    let limits = Limits::default();
+    let limits = ProtocolLimits::default();
     let mut machine = negotiation("p", "a", 80);
     let mut sent = 0;
     let mut next: &[u8] = b"HTTP/1.1 200 OK\r\n";
@@ -155,7 +155,7 @@ fn interim_answers_are_bounded() {
 #[test]
 fn small_limits_hold_too() {
     for head_bytes in 0..40 {
-        let mut limits = Limits::default();
+        let mut limits = ProtocolLimits::default();
         limits.head_bytes = head_bytes;
         let machine = Proxy::parse("p").unwrap().negotiate("a", 80, &limits).unwrap();
         let answer = b"HTTP/1.1 200 OK\r\n\r\nrest";
@@ -173,12 +173,12 @@ fn a_host_that_cannot_be_named_is_refused_before_anything_is_sent() {
     let long = "a".repeat(256);
     for proxy in ["p", "socks5://p"] {
         let proxy = Proxy::parse(proxy).unwrap();
-        let refused = |host| proxy.negotiate(host, 80, &Limits::default()).err() == Some(ProxyFailure::Host);
+        let refused = |host| proxy.negotiate(host, 80, &ProtocolLimits::default()).err() == Some(ProxyFailure::Host);
         assert!(refused("") && refused(&long) && !refused(&long[1..]));
     }
     let proxy = Proxy::parse("p").unwrap();
     for host in ["a b", "a\r\nX: y", "a:80", "a/", "[::1]", "a\0", "\u{e9}"] {
-        assert_eq!(proxy.negotiate(host, 80, &Limits::default()).err(), Some(ProxyFailure::Host), "{host:?}");
+        assert_eq!(proxy.negotiate(host, 80, &ProtocolLimits::default()).err(), Some(ProxyFailure::Host), "{host:?}");
     }
 }
 
