@@ -3,10 +3,15 @@
 //! This program is both: a test runs it again with a scenario in its environment, and reads what the starter has to say.
 //! A daemon tells its number by a file, so that it can be waited for.
 
+mod systemd;
+
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
@@ -16,9 +21,13 @@ use sockeye::daemon::{self, Daemon, Side};
 
 fn main() -> ExitCode {
     if let Ok(scenario) = std::env::var(SCENARIO) {
-        return play(&scenario);
+        return if systemd::play(&scenario) { ExitCode::SUCCESS } else { play(&scenario) };
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 10] = [
+        ("sockets_of_the_manager_are_taken_once", systemd::sockets_of_the_manager_are_taken_once),
+        ("a_file_of_the_program_is_not_taken", systemd::a_file_of_the_program_is_not_taken),
+        ("a_refused_descriptor_leaves_the_others_alone", systemd::a_refused_descriptor_leaves_the_others_alone),
+        ("a_file_among_the_sockets_takes_none_of_them", systemd::a_file_among_the_sockets_takes_none_of_them),
         ("one_that_is_ready", one_that_is_ready),
         ("one_that_says_why_not", one_that_says_why_not),
         ("one_that_ends_without_a_word", one_that_ends_without_a_word),
@@ -81,9 +90,47 @@ fn act(scenario: &str, daemon: Daemon) {
         }
         "die" => panic!("on purpose"),
         _ => loop {
-            std::thread::park();
+            thread::park();
         },
     }
+}
+
+/// How long a test waits for something that is certain to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a command to its end and to the end of its outputs.
+fn output(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (sender, receiver) = mpsc::channel();
+    let (stdout, stderr) = (reader(child.stdout.take(), &sender), reader(child.stderr.take(), &sender));
+    // The handle of the process is readable once it has ended.
+    if !is_gone(&pidfd_open(pid, PidfdFlags::empty()).unwrap()) {
+        kill_process(pid, Signal::KILL).unwrap();
+        panic!("waited for the end of {command:?}");
+    }
+    drop(sender);
+    for _ in 0..2 {
+        receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("waited for the end of the outputs of {command:?}"));
+    }
+    Output { status: child.wait().unwrap(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Reads a pipe to its end in a thread of its own, and reports that.
+fn reader(pipe: Option<impl Read + Send + 'static>, done: &mpsc::Sender<()>) -> thread::JoinHandle<Vec<u8>> {
+    let (mut pipe, done) = (pipe.unwrap(), done.clone());
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        let _ = done.send(());
+        bytes
+    })
+}
+
+/// Waits for the end of a process; false when it lives on.
+fn is_gone(process: &OwnedFd) -> bool {
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience)).unwrap() == 1
 }
 
 struct Stage(PathBuf);
@@ -100,7 +147,7 @@ impl Stage {
     /// What the starter says at its end, and the end of its outputs.
     fn play(scenario: &str) -> (Self, String) {
         let (stage, mut command) = Self::new(scenario);
-        let output = command.output().unwrap();
+        let output = output(&mut command);
         assert!(output.status.success(), "{output:?}");
         (stage, String::from_utf8(output.stdout).unwrap())
     }
@@ -121,9 +168,7 @@ impl Drop for Stage {
 fn ended(process: Pid) {
     // A number that nobody has is that of a process that ended.
     let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { return };
-    let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
-    let count = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&patience)).unwrap();
-    assert_eq!(count, 1, "the daemon lives");
+    assert!(is_gone(&handle), "waited for the end of the daemon");
 }
 
 fn one_that_is_ready() {

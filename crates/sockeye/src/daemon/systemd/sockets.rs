@@ -1,17 +1,20 @@
 //! Sockets that a service manager opened before it started the service, by the protocol of `sd_listen_fds(3)`.
 //!
-//! What to know before editing: numbers become owned descriptors here. What makes that right is `execve`: whatever is
-//! open in this process and has no mark to end with `exec` came with its start, or was made by somebody who does not
-//! care; a descriptor with the mark belongs to somebody here, and is refused.
+//! What to know before editing: numbers become owned descriptors here, in a safe function. The environment proves nothing: it
+//! is the same when the program itself opened a file that got number 3. The proof is a look at the descriptors before `main`
+//! ([`observe`]): what is open there came through `execve`, because no safe code has run that could own it.
 
+use std::ffi::{CStr, c_int};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Variables, environment, is_for_us, number};
 
-/// A socket that this process was started with. What it is, whoever uses it finds out: a [`Listen`](crate::Listen) is made of its
-/// descriptor (`OwnedFd::from`), takes stream sockets that listen, and says of others what they are.
+/// A socket that this process was started with. Its type is not checked here: a [`ListenAddr`](crate::ListenAddr) made
+/// from its descriptor (`OwnedFd::from`) accepts listening stream sockets and reports what anything else is.
 #[derive(Debug)]
 pub struct Socket {
     name: String,
@@ -19,8 +22,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// `FileDescriptorName=` of the socket unit: by default the name of that unit, such as `sockeye.socket`, and `unknown` where
-    /// nobody said any.
+    /// `FileDescriptorName=` of the socket unit. By default that is the unit's name, such as `sockeye.socket`, and `unknown`
+    /// if the manager gave no name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -39,23 +42,25 @@ impl AsRawFd for Socket {
     }
 }
 
-/// How many sockets this process was started with, whether they were taken or not: 0 without `LISTEN_PID`, or when that names
-/// another process.
+/// The number of sockets that this process was started with, whether or not they were taken since: 0 without `LISTEN_PID`, or
+/// if that names another process.
 ///
 /// # Errors
-/// `InvalidInput`: a variable is no number, or is one that cannot be.
+/// `InvalidInput`: a variable is not a number, or is out of range.
 pub fn passed() -> io::Result<usize> {
     count(&environment)
 }
 
-/// Takes the sockets that this process was started with, in the order of the unit. Each is handed out once: a second call finds
-/// none. They end with `exec` from now on.
+/// Takes the sockets that this process was started with, in the order of the unit. All of them are closed on `exec` from now
+/// on. Only the first call that succeeds returns them; later calls return an empty list.
 ///
-/// It belongs at the beginning of `main`, before anything that might open descriptors that do not end with `exec`.
+/// It may be called at any time: only descriptors are taken that were open before `main`. A program that also lets another
+/// library take these descriptors has to choose one of the two. Those that libraries took in the usual way (marked as closed
+/// on `exec`) are refused.
 ///
 /// # Errors
-/// `InvalidInput`: a variable is no number, or a descriptor that was announced is not there or belongs to somebody in
-/// this program.
+/// `InvalidInput`: a variable is not a number or is out of range; or an announced descriptor is not open, was not open when
+/// this process started, or belongs to another part of this program. Then none is taken, and all stay as they were.
 pub fn sockets() -> io::Result<Vec<Socket>> {
     static TAKEN: Mutex<bool> = Mutex::new(false);
     // Nothing panics under the lock.
@@ -64,15 +69,26 @@ pub fn sockets() -> io::Result<Vec<Socket>> {
     if *taken || count == 0 {
         return Ok(Vec::new());
     }
-    let names = names(&environment);
-    let mut sockets = Vec::new();
-    for (index, number) in (FIRST..).take(count).enumerate() {
-        let name = names.get(index).filter(|name| !name.is_empty());
-        let name = name.cloned().unwrap_or_else(|| "unknown".to_owned());
-        sockets.push(Socket { name, descriptor: take(number)? });
+    let mut names = names(&environment).into_iter();
+    let numbers = numbers(count);
+    numbers.clone().try_for_each(check)?;
+    if AT_START.load(Ordering::Relaxed) != count {
+        return Err(invalid(format!(
+            "LISTEN_FDS announces {count} descriptor(s), and this process was not started with all of them"
+        )));
     }
+    close_on_exec(numbers.clone())?;
     *taken = true;
-    Ok(sockets)
+    let socket = |number| {
+        let name = names.next().filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned());
+        // SAFETY: the descriptor is open, and this value becomes its only owner. It was open before `main` and not marked
+        // (`observe`), so it came through `execve`, where owners end, and the manager made it for this process (`LISTEN_PID`).
+        // Safe code gets no owner of a number that it did not open, and the number stayed open until now, so nothing else
+        // got it. Others that make owners of inherited descriptors do that in unsafe code and mark them; a marked one is
+        // refused. `taken` and the mark keep it from being taken twice, in this process; a fork has another `LISTEN_PID`.
+        Socket { name, descriptor: unsafe { OwnedFd::from_raw_fd(number) } }
+    };
+    Ok(numbers.map(socket).collect())
 }
 
 fn count(variables: Variables<'_>) -> io::Result<usize> {
@@ -80,48 +96,101 @@ fn count(variables: Variables<'_>) -> io::Result<usize> {
         return Ok(0);
     }
     let count = number(variables, "LISTEN_FDS")?.unwrap_or(0);
-    usize::try_from(count).ok().filter(|count| *count <= MOST).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("the variable LISTEN_FDS is {count}, and {MOST} is the most"),
-        )
-    })
+    usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= MOST)
+        .ok_or_else(|| invalid(format!("the variable LISTEN_FDS is {count}, and {MOST} is the most")))
 }
 
-/// The names, of which there may be fewer than sockets.
+/// The names. There may be fewer than sockets.
 fn names(variables: Variables<'_>) -> Vec<String> {
     let names = variables("LISTEN_FDNAMES").unwrap_or_default();
     names.to_string_lossy().split(':').map(str::to_owned).collect()
 }
 
-/// Makes the descriptor with this number ours.
-fn take(number: RawFd) -> io::Result<OwnedFd> {
-    let wrong = |what: &str| {
-        let text = format!("descriptor {number}, which LISTEN_FDS announces, {what}");
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    };
-    // SAFETY: it takes numbers, touches no memory, and changes nothing.
-    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    if flags < 0 {
-        return Err(wrong("is not open"));
-    }
-    if flags & libc::FD_CLOEXEC != 0 {
-        return Err(wrong("belongs to another part of this program"));
-    }
-    // SAFETY: as above; of a descriptor that is ours from here on, it sets the mark, which also keeps it from being taken twice.
-    if unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is open. It has no owner in this process: it came through `execve`, for which alone it was made
-    // (`LISTEN_PID` names this process), and it had no mark, which everything has that the standard library and this
-    // crate open. The mark and the lock of the caller keep it from being taken again.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+fn numbers(count: usize) -> Range<RawFd> {
+    // At most `MOST`.
+    FIRST..FIRST + count as RawFd
 }
 
-/// Where they begin: `SD_LISTEN_FDS_START`.
+/// Refuses a descriptor that is not open or has an owner in this program.
+fn check(number: RawFd) -> io::Result<()> {
+    let wrong = |what| Err(invalid(format!("descriptor {number}, which LISTEN_FDS announces, {what}")));
+    match flags(number) {
+        None => wrong("is not open"),
+        Some(flags) if flags & libc::FD_CLOEXEC != 0 => wrong("belongs to another part of this program"),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Marks all of them, or none. They are open and without the mark.
+fn close_on_exec(numbers: Range<RawFd>) -> io::Result<()> {
+    for number in numbers.clone() {
+        if !set_flags(number, libc::FD_CLOEXEC) {
+            let error = io::Error::last_os_error();
+            for number in numbers.start..number {
+                set_flags(number, 0);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn flags(number: RawFd) -> Option<c_int> {
+    // SAFETY: it takes numbers, touches no memory, and changes nothing.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    (flags >= 0).then_some(flags)
+}
+
+fn set_flags(number: RawFd, flags: c_int) -> bool {
+    // SAFETY: it takes numbers and touches no memory. The descriptor keeps its owner, if it has one.
+    unsafe { libc::fcntl(number, libc::F_SETFD, flags) >= 0 }
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// The number of descriptors from [`FIRST`] on that were announced, open and unmarked before `main`. 0 unless all were.
+static AT_START: AtomicUsize = AtomicUsize::new(0);
+
+/// Has the C library run [`observe`] before `main`, and before other such functions of programs. If a linker drops this, nothing was observed, and no descriptor is taken.
+// SAFETY: entries of this section are functions that are called with arguments which a function without parameters ignores.
+#[used]
+#[unsafe(link_section = ".init_array.00101")]
+static OBSERVE: extern "C" fn() = observe;
+
+/// Looks at the descriptors that this process was started with, and changes nothing: the program may not want them, or may
+/// execute another one that does.
+///
+/// The standard library is not ready here. Nothing below allocates or panics, or needs more of it than `getpid`.
+extern "C" fn observe() {
+    let own = std::process::id();
+    if variable_at_start(c"LISTEN_PID") != Some(u64::from(own)) {
+        return;
+    }
+    let count = variable_at_start(c"LISTEN_FDS").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    if count <= MOST && numbers(count).all(|number| flags(number) == Some(0)) {
+        AT_START.store(count, Ordering::Relaxed);
+    }
+}
+
+/// A variable that is a number, read before `main`.
+fn variable_at_start(name: &CStr) -> Option<u64> {
+    // SAFETY: the name ends with a zero byte. No thread of safe code runs yet that could change the environment.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: `getenv` returns a string that ends with a zero byte, which stays until the environment is changed.
+    unsafe { CStr::from_ptr(value) }.to_str().ok()?.parse().ok()
+}
+
+/// The first descriptor: `SD_LISTEN_FDS_START`.
 const FIRST: RawFd = 3;
 
-/// More than anybody hands on, and than could be meant.
+/// The most that is accepted. More cannot be meant.
 const MOST: usize = 4096;
 
 #[cfg(test)]
@@ -130,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    fn told(list: &[(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
+    fn variables(list: &[(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
         let list: Vec<_> = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         move |asked| list.iter().find(|(name, _)| name == asked).map(|(_, value)| value.into())
     }
@@ -146,10 +215,10 @@ mod tests {
             (&[("LISTEN_PID", &own)], 0),
             (&[("LISTEN_PID", &own), ("LISTEN_FDS", "0")], 0),
             (&[("LISTEN_PID", &own), ("LISTEN_FDS", "2")], 2),
-            // Who is not meant does not judge.
+            // Variables for another process are not checked.
             (&[("LISTEN_PID", &other), ("LISTEN_FDS", "many")], 0),
         ] {
-            assert_eq!(count(&told(list)).unwrap(), wanted, "{list:?}");
+            assert_eq!(count(&variables(list)).unwrap(), wanted, "{list:?}");
         }
         for (list, text) in [
             (&[("LISTEN_PID", "me")][..], "LISTEN_PID is \"me\""),
@@ -158,23 +227,37 @@ mod tests {
             (&[("LISTEN_PID", &own), ("LISTEN_FDS", "+1")], "LISTEN_FDS is \"+1\""),
             (&[("LISTEN_PID", &own), ("LISTEN_FDS", "4097")], "LISTEN_FDS is 4097, and 4096 is the most"),
         ] {
-            let error = count(&told(list)).unwrap_err();
+            let error = count(&variables(list)).unwrap_err();
             assert!(error.kind() == io::ErrorKind::InvalidInput && error.to_string().contains(text), "{error}");
         }
     }
 
     #[test]
     fn names_are_in_order_and_may_be_missing() {
-        assert_eq!(names(&told(&[("LISTEN_FDNAMES", "http:admin.socket")])), ["http", "admin.socket"]);
-        assert_eq!(names(&told(&[])), [""]);
+        assert_eq!(names(&variables(&[("LISTEN_FDNAMES", "http:admin.socket")])), ["http", "admin.socket"]);
+        assert_eq!(names(&variables(&[])), [""]);
     }
 
     #[test]
-    fn what_is_not_open_or_somebody_elses_is_not_taken() {
-        let error = take(1_000_000).unwrap_err();
+    fn a_descriptor_with_an_owner_is_refused() {
+        let error = check(1_000_000).unwrap_err();
         assert_eq!(error.to_string(), "descriptor 1000000, which LISTEN_FDS announces, is not open");
         let file = std::fs::File::open("/dev/null").unwrap();
-        let error = take(file.as_raw_fd()).unwrap_err();
+        let error = check(file.as_raw_fd()).unwrap_err();
         assert!(error.to_string().ends_with("belongs to another part of this program"), "{error}");
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_set_leaves_none_behind() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let last =
+            rustix::io::fcntl_dupfd_cloexec(&file, 900_000).or_else(|_| rustix::io::fcntl_dupfd_cloexec(&file, 900));
+        let last = last.unwrap();
+        rustix::io::fcntl_setfd(&last, rustix::io::FdFlags::empty()).unwrap();
+        let number = last.as_raw_fd();
+        assert!(close_on_exec(number..number + 2).is_err(), "there is no descriptor behind it");
+        assert_eq!(flags(number), Some(0));
+        close_on_exec(number..number + 1).unwrap();
+        assert_eq!(flags(number), Some(libc::FD_CLOEXEC));
     }
 }
