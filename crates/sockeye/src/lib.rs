@@ -175,7 +175,7 @@ pub use self::protocol::{
     UnknownProtocol, Watcher, Writable,
 };
 pub use self::service::{
-    Builder, Control, InvalidPeerSet, ListenAddr, Origins, PeerSet, Remote, RemoteError, Service, ServiceState,
+    Builder, Control, Hosts, InvalidPeerSet, ListenAddr, Origins, PeerSet, Remote, RemoteError, Service, ServiceState,
 };
 pub use self::statistics::Statistics;
 pub use self::threads::{BuildError, Group, ReadyThreads, RunningThreads, Threads, Worker};

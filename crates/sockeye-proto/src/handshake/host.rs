@@ -2,9 +2,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use super::ApiMisuse;
-use crate::http::authority::Authority;
+use crate::http::authority::{Authority, Host};
 
 /// Hosts that a request may be for.
 ///
@@ -43,9 +44,66 @@ impl AllowedHosts {
     }
 }
 
+/// Whether no other site can be called `host`: true for the literal address of any machine, for `localhost` and for names
+/// below it. DNS rebinding needs a name that the attacker's name server answers for.
+///
+/// RFC 6761 section 6.3: "Users are free to use localhost names as they would any other domain names. Users may assume
+/// that IPv4 and IPv6 address queries for localhost names will always resolve to the respective IP loopback address."
+#[must_use]
+pub fn is_local(host: &str) -> bool {
+    match Authority::parse(host) {
+        Some(Authority { host: Host::V6(_), .. }) => true,
+        Some(Authority { host: Host::Name(name), .. }) => name.parse::<Ipv4Addr>().is_ok() || is_localhost(name),
+        None => false,
+    }
+}
+
+/// Is it `localhost`, or a name below it? A dot at the end makes no other name of it.
+fn is_localhost(name: &str) -> bool {
+    let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
+    last.eq_ignore_ascii_case("localhost")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_nobody_elses_name() {
+        for local in [
+            "127.0.0.1",
+            "127.0.0.1:7681",
+            "0.0.0.0",
+            "192.0.2.7:80",
+            "[::1]",
+            "[::1]:7681",
+            "[2001:db8::1]",
+            "localhost",
+            "LocalHost:7681",
+            "app.localhost:1",
+            "localhost.",
+        ] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in [
+            "",
+            "evil.com",
+            "localhost.evil.com",
+            "evillocalhost",
+            "127.0.0.1.evil.com",
+            "127.0.0.1.nip.io:7681",
+            "127.0.0.1@evil.com",
+            "127.1",
+            "2130706433",
+            "0x7f.0.0.1",
+            "127.0.0.01",
+            "::1",
+            "localhost..",
+            "a b.localhost",
+        ] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_listed_hosts_are_allowed() {

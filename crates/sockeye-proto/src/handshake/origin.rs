@@ -159,6 +159,18 @@ impl<'a> Parsed<'a> {
     }
 }
 
+/// Whether a page with this origin was served by `host`, which is as [`RequestHead::host`](crate::http::RequestHead::host)
+/// gives it.
+///
+/// True when the origin is `http` or `https`, and names the same host and port. A host without a port is at the default port of the
+/// origin's scheme: a server behind a proxy that ends TLS cannot know which one the browser used.
+#[must_use]
+pub fn is_of_host(origin: &str, host: &str) -> bool {
+    let (Some(origin), Some(host)) = (Parsed::parse(origin), Authority::parse(host)) else { return false };
+    let is_web = ["http", "https"].iter().any(|scheme| origin.scheme.eq_ignore_ascii_case(scheme));
+    is_web && origin.host == host.host && origin.port == host.port.or_else(|| default_port(origin.scheme))
+}
+
 /// Is `text` what a client may send as its origin?
 pub(super) fn is_valid(text: &str) -> bool {
     text == "null" || Parsed::parse(text).is_some()
@@ -241,6 +253,38 @@ mod tests {
         assert!(list.admits(Origin::Missing));
         assert!(!list.admits(Origin::Several));
         assert!(!list.admits(Origin::One("null")));
+    }
+
+    #[test]
+    fn a_page_of_the_same_host_and_port_is_of_that_host() {
+        for (origin, host) in [
+            ("http://127.0.0.1:7681", "127.0.0.1:7681"),
+            ("http://Example.com", "example.COM"),
+            ("http://example.com", "example.com:80"),
+            ("https://example.com", "example.com"),
+            ("https://example.com:443", "example.com:443"),
+            ("http://[::1]:7681", "[0:0::1]:7681"),
+            ("http://127.0.0.1", "127.0.0.1"),
+        ] {
+            assert!(is_of_host(origin, host), "{origin} of {host}");
+        }
+        for (origin, host) in [
+            ("http://127.0.0.1:7682", "127.0.0.1:7681"),
+            ("http://127.0.0.1", "127.0.0.1:7681"),
+            ("http://127.0.0.1:7681", "127.0.0.1"),
+            ("https://example.com", "example.com:80"),
+            ("http://localhost:7681", "127.0.0.1:7681"),
+            ("http://example.com.evil.com", "example.com"),
+            ("http://evil.com", "example.com"),
+            ("app://example.com", "example.com"),
+            ("ws://example.com", "example.com"),
+            ("http://example.com/", "example.com"),
+            ("http://evil.com@example.com", "example.com"),
+            ("null", "null"),
+            ("", ""),
+        ] {
+            assert!(!is_of_host(origin, host), "{origin} of {host}");
+        }
     }
 
     #[test]

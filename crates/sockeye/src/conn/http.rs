@@ -221,10 +221,10 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
         Ok(path) => path,
         Err(error) => return bad_head(stage, conn, error),
     };
-    if !stage.policy.serves_host(&parsed) {
+    if let Some(reason) = stage.policy.host_refusal(&parsed) {
         // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed at a
         // server that is unable or unwilling to produce an authoritative response for the target URI."
-        return answer_error(stage, conn, 421, "this host is not served here", |refusals| &mut refusals.host);
+        return answer_error(stage, conn, 421, &reason, |refusals| &mut refusals.host);
     }
     match Offer::of(&parsed) {
         Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason, |refusals| &mut refusals.handshake),
@@ -235,7 +235,10 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
             }
             Err(upgrade::Refused { status, reason, counter }) => answer_error(stage, conn, status, &reason, counter),
         },
-        Ok(None) => plain(stage, conn, &parsed, &path, head, rest),
+        Ok(None) => match stage.policy.plain_origin_refusal(&parsed) {
+            Some(reason) => answer_error(stage, conn, 403, &reason, |refusals| &mut refusals.origin),
+            None => plain(stage, conn, &parsed, &path, head, rest),
+        },
     }
 }
 

@@ -13,6 +13,7 @@
 //! functions over a [`Stage`], which lends the loop's buffers and tables; nothing here knows the table of connections.
 
 mod access;
+pub(crate) mod admission;
 pub(crate) mod http;
 pub(crate) mod linger;
 pub(crate) mod network;

@@ -1,59 +1,18 @@
 //! Who is served what: addresses, hosts, origins, protocols, plain requests.
 
+use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 
-use sockeye_proto::handshake::origin::{AllowedOrigins, InvalidOrigin};
+use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
-use sockeye_proto::handshake::{ApiMisuse, host};
 use sockeye_proto::http::RequestHead;
 
+use crate::conn::admission::{Hosts, Origins};
 use crate::conn::network::PeerSet;
 use crate::http::{HttpRequest, Response, Routes};
 use crate::shared::{EndpointIndex, EndpointKind, Named};
 use crate::sys::Address;
-
-/// The pages that may connect (RFC 6455 section 10.2): an exact list of origins, and whether a client that names none,
-/// as programs that are not browsers do, may too.
-///
-/// ```
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let origins = sockeye::Origins::only(["https://example.com"])?.or_missing();
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Origins {
-    list: Option<AllowedOrigins>,
-}
-
-impl Origins {
-    /// Any origin, or none: for services that need no protection from other sites' pages. This is the default.
-    #[must_use]
-    pub fn any() -> Self {
-        Self { list: None }
-    }
-
-    /// Only these: scheme, host and port must be the same.
-    ///
-    /// # Errors
-    /// A text that is not an origin, such as one with a path.
-    pub fn only<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self, InvalidOrigin> {
-        let mut list = AllowedOrigins::new();
-        for origin in origins {
-            list.add(origin.as_ref())?;
-        }
-        list.allow_missing(false);
-        Ok(Self { list: Some(list) })
-    }
-
-    /// Clients that name no origin may connect too.
-    #[must_use]
-    pub fn or_missing(mut self) -> Self {
-        if let Some(list) = &mut self.list {
-            list.allow_missing(true);
-        }
-        self
-    }
-}
 
 /// A filter of peers, by address.
 pub(crate) type AddressFilter = Box<dyn FnMut(&Address) -> bool>;
@@ -61,7 +20,8 @@ pub(crate) type AddressFilter = Box<dyn FnMut(&Address) -> bool>;
 /// The service's answers to "may they?" and "what do they get?".
 pub(crate) struct Policy {
     pub(crate) origins: Origins,
-    pub(crate) hosts: Option<host::AllowedHosts>,
+    pub(crate) hosts: Hosts,
+    pub(crate) refused: FirstRefusals,
     pub(crate) addresses: Option<AddressFilter>,
     /// Peers that say in a PROXY header for whom they connect.
     pub(crate) proxies: Vec<PeerSet>,
@@ -72,6 +32,14 @@ pub(crate) struct Policy {
     /// Takes any subprotocol and none.
     pub(crate) fallback: Option<EndpointIndex>,
     pub(crate) draining: bool,
+}
+
+/// What was refused before. The first refusal is a warning: a page that fails does not tell its user why. Later ones are
+/// not, since any page can cause as many as it likes.
+#[derive(Debug, Default)]
+pub(crate) struct FirstRefusals {
+    host: bool,
+    origin: bool,
 }
 
 impl Policy {
@@ -85,13 +53,38 @@ impl Policy {
         self.proxies.iter().any(|network| network.contains(peer))
     }
 
-    /// Whether the host that the request names is one of ours.
-    pub(crate) fn serves_host(&self, head: &RequestHead<'_>) -> bool {
-        self.hosts.as_ref().is_none_or(|hosts| head.host().is_some_and(|host| hosts.allows(host)))
+    /// Why a request for that host is refused; `None`: it is not.
+    pub(crate) fn host_refusal(&mut self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
+        let reason = self.hosts.refusal(head.host())?;
+        if !mem::replace(&mut self.refused.host, true) {
+            tracing::warn!(host = head.host(), %reason, "request refused; others like it are logged at debug level");
+        }
+        Some(reason)
     }
 
-    pub(crate) fn admits_origin(&self, offer: &Offer<'_>) -> bool {
-        self.origins.list.as_ref().is_none_or(|list| list.admits(offer.origin()))
+    /// Why a handshake from that origin is refused; `None`: it is not.
+    pub(crate) fn origin_refusal(&mut self, offer: &Offer<'_>) -> Option<Cow<'static, str>> {
+        let reason = self.origins.refusal(offer.origin(), offer.head.host())?;
+        self.warn_of_origin(offer.head, &reason);
+        Some(reason)
+    }
+
+    /// As [`origin_refusal`](Self::origin_refusal), of a plain request.
+    pub(crate) fn plain_origin_refusal(&mut self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
+        let reason = self.origins.plain_refusal(Origin::of(&head.fields), head.host())?;
+        self.warn_of_origin(head, &reason);
+        Some(reason)
+    }
+
+    fn warn_of_origin(&mut self, head: &RequestHead<'_>, reason: &str) {
+        if mem::replace(&mut self.refused.origin, true) {
+            return;
+        }
+        let origin = match Origin::of(&head.fields) {
+            Origin::One(origin) => Some(origin),
+            Origin::Missing | Origin::Several => None,
+        };
+        tracing::warn!(origin, host = head.host(), reason, "request refused; others like it are logged at debug level");
     }
 
     /// The endpoint for an offer, and the subprotocol to name: the first that the client wants and we speak
@@ -116,13 +109,4 @@ impl Policy {
     pub(crate) fn respond(&mut self, request: &HttpRequest<'_>) -> Option<Response> {
         self.routes.as_mut().map(|routes| routes.dispatch(request))
     }
-}
-
-/// A host name for [`Builder::hosts`](crate::Builder::hosts) that is none.
-pub(crate) fn host_list<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Result<host::AllowedHosts, ApiMisuse> {
-    let mut list = host::AllowedHosts::new();
-    for host in hosts {
-        list.add(host.as_ref())?;
-    }
-    Ok(list)
 }

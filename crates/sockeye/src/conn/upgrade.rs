@@ -37,8 +37,8 @@ pub(crate) fn decide(
     if stage.policy.draining {
         return Err(Refused::new(503, "the service is ending", |refusals| &mut refusals.draining));
     }
-    if !stage.policy.admits_origin(offer) {
-        return Err(Refused::new(403, "this origin may not connect", |refusals| &mut refusals.origin));
+    if let Some(reason) = stage.policy.origin_refusal(offer) {
+        return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
     let Some((endpoint, name)) = stage.policy.choose(offer) else {
         let reason = "none of the subprotocols offered is spoken here";

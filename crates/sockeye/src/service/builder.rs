@@ -10,8 +10,9 @@ use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
 
 use crate::conn::Stage;
+use crate::conn::admission::{Hosts, Origins};
 use crate::conn::network::PeerSet;
-use crate::conn::policy::{AddressFilter, Origins, Policy, host_list};
+use crate::conn::policy::{AddressFilter, FirstRefusals, Policy};
 use crate::error::Error;
 use crate::http::Routes;
 use crate::limits::Limits;
@@ -42,7 +43,7 @@ pub struct Builder {
     fallback: Option<EndpointIndex>,
     routes: Option<Routes>,
     origins: Origins,
-    hosts: Option<Vec<String>>,
+    hosts: Hosts,
     addresses: Option<AddressFilter>,
     proxies: Vec<PeerSet>,
     /// Those that it has in common with others like it, before anything of its own.
@@ -64,7 +65,7 @@ impl Builder {
             fallback: None,
             routes: None,
             origins: Origins::any(),
-            hosts: None,
+            hosts: Hosts::any(),
             addresses: None,
             proxies: Vec::new(),
             shared_listen: Vec::new(),
@@ -133,18 +134,19 @@ impl Builder {
         self
     }
 
-    /// The pages that may connect; default [`Origins::any`].
+    /// The pages that may connect; others are answered 403. Default: [`Origins::any`]. [`Origins`] says what is right for
+    /// whom.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
         self.origins = origins;
         self
     }
 
-    /// The values of `Host` that are served, which keeps pages of other sites away whose name was made to resolve here
-    /// (DNS rebinding). Others are answered 421. Default: all.
+    /// The hosts that requests are answered for; others are answered 421. Default: [`Hosts::any`]. [`Hosts`] says what is
+    /// right for whom.
     #[must_use]
-    pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
-        self.hosts = Some(hosts.into_iter().map(Into::into).collect());
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
         self
     }
 
@@ -224,7 +226,7 @@ impl Builder {
     ///
     /// # Errors
     /// An address that cannot be listened on; a name of an endpoint that is no token or comes twice; an
-    /// [interval](Protocol::interval) of 0; a raw listener for a name that no [`Raw`] has; a host that is none; limits that
+    /// [interval](Protocol::interval) of 0; a raw listener for a name that no [`Raw`] has; limits that
     /// contradict each other; or a system without room for a poller.
     pub fn build(self) -> Result<Service, Error> {
         let real = Real::new().map_err(Error::system)?;
@@ -259,10 +261,6 @@ impl Builder {
     pub fn build_with(self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
         let names = self.names()?;
         self.check()?;
-        let hosts = match &self.hosts {
-            Some(hosts) => Some(host_list(hosts).map_err(|error| Error::configuration(format!("hosts: {error}")))?),
-            None => None,
-        };
         let mut accepting = Accepting::new(self.limits.connections_per_address);
         let raw = self.listen_raw.into_iter().map(|(listen, options, name)| (listen, options, Some(name)));
         let own = self.listen.into_iter().map(|(listen, options)| (listen, options, None)).chain(raw);
@@ -292,7 +290,8 @@ impl Builder {
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
         let policy = Policy {
             origins: self.origins,
-            hosts,
+            hosts: self.hosts,
+            refused: FirstRefusals::default(),
             addresses: self.addresses,
             proxies: self.proxies,
             routes: self.routes,

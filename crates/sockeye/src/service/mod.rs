@@ -42,8 +42,8 @@ pub use self::listen::ListenAddr;
 pub(crate) use self::listen::Source;
 pub(crate) use self::remote::{Job, Jobs, put_all};
 pub use self::remote::{Remote, RemoteError};
+pub use crate::conn::admission::{Hosts, Origins};
 pub use crate::conn::network::{InvalidPeerSet, PeerSet};
-pub use crate::conn::policy::Origins;
 
 /// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.
 ///

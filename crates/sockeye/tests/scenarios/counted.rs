@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockeye::http::{Response, Routes};
 use sockeye::sim::{Fault, Faults, Network, Outcome, Peer, PeerEnd, Turn};
 use sockeye::{
-    Builder, Close, CloseCode, Commands, Cx, Decision, Fragment, Limits, Origins, Protocol, Request, Service,
+    Builder, Close, CloseCode, Commands, Cx, Decision, Fragment, Hosts, Limits, Origins, Protocol, Request, Service,
     Statistics, Tx,
 };
 
@@ -251,7 +251,7 @@ fn every_refusal_has_a_reason() {
     ];
     for (reason, status, request) in cases {
         let origins = Origins::only(["https://here"]).unwrap().or_missing();
-        let mut site = Site::new(|builder| builder.hosts(["localhost"]).origins(origins));
+        let mut site = Site::new(|builder| builder.hosts(Hosts::local()).origins(origins));
         assert!(site.answer(&request).starts_with(&format!("HTTP/1.1 {status} ")), "{reason}");
         assert_eq!(named(site.seen().refusals.named()), [(reason, 1)]);
         assert_eq!(site.seen().responses, BTreeMap::from([(status, 1)]));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye::http::{Files, Response, Routes};
 use sockeye::sim::{Faults, Network, Outcome, Peer, PeerEnd, Turn};
-use sockeye::{Close, Cx, Decision, Fragment, Limits, Protocol, Request, Service, Tx, messages};
+use sockeye::{Close, Cx, Decision, Fragment, Hosts, Limits, Protocol, Request, Service, Tx, messages};
 
 use crate::turns::upgrade;
 
@@ -237,7 +237,7 @@ fn a_host_that_is_not_served_is_misdirected() {
         [("served", 101), ("Served:80", 101), ("other", 421), ("served.other", 421), ("127.0.0.1", 421)]
     {
         let network = Network::with_faults(1, Faults::none());
-        let builder = Service::builder().protocol(messages::echo("echo")).hosts(["served"]);
+        let builder = Service::builder().protocol(messages::echo("echo")).hosts(Hosts::only(["served"]).unwrap());
         let mut service = builder.listen("127.0.0.1:80").build_with(network.sys()).unwrap();
         let peer = network.connect(&service.local_addresses()[0]).unwrap();
         peer.send(String::from_utf8(upgrade("")).unwrap().replace("localhost", host).as_bytes());

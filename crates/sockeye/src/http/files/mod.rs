@@ -34,7 +34,9 @@ mod root;
 /// * Only what is below the directory is served. Symbolic links are followed as long as they stay below it; a link that
 ///   leaves, and an absolute one, is answered 403.
 /// * Only regular files are served. A directory is answered by its `index.html`; without a slash at the end of the path, by a
-///   redirect that adds it. There are no listings. Names that begin with a dot are names like others.
+///   redirect that adds it. There are no listings.
+/// * A path with a name that begins with a dot, such as `/.env` or `/.git/config`, is answered 404, whether it exists or not,
+///   unless [`dot_files`](Files::dot_files) are asked for. `/.well-known/` is served (RFC 8615).
 /// * ETag, Last-Modified, preconditions and single ranges work; several ranges are answered by the whole file.
 /// * The media type is that of the extension; text is said to be UTF-8.
 ///
@@ -44,6 +46,7 @@ mod root;
 #[derive(Debug)]
 pub struct Files {
     root: Root,
+    dot_files: bool,
     fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
 }
 
@@ -54,7 +57,7 @@ impl Files {
     ///
     /// The system's, when `root` is not a directory or cannot be opened.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
-        Ok(Self { root: Root::open(root.as_ref())?, fields: Vec::new() })
+        Ok(Self { root: Root::open(root.as_ref())?, dot_files: false, fields: Vec::new() })
     }
 
     /// Adds a header field to each answer that carries a file, and to 304: Cache-Control or Content-Security-Policy, say.
@@ -79,6 +82,14 @@ impl Files {
         self
     }
 
+    /// Serves files and folders whose name begins with a dot as well. What they hold is often secret: passwords, and the
+    /// history of what is public.
+    #[must_use]
+    pub const fn dot_files(mut self) -> Self {
+        self.dot_files = true;
+        self
+    }
+
     /// The answer to GET or HEAD of `rest`, the path after the prefix: nothing, or something that begins with a slash.
     pub(super) fn respond(&self, request: &HttpRequest<'_>, rest: &str) -> Response {
         match self.find(rest) {
@@ -93,6 +104,9 @@ impl Files {
 
     fn find<'p>(&self, rest: &'p str) -> Result<Found<'p>, Errno> {
         let Some(below) = rest.strip_prefix('/') else { return Ok(Found::Directory) };
+        if !self.dot_files && is_hidden(below) {
+            return Err(Errno::NOENT);
+        }
         let index = below.is_empty() || below.ends_with('/');
         let path = if index { Cow::Owned(format!("{below}{INDEX}")) } else { Cow::Borrowed(below) };
         let path = Below::parse(&path).ok_or(Errno::NOENT)?;
@@ -122,6 +136,12 @@ impl Files {
         let response = precondition::apply(response, request);
         if response.status() == 200 { part(response, request, file, length, modified) } else { response }
     }
+}
+
+/// Whether a name of the path begins with a dot. A first name of `.well-known` does not count, RFC 8615 section 3: "A
+/// well-known URI is a URI [RFC3986] whose path component begins with the characters "/.well-known/"".
+fn is_hidden(path: &str) -> bool {
+    path.strip_prefix(".well-known/").unwrap_or(path).split('/').any(|name| name.starts_with('.'))
 }
 
 enum Found<'p> {

@@ -79,7 +79,6 @@ fn media_types() {
         ("a.tar.gz", "application/gzip"),
         ("a.neverheardof", "application/octet-stream"),
         ("README", "application/octet-stream"),
-        (".html", "application/octet-stream"),
     ] {
         scratch.write(name, "");
         let response = get(&scratch, &format!("/{name}"));
@@ -230,14 +229,41 @@ fn odd_names_and_empty_files() {
     let scratch = scratch();
     scratch.write("empty.txt", "");
     scratch.write("zeile\numbruch größe 100%.txt", "odd");
-    scratch.write(".hidden", "hidden");
-    scratch.write("...", "dots");
     let response = get(&scratch, "/empty.txt");
     assert_eq!((response.status(), response.content_length()), (200, Some(0)));
     assert_eq!(body(response), b"");
     assert_eq!(body(get(&scratch, "/zeile%0Aumbruch%20gr%C3%B6%C3%9Fe%20100%25.txt")), b"odd");
-    assert_eq!(body(get(&scratch, "/.hidden")), b"hidden");
-    assert_eq!(body(get(&scratch, "/...")), b"dots");
+}
+
+#[test]
+fn names_that_begin_with_a_dot_are_served_when_asked_for() {
+    let scratch = scratch();
+    let names = [".env", "...", "sub/.env", ".git/config", "sub/.git/config", ".well-known/.env"];
+    for name in names {
+        scratch.write(name, "secret");
+    }
+    scratch.write(".well-known/security.txt", "public");
+    scratch.write("sub/.well-known/x", "secret");
+    assert_eq!(body(get(&scratch, "/.well-known/security.txt")), b"public");
+    for name in names {
+        let mut routes = Routes::new().files("/", Files::open(scratch.path()).unwrap().dot_files());
+        let response = request(&format!("GET /{name}"), &[], |request| routes.dispatch(request));
+        assert_eq!(body(response), b"secret", "{name}");
+        assert_eq!(get(&scratch, &format!("/{name}")).status(), 404, "{name}");
+    }
+    for hidden in [
+        "/.nothing",
+        "/.git",
+        "/.git/",
+        "/%2egit/config",
+        "/%2Eenv",
+        "/sub/../.env",
+        "/sub/.well-known/x",
+        "/.well-known",
+        "/.WELL-KNOWN/security.txt",
+    ] {
+        assert_eq!(get(&scratch, hidden).status(), 404, "{hidden}");
+    }
 }
 
 #[test]

@@ -1,0 +1,253 @@
+//! Which sites' pages may connect, and for which hosts requests are answered.
+
+use std::borrow::Cow;
+
+use sockeye_proto::handshake::origin::{self, AllowedOrigins, InvalidOrigin, Origin};
+use sockeye_proto::handshake::{ApiMisuse, host};
+
+/// The pages that may connect (RFC 6455 section 10.2), by the `Origin` that browsers send.
+///
+/// A page of any site may open a WebSocket to any server that the browser can reach: to this machine and its network too,
+/// and with the user's cookies. What is right depends on who the server is for:
+///
+/// * a tool on the user's own machine, or a service for the pages that it serves itself:
+///   [`same_host`](Self::same_host), with [`Hosts::local`];
+/// * a site whose pages come from elsewhere: [`only`](Self::only) their origins;
+/// * a public service that asks nobody who they are, or programs that are not browsers and prove who they are in another way
+///   than by cookies: [`any`](Self::any).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let origins = sockeye::Origins::only(["https://example.com"])?.or_same_host().or_missing();
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// `None`: any.
+    list: Option<AllowedOrigins>,
+    same_host: bool,
+    plain_requests: bool,
+    hint: Cow<'static, str>,
+}
+
+impl Origins {
+    /// Any origin, and clients without one. This is the default.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { list: None, same_host: false, plain_requests: false, hint: "".into() }
+    }
+
+    /// Only these: scheme, host and port must be the same.
+    ///
+    /// # Errors
+    /// A text that is not an origin, such as one with a path.
+    pub fn only<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self, InvalidOrigin> {
+        let mut list = AllowedOrigins::new();
+        for origin in origins {
+            list.add(origin.as_ref())?;
+        }
+        list.allow_missing(false);
+        Ok(Self { list: Some(list), ..Self::any() })
+    }
+
+    /// Only pages of the host and port that the request itself is for, as its `Host` has them. `http` and `https` are the
+    /// same here, since a proxy may have ended TLS.
+    ///
+    /// Alone this is no protection from DNS rebinding, where a page makes its own name resolve to this server: the request
+    /// names that host too. Say with [`Builder::hosts`](crate::Builder::hosts) which names are served.
+    #[must_use]
+    pub fn same_host() -> Self {
+        Self { list: Some(AllowedOrigins::new()), same_host: true, ..Self::any() }
+    }
+
+    /// Pages of the host that the request is for may connect too, as with [`same_host`](Self::same_host).
+    #[must_use]
+    pub const fn or_same_host(mut self) -> Self {
+        self.same_host = true;
+        self
+    }
+
+    /// Clients that name no origin may connect too, as programs that are not browsers do.
+    #[must_use]
+    pub const fn or_missing(mut self) -> Self {
+        if let Some(list) = &mut self.list {
+            list.allow_missing(true);
+        }
+        self
+    }
+
+    /// Refuses plain HTTP requests that name another origin too. Those that name none are answered: a browser names none
+    /// when it loads a page.
+    #[must_use]
+    pub const fn for_plain_requests(mut self) -> Self {
+        self.plain_requests = true;
+        self
+    }
+
+    /// Text for the body of a refusal: what somebody who runs the server can do about it.
+    #[must_use]
+    pub fn hint(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = text.into();
+        self
+    }
+
+    /// Why a handshake for `host` is refused; `None`: it is not.
+    pub(crate) fn refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
+        let list = self.list.as_ref()?;
+        let is_same = |origin| host.is_some_and(|host| origin::is_of_host(origin, host));
+        let is_admitted = match origin {
+            Origin::One(origin) if self.same_host && is_same(origin) => true,
+            origin => list.admits(origin),
+        };
+        (!is_admitted).then(|| with_hint("this origin may not connect", &self.hint))
+    }
+
+    /// As [`refusal`](Self::refusal), of a plain request.
+    pub(crate) fn plain_refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
+        let is_judged = self.plain_requests && origin != Origin::Missing;
+        if is_judged { self.refusal(origin, host) } else { None }
+    }
+}
+
+/// The hosts that requests are answered for, by their `Host`: the defence against DNS rebinding, where a page of
+/// `evil.example` makes that name resolve to this server, and is then of the same site as it for the browser.
+///
+/// * A tool on the user's own machine: [`local`](Self::local), and by name what else it is called.
+/// * A site: [`only`](Self::only) its names.
+/// * What is behind a proxy that looks at the host itself, or has no secrets from those who can reach it: [`any`](Self::any).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hosts = sockeye::Hosts::only(["example.com", "www.example.com:8080"])?.or_local();
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    /// `None`: any.
+    list: Option<host::AllowedHosts>,
+    local: bool,
+    hint: Cow<'static, str>,
+}
+
+impl Hosts {
+    /// Any host. This is the default.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { list: None, local: false, hint: "".into() }
+    }
+
+    /// Only these names and addresses, each at any port or at the port behind it. Case does not matter; there are no
+    /// patterns.
+    ///
+    /// # Errors
+    /// A text that is not a host with an optional port; IPv6 is in brackets.
+    pub fn only<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Result<Self, ApiMisuse> {
+        let mut list = host::AllowedHosts::new();
+        for host in hosts {
+            list.add(host.as_ref())?;
+        }
+        Ok(Self { list: Some(list), ..Self::any() })
+    }
+
+    /// Only what no other site can be called: literal addresses, `localhost`, names below it, and requests of HTTP/1.0 that
+    /// name no host.
+    #[must_use]
+    pub fn local() -> Self {
+        Self { list: Some(host::AllowedHosts::new()), local: true, ..Self::any() }
+    }
+
+    /// Those of [`local`](Self::local) too.
+    #[must_use]
+    pub const fn or_local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// Text for the body of a refusal: what somebody who runs the server can do about it.
+    #[must_use]
+    pub fn hint(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = text.into();
+        self
+    }
+
+    /// Why a request for `host` is refused; `None`: it is not.
+    pub(crate) fn refusal(&self, host: Option<&str>) -> Option<Cow<'static, str>> {
+        let list = self.list.as_ref()?;
+        let is_served = match host {
+            Some(host) => list.allows(host) || self.local && host::is_local(host),
+            // A browser always names one.
+            None => self.local,
+        };
+        (!is_served).then(|| with_hint("this host is not served here", &self.hint))
+    }
+}
+
+fn with_hint(reason: &'static str, hint: &str) -> Cow<'static, str> {
+    if hint.is_empty() { reason.into() } else { format!("{reason}; {hint}").into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(origins: &Origins, origin: &str, host: &str) -> bool {
+        origins.refusal(Origin::One(origin), Some(host)).is_some()
+    }
+
+    #[test]
+    fn pages_of_the_same_host_are_admitted_where_that_is_said() {
+        let listed = Origins::only(["https://a.example"]).unwrap();
+        for (origins, own, listed, missing) in [
+            (Origins::any(), false, false, false),
+            (Origins::same_host(), false, true, true),
+            (Origins::same_host().or_missing(), false, true, false),
+            (listed.clone(), true, false, true),
+            (listed.clone().or_same_host(), false, false, true),
+            (listed.or_same_host().or_missing(), false, false, false),
+        ] {
+            assert_eq!(refused(&origins, "http://here:1", "here:1"), own, "{origins:?}");
+            assert_eq!(refused(&origins, "https://a.example", "here:1"), listed, "{origins:?}");
+            assert_eq!(origins.refusal(Origin::Missing, Some("here:1")).is_some(), missing, "{origins:?}");
+            let is_any = origins.list.is_none();
+            assert_eq!(refused(&origins, "http://evil.example", "here:1"), !is_any, "{origins:?}");
+            assert_eq!(origins.refusal(Origin::Several, Some("here:1")).is_some(), !is_any, "{origins:?}");
+        }
+    }
+
+    #[test]
+    fn plain_requests_are_judged_where_that_is_said_and_by_an_origin_alone() {
+        let evil = Origin::One("http://evil.example");
+        let origins = Origins::same_host();
+        assert_eq!(origins.plain_refusal(evil, Some("here")), None);
+        let origins = origins.for_plain_requests();
+        assert!(origins.plain_refusal(evil, Some("here")).is_some());
+        assert_eq!(origins.plain_refusal(Origin::Missing, Some("here")), None);
+        assert_eq!(origins.plain_refusal(Origin::One("http://here"), Some("here")), None);
+    }
+
+    #[test]
+    fn hosts_are_those_listed_and_local_ones_where_that_is_said() {
+        let listed = Hosts::only(["named.example"]).unwrap();
+        for (hosts, named, local, missing) in [
+            (Hosts::any(), false, false, false),
+            (Hosts::local(), true, false, false),
+            (listed.clone(), false, true, true),
+            (listed.or_local(), false, false, false),
+        ] {
+            assert_eq!(hosts.refusal(Some("named.example:80")).is_some(), named, "{hosts:?}");
+            for host in ["127.0.0.1:80", "[::1]", "localhost", "a.localhost:1"] {
+                assert_eq!(hosts.refusal(Some(host)).is_some(), local, "{hosts:?} {host}");
+            }
+            assert_eq!(hosts.refusal(None).is_some(), missing, "{hosts:?}");
+            assert_eq!(hosts.refusal(Some("evil.example")).is_some(), hosts.list.is_some(), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_with_the_hint() {
+        assert_eq!(Hosts::local().refusal(Some("x")).unwrap(), "this host is not served here");
+        assert_eq!(Hosts::local().hint("do it").refusal(Some("x")).unwrap(), "this host is not served here; do it");
+        let refusal = Origins::same_host().hint("do it").refusal(Origin::Missing, None);
+        assert_eq!(refusal.unwrap(), "this origin may not connect; do it");
+    }
+}
