@@ -1,6 +1,6 @@
-//! A Sockeye service in a loop of callbacks, as GLib, libuv and Wayland's have it: here calloop's.
+//! A Sockeye service in a loop of callbacks (here calloop), as in GLib, libuv and Wayland.
 //!
-//! `cargo run -p sockeye-examples --bin example-in-calloop [ADDRESS]`
+//! `cargo run --example in_calloop [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:9001/`. A message `quit` ends it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use sockeye::{CloseCode, Service, ServiceState, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    // A message `quit` ends the program, so that there is something to end it.
     let talk = messages::on("echo", |talk, message| {
         if message.as_text() == Some("quit") {
             talk.drain();
@@ -24,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut event_loop: EventLoop<'_, Service> = EventLoop::try_new()?;
     let source = Generic::new(sockets, Interest::READ, Mode::Level);
-    // The descriptor only wakes the loop; what there is to do is done after each of its rounds.
+    // The descriptor only wakes the loop; the service runs after each of its rounds.
     event_loop.handle().insert_source(source, |_, _, _| Ok(PostAction::Continue)).map_err(|error| error.error)?;
     while service.run_once(Some(Duration::ZERO))? == ServiceState::Running {
         let timeout = service.next_timeout();

@@ -1,6 +1,6 @@
-//! A Sockeye service as one task of a tokio runtime: the runtime watches the one descriptor and the clock.
+//! A Sockeye service as one task of a tokio runtime, which watches one descriptor and the clock.
 //!
-//! `cargo run -p sockeye-examples --bin example-in-tokio [ADDRESS]`
+//! `cargo run --example in_tokio [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:9001/`. Ctrl-C ends it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,8 +15,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut service = Service::builder().fallback(messages::echo("echo")).listen(address).build()?;
     println!("listening on ws://{}/", service.local_addresses()[0]);
     let descriptor = service.descriptor().ok_or("this system has no descriptor to watch")?.try_clone_to_owned()?;
-    // SAFETY: it is owned, so it stays open and the same for as long as it is registered.
-    #[expect(unsafe_code, reason = "tokio asks for this promise since its descriptors are numbers inside")]
+    // SAFETY: the `AsyncFd` owns the descriptor, so it stays open, and the same, while it is registered.
+    #[expect(unsafe_code, reason = "tokio keeps the number and asks for this promise")]
     let sockets = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? };
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut interrupted = false;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         };
         tokio::select! {
-            // Edges: all that there was has been seen to, unless the service has pending work, and then `due` is due.
+            // Edge-triggered: the service handled everything, unless it has pending work, and then `due` fires at once.
             ready = sockets.readable() => ready?.clear_ready(),
             () = due => {}
             _ = &mut interrupt, if !interrupted => interrupted = true,

@@ -1,6 +1,10 @@
 //! The house rules that neither the compiler nor clippy checks.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     gate::{Checks, Failure},
@@ -77,7 +81,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
         ("the protocol crate names nothing of the system", proto_names(&files)),
         ("the protocol crate depends on nothing of the system", proto_dependencies(workspace)),
         ("the protocol crate builds without the standard library", proto_builds(workspace)),
-        ("the README's commands and code are those that are tested", readme(&files)),
+        ("the commands and the code in documents are tested", documents(&files)),
         ("CI runs the README's command", ci(&files, workspace.root())),
     ];
     let mut counts = Checks::default();
@@ -262,25 +266,45 @@ fn proto_builds(workspace: &Workspace) -> Vec<String> {
     result.err().into_iter().chain(lacks).collect()
 }
 
-fn readme(files: &Files) -> Vec<String> {
-    let Some(readme) = files.get("README.md") else { return vec!["there is no README.md".to_owned()] };
+/// What the README promises, and that the Rust code of every document is a doc test.
+fn documents(files: &Files) -> Vec<String> {
     let mut found = Vec::new();
+    let readme = files.get("README.md").map_or("", |file| &file.text);
     for command in ["cargo run --release -- serve", "cargo xtask test"] {
-        if !readme.text.contains(command) {
+        if !readme.contains(command) {
             found.push(format!("README.md does not name `{command}`"));
         }
     }
-    for (index, line) in readme.text.lines().enumerate() {
-        if line.starts_with("```rust") && line.contains("ignore") {
-            found.push(format!("README.md:{}: code that is not compiled", index + 1));
+    for document in files.0.iter().filter(|file| file.path.ends_with(".md") && file.text.contains("```rust")) {
+        for (index, line) in document.text.lines().enumerate() {
+            if line.starts_with("```rust") && line.contains("ignore") {
+                found.push(format!("{}:{}: code that is not compiled", document.path, index + 1));
+            }
+        }
+        if !files.0.iter().any(|file| includes(file, &document.path)) {
+            found.push(format!("{}: no crate includes it as doc tests", document.path));
         }
     }
-    // The doc tests compile what a crate includes, so every Rust block of the README has to be included somewhere.
-    let included = files.library().any(|file| file.text.contains("include_str!(\"../../../README.md\")"));
-    if readme.text.contains("```rust") && !included {
-        found.push("README.md has Rust code, but no crate includes it as doc tests".to_owned());
-    }
     found
+}
+
+/// Whether a source file includes `document` as its documentation. Paths in `include_str!` are relative to the file.
+fn includes(file: &Source, document: &str) -> bool {
+    let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
+    let included = file.text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    file.path.ends_with(".rs") && included.map(|path| plain(&folder.join(path))).any(|path| path == Path::new(document))
+}
+
+/// The path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut path, part| {
+        if part == Component::ParentDir {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+        path
+    })
 }
 
 fn ci(files: &Files, root: &Path) -> Vec<String> {
@@ -340,6 +364,20 @@ mod tests {
         let mark = ["TO", "DO"].concat();
         assert_eq!(leftovers(&files("a.rs", &format!("// {mark}: later\n"))).len(), 1);
         assert!(leftovers(&files("a.rs", &format!("const {mark}S: u8 = 1;\n"))).is_empty());
+    }
+
+    #[test]
+    fn a_document_with_code_is_included_somewhere() {
+        let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+        let readme = "cargo run --release -- serve\ncargo xtask test\n";
+        let guide = source("docs/guide.md", "```rust\n```\n");
+        let tests = source("examples/documents.rs", "#[doc = include_str!(\"../docs/guide.md\")]");
+        let mut files = Files(vec![source("README.md", readme), guide]);
+        assert_eq!(documents(&files), ["docs/guide.md: no crate includes it as doc tests"]);
+        files.0.push(tests);
+        assert!(documents(&files).is_empty());
+        files.0.push(source("README.md", "```rust,ignore\n```\n"));
+        assert_eq!(documents(&files).len(), 2);
     }
 
     #[test]

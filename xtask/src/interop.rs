@@ -58,7 +58,7 @@ impl Tested {
     fn poll_loop(workspace: &Workspace) -> Result<Self, Failure> {
         rust::examples(workspace)?;
         let page = workspace.root().join("crates/sockeye-cli/page").display().to_string();
-        let words = vec![workspace.example("poll-loop").display().to_string(), format!("127.0.0.1:{PORT}"), page];
+        let words = vec![workspace.example("poll_loop").display().to_string(), format!("127.0.0.1:{PORT}"), page];
         Ok(Self { name: "poll-loop", words })
     }
 

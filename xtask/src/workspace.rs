@@ -57,9 +57,9 @@ impl Workspace {
         self.target.join("release").join("conformance-client")
     }
 
-    /// An example, by the name of its binary behind `example-`.
+    /// An example of the library, by its name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
-        self.target.join("release").join(format!("example-{name}"))
+        self.target.join("release").join("examples").join(name)
     }
 
     pub(crate) fn binary_is_ours(&self) -> bool {

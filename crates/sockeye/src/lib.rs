@@ -187,8 +187,3 @@ pub use sockeye_proto::error::Violation;
 pub use sockeye_proto::event::{Fragment, Payload};
 pub use sockeye_proto::time::Instant;
 pub use sockeye_proto::wire::MessageKind;
-
-/// The README's programs are doc tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-mod readme {}

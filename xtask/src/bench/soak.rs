@@ -1,6 +1,6 @@
 //! Many connections held for long, with keepalive on: whether one is lost, and what they cost the server.
 //!
-//! Two processes, each with its own limit of descriptors: the server, and `example-hold`, which connects, answers pings and at
+//! Two processes, each with its own limit of descriptors: the server, and the example `hold`, which connects, answers pings and at
 //! the end asks each connection for an echo. What the server uses is read from `/proc` each second, between the last connect
 //! and the first echo.
 
@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) fn run(workspace: &Workspace, plan: Plan) -> Result<Checks, Failure> {
     let programs = Programs::build(workspace)?;
     rust::examples(workspace)?;
-    let binary = if plan.external { workspace.example("poll-loop") } else { workspace.binary() };
+    let binary = if plan.external { workspace.example("poll_loop") } else { workspace.binary() };
     let words: &[&str] = if plan.external { &["127.0.0.1:0"] } else { &["echo", "--port", "0"] };
     let server = programs.server(&[], &[&[&*binary.to_string_lossy()], words].concat())?;
     let before = Usage::of(server.pid())?;
@@ -87,7 +87,7 @@ impl Usage {
     }
 }
 
-/// What was seen of the server, and what `example-hold` said.
+/// What was seen of the server, and what the example `hold` said.
 struct Held {
     first: Usage,
     last: Usage,

@@ -33,9 +33,9 @@ impl Launch {
     /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo knows of no binaries of other packages, so
     /// it has to lie beside the command.
     pub(crate) fn poll_loop(root: Option<&Path>) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("example-poll-loop");
+        let program = Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("examples").join("poll_loop");
         let profile = if cfg!(debug_assertions) { "" } else { " --release" };
-        assert!(program.exists(), "{program:?} is not built: cargo build{profile} -p sockeye-examples");
+        assert!(program.exists(), "{program:?} is not built: cargo build{profile} -p sockeye --example poll_loop");
         let arguments = [Some(OsString::from("127.0.0.1:0")), root.map(Into::into)];
         Self {
             program: program.into(),

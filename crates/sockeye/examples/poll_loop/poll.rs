@@ -1,4 +1,4 @@
-//! Examples of Sockeye; each is a program in this folder and is compiled by the tests.
+//! A safe poll(2) for descriptors that a hook reported.
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -9,18 +9,18 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use sockeye::poll::{Mode, Ready};
 
-/// poll(2): waits until one of the descriptors is ready, at most `timeout`, and says which are.
+/// Waits until one of the descriptors is ready, at most `timeout`, and returns those that are.
 ///
 /// # Errors
-/// The system's. A signal is none: nothing is ready then.
+/// The system's. After a signal nothing is ready, and that is not an error.
 ///
 /// # Panics
 /// A timeout of more seconds than the system can count.
-pub fn poll(fds: &[(RawFd, Mode)], timeout: Option<Duration>) -> io::Result<Vec<(RawFd, Ready)>> {
+pub(crate) fn poll(fds: &[(RawFd, Mode)], timeout: Option<Duration>) -> io::Result<Vec<(RawFd, Ready)>> {
     let mut asked: Vec<_> = fds.iter().map(|&(fd, mode)| PollFd::from_borrowed_fd(borrow(fd), flags(mode))).collect();
     match wait(&mut asked, timeout) {
         Ok(_) | Err(Errno::INTR) => {}
-        // It takes no more descriptors than there may be, and that limit may have been lowered since they were opened.
+        // poll(2) refuses more descriptors than RLIMIT_NOFILE allows now, which may be fewer than are open.
         Err(Errno::INVAL) => wait_in_parts(&mut asked, timeout)?,
         Err(error) => return Err(error.into()),
     }
@@ -33,7 +33,7 @@ fn wait(asked: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize, Er
     rustix::event::poll(asked, timeout.as_ref())
 }
 
-/// As many at a time as the limit allows. Only the last ones are waited for, so not for long.
+/// Polls as many at a time as the limit allows. Only the last part waits, and not for long.
 fn wait_in_parts(asked: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<(), Errno> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let mut parts = asked.chunks_mut(usize::try_from(limit).unwrap_or(usize::MAX).max(1)).peekable();
@@ -52,8 +52,8 @@ fn wait_in_parts(asked: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<
 
 const PART: Duration = Duration::from_millis(200);
 
-/// The hook has said that it is open, and will say before it is closed.
-#[expect(unsafe_code, reason = "a number from the hook has no lifetime that the compiler could see")]
+/// Borrows a descriptor that the hook was told to watch.
+#[expect(unsafe_code, reason = "the hook's numbers have no lifetime that the compiler could check")]
 fn borrow<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
     // SAFETY: the service keeps it open from `PollHook::add` to `remove`, and nothing is served between collecting and polling.
     unsafe { BorrowedFd::borrow_raw(fd) }

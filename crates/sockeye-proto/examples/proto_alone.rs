@@ -1,7 +1,7 @@
-//! The protocol without Sockeye's loop: an echo server of `sockeye-proto` and the blocking sockets of the standard library,
-//! a thread for each connection. Read it for the order of calls, then do the same in the loop that you have.
+//! The protocol without Sockeye's loop: an echo server of `sockeye-proto` and blocking sockets of the standard library, one
+//! thread per connection. Read it for the order of calls, then do the same in your own loop.
 //!
-//! `cargo run -p sockeye-examples --bin example-proto-alone [ADDRESS]`
+//! `cargo run --example proto_alone [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:9001/`.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};

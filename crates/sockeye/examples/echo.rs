@@ -1,6 +1,6 @@
-//! A server that sends each message back, whatever path and subprotocol the client asks for.
+//! The shortest server: sends each message back, whatever path and subprotocol the client requests.
 //!
-//! `cargo run -p sockeye-examples --bin example-echo [ADDRESS]`
+//! `cargo run --example echo [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:9001/`.
 
 use sockeye::{Service, messages};
 

@@ -1,8 +1,11 @@
-//! Sockeye inside a bare poll(2) loop: the program watches every descriptor itself, and its own beside them (here: one that is
-//! readable after SIGINT or SIGTERM, which end it in good order). It serves a counter, a mirror, an echo, and the files
-//! of a folder.
+//! Sockeye inside a bare poll(2) loop: the program watches every descriptor itself, and its own beside them (here one that
+//! becomes readable on SIGINT or SIGTERM, which drain the service). Serves a counter, a mirror, an echo, and the files of a
+//! folder.
 //!
-//! `cargo run -p sockeye-examples --bin example-poll-loop [ADDRESS [DIR]]`
+//! `cargo run --example poll_loop [ADDRESS [DIR]]`, then
+//! `cargo run -- connect --protocol dumb-increment-protocol ws://127.0.0.1:7681/`.
+
+mod poll;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,7 +21,8 @@ use signal_hook::low_level::pipe;
 use sockeye::http::{Files, Routes};
 use sockeye::poll::{Mode, PollHook};
 use sockeye::{Close, Commands, Cx, Fragment, Protocol, Service, ServiceState, Tx, messages};
-use sockeye_examples::poll;
+
+use self::poll::poll;
 
 /// The program's own list of descriptors.
 #[derive(Clone, Default)]
@@ -67,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         fds.push((signals.as_raw_fd(), Mode::READ));
         for (fd, ready) in poll(&fds, service.next_timeout())? {
             if fd == signals.as_raw_fd() {
-                // The first signal has the connections closed; whoever does not wait for that sends another.
+                // The first signal closes the connections; a second one does not wait for that.
                 if service.is_draining() {
                     return Ok(());
                 }
@@ -76,25 +80,25 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
             match service.service_fd(fd, ready) {
-                // One before it in the batch may have ended it.
+                // An earlier descriptor of this batch may have closed it.
                 Err(error) if error.is_unknown_descriptor() => {}
                 result => drop(result?),
             }
         }
-        // Deadlines, and what callbacks asked for.
+        // Deadlines, and the commands of callbacks.
         if service.run_once(None)? == ServiceState::Drained {
             return Ok(());
         }
     }
 }
 
-/// dumb-increment-protocol: a number every 50 ms, and `reset\n` begins again.
+/// dumb-increment-protocol: a number every 50 ms; `reset\n` starts over.
 struct Counter;
 
 #[derive(Default)]
 struct Count {
     next: u64,
-    /// The message that comes in pieces, as far as it can still be a reset.
+    /// The start of the message that is arriving: as much as it takes to know whether it is a reset.
     command: Vec<u8>,
 }
 

@@ -1,7 +1,8 @@
-//! A counter for each connection, by the `Protocol` trait: sessions, a regular tick, and sending when the socket takes data.
+//! The `Protocol` trait: a counter for each connection, with sessions, a periodic tick, and sending when the socket is
+//! writable.
 //!
-//! `cargo run -p sockeye-examples --bin example-counter [ADDRESS]`. A client sends `reset` to begin again and `stop` to be
-//! closed; how each connection ended is printed.
+//! `cargo run --example counter [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:7681/`. Send `reset` to start over and
+//! `stop` to be closed. Prints how each connection ended.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Another thread that publishes: each line of standard input goes to every client. Its end, or Ctrl-D, ends the service,
-//! and every connection gets a close frame with 1001.
+//! Another thread that publishes: sends each line of standard input to every client. The end of the input (Ctrl-D) drains
+//! the service: every connection is closed with 1001.
 //!
-//! `cargo run -p sockeye-examples --bin example-remote [ADDRESS]`, then type.
+//! `cargo run --example remote [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:7681/` in a second terminal, and type in
+//! the first.
 
 use std::error::Error;
 use std::io;

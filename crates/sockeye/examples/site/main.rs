@@ -1,7 +1,7 @@
-//! A site with a WebSocket: files, a small handler and a chat on one port, with limits and an origin list.
+//! A web site with a WebSocket: files, a small handler and a chat on one port, with limits and an origin list.
 //!
-//! `cargo run -p sockeye-examples --bin example-site [ADDRESS [FOLDER]]` from the root of the repository, then open
-//! <http://127.0.0.1:7681/> in two windows. FOLDER is `examples/site` unless it is given.
+//! `cargo run --example site [ADDRESS [FOLDER]]`, then open <http://127.0.0.1:7681/> in two windows. FOLDER defaults to
+//! `files`, beside this source.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use sockeye::{Limits, Origins, Service, messages};
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7681".to_owned());
-    let folder = arguments.next().unwrap_or_else(|| "examples/site".to_owned());
+    let folder =
+        arguments.next().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site/files").to_owned());
 
     let start = Instant::now();
     let routes = Routes::new()
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     limits.connections_per_address = Some(100);
     limits.protocol_mut().message_bytes = 4096;
 
-    // Only pages of this site may connect; programs that are no browsers may too.
+    // Pages of this site may connect, and clients that send no origin, which browsers always do.
     let origins = Origins::only([format!("http://{address}")])?.or_missing();
 
     let mut service =

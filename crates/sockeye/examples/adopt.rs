@@ -1,7 +1,7 @@
-//! Publishes the lines that a command prints to all WebSocket clients, and the lines that anybody sends to a TCP port.
+//! Raw endpoints: publishes to all WebSocket clients what a command prints, and what anyone sends to a TCP port.
 //!
-//! `cargo run -p sockeye-examples --bin example-adopt vmstat 1`, then `sockeye connect ws://127.0.0.1:9001/`, and
-//! `nc 127.0.0.1 9002` to say something in between.
+//! `cargo run --example adopt -- vmstat 1`, then `cargo run -- connect ws://127.0.0.1:9001/` in a second terminal, and
+//! `nc 127.0.0.1 9002` in a third to add lines.
 
 use std::error::Error;
 use std::process::{Command, Stdio};
@@ -12,11 +12,11 @@ use sockeye::{Cx, Raw, RawClose, RawClosed, Service, messages};
 /// A longer line is cut.
 const LINE: usize = 4096;
 
-/// The command's output and the connections of the TCP port, alike: lines.
+/// Splits input into lines: the command's output and the connections of the TCP port alike.
 struct Lines;
 
 impl Raw for Lines {
-    /// The line that is not complete yet.
+    /// The incomplete line.
     type Session = Vec<u8>;
 
     fn name(&self) -> &str {
@@ -47,9 +47,9 @@ impl Raw for Lines {
     }
 
     fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, ended: RawClosed) {
-        // A pipe has no peer with an address: the command has ended, and with it this.
+        // A pipe has no peer address: the command has exited, so stop as well.
         if *cx.peer() == Address::Unnamed {
-            println!("the command's output is over: {ended}");
+            println!("the command's output ended: {ended}");
             cx.drain();
         }
     }

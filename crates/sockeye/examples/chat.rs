@@ -1,6 +1,6 @@
-//! A chat room: what one says, all read. `/quit` leaves it.
+//! A chat room with whole messages and a closure. `/quit` leaves it.
 //!
-//! `cargo run -p sockeye-examples --bin example-chat [ADDRESS]`, then in the console of two browser windows:
+//! `cargo run --example chat [ADDRESS]`, then in the consoles of two browser windows:
 //!
 //! ```js
 //! chat = new WebSocket("ws://127.0.0.1:7681/", "chat"); chat.onmessage = event => console.log(event.data)

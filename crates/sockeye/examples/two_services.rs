@@ -1,17 +1,17 @@
-//! Two services in one loop of the program's own, each with its own limits and protocols: one that everybody may talk to, and one
-//! for the owner, on another port, that ends both.
+//! Two services in one loop, each with its own limits and protocols: a public one, and one for the owner on another port,
+//! which ends both.
 //!
-//! `cargo run -p sockeye-examples --bin example-two-services [PUBLIC [PRIVATE]]`
+//! `cargo run --example two_services [PUBLIC [PRIVATE]]`, then send `end` to the second:
+//! `cargo run -- connect ws://127.0.0.1:7682/ --send end`.
 
 use std::cell::Cell;
 use std::error::Error;
-use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::poll::Mode;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use sockeye::{CloseCode, Service, ServiceState, messages};
-use sockeye_examples::poll;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -29,11 +29,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("listening on ws://{}/", service.local_addresses()[0]);
     }
     loop {
+        let timeout =
+            services.iter_mut().filter_map(Service::next_timeout).min().map(Timespec::try_from).transpose()?;
         // One descriptor of each is all that needs to be watched.
-        let fds: Vec<(RawFd, Mode)> =
-            services.iter().filter_map(|service| service.descriptor()).map(|fd| (fd.as_raw_fd(), Mode::READ)).collect();
-        let timeout = services.iter_mut().filter_map(Service::next_timeout).min();
-        poll(&fds, timeout)?;
+        let descriptors = services.iter().filter_map(Service::descriptor);
+        let mut watched: Vec<_> = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match rustix::event::poll(&mut watched, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         let mut drained = 0;
         for service in &mut services {
             drained += usize::from(service.run_once(Some(Duration::ZERO))? == ServiceState::Drained);

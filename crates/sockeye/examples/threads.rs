@@ -1,6 +1,6 @@
-//! A chat room on every core: a thread for each, and what one connection says goes to those of all threads.
+//! A chat room on every core: one thread per core, and each message goes to the connections of all threads.
 //!
-//! `cargo run -p sockeye-examples --bin example-threads [ADDRESS]`, then as with `chat`. Ctrl-C ends it.
+//! `cargo run --example threads [ADDRESS]`, then as with `chat`. Ctrl-C ends it.
 
 use sockeye::messages::{self, Message};
 use sockeye::{CloseCode, Service, Threads};

@@ -1,6 +1,6 @@
-//! Says hello to a server, prints what it answers, and leaves.
+//! A client: sends hello, prints the answer and closes. The exit status is 1 if anything went wrong.
 //!
-//! `cargo run -p sockeye-examples --bin example-client [URL]`; without one it is that of `example-echo`.
+//! `cargo run --example echo` in one terminal, `cargo run --example client [URL]` in another.
 
 use std::error::Error;
 use std::process::exit;

@@ -1,0 +1,204 @@
+//! Runs every example as its first lines say, on a free port. Only `adopt` is left out: its ports are fixed.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use sockeye::{CloseCode, Service, messages};
+
+/// What is not there after this does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An example by its name. Cargo names the binaries of a package's tests, but not its examples.
+fn example(name: &str) -> Command {
+    let test = env::current_exe().unwrap();
+    let program: PathBuf = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples").join(name);
+    assert!(program.exists(), "{program:?} is not built: cargo build --examples");
+    Command::new(program)
+}
+
+/// A running example, killed when dropped.
+struct Server {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Server {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = example(name);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines }
+    }
+
+    /// The address in the next line that it prints.
+    fn address(&self) -> String {
+        let line = self.lines.recv_timeout(PATIENCE).expect("it prints where it listens");
+        let url = line.split_whitespace().find(|word| word.contains("://")).unwrap_or_else(|| panic!("{line}"));
+        url.split('/').nth(2).unwrap().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A WebSocket connection: the handshake is done.
+fn upgraded(address: &str, protocol: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let named = if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{named}\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    stream
+}
+
+/// Reads one unmasked text frame of `text`.
+fn expect_text(stream: &mut TcpStream, text: &str) {
+    let mut frame = vec![0; 2 + text.len()];
+    stream.read_exact(&mut frame).unwrap();
+    assert_eq!(frame, [&[0x81, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat());
+}
+
+/// A text message of two bytes, masked with zeros.
+const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
+
+#[test]
+fn servers_that_echo() {
+    for (name, protocol) in
+        [("echo", ""), ("proto_alone", ""), ("in_tokio", ""), ("in_calloop", ""), ("poll_loop", "echo")]
+    {
+        let server = Server::start(name, &["127.0.0.1:0"]);
+        let mut peer = upgraded(&server.address(), protocol);
+        peer.write_all(HI).unwrap();
+        expect_text(&mut peer, "hi");
+    }
+}
+
+#[test]
+fn servers_that_publish() {
+    for name in ["site", "threads"] {
+        let server = Server::start(name, &["127.0.0.1:0"]);
+        let mut peer = upgraded(&server.address(), "chat");
+        peer.write_all(HI).unwrap();
+        expect_text(&mut peer, "hi");
+    }
+    let server = Server::start("chat", &["127.0.0.1:0"]);
+    let mut peer = upgraded(&server.address(), "chat");
+    peer.write_all(HI).unwrap();
+    let mut start = [0; 4];
+    peer.read_exact(&mut start).unwrap();
+    assert_eq!(&start[2..], b"1 ", "the number of the line, then who said it");
+}
+
+#[test]
+fn the_counter_counts() {
+    let server = Server::start("counter", &["127.0.0.1:0"]);
+    let mut peer = upgraded(&server.address(), "counter");
+    for number in ["0", "1", "2"] {
+        expect_text(&mut peer, number);
+    }
+}
+
+#[test]
+fn a_line_from_another_thread_reaches_the_client() {
+    let mut server = Server::start("remote", &["127.0.0.1:0"]);
+    let mut peer = upgraded(&server.address(), "news");
+    let mut input = server.child.stdin.take().unwrap();
+    input.write_all(b"tea is ready\n").unwrap();
+    expect_text(&mut peer, "tea is ready");
+    drop(input);
+    let mut close = [0; 4];
+    peer.read_exact(&mut close).unwrap();
+    assert_eq!(close, *b"\x88\x02\x03\xe9", "a Close frame with 1001");
+    peer.write_all(b"\x88\x82\0\0\0\0\x03\xe9").unwrap();
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn the_second_of_two_services_ends_both() {
+    let mut server = Server::start("two_services", &["127.0.0.1:0", "127.0.0.1:0"]);
+    let (public, private) = (server.address(), server.address());
+    let mut peer = upgraded(&public, "");
+    peer.write_all(HI).unwrap();
+    expect_text(&mut peer, "hi");
+    drop(peer);
+    upgraded(&private, "").write_all(b"\x81\x83\0\0\0\0end").unwrap();
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn no_held_connection_is_lost() {
+    let server = Server::start("echo", &["127.0.0.1:0"]);
+    let url = format!("ws://{}/", server.address());
+    let output = example("hold").args([&url, "50", "0"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("held=50 lost=0 answered=50"), "{text}");
+}
+
+#[test]
+fn the_protocol_passes_in_the_simulator() {
+    let output = example("simulator").env("SOCKEYE_SEEDS", "0..5").output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"5 seeds passed\n"[..]));
+}
+
+/// Runs the client against a server that echoes, or closes with a code instead.
+fn client_against(refusal: Option<CloseCode>) -> Output {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let protocol = messages::on("server", move |cx, message| match refusal {
+            Some(code) => Err(code.into()),
+            None => cx.push(message).map_err(|_| CloseCode::INTERNAL.into()),
+        });
+        let mut service = Service::builder().fallback(protocol).listen("127.0.0.1:0").build().unwrap();
+        sender.send(service.local_addresses()[0].to_string()).unwrap();
+        let _ = service.run();
+    });
+    client(&receiver.recv_timeout(PATIENCE).unwrap())
+}
+
+fn client(address: &str) -> Output {
+    example("client").arg(format!("ws://{address}/")).output().unwrap()
+}
+
+#[test]
+fn the_client_prints_the_answer() {
+    let output = client_against(None);
+    assert_eq!((output.status.code(), &output.stdout[..], &output.stderr[..]), (Some(0), &b"hello\n"[..], &b""[..]));
+}
+
+#[test]
+fn the_client_ends_with_1_and_the_reason_when_something_is_wrong() {
+    let output = client_against(Some(CloseCode::POLICY));
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(1), &b"closed with 1008\n"[..]));
+
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = client(&unused);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error, format!("connecting to {unused} failed: Connection refused\n"));
+
+    // Not a URL: an error of `main`.
+    assert_eq!(client("a b").status.code(), Some(1));
+}
