@@ -1,0 +1,180 @@
+//! A service that connects, on a simulated network.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::client::Timeouts;
+use sockeye::sim::{Faults, Host, Listener, Network, Turn};
+use sockeye::sys::{Address, Sys};
+use sockeye::{ConnId, Connect, Instant, Limits, Service, ServiceState};
+
+use super::cause::cause;
+use super::probe::{NAME, Notes, Probe, Say};
+use super::server::Server;
+
+pub const MILLI: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
+
+pub struct Bench {
+    pub network: Network,
+    pub host: Host,
+    pub service: Service,
+    pub notes: Rc<Notes>,
+    pub start: Instant,
+    pub turns: usize,
+    pub drained: bool,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with(1, Faults::none(), Limits::default())
+    }
+
+    pub fn with(seed: u64, faults: Faults, limits: Limits) -> Self {
+        Self::on(seed, faults, limits, |host| host.sys())
+    }
+
+    pub fn on(seed: u64, faults: Faults, limits: Limits, sys: impl FnOnce(&Host) -> Box<dyn Sys>) -> Self {
+        let network = Network::with_faults(seed, faults);
+        let host = network.host();
+        host.set_descriptor_limit(20_000);
+        let notes = Rc::new(Notes::default());
+        let probe = Probe { notes: notes.clone(), interval: Some(SECOND) };
+        let service = Service::builder().limits(limits).protocol(probe).build_with(sys(&host)).unwrap();
+        let start = network.now();
+        Self { network, host, service, notes, start, turns: 0, drained: false }
+    }
+
+    pub fn connect(&mut self, connect: &Connect) -> ConnId {
+        self.service.control().connect(NAME, connect.clone()).unwrap()
+    }
+
+    pub fn listen(&self, address: &str) -> Listener {
+        self.network.listen(&ip(address))
+    }
+
+    pub fn say(&mut self, id: ConnId, say: Say) {
+        self.notes.queues.borrow_mut().entry(id).or_default().push_back(say);
+        let _ = self.service.control().request_writable(id);
+    }
+
+    pub fn turn(&mut self) {
+        self.turns += 1;
+        if !self.drained {
+            self.drained = self.service.run_once(Some(Duration::ZERO)).unwrap() == ServiceState::Drained;
+        }
+    }
+
+    /// Takes turns until `done`, for ten virtual hours at most; says how long it took.
+    pub fn until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> Duration {
+        let (begin, network) = (self.network.now(), self.network.clone());
+        let limit = begin + Duration::from_secs(36_000);
+        let mut came = false;
+        network.run(|| {
+            self.turn();
+            came = done(self);
+            if came || network.now() >= limit {
+                return Turn::Done;
+            }
+            let deadline = if self.drained { None } else { self.service.next_deadline() };
+            Turn::Sleep(Some(deadline.unwrap_or(limit).min(limit)))
+        });
+        assert!(came, "it did not come; seen: {:?}", self.notes.seen.borrow());
+        network.now().saturating_duration_since(begin)
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        let (network, until) = (self.network.clone(), self.network.now() + time);
+        network.run(|| {
+            self.turn();
+            if network.now() >= until {
+                return Turn::Done;
+            }
+            let deadline = if self.drained { None } else { self.service.next_deadline() };
+            Turn::Sleep(Some(deadline.unwrap_or(until).min(until)))
+        });
+    }
+
+    /// Since the beginning.
+    pub fn time(&self) -> Duration {
+        self.network.now().saturating_duration_since(self.start)
+    }
+
+    /// Until this connect failed: how long it took, and why.
+    pub fn failed(&mut self, id: ConnId) -> (Duration, String) {
+        let took = self.until(|bench| bench.notes.is_over(id));
+        (took, self.why(id))
+    }
+
+    /// Why this connect failed, in few words.
+    pub fn why(&self, id: ConnId) -> String {
+        self.notes
+            .failure(id, |failure| format!("{:?}: {}", failure.stage, cause(&failure.cause)))
+            .unwrap_or_else(|| panic!("it did not fail: {:?}", self.notes.seen.borrow()))
+    }
+
+    /// The next connection at a listener.
+    pub fn accepted(&mut self, listener: &Listener) -> Server {
+        let mut server = None;
+        self.until(|_| {
+            server = server.take().or_else(|| Server::accept(listener));
+            server.is_some()
+        });
+        server.unwrap()
+    }
+
+    /// The next connection at a listener, with its request.
+    pub fn asked(&mut self, listener: &Listener) -> Server {
+        let mut server = self.accepted(listener);
+        self.until(|_| server.heard_head());
+        server
+    }
+
+    /// A client that is open, and its server.
+    pub fn open(&mut self, connect: &Connect, listener: &Listener) -> (ConnId, Server) {
+        let id = self.connect(connect);
+        let mut server = self.asked(listener);
+        server.open("");
+        self.until(|bench| bench.notes.is_open(id));
+        (id, server)
+    }
+
+    /// Everything is over, and nothing is left.
+    pub fn finish(mut self) {
+        self.until(|bench| bench.service.connections() == 0);
+        assert_eq!(self.host.open_handles(), 0, "handles are left");
+        let (host, notes) = (self.host.clone(), self.notes.clone());
+        notes.in_failed.take();
+        notes.in_open.take();
+        notes.in_closed.take();
+        drop(self);
+        assert_eq!((host.leaked_handles(), Rc::strong_count(&notes.sessions)), (0, 1));
+    }
+
+    /// The service is dropped with whatever it has; nothing is left then.
+    pub fn drop_all(self) -> Rc<Notes> {
+        let Self { host, service, notes, .. } = self;
+        drop(service);
+        assert_eq!((host.leaked_handles(), host.open_handles(), Rc::strong_count(&notes.sessions)), (0, 0, 1));
+        notes
+    }
+}
+
+pub fn ip(address: &str) -> Address {
+    Address::Ip(address.parse().unwrap())
+}
+
+/// Times for each stage that differ, so that one cannot be taken for another.
+pub fn timeouts() -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.resolve = Duration::from_secs(3);
+    timeouts.connect = Duration::from_secs(4);
+    timeouts.proxy = Duration::from_secs(5);
+    timeouts.handshake = Duration::from_secs(6);
+    timeouts
+}
+
+pub fn to(url: &str) -> Connect {
+    Connect::new(url).unwrap().timeouts(timeouts())
+}

@@ -1,0 +1,20 @@
+//! What the tests of Sockeye share: benches, scripted peers, and protocols that check the rules of their callbacks.
+//!
+//! [`server`] tests a service whose peers are clients, [`client`] one that connects, [`raw`] one that adopts descriptors or
+//! listens for raw connections. Each has a `Bench`: a service on a simulated network, or on the real system, with what a test
+//! asks it. [`outer`] is an event loop around a service, [`rng`] the scripts' own random numbers.
+//!
+//! A test that needs nothing from here is better off without it.
+
+#![expect(
+    missing_docs,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "its users are the tests beside it"
+)]
+
+pub mod client;
+pub mod outer;
+pub mod raw;
+pub mod rng;
+pub mod server;

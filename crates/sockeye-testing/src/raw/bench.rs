@@ -1,0 +1,295 @@
+//! A raw endpoint that obeys what it is sent, and peers of it.
+
+use std::cell::{Ref, RefCell};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::sim::{Faults, Host, Network, Peer, Turn};
+use sockeye::sys::Address;
+use sockeye::{
+    Builder, CloseCode, Commands, ConnId, Cx, Limits, Raw, RawClose, RawClosed, RawWritable, Service, ServiceState,
+    messages,
+};
+
+/// What a callback was told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Note {
+    Open,
+    Ended,
+    Timer,
+    Closed(RawClosed),
+    Failed(String),
+}
+
+/// What happened to one connection.
+#[derive(Clone, Default)]
+pub struct Story {
+    pub notes: Vec<Note>,
+    pub received: Vec<u8>,
+    /// The length of each piece.
+    pub pieces: Vec<usize>,
+}
+
+impl fmt::Debug for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { notes, received, pieces } = self;
+        write!(f, "{notes:?}, {} bytes in {} pieces", received.len(), pieces.len())
+    }
+}
+
+pub type Log = Rc<RefCell<Vec<(ConnId, Story)>>>;
+
+/// Small letters and the rest are sent back, unless it is mute; capital letters are orders.
+pub struct Obeys {
+    pub name: &'static str,
+    pub is_mute: bool,
+    pub log: Log,
+    /// How much one permission writes.
+    pub chunk: usize,
+    /// The most that was written with the permissions of one call.
+    pub most: Rc<RefCell<usize>>,
+    pub every: Option<Duration>,
+}
+
+#[derive(Default)]
+pub struct Session {
+    out: Vec<u8>,
+    sent: usize,
+    goes_on: bool,
+    end: Option<RawClose>,
+}
+
+pub const NAME: &str = "obeys";
+/// The one that sends nothing back.
+pub const MUTE: &str = "mute";
+
+impl Obeys {
+    fn note(&self, id: ConnId, note: Note) {
+        self.with(id, |story| {
+            let is_over = story.notes.iter().any(|note| matches!(note, Note::Closed(_) | Note::Failed(_)));
+            assert!(!is_over, "{note:?} after the end: {story:?}");
+            assert_eq!(story.notes.is_empty(), matches!(note, Note::Open | Note::Failed(_)), "{note:?}: {story:?}");
+            story.notes.push(note);
+        });
+    }
+
+    fn with(&self, id: ConnId, change: impl FnOnce(&mut Story)) {
+        let mut log = self.log.borrow_mut();
+        let index = log.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
+            log.push((id, Story::default()));
+            log.len() - 1
+        });
+        change(&mut log[index].1);
+    }
+}
+
+impl Raw for Obeys {
+    type Session = Session;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Session {
+        self.note(cx.id(), Note::Open);
+        Session::default()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Session, bytes: &[u8]) -> Result<(), RawClose> {
+        self.with(cx.id(), |story| {
+            assert!(!story.notes.contains(&Note::Ended), "received after the end of input");
+            story.received.extend_from_slice(bytes);
+            story.pieces.push(bytes.len());
+        });
+        for &byte in bytes {
+            match byte {
+                b'N' => return Err(RawClose::Normal),
+                b'R' => return Err(RawClose::Reset),
+                b'C' => cx.close(CloseCode::NORMAL),
+                // After what was asked for before has been written.
+                b'L' => session.end = Some(RawClose::Normal),
+                b'P' => cx.pause_reading(),
+                b'Q' => {
+                    cx.pause_reading();
+                    cx.set_timer(Duration::from_secs(1));
+                }
+                b'H' => session.goes_on = true,
+                b'B' => session.out.extend(std::iter::repeat_n(b'b', 1 << 20)),
+                other if !self.is_mute => session.out.push(other),
+                _ => continue,
+            }
+            cx.request_writable();
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Session) -> Result<(), RawClose> {
+        self.note(cx.id(), Note::Ended);
+        if session.goes_on {
+            session.out.extend_from_slice(b"after your end");
+            session.end = Some(RawClose::Normal);
+            cx.request_writable();
+            return Ok(());
+        }
+        Err(RawClose::Normal)
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
+        let (mut tx, before) = (Some(tx), session.sent);
+        while session.sent < session.out.len() {
+            let Some(permission) = tx else {
+                cx.request_writable();
+                break;
+            };
+            let piece = self.chunk.min(session.out.len() - session.sent);
+            tx = permission.write(&session.out[session.sent..session.sent + piece]).more();
+            session.sent += piece;
+        }
+        let mut most = self.most.borrow_mut();
+        *most = (session.sent - before).max(*most);
+        match session.end {
+            Some(end) if session.sent == session.out.len() => Err(end),
+            _ => Ok(()),
+        }
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut Session) -> Result<(), RawClose> {
+        self.note(cx.id(), Note::Timer);
+        cx.resume_reading();
+        Ok(())
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, _: Session, ended: RawClosed) {
+        self.note(cx.id(), Note::Closed(ended));
+        // Nobody is left to be called.
+        cx.request_writable();
+        cx.set_timer(Duration::ZERO);
+    }
+
+    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, error: io::Error) {
+        self.note(id, Note::Failed(error.to_string()));
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.every
+    }
+
+    fn tick(&mut self, wishes: &mut Commands<'_>) {
+        assert!(wishes.connections() > 0);
+        wishes.request_writable_all();
+    }
+}
+
+pub struct Bench {
+    pub network: Network,
+    pub host: Host,
+    pub service: Service,
+    pub log: Log,
+    pub most: Rc<RefCell<usize>>,
+    pub drained: bool,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with(Faults::none(), Limits::default())
+    }
+
+    pub fn with(faults: Faults, limits: Limits) -> Self {
+        Self::built(faults, 8192, |builder| builder.limits(limits))
+    }
+
+    pub fn built(faults: Faults, chunk: usize, describe: impl FnOnce(Builder) -> Builder) -> Self {
+        let network = Network::with_faults(1, faults);
+        let host = network.host();
+        let (log, most) = (Log::default(), Rc::default());
+        let (name, is_mute) = (NAME, false);
+        let obeys = Obeys { name, is_mute, log: Rc::clone(&log), chunk, most: Rc::clone(&most), every: None };
+        let builder = Service::builder().raw(obeys).protocol(messages::echo("echo"));
+        let service = describe(builder)
+            .listen(Address::Ip(([127, 0, 0, 1], 80).into()))
+            .listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), NAME)
+            .build_with(host.sys())
+            .expect("the service can be built");
+        Self { network, host, service, log, most, drained: false }
+    }
+
+    pub fn connect(&self) -> Peer {
+        let address = self.service.local_addresses()[1].clone();
+        self.network.connect(&address).expect("somebody listens")
+    }
+
+    pub fn turn(&mut self) {
+        if !self.drained {
+            let progress = self.service.run_once(Some(Duration::ZERO)).expect("the poller works");
+            self.drained = progress == ServiceState::Drained;
+        }
+    }
+
+    /// Takes turns until `done`, for ten virtual minutes at most; says how long it took.
+    pub fn until(&mut self, mut done: impl FnMut(&Self) -> bool) -> Duration {
+        let (begin, network) = (self.network.now(), self.network.clone());
+        let limit = begin + Duration::from_secs(600);
+        let mut is_done = false;
+        network.run(|| {
+            self.turn();
+            is_done = done(self);
+            if is_done || network.now() >= limit {
+                return Turn::Done;
+            }
+            let deadline = if self.drained { None } else { self.service.next_deadline() };
+            Turn::Sleep(Some(deadline.unwrap_or(limit).min(limit)))
+        });
+        assert!(is_done, "it did not come: {:?}", self.log.borrow());
+        network.now().saturating_duration_since(begin)
+    }
+
+    /// Takes turns until nothing is left to do at this moment.
+    pub fn settle(&mut self) {
+        let until = self.network.now() + Duration::from_millis(1);
+        let network = self.network.clone();
+        network.run(|| {
+            self.turn();
+            if network.now() >= until {
+                return Turn::Done;
+            }
+            let deadline = if self.drained { None } else { self.service.next_deadline() };
+            Turn::Sleep(Some(deadline.unwrap_or(until).min(until)))
+        });
+    }
+
+    pub fn story(&self, number: usize) -> Ref<'_, Story> {
+        Ref::map(self.log.borrow(), |log| &log[number].1)
+    }
+
+    pub fn id(&self, number: usize) -> ConnId {
+        self.log.borrow()[number].0
+    }
+
+    pub fn is_open(&self, number: usize) -> bool {
+        self.log.borrow().len() > number
+    }
+
+    pub fn closed(&self, number: usize) -> Option<RawClosed> {
+        let log = self.log.borrow();
+        log.get(number)?.1.notes.iter().find_map(|note| match note {
+            Note::Closed(ended) => Some(*ended),
+            _ => None,
+        })
+    }
+
+    /// All peers left, and nothing is left of them.
+    pub fn finish(mut self) {
+        self.until(|bench| bench.service.connections() == 0);
+        let listeners = if self.drained { 0 } else { 2 };
+        assert_eq!(self.host.open_handles(), listeners, "handles are left");
+        let (host, log) = (self.host.clone(), Rc::clone(&self.log));
+        drop(self);
+        assert_eq!(host.leaked_handles(), 0);
+        for (id, story) in log.borrow().iter() {
+            let last = story.notes.last();
+            assert!(matches!(last, Some(Note::Closed(_) | Note::Failed(_))), "{id} has no end: {story:?}");
+        }
+    }
+}

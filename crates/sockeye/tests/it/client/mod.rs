@@ -1,0 +1,14 @@
+//! Connections of our own, stage by stage, on the simulated network: its clock is virtual, so that each deadline is exact.
+//! `sockets` alone is over real ones.
+
+mod callbacks;
+mod cancel;
+mod deadlines;
+mod messages;
+mod race;
+mod reconnect;
+mod redirects;
+mod requests;
+mod responses;
+mod sockets;
+mod statistics;

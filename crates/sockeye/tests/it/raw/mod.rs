@@ -1,0 +1,11 @@
+//! Connections that are not WebSockets: the raw connections of a listener in the simulator, and descriptors of the system that
+//! are adopted, in the service's own loop and in one outside.
+
+mod adopted;
+mod closing;
+mod datagrams;
+mod failures_logged;
+mod random;
+mod traffic;
+mod watched;
+mod with_others;

@@ -1,0 +1,15 @@
+//! What happens to one service in situations that are made, not met by chance: the simulated network without faults, unless
+//! the test is about one.
+
+mod backpressure;
+mod closing;
+mod crowds;
+mod deadlines;
+mod http;
+mod ids;
+mod proxy_header;
+mod stalls;
+mod statistics;
+mod system_errors;
+mod turns;
+mod writing;

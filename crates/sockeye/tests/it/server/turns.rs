@@ -1,0 +1,264 @@
+//! What is asked of a service between its turns, and what must not take a turn for itself.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::messages::{Handler, Message, MessageCx};
+use sockeye::sim::{Faults, Network, Peer, Turn};
+use sockeye::{
+    Cause, Close, CloseCode, Closed, ConnId, Cx, Fragment, Limits, Protocol, Service, ServiceState, Tx, messages,
+};
+use sockeye_testing::server::{Bench, upgrade};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A service that sleeps in its poller is not asked what time it is; who asks something of it meanwhile means now.
+#[test]
+fn a_close_between_turns_has_its_whole_time() {
+    let mut limits = Limits::default();
+    limits.protocol_mut().ping_after = None;
+    for drains in [false, true] {
+        let mut bench = Bench::with(Faults::none().with_latency(Duration::from_millis(10)), limits.clone());
+        let client = bench.open();
+        bench.network.advance(MINUTE);
+        if drains {
+            bench.service.drain();
+        } else {
+            let (id, _) = bench.hub.open_ids()[0];
+            bench.service.control().close(id, CloseCode::GOING_AWAY).unwrap();
+        }
+        bench.until(|bench| bench.closed(client).is_some());
+        assert_eq!(bench.closed(client).unwrap().cause, Cause::Handshake);
+        assert_eq!(bench.clients[client].close_heard(), Some(Some(1001)));
+        bench.until(|bench| bench.drained == drains);
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_drain_of_nobody_is_over_at_once() {
+    let mut bench = Bench::new();
+    let begin = bench.time();
+    bench.service.drain();
+    bench.service.run().unwrap();
+    assert_eq!(bench.time(), begin);
+    bench.drained = true;
+    bench.finish();
+}
+
+#[test]
+fn a_drain_that_a_callback_asks_for_does_not_spin() {
+    let network = Network::with_faults(1, Faults::none());
+    let drains = messages::on("drains", |talk, _| {
+        talk.drain();
+        Ok(())
+    });
+    let builder = Service::builder().protocol(drains).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    // It never answers the Close frame.
+    let peer = open(&network, &mut service);
+    peer.send(b"\x81\x82\0\0\0\0hi");
+    let (started, mut turns) = (network.now(), 0);
+    network.run(|| {
+        turns += 1;
+        assert!(turns < 100, "it spins");
+        match service.run_once(Some(Duration::ZERO)).unwrap() {
+            ServiceState::Drained => Turn::Done,
+            _ => Turn::Sleep(service.next_deadline()),
+        }
+    });
+    assert_eq!(network.now().saturating_duration_since(started), Duration::from_secs(5));
+}
+
+/// Asks for the writable callback in each writable callback, and sends nothing, or an empty message each time.
+struct Eager {
+    sends: bool,
+    calls: Rc<Cell<usize>>,
+}
+
+impl Protocol for Eager {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        "eager"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        cx.request_writable();
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, (): &mut (), tx: Tx<'_>) -> Result<(), Close> {
+        let mut permission = tx.idle().filter(|_| self.sends);
+        while let Some(writable) = permission {
+            self.count();
+            permission = writable.text("").more();
+        }
+        self.count();
+        cx.request_writable();
+        Ok(())
+    }
+}
+
+impl Eager {
+    fn count(&self) {
+        self.calls.set(self.calls.get() + 1);
+        assert!(self.calls.get() < 100_000, "the others never had their turn");
+    }
+}
+
+#[test]
+fn who_always_asks_to_write_does_not_keep_the_loop() {
+    let mut small = Limits::default();
+    small.turn_bytes = 1000;
+    for (sends, limits) in [(false, Limits::default()), (true, Limits::default()), (true, small)] {
+        let calls = Rc::new(Cell::new(0));
+        let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
+        let eager = Eager { sends, calls: calls.clone() };
+        let builder = Service::builder().limits(limits).protocol(eager).protocol(messages::echo("echo"));
+        let mut service = builder.listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+        let busy = open(&network, &mut service);
+        let other = network.connect(&service.local_addresses()[0]).unwrap();
+        other.send(&upgrade("Sec-WebSocket-Protocol: echo\r\n"));
+        other.send(b"\x81\x82\0\0\0\0hi");
+        let mut heard = Vec::new();
+        for _ in 0..10 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            heard.extend(other.recv());
+            let _ = busy.recv();
+        }
+        assert!(heard.ends_with(b"\x81\x02hi"));
+        assert!(calls.get() > 10);
+    }
+}
+
+fn open(network: &Network, service: &mut Service) -> Peer {
+    let peer = network.connect(&service.local_addresses()[0]).unwrap();
+    peer.send(&upgrade(""));
+    for _ in 0..5 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(peer.recv().starts_with(b"HTTP/1.1 101 "));
+    peer
+}
+
+/// Panics in the second `open`; a session is the id that it was opened with.
+struct Brittle {
+    opened: usize,
+    closed: Rc<RefCell<Vec<(ConnId, ConnId)>>>,
+}
+
+impl Protocol for Brittle {
+    type Session = ConnId;
+
+    fn name(&self) -> &'static str {
+        "brittle"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> ConnId {
+        self.opened += 1;
+        assert!(self.opened < 2, "the second is one too many");
+        cx.id()
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, _: &mut ConnId, _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: &mut ConnId, _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, session: ConnId, _: Closed) {
+        self.closed.borrow_mut().push((cx.id(), session));
+    }
+}
+
+#[test]
+fn an_open_that_panics_takes_nobody_elses_session() {
+    let closed = Rc::new(RefCell::new(Vec::new()));
+    let network = Network::with_faults(1, Faults::none());
+    let brittle = Brittle { opened: 0, closed: closed.clone() };
+    let mut service = Service::builder().protocol(brittle).listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    // It is there first, and opens last.
+    let first = network.connect(&service.local_addresses()[0]).unwrap();
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    let _second = open(&network, &mut service);
+    first.send(&upgrade(""));
+    let turns = panic::catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..5 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+    }));
+    assert!(turns.is_err());
+    drop(service);
+    let closed = closed.borrow();
+    assert!(closed.len() == 1 && closed[0].0 == closed[0].1, "{closed:?}");
+}
+
+/// An outbox that is well filled pauses reading, and goes on when it is emptier; the handler's own pause is another one.
+#[test]
+fn an_outbox_does_not_end_the_pause_of_its_handler() {
+    let network = Network::with_faults(1, Faults::none().with_buffers(100_000, 100_000));
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let (noted, mut stopped) = (heard.clone(), None);
+    let handler = messages::on("handler", move |talk, message| {
+        let text = message.as_text().unwrap_or_default();
+        noted.borrow_mut().push(text.to_owned());
+        if text == "stop" {
+            let id = talk.id();
+            stopped = Some(id);
+            talk.push(vec![0; 600_000]).map_err(|_| CloseCode::TRY_AGAIN)?;
+            let _ = talk.pause_for(id);
+        } else if let Some(id) = stopped.filter(|_| text == "go") {
+            let _ = talk.resume_for(id);
+        }
+        Ok(())
+    });
+    let mut service = Service::builder().protocol(handler).listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    let (peer, other) = (open(&network, &mut service), open(&network, &mut service));
+    let mut received = 0;
+    let mut turns = |service: &mut Service| {
+        for _ in 0..50 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            received += peer.recv().len();
+        }
+        received
+    };
+    peer.send(b"\x81\x84\0\0\0\0stop\x81\x84\0\0\0\0next");
+    assert!(turns(&mut service) > 600_000);
+    assert_eq!(*heard.borrow(), ["stop"]);
+    other.send(b"\x81\x82\0\0\0\0go");
+    turns(&mut service);
+    assert_eq!(*heard.borrow(), ["stop", "go", "next"]);
+}
+
+/// A tick of zero would keep the loop turning.
+#[test]
+fn an_interval_of_zero_is_refused() {
+    struct Restless;
+
+    impl Handler for Restless {
+        type State = ();
+
+        fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+
+        fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn interval(&self) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
+    }
+
+    let network = Network::with_faults(1, Faults::none());
+    let builder = Service::builder().protocol(messages::with("restless", Restless)).listen("127.0.0.1:80");
+    let error = builder.build_with(network.sys()).unwrap_err().to_string();
+    assert!(error.contains("interval") && error.contains("restless"), "{error}");
+}

@@ -1,0 +1,55 @@
+//! Random services in simulated networks that do everything wrong that a network may.
+//!
+//! A seed is a script: limits, peers, what they say and how they end. It runs on a network of its own; most scripts run on a
+//! second one too, which cuts and delays everything in other places, and must come to the same.
+//!
+//! `SOCKEYE_SEEDS` says which seeds to run: one (`7`), of which it tells all, or several (`1000..9000`).
+
+use sockeye::sim::{self, Fault};
+
+mod actor;
+mod dial;
+mod plan;
+mod world;
+
+/// Seeds of a plain `cargo test`.
+const USUAL: u64 = 200;
+
+#[test]
+fn seeds() {
+    run("seeds", world::run_seed);
+}
+
+#[test]
+fn seeds_of_clients() {
+    run("seeds_of_clients", dial::run_seed);
+}
+
+type RunSeed = fn(u64, Option<Fault>, bool) -> Result<(), String>;
+
+fn run(name: &str, run_seed: RunSeed) {
+    let range = sim::seeds(USUAL);
+    let count = range.end.saturating_sub(range.start);
+    let mut failed = 0;
+    for seed in range {
+        if let Err(why) = run_seed(seed, None, count == 1) {
+            println!("seed {seed} failed: {why}");
+            println!(
+                "to repeat it: SOCKEYE_SEEDS={seed} cargo test -p sockeye --test it simulator::{name} -- --exact --nocapture"
+            );
+            failed += 1;
+        }
+    }
+    assert_eq!(failed, 0, "{failed} of {count} seeds failed");
+    println!("{name}: {count} seeds passed");
+}
+
+/// One writable wake-up in a thousand is lost, as a mistake in the loop would: a harness that does not notice this would not
+/// notice the mistake either.
+#[test]
+fn a_planted_bug_is_found() {
+    for run_seed in [world::run_seed as RunSeed, dial::run_seed] {
+        let found = (0..2000).find(|seed| run_seed(*seed, Some(Fault::LostEdge), false).is_err());
+        assert!(found.is_some(), "no seed noticed a lost wake-up");
+    }
+}
