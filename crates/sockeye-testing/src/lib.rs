@@ -10,6 +10,7 @@
     missing_docs,
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,
+    clippy::new_without_default,
     reason = "its users are the tests beside it"
 )]
 
