@@ -7,7 +7,7 @@ use crate::error::Violation;
 
 pub use crate::code::CloseCode;
 
-/// What a Close frame says: nothing, a code, or a code and a reason of at most 123 bytes.
+/// The content of a Close frame: nothing, a code, or a code and a reason of at most 123 bytes (RFC 6455 section 5.5.1).
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Close {
     code: Option<CloseCode>,
@@ -16,7 +16,7 @@ pub struct Close {
 }
 
 impl Close {
-    /// Bytes that a reason may have: 125 of a control frame's payload, less the two of the code.
+    /// The longest reason in bytes: the 125 bytes of a control frame's payload without the two of the code.
     pub const MAX_REASON_BYTES: usize = 123;
 
     /// A Close frame with a code and no reason.
@@ -25,7 +25,7 @@ impl Close {
         Self { code: Some(code), reason: Cow::Borrowed("") }
     }
 
-    /// A Close frame without a body; the peer's application sees 1005.
+    /// A Close frame without a body. The peer's application sees code 1005.
     #[must_use]
     pub const fn empty() -> Self {
         Self { code: None, reason: Cow::Borrowed("") }
@@ -34,7 +34,7 @@ impl Close {
     /// A Close frame with a code and a reason.
     ///
     /// # Errors
-    /// The reason has more than 123 bytes.
+    /// `reason` has more than 123 bytes.
     pub fn with_reason(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Result<Self, ReasonTooLong> {
         let reason = reason.into();
         // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
@@ -44,13 +44,13 @@ impl Close {
         Ok(Self { code: Some(code), reason })
     }
 
-    /// The code, if the frame has a body.
+    /// The code. `None`: the frame has no body.
     #[must_use]
     pub const fn code(&self) -> Option<CloseCode> {
         self.code
     }
 
-    /// The reason; empty if there is none.
+    /// The reason. Empty if there is none.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -63,35 +63,36 @@ impl From<CloseCode> for Close {
     }
 }
 
-/// A close reason of more than 123 bytes.
+/// A close reason is limited to 123 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ReasonTooLong;
 
 impl fmt::Display for ReasonTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a close reason holds 123 bytes at most")
+        f.write_str("a close reason is limited to 123 bytes")
     }
 }
 
 impl core::error::Error for ReasonTooLong {}
 
-/// How a connection ended. Closing normally is one of the values, not an error.
+/// How a connection ended. A normal closure is one of the values, not an error.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Our Close frame, if one was queued (whether it reached the peer cannot be known).
+    /// Our Close frame, if one was queued. Whether it reached the peer is unknown.
     pub sent: Option<Close>,
     /// The peer's Close frame, if one arrived.
     pub received: Option<Close>,
-    /// Whose Close frame came first.
+    /// Which endpoint sent the first Close frame.
     pub initiator: Initiator,
-    /// Why the connection is over.
+    /// Why the connection ended.
     pub cause: Cause,
 }
 
 impl Closed {
-    /// The close code as an application sees it: the received one, 1005 for a Close frame without a body, 1006 if none arrived.
+    /// The close code as RFC 6455 section 7.1.5 defines it: the received code, 1005 for a Close frame without a body, 1006 if
+    /// no Close frame arrived.
     #[must_use]
     pub fn code_seen(&self) -> u16 {
         match &self.received {
@@ -104,35 +105,35 @@ impl Closed {
     }
 }
 
-/// Whose Close frame came first.
+/// Which endpoint sent the first Close frame.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there are two endpoints")]
 pub enum Initiator {
-    /// This endpoint began the closing handshake, or failed the connection because of a violation.
+    /// This endpoint: it started the closing handshake, or failed the connection because of a violation.
     Local,
-    /// The peer began it.
+    /// The peer.
     Peer,
     /// No Close frame was sent or received.
     Neither,
 }
 
-/// Why a connection is over.
+/// Why a connection ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Both Close frames went through.
+    /// The closing handshake completed.
     Handshake,
     /// The peer ended the TCP connection without the closing handshake.
     Eof,
-    /// The TCP connection broke.
+    /// The TCP connection failed.
     Reset,
     /// A deadline passed.
     Timeout(Timeout),
     /// The peer broke a rule.
     Violation(Violation),
-    /// The peer took its data so slowly that the output reached its hard limit.
+    /// The peer read so slowly that the output reached its hard limit.
     Overflow,
-    /// The program let go of the connection or of its service.
+    /// The program dropped the connection or its service.
     Dropped,
 }
 
@@ -155,11 +156,11 @@ mod tests {
     fn a_reason_has_at_most_123_bytes() {
         assert!(Close::with_reason(CloseCode::NORMAL, "x".repeat(123)).is_ok());
         let error = Close::with_reason(CloseCode::NORMAL, "x".repeat(124)).unwrap_err();
-        assert_eq!(error.to_string(), "a close reason holds 123 bytes at most");
+        assert_eq!(error.to_string(), "a close reason is limited to 123 bytes");
     }
 
     #[test]
-    fn the_code_seen_tells_empty_from_missing() {
+    fn an_empty_close_is_1005_and_a_missing_one_1006() {
         let mut closed = Closed { sent: None, received: None, initiator: Initiator::Neither, cause: Cause::Eof };
         assert_eq!(closed.code_seen(), 1006);
         closed.received = Some(Close::empty());

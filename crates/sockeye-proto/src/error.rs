@@ -1,26 +1,26 @@
-//! What a peer can do wrong. One variant a rule; [`Violation::close_code`] is the one place that says what the peer is told.
+//! What a peer can do wrong: one variant per rule. [`Violation::close_code`] alone decides which code the peer gets.
 
 use core::fmt;
 
 use crate::code::CloseCode;
 
-/// A rule that the peer broke. The connection has failed: a Close frame with [`close_code`](Self::close_code) is queued.
+/// A rule that the peer broke. The connection has failed, and a Close frame with [`close_code`](Self::close_code) is queued.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A reserved bit is set, and no extension gives it a meaning.
+    /// A reserved bit is set, and no negotiated extension defines it.
     ReservedBit,
-    /// An opcode without a meaning: 3 to 7, 11 to 15.
+    /// A reserved opcode: 3 to 7, 11 to 15.
     ReservedOpCode,
     /// A server received an unmasked frame.
     MaskMissing,
     /// A client received a masked frame.
     MaskForbidden,
-    /// A length in more bytes than it needs.
+    /// A payload length encoded in more bytes than it needs.
     LengthNotMinimal,
-    /// A 64-bit length with its most significant bit set.
+    /// A 64-bit payload length with its most significant bit set.
     LengthTopBit,
-    /// A control frame with more than 125 bytes of payload.
+    /// A control frame with a payload of more than 125 bytes.
     ControlTooLong,
     /// A control frame without the FIN bit.
     ControlFragmented,
@@ -30,20 +30,20 @@ pub enum Violation {
     MessageUnfinished,
     /// Text that is not UTF-8.
     TextNotUtf8,
-    /// A Close frame with a body of one byte: half a code.
+    /// A Close frame with a body of one byte, which is half a code.
     CloseCodeCut,
     /// A Close frame with a code that must not be sent.
     CloseCodeIllegal(u16),
     /// A close reason that is not UTF-8.
     CloseReasonNotUtf8,
-    /// A message over [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes).
+    /// A message larger than [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes).
     MessageTooBig,
     /// More tiny fragments in one message than [`ProtocolLimits::tiny_fragments`](crate::limits::ProtocolLimits::tiny_fragments).
     FragmentsTooTiny,
 }
 
 impl Violation {
-    /// The code of the Close frame that answers it.
+    /// The code of the Close frame that reports it to the peer.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -62,7 +62,7 @@ impl Violation {
         }
     }
 
-    /// The rule in a few words, fit for a close reason.
+    /// The rule in a few words, short enough for a close reason.
     #[must_use]
     pub const fn rule(self) -> &'static str {
         match self {
@@ -85,7 +85,7 @@ impl Violation {
         }
     }
 
-    /// The section of RFC 6455 that states the rule; 10.4 (limits are an implementation's own) for the last two.
+    /// The section of RFC 6455 that states the rule. For limits this is 10.4, which leaves them to the implementation.
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {

@@ -1,52 +1,52 @@
-//! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views into the caller's buffer.
+//! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views of the caller's buffer.
 
 use crate::wire::MessageKind;
 
-/// One thing that the peer said.
+/// Something that the peer sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'b> {
     /// A piece of a message.
     Fragment(Fragment<'b>),
-    /// A ping; its pong is queued already.
+    /// A ping. The pong is already queued.
     Ping(&'b [u8]),
-    /// A pong, asked for or not.
+    /// A pong, solicited or not.
     Pong(&'b [u8]),
-    /// The peer's Close frame; the answer, if one is due, is queued already. The last event of a connection.
+    /// The peer's Close frame. The answer, if one is due, is already queued. This is the last event of a connection.
     Close(CloseFrame<'b>),
 }
 
-/// A piece of a message: at most one frame's payload, at least one byte unless it is the last of its message.
+/// A piece of a message: at most the payload of one frame, and at least one byte unless it is the last piece of its message.
 ///
-/// How a message is cut into pieces depends on the peer's frames and on how the network delivered them, so only the
-/// concatenation of the pieces has a meaning.
+/// How a message is cut into pieces depends on the peer's frames and on the reads that delivered them, so only the
+/// concatenation of the pieces is meaningful.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Fragment<'b> {
-    /// Text or binary, the same for all pieces of a message.
+    /// Text or binary. The same for all pieces of a message.
     pub kind: MessageKind,
-    /// The message begins with this piece.
+    /// Whether the message begins with this piece.
     pub first: bool,
-    /// The message ends with this piece, which may be empty.
+    /// Whether the message ends with this piece. The last piece may be empty.
     pub last: bool,
-    /// Bytes of the current frame that have not arrived yet.
+    /// How many payload bytes of the current frame have not arrived yet.
     pub remaining: u64,
-    /// The piece itself.
+    /// The bytes of the piece.
     pub payload: Payload<'b>,
 }
 
-/// The bytes of a [`Fragment`], decoded. Text never ends inside a code point.
+/// The bytes of a [`Fragment`], unmasked. Text never ends inside a code point.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data, and matching both is the point")]
 pub enum Payload<'b> {
-    /// Text, checked.
+    /// Valid text.
     Text(&'b str),
-    /// Bytes.
+    /// Arbitrary bytes.
     Binary(&'b [u8]),
 }
 
 impl<'b> Payload<'b> {
-    /// The bytes, of text too.
+    /// The bytes of either kind.
     #[must_use]
     #[inline]
     pub const fn as_bytes(&self) -> &'b [u8] {
@@ -56,7 +56,7 @@ impl<'b> Payload<'b> {
         }
     }
 
-    /// The kind of the data.
+    /// The kind of the message.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> MessageKind {
@@ -67,12 +67,12 @@ impl<'b> Payload<'b> {
     }
 }
 
-/// What a received Close frame says.
+/// The content of a received Close frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CloseFrame<'b> {
-    /// The code, legal by RFC 6455 section 7.4; `None` for a frame without a body.
+    /// The code, which is legal by RFC 6455 section 7.4. `None`: the frame has no body.
     pub code: Option<u16>,
-    /// The reason; empty if there is none.
+    /// The reason. Empty if there is none.
     pub reason: &'b str,
 }

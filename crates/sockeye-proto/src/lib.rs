@@ -1,95 +1,82 @@
-//! The WebSocket protocol (RFC 6455) without I/O: bytes and ticks in, events and bytes out.
+//! The WebSocket protocol (RFC 6455) without I/O: bytes and the time go in, events and bytes come out.
 //!
-//! This crate opens no socket, reads no clock and draws no random number; whoever uses it hands these in. So it fits any loop,
-//! thread or test, and needs no standard library. It never panics on what a peer sends, and holds a bounded amount of it.
-//!
-//! From the outside in:
-//!
-//! * [`handshake`]: from HTTP to WebSocket, for servers and clients; [`ext`]: what the handshake negotiates.
-//! * [`http`]: as much of HTTP/1.1 as this takes, strictly.
-//! * [`proxy_protocol`]: the header with which a proxy in front says who connects.
-//! * [`conn`]: [`Connection`](conn::Connection), one end of an established connection. [`event`] is what it reports,
-//!   [`message`] makes whole messages of that, [`close`] tells how it ended, [`error`] what the peer did wrong.
-//! * [`wire`]: frame headers, masking, UTF-8.
-//! * [`limits`] and [`time`]: what bounds all of it.
+//! This crate opens no socket, reads no clock and draws no random numbers; the caller supplies all three. So it fits any event
+//! loop, thread or test, and it works without the standard library. It never panics because of what a peer sends, and it
+//! stores only a bounded amount of it.
 //!
 //! # Example
 //!
-//! Two connections, a message, and the closing handshake. [`Connection`](conn::Connection) documents the order of calls.
+//! A server receives a message and sends it back. [`Connection`](conn::Connection) documents the order of calls, and [`conn`]
+//! has an example of the closing handshake.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use sockeye_proto::close::{Cause, Close, CloseCode};
-//! use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
-//! use sockeye_proto::event::Event;
+//! use sockeye_proto::conn::{Connection, HEADROOM, Input};
+//! use sockeye_proto::event::{Event, Payload};
 //! use sockeye_proto::limits::ProtocolLimits;
 //! use sockeye_proto::message::{Assembler, encode};
 //! use sockeye_proto::time::Instant;
 //! use sockeye_proto::wire::Role;
 //!
 //! let limits = Arc::new(ProtocolLimits::default());
-//! let mut now = Instant::from_nanos(0);
-//! let mut server = Connection::new(Role::Server, limits.clone(), now);
-//! let mut client = Connection::new(Role::Client, limits.clone(), now);
-//! // For the example only: a client takes each key from a strong source of randomness.
-//! fn key() -> [u8; 4] {
-//!     [0x37, 0xfa, 0x21, 0x3d]
-//! }
-//!
-//! // The client's loop: put a message into the output. A real loop writes `wire` to its socket.
-//! let mut wire = Vec::new();
-//! encode::text(&mut client, "Hello", &mut wire, Some(key()))?;
-//!
-//! // The server's loop: read into a buffer, leaving HEADROOM free bytes at its front, and receive until there is no more.
-//! let mut buffer = vec![0; HEADROOM + 64 * 1024];
 //! let mut assembler = Assembler::new(limits.message_bytes);
-//! let mut messages = Vec::new();
-//! buffer[HEADROOM..][..wire.len()].copy_from_slice(&wire);
-//! let mut input = Input::new(&mut buffer[..HEADROOM + wire.len()], HEADROOM);
+//! let mut server = Connection::new(Role::Server, limits, Instant::from_nanos(0));
+//! let mut output = Vec::new();
+//!
+//! // A read from the socket goes behind HEADROOM free bytes. This one is a masked text frame.
+//! let mut buffer = vec![0; HEADROOM];
+//! buffer.extend_from_slice(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+//! let mut input = Input::new(&mut buffer, HEADROOM);
 //! while let Some(event) = server.receive(&mut input)? {
-//!     if let Event::Fragment(fragment) = event {
-//!         if let Some(message) = assembler.push(fragment)? {
-//!             messages.push(message.as_bytes().to_vec());
-//!         }
+//!     let Event::Fragment(fragment) = event else { continue };
+//!     if let Some(Payload::Text(text)) = assembler.push(fragment)? {
+//!         encode::text(&mut server, text, &mut output, None)?;
 //!     }
 //! }
-//! server.receive_done(now);
-//! assert_eq!(messages, [b"Hello"]);
-//!
-//! // Deadlines: sleep until the next one, unless bytes come first; then ask again. Silence makes the server ping.
-//! now = server.next_deadline().expect("keepalive is on");
-//! server.handle_timeout(now);
-//! wire.clear();
-//! assert!(server.transmit(&mut wire, &mut key));
-//! assert_eq!(wire, [0x89, 0]);
-//!
-//! // The client reads the ping and answers it, then closes.
-//! let mut exchange = |from: &mut Vec<u8>, to: &mut Connection| {
-//!     buffer[HEADROOM..][..from.len()].copy_from_slice(from);
-//!     let mut input = Input::new(&mut buffer[..HEADROOM + from.len()], HEADROOM);
-//!     from.clear();
-//!     while let Some(_event) = to.receive(&mut input)? {
-//!         to.transmit(from, &mut key);
-//!     }
-//!     to.receive_done(now);
-//!     Ok::<_, sockeye_proto::error::Violation>(())
-//! };
-//! exchange(&mut wire, &mut client)?;
-//! client.close(Close::new(CloseCode::NORMAL), now);
-//! client.transmit(&mut wire, &mut key);
-//! exchange(&mut wire, &mut server)?;
-//! assert_eq!(server.state(), State::Draining);
-//! exchange(&mut wire, &mut client)?;
-//!
-//! // The server has written its answer and ends TCP; the client reads the end of it.
-//! server.handle_flushed();
-//! assert_eq!(server.state(), State::Ended);
-//! client.handle_eof();
-//! assert_eq!(client.state(), State::Ended);
-//! assert_eq!(client.closed().cause, Cause::Handshake);
-//! assert_eq!(client.closed().code_seen(), 1000);
+//! server.receive_done(Instant::from_nanos(1));
+//! assert_eq!(output, b"\x81\x05Hello");
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Using this crate alone
+//!
+//! The caller supplies:
+//!
+//! * a transport: it reads into a buffer with [`HEADROOM`](conn::HEADROOM) free bytes in front of the data, and writes what was
+//!   appended to its output;
+//! * the time: an [`Instant`](time::Instant) of a monotonic clock for each call that takes one, and a call of
+//!   [`handle_timeout`](conn::Connection::handle_timeout) at each deadline;
+//! * random numbers, as a client: a new nonce for each handshake and a new masking key for each frame.
+//!
+//! The steps of a server:
+//!
+//! 1. Collect bytes until [`HeadScanner`](http::HeadScanner) finds the end of the request head, and parse it as
+//!    [`RequestHead`](http::RequestHead). Behind a proxy that sends the PROXY header, first decode that with
+//!    [`proxy_protocol`].
+//! 2. [`Offer::of`](handshake::server::Offer::of) checks the handshake. Check path, [`Origin`](handshake::origin::Origin) and
+//!    host, then [`accept`](handshake::server::Offer::accept) the offer or [`refuse`](handshake::server::refuse) it.
+//! 3. Create a [`Connection`](conn::Connection). Bytes after the head are its first input. Call it in the order that it
+//!    documents, until it is [`State::Ended`](conn::State::Ended).
+//!
+//! A client writes an [`UpgradeRequest`](handshake::client::UpgradeRequest) first, and [`check`](handshake::client::check)s the
+//! response in place of step 2.
+//!
+//! # Modules
+//!
+//! From top to bottom. A file uses only files on lower floors, and no two files use each other:
+//!
+//! 1. [`message`]: joins fragments into messages and encodes messages.
+//! 2. [`conn`]: one end of an established connection.
+//! 3. [`handshake`]: from HTTP to WebSocket, for servers and clients.
+//! 4. [`event`]: what a connection reports. [`ext`]: the grammar of extensions.
+//! 5. [`http`]: the part of HTTP/1.1 that a WebSocket endpoint needs. [`wire`]: frame headers, masking, UTF-8.
+//! 6. [`close`]: how a connection ended. [`proxy_protocol`]: the header with which a proxy reports its client.
+//! 7. [`error`]: what a peer did wrong.
+//! 8. [`limits`], [`time`], and, inside the crate, close codes (`code`) and receive buffers (`buf`).
+//!
+//! # Features
+//!
+//! `std` selects the fastest UTF-8 validator of the processor at run time. Results are the same without it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -110,3 +97,8 @@ pub mod wire;
 
 mod buf;
 mod code;
+
+/// The code in the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,30 +1,30 @@
-//! The header of the PROXY protocol (HAProxy's proxy-protocol.txt), with which a proxy says for whom it connects.
+//! The PROXY protocol (HAProxy's proxy-protocol.txt): a header with which a proxy reports the address of its client.
 //!
-//! Both versions are read: the line of text (section 2.1) and the binary header (section 2.2).
+//! Both versions are supported: the line of text (section 2.1) and the binary header (section 2.2).
 //!
-//! Before editing: each byte is looked at once and decided at once, so the outcome does not depend on how the bytes
-//! were cut, and a header is never guessed at. Nothing is kept but the word being read or the addresses; what may
-//! follow them is counted and dropped.
+//! Before editing: each byte is read once and judged at once, so the result does not depend on how the bytes were cut. Only
+//! the current word or the addresses are stored. What may follow them is counted and dropped.
 
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
 
-/// For whom a connection was made, as its header says.
+/// The client of a connection, as reported by its header.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
-    /// For the sender itself, or it does not say: the connection's own addresses are the ones to go by. `LOCAL` and the family
-    /// `UNSPEC` of version 2, `UNKNOWN` of version 1.
+    /// The header reports no client, so use the address of the connection itself. `LOCAL` and the family `UNSPEC` in version
+    /// 2, `UNKNOWN` in version 1.
     Unspecified,
-    /// For a client at this address. An IPv4 address written as IPv6 is given as IPv4.
+    /// A client at this address. An IPv4-mapped IPv6 address is reported as IPv4.
     Ip(SocketAddr),
-    /// For a client of a Unix socket, by its path: empty if it has none, and with a first byte 0 if its name is abstract.
+    /// A client of a Unix socket, by the path of its socket. Empty: the socket is unnamed. A first byte of 0: its name is
+    /// abstract.
     Unix(Vec<u8>),
 }
 
-/// Reads one header from the front of a connection.
+/// Decodes the header at the front of a connection.
 ///
 /// ```
 /// use sockeye_proto::proxy_protocol::{HeaderDecoder, Source};
@@ -39,10 +39,10 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct HeaderDecoder {
     state: State,
-    /// The word that is being read, or the addresses of version 2: `kept[..len]`.
+    /// The current word of version 1, or the addresses of version 2: `kept[..len]`.
     kept: [u8; UNIX_BYTES],
     len: usize,
-    /// Bytes of the header so far; `taken <= V1_BYTES` in version 1, `taken <= most` in version 2.
+    /// Bytes of the header read so far; `taken <= V1_BYTES` in version 1, `taken <= most` in version 2.
     taken: usize,
     most: usize,
 }
@@ -50,21 +50,21 @@ pub struct HeaderDecoder {
 /// What the next byte is.
 #[derive(Clone, Debug)]
 enum State {
-    /// The first of all.
+    /// The first byte.
     First,
-    /// Of `PROXY` and the space behind it.
+    /// In `PROXY` and the space after it.
     V1Name,
-    /// Of the family.
+    /// In the family of version 1.
     V1Family,
-    /// Of an address or port of version 1.
+    /// In an address or port of version 1.
     V1(V1Field, V1Family),
-    /// Of what follows `UNKNOWN`, which says nothing.
+    /// In what follows `UNKNOWN`, which is ignored.
     V1Ignored,
-    /// The LF of the CR in `V1Ignored`.
+    /// After a CR in `V1Ignored`: its LF.
     V1IgnoredLf,
-    /// The LF at the end.
+    /// The LF that ends version 1.
     V1Lf(Source),
-    /// Of the signature of version 2.
+    /// In the signature of version 2.
     Signature,
     /// Version and command.
     Command,
@@ -72,12 +72,13 @@ enum State {
     Family {
         is_local: bool,
     },
-    /// The first byte of the length of what follows it.
+    /// The first byte of the length.
     LengthHigh(V2Family),
+    /// The second byte of the length.
     LengthLow(V2Family, u8),
-    /// Of the addresses, behind which `after` bytes follow.
+    /// In the addresses, after which this many bytes follow.
     Addresses(V2Family, usize),
-    /// Of what is passed over.
+    /// In what follows the addresses, with this many bytes to skip.
     Skipped(usize, Source),
     Over(Result<Source, HeaderError>),
 }
@@ -105,24 +106,24 @@ enum V2Family {
 }
 
 impl HeaderDecoder {
-    /// Awaits a header of at most `most` bytes in all. A line of version 1 has at most 107 whatever `most` says; a header of
-    /// version 2 has 16 bytes, 12, 36 or 216 of addresses, and whatever a sender likes to add behind these.
+    /// A decoder for a header of at most `most` bytes. A line of version 1 has at most 107 bytes, whatever `most` is. A header
+    /// of version 2 has 16 bytes, then 12, 36 or 216 bytes of addresses, then whatever the sender adds.
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self { state: State::First, kept: [0; UNIX_BYTES], len: 0, taken: 0, most }
     }
 
-    /// Whether nothing came yet.
+    /// Whether no byte has been decoded.
     #[must_use]
     pub const fn is_untouched(&self) -> bool {
         self.taken == 0
     }
 
-    /// Takes bytes of the header from the front of `input`, all of them while it is incomplete (`Ok(None)`); what is left in
-    /// `input` is behind it. After its end the outcome stays and nothing more is taken.
+    /// Takes the bytes of the header from the front of `input`. While the header is incomplete, it takes all of them and
+    /// returns `Ok(None)`. After the end of the header, it returns the same result again and takes nothing.
     ///
     /// # Errors
-    /// The rule that a byte broke. That byte may be left in `input`; nothing of such a connection means anything.
+    /// The header breaks a rule. Abort the connection: its bytes cannot be interpreted.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Source>, HeaderError> {
         loop {
             if let State::Over(outcome) = &self.state {
@@ -152,7 +153,7 @@ impl HeaderDecoder {
         }
     }
 
-    /// The state after one more byte.
+    /// The state after `byte`.
     fn take(&mut self, byte: u8) -> Result<State, HeaderError> {
         match core::mem::replace(&mut self.state, State::First) {
             State::First => match byte {
@@ -192,12 +193,12 @@ impl HeaderDecoder {
                 }
                 Ok(State::Skipped(after, family.source(&self.kept)))
             }
-            // `decode` has seen to these.
+            // `decode` handles these.
             over @ (State::Skipped(..) | State::Over(_)) => Ok(over),
         }
     }
 
-    /// A byte of `TCP4`, `TCP6` or `UNKNOWN`, or what ends it.
+    /// Handles a byte of `TCP4`, `TCP6` or `UNKNOWN`, or the byte that ends it.
     fn v1_family(&mut self, byte: u8) -> Result<State, HeaderError> {
         let word = &self.kept[..self.len];
         let next = match (word, byte) {
@@ -218,7 +219,7 @@ impl HeaderDecoder {
         Ok(next)
     }
 
-    /// A byte of an address or port, or the one that ends it.
+    /// Handles a byte of an address or port, or the byte that ends it.
     fn v1_field(&mut self, field: V1Field, family: V1Family, byte: u8) -> Result<State, HeaderError> {
         // Section 2.1: "exactly one space" between all of them, and "the CRLF sequence" at the end.
         let (end, error) = match field {
@@ -229,7 +230,7 @@ impl HeaderDecoder {
         if byte != end {
             let fits = match (field, family) {
                 (V1Field::Source | V1Field::Destination(_), V1Family::V4) => byte.is_ascii_digit() || byte == b'.',
-                // Senders write an IPv4 address as IPv6 with its dots.
+                // An IPv4-mapped IPv6 address has dots.
                 (V1Field::Source | V1Field::Destination(_), V1Family::V6) => {
                     byte.is_ascii_hexdigit() || byte == b':' || byte == b'.'
                 }
@@ -258,7 +259,7 @@ impl HeaderDecoder {
         Ok(State::V1(next, family))
     }
 
-    /// The length of a version 2 header is known, and nothing of what it counts was looked at.
+    /// Handles the length of a version 2 header, before any byte that it counts.
     fn v2_length(&self, family: V2Family, length: usize) -> Result<State, HeaderError> {
         let after = length.checked_sub(family.bytes()).ok_or(HeaderError::Length)?;
         if self.taken + length > self.most {
@@ -271,7 +272,7 @@ impl HeaderDecoder {
     }
 
     fn keep(&mut self, byte: u8) {
-        // `len` is bounded by `longest` or `bytes` of the family, neither of which is more than there is room for.
+        // `longest` or `bytes` of the family bounds `len`, and neither exceeds the array.
         if let Some(place) = self.kept.get_mut(self.len) {
             *place = byte;
             self.len += 1;
@@ -289,7 +290,7 @@ impl State {
 }
 
 impl V1Family {
-    /// The longest address, and so no port is longer either.
+    /// The length of the longest address. No port is longer.
     const fn longest(self) -> usize {
         match self {
             Self::V4 => "255.255.255.255".len(),
@@ -298,7 +299,7 @@ impl V1Family {
     }
 
     fn parse(self, word: &str) -> Result<IpAddr, HeaderError> {
-        // Both refuse leading zeros and anything that is not a whole address.
+        // Both refuse leading zeros and anything else that is not an address.
         let address = match self {
             Self::V4 => Ipv4Addr::from_str(word).map(IpAddr::V4),
             Self::V6 => Ipv6Addr::from_str(word).map(IpAddr::V6),
@@ -317,7 +318,7 @@ impl V2Family {
         }
     }
 
-    /// Source, destination, and with IP the port of each; in network byte order.
+    /// Decodes source and destination addresses and, for IP, their ports; in network byte order.
     fn source(self, kept: &[u8; UNIX_BYTES]) -> Source {
         let port = |at: usize| u16::from_be_bytes([kept[at], kept[at + 1]]);
         match self {
@@ -332,7 +333,7 @@ impl V2Family {
                 Source::Ip(SocketAddr::new(IpAddr::V6(octets.into()).to_canonical(), port(32)))
             }
             Self::Unix => {
-                // A path ends with the first 0; an abstract name begins with one, and ends with the last byte that is none.
+                // A path ends before the first 0. An abstract name begins with a 0 and ends with the last byte that is not 0.
                 let name = &kept[..UNIX_BYTES / 2];
                 let end = match name.iter().position(|&byte| byte == 0) {
                     Some(0) => name.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1),
@@ -345,7 +346,7 @@ impl V2Family {
     }
 }
 
-/// Family and transport of version 2.
+/// Decodes family and transport of version 2.
 fn v2_family(is_local: bool, byte: u8) -> Result<V2Family, HeaderError> {
     match byte {
         // Section 2.2 on LOCAL: "the receiver must accept this connection as valid and must use the real connection endpoints
@@ -355,12 +356,12 @@ fn v2_family(is_local: bool, byte: u8) -> Result<V2Family, HeaderError> {
         0x11 => Ok(V2Family::V4),
         0x21 => Ok(V2Family::V6),
         0x31 => Ok(V2Family::Unix),
-        // A datagram is no connection. Other values "must be rejected as invalid by receivers".
+        // A datagram socket has no connection. Other values "must be rejected as invalid by receivers".
         _ => Err(HeaderError::Family),
     }
 }
 
-/// A port without a sign and without leading zeros.
+/// Parses a port without a sign or leading zeros.
 fn port(word: &str) -> Result<u16, HeaderError> {
     if word.len() > 1 && word.starts_with('0') {
         return Err(HeaderError::Port);
@@ -372,40 +373,40 @@ fn port(word: &str) -> Result<u16, HeaderError> {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// It begins like neither version.
+    /// The bytes do not begin like a header of either version.
     NoHeader,
     /// A binary header of another version than 2.
     Version,
     /// A command other than `LOCAL` and `PROXY`.
     Command,
-    /// A family or transport that is none of TCP over IPv4 and IPv6 and Unix streams, and does not say "unknown" either.
+    /// A family or transport other than TCP over IPv4 or IPv6, Unix streams, and "unknown".
     Family,
-    /// An address that is none, of the wrong family, or not followed by one space.
+    /// An address that is malformed, of the wrong family, or not followed by one space.
     Address,
-    /// A port that is no number up to 65535 without leading zeros, or not followed by one space or the end of the line.
+    /// A port that is not a number up to 65535 without leading zeros, or is not followed by one space or the end of the line.
     Port,
     /// A CR without LF.
     LineEnd,
     /// A line of more than 107 bytes.
     LineTooLong,
-    /// A length that has no room for the addresses.
+    /// A length too short for the addresses.
     Length,
-    /// More bytes than the receiver takes.
+    /// More bytes than the receiver accepts.
     TooLong,
 }
 
 impl HeaderError {
     const fn rule(self) -> &'static str {
         match self {
-            Self::NoHeader => "no PROXY header, neither of version 1 nor 2",
+            Self::NoHeader => "no PROXY header of version 1 or 2",
             Self::Version => "the version of the PROXY header is not 2",
             Self::Command => "the command of the PROXY header is neither LOCAL nor PROXY",
-            Self::Family => "the PROXY header is for something other than TCP or a Unix stream",
+            Self::Family => "the PROXY header names a family other than TCP and Unix streams",
             Self::Address => "an address in the PROXY header is malformed",
             Self::Port => "a port in the PROXY header is malformed",
             Self::LineEnd => "the PROXY header does not end in CR LF",
             Self::LineTooLong => "the PROXY header has more than 107 bytes",
-            Self::Length => "the length of the PROXY header has no room for its addresses",
+            Self::Length => "the length of the PROXY header is too short for its addresses",
             Self::TooLong => "the PROXY header is longer than allowed",
         }
     }
@@ -420,10 +421,10 @@ impl fmt::Display for HeaderError {
 impl core::error::Error for HeaderError {}
 
 const V1_NAME: &[u8] = b"PROXY ";
-/// The longest line, its end included.
+/// The longest line of version 1, including its end.
 const V1_BYTES: usize = 107;
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Two addresses of Unix sockets, the longest there are.
+/// Two addresses of Unix sockets, the longest of all.
 const UNIX_BYTES: usize = 216;
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
-//! Ticks, handed in by the caller: this crate never reads a clock.
+//! Time, supplied by the caller: this crate never reads a clock.
 
 use core::ops::Add;
 use core::time::Duration;
 
-/// A moment, in nanoseconds since an epoch that the caller chooses (a monotonic clock's start, a simulation's zero).
+/// A point in time, in nanoseconds since an epoch that the caller chooses (the start of a monotonic clock, the zero of a
+/// simulation).
 ///
-/// Moments of different epochs must not be mixed; nothing can check that.
+/// Instants of different epochs must not be mixed. This cannot be checked.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment `nanos` nanoseconds after the epoch.
+    /// The instant `nanos` nanoseconds after the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
@@ -22,27 +23,27 @@ impl Instant {
         self.0
     }
 
-    /// `self + duration`, or `None` past the end of the range (about 584 years after the epoch).
+    /// `self + duration`, or `None` if that is beyond the range (about 584 years after the epoch).
     #[must_use]
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
         let nanos = u64::try_from(duration.as_nanos()).ok()?;
         self.0.checked_add(nanos).map(Self)
     }
 
-    /// `self + duration`, or the end of the range.
+    /// `self + duration`, or the end of the range if that is beyond it.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         self.checked_add(duration).unwrap_or(Self(u64::MAX))
     }
 
-    /// How long after `earlier` this moment is; zero when it is not after it.
+    /// The time from `earlier` to this instant. Zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Saturates at the end of the range, so that a far deadline means "never" and cannot overflow.
+/// Saturates at the end of the range, so a distant deadline means "never" and cannot overflow.
 impl Add<Duration> for Instant {
     type Output = Self;
 

@@ -1,11 +1,11 @@
-//! The caller's receive buffer, lent for one round of `receive`.
+//! The caller's receive buffer, borrowed for one round of `receive` calls.
 
 use core::mem;
 
-/// Free bytes that the caller leaves before the data of an [`Input`].
+/// How many free bytes the caller leaves before the data of an [`Input`].
 ///
-/// A connection puts there what it kept of the input before: at most 130 bytes of a control frame (or 13 of a header) and, right
-/// before a text payload, at most 3 bytes of a code point.
+/// A connection puts what it kept of the previous input there: at most 130 bytes of a control frame (or 13 of a header) and,
+/// right before a text payload, at most 3 bytes of a code point.
 pub const HEADROOM: usize = 160;
 
 /// Bytes from the transport, to be decoded in place.
@@ -15,7 +15,7 @@ pub const HEADROOM: usize = 160;
 ///          0                 start
 /// ```
 ///
-/// An event takes the part of the buffer that holds its payload, and what is after it remains:
+/// An event takes the part of the buffer up to the end of its payload. The input keeps what is after it:
 ///
 /// ```text
 ///  before  ├─ room ─┤├header┤├──payload──┤├───data────┤
@@ -24,37 +24,37 @@ pub const HEADROOM: usize = 160;
 #[derive(Debug)]
 pub struct Input<'b> {
     buffer: &'b mut [u8],
-    /// `start <= buffer.len()`, and at least as much as the connection's carry.
+    /// `start <= buffer.len()`, and `start` is at least the length of the connection's carry.
     start: usize,
 }
 
 impl<'b> Input<'b> {
-    /// `buffer[start..]` came from the peer; `buffer[..start]` is free and should be [`HEADROOM`] bytes or more.
+    /// `buffer[start..]` came from the peer. `buffer[..start]` is free; leave [`HEADROOM`] bytes or more.
     ///
     /// # Panics
     /// `start` is past the end of the buffer.
     #[must_use]
     #[inline]
     pub fn new(buffer: &'b mut [u8], start: usize) -> Self {
-        assert!(start <= buffer.len(), "an input starts inside its buffer");
+        assert!(start <= buffer.len(), "the start of an input must be inside its buffer");
         Self { buffer, start }
     }
 
-    /// Bytes that are still to be received.
+    /// How many bytes are still to be received.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// Whether all is used up.
+    /// Whether all bytes have been received.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What was not received, for the caller to keep when it stops in the middle.
+    /// The bytes that have not been received, for a caller that stops before the end.
     #[must_use]
     #[inline]
     pub fn into_rest(self) -> &'b mut [u8] {
@@ -71,31 +71,31 @@ impl<'b> Input<'b> {
         &mut self.buffer[self.start..]
     }
 
-    /// Drops `count` bytes of data; they become free room.
+    /// Drops `count` bytes of data. They become free room.
     #[inline]
     pub(crate) fn skip(&mut self, count: usize) {
         self.start += count;
     }
 
-    /// Drops all.
+    /// Drops all data.
     pub(crate) fn clear(&mut self) {
         self.start = self.buffer.len();
     }
 
-    /// Puts `bytes` before the data, into the free room.
+    /// Puts `bytes` right before the data, into the free room.
     pub(crate) fn prepend(&mut self, bytes: &[u8]) {
         let Some(start) = self.start.checked_sub(bytes.len()) else { no_room() };
         self.buffer[start..self.start].copy_from_slice(bytes);
         self.start = start;
     }
 
-    /// Gives away the next `count` bytes of data, and the room before them.
+    /// Takes the next `count` bytes of data out, and the room before them.
     #[inline]
     pub(crate) fn take(&mut self, count: usize) -> &'b mut [u8] {
         self.take_after(0, count)
     }
 
-    /// Drops `skipped` bytes of data, and gives away the `count` after them.
+    /// Drops `skipped` bytes of data, and takes the `count` bytes after them out.
     #[inline(always)]
     pub(crate) fn take_after(&mut self, skipped: usize, count: usize) -> &'b mut [u8] {
         let start = self.start;
@@ -106,7 +106,7 @@ impl<'b> Input<'b> {
         &mut taken[skipped..]
     }
 
-    /// As [`take`](Self::take), but leaves `room` free bytes before the rest: the bytes given away move forward by as much.
+    /// Like [`take`](Self::take), but leaves `room` free bytes before the rest: the bytes taken move to the front by that much.
     pub(crate) fn take_leaving(&mut self, count: usize, room: usize) -> &'b mut [u8] {
         if room > 0 {
             let from = self.start;
@@ -120,9 +120,8 @@ impl<'b> Input<'b> {
     }
 }
 
-/// A mistake of the caller: nothing that a peer sends gets here. What a connection keeps of the input before is bounded by
-/// its tail and by one control frame (see [`HEADROOM`]), whatever came; the room before the data is the caller's choice,
-/// and `sockeye` always leaves `HEADROOM`.
+/// A mistake of the caller, which no peer can cause: what a connection keeps of the previous input is bounded by
+/// [`HEADROOM`], whatever arrived, and the caller chooses the room before the data. `sockeye` always leaves `HEADROOM`.
 #[cold]
 fn no_room() -> ! {
     panic!("an input needs HEADROOM free bytes before its data")

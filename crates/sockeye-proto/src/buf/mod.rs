@@ -1,4 +1,4 @@
-//! Bytes between the wire and the events: the caller's input, and the little of it that a connection keeps.
+//! Received bytes: the caller's input, and the part of it that a connection keeps for the next one.
 
 mod input;
 mod tail;

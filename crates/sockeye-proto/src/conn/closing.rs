@@ -1,77 +1,20 @@
-//! The closing handshake (RFC 6455 section 7), and the other ways to end.
+//! The closing handshake (RFC 6455 section 7) and the other ways a connection ends.
 
 use alloc::borrow::{Cow, ToOwned};
-use alloc::boxed::Box;
 
+use super::connection::Connection;
 use super::control::{ControlQueue, Pending};
-use super::{Connection, State};
-use crate::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
+use super::state::State;
+use crate::close::{Cause, Close, CloseCode, Closed, Timeout};
 use crate::error::Violation;
 use crate::event::CloseFrame;
 use crate::time::Instant;
-use crate::wire::{Role, utf8};
-
-/// The Close frames of both sides, once there is one, and why the connection ends.
-#[derive(Debug, Default)]
-pub(super) struct CloseHandshake(Option<Box<Exchange>>);
-
-#[derive(Debug)]
-struct Exchange {
-    sent: Option<Close>,
-    /// `sent` waits to be transmitted.
-    unsent: bool,
-    received: Option<Close>,
-    initiator: Initiator,
-    cause: Option<Cause>,
-}
-
-impl CloseHandshake {
-    #[inline]
-    pub(super) fn has_unsent(&self) -> bool {
-        self.0.as_ref().is_some_and(|exchange| exchange.unsent)
-    }
-
-    pub(super) fn take_unsent(&mut self) -> Option<Close> {
-        let exchange = self.0.as_mut().filter(|exchange| exchange.unsent)?;
-        exchange.unsent = false;
-        exchange.sent.clone()
-    }
-
-    fn exchange(&mut self) -> &mut Exchange {
-        self.0.get_or_insert_with(|| {
-            Box::new(Exchange { sent: None, unsent: false, received: None, initiator: Initiator::Neither, cause: None })
-        })
-    }
-
-    /// Queues our Close frame, unless one was.
-    fn queue(&mut self, close: Close) {
-        let exchange = self.exchange();
-        if exchange.sent.is_none() {
-            if exchange.received.is_none() {
-                exchange.initiator = Initiator::Local;
-            }
-            exchange.sent = Some(close);
-            exchange.unsent = true;
-        }
-    }
-
-    /// There is no one left to send to.
-    fn discard_unsent(&mut self) {
-        if let Some(exchange) = &mut self.0 {
-            exchange.unsent = false;
-        }
-    }
-
-    /// Notes why it is over; the first cause stays.
-    fn set_cause(&mut self, cause: Cause) {
-        self.exchange().cause.get_or_insert(cause);
-    }
-}
+use crate::wire::Role;
 
 impl Connection {
-    /// Begins the closing handshake: queues a Close frame and waits for the peer's, for
-    /// [`ProtocolLimits::close_timeout`](crate::limits::ProtocolLimits::close_timeout) at most. Without effect when a Close frame of
-    /// ours is queued or sent already.
+    /// Starts the closing handshake: queues a Close frame and waits for the peer's, at most for
+    /// [`ProtocolLimits::close_timeout`](crate::limits::ProtocolLimits::close_timeout). Has no effect if our Close frame is
+    /// already queued or sent.
     pub fn close(&mut self, close: Close, now: Instant) {
         if self.state == State::Open {
             self.handshake.queue(close);
@@ -87,8 +30,8 @@ impl Connection {
             // RFC 6455 section 7.1.5: no Close frame before the end of the TCP connection is an abnormal closure, 1006.
             State::Open | State::Closing => self.end(Cause::Eof),
             // Section 5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for the
-            // server to close the connection": it has. A server still has its Close frame to flush, since a client may have ended
-            // its sending side only.
+            // server to close the connection": it has. A server still flushes its Close frame, because the client may have
+            // ended only its sending side.
             State::Draining if self.role == Role::Client => self.end(Cause::Eof),
             State::Draining | State::Ended => {}
         }
@@ -99,14 +42,14 @@ impl Connection {
         self.abort(Cause::Reset);
     }
 
-    /// Ends the connection without a closing handshake. `cause` is what [`closed`](Self::closed) will tell, unless it was over
-    /// already.
+    /// Ends the connection without a closing handshake. [`closed`](Self::closed) then reports `cause`, unless the
+    /// connection has a cause already.
     pub fn abort(&mut self, cause: Cause) {
         self.end(cause);
     }
 
-    /// The transport took all that was transmitted. In [`State::Draining`] this ends a server's connection; a client goes on
-    /// waiting for the server to end TCP.
+    /// The transport has accepted everything that was transmitted. In [`State::Draining`] this ends a server's connection. A
+    /// client keeps waiting for the server to end the TCP connection.
     pub fn handle_flushed(&mut self) {
         // RFC 6455 section 7.1.1: "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server, so
         // that it holds the TIME_WAIT state and not the client".
@@ -115,28 +58,16 @@ impl Connection {
         }
     }
 
-    /// How the connection ended. To be asked when it is over; before that, the cause is [`Cause::Dropped`].
+    /// How the connection ended. Meaningful once it is over; before that, the cause is [`Cause::Dropped`].
     #[must_use]
     pub fn closed(&self) -> Closed {
-        match &self.handshake.0 {
-            Some(exchange) => Closed {
-                sent: exchange.sent.clone(),
-                received: exchange.received.clone(),
-                initiator: exchange.initiator,
-                cause: exchange.cause.unwrap_or(Cause::Dropped),
-            },
-            None => Closed { sent: None, received: None, initiator: Initiator::Neither, cause: Cause::Dropped },
-        }
+        self.handshake.summary()
     }
 
-    /// The peer's Close frame is here: answers it, if our own is not queued or sent already.
+    /// Handles the peer's Close frame. Answers it, unless our own is already queued or sent.
     pub(super) fn close_received(&mut self, frame: CloseFrame<'_>) {
         let code = frame.code.and_then(CloseCode::new);
-        let exchange = self.handshake.exchange();
-        if exchange.sent.is_none() {
-            exchange.initiator = Initiator::Peer;
-        }
-        exchange.received = Some(match code {
+        self.handshake.set_received(match code {
             Some(code) => Close::with_reason(code, Cow::Owned(frame.reason.to_owned())).unwrap_or_default(),
             None => Close::empty(),
         });
@@ -160,15 +91,15 @@ impl Connection {
         self.drain();
     }
 
-    /// A deadline of the closing handshake has passed.
+    /// The deadline of the closing handshake has passed.
     pub(super) fn closing_timeout(&mut self) {
         self.end(Cause::Timeout(Timeout::Close));
     }
 
-    /// Nothing more is received.
+    /// Stops receiving.
     fn drain(&mut self) {
         if self.state == State::Open {
-            // It was that of keepalive; `receive_done` starts the one of closing.
+            // This was keepalive's timer. `receive_done` starts the one of the closing handshake.
             self.timer = None;
         }
         self.state = State::Draining;
@@ -187,38 +118,5 @@ impl Connection {
             self.state = State::Ended;
             self.receiver.discard();
         }
-    }
-}
-
-/// Reads the body of a Close frame.
-pub(super) fn parse_body(body: &[u8]) -> Result<CloseFrame<'_>, Violation> {
-    match body {
-        [] => Ok(CloseFrame { code: None, reason: "" }),
-        // RFC 6455 section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer".
-        [_] => Err(Violation::CloseCodeCut),
-        [high, low, reason @ ..] => {
-            let code = legal_code(*high, *low)?;
-            // Section 5.5.1: "Following the 2-byte integer, the body MAY contain UTF-8-encoded data with value /reason/".
-            let reason = utf8::check(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
-            Ok(CloseFrame { code: Some(code), reason })
-        }
-    }
-}
-
-/// Checks a Close frame that is not complete: `body` is its decoded beginning.
-pub(super) fn check_body_start(body: &[u8]) -> Result<(), Violation> {
-    let [high, low, reason @ ..] = body else { return Ok(()) };
-    legal_code(*high, *low)?;
-    let (text, start) = reason.split_at(reason.len() - utf8::unfinished(reason));
-    utf8::check(text).map_err(|_| Violation::CloseReasonNotUtf8)?;
-    utf8::check_start(start).map_err(|_| Violation::CloseReasonNotUtf8)
-}
-
-fn legal_code(high: u8, low: u8) -> Result<u16, Violation> {
-    let code = u16::from_be_bytes([high, low]);
-    // RFC 6455 section 7.4.1 of 1005, 1006 and 1015: "MUST NOT be set as a status code in a Close control frame by an endpoint."
-    match CloseCode::new(code) {
-        Some(_) => Ok(code),
-        None => Err(Violation::CloseCodeIllegal(code)),
     }
 }

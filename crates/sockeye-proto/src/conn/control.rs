@@ -1,4 +1,4 @@
-//! The control lane: the pings and pongs that wait to be sent. One of each, however many a peer asks for.
+//! Pings and pongs that wait to be sent: at most one of each, however many a peer asks for.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -15,13 +15,13 @@ pub struct ControlPayload {
 }
 
 impl ControlPayload {
-    /// No bytes.
+    /// An empty payload.
     pub const EMPTY: Self = Self { bytes: [0; MAX_CONTROL_BYTES], len: 0 };
 
     /// A copy of `payload`.
     ///
     /// # Errors
-    /// It has more than 125 bytes.
+    /// `payload` has more than 125 bytes.
     pub fn new(payload: &[u8]) -> Result<Self, PayloadTooLong> {
         // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
         if payload.len() > MAX_CONTROL_BYTES {
@@ -36,7 +36,7 @@ impl ControlPayload {
     pub(super) fn of_close(close: &Close) -> Self {
         let mut body = Self::EMPTY;
         if let Some(code) = close.code() {
-            // At most 123 bytes, as `Close` promises.
+            // At most 123 bytes, which `Close` guarantees.
             let reason = close.reason().as_bytes();
             // RFC 6455 section 5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)
             // representing a status code".
@@ -47,7 +47,7 @@ impl ControlPayload {
         body
     }
 
-    /// The bytes.
+    /// The bytes of the payload.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
@@ -74,33 +74,33 @@ impl fmt::Debug for ControlPayload {
     }
 }
 
-/// A payload of more than 125 bytes for a control frame.
+/// The payload of a control frame is limited to 125 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PayloadTooLong;
 
 impl fmt::Display for PayloadTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a control frame holds 125 bytes at most")
+        f.write_str("the payload of a control frame is limited to 125 bytes")
     }
 }
 
 impl core::error::Error for PayloadTooLong {}
 
-/// What waits to be sent before the Close frame.
+/// The control frames that are sent before the Close frame.
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
     pub(super) ping: Pending,
     pub(super) pong: Pending,
 }
 
-/// A control frame that waits, or not.
+/// A control frame that waits to be sent, or none.
 #[derive(Debug, Default)]
 pub(super) enum Pending {
     /// None.
     #[default]
     None,
-    /// One without a payload: the usual keepalive.
+    /// One without a payload, as keepalive sends it.
     Empty,
     /// One with a payload.
     Payload(Box<ControlPayload>),
@@ -111,7 +111,7 @@ impl Pending {
         matches!(self, Self::None)
     }
 
-    /// Lets a frame wait, in place of the one that does.
+    /// Queues a frame. Replaces one that still waits.
     pub(super) fn set(&mut self, payload: ControlPayload) {
         match self {
             _ if payload.len == 0 => *self = Self::Empty,

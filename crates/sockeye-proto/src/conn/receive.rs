@@ -1,93 +1,32 @@
-//! Receiving: frames to events, decoded in place. What is sent is of no concern here.
+//! Receiving: turns frames into events, decoded in place. Independent of sending.
 //!
-//! [`Connection::receive`] has a fast way for a whole message in one frame that is all there, and a general way for everything.
-//! The general way must give the same events for these too: the tests run every stream both ways.
-//!
-//! Where the bytes of an unfinished thing are between two calls:
-//!
-//! * an unfinished header or control frame: in `tail`, as received, and put back before the next input;
-//! * an unfinished code point: in `carry`, decoded, and put right before the next text payload, over whatever stood there (at
-//!   least two bytes of header or as much room as the carry itself, see [`Input::take_leaving`]);
-//! * an unfinished data frame: nowhere, it was handed out piece by piece.
+//! [`Connection::receive`] has a fast path for an unfragmented message that has arrived whole, and a general path for
+//! everything else. The general path must report the same events for such messages too: the tests run every stream through
+//! both.
 
-use super::closing::{check_body_start, parse_body};
-use super::{Connection, ControlPayload, Input, State};
-use crate::buf::Tail;
+use super::close_handshake::{check_body_start, parse_body};
+use super::connection::Connection;
+use super::control::ControlPayload;
+use super::receiver::Stage;
+use super::state::State;
+use crate::buf::Input;
 use crate::error::Violation;
 use crate::event::{Event, Fragment, Payload};
 use crate::wire::{FrameHeader, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, WholeFrame, mask, utf8};
 
-/// Reserved bits that extensions gave a meaning: none yet.
-const ALLOWED_RSV: u8 = 0;
-
-/// What receiving keeps between two calls.
-#[derive(Debug, Default)]
-pub(super) struct Receiver {
-    /// Payload bytes of the current data frame that have not arrived; above 0 exactly if `stage` is `Payload`.
-    remaining: u64,
-    /// Payload bytes of the unfinished message that its headers so far have announced: `message <= ProtocolLimits::message_bytes`.
-    message: u64,
-    tail: Tail,
-    /// The masking key of the current data frame, turned so that its lowest byte meets the next payload byte.
-    key: u32,
-    /// Tiny fragments of the unfinished message: `tiny <= ProtocolLimits::tiny_fragments`.
-    tiny: u32,
-    /// The decoded beginning of a code point: `carry[..carry_len]`, `carry_len <= 3`.
-    carry: [u8; 3],
-    carry_len: u8,
-    stage: Stage,
-    /// The kind of the message in progress.
-    kind: Option<MessageKind>,
-    /// No piece of the message in progress was delivered yet.
-    first: bool,
-    /// The current data frame is the last of its message.
-    fin: bool,
-    /// Our Close frame is queued: data is checked and dropped.
-    ignores_data: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Stage {
-    /// A header is next, and nothing is unusual: no unfinished message, no Close frame of ours.
-    #[default]
-    Idle,
-    /// A header is next.
-    Header,
-    /// A header or control frame is next, and its beginning is in the tail.
-    Tail,
-    /// Payload of a data frame is next.
-    Payload,
-    /// Nothing is received any more.
-    Discard,
-}
-
-impl Receiver {
-    pub(super) fn ignore_data(&mut self) {
-        self.ignores_data = true;
-        if self.stage == Stage::Idle {
-            self.stage = Stage::Header;
-        }
-    }
-
-    pub(super) fn discard(&mut self) {
-        self.stage = Stage::Discard;
-        self.tail.clear();
-    }
-}
-
 impl Connection {
-    /// The next event in `input`, or `None` when it is used up.
+    /// The next event in `input`, or `None` when the input is used up.
     ///
-    /// Call it with the same input until it says `None`. An unfinished header, control frame or code point at the end of the
-    /// input is kept by the connection; anything else has been handed out.
+    /// Call it with the same input until it returns `None`. The connection keeps an unfinished header, control frame or code
+    /// point at the end of the input; everything else has been reported.
     ///
     /// # Errors
-    /// The peer broke a rule, or a limit. The Close frame that says so is queued, and this and all further input is discarded;
-    /// the error is reported once.
+    /// The peer broke a rule or exceeded a limit. A Close frame with the matching code is queued. This input and all later
+    /// input is discarded, and the error is reported once.
     ///
     /// # Panics
-    /// The input has fewer than [`HEADROOM`](super::HEADROOM) free bytes before its data, and they were needed.
-    // Always, with what the fast way is made of: a caller that has it in two places would else call it, and each of these.
+    /// The input has fewer than [`HEADROOM`](super::HEADROOM) free bytes before its data, and the connection needed them.
+    // Always inlined, with everything on the fast path: otherwise a caller that uses it in two places gets calls instead.
     #[inline(always)]
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         if self.receiver.stage == Stage::Idle {
@@ -100,7 +39,7 @@ impl Connection {
         self.receive_any(input)
     }
 
-    /// An unfragmented message that is all there. Leaves no trace in the connection.
+    /// Receives an unfragmented message that has arrived whole. Does not change the connection.
     #[inline(always)]
     fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &WholeFrame) -> Result<Option<Event<'b>>, Violation> {
         let bytes = input.take_after(whole.header_len, whole.len);
@@ -115,7 +54,7 @@ impl Connection {
         Ok(Some(Event::Fragment(Fragment { kind: whole.kind, first: true, last: true, remaining: 0, payload })))
     }
 
-    /// The general way: anything, cut anywhere.
+    /// The general path: any frame, cut anywhere.
     #[inline(never)]
     pub(super) fn receive_any<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         loop {
@@ -149,10 +88,10 @@ impl Connection {
         Err(violation)
     }
 
-    /// A frame from its header on. Without an event: it was not complete, or has nothing to tell.
+    /// Receives a frame from its header on. `None`: it is incomplete, or there is nothing to report.
     fn receive_frame<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
-        let parsed =
-            FrameHeader::parse(input.data(), self.role, ALLOWED_RSV).map_err(|found| self.earlier(input, found))?;
+        let parsed = FrameHeader::parse(input.data(), self.role, ALLOWED_RSV)
+            .map_err(|found| self.first_violation(input, found))?;
         match parsed {
             Parsed::NeedMore(_) => {
                 if let Some(opcode) = input.data().first().and_then(|&first| OpCode::of_first_byte(first)) {
@@ -172,9 +111,10 @@ impl Connection {
         }
     }
 
-    /// The order of frames is judged by the first byte alone, so that it comes before what is wrong with later bytes.
+    /// The violation to report for a header in which `found` is wrong. A frame out of order shows in its first byte, so it takes
+    /// precedence over a violation in a later byte.
     #[cold]
-    fn earlier(&self, input: &Input<'_>, found: Violation) -> Violation {
+    fn first_violation(&self, input: &Input<'_>, found: Violation) -> Violation {
         let start = input.data().get(..1).unwrap_or_default();
         match (FrameHeader::parse(start, self.role, ALLOWED_RSV), start.first()) {
             (Ok(_), Some(&first)) => {
@@ -185,13 +125,14 @@ impl Connection {
         }
     }
 
+    /// Keeps the rest of the input, an unfinished header or control frame, for the next one.
     fn keep_tail(&mut self, input: &mut Input<'_>) {
         self.receiver.tail.keep(input.data());
         self.receiver.stage = Stage::Tail;
         input.clear();
     }
 
-    /// Takes note of a data frame, and refuses it by its header alone if it is out of order or over a limit.
+    /// Starts a data frame. Refuses it by its header alone if it is out of order or exceeds a limit.
     fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
         let receiver = &mut self.receiver;
         receiver.check_sequence(header.opcode)?;
@@ -220,7 +161,7 @@ impl Connection {
         Ok(())
     }
 
-    /// What is there of the current data frame, which may be nothing if the frame is empty.
+    /// Receives what has arrived of the current data frame, which is nothing if the frame is empty.
     fn receive_piece<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         let receiver = &mut self.receiver;
         let count = usize::try_from(receiver.remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
@@ -251,14 +192,14 @@ impl Connection {
         }
         receiver.first = false;
         // RFC 6455 section 1.4: "After sending a control frame indicating the connection should be closed, a peer does
-        // not send any further data"; what still arrives has nobody to go to.
+        // not send any further data". The application has closed, so what still arrives is not reported.
         if receiver.ignores_data {
             return Ok(None);
         }
         Ok(Some(Event::Fragment(Fragment { kind, first, last, remaining, payload })))
     }
 
-    /// A control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling control frames in the middle of
+    /// Receives a control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling control frames in the middle of
     /// a fragmented message."
     fn receive_control<'b>(
         &mut self,
@@ -311,55 +252,7 @@ impl Connection {
     }
 }
 
-impl Receiver {
-    fn between_frames(&mut self) {
-        self.stage = if self.kind.is_none() && !self.ignores_data { Stage::Idle } else { Stage::Header };
-    }
-
-    #[inline]
-    fn check_sequence(&self, opcode: OpCode) -> Result<(), Violation> {
-        // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode
-        // other than 0, followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated
-        // by a single frame with the FIN bit set and an opcode of 0."
-        match (opcode, self.kind) {
-            (OpCode::Continuation, None) => Err(Violation::ContinuationUnexpected),
-            (OpCode::Text | OpCode::Binary, Some(_)) => Err(Violation::MessageUnfinished),
-            _ => Ok(()),
-        }
-    }
-
-    /// The next `count` bytes, decoded already, as text: after the carry, and without an unfinished code point, the new carry.
-    ///
-    /// ```text
-    ///  before  ├──room──┤├──────── count ────────┤├─rest─┤
-    ///              ├carry┤                                    written into the room
-    ///              ├──────── text ─────────┤├new─┤├─rest─┤    the new carry's bytes become room
-    /// ```
-    fn take_text<'b>(&mut self, input: &mut Input<'b>, count: usize, last: bool) -> Result<&'b str, Violation> {
-        let old = usize::from(self.carry_len);
-        if old > 0 {
-            if count == 0 && !last {
-                return Ok("");
-            }
-            input.prepend(&self.carry[..old]);
-        }
-        let bytes = &input.data()[..old + count];
-        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the
-        // whole message MUST contain valid UTF-8." So that nothing is set aside at its end.
-        let new = if last { 0 } else { utf8::unfinished(bytes) };
-        let text_len = bytes.len() - new;
-        let start = &bytes[text_len..];
-        utf8::check_start(start).map_err(|_| Violation::TextNotUtf8)?;
-        self.carry[..new].copy_from_slice(start);
-        // At most 3.
-        self.carry_len = new as u8;
-        let text = utf8::check(input.take(text_len)).map_err(|_| Violation::TextNotUtf8)?;
-        input.skip(new);
-        Ok(text)
-    }
-}
-
-/// Fails an unfinished Close frame at its first bad byte.
+/// Refuses an unfinished Close frame at its first bad byte.
 #[cold]
 fn check_partial_close(masked: &[u8], key: u32) -> Result<(), Violation> {
     let mut body = [0; MAX_CONTROL_BYTES];
@@ -368,3 +261,6 @@ fn check_partial_close(masked: &[u8], key: u32) -> Result<(), Violation> {
     mask::xor(body, key);
     check_body_start(body)
 }
+
+/// Reserved bits that negotiated extensions define: none, since no extension is negotiated.
+const ALLOWED_RSV: u8 = 0;

@@ -1,38 +1,40 @@
-//! Sending: headers of data frames, and the waiting control frames. What was received is of no concern here.
+//! Sending: headers of data frames, and queued control frames. Independent of receiving.
 
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
-use super::control::Pending;
-use super::{Connection, ControlPayload, State};
+use super::connection::Connection;
+use super::control::{ControlPayload, Pending};
+use super::state::State;
 use crate::wire::{EncodedHeader, MessageKind, OpCode, Role, mask};
 
 impl Connection {
-    /// Whether data may be sent: the connection is open, or our Close frame waits and was not transmitted yet.
+    /// Whether data may be sent: the connection is open, or our Close frame is queued but not transmitted.
     ///
-    /// The second case is for what was to be sent before the Close frame: RFC 6455 section 5.5.1 lets an endpoint
-    /// "delay sending a Close frame until its current message is sent", and the answers to what came before a violation
-    /// are owed all the same.
+    /// The second case lets the caller finish what goes before the Close frame. RFC 6455 section 5.5.1 lets an endpoint
+    /// "delay sending a Close frame until its current message is sent", and messages that came before a violation may still
+    /// be answered.
     #[must_use]
     #[inline]
     pub fn can_send(&self) -> bool {
         self.state == State::Open || self.handshake.has_unsent()
     }
 
-    /// The kind of the fragmented message that we have begun and not finished.
+    /// The kind of the fragmented message that we have begun but not finished.
     #[must_use]
     #[inline]
     pub const fn mid_message(&self) -> Option<MessageKind> {
         self.sending
     }
 
-    /// The header of the next data frame of `len` payload bytes. `kind` begins a message, `None` continues one; `last` ends it.
+    /// The header of the next data frame, with `len` payload bytes. `Some(kind)` begins a message and `None` continues one;
+    /// `last` ends it.
     ///
-    /// Put the header on the wire, then the payload, XORed with `mask` (see [`mask::apply`]) by a client. A client
-    /// gives a key from a strong source of randomness, a new one for each frame; a server gives none.
+    /// Put the header on the wire, then the payload. A client passes a masking key, new for each frame and from a
+    /// cryptographic random source, and XORs the payload with it (see [`mask::apply`]). A server passes `None`.
     ///
     /// # Errors
-    /// The frame is not allowed now; see [`SendError`]. Nothing has changed then.
+    /// The frame is not allowed now, see [`SendError`]. Nothing has changed then.
     #[inline]
     pub fn frame(
         &mut self,
@@ -76,10 +78,10 @@ impl Connection {
         Ok(EncodedHeader::new(last, 0, opcode, len, mask))
     }
 
-    /// Queues a ping, in place of one that still waits.
+    /// Queues a ping. Replaces one that still waits.
     ///
     /// # Errors
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`]: the connection is not open.
     pub fn ping(&mut self, payload: ControlPayload) -> Result<(), SendError> {
         if self.state != State::Open {
             return Err(SendError::Closed);
@@ -95,10 +97,11 @@ impl Connection {
         !self.control.ping.is_none() || !self.control.pong.is_none() || self.handshake.has_unsent()
     }
 
-    /// Appends the control frames that wait: ping, pong, Close. Says whether there were any.
+    /// Appends the queued control frames to `out`: ping, pong, Close. Returns whether there were any.
     ///
-    /// Called after each event, every ping of the peer is answered; called less often (because the output is full),
-    /// only the newest one is. `mask` is asked for a masking key for each frame, by a client only.
+    /// If it is called after each event, every ping of the peer is answered. If it is called less often, for instance because
+    /// the output is full, only the newest ping is answered. A client calls `mask` once per frame for a masking key; a server
+    /// never calls it.
     #[inline]
     pub fn transmit(&mut self, out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) -> bool {
         self.wants_transmit() && self.transmit_waiting(out, mask)
@@ -132,21 +135,22 @@ impl Connection {
     }
 }
 
-/// Why a frame may not be sent now. The caller's mistake, except for [`Closed`](Self::Closed), which can happen any time.
+/// Why a frame may not be sent now. A mistake of the caller, except for [`Closed`](Self::Closed), which can happen at any
+/// time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SendError {
     /// The connection is over, or our Close frame was sent.
     Closed,
-    /// A message was begun inside an unfinished one.
+    /// A new message was begun inside an unfinished one.
     MidMessage,
     /// There is no unfinished message to continue.
     NotMidMessage,
     /// A client's frame needs a masking key.
     MaskMissing,
-    /// A server's frame has no masking key.
+    /// A server's frame must not have a masking key.
     MaskForbidden,
-    /// A frame has fewer than 2^63 bytes.
+    /// A frame must have fewer than 2^63 payload bytes.
     TooLong,
 }
 
@@ -154,11 +158,11 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closed => "the connection is closed or closing",
-            Self::MidMessage => "a message was begun inside an unfinished one",
+            Self::MidMessage => "a new message was begun inside an unfinished one",
             Self::NotMidMessage => "there is no unfinished message to continue",
             Self::MaskMissing => "a client's frame needs a masking key",
-            Self::MaskForbidden => "a server's frame has no masking key",
-            Self::TooLong => "a frame has fewer than 2^63 bytes",
+            Self::MaskForbidden => "a server's frame must not have a masking key",
+            Self::TooLong => "a frame must have fewer than 2^63 payload bytes",
         })
     }
 }

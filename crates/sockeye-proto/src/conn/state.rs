@@ -1,6 +1,6 @@
 //! The states of a connection.
 
-/// How far a connection is. It only ever moves down this list.
+/// The state of a connection. It only ever moves down this list.
 ///
 /// ```text
 ///  Open ──close()──▶ Closing ──peer's Close──▶ Draining ──flushed / EOF / deadline──▶ Ended
@@ -11,13 +11,14 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(clippy::exhaustive_enums, reason = "a caller must handle each of them")]
 pub enum State {
-    /// Data flows both ways.
+    /// Data flows in both directions.
     Open,
-    /// Our Close frame is queued or sent, the peer's is awaited. No more data of ours once it is sent; data of the peer
-    /// is checked and dropped.
+    /// Our Close frame is queued or sent, and the peer's has not arrived. Once ours is sent, we send no more data. Data from
+    /// the peer is checked and dropped.
     Closing,
-    /// Nothing more is received. Our Close frame is to be flushed; then a server ends TCP, and a client waits for the server to.
+    /// Nothing more is received. Our Close frame is yet to be flushed. Then a server ends the TCP connection, and a client
+    /// waits for the server to do so.
     Draining,
-    /// End the TCP connection now.
+    /// The caller must end the TCP connection now.
     Ended,
 }

@@ -1,3 +1,3 @@
-//! Extensions (RFC 6455 section 9). None is negotiated yet: offers are parsed, and declined.
+//! Extensions (RFC 6455 section 9). None is negotiated: offers are parsed and declined.
 
 pub mod params;

@@ -16,16 +16,13 @@ use core::fmt;
 
 use crate::http::syntax::{is_ows, is_tchar};
 
-/// Extensions and parameters together in all lines. Browsers send two.
-pub const MAX_ITEMS: usize = 64;
-
-/// One extension that is offered or accepted.
+/// One extension, as offered or accepted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Extension<'b> {
     /// The name: a token.
     pub name: &'b str,
-    /// The parameters, in order. Whether one may be repeated is the extension's business.
+    /// The parameters, in order. Whether one may be repeated depends on the extension.
     pub params: Vec<Param<'b>>,
 }
 
@@ -35,11 +32,11 @@ pub struct Extension<'b> {
 pub struct Param<'b> {
     /// The name: a token.
     pub name: &'b str,
-    /// The value, unquoted: a token. `None` without an equals sign.
+    /// The unquoted value: a token. `None`: there is no equals sign.
     pub value: Option<Cow<'b, str>>,
 }
 
-/// A list that does not conform to the grammar, or is longer than [`MAX_ITEMS`].
+/// The list does not conform to the grammar, or has more than [`MAX_ITEMS`] items.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Malformed;
@@ -52,10 +49,10 @@ impl fmt::Display for Malformed {
 
 impl core::error::Error for Malformed {}
 
-/// Parses the values of all `Sec-WebSocket-Extensions` lines of a head, in order: RFC 6455 section 9.1 makes them one
+/// Parses the values of all `Sec-WebSocket-Extensions` lines of a head, in order. By RFC 6455 section 9.1 they form one
 /// list.
 ///
-/// The work is linear in the length of the lines, the memory bounded by [`MAX_ITEMS`].
+/// Takes time linear in the length of the lines. [`MAX_ITEMS`] bounds the memory.
 ///
 /// # Errors
 /// RFC 6455 section 9.1: "If a value is received by either the client or the server during negotiation that does not
@@ -71,10 +68,13 @@ pub fn parse<'b>(lines: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Extens
     Ok(extensions)
 }
 
+/// Most items in all lines together, where extensions and parameters each count as one. Browsers send two.
+pub const MAX_ITEMS: usize = 64;
+
 struct Cursor<'b> {
-    /// What is not read yet: it only gets shorter.
+    /// The bytes that have not been read.
     rest: &'b [u8],
-    /// Items that may still come.
+    /// How many more items are allowed.
     room: usize,
 }
 
@@ -121,7 +121,7 @@ impl<'b> Cursor<'b> {
         Ok(Param { name, value: Some(value) })
     }
 
-    /// A quoted string behind its first quote.
+    /// A quoted string, from after its opening quote.
     ///
     /// RFC 6455 section 9.1: "When using the quoted-string syntax variant, the value after quoted-string unescaping
     /// MUST conform to the 'token' ABNF."

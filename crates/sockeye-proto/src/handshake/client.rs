@@ -1,4 +1,4 @@
-//! The client's side: the request, and the check of the response.
+//! The client's side: the handshake request, and the check of the response.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,15 +10,14 @@ use crate::http::authority::Authority;
 use crate::http::{HeadError, ResponseHead, Version, syntax};
 use crate::limits::ProtocolLimits;
 
-/// A request to speak WebSocket. Each part is checked when it is given: nothing that could begin another field or
-/// another request gets in.
+/// A handshake request. Each part is checked when it is added, so nothing can inject another field or another request.
 ///
 /// ```
 /// use sockeye_proto::handshake::client::UpgradeRequest;
 ///
 /// let request = UpgradeRequest::new("example.com", "/chat")?.protocol("chat.v2")?.field("Authorization", "Bearer abc")?;
 /// let mut out = Vec::new();
-/// request.write(&mut out, [7; 16]); // the nonce: random, new for each connection
+/// request.write(&mut out, [7; 16]); // the nonce must be random and new for each connection
 /// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
 /// # Ok::<(), sockeye_proto::handshake::ApiMisuse>(())
 /// ```
@@ -32,10 +31,10 @@ pub struct UpgradeRequest<'a> {
 }
 
 impl<'a> UpgradeRequest<'a> {
-    /// A request for `target` (path and query, escaped) at `host` (with the port, unless it is the default one).
+    /// A request for `target` (path and query, percent-encoded) at `host` (with the port, unless it is the default port).
     ///
     /// # Errors
-    /// `ApiMisuse::Host`, `ApiMisuse::Target`.
+    /// [`ApiMisuse::Host`], [`ApiMisuse::Target`].
     pub fn new(host: &'a str, target: &'a str) -> Result<Self, ApiMisuse> {
         Authority::parse(host).ok_or(ApiMisuse::Host)?;
         let valid = target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
@@ -45,10 +44,10 @@ impl<'a> UpgradeRequest<'a> {
         Ok(Self { host, target, origin: None, protocols: Vec::new(), fields: Vec::new() })
     }
 
-    /// Sets the `Origin`: `scheme://host[:port]` or `null`.
+    /// Sets the `Origin` field: `scheme://host[:port]` or `null`.
     ///
     /// # Errors
-    /// `ApiMisuse::Origin`.
+    /// [`ApiMisuse::Origin`].
     pub fn origin(mut self, origin: &'a str) -> Result<Self, ApiMisuse> {
         if !origin::is_valid(origin) {
             return Err(ApiMisuse::Origin);
@@ -57,10 +56,10 @@ impl<'a> UpgradeRequest<'a> {
         Ok(self)
     }
 
-    /// Offers a subprotocol, less wanted than those before it.
+    /// Offers a subprotocol. Earlier ones are preferred.
     ///
     /// # Errors
-    /// `ApiMisuse::Protocol`, `ApiMisuse::ProtocolRepeated`.
+    /// [`ApiMisuse::Protocol`], [`ApiMisuse::ProtocolRepeated`].
     pub fn protocol(mut self, name: &'a str) -> Result<Self, ApiMisuse> {
         check_protocol(name)?;
         // RFC 6455 section 4.1: the elements "MUST all be unique strings".
@@ -71,10 +70,10 @@ impl<'a> UpgradeRequest<'a> {
         Ok(self)
     }
 
-    /// Adds a field: cookies, authorization.
+    /// Adds a header field, such as cookies or authorization.
     ///
     /// # Errors
-    /// `ApiMisuse::FieldName`, `ApiMisuse::FieldValue`, `ApiMisuse::FieldReserved`.
+    /// [`ApiMisuse::FieldName`], [`ApiMisuse::FieldValue`], [`ApiMisuse::FieldReserved`].
     pub fn field(mut self, name: &'a str, value: &'a str) -> Result<Self, ApiMisuse> {
         check_extra(name, value)?;
         if name.eq_ignore_ascii_case("origin") {
@@ -84,13 +83,13 @@ impl<'a> UpgradeRequest<'a> {
         Ok(self)
     }
 
-    /// The subprotocols offered, for [`check`].
+    /// The offered subprotocols, to be passed to [`check`].
     #[must_use]
     pub fn protocols(&self) -> &[&'a str] {
         &self.protocols
     }
 
-    /// Appends the request. RFC 6455 section 4.1: the nonce is "a randomly selected 16-byte value [...] The nonce MUST
+    /// Appends the request to `out`. RFC 6455 section 4.1: the nonce is "a randomly selected 16-byte value [...] The nonce MUST
     /// be selected randomly for each connection."
     pub fn write(&self, out: &mut Vec<u8>, nonce: [u8; 16]) {
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
@@ -117,17 +116,17 @@ impl<'a> UpgradeRequest<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Accepted<'b> {
-    /// The subprotocol that the server chose; one of those offered.
+    /// The subprotocol that the server chose, one of those offered.
     pub protocol: Option<&'b str>,
     /// The response.
     pub head: ResponseHead<'b>,
 }
 
-/// Checks the response `head` (which a [`HeadScanner`](crate::http::HeadScanner) found complete) to the request with
-/// `nonce`, which offered the subprotocols `offered` and no extension.
+/// Checks the response `head` against the request that was sent with `nonce` and offered the subprotocols `offered` and no
+/// extensions. `head` must be complete, as reported by a [`HeadScanner`](crate::http::HeadScanner).
 ///
 /// # Errors
-/// The rule that the response breaks, or the status that it has instead of 101.
+/// The response breaks a rule, or its status is not 101.
 pub fn check<'b>(
     head: &'b [u8],
     nonce: [u8; 16],
@@ -180,29 +179,28 @@ pub fn check<'b>(
     Ok(Accepted { protocol, head })
 }
 
-/// Why there is no WebSocket connection: the server's fault, or its wish.
+/// Why the handshake failed: the server refused it or broke a rule.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The response is not HTTP.
     Head(HeadError),
-    /// The server answered with another status than 101: it refuses, wants the client elsewhere, or has more to say
-    /// (1xx).
+    /// The server answered with a status other than 101: a refusal, a redirect, or an interim response (1xx).
     Status(u16),
-    /// Protocols are switched in HTTP/1.0, which cannot.
+    /// The server switched protocols in HTTP/1.0, which does not allow it.
     OldHttp,
     /// `Upgrade` is missing or is not `websocket`.
     Upgrade,
     /// `Connection` lacks the token `Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, repeated or wrong: the answer is to another request, or from something that
-    /// is no WebSocket server.
+    /// `Sec-WebSocket-Accept` is missing, repeated or wrong: the response belongs to another request, or the server does not
+    /// speak WebSocket.
     Accept,
-    /// `Sec-WebSocket-Protocol` names what was not offered.
+    /// `Sec-WebSocket-Protocol` names a subprotocol that was not offered.
     ProtocolNotOffered,
     /// `Sec-WebSocket-Protocol` is repeated.
     ProtocolRepeated,
-    /// `Sec-WebSocket-Extensions` names what was not offered.
+    /// `Sec-WebSocket-Extensions` names an extension that was not offered.
     ExtensionNotOffered,
     /// `Sec-WebSocket-Extensions` is malformed.
     ExtensionMalformed,

@@ -1,4 +1,4 @@
-//! Which names this server answers to: the defence of a server on the local machine against DNS rebinding.
+//! Which host names a server answers to. Protects a server on the local machine against DNS rebinding.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,9 +7,9 @@ use core::net::Ipv4Addr;
 use super::ApiMisuse;
 use crate::http::authority::{Authority, Host};
 
-/// Hosts that a request may be for.
+/// The hosts that a request may name.
 ///
-/// An entry without a port allows any port; one with a port, that one. Compared without regard to case; there are no
+/// An entry without a port allows any port, an entry with a port only that one. The comparison ignores case. There are no
 /// patterns.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedHosts {
@@ -17,23 +17,23 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// A list that allows nothing.
+    /// An empty list, which allows nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { hosts: Vec::new() }
     }
 
-    /// Adds a host: a name or an address, IPv6 in brackets, with an optional port.
+    /// Adds a host: a name or an address (IPv6 in brackets), with an optional port.
     ///
     /// # Errors
-    /// `ApiMisuse::Host` for anything else.
+    /// [`ApiMisuse::Host`]: `host` is anything else.
     pub fn add(&mut self, host: &str) -> Result<(), ApiMisuse> {
         Authority::parse(host).ok_or(ApiMisuse::Host)?;
         self.hosts.push(host.into());
         Ok(())
     }
 
-    /// Is `host`, as [`RequestHead::host`](crate::http::RequestHead::host) gives it, in the list?
+    /// Whether `host`, as returned by [`RequestHead::host`](crate::http::RequestHead::host), is in the list.
     #[must_use]
     pub fn allows(&self, host: &str) -> bool {
         let Some(host) = Authority::parse(host) else { return false };
@@ -44,8 +44,8 @@ impl AllowedHosts {
     }
 }
 
-/// Whether no other site can be called `host`: true for the literal address of any machine, for `localhost` and for names
-/// below it. DNS rebinding needs a name that the attacker's name server answers for.
+/// Whether `host` cannot be used for DNS rebinding: an IP address, `localhost`, or a name below it. DNS rebinding needs a name
+/// that the attacker's name server answers for.
 ///
 /// RFC 6761 section 6.3: "Users are free to use localhost names as they would any other domain names. Users may assume
 /// that IPv4 and IPv6 address queries for localhost names will always resolve to the respective IP loopback address."
@@ -58,7 +58,7 @@ pub fn is_local(host: &str) -> bool {
     }
 }
 
-/// Is it `localhost`, or a name below it? A dot at the end makes no other name of it.
+/// Whether `name` is `localhost` or a name below it. A trailing dot does not change a name.
 fn is_localhost(name: &str) -> bool {
     let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
     last.eq_ignore_ascii_case("localhost")
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_localhost_are_nobody_elses_name() {
+    fn addresses_and_localhost_are_local() {
         for local in [
             "127.0.0.1",
             "127.0.0.1:7681",

@@ -1,17 +1,10 @@
-//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`: proof that the other side speaks WebSocket, not security.
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`: they show that the other side speaks WebSocket. They are not a security
+//! measure.
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest as _, Sha1};
-
-/// RFC 6455 section 1.3.
-const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// RFC 4648 section 3.5 lets a decoder reject pad bits that are not zero. The key is never used decoded, and some
-/// clients send a fixed string with such bits: accepted. Padding itself must be there.
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The `Sec-WebSocket-Accept` that answers `key`.
 ///
@@ -26,7 +19,7 @@ pub fn accept(key: &[u8]) -> [u8; 28] {
     out
 }
 
-/// The `Sec-WebSocket-Key` of a nonce, which must be new and random for each connection.
+/// The `Sec-WebSocket-Key` for a nonce, which must be random and new for each connection.
 #[must_use]
 pub fn encode(nonce: [u8; 16]) -> [u8; 24] {
     let mut out = [0; 24];
@@ -34,21 +27,29 @@ pub fn encode(nonce: [u8; 16]) -> [u8; 24] {
     out
 }
 
-/// Is `key` a legal `Sec-WebSocket-Key`?
+/// Whether `key` is a legal `Sec-WebSocket-Key`.
 ///
 /// RFC 6455 section 4.2.1: "a base64-encoded [...] value that, when decoded, is 16 bytes in length."
 #[must_use]
 pub fn is_valid(key: &[u8]) -> bool {
-    // 24 characters hold 16 to 18 bytes
+    // 24 characters decode to 16 to 18 bytes.
     let mut decoded = [0; 18];
     key.len() == 24 && BASE64.decode_slice(key, &mut decoded) == Ok(16)
 }
 
-/// `out` has the length of the encoded `bytes`: 28 for 20, 24 for 16.
+/// Writes `bytes` in base64. `out` must have the encoded length: 28 for 20 bytes, 24 for 16.
 fn encode_into(bytes: &[u8], out: &mut [u8]) {
     let written = BASE64.encode_slice(bytes, out);
     debug_assert!(written.is_ok());
 }
+
+/// RFC 6455 section 1.3.
+const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Accepts pad bits that are not zero, which RFC 4648 section 3.5 lets a decoder reject: some clients send a fixed string
+/// with such bits, and the decoded key is never used. The padding itself is required.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 #[cfg(test)]
 mod tests {

@@ -1,31 +1,31 @@
-//! What our user may not put into a handshake.
+//! What a program must not put into a handshake.
 
 use core::fmt;
 
 use crate::http::emit::{self, InvalidField};
 use crate::http::syntax;
 
-/// A handshake that must not be written as asked: the fault of our user. Nothing was written.
+/// The calling program asked for a handshake that must not be written. Nothing was written.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ApiMisuse {
-    /// A host that is not a host with an optional port.
+    /// The host is not a name or address with an optional port.
     Host,
-    /// A target that does not begin with `/`, or has a space, a control character, `#` or a character outside ASCII.
+    /// The target does not begin with `/`, or has a space, a control character, `#` or a character outside ASCII.
     Target,
-    /// An origin that is neither `null` nor `scheme://host[:port]`.
+    /// The origin is neither `null` nor `scheme://host[:port]`.
     Origin,
-    /// A subprotocol that is not a token.
+    /// The name of a subprotocol is not a token.
     Protocol,
-    /// A subprotocol that is offered twice.
+    /// A subprotocol is offered twice.
     ProtocolRepeated,
-    /// A subprotocol that the client did not offer.
+    /// The client did not offer the subprotocol.
     ProtocolNotOffered,
-    /// A field name that is not a token.
+    /// A field name is not a token.
     FieldName,
-    /// A field value with a control character.
+    /// A field value has a control character.
     FieldValue,
-    /// A field that the handshake itself writes or that would change where the message ends.
+    /// The handshake writes the field itself, or the field would change where the message ends.
     FieldReserved,
 }
 
@@ -56,9 +56,7 @@ impl From<InvalidField> for ApiMisuse {
     }
 }
 
-const RESERVED: [&str; 6] = ["connection", "content-length", "host", "transfer-encoding", "trailer", "upgrade"];
-
-/// May our user add this line to a handshake?
+/// Checks that the calling program may add this field to a handshake.
 pub(super) fn check_extra(name: &str, value: &str) -> Result<(), ApiMisuse> {
     emit::check_field(name, value)?;
     let websocket = name.as_bytes().get(..14).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"sec-websocket-"));
@@ -73,3 +71,5 @@ pub(super) fn check_extra(name: &str, value: &str) -> Result<(), ApiMisuse> {
 pub(super) fn check_protocol(name: &str) -> Result<(), ApiMisuse> {
     if syntax::is_token(name.as_bytes()) { Ok(()) } else { Err(ApiMisuse::Protocol) }
 }
+
+const RESERVED: [&str; 6] = ["connection", "content-length", "host", "transfer-encoding", "trailer", "upgrade"];

@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 section 4).
 //!
-//! * [`key`]: `Sec-WebSocket-Key` and its answer.
-//! * [`server`]: is a request an offer to speak WebSocket, and the answer to it.
-//! * [`client`]: the request, and the check of the response.
+//! * [`server`]: recognises a handshake request ([`Offer`](server::Offer)) and answers it.
+//! * [`client`]: writes the request ([`UpgradeRequest`](client::UpgradeRequest)) and checks the response.
+//! * [`key`]: `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`.
 //! * [`origin`], [`host`]: allow lists against scripts of other sites and against DNS rebinding.
 
 pub mod client;
@@ -15,5 +15,5 @@ mod misuse;
 
 pub use self::misuse::ApiMisuse;
 
-/// The version of the protocol: RFC 6455 section 4.1, "The value of this header field MUST be 13."
+/// The value of `Sec-WebSocket-Version`. RFC 6455 section 4.1: "The value of this header field MUST be 13."
 pub const VERSION: &str = "13";

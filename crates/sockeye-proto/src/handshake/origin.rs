@@ -1,4 +1,4 @@
-//! Which sites' scripts may connect (RFC 6455 section 10.2).
+//! Which web origins may connect (RFC 6455 section 10.2).
 //!
 //! ```
 //! use sockeye_proto::handshake::origin::AllowedOrigins;
@@ -18,20 +18,20 @@ use core::net::Ipv6Addr;
 use crate::http::Fields;
 use crate::http::authority::{Authority, Host};
 
-/// The `Origin` of a request. Complete on purpose.
+/// The `Origin` field of a request (RFC 6454 section 7).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
 pub enum Origin<'b> {
-    /// None: the client is no browser.
+    /// There is none: the client is not a browser.
     Missing,
-    /// One, as sent.
+    /// There is one, as sent.
     One(&'b str),
-    /// More than one, or one that is not UTF-8: nobody's.
+    /// There is more than one, or one that is not UTF-8. Never admitted.
     Several,
 }
 
 impl<'b> Origin<'b> {
-    /// The origin that these fields name.
+    /// The origin in `fields`.
     #[must_use]
     pub fn of(fields: &Fields<'b>) -> Self {
         match fields.single("origin") {
@@ -42,10 +42,10 @@ impl<'b> Origin<'b> {
     }
 }
 
-/// Origins that may connect. An origin must equal one of them in scheme, host and port; there are no patterns.
+/// The origins that may connect. An origin must equal one of them in scheme, host and port. There are no patterns.
 ///
-/// Compared without regard to case, with the default ports of `http`, `https`, `ws` and `wss` filled in. A `null`
-/// origin (a sandboxed frame, a local file) is never in the list.
+/// The comparison ignores case and fills in the default ports of `http`, `https`, `ws` and `wss`. The `null` origin (a
+/// sandboxed frame, a local file) is never in the list.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedOrigins {
     origins: Vec<Entry>,
@@ -53,35 +53,35 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// A list that allows nothing.
+    /// An empty list, which allows nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { origins: Vec::new(), missing: false }
     }
 
-    /// Adds an origin: `scheme://host`, with a port if it is not the scheme's default.
+    /// Adds an origin: `scheme://host`, with a port if it is not the default port of the scheme.
     ///
     /// # Errors
-    /// Anything else, a path or a wild card included.
+    /// `origin` is anything else, for instance has a path or a wildcard.
     pub fn add(&mut self, origin: &str) -> Result<(), InvalidOrigin> {
         let parsed = Parsed::parse(origin).ok_or(InvalidOrigin)?;
         self.origins.push(parsed.to_entry());
         Ok(())
     }
 
-    /// Shall a request without `Origin` pass? Default: no. Programs that are not browsers send none, and could send
-    /// any.
+    /// Sets whether a request without `Origin` is admitted. Default: no. Programs other than browsers usually send none, and
+    /// could send any.
     pub const fn allow_missing(&mut self, allow: bool) {
         self.missing = allow;
     }
 
-    /// Is `origin` in the list?
+    /// Whether `origin` is in the list.
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         Parsed::parse(origin).is_some_and(|parsed| self.origins.iter().any(|entry| entry.equals(parsed)))
     }
 
-    /// May a request with this origin connect?
+    /// Whether a request with this origin may connect.
     #[must_use]
     pub fn admits(&self, origin: Origin<'_>) -> bool {
         match origin {
@@ -92,7 +92,7 @@ impl AllowedOrigins {
     }
 }
 
-/// A text that is not `scheme://host[:port]`.
+/// The text is not `scheme://host[:port]`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct InvalidOrigin;
@@ -133,7 +133,7 @@ impl Entry {
 struct Parsed<'a> {
     scheme: &'a str,
     host: Host<'a>,
-    /// `None`: a scheme without a default port, and none given.
+    /// `None`: none is given, and the scheme has no default port.
     port: Option<u16>,
 }
 
@@ -159,11 +159,11 @@ impl<'a> Parsed<'a> {
     }
 }
 
-/// Whether a page with this origin was served by `host`, which is as [`RequestHead::host`](crate::http::RequestHead::host)
-/// gives it.
+/// Whether the page with the origin `origin` was served by `host`, as returned by
+/// [`RequestHead::host`](crate::http::RequestHead::host).
 ///
-/// True when the origin is `http` or `https`, and names the same host and port. A host without a port is at the default port of the
-/// origin's scheme: a server behind a proxy that ends TLS cannot know which one the browser used.
+/// True if the scheme is `http` or `https`, and host and port are equal. A `host` without a port is taken to be at the default
+/// port of the scheme: a server behind a proxy that terminates TLS does not know which one the browser used.
 #[must_use]
 pub fn is_of_host(origin: &str, host: &str) -> bool {
     let (Some(origin), Some(host)) = (Parsed::parse(origin), Authority::parse(host)) else { return false };
@@ -171,7 +171,7 @@ pub fn is_of_host(origin: &str, host: &str) -> bool {
     is_web && origin.host == host.host && origin.port == host.port.or_else(|| default_port(origin.scheme))
 }
 
-/// Is `text` what a client may send as its origin?
+/// Whether a client may send `text` as its origin.
 pub(super) fn is_valid(text: &str) -> bool {
     text == "null" || Parsed::parse(text).is_some()
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_very_origin_is_allowed() {
+    fn only_the_same_origin_is_allowed() {
         let mut list = AllowedOrigins::new();
         for origin in ["http://good.com", "HTTPS://Secure.example:8443", "http://[::1]:7681", "app://main"] {
             list.add(origin).unwrap();
@@ -240,13 +240,13 @@ mod tests {
             "http://good.com:",
             "http://good.com\0",
         ] {
-            // an empty port is the default port
+            // An empty port is the default port.
             assert_eq!(list.allows(refused), refused == "http://good.com:", "{refused}");
         }
     }
 
     #[test]
-    fn missing_and_repeated_origins_are_for_the_option_and_for_nobody() {
+    fn a_missing_origin_needs_the_option_and_a_repeated_one_is_never_admitted() {
         let mut list = AllowedOrigins::new();
         assert!(!list.admits(Origin::Missing));
         list.allow_missing(true);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_same_host_and_port_is_of_that_host() {
+    fn only_the_same_host_and_port_is_the_same_host() {
         for (origin, host) in [
             ("http://127.0.0.1:7681", "127.0.0.1:7681"),
             ("http://Example.com", "example.COM"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_cannot_be_added() {
+    fn only_origins_can_be_added() {
         for bad in ["", "*", "null", "example.com", "http://", "http://*.example.com/", "http://a/", "http://a b"] {
             assert_eq!(AllowedOrigins::new().add(bad), Err(InvalidOrigin), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! The server's side: is this request an offer to speak WebSocket, and what is the answer?
+//! The server's side: recognises a handshake request, and accepts or refuses it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -11,10 +11,7 @@ use crate::http::body::Length;
 use crate::http::emit::{self, ResponseWriter};
 use crate::http::{HeadError, RequestHead, Version, syntax};
 
-/// Subprotocols that one request may offer.
-pub const MAX_PROTOCOLS: usize = 64;
-
-/// A valid offer to speak WebSocket. It leaves open only what the application decides: path, origin, subprotocol.
+/// A valid handshake request. What remains is for the application to decide: path, origin, subprotocol.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Offer<'b> {
@@ -25,10 +22,10 @@ pub struct Offer<'b> {
 }
 
 impl<'b> Offer<'b> {
-    /// The offer in `head`. `None`: a plain request, for which an upgrade to something else is no reason to fail.
+    /// The offer in `head`. `None`: it is a plain HTTP request, possibly with an upgrade to another protocol.
     ///
     /// # Errors
-    /// A request that wants to speak WebSocket and does it wrong.
+    /// The request asks for WebSocket but breaks a rule of the handshake.
     pub fn of(head: &'b RequestHead<'b>) -> Result<Option<Self>, OfferError> {
         // RFC 6455 section 4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
         // case-insensitive value." RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field if it
@@ -51,27 +48,28 @@ impl<'b> Offer<'b> {
         self.key
     }
 
-    /// The subprotocols offered, most wanted first: tokens, at most [`MAX_PROTOCOLS`], none twice.
+    /// The offered subprotocols, most preferred first: at most [`MAX_PROTOCOLS`] different tokens.
     pub fn protocols(&self) -> impl Iterator<Item = &'b str> + use<'b> {
         protocols(self.head).filter_map(syntax::token)
     }
 
-    /// The `Origin`.
+    /// The `Origin` field.
     #[must_use]
     pub fn origin(&self) -> Origin<'b> {
         Origin::of(&self.head.fields)
     }
 
-    /// The extensions offered, most wanted first.
+    /// The offered extensions, most preferred first.
     #[must_use]
     pub fn extensions(&self) -> &[Extension<'b>] {
         &self.extensions
     }
 
-    /// Appends the response 101, which accepts the offer: with `protocol`, without extensions, and with `extra` fields.
+    /// Appends a 101 response to `out`, which accepts the offer with `protocol`, without extensions, and with the additional
+    /// fields `extra`.
     ///
     /// # Errors
-    /// A `protocol` that was not offered, or a field that must not be added. Nothing is appended then.
+    /// `protocol` was not offered, or a field of `extra` is not allowed. Nothing is appended then.
     pub fn accept(&self, out: &mut Vec<u8>, protocol: Option<&str>, extra: &[(&str, &str)]) -> Result<(), ApiMisuse> {
         let mut response = ResponseWriter::new(out, 101)
             .line("Upgrade", b"websocket")
@@ -79,8 +77,7 @@ impl<'b> Offer<'b> {
             .line("Sec-WebSocket-Accept", &key::accept(self.key));
         if let Some(protocol) = protocol {
             // RFC 6455 section 4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by
-            // selecting one of the values from the |Sec-WebSocket-Protocol| field". Names are compared with regard to
-            // case.
+            // selecting one of the values from the |Sec-WebSocket-Protocol| field". Names are case-sensitive.
             check_protocol(protocol)?;
             if !self.protocols().any(|offered| offered == protocol) {
                 return Err(ApiMisuse::ProtocolNotOffered);
@@ -96,13 +93,13 @@ impl<'b> Offer<'b> {
     }
 }
 
-/// Why an offer is refused: always the peer's fault.
+/// Why a handshake request is refused. Always a fault of the peer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct OfferError {
-    /// The status to answer with: 400, 405, 426, 501 or 505.
+    /// The HTTP status to answer with: 400, 405, 426, 501 or 505.
     pub status: u16,
-    /// What is wrong, in a few words.
+    /// The broken rule in a few words.
     pub reason: &'static str,
 }
 
@@ -131,7 +128,7 @@ impl OfferError {
         Self { status: error.status(), reason: "the length of the request is unclear (RFC 9112 section 6.3)" }
     }
 
-    /// Appends the whole response, as [`refuse`] does.
+    /// Appends the whole response to `out`, see [`refuse`].
     pub fn write(&self, out: &mut Vec<u8>, date: Option<u64>) {
         refuse(out, self.status, self.reason, date);
     }
@@ -145,12 +142,12 @@ impl fmt::Display for OfferError {
 
 impl core::error::Error for OfferError {}
 
-/// Appends a whole response that refuses a request, and says that the connection ends: nothing behind the request is to
-/// be trusted.
+/// Appends a whole response that refuses a request. It closes the connection, because what follows such a request cannot be
+/// trusted.
 ///
-/// The body is `reason` as plain text (empty: the usual phrase of the status). `date` is in seconds since 1970. What a
-/// status demands is added: 426 names the protocol and version to come back with, 405 the method. A 405 has no body,
-/// since the request may have been a HEAD; for other answers to a HEAD see [`refuse_head`].
+/// The body is `reason` as plain text, or the usual phrase of the status if `reason` is empty. `date` is in seconds since
+/// 1970. Fields that a status requires are added: 426 names the protocol and the version to use, 405 the method. A 405 has no
+/// body, since the request may have been a HEAD. For other responses to a HEAD use [`refuse_head`].
 pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
     let reason = if reason.is_empty() { emit::reason(status) } else { reason };
     let response = refusal(out, status, date);
@@ -163,14 +160,14 @@ pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
     out.push(b'\n');
 }
 
-/// As [`refuse`], for a request whose method is HEAD: without a body.
+/// Like [`refuse`], for a HEAD request: without a body.
 pub fn refuse_head(out: &mut Vec<u8>, status: u16, date: Option<u64>) {
-    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD. Section 8.6 allows to leave
-    // its length out.
+    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD. Section 8.6 allows the length
+    // to be omitted.
     refusal(out, status, date).finish();
 }
 
-/// The head of a refusal, as far as it is the same with and without a body.
+/// The part of the head that is the same with and without a body.
 fn refusal(out: &mut Vec<u8>, status: u16, date: Option<u64>) -> ResponseWriter<'_> {
     let mut response = ResponseWriter::new(out, status);
     if let Some(date) = date {
@@ -196,7 +193,7 @@ fn check_request(head: &RequestHead<'_>) -> Result<(), OfferError> {
     if head.version != Version::Http11 {
         return Err(OfferError::OLD_HTTP);
     }
-    // Whatever the method: what follows a request of unclear length must not be read as anything.
+    // Before the method: what follows a request of unclear length must not be interpreted at all.
     let length = Length::of_request(head).map_err(OfferError::of_head)?;
     if head.method != "GET" {
         return Err(OfferError::NOT_GET);
@@ -206,7 +203,7 @@ fn check_request(head: &RequestHead<'_>) -> Result<(), OfferError> {
     if !head.fields.has_token("connection", "upgrade") {
         return Err(OfferError::NO_CONNECTION);
     }
-    // RFC 6455 knows no body here; its bytes would be read as frames by one side and as a body by the other.
+    // RFC 6455 defines no body here. One side could read its bytes as frames and the other as a body.
     if !matches!(length, Length::None | Length::Exact(0)) {
         return Err(OfferError::HAS_BODY);
     }
@@ -237,13 +234,13 @@ fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], OfferError> {
 /// RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
 /// U+0021 to U+007E not including separator characters as defined in [RFC2616] and MUST all be unique strings."
 fn check_protocols(head: &RequestHead<'_>) -> Result<(), OfferError> {
-    // On the side, so that the fields are read once whatever stands between the names.
+    // A separate array, so the fields are read only once whatever is between the names.
     let mut seen: [&[u8]; MAX_PROTOCOLS] = [&[]; MAX_PROTOCOLS];
     for (index, element) in protocols(head).enumerate() {
         if !syntax::is_token(element) {
             return Err(OfferError::BAD_PROTOCOLS);
         }
-        // an empty name is no element, so the free places equal none
+        // An element is never empty, so it never equals an unused place.
         if seen.contains(&element) {
             return Err(OfferError::SAME_PROTOCOLS);
         }
@@ -252,10 +249,13 @@ fn check_protocols(head: &RequestHead<'_>) -> Result<(), OfferError> {
     Ok(())
 }
 
-/// The elements offered, unchecked.
+/// The offered names, unchecked.
 fn protocols<'b>(head: &'b RequestHead<'b>) -> impl Iterator<Item = &'b [u8]> + use<'b> {
     head.fields.all("sec-websocket-protocol").flat_map(syntax::list)
 }
+
+/// Most subprotocols that one request may offer.
+pub const MAX_PROTOCOLS: usize = 64;
 
 #[cfg(test)]
 mod tests;

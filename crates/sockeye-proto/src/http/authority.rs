@@ -1,8 +1,8 @@
-//! `host [":" port]`, as it stands in a Host field, an origin and an absolute target (RFC 3986 section 3.2).
+//! `host [":" port]`, as used in a Host field, an origin and an absolute target (RFC 3986 section 3.2).
 
 use core::net::Ipv6Addr;
 
-/// A valid host and its port, if one is given.
+/// A valid host, and its port if one is given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Authority<'a> {
     pub(crate) host: Host<'a>,
@@ -31,31 +31,31 @@ impl PartialEq for Host<'_> {
 impl Eq for Host<'_> {}
 
 impl<'a> Authority<'a> {
-    /// `None` for anything that is not exactly a host with an optional port: user information, paths, spaces, an empty
-    /// host.
+    /// Parses `text`. `None`: it is not exactly a host with an optional port, for instance has user information, a path,
+    /// spaces or an empty host.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
-            // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; no future has come yet.
+            // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; no IPvFuture address exists.
             let host = Host::V6(address.parse().ok()?);
-            return Some(Self { host, port: port_behind(port)? });
+            return Some(Self { host, port: port_after(port)? });
         }
         let end = text.find(':').unwrap_or(text.len());
         let (name, port) = text.split_at(end);
         if name.is_empty() || !is_reg_name(name.as_bytes()) {
             return None;
         }
-        Some(Self { host: Host::Name(name), port: port_behind(port)? })
+        Some(Self { host: Host::Name(name), port: port_after(port)? })
     }
 }
 
-/// `""`, or `":" port` with `port = *DIGIT`. The outer `None` is an error.
-fn port_behind(text: &str) -> Option<Option<u16>> {
+/// Parses `""`, or `":" port` with `port = *DIGIT`. The outer `None`: anything else.
+fn port_after(text: &str) -> Option<Option<u16>> {
     let Some(digits) = text.strip_prefix(':') else { return text.is_empty().then_some(None) };
     if digits.is_empty() {
         return Some(None);
     }
-    // `parse` alone would take a plus sign
+    // `parse` alone would accept a plus sign.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_are_told_apart_and_anything_else_is_refused() {
+    fn hosts_and_ports_are_split_and_anything_else_is_refused() {
         let name = |host, port| Some(Authority { host: Host::Name(host), port });
         assert_eq!(Authority::parse("example.com"), name("example.com", None));
         assert_eq!(Authority::parse("Example.COM:80"), name("example.com", Some(80)));

@@ -1,31 +1,31 @@
-//! Conditional requests (RFC 9110 section 13): is the representation the one the client knows?
+//! Conditional requests (RFC 9110 section 13): whether the client already has the representation.
 
 use super::date;
 use super::fields::Fields;
 use super::head::RequestHead;
 use super::syntax::trim_ows;
 
-/// What to do with a request whose target exists.
+/// The result of the preconditions of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "complete on purpose: RFC 9110 section 13.2.1 knows these three outcomes")]
+#[expect(clippy::exhaustive_enums, reason = "RFC 9110 section 13.2.1 has these three outcomes")]
 pub enum Precondition {
-    /// Answer as if there were no condition.
+    /// Answer as if there were no preconditions.
     Met,
-    /// Answer 304, without a body.
+    /// Answer with status 304 and no body.
     NotModified,
-    /// Answer 412.
+    /// Answer with status 412.
     Failed,
 }
 
 /// Evaluates the preconditions of `head` for a representation with the entity tag `etag` (with its quotes, and `W/` if
-/// weak) that was last modified `modified` seconds after 1970.
+/// weak) that was last modified `modified` seconds after 1970. `None`: the time of modification is unknown.
 ///
-/// The work is linear in the fields; nothing is allocated.
+/// Takes time linear in the length of the fields. Does not allocate.
 #[must_use]
 pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u64>>) -> Precondition {
     let modified = modified.into();
     let fields = &head.fields;
-    // RFC 9110 section 13.2.2 gives the order: If-Match, or else If-Unmodified-Since; then If-None-Match, or else
+    // RFC 9110 section 13.2.2 defines the order: If-Match, or else If-Unmodified-Since; then If-None-Match, or else
     // If-Modified-Since.
     if fields.get("if-match").is_some() {
         // Section 13.1.1: "An origin server MUST use the strong comparison function when comparing entity tags for
@@ -94,7 +94,7 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Is `etag` in the list that the lines named `name` form? What follows a malformed element is not looked at.
+/// Whether `etag` is in the list formed by the lines named `name`. What follows a malformed element is ignored.
 fn lists(fields: &Fields<'_>, name: &str, etag: &str, comparison: Comparison) -> bool {
     let own = whole(etag.as_bytes());
     fields.all(name).any(|line| {
@@ -122,7 +122,7 @@ fn line_has(line: &[u8], own: Tag<'_>, comparison: Comparison) -> bool {
     }
 }
 
-/// Is `text` one entity tag, and the same as `etag`?
+/// Whether `text` is a single entity tag and equals `etag`.
 pub(super) fn same_tag(text: &[u8], etag: &str, comparison: Comparison) -> bool {
     matches!((whole(text), whole(etag.as_bytes())), (Some(a), Some(b)) if a.equals(b, comparison))
 }

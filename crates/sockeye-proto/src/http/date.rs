@@ -1,14 +1,9 @@
-//! HTTP dates (RFC 9110 section 5.6.7): written in one form, read in three.
+//! HTTP dates (RFC 9110 section 5.6.7): written in one form, parsed in three.
 
-const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"]; // 1970 began on a Thursday
-const LONG_DAYS: [&[u8]; 7] = [b"Thursday", b"Friday", b"Saturday", b"Sunday", b"Monday", b"Tuesday", b"Wednesday"];
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+use super::syntax;
 
-/// The last second of the year 9999: the form has four digits for a year.
-const LAST: u64 = 253_402_300_799;
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, of so many seconds since 1970. Years past 9999 become its last second.
+/// The time `seconds` after the beginning of 1970, as `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999 become its
+/// last second.
 #[must_use]
 pub fn format(seconds: u64) -> [u8; 29] {
     let seconds = seconds.min(LAST);
@@ -26,11 +21,11 @@ pub fn format(seconds: u64) -> [u8; 29] {
     out
 }
 
-/// Seconds since 1970 of a date in any of the three forms. `None`: not a date, or one before 1970.
+/// Parses a date in any of the three forms. Returns seconds since 1970. `None`: it is not a date, or is before 1970.
 ///
-/// A day of the week must be a day of the week, but need not be the right one. In the form of RFC 850, whose years have
-/// two digits, 70 to 99 are 1970 to 1999 and the rest is 2000 to 2069; the RFC asks for a window that moves with the
-/// clock, which this crate does not have, and no such date is sent today.
+/// The day of the week must be valid, but need not match the date. Dates in the RFC 850 form have years of two digits: 70 to
+/// 99 are 1970 to 1999, and the others are 2000 to 2069. The RFC asks for a window that moves with the clock, but this crate
+/// has no clock, and such dates are no longer sent.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<u64> {
     // RFC 9110 section 5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three
@@ -79,21 +74,21 @@ fn is_day(name: [u8; 3]) -> Option<()> {
     DAYS.iter().find(|known| ***known == name).map(|_| ())
 }
 
-/// 1 to 12.
+/// The month as a number: 1 to 12.
 fn month(name: [u8; 3]) -> Option<u64> {
     MONTHS.iter().position(|known| **known == name).map(|index| index as u64 + 1)
 }
 
 /// A number of at most four digits.
 fn number(digits: &[u8]) -> Option<u64> {
-    super::syntax::decimal(digits)
+    syntax::decimal(digits)
 }
 
 /// `clock` is `08:49:37`.
 fn seconds(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<u64> {
     let [h1, h2, b':', m1, m2, b':', s1, s2] = clock else { return None };
     let (hour, minute, second) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?, number(&[*s1, *s2])?);
-    // 60 is a leap second, which the form allows
+    // Second 60 is a leap second, which the form allows.
     if year < 1970 || day == 0 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -109,15 +104,15 @@ const fn days_in(year: u64, month: u64) -> u64 {
     }
 }
 
-/// Days from 1 January 1970, for a year from 1970 on. Years are counted from March, so that a leap day is the last of
-/// its year.
+/// Days since 1 January 1970, for a year from 1970 on. Years are counted from March, so a leap day is the last day of its
+/// year.
 const fn days(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * month + 2) / 5 + day - 1;
     year * 365 + year / 4 - year / 100 + year / 400 + of_year - DAYS_TO_1970
 }
 
-/// Year, month and day of the day so many days after 1 January 1970: the inverse of [`days`].
+/// Year, month and day of the date `days` days after 1 January 1970: the inverse of [`days`].
 const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_TO_1970;
     let (era, of_era) = (days / 146_097, days % 146_097); // 400 years
@@ -129,14 +124,23 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
 }
 
-/// From 1 March of the year 0 to 1 January 1970.
-const DAYS_TO_1970: u64 = 719_468;
-
 /// `value < 100`
 fn two_digits(out: &mut [u8; 29], at: usize, value: u64) {
     out[at] = b'0' + (value / 10 % 10) as u8;
     out[at + 1] = b'0' + (value % 10) as u8;
 }
+
+/// The days of the week, from the one on which 1970 began.
+const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+const LONG_DAYS: [&[u8]; 7] = [b"Thursday", b"Friday", b"Saturday", b"Sunday", b"Monday", b"Tuesday", b"Wednesday"];
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// Days from 1 March of the year 0 to 1 January 1970.
+const DAYS_TO_1970: u64 = 719_468;
+
+/// The last second of the year 9999: the form has four digits for a year.
+const LAST: u64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Writing a response head.
+//! Writes response heads.
 //!
 //! ```
 //! use sockeye_proto::http::emit::ResponseWriter;
@@ -14,10 +14,9 @@ use core::fmt;
 
 use super::{date, syntax};
 
-/// A response head that is being written. All or nothing: without [`finish`](Self::finish) the output is as it was
-/// before.
+/// Writes a response head to the end of a buffer. Dropping it without [`finish`](Self::finish) restores the buffer.
 #[derive(Debug)]
-#[must_use = "a head that is not finished is taken back"]
+#[must_use = "a head that is not finished is removed again"]
 pub struct ResponseWriter<'o> {
     out: &'o mut Vec<u8>,
     /// Where the head begins in `out`; `start <= out.len()`.
@@ -26,14 +25,13 @@ pub struct ResponseWriter<'o> {
 }
 
 impl<'o> ResponseWriter<'o> {
-    /// Begins a head. A `status` that is not a final or interim status (100 to 599) is a mistake of ours, and is sent
-    /// as 500.
+    /// Begins a head. A `status` outside 100 to 599 is a mistake of the caller and is sent as 500.
     pub fn new(out: &'o mut Vec<u8>, status: u16) -> Self {
         let status = if (100..=599).contains(&status) { status } else { 500 };
         let start = out.len();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(syntax::format_decimal(status.into(), &mut [0; 20]));
-        // RFC 9112 section 4: the space before an empty reason phrase must be there.
+        // RFC 9112 section 4: the space before an empty reason phrase is required.
         out.push(b' ');
         out.extend_from_slice(reason(status).as_bytes());
         out.extend_from_slice(b"\r\n");
@@ -43,8 +41,8 @@ impl<'o> ResponseWriter<'o> {
     /// Adds a field line.
     ///
     /// # Errors
-    /// A name that is not a token, or a value with CR, LF, NUL or another control character. The whole head is then
-    /// taken back: half a response is worse than none.
+    /// `name` is not a token, or `value` has CR, LF, NUL or another control character. The whole head is then removed,
+    /// because half a response is worse than none.
     pub fn field(self, name: &str, value: &str) -> Result<Self, InvalidField> {
         check_field(name, value)?;
         Ok(self.line(name, value.as_bytes()))
@@ -55,18 +53,18 @@ impl<'o> ResponseWriter<'o> {
         self.line("Content-Length", syntax::format_decimal(length, &mut [0; 20]))
     }
 
-    /// Adds `Date`, of so many seconds since 1970.
+    /// Adds `Date`: the time `seconds` after the beginning of 1970.
     pub fn date(self, seconds: u64) -> Self {
         self.line("Date", &date::format(seconds))
     }
 
-    /// Ends the head with its empty line.
+    /// Ends the head with the empty line.
     pub fn finish(mut self) {
         self.out.extend_from_slice(b"\r\n");
         self.finished = true;
     }
 
-    /// A line that is known to be valid.
+    /// Adds a field line that is known to be valid.
     pub(crate) fn line(self, name: &str, value: &[u8]) -> Self {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
@@ -84,10 +82,10 @@ impl Drop for ResponseWriter<'_> {
     }
 }
 
-/// May this field line be written?
+/// Checks that a field line may be written.
 ///
 /// # Errors
-/// A name that is not a token, or a value with CR, LF, NUL or another control character.
+/// `name` is not a token, or `value` has CR, LF, NUL or another control character.
 pub fn check_field(name: &str, value: &str) -> Result<(), InvalidField> {
     if !syntax::is_token(name.as_bytes()) {
         return Err(InvalidField::Name);
@@ -98,13 +96,13 @@ pub fn check_field(name: &str, value: &str) -> Result<(), InvalidField> {
     Ok(())
 }
 
-/// A field line that would not be HTTP, or be another message than the caller meant: the fault of our user.
+/// The field line is not valid HTTP, or could inject another field or message. A mistake of the calling program.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidField {
     /// The name is not a token.
     Name,
-    /// The value has a control character: CR and LF would begin another field.
+    /// The value has a control character. CR and LF would begin another field.
     Value,
 }
 
@@ -119,7 +117,7 @@ impl fmt::Display for InvalidField {
 
 impl core::error::Error for InvalidField {}
 
-/// The usual reason phrase of `status`; empty for one that has none.
+/// The usual reason phrase of `status`. Empty if it has none.
 #[must_use]
 pub const fn reason(status: u16) -> &'static str {
     match status {
@@ -175,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_written_as_asked() {
+    fn fields_are_written_in_order() {
         let mut out = b"before".to_vec();
         ResponseWriter::new(&mut out, 200)
             .field("A", "b c")
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_would_split_the_response_takes_the_head_back() {
+    fn a_field_that_would_split_the_response_removes_the_head() {
         let mut out = b"x".to_vec();
         for (name, value) in [
             ("A", "b\r\nC: d"),

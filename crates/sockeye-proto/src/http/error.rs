@@ -1,32 +1,32 @@
-//! Why a head is refused, and the status that says so.
+//! Why a head is refused, and the matching status.
 
 use core::fmt;
 
-/// A rule of HTTP that a head breaks: always the peer's fault.
+/// A rule of HTTP that a head breaks. Always a fault of the peer.
 ///
-/// One that is refused leaves no way to tell where the message ends: answer with [`status`](Self::status) and close.
+/// The end of such a message is unknown: answer with [`status`](Self::status) and close the connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The head is not complete: only from a `parse` that was given no whole head.
+    /// The head is not complete. Only returned by `parse`.
     Incomplete,
-    /// A line that does not end in CR LF, or a CR or LF elsewhere.
+    /// A line does not end in CR LF, or there is a CR or LF elsewhere.
     LineEnd,
     /// A control character, NUL included.
     Control,
-    /// A line that begins with white space: a folded field.
+    /// A line begins with white space: a folded field.
     Folded,
-    /// More bytes than `ProtocolLimits::head_bytes`.
+    /// More bytes than [`ProtocolLimits::head_bytes`](crate::limits::ProtocolLimits::head_bytes).
     HeadTooLong,
-    /// More field lines than `ProtocolLimits::head_lines`.
+    /// More field lines than [`ProtocolLimits::head_lines`](crate::limits::ProtocolLimits::head_lines).
     TooManyLines,
-    /// A start line longer than `ProtocolLimits::request_line_bytes`.
+    /// A start line longer than [`ProtocolLimits::request_line_bytes`](crate::limits::ProtocolLimits::request_line_bytes).
     StartLineTooLong,
     /// A start line that is not `method SP target SP version` or `version SP status SP reason`.
     StartLine,
     /// A version of HTTP other than 1.0 and 1.1.
     Version,
-    /// A field name that is empty or not a token, or is not followed by a colon at once.
+    /// A field name that is empty, is not a token, or is not directly followed by a colon.
     FieldName,
     /// A field value with a forbidden character.
     FieldValue,
@@ -36,7 +36,7 @@ pub enum HeadError {
     HostRepeated,
     /// A `Host` that is not a host with an optional port.
     HostInvalid,
-    /// A request target in a form that this server does not serve, or with a forbidden character.
+    /// A request target in an unsupported form, or with a forbidden character.
     Target,
     /// A percent sign that is not followed by two hexadecimal digits.
     TargetEscape,
@@ -52,21 +52,21 @@ pub enum HeadError {
     LengthAndEncoding,
     /// `Transfer-Encoding` in an HTTP/1.0 message.
     EncodingOld,
-    /// A `Transfer-Encoding` whose last and only chunked coding is not at the end.
+    /// A `Transfer-Encoding` that does not end in exactly one chunked coding.
     EncodingInvalid,
-    /// A transfer coding under the chunked one, none of which is known here.
+    /// A transfer coding other than chunked. None is supported.
     EncodingUnknown,
 }
 
 impl HeadError {
-    /// The status to answer with.
+    /// The HTTP status to answer with.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             // RFC 9112 section 3: "A server that receives a request-target longer than any URI it wishes to parse MUST
             // respond with a 414 (URI Too Long) status code".
             Self::StartLineTooLong => 414,
-            // RFC 6585 section 5: 431 is for "when the set of request header fields in total is too large" or one is.
+            // RFC 6585 section 5: 431 is for "when the set of request header fields in total is too large", or a single one is.
             Self::HeadTooLong | Self::TooManyLines => 431,
             // RFC 9112 section 6.1: "A server that receives a request message with a transfer coding it does not
             // understand SHOULD respond with 501 (Not Implemented)."
@@ -88,7 +88,7 @@ impl HeadError {
             Self::TooManyLines => "the head has too many field lines",
             Self::StartLineTooLong => "the first line is too long",
             Self::StartLine => "the first line is malformed (RFC 9112 sections 3 and 4)",
-            Self::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            Self::Version => "only HTTP/1.0 and HTTP/1.1 are supported",
             Self::FieldName => "a field name must be a token, directly followed by a colon (RFC 9112 section 5.1)",
             Self::FieldValue => "a field value has a forbidden character (RFC 9110 section 5.5)",
             Self::HostMissing => "a request must have a Host field (RFC 9112 section 3.2)",
@@ -103,7 +103,7 @@ impl HeadError {
             Self::LengthAndEncoding => "Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.1)",
             Self::EncodingOld => "HTTP/1.0 has no Transfer-Encoding (RFC 9112 section 6.1)",
             Self::EncodingInvalid => "Transfer-Encoding must end in one chunked (RFC 9112 section 6.3)",
-            Self::EncodingUnknown => "the only transfer coding spoken here is chunked",
+            Self::EncodingUnknown => "chunked is the only supported transfer coding",
         }
     }
 }

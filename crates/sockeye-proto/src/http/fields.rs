@@ -4,13 +4,12 @@ use alloc::vec::Vec;
 
 use super::syntax;
 
-/// The fields of a head, in the order received. Names are compared without regard to case.
+/// The fields of a head, in the order received. Comparisons of names ignore case.
 ///
-/// Guaranteed: every name is a token; every value is free of control characters except tab, and has no white space at
-/// its ends.
+/// Guaranteed: every name is a token. No value has a control character except tab, or white space at its ends.
 #[derive(Clone, Debug)]
 pub struct Fields<'b> {
-    // One allocation for all lines, as large as the lines that were really received (<= ProtocolLimits::head_lines).
+    /// One allocation for all lines, sized by the lines received; `lines.len() <= ProtocolLimits::head_lines`.
     lines: Vec<httparse::Header<'b>>,
 }
 
@@ -35,7 +34,7 @@ impl<'b> Fields<'b> {
         self.lines.iter().map(|line| (line.name, line.value))
     }
 
-    /// Does the comma-separated list that all lines named `name` form contain `token`, whatever the case?
+    /// Whether the comma-separated list formed by all lines named `name` contains `token`. Ignores case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name).flat_map(syntax::list).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
@@ -47,13 +46,13 @@ impl<'b> Fields<'b> {
         self.lines.len()
     }
 
-    /// Is there no line at all?
+    /// Whether there are no lines.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// The value of the only line named `name`.
+    /// The value of the only line named `name`. `None`: there is no such line.
     pub(crate) fn single(&self, name: &str) -> Result<Option<&'b [u8]>, Repeated> {
         let mut values = self.all(name);
         let first = values.next();
@@ -61,6 +60,6 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// A field that may stand only once stands more than once.
+/// A field that may appear only once appears more than once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Repeated;

@@ -1,4 +1,4 @@
-//! A parsed head. The grammar of single bytes is httparse's; what HTTP says about the whole is decided here.
+//! Parsed heads. `httparse` checks the grammar of single lines; the rules for the whole head are checked here.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,26 +12,26 @@ use crate::limits::ProtocolLimits;
 
 /// The head of a request, borrowed from the buffer.
 ///
-/// Guaranteed: the method is a token; the target is visible ASCII without `#`; an HTTP/1.1 request has exactly one,
-/// valid `Host`.
+/// Guaranteed: the method is a token. The target is visible ASCII without `#`. An HTTP/1.1 request has exactly one valid
+/// `Host`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestHead<'b> {
-    /// The method, as sent: methods are case-sensitive.
+    /// The method, as sent. Methods are case-sensitive.
     pub method: &'b str,
-    /// The target, as sent. Read it through [`target::normalise`].
+    /// The target, as sent. Use [`target::normalise`] to get its path.
     pub target: &'b str,
-    /// The version.
+    /// The HTTP version.
     pub version: Version,
     /// The header fields.
     pub fields: Fields<'b>,
 }
 
 impl<'b> RequestHead<'b> {
-    /// Parses a head that a [`HeadScanner`] found to be complete. Bytes behind the head are not looked at.
+    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the head.
     ///
     /// # Errors
-    /// The rule that is broken, or `HeadError::Incomplete`. All of the scanner's rules are checked here again.
+    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the scanner are checked again.
     pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
         let (head, mut lines) = delimit(buf, limits)?;
         let mut request = httparse::Request::new(&mut lines);
@@ -54,8 +54,8 @@ impl<'b> RequestHead<'b> {
         Ok(head)
     }
 
-    /// The host that the request is for, with its port if one is given: the target's if that is absolute, else the
-    /// `Host` field.
+    /// The host that the request is for, with its port if one is given: the host of an absolute target, otherwise the `Host`
+    /// field.
     ///
     /// RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of request-target, the
     /// origin server MUST ignore the received Host header field (if any) and instead use the host information of the
@@ -68,7 +68,7 @@ impl<'b> RequestHead<'b> {
         self.fields.get("host").and_then(|host| core::str::from_utf8(host).ok())
     }
 
-    /// May the connection serve another request after this one?
+    /// Whether the connection may serve another request after this one.
     ///
     /// RFC 9112 section 9.3: "If the "close" connection option is present [...], the connection will not persist after
     /// the current response; else, if the received protocol is HTTP/1.1 (or later), the connection will persist [...];
@@ -100,19 +100,19 @@ impl<'b> RequestHead<'b> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ResponseHead<'b> {
-    /// The version.
+    /// The HTTP version.
     pub version: Version,
-    /// The status: three digits.
+    /// The status code: three digits.
     pub status: u16,
     /// The header fields.
     pub fields: Fields<'b>,
 }
 
 impl<'b> ResponseHead<'b> {
-    /// Parses a head that a [`HeadScanner`] found to be complete. Bytes behind the head are not looked at.
+    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the head.
     ///
     /// # Errors
-    /// The rule that is broken, or `HeadError::Incomplete`. All of the scanner's rules are checked here again.
+    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the scanner are checked again.
     pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
         let (head, mut lines) = delimit(buf, limits)?;
         let mut response = httparse::Response::new(&mut lines);
@@ -127,9 +127,9 @@ impl<'b> ResponseHead<'b> {
     }
 }
 
-/// A version of HTTP spoken here. Complete on purpose: any other one is refused.
+/// A supported version of HTTP. Any other version is refused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
+#[expect(clippy::exhaustive_enums, reason = "any other version is refused")]
 pub enum Version {
     /// HTTP/1.0.
     Http10,
@@ -137,7 +137,7 @@ pub enum Version {
     Http11,
 }
 
-/// The bytes of the head from its start line on, and room for exactly its lines.
+/// The bytes of the head from its start line on, and storage for exactly its lines.
 fn delimit<'b>(buf: &'b [u8], limits: &ProtocolLimits) -> Result<(&'b [u8], Vec<httparse::Header<'b>>), HeadError> {
     let mut scanner = HeadScanner::new(limits);
     let end = scanner.scan(buf)?.ok_or(HeadError::Incomplete)?;
@@ -154,7 +154,7 @@ fn translate(error: httparse::Error, head: &[u8]) -> HeadError {
     }
 }
 
-/// Does the start line have an `HTTP-version` (RFC 9112 section 2.3: `HTTP-name "/" DIGIT "." DIGIT`) in its place?
+/// Whether the start line has an `HTTP-version` (RFC 9112 section 2.3: `HTTP-name "/" DIGIT "." DIGIT`) in its place.
 fn names_other_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let is_version = |word: &[u8]| matches!(word, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']);

@@ -1,17 +1,16 @@
-//! HTTP/1.1 as far as a WebSocket server and client need it, and strictly (RFC 9110, RFC 9112).
+//! HTTP/1.1 as far as a WebSocket server and client need it, parsed strictly (RFC 9110, RFC 9112).
 //!
-//! Top to bottom, in the order in which a request meets them:
+//! In the order in which a request meets them:
 //!
-//! * [`HeadScanner`]: finds the end of a head in bytes that arrive in any pieces; looks at each byte once; enforces the
-//!   limits.
-//! * [`RequestHead`] and [`ResponseHead`]: the parsed head, borrowed from the buffer, with its [`Fields`].
-//! * [`body`]: how long the body is, and a decoder for it.
-//! * [`target`]: the one normaliser of request targets, for upgrades and plain requests alike.
-//! * [`conditional`], [`range`]: what a request wants of a representation that has a validator.
+//! * [`HeadScanner`]: finds the end of a head in bytes that arrive in pieces. Reads each byte once and enforces the limits.
+//! * [`RequestHead`] and [`ResponseHead`]: the parsed head with its [`Fields`], borrowed from the buffer.
+//! * [`body`]: the length of a body, and a decoder for it.
+//! * [`target`]: the only normaliser of request targets, for upgrades and plain requests.
+//! * [`conditional`], [`range`]: conditional and range requests.
 //! * [`emit`], [`date`]: writing a response head.
 //!
-//! Before editing: two recipients that disagree on where a message ends are a request-smuggling hole. So everything
-//! doubtful is refused here, never repaired, also where the RFC would let us repair it.
+//! Before editing: two recipients that disagree about where a message ends make request smuggling possible. So anything
+//! ambiguous is refused, never repaired, even where the RFC allows a repair.
 
 pub mod body;
 pub mod conditional;

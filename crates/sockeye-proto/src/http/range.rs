@@ -1,33 +1,33 @@
-//! Range requests (RFC 9110 section 14), as far as one range goes.
+//! Range requests (RFC 9110 section 14) with a single range.
 
 use super::conditional::{Comparison, same_tag};
 use super::date;
 use super::head::RequestHead;
 use super::syntax;
 
-/// What part of a representation to send.
+/// Which part of a representation to send.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
+#[expect(clippy::exhaustive_enums, reason = "a single range has these three outcomes")]
 pub enum Range {
-    /// All of it, with 200.
+    /// All of it, with status 200.
     Whole,
-    /// These bytes, with 206: `start <= end_inclusive < len`.
+    /// These bytes, with status 206; `start <= end_inclusive < len`.
     Part {
-        /// The first byte.
+        /// The offset of the first byte.
         start: u64,
-        /// The last byte.
+        /// The offset of the last byte.
         end_inclusive: u64,
     },
-    /// None: answer 416 with `Content-Range: bytes */len`.
+    /// None of it: answer with status 416 and `Content-Range: bytes */len`.
     Unsatisfiable,
 }
 
-/// The range that `head` asks for, of a representation of `len` bytes with the entity tag `etag` (with its quotes),
-/// last modified `modified` seconds after 1970.
+/// The range that `head` requests of a representation of `len` bytes, with the entity tag `etag` (with its quotes), last
+/// modified `modified` seconds after 1970. `None`: the time of modification is unknown.
 ///
-/// Several ranges, and anything that is not a range, get the whole: RFC 9110 section 14.2 lets a server "ignore the
-/// Range header field", and a multipart answer serves attackers more often than readers. The work is linear in the
-/// field; nothing is allocated.
+/// A request with several ranges, or with an invalid one, gets the whole representation: RFC 9110 section 14.2 lets a server
+/// "ignore the Range header field", and multipart responses help attackers more often than readers. Takes time linear in the
+/// length of the field. Does not allocate.
 #[must_use]
 pub fn single(head: &RequestHead<'_>, len: u64, etag: &str, modified: impl Into<Option<u64>>) -> Range {
     // RFC 9110 section 14.2: "A server MUST ignore a Range header field received with a request method that is
@@ -91,7 +91,7 @@ fn one(spec: &[u8], len: u64) -> Range {
     Range::Part { start, end_inclusive: end.min(len - 1) }
 }
 
-/// `1*DIGIT`; a number too large for us is past the end of any representation, and that is all that matters.
+/// Parses `1*DIGIT`. A number that does not fit is beyond the end of any representation, so it saturates.
 fn saturating_decimal(digits: &[u8]) -> Option<u64> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     valid.then(|| syntax::decimal(digits).unwrap_or(u64::MAX))

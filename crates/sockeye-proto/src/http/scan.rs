@@ -1,17 +1,16 @@
-//! Finding the end of a head in bytes that arrive in any pieces.
+//! Finds the end of a head in bytes that arrive in pieces.
 //!
-//! Before editing: `at` only grows, and no byte before it is looked at again. A scanner that begins anew with each
-//! segment costs the square of the head's length (RUSTSEC-2023-0065). Everything that can be told from one byte is
-//! refused at that byte, so that the outcome does not depend on how the bytes were cut.
+//! Before editing: `at` only grows, and no byte before it is read again. A scanner that starts over with each segment takes
+//! time quadratic in the length of the head (RUSTSEC-2023-0065). Every rule is checked at the first byte that shows the
+//! violation, so the result does not depend on how the bytes were cut.
 
 use super::error::HeadError;
 use super::syntax::{is_field_text, is_ows};
 use crate::limits::ProtocolLimits;
 
-/// Looks for the end of a request or response head.
+/// Finds the end of a request or response head.
 ///
-/// Give [`scan`](Self::scan) all bytes of the head so far, each time the same prefix and more. It resumes where it
-/// stopped.
+/// Pass all bytes received so far to [`scan`](Self::scan), each time the same ones and more. It resumes where it stopped.
 ///
 /// ```
 /// use sockeye_proto::{http::HeadScanner, limits::ProtocolLimits};
@@ -22,25 +21,25 @@ use crate::limits::ProtocolLimits;
 /// ```
 #[derive(Clone, Debug)]
 pub struct HeadScanner {
-    /// Bytes looked at, each once; `at <= head_bytes`.
+    /// How many bytes were read; `at <= head_bytes`.
     at: usize,
-    /// Where the start line begins: 0, or 2 behind the one empty line that is tolerated; `start <= at`.
+    /// Where the start line begins: 0, or 2 after the one empty line that is tolerated; `start <= at`.
     start: usize,
-    /// Field lines begun; `lines <= head_lines`.
+    /// How many field lines have begun; `lines <= head_lines`.
     lines: usize,
     state: State,
     head_bytes: usize,
     head_lines: usize,
     start_line_bytes: usize,
-    /// How often a byte was looked at.
+    /// How many reads of single bytes were made.
     #[cfg(test)]
-    looks: usize,
+    reads: usize,
 }
 
-/// What the byte at `at` must be.
+/// What the byte at `at` is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
-    /// The first byte of all: a CR begins the empty line that is tolerated.
+    /// The first byte. A CR begins the empty line that is tolerated.
     First,
     /// The LF of that empty line.
     FirstLf,
@@ -73,14 +72,14 @@ impl HeadScanner {
             head_lines: limits.head_lines,
             start_line_bytes: limits.request_line_bytes,
             #[cfg(test)]
-            looks: 0,
+            reads: 0,
         }
     }
 
-    /// The end of the head, once `buf` holds it all: the head is `buf[..n]`. `None`: more bytes are needed.
+    /// The length `n` of the head, once `buf` holds all of it: the head is `buf[..n]`. `None`: more bytes are needed.
     ///
     /// # Errors
-    /// The first rule that is broken; the same again if called again.
+    /// The first rule that the head breaks. Another call returns the same error.
     pub fn scan(&mut self, buf: &[u8]) -> Result<Option<usize>, HeadError> {
         while self.state != State::Complete {
             if self.at >= self.head_bytes {
@@ -89,7 +88,7 @@ impl HeadScanner {
             let Some(&byte) = buf.get(self.at) else { return Ok(None) };
             #[cfg(test)]
             {
-                self.looks += 1;
+                self.reads += 1;
             }
             self.state = self.next(byte)?;
             self.at += 1;
@@ -100,7 +99,7 @@ impl HeadScanner {
         Ok(Some(self.at))
     }
 
-    /// Field lines begun so far.
+    /// How many field lines have begun.
     pub(super) const fn lines(&self) -> usize {
         self.lines
     }
@@ -110,7 +109,7 @@ impl HeadScanner {
         self.start
     }
 
-    /// Passes over bytes that cannot change the state: the common ones, in a loop of their own.
+    /// Skips the common bytes, which cannot change the state, in a tight loop.
     fn skip_text(&mut self, buf: &[u8]) {
         let mut end = buf.len().min(self.head_bytes);
         if self.state == State::StartLine {
@@ -121,15 +120,15 @@ impl HeadScanner {
         self.at += passed;
         #[cfg(test)]
         {
-            self.looks += rest.len().min(passed + 1);
+            self.reads += rest.len().min(passed + 1);
         }
     }
 
     fn next(&mut self, byte: u8) -> Result<State, HeadError> {
         match self.state {
             // RFC 9112 section 2.2: "a server that is expecting to receive and parse a request-line SHOULD ignore at
-            // least one empty line (CRLF) received prior to the request-line." One is ignored, not more: a stream of
-            // them is no request.
+            // least one empty line (CRLF) received prior to the request-line." Only one is ignored: a stream of empty
+            // lines is not a request.
             State::First if byte == b'\r' => Ok(State::FirstLf),
             State::FirstLf => {
                 line_feed(byte)?;
@@ -173,7 +172,7 @@ impl HeadScanner {
     fn start_line(&self, byte: u8) -> Result<State, HeadError> {
         let len = self.at - self.start;
         if byte == b'\r' {
-            // a second empty line before the start line
+            // A second empty line before the start line.
             return if len == 0 { Err(HeadError::StartLine) } else { Ok(State::LineLf) };
         }
         text(byte)?;
@@ -184,7 +183,7 @@ impl HeadScanner {
     }
 }
 
-/// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (we do not, since others do not),
+/// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (it is not recognised here, because other recipients differ),
 /// and "a sender MUST NOT generate a bare CR [...] A recipient of such a bare CR MUST consider that element to be
 /// invalid or replace each bare CR with SP".
 const fn line_feed(byte: u8) -> Result<(), HeadError> {
@@ -192,7 +191,7 @@ const fn line_feed(byte: u8) -> Result<(), HeadError> {
 }
 
 /// RFC 9110 section 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". Other control
-/// characters "are also invalid"; a recipient may keep them "within a safe context", of which a head is none.
+/// characters "are also invalid"; a recipient may keep them "within a safe context", which a head is not.
 const fn text(byte: u8) -> Result<(), HeadError> {
     if is_field_text(byte) {
         Ok(())

@@ -1,5 +1,5 @@
-//! The one normaliser of request targets: for a plain request and for an upgrade, so that no rule sees another path
-//! than the file server does.
+//! The only normaliser of request targets, for plain requests and upgrades. So an access rule never sees another path than
+//! the file server.
 //!
 //! ```
 //! use sockeye_proto::http::target;
@@ -14,16 +14,16 @@ use alloc::vec::Vec;
 use super::authority::Authority;
 use super::error::HeadError;
 
-/// The absolute path that `target` names: decoded once, without dot segments and empty segments. It begins with `/`; it
-/// ends in `/` if the target names a directory. The query is not part of it.
+/// The absolute path that `target` names: percent-decoded once, without dot segments and empty segments. It begins with
+/// `/`, and ends with `/` if the target names a directory. It does not include the query.
 ///
 /// # Errors
-/// * `HeadError::Target`: neither a path nor an absolute URI, or a character that is no part of a target;
-/// * `HeadError::TargetEscape`: `%` without two hexadecimal digits;
-/// * `HeadError::TargetPath`: NUL, a backslash, `%2F`, or bytes that are not UTF-8. Servers and file systems differ on
-///   what these mean;
-/// * `HeadError::TargetAboveRoot`: more `..` than segments. RFC 3986 section 5.2.4 would drop these; nobody sends them
-///   in good faith.
+/// * [`HeadError::Target`]: it is neither a path nor an absolute URI, or has a character that a target cannot have.
+/// * [`HeadError::TargetEscape`]: it has a `%` without two hexadecimal digits.
+/// * [`HeadError::TargetPath`]: it has NUL, a backslash, `%2F`, or bytes that are not UTF-8. Servers and file systems
+///   interpret these differently.
+/// * [`HeadError::TargetAboveRoot`]: it has more `..` segments than other segments before them. RFC 3986 section 5.2.4 would
+///   drop these, but legitimate clients do not send them.
 pub fn normalise(target: &str) -> Result<String, HeadError> {
     let (path, _) = split(target)?;
     let mut out: Vec<u8> = Vec::with_capacity(path.len().max(1));
@@ -32,7 +32,7 @@ pub fn normalise(target: &str) -> Result<String, HeadError> {
         let start = out.len();
         out.push(b'/');
         decode(segment.as_bytes(), &mut out)?;
-        // The decoded segment is judged: %2e%2e is dot-dot to a file system.
+        // The decoded segment is checked, because %2e%2e is dot-dot to a file system.
         match &out[start + 1..] {
             [] | [b'.'] => out.truncate(start),
             [b'.', b'.'] => {
@@ -49,13 +49,13 @@ pub fn normalise(target: &str) -> Result<String, HeadError> {
     String::from_utf8(out).map_err(|_| HeadError::TargetPath)
 }
 
-/// The query of `target`: what follows the first `?`, as sent.
+/// The query of `target`: what follows the first `?`, not decoded. `None`: there is no `?`.
 #[must_use]
 pub fn query(target: &str) -> Option<&str> {
     target.split_once('?').map(|(_, query)| query)
 }
 
-/// Path (`/` at least) and query, neither decoded.
+/// Splits a target into path (at least `/`) and query. Neither is decoded.
 fn split(target: &str) -> Result<(&str, Option<&str>), HeadError> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(HeadError::Target);
@@ -78,7 +78,7 @@ fn split(target: &str) -> Result<(&str, Option<&str>), HeadError> {
     Ok((if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Authority and the rest of a target in absolute form.
+/// Splits a target in absolute form into its authority and the rest. `None`: it has another form.
 pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
@@ -107,7 +107,7 @@ fn decode(segment: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
 }
 
 fn hex(digit: u8) -> Result<u8, HeadError> {
-    // a hexadecimal digit is below 16
+    // A hexadecimal digit is below 16.
     char::from(digit).to_digit(16).map(|value| value as u8).ok_or(HeadError::TargetEscape)
 }
 

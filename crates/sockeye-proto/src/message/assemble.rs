@@ -1,7 +1,7 @@
-//! Fragments to whole messages, lent.
+//! Joins fragments into whole messages, which are borrowed.
 //!
-//! For programs with a loop of their own. The loop of `sockeye` collects by itself (its `messages` module): in buffers that its
-//! connections share, which it gives away with the message.
+//! For programs with their own event loop. `sockeye` itself collects messages in its `messages` module, in buffers that its
+//! connections share and that it hands over with the message.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,8 +11,8 @@ use crate::event::{Fragment, Payload};
 
 /// Collects the fragments of a message, up to a limit.
 ///
-/// A message that comes in one piece is handed through without a copy. Memory grows with the bytes that arrived, not with those
-/// that were announced.
+/// A message in one piece is returned without a copy. Memory grows with the bytes that have arrived, not with the length
+/// that a frame header announces.
 #[derive(Debug)]
 pub struct Assembler {
     limit: u64,
@@ -21,17 +21,17 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// An assembler of messages of at most `limit` bytes; usually
-    /// [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes), which the connection keeps to as well.
+    /// An assembler for messages of at most `limit` bytes. `limit` is usually
+    /// [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes), which the connection enforces as well.
     #[must_use]
     pub const fn new(limit: u64) -> Self {
         Self { limit, text: String::new(), binary: Vec::new() }
     }
 
-    /// Takes the next fragment, and gives the message if it ends with it.
+    /// Adds the next fragment. Returns the message if this fragment is its last.
     ///
     /// # Errors
-    /// [`Violation::MessageTooBig`]; what was collected is dropped.
+    /// [`Violation::MessageTooBig`]: the message exceeds the limit. What was collected is dropped.
     pub fn push<'a>(&'a mut self, fragment: Fragment<'a>) -> Result<Option<Payload<'a>>, Violation> {
         if fragment.first {
             self.text.clear();
@@ -59,7 +59,7 @@ impl Assembler {
         Ok(fragment.last.then_some(message))
     }
 
-    /// Drops what was collected, and gives back its memory.
+    /// Drops what was collected and frees its memory.
     pub fn release(&mut self) {
         self.text = String::new();
         self.binary = Vec::new();

@@ -1,14 +1,15 @@
-//! Whole messages to bytes.
+//! Encodes whole messages.
 
 use alloc::vec::Vec;
 
 use crate::conn::{Connection, SendError};
 use crate::wire::{MAX_HEADER_BYTES, MessageKind, mask};
 
-/// Appends `text` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
+/// Appends `text` to `out` as one unfragmented text message of `connection`. `mask` is a new random masking key for a
+/// client, and `None` for a server.
 ///
 /// # Errors
-/// As [`Connection::frame`].
+/// Those of [`Connection::frame`]. `out` is then unchanged.
 pub fn text(
     connection: &mut Connection,
     text: &str,
@@ -18,10 +19,11 @@ pub fn text(
     message(connection, MessageKind::Text, text.as_bytes(), out, mask)
 }
 
-/// Appends `bytes` as one unfragmented message. `mask` is a fresh random key from a client, `None` from a server.
+/// Appends `bytes` to `out` as one unfragmented binary message of `connection`. `mask` is a new random masking key for a
+/// client, and `None` for a server.
 ///
 /// # Errors
-/// As [`Connection::frame`].
+/// Those of [`Connection::frame`]. `out` is then unchanged.
 pub fn binary(
     connection: &mut Connection,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! Whole messages, for programs that use this crate without a loop.
+//! Whole messages, for programs that use this crate alone: [`Assembler`] joins fragments, [`encode`] sends.
 
 mod assemble;
 pub mod encode;

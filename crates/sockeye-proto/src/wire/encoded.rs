@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
 
-use super::{FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, OpCode, RSV};
+use super::layout::{FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, RSV};
+use super::opcode::OpCode;
 
-/// An encoded frame header: dereferences to its bytes.
+/// A frame header as bytes, ready to be sent. Dereferences to the bytes; [`FrameHeader`](super::FrameHeader) is the parsed form.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct EncodedHeader {
     bytes: [u8; MAX_HEADER_BYTES],
@@ -15,10 +16,11 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    /// Encodes a header. Of `rsv` only the three reserved bits (`0x70`) count.
+    /// Encodes a header for a payload of `len` bytes. `rsv` holds the reserved bits in place; bits other than `0x70` are
+    /// ignored. `mask` is the masking key.
     ///
     /// # Panics
-    /// `len` is 2^63 or more, which no slice can have.
+    /// `len` is 2^63 or more. No slice is that long.
     #[must_use]
     #[inline(always)]
     pub fn new(fin: bool, rsv: u8, opcode: OpCode, len: u64, mask: Option<[u8; 4]>) -> Self {
@@ -26,7 +28,7 @@ impl EncodedHeader {
         let first = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
         // RFC 6455 section 5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
         if let Some(short) = u8::try_from(len).ok().filter(|&short| short < LENGTH_16) {
-            // Most frames. One store: what is copied from here at once would have to wait for several.
+            // Most frames. A single store, because a load right after several smaller ones would have to wait for them.
             let (key, masked) = mask.map_or((0, 0), |key| (u32::from_le_bytes(key), MASK));
             let word = u64::from(key) << 16 | u64::from(short | masked) << 8 | u64::from(first);
             bytes[..8].copy_from_slice(&word.to_le_bytes());
@@ -53,14 +55,14 @@ impl EncodedHeader {
         head
     }
 
-    /// Appends the bytes to `out`. Cheaper than to extend it by the slice: what is copied has a fixed length.
+    /// Appends the bytes to `out`. Cheaper than extending it by the slice, because it copies a fixed length.
     #[inline(always)]
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len() + usize::from(self.len);
         match *self {
-            // Most frames are short: from a server ..
+            // Most frames are short: from a server,
             Self { bytes: [first, second, ..], len: 2 } => out.extend_from_slice(&[first, second]),
-            // .. and from a client.
+            // and from a client.
             Self { bytes: [a, b, c, d, e, f, g, h, ..], len: 6 } => {
                 out.extend_from_slice(&[a, b, c, d, e, f, g, h]);
                 out.truncate(end);

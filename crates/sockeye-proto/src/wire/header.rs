@@ -1,26 +1,28 @@
 //! Parsing of frame headers. On the hot path: measure before and after a change.
 //!
-//! A header is refused at its first offending byte, in the order of the bytes, so that the verdict on a stream does not depend
-//! on how it was cut.
+//! A header is refused at its first illegal byte, in the order of the bytes, so the result for a stream does not depend on
+//! how it was cut.
 
-use super::{FIN, LENGTH_16, LENGTH_64, MASK, MessageKind, OpCode, RSV, Role};
+use super::layout::{FIN, LENGTH_16, LENGTH_64, MASK, RSV};
+use super::opcode::{MessageKind, OpCode, Role};
 use crate::error::Violation;
 
-/// A frame header that is legal for the role that parsed it.
+/// A parsed frame header that is legal for the role that received it (RFC 6455 section 5.2).
 ///
-/// Whether its frame may follow the frames before it is the connection's business.
+/// Whether its frame may follow the frames before it is checked by [`Connection`](crate::conn::Connection).
+/// [`EncodedHeader`](super::EncodedHeader) is the form that is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct FrameHeader {
-    /// The message ends with this frame.
+    /// Whether the message ends with this frame.
     pub fin: bool,
-    /// The reserved bits, in place (`0x40`, `0x20`, `0x10`).
+    /// The reserved bits in place: `0x40`, `0x20`, `0x10`.
     pub rsv: u8,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: OpCode,
-    /// The masking key: present exactly if the peer is a client.
+    /// The masking key. Present exactly if the peer is a client.
     pub mask: Option<[u8; 4]>,
-    /// Bytes of the payload; below 2^63, and below 126 for a control frame.
+    /// The payload length in bytes: below 2^63, and below 126 for a control frame.
     pub len: u64,
 }
 
@@ -28,19 +30,20 @@ pub struct FrameHeader {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "a header is complete or it is not")]
 pub enum Parsed {
-    /// At least so many bytes are missing.
+    /// At least this many more bytes are needed.
     NeedMore(usize),
-    /// The header, and its own length in bytes.
+    /// The header, and its length in bytes.
     Complete(FrameHeader, usize),
 }
 
 impl FrameHeader {
     /// Parses the header at the front of `bytes`, as received by an endpoint of role `role`.
     ///
-    /// `allowed_rsv` has the reserved bits that extensions gave a meaning; only the first frame of a message may use them.
+    /// `allowed_rsv` holds the reserved bits that negotiated extensions define. Only the first frame of a message may use
+    /// them.
     ///
     /// # Errors
-    /// The header breaks a rule, as far as it is there.
+    /// The part of the header that has arrived breaks a rule.
     #[inline]
     pub fn parse(bytes: &[u8], role: Role, allowed_rsv: u8) -> Result<Parsed, Violation> {
         let &[first, second, ref rest @ ..] = bytes else { return Self::parse_start(bytes, allowed_rsv) };
@@ -89,7 +92,7 @@ impl FrameHeader {
         }
     }
 
-    /// Part of an extended length: refuses what no further byte can mend.
+    /// Part of an extended length. Refuses it if no further byte can make it legal.
     #[cold]
     fn parse_length_start(rest: &[u8], field: u8, masked: bool) -> Result<Parsed, Violation> {
         let width = if field == LENGTH_16 { 2 } else { 8 };
@@ -97,7 +100,7 @@ impl FrameHeader {
             if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
                 return Err(Violation::LengthTopBit);
             }
-            // Six zeros: what follows fits 16 bits.
+            // After six zero bytes, the value fits in 16 bits.
             if rest.len() >= 6 && rest.iter().take(6).all(|&byte| byte == 0) {
                 return Err(Violation::LengthNotMinimal);
             }
@@ -107,7 +110,7 @@ impl FrameHeader {
     }
 }
 
-/// A frame that is a whole message and all there.
+/// The header of an unfragmented message that has arrived whole.
 pub(crate) struct WholeFrame {
     pub(crate) kind: MessageKind,
     pub(crate) header_len: usize,
@@ -117,8 +120,8 @@ pub(crate) struct WholeFrame {
 }
 
 impl WholeFrame {
-    /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as can be. `None` says nothing: ask
-    /// [`FrameHeader::parse`].
+    /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as possible. `None` means only that
+    /// [`FrameHeader::parse`] must decide.
     #[inline(always)]
     pub(crate) fn of(bytes: &[u8], role: Role) -> Option<Self> {
         match role {
@@ -155,7 +158,7 @@ impl WholeFrame {
     }
 }
 
-/// All that the first byte tells.
+/// Checks everything that the first byte determines.
 #[inline]
 fn check_first(first: u8, allowed_rsv: u8) -> Result<OpCode, Violation> {
     // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values. If a nonzero
@@ -171,7 +174,7 @@ fn check_first(first: u8, allowed_rsv: u8) -> Result<OpCode, Violation> {
         return Err(Violation::ControlFragmented);
     }
     // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
-    // fragments of a data message." No other extension is known that gives these bits a meaning.
+    // fragments of a data message." No other known extension defines these bits.
     if first & RSV != 0 && !matches!(opcode, OpCode::Text | OpCode::Binary) {
         return Err(Violation::ReservedBit);
     }

@@ -1,20 +1,18 @@
 //! Masking (RFC 6455 section 5.3). On the hot path: measure before and after a change.
 //!
-//! Vectorises on the 128-bit registers that every x86-64 has, without a line of unsafe code: the bytes are taken as
-//! arrays of fixed sizes. Up to 128 bytes there is no loop: two arrays that overlap, both read before either is
+//! The compiler vectorises this for the 128-bit registers of every x86-64, without unsafe code, because the bytes are
+//! handled as arrays of fixed sizes. Up to 128 bytes need no loop: two overlapping arrays, both read before either is
 //! written.
 //!
 //! ```text
 //! 20 bytes    ├────────first 16────────┤
-//!                   ├─────────last 16────────┤     what both have becomes the same in both
+//!                   ├─────────last 16────────┤     the overlap gets the same value from both
 //! ```
 
 use alloc::vec::Vec;
 
-/// Bytes that one turn of the wide loop transforms.
-const BLOCK: usize = 128;
-
-/// XORs `buf` with `key`, of which byte `offset % 4` meets the first byte of `buf`. Masks and unmasks alike.
+/// XORs `buf` with `key`: masks and unmasks. `offset` is the position of `buf` in the payload, so byte `offset % 4` of the key
+/// applies to the first byte of `buf`.
 ///
 /// RFC 6455 section 5.3: "Octet i of the transformed data ("transformed-octet-i") is the XOR of octet i of the original data
 /// ("original-octet-i") with octet at index i modulo 4 of the masking key".
@@ -25,8 +23,8 @@ pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
 
 /// Appends `payload`, XORed with `key`, to `out`.
 ///
-/// Cheaper than to append it and to [`apply`] the key: bytes that were just written in other pieces than they are read in
-/// make the processor wait.
+/// Cheaper than appending it and then calling [`apply`]: reading bytes right after they were written in pieces of another
+/// size makes the processor wait.
 #[inline(always)]
 pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     let wide = u64::from(u32::from_le_bytes(key)) * 0x1_0000_0001;
@@ -55,14 +53,14 @@ fn append_then_apply(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     apply(&mut out[start..], key, 0);
 }
 
-/// The key (little endian) as it meets the byte `offset` further on.
+/// The key (little endian) as it applies `offset` bytes further on.
 #[inline]
 pub(crate) fn rotate(key: u32, offset: usize) -> u32 {
     // `offset % 4 * 8`: no overflow.
     key.rotate_right((offset as u32 & 3) << 3)
 }
 
-/// XORs `buf` with `key` (little endian), whose lowest byte meets the first byte of `buf`.
+/// XORs `buf` with `key` (little endian), whose lowest byte applies to the first byte of `buf`.
 #[inline(always)]
 pub(crate) fn xor(buf: &mut [u8], key: u32) {
     let wide = u64::from(key) << 32 | u64::from(key);
@@ -114,7 +112,7 @@ fn xor_blocks(buf: &mut [u8], wide: u64) {
             *block = xor_array(*block, wide);
         }
     }
-    // A whole number of keys before it: `wide` still begins where this does.
+    // Whole keys come before it, so `wide` needs no rotation.
     let rest = blocks.into_remainder();
     if rest.len() > 32 { xor_medium(rest, wide) } else { xor(rest, wide as u32) }
 }
@@ -131,6 +129,9 @@ fn xor_short(buf: &mut [u8], mut key: u32) {
         key >>= 8;
     }
 }
+
+/// Bytes that one iteration of the wide loop transforms.
+const BLOCK: usize = 128;
 
 #[cfg(test)]
 mod tests {

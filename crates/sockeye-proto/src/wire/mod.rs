@@ -12,6 +12,7 @@
 
 mod encoded;
 mod header;
+mod layout;
 pub mod mask;
 mod opcode;
 pub mod utf8;
@@ -19,21 +20,5 @@ pub mod utf8;
 pub use self::encoded::EncodedHeader;
 pub(crate) use self::header::WholeFrame;
 pub use self::header::{FrameHeader, Parsed};
+pub use self::layout::{MAX_CONTROL_BYTES, MAX_HEADER_BYTES};
 pub use self::opcode::{MessageKind, OpCode, Role};
-
-/// Bytes of the longest frame header: two, a 64-bit length, a masking key.
-pub const MAX_HEADER_BYTES: usize = 14;
-
-/// Bytes that a control frame's payload may have.
-pub const MAX_CONTROL_BYTES: usize = 125;
-
-/// The first byte's bit that ends a message.
-const FIN: u8 = 0x80;
-/// The three reserved bits of the first byte.
-const RSV: u8 = 0x70;
-/// The second byte's bit that announces a masking key.
-const MASK: u8 = 0x80;
-/// The length field's value that announces a 16-bit length.
-const LENGTH_16: u8 = 126;
-/// The length field's value that announces a 64-bit length.
-const LENGTH_64: u8 = 127;

@@ -1,28 +1,28 @@
-//! The small names of the wire: opcodes, kinds of data, roles.
+//! Opcodes, kinds of messages, roles.
 
 use core::ops::Not;
 
-/// What a frame is (RFC 6455 section 5.2). Reserved opcodes have no value here.
+/// The type of a frame (RFC 6455 section 5.2). Reserved opcodes cannot be represented.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 defines these six, and an unknown one fails the connection")]
 #[repr(u8)]
 pub enum OpCode {
-    /// The next frame of a fragmented message.
+    /// A further frame of a fragmented message.
     Continuation = 0,
     /// A text message, or its first frame.
     Text = 1,
     /// A binary message, or its first frame.
     Binary = 2,
-    /// The closing handshake.
+    /// A frame of the closing handshake.
     Close = 8,
     /// Asks for a pong.
     Ping = 9,
-    /// Answers a ping, or comes unasked.
+    /// Answers a ping, or is sent unsolicited.
     Pong = 10,
 }
 
 impl OpCode {
-    /// The opcode of a header's first byte; `None` for a reserved one.
+    /// The opcode in the first byte of a header. `None`: it is reserved.
     #[must_use]
     #[inline]
     pub const fn of_first_byte(byte: u8) -> Option<Self> {
@@ -37,7 +37,7 @@ impl OpCode {
         }
     }
 
-    /// Whether this is Close, Ping or Pong.
+    /// Whether this is a control frame: Close, Ping or Pong.
     #[must_use]
     #[inline]
     pub const fn is_control(self) -> bool {
@@ -50,9 +50,9 @@ impl OpCode {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data, and matching both is the point")]
 pub enum MessageKind {
-    /// UTF-8.
+    /// UTF-8 text.
     Text,
-    /// Bytes.
+    /// Arbitrary bytes.
     Binary,
 }
 
@@ -68,13 +68,13 @@ impl MessageKind {
     }
 }
 
-/// Which end of the connection an endpoint is; `!role` is the peer's.
+/// Which end of the connection an endpoint is. `!role` is the role of the peer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
 pub enum Role {
-    /// Answers handshakes; never masks.
+    /// Accepts handshakes. Never masks its frames.
     Server,
-    /// Begins handshakes; always masks.
+    /// Starts handshakes. Always masks its frames.
     Client,
 }
 

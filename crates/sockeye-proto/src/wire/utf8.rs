@@ -1,30 +1,28 @@
 //! UTF-8 that arrives in pieces (RFC 6455 section 8.1).
 //!
-//! A piece is cut before a code point that it holds only the beginning of; the caller keeps these bytes (three at most) and puts
-//! them before the next piece. The result is a `&str`: nothing is validated twice.
+//! A piece is cut before a code point that it holds only the beginning of. The caller keeps these bytes (at most three) and
+//! puts them before the next piece. The result is a `&str`, so nothing is validated twice.
 
 use core::str;
 
-/// From so many bytes on the vectorised validator is faster than the standard library's.
-const WIDE: usize = 128;
-
-/// The bytes are not UTF-8, nor the beginning of any.
+/// The bytes are not UTF-8, and not the beginning of valid UTF-8 either.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Invalid;
 
-/// The whole of `bytes` as text.
+/// All of `bytes` as text.
 ///
 /// # Errors
-/// It is not UTF-8.
+/// `bytes` is not UTF-8.
 #[inline]
 pub fn check(bytes: &[u8]) -> Result<&str, Invalid> {
     if bytes.len() < WIDE { str::from_utf8(bytes).map_err(|_| Invalid) } else { check_wide(bytes) }
 }
 
-/// Bytes at the end of `bytes` that begin a code point without ending it: 0 to 3.
+/// How many bytes at the end of `bytes` begin a code point without completing it: 0 to 3.
 ///
-/// Looks at the last three bytes only. For bytes that are not UTF-8 the answer may be any; [`check`] and [`check_start`] tell.
+/// Looks only at the last three bytes. For bytes that are not UTF-8 the result is unspecified; [`check`] and [`check_start`]
+/// detect those.
 #[must_use]
 #[inline]
 pub fn unfinished(bytes: &[u8]) -> usize {
@@ -34,11 +32,11 @@ pub fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// Checks that `start` (at most three bytes, as counted by [`unfinished`]) can become a code point, so that bad text fails at its
-/// first bad byte and not when the code point would be over.
+/// Checks that `start` (at most three bytes, as counted by [`unfinished`]) can become a code point. So bad text fails at its
+/// first bad byte, not only at the end of the code point.
 ///
 /// # Errors
-/// No byte that follows can make it one.
+/// `start` is not the beginning of any code point.
 #[inline]
 pub fn check_start(start: &[u8]) -> Result<(), Invalid> {
     if start.is_empty() { Ok(()) } else { check_sequence_start(start) }
@@ -71,6 +69,9 @@ fn check_sequence_start(start: &[u8]) -> Result<(), Invalid> {
     }
 }
 
+/// From this many bytes on, the vectorised validator is faster than the standard library's.
+const WIDE: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn every_three_bytes_are_judged_as_by_the_standard_library() {
+    fn any_three_bytes_give_the_result_of_the_standard_library() {
         for value in 0..1u32 << 24 {
             let [_, bytes @ ..] = value.to_be_bytes();
             if bytes.iter().any(|&byte| byte != 0 && byte < 0x7f) {
-                continue; // ASCII is all alike: 0 and 7f stand for it
+                continue; // all ASCII bytes behave alike: 0 and 7f represent them
             }
             let cut = unfinished(&bytes);
             let ours = check(&bytes[..3 - cut]).is_ok() && check_start(&bytes[3 - cut..]).is_ok();

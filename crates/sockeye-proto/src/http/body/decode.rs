@@ -1,12 +1,13 @@
-//! The bytes of a body out of the bytes of a connection.
+//! Extracts the bytes of a body from the bytes of a connection.
 //!
-//! Before editing: what is between the chunks is read byte by byte in a state machine, so that a cut can be anywhere;
-//! data is handed out as a view. On an error nothing is consumed, so the same call gives the same error.
+//! Before editing: a state machine reads everything between the chunks byte by byte, so the input can be cut anywhere. Data
+//! is returned as a view. An error consumes nothing, so the same call returns the same error.
 
-use super::{BodyError, Length};
+use super::error::BodyError;
+use super::length::Length;
 use crate::http::syntax::{is_field_text, is_ows, is_tchar};
 
-/// A resumable decoder of one body.
+/// A resumable decoder for one body.
 ///
 /// ```
 /// use sockeye_proto::http::body::{Decoder, Length};
@@ -21,12 +22,12 @@ use crate::http::syntax::{is_field_text, is_ows, is_tchar};
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// Bytes of the body, or of the present chunk, still to come; `left <= allowance`. While a chunk size is read: the
-    /// size so far.
+    /// Bytes of the body, or of the current chunk, that are still to come; `left <= allowance`. While a chunk size is read:
+    /// the size so far.
     left: u64,
-    /// Bytes that the body may still have.
+    /// Bytes that the body may still have before it is too large.
     allowance: u64,
-    /// Bytes that chunk extensions and trailers may still have, over the whole body.
+    /// Bytes of chunk extensions and trailers that are still allowed, over the whole body.
     overhead: u16,
 }
 
@@ -36,7 +37,7 @@ enum State {
     Exact,
     /// A body up to the end of the connection.
     UntilClose,
-    /// In a chunk size, after so many digits.
+    /// In a chunk size, after this many digits.
     Size {
         digits: u8,
     },
@@ -44,13 +45,13 @@ enum State {
     SizeSpace,
     /// In a chunk extension.
     Extension,
-    /// The LF behind a chunk size.
+    /// The LF after a chunk size.
     SizeLf,
     /// In the data of a chunk: `left` bytes.
     Data,
-    /// The CR behind the data.
+    /// The CR after the data.
     DataCr,
-    /// The LF behind the data.
+    /// The LF after the data.
     DataLf,
     /// The first byte of a trailer line, or the CR of the last line.
     TrailerStart,
@@ -62,15 +63,9 @@ enum State {
     Done,
 }
 
-/// For a whole body: enough for any signature somebody might send, far too little for a flood. All of it is discarded.
-const OVERHEAD_BYTES: u16 = 4096;
-
-/// 2^64 - 1 has 16 hexadecimal digits. Leading zeros count, or a size would be a body of its own.
-const SIZE_DIGITS: u8 = 16;
-
 impl Decoder {
-    /// A decoder for a body of `length`, which refuses more than `limit` bytes. A longer declared length is refused by
-    /// the first [`decode`](Self::decode), before any byte is there.
+    /// A decoder for a body of `length`, which refuses more than `limit` bytes. If the declared length is greater, the first
+    /// [`decode`](Self::decode) fails, even on empty input.
     #[must_use]
     pub const fn new(length: Length, limit: u64) -> Self {
         let (state, left) = match length {
@@ -82,11 +77,11 @@ impl Decoder {
         Self { state, left, allowance: limit, overhead: OVERHEAD_BYTES }
     }
 
-    /// The next bytes of the body; `input` then begins behind them. `None`: the body [is done](Self::is_done), or
-    /// `input` is used up.
+    /// The next bytes of the body. `input` then begins after them. `None`: the body [is done](Self::is_done), or `input` is
+    /// used up.
     ///
     /// # Errors
-    /// The rule that is broken.
+    /// The body breaks a rule or is too large. The same call then fails again.
     pub fn decode<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<&'b [u8]>, BodyError> {
         if self.left > self.allowance {
             return Err(BodyError::TooLarge);
@@ -104,7 +99,7 @@ impl Decoder {
         }
     }
 
-    /// Has the whole body been read? A body that ends with the connection never is: only its end tells.
+    /// Whether the whole body has been read. Never true for a body that ends with the connection.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
@@ -119,7 +114,7 @@ impl Decoder {
         if wanted > self.allowance {
             return Err(BodyError::TooLarge);
         }
-        // `wanted <= available`, which came from a usize
+        // `wanted <= available`, which came from a `usize`.
         let (data, rest) = input.split_at(wanted as usize);
         *input = rest;
         self.allowance -= wanted;
@@ -134,7 +129,7 @@ impl Decoder {
         Ok(Some(data))
     }
 
-    /// The state behind `byte`, which is none of the body.
+    /// The state after `byte`, which is not data.
     fn framing(&mut self, byte: u8) -> Result<State, BodyError> {
         match self.state {
             State::Size { digits } => self.size(byte, digits),
@@ -156,7 +151,7 @@ impl Decoder {
             }
             State::DataCr => expect(byte, b'\r', State::DataLf),
             State::DataLf => expect(byte, b'\n', State::Size { digits: 0 }),
-            // RFC 9112 section 7.1.2: a recipient "MAY selectively retain or discard the received trailer fields": they
+            // RFC 9112 section 7.1.2: a recipient "MAY selectively retain or discard the received trailer fields". They
             // are discarded, but must be well formed.
             State::TrailerStart if byte == b'\r' => Ok(State::LastLf),
             State::TrailerStart | State::TrailerName if is_tchar(byte) => self.spend(State::TrailerName),
@@ -195,7 +190,7 @@ impl Decoder {
         }
     }
 
-    /// One more byte of overhead.
+    /// Counts one byte of overhead.
     fn spend(&mut self, next: State) -> Result<State, BodyError> {
         self.overhead = self.overhead.checked_sub(1).ok_or(BodyError::Overhead)?;
         Ok(next)
@@ -206,3 +201,9 @@ impl Decoder {
 const fn expect(byte: u8, wanted: u8, next: State) -> Result<State, BodyError> {
     if byte == wanted { Ok(next) } else { Err(BodyError::LineEnd) }
 }
+
+/// For a whole body: enough for signatures in trailers, too little for a flood. All of it is discarded.
+const OVERHEAD_BYTES: u16 = 4096;
+
+/// 2^64 - 1 has 16 hexadecimal digits. Leading zeros count; otherwise a size could be arbitrarily long.
+const SIZE_DIGITS: u8 = 16;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::http::{HeadError, RequestHead, ResponseHead};
 use crate::limits::ProtocolLimits;
 
 fn length(version: &str, lines: &str) -> Result<Length, HeadError> {

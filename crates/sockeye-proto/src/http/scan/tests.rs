@@ -121,7 +121,7 @@ fn no_more_than_the_limit_is_looked_at() {
     endless.resize(1024 * 1024, b'x');
     let mut scanner = HeadScanner::new(&limits);
     assert_eq!(scanner.scan(&endless), Err(HeadError::HeadTooLong));
-    assert!(scanner.looks <= 2 * limits.head_bytes);
+    assert!(scanner.reads <= 2 * limits.head_bytes);
     // known as soon as the limit is reached, without a byte more
     assert_eq!(scan_cut(&endless[..limits.head_bytes], &[], &limits), Err(HeadError::HeadTooLong));
     let mut target = b"GET /".to_vec();
@@ -144,9 +144,9 @@ fn one_byte_segments_cost_no_more_than_three_pieces() {
         assert_eq!(pieces.scan(&head.as_bytes()[..end]), Ok(None));
     }
     assert_eq!(pieces.scan(head.as_bytes()), Ok(Some(head.len())));
-    assert!(whole.looks >= head.len());
-    assert!(pieces.looks < 3 * whole.looks, "{} against {}", pieces.looks, whole.looks);
-    assert!(pieces.looks <= 2 * head.len());
+    assert!(whole.reads >= head.len());
+    assert!(pieces.reads < 3 * whole.reads, "{} against {}", pieces.reads, whole.reads);
+    assert!(pieces.reads <= 2 * head.len());
 }
 
 proptest! {

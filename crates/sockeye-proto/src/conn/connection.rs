@@ -1,0 +1,87 @@
+//! The type that the other files of this folder add methods to.
+
+use alloc::sync::Arc;
+
+use super::close_handshake::CloseHandshake;
+use super::control::ControlQueue;
+use super::receiver::Receiver;
+use super::state::State;
+use crate::limits::ProtocolLimits;
+use crate::time::Instant;
+use crate::wire::{MessageKind, Role};
+
+/// One end of an established WebSocket connection.
+///
+/// It never touches a socket, a clock or a random source: the caller supplies bytes, the time and masking keys.
+///
+/// # Order of calls
+///
+/// * When bytes have arrived: make an [`Input`](super::Input) of them and call [`receive`](Self::receive) until it returns
+///   `Ok(None)` or an error, then call [`receive_done`](Self::receive_done) once. Call [`transmit`](Self::transmit) after
+///   each event, as long as the output accepts data.
+/// * When the peer has ended its side of the stream: [`handle_eof`](Self::handle_eof). When reading or writing failed:
+///   [`handle_reset`](Self::handle_reset).
+/// * To send data: [`frame`](Self::frame) returns the frame header. Put it and the payload on the wire, after all earlier
+///   output.
+/// * [`close`](Self::close), [`ping`](Self::ping) and [`handle_timeout`](Self::handle_timeout) only queue frames. Call
+///   [`transmit`](Self::transmit) whenever [`wants_transmit`](Self::wants_transmit) is true.
+/// * When the output is empty (the transport has accepted everything) and the [`state`](Self::state) is
+///   [`State::Draining`]: [`handle_flushed`](Self::handle_flushed).
+/// * After any of these calls, check [`state`](Self::state): at [`State::Ended`], end the TCP connection. Call
+///   [`handle_timeout`](Self::handle_timeout) at [`next_deadline`](Self::next_deadline).
+/// * After the end, [`closed`](Self::closed) returns the reason.
+///
+/// A server ends the TCP connection as soon as both Close frames are through and its own is flushed. A client waits for
+/// the server to do so, at most for [`ProtocolLimits::close_timeout`].
+///
+/// # Memory
+///
+/// A data frame never causes an allocation. A connection allocates for an incomplete control frame at the end of an input,
+/// for a ping or pong with a payload that waits to be sent, and for the Close frames.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) limits: Arc<ProtocolLimits>,
+    pub(super) receiver: Receiver,
+    pub(super) control: ControlQueue,
+    pub(super) handshake: CloseHandshake,
+    /// When the peer was last heard from.
+    pub(super) activity: Instant,
+    /// While open: when the unanswered keepalive ping was queued. Later: the deadline of the closing handshake. `None`: not
+    /// running.
+    pub(super) timer: Option<Instant>,
+    pub(super) state: State,
+    pub(super) role: Role,
+    /// The kind of the unfinished message that we are sending.
+    pub(super) sending: Option<MessageKind>,
+}
+
+impl Connection {
+    /// A connection whose opening handshake is complete, as seen by `role` at the time `now`.
+    #[must_use]
+    pub fn new(role: Role, limits: Arc<ProtocolLimits>, now: Instant) -> Self {
+        Self {
+            limits,
+            receiver: Receiver::default(),
+            control: ControlQueue::default(),
+            handshake: CloseHandshake::default(),
+            activity: now,
+            timer: None,
+            state: State::Open,
+            role,
+            sending: None,
+        }
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The current state.
+    #[must_use]
+    #[inline]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+}

@@ -1,0 +1,124 @@
+//! What receiving keeps between two calls, and text that is cut inside a code point.
+
+use crate::buf::{Input, Tail};
+use crate::error::Violation;
+use crate::wire::{MessageKind, OpCode, utf8};
+
+/// What receiving keeps between two calls.
+///
+/// Where the bytes of unfinished things are between two inputs:
+///
+/// * an unfinished header or control frame: in `tail`, as received. It is put back before the next input.
+/// * an unfinished code point: in `carry`, unmasked. It is put right before the next text payload, over the bytes there (at
+///   least two bytes of header, or as much room as the carry needs, see [`Input::take_leaving`]).
+/// * an unfinished data frame: nowhere. It is reported piece by piece.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    /// Payload bytes of the current data frame that have not arrived. Above 0 exactly if `stage` is `Payload`.
+    pub(super) remaining: u64,
+    /// Payload bytes that the headers of the unfinished message have announced so far;
+    /// `message <= ProtocolLimits::message_bytes`.
+    pub(super) message: u64,
+    pub(super) tail: Tail,
+    /// The masking key of the current data frame, rotated so that its lowest byte applies to the next payload byte.
+    pub(super) key: u32,
+    /// Tiny fragments of the unfinished message; `tiny <= ProtocolLimits::tiny_fragments`.
+    pub(super) tiny: u32,
+    /// The unmasked beginning of a code point: `carry[..carry_len]`; `carry_len <= 3`.
+    carry: [u8; 3],
+    pub(super) carry_len: u8,
+    pub(super) stage: Stage,
+    /// The kind of the message in progress.
+    pub(super) kind: Option<MessageKind>,
+    /// No piece of the message in progress has been reported.
+    pub(super) first: bool,
+    /// The current data frame is the last of its message.
+    pub(super) fin: bool,
+    /// Our Close frame is queued, so data is checked and dropped.
+    pub(super) ignores_data: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// A header is next, there is no unfinished message, and our Close frame is not queued: the fast path may run.
+    #[default]
+    Idle,
+    /// A header is next.
+    Header,
+    /// A header or control frame is next, and its beginning is in `tail`.
+    Tail,
+    /// The payload of a data frame is next.
+    Payload,
+    /// All input is discarded.
+    Discard,
+}
+
+impl Receiver {
+    /// Data is checked and dropped from now on.
+    pub(super) fn ignore_data(&mut self) {
+        self.ignores_data = true;
+        if self.stage == Stage::Idle {
+            self.stage = Stage::Header;
+        }
+    }
+
+    /// All input is discarded from now on.
+    pub(super) fn discard(&mut self) {
+        self.stage = Stage::Discard;
+        self.tail.clear();
+    }
+
+    /// A frame has ended: sets the stage for the next header.
+    pub(super) fn between_frames(&mut self) {
+        self.stage = if self.kind.is_none() && !self.ignores_data { Stage::Idle } else { Stage::Header };
+    }
+
+    /// Checks that a frame with `opcode` may come next.
+    #[inline]
+    pub(super) fn check_sequence(&self, opcode: OpCode) -> Result<(), Violation> {
+        // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode
+        // other than 0, followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated
+        // by a single frame with the FIN bit set and an opcode of 0."
+        match (opcode, self.kind) {
+            (OpCode::Continuation, None) => Err(Violation::ContinuationUnexpected),
+            (OpCode::Text | OpCode::Binary, Some(_)) => Err(Violation::MessageUnfinished),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next `count` bytes, already unmasked, as text. The carry goes before them; an unfinished code point at their end
+    /// becomes the new carry.
+    ///
+    /// ```text
+    ///  before  ├──room──┤├──────── count ────────┤├─rest─┤
+    ///              ├carry┤                                    written into the room
+    ///              ├──────── text ─────────┤├new─┤├─rest─┤    the new carry's bytes become room
+    /// ```
+    pub(super) fn take_text<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        count: usize,
+        last: bool,
+    ) -> Result<&'b str, Violation> {
+        let old = usize::from(self.carry_len);
+        if old > 0 {
+            if count == 0 && !last {
+                return Ok("");
+            }
+            input.prepend(&self.carry[..old]);
+        }
+        let bytes = &input.data()[..old + count];
+        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the
+        // whole message MUST contain valid UTF-8." So nothing is carried over the end of a message.
+        let new = if last { 0 } else { utf8::unfinished(bytes) };
+        let text_len = bytes.len() - new;
+        let start = &bytes[text_len..];
+        utf8::check_start(start).map_err(|_| Violation::TextNotUtf8)?;
+        self.carry[..new].copy_from_slice(start);
+        // At most 3.
+        self.carry_len = new as u8;
+        let text = utf8::check(input.take(text_len)).map_err(|_| Violation::TextNotUtf8)?;
+        input.skip(new);
+        Ok(text)
+    }
+}
