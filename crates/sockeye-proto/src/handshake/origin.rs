@@ -165,7 +165,7 @@ impl<'a> Parsed<'a> {
 /// True if the scheme is `http` or `https`, and host and port are equal. A `host` without a port is taken to be at the default
 /// port of the scheme: a server behind a proxy that terminates TLS does not know which one the browser used.
 #[must_use]
-pub fn is_of_host(origin: &str, host: &str) -> bool {
+pub fn is_from_host(origin: &str, host: &str) -> bool {
     let (Some(origin), Some(host)) = (Parsed::parse(origin), Authority::parse(host)) else { return false };
     let is_web = ["http", "https"].iter().any(|scheme| origin.scheme.eq_ignore_ascii_case(scheme));
     is_web && origin.host == host.host && origin.port == host.port.or_else(|| default_port(origin.scheme))
@@ -266,7 +266,7 @@ mod tests {
             ("http://[::1]:7681", "[0:0::1]:7681"),
             ("http://127.0.0.1", "127.0.0.1"),
         ] {
-            assert!(is_of_host(origin, host), "{origin} of {host}");
+            assert!(is_from_host(origin, host), "{origin} of {host}");
         }
         for (origin, host) in [
             ("http://127.0.0.1:7682", "127.0.0.1:7681"),
@@ -283,7 +283,7 @@ mod tests {
             ("null", "null"),
             ("", ""),
         ] {
-            assert!(!is_of_host(origin, host), "{origin} of {host}");
+            assert!(!is_from_host(origin, host), "{origin} of {host}");
         }
     }
 

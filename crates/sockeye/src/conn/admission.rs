@@ -94,7 +94,7 @@ impl Origins {
     /// Why a handshake for `host` is refused; `None`: it is not.
     pub(crate) fn refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
         let list = self.list.as_ref()?;
-        let is_same = |origin| host.is_some_and(|host| origin::is_of_host(origin, host));
+        let is_same = |origin| host.is_some_and(|host| origin::is_from_host(origin, host));
         let is_admitted = match origin {
             Origin::One(origin) if self.same_host && is_same(origin) => true,
             origin => list.admits(origin),
