@@ -1,6 +1,7 @@
-//! What a package ships beside the program: completions and man pages, as the release build writes them, and units of systemd.
+//! What is shipped: the release build, its completions and man pages, systemd units, licences. A folder, and an archive of it.
 
 use std::{
+    env::consts::{ARCH, OS},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -16,39 +17,64 @@ use crate::{
 /// Shells, and what their completions are called where each looks for them.
 const COMPLETIONS: [(&str, &str); 3] = [("bash", "sockeye.bash"), ("zsh", "_sockeye"), ("fish", "sockeye.fish")];
 
-/// Units that the repository has in `systemd/`.
-const UNITS: [&str; 2] = ["sockeye.service", "sockeye.socket"];
+/// Files of the repository, and the folder that each goes to.
+const COPIED: [(&str, &str); 6] = [
+    ("README.md", ""),
+    ("CHANGELOG.md", ""),
+    ("LICENSE-APACHE", ""),
+    ("LICENSE-MIT", ""),
+    ("systemd/sockeye.service", "systemd"),
+    ("systemd/sockeye.socket", "systemd"),
+];
 
-/// The program only prints.
+/// The program only prints, and little is packed.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Builds the program and has it write everything into `out`, which is made if need be.
+/// Builds the program and gathers everything below `out`, which is made if need be.
 pub(crate) fn run(workspace: &Workspace, out: Option<PathBuf>) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
         rust::release(workspace)?;
     }
     let out = out.unwrap_or_else(|| workspace.target().join("dist"));
-    let (completions, pages, units) = (out.join("completions"), out.join("man"), out.join("systemd"));
-    make(&completions)?;
-    make(&pages)?;
-    make(&units)?;
+    let name = format!("sockeye-{}-{ARCH}-{OS}", env!("CARGO_PKG_VERSION"));
+    let folder = out.join(&name);
+    let (completions, pages) = (folder.join("completions"), folder.join("man"));
+    // What an earlier version left is not to be packed.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    for folder in [&completions, &pages, &folder.join("systemd")] {
+        make(folder)?;
+    }
+    let mut wanted = vec![folder.join("sockeye"), pages.join("sockeye.1")];
+    copy(&workspace.binary(), &folder.join("sockeye"))?;
+    for (path, into) in COPIED {
+        let source = workspace.root().join(path);
+        let copied = folder.join(into).join(source.file_name().unwrap_or_default());
+        copy(&source, &copied)?;
+        wanted.push(copied);
+    }
     for (shell, name) in COMPLETIONS {
         let script = sockeye(workspace, &["completions".as_ref(), shell.as_ref()])?;
         write(&completions.join(name), &script)?;
+        wanted.push(completions.join(name));
     }
     sockeye(workspace, &["man".as_ref(), pages.as_os_str()])?;
-    let mut wanted = COMPLETIONS.map(|(_, name)| completions.join(name)).to_vec();
-    wanted.push(pages.join("sockeye.1"));
     for subcommand in subcommands(&sockeye(workspace, &["--help".as_ref()])?) {
         wanted.push(pages.join(format!("sockeye-{subcommand}.1")));
     }
-    for name in UNITS {
-        let source = workspace.root().join("systemd").join(name);
-        let text = fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
-        write(&units.join(name), &text)?;
-        wanted.push(units.join(name));
-    }
+    wanted.push(pack(&out, &name)?);
     check(&wanted)
+}
+
+/// The archive of `out`/`name`, with files of root whoever makes it.
+fn pack(out: &Path, name: &str) -> Result<PathBuf, String> {
+    let archive = out.join(format!("{name}.tar.gz"));
+    let mut command = Command::new("tar");
+    command.args(["--create", "--gzip", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--file"]);
+    command.arg(&archive).arg("--directory").arg(out).arg(name);
+    process::run(&mut command, LIMIT)?.success("tar")?;
+    Ok(archive)
 }
 
 /// The output of the program, whole.
@@ -91,6 +117,10 @@ fn check(wanted: &[PathBuf]) -> Result<Checks, Failure> {
 
 fn make(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    fs::copy(from, to).map(drop).map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{bench, client, conformance, dist, house, interop, rust, simulator, tools, workspace::Workspace};
+use crate::{
+    bench, client, conformance, dist, help, house, interop, package, rust, simulator, tools, workspace::Workspace,
+};
 
 /// How many single things were checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,9 +87,14 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "dist",
-        about: "completions and man pages, from the release build",
-        run: |workspace| dist::run(workspace, None),
+        about: "an archive of the release build, its completions and man pages; docs/command.md against its help",
+        run: |workspace| {
+            let mut total = dist::run(workspace, None)?;
+            total += help::run(workspace, false)?;
+            Ok(total)
+        },
     },
+    Step { name: "package", about: "the crates as they are published, and their doc tests there", run: package::run },
     Step {
         name: "autobahn",
         about: "the Autobahn suite against `sockeye echo`, and against a client",

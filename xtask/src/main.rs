@@ -1,7 +1,7 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`simulator`], [`mod@dist`], [`conformance`], [`interop`], [`mod@client`]) each judge one
+//! the steps ([`rust`], [`house`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
 //! thing, and so does [`mod@bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
@@ -13,8 +13,10 @@ mod conformance;
 mod dist;
 mod fuzz;
 mod gate;
+mod help;
 mod house;
 mod interop;
+mod package;
 mod process;
 mod rust;
 mod simulator;
@@ -54,7 +56,12 @@ Usage: cargo xtask TASK
         N connections (19900) held for N minutes (10) with keepalive on: lost ones, CPU time and memory of the server, with goals.
         With --external the server is the example of a bare poll(2) loop, and what it costs has no goal.
   dist [--out FOLDER] [--binary FILE]
-        Shell completions, man pages and systemd units, into FOLDER (dist in the build folder).
+        The program, shell completions, man pages, systemd units and licences, into FOLDER (dist in the build folder), and all
+        of it as a .tar.gz.
+  dist --help-texts [--binary FILE]
+        Writes what `sockeye --help` says into docs/command.md.
+  package
+        The crates as they are published: packed, unpacked elsewhere, and tested there.
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";
@@ -103,9 +110,19 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
         "bench" => bench(&mut options),
         "dist" => {
             let out = options.value("--out")?.map(PathBuf::from);
+            let help_texts = options.flag("--help-texts");
             let workspace = options.workspace()?;
             options.finish()?;
-            single(&workspace, |workspace| dist::run(workspace, out))
+            single(
+                &workspace,
+                |workspace| {
+                    if help_texts { help::run(workspace, true) } else { dist::run(workspace, out) }
+                },
+            )
+        }
+        "package" => {
+            options.finish()?;
+            single(&Workspace::find(None)?, package::run)
         }
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

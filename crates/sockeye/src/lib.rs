@@ -187,3 +187,8 @@ pub use sockeye_proto::error::Violation;
 pub use sockeye_proto::event::{Fragment, Payload};
 pub use sockeye_proto::time::Instant;
 pub use sockeye_proto::wire::MessageKind;
+
+/// The code of the README as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
