@@ -15,6 +15,9 @@ use crate::{
 /// Lines of a file, its tests apart.
 const FILE_LINES: usize = 600;
 
+/// Lines of the README: what does not fit has a document of its own.
+const README_LINES: usize = 200;
+
 /// Crates with no unsafe code at all: the compiler is told to refuse it.
 const FORBID_UNSAFE: &[&str] = &["crates/sockeye-proto/src/lib.rs", "crates/sockeye-cli/src/main.rs"];
 
@@ -275,6 +278,9 @@ fn documents(files: &Files) -> Vec<String> {
             found.push(format!("README.md does not name `{command}`"));
         }
     }
+    if readme.lines().count() > README_LINES {
+        found.push(format!("README.md: more than {README_LINES} lines"));
+    }
     for document in files.0.iter().filter(|file| file.path.ends_with(".md") && file.text.contains("```rust")) {
         for (index, line) in document.text.lines().enumerate() {
             if line.starts_with("```rust") && line.contains("ignore") {
@@ -290,7 +296,7 @@ fn documents(files: &Files) -> Vec<String> {
 
 /// Whether a source file includes `document` as its documentation. Paths in `include_str!` are relative to the file.
 fn includes(file: &Source, document: &str) -> bool {
-    let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
+    let folder = Path::new(&file.path).parent().unwrap_or_else(|| Path::new(""));
     let included = file.text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
     file.path.ends_with(".rs") && included.map(|path| plain(&folder.join(path))).any(|path| path == Path::new(document))
 }
