@@ -1,4 +1,5 @@
-//! Bodies of requests: the same bytes, or the same fault, however the body was cut; and never more than the limit.
+//! Bodies of requests: the same bytes or the same error however the body is cut, and never more
+//! than the limit.
 
 use sockeye_proto::http::body::{Decoder, Length};
 
@@ -15,18 +16,18 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What came out, what was left over behind the end, and how it ended. After a fault only the fault counts: how much
-/// was handed out before depends on how much had arrived.
+/// The decoded bytes, how many bytes followed the end, and whether the body is done. After an error
+/// only the error counts: how much was decoded before it depends on the cuts.
 fn decode<'d>(length: Length, pieces: impl Iterator<Item = &'d [u8]>) -> Result<(Vec<u8>, usize, bool), String> {
     let mut decoder = Decoder::new(length, LIMIT);
     let (mut body, mut left) = (Vec::new(), 0);
     for mut piece in pieces {
         while let Some(bytes) = decoder.decode(&mut piece).map_err(|error| error.to_string())? {
-            assert!(!bytes.is_empty(), "nothing is no news");
+            assert!(!bytes.is_empty(), "no bytes were reported as data");
             body.extend_from_slice(bytes);
             assert!(body.len() as u64 <= LIMIT, "more than the limit");
         }
-        assert!(piece.is_empty() || decoder.is_done(), "input is left though it wants more");
+        assert!(piece.is_empty() || decoder.is_done(), "input is left although the body is not done");
         left += piece.len();
     }
     Ok((body, left, decoder.is_done()))

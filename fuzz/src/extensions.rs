@@ -1,17 +1,17 @@
-//! Lists of extensions: bounded, and names are tokens.
+//! Lists of extensions: the number of items is bounded, and names and values are tokens.
 
 use sockeye_proto::ext::params::{self, MAX_ITEMS};
 
 pub fn check(data: &[u8]) {
-    // A line end separates the lines of the field, as it does in a head.
+    // A line feed separates the lines of the field.
     let Ok(extensions) = params::parse(data.split(|byte| *byte == b'\n')) else { return };
     let mut items = 0;
     for extension in &extensions {
         items += 1 + extension.params.len();
         assert!(is_token(extension.name), "{extension:?}");
         for param in &extension.params {
-            // RFC 6455 section 9.1: "When using the quoted-string syntax variant, the value after quoted-string
-            // unescaping MUST conform to the 'token' ABNF."
+            // RFC 6455 section 9.1: "When using the quoted-string syntax variant, the value after
+            // quoted-string unescaping MUST conform to the 'token' ABNF."
             assert!(is_token(param.name) && param.value.as_deref().is_none_or(is_token), "{param:?}");
         }
     }

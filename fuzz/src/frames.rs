@@ -1,16 +1,15 @@
-//! A connection, as server and as client: the same messages, control frames and verdict however the bytes were cut; and
-//! whatever it answers is accepted by the other end.
+//! A connection, as server and as client: the same messages, control frames and violation however
+//! the bytes are cut. The other end accepts everything that it answers.
 
-use std::{slice, sync::Arc};
+use std::slice;
+use std::sync::Arc;
 
-use sockeye_proto::{
-    conn::{Connection, HEADROOM, Input},
-    event::Event,
-    limits::ProtocolLimits,
-    message::Assembler,
-    time::Instant,
-    wire::{MessageKind, Role},
-};
+use sockeye_proto::conn::{Connection, HEADROOM, Input};
+use sockeye_proto::event::Event;
+use sockeye_proto::limits::ProtocolLimits;
+use sockeye_proto::message::Assembler;
+use sockeye_proto::time::Instant;
+use sockeye_proto::wire::{MessageKind, Role};
 
 use crate::Cut;
 
@@ -27,17 +26,17 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Everything about a connection that must not depend on how its input was cut.
+/// Everything about a connection that must not depend on how its input is cut.
 #[derive(Debug, PartialEq)]
 struct Outcome {
-    said: Vec<Said>,
+    received: Vec<Received>,
     violation: Option<String>,
     answer: Vec<u8>,
     state: String,
 }
 
 #[derive(Debug, PartialEq)]
-enum Said {
+enum Received {
     Message(MessageKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -58,46 +57,46 @@ pub(crate) fn connection(role: Role) -> Connection {
 fn run<'d>(role: Role, pieces: impl Iterator<Item = &'d [u8]>) -> Outcome {
     let mut connection = connection(role);
     let mut assembler = Assembler::new(MESSAGE_BYTES);
-    let mut outcome = Outcome { said: Vec::new(), violation: None, answer: Vec::new(), state: String::new() };
+    let mut outcome = Outcome { received: Vec::new(), violation: None, answer: Vec::new(), state: String::new() };
     for piece in pieces {
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(piece);
         let mut input = Input::new(&mut buffer, HEADROOM);
         loop {
             match connection.receive(&mut input) {
-                Ok(Some(event)) => outcome.said.extend(said(event, &mut assembler)),
+                Ok(Some(event)) => outcome.received.extend(received(event, &mut assembler)),
                 Ok(None) => break,
                 Err(violation) => {
-                    assert!(outcome.violation.is_none(), "one violation ends everything");
+                    assert!(outcome.violation.is_none(), "a violation is reported only once");
                     outcome.violation = Some(violation.to_string());
                 }
             }
             connection.transmit(&mut outcome.answer, &mut || [1, 2, 3, 4]);
         }
-        assert!(input.is_empty(), "input is left though nothing more was said");
+        assert!(input.is_empty(), "input is left although there are no more events");
     }
     connection.transmit(&mut outcome.answer, &mut || [1, 2, 3, 4]);
-    assert!(!connection.wants_transmit(), "something is left to be sent");
+    assert!(!connection.wants_transmit(), "something is left to be transmitted");
     outcome.state = format!("{:?}", connection.state());
     outcome
 }
 
-fn said(event: Event<'_>, assembler: &mut Assembler) -> Option<Said> {
+fn received(event: Event<'_>, assembler: &mut Assembler) -> Option<Received> {
     match event {
         Event::Fragment(fragment) => {
-            let message = assembler.push(fragment).expect("the connection keeps to the limit of messages");
-            message.map(|payload| Said::Message(payload.kind(), payload.as_bytes().to_vec()))
+            let message = assembler.push(fragment).expect("the connection enforces the message limit");
+            message.map(|payload| Received::Message(payload.kind(), payload.as_bytes().to_vec()))
         }
-        Event::Ping(payload) => Some(Said::Ping(payload.to_vec())),
-        Event::Pong(payload) => Some(Said::Pong(payload.to_vec())),
-        Event::Close(frame) => Some(Said::Close(frame.code, frame.reason.to_owned())),
-        other => panic!("an event that this harness does not know: {other:?}"),
+        Event::Ping(payload) => Some(Received::Ping(payload.to_vec())),
+        Event::Pong(payload) => Some(Received::Pong(payload.to_vec())),
+        Event::Close(frame) => Some(Received::Close(frame.code, frame.reason.to_owned())),
+        other => panic!("an unknown event: {other:?}"),
     }
 }
 
-/// A pong for each ping, and one close at most: all of it legal.
+/// Asserts that the other end accepts `answer`.
 fn accepted_by_the_other_end(role: Role, answer: &[u8]) {
     let other = if role == Role::Server { Role::Client } else { Role::Server };
-    let heard = run(other, slice::from_ref(&answer).iter().copied());
-    assert_eq!(heard.violation, None, "our own answer was refused");
+    let outcome = run(other, slice::from_ref(&answer).iter().copied());
+    assert_eq!(outcome.violation, None, "our own answer was refused");
 }

@@ -1,11 +1,10 @@
-//! Request heads: the scanner finds the same end, or the same fault, however the bytes came; and what is made of a head
-//! (body length, opening handshake, response) keeps to its rules.
+//! Request heads: the scanner finds the same end or the same error however the bytes are cut. What
+//! is derived from a head (body length, opening handshake, response) follows the rules.
 
-use sockeye_proto::{
-    handshake::server::Offer,
-    http::{HeadError, HeadScanner, RequestHead, body::Length, conditional, range},
-    limits::ProtocolLimits,
-};
+use sockeye_proto::handshake::server::Offer;
+use sockeye_proto::http::body::Length;
+use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, conditional, range};
+use sockeye_proto::limits::ProtocolLimits;
 
 use crate::Cut;
 
@@ -52,7 +51,7 @@ fn handshake(head: &RequestHead<'_>) {
         Ok(Some(offer)) => {
             let _ = offer.origin();
             let protocols: Vec<&str> = offer.protocols().collect();
-            offer.accept(&mut out, protocols.first().copied(), &[]).expect("it was offered");
+            offer.accept(&mut out, protocols.first().copied(), &[]).expect("an offered subprotocol was refused");
             assert!(out.starts_with(b"HTTP/1.1 101 "));
         }
         Err(refusal) => {
@@ -60,7 +59,7 @@ fn handshake(head: &RequestHead<'_>) {
             refusal.write(&mut out, Some(0));
         }
     }
-    // Nothing that the peer sent may end our head early.
+    // Nothing that the peer sends may end our head early.
     let ends = out.windows(4).filter(|window| window == b"\r\n\r\n").count();
     assert_eq!(ends, 1, "{}", String::from_utf8_lossy(&out));
 }

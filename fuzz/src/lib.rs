@@ -1,7 +1,9 @@
-//! What must hold whatever a peer sends. Each module is one fuzz target: its `check` panics when a property is broken.
+//! Properties that hold whatever a peer sends. Each module is one fuzz target: its `check` panics
+//! if a property is violated.
 //!
-//! The strongest property of a sans-IO protocol is the same one everywhere: how the input was cut must not matter. The
-//! first byte of the input says how it is cut, the rest is the input.
+//! The strongest property of a sans-IO protocol is the same everywhere: the result must not depend
+//! on how the input was cut. The first byte of the fuzzer's data determines the cuts, and the rest
+//! is the input.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +18,7 @@ pub mod response;
 pub mod target;
 pub mod url;
 
-/// The input, whole, and cut into pieces of so many bytes.
+/// The input, and the size of the pieces to cut it into.
 struct Cut<'d> {
     data: &'d [u8],
     step: usize,

@@ -1,10 +1,11 @@
-//! The PROXY header: the outcome does not depend on how it was cut, nothing behind it is taken, and nothing beyond its bound.
+//! The PROXY header: the result does not depend on how it is cut, and no more than its limit is
+//! taken.
 
 use sockeye_proto::proxy_protocol::{HeaderDecoder, HeaderError, Source};
 
 use crate::Cut;
 
-/// Small, so that it is met.
+/// Small, so that short inputs reach it.
 const MOST: usize = 300;
 
 pub fn check(data: &[u8]) {
@@ -15,11 +16,11 @@ pub fn check(data: &[u8]) {
     let (outcome, taken) = whole;
     assert!(taken <= MOST);
     if outcome == Ok(None) {
-        assert_eq!(taken, cut.data.len(), "all is taken while more is needed");
+        assert_eq!(taken, cut.data.len(), "everything is taken while more is needed");
     }
 }
 
-/// The outcome, and how many bytes were taken for it.
+/// The result, and how many bytes were taken for it.
 fn run<'d>(pieces: impl IntoIterator<Item = &'d [u8]>) -> (Result<Option<Source>, HeaderError>, usize) {
     let mut decoder = HeaderDecoder::new(MOST);
     let (mut outcome, mut taken) = (Ok(None), 0);
@@ -28,7 +29,7 @@ fn run<'d>(pieces: impl IntoIterator<Item = &'d [u8]>) -> (Result<Option<Source>
         outcome = decoder.decode(&mut input);
         taken += piece.len() - input.len();
         if outcome != Ok(None) {
-            assert_eq!(decoder.decode(&mut &b"\r\n"[..]), outcome, "over is over");
+            assert_eq!(decoder.decode(&mut &b"\r\n"[..]), outcome, "the result stays the same");
             break;
         }
     }

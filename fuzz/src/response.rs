@@ -1,17 +1,15 @@
-//! The server's answer to our opening handshake: only the one that fits our key is accepted, with a subprotocol that we
-//! offered.
+//! The server's response to our opening handshake: it is accepted only if it matches our key and
+//! chooses an offered subprotocol.
 
-use sockeye_proto::{
-    handshake::{client, key},
-    http::HeadScanner,
-    limits::ProtocolLimits,
-};
+use sockeye_proto::handshake::{client, key};
+use sockeye_proto::http::HeadScanner;
+use sockeye_proto::limits::ProtocolLimits;
 
 const NONCE: [u8; 16] = *b"sixteen bytes !!";
 const OFFERED: &[&str] = &["chat", "superchat"];
 
 pub fn check(data: &[u8]) {
-    // The fuzzer cannot guess a hash: it writes ACCEPT where it wants the right one.
+    // The fuzzer cannot guess a hash, so ACCEPT is replaced with the right one.
     let accept = key::accept(&key::encode(NONCE));
     let response = replace(data, b"ACCEPT", &accept);
     let limits = ProtocolLimits::default();

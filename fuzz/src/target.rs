@@ -1,13 +1,11 @@
 //! Request targets, dates and origins.
 
-use sockeye_proto::{
-    handshake::origin::AllowedOrigins,
-    http::{date, target},
-};
+use sockeye_proto::handshake::origin::AllowedOrigins;
+use sockeye_proto::http::{date, target};
 
 pub fn check(data: &[u8]) {
     if let Some(seconds) = date::parse(data) {
-        assert_eq!(date::parse(&date::format(seconds)), Some(seconds), "a date reads as it was written");
+        assert_eq!(date::parse(&date::format(seconds)), Some(seconds), "a formatted date is parsed");
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut list = AllowedOrigins::default();

@@ -1,26 +1,27 @@
-//! URLs and proxies: one that was read can stand in a request, and reads again as it is written. A line end separates the
-//! URL from a reference that is resolved against it.
+//! URLs and proxies: a parsed URL is valid in a request, and survives a round trip through its
+//! text. A line feed separates the URL from a reference that is resolved against it.
 
-use sockeye::{
-    Connect, Proxy,
-    client::{Url, negotiate::Negotiation},
-    proto::{handshake::client::UpgradeRequest, limits::ProtocolLimits},
-};
+use sockeye::client::Url;
+use sockeye::client::negotiate::Negotiation;
+use sockeye::proto::handshake::client::UpgradeRequest;
+use sockeye::proto::limits::ProtocolLimits;
+use sockeye::{Connect, Proxy};
 
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (first, second) = text.split_once('\n').unwrap_or((text, ""));
     if let Ok(proxy) = Proxy::parse(first) {
-        assert_eq!(proxy.host(), Proxy::parse(&proxy.to_string()).expect("it was one").host());
-        let _: Negotiation =
-            proxy.negotiate(proxy.host(), proxy.port(), &ProtocolLimits::default()).expect("a host is a host");
+        assert_eq!(proxy.host(), Proxy::parse(&proxy.to_string()).expect("the text of a valid value is valid").host());
+        let _: Negotiation = proxy
+            .negotiate(proxy.host(), proxy.port(), &ProtocolLimits::default())
+            .expect("the host of a proxy is valid");
     }
     let Ok(url) = Url::parse(first) else { return };
     valid(&url);
     if let Some((user, password)) = url.userinfo() {
         assert!(!user.contains(':') && !user.chars().chain(password.chars()).any(char::is_control));
     }
-    // A second line of `no_proxy` is as good as any other.
+    // The second line serves as the value of `no_proxy` too.
     let env = |name: &str| (name != "REQUEST_METHOD").then(|| second.to_owned());
     let _ = Proxy::from_env(&url, &env);
     let Ok(joined) = url.join(second) else { return };
@@ -34,7 +35,7 @@ fn valid(url: &Url) {
     let authority = url.authority();
     assert!(UpgradeRequest::new(&authority, url.target()).is_ok(), "{url}");
     assert_ne!(url.port(), 0);
-    let again = Url::parse(&url.to_string()).expect("it was one");
+    let again = Url::parse(&url.to_string()).expect("the text of a valid value is valid");
     assert_eq!((again.host(), again.port(), again.target()), (url.host(), url.port(), url.target()));
     assert!(again.is_same_origin(url));
     let _ = Connect::from(url.clone());

@@ -7,7 +7,8 @@ use crate::error::Violation;
 
 pub use crate::code::CloseCode;
 
-/// The content of a Close frame: nothing, a code, or a code and a reason of at most 123 bytes (RFC 6455 section 5.5.1).
+/// The content of a Close frame: nothing, a code, or a code and a reason of at most 123 bytes (RFC
+/// 6455 section 5.5.1).
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Close {
     code: Option<CloseCode>,
@@ -16,7 +17,8 @@ pub struct Close {
 }
 
 impl Close {
-    /// The longest reason in bytes: the 125 bytes of a control frame's payload without the two of the code.
+    /// The longest reason in bytes: the 125 bytes of a control frame's payload without the two of
+    /// the code.
     pub const MAX_REASON_BYTES: usize = 123;
 
     /// A Close frame with a code and no reason.
@@ -37,7 +39,8 @@ impl Close {
     /// `reason` has more than 123 bytes.
     pub fn with_reason(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Result<Self, ReasonTooLong> {
         let reason = reason.into();
-        // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
+        // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or
+        // less".
         if reason.len() > Self::MAX_REASON_BYTES {
             return Err(ReasonTooLong);
         }
@@ -91,14 +94,15 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// The close code as RFC 6455 section 7.1.5 defines it: the received code, 1005 for a Close frame without a body, 1006 if
-    /// no Close frame arrived.
+    /// The close code as RFC 6455 section 7.1.5 defines it: the received code, 1005 for a Close
+    /// frame without a body, 1006 if no Close frame arrived.
     #[must_use]
     pub fn code_seen(&self) -> u16 {
         match &self.received {
-            // RFC 6455 section 7.1.5: "If this Close control frame contains no status code, _The WebSocket Connection Close Code_
-            // is considered to be 1005. If _The WebSocket Connection is Closed_ and no Close control frame was received by the
-            // endpoint [...] _The WebSocket Connection Close Code_ is considered to be 1006."
+            // RFC 6455 section 7.1.5: "If this Close control frame contains no status code, _The
+            // WebSocket Connection Close Code_ is considered to be 1005. If _The WebSocket
+            // Connection is Closed_ and no Close control frame was received by the endpoint [...]
+            // _The WebSocket Connection Close Code_ is considered to be 1006."
             Some(close) => close.code.map_or(1005, CloseCode::get),
             None => 1006,
         }
@@ -109,7 +113,8 @@ impl Closed {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there are two endpoints")]
 pub enum Initiator {
-    /// This endpoint: it started the closing handshake, or failed the connection because of a violation.
+    /// This endpoint: it started the closing handshake, or failed the connection because of a
+    /// violation.
     Local,
     /// The peer.
     Peer,

@@ -1,10 +1,12 @@
-//! Close codes. Apart from [`close`](crate::close), because [`error`](crate::error) needs them too and `close` uses `error`.
+//! Close codes. Apart from [`close`](crate::close), because [`error`](crate::error) needs them too
+//! and `close` uses `error`.
 //!
 //! Every [`CloseCode`] may be sent: 1005, 1006 and 1015 cannot be constructed.
 
 use core::fmt;
 
-/// A status code that an endpoint may send in a Close frame (RFC 6455 section 7.4 and the IANA registry).
+/// A status code that an endpoint may send in a Close frame (RFC 6455 section 7.4 and the IANA
+/// registry).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 
@@ -32,15 +34,18 @@ impl CloseCode {
     /// 1013: the service is overloaded; try again later.
     pub const TRY_AGAIN: Self = Self(1013);
 
-    /// The code, if it may be sent in a Close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999. Otherwise `None`.
+    /// The code, if it may be sent in a Close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+    /// Otherwise `None`.
     #[must_use]
     #[inline]
     pub const fn new(code: u16) -> Option<Self> {
         match code {
-            // RFC 6455 section 7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by
-            // an endpoint." The same holds for 1006 and 1015. 1004 is reserved without a meaning. 1012 to 1014 were registered
-            // with IANA later. Section 7.4.2: "Status codes in the range 0-999 are not used". 1016 to 2999 are for future
-            // revisions and extensions, none of which is supported. 3000 to 4999 belong to libraries and applications.
+            // RFC 6455 section 7.4.1: "1005 is a reserved value and MUST NOT be set as a status
+            // code in a Close control frame by an endpoint." The same holds for 1006 and 1015. 1004
+            // is reserved without a meaning. 1012 to 1014 were registered with IANA later. Section
+            // 7.4.2: "Status codes in the range 0-999 are not used". 1016 to 2999 are for future
+            // revisions and extensions, none of which is supported. 3000 to 4999 belong to
+            // libraries and applications.
             1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
             _ => None,
         }

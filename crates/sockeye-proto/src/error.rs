@@ -1,10 +1,12 @@
-//! What a peer can do wrong: one variant per rule. [`Violation::close_code`] alone decides which code the peer gets.
+//! What a peer can do wrong: one variant per rule. [`Violation::close_code`] alone decides which
+//! code the peer gets.
 
 use core::fmt;
 
 use crate::code::CloseCode;
 
-/// A rule that the peer broke. The connection has failed, and a Close frame with [`close_code`](Self::close_code) is queued.
+/// A rule that the peer broke. The connection has failed, and a Close frame with
+/// [`close_code`](Self::close_code) is queued.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -36,9 +38,11 @@ pub enum Violation {
     CloseCodeIllegal(u16),
     /// A close reason that is not UTF-8.
     CloseReasonNotUtf8,
-    /// A message larger than [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes).
+    /// A message larger than
+    /// [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes).
     MessageTooBig,
-    /// More tiny fragments in one message than [`ProtocolLimits::tiny_fragments`](crate::limits::ProtocolLimits::tiny_fragments).
+    /// More tiny fragments in one message than
+    /// [`ProtocolLimits::tiny_fragments`](crate::limits::ProtocolLimits::tiny_fragments).
     FragmentsTooTiny,
 }
 
@@ -47,16 +51,17 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
-            // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
-            // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." The code is that of
-            // section 7.4.1: "1007 indicates that an endpoint is terminating the connection because it has received data within
-            // a message that was not consistent with the type of the message".
+            // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but
+            // finds that the byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST
+            // _Fail the WebSocket Connection_." The code is that of section 7.4.1: "1007 indicates
+            // that an endpoint is terminating the connection because it has received data within a
+            // message that was not consistent with the type of the message".
             Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_DATA,
-            // Section 7.4.1: "1009 indicates that an endpoint is terminating the connection because it has received a message
-            // that is too big for it to process."
+            // Section 7.4.1: "1009 indicates that an endpoint is terminating the connection because
+            // it has received a message that is too big for it to process."
             Self::MessageTooBig => CloseCode::TOO_BIG,
-            // Section 7.4.1: "1008 indicates that an endpoint is terminating the connection because it has received a message
-            // that violates its policy."
+            // Section 7.4.1: "1008 indicates that an endpoint is terminating the connection because
+            // it has received a message that violates its policy."
             Self::FragmentsTooTiny => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -85,7 +90,8 @@ impl Violation {
         }
     }
 
-    /// The section of RFC 6455 that states the rule. For limits this is 10.4, which leaves them to the implementation.
+    /// The section of RFC 6455 that states the rule. For limits this is 10.4, which leaves them to
+    /// the implementation.
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views of the caller's buffer.
+//! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views of
+//! the caller's buffer.
 
 use crate::wire::MessageKind;
 
@@ -12,14 +13,16 @@ pub enum Event<'b> {
     Ping(&'b [u8]),
     /// A pong, solicited or not.
     Pong(&'b [u8]),
-    /// The peer's Close frame. The answer, if one is due, is already queued. This is the last event of a connection.
+    /// The peer's Close frame. The answer, if one is due, is already queued. This is the last event
+    /// of a connection.
     Close(CloseFrame<'b>),
 }
 
-/// A piece of a message: at most the payload of one frame, and at least one byte unless it is the last piece of its message.
+/// A piece of a message: at most the payload of one frame, and at least one byte unless it is the
+/// last piece of its message.
 ///
-/// How a message is cut into pieces depends on the peer's frames and on the reads that delivered them, so only the
-/// concatenation of the pieces is meaningful.
+/// How a message is cut into pieces depends on the peer's frames and on the reads that delivered
+/// them, so only the concatenation of the pieces is meaningful.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Fragment<'b> {

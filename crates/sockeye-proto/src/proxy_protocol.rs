@@ -1,9 +1,11 @@
-//! The PROXY protocol (HAProxy's proxy-protocol.txt): a header with which a proxy reports the address of its client.
+//! The PROXY protocol (HAProxy's proxy-protocol.txt): a header with which a proxy reports the
+//! address of its client.
 //!
 //! Both versions are supported: the line of text (section 2.1) and the binary header (section 2.2).
 //!
-//! Before editing: each byte is read once and judged at once, so the result does not depend on how the bytes were cut. Only
-//! the current word or the addresses are stored. What may follow them is counted and dropped.
+//! Before editing: each byte is read once and judged at once, so the result does not depend on how
+//! the bytes were cut. Only the current word or the addresses are stored. What may follow them is
+//! counted and dropped.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,13 +16,13 @@ use core::str::FromStr;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
-    /// The header reports no client, so use the address of the connection itself. `LOCAL` and the family `UNSPEC` in version
-    /// 2, `UNKNOWN` in version 1.
+    /// The header reports no client, so use the address of the connection itself. `LOCAL` and the
+    /// family `UNSPEC` in version 2, `UNKNOWN` in version 1.
     Unspecified,
     /// A client at this address. An IPv4-mapped IPv6 address is reported as IPv4.
     Ip(SocketAddr),
-    /// A client of a Unix socket, by the path of its socket. Empty: the socket is unnamed. A first byte of 0: its name is
-    /// abstract.
+    /// A client of a Unix socket, by the path of its socket. Empty: the socket is unnamed. A first
+    /// byte of 0: its name is abstract.
     Unix(Vec<u8>),
 }
 
@@ -42,7 +44,8 @@ pub struct HeaderDecoder {
     /// The current word of version 1, or the addresses of version 2: `kept[..len]`.
     kept: [u8; UNIX_BYTES],
     len: usize,
-    /// Bytes of the header read so far; `taken <= V1_BYTES` in version 1, `taken <= most` in version 2.
+    /// Bytes of the header read so far; `taken <= V1_BYTES` in version 1, `taken <= most` in
+    /// version 2.
     taken: usize,
     most: usize,
 }
@@ -106,8 +109,9 @@ enum V2Family {
 }
 
 impl HeaderDecoder {
-    /// A decoder for a header of at most `most` bytes. A line of version 1 has at most 107 bytes, whatever `most` is. A header
-    /// of version 2 has 16 bytes, then 12, 36 or 216 bytes of addresses, then whatever the sender adds.
+    /// A decoder for a header of at most `most` bytes. A line of version 1 has at most 107 bytes,
+    /// whatever `most` is. A header of version 2 has 16 bytes, then 12, 36 or 216 bytes of
+    /// addresses, then whatever the sender adds.
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self { state: State::First, kept: [0; UNIX_BYTES], len: 0, taken: 0, most }
@@ -119,8 +123,9 @@ impl HeaderDecoder {
         self.taken == 0
     }
 
-    /// Takes the bytes of the header from the front of `input`. While the header is incomplete, it takes all of them and
-    /// returns `Ok(None)`. After the end of the header, it returns the same result again and takes nothing.
+    /// Takes the bytes of the header from the front of `input`. While the header is incomplete, it
+    /// takes all of them and returns `Ok(None)`. After the end of the header, it returns the same
+    /// result again and takes nothing.
     ///
     /// # Errors
     /// The header breaks a rule. Abort the connection: its bytes cannot be interpreted.
@@ -145,7 +150,8 @@ impl HeaderDecoder {
             self.taken += 1;
             self.state = match self.take(byte) {
                 Ok(State::Over(outcome)) => State::Over(outcome),
-                // Section 2.1: "a 108-byte buffer is always enough to store all the line and a trailing zero".
+                // Section 2.1: "a 108-byte buffer is always enough to store all the line and a
+                // trailing zero".
                 Ok(next) if next.is_v1() && self.taken >= V1_BYTES => State::Over(Err(HeaderError::LineTooLong)),
                 Ok(next) => next,
                 Err(error) => State::Over(Err(error)),
@@ -175,8 +181,9 @@ impl HeaderDecoder {
             State::Signature if V2_SIGNATURE.get(self.taken - 1) != Some(&byte) => Err(HeaderError::NoHeader),
             State::Signature if self.taken == V2_SIGNATURE.len() => Ok(State::Command),
             State::Signature => Ok(State::Signature),
-            // Section 2.2: the version "must always be sent as \x2 and the receiver must only accept this value"; of
-            // commands other than LOCAL and PROXY: "Receivers must drop connections presenting unexpected values here".
+            // Section 2.2: the version "must always be sent as \x2 and the receiver must only
+            // accept this value"; of commands other than LOCAL and PROXY: "Receivers must drop
+            // connections presenting unexpected values here".
             State::Command => match byte {
                 0x20 => Ok(State::Family { is_local: true }),
                 0x21 => Ok(State::Family { is_local: false }),
@@ -333,7 +340,8 @@ impl V2Family {
                 Source::Ip(SocketAddr::new(IpAddr::V6(octets.into()).to_canonical(), port(32)))
             }
             Self::Unix => {
-                // A path ends before the first 0. An abstract name begins with a 0 and ends with the last byte that is not 0.
+                // A path ends before the first 0. An abstract name begins with a 0 and ends with
+                // the last byte that is not 0.
                 let name = &kept[..UNIX_BYTES / 2];
                 let end = match name.iter().position(|&byte| byte == 0) {
                     Some(0) => name.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1),
@@ -349,14 +357,16 @@ impl V2Family {
 /// Decodes family and transport of version 2.
 fn v2_family(is_local: bool, byte: u8) -> Result<V2Family, HeaderError> {
     match byte {
-        // Section 2.2 on LOCAL: "the receiver must accept this connection as valid and must use the real connection endpoints
-        // and discard the protocol block including the family which is ignored".
+        // Section 2.2 on LOCAL: "the receiver must accept this connection as valid and must use the
+        // real connection endpoints and discard the protocol block including the family which is
+        // ignored".
         _ if is_local => Ok(V2Family::None),
         0x00 => Ok(V2Family::None),
         0x11 => Ok(V2Family::V4),
         0x21 => Ok(V2Family::V6),
         0x31 => Ok(V2Family::Unix),
-        // A datagram socket has no connection. Other values "must be rejected as invalid by receivers".
+        // A datagram socket has no connection. Other values "must be rejected as invalid by
+        // receivers".
         _ => Err(HeaderError::Family),
     }
 }
@@ -369,7 +379,8 @@ fn port(word: &str) -> Result<u16, HeaderError> {
     word.parse().map_err(|_| HeaderError::Port)
 }
 
-/// A rule of the PROXY protocol that a header breaks. Section 2: the receiver must then "abort the connection".
+/// A rule of the PROXY protocol that a header breaks. Section 2: the receiver must then "abort the
+/// connection".
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -383,7 +394,8 @@ pub enum HeaderError {
     Family,
     /// An address that is malformed, of the wrong family, or not followed by one space.
     Address,
-    /// A port that is not a number up to 65535 without leading zeros, or is not followed by one space or the end of the line.
+    /// A port that is not a number up to 65535 without leading zeros, or is not followed by one
+    /// space or the end of the line.
     Port,
     /// A CR without LF.
     LineEnd,

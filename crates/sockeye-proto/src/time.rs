@@ -3,8 +3,8 @@
 use core::ops::Add;
 use core::time::Duration;
 
-/// A point in time, in nanoseconds since an epoch that the caller chooses (the start of a monotonic clock, the zero of a
-/// simulation).
+/// A point in time, in nanoseconds since an epoch that the caller chooses (the start of a monotonic
+/// clock, the zero of a simulation).
 ///
 /// Instants of different epochs must not be mixed. This cannot be checked.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -1,4 +1,4 @@
-//! Data frames never allocate, and pings without a payload do not either: counted, not promised.
+//! Counts allocations: data frames never allocate, and pings without a payload do not either.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,24 +10,24 @@ use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{EncodedHeader, OpCode, Role, mask};
 
-// Of this thread: the runner's own allocates when it likes.
+// Per thread, because the thread of the test runner allocates too.
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: all is passed on to the system's allocator, which keeps the contract.
+// SAFETY: every call is forwarded to the system's allocator, which fulfils the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is ending counts no more.
+        // A thread that is ending does not count.
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller fulfils the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller fulfils the contract.
         unsafe { System.dealloc(block, layout) }
     }
 }

@@ -4,8 +4,8 @@ use core::mem;
 
 /// How many free bytes the caller leaves before the data of an [`Input`].
 ///
-/// A connection puts what it kept of the previous input there: at most 130 bytes of a control frame (or 13 of a header) and,
-/// right before a text payload, at most 3 bytes of a code point.
+/// A connection puts what it kept of the previous input there: at most 130 bytes of a control frame
+/// (or 13 of a header) and, right before a text payload, at most 3 bytes of a code point.
 pub const HEADROOM: usize = 160;
 
 /// Bytes from the transport, to be decoded in place.
@@ -15,7 +15,8 @@ pub const HEADROOM: usize = 160;
 ///          0                 start
 /// ```
 ///
-/// An event takes the part of the buffer up to the end of its payload. The input keeps what is after it:
+/// An event takes the part of the buffer up to the end of its payload. The input keeps what is
+/// after it:
 ///
 /// ```text
 ///  before  ├─ room ─┤├header┤├──payload──┤├───data────┤
@@ -29,7 +30,8 @@ pub struct Input<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// `buffer[start..]` came from the peer. `buffer[..start]` is free; leave [`HEADROOM`] bytes or more.
+    /// `buffer[start..]` came from the peer. `buffer[..start]` is free; leave [`HEADROOM`] bytes or
+    /// more.
     ///
     /// # Panics
     /// `start` is past the end of the buffer.
@@ -106,7 +108,8 @@ impl<'b> Input<'b> {
         &mut taken[skipped..]
     }
 
-    /// Like [`take`](Self::take), but leaves `room` free bytes before the rest: the bytes taken move to the front by that much.
+    /// Like [`take`](Self::take), but leaves `room` free bytes before the rest: the bytes taken
+    /// move to the front by that much.
     pub(crate) fn take_leaving(&mut self, count: usize, room: usize) -> &'b mut [u8] {
         if room > 0 {
             let from = self.start;
@@ -120,8 +123,9 @@ impl<'b> Input<'b> {
     }
 }
 
-/// A mistake of the caller, which no peer can cause: what a connection keeps of the previous input is bounded by
-/// [`HEADROOM`], whatever arrived, and the caller chooses the room before the data. `sockeye` always leaves `HEADROOM`.
+/// A mistake of the caller, which no peer can cause: what a connection keeps of the previous input
+/// is bounded by [`HEADROOM`], whatever arrived, and the caller chooses the room before the data.
+/// `sockeye` always leaves `HEADROOM`.
 #[cold]
 fn no_room() -> ! {
     panic!("an input needs HEADROOM free bytes before its data")

@@ -19,7 +19,8 @@ impl Tail {
         } else {
             &mut self.boxed.get_or_insert_with(|| Box::new([0; MAX]))[..]
         };
-        // A partial header has at most 13 bytes and a partial control frame at most `MAX`, so neither line can fail.
+        // A partial header has at most 13 bytes and a partial control frame at most `MAX`, so
+        // neither line can fail.
         place[..bytes.len()].copy_from_slice(bytes);
         self.len = bytes.len() as u8;
     }

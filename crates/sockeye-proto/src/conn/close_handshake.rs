@@ -1,4 +1,5 @@
-//! What a connection knows of its closing handshake, and the body of a received Close frame (RFC 6455 section 5.5.1).
+//! What a connection knows of its closing handshake, and the body of a received Close frame (RFC
+//! 6455 section 5.5.1).
 
 use alloc::boxed::Box;
 
@@ -7,7 +8,8 @@ use crate::error::Violation;
 use crate::event::CloseFrame;
 use crate::wire::utf8;
 
-/// The Close frames of both sides, and the cause of the end. Allocates when there is something to store.
+/// The Close frames of both sides, and the cause of the end. Allocates when there is something to
+/// store.
 #[derive(Debug, Default)]
 pub(super) struct CloseHandshake(Option<Box<Exchange>>);
 
@@ -92,11 +94,13 @@ impl CloseHandshake {
 pub(super) fn parse_body(body: &[u8]) -> Result<CloseFrame<'_>, Violation> {
     match body {
         [] => Ok(CloseFrame { code: None, reason: "" }),
-        // RFC 6455 section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer".
+        // RFC 6455 section 5.5.1: "If there is a body, the first two bytes of the body MUST be a
+        // 2-byte unsigned integer".
         [_] => Err(Violation::CloseCodeCut),
         [high, low, reason @ ..] => {
             let code = legal_code(*high, *low)?;
-            // Section 5.5.1: "Following the 2-byte integer, the body MAY contain UTF-8-encoded data with value /reason/".
+            // Section 5.5.1: "Following the 2-byte integer, the body MAY contain UTF-8-encoded data
+            // with value /reason/".
             let reason = utf8::check(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
             Ok(CloseFrame { code: Some(code), reason })
         }
@@ -114,7 +118,8 @@ pub(super) fn check_body_start(body: &[u8]) -> Result<(), Violation> {
 
 fn legal_code(high: u8, low: u8) -> Result<u16, Violation> {
     let code = u16::from_be_bytes([high, low]);
-    // RFC 6455 section 7.4.1 of 1005, 1006 and 1015: "MUST NOT be set as a status code in a Close control frame by an endpoint."
+    // RFC 6455 section 7.4.1 of 1005, 1006 and 1015: "MUST NOT be set as a status code in a Close
+    // control frame by an endpoint."
     match CloseCode::new(code) {
         Some(_) => Ok(code),
         None => Err(Violation::CloseCodeIllegal(code)),

@@ -12,32 +12,37 @@ use crate::wire::{MessageKind, Role};
 
 /// One end of an established WebSocket connection.
 ///
-/// It never touches a socket, a clock or a random source: the caller supplies bytes, the time and masking keys.
+/// It never touches a socket, a clock or a random source: the caller supplies bytes, the time and
+/// masking keys.
 ///
 /// # Order of calls
 ///
-/// * When bytes have arrived: make an [`Input`](super::Input) of them and call [`receive`](Self::receive) until it returns
-///   `Ok(None)` or an error, then call [`receive_done`](Self::receive_done) once. Call [`transmit`](Self::transmit) after
-///   each event, as long as the output accepts data.
-/// * When the peer has ended its side of the stream: [`handle_eof`](Self::handle_eof). When reading or writing failed:
-///   [`handle_reset`](Self::handle_reset).
-/// * To send data: [`frame`](Self::frame) returns the frame header. Put it and the payload on the wire, after all earlier
-///   output.
-/// * [`close`](Self::close), [`ping`](Self::ping) and [`handle_timeout`](Self::handle_timeout) only queue frames. Call
-///   [`transmit`](Self::transmit) whenever [`wants_transmit`](Self::wants_transmit) is true.
-/// * When the output is empty (the transport has accepted everything) and the [`state`](Self::state) is
-///   [`State::Draining`]: [`handle_flushed`](Self::handle_flushed).
-/// * After any of these calls, check [`state`](Self::state): at [`State::Ended`], end the TCP connection. Call
-///   [`handle_timeout`](Self::handle_timeout) at [`next_deadline`](Self::next_deadline).
+/// * When bytes have arrived: make an [`Input`](super::Input) of them and call
+///   [`receive`](Self::receive) until it returns `Ok(None)` or an error, then call
+///   [`receive_done`](Self::receive_done) once. Call [`transmit`](Self::transmit) after each event,
+///   as long as the output accepts data.
+/// * When the peer has ended its side of the stream: [`handle_eof`](Self::handle_eof). When reading
+///   or writing failed: [`handle_reset`](Self::handle_reset).
+/// * To send data: [`frame`](Self::frame) returns the frame header. Put it and the payload on the
+///   wire, after all earlier output.
+/// * [`close`](Self::close), [`ping`](Self::ping) and [`handle_timeout`](Self::handle_timeout) only
+///   queue frames. Call [`transmit`](Self::transmit) whenever
+///   [`wants_transmit`](Self::wants_transmit) is true.
+/// * When the output is empty (the transport has accepted everything) and the
+///   [`state`](Self::state) is [`State::Draining`]: [`handle_flushed`](Self::handle_flushed).
+/// * After any of these calls, check [`state`](Self::state): at [`State::Ended`], end the TCP
+///   connection. Call [`handle_timeout`](Self::handle_timeout) at
+///   [`next_deadline`](Self::next_deadline).
 /// * After the end, [`closed`](Self::closed) returns the reason.
 ///
-/// A server ends the TCP connection as soon as both Close frames are through and its own is flushed. A client waits for
-/// the server to do so, at most for [`ProtocolLimits::close_timeout`].
+/// A server ends the TCP connection as soon as both Close frames are through and its own is
+/// flushed. A client waits for the server to do so, at most for [`ProtocolLimits::close_timeout`].
 ///
 /// # Memory
 ///
-/// A data frame never causes an allocation. A connection allocates for an incomplete control frame at the end of an input,
-/// for a ping or pong with a payload that waits to be sent, and for the Close frames.
+/// A data frame never causes an allocation. A connection allocates for an incomplete control frame
+/// at the end of an input, for a ping or pong with a payload that waits to be sent, and for the
+/// Close frames.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) limits: Arc<ProtocolLimits>,
@@ -46,8 +51,8 @@ pub struct Connection {
     pub(super) handshake: CloseHandshake,
     /// When the peer was last heard from.
     pub(super) activity: Instant,
-    /// While open: when the unanswered keepalive ping was queued. Later: the deadline of the closing handshake. `None`: not
-    /// running.
+    /// While open: when the unanswered keepalive ping was queued. Later: the deadline of the
+    /// closing handshake. `None`: not running.
     pub(super) timer: Option<Instant>,
     pub(super) state: State,
     pub(super) role: Role,

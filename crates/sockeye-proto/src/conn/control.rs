@@ -23,7 +23,8 @@ impl ControlPayload {
     /// # Errors
     /// `payload` has more than 125 bytes.
     pub fn new(payload: &[u8]) -> Result<Self, PayloadTooLong> {
-        // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
+        // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or
+        // less".
         if payload.len() > MAX_CONTROL_BYTES {
             return Err(PayloadTooLong);
         }
@@ -38,8 +39,8 @@ impl ControlPayload {
         if let Some(code) = close.code() {
             // At most 123 bytes, which `Close` guarantees.
             let reason = close.reason().as_bytes();
-            // RFC 6455 section 5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)
-            // representing a status code".
+            // RFC 6455 section 5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned
+            // integer (in network byte order) representing a status code".
             body.bytes[..2].copy_from_slice(&code.get().to_be_bytes());
             body.bytes[2..][..reason.len()].copy_from_slice(reason);
             body.len = 2 + reason.len() as u8;

@@ -1,4 +1,5 @@
-//! Deadlines of keepalive and of the closing handshake. Lazy: a read costs one store, and no timer is moved.
+//! Deadlines of keepalive and of the closing handshake. Lazy: a read costs one store, and no timer
+//! is moved.
 
 use super::connection::Connection;
 use super::control::Pending;
@@ -7,9 +8,11 @@ use crate::close::{Cause, Timeout};
 use crate::time::Instant;
 
 impl Connection {
-    /// Records that bytes arrived. Call it once per read, after the last [`receive`](Self::receive) of that read.
+    /// Records that bytes arrived. Call it once per read, after the last [`receive`](Self::receive)
+    /// of that read.
     ///
-    /// A caller that has paused reading calls it also at each deadline, because the silence is then not the peer's.
+    /// A caller that has paused reading calls it also at each deadline, because the silence is then
+    /// not the peer's.
     #[inline]
     pub fn receive_done(&mut self, now: Instant) {
         self.activity = now;
@@ -20,8 +23,8 @@ impl Connection {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due. The deadline moves with every read, so ask again when it has
-    /// come, not after each call.
+    /// When [`handle_timeout`](Self::handle_timeout) is due. The deadline moves with every read, so
+    /// ask again when it has come, not after each call.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         match (self.state, self.timer) {
@@ -38,7 +41,8 @@ impl Connection {
         self.state == State::Open && self.timer.is_some()
     }
 
-    /// Does what is due at `now`: queues the keepalive ping, or ends the connection. Has no effect if nothing is due.
+    /// Does what is due at `now`: queues the keepalive ping, or ends the connection. Has no effect
+    /// if nothing is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -46,8 +50,9 @@ impl Connection {
         match (self.state, self.timer) {
             (State::Open, Some(_)) => self.end(Cause::Timeout(Timeout::Keepalive)),
             (State::Open, None) => {
-                // RFC 6455 section 5.5.2: "A Ping frame may serve either as a keepalive or as a means to verify that the remote
-                // endpoint is still responsive." A queued ping of the application serves as well.
+                // RFC 6455 section 5.5.2: "A Ping frame may serve either as a keepalive or as a
+                // means to verify that the remote endpoint is still responsive." A queued ping of
+                // the application serves as well.
                 if self.control.ping.is_none() {
                     self.control.ping = Pending::Empty;
                 }

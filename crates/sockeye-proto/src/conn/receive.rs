@@ -1,8 +1,8 @@
 //! Receiving: turns frames into events, decoded in place. Independent of sending.
 //!
-//! [`Connection::receive`] has a fast path for an unfragmented message that has arrived whole, and a general path for
-//! everything else. The general path must report the same events for such messages too: the tests run every stream through
-//! both.
+//! [`Connection::receive`] has a fast path for an unfragmented message that has arrived whole, and
+//! a general path for everything else. The general path must report the same events for such
+//! messages too: the tests run every stream through both.
 
 use super::close_handshake::{check_body_start, parse_body};
 use super::connection::Connection;
@@ -17,16 +17,19 @@ use crate::wire::{FrameHeader, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, W
 impl Connection {
     /// The next event in `input`, or `None` when the input is used up.
     ///
-    /// Call it with the same input until it returns `None`. The connection keeps an unfinished header, control frame or code
-    /// point at the end of the input; everything else has been reported.
+    /// Call it with the same input until it returns `None`. The connection keeps an unfinished
+    /// header, control frame or code point at the end of the input; everything else has been
+    /// reported.
     ///
     /// # Errors
-    /// The peer broke a rule or exceeded a limit. A Close frame with the matching code is queued. This input and all later
-    /// input is discarded, and the error is reported once.
+    /// The peer broke a rule or exceeded a limit. A Close frame with the matching code is queued.
+    /// This input and all later input is discarded, and the error is reported once.
     ///
     /// # Panics
-    /// The input has fewer than [`HEADROOM`](super::HEADROOM) free bytes before its data, and the connection needed them.
-    // Always inlined, with everything on the fast path: otherwise a caller that uses it in two places gets calls instead.
+    /// The input has fewer than [`HEADROOM`](super::HEADROOM) free bytes before its data, and the
+    /// connection needed them.
+    // Always inlined, with everything on the fast path: otherwise a caller that uses it in two
+    // places gets calls instead.
     #[inline(always)]
     pub fn receive<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         if self.receiver.stage == Stage::Idle {
@@ -88,7 +91,8 @@ impl Connection {
         Err(violation)
     }
 
-    /// Receives a frame from its header on. `None`: it is incomplete, or there is nothing to report.
+    /// Receives a frame from its header on. `None`: it is incomplete, or there is nothing to
+    /// report.
     fn receive_frame<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         let parsed = FrameHeader::parse(input.data(), self.role, ALLOWED_RSV)
             .map_err(|found| self.first_violation(input, found))?;
@@ -111,8 +115,8 @@ impl Connection {
         }
     }
 
-    /// The violation to report for a header in which `found` is wrong. A frame out of order shows in its first byte, so it takes
-    /// precedence over a violation in a later byte.
+    /// The violation to report for a header in which `found` is wrong. A frame out of order shows
+    /// in its first byte, so it takes precedence over a violation in a later byte.
     #[cold]
     fn first_violation(&self, input: &Input<'_>, found: Violation) -> Violation {
         let start = input.data().get(..1).unwrap_or_default();
@@ -132,13 +136,15 @@ impl Connection {
         input.clear();
     }
 
-    /// Starts a data frame. Refuses it by its header alone if it is out of order or exceeds a limit.
+    /// Starts a data frame. Refuses it by its header alone if it is out of order or exceeds a
+    /// limit.
     fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
         let receiver = &mut self.receiver;
         receiver.check_sequence(header.opcode)?;
-        // RFC 6455 section 10.4: "Implementations that have implementation- and/or platform-specific limitations
-        // regarding the frame size or total message size after reassembly from multiple frames MUST protect themselves
-        // against exceeding those limits." `message` is at most `message_bytes` and 0 for a new one.
+        // RFC 6455 section 10.4: "Implementations that have implementation- and/or
+        // platform-specific limitations regarding the frame size or total message size after
+        // reassembly from multiple frames MUST protect themselves against exceeding those limits."
+        // `message` is at most `message_bytes` and 0 for a new one.
         if header.len > self.limits.message_bytes - receiver.message {
             return Err(Violation::MessageTooBig);
         }
@@ -191,16 +197,17 @@ impl Connection {
             return Ok(None);
         }
         receiver.first = false;
-        // RFC 6455 section 1.4: "After sending a control frame indicating the connection should be closed, a peer does
-        // not send any further data". The application has closed, so what still arrives is not reported.
+        // RFC 6455 section 1.4: "After sending a control frame indicating the connection should be
+        // closed, a peer does not send any further data". The application has closed, so what still
+        // arrives is not reported.
         if receiver.ignores_data {
             return Ok(None);
         }
         Ok(Some(Event::Fragment(Fragment { kind, first, last, remaining, payload })))
     }
 
-    /// Receives a control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling control frames in the middle of
-    /// a fragmented message."
+    /// Receives a control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling
+    /// control frames in the middle of a fragmented message."
     fn receive_control<'b>(
         &mut self,
         input: &mut Input<'b>,
@@ -209,7 +216,8 @@ impl Connection {
     ) -> Result<Option<Event<'b>>, Violation> {
         // At most 125.
         let len = header.len as usize;
-        // Section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer".
+        // Section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte
+        // unsigned integer".
         if header.opcode == OpCode::Close && len == 1 {
             return Err(Violation::CloseCodeCut);
         }
@@ -235,18 +243,19 @@ impl Connection {
                 self.answer_ping(body);
                 Ok(Some(Event::Ping(body)))
             }
-            // Section 5.5.3: "A Pong frame MAY be sent unsolicited. This serves as a unidirectional heartbeat. A response to an
-            // unsolicited Pong frame is not expected."
+            // Section 5.5.3: "A Pong frame MAY be sent unsolicited. This serves as a unidirectional
+            // heartbeat. A response to an unsolicited Pong frame is not expected."
             _ => Ok(Some(Event::Pong(body))),
         }
     }
 
     fn answer_ping(&mut self, payload: &[u8]) {
-        // RFC 6455 section 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless
-        // it already received a Close frame." Section 5.5.3: "A Pong frame sent in response to a Ping frame must have
-        // identical "Application data" as found in the message body of the Ping frame being replied to. If an endpoint
-        // receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint
-        // MAY elect to send a Pong frame for only the most recently processed Ping frame."
+        // RFC 6455 section 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame
+        // in response, unless it already received a Close frame." Section 5.5.3: "A Pong frame sent
+        // in response to a Ping frame must have identical "Application data" as found in the
+        // message body of the Ping frame being replied to. If an endpoint receives a Ping frame and
+        // has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY
+        // elect to send a Pong frame for only the most recently processed Ping frame."
         debug_assert!(self.state < State::Draining);
         self.control.pong.set(ControlPayload::new(payload).unwrap_or_default());
     }

@@ -8,19 +8,23 @@ use crate::wire::{MessageKind, OpCode, utf8};
 ///
 /// Where the bytes of unfinished things are between two inputs:
 ///
-/// * an unfinished header or control frame: in `tail`, as received. It is put back before the next input.
-/// * an unfinished code point: in `carry`, unmasked. It is put right before the next text payload, over the bytes there (at
-///   least two bytes of header, or as much room as the carry needs, see [`Input::take_leaving`]).
+/// * an unfinished header or control frame: in `tail`, as received. It is put back before the next
+///   input.
+/// * an unfinished code point: in `carry`, unmasked. It is put right before the next text payload,
+///   over the bytes there (at least two bytes of header, or as much room as the carry needs, see
+///   [`Input::take_leaving`]).
 /// * an unfinished data frame: nowhere. It is reported piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
-    /// Payload bytes of the current data frame that have not arrived. Above 0 exactly if `stage` is `Payload`.
+    /// Payload bytes of the current data frame that have not arrived. Above 0 exactly if `stage` is
+    /// `Payload`.
     pub(super) remaining: u64,
     /// Payload bytes that the headers of the unfinished message have announced so far;
     /// `message <= ProtocolLimits::message_bytes`.
     pub(super) message: u64,
     pub(super) tail: Tail,
-    /// The masking key of the current data frame, rotated so that its lowest byte applies to the next payload byte.
+    /// The masking key of the current data frame, rotated so that its lowest byte applies to the
+    /// next payload byte.
     pub(super) key: u32,
     /// Tiny fragments of the unfinished message; `tiny <= ProtocolLimits::tiny_fragments`.
     pub(super) tiny: u32,
@@ -40,7 +44,8 @@ pub(super) struct Receiver {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Stage {
-    /// A header is next, there is no unfinished message, and our Close frame is not queued: the fast path may run.
+    /// A header is next, there is no unfinished message, and our Close frame is not queued: the
+    /// fast path may run.
     #[default]
     Idle,
     /// A header is next.
@@ -76,9 +81,10 @@ impl Receiver {
     /// Checks that a frame with `opcode` may come next.
     #[inline]
     pub(super) fn check_sequence(&self, opcode: OpCode) -> Result<(), Violation> {
-        // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode
-        // other than 0, followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated
-        // by a single frame with the FIN bit set and an opcode of 0."
+        // RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit
+        // clear and an opcode other than 0, followed by zero or more frames with the FIN bit clear
+        // and the opcode set to 0, and terminated by a single frame with the FIN bit set and an
+        // opcode of 0."
         match (opcode, self.kind) {
             (OpCode::Continuation, None) => Err(Violation::ContinuationUnexpected),
             (OpCode::Text | OpCode::Binary, Some(_)) => Err(Violation::MessageUnfinished),
@@ -86,8 +92,8 @@ impl Receiver {
         }
     }
 
-    /// The next `count` bytes, already unmasked, as text. The carry goes before them; an unfinished code point at their end
-    /// becomes the new carry.
+    /// The next `count` bytes, already unmasked, as text. The carry goes before them; an unfinished
+    /// code point at their end becomes the new carry.
     ///
     /// ```text
     ///  before  ├──room──┤├──────── count ────────┤├─rest─┤
@@ -108,8 +114,9 @@ impl Receiver {
             input.prepend(&self.carry[..old]);
         }
         let bytes = &input.data()[..old + count];
-        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the
-        // whole message MUST contain valid UTF-8." So nothing is carried over the end of a message.
+        // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8
+        // sequence; however, the whole message MUST contain valid UTF-8." So nothing is carried
+        // over the end of a message.
         let new = if last { 0 } else { utf8::unfinished(bytes) };
         let text_len = bytes.len() - new;
         let start = &bytes[text_len..];

@@ -9,11 +9,12 @@ use super::state::State;
 use crate::wire::{EncodedHeader, MessageKind, OpCode, Role, mask};
 
 impl Connection {
-    /// Whether data may be sent: the connection is open, or our Close frame is queued but not transmitted.
+    /// Whether data may be sent: the connection is open, or our Close frame is queued but not
+    /// transmitted.
     ///
-    /// The second case lets the caller finish what goes before the Close frame. RFC 6455 section 5.5.1 lets an endpoint
-    /// "delay sending a Close frame until its current message is sent", and messages that came before a violation may still
-    /// be answered.
+    /// The second case lets the caller finish what goes before the Close frame. RFC 6455 section
+    /// 5.5.1 lets an endpoint "delay sending a Close frame until its current message is sent", and
+    /// messages that came before a violation may still be answered.
     #[must_use]
     #[inline]
     pub fn can_send(&self) -> bool {
@@ -27,11 +28,12 @@ impl Connection {
         self.sending
     }
 
-    /// The header of the next data frame, with `len` payload bytes. `Some(kind)` begins a message and `None` continues one;
-    /// `last` ends it.
+    /// The header of the next data frame, with `len` payload bytes. `Some(kind)` begins a message
+    /// and `None` continues one; `last` ends it.
     ///
-    /// Put the header on the wire, then the payload. A client passes a masking key, new for each frame and from a
-    /// cryptographic random source, and XORs the payload with it (see [`mask::apply`]). A server passes `None`.
+    /// Put the header on the wire, then the payload. A client passes a masking key, new for each
+    /// frame and from a cryptographic random source, and XORs the payload with it (see
+    /// [`mask::apply`]). A server passes `None`.
     ///
     /// # Errors
     /// The frame is not allowed now, see [`SendError`]. Nothing has changed then.
@@ -43,12 +45,13 @@ impl Connection {
         len: u64,
         mask: Option<[u8; 4]>,
     ) -> Result<EncodedHeader, SendError> {
-        // RFC 6455 section 5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
+        // RFC 6455 section 5.5.1: "The application MUST NOT send any more data frames after sending
+        // a Close frame."
         if !self.can_send() {
             return Err(SendError::Closed);
         }
-        // Section 5.1: "a client MUST mask all frames that it sends to the server" and "A server MUST NOT mask any frames that it
-        // sends to the client."
+        // Section 5.1: "a client MUST mask all frames that it sends to the server" and "A server
+        // MUST NOT mask any frames that it sends to the client."
         match (self.role, mask.is_some()) {
             (Role::Server, false) | (Role::Client, true) => {}
             (Role::Client, false) => return Err(SendError::MaskMissing),
@@ -57,8 +60,9 @@ impl Connection {
         if len >> 63 != 0 {
             return Err(SendError::TooLong);
         }
-        // Section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message unless an
-        // extension has been negotiated that can interpret the interleaving."
+        // Section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments
+        // of another message unless an extension has been negotiated that can interpret the
+        // interleaving."
         let opcode = match (kind, self.sending) {
             (Some(kind), None) => {
                 if !last {
@@ -97,11 +101,12 @@ impl Connection {
         !self.control.ping.is_none() || !self.control.pong.is_none() || self.handshake.has_unsent()
     }
 
-    /// Appends the queued control frames to `out`: ping, pong, Close. Returns whether there were any.
+    /// Appends the queued control frames to `out`: ping, pong, Close. Returns whether there were
+    /// any.
     ///
-    /// If it is called after each event, every ping of the peer is answered. If it is called less often, for instance because
-    /// the output is full, only the newest ping is answered. A client calls `mask` once per frame for a masking key; a server
-    /// never calls it.
+    /// If it is called after each event, every ping of the peer is answered. If it is called less
+    /// often, for instance because the output is full, only the newest ping is answered. A client
+    /// calls `mask` once per frame for a masking key; a server never calls it.
     #[inline]
     pub fn transmit(&mut self, out: &mut Vec<u8>, mask: &mut dyn FnMut() -> [u8; 4]) -> bool {
         self.wants_transmit() && self.transmit_waiting(out, mask)
@@ -135,8 +140,8 @@ impl Connection {
     }
 }
 
-/// Why a frame may not be sent now. A mistake of the caller, except for [`Closed`](Self::Closed), which can happen at any
-/// time.
+/// Why a frame may not be sent now. A mistake of the caller, except for [`Closed`](Self::Closed),
+/// which can happen at any time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SendError {

@@ -13,11 +13,11 @@
 pub enum State {
     /// Data flows in both directions.
     Open,
-    /// Our Close frame is queued or sent, and the peer's has not arrived. Once ours is sent, we send no more data. Data from
-    /// the peer is checked and dropped.
+    /// Our Close frame is queued or sent, and the peer's has not arrived. Once ours is sent, we
+    /// send no more data. Data from the peer is checked and dropped.
     Closing,
-    /// Nothing more is received. Our Close frame is yet to be flushed. Then a server ends the TCP connection, and a client
-    /// waits for the server to do so.
+    /// Nothing more is received. Our Close frame is yet to be flushed. Then a server ends the TCP
+    /// connection, and a client waits for the server to do so.
     Draining,
     /// The caller must end the TCP connection now.
     Ended,

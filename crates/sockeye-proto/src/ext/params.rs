@@ -49,14 +49,15 @@ impl fmt::Display for Malformed {
 
 impl core::error::Error for Malformed {}
 
-/// Parses the values of all `Sec-WebSocket-Extensions` lines of a head, in order. By RFC 6455 section 9.1 they form one
-/// list.
+/// Parses the values of all `Sec-WebSocket-Extensions` lines of a head, in order. By RFC 6455
+/// section 9.1 they form one list.
 ///
 /// Takes time linear in the length of the lines. [`MAX_ITEMS`] bounds the memory.
 ///
 /// # Errors
-/// RFC 6455 section 9.1: "If a value is received by either the client or the server during negotiation that does not
-/// conform to the ABNF below, the recipient of such malformed data MUST immediately _Fail the WebSocket Connection_."
+/// RFC 6455 section 9.1: "If a value is received by either the client or the server during
+/// negotiation that does not conform to the ABNF below, the recipient of such malformed data MUST
+/// immediately _Fail the WebSocket Connection_."
 pub fn parse<'b>(lines: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Extension<'b>>, Malformed> {
     let mut extensions = Vec::new();
     let mut room = MAX_ITEMS;
@@ -68,7 +69,8 @@ pub fn parse<'b>(lines: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Extens
     Ok(extensions)
 }
 
-/// Most items in all lines together, where extensions and parameters each count as one. Browsers send two.
+/// Most items in all lines together, where extensions and parameters each count as one. Browsers
+/// send two.
 pub const MAX_ITEMS: usize = 64;
 
 struct Cursor<'b> {
@@ -79,7 +81,8 @@ struct Cursor<'b> {
 }
 
 impl<'b> Cursor<'b> {
-    /// `extension-list = 1#extension`, where `#` lets list elements be empty (RFC 9110 section 5.6.1.2).
+    /// `extension-list = 1#extension`, where `#` lets list elements be empty (RFC 9110 section
+    /// 5.6.1.2).
     fn extensions(&mut self, out: &mut Vec<Extension<'b>>) -> Result<(), Malformed> {
         loop {
             self.skip_ows();
@@ -123,8 +126,8 @@ impl<'b> Cursor<'b> {
 
     /// A quoted string, from after its opening quote.
     ///
-    /// RFC 6455 section 9.1: "When using the quoted-string syntax variant, the value after quoted-string unescaping
-    /// MUST conform to the 'token' ABNF."
+    /// RFC 6455 section 9.1: "When using the quoted-string syntax variant, the value after
+    /// quoted-string unescaping MUST conform to the 'token' ABNF."
     fn quoted(&mut self) -> Result<Cow<'b, str>, Malformed> {
         if let Ok(value) = self.bare_token() {
             if self.take(b'"') {

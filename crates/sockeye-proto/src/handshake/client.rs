@@ -10,12 +10,15 @@ use crate::http::authority::Authority;
 use crate::http::{HeadError, ResponseHead, Version, syntax};
 use crate::limits::ProtocolLimits;
 
-/// A handshake request. Each part is checked when it is added, so nothing can inject another field or another request.
+/// A handshake request. Each part is checked when it is added, so nothing can inject another field
+/// or another request.
 ///
 /// ```
 /// use sockeye_proto::handshake::client::UpgradeRequest;
 ///
-/// let request = UpgradeRequest::new("example.com", "/chat")?.protocol("chat.v2")?.field("Authorization", "Bearer abc")?;
+/// let request = UpgradeRequest::new("example.com", "/chat")?
+///     .protocol("chat.v2")?
+///     .field("Authorization", "Bearer abc")?;
 /// let mut out = Vec::new();
 /// request.write(&mut out, [7; 16]); // the nonce must be random and new for each connection
 /// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
@@ -31,7 +34,8 @@ pub struct UpgradeRequest<'a> {
 }
 
 impl<'a> UpgradeRequest<'a> {
-    /// A request for `target` (path and query, percent-encoded) at `host` (with the port, unless it is the default port).
+    /// A request for `target` (path and query, percent-encoded) at `host` (with the port, unless it
+    /// is the default port).
     ///
     /// # Errors
     /// [`ApiMisuse::Host`], [`ApiMisuse::Target`].
@@ -89,8 +93,8 @@ impl<'a> UpgradeRequest<'a> {
         &self.protocols
     }
 
-    /// Appends the request to `out`. RFC 6455 section 4.1: the nonce is "a randomly selected 16-byte value [...] The nonce MUST
-    /// be selected randomly for each connection."
+    /// Appends the request to `out`. RFC 6455 section 4.1: the nonce is "a randomly selected
+    /// 16-byte value [...] The nonce MUST be selected randomly for each connection."
     pub fn write(&self, out: &mut Vec<u8>, nonce: [u8; 16]) {
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
         put(&[b"GET ", self.target.as_bytes(), b" HTTP/1.1\r\nHost: ", self.host.as_bytes()]);
@@ -122,8 +126,9 @@ pub struct Accepted<'b> {
     pub head: ResponseHead<'b>,
 }
 
-/// Checks the response `head` against the request that was sent with `nonce` and offered the subprotocols `offered` and no
-/// extensions. `head` must be complete, as reported by a [`HeadScanner`](crate::http::HeadScanner).
+/// Checks the response `head` against the request that was sent with `nonce` and offered the
+/// subprotocols `offered` and no extensions. `head` must be complete, as reported by a
+/// [`HeadScanner`](crate::http::HeadScanner).
 ///
 /// # Errors
 /// The response breaks a rule, or its status is not 101.
@@ -134,8 +139,8 @@ pub fn check<'b>(
     limits: &ProtocolLimits,
 ) -> Result<Accepted<'b>, HandshakeError> {
     let head = ResponseHead::parse(head, limits).map_err(HandshakeError::Head)?;
-    // RFC 6455 section 4.1: "If the status code received from the server is not 101, the client handles the response
-    // per HTTP [RFC2616] procedures."
+    // RFC 6455 section 4.1: "If the status code received from the server is not 101, the client
+    // handles the response per HTTP [RFC2616] procedures."
     if head.status != 101 {
         return Err(HandshakeError::Status(head.status));
     }
@@ -143,32 +148,36 @@ pub fn check<'b>(
         return Err(HandshakeError::OldHttp);
     }
     let fields = &head.fields;
-    // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value that is not an
-    // ASCII case-insensitive match for the value "websocket", the client MUST _Fail the WebSocket Connection_."
+    // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a
+    // value that is not an ASCII case-insensitive match for the value "websocket", the client MUST
+    // _Fail the WebSocket Connection_."
     if !fields.single("upgrade").ok().flatten().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(HandshakeError::Upgrade);
     }
-    // "If the response lacks a |Connection| header field or the |Connection| header field doesn't contain a token that
-    // is an ASCII case-insensitive match for the value "Upgrade", the client MUST _Fail the WebSocket Connection_."
+    // "If the response lacks a |Connection| header field or the |Connection| header field doesn't
+    // contain a token that is an ASCII case-insensitive match for the value "Upgrade", the client
+    // MUST _Fail the WebSocket Connection_."
     if !fields.has_token("connection", "upgrade") {
         return Err(HandshakeError::Connection);
     }
-    // "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept| contains a value other
-    // than the base64-encoded SHA-1 of the concatenation [...], the client MUST _Fail the WebSocket Connection_."
+    // "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept|
+    // contains a value other than the base64-encoded SHA-1 of the concatenation [...], the client
+    // MUST _Fail the WebSocket Connection_."
     if fields.single("sec-websocket-accept") != Ok(Some(&key::accept(&key::encode(nonce))[..])) {
         return Err(HandshakeError::Accept);
     }
-    // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of an
-    // extension that was not present in the client's handshake [...], the client MUST _Fail the WebSocket Connection_."
+    // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field
+    // indicates the use of an extension that was not present in the client's handshake [...], the
+    // client MUST _Fail the WebSocket Connection_."
     let extensions = params::parse(fields.all("sec-websocket-extensions"));
     if !extensions.map_err(|_| HandshakeError::ExtensionMalformed)?.is_empty() {
         return Err(HandshakeError::ExtensionNotOffered);
     }
     let protocol = match fields.single("sec-websocket-protocol") {
         Ok(None) => None,
-        // "If the response includes a |Sec-WebSocket-Protocol| header field and this header field indicates the use of
-        // a subprotocol that was not present in the client's handshake [...], the client MUST _Fail the WebSocket
-        // Connection_."
+        // "If the response includes a |Sec-WebSocket-Protocol| header field and this header field
+        // indicates the use of a subprotocol that was not present in the client's handshake [...],
+        // the client MUST _Fail the WebSocket Connection_."
         Ok(Some(value)) => {
             let chosen = syntax::token(value).filter(|chosen| offered.contains(chosen));
             Some(chosen.ok_or(HandshakeError::ProtocolNotOffered)?)
@@ -185,7 +194,8 @@ pub fn check<'b>(
 pub enum HandshakeError {
     /// The response is not HTTP.
     Head(HeadError),
-    /// The server answered with a status other than 101: a refusal, a redirect, or an interim response (1xx).
+    /// The server answered with a status other than 101: a refusal, a redirect, or an interim
+    /// response (1xx).
     Status(u16),
     /// The server switched protocols in HTTP/1.0, which does not allow it.
     OldHttp,
@@ -193,8 +203,8 @@ pub enum HandshakeError {
     Upgrade,
     /// `Connection` lacks the token `Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, repeated or wrong: the response belongs to another request, or the server does not
-    /// speak WebSocket.
+    /// `Sec-WebSocket-Accept` is missing, repeated or wrong: the response belongs to another
+    /// request, or the server does not speak WebSocket.
     Accept,
     /// `Sec-WebSocket-Protocol` names a subprotocol that was not offered.
     ProtocolNotOffered,

@@ -1,4 +1,5 @@
-//! Which host names a server answers to. Protects a server on the local machine against DNS rebinding.
+//! Which host names a server answers to. Protects a server on the local machine against DNS
+//! rebinding.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,8 +10,8 @@ use crate::http::authority::{Authority, Host};
 
 /// The hosts that a request may name.
 ///
-/// An entry without a port allows any port, an entry with a port only that one. The comparison ignores case. There are no
-/// patterns.
+/// An entry without a port allows any port, an entry with a port only that one. The comparison
+/// ignores case. There are no patterns.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedHosts {
     hosts: Vec<String>,
@@ -33,7 +34,8 @@ impl AllowedHosts {
         Ok(())
     }
 
-    /// Whether `host`, as returned by [`RequestHead::host`](crate::http::RequestHead::host), is in the list.
+    /// Whether `host`, as returned by [`RequestHead::host`](crate::http::RequestHead::host), is in
+    /// the list.
     #[must_use]
     pub fn allows(&self, host: &str) -> bool {
         let Some(host) = Authority::parse(host) else { return false };
@@ -44,11 +46,12 @@ impl AllowedHosts {
     }
 }
 
-/// Whether `host` cannot be used for DNS rebinding: an IP address, `localhost`, or a name below it. DNS rebinding needs a name
-/// that the attacker's name server answers for.
+/// Whether `host` cannot be used for DNS rebinding: an IP address, `localhost`, or a name below it.
+/// DNS rebinding needs a name that the attacker's name server answers for.
 ///
-/// RFC 6761 section 6.3: "Users are free to use localhost names as they would any other domain names. Users may assume
-/// that IPv4 and IPv6 address queries for localhost names will always resolve to the respective IP loopback address."
+/// RFC 6761 section 6.3: "Users are free to use localhost names as they would any other domain
+/// names. Users may assume that IPv4 and IPv6 address queries for localhost names will always
+/// resolve to the respective IP loopback address."
 #[must_use]
 pub fn is_local(host: &str) -> bool {
     match Authority::parse(host) {

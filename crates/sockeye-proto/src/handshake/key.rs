@@ -1,5 +1,5 @@
-//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`: they show that the other side speaks WebSocket. They are not a security
-//! measure.
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`: they show that the other side speaks WebSocket.
+//! They are not a security measure.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -9,8 +9,8 @@ use sha1::{Digest as _, Sha1};
 /// The `Sec-WebSocket-Accept` that answers `key`.
 ///
 /// RFC 6455 section 4.2.2: "constructed by concatenating /key/ [...] with the string
-/// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to obtain a 20-byte value
-/// and base64-encoding [...] this 20-byte hash."
+/// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to
+/// obtain a 20-byte value and base64-encoding [...] this 20-byte hash."
 #[must_use]
 pub fn accept(key: &[u8]) -> [u8; 28] {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
@@ -29,7 +29,8 @@ pub fn encode(nonce: [u8; 16]) -> [u8; 24] {
 
 /// Whether `key` is a legal `Sec-WebSocket-Key`.
 ///
-/// RFC 6455 section 4.2.1: "a base64-encoded [...] value that, when decoded, is 16 bytes in length."
+/// RFC 6455 section 4.2.1: "a base64-encoded [...] value that, when decoded, is 16 bytes in
+/// length."
 #[must_use]
 pub fn is_valid(key: &[u8]) -> bool {
     // 24 characters decode to 16 to 18 bytes.
@@ -46,8 +47,9 @@ fn encode_into(bytes: &[u8], out: &mut [u8]) {
 /// RFC 6455 section 1.3.
 const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Accepts pad bits that are not zero, which RFC 4648 section 3.5 lets a decoder reject: some clients send a fixed string
-/// with such bits, and the decoded key is never used. The padding itself is required.
+/// Accepts pad bits that are not zero, which RFC 4648 section 3.5 lets a decoder reject: some
+/// clients send a fixed string with such bits, and the decoded key is never used. The padding
+/// itself is required.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 

@@ -11,7 +11,8 @@ use crate::http::syntax;
 pub enum ApiMisuse {
     /// The host is not a name or address with an optional port.
     Host,
-    /// The target does not begin with `/`, or has a space, a control character, `#` or a character outside ASCII.
+    /// The target does not begin with `/`, or has a space, a control character, `#` or a character
+    /// outside ASCII.
     Target,
     /// The origin is neither `null` nor `scheme://host[:port]`.
     Origin,
@@ -66,8 +67,8 @@ pub(super) fn check_extra(name: &str, value: &str) -> Result<(), ApiMisuse> {
     Ok(())
 }
 
-/// RFC 6455 section 4.1: a subprotocol is a "non-empty string with characters in the range U+0021 to U+007E not
-/// including separator characters": a token.
+/// RFC 6455 section 4.1: a subprotocol is a "non-empty string with characters in the range U+0021
+/// to U+007E not including separator characters": a token.
 pub(super) fn check_protocol(name: &str) -> Result<(), ApiMisuse> {
     if syntax::is_token(name.as_bytes()) { Ok(()) } else { Err(ApiMisuse::Protocol) }
 }

@@ -42,10 +42,11 @@ impl<'b> Origin<'b> {
     }
 }
 
-/// The origins that may connect. An origin must equal one of them in scheme, host and port. There are no patterns.
+/// The origins that may connect. An origin must equal one of them in scheme, host and port. There
+/// are no patterns.
 ///
-/// The comparison ignores case and fills in the default ports of `http`, `https`, `ws` and `wss`. The `null` origin (a
-/// sandboxed frame, a local file) is never in the list.
+/// The comparison ignores case and fills in the default ports of `http`, `https`, `ws` and `wss`.
+/// The `null` origin (a sandboxed frame, a local file) is never in the list.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedOrigins {
     origins: Vec<Entry>,
@@ -69,8 +70,8 @@ impl AllowedOrigins {
         Ok(())
     }
 
-    /// Sets whether a request without `Origin` is admitted. Default: no. Programs other than browsers usually send none, and
-    /// could send any.
+    /// Sets whether a request without `Origin` is admitted. Default: no. Programs other than
+    /// browsers usually send none, and could send any.
     pub const fn allow_missing(&mut self, allow: bool) {
         self.missing = allow;
     }
@@ -162,8 +163,9 @@ impl<'a> Parsed<'a> {
 /// Whether the page with the origin `origin` was served by `host`, as returned by
 /// [`RequestHead::host`](crate::http::RequestHead::host).
 ///
-/// True if the scheme is `http` or `https`, and host and port are equal. A `host` without a port is taken to be at the default
-/// port of the scheme: a server behind a proxy that terminates TLS does not know which one the browser used.
+/// True if the scheme is `http` or `https`, and host and port are equal. A `host` without a port is
+/// taken to be at the default port of the scheme: a server behind a proxy that terminates TLS does
+/// not know which one the browser used.
 #[must_use]
 pub fn is_from_host(origin: &str, host: &str) -> bool {
     let (Some(origin), Some(host)) = (Parsed::parse(origin), Authority::parse(host)) else { return false };

@@ -11,7 +11,8 @@ use crate::http::body::Length;
 use crate::http::emit::{self, ResponseWriter};
 use crate::http::{HeadError, RequestHead, Version, syntax};
 
-/// A valid handshake request. What remains is for the application to decide: path, origin, subprotocol.
+/// A valid handshake request. What remains is for the application to decide: path, origin,
+/// subprotocol.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Offer<'b> {
@@ -22,14 +23,15 @@ pub struct Offer<'b> {
 }
 
 impl<'b> Offer<'b> {
-    /// The offer in `head`. `None`: it is a plain HTTP request, possibly with an upgrade to another protocol.
+    /// The offer in `head`. `None`: it is a plain HTTP request, possibly with an upgrade to another
+    /// protocol.
     ///
     /// # Errors
     /// The request asks for WebSocket but breaks a rule of the handshake.
     pub fn of(head: &'b RequestHead<'b>) -> Result<Option<Self>, OfferError> {
-        // RFC 6455 section 4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
-        // case-insensitive value." RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field if it
-        // wishes to continue using the current protocol".
+        // RFC 6455 section 4.2.1: "An |Upgrade| header field containing the value "websocket",
+        // treated as an ASCII case-insensitive value." RFC 9110 section 7.8: "A server MAY ignore a
+        // received Upgrade header field if it wishes to continue using the current protocol".
         if !head.fields.has_token("upgrade", "websocket") {
             return Ok(None);
         }
@@ -65,8 +67,8 @@ impl<'b> Offer<'b> {
         &self.extensions
     }
 
-    /// Appends a 101 response to `out`, which accepts the offer with `protocol`, without extensions, and with the additional
-    /// fields `extra`.
+    /// Appends a 101 response to `out`, which accepts the offer with `protocol`, without
+    /// extensions, and with the additional fields `extra`.
     ///
     /// # Errors
     /// `protocol` was not offered, or a field of `extra` is not allowed. Nothing is appended then.
@@ -76,8 +78,9 @@ impl<'b> Offer<'b> {
             .line("Connection", b"Upgrade")
             .line("Sec-WebSocket-Accept", &key::accept(self.key));
         if let Some(protocol) = protocol {
-            // RFC 6455 section 4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by
-            // selecting one of the values from the |Sec-WebSocket-Protocol| field". Names are case-sensitive.
+            // RFC 6455 section 4.2.2: "The value chosen MUST be derived from the client's
+            // handshake, specifically by selecting one of the values from the
+            // |Sec-WebSocket-Protocol| field". Names are case-sensitive.
             check_protocol(protocol)?;
             if !self.protocols().any(|offered| offered == protocol) {
                 return Err(ApiMisuse::ProtocolNotOffered);
@@ -142,11 +145,13 @@ impl fmt::Display for OfferError {
 
 impl core::error::Error for OfferError {}
 
-/// Appends a whole response that refuses a request. It closes the connection, because what follows such a request cannot be
-/// trusted.
+/// Appends a whole response that refuses a request. It closes the connection, because what follows
+/// such a request cannot be trusted.
 ///
-/// The body is `reason` as plain text, or the usual phrase of the status if `reason` is empty. `date` is in seconds since
-/// 1970. Fields that a status requires are added: 426 names the protocol and the version to use, 405 the method. A 405 has no
+/// The body is `reason` as plain text, or the usual phrase of the status if `reason` is empty.
+/// `date` is in seconds since
+/// 1970. Fields that a status requires are added: 426 names the protocol and the version to use,
+///       405 the method. A 405 has no
 /// body, since the request may have been a HEAD. For other responses to a HEAD use [`refuse_head`].
 pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
     let reason = if reason.is_empty() { emit::reason(status) } else { reason };
@@ -162,8 +167,8 @@ pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<u64>) {
 
 /// Like [`refuse`], for a HEAD request: without a body.
 pub fn refuse_head(out: &mut Vec<u8>, status: u16, date: Option<u64>) {
-    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD. Section 8.6 allows the length
-    // to be omitted.
+    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to a HEAD. Section
+    // 8.6 allows the length to be omitted.
     refusal(out, status, date).finish();
 }
 
@@ -174,22 +179,25 @@ fn refusal(out: &mut Vec<u8>, status: u16, date: Option<u64>) -> ResponseWriter<
         response = response.date(date);
     }
     match status {
-        // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response"; section 7.8: "A
-        // sender of Upgrade MUST also send an "Upgrade" connection option". RFC 6455 section 4.2.2: "the server MUST
-        // abort the WebSocket handshake [...] and instead send an appropriate HTTP error code (such as 426 Upgrade
-        // Required) and a |Sec-WebSocket-Version| header field".
+        // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426
+        // response"; section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection
+        // option". RFC 6455 section 4.2.2: "the server MUST abort the WebSocket handshake [...] and
+        // instead send an appropriate HTTP error code (such as 426 Upgrade Required) and a
+        // |Sec-WebSocket-Version| header field".
         426 => response
             .line("Connection", b"close, Upgrade")
             .line("Upgrade", b"websocket")
             .line("Sec-WebSocket-Version", VERSION.as_bytes()),
-        // RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+        // RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405
+        // response".
         405 => response.line("Connection", b"close").line("Allow", b"GET"),
         _ => response.line("Connection", b"close"),
     }
 }
 
 fn check_request(head: &RequestHead<'_>) -> Result<(), OfferError> {
-    // RFC 6455 section 4.1: "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
+    // RFC 6455 section 4.1: "The method of the request MUST be GET, and the HTTP version MUST be at
+    // least 1.1."
     if head.version != Version::Http11 {
         return Err(OfferError::OLD_HTTP);
     }
@@ -198,41 +206,43 @@ fn check_request(head: &RequestHead<'_>) -> Result<(), OfferError> {
     if head.method != "GET" {
         return Err(OfferError::NOT_GET);
     }
-    // RFC 6455 section 4.2.1: "A |Connection| header field that includes the token "Upgrade", treated as an ASCII
-    // case-insensitive value."
+    // RFC 6455 section 4.2.1: "A |Connection| header field that includes the token "Upgrade",
+    // treated as an ASCII case-insensitive value."
     if !head.fields.has_token("connection", "upgrade") {
         return Err(OfferError::NO_CONNECTION);
     }
-    // RFC 6455 defines no body here. One side could read its bytes as frames and the other as a body.
+    // RFC 6455 defines no body here. One side could read its bytes as frames and the other as a
+    // body.
     if !matches!(length, Length::None | Length::Exact(0)) {
         return Err(OfferError::HAS_BODY);
     }
     Ok(())
 }
 
-/// RFC 6455 section 4.2.1: "A |Sec-WebSocket-Version| header field, with a value of 13." Section 4.4: a server that
-/// does not support the version answers with those it supports.
+/// RFC 6455 section 4.2.1: "A |Sec-WebSocket-Version| header field, with a value of 13." Section
+/// 4.4: a server that does not support the version answers with those it supports.
 fn check_version(head: &RequestHead<'_>) -> Result<(), OfferError> {
     match head.fields.single("sec-websocket-version") {
         Ok(Some(version)) if version == VERSION.as_bytes() => Ok(()),
         Ok(_) => Err(OfferError::WRONG_VERSION),
-        // RFC 6455 section 11.3.5: "The |Sec-WebSocket-Version| header field MUST NOT appear more than once in an HTTP
-        // request."
+        // RFC 6455 section 11.3.5: "The |Sec-WebSocket-Version| header field MUST NOT appear more
+        // than once in an HTTP request."
         Err(_) => Err(OfferError::SEVERAL_VERSIONS),
     }
 }
 
 fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], OfferError> {
-    // RFC 6455 section 11.3.1: "The |Sec-WebSocket-Key| header field MUST NOT appear more than once in an HTTP
-    // request."
+    // RFC 6455 section 11.3.1: "The |Sec-WebSocket-Key| header field MUST NOT appear more than once
+    // in an HTTP request."
     let key = head.fields.single("sec-websocket-key").map_err(|_| OfferError::SEVERAL_KEYS)?;
-    // RFC 6455 section 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded [...] value that, when decoded,
-    // is 16 bytes in length."
+    // RFC 6455 section 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded [...] value
+    // that, when decoded, is 16 bytes in length."
     key.filter(|key| key::is_valid(key)).ok_or(OfferError::BAD_KEY)
 }
 
-/// RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
-/// U+0021 to U+007E not including separator characters as defined in [RFC2616] and MUST all be unique strings."
+/// RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with
+/// characters in the range U+0021 to U+007E not including separator characters as defined in
+/// [RFC2616] and MUST all be unique strings."
 fn check_protocols(head: &RequestHead<'_>) -> Result<(), OfferError> {
     // A separate array, so the fields are read only once whatever is between the names.
     let mut seen: [&[u8]; MAX_PROTOCOLS] = [&[]; MAX_PROTOCOLS];

@@ -1,4 +1,5 @@
-//! `host [":" port]`, as used in a Host field, an origin and an absolute target (RFC 3986 section 3.2).
+//! `host [":" port]`, as used in a Host field, an origin and an absolute target (RFC 3986 section
+//! 3.2).
 
 use core::net::Ipv6Addr;
 
@@ -31,12 +32,13 @@ impl PartialEq for Host<'_> {
 impl Eq for Host<'_> {}
 
 impl<'a> Authority<'a> {
-    /// Parses `text`. `None`: it is not exactly a host with an optional port, for instance has user information, a path,
-    /// spaces or an empty host.
+    /// Parses `text`. `None`: it is not exactly a host with an optional port, for instance has user
+    /// information, a path, spaces or an empty host.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
-            // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; no IPvFuture address exists.
+            // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; no
+            // IPvFuture address exists.
             let host = Host::V6(address.parse().ok()?);
             return Some(Self { host, port: port_after(port)? });
         }
@@ -65,14 +67,14 @@ fn port_after(text: &str) -> Option<Option<u16>> {
 /// RFC 3986 section 3.2.2: `reg-name = *( unreserved / pct-encoded / sub-delims )`.
 fn is_reg_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let [first, behind @ ..] = rest {
-        rest = match (first, behind) {
-            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
             (
                 b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=',
                 _,
-            ) => behind,
-            (byte, _) if byte.is_ascii_alphanumeric() => behind,
+            ) => after,
+            (byte, _) if byte.is_ascii_alphanumeric() => after,
             _ => return false,
         };
     }

@@ -17,41 +17,43 @@ pub enum Precondition {
     Failed,
 }
 
-/// Evaluates the preconditions of `head` for a representation with the entity tag `etag` (with its quotes, and `W/` if
-/// weak) that was last modified `modified` seconds after 1970. `None`: the time of modification is unknown.
+/// Evaluates the preconditions of `head` for a representation with the entity tag `etag` (with its
+/// quotes, and `W/` if weak) that was last modified `modified` seconds after 1970. `None`: the time
+/// of modification is unknown.
 ///
 /// Takes time linear in the length of the fields. Does not allocate.
 #[must_use]
 pub fn evaluate(head: &RequestHead<'_>, etag: &str, modified: impl Into<Option<u64>>) -> Precondition {
     let modified = modified.into();
     let fields = &head.fields;
-    // RFC 9110 section 13.2.2 defines the order: If-Match, or else If-Unmodified-Since; then If-None-Match, or else
-    // If-Modified-Since.
+    // RFC 9110 section 13.2.2 defines the order: If-Match, or else If-Unmodified-Since; then
+    // If-None-Match, or else If-Modified-Since.
     if fields.get("if-match").is_some() {
-        // Section 13.1.1: "An origin server MUST use the strong comparison function when comparing entity tags for
-        // If-Match".
+        // Section 13.1.1: "An origin server MUST use the strong comparison function when comparing
+        // entity tags for If-Match".
         if !lists(fields, "if-match", etag, Comparison::Strong) {
             return Precondition::Failed;
         }
     } else if let Some(since) = moment(fields, "if-unmodified-since") {
-        // Section 13.1.4: "A recipient MUST ignore the If-Unmodified-Since header field if the resource does not have a
-        // modification date available." Section 13.1.3 says the same of If-Modified-Since.
+        // Section 13.1.4: "A recipient MUST ignore the If-Unmodified-Since header field if the
+        // resource does not have a modification date available." Section 13.1.3 says the same of
+        // If-Modified-Since.
         if modified.is_some_and(|modified| modified > since) {
             return Precondition::Failed;
         }
     }
     let reads = matches!(head.method, "GET" | "HEAD");
     if fields.get("if-none-match").is_some() {
-        // Section 13.1.2: "A recipient MUST use the weak comparison function when comparing entity tags for
-        // If-None-Match". Section 13.2.2: "if false for GET/HEAD, respond 304 (Not Modified); if false for other
-        // methods, respond 412 (Precondition Failed)".
+        // Section 13.1.2: "A recipient MUST use the weak comparison function when comparing entity
+        // tags for If-None-Match". Section 13.2.2: "if false for GET/HEAD, respond 304 (Not
+        // Modified); if false for other methods, respond 412 (Precondition Failed)".
         if lists(fields, "if-none-match", etag, Comparison::Weak) {
             return if reads { Precondition::NotModified } else { Precondition::Failed };
         }
     } else if reads {
-        // Section 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value is
-        // not a valid HTTP-date, the field value has more than one member, or if the request method is neither GET nor
-        // HEAD."
+        // Section 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the
+        // received field value is not a valid HTTP-date, the field value has more than one member,
+        // or if the request method is neither GET nor HEAD."
         let since = moment(fields, "if-modified-since");
         if modified.zip(since).is_some_and(|(modified, since)| modified <= since) {
             return Precondition::NotModified;
@@ -94,12 +96,13 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Whether `etag` is in the list formed by the lines named `name`. What follows a malformed element is ignored.
+/// Whether `etag` is in the list formed by the lines named `name`. What follows a malformed element
+/// is ignored.
 fn lists(fields: &Fields<'_>, name: &str, etag: &str, comparison: Comparison) -> bool {
     let own = whole(etag.as_bytes());
     fields.all(name).any(|line| {
-        // Section 13.1.1: "If the field value is "*", the condition is true if the origin server has a current
-        // representation".
+        // Section 13.1.1: "If the field value is "*", the condition is true if the origin server
+        // has a current representation".
         line == b"*" || own.is_some_and(|own| line_has(line, own, comparison))
     })
 }
@@ -107,18 +110,18 @@ fn lists(fields: &Fields<'_>, name: &str, etag: &str, comparison: Comparison) ->
 fn line_has(line: &[u8], own: Tag<'_>, comparison: Comparison) -> bool {
     let mut rest = line;
     loop {
-        while let [b',' | b' ' | b'\t', behind @ ..] = rest {
-            rest = behind;
+        while let [b',' | b' ' | b'\t', after @ ..] = rest {
+            rest = after;
         }
-        let Some((tag, behind)) = Tag::take(rest) else { return false };
-        let behind = trim_ows(behind);
-        if !matches!(behind, [] | [b',', ..]) {
+        let Some((tag, after)) = Tag::take(rest) else { return false };
+        let after = trim_ows(after);
+        if !matches!(after, [] | [b',', ..]) {
             return false;
         }
         if tag.equals(own, comparison) {
             return true;
         }
-        rest = behind;
+        rest = after;
     }
 }
 

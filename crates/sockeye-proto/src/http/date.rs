@@ -2,8 +2,8 @@
 
 use super::syntax;
 
-/// The time `seconds` after the beginning of 1970, as `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999 become its
-/// last second.
+/// The time `seconds` after the beginning of 1970, as `Sun, 06 Nov 1994 08:49:37 GMT`. Times after
+/// the year 9999 become its last second.
 #[must_use]
 pub fn format(seconds: u64) -> [u8; 29] {
     let seconds = seconds.min(LAST);
@@ -21,15 +21,17 @@ pub fn format(seconds: u64) -> [u8; 29] {
     out
 }
 
-/// Parses a date in any of the three forms. Returns seconds since 1970. `None`: it is not a date, or is before 1970.
+/// Parses a date in any of the three forms. Returns seconds since 1970. `None`: it is not a date,
+/// or is before 1970.
 ///
-/// The day of the week must be valid, but need not match the date. Dates in the RFC 850 form have years of two digits: 70 to
-/// 99 are 1970 to 1999, and the others are 2000 to 2069. The RFC asks for a window that moves with the clock, but this crate
-/// has no clock, and such dates are no longer sent.
+/// The day of the week must be valid, but need not match the date. Dates in the RFC 850 form have
+/// years of two digits: 70 to 99 are 1970 to 1999, and the others are 2000 to 2069. The RFC asks
+/// for a window that moves with the clock, but this crate has no clock, and such dates are no
+/// longer sent.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<u64> {
-    // RFC 9110 section 5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three
-    // HTTP-date formats."
+    // RFC 9110 section 5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST
+    // accept all three HTTP-date formats."
     match text.get(3)? {
         b',' => imf_fixdate(text),
         b' ' => asctime(text),
@@ -104,8 +106,8 @@ const fn days_in(year: u64, month: u64) -> u64 {
     }
 }
 
-/// Days since 1 January 1970, for a year from 1970 on. Years are counted from March, so a leap day is the last day of its
-/// year.
+/// Days since 1 January 1970, for a year from 1970 on. Years are counted from March, so a leap day
+/// is the last day of its year.
 const fn days(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * month + 2) / 5 + day - 1;

@@ -14,7 +14,8 @@ use core::fmt;
 
 use super::{date, syntax};
 
-/// Writes a response head to the end of a buffer. Dropping it without [`finish`](Self::finish) restores the buffer.
+/// Writes a response head to the end of a buffer. Dropping it without [`finish`](Self::finish)
+/// restores the buffer.
 #[derive(Debug)]
 #[must_use = "a head that is not finished is removed again"]
 pub struct ResponseWriter<'o> {
@@ -41,8 +42,8 @@ impl<'o> ResponseWriter<'o> {
     /// Adds a field line.
     ///
     /// # Errors
-    /// `name` is not a token, or `value` has CR, LF, NUL or another control character. The whole head is then removed,
-    /// because half a response is worse than none.
+    /// `name` is not a token, or `value` has CR, LF, NUL or another control character. The whole
+    /// head is then removed, because half a response is worse than none.
     pub fn field(self, name: &str, value: &str) -> Result<Self, InvalidField> {
         check_field(name, value)?;
         Ok(self.line(name, value.as_bytes()))
@@ -96,7 +97,8 @@ pub fn check_field(name: &str, value: &str) -> Result<(), InvalidField> {
     Ok(())
 }
 
-/// The field line is not valid HTTP, or could inject another field or message. A mistake of the calling program.
+/// The field line is not valid HTTP, or could inject another field or message. A mistake of the
+/// calling program.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidField {

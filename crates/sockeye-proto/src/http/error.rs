@@ -4,7 +4,8 @@ use core::fmt;
 
 /// A rule of HTTP that a head breaks. Always a fault of the peer.
 ///
-/// The end of such a message is unknown: answer with [`status`](Self::status) and close the connection.
+/// The end of such a message is unknown: answer with [`status`](Self::status) and close the
+/// connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HeadError {
@@ -18,9 +19,11 @@ pub enum HeadError {
     Folded,
     /// More bytes than [`ProtocolLimits::head_bytes`](crate::limits::ProtocolLimits::head_bytes).
     HeadTooLong,
-    /// More field lines than [`ProtocolLimits::head_lines`](crate::limits::ProtocolLimits::head_lines).
+    /// More field lines than
+    /// [`ProtocolLimits::head_lines`](crate::limits::ProtocolLimits::head_lines).
     TooManyLines,
-    /// A start line longer than [`ProtocolLimits::request_line_bytes`](crate::limits::ProtocolLimits::request_line_bytes).
+    /// A start line longer than
+    /// [`ProtocolLimits::request_line_bytes`](crate::limits::ProtocolLimits::request_line_bytes).
     StartLineTooLong,
     /// A start line that is not `method SP target SP version` or `version SP status SP reason`.
     StartLine,
@@ -63,16 +66,17 @@ impl HeadError {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            // RFC 9112 section 3: "A server that receives a request-target longer than any URI it wishes to parse MUST
-            // respond with a 414 (URI Too Long) status code".
+            // RFC 9112 section 3: "A server that receives a request-target longer than any URI it
+            // wishes to parse MUST respond with a 414 (URI Too Long) status code".
             Self::StartLineTooLong => 414,
-            // RFC 6585 section 5: 431 is for "when the set of request header fields in total is too large", or a single one is.
+            // RFC 6585 section 5: 431 is for "when the set of request header fields in total is too
+            // large", or a single one is.
             Self::HeadTooLong | Self::TooManyLines => 431,
-            // RFC 9112 section 6.1: "A server that receives a request message with a transfer coding it does not
-            // understand SHOULD respond with 501 (Not Implemented)."
+            // RFC 9112 section 6.1: "A server that receives a request message with a transfer
+            // coding it does not understand SHOULD respond with 501 (Not Implemented)."
             Self::EncodingUnknown => 501,
-            // RFC 9110 section 15.6.6: the server "does not support, or refuses to support, the major version of HTTP
-            // that was used in the request message".
+            // RFC 9110 section 15.6.6: the server "does not support, or refuses to support, the
+            // major version of HTTP that was used in the request message".
             Self::Version => 505,
             _ => 400,
         }

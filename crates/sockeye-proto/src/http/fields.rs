@@ -6,10 +6,12 @@ use super::syntax;
 
 /// The fields of a head, in the order received. Comparisons of names ignore case.
 ///
-/// Guaranteed: every name is a token. No value has a control character except tab, or white space at its ends.
+/// Guaranteed: every name is a token. No value has a control character except tab, or white space
+/// at its ends.
 #[derive(Clone, Debug)]
 pub struct Fields<'b> {
-    /// One allocation for all lines, sized by the lines received; `lines.len() <= ProtocolLimits::head_lines`.
+    /// One allocation for all lines, sized by the lines received;
+    /// `lines.len() <= ProtocolLimits::head_lines`.
     lines: Vec<httparse::Header<'b>>,
 }
 
@@ -34,7 +36,8 @@ impl<'b> Fields<'b> {
         self.lines.iter().map(|line| (line.name, line.value))
     }
 
-    /// Whether the comma-separated list formed by all lines named `name` contains `token`. Ignores case.
+    /// Whether the comma-separated list formed by all lines named `name` contains `token`. Ignores
+    /// case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name).flat_map(syntax::list).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))

@@ -1,4 +1,5 @@
-//! Parsed heads. `httparse` checks the grammar of single lines; the rules for the whole head are checked here.
+//! Parsed heads. `httparse` checks the grammar of single lines; the rules for the whole head are
+//! checked here.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,8 +13,8 @@ use crate::limits::ProtocolLimits;
 
 /// The head of a request, borrowed from the buffer.
 ///
-/// Guaranteed: the method is a token. The target is visible ASCII without `#`. An HTTP/1.1 request has exactly one valid
-/// `Host`.
+/// Guaranteed: the method is a token. The target is visible ASCII without `#`. An HTTP/1.1 request
+/// has exactly one valid `Host`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestHead<'b> {
@@ -28,10 +29,12 @@ pub struct RequestHead<'b> {
 }
 
 impl<'b> RequestHead<'b> {
-    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the head.
+    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the
+    /// head.
     ///
     /// # Errors
-    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the scanner are checked again.
+    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the
+    /// scanner are checked again.
     pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
         let (head, mut lines) = delimit(buf, limits)?;
         let mut request = httparse::Request::new(&mut lines);
@@ -45,8 +48,9 @@ impl<'b> RequestHead<'b> {
         lines.truncate(count);
         let version = if version == 0 { Version::Http10 } else { Version::Http11 };
         let head = Self { method, target, version, fields: Fields::new(lines) };
-        // RFC 9112 section 3: "Recipients of an invalid request-line SHOULD respond with either a 400 (Bad Request)
-        // error"; section 3.2: no form of target has a fragment, and a URI is ASCII.
+        // RFC 9112 section 3: "Recipients of an invalid request-line SHOULD respond with either a
+        // 400 (Bad Request) error"; section 3.2: no form of target has a fragment, and a URI is
+        // ASCII.
         if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(HeadError::Target);
         }
@@ -54,12 +58,12 @@ impl<'b> RequestHead<'b> {
         Ok(head)
     }
 
-    /// The host that the request is for, with its port if one is given: the host of an absolute target, otherwise the `Host`
-    /// field.
+    /// The host that the request is for, with its port if one is given: the host of an absolute
+    /// target, otherwise the `Host` field.
     ///
-    /// RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of request-target, the
-    /// origin server MUST ignore the received Host header field (if any) and instead use the host information of the
-    /// request-target."
+    /// RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of
+    /// request-target, the origin server MUST ignore the received Host header field (if any) and
+    /// instead use the host information of the request-target."
     #[must_use]
     pub fn host(&self) -> Option<&'b str> {
         if let Some((authority, _)) = target::split_absolute(self.target) {
@@ -70,19 +74,20 @@ impl<'b> RequestHead<'b> {
 
     /// Whether the connection may serve another request after this one.
     ///
-    /// RFC 9112 section 9.3: "If the "close" connection option is present [...], the connection will not persist after
-    /// the current response; else, if the received protocol is HTTP/1.1 (or later), the connection will persist [...];
-    /// else, if the received protocol is HTTP/1.0, the "keep-alive" connection option is present, [...] the connection
-    /// will persist".
+    /// RFC 9112 section 9.3: "If the "close" connection option is present [...], the connection
+    /// will not persist after the current response; else, if the received protocol is HTTP/1.1 (or
+    /// later), the connection will persist [...]; else, if the received protocol is HTTP/1.0, the
+    /// "keep-alive" connection option is present, [...] the connection will persist".
     #[must_use]
     pub fn keeps_alive(&self) -> bool {
         let has = |option| self.fields.has_token("connection", option);
         !has("close") && (self.version == Version::Http11 || has("keep-alive"))
     }
 
-    /// RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
-    /// message that lacks a Host header field and to any request message that contains more than one Host header field
-    /// line or a Host header field with an invalid field value."
+    /// RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any
+    /// HTTP/1.1 request message that lacks a Host header field and to any request message that
+    /// contains more than one Host header field line or a Host header field with an invalid field
+    /// value."
     fn check_host(&self) -> Result<(), HeadError> {
         match self.fields.single("host") {
             Err(Repeated) => Err(HeadError::HostRepeated),
@@ -109,10 +114,12 @@ pub struct ResponseHead<'b> {
 }
 
 impl<'b> ResponseHead<'b> {
-    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the head.
+    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the
+    /// head.
     ///
     /// # Errors
-    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the scanner are checked again.
+    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the
+    /// scanner are checked again.
     pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
         let (head, mut lines) = delimit(buf, limits)?;
         let mut response = httparse::Response::new(&mut lines);
@@ -154,7 +161,8 @@ fn translate(error: httparse::Error, head: &[u8]) -> HeadError {
     }
 }
 
-/// Whether the start line has an `HTTP-version` (RFC 9112 section 2.3: `HTTP-name "/" DIGIT "." DIGIT`) in its place.
+/// Whether the start line has an `HTTP-version` (RFC 9112 section 2.3:
+/// `HTTP-name "/" DIGIT "." DIGIT`) in its place.
 fn names_other_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let is_version = |word: &[u8]| matches!(word, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']);

@@ -1,8 +1,9 @@
 //! Finds the end of a head in bytes that arrive in pieces.
 //!
-//! Before editing: `at` only grows, and no byte before it is read again. A scanner that starts over with each segment takes
-//! time quadratic in the length of the head (RUSTSEC-2023-0065). Every rule is checked at the first byte that shows the
-//! violation, so the result does not depend on how the bytes were cut.
+//! Before editing: `at` only grows, and no byte before it is read again. A scanner that starts over
+//! with each segment takes time quadratic in the length of the head (RUSTSEC-2023-0065). Every rule
+//! is checked at the first byte that shows the violation, so the result does not depend on how the
+//! bytes were cut.
 
 use super::error::HeadError;
 use super::syntax::{is_field_text, is_ows};
@@ -10,10 +11,12 @@ use crate::limits::ProtocolLimits;
 
 /// Finds the end of a request or response head.
 ///
-/// Pass all bytes received so far to [`scan`](Self::scan), each time the same ones and more. It resumes where it stopped.
+/// Pass all bytes received so far to [`scan`](Self::scan), each time the same ones and more. It
+/// resumes where it stopped.
 ///
 /// ```
-/// use sockeye_proto::{http::HeadScanner, limits::ProtocolLimits};
+/// use sockeye_proto::http::HeadScanner;
+/// use sockeye_proto::limits::ProtocolLimits;
 ///
 /// let mut scanner = HeadScanner::new(&ProtocolLimits::default());
 /// assert_eq!(scanner.scan(b"GET / HTTP/1.1\r\nHost: a\r"), Ok(None));
@@ -23,7 +26,8 @@ use crate::limits::ProtocolLimits;
 pub struct HeadScanner {
     /// How many bytes were read; `at <= head_bytes`.
     at: usize,
-    /// Where the start line begins: 0, or 2 after the one empty line that is tolerated; `start <= at`.
+    /// Where the start line begins: 0, or 2 after the one empty line that is tolerated;
+    /// `start <= at`.
     start: usize,
     /// How many field lines have begun; `lines <= head_lines`.
     lines: usize,
@@ -76,7 +80,8 @@ impl HeadScanner {
         }
     }
 
-    /// The length `n` of the head, once `buf` holds all of it: the head is `buf[..n]`. `None`: more bytes are needed.
+    /// The length `n` of the head, once `buf` holds all of it: the head is `buf[..n]`. `None`: more
+    /// bytes are needed.
     ///
     /// # Errors
     /// The first rule that the head breaks. Another call returns the same error.
@@ -126,9 +131,9 @@ impl HeadScanner {
 
     fn next(&mut self, byte: u8) -> Result<State, HeadError> {
         match self.state {
-            // RFC 9112 section 2.2: "a server that is expecting to receive and parse a request-line SHOULD ignore at
-            // least one empty line (CRLF) received prior to the request-line." Only one is ignored: a stream of empty
-            // lines is not a request.
+            // RFC 9112 section 2.2: "a server that is expecting to receive and parse a request-line
+            // SHOULD ignore at least one empty line (CRLF) received prior to the request-line."
+            // Only one is ignored: a stream of empty lines is not a request.
             State::First if byte == b'\r' => Ok(State::FirstLf),
             State::FirstLf => {
                 line_feed(byte)?;
@@ -142,10 +147,11 @@ impl HeadScanner {
             }
             State::LineStart if byte == b'\r' => Ok(State::LastLf),
             State::LineStart => {
-                // RFC 9112 section 5.2: "A server that receives an obs-fold in a request message [...] MUST either
-                // reject the message by sending a 400 (Bad Request) [...] or replace". Section 2.2: "A recipient that
-                // receives whitespace between the start-line and the first header field MUST either reject the message
-                // as invalid or consume each [...] line".
+                // RFC 9112 section 5.2: "A server that receives an obs-fold in a request message
+                // [...] MUST either reject the message by sending a 400 (Bad Request) [...] or
+                // replace". Section 2.2: "A recipient that receives whitespace between the
+                // start-line and the first header field MUST either reject the message as invalid
+                // or consume each [...] line".
                 if is_ows(byte) {
                     return Err(HeadError::Folded);
                 }
@@ -183,15 +189,17 @@ impl HeadScanner {
     }
 }
 
-/// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (it is not recognised here, because other recipients differ),
-/// and "a sender MUST NOT generate a bare CR [...] A recipient of such a bare CR MUST consider that element to be
-/// invalid or replace each bare CR with SP".
+/// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (it is not
+/// recognised here, because other recipients differ), and "a sender MUST NOT generate a bare CR
+/// [...] A recipient of such a bare CR MUST consider that element to be invalid or replace each
+/// bare CR with SP".
 const fn line_feed(byte: u8) -> Result<(), HeadError> {
     if byte == b'\n' { Ok(()) } else { Err(HeadError::LineEnd) }
 }
 
-/// RFC 9110 section 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". Other control
-/// characters "are also invalid"; a recipient may keep them "within a safe context", which a head is not.
+/// RFC 9110 section 5.5: "Field values containing CR, LF, or NUL characters are invalid and
+/// dangerous". Other control characters "are also invalid"; a recipient may keep them "within a
+/// safe context", which a head is not.
 const fn text(byte: u8) -> Result<(), HeadError> {
     if is_field_text(byte) {
         Ok(())

@@ -7,7 +7,8 @@ pub(crate) const fn is_tchar(byte: u8) -> bool {
         | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
 }
 
-/// Whether `bytes` is a token, like the names of fields and subprotocols (RFC 9110 section 5.6.2: `token = 1*tchar`).
+/// Whether `bytes` is a token, like the names of fields and subprotocols (RFC 9110 section 5.6.2:
+/// `token = 1*tchar`).
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_tchar(byte))
@@ -18,7 +19,8 @@ pub(crate) fn token(bytes: &[u8]) -> Option<&str> {
     if is_token(bytes) { core::str::from_utf8(bytes).ok() } else { None }
 }
 
-/// Whether `byte` may appear in a field value: visible characters, space, tab and `obs-text` (RFC 9110 section 5.5).
+/// Whether `byte` may appear in a field value: visible characters, space, tab and `obs-text` (RFC
+/// 9110 section 5.5).
 pub(crate) const fn is_field_text(byte: u8) -> bool {
     byte >= b' ' && byte != 0x7f || byte == b'\t'
 }
@@ -47,8 +49,8 @@ pub(crate) const fn trim_ows(mut bytes: &[u8]) -> &[u8] {
 
 /// The elements of a comma-separated list without quoted strings.
 ///
-/// RFC 9110 section 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list elements". As many as
-/// fit into a head within its limits are accepted: the work is linear.
+/// RFC 9110 section 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list
+/// elements". As many as fit into a head within its limits are accepted: the work is linear.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim_ows).filter(|element| !element.is_empty())
 }

@@ -1,5 +1,5 @@
-//! The only normaliser of request targets, for plain requests and upgrades. So an access rule never sees another path than
-//! the file server.
+//! The only normaliser of request targets, for plain requests and upgrades. So an access rule never
+//! sees another path than the file server.
 //!
 //! ```
 //! use sockeye_proto::http::target;
@@ -14,16 +14,18 @@ use alloc::vec::Vec;
 use super::authority::Authority;
 use super::error::HeadError;
 
-/// The absolute path that `target` names: percent-decoded once, without dot segments and empty segments. It begins with
-/// `/`, and ends with `/` if the target names a directory. It does not include the query.
+/// The absolute path that `target` names: percent-decoded once, without dot segments and empty
+/// segments. It begins with `/`, and ends with `/` if the target names a directory. It does not
+/// include the query.
 ///
 /// # Errors
-/// * [`HeadError::Target`]: it is neither a path nor an absolute URI, or has a character that a target cannot have.
+/// * [`HeadError::Target`]: it is neither a path nor an absolute URI, or has a character that a
+///   target cannot have.
 /// * [`HeadError::TargetEscape`]: it has a `%` without two hexadecimal digits.
-/// * [`HeadError::TargetPath`]: it has NUL, a backslash, `%2F`, or bytes that are not UTF-8. Servers and file systems
-///   interpret these differently.
-/// * [`HeadError::TargetAboveRoot`]: it has more `..` segments than other segments before them. RFC 3986 section 5.2.4 would
-///   drop these, but legitimate clients do not send them.
+/// * [`HeadError::TargetPath`]: it has NUL, a backslash, `%2F`, or bytes that are not UTF-8.
+///   Servers and file systems interpret these differently.
+/// * [`HeadError::TargetAboveRoot`]: it has more `..` segments than other segments before them. RFC
+///   3986 section 5.2.4 would drop these, but legitimate clients do not send them.
 pub fn normalise(target: &str) -> Result<String, HeadError> {
     let (path, _) = split(target)?;
     let mut out: Vec<u8> = Vec::with_capacity(path.len().max(1));
@@ -60,9 +62,9 @@ fn split(target: &str) -> Result<(&str, Option<&str>), HeadError> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(HeadError::Target);
     }
-    // RFC 9112 section 3.2.2: "a server MUST accept the absolute-form in requests even though most HTTP/1.1 clients
-    // will only send the absolute-form to a proxy". authority-form is for CONNECT, asterisk-form for OPTIONS: neither
-    // names a file or an endpoint.
+    // RFC 9112 section 3.2.2: "a server MUST accept the absolute-form in requests even though most
+    // HTTP/1.1 clients will only send the absolute-form to a proxy". authority-form is for CONNECT,
+    // asterisk-form for OPTIONS: neither names a file or an endpoint.
     let rest = match split_absolute(target) {
         Some((authority, rest)) => {
             Authority::parse(authority).ok_or(HeadError::Target)?;
@@ -90,18 +92,18 @@ pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
 /// Appends `segment`, percent-decoded once.
 fn decode(segment: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
     let mut rest = segment;
-    while let [first, behind @ ..] = rest {
-        let (byte, behind) = if *first == b'%' {
-            let [high, low, behind @ ..] = behind else { return Err(HeadError::TargetEscape) };
-            (hex(*high)? << 4 | hex(*low)?, behind)
+    while let [first, after @ ..] = rest {
+        let (byte, after) = if *first == b'%' {
+            let [high, low, after @ ..] = after else { return Err(HeadError::TargetEscape) };
+            (hex(*high)? << 4 | hex(*low)?, after)
         } else {
-            (*first, behind)
+            (*first, after)
         };
         if matches!(byte, 0 | b'/' | b'\\') {
             return Err(HeadError::TargetPath);
         }
         out.push(byte);
-        rest = behind;
+        rest = after;
     }
     Ok(())
 }

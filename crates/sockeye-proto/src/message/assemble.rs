@@ -1,7 +1,7 @@
 //! Joins fragments into whole messages, which are borrowed.
 //!
-//! For programs with their own event loop. `sockeye` itself collects messages in its `messages` module, in buffers that its
-//! connections share and that it hands over with the message.
+//! For programs with their own event loop. `sockeye` itself collects messages in its `messages`
+//! module, in buffers that its connections share and that it hands over with the message.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,8 +11,8 @@ use crate::event::{Fragment, Payload};
 
 /// Collects the fragments of a message, up to a limit.
 ///
-/// A message in one piece is returned without a copy. Memory grows with the bytes that have arrived, not with the length
-/// that a frame header announces.
+/// A message in one piece is returned without a copy. Memory grows with the bytes that have
+/// arrived, not with the length that a frame header announces.
 #[derive(Debug)]
 pub struct Assembler {
     limit: u64,
@@ -22,7 +22,8 @@ pub struct Assembler {
 
 impl Assembler {
     /// An assembler for messages of at most `limit` bytes. `limit` is usually
-    /// [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes), which the connection enforces as well.
+    /// [`ProtocolLimits::message_bytes`](crate::limits::ProtocolLimits::message_bytes), which the
+    /// connection enforces as well.
     #[must_use]
     pub const fn new(limit: u64) -> Self {
         Self { limit, text: String::new(), binary: Vec::new() }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use crate::conn::{Connection, SendError};
 use crate::wire::{MAX_HEADER_BYTES, MessageKind, mask};
 
-/// Appends `text` to `out` as one unfragmented text message of `connection`. `mask` is a new random masking key for a
-/// client, and `None` for a server.
+/// Appends `text` to `out` as one unfragmented text message of `connection`. `mask` is a new random
+/// masking key for a client, and `None` for a server.
 ///
 /// # Errors
 /// Those of [`Connection::frame`]. `out` is then unchanged.
@@ -19,8 +19,8 @@ pub fn text(
     message(connection, MessageKind::Text, text.as_bytes(), out, mask)
 }
 
-/// Appends `bytes` to `out` as one unfragmented binary message of `connection`. `mask` is a new random masking key for a
-/// client, and `None` for a server.
+/// Appends `bytes` to `out` as one unfragmented binary message of `connection`. `mask` is a new
+/// random masking key for a client, and `None` for a server.
 ///
 /// # Errors
 /// Those of [`Connection::frame`]. `out` is then unchanged.

@@ -1,4 +1,5 @@
-//! Whole messages, for programs that use this crate alone: [`Assembler`] joins fragments, [`encode`] sends.
+//! Whole messages, for programs that use this crate alone: [`Assembler`] joins fragments,
+//! [`encode`] sends.
 
 mod assemble;
 pub mod encode;

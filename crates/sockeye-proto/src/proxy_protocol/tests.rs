@@ -9,7 +9,8 @@ use super::*;
 
 const MOST: usize = 600;
 
-/// The outcome and how many bytes were not taken, with the input in pieces of these lengths and then the rest.
+/// The result and how many bytes were not taken. The input arrives in pieces of these lengths, then
+/// the rest.
 fn decode_cut(bytes: &[u8], cuts: &[usize]) -> (Result<Option<Source>, HeaderError>, usize) {
     let mut decoder = HeaderDecoder::new(MOST);
     let mut at = 0;
@@ -27,7 +28,7 @@ fn decode_cut(bytes: &[u8], cuts: &[usize]) -> (Result<Option<Source>, HeaderErr
     (Ok(None), 0)
 }
 
-/// The outcome, which must not depend on the cuts.
+/// The result, which must not depend on the cuts.
 fn decode(bytes: &[u8]) -> Result<Option<Source>, HeaderError> {
     let whole = decode_cut(bytes, &[]);
     for cut in 0..=bytes.len() {
@@ -42,7 +43,7 @@ fn ip(text: &str) -> Result<Option<Source>, HeaderError> {
     Ok(Some(Source::Ip(text.parse().unwrap())))
 }
 
-/// A header of version 2: command and family, the addresses, and so many bytes behind them.
+/// A header of version 2: command and family, the addresses, and `after` bytes after them.
 fn v2(command: u8, family: u8, addresses: &[u8], after: usize) -> Vec<u8> {
     let mut header = V2_SIGNATURE.to_vec();
     header.extend([command, family]);
@@ -64,7 +65,7 @@ fn unix_addresses(source: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn lines_of_version_1_are_read() {
+fn lines_of_version_1_are_decoded() {
     let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     for (line, source) in [
         ("PROXY TCP4 192.0.2.7 203.0.113.1 56244 443\r\n", ip("192.0.2.7:56244")),
@@ -78,9 +79,9 @@ fn lines_of_version_1_are_read() {
         (&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n"), Ok(Some(Source::Unspecified))),
     ] {
         assert_eq!(decode(line.as_bytes()), source, "{line:?}");
-        let behind = format!("{line}GET / HTTP/1.1\r\n\r\n");
-        assert_eq!(decode(behind.as_bytes()), source, "{line:?}");
-        assert_eq!(decode_cut(behind.as_bytes(), &[]).1, 18, "{line:?}");
+        let followed = format!("{line}GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(decode(followed.as_bytes()), source, "{line:?}");
+        assert_eq!(decode_cut(followed.as_bytes(), &[]).1, 18, "{line:?}");
         assert_eq!(decode(&line.as_bytes()[..line.len() - 1]), Ok(None), "{line:?}");
     }
     let line = format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n");
@@ -88,7 +89,7 @@ fn lines_of_version_1_are_read() {
 }
 
 #[test]
-fn lines_that_are_not_exact_are_refused() {
+fn malformed_lines_are_refused() {
     use HeaderError::*;
     for (line, error) in [
         ("G", NoHeader),
@@ -152,7 +153,7 @@ fn lines_that_are_not_exact_are_refused() {
 }
 
 #[test]
-fn headers_of_version_2_are_read() {
+fn headers_of_version_2_are_decoded() {
     let mut v6 = "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets().to_vec();
     v6.extend("::1".parse::<Ipv6Addr>().unwrap().octets());
     v6.extend([0xdb, 0xb4, 0x01, 0xbb]);
@@ -181,15 +182,15 @@ fn headers_of_version_2_are_read() {
         (v2(0x20, 0xff, &[], 9), Ok(Some(Source::Unspecified))),
     ] {
         assert_eq!(decode(&header), source, "{header:?}");
-        let behind = [&header[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
-        assert_eq!(decode(&behind), source, "{header:?}");
-        assert_eq!(decode_cut(&behind, &[]).1, 18, "{header:?}");
+        let followed = [&header[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
+        assert_eq!(decode(&followed), source, "{header:?}");
+        assert_eq!(decode_cut(&followed, &[]).1, 18, "{header:?}");
         assert_eq!(decode(&header[..header.len() - 1]), Ok(None), "{header:?}");
     }
 }
 
 #[test]
-fn headers_that_are_not_exact_are_refused_before_anything_is_kept() {
+fn malformed_headers_are_refused_before_anything_is_stored() {
     use HeaderError::*;
     let head = |command: u8, family: u8, length: u16| {
         let mut head = V2_SIGNATURE.to_vec();
@@ -231,7 +232,7 @@ fn headers_that_are_not_exact_are_refused_before_anything_is_kept() {
     }
 }
 
-/// Something near a header.
+/// Something similar to a header.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         Just("PROXY "),
@@ -257,7 +258,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn no_cut_changes_the_outcome(bytes in input(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+    fn cuts_do_not_change_the_result(bytes in input(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         cuts.sort_unstable();
         prop_assert_eq!(decode_cut(&bytes, &cuts), decode_cut(&bytes, &[]));

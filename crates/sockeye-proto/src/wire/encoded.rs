@@ -7,7 +7,8 @@ use core::ops::Deref;
 use super::layout::{FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, RSV};
 use super::opcode::OpCode;
 
-/// A frame header as bytes, ready to be sent. Dereferences to the bytes; [`FrameHeader`](super::FrameHeader) is the parsed form.
+/// A frame header as bytes, ready to be sent. Dereferences to the bytes;
+/// [`FrameHeader`](super::FrameHeader) is the parsed form.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct EncodedHeader {
     bytes: [u8; MAX_HEADER_BYTES],
@@ -16,8 +17,8 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    /// Encodes a header for a payload of `len` bytes. `rsv` holds the reserved bits in place; bits other than `0x70` are
-    /// ignored. `mask` is the masking key.
+    /// Encodes a header for a payload of `len` bytes. `rsv` holds the reserved bits in place; bits
+    /// other than `0x70` are ignored. `mask` is the masking key.
     ///
     /// # Panics
     /// `len` is 2^63 or more. No slice is that long.
@@ -26,9 +27,11 @@ impl EncodedHeader {
     pub fn new(fin: bool, rsv: u8, opcode: OpCode, len: u64, mask: Option<[u8; 4]>) -> Self {
         let mut bytes = [0; MAX_HEADER_BYTES];
         let first = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
-        // RFC 6455 section 5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
+        // RFC 6455 section 5.2: "in all cases, the minimal number of bytes MUST be used to encode
+        // the length".
         if let Some(short) = u8::try_from(len).ok().filter(|&short| short < LENGTH_16) {
-            // Most frames. A single store, because a load right after several smaller ones would have to wait for them.
+            // Most frames. A single store, because a load right after several smaller ones would
+            // have to wait for them.
             let (key, masked) = mask.map_or((0, 0), |key| (u32::from_le_bytes(key), MASK));
             let word = u64::from(key) << 16 | u64::from(short | masked) << 8 | u64::from(first);
             bytes[..8].copy_from_slice(&word.to_le_bytes());
@@ -41,7 +44,7 @@ impl EncodedHeader {
             4
         } else {
             // "the most significant bit MUST be 0"
-            assert!(len >> 63 == 0, "a frame has fewer than 2^63 bytes");
+            assert!(len >> 63 == 0, "a frame must have fewer than 2^63 payload bytes");
             bytes[1] = LENGTH_64;
             bytes[2..10].copy_from_slice(&len.to_be_bytes());
             10
@@ -55,7 +58,8 @@ impl EncodedHeader {
         head
     }
 
-    /// Appends the bytes to `out`. Cheaper than extending it by the slice, because it copies a fixed length.
+    /// Appends the bytes to `out`. Cheaper than extending it by the slice, because it copies a
+    /// fixed length.
     #[inline(always)]
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len() + usize::from(self.len);

@@ -1,7 +1,7 @@
 //! Parsing of frame headers. On the hot path: measure before and after a change.
 //!
-//! A header is refused at its first illegal byte, in the order of the bytes, so the result for a stream does not depend on
-//! how it was cut.
+//! A header is refused at its first illegal byte, in the order of the bytes, so the result for a
+//! stream does not depend on how it was cut.
 
 use super::layout::{FIN, LENGTH_16, LENGTH_64, MASK, RSV};
 use super::opcode::{MessageKind, OpCode, Role};
@@ -9,8 +9,9 @@ use crate::error::Violation;
 
 /// A parsed frame header that is legal for the role that received it (RFC 6455 section 5.2).
 ///
-/// Whether its frame may follow the frames before it is checked by [`Connection`](crate::conn::Connection).
-/// [`EncodedHeader`](super::EncodedHeader) is the form that is sent.
+/// Whether its frame may follow the frames before it is checked by
+/// [`Connection`](crate::conn::Connection). [`EncodedHeader`](super::EncodedHeader) is the form
+/// that is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct FrameHeader {
@@ -39,8 +40,8 @@ pub enum Parsed {
 impl FrameHeader {
     /// Parses the header at the front of `bytes`, as received by an endpoint of role `role`.
     ///
-    /// `allowed_rsv` holds the reserved bits that negotiated extensions define. Only the first frame of a message may use
-    /// them.
+    /// `allowed_rsv` holds the reserved bits that negotiated extensions define. Only the first
+    /// frame of a message may use them.
     ///
     /// # Errors
     /// The part of the header that has arrived breaks a rule.
@@ -49,13 +50,14 @@ impl FrameHeader {
         let &[first, second, ref rest @ ..] = bytes else { return Self::parse_start(bytes, allowed_rsv) };
         let opcode = check_first(first, allowed_rsv)?;
         let masked = second & MASK != 0;
-        // RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." and "A client
-        // MUST close a connection if it detects a masked frame."
+        // RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that
+        // is not masked." and "A client MUST close a connection if it detects a masked frame."
         if masked != (role == Role::Server) {
             return Err(wrong_mask(role));
         }
         let field = second & !MASK;
-        // Section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+        // Section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST
+        // NOT be fragmented."
         if opcode.is_control() && field > 125 {
             return Err(Violation::ControlTooLong);
         }
@@ -120,8 +122,8 @@ pub(crate) struct WholeFrame {
 }
 
 impl WholeFrame {
-    /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as possible. `None` means only that
-    /// [`FrameHeader::parse`] must decide.
+    /// Recognises the usual frame, legal and shorter than 64 KiB, in as few steps as possible.
+    /// `None` means only that [`FrameHeader::parse`] must decide.
     #[inline(always)]
     pub(crate) fn of(bytes: &[u8], role: Role) -> Option<Self> {
         match role {
@@ -161,27 +163,32 @@ impl WholeFrame {
 /// Checks everything that the first byte determines.
 #[inline]
 fn check_first(first: u8, allowed_rsv: u8) -> Result<OpCode, Violation> {
-    // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values. If a nonzero
-    // value is received and none of the negotiated extensions defines the meaning of such a nonzero value, the receiving endpoint
-    // MUST _Fail the WebSocket Connection_."
+    // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for
+    // non-zero values. If a nonzero value is received and none of the negotiated extensions defines
+    // the meaning of such a nonzero value, the receiving endpoint MUST _Fail the WebSocket
+    // Connection_."
     if first & RSV & !allowed_rsv != 0 {
         return Err(Violation::ReservedBit);
     }
-    // Section 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+    // Section 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the
+    // WebSocket Connection_."
     let Some(opcode) = OpCode::of_first_byte(first) else { return Err(Violation::ReservedOpCode) };
-    // Section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+    // Section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT
+    // be fragmented."
     if opcode.is_control() && first & FIN == 0 {
         return Err(Violation::ControlFragmented);
     }
-    // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
-    // fragments of a data message." No other known extension defines these bits.
+    // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control
+    // frames and non-first fragments of a data message." No other known extension defines these
+    // bits.
     if first & RSV != 0 && !matches!(opcode, OpCode::Text | OpCode::Binary) {
         return Err(Violation::ReservedBit);
     }
     Ok(opcode)
 }
 
-// RFC 6455 section 5.2: "Note that in all cases, the minimal number of bytes MUST be used to encode the length".
+// RFC 6455 section 5.2: "Note that in all cases, the minimal number of bytes MUST be used to encode
+// the length".
 #[inline]
 fn minimal_16(len: u16) -> Result<u64, Violation> {
     if len < 126 { Err(Violation::LengthNotMinimal) } else { Ok(u64::from(len)) }
@@ -194,7 +201,8 @@ fn minimal_64(len: u64) -> Result<u64, Violation> {
 
 #[cold]
 fn wrong_64(len: u64) -> Violation {
-    // Section 5.2: "the following 8 bytes interpreted as a 64-bit unsigned integer (the most significant bit MUST be 0)".
+    // Section 5.2: "the following 8 bytes interpreted as a 64-bit unsigned integer (the most
+    // significant bit MUST be 0)".
     if len >> 63 != 0 { Violation::LengthTopBit } else { Violation::LengthNotMinimal }
 }
 

@@ -1,8 +1,8 @@
 //! Masking (RFC 6455 section 5.3). On the hot path: measure before and after a change.
 //!
-//! The compiler vectorises this for the 128-bit registers of every x86-64, without unsafe code, because the bytes are
-//! handled as arrays of fixed sizes. Up to 128 bytes need no loop: two overlapping arrays, both read before either is
-//! written.
+//! The compiler vectorises this for the 128-bit registers of every x86-64, without unsafe code,
+//! because the bytes are handled as arrays of fixed sizes. Up to 128 bytes need no loop: two
+//! overlapping arrays, both read before either is written.
 //!
 //! ```text
 //! 20 bytes    ├────────first 16────────┤
@@ -11,11 +11,12 @@
 
 use alloc::vec::Vec;
 
-/// XORs `buf` with `key`: masks and unmasks. `offset` is the position of `buf` in the payload, so byte `offset % 4` of the key
-/// applies to the first byte of `buf`.
+/// XORs `buf` with `key`: masks and unmasks. `offset` is the position of `buf` in the payload, so
+/// byte `offset % 4` of the key applies to the first byte of `buf`.
 ///
-/// RFC 6455 section 5.3: "Octet i of the transformed data ("transformed-octet-i") is the XOR of octet i of the original data
-/// ("original-octet-i") with octet at index i modulo 4 of the masking key".
+/// RFC 6455 section 5.3: "Octet i of the transformed data ("transformed-octet-i") is the XOR of
+/// octet i of the original data ("original-octet-i") with octet at index i modulo 4 of the masking
+/// key".
 #[inline]
 pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
     xor(buf, rotate(u32::from_le_bytes(key), offset));
@@ -23,8 +24,8 @@ pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
 
 /// Appends `payload`, XORed with `key`, to `out`.
 ///
-/// Cheaper than appending it and then calling [`apply`]: reading bytes right after they were written in pieces of another
-/// size makes the processor wait.
+/// Cheaper than appending it and then calling [`apply`]: reading bytes right after they were
+/// written in pieces of another size makes the processor wait.
 #[inline(always)]
 pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     let wide = u64::from(u32::from_le_bytes(key)) * 0x1_0000_0001;

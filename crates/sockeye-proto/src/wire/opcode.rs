@@ -41,7 +41,8 @@ impl OpCode {
     #[must_use]
     #[inline]
     pub const fn is_control(self) -> bool {
-        // RFC 6455 section 5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1."
+        // RFC 6455 section 5.5: "Control frames are identified by opcodes where the most
+        // significant bit of the opcode is 1."
         self as u8 & 0x08 != 0
     }
 }

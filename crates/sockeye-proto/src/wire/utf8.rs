@@ -1,7 +1,8 @@
 //! UTF-8 that arrives in pieces (RFC 6455 section 8.1).
 //!
-//! A piece is cut before a code point that it holds only the beginning of. The caller keeps these bytes (at most three) and
-//! puts them before the next piece. The result is a `&str`, so nothing is validated twice.
+//! A piece is cut before a code point that it holds only the beginning of. The caller keeps these
+//! bytes (at most three) and puts them before the next piece. The result is a `&str`, so nothing is
+//! validated twice.
 
 use core::str;
 
@@ -21,8 +22,8 @@ pub fn check(bytes: &[u8]) -> Result<&str, Invalid> {
 
 /// How many bytes at the end of `bytes` begin a code point without completing it: 0 to 3.
 ///
-/// Looks only at the last three bytes. For bytes that are not UTF-8 the result is unspecified; [`check`] and [`check_start`]
-/// detect those.
+/// Looks only at the last three bytes. For bytes that are not UTF-8 the result is unspecified;
+/// [`check`] and [`check_start`] detect those.
 #[must_use]
 #[inline]
 pub fn unfinished(bytes: &[u8]) -> usize {
@@ -32,8 +33,8 @@ pub fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// Checks that `start` (at most three bytes, as counted by [`unfinished`]) can become a code point. So bad text fails at its
-/// first bad byte, not only at the end of the code point.
+/// Checks that `start` (at most three bytes, as counted by [`unfinished`]) can become a code point.
+/// So bad text fails at its first bad byte, not only at the end of the code point.
 ///
 /// # Errors
 /// `start` is not the beginning of any code point.

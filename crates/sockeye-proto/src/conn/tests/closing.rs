@@ -1,4 +1,5 @@
-//! The closing handshake and the other ends: rows CT, and section 7 of the Autobahn suite.
+//! The closing handshake and the other ways to end: rows CT of the abuse table, and section 7 of
+//! the Autobahn suite.
 
 use super::*;
 use crate::close::{Cause, Close, CloseCode, Initiator, Timeout};
@@ -36,14 +37,14 @@ fn ct02_legal_close_frames_are_echoed() {
         for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999] {
             let reason = "r".repeat(123);
             let log = check(role, &frame(role, 0x88, &body(code, reason.as_bytes())));
-            assert_eq!(log.heard, [Heard::Close(Some(code), reason)]);
+            assert_eq!(log.received, [Received::Close(Some(code), reason)]);
             assert_eq!(log.output, frame(!role, 0x88, &body(code, b"")));
             assert_eq!(log.closed.code_seen(), code);
             assert_eq!((log.closed.initiator, log.closed.cause), (Initiator::Peer, Cause::Handshake));
             assert_eq!(log.state, State::Draining);
         }
         let log = check(role, &frame(role, 0x88, b""));
-        assert_eq!(log.heard, [Heard::Close(None, String::new())]);
+        assert_eq!(log.received, [Received::Close(None, String::new())]);
         assert_eq!(log.output, frame(!role, 0x88, b""));
         assert_eq!(log.closed.code_seen(), 1005);
         assert_eq!(log.closed.sent, Some(Close::empty()));
@@ -51,7 +52,7 @@ fn ct02_legal_close_frames_are_echoed() {
 }
 
 #[test]
-fn nothing_after_a_close_frame_is_heard_or_answered() {
+fn everything_after_a_close_frame_is_ignored() {
     for role in BOTH {
         let close = frame(role, 0x88, &body(1000, "geschlößen".as_bytes()));
         let log = check(role, &close);
@@ -59,21 +60,21 @@ fn nothing_after_a_close_frame_is_heard_or_answered() {
         for after in [close.clone(), frame(role, 0x89, b"?"), frame(role, 0x81, b"late"), vec![0xff; 300]] {
             assert_eq!(check(role, &[&close[..], &after].concat()), log);
         }
-        // In the middle of a message it is heard at once.
+        // In the middle of a message it is reported at once.
         let log = check(role, &[&frame(role, 0x01, b"begun")[..], &close, &frame(role, 0x80, b"more")].concat());
-        assert_eq!(log.heard, [Heard::Close(Some(1000), "geschlößen".to_string())]);
+        assert_eq!(log.received, [Received::Close(Some(1000), "geschlößen".to_string())]);
         assert_eq!(log.unfinished, b"begun");
     }
 }
 
 #[test]
-fn a_server_ends_tcp_once_its_answer_is_flushed_and_a_client_waits_for_that() {
-    let mut server = Ear::new(open(Role::Server), Way::Usual);
+fn a_server_ends_once_its_answer_is_flushed_and_a_client_waits_for_it() {
+    let mut server = Recorder::new(open(Role::Server), Way::Usual);
     server.read(&frame(Role::Server, 0x88, &body(1000, b"")));
     server.connection.handle_flushed();
     assert_eq!(server.connection.state(), State::Ended);
 
-    let mut client = Ear::new(open(Role::Client), Way::Usual);
+    let mut client = Recorder::new(open(Role::Client), Way::Usual);
     client.read(&frame(Role::Client, 0x88, &body(1000, b"")));
     client.connection.handle_flushed();
     assert_eq!(client.connection.state(), State::Draining);
@@ -84,7 +85,7 @@ fn a_server_ends_tcp_once_its_answer_is_flushed_and_a_client_waits_for_that() {
 }
 
 #[test]
-fn a_server_that_has_not_flushed_survives_the_end_of_input() {
+fn a_server_that_has_not_flushed_continues_after_eof() {
     let mut buffer = [&[0; HEADROOM][..], &frame(Role::Server, 0x88, &body(1000, b""))].concat();
     let mut server = open(Role::Server);
     server.receive(&mut Input::new(&mut buffer, HEADROOM)).unwrap();
@@ -98,7 +99,7 @@ fn a_server_that_has_not_flushed_survives_the_end_of_input() {
     assert_eq!(server.closed().cause, Cause::Handshake);
 }
 
-/// A connection whose close has been transmitted.
+/// A connection that has transmitted its Close frame.
 fn closing(role: Role) -> Connection {
     let mut connection = open(role);
     connection.close(Close::with_reason(CloseCode::GOING_AWAY, "bye").unwrap(), NOW);
@@ -124,13 +125,13 @@ fn data_after_our_close_is_checked_and_dropped() {
         ]
         .concat();
         let log = check_with(make, &data);
-        // RFC 6455 section 5.5.2 wants the pong as long as no Close frame has been received.
-        assert_eq!(log.heard, [Heard::Ping(b"still there?".to_vec())]);
+        // RFC 6455 section 5.5.2 requires the pong as long as no Close frame has been received.
+        assert_eq!(log.received, [Received::Ping(b"still there?".to_vec())]);
         assert_eq!(log.output, frame(!role, 0x8a, b"still there?"));
         assert_eq!(log.state, State::Closing);
 
         let log = check_with(make, &[&data[..], &frame(role, 0x88, &body(1001, b""))].concat());
-        assert_eq!(log.heard.last(), Some(&Heard::Close(Some(1001), String::new())));
+        assert_eq!(log.received.last(), Some(&Received::Close(Some(1001), String::new())));
         assert_eq!(log.state, State::Draining);
         assert_eq!((log.closed.initiator, log.closed.cause), (Initiator::Local, Cause::Handshake));
         assert_eq!(log.closed.sent, Some(Close::with_reason(CloseCode::GOING_AWAY, "bye").unwrap()));
@@ -138,26 +139,26 @@ fn data_after_our_close_is_checked_and_dropped() {
 
         let log = check_with(make, &frame(role, 0x81, b"\xff"));
         assert_eq!(log.closed.cause, Cause::Violation(V::TextNotUtf8));
-        assert!(log.output.is_empty(), "one close frame is all there is");
+        assert!(log.output.is_empty(), "there is only one Close frame");
     }
 }
 
 #[test]
 fn closing_in_the_middle_of_a_message_drops_its_rest() {
     for role in BOTH {
-        let mut ear = Ear::new(open(role), Way::Usual);
+        let mut recorder = Recorder::new(open(role), Way::Usual);
         let stream = frame(role, 0x82, b"begun and dropped");
-        ear.read(&stream[..stream.len() - 7]);
-        ear.connection.close(Close::empty(), NOW);
-        ear.read(&stream[stream.len() - 7..]);
-        ear.read(&frame(role, 0x82, b"more"));
-        let log = ear.finish();
-        assert_eq!((log.heard, log.unfinished), (vec![], b"begun and ".to_vec()));
+        recorder.read(&stream[..stream.len() - 7]);
+        recorder.connection.close(Close::empty(), NOW);
+        recorder.read(&stream[stream.len() - 7..]);
+        recorder.read(&frame(role, 0x82, b"more"));
+        let log = recorder.finish();
+        assert_eq!((log.received, log.unfinished), (vec![], b"begun and ".to_vec()));
     }
 }
 
 #[test]
-fn closes_that_cross_need_no_answer() {
+fn crossing_close_frames_need_no_answer() {
     for role in BOTH {
         let mut connection = open(role);
         connection.close(CloseCode::NORMAL.into(), NOW);
@@ -174,15 +175,15 @@ fn check_once(connection: Connection, stream: &[u8]) -> Log {
 }
 
 #[test]
-fn ct04_a_peer_that_does_not_answer_is_left_at_the_deadline() {
+fn ct04_a_peer_that_does_not_answer_is_dropped_at_the_deadline() {
     for role in BOTH {
         let mut connection = closing(role);
         let deadline = NOW + ProtocolLimits::default().close_timeout;
         assert_eq!(connection.next_deadline(), Some(deadline));
-        // Flooding does not move it.
-        let mut ear = Ear::new(connection, Way::Usual);
-        ear.read(&frame(role, 0x82, b"flood").repeat(100));
-        connection = ear.connection;
+        // A flood does not move the deadline.
+        let mut recorder = Recorder::new(connection, Way::Usual);
+        recorder.read(&frame(role, 0x82, b"flood").repeat(100));
+        connection = recorder.connection;
         connection.receive_done(deadline);
         connection.handle_timeout(Instant::from_nanos(deadline.as_nanos() - 1));
         assert_eq!(connection.state(), State::Closing);
@@ -195,24 +196,24 @@ fn ct04_a_peer_that_does_not_answer_is_left_at_the_deadline() {
 }
 
 #[test]
-fn the_deadline_of_draining_starts_with_the_end_of_the_read() {
+fn the_deadline_of_draining_starts_at_the_end_of_the_read() {
     for role in BOTH {
-        let mut ear = Ear::new(open(role), Way::Usual);
-        // Not that of the keepalive ping before it.
-        let silence = ear.connection.next_deadline().unwrap();
-        ear.connection.handle_timeout(silence);
-        ear.read(&[0xff]);
-        assert_eq!(ear.connection.next_deadline(), Some(NOW + ProtocolLimits::default().close_timeout));
-        // Nor does a flood move it.
-        ear.connection.receive_done(NOW + Duration::from_secs(1));
-        ear.connection.handle_timeout(NOW + ProtocolLimits::default().close_timeout);
-        assert_eq!(ear.connection.state(), State::Ended);
-        assert_eq!(ear.connection.closed().cause, Cause::Violation(V::ReservedBit));
+        let mut recorder = Recorder::new(open(role), Way::Usual);
+        // It is not the one of the keepalive ping before it.
+        let silence = recorder.connection.next_deadline().unwrap();
+        recorder.connection.handle_timeout(silence);
+        recorder.read(&[0xff]);
+        assert_eq!(recorder.connection.next_deadline(), Some(NOW + ProtocolLimits::default().close_timeout));
+        // A flood does not move it either.
+        recorder.connection.receive_done(NOW + Duration::from_secs(1));
+        recorder.connection.handle_timeout(NOW + ProtocolLimits::default().close_timeout);
+        assert_eq!(recorder.connection.state(), State::Ended);
+        assert_eq!(recorder.connection.closed().cause, Cause::Violation(V::ReservedBit));
     }
 }
 
 #[test]
-fn a_ping_of_ours_that_waits_gives_way_to_the_answer_and_a_pong_does_not() {
+fn draining_drops_a_queued_ping_and_keeps_a_queued_pong() {
     let mut server = open(Role::Server);
     server.ping(ControlPayload::EMPTY).unwrap();
     let stream = [frame(Role::Server, 0x89, b"?"), frame(Role::Server, 0x88, b"")].concat();
@@ -225,7 +226,7 @@ fn a_ping_of_ours_that_waits_gives_way_to_the_answer_and_a_pong_does_not() {
 }
 
 #[test]
-fn ct05_only_the_newest_pong_waits() {
+fn ct05_only_the_newest_pong_is_queued() {
     let mut connection = open(Role::Server);
     for n in 0..1000u32 {
         let mut buffer = [&[0; HEADROOM][..], &frame(Role::Server, 0x89, &n.to_be_bytes())].concat();
@@ -240,7 +241,7 @@ fn ct05_only_the_newest_pong_waits() {
 }
 
 #[test]
-fn the_end_of_tcp_without_a_close_is_abnormal() {
+fn eof_without_a_close_frame_is_abnormal() {
     for role in BOTH {
         let mut connection = open(role);
         connection.handle_eof();
@@ -253,18 +254,18 @@ fn the_end_of_tcp_without_a_close_is_abnormal() {
         connection.handle_eof();
         assert_eq!((connection.closed().cause, connection.state()), (Cause::Reset, State::Ended));
 
-        // After both Close frames, a reset is how some peers end; it changes nothing.
-        let mut ear = Ear::new(open(role), Way::Usual);
-        ear.read(&frame(role, 0x88, b""));
-        ear.connection.handle_reset();
-        assert_eq!((ear.connection.closed().cause, ear.connection.state()), (Cause::Handshake, State::Ended));
+        // Some peers end with a reset after both Close frames. It changes nothing.
+        let mut recorder = Recorder::new(open(role), Way::Usual);
+        recorder.read(&frame(role, 0x88, b""));
+        recorder.connection.handle_reset();
+        assert_eq!((recorder.connection.closed().cause, recorder.connection.state()), (Cause::Handshake, State::Ended));
 
         let mut connection = open(role);
         connection.ping(ControlPayload::EMPTY).unwrap();
         connection.close(Close::empty(), NOW);
         connection.abort(Cause::Overflow);
         assert_eq!(connection.closed().cause, Cause::Overflow);
-        assert!(!connection.wants_transmit(), "there is nobody to send it to");
-        assert_eq!(feed(connection, Way::Usual, [&frame(role, 0x82, b"x")[..]]).heard, []);
+        assert!(!connection.wants_transmit(), "the transport is gone");
+        assert_eq!(feed(connection, Way::Usual, [&frame(role, 0x82, b"x")[..]]).received, []);
     }
 }

@@ -1,4 +1,4 @@
-//! Headers, fragmentation, control frames, limits: rows FR and FG of what a hostile peer does.
+//! Headers, fragmentation, control frames, limits: rows FR and FG of the abuse table.
 
 use super::*;
 use Violation as V;
@@ -8,14 +8,17 @@ fn messages_of_every_length_field_arrive_whole() {
     for role in BOTH {
         for len in [0, 1, 2, 125, 126, 127, 128, 300] {
             let payload: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
-            assert_eq!(check(role, &frame(role, 0x82, &payload)).heard, [Heard::Binary(payload)]);
+            assert_eq!(check(role, &frame(role, 0x82, &payload)).received, [Received::Binary(payload)]);
         }
         for len in [65_535, 65_536, 70_000] {
             let payload: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
             let stream = frame(role, 0x82, &payload);
             for size in [stream.len(), 65_535, 1_000, 13] {
                 for way in [Way::Usual, Way::General] {
-                    assert_eq!(feed(open(role), way, stream.chunks(size)).heard, [Heard::Binary(payload.clone())]);
+                    assert_eq!(
+                        feed(open(role), way, stream.chunks(size)).received,
+                        [Received::Binary(payload.clone())]
+                    );
                 }
             }
         }
@@ -23,7 +26,7 @@ fn messages_of_every_length_field_arrive_whole() {
 }
 
 #[test]
-fn fragments_are_joined_and_control_frames_between_them_come_at_once() {
+fn fragments_are_joined_and_control_frames_between_them_are_reported_at_once() {
     for role in BOTH {
         let stream = [
             frame(role, 0x02, b"ab"),
@@ -39,19 +42,19 @@ fn fragments_are_joined_and_control_frames_between_them_come_at_once() {
         .concat();
         let log = check(role, &stream);
         let expected = [
-            Heard::Ping(b"one".to_vec()),
-            Heard::Pong(Vec::new()),
-            Heard::Binary(b"abc".to_vec()),
-            Heard::Text(String::new()),
-            Heard::Text("text".to_string()),
+            Received::Ping(b"one".to_vec()),
+            Received::Pong(Vec::new()),
+            Received::Binary(b"abc".to_vec()),
+            Received::Text(String::new()),
+            Received::Text("text".to_string()),
         ];
-        assert_eq!(log.heard, expected);
+        assert_eq!(log.received, expected);
         assert_eq!(log.output, frame(!role, 0x8a, b"one"));
     }
 }
 
 #[test]
-fn every_fragment_tells_what_remains_of_its_frame() {
+fn every_fragment_reports_what_remains_of_its_frame() {
     let mut connection = open(Role::Client);
     let mut pieces = Vec::new();
     for read in [&[0x02, 5, 1, 2][..], &[3], &[4, 5, 0x80, 1, 6]] {
@@ -82,7 +85,7 @@ fn fr01_reserved_bits_fail_at_the_first_byte() {
 }
 
 #[test]
-fn a_reserved_bit_with_a_meaning_is_for_the_first_frame_of_a_message() {
+fn a_negotiated_reserved_bit_is_legal_only_in_the_first_frame_of_a_message() {
     use crate::wire::{FrameHeader, Parsed};
     for role in BOTH {
         for first in [0xc1, 0xc2, 0x41, 0x42] {
@@ -123,7 +126,7 @@ fn fr04_lengths_in_too_many_bytes_fail() {
         check_fails(role, &[0x82, medium, 0, 125], V::LengthNotMinimal);
         check_fails(role, &[0x82, long, 0, 0, 0, 0, 0, 0], V::LengthNotMinimal);
         let whole = feed(open(role), Way::Usual, [&[0x82, long, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4][..]]);
-        assert_eq!(whole.heard, [Heard::Failed(V::LengthNotMinimal)]);
+        assert_eq!(whole.received, [Received::Failed(V::LengthNotMinimal)]);
     }
 }
 
@@ -141,15 +144,15 @@ fn fr05_impossible_lengths_fail_with_the_header() {
 }
 
 #[test]
-fn fr06_the_row_that_crashed_others() {
+fn fr06_a_frame_that_crashed_other_implementations() {
     let row = [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xeb, 0x0e, 0x8f];
     for role in BOTH {
-        assert_eq!(check(role, &row).heard, [Heard::Failed(V::ControlFragmented)]);
+        assert_eq!(check(role, &row).received, [Received::Failed(V::ControlFragmented)]);
         let mut data = row;
         for first in [0x82, 0x02] {
             data[0] = first;
             let wrong = if role == Role::Server { V::LengthTopBit } else { V::MaskForbidden };
-            assert_eq!(check(role, &data).heard, [Heard::Failed(wrong)]);
+            assert_eq!(check(role, &data).received, [Received::Failed(wrong)]);
         }
     }
 }
@@ -159,13 +162,13 @@ fn fr07_and_fg04_a_message_may_have_exactly_the_limit() {
     let limited = |role| with_limits(role, ProtocolLimits { message_bytes: 200, ..ProtocolLimits::default() });
     for role in BOTH {
         let make = || limited(role);
-        let whole = Heard::Binary(vec![7; 200]);
-        assert_eq!(check_with(make, &frame(role, 0x82, &[7; 200])).heard, core::slice::from_ref(&whole));
+        let whole = Received::Binary(vec![7; 200]);
+        assert_eq!(check_with(make, &frame(role, 0x82, &[7; 200])).received, core::slice::from_ref(&whole));
         check_fails_with(make, &header(role, 0x82, 201), V::MessageTooBig);
         check_fails_with(make, &header(role, 0x02, 201), V::MessageTooBig);
         let two = [frame(role, 0x02, &[7; 150]), frame(role, 0x80, &[7; 50])].concat();
-        // The limit is of each message: the second is as good as the first.
-        assert_eq!(check_with(make, &two.repeat(2)).heard, [whole.clone(), whole]);
+        // The limit applies to each message separately.
+        assert_eq!(check_with(make, &two.repeat(2)).received, [whole.clone(), whole]);
         let over = [frame(role, 0x02, &[7; 150]), header(role, 0x80, 51)].concat();
         check_fails_with(make, &over, V::MessageTooBig);
         let over = [frame(role, 0x02, &[7; 200]), header(role, 0x00, 1)].concat();
@@ -182,7 +185,7 @@ fn fr09_control_frames_are_short_and_whole() {
             check_fails(role, &[0x80 | opcode, second(role, 127)], V::ControlTooLong);
         }
         let log = check(role, &frame(role, 0x89, &[b'p'; 125]));
-        assert_eq!(log.heard, [Heard::Ping(vec![b'p'; 125])]);
+        assert_eq!(log.received, [Received::Ping(vec![b'p'; 125])]);
         assert_eq!(log.output, frame(!role, 0x8a, &[b'p'; 125]));
     }
 }
@@ -201,8 +204,9 @@ fn fr10_frames_out_of_order_fail_at_the_first_byte() {
         for new in [0x81, 0x82, 0x01, 0x02] {
             check_fails(role, &[&begun[..], &[new]].concat(), V::MessageUnfinished);
         }
-        // A fault of the first byte comes before one of the second, however they arrive.
-        assert_eq!(check(role, &[0x80, second(!role, 5)]).heard, [Heard::Failed(V::ContinuationUnexpected)]);
+        // A violation in the first byte takes precedence over one in the second, however they
+        // arrive.
+        assert_eq!(check(role, &[0x80, second(!role, 5)]).received, [Received::Failed(V::ContinuationUnexpected)]);
     }
 }
 
@@ -215,7 +219,7 @@ fn fg05_and_fg06_tiny_fragments_are_counted() {
         let two_more = [&begun[..], &tiny, &tiny].concat();
         check_fails_with(make, &[&two_more[..], &header(role, 0x00, 1)].concat(), V::FragmentsTooTiny);
         check_fails_with(make, &[&two_more[..], &header(role, 0x80, 0)].concat(), V::FragmentsTooTiny);
-        // Larger ones do not count, nor do control frames, and each message is counted anew.
+        // Larger fragments and control frames do not count, and each message starts at zero.
         let fine = [
             &two_more[..],
             &frame(role, 0x89, b""),
@@ -225,12 +229,12 @@ fn fg05_and_fg06_tiny_fragments_are_counted() {
             &two_more,
         ]
         .concat();
-        assert_eq!(check_with(make, &fine).heard.len(), 11);
+        assert_eq!(check_with(make, &fine).received.len(), 11);
     }
 }
 
 #[test]
-fn a_header_says_how_many_bytes_it_needs() {
+fn an_incomplete_header_reports_how_many_bytes_it_needs() {
     use crate::wire::{FrameHeader, Parsed};
     for role in BOTH {
         for len in [0, 125, 126, 65_535, 65_536, (1 << 63) - 1] {
@@ -241,7 +245,7 @@ fn a_header_says_how_many_bytes_it_needs() {
                     Parsed::NeedMore(more) => {
                         assert!(more > 0);
                         there += more;
-                        assert!(there <= bytes.len(), "it never asks for more than the header");
+                        assert!(there <= bytes.len(), "it never needs more than the header");
                     }
                     Parsed::Complete(header, used) => {
                         assert_eq!((used, there, header.len, header.fin), (bytes.len(), bytes.len(), len, true));
@@ -256,7 +260,7 @@ fn a_header_says_how_many_bytes_it_needs() {
 
 #[test]
 #[should_panic(expected = "HEADROOM")]
-fn an_input_without_head_room_is_the_callers_mistake() {
+fn an_input_without_headroom_panics() {
     let mut connection = open(Role::Client);
     let _ = connection.receive(&mut Input::new(&mut [0x82], 0));
     let _ = connection.receive(&mut Input::new(&mut [0x00], 0));
@@ -265,13 +269,13 @@ fn an_input_without_head_room_is_the_callers_mistake() {
 #[test]
 fn a_violation_is_answered_with_its_code_and_reported_once() {
     for role in BOTH {
-        let mut ear = Ear::new(open(role), Way::Usual);
-        ear.read(&[0xc1]);
-        ear.read(b"anything");
-        assert_eq!(ear.heard, [Heard::Failed(V::ReservedBit)]);
+        let mut recorder = Recorder::new(open(role), Way::Usual);
+        recorder.read(&[0xc1]);
+        recorder.read(b"anything");
+        assert_eq!(recorder.received, [Received::Failed(V::ReservedBit)]);
         let mut body = 1002u16.to_be_bytes().to_vec();
         body.extend_from_slice(b"reserved bit set without an extension");
-        assert_eq!(ear.output, frame(!role, 0x88, &body));
-        assert!(!ear.connection.can_send());
+        assert_eq!(recorder.output, frame(!role, 0x88, &body));
+        assert!(!recorder.connection.can_send());
     }
 }

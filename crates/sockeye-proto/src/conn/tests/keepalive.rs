@@ -16,7 +16,7 @@ fn sent(connection: &mut Connection) -> Vec<u8> {
 }
 
 #[test]
-fn silence_is_asked_and_then_ended() {
+fn a_silent_peer_gets_a_ping_and_then_times_out() {
     for role in BOTH {
         let mut connection = open(role);
         assert_eq!(connection.next_deadline(), Some(at(25)));
@@ -34,7 +34,7 @@ fn silence_is_asked_and_then_ended() {
 }
 
 #[test]
-fn any_sign_of_life_starts_over() {
+fn any_input_restarts_keepalive() {
     let mut connection = open(Role::Server);
     connection.receive_done(at(10));
     assert_eq!(connection.next_deadline(), Some(at(35)));
@@ -50,7 +50,7 @@ fn any_sign_of_life_starts_over() {
 }
 
 #[test]
-fn a_ping_of_the_application_that_waits_serves_as_well() {
+fn a_queued_ping_of_the_application_serves_as_keepalive() {
     let mut connection = open(Role::Server);
     connection.ping(ControlPayload::new(b"mine").unwrap()).unwrap();
     connection.handle_timeout(at(25));

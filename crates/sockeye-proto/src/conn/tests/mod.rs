@@ -1,4 +1,5 @@
-//! Tests of the connection. Every stream is fed in many ways that must not matter: see [`check`].
+//! Tests of the connection. Every stream is fed in several ways that must give the same result, see
+//! [`check`].
 
 mod closing;
 mod frames;
@@ -24,9 +25,9 @@ const BOTH: [Role; 2] = [Role::Server, Role::Client];
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What a connection reported, without the marks of how its input was cut.
+/// What a connection reported, independent of how its input was cut.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Heard {
+enum Received {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -35,11 +36,11 @@ enum Heard {
     Failed(Violation),
 }
 
-/// All that a stream led to.
+/// All results of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Log {
-    heard: Vec<Heard>,
-    /// Bytes of an unfinished message that were delivered.
+    received: Vec<Received>,
+    /// The reported bytes of an unfinished message.
     unfinished: Vec<u8>,
     /// Control frames transmitted.
     output: Vec<u8>,
@@ -47,29 +48,29 @@ struct Log {
     closed: Closed,
 }
 
-/// One way to bring a stream to a connection.
+/// A way to feed a stream to a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Way {
-    /// As a caller would.
+    /// Like a normal caller.
     Usual,
-    /// Without the fast way for whole messages.
+    /// Without the fast path for whole messages.
     General,
-    /// Stopping after each event, and going on with the rest in another buffer.
+    /// Stopping after each event, and continuing with the rest in another buffer.
     Pausing,
 }
 
-/// A listener: feeds a connection and collects what it reports, asserting what holds for each piece.
-struct Ear {
+/// Feeds a connection and records what it reports. Asserts the properties of each piece.
+struct Recorder {
     connection: Connection,
     way: Way,
-    heard: Vec<Heard>,
+    received: Vec<Received>,
     message: Option<(MessageKind, Vec<u8>)>,
     output: Vec<u8>,
 }
 
-impl Ear {
+impl Recorder {
     fn new(connection: Connection, way: Way) -> Self {
-        Self { connection, way, heard: Vec::new(), message: None, output: Vec::new() }
+        Self { connection, way, received: Vec::new(), message: None, output: Vec::new() }
     }
 
     /// Feeds one read.
@@ -81,7 +82,7 @@ impl Ear {
         self.connection.receive_done(NOW);
     }
 
-    /// Feeds `bytes` until they are used up, or to the next event if that is the way.
+    /// Feeds `bytes` until they are used up, or until the next event if the way is `Pausing`.
     fn read_some(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = vec![0xee; HEADROOM];
         buffer.extend_from_slice(bytes);
@@ -92,14 +93,14 @@ impl Ear {
                 Way::Usual | Way::Pausing => self.connection.receive(&mut input),
             };
             match event {
-                Ok(Some(event)) => self.hear(event),
+                Ok(Some(event)) => self.record(event),
                 Ok(None) => {
                     assert!(input.is_empty());
                     return None;
                 }
                 Err(violation) => {
                     assert!(input.is_empty());
-                    self.heard.push(Heard::Failed(violation));
+                    self.received.push(Received::Failed(violation));
                 }
             }
             self.connection.transmit(&mut self.output, &mut || KEY);
@@ -109,16 +110,16 @@ impl Ear {
         }
     }
 
-    fn hear(&mut self, event: Event<'_>) {
+    fn record(&mut self, event: Event<'_>) {
         match event {
-            Event::Fragment(fragment) => self.hear_fragment(&fragment),
-            Event::Ping(payload) => self.heard.push(Heard::Ping(payload.to_vec())),
-            Event::Pong(payload) => self.heard.push(Heard::Pong(payload.to_vec())),
-            Event::Close(frame) => self.heard.push(Heard::Close(frame.code, frame.reason.to_string())),
+            Event::Fragment(fragment) => self.record_fragment(&fragment),
+            Event::Ping(payload) => self.received.push(Received::Ping(payload.to_vec())),
+            Event::Pong(payload) => self.received.push(Received::Pong(payload.to_vec())),
+            Event::Close(frame) => self.received.push(Received::Close(frame.code, frame.reason.to_string())),
         }
     }
 
-    fn hear_fragment(&mut self, fragment: &Fragment<'_>) {
+    fn record_fragment(&mut self, fragment: &Fragment<'_>) {
         assert_eq!(fragment.first, self.message.is_none());
         assert_eq!(fragment.kind, fragment.payload.kind());
         assert!(fragment.last || !fragment.payload.as_bytes().is_empty());
@@ -128,18 +129,18 @@ impl Ear {
         bytes.extend_from_slice(fragment.payload.as_bytes());
         if fragment.last {
             let (kind, bytes) = self.message.take().unwrap();
-            self.heard.push(match kind {
-                MessageKind::Text => Heard::Text(String::from_utf8(bytes).unwrap()),
-                MessageKind::Binary => Heard::Binary(bytes),
+            self.received.push(match kind {
+                MessageKind::Text => Received::Text(String::from_utf8(bytes).unwrap()),
+                MessageKind::Binary => Received::Binary(bytes),
             });
         }
     }
 
     fn finish(self) -> Log {
-        let failed = matches!(self.heard.last(), Some(Heard::Failed(_)));
+        let failed = matches!(self.received.last(), Some(Received::Failed(_)));
         Log {
-            heard: self.heard,
-            // How much of a message comes before its bad byte depends on the cuts, and tells nothing.
+            received: self.received,
+            // How much of a message is reported before its bad byte depends on the cuts.
             unfinished: self.message.filter(|_| !failed).map(|(_, bytes)| bytes).unwrap_or_default(),
             output: self.output,
             state: self.connection.state(),
@@ -148,7 +149,7 @@ impl Ear {
     }
 }
 
-/// A connection before anything happened to it.
+/// A new connection.
 fn open(role: Role) -> Connection {
     with_limits(role, ProtocolLimits::default())
 }
@@ -158,15 +159,15 @@ fn with_limits(role: Role, limits: ProtocolLimits) -> Connection {
 }
 
 fn feed<'s>(connection: Connection, way: Way, reads: impl IntoIterator<Item = &'s [u8]>) -> Log {
-    let mut ear = Ear::new(connection, way);
+    let mut recorder = Recorder::new(connection, way);
     for read in reads {
-        ear.read(read);
+        recorder.read(read);
     }
-    ear.finish()
+    recorder.finish()
 }
 
-/// The log of `stream`, after making sure that it is the same in one read, in the general way, with pauses, one byte at
-/// a time, and in two reads cut at every byte.
+/// The log of `stream`. Asserts that it is the same in one read, on the general path, with pauses,
+/// one byte at a time, and in two reads cut at every byte.
 fn check_with(make: impl Fn() -> Connection, stream: &[u8]) -> Log {
     let log = feed(make(), Way::Usual, [stream]);
     for way in [Way::General, Way::Pausing] {
@@ -186,18 +187,22 @@ fn check(role: Role, stream: &[u8]) -> Log {
     check_with(|| open(role), stream)
 }
 
-/// Asserts that `stream` fails at its last byte and not before, whether that comes alone or with all before it.
+/// Asserts that `stream` fails at its last byte and not before, whether that byte arrives alone or
+/// with the others.
 fn check_fails(role: Role, stream: &[u8], violation: Violation) {
     check_fails_with(|| open(role), stream, violation);
 }
 
 fn check_fails_with(make: impl Fn() -> Connection, stream: &[u8], violation: Violation) {
     let before = check_with(&make, &stream[..stream.len() - 1]);
-    assert!(!before.heard.iter().any(|heard| matches!(heard, Heard::Failed(_))), "too early: {stream:x?} {before:?}");
+    assert!(
+        !before.received.iter().any(|received| matches!(received, Received::Failed(_))),
+        "too early: {stream:x?} {before:?}"
+    );
     let log = check_with(&make, stream);
-    assert_eq!(log.heard.last(), Some(&Heard::Failed(violation)), "{stream:x?}");
+    assert_eq!(log.received.last(), Some(&Received::Failed(violation)), "{stream:x?}");
     assert_eq!(log.state, State::Draining);
-    // What comes after it is not looked at.
+    // What follows is ignored.
     let mut more = stream.to_vec();
     more.extend_from_slice(&[0x89, 0x80, 1, 2, 3, 4, 0xff, 0xff]);
     assert_eq!(check_with(&make, &more), log);

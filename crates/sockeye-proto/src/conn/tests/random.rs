@@ -1,13 +1,14 @@
-//! Random streams: what one end sends the other hears, however it is cut; and no stream makes a connection panic.
+//! Random streams: one end receives what the other sends, however it is cut, and no stream makes a
+//! connection panic.
 
 use super::*;
 use crate::close::{Close, CloseCode};
 use crate::conn::ControlPayload;
 use proptest::prelude::*;
 
-/// Something that an application does.
+/// An action of an application.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     /// A message, with the places to cut it into fragments.
     Text(String, Vec<usize>),
     Binary(Vec<u8>, Vec<usize>),
@@ -15,42 +16,43 @@ enum Deed {
     Close(Option<(u16, String)>),
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn action() -> impl Strategy<Value = Action> {
     let cuts = || prop::collection::vec(0..400usize, 0..5);
     prop_oneof![
-        4 => (".{0,130}", cuts()).prop_map(|(text, cuts)| Deed::Text(text, cuts)),
-        4 => (prop::collection::vec(any::<u8>(), 0..400), cuts()).prop_map(|(bytes, cuts)| Deed::Binary(bytes, cuts)),
-        2 => prop::collection::vec(any::<u8>(), 0..=125).prop_map(Deed::Ping),
+        4 => (".{0,130}", cuts()).prop_map(|(text, cuts)| Action::Text(text, cuts)),
+        4 => (prop::collection::vec(any::<u8>(), 0..400), cuts()).prop_map(|(bytes, cuts)| Action::Binary(bytes, cuts)),
+        2 => prop::collection::vec(any::<u8>(), 0..=125).prop_map(Action::Ping),
     ]
 }
 
-fn close() -> impl Strategy<Value = Deed> {
+fn close() -> impl Strategy<Value = Action> {
     let codes = prop_oneof![1000..=1003u16, 1007..=1014u16, 3000..=4999u16];
-    prop::option::of((codes, ".{0,30}")).prop_map(Deed::Close)
+    prop::option::of((codes, ".{0,30}")).prop_map(Action::Close)
 }
 
-/// Puts `deed` on the wire, pings between the fragments of messages, and what it should be heard as into `expected`.
-fn perform(sender: &mut Connection, deed: &Deed, keys: &mut u32, wire: &mut Vec<u8>, expected: &mut Vec<Heard>) {
+/// Puts `action` on the wire, pings between the fragments of messages, and what it should be
+/// received as into `expected`.
+fn perform(sender: &mut Connection, action: &Action, keys: &mut u32, wire: &mut Vec<u8>, expected: &mut Vec<Received>) {
     let mut fresh = || {
         *keys = keys.wrapping_mul(0x9e37_79b1).wrapping_add(7);
         keys.to_le_bytes()
     };
-    let (kind, bytes, cuts) = match deed {
-        Deed::Text(text, cuts) => (MessageKind::Text, text.as_bytes(), cuts),
-        Deed::Binary(bytes, cuts) => (MessageKind::Binary, &bytes[..], cuts),
-        Deed::Ping(payload) => {
+    let (kind, bytes, cuts) = match action {
+        Action::Text(text, cuts) => (MessageKind::Text, text.as_bytes(), cuts),
+        Action::Binary(bytes, cuts) => (MessageKind::Binary, &bytes[..], cuts),
+        Action::Ping(payload) => {
             sender.ping(ControlPayload::new(payload).unwrap()).unwrap();
             sender.transmit(wire, &mut fresh);
-            expected.push(Heard::Ping(payload.clone()));
+            expected.push(Received::Ping(payload.clone()));
             return;
         }
-        Deed::Close(said) => {
+        Action::Close(said) => {
             let close = said.as_ref().map_or_else(Close::empty, |(code, reason)| {
                 Close::with_reason(CloseCode::new(*code).unwrap(), reason.clone()).unwrap()
             });
             sender.close(close.clone(), NOW);
             sender.transmit(wire, &mut fresh);
-            expected.push(Heard::Close(close.code().map(CloseCode::get), close.reason().to_string()));
+            expected.push(Received::Close(close.code().map(CloseCode::get), close.reason().to_string()));
             return;
         }
     };
@@ -71,17 +73,17 @@ fn perform(sender: &mut Connection, deed: &Deed, keys: &mut u32, wire: &mut Vec<
         if !last {
             sender.ping(ControlPayload::new(&[at as u8]).unwrap()).unwrap();
             sender.transmit(wire, &mut fresh);
-            expected.push(Heard::Ping(vec![at as u8]));
+            expected.push(Received::Ping(vec![at as u8]));
         }
         start = end;
     }
-    expected.push(match deed {
-        Deed::Text(text, _) => Heard::Text(text.clone()),
-        _ => Heard::Binary(bytes.to_vec()),
+    expected.push(match action {
+        Action::Text(text, _) => Received::Text(text.clone()),
+        _ => Received::Binary(bytes.to_vec()),
     });
 }
 
-/// `stream` in reads of these sizes, over and over.
+/// `stream` in reads of these sizes, repeated.
 fn reads<'s>(stream: &'s [u8], sizes: &'s [usize]) -> Vec<&'s [u8]> {
     let (mut reads, mut rest) = (Vec::new(), stream);
     for &size in sizes.iter().cycle() {
@@ -97,19 +99,19 @@ fn reads<'s>(stream: &'s [u8], sizes: &'s [usize]) -> Vec<&'s [u8]> {
 
 proptest! {
     #[test]
-    fn what_one_end_sends_the_other_hears(
+    fn one_end_receives_what_the_other_sends(
         role in prop::sample::select(&BOTH[..]),
-        deeds in prop::collection::vec(deed(), 0..12),
+        actions in prop::collection::vec(action(), 0..12),
         last in close(),
         sizes in prop::collection::vec(1..300usize, 1..20),
         mut keys: u32,
     ) {
         let (mut sender, mut wire, mut expected) = (open(!role), Vec::new(), Vec::new());
-        for deed in deeds.iter().chain([&last]) {
-            perform(&mut sender, deed, &mut keys, &mut wire, &mut expected);
+        for action in actions.iter().chain([&last]) {
+            perform(&mut sender, action, &mut keys, &mut wire, &mut expected);
         }
         let whole = feed(open(role), Way::Usual, [&wire[..]]);
-        prop_assert_eq!(&whole.heard, &expected);
+        prop_assert_eq!(&whole.received, &expected);
         for way in [Way::Usual, Way::General, Way::Pausing] {
             prop_assert_eq!(&feed(open(role), way, reads(&wire, &sizes)), &whole);
         }
@@ -120,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_mean_the_same_however_they_are_cut(
+    fn the_result_for_any_bytes_is_independent_of_cuts(
         role in prop::sample::select(&BOTH[..]),
         stream in prop::collection::vec(any::<u8>(), 0..200),
         sizes in prop::collection::vec(1..20usize, 1..20),
@@ -132,7 +134,7 @@ proptest! {
     }
 }
 
-/// A small generator: the loop below must be fast in debug builds too.
+/// A small random generator, because the loop below must be fast in debug builds too.
 struct Xorshift(u64);
 
 impl Xorshift {
@@ -171,7 +173,7 @@ fn no_mutation_of_a_valid_stream_makes_a_connection_panic() {
             }
             let (front, back) = stream.split_at(random.below(stream.len() + 1));
             let log = feed(open(role), Way::Usual, [front, back]);
-            let failures = log.heard.iter().filter(|heard| matches!(heard, Heard::Failed(_))).count();
+            let failures = log.received.iter().filter(|received| matches!(received, Received::Failed(_))).count();
             assert!(failures <= 1 && (failures == 0 || log.state == State::Draining));
         }
     }

@@ -1,4 +1,4 @@
-//! What may be sent when, and how it looks on the wire.
+//! What may be sent when, and its form on the wire.
 
 use super::*;
 use crate::close::Close;
@@ -48,13 +48,13 @@ fn clients_mask_and_servers_do_not() {
 }
 
 #[test]
-fn nothing_but_control_frames_follows_our_close() {
+fn no_data_follows_our_close_frame() {
     for role in BOTH {
         let key = (role == Role::Client).then_some(KEY);
         let mut connection = open(role);
         assert!(connection.can_send());
         connection.close(Close::empty(), NOW);
-        // What is owed may still go before the Close frame, and nothing behind it.
+        // Data may still go before the Close frame, and not after it.
         assert!(connection.frame(Some(MessageKind::Text), true, 1, key).is_ok());
         assert!(connection.transmit(&mut Vec::new(), &mut || KEY));
         assert!(!connection.can_send());
@@ -64,7 +64,7 @@ fn nothing_but_control_frames_follows_our_close() {
 }
 
 #[test]
-fn control_frames_wait_in_order_and_clients_mask_each_anew() {
+fn control_frames_are_sent_in_order_and_clients_mask_each_with_a_new_key() {
     let mut connection = open(Role::Client);
     let mut buffer = [&[0; HEADROOM][..], &frame(Role::Client, 0x89, b"theirs")].concat();
     connection.receive(&mut Input::new(&mut buffer, HEADROOM)).unwrap();
@@ -96,14 +96,14 @@ fn a_control_payload_has_at_most_125_bytes() {
 }
 
 #[test]
-fn whole_messages_go_from_one_end_to_the_other() {
+fn the_other_end_receives_an_encoded_message() {
     for role in BOTH {
         let key = (role == Role::Client).then_some(KEY);
         let (mut connection, mut wire) = (open(role), Vec::new());
         encode::text(&mut connection, "κόσμε", &mut wire, key).unwrap();
         encode::binary(&mut connection, &[0xff; 200], &mut wire, key).unwrap();
         let log = check(!role, &wire);
-        assert_eq!(log.heard, [Heard::Text("κόσμε".to_string()), Heard::Binary(vec![0xff; 200])]);
+        assert_eq!(log.received, [Received::Text("κόσμε".to_string()), Received::Binary(vec![0xff; 200])]);
         connection.close(Close::empty(), NOW);
         connection.transmit(&mut wire, &mut || KEY);
         assert_eq!(encode::text(&mut connection, "", &mut wire, key), Err(SendError::Closed));

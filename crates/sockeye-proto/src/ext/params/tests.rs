@@ -16,7 +16,7 @@ fn ext<'b>(name: &'b str, params: &[(&'b str, Option<&'b str>)]) -> Extension<'b
 }
 
 #[test]
-fn lists_are_taken_apart() {
+fn lists_are_parsed() {
     for (line, list) in [
         ("", vec![]),
         (" , ,\t", vec![]),
@@ -43,7 +43,7 @@ fn lists_are_taken_apart() {
 }
 
 #[test]
-fn what_does_not_conform_is_refused() {
+fn malformed_lists_are_refused() {
     for line in [
         "constructor, ,;,",
         ";",

@@ -21,7 +21,7 @@ fn switched(lines: &[&str]) -> Result<Option<String>, HandshakeError> {
 }
 
 #[test]
-fn the_request_is_the_one_of_the_rfc() {
+fn the_request_is_the_example_of_the_rfc() {
     let request = UpgradeRequest::new("server.example.com", "/chat?a=b").unwrap();
     let request =
         request.origin("http://example.com").unwrap().protocol("chat").unwrap().protocol("superchat").unwrap();
@@ -56,7 +56,7 @@ fn client_and_server_agree() {
 }
 
 #[test]
-fn nothing_that_splits_a_request_gets_in() {
+fn parts_that_would_split_a_request_are_refused() {
     let new = |host, target| UpgradeRequest::new(host, target).err();
     for host in ["", "a b", "a\r\nX: y", "a\n", "a\0", "a/b", "u@a", "a:x", "\u{e9}", " a", "a "] {
         assert_eq!(new(host, "/"), Some(ApiMisuse::Host), "{host:?}");
@@ -103,7 +103,7 @@ fn nothing_that_splits_a_request_gets_in() {
 }
 
 #[test]
-fn a_valid_response_is_accepted_in_any_dress() {
+fn a_valid_response_is_accepted_in_any_spelling() {
     assert_eq!(switched(&[UPGRADE, ACCEPT]), Ok(None));
     assert_eq!(switched(&["UPGRADE: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n", ACCEPT]), Ok(None));
     assert_eq!(switched(&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat\r\n"]), Ok(Some("chat".into())));
@@ -111,7 +111,7 @@ fn a_valid_response_is_accepted_in_any_dress() {
 }
 
 #[test]
-fn each_broken_rule_has_its_name() {
+fn each_broken_rule_has_its_error() {
     use HandshakeError::{
         Accept, Connection, ExtensionMalformed, ExtensionNotOffered, OldHttp, ProtocolNotOffered, ProtocolRepeated,
         Upgrade,
@@ -161,13 +161,13 @@ fn each_broken_rule_has_its_name() {
 }
 
 #[test]
-fn a_response_without_end_is_refused_at_the_limit() {
+fn an_endless_response_is_refused_at_the_limit() {
     let limits = ProtocolLimits::default();
     let endless = [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(10_000)].concat();
     assert_eq!(HeadScanner::new(&limits).scan(&endless), Err(HeadError::TooManyLines));
 }
 
 #[test]
-fn failures_stay_small() {
+fn errors_are_small() {
     assert!(size_of::<HandshakeError>() <= 4);
 }

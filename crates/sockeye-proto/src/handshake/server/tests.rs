@@ -9,7 +9,7 @@ const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION_13: &str = "Sec-WebSocket-Version: 13\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 
-/// What the offer in a request comes to: its subprotocols, or a status.
+/// The offer in a request: its subprotocols, or the status of the refusal.
 fn answer(start_line: &str, lines: &[&str]) -> Result<Option<Vec<String>>, u16> {
     let head = format!("{start_line}\r\nHost: a\r\n{}\r\n", lines.concat());
     let head = RequestHead::parse(head.as_bytes(), &ProtocolLimits::default()).map_err(HeadError::status)?;
@@ -38,7 +38,7 @@ fn accept(lines: &[&str], protocol: Option<&str>, extra: &[(&str, &str)]) -> Res
 }
 
 #[test]
-fn valid_offers_are_recognised_in_any_dress() {
+fn valid_offers_are_recognised_in_any_spelling() {
     let none = Ok(Some(Vec::new()));
     assert_eq!(get(&[UPGRADE, KEY, VERSION_13]), none);
     assert_eq!(
@@ -74,7 +74,7 @@ fn other_upgrades_are_plain_requests() {
 }
 
 #[test]
-fn only_get_in_http_1_1_upgrades() {
+fn only_a_get_in_http_1_1_upgrades() {
     for method in ["POST", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "get", "Get"] {
         assert_eq!(answer(&format!("{method} / HTTP/1.1"), &[UPGRADE, KEY, VERSION_13]), Err(405), "{method}");
     }
@@ -88,7 +88,7 @@ fn an_upgrade_needs_its_connection_option() {
 }
 
 #[test]
-fn an_upgrade_has_no_body() {
+fn an_upgrade_must_not_have_a_body() {
     for lines in [
         "Content-Length: 5\r\n",
         "Transfer-Encoding: chunked\r\n",
@@ -104,7 +104,7 @@ fn an_upgrade_has_no_body() {
 }
 
 #[test]
-fn the_version_is_thirteen() {
+fn the_version_must_be_13() {
     for version in ["8", "12", "99", "13.0", "013", "", "13, 8", "8, 13", "x"] {
         assert_eq!(get(&[UPGRADE, KEY, &format!("Sec-WebSocket-Version: {version}\r\n")]), Err(426), "{version}");
     }
@@ -114,7 +114,7 @@ fn the_version_is_thirteen() {
 }
 
 #[test]
-fn the_key_is_sixteen_bytes() {
+fn the_key_must_have_16_bytes() {
     for key in [
         "",
         "YQ==",
@@ -172,7 +172,7 @@ fn extensions_are_parsed_and_declined() {
 }
 
 #[test]
-fn the_answer_is_the_one_of_the_rfc() {
+fn the_response_is_the_example_of_the_rfc() {
     let protocols = "Sec-WebSocket-Protocol: chat, superchat\r\n";
     assert_eq!(
         accept(&[protocols], Some("chat"), &[("Server", "sockeye")]).unwrap(),
@@ -183,7 +183,7 @@ fn the_answer_is_the_one_of_the_rfc() {
 }
 
 #[test]
-fn an_answer_cannot_say_what_it_must_not() {
+fn a_response_cannot_have_forbidden_parts() {
     let protocols = "Sec-WebSocket-Protocol: chat\r\n";
     assert_eq!(accept(&[protocols], Some("other"), &[]), Err(ApiMisuse::ProtocolNotOffered));
     assert_eq!(accept(&[protocols], Some("Chat"), &[]), Err(ApiMisuse::ProtocolNotOffered));
@@ -205,7 +205,7 @@ fn an_answer_cannot_say_what_it_must_not() {
 }
 
 #[test]
-fn origins_are_missing_single_or_nobodys() {
+fn origins_are_missing_single_or_several() {
     let origin = |lines: &[u8], check: fn(Origin<'_>)| {
         let start = format!("GET / HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION_13}");
         let head = [start.as_bytes(), lines, b"\r\n"].concat();
@@ -219,7 +219,7 @@ fn origins_are_missing_single_or_nobodys() {
 }
 
 #[test]
-fn refusals_say_what_their_status_demands_and_that_the_connection_ends() {
+fn refusals_have_the_fields_of_their_status_and_close_the_connection() {
     let refusal = |status, reason| {
         let mut out = Vec::new();
         refuse(&mut out, status, reason, Some(784_111_777));

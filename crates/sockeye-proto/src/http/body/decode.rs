@@ -1,7 +1,8 @@
 //! Extracts the bytes of a body from the bytes of a connection.
 //!
-//! Before editing: a state machine reads everything between the chunks byte by byte, so the input can be cut anywhere. Data
-//! is returned as a view. An error consumes nothing, so the same call returns the same error.
+//! Before editing: a state machine reads everything between the chunks byte by byte, so the input
+//! can be cut anywhere. Data is returned as a view. An error consumes nothing, so the same call
+//! returns the same error.
 
 use super::error::BodyError;
 use super::length::Length;
@@ -22,8 +23,8 @@ use crate::http::syntax::{is_field_text, is_ows, is_tchar};
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// Bytes of the body, or of the current chunk, that are still to come; `left <= allowance`. While a chunk size is read:
-    /// the size so far.
+    /// Bytes of the body, or of the current chunk, that are still to come; `left <= allowance`.
+    /// While a chunk size is read: the size so far.
     left: u64,
     /// Bytes that the body may still have before it is too large.
     allowance: u64,
@@ -64,8 +65,8 @@ enum State {
 }
 
 impl Decoder {
-    /// A decoder for a body of `length`, which refuses more than `limit` bytes. If the declared length is greater, the first
-    /// [`decode`](Self::decode) fails, even on empty input.
+    /// A decoder for a body of `length`, which refuses more than `limit` bytes. If the declared
+    /// length is greater, the first [`decode`](Self::decode) fails, even on empty input.
     #[must_use]
     pub const fn new(length: Length, limit: u64) -> Self {
         let (state, left) = match length {
@@ -77,8 +78,8 @@ impl Decoder {
         Self { state, left, allowance: limit, overhead: OVERHEAD_BYTES }
     }
 
-    /// The next bytes of the body. `input` then begins after them. `None`: the body [is done](Self::is_done), or `input` is
-    /// used up.
+    /// The next bytes of the body. `input` then begins after them. `None`: the body [is
+    /// done](Self::is_done), or `input` is used up.
     ///
     /// # Errors
     /// The body breaks a rule or is too large. The same call then fails again.
@@ -133,14 +134,15 @@ impl Decoder {
     fn framing(&mut self, byte: u8) -> Result<State, BodyError> {
         match self.state {
             State::Size { digits } => self.size(byte, digits),
-            // RFC 9112 section 7.1.1: `chunk-ext = *( BWS ";" BWS chunk-ext-name [ ... ] )`, and RFC 9110 section
-            // 5.6.3: "A recipient MUST parse for such bad whitespace and remove it".
+            // RFC 9112 section 7.1.1: `chunk-ext = *( BWS ";" BWS chunk-ext-name [ ... ] )`, and
+            // RFC 9110 section 5.6.3: "A recipient MUST parse for such bad whitespace and remove
+            // it".
             State::SizeSpace if is_ows(byte) => self.spend(State::SizeSpace),
             State::SizeSpace if byte == b';' => self.spend(State::Extension),
             State::SizeSpace => Err(BodyError::ChunkSize),
-            // RFC 9112 section 7.1.1: "A recipient MUST ignore unrecognized chunk extensions. A server ought to limit
-            // the total length of chunk extensions received in a request to an amount reasonable for the services
-            // provided".
+            // RFC 9112 section 7.1.1: "A recipient MUST ignore unrecognized chunk extensions. A
+            // server ought to limit the total length of chunk extensions received in a request to
+            // an amount reasonable for the services provided".
             State::Extension if byte == b'\r' => Ok(State::SizeLf),
             State::Extension if is_field_text(byte) => self.spend(State::Extension),
             State::Extension if byte == b'\n' => Err(BodyError::LineEnd),
@@ -151,8 +153,8 @@ impl Decoder {
             }
             State::DataCr => expect(byte, b'\r', State::DataLf),
             State::DataLf => expect(byte, b'\n', State::Size { digits: 0 }),
-            // RFC 9112 section 7.1.2: a recipient "MAY selectively retain or discard the received trailer fields". They
-            // are discarded, but must be well formed.
+            // RFC 9112 section 7.1.2: a recipient "MAY selectively retain or discard the received
+            // trailer fields". They are discarded, but must be well formed.
             State::TrailerStart if byte == b'\r' => Ok(State::LastLf),
             State::TrailerStart | State::TrailerName if is_tchar(byte) => self.spend(State::TrailerName),
             State::TrailerName if byte == b':' => self.spend(State::TrailerValue),
@@ -168,8 +170,8 @@ impl Decoder {
         }
     }
 
-    /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`; "recipients MUST anticipate potentially large hexadecimal
-    /// numerals and prevent parsing errors due to integer conversion overflows".
+    /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`; "recipients MUST anticipate potentially large
+    /// hexadecimal numerals and prevent parsing errors due to integer conversion overflows".
     fn size(&mut self, byte: u8, digits: u8) -> Result<State, BodyError> {
         if let Some(digit) = char::from(byte).to_digit(16) {
             if digits == SIZE_DIGITS {
@@ -202,8 +204,10 @@ const fn expect(byte: u8, wanted: u8, next: State) -> Result<State, BodyError> {
     if byte == wanted { Ok(next) } else { Err(BodyError::LineEnd) }
 }
 
-/// For a whole body: enough for signatures in trailers, too little for a flood. All of it is discarded.
+/// For a whole body: enough for signatures in trailers, too little for a flood. All of it is
+/// discarded.
 const OVERHEAD_BYTES: u16 = 4096;
 
-/// 2^64 - 1 has 16 hexadecimal digits. Leading zeros count; otherwise a size could be arbitrarily long.
+/// 2^64 - 1 has 16 hexadecimal digits. Leading zeros count; otherwise a size could be arbitrarily
+/// long.
 const SIZE_DIGITS: u8 = 16;

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// Why a body is refused. Always a fault of the peer. The end of the body is then unknown, so the connection must be closed.
+/// Why a body is refused. Always a fault of the peer. The end of the body is then unknown, so the
+/// connection must be closed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -25,7 +26,8 @@ impl BodyError {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            // RFC 9110 section 15.5.14: "the request content is larger than the server is willing or able to process".
+            // RFC 9110 section 15.5.14: "the request content is larger than the server is willing
+            // or able to process".
             Self::TooLarge => 413,
             _ => 400,
         }

@@ -15,7 +15,7 @@ fn length(version: &str, lines: &str) -> Result<Length, HeadError> {
 }
 
 #[test]
-fn a_request_says_where_its_body_ends() {
+fn the_head_of_a_request_determines_the_length() {
     assert_eq!(length("1.1", ""), Ok(Length::None));
     assert_eq!(length("1.1", "Content-Length: 0\r\n"), Ok(Length::Exact(0)));
     assert_eq!(length("1.0", "Content-Length: 0042 \r\n"), Ok(Length::Exact(42)));
@@ -24,7 +24,7 @@ fn a_request_says_where_its_body_ends() {
 }
 
 #[test]
-fn what_two_readers_could_read_differently_is_refused() {
+fn ambiguous_lengths_are_refused() {
     use HeadError::{EncodingInvalid, EncodingOld, EncodingUnknown, LengthAndEncoding, LengthInvalid, LengthRepeated};
     for value in [
         "-1",
@@ -141,7 +141,7 @@ fn chunked(bytes: &[u8]) -> Result<(Vec<u8>, usize), BodyError> {
 }
 
 #[test]
-fn bodies_of_known_length_end_there() {
+fn a_body_of_known_length_ends_there() {
     let outcome = decode(Length::Exact(5), 5, b"hello rest");
     assert_eq!(outcome, Outcome { body: b"hello".to_vec(), end: Ok(true), used: 5 });
     assert_eq!(decode(Length::None, 0, b"rest"), Outcome { body: vec![], end: Ok(true), used: 0 });
@@ -150,7 +150,7 @@ fn bodies_of_known_length_end_there() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_refused_before_it_comes() {
+fn a_declared_length_over_the_limit_is_refused_at_once() {
     assert_eq!(Decoder::new(Length::Exact(6), 5).decode(&mut &b""[..]), Err(BodyError::TooLarge));
     assert_eq!(Decoder::new(Length::Exact(u64::MAX), 5).decode(&mut &b"x"[..]), Err(BodyError::TooLarge));
     assert_eq!(decode(Length::Chunked, 5, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").end, Ok(true));
@@ -161,7 +161,7 @@ fn a_body_over_the_limit_is_refused_before_it_comes() {
 }
 
 #[test]
-fn chunks_are_put_together() {
+fn chunks_are_joined() {
     for (bytes, body) in [
         (&b"0\r\n\r\n"[..], &b""[..]),
         (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
@@ -236,7 +236,7 @@ fn extensions_and_trailers_are_bounded() {
 
 proptest! {
     #[test]
-    fn cuts_change_nothing(
+    fn cuts_do_not_change_the_result(
         pieces in prop::collection::vec(prop_oneof![
             Just(&b"\r\n"[..]), Just(&b"0"[..]), Just(&b"3"[..]), Just(&b"abc"[..]), Just(&b";x=1"[..]), Just(&b"\n"[..]), Just(&b": "[..]),
             Just(&b"3\r\nabc\r\n"[..]), Just(&b"0\r\n\r\n"[..]), Just(&b"FFFFFFFF"[..]), Just(&b"\0"[..]),
@@ -256,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6)) {
+    fn encoded_chunks_are_decoded(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6)) {
         let mut bytes = Vec::new();
         for chunk in &chunks {
             bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
@@ -268,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..100), cuts in prop::collection::vec(any::<usize>(), 0..4)) {
+    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), cuts in prop::collection::vec(any::<usize>(), 0..4)) {
         prop_assert_eq!(decode_cut(Length::Chunked, 50, &bytes, &cuts), decode_cut(Length::Chunked, 50, &bytes, &[]));
     }
 }

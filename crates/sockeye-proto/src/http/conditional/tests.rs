@@ -63,7 +63,7 @@ fn if_match_compares_strongly() {
 }
 
 #[test]
-fn dates_count_only_without_entity_tags() {
+fn dates_are_used_only_without_entity_tags() {
     use Precondition::{Failed, Met, NotModified};
     for (method, lines, result) in [
         ("GET", format!("If-Modified-Since: {THEN}"), NotModified),

@@ -6,7 +6,7 @@ use super::*;
 const EXAMPLE: u64 = 784_111_777;
 
 #[test]
-fn the_three_forms_are_read() {
+fn all_three_forms_are_parsed() {
     assert_eq!(parse(b"Sun, 06 Nov 1994 08:49:37 GMT"), Some(EXAMPLE));
     assert_eq!(parse(b"Sunday, 06-Nov-94 08:49:37 GMT"), Some(EXAMPLE));
     assert_eq!(parse(b"Sun Nov  6 08:49:37 1994"), Some(EXAMPLE));
@@ -17,7 +17,7 @@ fn the_three_forms_are_read() {
 }
 
 #[test]
-fn one_form_is_written() {
+fn dates_are_written_in_one_form() {
     for (seconds, text) in [
         (0, b"Thu, 01 Jan 1970 00:00:00 GMT"),
         (EXAMPLE, b"Sun, 06 Nov 1994 08:49:37 GMT"),
@@ -32,7 +32,7 @@ fn one_form_is_written() {
 }
 
 #[test]
-fn every_day_of_four_centuries_comes_back() {
+fn every_day_of_four_centuries_survives_a_round_trip() {
     for day in 0..146_097 {
         let seconds = day * 86_400 + day % 86_400;
         assert_eq!(parse(&format(seconds)), Some(seconds));
@@ -40,7 +40,7 @@ fn every_day_of_four_centuries_comes_back() {
 }
 
 #[test]
-fn what_is_no_date_is_none() {
+fn anything_else_is_not_a_date() {
     for bad in [
         "",
         "x",
@@ -78,12 +78,12 @@ fn what_is_no_date_is_none() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(seconds in 0..=LAST) {
+    fn a_formatted_date_is_parsed(seconds in 0..=LAST) {
         prop_assert_eq!(parse(&format(seconds)), Some(seconds));
     }
 
     #[test]
-    fn random_changes_do_no_harm(at in 0..29_usize, byte in any::<u8>(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn random_changes_do_not_panic(at in 0..29_usize, byte in any::<u8>(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
         let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
         text[at] = byte;
         let _ = parse(&text);

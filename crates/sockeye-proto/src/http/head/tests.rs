@@ -15,7 +15,7 @@ fn refused(head: &[u8]) -> Option<HeadError> {
 }
 
 #[test]
-fn a_request_is_taken_apart() {
+fn a_request_is_parsed() {
     let bytes = b"\r\nGET /a?b HTTP/1.1\r\nHOST: example.com\r\nX: \t 1, two \t\r\nx:\r\nX:3\r\nY: \xe9\r\n\r\nrest";
     let head = parse(bytes).unwrap();
     assert_eq!((head.method, head.target, head.version), ("GET", "/a?b", Version::Http11));
@@ -41,7 +41,7 @@ fn http_1_0_needs_no_host() {
 }
 
 #[test]
-fn connections_persist_as_the_rfc_says() {
+fn persistence_follows_rfc_9112() {
     for (version, option, keeps) in [
         ("1.1", "x", true),
         ("1.1", "Close", false),
@@ -91,7 +91,7 @@ fn start_lines_are_strict() {
         let head = [line, b"\r\nHost: a\r\n\r\n"].concat();
         assert_eq!(refused(&head), Some(error), "{:?}", String::from_utf8_lossy(line));
     }
-    // bytes that are not even UTF-8
+    // Bytes that are not UTF-8.
     assert!(refused(b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n").is_some_and(|error| error.status() == 400));
     assert_eq!(Version.status(), 505);
 }
@@ -128,7 +128,7 @@ fn field_lines_are_strict() {
 }
 
 #[test]
-fn exactly_one_valid_host() {
+fn a_request_needs_exactly_one_valid_host() {
     use HeadError::{HostInvalid, HostMissing, HostRepeated};
     for (lines, error) in [
         ("", Some(HostMissing)),
@@ -160,7 +160,7 @@ fn a_hundred_lines_are_accepted_and_one_more_is_not() {
 }
 
 #[test]
-fn an_incomplete_head_is_said_to_be_so() {
+fn an_incomplete_head_is_reported() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for end in 0..head.len() {
         assert_eq!(refused(&head[..end]), Some(HeadError::Incomplete));
@@ -168,7 +168,7 @@ fn an_incomplete_head_is_said_to_be_so() {
 }
 
 #[test]
-fn responses_are_taken_apart_as_strictly() {
+fn responses_are_parsed_as_strictly() {
     let parse = |head| ResponseHead::parse(head, &ProtocolLimits::default());
     let head = parse(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").unwrap();
     assert_eq!((head.version, head.status, head.fields.len()), (Version::Http11, 101, 1));
@@ -196,7 +196,7 @@ const VALID: [&[u8]; 4] = [
       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\nOrigin: http://a\r\nSec-WebSocket-Extensions: x; y=\"1\"\r\n\r\n\x81\x80",
 ];
 
-/// Everything that looks at a head, for what it may not do: panic, or hand out what is not guaranteed.
+/// Calls everything that reads a head, and asserts what is guaranteed.
 fn exercise(bytes: &[u8]) {
     if let Ok(head) = parse(bytes) {
         assert!(head.target.is_ascii() && !head.method.is_empty());
@@ -222,7 +222,7 @@ fn exercise(bytes: &[u8]) {
 
 proptest! {
     #[test]
-    fn mutations_of_valid_heads_do_no_harm(
+    fn mutations_of_valid_heads_do_not_panic(
         which in 0..VALID.len(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, prop_oneof![
             Just(b'\r'), Just(b'\n'), Just(b' '), Just(b','), Just(b'"'), Just(b':'), Just(b';'), Just(b'%'), Just(b'0'), any::<u8>()
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         exercise(&bytes);
     }
 }

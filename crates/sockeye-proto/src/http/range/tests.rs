@@ -22,7 +22,7 @@ const fn part(start: u64, end_inclusive: u64) -> Range {
 }
 
 #[test]
-fn one_range_is_cut_to_the_representation() {
+fn a_single_range_is_limited_to_the_representation() {
     use Range::{Unsatisfiable, Whole};
     for (value, result) in [
         ("bytes=0-0", part(0, 0)),
@@ -71,7 +71,7 @@ fn an_empty_representation_has_no_parts() {
 }
 
 #[test]
-fn floods_of_ranges_get_the_whole() {
+fn a_flood_of_ranges_gets_the_whole() {
     assert_eq!(range(&format!("bytes={}", "0-0,".repeat(1300)), 10), Range::Whole);
     assert_eq!(range(&format!("bytes={}", "9".repeat(64 * 1024)), 10), Range::Whole);
     assert_eq!(range(&format!("bytes={}-", "9".repeat(64 * 1024)), 10), Range::Unsatisfiable);
@@ -106,7 +106,7 @@ fn if_range_must_be_the_current_representation() {
 
 proptest! {
     #[test]
-    fn a_part_lies_within(value in "bytes=[0-9]{0,21}-[0-9]{0,21}", len in prop_oneof![0..5_u64, any::<u64>()]) {
+    fn a_part_is_within_the_representation(value in "bytes=[0-9]{0,21}-[0-9]{0,21}", len in prop_oneof![0..5_u64, any::<u64>()]) {
         if let Range::Part { start, end_inclusive } = range(&value, len) {
             prop_assert!(start <= end_inclusive && end_inclusive < len);
         }

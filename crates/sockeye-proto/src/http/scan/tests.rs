@@ -23,7 +23,7 @@ fn scan_cut(buf: &[u8], cuts: &[usize], limits: &ProtocolLimits) -> Result<Optio
     scanner.scan(buf)
 }
 
-/// The outcome, which must not depend on the cuts.
+/// The result, which must not depend on the cuts.
 fn scan(buf: &[u8], limits: &ProtocolLimits) -> Result<Option<usize>, HeadError> {
     let whole = scan_cut(buf, &[], limits);
     for cut in 0..=buf.len() {
@@ -35,7 +35,7 @@ fn scan(buf: &[u8], limits: &ProtocolLimits) -> Result<Option<usize>, HeadError>
 }
 
 #[test]
-fn the_end_is_found_and_what_follows_is_not_looked_at() {
+fn the_end_is_found_and_what_follows_is_ignored() {
     let limits = ProtocolLimits::default();
     for (head, rest) in [
         ("GET / HTTP/1.1\r\n\r\n", ""),
@@ -60,7 +60,7 @@ fn a_complete_scanner_stays_complete() {
 }
 
 #[test]
-fn what_breaks_the_lines_is_refused_wherever_it_is_cut() {
+fn malformed_lines_are_refused_however_they_are_cut() {
     use HeadError::{Control, Folded, LineEnd, StartLine};
     let cases: [(&[u8], HeadError); 22] = [
         (b"\n", LineEnd),
@@ -89,7 +89,7 @@ fn what_breaks_the_lines_is_refused_wherever_it_is_cut() {
     for (bytes, error) in cases {
         assert_eq!(scan(bytes, &ProtocolLimits::default()), Err(error), "{bytes:?}");
         assert_eq!(error.status(), 400);
-        // what went before is irrelevant to what comes after
+        // What came before does not matter for what follows.
         let longer = [bytes, b"\r\n\r\n"].concat();
         assert_eq!(scan(&longer, &ProtocolLimits::default()), Err(error), "{bytes:?}");
     }
@@ -105,7 +105,7 @@ fn a_head_at_the_limits_is_accepted_and_one_over_is_not() {
     assert_eq!(scan(head, &limits(bytes, lines, line - 1)), Err(HeadError::StartLineTooLong));
     assert_eq!(scan(head, &limits(bytes, lines, 0)), Err(HeadError::StartLineTooLong));
     assert_eq!(scan(head, &limits(0, lines, line)), Err(HeadError::HeadTooLong));
-    // the empty line before it counts in the head, but not in the request line
+    // The empty line before it counts towards the head, but not towards the request line.
     let late = [&b"\r\n"[..], head].concat();
     assert_eq!(scan(&late, &limits(bytes + 2, lines, line)), Ok(Some(bytes + 2)));
     assert_eq!(scan(&late, &limits(bytes + 1, lines, line)), Err(HeadError::HeadTooLong));
@@ -115,14 +115,14 @@ fn a_head_at_the_limits_is_accepted_and_one_over_is_not() {
 }
 
 #[test]
-fn no_more_than_the_limit_is_looked_at() {
+fn no_more_than_the_limit_is_read() {
     let limits = ProtocolLimits::default();
     let mut endless = b"GET / HTTP/1.1\r\nA: ".to_vec();
     endless.resize(1024 * 1024, b'x');
     let mut scanner = HeadScanner::new(&limits);
     assert_eq!(scanner.scan(&endless), Err(HeadError::HeadTooLong));
     assert!(scanner.reads <= 2 * limits.head_bytes);
-    // known as soon as the limit is reached, without a byte more
+    // Detected as soon as the limit is reached, without a further byte.
     assert_eq!(scan_cut(&endless[..limits.head_bytes], &[], &limits), Err(HeadError::HeadTooLong));
     let mut target = b"GET /".to_vec();
     target.resize(100 * 1024, b'x');
@@ -151,7 +151,7 @@ fn one_byte_segments_cost_no_more_than_three_pieces() {
 
 proptest! {
     #[test]
-    fn cuts_change_nothing(
+    fn cuts_do_not_change_the_result(
         bytes in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'a'), Just(b' '), Just(b':'), any::<u8>()], 0..80),
         cuts in prop::collection::vec(any::<usize>(), 0..6),
         sizes in (0..80_usize, 0..4_usize, 0..20_usize),

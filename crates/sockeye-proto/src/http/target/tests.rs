@@ -95,7 +95,7 @@ fn the_query_is_what_follows_the_first_question_mark() {
 
 #[test]
 fn deep_paths_take_linear_time() {
-    // 8 KiB of each: no step looks at more than the segments it removes
+    // 8 KiB of each: no step reads more than the segments that it removes.
     let down = "/a".repeat(2000);
     let up = "/..".repeat(2000);
     assert_eq!(normalise(&[&down, &up[..]].concat()).as_deref(), Ok("/"));
@@ -105,7 +105,7 @@ fn deep_paths_take_linear_time() {
 
 proptest! {
     #[test]
-    fn a_normal_path_has_nothing_left_to_interpret(target in "(/|//|/\\.|/\\.\\.|/a|%2e|%2E|%2f|%5c|%00|%c3%a9|%e2|\\?|%25|é|;|.){0,12}") {
+    fn a_normalised_path_needs_no_further_interpretation(target in "(/|//|/\\.|/\\.\\.|/a|%2e|%2E|%2f|%5c|%00|%c3%a9|%e2|\\?|%25|é|;|.){0,12}") {
         if let Ok(path) = normalise(&target) {
             prop_assert!(path.starts_with('/'));
             prop_assert!(!path.contains("//") && !path.contains('\0') && !path.contains('\\'));
