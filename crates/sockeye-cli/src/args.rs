@@ -1,5 +1,6 @@
 //! The command line: what it takes and how it explains itself. Nothing here acts.
 
+pub(crate) mod admission;
 pub(crate) mod bench;
 pub(crate) mod fraggle;
 pub(crate) mod listening;
@@ -12,11 +13,13 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use sockeye::PeerSet;
+use sockeye::{Builder, PeerSet, Service};
 
+use self::admission::Admission;
 use self::listening::Listening;
 use self::logging::Logging;
 use self::standing::Standing;
+use crate::failure::Failure;
 use crate::units::parse_size;
 use crate::{connect, ping};
 
@@ -99,16 +102,12 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) common: Common,
 
-    /// Web origin whose pages may connect, such as `https://example.com` (repeatable)
+    /// Serve files and folders of DIR whose name begins with a dot as well
     ///
-    /// Other origins are refused with 403. Without this option pages of every origin may connect. Programs that are not
-    /// browsers send no origin: they may connect unless --require-origin is given.
-    #[arg(long = "origin", value_name = "ORIGIN", value_hint = ValueHint::Url)]
-    pub(crate) origins: Vec<String>,
-
-    /// Refuse connections that name no origin
-    #[arg(long, requires = "origins")]
-    pub(crate) require_origin: bool,
+    /// Without it they are answered 404, since `.env`, `.git` and their like are seldom meant for everybody. `/.well-known/`
+    /// is always served.
+    #[arg(long, requires = "dir")]
+    pub(crate) dot_files: bool,
 
     /// Close each counter with 1000 after 50 messages, and mirror nothing
     #[arg(long)]
@@ -164,6 +163,20 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) listening: Listening,
 
+    /// Web origin whose pages may connect too, such as https://example.com (repeatable)
+    ///
+    /// Pages of this server may connect, those of other sites are refused with 403. Programs that are not browsers send no
+    /// origin: they may connect unless --require-origin is given.
+    #[arg(id = "origin", long = "origin", value_name = "ORIGIN", value_hint = ValueHint::Url)]
+    pub(crate) origins: Vec<String>,
+
+    /// Refuse WebSocket clients that send no origin, as programs that are not browsers do
+    #[arg(long, conflicts_with = "any_origin")]
+    pub(crate) require_origin: bool,
+
+    #[command(flatten)]
+    pub(crate) admission: Admission,
+
     /// Connections served at one time; more wait to be accepted [default: as many as the descriptor limit allows]
     #[arg(long, value_name = "N", value_parser = parse_connections)]
     pub(crate) max_connections: Option<NonZeroUsize>,
@@ -193,6 +206,17 @@ pub(crate) struct Common {
 
     #[command(flatten)]
     pub(crate) standing: Standing,
+}
+
+impl Common {
+    /// What every server of this command is built from: its proxies, and who may connect.
+    ///
+    /// # Errors
+    /// An origin that is not one: exit code 2.
+    pub(crate) fn builder(&self) -> Result<Builder, Failure> {
+        let builder = Service::builder().proxy_protocol(self.proxies.iter().copied());
+        self.admission.apply(builder, &self.origins, self.require_origin)
+    }
 }
 
 /// The levels of libwebsockets.
@@ -235,7 +259,9 @@ Examples:
   sockeye serve --interface 0.0.0.0          the same for the whole network: draw together
   sockeye serve --interface ::               for IPv6 too (for it alone with --ipv6-only)
   sockeye serve public --port 8080           the files of the folder `public`
-  sockeye serve --origin https://example.com refuse the pages of other sites
+  sockeye serve --origin https://example.com pages of that site may connect too
+  sockeye serve --interface eth0 --host box.lan
+                                             as http://box.lan:7681/ too, beside its address
   sockeye serve --threads 0                  on every core, with one canvas
 
 Stops on Ctrl-C: connections are closed with 1001. Signals: SIGTERM and SIGINT end it, a second one at once; SIGHUP opens the log file \
@@ -317,7 +343,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused() {
-        for option in [&["--log-to", "journald"][..], &["--require-origin"]] {
+        for option in [&["--log-to", "journald"][..], &["--dot-files"]] {
             let line = ["sockeye", "serve"].iter().chain(option);
             assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2, "{option:?}");
         }

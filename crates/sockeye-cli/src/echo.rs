@@ -2,7 +2,7 @@
 
 use sockeye::http::Routes;
 use sockeye::messages::{self, Message, MessageCx};
-use sockeye::{Builder, Close, CloseCode, Service};
+use sockeye::{Builder, Close, CloseCode};
 
 use crate::args::Echo;
 use crate::background::Background;
@@ -14,11 +14,11 @@ const BESIDE: usize = 1 << 20;
 
 pub(crate) fn run(echo: &Echo, background: &mut Background) -> Result<(), Failure> {
     let own = echo.clone();
-    server::run(echo.port(), &echo.common, background, move |seat| Ok(builder(&own, seat)))
+    server::run(echo.port(), &echo.common, background, move |seat| builder(&own, seat))
 }
 
 /// The service of one thread.
-fn builder(echo: &Echo, seat: &Seat) -> Builder {
+fn builder(echo: &Echo, seat: &Seat) -> Result<Builder, Failure> {
     let mut limits = server::limits(&echo.common, seat);
     limits.protocol_mut().message_bytes = echo.max_message;
     let prefix = echo.broadcast.clone().map(String::into_bytes);
@@ -31,14 +31,11 @@ fn builder(echo: &Echo, seat: &Seat) -> Builder {
         talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
-    let builder = Service::builder()
-        .limits(limits)
-        .proxy_protocol(echo.common.proxies.iter().copied())
-        .fallback(echoes.outbox_bytes(bound));
-    match echo.common.metrics {
+    let builder = echo.common.builder()?.limits(limits).fallback(echoes.outbox_bytes(bound));
+    Ok(match echo.common.metrics {
         Some(_) => builder.routes(server::with_metrics(Routes::new(), &echo.common)),
         None => builder,
-    }
+    })
 }
 
 /// To every connection of every thread.

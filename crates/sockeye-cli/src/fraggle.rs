@@ -31,8 +31,10 @@ fn say(fraggle: &Fraggle) -> Result<(), Failure> {
     // On standard error, since the first line of output says where it listens.
     crate::log::say(&format!("sockeye: the messages are those of --seed {seed}\n"));
     let count = fraggle.count;
-    server::run(fraggle.port(), &fraggle.common(), &mut Background::default(), move |_| {
-        Ok(Service::builder().fallback(Saying::new(seed, count)))
+    let common = fraggle.common();
+    let own = common.clone();
+    server::run(fraggle.port(), &common, &mut Background::default(), move |_| {
+        Ok(own.builder()?.fallback(Saying::new(seed, count)))
     })
 }
 

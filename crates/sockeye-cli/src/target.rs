@@ -27,7 +27,9 @@ pub(crate) struct Target {
     #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
     pub(crate) protocols: Vec<String>,
 
-    /// Web origin to claim, as a browser would for the page it shows
+    /// Web origin to send, as a browser does for the page it shows
+    ///
+    /// When this is the server (`connect --listen`, `fraggle` without a URL), the origin whose pages may connect.
     #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueHint, value_parser};
 
+use crate::args::admission::Admission;
 use crate::args::listening::Listening;
 use crate::args::logging::Logging;
 use crate::args::standing::Standing;
@@ -11,7 +12,7 @@ use crate::target::Target;
 #[derive(Args, Debug)]
 pub(crate) struct Fraggle {
     /// Server whose messages are checked; without it, this is the server
-    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "Listening", "seed"])]
+    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "Listening", "Admission", "seed"])]
     pub(crate) url: Option<String>,
 
     /// Port to listen on; 0 takes a free one [default: 7681]
@@ -20,6 +21,9 @@ pub(crate) struct Fraggle {
 
     #[command(flatten)]
     pub(crate) listening: Listening,
+
+    #[command(flatten)]
+    pub(crate) admission: Admission,
 
     /// Messages after which it ends, over all connections [default: as many as there are]
     #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
@@ -44,6 +48,10 @@ impl Fraggle {
             proxies: Vec::new(),
             metrics: None,
             listening: self.listening.clone(),
+            admission: self.admission.clone(),
+            // Of a client it is the one to claim, and of a server the one to admit.
+            origins: self.target.origin.iter().cloned().collect(),
+            require_origin: false,
             max_connections: None,
             threads: 1,
             logging: Logging::plain(self.target.log_level),

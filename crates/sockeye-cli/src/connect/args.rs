@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use crate::args::admission::Admission;
 use crate::connect::dialog::Hold;
 use crate::connect::encoding::Encoding;
 use crate::connect::expect::Pattern;
@@ -16,7 +17,7 @@ use crate::units::{parse_size, parse_some_time, parse_span};
 #[derive(Args, Debug)]
 pub(crate) struct Connect {
     /// Where to connect, such as ws://127.0.0.1:7681/chat
-    #[arg(required_unless_present = "listen", conflicts_with = "listen")]
+    #[arg(required_unless_present = "listen", conflicts_with_all = ["listen", "Admission"])]
     pub(crate) url: Option<String>,
 
     /// Wait for a client on PORT instead; 0 takes a free one
@@ -29,6 +30,9 @@ pub(crate) struct Connect {
     #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
+
+    #[command(flatten)]
+    pub(crate) admission: Admission,
 
     /// Send this first (repeatable); standard input comes after
     #[arg(short, long = "send", value_name = "TEXT", allow_hyphen_values = true)]

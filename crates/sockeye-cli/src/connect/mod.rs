@@ -64,7 +64,12 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let console = Console::new(Rc::clone(&dialog), url, connect.reconnect);
     let builder = Service::builder().limits(limits(connect)).fallback(console);
     let mut service = match connect.listen {
-        Some(port) => server::listen(builder, &Listening::at(connect.interfaces.clone()), port, "--listen")?,
+        Some(port) => {
+            // Of a client it is the one to claim, and of a server the one to admit.
+            let origins: Vec<_> = connect.target.origin.iter().cloned().collect();
+            let builder = connect.admission.apply(builder, &origins, false)?;
+            server::listen(builder, &Listening::at(connect.interfaces.clone()), port, "--listen")?
+        }
         None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
     };
     waker.tie(service.remote());

@@ -319,8 +319,13 @@ fn hs13_only_listed_origins_are_accepted() {
     let strict = Launch::serve(folder.path()).with("--origin").with("http://good.com").with("--require-origin").start();
     refused(&strict, "no origin", upgrade.bytes(), &[403]);
     assert_eq!(answer(&strict, &upgrade.clone().add("Origin", "http://good.com")).status, 101);
-    // A page of another site can still read files; only the upgrade is judged.
-    assert_eq!(answer(&server, &Request::get("/canary.txt").add("Origin", "http://evil.com")).status, 200);
+    // Plain requests name an origin when a script makes them; a page is loaded without one.
+    assert_eq!(answer(&server, &Request::get("/canary.txt").add("Origin", "http://evil.com")).status, 403);
+    assert_eq!(answer(&server, &Request::get("/canary.txt").add("Origin", "http://good.com")).status, 200);
+    for host in ["evil.com", "good.com", "localhost.evil.com", "127.0.0.1.evil.com"] {
+        let (get, upgrade) = (Request::get("/canary.txt").set("Host", host), upgrade.clone().set("Host", host));
+        assert_eq!((answer(&server, &get).status, answer(&server, &upgrade).status), (421, 421), "{host}");
+    }
     row.end(&mut server);
 }
 

@@ -262,9 +262,9 @@ fn the_access_log_has_a_line_for_each_answer() {
     assert_eq!(line["origin"], "http://evil\u{202e}\" status=200");
 
     for (text, status, method, reason) in [
-        ("HEAD /app.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200, "HEAD", Value::Null),
-        ("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "GET", Value::Null),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, "POST", "body".into()),
+        ("HEAD /app.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200, "HEAD", Value::Null),
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404, "GET", Value::Null),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413, "POST", "body".into()),
         ("no request at all\r\n\r\n", 400, "", "the first line is malformed".into()),
         ("GET / HTTP/1.1\r\n\r\n", 400, "", "Host".into()),
     ] {

@@ -1,5 +1,6 @@
 //! The built command, from outside.
 
+mod admission;
 mod bench;
 mod connect;
 mod daemon;

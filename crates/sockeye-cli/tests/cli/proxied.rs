@@ -52,7 +52,7 @@ fn a_trusted_proxy_names_the_client_and_others_do_not() {
         assert_eq!(answer, b"");
         // It is the proxy that is set up wrongly: whoever runs it has to hear of it without having asked.
         let line = running.log_line("refused: a trusted proxy sent no usable PROXY header");
-        assert!(line.contains("level=warn") && line.contains("error=\"no PROXY header, neither of version"), "{line}");
+        assert!(line.contains("level=warn") && line.contains("error=\"no PROXY header of version 1 or 2"), "{line}");
         assert!(line.contains("peer=127.0.0.1:"), "{line}");
         // Nor the whole of one.
         let mut stream = std::net::TcpStream::connect(&address).unwrap();

@@ -70,7 +70,6 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--max-connections", "0"], "nobody could connect"),
         (&["serve", "--max-connections", "many"], "such as 1000"),
         (&["serve", "8080"], "write --port 8080"),
-        (&["serve", "--require-origin"], "--origin"),
         (&["serve", "--origin", "example.com"], "example.com"),
         (&["serve", "--origin", "https://example.com/"], "so write https://example.com\n"),
         (&["serve", "--origin", "https://example.com:8443/chat?room=1"], "so write https://example.com:8443\n"),

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use sockeye_proto::handshake::origin::{self, AllowedOrigins, InvalidOrigin, Origin};
 use sockeye_proto::handshake::{ApiMisuse, host};
 
+use crate::sys::Address;
+
 /// The pages that may connect (RFC 6455 section 10.2), by the `Origin` that browsers send.
 ///
 /// A page of any site may open a WebSocket to any server that the browser can reach: to this machine and its network too,
@@ -150,7 +152,8 @@ impl Hosts {
     }
 
     /// Only what no other site can be called: literal addresses, `localhost`, names below it, and requests of HTTP/1.0 that
-    /// name no host.
+    /// name no host. Over a Unix socket any host is served, since no name leads a browser there; a proxy that serves
+    /// browsers from it decides which names it passes on.
     #[must_use]
     pub fn local() -> Self {
         Self { list: Some(host::AllowedHosts::new()), local: true, ..Self::any() }
@@ -170,14 +173,12 @@ impl Hosts {
         self
     }
 
-    /// Why a request for `host` is refused; `None`: it is not.
-    pub(crate) fn refusal(&self, host: Option<&str>) -> Option<Cow<'static, str>> {
+    /// Why a request for `host` is refused that came from `sender`, which is a proxy if there is one; `None`: it is not.
+    pub(crate) fn refusal(&self, host: Option<&str>, sender: &Address) -> Option<Cow<'static, str>> {
         let list = self.list.as_ref()?;
-        let is_served = match host {
-            Some(host) => list.allows(host) || self.local && host::is_local(host),
-            // A browser always names one.
-            None => self.local,
-        };
+        // A browser names a host in each request, and has no way to a Unix socket.
+        let is_local = || !matches!(sender, Address::Ip(_)) || host.is_none_or(host::is_local);
+        let is_served = host.is_some_and(|host| list.allows(host)) || self.local && is_local();
         (!is_served).then(|| with_hint("this host is not served here", &self.hint))
     }
 }
@@ -228,25 +229,32 @@ mod tests {
     #[test]
     fn hosts_are_those_listed_and_local_ones_where_that_is_said() {
         let listed = Hosts::only(["named.example"]).unwrap();
+        let network = Address::Ip(([127, 0, 0, 1], 1).into());
         for (hosts, named, local, missing) in [
             (Hosts::any(), false, false, false),
             (Hosts::local(), true, false, false),
             (listed.clone(), false, true, true),
             (listed.or_local(), false, false, false),
         ] {
-            assert_eq!(hosts.refusal(Some("named.example:80")).is_some(), named, "{hosts:?}");
+            let refused = |host| hosts.refusal(host, &network).is_some();
+            assert_eq!(refused(Some("named.example:80")), named, "{hosts:?}");
             for host in ["127.0.0.1:80", "[::1]", "localhost", "a.localhost:1"] {
-                assert_eq!(hosts.refusal(Some(host)).is_some(), local, "{hosts:?} {host}");
+                assert_eq!(refused(Some(host)), local, "{hosts:?} {host}");
             }
-            assert_eq!(hosts.refusal(None).is_some(), missing, "{hosts:?}");
-            assert_eq!(hosts.refusal(Some("evil.example")).is_some(), hosts.list.is_some(), "{hosts:?}");
+            assert_eq!(refused(None), missing, "{hosts:?}");
+            assert_eq!(refused(Some("evil.example")), hosts.list.is_some(), "{hosts:?}");
+            for socket in [Address::Unnamed, Address::Unix("/x".into()), Address::Abstract(b"x".to_vec())] {
+                assert_eq!(hosts.refusal(Some("evil.example"), &socket).is_some(), local, "{hosts:?} {socket}");
+            }
         }
     }
 
     #[test]
     fn a_refusal_ends_with_the_hint() {
-        assert_eq!(Hosts::local().refusal(Some("x")).unwrap(), "this host is not served here");
-        assert_eq!(Hosts::local().hint("do it").refusal(Some("x")).unwrap(), "this host is not served here; do it");
+        let network = Address::Ip(([127, 0, 0, 1], 1).into());
+        let refusal = |hosts: Hosts| hosts.refusal(Some("x"), &network).unwrap();
+        assert_eq!(refusal(Hosts::local()), "this host is not served here");
+        assert_eq!(refusal(Hosts::local().hint("do it")), "this host is not served here; do it");
         let refusal = Origins::same_host().hint("do it").refusal(Origin::Missing, None);
         assert_eq!(refusal.unwrap(), "this origin may not connect; do it");
     }

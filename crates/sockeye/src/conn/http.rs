@@ -221,7 +221,11 @@ fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[
         Ok(path) => path,
         Err(error) => return bad_head(stage, conn, error),
     };
-    if let Some(reason) = stage.policy.host_refusal(&parsed) {
+    let proxy = match &conn.phase {
+        Phase::Http(http) => http.proxy(),
+        _ => None,
+    };
+    if let Some(reason) = stage.policy.host_refusal(&parsed, proxy.unwrap_or(&conn.peer)) {
         // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed at a
         // server that is unable or unwilling to produce an authoritative response for the target URI."
         return answer_error(stage, conn, 421, &reason, |refusals| &mut refusals.host);

@@ -53,9 +53,9 @@ impl Policy {
         self.proxies.iter().any(|network| network.contains(peer))
     }
 
-    /// Why a request for that host is refused; `None`: it is not.
-    pub(crate) fn host_refusal(&mut self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
-        let reason = self.hosts.refusal(head.host())?;
+    /// Why a request for that host is refused that came from `sender`, which is a proxy if there is one; `None`: it is not.
+    pub(crate) fn host_refusal(&mut self, head: &RequestHead<'_>, sender: &Address) -> Option<Cow<'static, str>> {
+        let reason = self.hosts.refusal(head.host(), sender)?;
         if !mem::replace(&mut self.refused.host, true) {
             tracing::warn!(host = head.host(), %reason, "request refused; others like it are logged at debug level");
         }
