@@ -34,6 +34,9 @@ Usage: cargo xtask TASK
         The whole gate, in order; stops at the first step that fails.
   test --list
         The steps of the gate.
+  house [--graph | --english]
+        The house rules alone; or every circle of the import graph, by its files and names; or every phrase of the word list
+        for comments and messages.
   sim [--seeds N] [--seed S]
         N simulator seeds (2000), from seed S on (0). With --seed alone: just that one.
   conformance [--client] [--cases LIST] [--repeat N] [--binary FILE]
@@ -65,6 +68,9 @@ Usage: cargo xtask TASK
 
 --binary FILE tests that program instead of the `sockeye` built here.
 ";
+
+/// What can be asked for, as documents may name it.
+const TASKS: &[&str] = &["test", "house", "sim", "conformance", "fuzz", "bench", "dist", "help"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -108,6 +114,12 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             single(&Workspace::find(None)?, |workspace| fuzz::run(workspace, seconds, replay.as_deref(), &targets))
         }
         "bench" => bench(&mut options),
+        "house" => {
+            let (graph, english) = (options.flag("--graph"), options.flag("--english"));
+            options.finish()?;
+            let print = if graph { house::print_graph } else { house::print_english };
+            single(&Workspace::find(None)?, if graph || english { print } else { house::run })
+        }
         "dist" => {
             let out = options.value("--out")?.map(PathBuf::from);
             let help_texts = options.flag("--help-texts");
