@@ -3,7 +3,8 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -15,6 +16,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How often an ended program is looked for.
 const POLL: Duration = Duration::from_millis(10);
+
+/// How long a server may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a program may be silent until it is looked at whether it has ended.
+const POLL_OUTPUT: Duration = Duration::from_millis(500);
 
 /// From the polite request to end until the impolite one.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,15 +61,31 @@ pub(crate) fn read(command: &mut Command, limit: Duration) -> Result<Output, Str
 }
 
 fn collect(command: &mut Command, limit: Duration, shown: &str, echo: bool) -> Result<Output, String> {
-    let deadline = Instant::now() + limit;
+    let start = Instant::now();
+    let deadline = start + limit;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
+    let pipes = Pipes::of(&child.0);
     let (sender, receiver) = mpsc::channel();
     forward_lines(child.0.stdout.take(), sender.clone());
     forward_lines(child.0.stderr.take(), sender);
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
+    let mut ended: Option<Instant> = None;
     loop {
-        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let now = Instant::now();
+        // A program that has ended may have left others behind that have its output open, and never close it.
+        let until = ended.map_or(deadline, |ended| (ended + GRACE).min(deadline));
+        if now >= until {
+            let waited = start.elapsed().as_secs();
+            let what = if ended.is_some() { "ended, but its output is open" } else { "did not end" };
+            let running = pipes.holders();
+            pipes.end_holders();
+            let last = lines.last().map(String::as_str).unwrap_or_default();
+            return Err(format!(
+                "`{shown}` {what} after {waited} s; what runs of it was ended:\n{running}\nIts last line: {last}"
+            ));
+        }
+        match receiver.recv_timeout(POLL_OUTPUT.min(until - now)) {
             Ok(line) => {
                 if echo {
                     println!("{line}");
@@ -71,12 +94,54 @@ fn collect(command: &mut Command, limit: Duration, shown: &str, echo: bool) -> R
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("`{shown}` did not end within {} s and was ended", limit.as_secs()));
+                ended = ended.or_else(|| child.has_ended().then(Instant::now));
             }
         }
     }
-    let status = child.wait_until(deadline).ok_or_else(|| format!("`{shown}` closed its output but did not end"))?;
+    let status = child.wait_until(deadline.max(Instant::now() + GRACE));
+    let status =
+        status.ok_or_else(|| format!("`{shown}` closed its output, but did not end within {} s", limit.as_secs()))?;
     Ok(Output { status, lines })
+}
+
+/// The outputs of a program: whoever has one open was started by it.
+struct Pipes(Vec<PathBuf>);
+
+impl Pipes {
+    fn of(child: &Child) -> Self {
+        let outputs = [child.stdout.as_ref().map(AsRawFd::as_raw_fd), child.stderr.as_ref().map(AsRawFd::as_raw_fd)];
+        let names = outputs.into_iter().flatten().map(|fd| fs::read_link(format!("/proc/self/fd/{fd}")));
+        Self(names.flatten().collect())
+    }
+
+    fn processes(&self) -> Vec<Pid> {
+        let own = std::process::id().to_string();
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let others = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != own);
+        let holds = |name: &String| {
+            let open = fs::read_dir(format!("/proc/{name}/fd")).into_iter().flatten().flatten();
+            open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| self.0.contains(&link))
+        };
+        others.filter(holds).filter_map(|name| Pid::from_raw(name.parse().ok()?)).collect()
+    }
+
+    /// The numbers and command lines of those that have one open.
+    fn holders(&self) -> String {
+        let line = |pid: &Pid| {
+            let number = pid.as_raw_nonzero();
+            let words = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+            format!("  {number} {}", String::from_utf8_lossy(&words).replace('\0', " "))
+        };
+        let lines: Vec<String> = self.processes().iter().map(line).collect();
+        if lines.is_empty() { "  nothing".to_owned() } else { lines.join("\n") }
+    }
+
+    fn end_holders(&self) {
+        for pid in self.processes() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
 }
 
 fn forward_lines(source: Option<impl Read + Send + 'static>, sender: Sender<String>) {
@@ -123,13 +188,17 @@ impl Server {
         let mut child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
         let (sender, stdout) = mpsc::channel();
         forward_lines(child.0.stdout.take(), sender);
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if let Some(url) = line.strip_prefix("listening on ") {
                 return Ok(Self { child, shown, url: url.trim().to_owned(), log, stdout });
             }
         }
-        Err(format!("`{shown}` did not say `listening on ws://HOST:PORT/`; its log ends:\n{}", tail(&log)))
+        let waited = PATIENCE.as_secs();
+        Err(format!(
+            "`{shown}` did not say `listening on ws://HOST:PORT/` within {waited} s; its log ends:\n{}",
+            tail(&log)
+        ))
     }
 
     /// `ws://HOST:PORT/`.
@@ -189,11 +258,14 @@ impl Foreign {
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
         let mut foreign = Self { child, shown, port, log };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let deadline = Instant::now() + PATIENCE;
+        let place = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        while TcpStream::connect_timeout(&place, PATIENCE).is_err() {
             foreign.check()?;
             if Instant::now() >= deadline {
-                return Err(format!("`{}` does not listen; its log ends:\n{}", foreign.shown, tail(&foreign.log)));
+                let waited = PATIENCE.as_secs();
+                let (shown, log) = (&foreign.shown, tail(&foreign.log));
+                return Err(format!("`{shown}` does not listen after {waited} s; its log ends:\n{log}"));
             }
             thread::sleep(POLL);
         }
@@ -234,6 +306,10 @@ impl Owned {
         }
     }
 
+    fn has_ended(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(Some(_)))
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, signal);
@@ -243,7 +319,7 @@ impl Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(Some(_))) {
+        if self.has_ended() {
             return;
         }
         // Found first: once their parent is gone, nothing tells whose children they were.
@@ -251,7 +327,8 @@ impl Drop for Owned {
         self.signal(Signal::TERM);
         if self.wait_until(Instant::now() + GRACE).is_none() {
             let _ = self.0.kill();
-            let _ = self.0.wait();
+            // A program that the kernel cannot end is left to it.
+            let _ = self.wait_until(Instant::now() + GRACE);
         }
         for pid in descendants {
             let _ = kill_process(pid, Signal::KILL);
@@ -312,8 +389,17 @@ mod tests {
     fn what_outlives_its_limit_is_ended() {
         let begin = Instant::now();
         let error = read(&mut shell("exec sleep 600"), Duration::from_millis(200)).err().expect("it does not end");
-        assert!(error.contains("did not end within"), "{error}");
+        assert!(error.contains("did not end after") && error.contains("sleep 600"), "{error}");
         assert!(begin.elapsed() < GRACE);
+    }
+
+    #[test]
+    fn what_is_left_behind_with_the_output_open_is_ended_and_named() {
+        let limit = Duration::from_secs(600);
+        let error =
+            read(&mut shell("echo begun; setsid sleep 601 & exit 0"), limit).err().expect("its output stays open");
+        assert!(error.contains("ended, but its output is open") && error.contains("sleep 601"), "{error}");
+        assert!(error.contains("Its last line: begun"), "{error}");
     }
 
     #[test]

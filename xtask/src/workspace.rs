@@ -4,9 +4,12 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::Value;
+
+use crate::process;
 
 /// The paths of this checkout.
 pub(crate) struct Workspace {
@@ -21,13 +24,12 @@ impl Workspace {
         // `cargo run` says where the manifest is now; what was true when this was compiled may be another checkout.
         let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = Path::new(&manifest).parent().ok_or("the manifest has no folder above it")?.to_owned();
-        let output = Command::new(cargo_program())
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(&root)
-            .output()
-            .map_err(|error| format!("cargo metadata: {error}"))?;
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+        let mut command = Command::new(cargo_program());
+        command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&root);
+        let output = process::read(&mut command, Duration::from_secs(120))?.success("cargo metadata")?;
+        // Beside warnings.
+        let json = output.lines.iter().find(|line| line.starts_with('{')).ok_or("cargo metadata printed nothing")?;
+        let metadata: Value = serde_json::from_str(json).map_err(|error| format!("cargo metadata: {error}"))?;
         let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
         let binary = binary.map(|path| path.canonicalize().map_err(|error| format!("{}: {error}", path.display())));
         Ok(Self { root, target: PathBuf::from(target), binary: binary.transpose()? })
