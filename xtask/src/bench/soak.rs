@@ -125,7 +125,8 @@ fn hold(workspace: &Workspace, server: &Server, plan: Plan) -> Result<Held, Fail
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if Instant::now() > deadline {
-            return Err(format!("`{shown}` did not end in time").into());
+            let waited = plan.seconds + PATIENCE.as_secs();
+            return Err(format!("`{shown}` did not end within {waited} s; it said: {said}").into());
         }
     }
     match (first, last) {

@@ -1,6 +1,6 @@
 //! What the others do wrong, done right: proof that they fail for what is wrong with them and for nothing else.
 
-use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+use sockeye::{Close, Cx, Fragment, Protocol, ServiceState, Tx};
 
 struct Right;
 
@@ -38,10 +38,12 @@ impl Protocol for Right {
     }
 }
 
-fn main() {
+#[test]
+fn the_same_done_right_compiles_and_runs() {
     let service = sockeye::Service::builder().protocol(Right).build();
-    let remote = service.unwrap().remote();
-    std::thread::spawn(move || {
-        let _ = remote.run(|control| control.drain());
-    });
+    let mut service = service.unwrap();
+    let remote = service.remote();
+    let thread = std::thread::spawn(move || remote.run(|control| control.drain()));
+    while service.run_once(None).unwrap() == ServiceState::Running {}
+    assert!(thread.join().unwrap().is_ok());
 }
