@@ -158,6 +158,16 @@ fn no_held_connection_is_lost() {
 }
 
 #[test]
+fn a_server_that_ends_loses_all_that_were_held() {
+    let server = Server::start("echo", &["127.0.0.1:0"]);
+    let mut hold = Server::start("hold", &[&format!("ws://{}/", server.address()), "3", "600"]);
+    assert_eq!(hold.lines.recv_timeout(PATIENCE).unwrap(), "all open");
+    drop(server);
+    assert_eq!(hold.lines.recv_timeout(PATIENCE).unwrap(), "held=3 lost=3 answered=0");
+    assert_eq!(hold.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn the_protocol_passes_in_the_simulator() {
     let output = example("simulator").env("SOCKEYE_SEEDS", "0..5").output().unwrap();
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"5 seeds passed\n"[..]));

@@ -21,6 +21,7 @@ struct Hold {
     wanted: usize,
     asked: usize,
     open: usize,
+    gone: usize,
     answered: usize,
     time: Duration,
     /// Once all are open.
@@ -71,6 +72,10 @@ impl Handler for Hold {
     fn closed(&mut self, cx: &mut Cx<'_>, (): (), closed: Closed) {
         if self.until.is_some() {
             eprintln!("lost {}: {:?}", cx.id(), closed.cause);
+            self.gone += 1;
+            if self.gone == self.open {
+                self.end(cx); // nothing is left that could tick
+            }
         }
     }
 
@@ -97,8 +102,18 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let (connect, lost) = (Connect::new(&url)?.subprotocol("echo")?, Rc::default());
     let (first, asked) = (connect.clone(), AT_ONCE.min(wanted));
-    let hold =
-        Hold { wanted, asked, time, connect, lost: Rc::clone(&lost), open: 0, answered: 0, until: None, asking: false };
+    let hold = Hold {
+        wanted,
+        asked,
+        time,
+        connect,
+        lost: Rc::clone(&lost),
+        open: 0,
+        gone: 0,
+        answered: 0,
+        until: None,
+        asking: false,
+    };
     let mut limits = Limits::default();
     // The pings are to be the server's.
     limits.protocol_mut().ping_after = None;
