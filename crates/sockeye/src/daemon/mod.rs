@@ -16,6 +16,7 @@
 mod identity;
 #[expect(unsafe_code, reason = "descriptors that nobody here owns are to be marked, and no crate wraps that")]
 mod inherited;
+mod leash;
 mod pid_file;
 mod report;
 mod starter;
@@ -33,9 +34,10 @@ use std::process::{self, Child, Command};
 use nix::sys::signal::SigSet;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
-use rustix::process::{chdir, setsid, umask};
+use rustix::process::{Pid, PidfdFlags, chdir, pidfd_open, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use self::leash::Leash;
 use self::report::Report;
 
 pub use self::identity::{Identity, IdentityError};
@@ -82,7 +84,8 @@ pub enum Side {
 /// ```
 ///
 /// # Errors
-/// The system's, of which the likeliest is that `/proc` is not there to find the program in.
+/// The system's; most likely `/proc` is not mounted, where the program is found. In the daemon also `NotConnected`: the starter is
+/// gone already.
 pub fn detach() -> io::Result<Side> {
     match (Stage::of_this_process(), link()?) {
         (Some(Stage::Leader), Some(link)) => lead(link),
@@ -92,7 +95,7 @@ pub fn detach() -> io::Result<Side> {
             let kept = umask(Mode::from(0o022));
             umask(kept | Mode::from(0o022));
             chdir("/")?;
-            Ok(Side::Daemon(Daemon { link }))
+            Ok(Side::Daemon(Daemon { _leash: Leash::new(link.as_fd())?, link }))
         }
         // Without a link the mark was inherited by a program that a daemon started.
         _ => {
@@ -104,44 +107,56 @@ pub fn detach() -> io::Result<Side> {
     }
 }
 
-/// A daemon that is not ready yet. Dropping it tells the starter that it never will be.
+/// A daemon that is not ready yet.
+///
+/// Until it is ready or has failed, it does not outlive its starter: when the starter ends, is killed or gives up, this process is
+/// killed too. A thread sees to that, so code that must run before any other thread exists belongs before [`detach`].
+/// Dropping this value without either reports that the daemon died, and the starter then ends it.
 #[derive(Debug)]
 pub struct Daemon {
+    /// Let go first: behind the report of a failure the starter may end at any time.
+    _leash: Leash,
     link: OwnedFd,
 }
 
 impl Daemon {
-    /// Says that the daemon does its work, with a text for the starter, of which 32 KiB at most arrive. From here on
-    /// standard output and standard error go to `/dev/null`.
+    /// Reports that the daemon does its work, with a text for the starter, of which at most 32 KiB arrive. From here on
+    /// standard output and standard error are `/dev/null`, and the daemon is independent of its starter.
     ///
     /// # Errors
-    /// When nobody waits for it any more: the starter was ended, so the daemon is not wanted, or was given up. And when there is
-    /// no `/dev/null`.
+    /// The starter is gone or has given the daemon up: the daemon has to end. Or there is no `/dev/null`.
     pub fn ready(self, text: &str) -> io::Result<()> {
-        // Before the starter ends: whoever reads its output waits for the last who could write.
+        // Before the starter ends: whoever reads its output waits for the last process that has it open.
         let null = null()?;
         dup2_stdout(&null)?;
         dup2_stderr(&null)?;
         drop(null);
-        Report::Ready(text.to_owned()).send(self.link.as_fd())
+        Report::Ready(text.to_owned()).send(self.release().as_fd())
     }
 
-    /// Says why the daemon ends before it is ready: an exit code and a text, which the starter is handed.
+    /// Reports why the daemon ends before it is ready: an exit code and a text for the starter. The daemon should end at once.
     pub fn failed(self, code: u8, text: &str) {
-        // Nobody may be there any more to be told.
-        let _ = Report::Failed(code, text.to_owned()).send(self.link.as_fd());
+        // There may be no starter any more.
+        let _ = Report::Failed(code, text.to_owned()).send(self.release().as_fd());
+    }
+
+    fn release(self) -> OwnedFd {
+        let Self { _leash: leash, link } = self;
+        drop(leash);
+        link
     }
 }
 
-/// The leader of the session: its only work is not to be the daemon, which as a leader would get the first terminal that it
-/// opens for its own.
+/// The leader of the session. All it does is not to be the daemon, which as a leader would get the first terminal that it
+/// opens as its controlling terminal.
 fn lead(link: OwnedFd) -> ! {
     let daemon = setsid().map_err(io::Error::from).and_then(|_| execute(Stage::Daemon, link.try_clone()?));
     let report = match daemon {
-        Ok(daemon) => Report::Started(daemon.id()),
-        Err(error) => Report::Failed(1, format!("the daemon could not be started: {error}")),
+        // The number is the daemon's until this process, its parent, has ended. Old kernels have no handles.
+        Ok(daemon) => pidfd_open(Pid::from_child(&daemon), PidfdFlags::empty()).ok().map(Report::Started),
+        Err(error) => Some(Report::Failed(1, format!("cannot start the daemon: {error}"))),
     };
-    let _ = report.send(link.as_fd());
+    let _ = report.map(|report| report.send(link.as_fd()));
     process::exit(0)
 }
 
