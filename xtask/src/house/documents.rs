@@ -1,4 +1,4 @@
-//! Rules for documents: their code is compiled, and the commands that they show exist.
+//! Rules for documents: their code is compiled, and the commands and links that they show lead somewhere.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -22,7 +22,8 @@ pub(super) fn check(files: &Files) -> Vec<String> {
     for document in files.0.iter().filter(|file| file.path.ends_with(".md")) {
         found.extend(code(files, document));
         for (index, line) in document.text.lines().enumerate() {
-            found.extend(commands(files, line).map(|fault| format!("{}:{}: {fault}", document.path, index + 1)));
+            let faults = commands(files, line).chain(links(files, document, line));
+            found.extend(faults.map(|fault| format!("{}:{}: {fault}", document.path, index + 1)));
         }
     }
     found
@@ -58,6 +59,30 @@ fn plain(path: &Path) -> PathBuf {
             path.push(part);
         }
         path
+    })
+}
+
+/// Links within the repository whose file or heading is not there.
+fn links<'l>(files: &'l Files, document: &'l Source, line: &'l str) -> impl Iterator<Item = String> + 'l {
+    let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    // Pictures are not text, so they are not among the files.
+    let ours = targets.filter(|target| !target.contains("://") && !target.ends_with(".png"));
+    ours.filter(|target| {
+        let (path, heading) = target.split_once('#').map_or((*target, None), |(path, heading)| (path, Some(heading)));
+        let folder = Path::new(&document.path).parent().unwrap_or_else(|| Path::new(""));
+        let path = if path.is_empty() { PathBuf::from(&document.path) } else { plain(&folder.join(path)) };
+        let found = files.0.iter().find(|file| Path::new(&file.path).starts_with(&path));
+        !found.is_some_and(|file| heading.is_none_or(|heading| headings(&file.text).any(|slug| slug == heading)))
+    })
+    .map(|target| format!("the link {target} leads nowhere"))
+}
+
+/// The names of a document's headings in links: words in lower case, joined by hyphens.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches(['#', ' ']));
+    titles.map(|title| {
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
     })
 }
 
@@ -107,6 +132,17 @@ mod tests {
         assert!(check(&files).is_empty());
         files.0.push(source("README.md", "```rust,ignore\n```\n"));
         assert_eq!(check(&files).len(), 2);
+    }
+
+    #[test]
+    fn links_lead_to_files_and_headings() {
+        let faults = |text: &str| {
+            let other = "# A title, `quoted`\n";
+            check(&Files::of([("README.md", README), ("docs/a.md", text), ("docs/b.md", other), ("src/c/d.rs", "")]))
+                .len()
+        };
+        assert_eq!(faults("# Here\n[a](b.md) [b](b.md#a-title-quoted) [c](../src/c) [d](#here) [e](https://x.y/z)"), 0);
+        assert_eq!(faults("[a](c.md)\n[b](b.md#other)\n[c](#here) [d](../src/none)"), 4);
     }
 
     #[test]
