@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use calloop::generic::Generic;
 use calloop::{EventLoop, Interest, Mode, PostAction};
-use sockeye::{CloseCode, Service, ServiceState, messages};
+use sockeye::service::ServiceState;
+use sockeye::{CloseCode, Service, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let talk = messages::on("echo", |talk, message| {
+    let talk = messages::on("echo", |cx, message| {
         if message.as_text() == Some("quit") {
-            talk.drain();
+            cx.drain();
         }
-        talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
+        cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
     });
     let mut service = Service::builder().fallback(talk).listen(address).build()?;
     println!("listening on ws://{}/", service.local_addresses()[0]);

@@ -5,7 +5,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use sockeye::{Service, ServiceState, messages};
+use sockeye::service::ServiceState;
+use sockeye::{Service, messages};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 

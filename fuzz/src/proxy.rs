@@ -1,9 +1,8 @@
 //! Responses of proxies: the result does not depend on how they are cut, memory is bounded, and
 //! nothing after the response is taken. The second byte of the data selects the proxy.
 
-use sockeye::Proxy;
-use sockeye::client::ProxyFailure;
 use sockeye::client::negotiate::{Negotiated, Negotiation};
+use sockeye::client::{Proxy, ProxyFailure};
 use sockeye::proto::limits::ProtocolLimits;
 
 use crate::Cut;

@@ -1,11 +1,11 @@
 //! URLs and proxies: a parsed URL is valid in a request, and survives a round trip through its
 //! text. A line feed separates the URL from a reference that is resolved against it.
 
-use sockeye::client::Url;
+use sockeye::Connect;
 use sockeye::client::negotiate::Negotiation;
+use sockeye::client::{Proxy, Url};
 use sockeye::proto::handshake::client::UpgradeRequest;
 use sockeye::proto::limits::ProtocolLimits;
-use sockeye::{Connect, Proxy};
 
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

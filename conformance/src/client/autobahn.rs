@@ -4,7 +4,9 @@
 use std::{cell::RefCell, rc::Rc};
 
 use sockeye::messages::{self, Handler, Message, MessageCx};
-use sockeye::{Cause, Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Service};
+use sockeye::proto::close::Cause;
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Commands, ConnId, Connect, Failure, Handshake, Service};
 
 /// The name of the client in the reports.
 const AGENT: &str = "sockeye";
@@ -16,7 +18,11 @@ pub(crate) fn run(url: &str) -> Result<(), String> {
     let first = testee.connect()?;
     let protocol = messages::with("testee", testee);
     let mut service = Service::builder().protocol(protocol).build().map_err(|error| error.to_string())?;
-    service.control().connect("testee", first).map_err(|error| error.to_string())?;
+    service
+        .control()
+        .protocol_named("testee")
+        .map(|mut protocol| protocol.connect(first))
+        .map_err(|error| error.to_string())?;
     service.run().map_err(|error| error.to_string())?;
     outcome.borrow().clone()
 }
@@ -63,20 +69,20 @@ impl Testee {
         }
     }
 
-    fn finish(&self, wishes: &mut Commands<'_>, outcome: Result<(), String>) {
+    fn finish(&self, commands: &mut Commands, outcome: Result<(), String>) {
         *self.outcome.borrow_mut() = outcome;
-        wishes.drain();
+        commands.drain();
     }
 }
 
 impl Handler for Testee {
     type State = ();
 
-    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
 
-    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         match self.step {
-            Step::Case(_) => talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()),
+            Step::Case(_) => cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()),
             Step::Count => {
                 self.cases = message.as_text().and_then(|text| text.parse().ok()).ok_or(CloseCode::UNSUPPORTED)?;
                 Ok(())
@@ -85,21 +91,21 @@ impl Handler for Testee {
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, (): (), closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, (): (), closed: Closed) {
         let next = self.next(&closed).and_then(|step| {
             let Some(step) = step else { return Ok(None) };
             self.step = step;
             self.connect().map(Some)
         });
         match next {
-            Ok(Some(connect)) => drop(cx.connect(connect)),
+            Ok(Some(connect)) => drop(cx.own_protocol().connect(connect)),
             Ok(None) => self.finish(cx, Ok(())),
             Err(message) => self.finish(cx, Err(message)),
         }
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, _: ConnId, failure: Failure) {
         let message = format!("{:?}: {failure}", self.step);
-        self.finish(wishes, Err(message));
+        self.finish(own, Err(message));
     }
 }

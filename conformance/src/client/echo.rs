@@ -1,6 +1,6 @@
 //! Messages of all sizes, whole and in fragments, against a server that sends each back.
 
-use sockeye::MessageKind;
+use sockeye::proto::wire::MessageKind;
 
 use crate::checks::{Checks, ensure, equal};
 use crate::link::{Link, Piece, Way};
@@ -103,7 +103,9 @@ pub(crate) fn echoes(link: &mut Link, kind: MessageKind, size: usize, cut: Cut) 
 pub(crate) fn leave(mut link: Link) -> Result<(), String> {
     link.close(sockeye::CloseCode::NORMAL.into())?;
     let closed = link.closed()?;
-    ensure(closed.cause == sockeye::Cause::Handshake && closed.code_seen() == 1000, || format!("{closed:?}"))
+    ensure(closed.cause == sockeye::proto::close::Cause::Handshake && closed.code_seen() == 1000, || {
+        format!("{closed:?}")
+    })
 }
 
 /// How long the fragments of a message are.

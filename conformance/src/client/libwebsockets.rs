@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye::{Cause, Connect, Initiator};
+use sockeye::Connect;
+use sockeye::proto::close::{Cause, Initiator};
 
 use crate::checks::{Checks, ensure, equal};
 use crate::echo::{SIZES, leave};

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sockeye::protocol::Fragmented;
-use sockeye::{
-    Close, Closed, Commands, ConnId, Connect, ControlPayload, Cx, Failure, Fragment, MessageKind, Protocol, Proxy,
-    Service, Tx,
-};
+use sockeye::client::Proxy;
+use sockeye::proto::conn::ControlPayload;
+use sockeye::proto::wire::MessageKind;
+use sockeye::protocol::{Fragmented, ProtocolMut};
+use sockeye::{Close, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Service, Tx};
 
 /// The longest wait for one step: 16 MiB through a proxy, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -132,19 +132,29 @@ impl Link {
         let shared = Rc::<Shared>::default();
         let script = Script { shared: shared.clone() };
         let mut service = Service::builder().protocol(script).build().map_err(|error| error.to_string())?;
-        let id = service.control().connect(NAME, connect).map_err(|error| error.to_string())?;
+        let id = service
+            .control()
+            .protocol_named(NAME)
+            .map(|mut protocol| protocol.connect(connect))
+            .map_err(|error| error.to_string())?;
         Ok(Self { service, shared, id, subprotocol: None })
     }
 
     pub(crate) fn say(&mut self, piece: Piece) {
         self.shared.outgoing.borrow_mut().push_back(piece);
         // Gone: then the next wait tells how it ended.
-        let _ = self.service.control().request_writable(self.id);
+        if let Ok(mut connection) = self.service.control().connection(self.id) {
+            connection.request_writable();
+        }
     }
 
     /// Begins the closing handshake, behind what was said before.
     pub(crate) fn close(&mut self, close: Close) -> Result<(), String> {
-        self.service.control().close(self.id, close).map_err(|error| error.to_string())
+        self.service
+            .control()
+            .connection(self.id)
+            .map(|mut connection| connection.close(close))
+            .map_err(|error| error.to_string())
     }
 
     /// The next thing that happens.
@@ -214,8 +224,8 @@ impl Protocol for Script {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Whole {
-        self.tell(Event::Open(cx.subprotocol().map(str::to_owned)));
+    fn open(&mut self, _: &mut Cx<'_>, handshake: &Handshake<'_>) -> Whole {
+        self.tell(Event::Open(handshake.subprotocol().map(str::to_owned)));
         Whole { kind: MessageKind::Text, bytes: Vec::new(), frames: 0 }
     }
 
@@ -249,11 +259,11 @@ impl Protocol for Script {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, _: Whole, closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, _: Whole, closed: Closed) {
         self.tell(Event::Closed(closed));
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, failure: Failure) {
         self.tell(Event::Failed(failure));
     }
 }

@@ -12,7 +12,9 @@
 //!
 //! It speaks `superchat`, when that is offered.
 
-use sockeye::{Cause, Close, CloseCode, Closed, Connect, Initiator, MessageKind};
+use sockeye::proto::close::{Cause, Initiator};
+use sockeye::proto::wire::MessageKind;
+use sockeye::{Close, CloseCode, Closed, Connect};
 
 use crate::checks::{Checks, ensure, equal};
 use crate::echo::{self, Cut, SIZES, bytes, echoes, leave, step};

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use sockeye::{Builder, PeerSet, Service};
+use sockeye::service::PeerSet;
+use sockeye::{Builder, Service};
 
 use self::admission::Admission;
 use self::listening::Listening;

@@ -26,7 +26,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sockeye::{Limits, MessageKind, Service};
+use sockeye::proto::wire::MessageKind;
+use sockeye::{Limits, Service};
 
 use self::drive::{Drive, Measured};
 use self::echo::Echo;

@@ -2,6 +2,7 @@
 
 use sockeye::http::Routes;
 use sockeye::messages::{self, Message, MessageCx};
+use sockeye::threads::GroupProtocol;
 use sockeye::{Builder, Close, CloseCode};
 
 use crate::args::Echo;
@@ -22,13 +23,13 @@ fn builder(echo: &Echo, seat: &Seat) -> Result<Builder, Failure> {
     let mut limits = server::limits(&echo.common, seat);
     limits.protocol_mut().message_bytes = echo.max_message;
     let prefix = echo.broadcast.clone().map(String::into_bytes);
-    let seat = seat.clone();
-    let echoes = messages::on(NAME, move |talk, message| {
+    let everyone = seat.group.as_ref().map(|group| group.protocol(NAME));
+    let echoes = messages::on(NAME, move |cx, message| {
         if prefix.as_ref().is_some_and(|prefix| message.as_bytes().starts_with(prefix)) {
-            return broadcast(&seat, talk, &message);
+            return broadcast(everyone.as_ref(), cx, &message);
         }
         // Reading pauses long before the outbox is full, so a full one is a fault of this program.
-        talk.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
+        cx.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
     let builder = echo.common.builder()?.limits(limits).fallback(echoes.outbox_bytes(bound));
@@ -39,14 +40,14 @@ fn builder(echo: &Echo, seat: &Seat) -> Result<Builder, Failure> {
 }
 
 /// To every connection of every thread.
-fn broadcast(seat: &Seat, talk: &mut MessageCx<'_, '_>, message: &Message<'_>) -> Result<(), Close> {
-    let Some(group) = &seat.group else {
-        talk.publish(message);
+fn broadcast(everyone: Option<&GroupProtocol>, cx: &mut MessageCx<'_, '_>, message: &Message<'_>) -> Result<(), Close> {
+    let Some(everyone) = everyone else {
+        cx.publish(message);
         return Ok(());
     };
     let taken = match message {
-        Message::Text(text) => group.publish_text(NAME, text),
-        Message::Binary(payload) => group.publish_binary(NAME, payload),
+        Message::Text(text) => everyone.publish_text(text),
+        Message::Binary(payload) => everyone.publish_binary(payload),
     };
     // A thread has more waiting than it may: whoever sends faster than all can take is sent away.
     taken.map_err(|_| Close::from(CloseCode::TRY_AGAIN))

@@ -1,6 +1,7 @@
 //! How a connection ended: for people in words, for scripts as an exit code.
 
-use sockeye::{Cause, Closed, Initiator, Timeout};
+use sockeye::Closed;
+use sockeye::proto::close::{Cause, Initiator, Timeout};
 
 use crate::failure::{Failure, PROTOCOL};
 use crate::log;

@@ -50,7 +50,11 @@ fn check(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::general(error.to_string()))?;
     server::stop_on(signals, service.remote(), |control| control.drain())?;
-    service.control().connect(NAME, connect).map_err(|error| Failure::general(error.to_string()))?;
+    service
+        .control()
+        .protocol_named(NAME)
+        .map(|mut protocol| protocol.connect(connect))
+        .map_err(|error| Failure::general(error.to_string()))?;
     service.run().map_err(|error| Failure::general(error.to_string()))?;
     let report = report.replace(Report::new(None));
     let errors = if report.failure.is_some() { "1 error" } else { "0 errors" };

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use sockeye::daemon::{Identity, PidFile, systemd};
 use sockeye::http::Routes;
+use sockeye::service::ListenAddr;
+use sockeye::statistics::Statistics;
 use sockeye::sys::{Address, ListenOptions};
-use sockeye::{
-    BuildError, Builder, Control, Error, Group, Limits, ListenAddr, ReadyThreads, Service, Statistics, Threads, Worker,
-};
+use sockeye::threads::{BuildError, Group, ReadyThreads, Worker};
+use sockeye::{Builder, Control, Error, Limits, Service, Threads};
 
 use self::manager::Manager;
 pub(crate) use self::signals::{signals, stop_on};

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use sockeye::Connect;
+use sockeye::client::Proxy;
 use sockeye::sys::Address;
-use sockeye::{Connect, Proxy};
 
 use crate::args::LogLevel;
 use crate::failure::Failure;

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use sockeye::Service;
 use sockeye::poll::{Mode, PollHook, Ready};
+use sockeye::service::ServiceState;
 use sockeye::sim::Host;
-use sockeye::{Service, ServiceState};
 
 use crate::rng::Rng;
 

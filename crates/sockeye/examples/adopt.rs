@@ -6,8 +6,9 @@
 use std::error::Error;
 use std::process::{Command, Stdio};
 
+use sockeye::raw::{Raw, RawClose, RawClosed, RawClosedCx, RawCx};
 use sockeye::sys::Address;
-use sockeye::{Cx, Raw, RawClose, RawClosed, Service, messages};
+use sockeye::{Commands, Service, messages};
 
 /// A longer line is cut.
 const LINE: usize = 4096;
@@ -23,11 +24,11 @@ impl Raw for Lines {
         "lines"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Vec<u8> {
+    fn open(&mut self, _: &mut RawCx<'_>) -> Vec<u8> {
         Vec::new()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
         for &byte in bytes {
             if byte != b'\n' {
                 line.push(byte);
@@ -39,14 +40,14 @@ impl Raw for Lines {
         Ok(())
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>, line: &mut Vec<u8>) -> Result<(), RawClose> {
+    fn ended(&mut self, cx: &mut RawCx<'_>, line: &mut Vec<u8>) -> Result<(), RawClose> {
         if !line.is_empty() {
             publish(cx, line);
         }
         Err(RawClose::Normal)
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Vec<u8>, ended: RawClosed) {
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, _: Vec<u8>, ended: RawClosed) {
         // A pipe has no peer address: the command has exited, so stop as well.
         if *cx.peer() == Address::Unnamed {
             println!("the command's output ended: {ended}");
@@ -55,9 +56,9 @@ impl Raw for Lines {
     }
 }
 
-fn publish(cx: &mut Cx<'_>, line: &mut Vec<u8>) {
+fn publish(commands: &mut Commands, line: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(line);
-    cx.publish_text_to("feed", &text).expect("there is such a protocol");
+    commands.protocol_named("feed").expect("there is such a protocol").publish_text(&text);
     line.clear();
 }
 
@@ -72,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .listen_raw("127.0.0.1:9002", "lines")
         .build()?;
     let output = child.stdout.take().ok_or("the command has no output")?;
-    service.control().adopt("lines", output)?;
+    service.control().endpoint_named("lines")?.adopt(output);
     service.run()?;
     child.wait()?;
     Ok(())

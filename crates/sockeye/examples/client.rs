@@ -6,15 +6,16 @@ use std::error::Error;
 use std::process::exit;
 
 use sockeye::messages::{self, Handler, Message, MessageCx};
-use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Service};
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Failure, Handshake, Service};
 
 struct Hello;
 
 impl Handler for Hello {
     type State = ();
 
-    fn open(&mut self, talk: &mut MessageCx<'_, '_>) {
-        talk.push("hello").expect("an empty outbox has room");
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
+        cx.push("hello").expect("an empty outbox has room");
     }
 
     fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
@@ -22,12 +23,12 @@ impl Handler for Hello {
         Err(CloseCode::NORMAL.into())
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, failure: Failure) {
         eprintln!("{failure}");
         exit(1);
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, (): (), closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, (): (), closed: Closed) {
         if closed.code_seen() != 1000 {
             eprintln!("closed with {}", closed.code_seen());
             exit(1);
@@ -39,6 +40,6 @@ impl Handler for Hello {
 fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:9001/".to_owned());
     let mut service = Service::builder().protocol(messages::with("hello", Hello)).build()?;
-    service.control().connect("hello", Connect::new(&url)?)?;
+    service.control().protocol_named("hello")?.connect(Connect::new(&url)?);
     Ok(service.run()?)
 }

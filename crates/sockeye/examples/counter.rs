@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Closed, Commands, ControlPayload, Cx, Fragment, Protocol, Service, Tx};
+use sockeye::proto::conn::ControlPayload;
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Fragment, Handshake, Protocol, Service, Tx};
 
 /// One object for all connections: what it holds, all of them share, without a lock.
 #[derive(Default)]
@@ -32,7 +34,7 @@ impl Protocol for Counter {
         "counter"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Session {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Session {
         println!("{} came from {}", cx.id(), cx.peer());
         cx.set_timer(Duration::from_secs(10));
         Session::default()
@@ -81,7 +83,7 @@ impl Protocol for Counter {
     }
 
     /// By value: nothing can follow.
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Session, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Session, closed: Closed) {
         let code = closed.code_seen();
         println!("{} is gone at {}: code {code}, {:?}; {} sent in all", cx.id(), session.next, closed.cause, self.sent);
     }
@@ -91,8 +93,8 @@ impl Protocol for Counter {
     }
 
     /// A peer that does not keep up misses ticks, not numbers.
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        wishes.request_writable_all();
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        own.request_writable();
     }
 }
 

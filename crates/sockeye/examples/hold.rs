@@ -11,7 +11,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::messages::{self, Handler, Message, MessageCx};
-use sockeye::{Close, Closed, Commands, ConnId, Connect, Cx, Failure, Instant, Limits, Service};
+use sockeye::proto::time::Instant;
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, Closed, ClosedCx, Commands, ConnId, Connect, Failure, Handshake, Limits, Service};
 
 /// Connects under way at a time: a server has a queue of those it has not accepted.
 const AT_ONCE: usize = 100;
@@ -33,43 +35,43 @@ struct Hold {
 
 impl Hold {
     /// Says how it went and ends: whoever goes from now on is not lost.
-    fn end(&mut self, wishes: &mut Commands<'_>) {
+    fn end(&mut self, commands: &mut Commands) {
         self.lost.set(self.wanted.saturating_sub(self.answered));
         println!("held={} lost={} answered={}", self.open, self.lost.get(), self.answered);
         self.until = None;
-        wishes.drain();
+        commands.drain();
     }
 }
 
 impl Handler for Hold {
     type State = ();
 
-    fn open(&mut self, talk: &mut MessageCx<'_, '_>) {
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
         self.open += 1;
         if self.asked < self.wanted {
             self.asked += 1;
-            talk.connect(self.connect.clone());
+            cx.own_protocol().connect(self.connect.clone());
         }
         if self.open == self.wanted {
             println!("all open");
-            self.until = Some(talk.now() + self.time);
+            self.until = Some(cx.now() + self.time);
         }
     }
 
-    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
         self.answered += 1;
         if self.answered == self.open {
-            self.end(talk);
+            self.end(cx);
         }
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, _: ConnId, failure: Failure) {
         eprintln!("{failure}");
-        self.end(wishes);
+        self.end(own);
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, (): (), closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, (): (), closed: Closed) {
         if self.until.is_some() {
             eprintln!("lost {}: {:?}", cx.id(), closed.cause);
             self.gone += 1;
@@ -83,13 +85,13 @@ impl Handler for Hold {
         Some(Duration::from_secs(1))
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
         let Some(until) = self.until else { return };
-        if wishes.now() >= until && !self.asking {
+        if own.now() >= until && !self.asking {
             self.asking = true;
-            wishes.publish_text("are you there?");
-        } else if wishes.now() >= until + Duration::from_secs(10) {
-            self.end(wishes);
+            own.publish_text("are you there?");
+        } else if own.now() >= until + Duration::from_secs(10) {
+            self.end(own);
         }
     }
 }
@@ -119,7 +121,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     limits.protocol_mut().ping_after = None;
     let mut service = Service::builder().limits(limits).protocol(messages::with("hold", hold)).build()?;
     for _ in 0..asked {
-        service.control().connect("hold", first.clone())?;
+        service.control().protocol_named("hold")?.connect(first.clone());
     }
     service.run()?;
     let statistics = service.statistics();

@@ -8,7 +8,8 @@ use std::error::Error;
 use std::io;
 use std::thread;
 
-use sockeye::{CloseCode, Remote, RemoteError, Service, messages};
+use sockeye::service::RemoteError;
+use sockeye::{CloseCode, Remote, Service, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".to_owned());
@@ -29,7 +30,7 @@ fn publish_lines(remote: &Remote) -> Result<(), RemoteError> {
     for line in io::stdin().lines().map_while(Result::ok) {
         // Runs on the loop's thread, between two callbacks.
         remote.run(move |control| {
-            control.publish_text("news", &line).expect("there is such a protocol");
+            control.protocol_named("news").expect("there is such a protocol").publish_text(&line);
             println!("told to {} connections", control.connections());
         })?;
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::sim::{Network, Outcome, Turn, seeds};
-use sockeye::{Close, CloseCode, Closed, Connect, Cx, Service};
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Connect, Handshake, Service};
 
 /// The protocol under test: answers each line with its number.
 struct Numbering;
@@ -18,7 +18,7 @@ struct Numbering;
 impl Handler for Numbering {
     type State = u32;
 
-    fn open(&mut self, _: &mut MessageCx<'_, '_>) -> u32 {
+    fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) -> u32 {
         0
     }
 
@@ -38,7 +38,7 @@ struct Client {
 impl Handler for Client {
     type State = ();
 
-    fn open(&mut self, cx: &mut MessageCx<'_, '_>) {
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
         for line in ["one", "two", "three"] {
             cx.push(line).expect("three short lines fit");
         }
@@ -50,7 +50,7 @@ impl Handler for Client {
         if answers.len() == 3 { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), closed: Closed) {
         *self.close_code.borrow_mut() = Some(closed.code_seen());
     }
 }
@@ -64,7 +64,7 @@ fn run(seed: u64) -> Result<(), Box<dyn Error>> {
     let (answers, close_code) = (Rc::new(RefCell::default()), Rc::new(RefCell::default()));
     let handler = Client { answers: Rc::clone(&answers), close_code: Rc::clone(&close_code) };
     let mut client = Service::builder().protocol(messages::with("client", handler)).build_with(network.sys())?;
-    client.control().connect("client", Connect::new("ws://10.0.0.1/")?.subprotocol("numbering")?)?;
+    client.control().protocol_named("client")?.connect(Connect::new("ws://10.0.0.1/")?.subprotocol("numbering")?);
 
     // Virtual time: the network goes on to the next deadline at once.
     let outcome = network.run(|| {

@@ -9,11 +9,11 @@ fn main() -> Result<(), sockeye::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".to_owned());
     // The closure runs once in each thread: a protocol belongs to one thread, and so does what it captures.
     let threads = Threads::new(0).listen(address).start(|worker| {
-        let group = worker.group().clone();
+        let everyone = worker.group().protocol("chat");
         let chat = messages::on("chat", move |_, message| {
             let told = match &message {
-                Message::Text(text) => group.publish_text("chat", text),
-                Message::Binary(payload) => group.publish_binary("chat", payload),
+                Message::Text(text) => everyone.publish_text(text),
+                Message::Binary(payload) => everyone.publish_binary(payload),
             };
             told.map_err(|_| CloseCode::TRY_AGAIN.into())
         });

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use sockeye::{CloseCode, Service, ServiceState, messages};
+use sockeye::service::ServiceState;
+use sockeye::{CloseCode, Service, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

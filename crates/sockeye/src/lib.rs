@@ -9,8 +9,8 @@
 //! use sockeye::{CloseCode, Service, messages};
 //!
 //! # fn main() -> Result<(), sockeye::Error> {
-//! let shout = messages::on("shout", |talk, message| match message.as_text() {
-//!     Some(text) => talk.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN.into()),
+//! let shout = messages::on("shout", |cx, message| match message.as_text() {
+//!     Some(text) => cx.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN.into()),
 //!     None => Err(CloseCode::UNSUPPORTED.into()),
 //! });
 //! let mut service = Service::builder().protocol(shout).listen("127.0.0.1:7681").build()?;
@@ -24,7 +24,7 @@
 //!
 //! # A first client
 //!
-//! The same protocols and handlers, on a connection that [`Control::connect`] or [`Commands::connect`] asked for:
+//! The same protocols and handlers, on a connection that [`connect`](protocol::ProtocolMut::connect) asked for:
 //!
 //! ```no_run
 //! use sockeye::{Connect, Service, messages};
@@ -36,7 +36,7 @@
 //! });
 //! let mut service = Service::builder().protocol(print).build()?;
 //! let feed = Connect::new("ws://example.com/feed")?.subprotocol("feed.v2")?;
-//! service.control().connect("print", feed)?;
+//! service.control().protocol_named("print")?.connect(feed);
 //! service.run()?;
 //! # Ok(()) }
 //! ```
@@ -49,13 +49,13 @@
 //! [`Protocol`] has one object for all connections of a protocol, and a [`Session`](Protocol::Session) for each of them.
 //! Its callbacks are lent views that live for one call:
 //!
-//! * [`Cx`], to tell about the connection and to take wishes: to write, to close, to pause reading, to be called later.
-//!   Commands are carried out between callbacks, so no callback runs inside another.
+//! * [`Cx`], the context: what is known of the connection, and what may be asked of it: to write, to close, to pause reading, to
+//!   be called later. It is done between callbacks, so no callback runs inside another.
 //! * [`Fragment`], a piece of a message as it arrived. [`messages`] is what collects them.
 //! * [`Tx`], the permission to send, which only [`Protocol::writable`] is given and which sending uses up:
 //!
 //! ```
-//! use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+//! use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx};
 //!
 //! /// Counts what each client sends, and tells it when asked with an empty message.
 //! struct Meter;
@@ -67,7 +67,7 @@
 //!         "meter"
 //!     }
 //!
-//!     fn open(&mut self, _: &mut Cx<'_>) -> u64 {
+//!     fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> u64 {
 //!         0
 //!     }
 //!
@@ -90,23 +90,59 @@
 //! # sockeye::Service::builder().protocol(Meter).build().unwrap();
 //! ```
 //!
-//! A connection is called by its [`ConnId`], which may be kept for ever: of a connection that is over it says [`Gone`].
-//! [`Closed`] tells how a connection ended; a normal end is one of its values and no error.
+//! # One spelling
+//!
+//! Whatever is asked of a service is asked of its [`Commands`], and whatever has them spells it the same way: the context of each
+//! callback, [`Control`] between turns, and the jobs of a [`Remote`].
+//!
+//! * [`connection(id)`](Commands::connection) is one connection, to write, pause, close or time. A [`ConnId`] is `Copy` and may be
+//!   kept: after the connection has ended the answer is [`Gone`].
+//! * [`protocol(handle)`](Commands::protocol) is one WebSocket protocol, to publish and connect. The handle comes from
+//!   [`Builder::add_protocol`], is `Copy`, and is good in its service only; a name will do, too
+//!   ([`protocol_named`](Commands::protocol_named)).
+//! * [`endpoint(handle)`](Commands::endpoint) is one endpoint of [`raw`] connections, to adopt descriptors.
+//!
+//! ```
+//! use sockeye::{Commands, ConnId, messages};
+//!
+//! fn welcome(commands: &mut Commands, id: ConnId) -> Result<(), Box<dyn std::error::Error>> {
+//!     commands.connection(id)?.request_writable();
+//!     commands.protocol_named("chat")?.publish_text("somebody has come");
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // From a callback, ..
+//! let chat = messages::on("chat", |cx, _| {
+//!     let id = cx.id();
+//!     welcome(cx, id).map_err(|_| sockeye::CloseCode::INTERNAL.into())
+//! });
+//! let mut service = sockeye::Service::builder().protocol(chat).build()?;
+//! // .. between turns, ..
+//! service.control().protocol_named("chat")?.publish_text("it begins");
+//! // .. and from another thread.
+//! service.remote().run(|control| {
+//!     let _ = welcome(control, ConnId::default());
+//! })?;
+//! # Ok(()) }
+//! ```
+//!
+//! [`Closed`] says how a connection ended. A normal end is one of its values and not an error.
 //!
 //! # The loop
 //!
 //! [`Service::run`] is all that most programs need. [`Service::run_once`] takes one turn with a timeout of yours;
 //! [`Service::next_deadline`] says when the service has something to do by itself. A [`Service`] stays on its thread; a
 //! [`Remote`] runs closures there from any other. [`Threads`] runs several services on one address, a thread for each, and a
-//! [`Group`] reaches them all.
+//! [`Group`](threads::Group) reaches them all.
 //!
-//! # What is no WebSocket
+//! # Raw TCP and other descriptors
 //!
-//! A [`Raw`] endpoint has the connections of a listener whose bytes are a TCP protocol of the program's own
-//! ([`Builder::listen_raw`]), and descriptors that the program opened ([`Commands::adopt`], [`Control::adopt`]): pipes, terminals,
-//! datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a [`Watcher`]
-//! endpoint. The rules are those of [`Protocol`]. [`Commands::publish_text_to`] and its siblings reach the protocols
-//! beside it. A connection that was accepted elsewhere is served with [`Control::serve`].
+//! The module [`raw`] has what is not a WebSocket. A [`Raw`](raw::Raw) endpoint has the connections of a listener whose bytes are a
+//! TCP protocol of the program's own ([`Builder::listen_raw`]), and descriptors that it [adopts](raw::EndpointMut::adopt): pipes,
+//! terminals, datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a
+//! [`Watcher`](raw::Watcher) endpoint. The rules are those of [`Protocol`]. A connection that was accepted elsewhere is served
+//! with [`Control::serve`].
 //!
 //! # Limits
 //!
@@ -131,10 +167,11 @@
 //! Top to bottom; each names only those below it:
 //!
 //! * [`messages`]: whole messages, bounded outboxes, closures
-//! * `threads`: several services on one address, each in a thread of its own
-//! * `service`: the loop
+//! * [`threads`]: several services on one address, each in a thread of its own
+//! * [`service`]: the loop
 //! * `conn`: one connection, its phases and its two pumps
-//! * [`protocol`]: the traits [`Protocol`], [`Raw`] and [`Watcher`], and the views that their callbacks are lent
+//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw) and [`Watcher`](raw::Watcher), and the views that their callbacks are lent; the
+//!   last two are public as [`raw`]
 //! * `shared`: what callbacks may touch while the loop holds a connection
 //! * `output`: the way of bytes to one socket
 //! * [`http`]: routes, files, answers
@@ -153,40 +190,31 @@ pub mod http;
 pub mod messages;
 pub mod poll;
 pub mod protocol;
+pub mod raw;
+pub mod service;
 pub mod statistics;
 pub mod sys;
+pub mod threads;
 
 mod error;
 mod id;
 mod limits;
 mod output;
-mod service;
 mod shared;
-mod threads;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
-pub use self::client::{Connect, Failure, Proxy, Reconnect};
+pub use self::client::{Connect, Failure};
 pub use self::error::Error;
 pub use self::limits::Limits;
-pub use self::protocol::{
-    Commands, ConnId, Cx, Decision, Gone, Protocol, Raw, RawClose, RawClosed, RawWritable, Request, Tx,
-    UnknownProtocol, Watcher, Writable,
-};
-pub use self::service::{
-    Builder, Control, Hosts, InvalidPeerSet, ListenAddr, Origins, PeerSet, Remote, RemoteError, Service, ServiceState,
-};
-pub use self::statistics::Statistics;
-pub use self::threads::{BuildError, Group, ReadyThreads, RunningThreads, Threads, Worker};
+pub use self::protocol::{ClosedCx, Commands, ConnId, Cx, Decision, Gone, Handshake, Protocol, Request, Tx, Writable};
+pub use self::service::{Builder, Control, Remote, Service};
+pub use self::threads::Threads;
 
 pub use sockeye_proto as proto;
-pub use sockeye_proto::close::{Cause, Close, CloseCode, Closed, Initiator, Timeout};
-pub use sockeye_proto::conn::ControlPayload;
-pub use sockeye_proto::error::Violation;
+pub use sockeye_proto::close::{Close, CloseCode, Closed};
 pub use sockeye_proto::event::{Fragment, Payload};
-pub use sockeye_proto::time::Instant;
-pub use sockeye_proto::wire::MessageKind;
 
 /// The code of the README as doc tests.
 #[cfg(doctest)]

@@ -32,7 +32,7 @@ pub struct Limits {
     /// once may be queued above it: at most one message more.
     pub output_low_water: usize,
     /// Queued output in bytes for one peer. Default 16 MiB. What is published while that much would wait resets the
-    /// connection, with cause [`Overflow`](crate::Cause::Overflow).
+    /// connection, with cause [`Overflow`](sockeye_proto::close::Cause::Overflow).
     pub output_hard: usize,
     /// Connections at once, of any kind. Default `None`: what the descriptor limit allows, read once at start, less the
     /// descriptors in use and 16. Never more than that. At the limit accepting pauses. Of [`Threads`](crate::Threads) this
@@ -52,10 +52,10 @@ pub struct Limits {
     /// A piece of the loop's work that takes this long is a stall: counted, and logged as a warning, with what caused
     /// it. `None`: no clock is read for it. Default 100 ms. See [`Stalls`](crate::statistics::Stalls).
     pub stall: Option<Duration>,
-    /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::RemoteError::Full).
+    /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::service::RemoteError::Full).
     pub remote_jobs: usize,
-    /// Bytes of messages that a [`Group`](crate::Group) may have waiting to be published in this service. Default 64 MiB. Over
-    /// it: [`RemoteError::Full`](crate::RemoteError::Full). A single message may be larger.
+    /// Bytes of messages that a [`Group`](crate::threads::Group) may have waiting to be published in this service. Default 64 MiB. Over
+    /// it: [`RemoteError::Full`](crate::service::RemoteError::Full). A single message may be larger.
     pub remote_bytes: usize,
 }
 

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sockeye_proto::close::Close;
@@ -30,6 +31,18 @@ impl EndpointIndex {
 
     pub(crate) fn get(self) -> usize {
         usize::from(self.0)
+    }
+}
+
+/// Which builder a service comes from: the handles of no other are good for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct BuilderId(u64);
+
+impl BuilderId {
+    /// One that no other builder of the process has.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -63,7 +76,7 @@ const OPEN: u16 = 1;
 const WANT_WRITE: u16 = 2;
 const QUEUED: u16 = 4;
 const PAUSED: u16 = 8;
-/// Paused by the whole-message layer, whose outbox is well filled; [`PAUSED`] is the program's own wish.
+/// Paused by a layer whose output is behind; [`PAUSED`] is the program's own wish.
 const FULL: u16 = 16;
 /// On its way: asked for with `connect` or `adopt`, and neither open nor failed yet.
 const CONNECTING: u16 = 32;
@@ -145,8 +158,8 @@ pub(crate) struct Current {
     pub(crate) budget: Budget,
     /// Those of its flags that are [`KEPT`].
     flags: u16,
-    /// The endpoint means to send pieces of the present read.
-    pub(crate) unsecured: bool,
+    /// The endpoint keeps ranges of the present read, and is to be told before it is overwritten.
+    pub(crate) keeps_input: bool,
     /// Where the bytes of the present read are: address and length. Callbacks are lent pieces of it.
     window: (usize, usize),
 }
@@ -171,7 +184,7 @@ impl Current {
             live: Live::new(),
             budget: Budget::default(),
             flags: 0,
-            unsecured: false,
+            keeps_input: false,
             window: (0, 0),
         }
     }
@@ -192,16 +205,6 @@ impl Current {
         self.flags &= !WANT_WRITE;
     }
 
-    /// Whether reading waits for the outbox to become emptier.
-    #[inline]
-    pub(crate) fn set_full(&mut self, full: bool) {
-        if full {
-            self.flags |= FULL;
-        } else {
-            self.flags &= !FULL;
-        }
-    }
-
     /// The offset of `bytes` within the present read, if they are a piece of it.
     #[inline]
     pub(crate) fn offset_of(&self, bytes: &[u8]) -> Option<usize> {
@@ -219,6 +222,7 @@ impl Current {
     #[inline]
     pub(crate) fn over(&mut self) {
         self.window = (0, 0);
+        self.keeps_input = false;
     }
 }
 
@@ -228,8 +232,25 @@ pub(crate) struct Adoption {
     pub(crate) fd: OwnedFd,
 }
 
-/// Liveness and wishes.
-pub(crate) struct Shared {
+/// What may be asked of a service: by callbacks, which reach it through their context, by [`Control`](crate::Control)
+/// between turns, and by jobs of a [`Remote`](crate::Remote). The spelling is the same everywhere.
+///
+/// Whatever is asked is done by the loop, between callbacks. A [connection](Self::connection), a
+/// [protocol](Self::protocol) or an [endpoint](Self::endpoint) is looked up once, and asked then.
+///
+/// ```
+/// use sockeye::{Commands, ConnId, Gone};
+///
+/// fn kick(commands: &mut Commands, id: ConnId) -> Result<(), Gone> {
+///     let mut connection = commands.connection(id)?;
+///     connection.stop_reconnecting();
+///     connection.close(sockeye::CloseCode::POLICY);
+///     Ok(())
+/// }
+/// ```
+pub struct Commands {
+    /// Whose handles are good here.
+    pub(crate) builder: BuilderId,
     /// The service's endpoints, by index.
     pub(crate) names: Arc<[Named]>,
     pub(crate) live: Table<Live>,
@@ -262,10 +283,14 @@ pub(crate) struct Shared {
     _not_send: PhantomData<Rc<()>>,
 }
 
-impl Shared {
-    pub(crate) fn new(names: Arc<[Named]>, now: Instant) -> Self {
+/// What the loop calls it, which keeps everything else of it too.
+pub(crate) type Shared = Commands;
+
+impl Commands {
+    pub(crate) fn new(builder: BuilderId, names: Arc<[Named]>, now: Instant) -> Self {
         let endpoints = names.len();
         Self {
+            builder,
             names,
             live: Table::new(),
             ready: VecDeque::new(),
@@ -289,9 +314,14 @@ impl Shared {
     }
 
     /// The endpoint of that name, if its kind is wanted.
-    pub(crate) fn endpoint(&self, name: &str, is_wanted: impl Fn(EndpointKind) -> bool) -> Option<EndpointIndex> {
+    pub(crate) fn find_endpoint(&self, name: &str, is_wanted: impl Fn(EndpointKind) -> bool) -> Option<EndpointIndex> {
         let found = self.names.iter().position(|endpoint| endpoint.name == name && is_wanted(endpoint.kind));
         found.map(|index| EndpointIndex(index as u16))
+    }
+
+    /// The name of an endpoint.
+    pub(crate) fn name_of(&self, endpoint: EndpointIndex) -> &str {
+        self.names.get(endpoint.get()).map_or("", |endpoint| &endpoint.name)
     }
 
     /// What the connections of an endpoint are.
@@ -346,25 +376,47 @@ impl Shared {
         }
     }
 
-    pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) -> Result<(), Gone> {
-        if self.current.id == id {
-            if paused {
-                self.current.flags |= PAUSED;
-            } else {
-                self.current.flags &= !PAUSED;
-            }
-            return Ok(());
-        }
-        let live = self.live.get_mut(id).filter(|live| live.is_open()).ok_or(Gone)?;
-        let was_paused = live.flags & PAUSED != 0;
-        live.set(PAUSED, paused);
-        if was_paused && !paused {
-            self.enqueue(id);
-        }
-        Ok(())
+    /// Pauses reading, or ends the pause, by the program's own wish.
+    pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) {
+        self.set_pause(id, PAUSED, paused);
     }
 
-    pub(crate) fn close(&mut self, id: ConnId, close: Close) -> Result<(), Gone> {
+    /// As [`set_paused`](Self::set_paused), for a layer whose output is behind.
+    #[inline]
+    pub(crate) fn set_full(&mut self, id: ConnId, full: bool) {
+        self.set_pause(id, FULL, full);
+    }
+
+    #[inline]
+    fn set_pause(&mut self, id: ConnId, flag: u16, on: bool) {
+        if self.current.id != id {
+            self.set_pause_of_other(id, flag, on);
+        } else if on {
+            self.current.flags |= flag;
+        } else {
+            self.current.flags &= !flag;
+        }
+    }
+
+    fn set_pause_of_other(&mut self, id: ConnId, flag: u16, on: bool) {
+        let Some(live) = self.live.get_mut(id).filter(|live| live.is_open()) else { return };
+        let was_paused = live.is_paused();
+        live.set(flag, on);
+        if was_paused && !live.is_paused() {
+            self.enqueue(id);
+        }
+    }
+
+    /// Whether the endpoint of the connection whose step is running keeps ranges of the present read.
+    #[inline]
+    pub(crate) fn set_keeps_input(&mut self, id: ConnId, keeps: bool) {
+        if self.current.id == id {
+            self.current.keeps_input = keeps;
+        }
+    }
+
+    /// Asks for the end of a connection.
+    pub(crate) fn push_close(&mut self, id: ConnId, close: Close) -> Result<(), Gone> {
         if !self.live.get(id).is_some_and(|live| live.is_open() || live.is_connecting()) {
             return Err(Gone);
         }
@@ -372,15 +424,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes the wish for a connection down; its id is good at once.
-    pub(crate) fn connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
+    /// Asks for a connection; its id is good at once.
+    pub(crate) fn push_connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
         let id = self.live.insert(Live::connecting(endpoint));
         self.outgoing.planned.push(Planned { id, plan: Box::new(Plan::new(connect)), after: Duration::ZERO });
         id
     }
 
-    /// Writes the wish for an adoption down; its id is good at once.
-    pub(crate) fn adopt(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
+    /// Asks for an adoption; its id is good at once.
+    pub(crate) fn push_adoption(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
         let id = self.live.insert(Live::adopting(endpoint));
         self.adoptions.push(Adoption { id, fd });
         self.any_publish = true;
@@ -410,6 +462,12 @@ impl Shared {
         let plan = self.outgoing.take_kept(id, self.now)?;
         let endpoint = self.live.get(id)?.endpoint;
         self.retry(endpoint, plan, random, None)
+    }
+
+    /// Takes an attempt back that was planned after the end of an open connection.
+    pub(crate) fn take_back_retry(&mut self, retry: Retry) {
+        self.outgoing.take_back(retry.id);
+        self.live.remove(retry.id);
     }
 
     /// Puts a connection on the ready list, once.
@@ -487,15 +545,7 @@ impl Shared {
 
     /// Frames a message for every connection of a protocol. Servers do not mask (RFC 6455 section 5.1), so the bytes
     /// are the same for all.
-    pub(crate) fn publish(&mut self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
-        if self.kind(endpoint) != EndpointKind::WebSocket {
-            let name = self.names.get(endpoint.get()).map(|endpoint| endpoint.name.as_str());
-            tracing::error!(
-                endpoint = name,
-                "nothing was published: the connections of this endpoint are no WebSockets"
-            );
-            return;
-        }
+    pub(crate) fn push_publish(&mut self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
         if let Some(buffer) = self.publishes.get_mut(endpoint.get()) {
             let opcode = match kind {
                 MessageKind::Text => OpCode::Text,

@@ -42,6 +42,7 @@ const LAYERS: &[&str] = &[
     "threads",
     "service",
     "conn",
+    "raw",
     "protocol",
     "shared",
     "output",

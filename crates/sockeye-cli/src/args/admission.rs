@@ -1,7 +1,8 @@
 //! The options that say who may connect to a server: pages of which sites, and under which names.
 
 use clap::Args;
-use sockeye::{Builder, Hosts, Origins};
+use sockeye::Builder;
+use sockeye::service::{Hosts, Origins};
 
 use crate::failure::Failure;
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use sockeye::{Connect, Service, ServiceState as Turned};
+use sockeye::service::ServiceState as Turned;
+use sockeye::{Connect, Service};
 
 use super::NAME;
 use super::load::Load;
@@ -124,7 +125,7 @@ impl<'a> Drive<'a> {
     }
 
     fn connect(&mut self) -> Result<(), Failure> {
-        let id = self.service.control().connect(NAME, self.connect.clone());
+        let id = self.service.control().protocol_named(NAME).map(|mut protocol| protocol.connect(self.connect.clone()));
         let id = id.map_err(|error| Failure::general(error.to_string()))?;
         let load = &mut *self.load.borrow_mut();
         let now = load.clock.now();
@@ -162,7 +163,7 @@ impl<'a> Drive<'a> {
     fn start(&mut self) -> Result<(), Failure> {
         match self.bench.mode {
             Mode::Echo => {
-                let asked = self.service.control().request_writable_all(NAME);
+                let asked = self.service.control().protocol_named(NAME).map(|mut protocol| protocol.request_writable());
                 asked.map_err(|error| Failure::general(error.to_string()))?;
             }
             Mode::Handshake => {
@@ -290,7 +291,9 @@ impl<'a> Drive<'a> {
             for message in first..end.min(first + load.lines.numbers() as u64) {
                 if let Some(id) = load.lines.get(beat.connection(message)) {
                     // If it is over by now, its messages are counted as not sent.
-                    let _ = control.request_writable(id);
+                    if let Ok(mut connection) = control.connection(id) {
+                        connection.request_writable();
+                    }
                 }
             }
         }

@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use sockeye::{Cause, Close, CloseCode, Closed, Commands, ConnId, Cx, Failure, Fragment, Protocol, Tx, Writable};
+use sockeye::proto::close::Cause;
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Failure, Fragment, Handshake, Protocol, Tx, Writable};
 
 use super::NAME;
 use super::load::Load;
@@ -39,7 +41,7 @@ pub(crate) struct Line {
     reading: Reading,
     stamps: Stamps,
     /// The turn of the loop in which the clock was read, and what it said.
-    turn: Option<sockeye::Instant>,
+    turn: Option<sockeye::proto::time::Instant>,
     now: u64,
 }
 
@@ -69,7 +71,7 @@ impl Line {
     }
 
     #[inline]
-    fn now(&mut self, load: &mut Load, turn: sockeye::Instant) -> u64 {
+    fn now(&mut self, load: &mut Load, turn: sockeye::proto::time::Instant) -> u64 {
         if self.turn != Some(turn) {
             self.turn = Some(turn);
             self.now = load.clock.now();
@@ -80,7 +82,12 @@ impl Line {
 
     /// A piece came; whether an answer is whole with it.
     #[inline]
-    fn receive(&mut self, load: &mut Load, turn: sockeye::Instant, fragment: &Fragment<'_>) -> Result<bool, Wrong> {
+    fn receive(
+        &mut self,
+        load: &mut Load,
+        turn: sockeye::proto::time::Instant,
+        fragment: &Fragment<'_>,
+    ) -> Result<bool, Wrong> {
         if self.in_flight == 0 {
             return Err(Wrong { answer: self.sent + 1, fault: Fault::Unasked });
         }
@@ -174,7 +181,7 @@ impl Protocol for Echo {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Line {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Line {
         let load = &mut *self.load.borrow_mut();
         let now = load.clock.now();
         load.last_sign = now;
@@ -211,13 +218,13 @@ impl Protocol for Echo {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         let load = &mut *self.load.borrow_mut();
         load.last_sign = load.clock.now();
         load.lines.failed(id, &failure, load.closing);
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, line: Line, closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, line: Line, closed: Closed) {
         let load = &mut *self.load.borrow_mut();
         load.last_sign = load.clock.now();
         load.in_flight -= u64::from(line.in_flight);

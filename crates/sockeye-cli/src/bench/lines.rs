@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use hdrhistogram::Histogram;
 use sockeye::client::{FailureCause, Stage};
-use sockeye::{Cause, Closed, ConnId};
+use sockeye::proto::close::Cause;
+use sockeye::{Closed, ConnId};
 
 use super::tally::{Errors, Latencies, latencies};
 use crate::ending;

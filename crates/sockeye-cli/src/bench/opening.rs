@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Fragment, Protocol, Tx};
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Tx};
 
 use super::NAME;
 use super::load::Load;
@@ -27,12 +28,12 @@ impl Opening {
     }
 
     /// The next connection in the place of one that is over.
-    fn replace(&self, wishes: &mut Commands<'_>) {
+    fn replace(&self, own: &mut ProtocolMut<'_>) {
         let load = &mut *self.load.borrow_mut();
         let Some(connect) = self.again.as_ref().filter(|_| load.left > 0) else { return };
         load.left -= 1;
         let now = load.clock.now();
-        load.lines.asked(wishes.connect(connect.clone()), now);
+        load.lines.asked(own.connect(connect.clone()), now);
     }
 }
 
@@ -49,7 +50,7 @@ impl Protocol for Opening {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Call {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Call {
         let load = &mut *self.load.borrow_mut();
         let now = load.clock.now();
         load.last_sign = now;
@@ -71,7 +72,7 @@ impl Protocol for Opening {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         {
             let load = &mut *self.load.borrow_mut();
             load.last_sign = load.clock.now();
@@ -80,16 +81,16 @@ impl Protocol for Opening {
                 load.left = 0;
             }
         }
-        self.replace(wishes);
+        self.replace(own);
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, call: Call, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, call: Call, closed: Closed) {
         {
             let load = &mut *self.load.borrow_mut();
             load.last_sign = load.clock.now();
             let wished = load.closing || self.again.is_some();
             load.lines.closed(call.number, &closed, wished);
         }
-        self.replace(cx);
+        self.replace(&mut cx.own_protocol());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use sockeye::{Fragment, MessageKind};
+use sockeye::Fragment;
+use sockeye::proto::wire::MessageKind;
 
 use super::script::Script;
 
@@ -127,7 +128,7 @@ mod tests {
 
     /// Has a client read `frames`, `cut` bytes at a time.
     fn read(script: &Script, frames: &[u8], cut: usize) -> Result<Vec<usize>, Wrong> {
-        let zero = sockeye::Instant::from_nanos(0);
+        let zero = sockeye::proto::time::Instant::from_nanos(0);
         let mut client = Connection::new(Role::Client, std::sync::Arc::default(), zero);
         let mut reading = Reading::new(0);
         let mut whole = Vec::new();

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use sockeye::MessageKind;
+use sockeye::proto::wire::MessageKind;
 
 use super::sizes::Sizes;
 use crate::random::Random;

@@ -1,6 +1,7 @@
 //! Lines that begin with `/`, on a terminal.
 
-use sockeye::{Close, CloseCode, ControlPayload};
+use sockeye::proto::conn::ControlPayload;
+use sockeye::{Close, CloseCode};
 
 /// What a line of the editor means.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::messages::Message;
-use sockeye::protocol::Writable;
-use sockeye::{
-    Close, CloseCode, Closed, Commands, ControlPayload, Cx, Decision, Fragment, MessageKind, Protocol, Request, Tx,
-};
+use sockeye::proto::conn::ControlPayload;
+use sockeye::proto::wire::MessageKind;
+use sockeye::protocol::{ProtocolMut, Writable};
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Decision, Fragment, Handshake, Protocol, Request, Tx};
 
 use crate::connect::dialog::Dialog;
 use crate::connect::event::Event;
@@ -61,10 +61,11 @@ impl Protocol for Console {
         Decision::accept()
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Partial {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Partial {
         let mut dialog = self.dialog.borrow_mut();
         let address = cx.peer().to_string();
-        let subprotocol = cx.subprotocol();
+        // What a server of ours answered was asked for on its command line.
+        let subprotocol = handshake.subprotocol().filter(|_| self.url.is_some());
         dialog.screen.event(&Event::Open { url: self.url.as_deref(), address: &address, subprotocol });
         let mut note = match &self.url {
             Some(url) => format!("connected to {url} ({address})"),
@@ -154,7 +155,7 @@ impl Protocol for Console {
         Self::settle(&mut dialog, cx)
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Partial, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, _: Partial, closed: Closed) {
         let retry = match self.url {
             Some(_) => cx.retry().map(|retry| retry.after),
             None => self.again.then_some(Duration::ZERO),
@@ -166,7 +167,7 @@ impl Protocol for Console {
         }
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
         let retry = failure.retry.map(|retry| retry.after);
         self.dialog.borrow_mut().failed(&failure, retry);
     }

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sockeye::messages::Message;
-use sockeye::{Close, CloseCode, Closed, ConnId, ControlPayload};
+use sockeye::proto::conn::ControlPayload;
+use sockeye::{Close, CloseCode, Closed, ConnId};
 
 use crate::connect::command::{self, Command};
 use crate::connect::event::Event;

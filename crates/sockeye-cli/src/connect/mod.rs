@@ -25,8 +25,10 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Instant;
 
+use sockeye::client::Reconnect;
 use sockeye::messages::Message;
-use sockeye::{Limits, Reconnect, Service, ServiceState};
+use sockeye::service::ServiceState;
+use sockeye::{Limits, Service};
 
 use self::args::Connect;
 use self::console::Console;
@@ -84,7 +86,11 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
             wanted = wanted.reconnect(Reconnect::new());
         }
         // The console is the one protocol that there is.
-        service.control().connect(console::NAME, wanted).map_err(|error| Failure::general(error.to_string()))?;
+        service
+            .control()
+            .protocol_named(console::NAME)
+            .map(|mut protocol| protocol.connect(wanted))
+            .map_err(|error| Failure::general(error.to_string()))?;
     }
     let ended = talk(&mut service, &dialog);
     drop(service);
@@ -113,9 +119,13 @@ fn talk(service: &mut Service, dialog: &RefCell<Dialog>) -> Result<(), Failure> 
         let mut control = service.control();
         // One that is gone has its `closed` under way.
         if let Some(close) = close {
-            let _ = control.close(id, close);
+            if let Ok(mut connection) = control.connection(id) {
+                connection.close(close);
+            }
         } else if asks {
-            let _ = control.request_writable(id);
+            if let Ok(mut connection) = control.connection(id) {
+                connection.request_writable();
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::rc::Rc;
 
-use sockeye::{Cause, Close, CloseCode, Closed, Commands, Cx, Fragment, Initiator, Protocol, Tx};
+use sockeye::proto::close::{Cause, Initiator};
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Fragment, Handshake, Protocol, Tx};
 
 use super::NAME;
 use super::listener::Listener;
@@ -97,7 +99,7 @@ impl Protocol for Checking {
         NAME
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Listener {
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Listener {
         Listener::default()
     }
 
@@ -110,15 +112,15 @@ impl Protocol for Checking {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
         let mut report = self.report.borrow_mut();
         if report.failure.is_none() {
             report.failure = Some(Failure::from(&failure));
         }
-        wishes.drain();
+        own.drain();
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, listener: Listener, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, listener: Listener, closed: Closed) {
         self.report.borrow_mut().end(&listener, &closed);
         cx.drain();
     }

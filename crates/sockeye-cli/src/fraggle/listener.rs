@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sockeye::MessageKind;
+use sockeye::proto::wire::MessageKind;
 
 use super::speaker::{FRAGMENT_BYTES, FRAGMENTS, Message};
 

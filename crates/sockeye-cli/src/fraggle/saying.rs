@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use sockeye::protocol::Fragmented;
-use sockeye::{Close, CloseCode, Cx, Fragment, Protocol, Tx};
+use sockeye::{Close, CloseCode, Cx, Fragment, Handshake, Protocol, Tx};
 
 use super::NAME;
 use super::speaker::Speaker;
@@ -90,7 +90,7 @@ impl Protocol for Saying {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Talk {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Talk {
         let seed = self.seed.wrapping_add(self.connections);
         self.connections += 1;
         cx.request_writable();

@@ -51,7 +51,7 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     signals.watch(stopping, || (), || ()).map_err(no_thread)?;
     for _ in 0..ping.connections {
         // The pinger is the one protocol that there is.
-        let asked = service.control().connect(pinger::NAME, wanted.clone());
+        let asked = service.control().protocol_named(pinger::NAME).map(|mut protocol| protocol.connect(wanted.clone()));
         asked.map_err(|error| Failure::general(error.to_string()))?;
     }
     turn(&mut service, &run, &stop)?;
@@ -102,7 +102,9 @@ fn turn(service: &mut Service, run: &RefCell<Run>, stop: &AtomicBool) -> Result<
         run.open.clone()
     };
     for id in open {
-        let _ = service.control().close(id, CloseCode::NORMAL);
+        if let Ok(mut connection) = service.control().connection(id) {
+            connection.close(CloseCode::NORMAL);
+        }
     }
     // Nobody who pressed Ctrl-C waits for a server that does not answer.
     let end = Instant::now() + BRIEF;

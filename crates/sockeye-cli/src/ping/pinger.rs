@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sockeye::{Close, CloseCode, Closed, Commands, ConnId, ControlPayload, Cx, Fragment, Protocol, Tx};
+use sockeye::proto::conn::ControlPayload;
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Fragment, Handshake, Protocol, Tx};
 
 use crate::ending;
 use crate::failure::{Failure, PROTOCOL};
@@ -201,7 +203,7 @@ impl Protocol for Pinger {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Train {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Train {
         let mut run = self.run.borrow_mut();
         let address = cx.peer().to_string();
         let number = run.opened(cx.id(), &address);
@@ -270,7 +272,7 @@ impl Protocol for Pinger {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, train: Train, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, train: Train, closed: Closed) {
         let mut run = self.run.borrow_mut();
         run.open.remove(&cx.id());
         if !train.done {
@@ -278,7 +280,7 @@ impl Protocol for Pinger {
         }
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: sockeye::Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, failure: sockeye::Failure) {
         self.run.borrow_mut().ended(Some(Failure::from(&failure)));
     }
 }

@@ -12,7 +12,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sockeye::{ConnId, Instant};
+use sockeye::ConnId;
+use sockeye::proto::time::Instant;
 
 use super::ring::{Flow, Ring};
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Commands, Cx, Fragment, Protocol, Tx};
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Cx, Fragment, Handshake, Protocol, Tx};
 
 /// dumb-increment-protocol, for all its connections.
 pub(crate) struct Increment {
@@ -26,7 +27,7 @@ impl Protocol for Increment {
         "dumb-increment-protocol"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Counter {
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Counter {
         Counter::default()
     }
 
@@ -50,8 +51,8 @@ impl Protocol for Increment {
     }
 
     /// A peer that does not keep up misses ticks, not numbers: a request that waits already is not made twice.
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        wishes.request_writable_all();
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        own.request_writable();
     }
 }
 

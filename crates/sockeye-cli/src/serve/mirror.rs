@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Control, Cx, Fragment, Instant, Protocol, Tx};
+use sockeye::proto::time::Instant;
+use sockeye::protocol::ProtocolMut;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Commands, ConnId, Control, Cx, Fragment, Handshake, Protocol, Tx};
 
 use super::canvas::{Canvas, Errand, Reader, Rounds, Said};
 use crate::server::Seat;
@@ -66,14 +68,9 @@ impl Mirror {
     }
 
     /// Does what is to be done in this thread, and has the others do the rest.
-    fn go(&self, rounds: Rounds, wishes: &mut Commands<'_>) {
+    fn go(&self, rounds: Rounds, commands: &mut Commands) {
         for errand in rounds.own {
-            // One that is gone leaves the canvas with its `closed`.
-            let _ = match errand {
-                Errand::Write(id) => wishes.request_writable_for(id),
-                Errand::Resume(id) => wishes.resume_for(id),
-                Errand::Close(id) => wishes.resume_for(id).and_then(|()| wishes.close_for(id, too_slow(id))),
-            };
+            do_errand(errand, commands);
         }
         for thread in rounds.ask {
             let canvas = Arc::clone(&self.canvas);
@@ -88,11 +85,21 @@ impl Mirror {
 /// Another thread asked this one to do its errands.
 fn run(errands: &[Errand], control: &mut Control<'_>) {
     for &errand in errands {
-        let _ = match errand {
-            Errand::Write(id) => control.request_writable(id),
-            Errand::Resume(id) => control.resume(id),
-            Errand::Close(id) => control.resume(id).and_then(|()| control.close(id, too_slow(id))),
-        };
+        do_errand(errand, control);
+    }
+}
+
+fn do_errand(errand: Errand, commands: &mut Commands) {
+    let (Errand::Write(id) | Errand::Resume(id) | Errand::Close(id)) = errand;
+    // One that is gone leaves the canvas with its `closed`.
+    let Ok(mut connection) = commands.connection(id) else { return };
+    match errand {
+        Errand::Write(_) => connection.request_writable(),
+        Errand::Resume(_) => connection.resume_reading(),
+        Errand::Close(_) => {
+            connection.resume_reading();
+            connection.close(too_slow(id));
+        }
     }
 }
 
@@ -121,7 +128,7 @@ impl Protocol for Mirror {
         "lws-mirror-protocol"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Writer {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Writer {
         self.canvas.join(self.reader(cx.id()));
         Writer::default()
     }
@@ -145,7 +152,7 @@ impl Protocol for Mirror {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Writer, _: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, _: Writer, _: Closed) {
         let rounds = self.canvas.leave(self.reader(cx.id()), self.now());
         self.go(rounds, cx);
     }
@@ -154,11 +161,11 @@ impl Protocol for Mirror {
         Some(Duration::from_secs(1))
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
         let (count, rounds) = self.canvas.look(self.seat.index, self.now());
         if count > 0 {
             tracing::warn!(count, "connections that read too slowly for the others are closed");
         }
-        self.go(rounds, wishes);
+        self.go(rounds, own);
     }
 }

@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye::Instant;
+use sockeye::proto::time::Instant;
 
 /// Messages are counted from 0, for ever; `first` is the number of `messages[0]`.
 ///

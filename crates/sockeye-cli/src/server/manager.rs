@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use sockeye::Group;
 use sockeye::daemon::systemd::{self, Notify, Watchdog};
 use sockeye::sys::Address;
+use sockeye::threads::Group;
 
 use crate::failure::Failure;
 
@@ -101,7 +101,7 @@ fn ask_all(group: &Group, watchdog: &Arc<Watchdog>, threads: usize) -> bool {
         if let Err(error) = asked {
             // One with 65,536 other jobs is asked again the next time.
             watchdog.withdraw(index);
-            over += usize::from(error == sockeye::RemoteError::Gone);
+            over += usize::from(error == sockeye::service::RemoteError::Gone);
         }
     }
     over < threads

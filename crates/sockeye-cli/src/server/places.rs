@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use sockeye::ListenAddr;
 use sockeye::daemon::systemd::Socket;
+use sockeye::service::ListenAddr;
 use sockeye::sys::{Address, ListenOptions};
 
 use crate::args::Port;

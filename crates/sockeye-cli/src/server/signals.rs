@@ -11,7 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use sockeye::{Control, Group, Remote, RemoteError, Statistics};
+use sockeye::service::RemoteError;
+use sockeye::statistics::Statistics;
+use sockeye::threads::Group;
+use sockeye::{Control, Remote};
 
 use super::manager::Manager;
 use super::usage::Usage;

@@ -1,6 +1,6 @@
 //! `sockeye fraggle`: what is on the wire, and what is said of it.
 
-use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx};
 
 use crate::support::{CLOSE, Client, Running, failure, output, service};
 
@@ -110,7 +110,7 @@ impl Protocol for Liar {
         "fraggle-protocol"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         cx.request_writable();
     }
 

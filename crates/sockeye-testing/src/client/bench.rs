@@ -4,9 +4,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::client::Timeouts;
+use sockeye::proto::time::Instant;
+use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Listener, Network, Turn};
 use sockeye::sys::{Address, Sys};
-use sockeye::{ConnId, Connect, Instant, Limits, Service, ServiceState};
+use sockeye::{ConnId, Connect, Limits, Service};
 
 use super::cause::cause;
 use super::probe::{NAME, Notes, Probe, Say};
@@ -46,7 +48,7 @@ impl Bench {
     }
 
     pub fn connect(&mut self, connect: &Connect) -> ConnId {
-        self.service.control().connect(NAME, connect.clone()).unwrap()
+        self.service.control().protocol_named(NAME).unwrap().connect(connect.clone())
     }
 
     pub fn listen(&self, address: &str) -> Listener {
@@ -55,7 +57,9 @@ impl Bench {
 
     pub fn say(&mut self, id: ConnId, say: Say) {
         self.notes.queues.borrow_mut().entry(id).or_default().push_back(say);
-        let _ = self.service.control().request_writable(id);
+        if let Ok(mut connection) = self.service.control().connection(id) {
+            connection.request_writable();
+        }
     }
 
     pub fn turn(&mut self) {

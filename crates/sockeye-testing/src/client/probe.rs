@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::client::{FailureCause, Retry};
-use sockeye::protocol::Fragmented;
-use sockeye::{
-    Close, Closed, Commands, ConnId, ControlPayload, Cx, Failure, Fragment, Instant, MessageKind, Protocol, Tx,
-};
+use sockeye::proto::conn::ControlPayload;
+use sockeye::proto::time::Instant;
+use sockeye::proto::wire::MessageKind;
+use sockeye::protocol::{Fragmented, ProtocolMut};
+use sockeye::{Close, Closed, ClosedCx, ConnId, Cx, Failure, Fragment, Handshake, Protocol, Tx};
 
 pub const NAME: &str = "probe";
 
@@ -33,9 +34,9 @@ pub enum Say {
 }
 
 type InOpen = Box<dyn FnMut(&mut Cx<'_>)>;
-type InFailed = Box<dyn FnMut(&mut Commands<'_>, ConnId, &Failure)>;
-type InClosed = Box<dyn FnMut(&mut Cx<'_>, &Closed)>;
-type InTick = Box<dyn FnMut(&mut Commands<'_>)>;
+type InFailed = Box<dyn FnMut(&mut ProtocolMut<'_>, ConnId, &Failure)>;
+type InClosed = Box<dyn FnMut(&mut ClosedCx<'_>, &Closed)>;
+type InTick = Box<dyn FnMut(&mut ProtocolMut<'_>)>;
 
 #[derive(Default)]
 pub struct Notes {
@@ -138,13 +139,13 @@ impl Protocol for Probe {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Session {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Session {
         let notes = self.notes.clone();
         let _inside = notes.enter();
         let id = cx.id();
         assert!(cx.is_client() && cx.is_open(id));
         assert!(!notes.is_over(id) && notes.open.borrow_mut().insert(id), "open came twice");
-        notes.note(cx.now(), id, Seen::Open(cx.subprotocol().map(str::to_owned)));
+        notes.note(cx.now(), id, Seen::Open(handshake.subprotocol().map(str::to_owned)));
         if notes.queues.borrow().contains_key(&id) {
             cx.request_writable();
         }
@@ -218,7 +219,7 @@ impl Protocol for Probe {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Session, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, _: Session, closed: Closed) {
         let notes = self.notes.clone();
         let _inside = notes.enter();
         let id = cx.id();
@@ -230,19 +231,19 @@ impl Protocol for Probe {
         notes.note(cx.now(), id, Seen::Closed(closed, cx.retry()));
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         let notes = self.notes.clone();
         let _inside = notes.enter();
         assert!(!notes.is_open(id) && notes.over.borrow_mut().insert(id), "a second outcome");
-        assert!(!wishes.is_open(id));
+        assert!(!own.is_open(id));
         assert!(
             !failure.to_string().is_empty()
                 && !matches!(failure.cause, FailureCause::Io(ref e) if e.to_string().is_empty())
         );
         if let Some(hook) = &mut *notes.in_failed.borrow_mut() {
-            hook(wishes, id, &failure);
+            hook(own, id, &failure);
         }
-        notes.note(wishes.now(), id, Seen::Failed(failure));
+        notes.note(own.now(), id, Seen::Failed(failure));
     }
 
     fn pong(&mut self, cx: &mut Cx<'_>, _: &mut Session, payload: &[u8]) -> Result<(), Close> {
@@ -255,10 +256,10 @@ impl Protocol for Probe {
         self.interval
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
         let _inside = self.notes.enter();
         if let Some(hook) = &mut *self.notes.in_tick.borrow_mut() {
-            hook(wishes);
+            hook(own);
         }
     }
 }

@@ -6,12 +6,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
+use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Network, Peer, Turn};
 use sockeye::sys::Address;
-use sockeye::{
-    Builder, CloseCode, Commands, ConnId, Cx, Limits, Raw, RawClose, RawClosed, RawWritable, Service, ServiceState,
-    messages,
-};
+use sockeye::{Builder, CloseCode, ConnId, Limits, Service, messages};
 
 /// What a callback was told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,12 +91,12 @@ impl Raw for Obeys {
         self.name
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Session {
+    fn open(&mut self, cx: &mut RawCx<'_>) -> Session {
         self.note(cx.id(), Note::Open);
         Session::default()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Session, bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, session: &mut Session, bytes: &[u8]) -> Result<(), RawClose> {
         self.with(cx.id(), |story| {
             assert!(!story.notes.contains(&Note::Ended), "received after the end of input");
             story.received.extend_from_slice(bytes);
@@ -125,7 +124,7 @@ impl Raw for Obeys {
         Ok(())
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Session) -> Result<(), RawClose> {
+    fn ended(&mut self, cx: &mut RawCx<'_>, session: &mut Session) -> Result<(), RawClose> {
         self.note(cx.id(), Note::Ended);
         if session.goes_on {
             session.out.extend_from_slice(b"after your end");
@@ -136,7 +135,7 @@ impl Raw for Obeys {
         Err(RawClose::Normal)
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: &mut Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let (mut tx, before) = (Some(tx), session.sent);
         while session.sent < session.out.len() {
             let Some(permission) = tx else {
@@ -155,20 +154,19 @@ impl Raw for Obeys {
         }
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut Session) -> Result<(), RawClose> {
+    fn timer(&mut self, cx: &mut RawCx<'_>, _: &mut Session) -> Result<(), RawClose> {
         self.note(cx.id(), Note::Timer);
         cx.resume_reading();
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: Session, ended: RawClosed) {
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, _: Session, ended: RawClosed) {
         self.note(cx.id(), Note::Closed(ended));
-        // Nobody is left to be called.
-        cx.request_writable();
-        cx.set_timer(Duration::ZERO);
+        let id = cx.id();
+        assert!(cx.connection(id).is_err(), "nobody is left to be called");
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, _: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         self.note(id, Note::Failed(error.to_string()));
     }
 
@@ -176,9 +174,9 @@ impl Raw for Obeys {
         self.every
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        assert!(wishes.connections() > 0);
-        wishes.request_writable_all();
+    fn tick(&mut self, own: &mut EndpointMut<'_>) {
+        assert!(own.connections() > 0);
+        own.request_writable();
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sockeye::poll::{Mode, PollHook, Ready};
-use sockeye::{Builder, Commands, ConnId, Cx, Raw, RawClose, RawClosed, RawWritable, Service, ServiceState, messages};
+use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
+use sockeye::service::ServiceState;
+use sockeye::{Builder, ConnId, Service, messages};
 
 use super::bench::{Log, MUTE, NAME, Note, Obeys, Story};
 
@@ -72,17 +74,17 @@ impl Raw for Pours {
         POURS
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> usize {
+    fn open(&mut self, cx: &mut RawCx<'_>) -> usize {
         self.obeys.open(cx);
         cx.request_writable();
         0
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, _: &mut usize, bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, _: &mut usize, bytes: &[u8]) -> Result<(), RawClose> {
         self.obeys.receive(cx, &mut Default::default(), bytes)
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, sent: &mut usize, tx: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, cx: &mut RawCx<'_>, sent: &mut usize, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let bytes = self.bytes.borrow();
         let mut tx = Some(tx);
         while let Some(permission) = tx {
@@ -97,12 +99,12 @@ impl Raw for Pours {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, _: usize, ended: RawClosed) {
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, _: usize, ended: RawClosed) {
         self.obeys.closed(cx, Default::default(), ended);
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: std::io::Error) {
-        self.obeys.failed(wishes, id, error);
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: std::io::Error) {
+        self.obeys.failed(own, id, error);
     }
 }
 
@@ -152,7 +154,7 @@ impl Real {
 
     pub fn adopt_as(&mut self, name: &str, fd: impl Into<OwnedFd>) -> ConnId {
         let (before, expected) = (self.log.borrow().len(), self.log.borrow().len() + 1);
-        let id = self.service.control().adopt(name, fd).unwrap();
+        let id = self.service.control().endpoint_named(name).unwrap().adopt(fd);
         assert_eq!(self.log.borrow().len(), before, "the outcome came before the call was over");
         self.until(|real| real.log.borrow().len() == expected);
         assert_eq!(self.log.borrow()[before].0, id);

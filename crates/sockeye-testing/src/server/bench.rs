@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Network, Turn};
 use sockeye::sys::{Address, Sys};
-use sockeye::{Close, CloseCode, Closed, Limits, Service, ServiceState};
+use sockeye::{Close, CloseCode, Closed, Limits, Service};
 use sockeye_proto::time::Instant;
 
 use super::client::{Client, Heard};

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use sockeye::messages::{Handler, Message, MessageCx, Messages, with};
-use sockeye::{Close, CloseCode, Closed, Cx, Decision, Request};
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Decision, Handshake, Request};
 
 use super::hub::Hub;
 use super::machine::hash;
@@ -28,23 +28,23 @@ impl Handler for Echo {
         Decision::accept()
     }
 
-    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> usize {
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) -> usize {
         let _inside = self.hub.enter("open");
-        self.hub.note(talk.now(), || format!("{} open as {}", self.target, talk.id()));
-        self.hub.opened(self.target, talk.id());
+        self.hub.note(cx.now(), || format!("{} open as {}", self.target, cx.id()));
+        self.hub.opened(self.target, cx.id());
         self.target
     }
 
-    fn message(&mut self, talk: &mut MessageCx<'_, '_>, peer: &mut usize, message: Message<'_>) -> Result<(), Close> {
-        let _inside = self.hub.enter_open("message", *peer, talk.id());
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, peer: &mut usize, message: Message<'_>) -> Result<(), Close> {
+        let _inside = self.hub.enter_open("message", *peer, cx.id());
         self.hub.received_piece(*peer, "a message");
         let (kind, bytes) = (message.kind(), message.as_bytes());
-        self.hub.note(talk.now(), || format!("{peer} received {} bytes", bytes.len()));
+        self.hub.note(cx.now(), || format!("{peer} received {} bytes", bytes.len()));
         self.hub.of(*peer, |notes| notes.received.push(format!("{kind:?} {} {:x}", bytes.len(), hash(bytes))));
-        talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
+        cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, peer: usize, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, peer: usize, closed: Closed) {
         let _inside = self.hub.enter("closed");
         self.hub.note(cx.now(), || format!("{peer} {closed:?}"));
         self.hub.closed(peer, cx.id(), cx.now(), closed);

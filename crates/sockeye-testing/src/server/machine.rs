@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::proto::wire::MessageKind;
 use sockeye::protocol::{AfterFragment, AfterSend, Fragmented};
-use sockeye::{Close, CloseCode, Closed, ConnId, Cx, Decision, Fragment, MessageKind, Protocol, Request, Tx, Writable};
+use sockeye::{
+    Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Decision, Fragment, Handshake, Protocol, Request, Tx, Writable,
+};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::time::Instant;
 
@@ -91,7 +94,7 @@ impl Machine {
             "ping" => session.replies.push_back(Reply::Ping(rest.as_bytes().to_vec())),
             "pub" => {
                 session.published += 1;
-                cx.publish_text(&format!("\u{1}p{}:{}:{rest}", session.peer, session.published));
+                cx.own_protocol().publish_text(&format!("\u{1}p{}:{}:{rest}", session.peer, session.published));
             }
             "timer" => {
                 session.timer = Some(cx.now() + Duration::from_millis(number()));
@@ -111,7 +114,7 @@ impl Machine {
             "wake" => self.wake(cx, number() as usize),
             "all" => {
                 self.hub.asked_all();
-                cx.request_writable_all();
+                cx.own_protocol().request_writable();
             }
             "stale" => self.check_ids(cx),
             "kill" => self.kill(cx, number() as usize),
@@ -133,8 +136,9 @@ impl Machine {
         if let Some(id) = self.hub.id_of(peer) {
             self.hub.asked(peer);
             self.hub.of(peer, |notes| notes.pokes += 1);
-            if cx.request_writable_for(id).is_err() {
-                self.hub.fail(format!("peer {peer} is open, and asking for it says that it is gone"));
+            match cx.connection(id) {
+                Ok(mut connection) => connection.request_writable(),
+                Err(_) => self.hub.fail(format!("peer {peer} is open, and asking for it says that it is gone")),
             }
         }
     }
@@ -142,8 +146,10 @@ impl Machine {
     fn pause(&self, cx: &mut Cx<'_>, peer: usize, paused: bool) {
         if let Some(id) = self.hub.id_of(peer) {
             self.hub.of(peer, |notes| notes.paused = paused);
-            if if paused { cx.pause_for(id) } else { cx.resume_for(id) }.is_err() {
-                self.hub.fail(format!("peer {peer} is open, and pausing it says that it is gone"));
+            match cx.connection(id) {
+                Ok(mut connection) if paused => connection.pause_reading(),
+                Ok(mut connection) => connection.resume_reading(),
+                Err(_) => self.hub.fail(format!("peer {peer} is open, and pausing it says that it is gone")),
             }
         }
     }
@@ -152,8 +158,9 @@ impl Machine {
         if let Some(id) = self.hub.id_of(peer) {
             let now = cx.now();
             self.hub.of(peer, |notes| _ = notes.close_asked_at.get_or_insert(now));
-            if cx.close_for(id, CloseCode::new(4000 + peer as u16).unwrap_or(CloseCode::NORMAL)).is_err() {
-                self.hub.fail(format!("peer {peer} is open, and closing it says that it is gone"));
+            match cx.connection(id) {
+                Ok(mut connection) => connection.close(CloseCode::new(4000 + peer as u16).unwrap_or(CloseCode::NORMAL)),
+                Err(_) => self.hub.fail(format!("peer {peer} is open, and closing it says that it is gone")),
             }
         }
     }
@@ -161,12 +168,7 @@ impl Machine {
     /// Ids of the past are gone for every purpose, and those of the present are not.
     fn check_ids(&self, cx: &mut Cx<'_>) {
         for id in self.hub.stale_ids() {
-            let reached = cx.is_open(id)
-                || cx.request_writable_for(id).is_ok()
-                || cx.close_for(id, CloseCode::NORMAL).is_ok()
-                || cx.pause_for(id).is_ok()
-                || cx.resume_for(id).is_ok();
-            if reached {
+            if cx.is_open(id) || cx.connection(id).is_ok() {
                 self.hub.fail(format!("{id} is over, and something was reached by it"));
             }
         }
@@ -238,7 +240,7 @@ impl Protocol for Machine {
         Decision::accept()
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Session {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Session {
         let _inside = self.hub.enter("open");
         let (peer, how) = self.target.clone();
         self.hub.note(cx.now(), || format!("{peer} open as {}", cx.id()));
@@ -336,26 +338,24 @@ impl Protocol for Machine {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Session, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Session, closed: Closed) {
         let _inside = self.hub.enter("closed");
         self.hub.note(cx.now(), || format!("{} {closed:?}", session.peer));
         let id: ConnId = cx.id();
         self.hub.closed(session.peer, id, cx.now(), closed);
-        if cx.is_open(id) || cx.request_writable_for(id).is_ok() {
+        if cx.is_open(id) || cx.connection(id).is_ok() {
             self.hub.fail(format!("peer {} is closed, and open", session.peer));
         }
-        // None of these may have an effect any more.
-        cx.request_writable();
-        cx.close(CloseCode::NORMAL);
-        cx.set_timer(Duration::from_millis(1));
-        cx.pause_reading();
     }
 }
 
 /// One timer of the connection serves both purposes.
 fn arm(cx: &mut Cx<'_>, session: &Session) {
     match session.timer.into_iter().chain(session.resume).min() {
-        Some(at) => cx.set_timer(at.saturating_duration_since(cx.now())),
+        Some(at) => {
+            let delay = at.saturating_duration_since(cx.now());
+            cx.set_timer(delay);
+        }
         None => cx.clear_timer(),
     }
 }

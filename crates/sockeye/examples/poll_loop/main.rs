@@ -20,7 +20,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use sockeye::http::{Files, Routes};
 use sockeye::poll::{Mode, PollHook};
-use sockeye::{Close, Commands, Cx, Fragment, Protocol, Service, ServiceState, Tx, messages};
+use sockeye::protocol::ProtocolMut;
+use sockeye::service::ServiceState;
+use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Service, Tx, messages};
 
 use self::poll::poll;
 
@@ -53,8 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7681".to_owned());
-    let mirror = messages::on("lws-mirror-protocol", |talk, message| {
-        talk.publish(&message);
+    let mirror = messages::on("lws-mirror-protocol", |cx, message| {
+        cx.publish(&message);
         Ok(())
     });
     let echo = messages::echo("echo");
@@ -111,7 +113,7 @@ impl Protocol for Counter {
         "dumb-increment-protocol"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Count {
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Count {
         Count::default()
     }
 
@@ -136,7 +138,7 @@ impl Protocol for Counter {
         Some(Duration::from_millis(50))
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        wishes.request_writable_all();
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        own.request_writable();
     }
 }

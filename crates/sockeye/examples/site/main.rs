@@ -7,7 +7,8 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use sockeye::http::{Files, Response, Routes};
-use sockeye::{Limits, Origins, Service, messages};
+use sockeye::service::Origins;
+use sockeye::{Limits, Service, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -20,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .get("/uptime", move |_| Response::text(format!("{} s\n", start.elapsed().as_secs())))
         .files("/", Files::open(&folder)?.header("Cache-Control", "no-cache")?);
 
-    let chat = messages::on("chat", |talk, message| {
-        talk.publish(&message);
+    let chat = messages::on("chat", |cx, message| {
+        cx.publish(&message);
         Ok(())
     });
 

@@ -9,7 +9,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use sockeye::{Connect, Reconnect};
+//! use sockeye::Connect;
+//! use sockeye::client::Reconnect;
 //!
 //! let connect = Connect::new("ws://example.com/feed?from=7")?
 //!     .subprotocol("feed.v2")?

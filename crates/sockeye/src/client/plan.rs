@@ -149,10 +149,6 @@ pub(crate) struct Outgoing {
     pub(crate) unopened: Vec<Unopened>,
     /// Open, and to be kept up.
     kept: HashMap<ConnId, Box<Plan>>,
-    /// During `open`: what the server chose.
-    pub(crate) chosen: Option<String>,
-    /// During `closed`: the attempt that follows.
-    pub(crate) retry: Option<Retry>,
 }
 
 impl Outgoing {
@@ -184,11 +180,9 @@ impl Outgoing {
         Some(plan)
     }
 
-    /// Takes the attempt back that follows the connection whose `closed` runs, if one does. Says its id.
-    pub(crate) fn take_back_retry(&mut self) -> Option<ConnId> {
-        let Retry { id, .. } = self.retry.take()?;
+    /// Takes back what is planned under that id.
+    pub(crate) fn take_back(&mut self, id: ConnId) {
         self.planned.retain(|planned| planned.id != id);
-        Some(id)
     }
 
     /// Plans the attempt after one that is over, under a new id.

@@ -14,7 +14,7 @@ use super::url::{Place, Url, UrlError, check_text, host_and_port};
 /// credentials.
 ///
 /// ```
-/// use sockeye::Proxy;
+/// use sockeye::client::Proxy;
 ///
 /// let proxy = Proxy::parse("socks5://joe:secret@proxy.example:1081")?;
 /// assert_eq!(proxy.to_string(), "socks5://proxy.example:1081");

@@ -20,7 +20,7 @@ use crate::sys::Address;
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let origins = sockeye::Origins::only(["https://example.com"])?.or_same_host().or_missing();
+/// let origins = sockeye::service::Origins::only(["https://example.com"])?.or_same_host().or_missing();
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Origins {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let hosts = sockeye::Hosts::only(["example.com", "www.example.com:8080"])?.or_local();
+/// let hosts = sockeye::service::Hosts::only(["example.com", "www.example.com:8080"])?.or_local();
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use crate::sys::Address;
 /// sockets.
 ///
 /// ```
-/// # use sockeye::PeerSet;
-/// # fn main() -> Result<(), sockeye::InvalidPeerSet> {
+/// # use sockeye::service::PeerSet;
+/// # fn main() -> Result<(), sockeye::service::InvalidPeerSet> {
 /// let inside: PeerSet = "10.0.0.0/8".parse()?;
 /// assert!(inside.contains(&std::net::SocketAddr::from(([10, 1, 2, 3], 80)).into()));
 /// # Ok(()) }

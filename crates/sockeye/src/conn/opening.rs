@@ -13,7 +13,7 @@ use crate::client::{FailureCause, Refusal, Stage as ConnectStage};
 use crate::conn::read::{Filled, fill, keep};
 use crate::conn::{Conn, Phase, Stage, Step, linger, ws};
 use crate::output::{Bits, Out};
-use crate::protocol::ConnId;
+use crate::protocol::{ConnId, Handshake};
 
 /// A connection that stands and is no WebSocket yet.
 pub(crate) struct Opening {
@@ -279,7 +279,7 @@ fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: Option<String>) 
     let Phase::Opening(opening) = std::mem::replace(&mut conn.phase, Phase::Ws(ws)) else { return };
     tracing::debug!(%id, peer = %conn.peer, protocol = chosen.as_deref().unwrap_or_default(), "open");
     stage.shared.outgoing.opened(id, opening.plan, stage.shared.now);
-    ws::tell_open(stage, id, conn, chosen);
+    ws::tell_open(stage, id, conn, &Handshake { subprotocol: chosen.as_deref() });
 }
 
 /// A deadline is over. A refusal whose body did not come to its end is one all the same.

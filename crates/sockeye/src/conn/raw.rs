@@ -15,7 +15,7 @@ use crate::conn::read::{Filled, Stash, fill};
 use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger, watch};
 use crate::output::{Bits, Link, Out};
 use crate::protocol::plain::Plain;
-use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed, RawPort, RawWritable};
+use crate::protocol::{ConnId, RawClose, RawClosed, RawClosedCx, RawCx, RawPort, RawWritable};
 use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow, DescriptorKind};
@@ -176,15 +176,15 @@ fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
         return discard(raw, shared, &mut out, rx);
     }
     let id = shared.current.id;
-    let mut cx = Cx { wishes: Commands { endpoint: index, arrived: &[], shared }, id, peer };
-    if raw.has_input(out.link, stash) && !cx.shared.current.is_paused() {
-        let read = read(raw, &mut out, stash, rx, cx.shared.current.budget.read_bytes);
+    let mut cx = RawCx::new(shared, index, id, peer);
+    if raw.has_input(out.link, stash) && !cx.current.is_paused() {
+        let read = read(raw, &mut out, stash, rx, cx.current.budget.read_bytes);
         deliver(raw, endpoint, &mut cx, session, &mut out, read, until);
     }
-    if raw.can_write(&cx.shared.current, out.link) {
+    if raw.can_write(&cx.current, out.link) {
         write(raw, endpoint, &mut cx, session, &mut out, until);
     }
-    let current = &cx.shared.current;
+    let current = &cx.current;
     raw.has_input(out.link, stash) && (raw.is_ending() || !current.is_paused()) || raw.can_write(current, out.link)
 }
 
@@ -192,7 +192,7 @@ fn round(stage: &mut Stage, conn: &mut Conn) -> bool {
 fn deliver(
     raw: &mut Raw,
     endpoint: &mut dyn Plain,
-    cx: &mut Cx<'_>,
+    cx: &mut RawCx<'_>,
     session: u32,
     out: &mut Out<'_>,
     read: Read<'_>,
@@ -205,26 +205,26 @@ fn deliver(
     match read {
         Read::Nothing => return,
         Read::Bytes(bytes) => {
-            let budget = &mut cx.shared.current.budget;
+            let budget = &mut cx.current.budget;
             budget.read_bytes = budget.read_bytes.saturating_sub(bytes.len());
             budget.read_frames -= 1;
             let result = endpoint.receive(cx, session, bytes);
-            obey(raw, cx.shared, result, RawClosed::Local, until);
+            obey(raw, cx, result, RawClosed::Local, until);
         }
         Read::End => {
             raw.input_over = true;
             let result = endpoint.ended(cx, session);
-            obey(raw, cx.shared, result, RawClosed::Peer, until);
+            obey(raw, cx, result, RawClosed::Peer, until);
         }
     }
     if is_watchful {
-        out.outlet.lap(Culprit::Receive, Whose::of(cx.wishes.endpoint.0, cx.id));
+        out.outlet.lap(Culprit::Receive, Whose::of(cx.endpoint.0, cx.id()));
     }
 }
 
 /// The writable callback.
-fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut Cx<'_>, session: u32, out: &mut Out<'_>, until: Instant) {
-    cx.shared.current.grant_write();
+fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut RawCx<'_>, session: u32, out: &mut Out<'_>, until: Instant) {
+    cx.current.grant_write();
     let before = out.outlet.budget;
     let is_watchful = out.outlet.stopwatch.is_watchful();
     if is_watchful {
@@ -232,7 +232,7 @@ fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut Cx<'_>, session: u32,
     }
     let result = endpoint.writable(cx, session, RawWritable::new(&mut RawPort { out: out.lent() }));
     if is_watchful {
-        out.outlet.lap(Culprit::Writable, Whose::of(cx.wishes.endpoint.0, cx.id));
+        out.outlet.lap(Culprit::Writable, Whose::of(cx.endpoint.0, cx.id()));
     }
     if out.outlet.budget == before {
         // A call that writes nothing costs something too: who asks again and again does not keep the loop.
@@ -240,7 +240,7 @@ fn write(raw: &mut Raw, endpoint: &mut dyn Plain, cx: &mut Cx<'_>, session: u32,
     } else {
         raw.lost |= out.link.bits.has(Bits::BROKEN);
     }
-    obey(raw, cx.shared, result, RawClosed::Local, until);
+    obey(raw, cx, result, RawClosed::Local, until);
 }
 
 /// Decides the end that a callback returned, or wished for its own connection, so that nothing is delivered after it.
@@ -463,9 +463,8 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, ended: 
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()).and_then(|endpoint| endpoint.plain()) else {
         return;
     };
-    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
-    endpoint.closed(&mut Cx { wishes, id, peer }, live.session, ended);
+    endpoint.closed(&mut RawClosedCx::new(&mut stage.shared, live.endpoint, id, peer), live.session, ended);
     stage.outlet.lap(Culprit::Closed, Whose::of(live.endpoint.0, id));
 }
 
@@ -478,9 +477,8 @@ pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: End
     live.set_open(true);
     live.set_connected();
     stage.shared.opened = true;
-    let wishes = Commands { shared: &mut stage.shared, endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
-    let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
+    let session = callee.open(&mut RawCx::new(&mut stage.shared, endpoint, id, &conn.peer));
     stage.outlet.lap(Culprit::Open, Whose::of(endpoint.0, id));
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;
@@ -519,9 +517,8 @@ fn timer(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) {
         return;
     }
     stage.shared.enter(id, live, Budget::default());
-    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
-    let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
+    let result = endpoint.timer(&mut RawCx::new(&mut stage.shared, live.endpoint, id, &conn.peer), live.session);
     stage.outlet.lap(Culprit::Timer, Whose::of(live.endpoint.0, id));
     obey(raw, &mut stage.shared, result, RawClosed::Local, until);
     stage.shared.leave();

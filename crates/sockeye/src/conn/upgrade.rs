@@ -6,7 +6,7 @@ use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::target;
 
 use crate::conn::{Conn, Phase, Stage, ws};
-use crate::protocol::{ConnId, Request, Verdict};
+use crate::protocol::{ConnId, Handshake, Request, Verdict};
 use crate::statistics::{Culprit, Refusals, Whose};
 
 /// Chooses the counter of a reason.
@@ -75,6 +75,6 @@ pub(crate) fn decide(
     if let Phase::Http(http) = &mut conn.phase {
         http.access.upgraded(chosen.as_deref());
     }
-    ws::open(stage, id, conn, endpoint);
+    ws::open(stage, id, conn, endpoint, &Handshake { subprotocol: chosen.as_deref() });
     Ok(())
 }

@@ -8,7 +8,7 @@
 use crate::conn::raw::{Raw, finish, obey};
 use crate::conn::{Conn, Phase, Stage, Step};
 use crate::output::{Bits, Link};
-use crate::protocol::{Commands, ConnId, Cx, RawClosed};
+use crate::protocol::{ConnId, RawClosed, RawCx};
 use crate::shared::{Budget, Live};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{DescriptorKind, Readiness};
@@ -80,7 +80,7 @@ fn tell(stage: &mut Stage, conn: &mut Conn, level: Readiness, reads: bool, write
         return Outcome::Wait;
     };
     let id = shared.current.id;
-    let mut cx = Cx { wishes: Commands { endpoint: index, arrived: &[], shared }, id, peer };
+    let mut cx = RawCx::new(shared, index, id, peer);
     let is_over = level.error && link.kind != DescriptorKind::Datagrams;
     let has_input = level.readable || (level.error && link.kind == DescriptorKind::Datagrams);
     if reads && has_input {
@@ -88,7 +88,7 @@ fn tell(stage: &mut Stage, conn: &mut Conn, level: Readiness, reads: bool, write
         let is_end = (level.read_closed || is_over) && outlet.sys.unread(link.handle).unwrap_or(0) == 0;
         let Ok(fd) = outlet.sys.borrow(link.handle) else { return Outcome::Wait };
         let result = endpoint.readable(&mut cx, session, fd);
-        obey(raw, cx.shared, result, RawClosed::Local, until);
+        obey(raw, &mut cx, result, RawClosed::Local, until);
         outlet.lap_if_watchful(Culprit::Receive, Whose::of(index.0, id));
         if is_end {
             raw.input_is_over();
@@ -100,15 +100,15 @@ fn tell(stage: &mut Stage, conn: &mut Conn, level: Readiness, reads: bool, write
         return Outcome::Over(if level.read_closed { RawClosed::Peer } else { raw.broken() });
     }
     if writes && level.writable && !raw.is_ending() {
-        cx.shared.current.grant_write();
+        cx.current.grant_write();
         let Ok(fd) = outlet.sys.borrow(link.handle) else { return Outcome::Wait };
         let result = endpoint.ready(&mut cx, session, fd);
-        obey(raw, cx.shared, result, RawClosed::Local, until);
+        obey(raw, &mut cx, result, RawClosed::Local, until);
         outlet.lap_if_watchful(Culprit::Writable, Whose::of(index.0, id));
     } else if writes {
         link.bits.clear(Bits::WRITABLE);
     }
-    let current = &cx.shared.current;
+    let current = &cx.current;
     let reads = raw.has_input(link, &None) && !current.is_paused();
     let writes = raw.wants_room(current) && link.bits.has(Bits::WRITABLE);
     if reads || writes { Outcome::Again } else { Outcome::Wait }

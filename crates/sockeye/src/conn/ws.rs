@@ -6,11 +6,12 @@ use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
 use sockeye_proto::wire::Role;
 
+use crate::client::Retry;
 use crate::conn::read::{Filled, Stash, fill, keep};
 use crate::conn::{Conn, NEVER, Phase, Stage, Step, linger};
 use crate::output::{Bits, CORK, Link, Out};
 use crate::protocol::endpoint::Endpoint;
-use crate::protocol::{Commands, ConnId, Cx, Port, Tx};
+use crate::protocol::{ClosedCx, ConnId, Cx, Handshake, Port, Tx};
 use crate::shared::{Budget, Current, EndpointIndex, Live, Shared};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
@@ -67,17 +68,17 @@ fn round<const WATCHED: bool>(stage: &mut Stage, conn: &mut Conn) -> bool {
     let arrived = &mut rx[..HEADROOM + count];
     let mut callee = Callee { endpoint: &mut **endpoint, session };
     let id = shared.current.id;
-    let wishes = Commands { endpoint: shared.current.live.endpoint, arrived: &[], shared };
-    let mut cx = Cx { wishes, id, peer };
+    let own = shared.current.live.endpoint;
+    let mut cx = Cx::new(shared, own, id, peer);
     if count > 0 {
         deliver::<WATCHED>(ws, &mut callee, &mut cx, &mut out, stash, arrived);
     }
-    cx.wishes.arrived = arrived;
+    cx.input = arrived;
     write::<WATCHED>(ws, &mut callee, &mut cx, &mut out);
-    if cx.shared.current.unsecured {
-        secure(callee, &mut cx);
+    if cx.current.keeps_input {
+        release_input(callee, &mut cx);
     }
-    has_input(&cx.shared.current, ws, out.link, stash) || can_write_more(&cx.shared.current, ws, out.link)
+    has_input(&cx.current, ws, out.link, stash) || can_write_more(&cx.current, ws, out.link)
 }
 
 /// Who is called back.
@@ -169,12 +170,12 @@ fn deliver<const WATCHED: bool>(
         // Reading is over. Between the callbacks that follow is next to nothing: one look at the clock for each does.
         out.outlet.steps_over(0);
     }
-    cx.shared.current.arrived(arrived);
+    cx.current.arrived(arrived);
     let mut input = Input::new(arrived, HEADROOM);
     while !input.is_empty() {
-        let current = &mut cx.shared.current;
+        let Shared { current, pool, .. } = &mut *cx.connection.commands;
         if current.budget.read_frames == 0 || is_paused(current, ws) {
-            keep(&cx.shared.pool, stash, input.into_rest());
+            keep(pool, stash, input.into_rest());
             break;
         }
         current.budget.read_frames -= 1;
@@ -184,16 +185,16 @@ fn deliver<const WATCHED: bool>(
                 out.outlet.statistics.received.piece(fragment);
                 let result = endpoint.receive(cx, *session, fragment);
                 if WATCHED {
-                    out.outlet.lap(Culprit::Receive, Whose::of(cx.wishes.endpoint.0, cx.id));
+                    out.outlet.lap(Culprit::Receive, Whose::of(cx.endpoint.0, cx.id()));
                 }
                 result
             }
             Ok(None) => break,
             other => control_event(ws, other, out.lent(), *endpoint, cx, *session),
         };
-        obey(ws, cx.shared, result);
+        obey(ws, cx, result);
     }
-    ws.receive_done(cx.shared.now);
+    ws.receive_done(cx.now());
 }
 
 /// The writable callback, if it was asked for and the socket takes data.
@@ -202,11 +203,11 @@ fn write<const WATCHED: bool>(ws: &mut Connection, callee: &mut Callee<'_>, cx: 
     if out.link.queue.is_some() {
         out.flush();
     }
-    if !can_write(&cx.shared.current, ws, out.link) {
+    if !can_write(&cx.current, ws, out.link) {
         return;
     }
     before_write(ws, out);
-    cx.shared.current.grant_write();
+    cx.current.grant_write();
     let before = out.outlet.budget;
     let last = out.link.bits.has(Bits::LAST_CALL);
     if WATCHED {
@@ -214,13 +215,13 @@ fn write<const WATCHED: bool>(ws: &mut Connection, callee: &mut Callee<'_>, cx: 
     }
     let result = callee.endpoint.writable(cx, callee.session, Tx::new(&mut Port { ws, out: out.lent(), last }));
     if WATCHED {
-        out.outlet.lap(Culprit::Writable, Whose::of(cx.wishes.endpoint.0, cx.id));
+        out.outlet.lap(Culprit::Writable, Whose::of(cx.endpoint.0, cx.id()));
     }
     if out.outlet.budget == before {
         // A call that sends nothing costs as much as a small frame: who asks again and again does not keep the loop.
         out.outlet.budget = before.saturating_sub(out.outlet.frame_cost);
     }
-    obey(ws, cx.shared, result);
+    obey(ws, cx, result);
 }
 
 /// Pings and pongs go before more data: a callback that fills the socket each time would keep them waiting for ever. So
@@ -236,9 +237,9 @@ fn before_write(ws: &mut Connection, out: &mut Out<'_>) {
 
 /// Has the endpoint copy what it still means to send from the receive buffer.
 #[cold]
-fn secure(callee: Callee<'_>, cx: &mut Cx<'_>) {
-    cx.shared.current.unsecured = false;
-    callee.endpoint.secure(cx, callee.session);
+fn release_input(callee: Callee<'_>, cx: &mut Cx<'_>) {
+    cx.current.keeps_input = false;
+    callee.endpoint.release_input(cx, callee.session);
 }
 
 /// Sends what was published while a fragmented message was unfinished, once it is finished.
@@ -324,12 +325,12 @@ fn control_event(
         Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => {
             out.outlet.steps_over(0);
             let result = endpoint.pong(cx, session, payload);
-            out.outlet.lap(Culprit::Pong, Whose::of(cx.wishes.endpoint.0, cx.id));
+            out.outlet.lap(Culprit::Pong, Whose::of(cx.endpoint.0, cx.id()));
             result
         }
         Ok(Some(Event::Ping(payload))) if ws.state() == State::Open => endpoint.ping(cx, session, payload),
         Err(violation) => {
-            tracing::debug!(id = %cx.id, peer = %cx.peer, %violation, "protocol violation");
+            tracing::debug!(id = %cx.id(), peer = %cx.peer, %violation, "protocol violation");
             Ok(())
         }
         Ok(_) => Ok(()),
@@ -407,20 +408,16 @@ pub(crate) fn tell_closed(stage: &mut Stage, id: ConnId, peer: &Address, closed:
     live.set_open(false);
     let live = *live;
     stage.outlet.statistics.websocket_closes(&closed);
-    if stage.shared.outgoing.keeps(id) {
-        plan_retry(stage, id, &closed);
-    }
+    let retry = if stage.shared.outgoing.keeps(id) { plan_retry(stage, id, &closed) } else { None };
     let Some(endpoint) = stage.endpoints.get_mut(live.endpoint.get()) else { return };
-    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
-    endpoint.closed(&mut Cx { wishes, id, peer }, live.session, closed);
+    endpoint.closed(&mut ClosedCx::new(&mut stage.shared, live.endpoint, id, peer, retry), live.session, closed);
     stage.outlet.lap(Culprit::Closed, Whose::of(live.endpoint.0, id));
-    stage.shared.outgoing.retry = None;
 }
 
 /// The next attempt of a connection that is to be kept up, unless the program itself ended it.
 #[cold]
-fn plan_retry(stage: &mut Stage, id: ConnId, closed: &Closed) {
+fn plan_retry(stage: &mut Stage, id: ConnId, closed: &Closed) -> Option<Retry> {
     // A rule that the peer broke is told to it in a Close frame of ours, too.
     let failed = match (closed.cause, &closed.sent) {
         (Cause::Violation(violation), Some(sent)) => {
@@ -431,7 +428,7 @@ fn plan_retry(stage: &mut Stage, id: ConnId, closed: &Closed) {
     let own = closed.initiator == Initiator::Local && !failed;
     let over = stage.policy.draining || own || closed.cause == Cause::Dropped;
     let random = if over { None } else { stage.random_u64() };
-    stage.shared.outgoing.retry = stage.shared.retry_after_close(id, random);
+    stage.shared.retry_after_close(id, random)
 }
 
 /// A deadline of the protocol or of the user's timer may be due.
@@ -458,9 +455,8 @@ pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) {
         return;
     };
     stage.shared.enter(id, live, Budget::default());
-    let wishes = Commands { shared: &mut stage.shared, endpoint: live.endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
-    let result = endpoint.timer(&mut Cx { wishes, id, peer: &conn.peer }, live.session);
+    let result = endpoint.timer(&mut Cx::new(&mut stage.shared, live.endpoint, id, &conn.peer), live.session);
     stage.outlet.lap(Culprit::Timer, Whose::of(live.endpoint.0, id));
     obey(ws, &mut stage.shared, result);
     stage.shared.leave();
@@ -474,16 +470,16 @@ fn takes_output(link: &mut Link, least: u64) -> bool {
 }
 
 /// Takes a connection over from the handshake: the 101 is in the cork, `open` was not called yet.
-pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: EndpointIndex) {
+pub(crate) fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, endpoint: EndpointIndex, handshake: &Handshake<'_>) {
     conn.phase = Phase::Ws(Connection::new(Role::Server, stage.limits.protocol.clone(), stage.shared.now));
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.endpoint = endpoint;
     }
-    tell_open(stage, id, conn, None);
+    tell_open(stage, id, conn, handshake);
 }
 
-/// The `open` callback, once. `chosen` is the subprotocol that the server of a client's connection chose.
-pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: Option<String>) {
+/// The `open` callback, once.
+pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, handshake: &Handshake<'_>) {
     let Some(live) = stage.shared.live.get_mut(id) else { return };
     let endpoint = live.endpoint;
     let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
@@ -491,12 +487,9 @@ pub(crate) fn tell_open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: 
     live.set_connected();
     stage.outlet.statistics.websocket_opens(live.is_client());
     stage.shared.opened = true;
-    stage.shared.outgoing.chosen = chosen;
-    let wishes = Commands { shared: &mut stage.shared, endpoint, arrived: &[] };
     stage.outlet.steps_over(0);
-    let session = callee.open(&mut Cx { wishes, id, peer: &conn.peer });
+    let session = callee.open(&mut Cx::new(&mut stage.shared, endpoint, id, &conn.peer), handshake);
     stage.outlet.lap(Culprit::Open, Whose::of(endpoint.0, id));
-    stage.shared.outgoing.chosen = None;
     if let Some(live) = stage.shared.live.get_mut(id) {
         live.session = session;
     }

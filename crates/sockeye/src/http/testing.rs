@@ -13,7 +13,7 @@ use sockeye_proto::{
 };
 
 use super::{Body, FileBody, HttpRequest, Response};
-use crate::{Statistics, sys::Address};
+use crate::{statistics::Statistics, sys::Address};
 
 /// A moment later than any file here is made, so that Last-Modified is not clamped: the year 2100.
 pub(super) const NOW: u64 = 4_102_444_800;

@@ -5,12 +5,11 @@
 //! answer is sent from where it was collected.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 
 use sockeye_proto::event::{Fragment, Payload};
 
 use crate::messages::Message;
-use crate::output::pool::{Pool, release};
+use crate::protocol::Commands;
 
 /// What came of a message so far. Memory grows with the bytes that came, not with those that were announced.
 #[derive(Default)]
@@ -26,9 +25,9 @@ impl Partial {
         matches!(self, Self::None)
     }
 
-    pub(crate) fn push(&mut self, fragment: &Fragment<'_>, pool: &RefCell<Pool>) {
+    pub(crate) fn push(&mut self, fragment: &Fragment<'_>, commands: &mut Commands) {
         if fragment.first {
-            let buffer = pool.borrow_mut().take();
+            let buffer = commands.take_buffer();
             *self = match fragment.payload {
                 // An empty buffer is valid UTF-8.
                 Payload::Text(_) => Self::Text(String::from_utf8(buffer).unwrap_or_default()),
@@ -51,11 +50,11 @@ impl Partial {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self, commands: &mut Commands) {
         match std::mem::take(self) {
             Self::None => {}
-            Self::Text(text) => release(text.into_bytes()),
-            Self::Binary(payload) => release(payload),
+            Self::Text(text) => commands.give_buffer(text.into_bytes()),
+            Self::Binary(payload) => commands.give_buffer(payload),
         }
     }
 }

@@ -7,8 +7,7 @@ use sockeye_proto::close::{Close, Closed};
 
 use crate::client::Failure;
 use crate::messages::{Full, Message, Outbox};
-use crate::protocol::{Commands, ConnId, Cx, Decision, Request};
-use crate::sys::Address;
+use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, ProtocolMut, Request};
 
 /// Handles the messages of one protocol. There is one object for all connections, and a state for each.
 pub trait Handler: 'static {
@@ -22,7 +21,7 @@ pub trait Handler: 'static {
     }
 
     /// The connection is open.
-    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> Self::State;
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, handshake: &Handshake<'_>) -> Self::State;
 
     /// A message came, whole.
     ///
@@ -30,19 +29,19 @@ pub trait Handler: 'static {
     /// The close to start.
     fn message(
         &mut self,
-        talk: &mut MessageCx<'_, '_>,
+        cx: &mut MessageCx<'_, '_>,
         state: &mut Self::State,
         message: Message<'_>,
     ) -> Result<(), Close>;
 
     /// The connection is over.
-    fn closed(&mut self, cx: &mut Cx<'_>, state: Self::State, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, state: Self::State, closed: Closed) {
         let _ = (cx, state, closed);
     }
 
     /// As [`Protocol::failed`](crate::Protocol::failed).
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
-        let _ = wishes;
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+        let _ = own;
         failure.warn_unheard(id);
     }
 
@@ -52,19 +51,33 @@ pub trait Handler: 'static {
     }
 
     /// As [`Protocol::tick`](crate::Protocol::tick).
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        let _ = wishes;
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        let _ = own;
     }
 }
 
-/// What a handler may do while it is called: answer, and ask the loop. It lives for one callback.
+/// The context of a [`Handler`]'s callback: that of its connection, and an outbox.
+///
+/// It dereferences to [`Cx`], so what is said there of a connection, its protocol and the service holds here. It lives for one
+/// callback.
+///
+/// ```
+/// use sockeye::messages::{Message, MessageCx};
+///
+/// fn answer(cx: &mut MessageCx<'_, '_>, message: Message<'_>) {
+///     let peer = cx.peer();
+///     if cx.push(message).is_err() {
+///         println!("{peer} reads less than it is sent: {} bytes wait", cx.outbox().bytes());
+///     }
+/// }
+/// ```
 pub struct MessageCx<'t, 'c> {
     pub(super) cx: &'t mut Cx<'c>,
     pub(super) outbox: &'t mut Outbox,
 }
 
 impl<'c> Deref for MessageCx<'_, 'c> {
-    type Target = Commands<'c>;
+    type Target = Cx<'c>;
 
     fn deref(&self) -> &Self::Target {
         self.cx
@@ -78,30 +91,6 @@ impl DerefMut for MessageCx<'_, '_> {
 }
 
 impl MessageCx<'_, '_> {
-    /// The connection's id, which may be kept.
-    #[must_use]
-    pub fn id(&self) -> ConnId {
-        self.cx.id()
-    }
-
-    /// The address of the peer.
-    #[must_use]
-    pub fn peer(&self) -> &Address {
-        self.cx.peer()
-    }
-
-    /// As [`Cx::is_client`].
-    #[must_use]
-    pub fn is_client(&self) -> bool {
-        self.cx.is_client()
-    }
-
-    /// As [`Cx::subprotocol`].
-    #[must_use]
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.cx.subprotocol()
-    }
-
     /// Puts a message into this connection's outbox; it leaves when the socket takes it, in this turn if it can.
     ///
     /// # Errors
@@ -111,10 +100,10 @@ impl MessageCx<'_, '_> {
     ///
     /// ```
     /// # use sockeye::{CloseCode, messages};
-    /// let echo = messages::on("echo", |talk, message| talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()));
-    /// let ticker = messages::on("ticker", |talk, _| {
-    ///     if let Err(full) = talk.push("tick") {
-    ///         println!("{} is behind: {full}", talk.peer());
+    /// let echo = messages::on("echo", |cx, message| cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()));
+    /// let ticker = messages::on("ticker", |cx, _| {
+    ///     if let Err(full) = cx.push("tick") {
+    ///         println!("{} is behind: {full}", cx.peer());
     ///     }
     ///     Ok(())
     /// });
@@ -125,18 +114,13 @@ impl MessageCx<'_, '_> {
         self.outbox.push(message.into(), self.cx)
     }
 
-    /// Sends a message to every connection of this protocol, this one included; see
-    /// [`Commands::publish_text`](crate::Commands::publish_text).
+    /// Sends a message to every connection of this protocol, including this one; see
+    /// [`ProtocolMut::publish_text`](crate::protocol::ProtocolMut::publish_text).
     pub fn publish(&mut self, message: &Message<'_>) {
         match message {
-            Message::Text(text) => self.cx.publish_text(text),
-            Message::Binary(payload) => self.cx.publish_binary(payload),
+            Message::Text(text) => self.cx.own_protocol().publish_text(text),
+            Message::Binary(payload) => self.cx.own_protocol().publish_binary(payload),
         }
-    }
-
-    /// Starts the closing handshake of this connection.
-    pub fn close(&mut self, close: impl Into<Close>) {
-        self.cx.close(close);
     }
 
     /// The messages that wait to be sent.
@@ -157,10 +141,10 @@ where
 {
     type State = ();
 
-    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
 
     #[inline(always)]
-    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
-        (self.handle)(talk, message)
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+        (self.handle)(cx, message)
     }
 }

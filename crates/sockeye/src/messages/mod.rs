@@ -10,8 +10,8 @@
 //! use sockeye::{Service, messages};
 //!
 //! # fn main() -> Result<(), sockeye::Error> {
-//! let chat = messages::on("chat", |talk, message| {
-//!     talk.publish(&message);
+//! let chat = messages::on("chat", |cx, message| {
+//!     cx.publish(&message);
 //!     Ok(())
 //! });
 //! let mut service = Service::builder().protocol(chat).listen("127.0.0.1:7681").build()?;
@@ -31,7 +31,7 @@ use sockeye_proto::wire::MessageKind;
 
 use self::collect::Partial;
 use crate::client::Failure;
-use crate::protocol::{Commands, ConnId, Cx, Decision, Protocol, Request, Tx, Writable};
+use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, Protocol, ProtocolMut, Request, Tx, Writable};
 
 pub use self::handler::{Closure, Handler, MessageCx};
 pub use self::outbox::{Full, Outbox};
@@ -115,7 +115,7 @@ pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
 
 /// A protocol that sends each message back to where it came from.
 pub fn echo(name: impl Into<String>) -> Messages<impl Handler> {
-    on(name, |talk, message| talk.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()))
+    on(name, |cx, message| cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()))
 }
 
 /// One message of the default limit, and what may wait before it.
@@ -176,10 +176,10 @@ impl<H: Handler> Messages<H> {
 
     /// Keeps what has to outlive the step.
     #[cold]
-    fn keep(&mut self, cx: &Cx<'_>, session: &mut Session<H::State>) {
+    fn keep(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>) {
         let mut busy = self.take_busy(session);
-        busy.outbox.secure(cx.arrived, &cx.shared.pool);
-        self.scratch.secure(cx.arrived, &cx.shared.pool);
+        busy.outbox.release_input(cx);
+        self.scratch.release_input(cx);
         self.scratch.move_to(&mut busy.outbox);
         session.busy = Some(busy);
     }
@@ -210,7 +210,7 @@ impl<H: Handler> Messages<H> {
         permission: Option<Writable<'t>>,
     ) -> Option<Writable<'t>> {
         let busy = session.busy.as_mut()?;
-        let permission = busy.outbox.send(permission, cx.arrived);
+        let permission = busy.outbox.send(permission, cx.input());
         if !busy.outbox.is_empty() {
             cx.request_writable();
         }
@@ -228,10 +228,10 @@ impl<H: Handler> Messages<H> {
         };
         let result = self.handler.message(&mut MessageCx { cx, outbox: &mut *outbox }, &mut session.state, message);
         if !outbox.is_empty() {
-            cx.shared.current.unsecured = true;
+            cx.keep_input(true);
             cx.request_writable();
             if outbox.is_well_filled() {
-                cx.shared.current.set_full(true);
+                cx.set_back_pressure(true);
             }
         }
         result
@@ -241,12 +241,12 @@ impl<H: Handler> Messages<H> {
     #[cold]
     fn collect(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         session: &mut Session<H::State>,
         fragment: &Fragment<'_>,
     ) -> Option<Message<'static>> {
         let mut busy = self.take_busy(session);
-        busy.partial.push(fragment, &cx.shared.pool);
+        busy.partial.push(fragment, cx);
         let message = if fragment.last { busy.partial.take() } else { None };
         session.busy = Some(busy);
         self.rest(session);
@@ -265,10 +265,10 @@ impl<H: Handler> Protocol for Messages<H> {
         self.handler.filter(request)
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Self::Session {
         let mut busy = self.spare.pop().unwrap_or_default();
         busy.outbox.set_bound(self.bound);
-        let state = self.handler.open(&mut MessageCx { cx, outbox: &mut busy.outbox });
+        let state = self.handler.open(&mut MessageCx { cx, outbox: &mut busy.outbox }, handshake);
         if !busy.outbox.is_empty() {
             cx.request_writable();
         }
@@ -296,46 +296,45 @@ impl<H: Handler> Protocol for Messages<H> {
         if session.busy.is_some() {
             permission = self.send_busy(cx, session, permission);
         }
-        let arrived = cx.arrived;
-        self.scratch.send(permission, arrived);
+        self.scratch.send(permission, cx.input());
         if self.scratch.is_empty() {
-            // What `send_busy` left keeps its own flag: it is secured like the rest.
-            cx.shared.current.unsecured = session.busy.is_some();
+            // What `send_busy` left may have ranges of the input, too.
+            cx.keep_input(session.busy.is_some());
         } else {
             cx.request_writable();
         }
         let busy_is_full = session.busy.as_ref().is_some_and(|busy| busy.outbox.is_well_filled());
-        cx.shared.current.set_full(busy_is_full || self.scratch.is_well_filled());
+        cx.set_back_pressure(busy_is_full || self.scratch.is_well_filled());
         Ok(())
     }
 
     #[cold]
-    fn secure(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
+    fn release_input(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
         if !self.scratch.is_empty() {
             self.keep(cx, session);
         } else if let Some(busy) = &mut session.busy {
-            busy.outbox.secure(cx.arrived, &cx.shared.pool);
+            busy.outbox.release_input(cx);
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Self::Session, closed: Closed) {
         self.handler.closed(cx, session.state, closed);
         if let Some(mut busy) = session.busy {
-            busy.partial.clear();
-            busy.outbox.clear();
+            busy.partial.clear(cx);
+            busy.outbox.clear(cx);
             self.spare(busy);
         }
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
-        self.handler.failed(wishes, id, failure);
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+        self.handler.failed(own, id, failure);
     }
 
     fn interval(&self) -> Option<std::time::Duration> {
         self.handler.interval()
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        self.handler.tick(wishes);
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        self.handler.tick(own);
     }
 }

@@ -1,7 +1,6 @@
 //! Messages that wait to be sent to one peer, within a bound.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -9,8 +8,7 @@ use std::fmt;
 use sockeye_proto::wire::MessageKind;
 
 use crate::messages::Message;
-use crate::output::pool::{Pool, release};
-use crate::protocol::{Cx, Writable};
+use crate::protocol::{Commands, Cx, Writable};
 
 /// A message under this many bytes is copied behind the others; a larger one keeps a buffer of its own.
 const SMALL: usize = 4 * 1024;
@@ -21,7 +19,7 @@ const PAUSE: usize = 512 * 1024;
 /// its payload and 64 bytes.
 #[derive(Default)]
 pub struct Outbox {
-    /// Pieces of the loop's receive buffer, before all `items`; only until [`secure`](Self::secure). The first
+    /// Pieces of the loop's receive buffer, before all `items`; only until [`release_input`](Self::release_input). The first
     /// `sent_spots` are sent.
     spots: Vec<Spot>,
     sent_spots: usize,
@@ -90,7 +88,7 @@ impl Outbox {
 
     /// Takes a message in. One that is a piece of what just arrived stays where it is: most leave in the same step.
     #[inline(always)]
-    pub(super) fn push<'m>(&mut self, message: Message<'m>, cx: &Cx<'_>) -> Result<(), Full<'m>> {
+    pub(super) fn push<'m>(&mut self, message: Message<'m>, cx: &mut Cx<'_>) -> Result<(), Full<'m>> {
         let (bytes, kind) = (message.as_bytes(), message.kind());
         let len = bytes.len();
         if cost(len) > self.bound - self.load {
@@ -98,49 +96,49 @@ impl Outbox {
         }
         self.load += cost(len);
         if self.items.is_empty() {
-            if let Some(start) = cx.shared.current.offset_of(bytes) {
-                if let (Ok(start), Ok(len)) = (u32::try_from(start), u32::try_from(len)) {
+            if let Some(range) = cx.input_range(bytes) {
+                if let (Ok(start), Ok(len)) = (u32::try_from(range.start), u32::try_from(len)) {
                     self.spots.push(Spot { start, len, kind });
                     return Ok(());
                 }
             }
         }
-        self.push_item(message, len, kind, &cx.shared.pool);
+        self.push_item(message, len, kind, cx);
         Ok(())
     }
 
     #[cold]
-    fn push_item(&mut self, message: Message<'_>, len: usize, kind: MessageKind, pool: &RefCell<Pool>) {
+    fn push_item(&mut self, message: Message<'_>, len: usize, kind: MessageKind, commands: &mut Commands) {
         let place = match message {
-            Message::Text(Cow::Borrowed(text)) => self.copy(text.as_bytes(), pool),
-            Message::Binary(Cow::Borrowed(payload)) => self.copy(payload, pool),
+            Message::Text(Cow::Borrowed(text)) => self.copy(text.as_bytes(), commands),
+            Message::Binary(Cow::Borrowed(payload)) => self.copy(payload, commands),
             Message::Text(Cow::Owned(text)) => Place::Large(text.into_bytes()),
             Message::Binary(Cow::Owned(payload)) => Place::Large(payload),
         };
         self.items.push_back(Item { place, len, kind });
     }
 
-    fn copy(&mut self, payload: &[u8], pool: &RefCell<Pool>) -> Place {
+    fn copy(&mut self, payload: &[u8], commands: &mut Commands) -> Place {
         if payload.len() < SMALL {
             self.small.extend_from_slice(payload);
             return Place::Small;
         }
-        let mut buffer = pool.borrow_mut().take();
+        let mut buffer = commands.take_buffer();
         buffer.extend_from_slice(payload);
         Place::Large(buffer)
     }
 
-    /// Sends while there is a permission to. `arrived` is what the present read brought.
+    /// Sends while there is a permission to. `input` is what the present read brought.
     #[inline(always)]
-    pub(super) fn send<'t>(&mut self, permission: Option<Writable<'t>>, arrived: &[u8]) -> Option<Writable<'t>> {
+    pub(super) fn send<'t>(&mut self, permission: Option<Writable<'t>>, input: &[u8]) -> Option<Writable<'t>> {
         let mut permission = permission;
         for spot in self.spots.get(self.sent_spots..).unwrap_or_default() {
             let writable = permission?;
-            let payload = piece(arrived, spot.start as usize, spot.len as usize);
+            let payload = piece(input, spot.start as usize, spot.len as usize);
             let kind = spot.kind;
             self.sent_spots += 1;
             self.load -= cost(payload.len());
-            permission = writable.message(kind, payload).more_or_last();
+            permission = writable.send(kind, payload).more_or_last();
         }
         self.spots.clear();
         self.sent_spots = 0;
@@ -160,9 +158,9 @@ impl Outbox {
                 Place::Small => {
                     let payload = piece(&self.small, self.taken, item.len);
                     self.taken += item.len;
-                    writable.message(item.kind, payload)
+                    writable.send(item.kind, payload)
                 }
-                Place::Large(payload) => writable.message_owned(item.kind, payload),
+                Place::Large(payload) => writable.send_owned(item.kind, payload),
             };
             permission = sent.more_or_last();
         }
@@ -172,18 +170,19 @@ impl Outbox {
 
     /// Copies what is still in the receive buffer, which is about to be used again.
     #[cold]
-    pub(super) fn secure(&mut self, arrived: &[u8], pool: &RefCell<Pool>) {
+    pub(super) fn release_input(&mut self, cx: &mut Cx<'_>) {
         if self.spots.is_empty() {
             return;
         }
+        let input = cx.input();
         // They come before all items, and small payloads stand in the order of their items.
         let mut items = std::mem::take(&mut self.items);
         let small = std::mem::take(&mut self.small);
         let mut taken = std::mem::take(&mut self.taken);
         for index in self.sent_spots..self.spots.len() {
             let spot = self.spots[index];
-            let payload = piece(arrived, spot.start as usize, spot.len as usize);
-            let place = self.copy(payload, pool);
+            let payload = piece(input, spot.start as usize, spot.len as usize);
+            let place = self.copy(payload, cx);
             self.items.push_back(Item { place, len: payload.len(), kind: spot.kind });
         }
         self.spots.clear();
@@ -195,15 +194,15 @@ impl Outbox {
             }
             self.items.push_back(item);
         }
-        // As with buffers, see `release`.
+        // A burst must not stay in memory, and large blocks are given back a way that keeps the allocator from hoarding them.
         items.shrink_to(1);
-        release(small);
+        cx.give_buffer(small);
     }
 
     /// Moves all that waits here behind what waits there. Nothing here may be in the receive buffer any more.
     #[cold]
     pub(super) fn move_to(&mut self, other: &mut Self) {
-        debug_assert!(self.spots.is_empty(), "what is in the receive buffer is secured first");
+        debug_assert!(self.spots.is_empty(), "what is in the receive buffer is copied first");
         let mut taken = self.taken;
         for item in self.items.drain(..) {
             if matches!(item.place, Place::Small) {
@@ -213,7 +212,7 @@ impl Outbox {
             other.load += cost(item.len);
             other.items.push_back(item);
         }
-        self.clear();
+        self.forget();
     }
 
     /// Forgets the small messages that are sent.
@@ -239,14 +238,20 @@ impl Outbox {
         self.spots.shrink_to(SPARE / size_of::<Spot>());
     }
 
-    pub(super) fn clear(&mut self) {
-        self.spots.clear();
-        self.sent_spots = 0;
+    /// Drops what waits.
+    pub(super) fn clear(&mut self, commands: &mut Commands) {
         for item in self.items.drain(..) {
             if let Place::Large(payload) = item.place {
-                release(payload);
+                commands.give_buffer(payload);
             }
         }
+        self.forget();
+    }
+
+    /// Nothing waits any longer: its places are empty.
+    fn forget(&mut self) {
+        self.spots.clear();
+        self.sent_spots = 0;
         self.load = 0;
         self.taken = 0;
         self.compact();

@@ -10,8 +10,9 @@
 //!
 //! ```no_run
 //! use std::{cell::RefCell, collections::BTreeMap, os::fd::RawFd, rc::Rc};
+//! use sockeye::{Service, messages};
 //! use sockeye::poll::{Mode, PollHook, Ready};
-//! use sockeye::{ServiceState, Service, messages};
+//! use sockeye::service::ServiceState;
 //!
 //! #[derive(Clone, Default)]
 //! struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);

@@ -1,276 +1,266 @@
-//! What a callback may ask for. Commands are written down here and carried out between callbacks.
+//! The context of a callback: its connection, its protocol, and what belongs to this call.
 
-use std::ops::{Deref, DerefMut};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::ops::{Deref, DerefMut, Range};
 
-use sockeye_proto::close::Close;
-use sockeye_proto::time::Instant;
-
-use crate::client::{Connect, Retry};
-use crate::protocol::{ConnId, Gone, UnknownProtocol};
-use crate::shared::{EndpointIndex, Shared};
+use crate::client::Retry;
+use crate::protocol::ConnId;
+use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
+use crate::shared::{Commands, EndpointIndex};
 use crate::sys::Address;
 
-/// What may be asked of the loop, of any connection or none. It lives for one callback and cannot leave the thread.
-pub struct Commands<'a> {
-    pub(crate) shared: &'a mut Shared,
-    pub(crate) endpoint: EndpointIndex,
-    /// The bytes of the present read, in the callbacks that come after it was delivered.
-    pub(crate) arrived: &'a [u8],
-}
-
-impl Commands<'_> {
-    /// When this turn of the loop began, on the loop's monotonic clock.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.shared.now
-    }
-
-    /// How many connections the service has, of any kind.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.shared.live.len()
-    }
-
-    /// Whether the connection is an open WebSocket, raw connection or watched descriptor.
-    #[must_use]
-    pub fn is_open(&self, id: ConnId) -> bool {
-        self.shared.live.get(id).is_some_and(|live| live.is_open())
-    }
-
-    /// Asks for the writable callback of one connection: in this turn when its socket can take data, else when it can.
-    ///
-    /// # Errors
-    /// [`Gone`] when the connection is over.
-    pub fn request_writable_for(&mut self, id: ConnId) -> Result<(), Gone> {
-        self.shared.want_write(id)
-    }
-
-    /// Asks for the writable callback of every connection of this protocol.
-    pub fn request_writable_all(&mut self) {
-        self.shared.want_write_all(self.endpoint);
-    }
-
-    /// Asks for the writable callback of every connection of another protocol or raw endpoint of the service.
-    ///
-    /// # Errors
-    /// [`UnknownProtocol`] when the service has none of that name.
-    pub fn request_writable_all_of(&mut self, protocol: &str) -> Result<(), UnknownProtocol> {
-        let endpoint = UnknownProtocol::ANY.unless(self.shared, protocol)?;
-        self.shared.want_write_all(endpoint);
-        Ok(())
-    }
-
-    /// Stops delivering what one connection sends, until [`resume_for`](Self::resume_for). At most one read's worth is
-    /// kept meanwhile; then the peer's own sending stalls.
-    ///
-    /// # Errors
-    /// [`Gone`] when the connection is over.
-    pub fn pause_for(&mut self, id: ConnId) -> Result<(), Gone> {
-        self.shared.set_paused(id, true)
-    }
-
-    /// Goes on delivering what one connection sends.
-    ///
-    /// # Errors
-    /// [`Gone`] when the connection is over.
-    pub fn resume_for(&mut self, id: ConnId) -> Result<(), Gone> {
-        self.shared.set_paused(id, false)
-    }
-
-    /// Connects to somewhere, for this protocol. The connect has exactly one outcome: [`open`](crate::Protocol::open), or
-    /// [`failed`](crate::Protocol::failed), with the id that is returned here. Nothing blocks, and neither is called before
-    /// this callback has returned. While the service is being drained every connect fails; what is wished for after its end
-    /// has no outcome.
-    pub fn connect(&mut self, connect: Connect) -> ConnId {
-        self.shared.connect(self.endpoint, connect)
-    }
-
-    /// Connects to somewhere, for another protocol of the service, whose callbacks are told of the outcome; see
-    /// [`connect`](Self::connect). From a [`Raw`](crate::Raw) endpoint this is the only way: for itself, every connect fails.
-    ///
-    /// # Errors
-    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
-    pub fn connect_as(&mut self, protocol: &str, connect: Connect) -> Result<ConnId, UnknownProtocol> {
-        let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
-        Ok(self.shared.connect(endpoint, connect))
-    }
-
-    /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram
-    /// socket, an eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::Raw) endpoint of that name the loop reads
-    /// and writes it, for a [`Watcher`](crate::Watcher) endpoint the program does when the loop says so.
-    ///
-    /// `Ok` means that it was taken on. The adoption has exactly one outcome, [`open`](crate::Raw::open) or
-    /// [`failed`](crate::Raw::failed), with the id that is returned here, and not before this callback has returned: implement
-    /// `failed` to hear why it did not come about. What is wished for in the last callbacks of a service that ends has no
-    /// outcome. It counts as a connection.
-    ///
-    /// The descriptor is the loop's from here on, and is closed in the end. It becomes non-blocking and ends with `exec`. The
-    /// first of these is a matter of what was opened, and so of everybody who has it by another descriptor: a terminal that
-    /// other programs use, too, is better opened anew, by its name.
-    ///
-    /// Fails, with a text that says so: regular files and directories, which are always ready; listeners, but for a `Watcher`;
-    /// while the service ends, or has all the connections it may have.
-    ///
-    /// # Errors
-    /// [`UnknownProtocol`] when the service has no such endpoint of that name; the descriptor is closed.
-    pub fn adopt(&mut self, protocol: &str, fd: impl Into<OwnedFd>) -> Result<ConnId, UnknownProtocol> {
-        let endpoint = UnknownProtocol::DESCRIPTOR.unless(self.shared, protocol)?;
-        Ok(self.shared.adopt(endpoint, fd.into()))
-    }
-
-    /// Starts the closing handshake of one connection. A connect that has no outcome yet is cancelled. A raw connection ends
-    /// as by [`RawClose::Normal`](crate::RawClose::Normal).
-    ///
-    /// # Errors
-    /// [`Gone`] when the connection is over.
-    pub fn close_for(&mut self, id: ConnId, close: impl Into<Close>) -> Result<(), Gone> {
-        self.shared.close(id, close.into())
-    }
-
-    /// Sends a text message to every connection of this protocol, the own one included.
-    ///
-    /// It is framed once for all; what is published in one turn leaves in one send for each connection. A
-    /// connection that has [`Limits::output_hard`](crate::Limits::output_hard) bytes waiting already is closed
-    /// (cause [`Overflow`](sockeye_proto::close::Cause::Overflow)) instead of growing.
-    pub fn publish_text(&mut self, text: &str) {
-        self.shared.publish(self.endpoint, sockeye_proto::wire::MessageKind::Text, text.as_bytes());
-    }
-
-    /// Sends a text message to every connection of another protocol of the service; see [`publish_text`](Self::publish_text).
-    ///
-    /// # Errors
-    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
-    pub fn publish_text_to(&mut self, protocol: &str, text: &str) -> Result<(), UnknownProtocol> {
-        let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
-        self.shared.publish(endpoint, sockeye_proto::wire::MessageKind::Text, text.as_bytes());
-        Ok(())
-    }
-
-    /// Sends a binary message to every connection of another protocol; see [`publish_text_to`](Self::publish_text_to).
-    ///
-    /// # Errors
-    /// [`UnknownProtocol`] when the service has no WebSocket protocol of that name.
-    pub fn publish_binary_to(&mut self, protocol: &str, payload: &[u8]) -> Result<(), UnknownProtocol> {
-        let endpoint = UnknownProtocol::WEBSOCKET.unless(self.shared, protocol)?;
-        self.shared.publish(endpoint, sockeye_proto::wire::MessageKind::Binary, payload);
-        Ok(())
-    }
-
-    /// Sends a binary message to every connection of this protocol; see [`publish_text`](Self::publish_text).
-    pub fn publish_binary(&mut self, payload: &[u8]) {
-        self.shared.publish(self.endpoint, sockeye_proto::wire::MessageKind::Binary, payload);
-    }
-
-    /// Ends the service in good order: no new connections, 1001 to the open ones, and
-    /// [`Service::run`](crate::Service::run) returns when they are gone.
-    pub fn drain(&mut self) {
-        self.shared.drain = true;
-    }
-}
-
-/// What a callback is told of its connection, and what it may ask for. It lives for one callback and cannot leave the
-/// thread.
+/// The context of a callback of a [`Protocol`](crate::Protocol): the connection that it is about, and through it the service.
+///
+/// It dereferences to [`ConnectionMut`], and that to [`Commands`]. It lives for one callback and cannot leave the thread. What
+/// is asked of it is done between callbacks, so no callback runs inside another.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::{ConnId, Cx};
+///
+/// fn pass_on(cx: &mut Cx<'_>, other: ConnId) {
+///     cx.set_timer(Duration::from_secs(5)); // this connection
+///     if let Ok(mut other) = cx.connection(other) {
+///         other.request_writable(); // another one
+///     }
+///     cx.own_protocol().publish_text("news"); // all of this protocol, this one included
+/// }
+/// ```
 pub struct Cx<'a> {
-    pub(crate) wishes: Commands<'a>,
-    pub(crate) id: ConnId,
+    pub(crate) connection: ConnectionMut<'a>,
+    pub(crate) endpoint: EndpointIndex,
     pub(crate) peer: &'a Address,
+    /// The bytes of the present read, in the callbacks that follow its delivery.
+    pub(crate) input: &'a [u8],
+}
+
+impl<'a> Cx<'a> {
+    #[inline]
+    pub(crate) fn new(commands: &'a mut Commands, endpoint: EndpointIndex, id: ConnId, peer: &'a Address) -> Self {
+        Self { connection: ConnectionMut { commands, id }, endpoint, peer, input: &[] }
+    }
+
+    /// The address of the peer.
+    #[must_use]
+    pub fn peer(&self) -> &'a Address {
+        self.peer
+    }
+
+    /// The protocol whose callback this is.
+    pub fn own_protocol(&mut self) -> ProtocolMut<'_> {
+        ProtocolMut { commands: self.connection.commands, endpoint: self.endpoint }
+    }
+
+    /// In [`writable`](crate::Protocol::writable) and [`release_input`](crate::Protocol::release_input): the bytes of the read
+    /// that was delivered before, of which a layer may have kept [ranges](Self::input_range). Empty in other callbacks.
+    #[must_use]
+    #[inline]
+    pub fn input(&self) -> &'a [u8] {
+        self.input
+    }
+
+    /// In [`receive`](crate::Protocol::receive): where in [`input`](Self::input) these bytes are, which are a part of a fragment's
+    /// payload. `None` if they are elsewhere.
+    ///
+    /// A range is good until [`release_input`](crate::Protocol::release_input), which must be asked for with
+    /// [`keep_input`](Self::keep_input).
+    #[must_use]
+    #[inline]
+    pub fn input_range(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let start = self.connection.commands.current.offset_of(bytes)?;
+        Some(start..start + bytes.len())
+    }
+
+    /// Asks for [`release_input`](crate::Protocol::release_input) before the present read's bytes are overwritten; `false` takes
+    /// that back. For layers that keep [ranges of the input](Self::input_range).
+    #[inline]
+    pub fn keep_input(&mut self, keep: bool) {
+        self.connection.commands.set_keeps_input(self.connection.id, keep);
+    }
+
+    /// Pauses reading for a layer whose output is behind, or ends that pause. It is independent of
+    /// [`pause_reading`](ConnectionMut::pause_reading), which is the program's: reading goes on when neither is set.
+    #[inline]
+    pub fn set_back_pressure(&mut self, on: bool) {
+        self.connection.commands.set_full(self.connection.id, on);
+    }
 }
 
 impl<'a> Deref for Cx<'a> {
-    type Target = Commands<'a>;
+    type Target = ConnectionMut<'a>;
 
+    #[inline]
     fn deref(&self) -> &Self::Target {
-        &self.wishes
+        &self.connection
     }
 }
 
 impl DerefMut for Cx<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.wishes
+        &mut self.connection
     }
 }
 
-impl Cx<'_> {
-    /// The connection's id, which may be kept.
+/// The context of a callback of a [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint.
+///
+/// It dereferences to [`ConnectionMut`], and that to [`Commands`], as [`Cx`] does. There is nothing to publish here and nothing to
+/// connect: these are for WebSockets, and [`Commands::protocol`] finds one.
+pub struct RawCx<'a> {
+    pub(crate) connection: ConnectionMut<'a>,
+    pub(crate) endpoint: EndpointIndex,
+    pub(crate) peer: &'a Address,
+}
+
+impl<'a> RawCx<'a> {
+    pub(crate) fn new(commands: &'a mut Commands, endpoint: EndpointIndex, id: ConnId, peer: &'a Address) -> Self {
+        Self { connection: ConnectionMut { commands, id }, endpoint, peer }
+    }
+
+    /// The address of the peer; [`Address::Unnamed`] unless it is a connected TCP or Unix socket.
+    #[must_use]
+    pub fn peer(&self) -> &'a Address {
+        self.peer
+    }
+
+    /// The endpoint whose callback this is.
+    pub fn own_endpoint(&mut self) -> EndpointMut<'_> {
+        EndpointMut { commands: self.connection.commands, endpoint: self.endpoint }
+    }
+}
+
+impl<'a> Deref for RawCx<'a> {
+    type Target = ConnectionMut<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl DerefMut for RawCx<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection
+    }
+}
+
+/// The context of [`Protocol::closed`](crate::Protocol::closed): the connection has ended, so it cannot be written to, paused or
+/// closed.
+///
+/// It dereferences to [`Commands`].
+pub struct ClosedCx<'a> {
+    commands: &'a mut Commands,
+    endpoint: EndpointIndex,
+    id: ConnId,
+    peer: &'a Address,
+    retry: Option<Retry>,
+}
+
+impl<'a> ClosedCx<'a> {
+    pub(crate) fn new(
+        commands: &'a mut Commands,
+        endpoint: EndpointIndex,
+        id: ConnId,
+        peer: &'a Address,
+        retry: Option<Retry>,
+    ) -> Self {
+        Self { commands, endpoint, id, peer, retry }
+    }
+
+    /// The id that the connection had. No other connection will have it.
     #[must_use]
     pub fn id(&self) -> ConnId {
         self.id
     }
 
-    /// The address of the peer; [`Address::Unnamed`] of what is no connected TCP or Unix socket.
+    /// The address of the peer.
     #[must_use]
-    pub fn peer(&self) -> &Address {
+    pub fn peer(&self) -> &'a Address {
         self.peer
     }
 
-    /// Whether it is a connection of our own, asked for with [`connect`](Commands::connect), and not an accepted one.
+    /// Whether this side had asked for the connection ([`ProtocolMut::connect`]), rather than accepted it.
     #[must_use]
     pub fn is_client(&self) -> bool {
-        self.shared.live.get(self.id).is_some_and(|live| live.is_client())
+        self.commands.live.get(self.id).is_some_and(|live| live.is_client())
     }
 
-    /// In [`open`](crate::Protocol::open) of a connection of our own: the subprotocol that the server chose, one of
-    /// those offered. `None` when it chose none, and in any other callback.
-    #[must_use]
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.outgoing.chosen.as_deref()
-    }
-
-    /// In [`closed`](crate::Protocol::closed) of a connection that is kept up by a [`Reconnect`](crate::Reconnect) policy: the
-    /// attempt that follows. To call it off, close its id.
+    /// The attempt that follows, of a connection that is kept up by a [`Reconnect`](crate::client::Reconnect) policy.
     #[must_use]
     pub fn retry(&self) -> Option<Retry> {
-        self.shared.outgoing.retry
+        self.retry
     }
 
-    /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::Reconnect) policy says. In
-    /// [`closed`](crate::Protocol::closed) it takes the attempt back that [`retry`](Self::retry) tells of, and nothing
-    /// more is heard of that.
+    /// Cancels the attempt that [`retry`](Self::retry) announces. It has no outcome.
     pub fn stop_reconnecting(&mut self) {
-        let id = self.id;
-        self.shared.outgoing.release(id);
-        if let Some(next) = self.shared.outgoing.take_back_retry() {
-            self.shared.live.remove(next);
+        if let Some(retry) = self.retry.take() {
+            self.commands.take_back_retry(retry);
         }
     }
 
-    /// Asks for the writable callback of this connection.
-    pub fn request_writable(&mut self) {
-        let id = self.id;
-        // Gone is no news here: in `closed` there is nothing left to write to.
-        let _ = self.shared.want_write(id);
+    /// The protocol whose callback this is.
+    pub fn own_protocol(&mut self) -> ProtocolMut<'_> {
+        ProtocolMut { commands: self.commands, endpoint: self.endpoint }
+    }
+}
+
+impl Deref for ClosedCx<'_> {
+    type Target = Commands;
+
+    fn deref(&self) -> &Commands {
+        self.commands
+    }
+}
+
+impl DerefMut for ClosedCx<'_> {
+    fn deref_mut(&mut self) -> &mut Commands {
+        self.commands
+    }
+}
+
+/// The context of [`Raw::closed`](crate::raw::Raw::closed) and [`Watcher::closed`](crate::raw::Watcher::closed): the connection
+/// has ended, so it cannot be written to, paused or closed.
+///
+/// It dereferences to [`Commands`].
+pub struct RawClosedCx<'a> {
+    commands: &'a mut Commands,
+    endpoint: EndpointIndex,
+    id: ConnId,
+    peer: &'a Address,
+}
+
+impl<'a> RawClosedCx<'a> {
+    pub(crate) fn new(commands: &'a mut Commands, endpoint: EndpointIndex, id: ConnId, peer: &'a Address) -> Self {
+        Self { commands, endpoint, id, peer }
     }
 
-    /// Stops delivering what this connection sends; see [`Commands::pause_for`].
-    pub fn pause_reading(&mut self) {
-        let id = self.id;
-        let _ = self.shared.set_paused(id, true);
+    /// The id that the connection had. No other connection will have it.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.id
     }
 
-    /// Goes on delivering what this connection sends.
-    pub fn resume_reading(&mut self) {
-        let id = self.id;
-        let _ = self.shared.set_paused(id, false);
+    /// The address of the peer; [`Address::Unnamed`] unless it was a connected TCP or Unix socket.
+    #[must_use]
+    pub fn peer(&self) -> &'a Address {
+        self.peer
     }
 
-    /// Starts the closing handshake of this connection; a raw one ends as by [`RawClose::Normal`](crate::RawClose::Normal).
-    pub fn close(&mut self, close: impl Into<Close>) {
-        let id = self.id;
-        let _ = self.shared.close(id, close.into());
+    /// The endpoint whose callback this is.
+    pub fn own_endpoint(&mut self) -> EndpointMut<'_> {
+        EndpointMut { commands: self.commands, endpoint: self.endpoint }
     }
+}
 
-    /// Asks for [`Protocol::timer`](crate::Protocol::timer) once, after `delay`; it replaces the one asked for before.
-    pub fn set_timer(&mut self, delay: Duration) {
-        let at = self.now() + delay;
-        let id = self.id;
-        self.shared.timers.push((id, Some(at)));
+impl Deref for RawClosedCx<'_> {
+    type Target = Commands;
+
+    fn deref(&self) -> &Commands {
+        self.commands
     }
+}
 
-    /// Asks for no timer callback any more.
-    pub fn clear_timer(&mut self) {
-        let id = self.id;
-        self.shared.timers.push((id, None));
+impl DerefMut for RawClosedCx<'_> {
+    fn deref_mut(&mut self) -> &mut Commands {
+        self.commands
     }
 }

@@ -5,16 +5,15 @@ use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
 use crate::protocol::plain::Plain;
-use crate::protocol::{Commands, ConnId, Cx, Decision, Protocol, Request, Tx};
-use crate::shared::EndpointKind;
+use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, Protocol, ProtocolMut, Request, Tx};
+use crate::shared::{Commands, EndpointIndex, EndpointKind};
 
 /// What all endpoints of a service have, and the callbacks of those that are protocols, whose sessions are named by number. An
 /// endpoint that is [`Plain`] has no WebSockets, so nobody calls the callbacks that it does not define.
 pub(crate) trait Endpoint {
     fn name(&self) -> &str;
     fn kind(&self) -> EndpointKind;
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure);
-    fn tick(&mut self, wishes: &mut Commands<'_>);
+    fn tick(&mut self, commands: &mut Commands, own: EndpointIndex);
     fn sessions(&self) -> usize;
 
     /// Itself, when its connections are no WebSockets.
@@ -26,7 +25,9 @@ pub(crate) trait Endpoint {
         Decision::refuse(500, "")
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> u32 {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, _: Failure) {}
+
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> u32 {
         u32::MAX
     }
 
@@ -38,7 +39,7 @@ pub(crate) trait Endpoint {
         Ok(())
     }
 
-    fn secure(&mut self, _: &mut Cx<'_>, _: u32) {}
+    fn release_input(&mut self, _: &mut Cx<'_>, _: u32) {}
 
     fn ping(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), Close> {
         Ok(())
@@ -52,7 +53,7 @@ pub(crate) trait Endpoint {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, _: u32, _: Closed) {}
+    fn closed(&mut self, _: &mut ClosedCx<'_>, _: u32, _: Closed) {}
 }
 
 /// A protocol and a table of its sessions, without an allocation for each.
@@ -80,8 +81,8 @@ impl<P: Protocol> Endpoint for Adapter<P> {
         self.protocol.filter(request)
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> u32 {
-        let session = self.protocol.open(cx);
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> u32 {
+        let session = self.protocol.open(cx, handshake);
         self.sessions.insert(session)
     }
 
@@ -102,9 +103,9 @@ impl<P: Protocol> Endpoint for Adapter<P> {
     }
 
     #[cold]
-    fn secure(&mut self, cx: &mut Cx<'_>, session: u32) {
+    fn release_input(&mut self, cx: &mut Cx<'_>, session: u32) {
         if let Some(session) = self.sessions.get_mut(session) {
-            self.protocol.secure(cx, session);
+            self.protocol.release_input(cx, session);
         }
     }
 
@@ -129,18 +130,18 @@ impl<P: Protocol> Endpoint for Adapter<P> {
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed) {
         if let Some(session) = self.sessions.remove(session) {
             self.protocol.closed(cx, session, closed);
         }
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
-        self.protocol.failed(wishes, id, failure);
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+        self.protocol.failed(own, id, failure);
     }
 
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        self.protocol.tick(wishes);
+    fn tick(&mut self, commands: &mut Commands, own: EndpointIndex) {
+        self.protocol.tick(&mut ProtocolMut { commands, endpoint: own });
     }
 
     fn sessions(&self) -> usize {

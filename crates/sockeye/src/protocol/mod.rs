@@ -4,15 +4,19 @@
 //! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
 //! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
 
-mod cx;
-mod end;
+mod commands;
+pub(crate) mod cx;
+pub(crate) mod end;
 pub(crate) mod endpoint;
+pub(crate) mod handle;
+mod handshake;
 pub(crate) mod plain;
-mod raw;
+pub(crate) mod raw;
 mod request;
 mod tx;
 mod unknown;
-mod watch;
+pub(crate) mod views;
+pub(crate) mod watch;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,16 +26,22 @@ use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
 
-pub use self::cx::{Commands, Cx};
-pub use self::end::{RawClose, RawClosed};
-pub(crate) use self::raw::RawPort;
-pub use self::raw::{Raw, RawAfterWrite, RawWritable};
+pub use self::cx::{ClosedCx, Cx};
+pub(crate) use self::cx::{RawClosedCx, RawCx};
+pub(crate) use self::end::{RawClose, RawClosed};
+pub use self::handle::ProtocolHandle;
+pub(crate) use self::handle::{EndpointHandle, HandleTarget};
+pub use self::handshake::Handshake;
+pub(crate) use self::raw::{Raw, RawPort, RawWritable};
 pub use self::request::Request;
 pub(crate) use self::tx::Port;
 pub use self::tx::{AfterFragment, AfterSend, BinaryFragments, Fragmented, TextFragments, Tx, Writable};
 pub use self::unknown::UnknownProtocol;
-pub use self::watch::Watcher;
+pub(crate) use self::views::EndpointMut;
+pub use self::views::{ConnectionMut, ProtocolMut};
+pub(crate) use self::watch::Watcher;
 pub use crate::id::{ConnId, Gone};
+pub use crate::shared::Commands;
 
 /// What an endpoint does on the connections that negotiated its name.
 ///
@@ -59,7 +69,7 @@ pub trait Protocol: 'static {
     }
 
     /// The connection is open; what is returned is kept for it.
-    fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Self::Session;
 
     /// A piece of a message came. Pieces come as the network brings them, so only their concatenation has a meaning; see
     /// [`crate::messages`] for whole messages. A message ends with the piece that is `last`, which may be empty.
@@ -75,22 +85,24 @@ pub trait Protocol: 'static {
     /// The close to start.
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close>;
 
-    /// Part of the whole-message layer: the receive buffer, of which it keeps pieces until they are sent, is about to be
-    /// used again.
-    #[doc(hidden)]
-    fn secure(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
+    /// The present read's bytes are about to be overwritten, and this was asked for with [`Cx::keep_input`].
+    ///
+    /// A callback may keep [ranges of the input](Cx::input_range) until then, so that what is sent in the same step needs no copy:
+    /// [`writable`](Self::writable), which comes before this, sends out of [`Cx::input`]. What is still kept now has to be copied,
+    /// to a buffer of the loop's ([`Commands::take_buffer`]) for instance. For layers such as [`messages`](crate::messages).
+    fn release_input(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
         let _ = (cx, session);
     }
 
     /// The connection is over. The session comes by value: nothing can follow.
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, closed: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Self::Session, closed: Closed) {
         let _ = (cx, session, closed);
     }
 
-    /// A connection that was asked for with [`connect`](Commands::connect) did not come about. Each connect ends with exactly one
-    /// of this and [`open`](Self::open). What is not defined logs a warning, unless the program itself cancelled it.
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
-        let _ = wishes;
+    /// A connection that was asked for with [`connect`](ProtocolMut::connect) failed to open. Each connect ends with exactly one
+    /// of this and [`open`](Self::open). The default logs a warning, unless the program itself cancelled it.
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+        let _ = own;
         failure.warn_unheard(id);
     }
 
@@ -112,7 +124,7 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// The moment asked for with [`Cx::set_timer`] is here.
+    /// The moment asked for with [`ConnectionMut::set_timer`] is here.
     ///
     /// # Errors
     /// The close to start.
@@ -129,8 +141,8 @@ pub trait Protocol: 'static {
 
     /// Called every [`interval`](Self::interval) while any connection of this protocol is open. Ticks that were missed are not
     /// made up for.
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        let _ = wishes;
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        let _ = own;
     }
 }
 

@@ -3,38 +3,37 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::client::Failure;
 use crate::protocol::endpoint::{Endpoint, Sessions};
-use crate::protocol::{Commands, ConnId, Cx, Raw, RawClose, RawClosed, RawWritable, Watcher};
-use crate::shared::EndpointKind;
+use crate::protocol::{ConnId, EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable, Watcher};
+use crate::shared::{Commands, EndpointIndex, EndpointKind};
 
 /// What [`Endpoint`] is for WebSockets: an endpoint of other connections, whose sessions are named by number.
 pub(crate) trait Plain {
-    fn open(&mut self, cx: &mut Cx<'_>) -> u32;
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose>;
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: RawClosed);
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error);
+    fn open(&mut self, cx: &mut RawCx<'_>) -> u32;
+    fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, ended: RawClosed);
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error);
 
     /// Of what the loop reads and writes, as the next two.
-    fn receive(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, _: &mut RawCx<'_>, _: u32, _: &[u8]) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn ended(&mut self, _: &mut Cx<'_>, _: u32) -> Result<(), RawClose> {
+    fn ended(&mut self, _: &mut RawCx<'_>, _: u32) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, _: u32, _: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, _: &mut RawCx<'_>, _: u32, _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
     /// Of what the program reads and writes, as the next one.
-    fn readable(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn readable(&mut self, _: &mut RawCx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
     /// There is room to write.
-    fn ready(&mut self, _: &mut Cx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn ready(&mut self, _: &mut RawCx<'_>, _: u32, _: BorrowedFd<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 }
@@ -64,12 +63,8 @@ impl<R: Raw> Endpoint for RawAdapter<R> {
         Some(self)
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
-        self.raw.failed(wishes, id, io::Error::other(failure));
-    }
-
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        self.raw.tick(wishes);
+    fn tick(&mut self, commands: &mut Commands, own: EndpointIndex) {
+        self.raw.tick(&mut EndpointMut { commands, endpoint: own });
     }
 
     fn sessions(&self) -> usize {
@@ -78,47 +73,47 @@ impl<R: Raw> Endpoint for RawAdapter<R> {
 }
 
 impl<R: Raw> Plain for RawAdapter<R> {
-    fn open(&mut self, cx: &mut Cx<'_>) -> u32 {
+    fn open(&mut self, cx: &mut RawCx<'_>) -> u32 {
         let session = self.raw.open(cx);
         self.sessions.insert(session)
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, session: u32, bytes: &[u8]) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.receive(cx, session, bytes),
             None => Ok(()),
         }
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose> {
+    fn ended(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.ended(cx, session),
             None => Ok(()),
         }
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.writable(cx, session, tx),
             None => Ok(()),
         }
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose> {
+    fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.raw.timer(cx, session),
             None => Ok(()),
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: RawClosed) {
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, ended: RawClosed) {
         if let Some(session) = self.sessions.remove(session) {
             self.raw.closed(cx, session, ended);
         }
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
-        self.raw.failed(wishes, id, error);
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+        self.raw.failed(own, id, error);
     }
 }
 
@@ -147,12 +142,8 @@ impl<W: Watcher> Endpoint for WatchAdapter<W> {
         Some(self)
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
-        self.watch.failed(wishes, id, io::Error::other(failure));
-    }
-
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        self.watch.tick(wishes);
+    fn tick(&mut self, commands: &mut Commands, own: EndpointIndex) {
+        self.watch.tick(&mut EndpointMut { commands, endpoint: own });
     }
 
     fn sessions(&self) -> usize {
@@ -161,39 +152,39 @@ impl<W: Watcher> Endpoint for WatchAdapter<W> {
 }
 
 impl<W: Watcher> Plain for WatchAdapter<W> {
-    fn open(&mut self, cx: &mut Cx<'_>) -> u32 {
+    fn open(&mut self, cx: &mut RawCx<'_>) -> u32 {
         let session = self.watch.open(cx);
         self.sessions.insert(session)
     }
 
-    fn readable(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn readable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.watch.readable(cx, session, fd),
             None => Ok(()),
         }
     }
 
-    fn ready(&mut self, cx: &mut Cx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn ready(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.watch.writable(cx, session, fd),
             None => Ok(()),
         }
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), RawClose> {
+    fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
         match self.sessions.get_mut(session) {
             Some(session) => self.watch.timer(cx, session),
             None => Ok(()),
         }
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: u32, ended: RawClosed) {
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, ended: RawClosed) {
         if let Some(session) = self.sessions.remove(session) {
             self.watch.closed(cx, session, ended);
         }
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
-        self.watch.failed(wishes, id, error);
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+        self.watch.failed(own, id, error);
     }
 }

@@ -4,20 +4,21 @@ use std::io;
 use std::time::Duration;
 
 use crate::output::{Out, Outlet};
-use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
+use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, RawCx};
 
 /// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
 /// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and
-/// descriptors that the program gives to the loop with [`Commands::adopt`] or [`Control::adopt`](crate::Control::adopt).
+/// descriptors that the program gives to the loop with [`EndpointMut::adopt`].
 ///
 /// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one [`Session`](Self::Session) for
 /// each, callbacks that never run inside one another, and writing only in [`writable`](Self::writable), by a permission that is
 /// used up. The callbacks come in this order: `open`, then any of `receive`, `writable` and `timer`, `ended` at most once and
 /// no `receive` after it, then `closed`, exactly once, and nothing after it.
 ///
-/// Returning `Err(end)` ends the connection so; nothing but `closed` follows. [`Cx::close`] does the same as
+/// Returning `Err(end)` ends the connection so; nothing but `closed` follows. [`ConnectionMut::close`](crate::protocol::ConnectionMut::close) does the same as
 /// `Err(RawClose::Normal)`: the code means nothing here. There is no keepalive and no deadline but those that the program sets with
-/// [`Cx::set_timer`]. Publishing is for WebSockets: from here it is an error that is logged.
+/// [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer). Publishing and connecting are for WebSockets:
+/// [`Commands::protocol`](crate::Commands::protocol) finds one.
 ///
 /// Of what is no TCP or Unix stream socket each read comes by itself, and each write is a call of its own: a datagram, a
 /// number of an eventfd, a record of inotify. What they mean is not looked into. Datagrams that get lost, in either
@@ -28,7 +29,8 @@ use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
 /// A callback that panics takes the loop with it: nothing is caught.
 ///
 /// ```
-/// use sockeye::{Cx, RawClose, RawClosed, Raw, RawWritable, Service};
+/// use sockeye::{Cx, Service};
+/// use sockeye::raw::{Raw, RawClose, RawClosed, RawWritable};
 ///
 /// /// Sends back what comes.
 /// struct Echo;
@@ -40,18 +42,18 @@ use crate::protocol::{Commands, ConnId, Cx, RawClose, RawClosed};
 ///         "echo"
 ///     }
 ///
-///     fn open(&mut self, _: &mut Cx<'_>) -> Vec<u8> {
+///     fn open(&mut self, _: &mut RawCx<'_>) -> Vec<u8> {
 ///         Vec::new()
 ///     }
 ///
-///     fn receive(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
+///     fn receive(&mut self, cx: &mut RawCx<'_>, kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
 ///         kept.extend_from_slice(bytes);
 ///         cx.pause_reading(); // until this is sent: so what is kept is bounded
 ///         cx.request_writable();
 ///         Ok(())
 ///     }
 ///
-///     fn writable(&mut self, cx: &mut Cx<'_>, kept: &mut Vec<u8>, tx: RawWritable<'_>) -> Result<(), RawClose> {
+///     fn writable(&mut self, cx: &mut RawCx<'_>, kept: &mut Vec<u8>, tx: RawWritable<'_>) -> Result<(), RawClose> {
 ///         tx.write(kept);
 ///         kept.clear();
 ///         cx.resume_reading();
@@ -68,20 +70,20 @@ pub trait Raw: 'static {
     fn name(&self) -> &str;
 
     /// The connection is open; what is returned is kept for it.
-    fn open(&mut self, cx: &mut Cx<'_>) -> Self::Session;
+    fn open(&mut self, cx: &mut RawCx<'_>) -> Self::Session;
 
     /// What one read brought; empty for an empty datagram or packet only. Of a stream the pieces are as the network cut them.
     ///
     /// # Errors
     /// How to end the connection.
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose>;
+    fn receive(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose>;
 
     /// The peer has ended its sending side. `Ok` goes on writing, for as long as the peer takes it; what is not defined ends
     /// the connection, once all that was written is sent.
     ///
     /// # Errors
     /// How to end the connection. [`RawClose::Normal`] is told as [`RawClosed::Peer`].
-    fn ended(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
+    fn ended(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
         let _ = (cx, session);
         Err(RawClose::Normal)
     }
@@ -93,28 +95,33 @@ pub trait Raw: 'static {
     ///
     /// # Errors
     /// How to end the connection.
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(
+        &mut self,
+        cx: &mut RawCx<'_>,
+        session: &mut Self::Session,
+        tx: RawWritable<'_>,
+    ) -> Result<(), RawClose> {
         let _ = (cx, session, tx);
         Ok(())
     }
 
     /// The connection is over. The session comes by value: nothing can follow.
-    fn closed(&mut self, cx: &mut Cx<'_>, session: Self::Session, ended: RawClosed) {
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: Self::Session, ended: RawClosed) {
         let _ = (cx, session, ended);
     }
 
     /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
     /// logs a warning.
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, error: io::Error) {
-        let _ = wishes;
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+        let _ = own;
         tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Raw::failed, which would be told, is not implemented");
     }
 
-    /// The moment asked for with [`Cx::set_timer`] is here.
+    /// The moment asked for with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer) is here.
     ///
     /// # Errors
     /// How to end the connection.
-    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
+    fn timer(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
         let _ = (cx, session);
         Ok(())
     }
@@ -126,8 +133,8 @@ pub trait Raw: 'static {
 
     /// Called every [`interval`](Self::interval) while any connection of this endpoint is open. Ticks that were missed are not
     /// made up for.
-    fn tick(&mut self, wishes: &mut Commands<'_>) {
-        let _ = wishes;
+    fn tick(&mut self, own: &mut EndpointMut<'_>) {
+        let _ = own;
     }
 }
 

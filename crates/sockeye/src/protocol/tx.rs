@@ -45,23 +45,23 @@ impl<'a> Writable<'a> {
     /// Sends a whole text message.
     #[inline]
     pub fn text(self, text: &str) -> AfterSend<'a> {
-        self.message(MessageKind::Text, text.as_bytes())
+        self.send(MessageKind::Text, text.as_bytes())
     }
 
     /// Sends a whole binary message.
     #[inline]
     pub fn binary(self, payload: &[u8]) -> AfterSend<'a> {
-        self.message(MessageKind::Binary, payload)
+        self.send(MessageKind::Binary, payload)
     }
 
     /// Sends a whole text message that is given away: what the socket does not take at once is kept without a copy.
     pub fn text_owned(self, text: String) -> AfterSend<'a> {
-        self.message_owned(MessageKind::Text, text.into_bytes())
+        self.send_owned(MessageKind::Text, text.into_bytes())
     }
 
     /// Sends a whole binary message that is given away: what the socket does not take at once is kept without a copy.
     pub fn binary_owned(self, payload: Vec<u8>) -> AfterSend<'a> {
-        self.message_owned(MessageKind::Binary, payload)
+        self.send_owned(MessageKind::Binary, payload)
     }
 
     /// Begins a text message of several fragments with its first one.
@@ -82,14 +82,16 @@ impl<'a> Writable<'a> {
         self.port.ping(payload);
     }
 
-    /// For messages whose text was checked when they were taken in.
+    /// Sends a whole message of bytes. Those of a text must be valid UTF-8, which is not checked: for layers and relays whose text was
+    /// checked when it came. [`text`](Self::text) and [`binary`](Self::binary) leave nothing to get wrong.
     #[inline]
-    pub(crate) fn message(self, kind: MessageKind, payload: &[u8]) -> AfterSend<'a> {
+    pub fn send(self, kind: MessageKind, payload: &[u8]) -> AfterSend<'a> {
         self.port.send(Some(kind), true, payload);
         AfterSend { port: self.port }
     }
 
-    pub(crate) fn message_owned(self, kind: MessageKind, payload: Vec<u8>) -> AfterSend<'a> {
+    /// As [`send`](Self::send), of a buffer that is given away: what the socket does not take at once is kept without a copy.
+    pub fn send_owned(self, kind: MessageKind, payload: Vec<u8>) -> AfterSend<'a> {
         self.port.send_owned(kind, payload);
         AfterSend { port: self.port }
     }
@@ -110,10 +112,11 @@ impl<'a> AfterSend<'a> {
         self.port.next().map(|port| Writable { port })
     }
 
-    /// As [`more`](Self::more); in the last call before a Close frame the permission always comes back. For senders whose
-    /// messages are bounded anyway: there is no later call to keep them for.
+    /// As [`more`](Self::more), but in the last call before a Close frame the permission always comes back. For layers whose
+    /// waiting messages are bounded: no later call comes that could send them.
     #[inline]
-    pub(crate) fn more_or_last(self) -> Option<Writable<'a>> {
+    #[must_use]
+    pub fn more_or_last(self) -> Option<Writable<'a>> {
         if self.port.last {
             return Some(Writable { port: self.port });
         }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::conn::raw::Raw;
 use crate::conn::{Conn, Phase};
-use crate::protocol::{Commands, ConnId};
+use crate::protocol::{ConnId, EndpointMut};
 use crate::service::Service;
 use crate::shared::{Adoption, EndpointKind, Live};
 use crate::statistics::{Culprit, Whose};
@@ -93,7 +93,7 @@ impl Service {
     }
 
     fn may_begin(&self) -> io::Result<()> {
-        if self.stage.policy.draining { Err(ending()) } else { Ok(()) }
+        if self.stage.policy.draining || self.is_draining() { Err(ending()) } else { Ok(()) }
     }
 
     /// Takes an adoption back that was not carried out. Says whether there was one.
@@ -118,7 +118,7 @@ impl Service {
             return;
         };
         stage.outlet.steps_over(0);
-        callee.failed(&mut Commands { shared: &mut stage.shared, endpoint, arrived: &[] }, id, error);
+        callee.failed(&mut EndpointMut { commands: &mut stage.shared, endpoint }, id, error);
         stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
     }
 }

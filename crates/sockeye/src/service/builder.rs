@@ -20,13 +20,13 @@ use crate::output::Outlet;
 use crate::poll::{External, PollHook};
 use crate::protocol::endpoint::{Adapter, Endpoint};
 use crate::protocol::plain::{RawAdapter, WatchAdapter};
-use crate::protocol::{Protocol, Raw, Watcher};
+use crate::protocol::{EndpointHandle, HandleTarget, Protocol, ProtocolHandle, Raw, Watcher};
 use crate::service::accept::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::listen::ListenAddr;
 use crate::service::timers::Timers;
 use crate::service::{Jobs, Service, Tick};
-use crate::shared::{EndpointIndex, EndpointKind, Named, Shared};
+use crate::shared::{BuilderId, EndpointIndex, EndpointKind, Named, Shared};
 use crate::statistics::{Place, Stopwatch};
 use crate::sys::{Address, ListenOptions, Real, Sys};
 
@@ -37,6 +37,8 @@ const RESERVE_SERVICE: u64 = 4;
 
 /// Describes a [`Service`]: what it speaks, where it listens, and what it allows.
 pub struct Builder {
+    /// Which one it is, for its handles.
+    id: BuilderId,
     limits: Limits,
     endpoints: Vec<Box<dyn Endpoint>>,
     ticks: Vec<(EndpointIndex, Duration)>,
@@ -59,6 +61,7 @@ pub struct Builder {
 impl Builder {
     pub(crate) fn new() -> Self {
         Self {
+            id: BuilderId::next(),
             limits: Limits::default(),
             endpoints: Vec::new(),
             ticks: Vec::new(),
@@ -83,48 +86,84 @@ impl Builder {
         self
     }
 
-    /// Speaks a protocol with the clients that offer its name. The first one is also for clients that offer none.
+    /// Adds a protocol for the clients that offer its name. The first one is also for clients that offer none.
     #[must_use]
     pub fn protocol(mut self, protocol: impl Protocol) -> Self {
-        self.add(protocol);
+        self.add_protocol(protocol);
         self
     }
 
-    /// Speaks a protocol with every client that offers none of the others, whatever it offers; the first name that such a
-    /// client offers is the one it is answered.
+    /// As [`protocol`](Self::protocol), and gives a handle of it for [`Commands::protocol`](crate::Commands::protocol).
+    ///
+    /// ```
+    /// use sockeye::{Service, messages};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Service::builder();
+    /// let chat = builder.add_protocol(messages::echo("chat"));
+    /// // The handle is `Copy`: others of the service may have it, too.
+    /// builder.add_protocol(messages::on("news", move |cx, message| {
+    ///     if let (Ok(mut chat), Some(text)) = (cx.protocol(chat), message.as_text()) {
+    ///         chat.publish_text(text);
+    ///     }
+    ///     Ok(())
+    /// }));
+    /// let service = builder.listen("127.0.0.1:0").build()?;
+    /// # let _ = service;
+    /// # Ok(()) }
+    /// ```
+    pub fn add_protocol<P: Protocol>(&mut self, protocol: P) -> ProtocolHandle<P> {
+        ProtocolHandle::new(self.add(protocol.interval(), Box::new(Adapter::new(protocol))))
+    }
+
+    /// Adds a protocol for every client that offers none of the others, whatever it offers; the first name that such a
+    /// client offers is the one that it is answered.
     #[must_use]
     pub fn fallback(mut self, protocol: impl Protocol) -> Self {
-        self.fallback = Some(self.add(protocol));
+        self.add_fallback(protocol);
         self
     }
 
-    /// Has raw connections, too: those of [`listen_raw`](Self::listen_raw), and what is given to it with
-    /// [`Control::adopt`](crate::Control::adopt) or [`Commands::adopt`](crate::Commands::adopt).
+    /// As [`fallback`](Self::fallback), and gives a handle of it for [`Commands::protocol`](crate::Commands::protocol).
+    pub fn add_fallback<P: Protocol>(&mut self, protocol: P) -> ProtocolHandle<P> {
+        let handle = self.add_protocol(protocol);
+        self.fallback = Some(handle.target.index);
+        handle
+    }
+
+    /// Adds an endpoint of raw connections: those of [`listen_raw`](Self::listen_raw), and descriptors that it
+    /// [adopts](crate::raw::EndpointMut::adopt).
     #[must_use]
     pub fn raw(mut self, raw: impl Raw) -> Self {
-        self.add_endpoint(raw.interval(), Box::new(RawAdapter::new(raw)));
+        self.add_raw(raw);
         self
     }
 
-    /// Has descriptors watched that the program reads and writes itself, and gives to it with
-    /// [`Control::adopt`](crate::Control::adopt) or [`Commands::adopt`](crate::Commands::adopt).
+    /// As [`raw`](Self::raw), and gives a handle of it for [`Commands::endpoint`](crate::Commands::endpoint).
+    pub fn add_raw<R: Raw>(&mut self, raw: R) -> EndpointHandle<R> {
+        EndpointHandle::new(self.add(raw.interval(), Box::new(RawAdapter::new(raw))))
+    }
+
+    /// Adds an endpoint of descriptors that the program reads and writes itself, when the loop says so. It
+    /// [adopts](crate::raw::EndpointMut::adopt) them.
     #[must_use]
-    pub fn watch(mut self, watch: impl Watcher) -> Self {
-        self.add_endpoint(watch.interval(), Box::new(WatchAdapter::new(watch)));
+    pub fn watcher(mut self, watcher: impl Watcher) -> Self {
+        self.add_watcher(watcher);
         self
     }
 
-    fn add<P: Protocol>(&mut self, protocol: P) -> EndpointIndex {
-        self.add_endpoint(protocol.interval(), Box::new(Adapter::new(protocol)))
+    /// As [`watcher`](Self::watcher), and gives a handle of it for [`Commands::endpoint`](crate::Commands::endpoint).
+    pub fn add_watcher<W: Watcher>(&mut self, watcher: W) -> EndpointHandle<W> {
+        EndpointHandle::new(self.add(watcher.interval(), Box::new(WatchAdapter::new(watcher))))
     }
 
-    fn add_endpoint(&mut self, every: Option<Duration>, endpoint: Box<dyn Endpoint>) -> EndpointIndex {
+    fn add(&mut self, every: Option<Duration>, endpoint: Box<dyn Endpoint>) -> HandleTarget {
         let index = EndpointIndex(u16::try_from(self.endpoints.len()).unwrap_or(u16::MAX));
         if let Some(every) = every {
             self.ticks.push((index, every));
         }
         self.endpoints.push(endpoint);
-        index
+        HandleTarget { builder: self.id, index }
     }
 
     /// What plain HTTP requests are answered. Without routes every one of them is answered 426.
@@ -162,7 +201,7 @@ impl Builder {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let builder = sockeye::Service::builder().proxy_protocol(["10.0.0.0/8".parse()?, sockeye::PeerSet::UNIX]);
+    /// let builder = sockeye::Service::builder().proxy_protocol(["10.0.0.0/8".parse()?, sockeye::service::PeerSet::UNIX]);
     /// # Ok(()) }
     /// ```
     #[must_use]
@@ -299,7 +338,7 @@ impl Builder {
             fallback: self.fallback,
             draining: false,
         };
-        let shared = Shared::new(names, now);
+        let shared = Shared::new(self.id, names, now);
         let mut outlet = Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water);
         outlet.stopwatch = Stopwatch::new(self.limits.stall);
         outlet.statistics.connections_limit = max_connections as u64;

@@ -120,7 +120,7 @@ impl Service {
         Builder::new()
     }
 
-    /// Runs until the service is drained; see [`Control::drain`].
+    /// Runs until the service is drained; see [`Commands::drain`](crate::Commands::drain).
     ///
     /// # Errors
     /// The poller's, which it cannot work without. What goes wrong with a connection ends that connection only.
@@ -210,9 +210,9 @@ impl Service {
         Control { service: self }
     }
 
-    /// Ends in good order: see [`Control::drain`].
+    /// Ends in good order: see [`Commands::drain`](crate::Commands::drain).
     pub fn drain(&mut self) {
-        self.control().drain();
+        self.stage.shared.drain();
     }
 
     /// The connection of a live id.
@@ -229,10 +229,10 @@ impl Service {
         self.external.as_ref().is_some_and(|watch| watch.borrow().has_reports())
     }
 
-    /// Whether it is being drained, or was.
+    /// Whether it is being drained, or was: from the moment at which that was asked for.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.is_some()
+        self.draining.is_some() || self.stage.shared.drain
     }
 
     fn is_drained(&self) -> bool {

@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits::Limits;
-use crate::protocol::UnknownProtocol;
 use crate::service::Control;
-use crate::shared::Named;
+use crate::shared::{EndpointIndex, EndpointKind, Named};
 use crate::sys::Wake;
 
 /// A handle on a service for other threads.
@@ -42,7 +40,8 @@ impl Remote {
     /// [`RemoteError::Gone`] when the service is over, [`RemoteError::Full`] when
     /// [`Limits::remote_jobs`](crate::Limits::remote_jobs) are waiting. The job is dropped then.
     pub fn run(&self, job: impl FnOnce(&mut Control<'_>) + Send + 'static) -> Result<(), RemoteError> {
-        put_all(&[&self.jobs], 0, iter::once(Box::new(job) as Job))
+        let mut job = Some(Box::new(job) as Job);
+        put_all(&[&self.jobs], 0, |_| job.take())
     }
 }
 
@@ -60,9 +59,9 @@ pub enum RemoteError {
     Gone,
     /// Too many jobs are waiting, or jobs with too many bytes.
     Full,
-    /// The services of a [`Group`](crate::Group) are still being built.
+    /// The services of a [`Group`](crate::threads::Group) are still being built.
     Starting,
-    /// None of the services of a [`Group`](crate::Group) has a protocol of that name that could do what was asked.
+    /// None of the services of a [`Group`](crate::threads::Group) has a WebSocket protocol of that name.
     UnknownProtocol,
 }
 
@@ -72,7 +71,7 @@ impl fmt::Display for RemoteError {
             Self::Gone => "the service is over",
             Self::Full => "too many jobs wait for the service (Limits::remote_jobs, Limits::remote_bytes)",
             Self::Starting => "the services are still being built",
-            Self::UnknownProtocol => "no service of the group has a protocol of that name that could do it",
+            Self::UnknownProtocol => "no service of the group has a WebSocket protocol of that name",
         })
     }
 }
@@ -107,9 +106,10 @@ impl Jobs {
         Self { inner: Mutex::default(), wake, names, limit, limit_bytes }
     }
 
-    /// Whether the service has an endpoint of that name that can do what `unknown` would miss.
-    pub(crate) fn knows(&self, unknown: UnknownProtocol, name: &str) -> bool {
-        self.names.iter().any(|endpoint| endpoint.name == name && unknown.is_wanted(endpoint.kind))
+    /// The WebSocket protocol of that name, if the service has one.
+    pub(crate) fn find_protocol(&self, name: &str) -> Option<EndpointIndex> {
+        let is_wanted = |endpoint: &Named| endpoint.kind == EndpointKind::WebSocket && endpoint.name == name;
+        self.names.iter().position(is_wanted).map(|index| EndpointIndex(index as u16))
     }
 
     /// Takes all that wait now, and whether to drain after them; what a job adds meanwhile wakes the loop again.
@@ -152,14 +152,15 @@ impl Jobs {
 /// several services comes in one order to all. Services that are over are passed over.
 ///
 /// `services` come in the order in which everybody locks them, none twice. The locks are held for the time it takes to
-/// append a pointer to each queue; no foreign code runs under them, so `jobs` must not call any.
+/// append a pointer to each queue; no foreign code runs under them, so `job_of`, which is given the index of a service, must not
+/// call any.
 pub(crate) fn put_all(
     services: &[&Arc<Jobs>],
     bytes: usize,
-    jobs: impl Iterator<Item = Job>,
+    mut job_of: impl FnMut(usize) -> Option<Job>,
 ) -> Result<(), RemoteError> {
-    let mut living: Vec<_> =
-        services.iter().map(|service| (*service, service.lock())).filter(|(_, inner)| !inner.over).collect();
+    let locked = services.iter().enumerate().map(|(index, service)| (index, *service, service.lock()));
+    let mut living: Vec<_> = locked.filter(|(.., inner)| !inner.over).collect();
     if living.is_empty() {
         return Err(RemoteError::Gone);
     }
@@ -168,12 +169,12 @@ pub(crate) fn put_all(
         inner.waiting.len() >= service.limit
             || (inner.bytes > 0 && inner.bytes.saturating_add(bytes) > service.limit_bytes)
     };
-    if living.iter().any(|(service, inner)| is_full(service, inner)) {
+    if living.iter().any(|(_, service, inner)| is_full(service, inner)) {
         return Err(RemoteError::Full);
     }
     let mut idle = Vec::new();
-    for ((service, inner), job) in living.iter_mut().zip(jobs) {
-        inner.waiting.push_back(job);
+    for (index, service, inner) in &mut living {
+        inner.waiting.extend(job_of(*index));
         inner.bytes = inner.bytes.saturating_add(bytes);
         if inner.waiting.len() == 1 {
             idle.push(*service);

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_proto::close::Timeout;
+use sockeye_proto::close::{Cause, Timeout};
 
 use crate::sim::{Faults, Network, Outcome, Peer, Turn};
 use crate::sys::{Address, ListenOptions};
-use crate::{Cause, Close, Closed, Cx, Fragment, Limits, Protocol, Service, Tx};
+use crate::{Close, Closed, ClosedCx, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx};
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -27,7 +27,7 @@ impl Protocol for Deaf {
         "deaf"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) {}
 
     fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
         cx.pause_reading();
@@ -38,7 +38,7 @@ impl Protocol for Deaf {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), closed: Closed) {
         self.log.borrow_mut().push(closed.code_seen());
     }
 }
@@ -124,7 +124,7 @@ impl Protocol for Streamer {
         "streamer"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         cx.request_writable();
     }
 
@@ -140,7 +140,7 @@ impl Protocol for Streamer {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), closed: Closed) {
         self.log.borrow_mut().push(closed);
     }
 }
@@ -240,7 +240,7 @@ impl Protocol for Clockwork {
         "clockwork"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         self.open.push(cx.id());
     }
 
@@ -256,10 +256,10 @@ impl Protocol for Clockwork {
         Some(Duration::from_millis(50))
     }
 
-    fn tick(&mut self, wishes: &mut crate::Commands<'_>) {
+    fn tick(&mut self, own: &mut crate::protocol::ProtocolMut<'_>) {
         *self.ticks.borrow_mut() += 1;
         for id in self.open.drain(..) {
-            wishes.close_for(id, crate::CloseCode::NORMAL).unwrap();
+            own.connection(id).unwrap().close(crate::CloseCode::NORMAL);
         }
     }
 }

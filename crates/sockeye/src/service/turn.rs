@@ -17,7 +17,7 @@ use crate::client::FailureCause;
 use crate::conn::{self, Conn, NEVER, Phase, Step};
 use crate::error::Error;
 use crate::output::Bits;
-use crate::protocol::{Commands, ConnId, RawClosed};
+use crate::protocol::{ConnId, RawClosed};
 use crate::service::{Control, Service, ServiceState};
 use crate::shared::Live;
 use crate::statistics::{Culprit, Whose};
@@ -33,6 +33,7 @@ pub(crate) fn turn(service: &mut Service, timeout: Option<Duration>) -> Result<S
 
 fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<ServiceState, Error> {
     wait(service, timeout)?;
+    carry_out_ends(service);
     let mut events = std::mem::take(&mut service.events);
     let mut woken = false;
     for event in &events {
@@ -73,6 +74,16 @@ fn take_turn(service: &mut Service, timeout: Option<Duration>) -> Result<Service
         place.turn_ends(service.stage.shared.now, &service.stage.outlet.statistics);
     }
     Ok(if service.is_drained() { ServiceState::Drained } else { ServiceState::Running })
+}
+
+/// What was asked to end between turns ends before anything else happens.
+fn carry_out_ends(service: &mut Service) {
+    if !service.stage.shared.closes.is_empty() {
+        carry_out_closes(service);
+    }
+    if std::mem::take(&mut service.stage.shared.drain) {
+        service.start_drain();
+    }
 }
 
 /// One round of the ready list.
@@ -288,7 +299,7 @@ fn carry_out_closes(service: &mut Service) {
 
 /// Starts the closing handshake, or the end of a raw connection; its frame leaves when the ready list comes to it. What
 /// is no connection yet becomes none.
-pub(crate) fn close_now(service: &mut Service, id: ConnId, close: Close) {
+fn close_now(service: &mut Service, id: ConnId, close: Close) {
     if service.stage.shared.live.get(id).is_some_and(|live| live.is_connecting()) {
         service.cancel(id, FailureCause::Cancelled);
         return;
@@ -364,7 +375,7 @@ fn tick(service: &mut Service) {
         if let Some(callee) = stage.endpoints.get_mut(endpoint.get()).filter(|_| anybody) {
             stage.outlet.statistics.work.ticks += 1;
             stage.outlet.steps_over(0);
-            callee.tick(&mut Commands { shared: &mut stage.shared, endpoint, arrived: &[] });
+            callee.tick(&mut stage.shared, endpoint);
             stage.outlet.lap(Culprit::Tick, Whose::endpoint(endpoint.0));
         }
     }

@@ -158,7 +158,7 @@ counters! {
         dropped,
     }
 
-    /// Why raw connections ended; see [`RawClosed`](crate::RawClosed).
+    /// Why raw connections ended; see [`RawClosed`](crate::raw::RawClosed).
     RawCloses {
         /// We ended them.
         local,

@@ -1,11 +1,13 @@
 //! Several services as one: what is asked of a group is done in each of them.
 
 use std::fmt;
-use std::iter;
 use std::sync::{Arc, OnceLock};
 
-use crate::protocol::UnknownProtocol;
+use sockeye_proto::wire::MessageKind;
+
+use crate::protocol::ProtocolMut;
 use crate::service::{Control, Job, Jobs, Remote, RemoteError, put_all};
+use crate::shared::EndpointIndex;
 
 /// A handle on several services, each in a thread of its own: those of [`Threads`](crate::Threads), or [any](Self::of).
 ///
@@ -65,47 +67,29 @@ impl Group {
         self.put(0, job)
     }
 
-    /// Sends a text message to every connection of the named protocol, in all services that have it; see
-    /// [`Commands::publish_text`](crate::Commands::publish_text).
+    /// The WebSocket protocol of that name, in all services that have it. The name is looked up once, at the first use.
     ///
-    /// # Errors
-    /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has a WebSocket
-    /// protocol of that name.
-    pub fn publish_text(&self, protocol: &str, text: &str) -> Result<(), RemoteError> {
-        self.is_known(UnknownProtocol::WEBSOCKET, protocol)?;
-        let (protocol, message) = (protocol.to_owned(), text.to_owned());
-        self.put(text.len(), move |control| {
-            // One that has no such protocol has nobody to send it to.
-            let _ = control.publish_text(&protocol, &message);
-        })
+    /// ```no_run
+    /// use sockeye::{Service, Threads, messages};
+    ///
+    /// # fn main() -> Result<(), sockeye::Error> {
+    /// let threads = Threads::new(4).listen("127.0.0.1:7681").start(|worker| {
+    ///     let everyone = worker.group().protocol("shout");
+    ///     let shout = messages::on("shout", move |_, message| {
+    ///         let text = message.as_text().unwrap_or("something binary");
+    ///         everyone.publish_text(text).map_err(|_| sockeye::CloseCode::TRY_AGAIN.into())
+    ///     });
+    ///     Ok(Service::builder().protocol(shout))
+    /// })?;
+    /// threads.join()
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn protocol(&self, name: impl Into<String>) -> GroupProtocol {
+        GroupProtocol { group: self.clone(), name: name.into(), found: OnceLock::new() }
     }
 
-    /// Sends a binary message to every connection of the named protocol, in all services that have it.
-    ///
-    /// # Errors
-    /// As [`publish_text`](Self::publish_text).
-    pub fn publish_binary(&self, protocol: &str, payload: &[u8]) -> Result<(), RemoteError> {
-        self.is_known(UnknownProtocol::WEBSOCKET, protocol)?;
-        let (protocol, message) = (protocol.to_owned(), payload.to_owned());
-        self.put(payload.len(), move |control| {
-            let _ = control.publish_binary(&protocol, &message);
-        })
-    }
-
-    /// Asks for the writable callback of every connection of the named protocol, or endpoint of another kind, in all services
-    /// that have it.
-    ///
-    /// # Errors
-    /// As [`run_on_all`](Self::run_on_all), and [`RemoteError::UnknownProtocol`] when no service has one of that name.
-    pub fn request_writable_all(&self, protocol: &str) -> Result<(), RemoteError> {
-        self.is_known(UnknownProtocol::ANY, protocol)?;
-        let protocol = protocol.to_owned();
-        self.put(0, move |control| {
-            let _ = control.request_writable_all(&protocol);
-        })
-    }
-
-    /// Ends every service in good order, after the jobs that wait; see [`Control::drain`]. There is always room for this.
+    /// Ends every service in good order, after the jobs that wait; see [`Commands::drain`](crate::Commands::drain). There is always room for this.
     ///
     /// # Errors
     /// [`RemoteError::Gone`] when all services are over; [`RemoteError::Starting`] while they are being built.
@@ -114,20 +98,13 @@ impl Group {
         if drained == 0 { Err(RemoteError::Gone) } else { Ok(()) }
     }
 
-    /// Whether any service has an endpoint of that name that can do what `unknown` would miss.
-    fn is_known(&self, unknown: UnknownProtocol, name: &str) -> Result<(), RemoteError> {
-        let is_known = self.members()?.locking.iter().any(|service| service.knows(unknown, name));
-        if is_known { Ok(()) } else { Err(RemoteError::UnknownProtocol) }
-    }
-
     fn put(&self, bytes: usize, job: impl Fn(&mut Control<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {
         let services: Vec<_> = self.members()?.locking.iter().collect();
         let job = Arc::new(job);
-        let each = iter::repeat_with(|| {
+        put_all(&services, bytes, |_| {
             let job = Arc::clone(&job);
-            Box::new(move |control: &mut Control<'_>| job(control)) as Job
-        });
-        put_all(&services, bytes, each)
+            Some(Box::new(move |control: &mut Control<'_>| job(control)) as Job)
+        })
     }
 
     fn members(&self) -> Result<&Members, RemoteError> {
@@ -139,5 +116,84 @@ impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services = self.members.get().map(|members| members.remotes.len());
         f.debug_struct("Group").field("services", &services).finish_non_exhaustive()
+    }
+}
+
+/// A WebSocket protocol of all services of a [`Group`] that have it; see [`Group::protocol`].
+///
+/// It is `Send` and `Sync`. What it is asked for is done by each of these services, as [`Group`] describes.
+#[derive(Clone)]
+pub struct GroupProtocol {
+    group: Group,
+    name: String,
+    /// Set at the first use after all services were built.
+    found: OnceLock<Vec<(Arc<Jobs>, EndpointIndex)>>,
+}
+
+impl GroupProtocol {
+    /// The name of the protocol.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a text message to every connection of the protocol, in all services; see
+    /// [`ProtocolMut::publish_text`](crate::protocol::ProtocolMut::publish_text).
+    ///
+    /// # Errors
+    /// [`RemoteError::UnknownProtocol`] when no service has a WebSocket protocol of that name; otherwise as
+    /// [`Group::run_on_all`], where the services are those that have the protocol.
+    pub fn publish_text(&self, text: &str) -> Result<(), RemoteError> {
+        self.publish(MessageKind::Text, text.as_bytes())
+    }
+
+    /// Sends a binary message to every connection of the protocol, in all services.
+    ///
+    /// # Errors
+    /// As [`publish_text`](Self::publish_text).
+    pub fn publish_binary(&self, payload: &[u8]) -> Result<(), RemoteError> {
+        self.publish(MessageKind::Binary, payload)
+    }
+
+    /// Asks for the writable callback of every connection of the protocol, in all services.
+    ///
+    /// # Errors
+    /// As [`publish_text`](Self::publish_text).
+    pub fn request_writable(&self) -> Result<(), RemoteError> {
+        self.put(0, |mut own| own.request_writable())
+    }
+
+    fn publish(&self, kind: MessageKind, payload: &[u8]) -> Result<(), RemoteError> {
+        let payload = payload.to_owned();
+        self.put(payload.len(), move |mut own| own.publish(kind, &payload))
+    }
+
+    fn put(&self, bytes: usize, job: impl Fn(ProtocolMut<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {
+        let found = self.find()?;
+        let services: Vec<_> = found.iter().map(|(service, _)| service).collect();
+        let job = Arc::new(job);
+        put_all(&services, bytes, |index| {
+            let (job, &(_, protocol)) = (Arc::clone(&job), found.get(index)?);
+            Some(Box::new(move |control: &mut Control<'_>| job(control.protocol_at(protocol))) as Job)
+        })
+    }
+
+    fn find(&self) -> Result<&[(Arc<Jobs>, EndpointIndex)], RemoteError> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let services = self.group.members()?.locking.iter();
+        let found: Vec<_> =
+            services.filter_map(|jobs| Some((Arc::clone(jobs), jobs.find_protocol(&self.name)?))).collect();
+        if found.is_empty() {
+            return Err(RemoteError::UnknownProtocol);
+        }
+        Ok(self.found.get_or_init(|| found))
+    }
+}
+
+impl fmt::Debug for GroupProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupProtocol").field("name", &self.name).finish_non_exhaustive()
     }
 }

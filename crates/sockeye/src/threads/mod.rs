@@ -19,7 +19,7 @@ use crate::sys::{Address, ListenOptions};
 
 use self::worker::{Ended, Orders, Ready, work};
 
-pub use self::group::Group;
+pub use self::group::{Group, GroupProtocol};
 pub use self::worker::Worker;
 
 /// Why the service of a thread cannot be described.
@@ -37,11 +37,11 @@ pub type BuildError = Box<dyn error::Error + Send + Sync>;
 ///
 /// # fn main() -> Result<(), sockeye::Error> {
 /// let threads = Threads::new(0).listen("127.0.0.1:7681").start(|worker| {
-///     let group = worker.group().clone();
+///     // Every connection of every thread.
+///     let everyone = worker.group().protocol("shout");
 ///     let shout = messages::on("shout", move |_, message| {
 ///         let text = message.as_text().unwrap_or("something binary").to_uppercase();
-///         // To every connection of every thread.
-///         group.publish_text("shout", &text).map_err(|_| sockeye::CloseCode::TRY_AGAIN.into())
+///         everyone.publish_text(&text).map_err(|_| sockeye::CloseCode::TRY_AGAIN.into())
 ///     });
 ///     Ok(Service::builder().protocol(shout))
 /// })?;
@@ -90,7 +90,7 @@ impl Threads {
         self
     }
 
-    /// Has all threads listen there for the [`Raw`](crate::Raw) endpoint of that name, which each of their services must have; as
+    /// Has all threads listen there for the [`Raw`](crate::raw::Raw) endpoint of that name, which each of their services must have; as
     /// [`listen`](Self::listen) otherwise, and [`Builder::listen_raw`].
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
@@ -354,7 +354,7 @@ impl RunningThreads {
         self.board.sum()
     }
 
-    /// Ends all services in good order; see [`Control::drain`](crate::Control::drain).
+    /// Ends all services in good order; see [`Commands::drain`](crate::Commands::drain).
     pub fn drain(&self) {
         // They are over already, or on the way.
         let _ = self.group.drain();

@@ -6,9 +6,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::http::Routes;
+use crate::service::RemoteError;
 use crate::sim::{Network, Outcome, Peer, Turn, seeds};
 use crate::statistics::{Board, Place};
-use crate::{Close, Cx, Fragment, Group, Limits, Protocol, RemoteError, Service, Tx};
+use crate::threads::Group;
+use crate::{Close, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx};
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -27,7 +29,7 @@ impl Protocol for Ear {
         "ear"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) {
         *self.opened.borrow_mut() += 1;
     }
 
@@ -93,12 +95,17 @@ fn what_is_published_reaches_the_connections_of_all() {
     for seed in seeds(30) {
         let mut world = World::new(seed, 3, &Limits::default());
         let peers = world.peers();
-        world.group.publish_text("ear", "one").unwrap();
-        world.group.publish_binary("ear", b"two").unwrap();
-        assert_eq!(world.group.publish_text("nobody", "nothing"), Err(RemoteError::UnknownProtocol));
-        assert_eq!(world.group.publish_binary("nobody", b"nothing"), Err(RemoteError::UnknownProtocol));
-        assert_eq!(world.group.request_writable_all("nobody"), Err(RemoteError::UnknownProtocol));
-        world.group.remote(1).unwrap().run(|control| control.publish_text("ear", "mine").unwrap()).unwrap();
+        world.group.protocol("ear").publish_text("one").unwrap();
+        world.group.protocol("ear").publish_binary(b"two").unwrap();
+        assert_eq!(world.group.protocol("nobody").publish_text("nothing"), Err(RemoteError::UnknownProtocol));
+        assert_eq!(world.group.protocol("nobody").publish_binary(b"nothing"), Err(RemoteError::UnknownProtocol));
+        assert_eq!(world.group.protocol("nobody").request_writable(), Err(RemoteError::UnknownProtocol));
+        world
+            .group
+            .remote(1)
+            .unwrap()
+            .run(|control| control.protocol_named("ear").unwrap().publish_text("mine"))
+            .unwrap();
         let mut received = vec![Vec::new(); 3];
         let ends: [&[u8]; 3] = [b"\x81\x03one\x82\x03two", b"\x81\x03one\x82\x03two\x81\x04mine", b"\x82\x03two"];
         world.until(|| {
@@ -115,7 +122,7 @@ fn all_connections_of_all_are_asked_for_their_writable_callback() {
         let mut world = World::new(seed, 2, &Limits::default());
         let _peers = world.peers();
         let ears = world.ears.clone();
-        world.group.request_writable_all("ear").unwrap();
+        world.group.protocol("ear").request_writable().unwrap();
         world.until(|| ears.iter().all(|ear| *ear.writable.borrow() == 1));
     }
 }
@@ -139,24 +146,24 @@ fn a_full_service_fills_the_group_and_nobody_gets_the_job() {
     assert_eq!(first.run(job), Err(RemoteError::Full));
     assert_eq!(world.group.remote(2).unwrap_err(), RemoteError::Gone);
     world.until(|| *ran.lock().unwrap() == 6);
-    world.group.publish_text("ear", "there is room again").unwrap();
+    world.group.protocol("ear").publish_text("there is room again").unwrap();
 }
 
 #[test]
 fn the_bytes_of_messages_that_wait_are_bounded() {
     let limits = Limits { remote_bytes: 100, ..Limits::default() };
     let mut world = World::new(0, 2, &limits);
-    world.group.publish_text("ear", &"x".repeat(60)).unwrap();
-    assert_eq!(world.group.publish_text("ear", &"x".repeat(41)), Err(RemoteError::Full));
-    world.group.publish_binary("ear", &[0; 40]).unwrap();
+    world.group.protocol("ear").publish_text(&"x".repeat(60)).unwrap();
+    assert_eq!(world.group.protocol("ear").publish_text(&"x".repeat(41)), Err(RemoteError::Full));
+    world.group.protocol("ear").publish_binary(&[0; 40]).unwrap();
     // What carries no message is none of it.
     let done = std::sync::Arc::new(Mutex::new(0));
     let told = done.clone();
     world.group.run_on_all(move |_| *told.lock().unwrap() += 1).unwrap();
     world.until(|| *done.lock().unwrap() == 2);
     // One alone may be larger.
-    world.group.publish_binary("ear", &[0; 1000]).unwrap();
-    assert_eq!(world.group.publish_binary("ear", &[0; 1]), Err(RemoteError::Full));
+    world.group.protocol("ear").publish_binary(&[0; 1000]).unwrap();
+    assert_eq!(world.group.protocol("ear").publish_binary(&[0; 1]), Err(RemoteError::Full));
 }
 
 #[test]
@@ -171,7 +178,7 @@ fn services_that_are_over_are_passed_over() {
     world.until(|| true);
     assert!(world.services[0].is_draining());
     world.services.clear();
-    assert_eq!(world.group.publish_text("ear", "late"), Err(RemoteError::Gone));
+    assert_eq!(world.group.protocol("ear").publish_text("late"), Err(RemoteError::Gone));
     assert_eq!(world.group.drain(), Err(RemoteError::Gone));
 }
 
@@ -193,7 +200,7 @@ fn a_drain_needs_no_room_and_comes_behind_the_jobs() {
     let limits = Limits { remote_jobs: 1, ..Limits::default() };
     let mut world = World::new(0, 1, &limits);
     let peers = world.peers();
-    world.group.publish_text("ear", "last").unwrap();
+    world.group.protocol("ear").publish_text("last").unwrap();
     world.group.drain().unwrap();
     let mut received = Vec::new();
     world.until(|| {

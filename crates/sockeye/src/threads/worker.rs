@@ -32,7 +32,7 @@ impl Worker {
     }
 
     /// All of them. It is of use from the first callback on; before that it answers
-    /// [`RemoteError::Starting`](crate::RemoteError::Starting).
+    /// [`RemoteError::Starting`](crate::service::RemoteError::Starting).
     #[must_use]
     pub fn group(&self) -> &Group {
         &self.group

@@ -1,6 +1,7 @@
 //! What the others do wrong, done right: proof that they fail for what is wrong with them and for nothing else.
 
-use sockeye::{Close, Cx, Fragment, Protocol, ServiceState, Tx};
+use sockeye::service::ServiceState;
+use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx};
 
 struct Right;
 
@@ -11,7 +12,7 @@ impl Protocol for Right {
         "right"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Vec<u8> {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Vec<u8> {
         cx.request_writable();
         Vec::new()
     }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use sockeye::client::Timeouts;
 use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::poll::{Mode, PollHook, Ready};
-use sockeye::{
-    Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Raw, RawClose, RawClosed, RawWritable, Service,
-    ServiceState,
-};
+use sockeye::protocol::ProtocolMut;
+use sockeye::raw::{Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
+use sockeye::service::ServiceState;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Handshake, Service};
 
 #[derive(Clone, Default)]
 struct Watched {
@@ -79,9 +79,9 @@ struct Client {
 impl Handler for Client {
     type State = usize;
 
-    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> usize {
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) -> usize {
         for message in &self.say {
-            talk.push(message.clone()).unwrap();
+            cx.push(message.clone()).unwrap();
         }
         0
     }
@@ -92,7 +92,7 @@ impl Handler for Client {
         if *count == self.say.len() { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, _: usize, closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, _: usize, closed: Closed) {
         self.closed.set(Some(closed.code_seen()));
     }
 }
@@ -111,7 +111,7 @@ fn a_service_in_a_poll_loop_is_server_and_client() {
     assert_eq!(watched.fds().len(), 2, "the listener, and what wakes the loop");
     let url = format!("ws://localhost:{}/", port(&service));
     // A name, so that the resolver's thread has to wake the loop outside.
-    service.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    service.control().protocol_named("client").unwrap().connect(Connect::new(&url).unwrap());
     while closed.get().is_none() || service.connections() > 0 {
         watched.round(&mut service);
     }
@@ -135,7 +135,7 @@ fn a_listener_that_is_open_already_is_watched_like_any_other() {
     let mut service = builder.listen(theirs.try_clone().unwrap()).build_external(watched.clone()).unwrap();
     assert_eq!(watched.fds().len(), 2);
     let url = format!("ws://127.0.0.1:{}/", port(&service));
-    service.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    service.control().protocol_named("client").unwrap().connect(Connect::new(&url).unwrap());
     while closed.get().is_none() || service.connections() > 0 {
         watched.round(&mut service);
     }
@@ -157,7 +157,7 @@ fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
         fn name(&self) -> &str {
             "deaf"
         }
-        fn open(&mut self, cx: &mut Cx<'_>) {
+        fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
             cx.pause_reading();
         }
         fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: sockeye::Fragment<'_>) -> Result<(), Close> {
@@ -207,26 +207,26 @@ impl Raw for Idle {
         "idle"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut RawCx<'_>) {
         if self.pauses {
             cx.pause_reading();
         }
     }
 
-    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, _: &mut RawCx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
         assert!(!self.pauses, "it is paused");
         Ok(())
     }
 
-    fn ended(&mut self, _: &mut Cx<'_>, (): &mut ()) -> Result<(), RawClose> {
+    fn ended(&mut self, _: &mut RawCx<'_>, (): &mut ()) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, _: &mut RawCx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: RawClosed) {
+    fn closed(&mut self, _: &mut RawClosedCx<'_>, (): (), _: RawClosed) {
         self.closed.set(self.closed.get() + 1);
     }
 }
@@ -259,7 +259,7 @@ fn descriptors_whose_other_side_went_leave_the_loop_outside_asleep() {
         let sockets = [None, Some(Shutdown::Write), Some(Shutdown::Read), Some(Shutdown::Both)].map(socket);
         let (fds, theirs): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
         for fd in fds.into_iter().chain([read_end(), write_end()]) {
-            service.control().adopt("idle", fd).unwrap();
+            service.control().endpoint_named("idle").unwrap().adopt(fd);
         }
         service.run_once(None).unwrap();
         let mut rounds = 0;
@@ -281,7 +281,7 @@ struct Hopeless(Rc<Cell<bool>>);
 impl Handler for Hopeless {
     type State = ();
 
-    fn open(&mut self, _: &mut MessageCx<'_, '_>) {
+    fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
         panic!("nobody answers");
     }
 
@@ -289,7 +289,7 @@ impl Handler for Hopeless {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, failure: Failure) {
         assert!(failure.to_string().contains("within"), "{failure}");
         self.0.set(true);
     }
@@ -318,7 +318,7 @@ fn a_client_that_nobody_answers_leaves_the_loop_outside_asleep() {
         let mut timeouts = Timeouts::default();
         (timeouts.connect, timeouts.handshake) = (Duration::from_secs(1), Duration::from_secs(1));
         let connect = Connect::new(&format!("ws://127.0.0.1:{port}/")).unwrap().timeouts(timeouts);
-        service.control().connect("hopeless", connect).unwrap();
+        service.control().protocol_named("hopeless").unwrap().connect(connect);
         let mut rounds = 0;
         while !failed.get() {
             watched.round(&mut service);
@@ -335,7 +335,7 @@ fn two_services_share_a_loop_by_one_descriptor_each() {
     let mut server = Service::builder().fallback(messages::echo("echo")).listen("127.0.0.1:0").build().unwrap();
     let mut other = Service::builder().protocol(client).build().unwrap();
     let url = format!("ws://127.0.0.1:{}/", port(&server));
-    other.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    other.control().protocol_named("client").unwrap().connect(Connect::new(&url).unwrap());
     while closed.get().is_none() {
         let raw = |fd: Option<BorrowedFd<'_>>| (fd.unwrap().as_raw_fd(), Mode::READ);
         let fds = [raw(server.descriptor()), raw(other.descriptor())];

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use sockeye::daemon::systemd::{Notify, Watchdog};
 use sockeye::messages::{self, Handler, Message, MessageCx};
+use sockeye::raw::{Raw, RawClose, RawCx, RawWritable};
+use sockeye::service::RemoteError;
+use sockeye::statistics::Statistics;
 use sockeye::sys::Address;
-use sockeye::{
-    Builder, Close, Closed, Cx, Group, Raw, RawClose, RawWritable, RemoteError, RunningThreads, Service, Statistics,
-    Threads, Worker,
-};
+use sockeye::threads::{Group, RunningThreads, Worker};
+use sockeye::{Builder, Close, Closed, ClosedCx, Handshake, Service, Threads};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,19 +33,19 @@ struct Obedient {
 impl Handler for Obedient {
     type State = ();
 
-    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
 
-    fn message(&mut self, talk: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         match message.as_text().unwrap() {
-            "who" => talk.push(self.worker.index().to_string()).unwrap(),
-            "drain" => talk.drain(),
+            "who" => cx.push(self.worker.index().to_string()).unwrap(),
+            "drain" => cx.drain(),
             "panic" => panic!("as it was told to"),
-            text => self.worker.group().publish_text("obedient", text).unwrap(),
+            text => self.worker.group().protocol("obedient").publish_text(text).unwrap(),
         }
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), _: Closed) {
         self.closed.lock().unwrap().push(self.worker.index());
     }
 }
@@ -139,7 +140,7 @@ fn every_thread_gets_connections_and_what_is_published_reaches_all() {
     for client in &mut clients {
         assert_eq!(client.hear(), "hello");
     }
-    threads.group().publish_binary("obedient", b"from outside").unwrap();
+    threads.group().protocol("obedient").publish_binary(b"from outside").unwrap();
     for client in &mut clients {
         assert_eq!(client.frame(), (2, b"from outside".to_vec()));
     }
@@ -183,7 +184,7 @@ fn two_that_publish_at_the_same_time_are_heard_in_one_order() {
             thread::spawn(move || {
                 both.wait();
                 for number in 0..EACH {
-                    group.publish_text("obedient", &format!("{name}{number}")).unwrap();
+                    group.protocol("obedient").publish_text(&format!("{name}{number}")).unwrap();
                 }
             })
         })
@@ -253,7 +254,7 @@ fn a_panic_in_one_thread_is_reported_and_ends_all() {
     assert_eq!(error.to_string(), "thread 1: it panicked: as it was told to");
     let closed: BTreeSet<_> = closed.lock().unwrap().iter().copied().collect();
     assert_eq!(closed, BTreeSet::from([0, 1]), "and each open connection had its end");
-    assert_eq!(group.publish_text("obedient", "too late"), Err(RemoteError::Gone));
+    assert_eq!(group.protocol("obedient").publish_text("too late"), Err(RemoteError::Gone));
 }
 
 /// `closed` is called while the service of the thread that panicked is dropped.
@@ -262,11 +263,11 @@ fn a_panic_after_a_panic_ends_the_thread_and_not_the_process() {
     struct Twice;
     impl Handler for Twice {
         type State = ();
-        fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+        fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
         fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
             panic!("first")
         }
-        fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Closed) {
+        fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), _: Closed) {
             panic!("second")
         }
     }
@@ -295,7 +296,11 @@ fn the_group_is_there_from_the_first_callback_on() {
     let early = Arc::new(Mutex::new(Vec::new()));
     let log = early.clone();
     let threads = Threads::new(2).listen("127.0.0.1:0").start(move |worker| {
-        log.lock().unwrap().push((worker.index(), worker.threads(), worker.group().publish_text("any", "early")));
+        log.lock().unwrap().push((
+            worker.index(),
+            worker.threads(),
+            worker.group().protocol("any").publish_text("early"),
+        ));
         Ok(plain())
     });
     threads.unwrap().join_drained();
@@ -419,15 +424,15 @@ impl Raw for Says {
         "says"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut RawCx<'_>) {
         cx.request_writable();
     }
 
-    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, _: &mut RawCx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), tx: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, _: &mut RawCx<'_>, (): &mut (), tx: RawWritable<'_>) -> Result<(), RawClose> {
         tx.write(self.0.to_string().as_bytes());
         Err(RawClose::Normal)
     }

@@ -42,7 +42,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut service = Service::builder().limits(limits()).protocol(protocol).build().unwrap();
         let connect = Connect::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
-        service.control().connect(&name, connect).unwrap();
+        service.control().protocol_named(&name).unwrap().connect(connect);
         service.run_once(Some(Duration::ZERO)).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
@@ -135,8 +135,7 @@ pub(crate) fn an_echoed_message_allocates_nothing() {
     }
     // An answer that is no piece of the question, but the handler's own.
     let (request, length) = frames(OpCode::Text, b"twenty bytes of text", 1);
-    let fixed =
-        messages::on("fixed", |talk, _| talk.push("other bytes, as many").map_err(|_| CloseCode::TRY_AGAIN.into()));
+    let fixed = messages::on("fixed", |cx, _| cx.push("other bytes, as many").map_err(|_| CloseCode::TRY_AGAIN.into()));
     Bench::new(fixed).count_none("a fixed answer", &request, length, 3000);
     // The same service as the client of another.
     let cases = [

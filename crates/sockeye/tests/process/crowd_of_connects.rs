@@ -13,11 +13,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
-use sockeye::client::{FailureCause, Stage, Timeouts};
+use sockeye::client::{FailureCause, Proxy, Stage, Timeouts};
+use sockeye::protocol::ProtocolMut;
+use sockeye::service::ServiceState;
 use sockeye::sys::Address;
 use sockeye::{
-    Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Fragment, Protocol, Proxy, Service, ServiceState,
-    Tx,
+    Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Service, Tx,
 };
 
 use crate::allocator;
@@ -117,13 +118,13 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn next(&mut self, wishes: &mut Commands<'_>) {
+    fn next(&mut self, own: &mut ProtocolMut<'_>) {
         if self.made < self.goal {
             let kind = self.made % self.kinds.len();
             self.made += 1;
-            let id = wishes.connect(self.kinds[kind].connect.clone());
+            let id = own.connect(self.kinds[kind].connect.clone());
             if self.kinds[kind].name == "cancelled" {
-                wishes.close_for(id, CloseCode::NORMAL).unwrap();
+                own.connection(id).unwrap().close(CloseCode::NORMAL);
             }
             assert!(self.waiting.insert(id, kind).is_none(), "an id is given twice");
         }
@@ -152,10 +153,10 @@ impl Protocol for Client {
         "client"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         let mut crowd = self.0.borrow_mut();
         crowd.outcome(cx.id(), "open");
-        crowd.next(cx);
+        crowd.next(&mut cx.own_protocol());
     }
 
     fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
@@ -166,14 +167,14 @@ impl Protocol for Client {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, (): (), _: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, (): (), _: Closed) {
         assert!(!self.0.borrow().waiting.contains_key(&cx.id()));
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         let mut crowd = self.0.borrow_mut();
         crowd.outcome(id, summary(&failure));
-        crowd.next(wishes);
+        crowd.next(own);
     }
 }
 
@@ -312,11 +313,11 @@ fn run(service: &mut Service, crowd: &RefCell<Crowd>, count: usize) {
             let kind = (crowd.made - 1) % crowd.kinds.len();
             (kind, crowd.kinds[kind].connect.clone())
         };
-        let id = service.control().connect("client", connect).unwrap();
+        let id = service.control().protocol_named("client").unwrap().connect(connect);
         crowd.borrow_mut().waiting.insert(id, kind);
         let cancelled = crowd.borrow().kinds[kind].name == "cancelled";
         if cancelled {
-            service.control().close(id, CloseCode::NORMAL).unwrap();
+            service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         }
     }
     while service.connections() > 0 {

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use sockeye::{CloseCode, Cx, Raw, RawClose, RawWritable, Service};
+use sockeye::raw::{Raw, RawClose, RawCx, RawWritable};
+use sockeye::{CloseCode, Service};
 
 /// What it was told, and the numbers of what it adopted.
 type Notes = Rc<RefCell<Vec<String>>>;
@@ -26,9 +27,9 @@ impl Raw for Replaces {
         "replaces"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut RawCx<'_>) {}
 
-    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), RawClose> {
         self.notes.borrow_mut().push(String::from_utf8_lossy(bytes).into_owned());
         match (bytes, self.next.pop()) {
             (b"go", next) => {
@@ -38,14 +39,14 @@ impl Raw for Replaces {
             (_, Some(file)) => {
                 let copy = file.try_clone().unwrap();
                 self.notes.borrow_mut().push(copy.as_raw_fd().to_string());
-                cx.adopt("replaces", copy).unwrap();
+                cx.endpoint_named("replaces").unwrap().adopt(copy);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, _: &mut RawCx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 }
@@ -69,7 +70,7 @@ pub(crate) fn a_number_that_is_given_out_again_is_nobody_elses() {
     let ((first, mut to_first), (second, mut to_second)) = (pipe(), pipe());
     let freed = first.as_raw_fd().to_string();
     for file in [first, second] {
-        service.control().adopt("replaces", file).unwrap();
+        service.control().endpoint_named("replaces").unwrap().adopt(file);
     }
     turns(&mut service);
     // Both are told in one batch. When the second one adopts, the number of the first is free, and is what it gets.
@@ -90,9 +91,9 @@ pub(crate) fn what_others_have_is_let_go_and_can_be_adopted_again() {
     let (mut read, mut write) = pipe();
     let copy = read.try_clone().unwrap();
     let number = copy.as_raw_fd();
-    let id = service.control().adopt("replaces", copy).unwrap();
+    let id = service.control().endpoint_named("replaces").unwrap().adopt(copy);
     turns(&mut service);
-    service.control().close(id, CloseCode::NORMAL).unwrap();
+    service.control().connection(id).unwrap().close(CloseCode::NORMAL);
     turns(&mut service);
     assert_eq!(service.connections(), 0);
     let events = service.statistics().work.events;
@@ -103,7 +104,7 @@ pub(crate) fn what_others_have_is_let_go_and_can_be_adopted_again() {
     assert_eq!(read.read(&mut text).unwrap(), 10);
     let again = read.try_clone().unwrap();
     assert_eq!(again.as_raw_fd(), number, "the same number, and the same pipe");
-    service.control().adopt("replaces", again).unwrap();
+    service.control().endpoint_named("replaces").unwrap().adopt(again);
     write.write_all(b"for us").unwrap();
     turns(&mut service);
     assert_eq!(*notes.borrow(), ["for us"]);

@@ -5,7 +5,7 @@
 //! is the server's.
 //!
 //! ```
-//! use sockeye::Proxy;
+//! use sockeye::client::Proxy;
 //! use sockeye::client::negotiate::Negotiated;
 //! use sockeye::proto::limits::ProtocolLimits;
 //!

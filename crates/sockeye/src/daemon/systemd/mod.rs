@@ -15,8 +15,9 @@
 //! use std::sync::Arc;
 //! use std::time::{Duration, Instant};
 //!
-//! use sockeye::daemon::systemd::{self, Notify, Watchdog};
-//! use sockeye::{ServiceState, Service, messages};
+//! use sockeye::{Service, messages};
+//! use sockeye::daemon::systemd::{Notify, Watchdog, self};
+//! use sockeye::service::ServiceState;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut builder = Service::builder().protocol(messages::echo("echo"));

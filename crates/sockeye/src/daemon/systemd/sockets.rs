@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Variables, environment, is_for_us, number};
 
-/// A socket that this process was started with. Its type is not checked here: a [`ListenAddr`](crate::ListenAddr) made
+/// A socket that this process was started with. Its type is not checked here: a [`ListenAddr`](crate::service::ListenAddr) made
 /// from its descriptor (`OwnedFd::from`) accepts listening stream sockets and reports what anything else is.
 #[derive(Debug)]
 pub struct Socket {

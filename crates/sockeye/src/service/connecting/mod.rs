@@ -20,7 +20,6 @@ use crate::client::{FailureCause, Stage};
 use crate::conn::NEVER;
 use crate::protocol::ConnId;
 use crate::service::Service;
-use crate::shared::EndpointKind;
 use crate::sys::{Address, Resolved, Sys};
 
 /// Tokens of sockets that are not connected yet: below the first generation, above all listeners.
@@ -135,11 +134,6 @@ impl Service {
         plan.begin(now);
         if self.stage.policy.draining {
             return self.fail(id, plan, Stage::Resolve, FailureCause::Dropped);
-        }
-        let endpoint = self.stage.shared.live.get(id).map(|live| live.endpoint);
-        if endpoint.is_some_and(|endpoint| self.stage.shared.kind(endpoint) != EndpointKind::WebSocket) {
-            let why = "this endpoint speaks no WebSocket; connect_as names one that does";
-            return self.fail(id, plan, Stage::Connect, FailureCause::Unsupported(why));
         }
         if !self.has_room() {
             let limit = self.max_connections;

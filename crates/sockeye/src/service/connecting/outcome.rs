@@ -2,7 +2,7 @@
 
 use crate::client::plan::{Plan, Unopened};
 use crate::client::{Failure, FailureCause, Refusal, Retry, Stage};
-use crate::protocol::{Commands, ConnId};
+use crate::protocol::{ConnId, ProtocolMut};
 use crate::service::Service;
 use crate::statistics::{Culprit, Whose};
 use crate::sys::CloseHow;
@@ -55,7 +55,7 @@ impl Service {
         let stage = &mut self.stage;
         let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
         stage.outlet.steps_over(0);
-        callee.failed(&mut Commands { shared: &mut stage.shared, endpoint, arrived: &[] }, id, failure);
+        callee.failed(&mut ProtocolMut { commands: &mut stage.shared, endpoint }, id, failure);
         stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
     }
 

@@ -1,6 +1,6 @@
 //! Making a permission.
 
-use sockeye::{Close, Cx, Fragment, Protocol, Tx, Writable};
+use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx, Writable};
 
 struct Wrong;
 
@@ -11,7 +11,7 @@ impl Protocol for Wrong {
         "wrong"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Self::Session {
         Default::default()
     }
 

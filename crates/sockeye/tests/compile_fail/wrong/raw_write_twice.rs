@@ -1,6 +1,6 @@
 //! Writing twice with one permission, to a raw connection.
 
-use sockeye::{Cx, RawClose, Raw, RawWritable};
+use sockeye::raw::{Raw, RawClose, RawCx, RawWritable};
 
 struct Wrong;
 
@@ -11,16 +11,16 @@ impl Raw for Wrong {
         "wrong"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+    fn open(&mut self, _: &mut RawCx<'_>) -> Self::Session {
         Default::default()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose> {
         let _ = (cx, session, bytes);
         Ok(())
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
         let _ = (cx, session);
         tx.write(b"one");
         tx.write(b"two");

@@ -1,6 +1,6 @@
 //! Sending a permission to another thread.
 
-use sockeye::{Close, Cx, Fragment, Protocol, Tx};
+use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx};
 
 struct Wrong;
 
@@ -11,7 +11,7 @@ impl Protocol for Wrong {
         "wrong"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> Self::Session {
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Self::Session {
         Default::default()
     }
 

@@ -21,20 +21,21 @@ fn connects_are_wished_for_in_every_callback() {
     let mut bench = Bench::new();
     let listener = bench.listen("10.0.0.1:80");
     let (wished, ids) = ids();
-    // Each callback wishes for one, once.
+    // Each callback asks for one, once.
     let wish = |wished: &Ids| {
         let (wished, once) = (wished.clone(), Cell::new(true));
-        move |wishes: &mut sockeye::Commands<'_>, url: &str| {
+        move |own: &mut sockeye::protocol::ProtocolMut<'_>, url: &str| {
             if once.replace(false) {
-                wished.borrow_mut().push(wishes.connect(to(url)));
+                wished.borrow_mut().push(own.connect(to(url)));
             }
         }
     };
     let (in_open, in_closed, in_failed, in_tick) = (wish(&wished), wish(&wished), wish(&wished), wish(&wished));
-    *bench.notes.in_open.borrow_mut() = Some(Box::new(move |cx| in_open(cx, "ws://10.0.0.1/open")));
-    *bench.notes.in_closed.borrow_mut() = Some(Box::new(move |cx, _| in_closed(cx, "ws://10.0.0.1/closed")));
+    *bench.notes.in_open.borrow_mut() = Some(Box::new(move |cx| in_open(&mut cx.own_protocol(), "ws://10.0.0.1/open")));
+    *bench.notes.in_closed.borrow_mut() =
+        Some(Box::new(move |cx, _| in_closed(&mut cx.own_protocol(), "ws://10.0.0.1/closed")));
     *bench.notes.in_failed.borrow_mut() = Some(Box::new(move |w, _, _| in_failed(w, "ws://10.0.0.1/failed")));
-    *bench.notes.in_tick.borrow_mut() = Some(Box::new(move |wishes| in_tick(wishes, "ws://10.0.0.1/tick")));
+    *bench.notes.in_tick.borrow_mut() = Some(Box::new(move |own| in_tick(own, "ws://10.0.0.1/tick")));
     bench.connect(&to("ws://10.0.0.9/"));
     let mut servers: Vec<Server> = Vec::new();
     let mut closed = false;
@@ -65,8 +66,8 @@ fn a_connect_from_another_thread() {
     std::thread::spawn(move || {
         remote
             .run(|control| {
-                assert!(control.connect("nobody", to("ws://10.0.0.1/")).is_err());
-                control.connect(NAME, to("ws://10.0.0.1/")).unwrap();
+                assert!(control.protocol_named("nobody").is_err());
+                control.protocol_named(NAME).unwrap().connect(to("ws://10.0.0.1/"));
             })
             .unwrap();
     })
@@ -78,16 +79,16 @@ fn a_connect_from_another_thread() {
     bench.finish();
 }
 
-/// What the `failed` of one that was cancelled wishes for is carried out like any other wish.
+/// What the `failed` of one that was cancelled asks for is done like anything else.
 #[test]
 fn wishes_of_those_who_are_told_of_a_cancellation_are_not_lost() {
     let mut bench = Bench::new();
     bench.network.silence(&ip("10.0.0.1:80"));
     let (all, ids) = ids();
-    *bench.notes.in_failed.borrow_mut() = Some(Box::new(move |wishes, _, _| {
+    *bench.notes.in_failed.borrow_mut() = Some(Box::new(move |own, _, _| {
         // Each that falls takes the next along.
         if let Some(next) = ids.borrow_mut().pop() {
-            wishes.close_for(next, CloseCode::NORMAL).unwrap();
+            own.connection(next).unwrap().close(CloseCode::NORMAL);
         }
     }));
     for _ in 0..5 {
@@ -112,7 +113,7 @@ fn there_is_no_room() {
     let (took, why) = bench.failed(third);
     assert_eq!((took, &*why), (Duration::ZERO, "Connect: no room 2"));
     assert!(bench.notes.failure(third, sockeye::Failure::may_pass).unwrap());
-    bench.service.control().close(first, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(first).unwrap().close(CloseCode::NORMAL);
     let fourth = bench.connect(&to("ws://10.0.0.9/"));
     assert_eq!(bench.failed(fourth).1, "Connect: connect 10.0.0.9:80 ConnectionRefused 1");
     assert_eq!(bench.failed(second), (3 * SECOND, "Resolve: timeout 3s".to_owned()));
@@ -132,7 +133,7 @@ fn connections_of_our_own_are_not_counted_by_address() {
         Service::builder().limits(limits).protocol(probe).listen("127.0.0.1:81").build_with(network.sys()).unwrap();
     let listener = network.listen(&ip("127.0.0.1:80"));
     let guest = network.connect(&ip("127.0.0.1:81")).unwrap();
-    let id = service.control().connect(NAME, to("ws://127.0.0.1/")).unwrap();
+    let id = service.control().protocol_named(NAME).unwrap().connect(to("ws://127.0.0.1/"));
     let mut server: Option<Server> = None;
     let mut second = None;
     network.run(|| {
@@ -159,7 +160,7 @@ fn connections_of_our_own_are_not_counted_by_address() {
 fn a_drain_ends_though_a_program_never_gives_up() {
     let mut bench = Bench::new();
     bench.network.name_stalls("slow.example");
-    *bench.notes.in_failed.borrow_mut() = Some(Box::new(|wishes, _, _| _ = wishes.connect(to("ws://slow.example/"))));
+    *bench.notes.in_failed.borrow_mut() = Some(Box::new(|own, _, _| _ = own.connect(to("ws://slow.example/"))));
     bench.connect(&to("ws://slow.example/"));
     bench.pass(10 * SECOND);
     bench.service.drain();

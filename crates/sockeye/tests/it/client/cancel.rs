@@ -1,9 +1,13 @@
 //! Connects that are cut short at every instant of every stage: by their program, by a drain, by the end of the service.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::client::{Proxy, Reconnect};
+use sockeye::protocol::ConnectionMut;
 use sockeye::sim::{Faults, Listener, PeerEnd, Turn};
-use sockeye::{CloseCode, ConnId, Connect, Limits, Proxy, Reconnect};
+use sockeye::{CloseCode, ConnId, Connect, Limits, Service};
 use sockeye_testing::client::{Bench, Notes, SECOND, Server, cause, frame, ip, to};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +134,10 @@ fn cut_at(way: Way, cut: Cut, seed: u64, faults: &Faults, turn: usize) -> bool {
     let was_open = bench.notes.is_open(id);
     let was_over = bench.notes.is_over(id);
     match cut {
-        Cut::Close => assert_eq!(bench.service.control().close(id, CloseCode::NORMAL).is_ok(), !was_over),
+        Cut::Close => {
+            let close = |mut connection: ConnectionMut<'_>| connection.close(CloseCode::NORMAL);
+            assert_eq!(bench.service.control().connection(id).map(close).is_ok(), !was_over);
+        }
         Cut::Drain => bench.service.drain(),
         Cut::Drop => {
             let notes = bench.drop_all();
@@ -142,7 +149,12 @@ fn cut_at(way: Way, cut: Cut, seed: u64, faults: &Faults, turn: usize) -> bool {
         }
     }
     if !was_open {
-        // Nothing is left of it at once.
+        // Nothing is left of it after one turn.
+        assert!(
+            was_over || bench.service.next_deadline().is_some_and(|at| at <= network.now()),
+            "there is something to do"
+        );
+        bench.turn();
         assert_eq!(bench.host.open_handles(), 0, "{way:?} {seed} {turn}");
     }
     network.run(|| {
@@ -197,7 +209,7 @@ fn a_name_that_is_known_too_late_is_nobodys() {
     bench.network.name_stalls("slow.example");
     let first = bench.connect(&to("ws://one.example/"));
     bench.turn();
-    bench.service.control().close(first, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(first).unwrap().close(CloseCode::NORMAL);
     bench.turn();
     let second = bench.connect(&to("ws://slow.example/"));
     assert_eq!(bench.failed(second).1, "Resolve: timeout 3s");
@@ -210,13 +222,14 @@ fn a_name_that_is_known_too_late_is_nobodys() {
 #[test]
 fn wished_for_and_closed_in_one_breath() {
     let mut bench = Bench::new();
-    let wished = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let wished = Rc::new(RefCell::new(None));
     let kept = wished.clone();
-    *bench.notes.in_failed.borrow_mut() = Some(Box::new(move |wishes, _, _| {
+    *bench.notes.in_failed.borrow_mut() = Some(Box::new(move |own, _, _| {
         if kept.borrow().is_none() {
-            let id = wishes.connect(to("ws://10.0.0.9/"));
-            assert!(!wishes.is_open(id) && wishes.request_writable_for(id).is_err() && wishes.pause_for(id).is_err());
-            wishes.close_for(id, CloseCode::NORMAL).unwrap();
+            let id = own.connect(to("ws://10.0.0.9/"));
+            assert!(!own.is_open(id));
+            own.connection(id).unwrap().request_writable(); // has no effect before it is open
+            own.connection(id).unwrap().close(CloseCode::NORMAL);
             *kept.borrow_mut() = Some(id);
         }
     }));
@@ -227,4 +240,38 @@ fn wished_for_and_closed_in_one_breath() {
     assert_eq!(bench.why(id), "Resolve: cancelled");
     assert_eq!(bench.host.calls().connect, 1);
     bench.finish();
+}
+
+/// Callbacks come from the loop alone: none finds held what the program holds while it asks.
+#[test]
+fn no_callback_runs_inside_the_call_that_asks_for_an_end() {
+    let ends: [fn(&mut Service, ConnId); 3] = [
+        |service, id| service.control().connection(id).unwrap().close(CloseCode::NORMAL),
+        |service, _| service.control().drain(),
+        |service, _| service.drain(),
+    ];
+    for (index, end) in ends.into_iter().enumerate() {
+        for turns in 0..3 {
+            let mut bench = Bench::new();
+            bench.network.name_stalls("slow.example");
+            let state = Rc::new(RefCell::new(Vec::new()));
+            let told = state.clone();
+            *bench.notes.in_failed.borrow_mut() = Some(Box::new(move |_, id, _| told.borrow_mut().push(id)));
+            let id = bench.connect(&to("ws://slow.example/"));
+            (0..turns).for_each(|_| bench.turn());
+            {
+                let _held = state.borrow_mut();
+                end(&mut bench.service, id);
+                assert_eq!(bench.service.is_draining(), index > 0);
+                assert!(
+                    bench.service.next_deadline().is_some_and(|at| at <= bench.network.now()),
+                    "it is to be done now"
+                );
+            }
+            assert!(state.borrow().is_empty());
+            bench.turn();
+            assert_eq!(*state.borrow(), [id]);
+            bench.drop_all();
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::client::Proxy;
 use sockeye::sim::Faults;
-use sockeye::{Connect, Limits, Proxy};
+use sockeye::{Connect, Limits};
 use sockeye_testing::client::{Bench, MILLI, SECOND, Server, ip, to};
 
 #[test]

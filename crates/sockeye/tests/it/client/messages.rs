@@ -8,11 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye::proto::close::{Cause, Initiator, Timeout};
+use sockeye::proto::time::Instant;
+use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Faults, PeerEnd};
 use sockeye::sys::{
     Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, TcpKeepalive, Wake,
 };
-use sockeye::{Cause, CloseCode, ConnId, Initiator, Instant, Limits, MessageKind, Timeout};
+use sockeye::{CloseCode, ConnId, Limits};
 use sockeye_testing::client::{Bench, MILLI, NAME, SECOND, Say, Seen, Server, frame, to};
 
 const SIZES: [usize; 7] = [0, 125, 126, 65_535, 65_536, 1 << 20, 16 << 20];
@@ -147,10 +150,10 @@ fn published_messages_are_masked_each_with_its_own_key() {
         let pieces: VecDeque<Vec<u8>> = (0..50).map(|_| vec![b'x'; 300]).collect();
         bench.say(clients[0].0, Say::Fragments(MessageKind::Text, pieces));
         for number in 0..20 {
-            bench.service.control().publish_text(NAME, &format!("news {number}")).unwrap();
-            bench.service.control().publish_binary(NAME, &[number; 200]).unwrap();
+            bench.service.control().protocol_named(NAME).unwrap().publish_text(&format!("news {number}"));
+            bench.service.control().protocol_named(NAME).unwrap().publish_binary(&[number; 200]);
         }
-        bench.service.control().publish_text(NAME, &large).unwrap();
+        bench.service.control().protocol_named(NAME).unwrap().publish_text(&large);
         let mut keys = HashMap::new();
         for (index, (_, server)) in clients.iter_mut().enumerate() {
             let own = usize::from(index == 0);
@@ -383,7 +386,7 @@ fn without_randomness_nothing_is_sent() {
         switches.dry.set(true);
         match say {
             Some(say) => bench.say(id, say),
-            None => bench.service.control().publish_text(NAME, "secret").unwrap(),
+            None => bench.service.control().protocol_named(NAME).unwrap().publish_text("secret"),
         }
         bench.until(|bench| bench.notes.is_over(id));
         assert_eq!(bench.notes.closed(id).unwrap().0.cause, Cause::Reset);
@@ -404,7 +407,7 @@ fn a_client_waits_for_the_server_to_end_tcp() {
             let (id, server) = &mut clients[0];
             let code = CloseCode::new(4000).unwrap();
             if ours {
-                bench.service.control().close(*id, code).unwrap();
+                bench.service.control().connection(*id).unwrap().close(code);
                 bench.until(|_| {
                     server.pump();
                     !server.closes().is_empty()
@@ -437,7 +440,7 @@ fn a_server_that_does_not_answer_a_close_is_left() {
     let mut bench = Bench::new();
     let mut clients = several(&mut bench, 1);
     let (id, server) = &mut clients[0];
-    bench.service.control().close(*id, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(*id).unwrap().close(CloseCode::NORMAL);
     assert_eq!(bench.until(|bench| bench.notes.is_over(*id)), 5 * SECOND);
     assert_eq!(bench.notes.closed(*id).unwrap().0.cause, Cause::Timeout(Timeout::Close));
     bench.until(|_| server.end() == Some(PeerEnd::Reset));

@@ -112,7 +112,7 @@ fn the_winner_takes_it_and_the_losers_are_closed() {
             servers.extend(listeners.iter().filter_map(Server::accept));
             servers.iter().all(|server| server.is_open() || server.end().is_some())
         });
-        bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+        bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         drop(servers);
         bench.finish();
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::client::Reconnect;
 use sockeye::sim::Faults;
-use sockeye::{CloseCode, ConnId, Connect, Limits, Reconnect};
+use sockeye::{CloseCode, ConnId, Connect, Limits};
 use sockeye_testing::client::{Bench, MILLI, SECOND, Say, Server, frame, ip, to};
 
 /// Waits that chance has no part in.
@@ -37,7 +38,8 @@ fn waits_grow_with_each_failure_up_to_the_cap() {
     }
     assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
     let last = bench.notes.retry(id).unwrap().id;
-    bench.service.control().close(last, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(last).unwrap().close(CloseCode::NORMAL);
+    bench.turn();
     assert_eq!(bench.why(last), "Resolve: cancelled");
     assert_eq!(bench.notes.retry(last), None);
     bench.finish();
@@ -143,19 +145,19 @@ fn whether_another_attempt_follows_an_end() {
         ("silence", true, |_, _, _| ()),
         ("a broken rule", true, |_, _, server| server.send([0xFF, 0xFF])),
         ("closed by us", false, |bench, id, server| {
-            bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+            bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
             server.send(frame(0x88, &1000_u16.to_be_bytes()));
             server.peer.shutdown();
         }),
         ("closed by us, no answer", false, |bench, id, _| {
-            bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+            bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         }),
         ("closed by us, then reset", false, |bench, id, server| {
-            bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+            bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
             server.peer.reset();
         }),
         ("closed by us, then a broken rule", false, |bench, id, server| {
-            bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+            bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
             server.send([0xFF, 0xFF]);
         }),
     ];
@@ -225,11 +227,10 @@ fn stop_reconnecting_has_no_other_attempt_follow() {
     for when in ["open", "closed"] {
         let mut bench = Bench::new();
         let listener = bench.listen("10.0.0.1:80");
-        let stop = move |cx: &mut sockeye::Cx<'_>| cx.stop_reconnecting();
         if when == "open" {
-            *bench.notes.in_open.borrow_mut() = Some(Box::new(stop));
+            *bench.notes.in_open.borrow_mut() = Some(Box::new(|cx| cx.stop_reconnecting()));
         } else {
-            *bench.notes.in_closed.borrow_mut() = Some(Box::new(move |cx, _| stop(cx)));
+            *bench.notes.in_closed.borrow_mut() = Some(Box::new(|cx, _| cx.stop_reconnecting()));
         }
         let (id, server) = bench.open(&kept(policy()), &listener);
         server.peer.reset();
@@ -245,9 +246,9 @@ fn stop_reconnecting_has_no_other_attempt_follow() {
 #[test]
 fn the_next_attempt_is_called_off_by_its_id() {
     let mut bench = Bench::new();
-    *bench.notes.in_failed.borrow_mut() = Some(Box::new(|wishes, _, failure| {
+    *bench.notes.in_failed.borrow_mut() = Some(Box::new(|own, _, failure| {
         if let Some(retry) = failure.retry {
-            wishes.close_for(retry.id, CloseCode::NORMAL).unwrap();
+            own.connection(retry.id).unwrap().close(CloseCode::NORMAL);
         }
     }));
     let id = bench.connect(&kept(policy()));
@@ -263,7 +264,8 @@ fn the_next_attempt_is_called_off_by_its_id() {
         let id = bench.connect(&connect);
         let (_, id) = next(&mut bench, id).unwrap();
         bench.pass(wait);
-        bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+        bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
+        bench.turn();
         assert!(bench.why(id).ends_with("cancelled"));
         bench.finish();
     }

@@ -1,6 +1,7 @@
 //! What may be put into a request, and what is (CL06).
 
-use sockeye::{Connect, Proxy};
+use sockeye::Connect;
+use sockeye::client::Proxy;
 use sockeye_testing::client::{Bench, to};
 
 /// CL06: CR, LF, NUL, a space or any other control character, wherever a program may put one: an error, and nothing

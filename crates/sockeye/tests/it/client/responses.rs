@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sockeye::client::Proxy;
+use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Fault, Faults};
-use sockeye::{Connect, Limits, MessageKind, Proxy};
+use sockeye::{Connect, Limits};
 use sockeye_testing::client::{Bench, SECOND, Seen, Server, frame, to};
 
 /// Has a server answer so, and then end or not; says what came of it.

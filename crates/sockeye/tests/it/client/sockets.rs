@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use sockeye::client::FailureCause;
 use sockeye::messages::{self, Handler, Message, MessageCx};
-use sockeye::{Close, CloseCode, Closed, Commands, ConnId, Connect, Cx, Failure, Service, ServiceState};
+use sockeye::protocol::ProtocolMut;
+use sockeye::service::ServiceState;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Failure, Handshake, Service};
 
 /// What a client came to.
 #[derive(Debug)]
@@ -28,26 +30,26 @@ struct Client {
 impl Handler for Client {
     type State = usize;
 
-    fn open(&mut self, talk: &mut MessageCx<'_, '_>) -> usize {
-        assert!(talk.is_client());
-        self.seen.borrow_mut().push(Seen::Open(talk.id(), talk.subprotocol().map(str::to_owned)));
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, handshake: &Handshake<'_>) -> usize {
+        assert!(cx.is_client());
+        self.seen.borrow_mut().push(Seen::Open(cx.id(), handshake.subprotocol().map(str::to_owned)));
         for message in &self.say {
-            talk.push(message.clone()).unwrap();
+            cx.push(message.clone()).unwrap();
         }
         0
     }
 
-    fn message(&mut self, talk: &mut MessageCx<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
-        self.seen.borrow_mut().push(Seen::Message(talk.id(), message.as_bytes().to_vec()));
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, count: &mut usize, message: Message<'_>) -> Result<(), Close> {
+        self.seen.borrow_mut().push(Seen::Message(cx.id(), message.as_bytes().to_vec()));
         *count += 1;
         if *count == self.say.len() { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, id: ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         self.seen.borrow_mut().push(Seen::Failed(id, failure));
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, _: usize, closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, _: usize, closed: Closed) {
         self.seen.borrow_mut().push(Seen::Closed(closed.code_seen()));
     }
 }
@@ -72,7 +74,11 @@ fn messages_of_every_size_come_back() {
     let say: Vec<Vec<u8>> = sizes.iter().map(|&size| (0..size).map(|index| (index % 251) as u8).collect()).collect();
     let (mut service, seen) = service(say.clone());
     let url = format!("ws://{}/", service.local_addresses()[0]);
-    let id = service.control().connect("client", Connect::new(&url).unwrap().subprotocol("echo").unwrap()).unwrap();
+    let id = service
+        .control()
+        .protocol_named("client")
+        .unwrap()
+        .connect(Connect::new(&url).unwrap().subprotocol("echo").unwrap());
     until(&mut service, |service| service.connections() == 0);
     let seen = seen.borrow();
     assert!(matches!(&seen[0], Seen::Open(open, Some(name)) if *open == id && name == "echo"));
@@ -100,7 +106,7 @@ fn what_the_server_answers_instead_is_told() {
     });
     let (mut service, seen) = service(Vec::new());
     let connect = Connect::new(&url).unwrap().basic_auth("me", "secret").unwrap();
-    let id = service.control().connect("client", connect).unwrap();
+    let id = service.control().protocol_named("client").unwrap().connect(connect);
     until(&mut service, |_| !seen.borrow().is_empty());
     assert!(server.join().unwrap().contains("Authorization: Basic bWU6c2VjcmV0\r\n"));
     let seen = seen.borrow();
@@ -116,7 +122,7 @@ fn nobody_listens() {
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     drop(listener);
     let (mut service, seen) = service(Vec::new());
-    service.control().connect("client", Connect::new(&url).unwrap()).unwrap();
+    service.control().protocol_named("client").unwrap().connect(Connect::new(&url).unwrap());
     until(&mut service, |_| !seen.borrow().is_empty());
     let seen = seen.borrow();
     let [Seen::Failed(_, failure)] = &seen[..] else { panic!("{seen:?}") };
@@ -131,18 +137,18 @@ fn a_connect_is_cancelled_before_it_begins_and_while_it_waits() {
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let connect = Connect::new(&url).unwrap();
     for turns in 0..4 {
-        let id = service.control().connect("client", connect.clone()).unwrap();
+        let id = service.control().protocol_named("client").unwrap().connect(connect.clone());
         for _ in 0..turns {
             service.run_once(Some(Duration::ZERO)).unwrap();
         }
-        service.control().close(id, CloseCode::NORMAL).unwrap();
+        service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         until(&mut service, |service| service.connections() == 0);
         let seen = seen.borrow_mut().drain(..).collect::<Vec<_>>();
         let [Seen::Failed(failed, Failure { cause: FailureCause::Cancelled, .. })] = &seen[..] else {
             panic!("{seen:?}")
         };
         assert_eq!(*failed, id);
-        assert!(service.control().close(id, CloseCode::NORMAL).is_err());
+        assert!(service.control().connection(id).is_err());
     }
 }
 
@@ -152,14 +158,14 @@ struct Stubborn;
 impl Handler for Stubborn {
     type State = ();
 
-    fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+    fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
 
     fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
         Ok(())
     }
 
-    fn failed(&mut self, wishes: &mut Commands<'_>, _: ConnId, _: Failure) {
-        wishes.connect(Connect::new("ws://127.0.0.1:1/").unwrap());
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, _: ConnId, _: Failure) {
+        own.connect(Connect::new("ws://127.0.0.1:1/").unwrap());
     }
 }
 
@@ -168,7 +174,7 @@ fn a_program_that_never_gives_up_does_not_keep_a_drain_from_ending() {
     let network = sockeye::sim::Network::new(1);
     let stubborn = messages::with("stubborn", Stubborn);
     let mut service = Service::builder().protocol(stubborn).build_with(network.sys()).unwrap();
-    service.control().connect("stubborn", Connect::new("ws://127.0.0.1:1/").unwrap()).unwrap();
+    service.control().protocol_named("stubborn").unwrap().connect(Connect::new("ws://127.0.0.1:1/").unwrap());
     service.drain();
     let ended = network.run(|| match service.run_once(Some(Duration::ZERO)).unwrap() {
         ServiceState::Drained => sockeye::sim::Turn::Done,

@@ -28,7 +28,7 @@ fn connects_by_how_they_came_out() {
     bench.failed(id);
     let seen = bench.service.statistics();
     assert_eq!((seen.failures.handshake, seen.connections.connected, seen.connections.closed), (1, 2, 1));
-    let proxy = sockeye::Proxy::parse("http://10.0.0.1:80").unwrap();
+    let proxy = sockeye::client::Proxy::parse("http://10.0.0.1:80").unwrap();
     let id = bench.connect(&to("ws://10.0.0.2/").proxy(proxy));
     let server = bench.asked(&listener);
     server.send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
@@ -46,7 +46,7 @@ fn frames_of_a_client_are_counted_as_those_of_a_server() {
     let before = bench.service.statistics().clone();
     server.send(b"\x81\x02hi\x89\x01p");
     bench.until(|bench| bench.service.statistics().sent.pongs == 1);
-    bench.service.control().close(id, sockeye::CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(id).unwrap().close(sockeye::CloseCode::NORMAL);
     bench.until(|bench| bench.service.statistics().sent.closes == 1);
     let since = bench.service.statistics().since(&before);
     assert_eq!((since.received.bytes, since.received.messages, since.received.pings), (7, 1, 1));

@@ -15,7 +15,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use sockeye::{CloseCode, Limits, RawClosed, UnknownProtocol};
+use sockeye::protocol::UnknownProtocol;
+use sockeye::raw::RawClosed;
+use sockeye::{CloseCode, Limits};
 use sockeye_testing::raw::{MUTE, NAME, Note, POURS, Real, both, both_with};
 
 /// Both ends do not block, so that a test reads and writes between turns.
@@ -100,7 +102,7 @@ fn what_is_read_only_has_no_writable_callback() {
     both(|mut real| {
         let (read, write) = pipe();
         let id = real.adopt_as(POURS, read);
-        real.service.control().request_writable(id).unwrap();
+        real.service.control().connection(id).unwrap().request_writable();
         assert!(real.is_quiet());
         drop(write);
         assert_eq!(real.end_of(id), RawClosed::Peer);
@@ -119,7 +121,7 @@ fn a_paused_pipe_keeps_what_its_writer_left_and_costs_nothing() {
         drop(write);
         assert!(real.is_quiet(), "the end of input is not asked for again and again");
         assert_eq!((real.received(id), real.closed(id)), (b"P".to_vec(), None));
-        real.service.control().resume(id).unwrap();
+        real.service.control().connection(id).unwrap().resume_reading();
         assert_eq!(real.end_of(id), RawClosed::Peer);
         assert_eq!(real.received(id), b"Pthe rest");
     });
@@ -151,7 +153,7 @@ fn numbers_of_an_eventfd_come_one_by_one() {
             let numbers: Vec<u8> = expected.iter().flat_map(|number| number.to_ne_bytes()).collect();
             assert_eq!((real.received(id), real.story(id).pieces.clone()), (numbers, vec![8; expected.len()]));
             assert!(real.is_quiet());
-            real.service.control().close(id, CloseCode::NORMAL).unwrap();
+            real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
             assert_eq!(real.end_of(id), RawClosed::Local);
         }
     });
@@ -289,14 +291,14 @@ fn datagrams_keep_their_bounds_and_may_be_empty_or_lost() {
             // Nobody is there: what comes back is an error of one datagram, and the socket is as good as before.
             second.send(b"lost").unwrap();
             assert!(real.is_quiet());
-            real.service.control().pause(id).unwrap();
+            real.service.control().connection(id).unwrap().pause_reading();
             second.send(b"lost").unwrap();
             assert!(real.is_quiet(), "an error is not told again and again while reading is paused");
             assert_eq!(real.closed(id), None);
-            real.service.control().resume(id).unwrap();
+            real.service.control().connection(id).unwrap().resume_reading();
             UdpSocket::bind(other).unwrap().send_to(b"again", own).unwrap();
             real.until(|real| real.story(id).pieces.last() == Some(&5));
-            real.service.control().close(id, CloseCode::NORMAL).unwrap();
+            real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
             assert_eq!(real.end_of(id), RawClosed::Local);
         },
     );
@@ -351,7 +353,7 @@ fn what_cannot_be_watched_is_refused_with_its_reason() {
             let id = real.adopt(fd);
             let notes = real.story(id).notes.clone();
             let [Note::Failed(text)] = notes.as_slice() else { panic!("{notes:?}") };
-            assert!(real.service.control().close(id, CloseCode::NORMAL).is_err());
+            assert!(real.service.control().connection(id).is_err());
             text.clone()
         };
         let always =
@@ -363,10 +365,7 @@ fn what_cannot_be_watched_is_refused_with_its_reason() {
         assert_eq!(refused(listener.try_clone().unwrap().into()), text);
         assert_eq!(real.service.connections(), 0);
         assert!(real.is_quiet());
-        let (read, _write) = pipe();
-        let unknown: UnknownProtocol = real.service.control().adopt("echo", read).unwrap_err();
-        let text = "the service has no endpoint of that name that takes descriptors (Builder::raw, Builder::watch)";
-        assert_eq!(unknown.to_string(), text);
+        assert_eq!(real.service.control().endpoint_named("echo").err(), Some(UnknownProtocol::Endpoint));
     });
 }
 
@@ -382,7 +381,7 @@ fn the_number_of_connections_is_a_bound_for_adopted_ones_too() {
         let text =
             "the service has its 2 connections already (Limits::connections, and what the descriptor limit allows)";
         assert_eq!(notes, [vec![Note::Open], vec![Note::Open], vec![Note::Failed(text.to_owned())]]);
-        real.service.control().close(ids[0], CloseCode::NORMAL).unwrap();
+        real.service.control().connection(ids[0]).unwrap().close(CloseCode::NORMAL);
         real.end_of(ids[0]);
         let id = real.adopt(pipes[2].0.try_clone().unwrap());
         assert_eq!(real.story(id).notes, [Note::Open]);
@@ -400,7 +399,7 @@ fn an_adopted_connection_is_not_among_those_of_its_address() {
         real.until(|real| real.service.connections() == 1);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let id = real.adopt(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        real.service.control().close(id, CloseCode::NORMAL).unwrap();
+        real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         drop(listener);
         real.until(|real| real.service.connections() == 1);
         let mut second = TcpStream::connect(address).unwrap();
@@ -415,23 +414,25 @@ fn adoptions_that_were_not_begun_fail_when_they_are_closed_or_the_service_ends()
     both(|mut real| {
         let pipes: Vec<_> = (0..4).map(|_| pipe()).collect();
         let adopt = |index: usize, real: &mut Real| {
-            real.service.control().adopt(NAME, pipes[index].0.try_clone().unwrap()).unwrap()
+            real.service.control().endpoint_named(NAME).unwrap().adopt(pipes[index].0.try_clone().unwrap())
         };
         let id = adopt(0, &mut real);
-        real.service.control().close(id, CloseCode::NORMAL).unwrap();
+        real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
+        real.turn(Duration::ZERO);
         assert_eq!(real.story(id).notes, [Note::Failed("it was closed before it began".to_owned())]);
         let open = real.adopt(pipes[1].0.try_clone().unwrap());
         let id = adopt(2, &mut real);
         real.service.drain();
+        let late = adopt(3, &mut real);
+        real.turn(Duration::ZERO);
         let ending = [Note::Failed("the service is ending".to_owned())];
         assert_eq!(real.story(id).notes, ending);
-        let late = adopt(3, &mut real);
         real.until(|real| real.drained);
         assert_eq!((real.story(late).notes.clone(), real.closed(open)), (ending.to_vec(), Some(RawClosed::Local)));
     });
     both(|mut real| {
         let (read, _write) = pipe();
-        let id = real.service.control().adopt(NAME, read).unwrap();
+        let id = real.service.control().endpoint_named(NAME).unwrap().adopt(read);
         let log = real.log.clone();
         drop(real.service);
         assert_eq!(log.borrow()[0].0, id);
@@ -462,7 +463,7 @@ fn a_connection_that_was_accepted_elsewhere_is_served() {
             answer.ends_with(b"\x81\x02hi")
         });
         assert!(answer.starts_with(b"HTTP/1.1 101"));
-        assert!(real.service.control().request_writable(id).is_ok());
+        real.service.control().connection(id).unwrap().request_writable();
         let refused = |result: io::Result<sockeye::ConnId>| result.unwrap_err().to_string();
         let text = "it is no connected TCP or Unix stream socket, so nothing can be served on it";
         assert_eq!(refused(real.service.control().serve(pipe().0)), text);

@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use sockeye::raw::RawClosed;
 use sockeye::sim::{Faults, Peer, PeerEnd};
-use sockeye::{CloseCode, ConnId, Limits, RawClosed};
+use sockeye::{CloseCode, ConnId, Limits};
 use sockeye_testing::raw::{Bench, Note};
 
 fn limits() -> Limits {
@@ -93,7 +94,7 @@ fn with_output_stuck() -> (Bench, Peer, ConnId) {
 #[test]
 fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() {
     let (mut bench, peer, id) = with_output_stuck();
-    bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
     peer.send(&[b'z'; 1 << 20]);
     let mut back = Vec::new();
     bench.until(|_| {
@@ -112,7 +113,7 @@ fn a_peer_that_reads_only_when_it_has_sent_everything_gets_the_last_words_too() 
 #[test]
 fn an_end_whose_last_words_were_lost_is_told_as_broken() {
     let (mut bench, peer, id) = with_output_stuck();
-    bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
     bench.settle();
     peer.reset();
     bench.until(|bench| bench.closed(0).is_some());
@@ -150,7 +151,7 @@ fn a_reset_of_our_own_is_seen_as_one() {
 #[test]
 fn a_peer_that_does_not_take_the_last_words_is_reset_in_the_end() {
     let (mut bench, peer, id) = with_output_stuck();
-    bench.service.control().close(id, CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
     let waited = bench.until(|bench| bench.closed(0).is_some());
     assert_eq!((waited, bench.closed(0)), (Duration::from_secs(5), Some(RawClosed::Timeout)));
     assert_eq!(peer.end(), Some(PeerEnd::Reset));
@@ -172,7 +173,7 @@ fn a_paused_connection_keeps_what_came_before_its_end() {
     assert_eq!(bench.service.statistics().work.steps, steps, "it waits without a step");
     assert_eq!((bench.story(0).received.clone(), bench.closed(0)), (b"P".to_vec(), None));
     let id = bench.id(0);
-    bench.service.control().resume(id).unwrap();
+    bench.service.control().connection(id).unwrap().resume_reading();
     bench.until(|bench| bench.closed(0).is_some());
     assert_eq!((bench.story(0).received.clone(), bench.closed(0)), (b"Prest".to_vec(), Some(RawClosed::Peer)));
     drop(peer);
@@ -192,12 +193,12 @@ fn a_paused_connection_that_broke_waits_but_not_for_what_never_comes() {
         assert_eq!(bench.closed(0), None);
         let id = bench.id(0);
         if wants_to_write {
-            bench.service.control().request_writable(id).unwrap();
+            bench.service.control().connection(id).unwrap().request_writable();
             bench.settle();
         }
         assert_eq!(bench.closed(0).is_some(), ends);
         if !ends {
-            bench.service.control().resume(id).unwrap();
+            bench.service.control().connection(id).unwrap().resume_reading();
             bench.until(|bench| bench.closed(0).is_some());
             assert_eq!(bench.closed(0), Some(RawClosed::Broken(Some(ErrorKind::ConnectionReset))));
         }

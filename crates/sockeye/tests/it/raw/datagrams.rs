@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{self, AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, socketpair};
-use sockeye::{CloseCode, Limits, RawClosed};
+use sockeye::raw::RawClosed;
+use sockeye::{CloseCode, Limits};
 use sockeye_testing::raw::{MUTE, Note, POURS, both, both_with};
 
 fn packets() -> (OwnedFd, OwnedFd) {
@@ -36,12 +37,12 @@ fn an_empty_packet_is_no_end() {
             send(packet);
         }
         real.until(|real| real.story(id).pieces == [3, 0, 5]);
-        real.service.control().pause(id).unwrap();
+        real.service.control().connection(id).unwrap().pause_reading();
         for packet in [b"".as_slice(), b"four"] {
             send(packet);
         }
         net::shutdown(&theirs, Shutdown::Write).unwrap();
-        real.service.control().resume(id).unwrap();
+        real.service.control().connection(id).unwrap().resume_reading();
         assert_eq!(real.end_of(id), RawClosed::Peer);
         assert_eq!(real.story(id).pieces, [3, 0, 5, 0, 4]);
     });
@@ -81,7 +82,7 @@ fn empty_datagrams_have_their_share_of_the_turn_while_output_waits() {
             (0..20).for_each(|_| real.turn(Duration::ZERO));
             real.service.statistics().sent.bytes > std::mem::replace(&mut sent, real.service.statistics().sent.bytes)
         } {}
-        real.service.control().close(id, CloseCode::NORMAL).unwrap();
+        real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         real.turn(Duration::ZERO);
         for _ in 0..10 {
             theirs.send(b"").unwrap();
@@ -106,7 +107,7 @@ fn a_datagram_socket_that_the_program_shut_down_costs_nothing() {
             assert!(real.is_quiet(), "{how:?}");
         }
         assert_eq!(real.story(id).notes, [Note::Open]);
-        real.service.control().close(id, CloseCode::NORMAL).unwrap();
+        real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         assert_eq!(real.end_of(id), RawClosed::Local);
     });
 }
@@ -127,7 +128,7 @@ fn errors_that_a_socket_was_told_to_keep_are_not_told_for_ever() {
         drop(theirs);
         copy.send(b"lost").unwrap();
         assert!(real.is_quiet());
-        real.service.control().pause(id).unwrap();
+        real.service.control().connection(id).unwrap().pause_reading();
         copy.send(b"lost").unwrap();
         assert!(real.is_quiet(), "paused");
         assert_eq!(real.story(id).notes, [Note::Open]);

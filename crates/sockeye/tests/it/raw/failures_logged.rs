@@ -6,9 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sockeye::raw::{Raw, RawClose, RawCx, Watcher};
 use sockeye::sim::{Faults, Network};
 use sockeye::sys::Address;
-use sockeye::{CloseCode, Connect, Cx, Raw, RawClose, Service, Watcher, messages};
+use sockeye::{CloseCode, Connect, Service, messages};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -55,9 +56,9 @@ impl Raw for Silent {
         self.0
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut RawCx<'_>) {}
 
-    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, _: &mut RawCx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
         Ok(())
     }
 }
@@ -69,9 +70,9 @@ impl Watcher for Silent {
         self.0
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut RawCx<'_>) {}
 
-    fn readable(&mut self, _: &mut Cx<'_>, (): &mut (), _: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn readable(&mut self, _: &mut RawCx<'_>, (): &mut (), _: BorrowedFd<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 }
@@ -86,9 +87,9 @@ fn warnings(run: impl FnOnce()) -> Vec<String> {
 fn an_adoption_that_failed_is_a_warning() {
     let mut ids = Vec::new();
     let warnings = warnings(|| {
-        let mut service = Service::builder().raw(Silent("raw")).watch(Silent("watch")).build().unwrap();
+        let mut service = Service::builder().raw(Silent("raw")).watcher(Silent("watch")).build().unwrap();
         for name in ["raw", "watch"] {
-            ids.push(service.control().adopt(name, File::open("/").unwrap()).unwrap());
+            ids.push(service.control().endpoint_named(name).unwrap().adopt(File::open("/").unwrap()));
         }
         service.run_once(Some(Duration::ZERO)).unwrap();
         assert_eq!(service.connections(), 0);
@@ -111,9 +112,9 @@ fn a_connect_that_failed_is_a_warning_unless_it_was_called_off() {
         let quiet = messages::on("quiet", |_, _| Ok(()));
         let mut service = Service::builder().protocol(quiet).build_with(network.sys()).unwrap();
         let to = Connect::new("ws://192.0.2.1/").unwrap();
-        service.control().connect("quiet", to.clone()).unwrap();
-        let id = service.control().connect("quiet", to).unwrap();
-        service.control().close(id, CloseCode::NORMAL).unwrap();
+        service.control().protocol_named("quiet").unwrap().connect(to.clone());
+        let id = service.control().protocol_named("quiet").unwrap().connect(to);
+        service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         for _ in 0..20 {
             service.run_once(Some(Duration::ZERO)).unwrap();
             network.advance(Duration::from_millis(1));

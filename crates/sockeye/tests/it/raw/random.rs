@@ -4,9 +4,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::raw::RawClosed;
+use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Network, Peer, PeerEnd, Turn, seeds};
 use sockeye::sys::Address;
-use sockeye::{Limits, RawClosed, Service, ServiceState};
+use sockeye::{Limits, Service};
 use sockeye_testing::outer::{Outer, Table};
 use sockeye_testing::raw::{Log, NAME, Note, Obeys};
 use sockeye_testing::rng::Rng;

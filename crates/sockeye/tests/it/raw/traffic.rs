@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::protocol::UnknownProtocol;
 use sockeye::sim::Faults;
-use sockeye::{Limits, Service, UnknownProtocol, messages};
+use sockeye::{Limits, Service, messages};
 use sockeye_testing::raw::{Bench, NAME, Note};
 
 use super::failures_logged::Silent;
@@ -76,7 +77,7 @@ fn what_comes_while_reading_is_paused_waits_and_pushes_back() {
     assert_eq!(bench.story(0).received, b"P");
     assert!(peer.unsent() > 0);
     let id = bench.id(0);
-    bench.service.control().resume(id).unwrap();
+    bench.service.control().connection(id).unwrap().resume_reading();
     bench.until(|bench| bench.story(0).received.len() == 10_001);
     drop(peer);
     bench.finish();
@@ -137,7 +138,7 @@ fn bytes_and_ends_are_counted() {
 fn a_system_without_descriptors_says_so() {
     let mut bench = Bench::new();
     let (read, _write) = rustix::pipe::pipe().unwrap();
-    let id = bench.service.control().adopt(NAME, read).unwrap();
+    let id = bench.service.control().endpoint_named(NAME).unwrap().adopt(read);
     bench.until(|bench| !bench.log.borrow().is_empty());
     assert_eq!(bench.id(0), id);
     let text = "this system takes no descriptors that others opened";
@@ -150,7 +151,7 @@ fn a_system_without_descriptors_says_so() {
 #[test]
 fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
     let build = |name: &str| {
-        let builder = Service::builder().protocol(messages::echo("echo")).watch(Silent("watch"));
+        let builder = Service::builder().protocol(messages::echo("echo")).watcher(Silent("watch"));
         builder.listen_raw("127.0.0.1:0", name).build().unwrap_err().to_string()
     };
     let text = "listen_raw: the service has no raw endpoint \"nobody\"; add it with Builder::raw";
@@ -160,14 +161,15 @@ fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
     let text =
         "listen_raw: \"watch\" is a Watcher, which accepts by itself, from a listener that it adopts; a Raw is served";
     assert_eq!(build("watch"), text);
-    let twice = Service::builder().raw(Silent("twice")).watch(Silent("twice")).build().unwrap_err();
+    let twice = Service::builder().raw(Silent("twice")).watcher(Silent("twice")).build().unwrap_err();
     assert_eq!(twice.to_string(), "two endpoints have the name \"twice\"");
     let no_token = Service::builder().raw(Silent("a name")).build().unwrap_err();
     let text = "the name \"a name\" of an endpoint is not a token (RFC 9110 section 5.6.2)";
     assert_eq!(no_token.to_string(), text);
     let mut bench = Bench::new();
     let connect = sockeye::Connect::new("ws://127.0.0.1/").unwrap();
-    let unknown: UnknownProtocol = bench.service.control().connect(NAME, connect).unwrap_err();
+    let unknown: UnknownProtocol =
+        bench.service.control().protocol_named(NAME).map(|mut protocol| protocol.connect(connect)).unwrap_err();
     assert_eq!(unknown.to_string(), "the service has no WebSocket protocol of that name (Builder::protocol)");
     bench.finish();
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use sockeye::{CloseCode, Commands, ConnId, Cx, RawClose, RawClosed, Watcher};
+use sockeye::raw::{EndpointMut, RawClose, RawClosed, RawClosedCx, RawCx, Watcher};
+use sockeye::{CloseCode, ConnId};
 use sockeye_testing::raw::{Real, both_with};
 
 /// What happened, in order.
 type Events = Rc<RefCell<Vec<String>>>;
 /// What a test does in a callback.
-type Act = Rc<RefCell<Option<Box<dyn FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), RawClose>>>>>;
+type Act = Rc<RefCell<Option<Box<dyn FnMut(&mut RawCx<'_>, BorrowedFd<'_>) -> Result<(), RawClose>>>>>;
 
 #[derive(Clone, Default)]
 struct Script {
@@ -34,33 +35,33 @@ impl Watcher for Scripted {
         "watcher"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) -> u32 {
+    fn open(&mut self, _: &mut RawCx<'_>) -> u32 {
         self.0.note("open");
         0
     }
 
-    fn readable(&mut self, cx: &mut Cx<'_>, calls: &mut u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn readable(&mut self, cx: &mut RawCx<'_>, calls: &mut u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         *calls += 1;
         self.0.note("readable");
         self.0.read.borrow_mut().as_mut().map_or(Ok(()), |act| act(cx, fd))
     }
 
-    fn writable(&mut self, cx: &mut Cx<'_>, _: &mut u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, cx: &mut RawCx<'_>, _: &mut u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         self.0.note("writable");
         self.0.write.borrow_mut().as_mut().map_or(Ok(()), |act| act(cx, fd))
     }
 
-    fn timer(&mut self, cx: &mut Cx<'_>, _: &mut u32) -> Result<(), RawClose> {
+    fn timer(&mut self, cx: &mut RawCx<'_>, _: &mut u32) -> Result<(), RawClose> {
         self.0.note("timer");
         cx.resume_reading();
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, _: u32, ended: RawClosed) {
+    fn closed(&mut self, _: &mut RawClosedCx<'_>, _: u32, ended: RawClosed) {
         self.0.note(&format!("closed {ended:?}"));
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, error: io::Error) {
+    fn failed(&mut self, _: &mut EndpointMut<'_>, _: ConnId, error: io::Error) {
         self.0.note(&format!("failed {error}"));
     }
 }
@@ -70,11 +71,11 @@ impl Script {
         self.events.borrow_mut().push(what.to_owned());
     }
 
-    fn reads(&self, act: impl FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), RawClose> + 'static) {
+    fn reads(&self, act: impl FnMut(&mut RawCx<'_>, BorrowedFd<'_>) -> Result<(), RawClose> + 'static) {
         self.read.replace(Some(Box::new(act)));
     }
 
-    fn writes(&self, act: impl FnMut(&mut Cx<'_>, BorrowedFd<'_>) -> Result<(), RawClose> + 'static) {
+    fn writes(&self, act: impl FnMut(&mut RawCx<'_>, BorrowedFd<'_>) -> Result<(), RawClose> + 'static) {
         self.write.replace(Some(Box::new(act)));
     }
 
@@ -89,7 +90,7 @@ impl Script {
 
     /// Gives a descriptor to the watcher.
     fn adopt(&self, real: &mut Real, fd: impl Into<std::os::fd::OwnedFd>) -> ConnId {
-        let id = real.service.control().adopt("watcher", fd).unwrap();
+        let id = real.service.control().endpoint_named("watcher").unwrap().adopt(fd);
         assert!(self.events.borrow().is_empty());
         real.until(|_| self.count("open") == 1);
         self.take();
@@ -102,7 +103,7 @@ fn both(test: impl Fn(&mut Real, &Script)) {
     let script = Rc::new(RefCell::new(Script::default()));
     let describe = |builder: sockeye::Builder| {
         script.replace(Script::default());
-        builder.watch(Scripted(script.borrow().clone()))
+        builder.watcher(Scripted(script.borrow().clone()))
     };
     both_with(1, describe, |mut real| test(&mut real, &script.borrow().clone()));
 }
@@ -140,7 +141,7 @@ fn a_level_is_told_until_it_is_gone() {
         real.until(|_| taken.borrow().len() == 4);
         assert_eq!(real.service.statistics().connections.adopted, 1);
         assert_eq!(real.service.statistics().limits.turn_bytes, 0, "nobody used up a share");
-        real.service.control().close(id, CloseCode::NORMAL).unwrap();
+        real.service.control().connection(id).unwrap().close(CloseCode::NORMAL);
         real.until(|_| script.count("closed Local") == 1);
         assert_eq!(write.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
     });
@@ -156,7 +157,7 @@ fn one_turn_has_one_call_of_each_kind() {
             Ok(())
         });
         let id = script.adopt(real, near);
-        real.service.control().request_writable(id).unwrap();
+        real.service.control().connection(id).unwrap().request_writable();
         for _ in 0..3 {
             real.turn(Duration::ZERO);
             script.take();
@@ -216,7 +217,7 @@ fn a_program_that_ignores_the_end_does_not_spin() {
         assert!(script.count("readable") <= 3 && script.count("closed Peer") == 0);
         // It may go on writing.
         script.take();
-        real.service.control().request_writable(id).unwrap();
+        real.service.control().connection(id).unwrap().request_writable();
         real.until(|_| script.count("writable") == 1);
         copy.write_all(b"answer").unwrap();
         let mut answer = [0; 6];
@@ -243,7 +244,7 @@ fn room_is_told_when_it_is_asked_for_and_there() {
         });
         let id = script.adopt(real, write);
         assert!(real.is_quiet() && script.take().is_empty(), "nobody asked");
-        real.service.control().request_writable(id).unwrap();
+        real.service.control().connection(id).unwrap().request_writable();
         real.until(|_| *filled.borrow() > 0);
         assert!(real.is_quiet(), "it is full");
         let (before, mut buffer) = (*filled.borrow(), vec![0; 1 << 20]);
@@ -273,7 +274,7 @@ fn reading_is_paused_and_resumed_and_costs_nothing_meanwhile() {
             assert_eq!(some(fd, 100).unwrap(), b"there");
             Ok(())
         });
-        real.service.control().resume(id).unwrap();
+        real.service.control().connection(id).unwrap().resume_reading();
         real.until(|_| script.count("closed Peer") == 1);
         assert_eq!(script.take(), ["readable", "closed Peer"]);
     });
@@ -341,7 +342,7 @@ fn an_error_of_a_datagram_is_something_to_read() {
         drop(other);
         own.send(b"lost").unwrap();
         real.until(|_| script.count("ConnectionRefused") == 1);
-        real.service.control().pause(id).unwrap();
+        real.service.control().connection(id).unwrap().pause_reading();
         own.send(b"lost").unwrap();
         assert!(real.is_quiet(), "an error is not told again and again while reading is paused");
         assert_eq!(script.take(), ["readable", "ConnectionRefused"]);
@@ -408,9 +409,9 @@ fn a_drain_and_the_end_of_the_service_end_them() {
         assert_eq!(script.take(), ["closed Local"]);
     });
     let script = Script::default();
-    let mut service = sockeye::Service::builder().watch(Scripted(script.clone())).build().unwrap();
+    let mut service = sockeye::Service::builder().watcher(Scripted(script.clone())).build().unwrap();
     let (read, _write) = pipe();
-    service.control().adopt("watcher", read).unwrap();
+    service.control().endpoint_named("watcher").unwrap().adopt(read);
     service.run_once(Some(Duration::ZERO)).unwrap();
     drop(service);
     assert_eq!(script.take(), ["open", "closed Dropped"]);

@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::protocol::{ProtocolMut, UnknownProtocol};
+use sockeye::raw::{EndpointMut, Raw, RawClose, RawCx, RawWritable};
 use sockeye::sim::{Faults, Network, Peer};
 use sockeye::sys::Address;
-use sockeye::{
-    Close, Commands, Connect, Cx, Failure, Fragment, Limits, Protocol, Raw, RawClose, RawWritable, Service, Tx,
-    UnknownProtocol,
-};
+use sockeye::{Close, Connect, Cx, Failure, Fragment, Handshake, Limits, Protocol, Service, Tx};
 use sockeye_testing::raw::{Bench, Note};
 
 const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -102,7 +101,7 @@ impl Protocol for Feed {
         "feed"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) {}
 
     fn receive(&mut self, _: &mut Cx<'_>, _: &mut (), _: Fragment<'_>) -> Result<(), Close> {
         Ok(())
@@ -115,7 +114,7 @@ impl Protocol for Feed {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: sockeye::ConnId, failure: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: sockeye::ConnId, failure: Failure) {
         self.failed.borrow_mut().push(failure.to_string());
     }
 }
@@ -133,37 +132,28 @@ impl Raw for Asks {
         "asks"
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut RawCx<'_>) {}
 
-    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), RawClose> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, (): &mut (), bytes: &[u8]) -> Result<(), RawClose> {
         let nowhere = || Connect::new("ws://192.0.2.1/").unwrap();
         let asked = match bytes {
-            b"text" => cx.publish_text_to("feed", "news"),
-            b"binary" => cx.publish_binary_to("feed", b"\0"),
-            b"writable" => cx.request_writable_all_of("feed"),
-            b"own" => {
-                cx.publish_text("lost");
-                cx.publish_binary(b"lost");
-                Ok(())
-            }
-            b"connect" => {
-                cx.connect(nowhere());
-                Ok(())
-            }
-            b"connect as" => cx.connect_as("feed", nowhere()).map(drop),
-            b"connect wrong" => cx.connect_as("asks", nowhere()).map(drop),
-            b"publish wrong" => cx.publish_text_to("asks", "lost"),
-            _ => cx.request_writable_all_of("nobody"),
+            b"text" => cx.protocol_named("feed").map(|mut protocol| protocol.publish_text("news")),
+            b"binary" => cx.protocol_named("feed").map(|mut protocol| protocol.publish_binary(b"\0")),
+            b"writable" => cx.protocol_named("feed").map(|mut protocol| protocol.request_writable()),
+            b"connect as" => cx.protocol_named("feed").map(|mut protocol| protocol.connect(nowhere())).map(drop),
+            b"connect wrong" => cx.protocol_named("asks").map(|mut protocol| protocol.connect(nowhere())).map(drop),
+            b"publish wrong" => cx.protocol_named("asks").map(|mut protocol| protocol.publish_text("lost")),
+            _ => cx.protocol_named("nobody").map(|mut protocol| protocol.request_writable()),
         };
         self.unknown.borrow_mut().extend(asked.err());
         Ok(())
     }
 
-    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
+    fn writable(&mut self, _: &mut RawCx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: sockeye::ConnId, error: std::io::Error) {
+    fn failed(&mut self, _: &mut EndpointMut<'_>, _: sockeye::ConnId, error: std::io::Error) {
         self.failed.borrow_mut().push(error.to_string());
     }
 }
@@ -202,19 +192,15 @@ fn a_raw_endpoint_reaches_the_protocols_beside_it() {
     assert_eq!(ask(b"text"), b"\x81\x04news");
     assert_eq!(ask(b"binary"), b"\x82\x01\0");
     assert_eq!(ask(b"writable"), b"\x81\x05asked");
-    assert_eq!(ask(b"own"), b"");
-    ask(b"connect");
     ask(b"connect as");
     for wrong in [b"connect wrong".as_slice(), b"publish wrong", b"nobody"] {
         ask(wrong);
     }
-    let failed: Vec<String> = failed.borrow().clone();
-    assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(failed[0].contains("speaks no WebSocket"), "{failed:?}");
+    assert!(failed.borrow().is_empty(), "the protocol is told of its connect, and nobody else");
     assert_eq!(others.borrow().len(), 1);
-    assert_eq!(unknown.borrow().len(), 3);
+    assert_eq!(*unknown.borrow(), [UnknownProtocol::Protocol; 3]);
     assert!(raw.recv().is_empty());
-    assert_eq!(service.statistics().work.publishes, 2, "what a raw endpoint publishes for itself goes nowhere");
+    assert_eq!(service.statistics().work.publishes, 2);
 }
 
 #[test]
@@ -223,9 +209,9 @@ fn a_raw_endpoint_ticks_and_its_connections_are_closed_by_id() {
     let (first, second) = (bench.connect(), bench.connect());
     bench.until(|bench| bench.is_open(1));
     let id = bench.id(1);
-    bench.service.control().close(id, sockeye::CloseCode::NORMAL).unwrap();
+    bench.service.control().connection(id).unwrap().close(sockeye::CloseCode::NORMAL);
     bench.until(|bench| bench.closed(1).is_some());
-    assert!(bench.service.control().request_writable(id).is_err());
+    assert!(bench.service.control().connection(id).is_err());
     assert_eq!(bench.story(0).notes, [Note::Open]);
     drop((first, second));
     bench.finish();
@@ -240,16 +226,17 @@ fn a_name_that_no_endpoint_has_is_an_error() {
         .build_with(network.sys())
         .unwrap();
     let mut control = service.control();
-    control.publish_text("feed", "news").unwrap();
-    control.publish_binary("feed", b"news").unwrap();
-    control.request_writable_all("feed").unwrap();
-    control.request_writable_all("asks").unwrap();
-    for (asked, wanted) in [
-        (control.publish_text("fed", "lost"), "no WebSocket protocol of that name"),
-        (control.publish_binary("asks", b"lost"), "no WebSocket protocol of that name"),
-        (control.request_writable_all("ask"), "no endpoint of that name"),
+    control.protocol_named("feed").unwrap().publish_text("news");
+    control.protocol_named("feed").unwrap().publish_binary(b"news");
+    control.protocol_named("feed").unwrap().request_writable();
+    control.endpoint_named("asks").unwrap().request_writable();
+    for (error, kind, text) in [
+        (control.protocol_named("fed").err(), UnknownProtocol::Protocol, "no WebSocket protocol of that name"),
+        (control.protocol_named("asks").err(), UnknownProtocol::Protocol, "no WebSocket protocol of that name"),
+        (control.endpoint_named("ask").err(), UnknownProtocol::Endpoint, "no endpoint of that name"),
+        (control.endpoint_named("feed").err(), UnknownProtocol::Endpoint, "no endpoint of that name"),
     ] {
-        let error = asked.unwrap_err().to_string();
-        assert!(error.contains(wanted), "{error}");
+        assert_eq!(error, Some(kind));
+        assert!(kind.to_string().contains(text), "{kind}");
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::proto::close::{Cause, Initiator};
 use sockeye::sim::{Faults, PeerEnd};
-use sockeye::{Cause, Close, CloseCode, Initiator, Limits};
+use sockeye::{Close, CloseCode, Limits};
 use sockeye_proto::close::Timeout;
 use sockeye_testing::server::{Bench, echo, machine};
 

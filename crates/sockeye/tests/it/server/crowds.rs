@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::Limits;
+use sockeye::proto::close::Cause;
 use sockeye::sim::{Fault, Faults, PeerEnd};
-use sockeye::{Cause, Limits};
 use sockeye_testing::server::{Bench, Client, Heard};
 
 #[test]
@@ -173,7 +174,7 @@ fn a_broadcast_passes_stalled_peers_by() {
     for round in 0..100 {
         for number in 0..10 {
             let text = format!("{} {}", round * 10 + number, "x".repeat(1000));
-            bench.service.control().publish_text("machine", &text).unwrap();
+            bench.service.control().protocol_named("machine").unwrap().publish_text(&text);
         }
         bench.pass(Duration::from_millis(1));
     }

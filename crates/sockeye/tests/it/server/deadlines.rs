@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::Limits;
+use sockeye::proto::close::Cause;
 use sockeye::sim::{Faults, PeerEnd};
-use sockeye::{Cause, Limits};
 use sockeye_proto::close::Timeout;
 use sockeye_testing::server::{Bench, Heard};
 

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use sockeye::http::{Files, Response, Routes};
+use sockeye::service::Hosts;
 use sockeye::sim::{Faults, Network, Outcome, Peer, PeerEnd, Turn};
-use sockeye::{Close, Cx, Decision, Fragment, Hosts, Limits, Protocol, Request, Service, Tx, messages};
+use sockeye::{Close, Cx, Decision, Fragment, Handshake, Limits, Protocol, Request, Service, Tx, messages};
 use sockeye_testing::server::upgrade;
 
 const GET: &[u8] = b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -194,7 +195,7 @@ impl Protocol for Gate {
         }
     }
 
-    fn open(&mut self, _: &mut Cx<'_>) {}
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) {}
 
     fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
         Ok(())

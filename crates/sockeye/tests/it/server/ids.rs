@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use sockeye::{CloseCode, RemoteError};
+use sockeye::CloseCode;
+use sockeye::service::RemoteError;
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::ControlPayload;
 use sockeye_testing::server::Bench;
@@ -21,15 +22,15 @@ fn a_stale_id_is_gone_when_its_slot_is_used_again() {
     assert_ne!(old, new);
     // From outside the callbacks, and (by the machine's command) from inside.
     let mut control = bench.service.control();
-    assert!(control.request_writable(old).is_err());
-    assert!(control.close(old, CloseCode::NORMAL).is_err());
+    assert!(control.connection(old).is_err());
+    assert!(control.connection(old).is_err());
     bench.clients[second].text("!stale");
     bench.pass(Duration::from_secs(1));
     assert_eq!((bench.closed(second), bench.notes(second).received.len()), (None, 1));
     // The present id still works, and is served though nothing else happens.
     bench.hub.asked(second);
     bench.hub.of(second, |notes| notes.pokes = 1);
-    bench.service.control().request_writable(new).unwrap();
+    bench.service.control().connection(new).unwrap().request_writable();
     assert_eq!(bench.until(|bench| bench.replies(second) == 1), Duration::ZERO);
     bench.close(second);
     bench.finish();
@@ -87,7 +88,7 @@ fn jobs_of_other_threads_run_in_order_and_wake_the_loop() {
             sender
                 .run(move |control| {
                     noted.lock().unwrap().push(number);
-                    control.publish_text("machine", "from afar").unwrap();
+                    control.protocol_named("machine").unwrap().publish_text("from afar");
                 })
                 .unwrap();
         }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::service::PeerSet as Peers;
 use sockeye::sim::{Faults, Network, Outcome, Peer, PeerEnd, Turn, seeds};
+use sockeye::statistics::Statistics;
 use sockeye::sys::Address;
-use sockeye::{
-    Builder, Close, Cx, Decision, Fragment, Limits, PeerSet as Peers, Protocol, Request, Service, Statistics, Tx,
-};
+use sockeye::{Builder, Close, Cx, Decision, Fragment, Handshake, Limits, Protocol, Request, Service, Tx};
 use sockeye_testing::server::upgrade;
 
 /// What callbacks were told: the peer of the filter, its proxy, the peer of `open`.
@@ -30,7 +30,7 @@ impl Protocol for Witness {
         Decision::accept()
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         self.0.borrow_mut().push(cx.peer().to_string());
     }
 

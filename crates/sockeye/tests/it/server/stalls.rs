@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::http::{Response, Routes};
+use sockeye::protocol::ProtocolMut;
 use sockeye::sim::{Faults, Host, Network, Peer};
 use sockeye::statistics::{Culprit, Stall, Stalls};
 use sockeye::{
-    Close, Closed, Commands, ConnId, Connect, Cx, Decision, Failure, Fragment, Limits, Protocol, Request, Service, Tx,
+    Close, Closed, ClosedCx, ConnId, Connect, Cx, Decision, Failure, Fragment, Handshake, Limits, Protocol, Request,
+    Service, Tx,
 };
 use sockeye_testing::server::upgrade;
 
@@ -52,7 +54,7 @@ impl Protocol for Slow {
         Decision::accept()
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         cx.set_timer(Duration::from_secs(3));
         self.pass("open");
     }
@@ -68,11 +70,11 @@ impl Protocol for Slow {
         Ok(())
     }
 
-    fn closed(&mut self, _: &mut Cx<'_>, (): (), _: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), _: Closed) {
         self.pass("closed");
     }
 
-    fn failed(&mut self, _: &mut Commands<'_>, _: ConnId, _: Failure) {
+    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, _: Failure) {
         self.pass("failed");
     }
 
@@ -90,7 +92,7 @@ impl Protocol for Slow {
         Some(Duration::from_secs(2))
     }
 
-    fn tick(&mut self, _: &mut Commands<'_>) {
+    fn tick(&mut self, _: &mut ProtocolMut<'_>) {
         self.pass("tick");
     }
 }
@@ -182,7 +184,7 @@ fn rare_callbacks_are_always_named() {
         drop(peer);
         bench.turn();
         let nowhere = Connect::new("ws://192.0.2.1/").unwrap();
-        bench.service.control().connect("slow", nowhere).unwrap();
+        bench.service.control().protocol_named("slow").unwrap().connect(nowhere);
         (0..3).for_each(|_| bench.turn());
         let (stalls, worst) = (bench.stalls(), bench.worst());
         assert_eq!((stalls.count, stalls.total, worst.duration, worst.culprit), (1, took, took, culprit), "{name}");
@@ -296,7 +298,7 @@ fn waiting_is_no_stall_and_neither_is_what_is_under_the_threshold() {
     // Between turns, and in the wait of one.
     bench.slow.network.advance(Duration::from_secs(1));
     bench.service.run_once(Some(Duration::from_millis(700))).unwrap();
-    bench.service.control().request_writable_all("slow").unwrap();
+    bench.service.control().protocol_named("slow").unwrap().request_writable();
     bench.slow.network.advance(Duration::from_millis(500));
     bench.turn();
     assert_eq!((bench.stalls().count, bench.stalls().worst.clone()), (0, None));

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sockeye::http::{Response, Routes};
+use sockeye::protocol::ProtocolMut;
+use sockeye::service::{Hosts, Origins};
 use sockeye::sim::{Fault, Faults, Network, Outcome, Peer, PeerEnd, Turn};
-use sockeye::{
-    Builder, Close, CloseCode, Commands, Cx, Decision, Fragment, Hosts, Limits, Origins, Protocol, Request, Service,
-    Statistics, Tx,
-};
+use sockeye::statistics::Statistics;
+use sockeye::{Builder, Close, CloseCode, Cx, Decision, Fragment, Handshake, Limits, Protocol, Request, Service, Tx};
 use sockeye_testing::server::{Bench, upgrade};
 
 /// What happened since `earlier`, as lines without those that say "none".
@@ -146,7 +146,7 @@ impl Protocol for Choosy {
         if request.path() == "/no" { Decision::refuse(418, "no") } else { Decision::accept() }
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         cx.set_timer(Duration::from_millis(1500));
     }
 
@@ -162,7 +162,7 @@ impl Protocol for Choosy {
         Some(Duration::from_secs(1))
     }
 
-    fn tick(&mut self, _: &mut Commands<'_>) {}
+    fn tick(&mut self, _: &mut ProtocolMut<'_>) {}
 }
 
 impl Site {
@@ -389,7 +389,7 @@ fn the_work_of_the_loop() {
     site.service.remote().run(|control| _ = control.statistics()).unwrap();
     site.turns(1);
     assert_eq!(site.seen().work.jobs, 1);
-    site.service.control().request_writable_all("choosy").unwrap();
+    site.service.control().protocol_named("choosy").unwrap().request_writable();
     site.turns(2);
     let work = site.seen().work;
     assert_eq!((work.ready_rounds, work.ready_steps, work.steps - steps), (1, 1, 2));

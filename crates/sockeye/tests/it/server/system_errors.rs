@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye::Limits;
+use sockeye::proto::close::Cause;
 use sockeye::sim::{Fault, Faults, Host};
 use sockeye::sys::{
     Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake,
 };
-use sockeye::{Cause, Limits};
 use sockeye_proto::time::Instant;
 use sockeye_testing::server::Bench;
 

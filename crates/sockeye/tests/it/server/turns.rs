@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::messages::{Handler, Message, MessageCx};
+use sockeye::proto::close::Cause;
+use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::{
-    Cause, Close, CloseCode, Closed, ConnId, Cx, Fragment, Limits, Protocol, Service, ServiceState, Tx, messages,
+    Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx, messages,
 };
 use sockeye_testing::server::{Bench, upgrade};
 
@@ -27,7 +29,7 @@ fn a_close_between_turns_has_its_whole_time() {
             bench.service.drain();
         } else {
             let (id, _) = bench.hub.open_ids()[0];
-            bench.service.control().close(id, CloseCode::GOING_AWAY).unwrap();
+            bench.service.control().connection(id).unwrap().close(CloseCode::GOING_AWAY);
         }
         bench.until(|bench| bench.closed(client).is_some());
         assert_eq!(bench.closed(client).unwrap().cause, Cause::Handshake);
@@ -51,8 +53,8 @@ fn a_drain_of_nobody_is_over_at_once() {
 #[test]
 fn a_drain_that_a_callback_asks_for_does_not_spin() {
     let network = Network::with_faults(1, Faults::none());
-    let drains = messages::on("drains", |talk, _| {
-        talk.drain();
+    let drains = messages::on("drains", |cx, _| {
+        cx.drain();
         Ok(())
     });
     let builder = Service::builder().protocol(drains).listen("127.0.0.1:80");
@@ -85,7 +87,7 @@ impl Protocol for Eager {
         "eager"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
         cx.request_writable();
     }
 
@@ -160,7 +162,7 @@ impl Protocol for Brittle {
         "brittle"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> ConnId {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> ConnId {
         self.opened += 1;
         assert!(self.opened < 2, "the second is one too many");
         cx.id()
@@ -174,7 +176,7 @@ impl Protocol for Brittle {
         Ok(())
     }
 
-    fn closed(&mut self, cx: &mut Cx<'_>, session: ConnId, _: Closed) {
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: ConnId, _: Closed) {
         self.closed.borrow_mut().push((cx.id(), session));
     }
 }
@@ -207,16 +209,20 @@ fn an_outbox_does_not_end_the_pause_of_its_handler() {
     let network = Network::with_faults(1, Faults::none().with_buffers(100_000, 100_000));
     let heard = Rc::new(RefCell::new(Vec::new()));
     let (noted, mut stopped) = (heard.clone(), None);
-    let handler = messages::on("handler", move |talk, message| {
+    let handler = messages::on("handler", move |cx, message| {
         let text = message.as_text().unwrap_or_default();
         noted.borrow_mut().push(text.to_owned());
         if text == "stop" {
-            let id = talk.id();
+            let id = cx.id();
             stopped = Some(id);
-            talk.push(vec![0; 600_000]).map_err(|_| CloseCode::TRY_AGAIN)?;
-            let _ = talk.pause_for(id);
+            cx.push(vec![0; 600_000]).map_err(|_| CloseCode::TRY_AGAIN)?;
+            if let Ok(mut connection) = cx.connection(id) {
+                connection.pause_reading();
+            }
         } else if let Some(id) = stopped.filter(|_| text == "go") {
-            let _ = talk.resume_for(id);
+            if let Ok(mut connection) = cx.connection(id) {
+                connection.resume_reading();
+            }
         }
         Ok(())
     });
@@ -246,7 +252,7 @@ fn an_interval_of_zero_is_refused() {
     impl Handler for Restless {
         type State = ();
 
-        fn open(&mut self, _: &mut MessageCx<'_, '_>) {}
+        fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
 
         fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
             Ok(())

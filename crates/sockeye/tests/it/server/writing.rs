@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye::proto::conn::ControlPayload;
 use sockeye::protocol::Fragmented;
 use sockeye::sim::{Faults, Network};
-use sockeye::{Close, Cx, Fragment, Protocol, Service, Tx};
+use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Service, Tx};
 use sockeye_testing::server::{Bench, echo, upgrade};
 
 #[test]
@@ -19,15 +19,15 @@ fn asking_again_for_what_waits_for_the_socket_does_not_spin() {
     let (id, _) = bench.hub.open_ids()[0];
     for asked in 0..10 {
         let mut control = bench.service.control();
-        control.request_writable(id).unwrap();
-        control.resume(id).unwrap();
+        control.connection(id).unwrap().request_writable();
+        control.connection(id).unwrap().resume_reading();
         // The first time it is looked at once.
         let now = bench.network.now();
         assert!(asked == 0 || bench.service.next_deadline() > Some(now), "it would not wait");
         let steps = bench.service.statistics().work.steps;
         bench.turn();
         assert!(asked == 0 || bench.service.statistics().work.steps == steps, "a step for nothing");
-        bench.service.control().request_writable_all(echo::NAME).unwrap();
+        bench.service.control().protocol_named(echo::NAME).unwrap().request_writable();
         bench.turn();
         assert!(bench.service.next_deadline() > Some(now), "it would not wait");
     }
@@ -52,7 +52,7 @@ impl Protocol for Slow {
         "slow"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> usize {
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> usize {
         cx.request_writable();
         0
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Network, PeerEnd};
 use sockeye::sys::Address;
-use sockeye::{Close, CloseCode, MessageKind};
+use sockeye::{Close, CloseCode};
 use sockeye_proto::time::Instant;
 use sockeye_testing::server::machine::{hash, pattern};
 use sockeye_testing::server::{Client, Heard};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye::Limits;
+use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Fault, Faults};
-use sockeye::{Limits, MessageKind};
 use sockeye_testing::rng::Rng;
 use sockeye_testing::server::{echo, machine};
 

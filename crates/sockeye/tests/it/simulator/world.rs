@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sockeye::Service;
+use sockeye::proto::close::{Cause, Initiator};
+use sockeye::service::ServiceState;
 use sockeye::sim::{Fault, Faults, Host, Network, Outcome, Turn};
 use sockeye::sys::Address;
-use sockeye::{Cause, Initiator, Service, ServiceState};
 use sockeye_proto::close::Timeout;
 use sockeye_proto::time::Instant;
 use sockeye_testing::outer::{Outer, Table};
@@ -238,7 +240,7 @@ impl World {
             self.jobs_sent += 1;
             let job = self.service.remote().run(move |control| {
                 assert_eq!(run.fetch_add(1, Ordering::Relaxed), number, "jobs run in order");
-                control.publish_text("machine", "\u{1}job").unwrap();
+                control.protocol_named("machine").unwrap().publish_text("\u{1}job");
             });
             if job.is_err() && !self.drained {
                 self.hub.fail("a job was not taken");

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use sockeye::{Limits, MessageKind};
+use sockeye::Limits;
+use sockeye::proto::wire::MessageKind;
 use sockeye_testing::client::Say;
 use sockeye_testing::rng::Rng;
 

@@ -5,11 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::client::Timeouts;
-use sockeye::messages;
+use sockeye::client::{Proxy, Reconnect, Timeouts};
+use sockeye::proto::close::{Cause, Initiator};
+use sockeye::proto::time::Instant;
+use sockeye::service::ServiceState;
 use sockeye::sim::{Fault, Faults, Host, Network, Outcome, Turn};
 use sockeye::sys::Address;
-use sockeye::{Cause, CloseCode, ConnId, Connect, Initiator, Instant, Proxy, Reconnect, Service, ServiceState};
+use sockeye::{CloseCode, ConnId, Connect, Service, messages};
 use sockeye_testing::client::{NAME, Notes, Probe, cause};
 use sockeye_testing::outer::{Outer, Table};
 use sockeye_testing::rng::Rng;
@@ -200,7 +202,8 @@ impl World {
                     let place = &mut self.services[call.dial.from];
                     if let (Some(service), Some(id)) = (&mut place.service, call.ids.last()) {
                         let is_over = place.notes.is_over(*id);
-                        let closed = service.control().close(*id, CloseCode::NORMAL);
+                        let closed =
+                            service.control().connection(*id).map(|mut connection| connection.close(CloseCode::NORMAL));
                         assert!(closed.is_ok() != is_over, "closing it says {closed:?}");
                     }
                 }
@@ -249,17 +252,17 @@ impl Place {
         let wished = Rc::new(RefCell::new(Vec::new()));
         if plan.chaos {
             let (wished, rng) = (wished.clone(), RefCell::new(Rng::new(number as u64)));
-            *notes.in_failed.borrow_mut() = Some(Box::new(move |wishes, _, failure| {
+            *notes.in_failed.borrow_mut() = Some(Box::new(move |own, _, failure| {
                 let chance = rng.borrow_mut().of(0..10);
                 if wished.borrow().len() < 5 && chance < 3 {
-                    let id = wishes.connect(connect("ws://10.0.9.1/"));
+                    let id = own.connect(connect("ws://10.0.9.1/"));
                     wished.borrow_mut().push(id);
                     if chance == 0 {
-                        wishes.close_for(id, CloseCode::NORMAL).expect("it has no outcome yet");
+                        own.connection(id).expect("it has no outcome yet").close(CloseCode::NORMAL);
                     }
                 }
                 if let (4, Some(retry)) = (chance, failure.retry) {
-                    wishes.close_for(retry.id, CloseCode::NORMAL).expect("it has no outcome yet");
+                    own.connection(retry.id).expect("it has no outcome yet").close(CloseCode::NORMAL);
                 }
             }));
         }
@@ -382,7 +385,11 @@ impl Call {
         if ours && !self.asked_to_close && heard.last().is_some_and(|(_, payload)| payload == b"last") {
             self.asked_to_close = true;
             self.progress.1 = now;
-            service.control().close(id, CloseCode::NORMAL).map_err(|_| "it is open and gone")?;
+            service
+                .control()
+                .connection(id)
+                .map(|mut connection| connection.close(CloseCode::NORMAL))
+                .map_err(|_| "it is open and gone")?;
         }
         // A peer that breaks its end without a word is noticed by its silence.
         if !chaos && now > self.progress.1 + PATIENCE {
@@ -399,7 +406,11 @@ impl Call {
             self.done = true;
             return Ok(());
         };
-        let id = service.control().connect(NAME, self.connect.clone()).map_err(|error| error.to_string())?;
+        let id = service
+            .control()
+            .protocol_named(NAME)
+            .map(|mut protocol| protocol.connect(self.connect.clone()))
+            .map_err(|error| error.to_string())?;
         self.ids.push(id);
         self.prepare(place, id);
         Ok(())

@@ -1,0 +1,110 @@
+//! What may be asked of a service, whatever the connection.
+
+use sockeye_proto::time::Instant;
+
+use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
+use crate::protocol::{ConnId, EndpointHandle, Gone, ProtocolHandle, UnknownProtocol};
+use crate::shared::{Commands, EndpointIndex, EndpointKind};
+
+impl Commands {
+    /// When this turn of the loop began, on the loop's monotonic clock.
+    #[must_use]
+    #[inline]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// How many connections the service has, of any kind.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether the connection is an open WebSocket, raw connection or watched descriptor.
+    #[must_use]
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.live.get(id).is_some_and(|live| live.is_open())
+    }
+
+    /// One connection, which is open or still being opened.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection has ended.
+    pub fn connection(&mut self, id: ConnId) -> Result<ConnectionMut<'_>, Gone> {
+        match self.live.get(id) {
+            Some(live) if live.is_open() || live.is_connecting() => Ok(ConnectionMut { commands: self, id }),
+            _ => Err(Gone),
+        }
+    }
+
+    /// A WebSocket protocol of the service, by the handle that
+    /// [`Builder::add_protocol`](crate::Builder::add_protocol) returned.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Handle`] when the handle is from the builder of another service.
+    pub fn protocol<P>(&mut self, handle: ProtocolHandle<P>) -> Result<ProtocolMut<'_>, UnknownProtocol> {
+        if handle.target.builder != self.builder {
+            return Err(UnknownProtocol::Handle);
+        }
+        Ok(ProtocolMut { commands: self, endpoint: handle.target.index })
+    }
+
+    /// The WebSocket protocol of that name.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Protocol`] when the service has no WebSocket protocol of that name.
+    pub fn protocol_named(&mut self, name: &str) -> Result<ProtocolMut<'_>, UnknownProtocol> {
+        let endpoint = self.find_endpoint(name, |kind| kind == EndpointKind::WebSocket);
+        let endpoint = endpoint.ok_or(UnknownProtocol::Protocol)?;
+        Ok(ProtocolMut { commands: self, endpoint })
+    }
+
+    /// A raw or watcher endpoint of the service, by the handle that [`Builder::add_raw`](crate::Builder::add_raw) or
+    /// [`Builder::add_watcher`](crate::Builder::add_watcher) returned.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Handle`] when the handle is from the builder of another service.
+    pub fn endpoint<E>(&mut self, handle: EndpointHandle<E>) -> Result<EndpointMut<'_>, UnknownProtocol> {
+        if handle.target.builder != self.builder {
+            return Err(UnknownProtocol::Handle);
+        }
+        Ok(EndpointMut { commands: self, endpoint: handle.target.index })
+    }
+
+    /// The raw or watcher endpoint of that name.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Endpoint`] when the service has no endpoint of that name that is not a WebSocket protocol.
+    pub fn endpoint_named(&mut self, name: &str) -> Result<EndpointMut<'_>, UnknownProtocol> {
+        let endpoint = self.find_endpoint(name, |kind| kind != EndpointKind::WebSocket);
+        let endpoint = endpoint.ok_or(UnknownProtocol::Endpoint)?;
+        Ok(EndpointMut { commands: self, endpoint })
+    }
+
+    /// The WebSocket protocol of an index that was looked up before.
+    pub(crate) fn protocol_at(&mut self, endpoint: EndpointIndex) -> ProtocolMut<'_> {
+        ProtocolMut { commands: self, endpoint }
+    }
+
+    /// Ends the service in good order. The loop stops listening, sends every WebSocket a close frame with 1001, lets requests
+    /// that are being answered finish, and after [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) resets what is
+    /// left. [`Service::run`](crate::Service::run) returns when the last connection has ended.
+    ///
+    /// What was published or asked to be closed before comes first.
+    pub fn drain(&mut self) {
+        self.drain = true;
+    }
+
+    /// An empty buffer of the loop's, with memory if there is a spare one. For layers that keep what does not fit into a callback:
+    /// with [`give_buffer`](Self::give_buffer), a busy connection allocates nothing.
+    #[must_use]
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        self.pool.borrow_mut().take()
+    }
+
+    /// Gives a buffer to the loop: one that [`take_buffer`](Self::take_buffer) lent, or any other. The loop keeps as many as its
+    /// bounds allow, and gives the memory of the rest back to the system.
+    pub fn give_buffer(&mut self, buffer: Vec<u8>) {
+        self.pool.borrow_mut().give(buffer);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the builder gives back for what was added to it: typed, copyable, and good for one service only.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::shared::{BuilderId, EndpointIndex};
+
+/// A [`Protocol`](crate::Protocol) of a service: what [`Builder::add_protocol`](crate::Builder::add_protocol) returns.
+///
+/// [`Commands::protocol`](crate::Commands::protocol) takes it, in any callback of the service and from
+/// [`Control`](crate::Control). It is `Copy`, `Send` and `Sync`. A handle of another service is answered
+/// [`UnknownProtocol::Handle`](crate::protocol::UnknownProtocol::Handle), and never reaches a protocol that it was not made for.
+///
+/// ```
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut builder = Service::builder();
+/// let chat = builder.add_protocol(messages::echo("chat"));
+/// let mut service = builder.build()?;
+/// service.control().protocol(chat)?.publish_text("the service has started");
+/// # Ok(()) }
+/// ```
+pub struct ProtocolHandle<P> {
+    pub(crate) target: HandleTarget,
+    of: PhantomData<fn() -> P>,
+}
+
+/// A [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint of a service: what
+/// [`Builder::add_raw`](crate::Builder::add_raw) and [`Builder::add_watcher`](crate::Builder::add_watcher) return.
+///
+/// [`Commands::endpoint`](crate::Commands::endpoint) takes it. It is `Copy`, `Send` and `Sync`, and good for the service of its
+/// builder only, as a [`ProtocolHandle`] is.
+pub struct EndpointHandle<E> {
+    pub(crate) target: HandleTarget,
+    of: PhantomData<fn() -> E>,
+}
+
+/// Where a handle leads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct HandleTarget {
+    pub(crate) builder: BuilderId,
+    pub(crate) index: EndpointIndex,
+}
+
+impl<P> ProtocolHandle<P> {
+    pub(crate) fn new(target: HandleTarget) -> Self {
+        Self { target, of: PhantomData }
+    }
+}
+
+impl<E> EndpointHandle<E> {
+    pub(crate) fn new(target: HandleTarget) -> Self {
+        Self { target, of: PhantomData }
+    }
+}
+
+// Derived, these would ask the same of the user's type.
+
+impl<P> Clone for ProtocolHandle<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for ProtocolHandle<P> {}
+
+impl<P> PartialEq for ProtocolHandle<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target
+    }
+}
+
+impl<P> Eq for ProtocolHandle<P> {}
+
+impl<P> fmt::Debug for ProtocolHandle<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProtocolHandle({})", self.target.index.0)
+    }
+}
+
+impl<E> Clone for EndpointHandle<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for EndpointHandle<E> {}
+
+impl<E> PartialEq for EndpointHandle<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target
+    }
+}
+
+impl<E> Eq for EndpointHandle<E> {}
+
+impl<E> fmt::Debug for EndpointHandle<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EndpointHandle({})", self.target.index.0)
+    }
+}

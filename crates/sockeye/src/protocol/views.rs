@@ -1,0 +1,257 @@
+//! Borrowed views of one connection, one protocol and one endpoint: the same in every callback and from outside.
+
+use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use sockeye_proto::close::Close;
+use sockeye_proto::wire::MessageKind;
+
+use crate::client::Connect;
+use crate::protocol::ConnId;
+use crate::shared::{Commands, EndpointIndex};
+
+/// One connection of the service. [`Commands::connection`] looks it up, and the context of each callback is one.
+///
+/// It dereferences to [`Commands`], so whatever can be asked of the service can be asked here. On a connection that is still
+/// being opened only [`close`](Self::close) has an effect.
+///
+/// ```
+/// use sockeye::{CloseCode, Commands, ConnId};
+///
+/// fn send_away(commands: &mut Commands, id: ConnId) {
+///     match commands.connection(id) {
+///         Ok(mut connection) => connection.close(CloseCode::POLICY),
+///         Err(gone) => println!("{id}: {gone}"),
+///     }
+/// }
+/// ```
+pub struct ConnectionMut<'a> {
+    pub(crate) commands: &'a mut Commands,
+    pub(crate) id: ConnId,
+}
+
+impl ConnectionMut<'_> {
+    /// The connection's id, which may be kept.
+    #[must_use]
+    #[inline]
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Whether this side asked for the connection ([`ProtocolMut::connect`]), rather than accepted it.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.commands.live.get(self.id).is_some_and(|live| live.is_client())
+    }
+
+    /// Asks for the writable callback of the connection: in this turn if its socket can take data, else when it can.
+    #[inline]
+    pub fn request_writable(&mut self) {
+        // One that has ended, or is not open yet, is not written to.
+        let _ = self.commands.want_write(self.id);
+    }
+
+    /// Stops delivering what the connection sends, until [`resume_reading`](Self::resume_reading). At most one read's worth is
+    /// kept meanwhile; then the peer's own sending stalls.
+    pub fn pause_reading(&mut self) {
+        self.commands.set_paused(self.id, true);
+    }
+
+    /// Continues to deliver what the connection sends.
+    pub fn resume_reading(&mut self) {
+        self.commands.set_paused(self.id, false);
+    }
+
+    /// Starts the closing handshake of a WebSocket. A connection that is still being opened is cancelled: its outcome is
+    /// [`failed`](crate::Protocol::failed). A raw connection ends as by [`RawClose::Normal`](crate::raw::RawClose::Normal),
+    /// whatever the code.
+    pub fn close(&mut self, close: impl Into<Close>) {
+        let _ = self.commands.push_close(self.id, close.into());
+    }
+
+    /// Asks for [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer that was set before.
+    pub fn set_timer(&mut self, delay: Duration) {
+        let at = self.commands.now() + delay;
+        self.commands.timers.push((self.id, Some(at)));
+    }
+
+    /// Clears the timer.
+    pub fn clear_timer(&mut self) {
+        self.commands.timers.push((self.id, None));
+    }
+
+    /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::client::Reconnect) policy says.
+    pub fn stop_reconnecting(&mut self) {
+        self.commands.outgoing.release(self.id);
+    }
+}
+
+impl Deref for ConnectionMut<'_> {
+    type Target = Commands;
+
+    #[inline]
+    fn deref(&self) -> &Commands {
+        self.commands
+    }
+}
+
+impl DerefMut for ConnectionMut<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Commands {
+        self.commands
+    }
+}
+
+/// One WebSocket protocol of the service, with all its connections. [`Commands::protocol`] looks it up by its handle,
+/// [`Commands::protocol_named`] by its name, and [`Cx::own_protocol`](crate::Cx::own_protocol) is that of the callback.
+///
+/// It dereferences to [`Commands`].
+///
+/// ```
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut service = Service::builder().protocol(messages::echo("chat")).build()?;
+/// service.control().protocol_named("chat")?.publish_text("hello");
+/// # Ok(()) }
+/// ```
+pub struct ProtocolMut<'a> {
+    pub(crate) commands: &'a mut Commands,
+    pub(crate) endpoint: EndpointIndex,
+}
+
+impl ProtocolMut<'_> {
+    /// The name of the protocol.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.commands.name_of(self.endpoint)
+    }
+
+    /// Asks for the writable callback of every connection of the protocol.
+    pub fn request_writable(&mut self) {
+        self.commands.want_write_all(self.endpoint);
+    }
+
+    /// Sends a text message to every connection of the protocol.
+    ///
+    /// What is published in one turn leaves in one send for each connection. A connection that has
+    /// [`Limits::output_hard`](crate::Limits::output_hard) bytes waiting already is closed (cause
+    /// [`Overflow`](sockeye_proto::close::Cause::Overflow)) instead of growing.
+    pub fn publish_text(&mut self, text: &str) {
+        self.publish(MessageKind::Text, text.as_bytes());
+    }
+
+    /// Sends a binary message to every connection of the protocol; see [`publish_text`](Self::publish_text).
+    pub fn publish_binary(&mut self, payload: &[u8]) {
+        self.publish(MessageKind::Binary, payload);
+    }
+
+    /// Text must be valid UTF-8.
+    pub(crate) fn publish(&mut self, kind: MessageKind, payload: &[u8]) {
+        self.commands.push_publish(self.endpoint, kind, payload);
+    }
+
+    /// Connects to a server, for this protocol. The connect has exactly one outcome, [`open`](crate::Protocol::open) or
+    /// [`failed`](crate::Protocol::failed), with the id that is returned here. Nothing blocks, and neither is called before
+    /// the present callback has returned. While the service is being drained every connect fails; what is asked for after its
+    /// end has no outcome.
+    pub fn connect(&mut self, connect: Connect) -> ConnId {
+        self.commands.push_connect(self.endpoint, connect)
+    }
+}
+
+impl Deref for ProtocolMut<'_> {
+    type Target = Commands;
+
+    #[inline]
+    fn deref(&self) -> &Commands {
+        self.commands
+    }
+}
+
+impl DerefMut for ProtocolMut<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Commands {
+        self.commands
+    }
+}
+
+/// One [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint of the service, with all its connections.
+/// [`Commands::endpoint`] looks it up by its handle, [`Commands::endpoint_named`] by its name, and
+/// [`RawCx::own_endpoint`](crate::raw::RawCx::own_endpoint) is that of the callback.
+///
+/// It dereferences to [`Commands`].
+pub struct EndpointMut<'a> {
+    pub(crate) commands: &'a mut Commands,
+    pub(crate) endpoint: EndpointIndex,
+}
+
+impl EndpointMut<'_> {
+    /// The name of the endpoint.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.commands.name_of(self.endpoint)
+    }
+
+    /// Asks for the writable callback of every connection of the endpoint.
+    pub fn request_writable(&mut self) {
+        self.commands.want_write_all(self.endpoint);
+    }
+
+    /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram socket, an
+    /// eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::raw::Raw) endpoint the loop reads and writes it. For a
+    /// [`Watcher`](crate::raw::Watcher) endpoint the program does, when the loop says so.
+    ///
+    /// The adoption has exactly one outcome, [`open`](crate::raw::Raw::open) or [`failed`](crate::raw::Raw::failed), with the id
+    /// that is returned here, and not before the present callback has returned. Implement `failed` to learn why it failed. What
+    /// is asked for in the last callbacks of a service that ends has no outcome. It counts as a connection.
+    ///
+    /// The loop owns the descriptor from here on and closes it in the end. It becomes non-blocking and is closed on `exec`.
+    /// Non-blocking is a property of what was opened, so everyone who has another descriptor of it sees it: open a terminal that
+    /// other programs use anew, by its name.
+    ///
+    /// These fail, with a text that says so: regular files and directories, which are always ready; listeners, unless for a
+    /// `Watcher`; and everything while the service ends or has all the connections that it may have.
+    ///
+    /// ```
+    /// # use std::os::fd::BorrowedFd;
+    /// use sockeye::Service;
+    /// use sockeye::raw::{RawClose, RawCx, Watcher};
+    ///
+    /// # struct Reader;
+    /// # impl Watcher for Reader {
+    /// #     type Session = ();
+    /// #     fn name(&self) -> &str { "reader" }
+    /// #     fn open(&mut self, _: &mut RawCx<'_>) {}
+    /// #     fn readable(&mut self, _: &mut RawCx<'_>, _: &mut (), _: BorrowedFd<'_>) -> Result<(), RawClose> { Ok(()) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Service::builder();
+    /// let reader = builder.add_watcher(Reader);
+    /// let mut service = builder.build()?;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let id = service.control().endpoint(reader)?.adopt(socket);
+    /// # let _ = id;
+    /// # Ok(()) }
+    /// ```
+    pub fn adopt(&mut self, fd: impl Into<OwnedFd>) -> ConnId {
+        self.commands.push_adoption(self.endpoint, fd.into())
+    }
+}
+
+impl Deref for EndpointMut<'_> {
+    type Target = Commands;
+
+    #[inline]
+    fn deref(&self) -> &Commands {
+        self.commands
+    }
+}
+
+impl DerefMut for EndpointMut<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Commands {
+        self.commands
+    }
+}

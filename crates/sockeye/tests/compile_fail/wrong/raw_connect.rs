@@ -1,0 +1,26 @@
+//! Connecting as a raw endpoint: the connection would be a WebSocket.
+
+use sockeye::Connect;
+use sockeye::raw::{EndpointMut, Raw, RawClose, RawCx};
+
+struct Wrong;
+
+impl Raw for Wrong {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn open(&mut self, _: &mut RawCx<'_>) {}
+
+    fn receive(&mut self, _: &mut RawCx<'_>, _: &mut (), _: &[u8]) -> Result<(), RawClose> {
+        Ok(())
+    }
+
+    fn tick(&mut self, own: &mut EndpointMut<'_>) {
+        own.connect(Connect::new("ws://localhost/").unwrap());
+    }
+}
+
+fn main() {}
