@@ -1,4 +1,4 @@
-//! Many seeds of the simulated network. The harness is `crates/sockeye/tests/it/simulator/`; it reads which seeds to run from
+//! Many seeds of the simulated network. The harness is `crates/sockeye/tests/simulator/`; it reads which seeds to run from
 //! `SOCKEYE_SEEDS` (a few when not set, so that `cargo test` stays quick).
 //!
 //! It prints `seed S failed` for each seed that failed, and `N seeds passed` at the end when none did.
@@ -35,7 +35,7 @@ impl Default for Range {
 pub(crate) fn run(workspace: &Workspace, range: Range) -> Result<Checks, Failure> {
     // Optimised, but with the debug assertions in: thousands of seeds in seconds, and every invariant checked.
     let mut command = workspace.cargo(["test", "--profile", "sim", "--package", "sockeye", "--features", "sim"]);
-    command.args(["--test", "it", "simulator::", "--", "--nocapture"]);
+    command.args(["--test", "simulator", "--", "--nocapture"]);
     command.env("SOCKEYE_SEEDS", format!("{}..{}", range.first, range.first.saturating_add(range.count)));
     let limit = Duration::from_secs(15 * 60 + range.count / 10);
     let output = process::run(&mut command, limit)?;

@@ -35,7 +35,7 @@ fn run(name: &str, run_seed: RunSeed) {
         if let Err(why) = run_seed(seed, None, count == 1) {
             println!("seed {seed} failed: {why}");
             println!(
-                "to repeat it: SOCKEYE_SEEDS={seed} cargo test -p sockeye --test it simulator::{name} -- --exact --nocapture"
+                "to repeat it: SOCKEYE_SEEDS={seed} cargo test -p sockeye --test simulator {name} -- --exact --nocapture"
             );
             failed += 1;
         }
