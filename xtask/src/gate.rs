@@ -79,7 +79,11 @@ const STEPS: &[Step] = &[
         about: "2,000 seeds of the simulated network",
         run: |workspace| simulator::run(workspace, simulator::Range::default()),
     },
-    Step { name: "release", about: "release build of the command", run: rust::release },
+    Step {
+        name: "release",
+        about: "release build of the command, and of the programs that test it",
+        run: rust::release,
+    },
     Step {
         name: "command",
         about: "the tests of the command on its release build, daemons included",

@@ -44,42 +44,42 @@ pub(crate) fn document(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
+/// The command, and the programs that test and measure it: the three share one build of what they are made of.
 pub(crate) fn release(workspace: &Workspace) -> Result<Checks, Failure> {
-    must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-cli"]))?;
+    let mut command = workspace.cargo(["build", "--release", "--package", "sockeye-cli"]);
+    command.args(["--package", "sockeye-benches", "--package", "sockeye-conformance"]);
+    must_succeed(&mut command)?;
     Ok(Checks::passed(1))
 }
 
-/// The command's own tests once more, on what is released: daemons, signals, exit codes and hostile servers among them.
+/// The command's own tests once more, on what is released: daemons, signals, exit codes and hostile servers among them. The
+/// tests themselves are those that [`test`] has built.
 pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
-    tests(&mut workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "cli"]))
+    if workspace.binary_is_ours() {
+        release(workspace)?;
+    }
+    let mut command = workspace.cargo(["test", "--workspace", "--all-features", "--test", "cli"]);
+    tests(command.env("SOCKEYE_BIN", workspace.binary()))
 }
 
-/// The client that other servers judge.
-pub(crate) fn client(workspace: &Workspace) -> Result<Checks, Failure> {
-    must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-conformance"]))?;
-    Ok(Checks::passed(1))
-}
-
-/// The two examples that other steps run, optimised as a user would run them.
+/// The two examples that other steps run: optimised, and with the debug assertions in. The simulator's build has what they are
+/// made of.
 pub(crate) fn examples(workspace: &Workspace) -> Result<Checks, Failure> {
-    must_succeed(&mut workspace.cargo([
-        "build",
-        "--release",
-        "--package",
-        "sockeye",
-        "--example",
-        "hold",
-        "--example",
-        "poll_loop",
-    ]))?;
+    let mut command = workspace.cargo(["build", "--profile", "sim", "--package", "sockeye", "--features", "sim"]);
+    must_succeed(command.args(["--example", "hold", "--example", "poll_loop"]))?;
     Ok(Checks::passed(1))
 }
 
-/// The abuse tests judge times and memory, so they run the release build, and only here: their target is `test = false`. They
+/// The abuse tests judge times and memory, so they are built for release, and only here: their target is `test = false`. They
 /// try the example of a loop of one's own too.
 pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
+    if workspace.binary_is_ours() {
+        release(workspace)?;
+    }
     examples(workspace)?;
-    tests(&mut workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "abuse"]))
+    let mut command = workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "abuse"]);
+    command.env("SOCKEYE_BIN", workspace.binary()).env("SOCKEYE_POLL_LOOP", workspace.example("poll_loop"));
+    tests(&mut command)
 }
 
 fn must_succeed(command: &mut Command) -> Result<(), Failure> {

@@ -61,7 +61,7 @@ impl Workspace {
 
     /// An example of the library, by its name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
-        self.target.join("release").join("examples").join(name)
+        self.target.join("sim").join("examples").join(name)
     }
 
     pub(crate) fn binary_is_ours(&self) -> bool {

@@ -15,7 +15,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{gate::Failure, process, process::Server, tools, workspace::Workspace};
+use crate::{gate::Failure, process, process::Server, rust, tools, workspace::Workspace};
 
 /// `load` ends by itself before this.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -28,11 +28,7 @@ struct Programs<'a> {
 impl<'a> Programs<'a> {
     /// Builds them, and the `sockeye` under test if it is ours.
     fn build(workspace: &'a Workspace) -> Result<Self, Failure> {
-        let mut command = workspace.cargo(["build", "--release", "--package", "sockeye-benches"]);
-        if workspace.binary_is_ours() {
-            command.args(["--package", "sockeye-cli"]);
-        }
-        process::run(&mut command, Duration::from_secs(20 * 60))?.success(&process::shown(&command))?;
+        rust::release(workspace)?;
         // Thousands of connections: the programs inherit it.
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sockeye::{CloseCode, Limits, Protocol, messages};
 
 use crate::peer::{Peer, serve, upgraded};
-use crate::support::{BINARY, CLOSE, PATIENCE, Running, failure, finished, output, service, sockeye};
+use crate::support::{BINARY, CLOSE, PATIENCE, Running, failure, finished, output, program, service, sockeye};
 use rustix::process::Signal;
 
 /// Runs it against `sockeye echo` and reads its object.
@@ -321,7 +321,7 @@ fn a_connection_that_is_not_opened_decides_the_exit_code_behind_the_report() {
     let running = Running::start(&["echo", "--port", "0"]);
     let url = format!("ws://{}/", running.address());
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sockeye"), "bench", &url]);
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\""]).arg(program()).args(["bench", &url]);
     command.args(["-c", "100", "-n", "1000"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = finished(&mut command);

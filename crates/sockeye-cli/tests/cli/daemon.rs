@@ -14,7 +14,7 @@ use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 
-use crate::support::{Client, Folder, PATIENCE, Running, finished, sockeye};
+use crate::support::{Client, Folder, PATIENCE, Running, finished, program, sockeye};
 
 /// A daemon, by its pid file. Dropping it kills it.
 struct Background {
@@ -131,7 +131,7 @@ fn nothing_that_the_starter_had_open_is_open_in_the_daemon() {
     let folder = Folder::new("daemon");
     let script = format!("exec 3<&0 7</etc/passwd 9>{}; umask 0; exec \"$0\" \"$@\"", folder.path("open"));
     let mut command = Command::new("sh");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_sockeye"), "serve", "--port", "0", "--daemonize", "--pid-file"]);
+    command.args(["-c", &script]).arg(program()).args(["serve", "--port", "0", "--daemonize", "--pid-file"]);
     command.arg(folder.path("pid")).stdin(UnixStream::pair().map(|pair| OwnedFd::from(pair.0)).unwrap());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let daemon = Background::of(&mut command, &folder.0.join("pid"));
@@ -254,7 +254,7 @@ fn what_the_starter_was_told_of_signals_is_no_matter() {
     let folder = Folder::new("daemon");
     // Children of one that ignores SIGCHLD are nobody's to wait for.
     let mut command = Command::new("env");
-    command.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_sockeye"), "echo", "--port", "0"]);
+    command.arg("--ignore-signal=CHLD").arg(program()).args(["echo", "--port", "0"]);
     command.args(["--daemonize", "--pid-file", &folder.path("pid")]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let daemon = Background::of(&mut command, &folder.0.join("pid"));
     daemon.echoes();

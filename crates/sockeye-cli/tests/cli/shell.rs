@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{CLOSE, Client, Running, failure, fed, finished, output, sockeye};
+use crate::support::{CLOSE, Client, Running, failure, fed, finished, output, program, sockeye};
 use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -303,7 +303,7 @@ fn a_signal_that_comes_while_it_starts_is_not_lost() {
     // Each handler takes its time to be set, so that the signal comes in between.
     let mut command = Command::new("strace");
     command.args(["-f", "-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_exit=100000"]);
-    command.args([env!("CARGO_BIN_EXE_sockeye"), "serve", "--port", "0"]);
+    command.arg(program()).args(["serve", "--port", "0"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let strace = command.spawn().expect("strace is needed: install it");
     let children = format!("/proc/{0}/task/{0}/children", strace.id());
@@ -364,7 +364,7 @@ fn nobody() -> OwnedFd {
 #[test]
 fn the_limit_of_descriptors_is_said_at_the_start() {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sockeye"), "echo", "--port", "0"]);
+    command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(program()).args(["echo", "--port", "0"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = Running::of(command.spawn().unwrap());
     let line = running.log_line("the most connections");

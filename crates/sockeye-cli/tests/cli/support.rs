@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps: tests wait for lines, bytes and exits, each at most [`PATIENCE`].
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -41,8 +42,13 @@ impl Drop for Folder {
     }
 }
 
+/// The command that is tested: the one built beside these tests, unless `SOCKEYE_BIN` names another build of it.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into())
+}
+
 pub(crate) fn sockeye(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+    let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What this machine says about proxies must not matter.
     for variable in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{CLOSE, Client, PATIENCE, Running, finished, sockeye, without_manager};
+use crate::support::{CLOSE, Client, PATIENCE, Running, finished, program, sockeye, without_manager};
 
 /// A command that is started with `socket` as descriptor 3. `pid` is a shell's expression, `$$` the process's own number.
 fn activated(socket: impl Into<OwnedFd>, pid: &str, arguments: &[&str]) -> Command {
@@ -20,7 +20,7 @@ fn activated(socket: impl Into<OwnedFd>, pid: &str, arguments: &[&str]) -> Comma
     let script = format!(
         "exec 3<&0 0</dev/null; export LISTEN_PID={pid} LISTEN_FDS=1 LISTEN_FDNAMES=web.socket; exec \"$0\" \"$@\""
     );
-    command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_sockeye")).args(arguments);
+    command.arg("-c").arg(script).arg(program()).args(arguments);
     without_manager(&mut command);
     command.stdin(socket.into()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{BINARY, Client, PATIENCE, PING, PONG, Running, TEXT, failure, finished, get, without_manager};
+use crate::support::{
+    BINARY, Client, PATIENCE, PING, PONG, Running, TEXT, failure, finished, get, program, without_manager,
+};
 
 const MIRROR: &str = "lws-mirror-protocol";
 const MANY: usize = 40;
@@ -220,7 +222,7 @@ fn what_all_threads_did_is_told_together() {
 fn too_few_descriptors_are_told_with_the_way_to_more() {
     let script = "ulimit -n 40; exec \"$0\" echo --port 0 --threads 64";
     let mut command = Command::new("sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_sockeye")]).stdin(Stdio::null());
+    command.args(["-c", script]).arg(program()).stdin(Stdio::null());
     without_manager(&mut command);
     let output = finished(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let said = String::from_utf8(output.stderr).unwrap();
