@@ -1,4 +1,7 @@
 //! Messages that wait to be sent to one peer, within a bound.
+//!
+//! Most answers consist of what just arrived: an echo, a relay. Such a message is kept as a range of the receive buffer and sent
+//! from there in the same step, without a copy. What remains at the end of the step is copied, because the buffer is reused.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -1,4 +1,13 @@
 //! Several services on one address, each in a thread of its own.
+//!
+//! What threads can share:
+//!
+//! * An IP address, with `SO_REUSEPORT`: the kernel distributes connections. The first thread binds without the option, which
+//!   fails if another process is there, and sets it afterwards ([`ListenOptions::claim`]). Otherwise a foreign server on the port
+//!   would not be an error, and half of the clients would meet the wrong one.
+//! * Not the path of a Unix socket: the kernel does not distribute its connections, so the first thread would serve all of them.
+//! * A listener that is open already, such as one from a service manager: one queue, of which each thread watches a duplicate. A
+//!   connection wakes all idle threads, and one gets it.
 
 mod group;
 #[cfg(test)]
