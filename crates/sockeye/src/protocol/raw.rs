@@ -29,8 +29,8 @@ use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, Raw
 /// A callback that panics takes the loop with it: nothing is caught.
 ///
 /// ```
-/// use sockeye::{Cx, Service};
-/// use sockeye::raw::{Raw, RawClose, RawClosed, RawWritable};
+/// use sockeye::Service;
+/// use sockeye::raw::{Raw, RawClose, RawCx, RawWritable};
 ///
 /// /// Sends back what comes.
 /// struct Echo;

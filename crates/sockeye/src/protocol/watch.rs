@@ -21,8 +21,8 @@ use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, Raw
 /// use std::net::UdpSocket;
 /// use std::os::fd::BorrowedFd;
 ///
-/// use sockeye::{Cx, Service};
-/// use sockeye::raw::{RawClose, Watcher};
+/// use sockeye::Service;
+/// use sockeye::raw::{RawClose, RawCx, Watcher};
 ///
 /// /// Answers whoever sends a datagram.
 /// struct Answer(UdpSocket);
