@@ -12,13 +12,13 @@ use sockeye::{CloseCode, Service, messages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let talk = messages::on("echo", |cx, message| {
+    let echo = messages::on("echo", |cx, message| {
         if message.as_text() == Some("quit") {
             cx.drain();
         }
         cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
     });
-    let mut service = Service::builder().fallback(talk).listen(address).build()?;
+    let mut service = Service::builder().fallback(echo).listen(address).build()?;
     println!("listening on ws://{}/", service.local_addresses()[0]);
     let sockets = service.descriptor().ok_or("this system has no descriptor to watch")?.try_clone_to_owned()?;
 

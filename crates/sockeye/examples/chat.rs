@@ -11,14 +11,14 @@ use sockeye::{CloseCode, Service, messages};
 
 fn main() -> Result<(), sockeye::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".to_owned());
-    let mut told = 0_u64;
+    let mut lines = 0_u64;
     let chat = messages::on("chat", move |cx, message| {
         let Some(text) = message.as_text() else { return Err(CloseCode::UNSUPPORTED.into()) };
         if text == "/quit" {
             return Err(CloseCode::NORMAL.into()); // starts the closing handshake
         }
-        told += 1;
-        let line = format!("{told} {}: {text}", cx.id());
+        lines += 1;
+        let line = format!("{lines} {}: {text}", cx.id());
         cx.own_protocol().publish_text(&line); // framed once, for every connection of this protocol
         Ok(())
     });

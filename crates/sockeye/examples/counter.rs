@@ -10,7 +10,7 @@ use sockeye::proto::conn::ControlPayload;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Fragment, Handshake, Protocol, Service, Tx};
 
-/// One object for all connections: what it holds, all of them share, without a lock.
+/// One object for all connections. They share its fields without a lock.
 #[derive(Default)]
 struct Counter {
     sent: u64,
@@ -20,11 +20,11 @@ struct Counter {
 #[derive(Default)]
 struct Session {
     next: u64,
-    /// The message that is coming in, as far as it can still be one of ours.
+    /// The start of the message that is arriving.
     command: String,
 }
 
-/// No command is longer. What a session keeps has a bound.
+/// The longest command, in bytes: what a session keeps has a bound.
 const LONGEST: usize = 5;
 
 impl Protocol for Counter {
@@ -35,12 +35,12 @@ impl Protocol for Counter {
     }
 
     fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Session {
-        println!("{} came from {}", cx.id(), cx.peer());
+        println!("{} connected from {}", cx.id(), cx.peer());
         cx.set_timer(Duration::from_secs(10));
         Session::default()
     }
 
-    /// Messages come in pieces, as the network cuts them.
+    /// Messages arrive in pieces, as the network cuts them.
     fn receive(&mut self, _: &mut Cx<'_>, session: &mut Session, fragment: Fragment<'_>) -> Result<(), Close> {
         let sockeye::Payload::Text(text) = fragment.payload else { return Err(CloseCode::UNSUPPORTED.into()) };
         if session.command.len() + text.len() > LONGEST {
@@ -58,7 +58,7 @@ impl Protocol for Counter {
         Ok(())
     }
 
-    /// The only place to send from: the socket takes data, and somebody asked.
+    /// The only place to send from: the socket is writable, and a callback was requested.
     fn writable(&mut self, _: &mut Cx<'_>, session: &mut Session, tx: Tx<'_>) -> Result<(), Close> {
         // `None` only inside a fragmented message, and this protocol sends none.
         let Some(mut permission) = tx.idle() else { return Ok(()) };

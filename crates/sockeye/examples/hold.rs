@@ -34,7 +34,7 @@ struct Hold {
 }
 
 impl Hold {
-    /// Says how it went and ends: whoever goes from now on is not lost.
+    /// Reports the result and ends. Connections that close from now on are not lost.
     fn end(&mut self, commands: &mut Commands) {
         self.lost.set(self.wanted.saturating_sub(self.answered));
         println!("held={} lost={} answered={}", self.open, self.lost.get(), self.answered);

@@ -31,7 +31,7 @@ fn publish_lines(remote: &Remote) -> Result<(), RemoteError> {
         // Runs on the loop's thread, between two callbacks.
         remote.run(move |control| {
             control.protocol_named("news").expect("there is such a protocol").publish_text(&line);
-            println!("told to {} connections", control.connections());
+            println!("sent to {} connections", control.connections());
         })?;
     }
     remote.run(|control| control.drain())

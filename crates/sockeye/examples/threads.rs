@@ -11,11 +11,11 @@ fn main() -> Result<(), sockeye::Error> {
     let threads = Threads::new(0).listen(address).start(|worker| {
         let everyone = worker.group().protocol("chat");
         let chat = messages::on("chat", move |_, message| {
-            let told = match &message {
+            let published = match &message {
                 Message::Text(text) => everyone.publish_text(text),
                 Message::Binary(payload) => everyone.publish_binary(payload),
             };
-            told.map_err(|_| CloseCode::TRY_AGAIN.into())
+            published.map_err(|_| CloseCode::TRY_AGAIN.into())
         });
         Ok(Service::builder().protocol(chat))
     })?;
