@@ -10,6 +10,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use sockeye::daemon::{Identity, PidFile, systemd};
+use sockeye::error::{ListenError, ListenTarget};
 use sockeye::http::Routes;
 use sockeye::service::ListenAddr;
 use sockeye::statistics::Statistics;
@@ -190,46 +191,44 @@ fn open(mut builder: Builder, places: Vec<(ListenAddr, ListenOptions)>, option: 
     builder.build().map_err(|error| failed_to_start(&error, option))
 }
 
-/// A listener that cannot be had is the command line's to change: exit code 2, and how.
+/// A listener that cannot be opened is the command line's to change: exit code 2, and how.
 fn failed_to_start(error: &Error, option: &str) -> Failure {
-    // The seam's own text may stand before the system's.
-    let exhausted = error.io_error().is_some_and(|system| system.to_string().ends_with(&out_of_descriptors()));
-    let hint = if exhausted { "; raise the descriptor limit (ulimit -n)" } else { "" };
-    let Some(system) = error.io_error().filter(|_| error.is_listen()) else {
-        return Failure::general(format!("{error}{hint}"));
+    let system = error.io_error().and_then(io::Error::raw_os_error);
+    let is_exhausted = system == Some(rustix::io::Errno::MFILE.raw_os_error());
+    let hint = match error.as_listen() {
+        _ if is_exhausted => "; raise the descriptor limit (ulimit -n)".to_owned(),
+        Some(listen) => remedy(listen, option),
+        None => String::new(),
     };
-    // The seam's own text names the address already.
-    let mut text = system.to_string();
-    if !text.starts_with("cannot listen") {
-        text = error.to_string();
-        // Which thread was the first to find out is no matter.
-        text.drain(..text.find("cannot listen").unwrap_or(0));
+    match error.as_listen() {
+        // Which thread was the first to find out does not matter.
+        Some(listen) => Failure::usage(format!("{listen}{hint}")),
+        None => Failure::general(format!("{error}{hint}")),
     }
-    let unix = text.contains("unix:");
-    if text.starts_with("cannot listen on descriptor ") {
-        // `open` has the number of `LISTEN_FDS`, and says what it is instead.
-        text.push_str("; of a socket unit it takes what ListenStream= makes, with Accept=no");
-    }
-    text.push_str(&match system.kind() {
-        io::ErrorKind::AddrInUse if text.contains("unix:@") => "; another socket has it: give another name".to_owned(),
-        io::ErrorKind::AddrInUse if unix => "; another server listens there: give another path".to_owned(),
-        io::ErrorKind::AddrInUse => {
-            format!("; another program listens there: choose another port with {option}, 0 takes a free one")
-        }
-        io::ErrorKind::PermissionDenied if !unix => {
-            format!("; ports under 1024 are for privileged users: choose another with {option}")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "; this machine has no such address: choose another with --interface".to_owned()
-        }
-        _ => hint.to_owned(),
-    });
-    Failure::usage(text)
 }
 
-/// How the text ends of an error of the system that means that no descriptor is left.
-fn out_of_descriptors() -> String {
-    format!("(os error {})", rustix::io::Errno::MFILE.raw_os_error())
+/// What to change on the command line, or in the socket unit.
+fn remedy(error: &ListenError, option: &str) -> String {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match (error.target(), error.io_error().kind()) {
+        (ListenTarget::Descriptor(_), _) => {
+            "; of a socket unit it takes what ListenStream= makes, with Accept=no".to_owned()
+        }
+        (ListenTarget::Address(Address::Abstract(_)), AddrInUse) => {
+            "; another socket has it: give another name".to_owned()
+        }
+        (ListenTarget::Address(Address::Unix(_)), AddrInUse) => {
+            "; another server listens there: give another path".to_owned()
+        }
+        (_, AddrInUse) => {
+            format!("; another program listens there: choose another port with {option}, 0 takes a free one")
+        }
+        (ListenTarget::Address(Address::Ip(_)), PermissionDenied) => {
+            format!("; ports under 1024 are for privileged users: choose another with {option}")
+        }
+        (_, AddrNotAvailable) => "; this machine has no such address: choose another with --interface".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// A line for each listener.

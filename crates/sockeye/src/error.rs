@@ -1,4 +1,4 @@
-//! What can go wrong with a service itself. What goes wrong with a connection is told to that connection's protocol.
+//! Errors of a service as a whole. An error of one connection goes to the protocol of that connection.
 
 use std::any::Any;
 use std::error;
@@ -6,15 +6,38 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
+use crate::sys::Address;
+
 /// Why a service could not be built or cannot go on.
 ///
-/// Its `Debug` is its `Display`, since a `main` that returns it is ended with the former.
-pub struct Error(Kind);
+/// [`kind`](Self::kind) says what it is about, and the other methods give what is known of that. `Debug` prints the same as
+/// `Display`, because that is what is shown when `main` returns an error.
+pub struct Error(Repr);
+
+/// What an [`Error`] is about, whichever of the [`Threads`](crate::Threads) it happened in.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What the program asked for is contradictory or out of range.
+    Configuration,
+    /// A listener could not be opened; see [`Error::as_listen`].
+    Listen,
+    /// Waiting for events failed.
+    Poll,
+    /// The system refused something else that a service needs, such as a poller or a thread.
+    System,
+    /// The service has no such descriptor (any more). It goes on.
+    UnknownDescriptor,
+    /// The closure failed that describes the service of one of the [`Threads`](crate::Threads); see [`Error::build_error`].
+    Build,
+    /// A callback panicked in one of the [`Threads`](crate::Threads).
+    Panicked,
+}
 
 #[derive(Debug)]
-enum Kind {
+enum Repr {
     Configuration(String),
-    ListenAddr { address: String, error: io::Error },
+    Listen(Box<ListenError>),
     Poll(io::Error),
     System(io::Error),
     UnknownDescriptor(RawFd),
@@ -25,46 +48,61 @@ enum Kind {
 
 impl Error {
     pub(crate) fn configuration(what: impl Into<String>) -> Self {
-        Self(Kind::Configuration(what.into()))
+        Self(Repr::Configuration(what.into()))
     }
 
-    pub(crate) fn listen(address: impl fmt::Display, error: io::Error) -> Self {
-        Self(Kind::ListenAddr { address: address.to_string(), error })
+    pub(crate) fn listen(target: ListenTarget, source: io::Error) -> Self {
+        Self(Repr::Listen(Box::new(ListenError { target, source })))
     }
 
     pub(crate) fn poll(error: io::Error) -> Self {
-        Self(Kind::Poll(error))
+        Self(Repr::Poll(error))
     }
 
     pub(crate) fn system(error: io::Error) -> Self {
-        Self(Kind::System(error))
+        Self(Repr::System(error))
     }
 
     pub(crate) fn unknown_descriptor(fd: RawFd) -> Self {
-        Self(Kind::UnknownDescriptor(fd))
+        Self(Repr::UnknownDescriptor(fd))
     }
 
-    /// What the program said while it described a service; an error of ours among that stays what it was.
+    /// The error of the program's closure that describes a service. If it is one of ours it stays what it was.
     pub(crate) fn build(error: Box<dyn error::Error + Send + Sync>) -> Self {
-        error.downcast::<Self>().map_or_else(|error| Self(Kind::Build(error)), |own| *own)
+        error.downcast::<Self>().map_or_else(|error| Self(Repr::Build(error)), |own| *own)
     }
 
     pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self(Kind::Panicked(text.unwrap_or("it did not say why").to_owned()))
+        Self(Repr::Panicked(text.unwrap_or("it gave no reason").to_owned()))
     }
 
-    /// In this one of the [`Threads`](crate::Threads).
+    /// The same error, in this one of the [`Threads`](crate::Threads).
     pub(crate) fn in_thread(self, index: usize) -> Self {
-        Self(Kind::Thread { index, error: Box::new(self) })
+        Self(Repr::Thread { index, error: Box::new(self) })
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self.cause() {
+            Repr::Configuration(_) => ErrorKind::Configuration,
+            Repr::Listen(_) => ErrorKind::Listen,
+            Repr::Poll(_) => ErrorKind::Poll,
+            Repr::System(_) => ErrorKind::System,
+            Repr::UnknownDescriptor(_) => ErrorKind::UnknownDescriptor,
+            Repr::Build(_) => ErrorKind::Build,
+            Repr::Panicked(_) => ErrorKind::Panicked,
+            Repr::Thread { error, .. } => error.kind(),
+        }
     }
 
     /// Which of the [`Threads`](crate::Threads) it happened in.
     #[must_use]
     pub fn thread(&self) -> Option<usize> {
         match self.0 {
-            Kind::Thread { index, .. } => Some(index),
+            Repr::Thread { index, .. } => Some(index),
             _ => None,
         }
     }
@@ -72,48 +110,52 @@ impl Error {
     /// Whether a callback panicked in one of the [`Threads`](crate::Threads).
     #[must_use]
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause(), Kind::Panicked(_))
+        self.kind() == ErrorKind::Panicked
     }
 
-    /// What the closure said that describes the service of one of the [`Threads`](crate::Threads).
+    /// The error of the closure that describes the service of one of the [`Threads`](crate::Threads).
     #[must_use]
     pub fn build_error(&self) -> Option<&(dyn error::Error + Send + Sync + 'static)> {
         match self.cause() {
-            Kind::Build(error) => Some(&**error),
+            Repr::Build(error) => Some(&**error),
             _ => None,
         }
     }
 
-    /// The kind, wherever it happened.
-    fn cause(&self) -> &Kind {
-        match &self.0 {
-            Kind::Thread { error, .. } => error.cause(),
-            kind => kind,
-        }
-    }
-
-    /// Whether a descriptor is none that the service has. The service goes on.
+    /// Whether the service has no such descriptor (any more). The service goes on.
     #[must_use]
     pub fn is_unknown_descriptor(&self) -> bool {
-        matches!(self.cause(), Kind::UnknownDescriptor(_))
+        self.kind() == ErrorKind::UnknownDescriptor
     }
 
-    /// Whether an address could not be listened on.
+    /// The listener that could not be opened, and why.
     #[must_use]
-    pub fn is_listen(&self) -> bool {
-        matches!(self.cause(), Kind::ListenAddr { .. })
+    pub fn as_listen(&self) -> Option<&ListenError> {
+        match self.cause() {
+            Repr::Listen(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// The system's error, if that is the cause.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self.cause() {
-            Kind::Configuration(_)
-            | Kind::UnknownDescriptor(_)
-            | Kind::Build(_)
-            | Kind::Panicked(_)
-            | Kind::Thread { .. } => None,
-            Kind::ListenAddr { error, .. } | Kind::Poll(error) | Kind::System(error) => Some(error),
+            Repr::Listen(error) => Some(&error.source),
+            Repr::Poll(error) | Repr::System(error) => Some(error),
+            Repr::Configuration(_)
+            | Repr::UnknownDescriptor(_)
+            | Repr::Build(_)
+            | Repr::Panicked(_)
+            | Repr::Thread { .. } => None,
+        }
+    }
+
+    /// The error itself, whichever thread it happened in.
+    fn cause(&self) -> &Repr {
+        match &self.0 {
+            Repr::Thread { error, .. } => error.cause(),
+            repr => repr,
         }
     }
 }
@@ -127,22 +169,14 @@ impl fmt::Debug for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Configuration(what) => f.write_str(what),
-            Kind::ListenAddr { address, error } => {
-                // The real system's text names the address already.
-                let text = error.to_string();
-                if text.starts_with("cannot listen") {
-                    f.write_str(&text)
-                } else {
-                    write!(f, "cannot listen on {address}: {text}")
-                }
-            }
-            Kind::Poll(error) => write!(f, "the poller failed: {error}"),
-            Kind::System(error) => write!(f, "cannot start: {error}"),
-            Kind::UnknownDescriptor(fd) => write!(f, "descriptor {fd} is none of this service, or not any more"),
-            Kind::Build(error) => error.fmt(f),
-            Kind::Panicked(text) => write!(f, "it panicked: {text}"),
-            Kind::Thread { index, error } => write!(f, "thread {index}: {error}"),
+            Repr::Configuration(what) => f.write_str(what),
+            Repr::Listen(error) => error.fmt(f),
+            Repr::Poll(error) => write!(f, "the poller failed: {error}"),
+            Repr::System(error) => write!(f, "cannot start: {error}"),
+            Repr::UnknownDescriptor(fd) => write!(f, "descriptor {fd} is not registered with this service"),
+            Repr::Build(error) => error.fmt(f),
+            Repr::Panicked(text) => write!(f, "it panicked: {text}"),
+            Repr::Thread { index, error } => write!(f, "thread {index}: {error}"),
         }
     }
 }
@@ -151,8 +185,119 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self.cause() {
             // Its text is in ours already.
-            Kind::Build(error) => error.source(),
+            Repr::Build(error) => error.source(),
             _ => self.io_error().map(|error| error as _),
         }
+    }
+}
+
+/// A listener that could not be opened.
+#[derive(Debug)]
+pub struct ListenError {
+    target: ListenTarget,
+    source: io::Error,
+}
+
+impl ListenError {
+    /// Where the service should listen.
+    #[must_use]
+    pub fn target(&self) -> &ListenTarget {
+        &self.target
+    }
+
+    /// Why it cannot. The kinds `AddrInUse`, `AddrNotAvailable` and `PermissionDenied` are the usual ones; `InvalidInput` is an
+    /// option that does not fit, or a descriptor that is not a listener.
+    #[must_use]
+    pub fn io_error(&self) -> &io::Error {
+        &self.source
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.target, self.source)
+    }
+}
+
+impl error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Where a service should listen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ListenTarget {
+    /// This address.
+    Address(Address),
+    /// A text whose addresses could not be looked up.
+    Name(String),
+    /// A listener that was passed as this descriptor.
+    Descriptor(RawFd),
+}
+
+impl fmt::Display for ListenTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(text) => f.write_str(text),
+            Self::Descriptor(fd) => write!(f, "descriptor {fd}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn in_use() -> Error {
+        Error::listen(ListenTarget::Descriptor(7), io::ErrorKind::AddrInUse.into())
+    }
+
+    #[test]
+    fn errors_are_small() {
+        assert!(size_of::<Error>() <= 4 * size_of::<usize>());
+        assert!(size_of::<Result<(), Error>>() <= 4 * size_of::<usize>());
+    }
+
+    #[test]
+    fn a_kind_is_the_same_in_a_thread() {
+        let errors = [
+            (Error::configuration("x"), ErrorKind::Configuration),
+            (in_use(), ErrorKind::Listen),
+            (Error::poll(io::ErrorKind::Other.into()), ErrorKind::Poll),
+            (Error::system(io::ErrorKind::Other.into()), ErrorKind::System),
+            (Error::unknown_descriptor(3), ErrorKind::UnknownDescriptor),
+            (Error::build("x".into()), ErrorKind::Build),
+            (Error::panicked(&"x"), ErrorKind::Panicked),
+        ];
+        for (error, kind) in errors {
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.in_thread(1).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_listener_is_known_by_type() {
+        let error = in_use().in_thread(2);
+        let listen = error.as_listen().unwrap();
+        assert_eq!(
+            (listen.target(), listen.io_error().kind()),
+            (&ListenTarget::Descriptor(7), io::ErrorKind::AddrInUse)
+        );
+        assert_eq!(error.to_string(), format!("thread 2: {listen}"));
+        assert_eq!(listen.to_string(), "cannot listen on descriptor 7: address in use");
+        assert_eq!(error.source().unwrap().to_string(), "address in use");
+        assert!(Error::configuration("x").as_listen().is_none());
+    }
+
+    #[test]
+    fn an_error_of_ours_passes_through_a_closure() {
+        assert_eq!(Error::build(Box::new(in_use())).kind(), ErrorKind::Listen);
+        let other = Error::build("no such folder".into());
+        assert_eq!(other.build_error().unwrap().to_string(), "no such folder");
     }
 }

@@ -178,6 +178,7 @@
 //! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
 //! * [`poll`]: the loop inside a loop of the program's own
 //! * [`statistics`]: what is counted
+//! * [`error`]: why a service could not be built or cannot go on
 //! * [`sys`]: every system call of the loop, real or simulated
 //! * [`daemon`]: going into the background or being kept there by a service manager; no other module names it
 //! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
@@ -186,6 +187,7 @@
 pub mod client;
 mod conn;
 pub mod daemon;
+pub mod error;
 pub mod http;
 pub mod messages;
 pub mod poll;
@@ -196,7 +198,6 @@ pub mod statistics;
 pub mod sys;
 pub mod threads;
 
-mod error;
 mod id;
 mod limits;
 mod output;

@@ -50,6 +50,7 @@ const LAYERS: &[&str] = &[
     "client",
     "poll",
     "statistics",
+    "error",
     "sys",
 ];
 const BESIDE_LAYERS: &[&str] = &["sim"];

@@ -306,9 +306,9 @@ impl Builder {
         for (listen, options, endpoint) in listeners(self.shared_listen.into_iter().chain(own), &names)? {
             for source in listen.resolve()? {
                 let (handle, bound) =
-                    source.open(&mut *sys, &options).map_err(|error| Error::listen(&source, error))?;
+                    source.open(&mut *sys, &options).map_err(|error| Error::listen(source.target(), error))?;
                 let added = accepting.add(&mut *sys, handle, bound, endpoint);
-                added.map_err(|error| Error::listen(&source, error))?;
+                added.map_err(|error| Error::listen(source.target(), error))?;
             }
         }
         let descriptors = sys.descriptors();

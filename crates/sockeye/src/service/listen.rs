@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ListenTarget};
 use crate::sys::{Address, Handle, ListenOptions, Sys};
 
 /// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
@@ -47,12 +47,20 @@ impl ListenAddr {
                 None => Err(Error::configuration(format!("{text}: a path must follow `unix:`, or `@` and a name"))),
             };
         }
-        let found = text.to_socket_addrs().map_err(|error| Error::listen(&text, error))?;
+        let found = text.to_socket_addrs().map_err(|error| Error::listen(ListenTarget::Name(text), error))?;
         Ok(found.map(|ip| Source::Address(Address::Ip(ip))).collect())
     }
 }
 
 impl Source {
+    /// What an error names.
+    pub(crate) fn target(&self) -> ListenTarget {
+        match self {
+            Self::Address(address) => ListenTarget::Address(address.clone()),
+            Self::Inherited(listener) => ListenTarget::Descriptor(listener.as_raw_fd()),
+        }
+    }
+
     pub(crate) fn open(&self, sys: &mut dyn Sys, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         match self {
             Self::Address(address) => sys.listen(address, options),
@@ -63,10 +71,7 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Inherited(listener) => write!(f, "descriptor {}", listener.as_raw_fd()),
-        }
+        self.target().fmt(f)
     }
 }
 

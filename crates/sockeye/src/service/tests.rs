@@ -352,5 +352,8 @@ fn the_simulated_system_takes_no_listeners_of_others() {
     let network = Network::with_faults(1, Faults::none());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let error = Service::builder().fallback(Deaf::default()).listen(listener).build_with(network.sys()).unwrap_err();
-    assert!(error.is_listen() && error.to_string().contains("takes no listeners that others opened"), "{error}");
+    assert!(
+        error.as_listen().is_some() && error.to_string().contains("takes no listeners that others opened"),
+        "{error}"
+    );
 }

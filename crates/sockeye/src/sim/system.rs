@@ -63,9 +63,7 @@ impl Sys for System {
 
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         let mut state = self.state();
-        let result = options.check().and_then(|()| state.listen(self.host, address, options));
-        let failed = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
-        result.map_err(failed)
+        options.check().and_then(|()| state.listen(self.host, address, options))
     }
 
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {

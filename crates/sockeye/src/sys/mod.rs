@@ -116,7 +116,7 @@ pub trait Sys {
     ///
     /// # Errors
     ///
-    /// The text names the address and what is wrong with it.
+    /// The system's, with its number where that says all. The text does not name the address.
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)>;
 
     /// Takes a listener that somebody else opened, with the address it has. It must be a stream socket that listens. Of

@@ -342,9 +342,7 @@ fn misuse_is_refused(world: &mut World) {
     assert_eq!(kind(world.sys.register(handle, 9)), ErrorKind::AlreadyExists);
     let (listener, address) = world.listen();
     assert_eq!(kind(world.sys.register(listener, WAKE)), ErrorKind::InvalidInput);
-    let error = world.sys.listen(&address, &ListenOptions::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert!(error.to_string().contains(&format!("cannot listen on {address}: ")), "{error}");
+    assert_eq!(kind(world.sys.listen(&address, &ListenOptions::default())), ErrorKind::AddrInUse);
     assert_eq!(kind(world.sys.listen(&Address::Unnamed, &ListenOptions::default())), ErrorKind::InvalidInput);
     let descriptors = world.sys.descriptors();
     assert!(descriptors.in_use >= 5 && descriptors.in_use < descriptors.limit, "{descriptors:?}");

@@ -352,7 +352,7 @@ fn an_address_that_others_share_is_not_joined_unawares() {
     let (threads, _) = start(2);
     let address = threads.local_addresses()[0].clone();
     let error = Threads::new(2).listen(address.clone()).start(|_| Ok(plain())).unwrap_err();
-    assert!(error.is_listen());
+    assert!(error.as_listen().is_some());
     assert_eq!((error.io_error().unwrap().kind(), error.thread()), (ErrorKind::AddrInUse, Some(0)));
     // And the address is free again with the end of the first ones, at once.
     threads.join_drained();
@@ -535,7 +535,7 @@ fn what_is_no_listener_ends_the_start_with_its_number() {
     let error = Threads::new(2).listen(OwnedFd::from(udp)).start(|_| Ok(plain())).unwrap_err();
     let what = "it is a datagram socket (SOCK_DGRAM), and has to be a stream socket that listens";
     assert_eq!(error.to_string(), format!("thread 0: cannot listen on descriptor {number}: {what}"));
-    assert!(error.is_listen());
+    assert!(error.as_listen().is_some());
 }
 
 #[test]

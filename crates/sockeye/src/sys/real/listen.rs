@@ -1,4 +1,4 @@
-//! Opening listeners, with errors that say which address and why.
+//! Opening listeners.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -33,17 +33,17 @@ pub(super) fn open(address: &Address, options: &ListenOptions) -> io::Result<Lis
         Address::Unix(path) => open_unix(path, options),
         _ => open_abstract(address, options),
     });
-    opened.map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}{}", hint(address))))
+    opened.map_err(|error| if lacks_zone(address) { with_hint(&error) } else { error })
 }
 
-/// What the system's error does not say: an address that each network has needs the network beside it (RFC 4007 section 11).
-fn hint(address: &Address) -> &'static str {
-    match address {
-        Address::Ip(SocketAddr::V6(ip)) if ip.ip().is_unicast_link_local() && ip.scope_id() == 0 => {
-            "; a link-local address needs its interface, such as fe80::1%eth0"
-        }
-        _ => "",
-    }
+/// Whether it is an address that every network has, without the interface that says which network (RFC 4007 section 11).
+fn lacks_zone(address: &Address) -> bool {
+    matches!(address, Address::Ip(SocketAddr::V6(ip)) if ip.ip().is_unicast_link_local() && ip.scope_id() == 0)
+}
+
+fn with_hint(error: &io::Error) -> io::Error {
+    let text = format!("{error}; a link-local address needs its interface, such as fe80::1%eth0");
+    io::Error::new(error.kind(), text)
 }
 
 fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {

@@ -192,9 +192,7 @@ fn an_abstract_name_is_somebodys_until_its_socket_is_closed() {
     assert_eq!(sys.connect(&address, &ConnectOptions::default()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let (listener, local) = sys.listen(&address, &ListenOptions::default()).unwrap();
     assert_eq!((&local, sys.local_address(listener).unwrap()), (&address, address.clone()));
-    let error = sys.listen(&address, &ListenOptions::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert!(error.to_string().starts_with("cannot listen on unix:@sockeye-abstract-"), "{error}");
+    assert_eq!(sys.listen(&address, &ListenOptions::default()).unwrap_err().kind(), ErrorKind::AddrInUse);
     let near = sys.connect(&address, &ConnectOptions::default()).unwrap();
     assert!(sys.connected(near).unwrap());
     assert_eq!(accept(&mut sys, listener).1, Address::Unnamed);
@@ -364,15 +362,14 @@ fn a_claimed_port_was_nobodys_and_is_shared_from_then_on() {
 }
 
 #[test]
-fn errors_name_the_address() {
+fn errors_of_listening_are_the_systems() {
     let mut sys = Real::new().unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = other.local_addr().unwrap();
     let error = listen(&mut sys, &taken.to_string()).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot listen on {taken}: Address already in use (os error 98)"));
+    assert_eq!(error.raw_os_error(), Some(Errno::ADDRINUSE.raw_os_error()));
     let error = listen(&mut sys, "203.0.113.1:0").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
-    assert!(error.to_string().starts_with("cannot listen on 203.0.113.1:0: "), "{error}");
     let hint = "; a link-local address needs its interface, such as fe80::1%eth0";
     assert!(!error.to_string().contains(hint), "{error}");
     let error = listen(&mut sys, "[fe80::1]:0").unwrap_err();
