@@ -142,7 +142,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
         rule("the protocol crate names nothing of the system", proto_names(&files)),
         rule("the protocol crate depends on nothing of the system", proto_dependencies(workspace)),
         rule("the protocol crate builds without the standard library", proto_builds(workspace)),
-        goal("whole messages stand on the public interface", names::messages_are_public(&files)),
+        rule("whole messages stand on the public interface", names::messages_are_public(&files)),
         goal("commands are verbs, and no name says what is not", names::commands_are_verbs(&files)),
         goal("comments and messages are plain English (house --english)", english(&files)),
         rule("the commands and the code in documents are tested", documents::check(&files)),

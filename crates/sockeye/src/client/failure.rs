@@ -100,8 +100,9 @@ pub struct Retry {
 }
 
 impl Failure {
-    /// Nobody is told of it, so that at least a log has it. What the program itself called off is no news.
-    pub(crate) fn warn_unheard(&self, id: ConnId) {
+    /// Logs a warning, unless the program itself cancelled the connect: what a [`failed`](crate::Protocol::failed) does that is not
+    /// implemented. For layers that have a default of their own.
+    pub fn warn_unheard(&self, id: ConnId) {
         if !matches!(self.cause, FailureCause::Cancelled | FailureCause::Dropped) {
             tracing::warn!(%id, failure = %self, "no connection; `failed`, which would be told, is not implemented");
         }

@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use sockeye::CloseCode;
+use sockeye::protocol::UnknownProtocol;
+use sockeye::raw::{Raw, RawClose, RawCx};
 use sockeye::service::RemoteError;
+use sockeye::sim::{Faults, Network};
+use sockeye::{CloseCode, Service, messages};
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::ControlPayload;
 use sockeye_testing::server::Bench;
@@ -22,7 +25,6 @@ fn a_stale_id_is_gone_when_its_slot_is_used_again() {
     assert_ne!(old, new);
     // From outside the callbacks, and (by the machine's command) from inside.
     let mut control = bench.service.control();
-    assert!(control.connection(old).is_err());
     assert!(control.connection(old).is_err());
     bench.clients[second].text("!stale");
     bench.pass(Duration::from_secs(1));
@@ -99,4 +101,43 @@ fn jobs_of_other_threads_run_in_order_and_wake_the_loop() {
     bench.close(client);
     bench.finish();
     assert_eq!(remote.run(|_| ()), Err(RemoteError::Gone));
+}
+
+struct Mute;
+
+impl Raw for Mute {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        "mute"
+    }
+
+    fn open(&mut self, _: &mut RawCx<'_>) {}
+
+    fn receive(&mut self, _: &mut RawCx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_handle_is_good_in_its_own_service_only() {
+    let network = Network::with_faults(1, Faults::none());
+    let build = |name: &str| {
+        let mut builder = Service::builder();
+        let first = builder.add_fallback(messages::echo("first"));
+        let raw = builder.add_raw(Mute);
+        let second = builder.add_protocol(messages::echo(name.to_owned()));
+        (first, raw, second, builder.build_with(network.sys()).unwrap())
+    };
+    let (first, raw, second, mut service) = build("second");
+    let (other_first, other_raw, other_second, mut other) = build("other");
+    assert!(first == first.clone() && first != other_first && second != other_second && raw != other_raw);
+    let mut control = service.control();
+    assert_eq!(control.protocol(first).unwrap().name(), "first");
+    assert_eq!(control.protocol(second).unwrap().name(), "second");
+    assert_eq!(control.endpoint(raw).unwrap().name(), "mute");
+    assert_eq!(control.protocol(other_second).err(), Some(UnknownProtocol::Handle));
+    assert_eq!(control.endpoint(other_raw).err(), Some(UnknownProtocol::Handle));
+    assert_eq!(other.control().protocol(other_second).unwrap().name(), "other");
+    assert_eq!(other.control().protocol(second).err(), Some(UnknownProtocol::Handle));
 }

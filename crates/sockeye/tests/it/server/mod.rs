@@ -7,6 +7,7 @@ mod crowds;
 mod deadlines;
 mod http;
 mod ids;
+mod layers;
 mod proxy_header;
 mod stalls;
 mod statistics;
