@@ -9,10 +9,10 @@ use sockeye_proto::handshake::ApiMisuse;
 use sockeye_proto::handshake::client::{self, Accepted, UpgradeRequest};
 use sockeye_proto::limits::ProtocolLimits;
 
-use super::credentials::{Credentials, CredentialsError};
-use super::proxy::{EnvironmentError, Proxy};
-use super::reconnect::Reconnect;
-use super::url::{Url, UrlError};
+use crate::client::credentials::{Credentials, CredentialsError};
+use crate::client::proxy::{EnvironmentError, Proxy};
+use crate::client::reconnect::Reconnect;
+use crate::client::url::{Url, UrlError};
 use crate::sys::{Address, ConnectOptions, TcpKeepalive};
 
 /// What to connect to, and how. Each setter checks what it is given, so a description that exists can be carried out.
@@ -396,5 +396,4 @@ impl From<EnvironmentError> for ConnectError {
 }
 
 #[cfg(test)]
-#[path = "connect_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::url::is_unreserved_or_sub_delim;
+use crate::client::chars::is_unreserved_or_sub_delim;
 
 /// For a server (RFC 7617) or a proxy (the same, or RFC 1929). Guaranteed: no control characters. `Debug` shows nothing.
 #[derive(Clone, Eq, Hash, PartialEq)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use sockeye_proto::handshake::client;
 
-use super::negotiate::ProxyFailure;
-use super::redirect::RedirectError;
-use super::refusal::Refusal;
+use crate::client::negotiate::ProxyFailure;
+use crate::client::redirect::RedirectError;
+use crate::client::refusal::Refusal;
 use crate::id::ConnId;
 use crate::sys::Address;
 
@@ -244,5 +244,4 @@ fn lookup(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "failure_tests.rs"]
 mod tests;

@@ -24,6 +24,7 @@
 //! Before editing: credentials come in through URLs, setters and the environment, and must leave only in the handshake.
 //! No `Debug` and no `Display` shows them, and no error repeats a text that may hold them.
 
+mod chars;
 mod connect;
 mod credentials;
 mod failure;

@@ -13,7 +13,7 @@ impl<'l> NoProxy<'l> {
         Self { list }
     }
 
-    /// Is `host`, as [`Url::host`](super::Url::host) gives it, in the list?
+    /// Is `host`, as [`Url::host`](crate::client::Url::host) gives it, in the list?
     pub(super) fn covers(&self, host: &str, port: u16) -> bool {
         let entries = self.list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
         let address = host.parse().ok().map(|address: IpAddr| address.to_canonical());

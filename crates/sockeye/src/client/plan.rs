@@ -90,7 +90,7 @@ impl Plan {
     /// The talk with the proxy, if there is one between.
     pub(crate) fn negotiation(&self, limits: &ProtocolLimits) -> Result<Option<Negotiation>, ProxyFailure> {
         let url = self.connect().url();
-        self.connect().via().map(|proxy| Negotiation::new(proxy, url.host(), url.port(), limits)).transpose()
+        self.connect().via().map(|proxy| proxy.negotiate(url.host(), url.port(), limits)).transpose()
     }
 
     /// Whether a refusal is a redirect, and redirects are to be followed.

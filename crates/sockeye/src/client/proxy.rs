@@ -3,12 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use sockeye_proto::limits::ProtocolLimits;
-
-use super::credentials::{Credentials, CredentialsError};
-use super::negotiate::{Negotiation, ProxyFailure};
-use super::no_proxy::NoProxy;
-use super::url::{Place, Url, UrlError, check_text, host_and_port};
+use crate::client::credentials::{Credentials, CredentialsError};
+use crate::client::no_proxy::NoProxy;
+use crate::client::url::{Place, Url, UrlError, check_text, host_and_port};
 
 /// An HTTP proxy (`CONNECT`) or a SOCKS 5 proxy. Names are looked up by the proxy. `Display` and `Debug` show no
 /// credentials.
@@ -105,14 +102,6 @@ impl Proxy {
     pub const fn port(&self) -> u16 {
         self.port
     }
-
-    /// The negotiation for a way to `host`, a name or an address without brackets.
-    ///
-    /// # Errors
-    /// `ProxyFailure::Host`: a host that this kind of proxy cannot be asked for. Nothing is sent then.
-    pub fn negotiate(&self, host: &str, port: u16, limits: &ProtocolLimits) -> Result<Negotiation, ProxyFailure> {
-        Negotiation::new(self, host, port, limits)
-    }
 }
 
 impl ProxyKind {
@@ -203,5 +192,4 @@ impl fmt::Display for EnvironmentError {
 impl Error for EnvironmentError {}
 
 #[cfg(test)]
-#[path = "proxy_tests.rs"]
 mod tests;

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::fmt;
 
-use super::connect::{Connect, ConnectError};
-use super::proxy::EnvironmentError;
-use super::refusal::Refusal;
-use super::url::UrlError;
+use crate::client::connect::{Connect, ConnectError};
+use crate::client::proxy::EnvironmentError;
+use crate::client::refusal::Refusal;
+use crate::client::url::UrlError;
 
 impl Connect {
     /// The connection that `refusal`, a redirect, asks for instead of this one.

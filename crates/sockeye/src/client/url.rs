@@ -8,7 +8,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::credentials::Credentials;
+use crate::client::chars::is_unreserved_or_sub_delim;
+use crate::client::credentials::Credentials;
 
 /// Where a WebSocket server is: `ws://host[:port]/path?query`.
 ///
@@ -382,14 +383,6 @@ fn encode_target(text: &str) -> Result<String, UrlError> {
     Ok(out)
 }
 
-/// RFC 3986 sections 2.2 and 2.3.
-pub(super) const fn is_unreserved_or_sub_delim(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-    ) || byte.is_ascii_alphanumeric()
-}
-
 /// RFC 3986 section 5.2.4, for a path that begins with `/`.
 fn remove_dot_segments(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
@@ -418,5 +411,4 @@ const MAX_BYTES: usize = 8000;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 #[cfg(test)]
-#[path = "url_tests.rs"]
 mod tests;

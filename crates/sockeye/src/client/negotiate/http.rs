@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 use sockeye_proto::http::{HeadScanner, ResponseHead};
 use sockeye_proto::limits::ProtocolLimits;
 
-use super::super::credentials::Credentials;
-use super::super::url::host_and_port;
-use super::{Negotiated, ProxyFailure};
+use crate::client::credentials::Credentials;
+use crate::client::negotiate::outcome::{Negotiated, ProxyFailure};
+use crate::client::url::host_and_port;
 
 pub(super) struct Http {
     request: String,

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::super::credentials::Credentials;
-use super::{Negotiated, ProxyFailure};
+use crate::client::credentials::Credentials;
+use crate::client::negotiate::outcome::{Negotiated, ProxyFailure};
 
 pub(super) struct Socks {
     credentials: Option<Credentials>,
@@ -135,22 +135,6 @@ impl Socks {
             [version, ..] => return Err(ProxyFailure::SocksVersion(version)),
         };
         Ok((self.answer.len() == 4 + length + 2).then_some(State::Over(Ok(()))))
-    }
-}
-
-/// What a reply means, in the words of RFC 1928 section 6.
-pub(super) const fn reply(code: u8) -> &'static str {
-    match code {
-        0 => "succeeded",
-        1 => "general SOCKS server failure",
-        2 => "connection not allowed by ruleset",
-        3 => "network unreachable",
-        4 => "host unreachable",
-        5 => "connection refused",
-        6 => "TTL expired",
-        7 => "command not supported",
-        8 => "address type not supported",
-        _ => "an unassigned code",
     }
 }
 

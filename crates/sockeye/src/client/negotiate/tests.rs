@@ -1,6 +1,9 @@
 use proptest::prelude::*;
+use sockeye_proto::http::HeadError;
+use sockeye_proto::limits::ProtocolLimits;
 
-use super::*;
+use crate::client::Proxy;
+use crate::client::negotiate::{Negotiated, Negotiation, ProxyFailure};
 
 fn negotiation(proxy: &str, host: &str, port: u16) -> Negotiation {
     Proxy::parse(proxy).unwrap().negotiate(host, port, &ProtocolLimits::default()).unwrap()

@@ -1,0 +1,66 @@
+//! The negotiation with either kind of proxy.
+
+use std::fmt;
+
+use sockeye_proto::limits::ProtocolLimits;
+
+use crate::client::negotiate::http::Http;
+use crate::client::negotiate::outcome::{Negotiated, ProxyFailure};
+use crate::client::negotiate::socks::Socks;
+use crate::client::proxy::{Proxy, ProxyKind};
+
+/// A negotiation with one proxy for one way. See the [module](crate::client::negotiate).
+pub struct Negotiation {
+    inner: Inner,
+}
+
+enum Inner {
+    Http(Http),
+    Socks(Socks),
+}
+
+impl Proxy {
+    /// The negotiation for a way to `host`, a name or an address without brackets.
+    ///
+    /// # Errors
+    /// `ProxyFailure::Host`: a host that this kind of proxy cannot be asked for. Nothing is sent then.
+    pub fn negotiate(&self, host: &str, port: u16, limits: &ProtocolLimits) -> Result<Negotiation, ProxyFailure> {
+        let credentials = self.credentials.as_ref();
+        let inner = match self.kind {
+            ProxyKind::Http => Inner::Http(Http::new(credentials, host, port, limits)?),
+            ProxyKind::Socks => Inner::Socks(Socks::new(credentials, host, port)?),
+        };
+        Ok(Negotiation { inner })
+    }
+}
+
+impl Negotiation {
+    /// Appends to `out` what is said first. Once, before anything else.
+    pub fn start(&self, out: &mut Vec<u8>) {
+        match &self.inner {
+            Inner::Http(http) => http.start(out),
+            Inner::Socks(socks) => socks.start(out),
+        }
+    }
+
+    /// Takes what belongs to the negotiation from the front of `input`, and appends what is to be said to `out`.
+    ///
+    /// # Errors
+    /// The proxy refuses, or its answer is none. It is over then; feeding on gives the same again.
+    pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
+        match &mut self.inner {
+            Inner::Http(http) => http.feed(input),
+            Inner::Socks(socks) => socks.feed(input, out),
+        }
+    }
+}
+
+/// Only what is spoken: the rest holds credentials.
+impl fmt::Debug for Negotiation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.inner {
+            Inner::Http(_) => "Negotiation(http)",
+            Inner::Socks(_) => "Negotiation(socks5)",
+        })
+    }
+}
