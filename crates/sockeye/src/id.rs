@@ -101,10 +101,6 @@ impl<T> Table<T> {
     pub(crate) fn keys(&self) -> impl Iterator<Item = ConnId> {
         self.0.keys().map(ConnId)
     }
-
-    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.0.values()
-    }
 }
 
 /// The connection is over: it ended before this was asked.

@@ -169,11 +169,12 @@
 //! * [`messages`]: whole messages, bounded outboxes, closures
 //! * [`threads`]: several services on one address, each in a thread of its own
 //! * [`service`]: the loop
-//! * `conn`: one connection, its phases and its two pumps
-//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw) and [`Watcher`](raw::Watcher), and the views that their callbacks are lent; the
-//!   last two are public as [`raw`]
-//! * `shared`: what callbacks may touch while the loop holds a connection
-//! * `output`: the way of bytes to one socket
+//! * `conn`: one connection, its phases and its steps
+//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw) and [`Watcher`](raw::Watcher), and the views that their
+//!   callbacks are lent; the last two are public as [`raw`]
+//! * `state`: what callbacks may touch while the loop holds a connection
+//! * `transport`: one socket: reading, the cork, what waits, and whether its bytes are sealed
+//! * `admission`: who may connect
 //! * [`http`]: routes, files, answers
 //! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
 //! * [`poll`]: the loop inside a loop of the program's own
@@ -198,10 +199,11 @@ pub mod statistics;
 pub mod sys;
 pub mod threads;
 
+mod admission;
 mod id;
 mod limits;
-mod output;
-mod shared;
+mod state;
+mod transport;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

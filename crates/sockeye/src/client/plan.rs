@@ -1,6 +1,5 @@
 //! What the loop keeps of a connect: the description, and how far it is.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,8 +7,7 @@ use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 
 use crate::client::negotiate::{Negotiation, ProxyFailure};
-use crate::client::{Connect, FailureCause, RedirectError, Refusal, Retry, Stage, Timeouts};
-use crate::id::ConnId;
+use crate::client::{Connect, RedirectError, Refusal, Stage, Timeouts};
 use crate::sys::Address;
 
 /// One connect, from the wish for it to its outcome, and on to the attempts that follow when it is to be kept up.
@@ -107,6 +105,23 @@ impl Plan {
         Ok(true)
     }
 
+    /// Whether another attempt follows when the connection is lost.
+    pub(crate) fn is_kept_up(&self) -> bool {
+        self.asked.reconnect.is_some()
+    }
+
+    /// The connect succeeded.
+    pub(crate) fn set_opened(&mut self, now: Instant) {
+        self.opened = Some(now);
+    }
+
+    /// The connection ended. One that lasted long enough begins to count anew.
+    pub(crate) fn count_end(&mut self, now: Instant) {
+        let lasted = self.opened.map_or(Duration::ZERO, |opened| now.saturating_duration_since(opened));
+        let is_stable = self.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted));
+        self.failures = if is_stable { 0 } else { self.failures.saturating_add(1) };
+    }
+
     /// This attempt failed.
     pub(crate) fn count_failure(&mut self) {
         self.failures = self.failures.saturating_add(1);
@@ -114,87 +129,10 @@ impl Plan {
 
     /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none.
     /// `asked` is how long the server wants to be left alone.
-    fn again(mut self: Box<Self>, random: u64, asked: Option<Duration>) -> Option<(Box<Self>, Duration)> {
+    pub(crate) fn again(mut self: Box<Self>, random: u64, asked: Option<Duration>) -> Option<(Box<Self>, Duration)> {
         let after = self.asked.reconnect.as_ref()?.delay(self.failures, random, asked)?;
         self.moved = None;
         self.opened = None;
         Some((self, after))
-    }
-}
-
-/// A connect that is wished for.
-#[derive(Debug)]
-pub(crate) struct Planned {
-    pub(crate) id: ConnId,
-    pub(crate) plan: Box<Plan>,
-    /// How long to wait before it.
-    pub(crate) after: Duration,
-}
-
-/// A connection that stood and did not become a WebSocket.
-#[derive(Debug)]
-pub(crate) struct Unopened {
-    pub(crate) id: ConnId,
-    pub(crate) plan: Box<Plan>,
-    pub(crate) stage: Stage,
-    pub(crate) cause: FailureCause,
-}
-
-/// The connects of a service, beside those that are on their way.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    /// Wished for, and not begun.
-    pub(crate) planned: Vec<Planned>,
-    /// Failed, and not told.
-    pub(crate) unopened: Vec<Unopened>,
-    /// Open, and to be kept up.
-    kept: HashMap<ConnId, Box<Plan>>,
-}
-
-impl Outgoing {
-    /// A connect came to its good end.
-    pub(crate) fn opened(&mut self, id: ConnId, mut plan: Box<Plan>, now: Instant) {
-        if plan.asked.reconnect.is_some() {
-            plan.opened = Some(now);
-            self.kept.insert(id, plan);
-        }
-    }
-
-    /// Whether this connection is to be kept up.
-    #[inline]
-    pub(crate) fn keeps(&self, id: ConnId) -> bool {
-        !self.kept.is_empty() && self.kept.contains_key(&id)
-    }
-
-    /// It is not to be kept up any more.
-    pub(crate) fn release(&mut self, id: ConnId) {
-        self.kept.remove(&id);
-    }
-
-    /// The plan of a connection that ended. One that lasted long enough begins to count anew.
-    pub(crate) fn take_kept(&mut self, id: ConnId, now: Instant) -> Option<Box<Plan>> {
-        let mut plan = self.kept.remove(&id)?;
-        let lasted = plan.opened.map_or(Duration::ZERO, |opened| now.saturating_duration_since(opened));
-        let is_stable = plan.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted));
-        plan.failures = if is_stable { 0 } else { plan.failures.saturating_add(1) };
-        Some(plan)
-    }
-
-    /// Takes back what is planned under that id.
-    pub(crate) fn take_back(&mut self, id: ConnId) {
-        self.planned.retain(|planned| planned.id != id);
-    }
-
-    /// Plans the attempt after one that is over, under a new id.
-    pub(crate) fn plan_again(
-        &mut self,
-        id: ConnId,
-        plan: Box<Plan>,
-        random: u64,
-        asked: Option<Duration>,
-    ) -> Option<Retry> {
-        let (plan, after) = plan.again(random, asked)?;
-        self.planned.push(Planned { id, plan, after });
-        Some(Retry { id, after })
     }
 }

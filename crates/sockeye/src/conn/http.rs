@@ -3,28 +3,32 @@
 //! One request is answered at a time; what the peer sends behind it waits. Files are read in the writable step, so
 //! neither a large file nor a slow reader holds more than one piece of it in memory.
 
+use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{BodyError, Decoder, Length};
 use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
 use sockeye_proto::time::Instant;
 
-use crate::conn::access::Access;
-use crate::conn::read::{Filled, fill, keep};
-use crate::conn::upgrade::Counter;
-use crate::conn::{Conn, Phase, Stage, Step, linger, upgrade};
+use crate::conn::env::Env;
+use crate::conn::linger::Linger;
+use crate::conn::step::{Due, Step};
+use crate::conn::upgrade::{Counter, Refused, upgrade};
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::Wire;
+use crate::http::access::Access;
 use crate::http::{Body, FileBody, HttpRequest, Response};
+use crate::id::ConnId;
 use crate::limits::Limits;
-use crate::output::pool::Buffer;
-use crate::output::{Bits, CORK, Out};
-use crate::protocol::ConnId;
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
+use crate::transport::pool::Buffer;
+use crate::transport::{CORK, Read, SocketWriter};
 
 /// A connection that speaks HTTP.
-pub(crate) struct Http {
+pub(super) struct Http {
     scanner: HeadScanner,
-    /// The bytes of an incomplete head; while a body comes, the whole head.
+    /// The bytes of an incomplete head; while a body arrives, the whole head.
     head: Vec<u8>,
     state: State,
     /// What is left to send of a file.
@@ -32,17 +36,21 @@ pub(crate) struct Http {
     /// The request is a HEAD, whose answer has no body. Known before the head is complete, and even if it is refused.
     bodiless: bool,
     keep_alive: bool,
-    /// The service is being drained: end at the next boundary.
-    ending: bool,
     /// A request was answered before.
     reused: bool,
     deadline: Instant,
     /// What was left to send when the present window of the slow-reader rule began.
     left: u64,
-    /// Of the request that is being answered.
-    pub(super) access: Access,
+    /// The log entry of the request that is being answered.
+    access: Access,
     /// The trusted proxy that the connection came through.
     proxy: Option<Box<Address>>,
+}
+
+/// What an HTTP connection becomes.
+pub(super) enum AfterHttp {
+    WebSocket(WebSocket),
+    Linger(Linger),
 }
 
 enum State {
@@ -52,7 +60,7 @@ enum State {
 }
 
 impl Http {
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
         Self {
             scanner: HeadScanner::new(&limits.protocol),
             head: Vec::new(),
@@ -60,7 +68,6 @@ impl Http {
             file: None,
             bodiless: false,
             keep_alive: true,
-            ending: false,
             reused: false,
             deadline: now + limits.handshake_timeout,
             left: 0,
@@ -69,129 +76,392 @@ impl Http {
         }
     }
 
-    /// It is a proxy's connection, for a client elsewhere.
-    pub(crate) fn came_through(&mut self, proxy: Address) {
+    /// The connection came through a proxy, for a client elsewhere.
+    pub(super) fn through(mut self, proxy: Address) -> Self {
         self.proxy = Some(Box::new(proxy));
+        self
     }
 
-    pub(crate) fn proxy(&self) -> Option<&Address> {
-        self.proxy.as_deref()
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.deadline
-    }
-
-    /// Ends the connection at the next boundary between requests.
-    pub(crate) fn end_after_response(&mut self) {
-        self.ending = true;
     }
 
     /// Ready for the next request of a kept-alive connection.
     fn restart(&mut self, limits: &Limits, now: Instant) {
-        let ending = self.ending;
+        let proxy = self.proxy.take();
         *self = Self::new(limits, now);
-        self.ending = ending;
+        self.proxy = proxy;
         self.reused = true;
         self.deadline = now + limits.idle_timeout;
     }
 
-    fn is_untouched(&self) -> bool {
+    fn is_between_requests(&self) -> bool {
         self.head.is_empty() && matches!(self.state, State::Head)
     }
-}
 
-/// Reads, answers and writes as far as socket and budget allow.
-pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
-    let mut budget = stage.limits.turn_bytes;
-    loop {
-        let Phase::Http(http) = &conn.phase else { return Step::Again };
-        if matches!(http.state, State::Responding) {
-            match respond(stage, conn, &mut budget) {
-                Step::Again => continue,
-                done => return done,
+    /// Reads, answers and writes as far as socket and budget allow.
+    pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<AfterHttp> {
+        let mut budget = env.limits.turn_bytes;
+        loop {
+            if matches!(self.state, State::Responding) {
+                match self.respond(wire, env, &mut budget) {
+                    None => continue,
+                    Some(step) => return step,
+                }
             }
-        }
-        if http.ending && http.is_untouched() {
-            if conn.stash.is_none() && !conn.link.bits.has(Bits::READABLE) {
-                return Step::Gone(CloseHow::Normal);
+            if env.state.lifecycle.is_ending() && self.is_between_requests() {
+                if !wire.socket.has_input() {
+                    return Step::Gone(CloseHow::Normal);
+                }
+                // The next request is here already: to close now would reset the connection, and the last answer with it.
+                return Step::Next(AfterHttp::Linger(Linger::begin(wire, env)));
             }
-            // The next request is here already: to close now would reset the connection, and the last answer with it.
-            return linger::begin(conn, stage.shared.now + stage.limits.protocol.close_timeout);
-        }
-        if budget == 0 {
-            return Step::Yield;
-        }
-        let most = match http.state {
-            // Not more than a head may have: what is over it is refused before it is read.
-            State::Head => budget.min(stage.limits.protocol.head_bytes.saturating_sub(http.head.len()).max(1)),
-            // What comes behind the body is kept, and copied for each of the requests that it may be full of.
-            State::Body { .. } | State::Responding => budget.min(stage.limits.protocol.head_bytes.max(1)),
-        };
-        let count = match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, most) {
-            Filled::Bytes(count) => count,
-            Filled::Nothing => return Step::Wait,
-            Filled::End | Filled::Failed => return Step::Gone(CloseHow::Normal),
-        };
-        budget = budget.saturating_sub(count);
-        // The buffer is lent to the parser while the rest of the stage answers.
-        let rx = std::mem::take(&mut stage.rx);
-        let bytes = &rx[sockeye_proto::conn::HEADROOM..sockeye_proto::conn::HEADROOM + count];
-        let next = feed(stage, id, conn, bytes);
-        stage.rx = rx;
-        match next {
-            Next::Go => {}
-            Next::Upgraded => return Step::Again,
+            if budget == 0 {
+                return Step::Yield;
+            }
+            let head_bytes = env.limits.protocol.head_bytes;
+            let most = match self.state {
+                // Not more than a head may have: what is over it is refused before it is read.
+                State::Head => budget.min(head_bytes.saturating_sub(self.head.len()).max(1)),
+                // What comes behind the body is kept, and copied for each of the requests that it may be full of.
+                State::Body { .. } | State::Responding => budget.min(head_bytes.max(1)),
+            };
+            let count = match wire.socket.read(&mut env.io, &mut env.rx, most) {
+                Read::Bytes(count) => count,
+                Read::Nothing => return Step::Wait,
+                Read::End | Read::Failed(_) => return Step::Gone(CloseHow::Normal),
+            };
+            budget = budget.saturating_sub(count);
+            // The buffer is lent to the parser while the rest of the loop answers.
+            let rx = std::mem::take(&mut env.rx);
+            let next = self.feed(wire, env, id, &rx[HEADROOM..HEADROOM + count]);
+            env.rx = rx;
+            if let Some(ws) = next {
+                return Step::Next(AfterHttp::WebSocket(ws));
+            }
         }
     }
-}
 
-/// What a piece of input came to.
-pub(crate) enum Next {
-    /// Go on in the HTTP phase.
-    Go,
-    /// The connection is a WebSocket now.
-    Upgraded,
-}
-
-fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, bytes: &[u8]) -> Next {
-    let Phase::Http(http) = &mut conn.phase else { return Next::Go };
-    if matches!(http.state, State::Body { .. }) {
-        return feed_body(stage, conn, bytes);
-    }
-    if http.head.is_empty() {
-        http.bodiless = is_head(bytes);
-        return match http.scanner.scan(bytes) {
-            Ok(Some(length)) => request(stage, id, conn, &bytes[..length], &bytes[length..]),
-            Ok(None) => {
-                http.head.extend_from_slice(bytes);
-                Next::Go
+    /// Takes a piece of input. Returns the WebSocket once the connection is upgraded.
+    fn feed(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, bytes: &[u8]) -> Option<WebSocket> {
+        if matches!(self.state, State::Body { .. }) {
+            self.feed_body(wire, env, bytes);
+            return None;
+        }
+        if self.head.is_empty() {
+            self.bodiless = is_head(bytes);
+            return match self.scanner.scan(bytes) {
+                Ok(Some(length)) => self.request(wire, env, id, &bytes[..length], &bytes[length..]),
+                Ok(None) => {
+                    self.head.extend_from_slice(bytes);
+                    None
+                }
+                Err(error) => {
+                    hint_at_proxy_header(&wire.peer, bytes);
+                    self.refuse_head(wire, env, error);
+                    None
+                }
+            };
+        }
+        let had = self.head.len();
+        self.head.extend_from_slice(bytes);
+        self.bodiless = is_head(&self.head);
+        match self.scanner.scan(&self.head) {
+            Ok(Some(length)) => {
+                let head = std::mem::take(&mut self.head);
+                let rest = bytes.get(length.saturating_sub(had)..).unwrap_or_default();
+                self.request(wire, env, id, &head[..length], rest)
             }
+            Ok(None) => None,
             Err(error) => {
-                hint(&conn.peer, bytes);
-                bad_head(stage, conn, error)
+                hint_at_proxy_header(&wire.peer, &self.head);
+                self.refuse_head(wire, env, error);
+                None
+            }
+        }
+    }
+
+    /// A head is complete; `rest` is what came behind it.
+    fn request(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, head: &[u8], rest: &[u8]) -> Option<WebSocket> {
+        let parsed = match RequestHead::parse(head, &env.limits.protocol) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                hint_at_proxy_header(&wire.peer, head);
+                self.refuse_head(wire, env, error);
+                return None;
             }
         };
+        self.access = Access::of(&wire.peer, Some(&parsed), env.state.now);
+        let path = match target::normalise(parsed.target) {
+            Ok(path) => path,
+            Err(error) => {
+                self.refuse_head(wire, env, error);
+                return None;
+            }
+        };
+        let sender = self.proxy.as_deref().unwrap_or(&wire.peer);
+        if let Some(reason) = env.policy.host_refusal(&parsed, sender) {
+            // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed
+            // at a server that is unable or unwilling to produce an authoritative response for the target URI."
+            self.answer_error(wire, env, 421, &reason, |refusals| &mut refusals.host);
+            return None;
+        }
+        match Offer::of(&parsed) {
+            Err(refusal) => {
+                self.answer_error(wire, env, refusal.status, refusal.reason, |refusals| &mut refusals.handshake);
+            }
+            Ok(Some(offer)) => match self.upgrade(wire, env, id, &offer, &path) {
+                Ok(ws) => {
+                    wire.socket.keep_unread(&env.state.pool, rest);
+                    return Some(ws);
+                }
+                Err(Refused { status, reason, counter }) => self.answer_error(wire, env, status, &reason, counter),
+            },
+            Ok(None) => match env.policy.plain_origin_refusal(&parsed) {
+                Some(reason) => self.answer_error(wire, env, 403, &reason, |refusals| &mut refusals.origin),
+                None => self.plain(wire, env, &parsed, &path, head, rest),
+            },
+        }
+        None
     }
-    let had = http.head.len();
-    http.head.extend_from_slice(bytes);
-    http.bodiless = is_head(&http.head);
-    match http.scanner.scan(&http.head) {
-        Ok(Some(length)) => {
-            let head = std::mem::take(&mut http.head);
-            let rest = bytes.get(length.saturating_sub(had)..).unwrap_or_default();
-            request(stage, id, conn, &head[..length], rest)
+
+    fn upgrade(
+        &mut self,
+        wire: &Wire,
+        env: &mut Env,
+        id: ConnId,
+        offer: &Offer<'_>,
+        path: &str,
+    ) -> Result<WebSocket, Refused> {
+        let access = &mut self.access;
+        upgrade(self.proxy.as_deref(), wire, env, id, offer, path, |protocol| access.upgraded(protocol))
+    }
+
+    /// A request that does not offer to speak WebSocket.
+    fn plain(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &str, raw: &[u8], rest: &[u8]) {
+        let length = match Length::of_request(head) {
+            Ok(length) => length,
+            Err(error) => return self.refuse_head(wire, env, error),
+        };
+        let limit = env.limits.protocol.body_bytes;
+        match length {
+            Length::None | Length::Exact(0) => {
+                wire.socket.keep_unread(&env.state.pool, rest);
+                self.dispatch(wire, env, head, path, &[]);
+            }
+            Length::Exact(length) if length > limit => self.refuse_body(wire, env, BodyError::TooLarge),
+            length => {
+                // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body; but "A server
+                // that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation."
+                let waits = rest.is_empty() && head.version == Version::Http11;
+                if waits && head.fields.has_token("expect", "100-continue") {
+                    env.io.cork().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                self.head = raw.to_vec();
+                self.state = State::Body { decoder: Decoder::new(length, limit), bytes: Buffer::default() };
+                SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+                self.feed_body(wire, env, rest);
+            }
         }
-        Ok(None) => Next::Go,
-        Err(error) => {
-            hint(&conn.peer, &http.head);
-            bad_head(stage, conn, error)
+    }
+
+    fn feed_body(&mut self, wire: &mut Wire, env: &mut Env, mut input: &[u8]) {
+        let State::Body { decoder, bytes } = &mut self.state else { return };
+        loop {
+            match decoder.decode(&mut input) {
+                Ok(Some(piece)) => bytes.0.extend_from_slice(piece),
+                Ok(None) => break,
+                Err(error) => return self.refuse_body(wire, env, error),
+            }
         }
+        if !decoder.is_done() {
+            return;
+        }
+        let body = std::mem::take(bytes);
+        let raw = std::mem::take(&mut self.head);
+        wire.socket.keep_unread(&env.state.pool, input);
+        // Both were accepted when the head came, so neither fails now.
+        let head = match RequestHead::parse(&raw, &env.limits.protocol) {
+            Ok(head) => head,
+            Err(error) => return self.refuse_head(wire, env, error),
+        };
+        match target::normalise(head.target) {
+            Ok(path) => self.dispatch(wire, env, &head, &path, &body.0),
+            Err(error) => self.refuse_head(wire, env, error),
+        }
+    }
+
+    /// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
+    fn dispatch(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &str, body: &[u8]) {
+        let date = env.io.sys.wall_clock();
+        env.io.steps_over(0);
+        let (statistics, board) = (&env.io.meters.statistics, env.board.as_ref());
+        let (query, peer) = (target::query(head.target), &wire.peer);
+        let request = HttpRequest { head, path, query, body, peer, now: date, statistics, board };
+        let response = env.policy.respond(&request);
+        env.io.lap(Culprit::Handler, Whose::default());
+        let Some(response) = response else {
+            let reason = "this is a WebSocket server; connect with a WebSocket client";
+            return self.answer_error(wire, env, 426, reason, |refusals| &mut refusals.plain);
+        };
+        // An Upgrade that was declined: what follows may be in the other protocol, so nothing is read behind it.
+        let declined = head.fields.get("upgrade").is_some();
+        self.keep_alive = head.version == Version::Http11
+            && !head.fields.has_token("connection", "close")
+            && !declined
+            && !env.state.lifecycle.is_ending();
+        if write_head(env.io.cork(), &response, date, self.keep_alive).is_err() {
+            // Cannot happen: a Response takes safe fields only.
+            return self.answer_error(wire, env, 500, "", |refusals| &mut refusals.internal);
+        }
+        env.io.meters.statistics.responded(response.status());
+        self.access.answered(response.status());
+        match response.into_body() {
+            Body::Bytes(bytes) => {
+                self.access.sent(bytes.len());
+                SocketWriter::new(&mut env.io, &mut wire.socket).put(&bytes);
+            }
+            Body::File(file) => self.file = Some(file),
+            Body::Empty => {}
+        }
+        self.begin_response(wire, env);
+    }
+
+    fn refuse_head(&mut self, wire: &mut Wire, env: &mut Env, error: HeadError) {
+        let limits = &mut env.io.meters.statistics.limits;
+        match error {
+            HeadError::HeadTooLong => limits.head_bytes += 1,
+            HeadError::TooManyLines => limits.head_lines += 1,
+            HeadError::StartLineTooLong => limits.request_line_bytes += 1,
+            _ => {}
+        }
+        self.answer_error(wire, env, error.status(), &error.to_string(), |refusals| &mut refusals.request);
+    }
+
+    fn refuse_body(&mut self, wire: &mut Wire, env: &mut Env, error: BodyError) {
+        env.io.meters.statistics.limits.body_bytes += u64::from(error == BodyError::TooLarge);
+        self.answer_error(wire, env, error.status(), &error.to_string(), |refusals| &mut refusals.request);
+    }
+
+    /// Answers with an error, after which nothing that the peer sends means anything.
+    fn answer_error(&mut self, wire: &mut Wire, env: &mut Env, status: u16, reason: &str, counter: Counter) {
+        let statistics = &mut env.io.meters.statistics;
+        *counter(&mut statistics.refusals) += 1;
+        statistics.responded(status);
+        tracing::debug!(peer = %wire.peer, status, reason, "request refused");
+        let date = env.io.sys.wall_clock();
+        if self.access.is_none() {
+            self.access = Access::of(&wire.peer, None, env.state.now);
+        }
+        self.access.refused(status, reason);
+        self.keep_alive = false;
+        if self.bodiless {
+            refuse_head(env.io.cork(), status, Some(date));
+        } else {
+            refuse(env.io.cork(), status, reason, Some(date));
+        }
+        wire.socket.drop_unread();
+        self.begin_response(wire, env);
+    }
+
+    fn begin_response(&mut self, wire: &Wire, env: &Env) {
+        self.state = State::Responding;
+        self.deadline = env.state.now + env.limits.slow_reader_window;
+        self.left = self.unsent(wire) + env.io.corked() as u64;
+    }
+
+    /// What is not sent of the answer: what waits for the socket, and the rest of the file.
+    fn unsent(&self, wire: &Wire) -> u64 {
+        wire.socket.backlog_bytes() as u64 + self.file.as_ref().map_or(0, FileBody::remaining)
+    }
+
+    /// Sends what is left of the answer. `None`: it is all sent, and the next request may come.
+    fn respond(&mut self, wire: &mut Wire, env: &mut Env, budget: &mut usize) -> Option<Step<AfterHttp>> {
+        self.access.seen(env.state.now);
+        if let Err(how) = self.send_file(wire, env, budget) {
+            return Some(Step::Gone(how));
+        }
+        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        if wire.socket.is_broken() {
+            return Some(Step::Gone(CloseHow::Normal));
+        }
+        if wire.socket.has_backlog() {
+            return Some(Step::Wait);
+        }
+        if self.file.is_some() {
+            return Some(if *budget == 0 { Step::Yield } else { Step::Later });
+        }
+        self.access.complete();
+        if self.keep_alive {
+            self.restart(&env.limits, env.state.now);
+            return None;
+        }
+        Some(Step::Next(AfterHttp::Linger(Linger::begin(wire, env))))
+    }
+
+    /// Reads and sends pieces of the file while the socket takes them.
+    fn send_file(&mut self, wire: &mut Wire, env: &mut Env, budget: &mut usize) -> Result<(), CloseHow> {
+        if wire.socket.has_backlog() {
+            SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        }
+        while let Some(file) = &mut self.file {
+            if file.remaining() == 0 {
+                self.file = None;
+                break;
+            }
+            if !wire.socket.is_clear() || *budget == 0 {
+                break;
+            }
+            let room = CORK.min(env.rx.len()).min(*budget);
+            let count = match file.read_at(&mut env.rx[..room]) {
+                Ok(count) if count > 0 => count,
+                // Shorter than it was when its length was announced: only ending the connection tells the peer.
+                other => {
+                    tracing::warn!(
+                        peer = %wire.peer,
+                        ?other,
+                        "a file changed or failed while it was sent; the connection is reset"
+                    );
+                    return Err(CloseHow::Reset);
+                }
+            };
+            file.advance(count);
+            self.access.sent(count);
+            *budget -= count;
+            SocketWriter::new(&mut env.io, &mut wire.socket).put(&env.rx[..count]);
+        }
+        Ok(())
+    }
+
+    /// The deadline passed: of the head, of the pause between requests, or of the slow-reader rule.
+    pub(super) fn due(&mut self, wire: &mut Wire, env: &mut Env) -> Due<AfterHttp> {
+        let limits = &mut env.io.meters.statistics.limits;
+        match self.state {
+            State::Responding => {
+                let left = self.unsent(wire);
+                if self.left.saturating_sub(left) < env.limits.slow_reader_bytes {
+                    limits.slow_reader_bytes += 1;
+                    tracing::debug!(peer = %wire.peer, "the answer is read too slowly; the connection is reset");
+                    return Due::Over(Step::Gone(CloseHow::Reset));
+                }
+                self.left = left;
+                self.deadline = env.state.now + env.limits.slow_reader_window;
+            }
+            State::Head | State::Body { .. } => {
+                let counter = if self.reused { &mut limits.idle_timeout } else { &mut limits.handshake_timeout };
+                *counter += 1;
+                if self.is_between_requests() {
+                    return Due::Over(Step::Gone(CloseHow::Normal));
+                }
+                self.answer_error(wire, env, 408, "the request took too long", |refusals| &mut refusals.slow);
+            }
+        }
+        Due::Step
     }
 }
 
-/// Says of what is no request that it may be one behind a PROXY header, which nobody is trusted with who is not named.
-fn hint(peer: &Address, head: &[u8]) {
+/// Logs a hint when a bad request looks like a PROXY header from a peer that is not trusted.
+fn hint_at_proxy_header(peer: &Address, head: &[u8]) {
     if head.starts_with(b"PROXY ") || head.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
         tracing::debug!(
             %peer,
@@ -203,145 +473,6 @@ fn hint(peer: &Address, head: &[u8]) {
 /// Whether the request that begins so is a HEAD. One empty line before it is passed over, as the scanner does.
 fn is_head(request: &[u8]) -> bool {
     request.strip_prefix(b"\r\n").unwrap_or(request).starts_with(b"HEAD ")
-}
-
-/// A head is complete; `rest` is what came behind it.
-fn request(stage: &mut Stage, id: ConnId, conn: &mut Conn, head: &[u8], rest: &[u8]) -> Next {
-    let parsed = match RequestHead::parse(head, &stage.limits.protocol) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            hint(&conn.peer, head);
-            return bad_head(stage, conn, error);
-        }
-    };
-    if let Phase::Http(http) = &mut conn.phase {
-        http.access = Access::of(&conn.peer, Some(&parsed), stage.shared.now);
-    }
-    let path = match target::normalise(parsed.target) {
-        Ok(path) => path,
-        Err(error) => return bad_head(stage, conn, error),
-    };
-    let proxy = match &conn.phase {
-        Phase::Http(http) => http.proxy(),
-        _ => None,
-    };
-    if let Some(reason) = stage.policy.host_refusal(&parsed, proxy.unwrap_or(&conn.peer)) {
-        // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed at a
-        // server that is unable or unwilling to produce an authoritative response for the target URI."
-        return answer_error(stage, conn, 421, &reason, |refusals| &mut refusals.host);
-    }
-    match Offer::of(&parsed) {
-        Err(refusal) => answer_error(stage, conn, refusal.status, refusal.reason, |refusals| &mut refusals.handshake),
-        Ok(Some(offer)) => match upgrade::decide(stage, id, conn, &offer, &path) {
-            Ok(()) => {
-                keep(&stage.shared.pool, &mut conn.stash, rest);
-                Next::Upgraded
-            }
-            Err(upgrade::Refused { status, reason, counter }) => answer_error(stage, conn, status, &reason, counter),
-        },
-        Ok(None) => match stage.policy.plain_origin_refusal(&parsed) {
-            Some(reason) => answer_error(stage, conn, 403, &reason, |refusals| &mut refusals.origin),
-            None => plain(stage, conn, &parsed, &path, head, rest),
-        },
-    }
-}
-
-/// A request that is no offer to speak WebSocket.
-fn plain(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, raw: &[u8], rest: &[u8]) -> Next {
-    let length = match Length::of_request(head) {
-        Ok(length) => length,
-        Err(error) => return bad_head(stage, conn, error),
-    };
-    let limit = stage.limits.protocol.body_bytes;
-    match length {
-        Length::None | Length::Exact(0) => {
-            keep(&stage.shared.pool, &mut conn.stash, rest);
-            dispatch(stage, conn, head, path, &[])
-        }
-        Length::Exact(length) if length > limit => bad_body(stage, conn, BodyError::TooLarge),
-        length => {
-            let Phase::Http(http) = &mut conn.phase else { return Next::Go };
-            // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body; but "A server that
-            // receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation."
-            let waits = rest.is_empty() && head.version == Version::Http11;
-            if waits && head.fields.has_token("expect", "100-continue") {
-                stage.outlet.cork.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            http.head = raw.to_vec();
-            http.state = State::Body { decoder: Decoder::new(length, limit), bytes: Buffer::default() };
-            Out::new(&mut stage.outlet, &mut conn.link).flush();
-            feed_body(stage, conn, rest)
-        }
-    }
-}
-
-fn feed_body(stage: &mut Stage, conn: &mut Conn, mut input: &[u8]) -> Next {
-    let Phase::Http(http) = &mut conn.phase else { return Next::Go };
-    let State::Body { decoder, bytes } = &mut http.state else { return Next::Go };
-    loop {
-        match decoder.decode(&mut input) {
-            Ok(Some(piece)) => bytes.0.extend_from_slice(piece),
-            Ok(None) => break,
-            Err(error) => return bad_body(stage, conn, error),
-        }
-    }
-    if !decoder.is_done() {
-        return Next::Go;
-    }
-    let body = std::mem::take(bytes);
-    let raw = std::mem::take(&mut http.head);
-    keep(&stage.shared.pool, &mut conn.stash, input);
-    // Both were accepted when the head came, so neither fails now.
-    let head = match RequestHead::parse(&raw, &stage.limits.protocol) {
-        Ok(head) => head,
-        Err(error) => return bad_head(stage, conn, error),
-    };
-    match target::normalise(head.target) {
-        Ok(path) => dispatch(stage, conn, &head, &path, &body.0),
-        Err(error) => bad_head(stage, conn, error),
-    }
-}
-
-/// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
-fn dispatch(stage: &mut Stage, conn: &mut Conn, head: &RequestHead<'_>, path: &str, body: &[u8]) -> Next {
-    let date = stage.outlet.sys.wall_clock();
-    stage.outlet.steps_over(0);
-    let (statistics, place) = (&stage.outlet.statistics, stage.place.as_ref());
-    let (query, peer) = (target::query(head.target), &conn.peer);
-    let request = HttpRequest { head, path, query, body, peer, now: date, statistics, place };
-    let response = stage.policy.respond(&request);
-    stage.outlet.lap(Culprit::Handler, Whose::default());
-    let Some(response) = response else {
-        let reason = "this is a WebSocket server; connect with a WebSocket client";
-        return answer_error(stage, conn, 426, reason, |refusals| &mut refusals.plain);
-    };
-    let Phase::Http(http) = &mut conn.phase else { return Next::Go };
-    // An Upgrade that was declined: what follows may be in the other protocol, so nothing is read behind it.
-    let declined = head.fields.get("upgrade").is_some();
-    http.keep_alive = head.version == Version::Http11
-        && !head.fields.has_token("connection", "close")
-        && !declined
-        && !http.ending
-        && !stage.policy.draining;
-    let keep_alive = http.keep_alive;
-    if write_head(&mut stage.outlet.cork, &response, date, keep_alive).is_err() {
-        // Cannot happen: a Response takes safe fields only.
-        return answer_error(stage, conn, 500, "", |refusals| &mut refusals.internal);
-    }
-    stage.outlet.statistics.responded(response.status());
-    if let Phase::Http(http) = &mut conn.phase {
-        http.access.answered(response.status());
-    }
-    let body = response.into_body();
-    if let (Phase::Http(http), Body::Bytes(bytes)) = (&mut conn.phase, &body) {
-        http.access.sent(bytes.len());
-        Out::new(&mut stage.outlet, &mut conn.link).put(bytes);
-    }
-    if let (Phase::Http(http), Body::File(file)) = (&mut conn.phase, body) {
-        http.file = Some(file);
-    }
-    begin_response(stage, conn);
-    Next::Go
 }
 
 /// The head of an answer, with the fields that belong to the connection.
@@ -358,147 +489,4 @@ fn write_head(out: &mut Vec<u8>, response: &Response, date: u64, keep_alive: boo
     }
     head.finish();
     Ok(())
-}
-
-fn bad_head(stage: &mut Stage, conn: &mut Conn, error: HeadError) -> Next {
-    let limits = &mut stage.outlet.statistics.limits;
-    match error {
-        HeadError::HeadTooLong => limits.head_bytes += 1,
-        HeadError::TooManyLines => limits.head_lines += 1,
-        HeadError::StartLineTooLong => limits.request_line_bytes += 1,
-        _ => {}
-    }
-    answer_error(stage, conn, error.status(), &error.to_string(), |refusals| &mut refusals.request)
-}
-
-fn bad_body(stage: &mut Stage, conn: &mut Conn, error: BodyError) -> Next {
-    stage.outlet.statistics.limits.body_bytes += u64::from(error == BodyError::TooLarge);
-    answer_error(stage, conn, error.status(), &error.to_string(), |refusals| &mut refusals.request)
-}
-
-/// Answers with an error, after which nothing that the peer sends means anything.
-fn answer_error(stage: &mut Stage, conn: &mut Conn, status: u16, reason: &str, counter: Counter) -> Next {
-    let statistics = &mut stage.outlet.statistics;
-    *counter(&mut statistics.refusals) += 1;
-    statistics.responded(status);
-    tracing::debug!(peer = %conn.peer, status, reason, "request refused");
-    let date = stage.outlet.sys.wall_clock();
-    if let Phase::Http(http) = &mut conn.phase {
-        if http.access.is_none() {
-            http.access = Access::of(&conn.peer, None, stage.shared.now);
-        }
-        http.access.refused(status, reason);
-        http.keep_alive = false;
-        if http.bodiless {
-            refuse_head(&mut stage.outlet.cork, status, Some(date));
-        } else {
-            refuse(&mut stage.outlet.cork, status, reason, Some(date));
-        }
-    }
-    conn.stash = None;
-    begin_response(stage, conn);
-    Next::Go
-}
-
-fn begin_response(stage: &Stage, conn: &mut Conn) {
-    let waiting = conn.waiting() + stage.outlet.cork.len();
-    if let Phase::Http(http) = &mut conn.phase {
-        http.state = State::Responding;
-        http.deadline = stage.shared.now + stage.limits.slow_reader_window;
-        http.left = waiting as u64 + http.file.as_ref().map_or(0, FileBody::remaining);
-    }
-}
-
-/// Sends what is left of the answer. `Again`: it is all sent, and the next request may come.
-fn respond(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Step {
-    if let Phase::Http(http) = &mut conn.phase {
-        http.access.seen(stage.shared.now);
-    }
-    if let Some(step) = send_file(stage, conn, budget) {
-        return step;
-    }
-    Out::new(&mut stage.outlet, &mut conn.link).flush();
-    if conn.link.bits.has(Bits::BROKEN) {
-        return Step::Gone(CloseHow::Normal);
-    }
-    let Phase::Http(http) = &mut conn.phase else { return Step::Again };
-    if conn.link.queue.is_some() {
-        return Step::Wait;
-    }
-    if http.file.is_some() {
-        return if *budget == 0 { Step::Yield } else { Step::Later };
-    }
-    http.access.complete();
-    let now = stage.shared.now;
-    if http.keep_alive {
-        http.restart(&stage.limits, now);
-        return Step::Again;
-    }
-    linger::begin(conn, now + stage.limits.protocol.close_timeout)
-}
-
-/// Reads and sends pieces of the file while the socket takes them. `Some`: the connection is over.
-fn send_file(stage: &mut Stage, conn: &mut Conn, budget: &mut usize) -> Option<Step> {
-    if conn.link.queue.is_some() {
-        Out::new(&mut stage.outlet, &mut conn.link).flush();
-    }
-    loop {
-        let Phase::Http(http) = &mut conn.phase else { return None };
-        let file = http.file.as_mut()?;
-        if file.remaining() == 0 {
-            http.file = None;
-            return None;
-        }
-        let writable =
-            conn.link.queue.is_none() && conn.link.bits.has(Bits::WRITABLE) && !conn.link.bits.has(Bits::BROKEN);
-        if !writable || *budget == 0 {
-            return None;
-        }
-        let room = CORK.min(stage.rx.len()).min(*budget);
-        let count = match file.read_at(&mut stage.rx[..room]) {
-            Ok(count) if count > 0 => count,
-            // Shorter than it was when its length was announced: only ending the connection tells the peer.
-            other => {
-                tracing::warn!(peer = %conn.peer, ?other, "a file changed or failed while it was sent; the connection is reset");
-                return Some(Step::Gone(CloseHow::Reset));
-            }
-        };
-        file.advance(count);
-        http.access.sent(count);
-        *budget -= count;
-        let rx = std::mem::take(&mut stage.rx);
-        Out::new(&mut stage.outlet, &mut conn.link).put(&rx[..count]);
-        stage.rx = rx;
-    }
-}
-
-/// The deadline passed: of the head, of the pause between requests, or of the slow-reader rule.
-pub(crate) fn due(stage: &mut Stage, conn: &mut Conn) -> Step {
-    let waiting = conn.waiting() as u64;
-    let Phase::Http(http) = &mut conn.phase else { return Step::Again };
-    let limits = &mut stage.outlet.statistics.limits;
-    match http.state {
-        State::Responding => {
-            let left = waiting + http.file.as_ref().map_or(0, FileBody::remaining);
-            if http.left.saturating_sub(left) < stage.limits.slow_reader_bytes {
-                limits.slow_reader_bytes += 1;
-                tracing::debug!(peer = %conn.peer, "the answer is read too slowly; the connection is reset");
-                return Step::Gone(CloseHow::Reset);
-            }
-            http.left = left;
-            http.deadline = stage.shared.now + stage.limits.slow_reader_window;
-            Step::Again
-        }
-        State::Head if http.head.is_empty() => {
-            let counter = if http.reused { &mut limits.idle_timeout } else { &mut limits.handshake_timeout };
-            *counter += 1;
-            Step::Gone(CloseHow::Normal)
-        }
-        State::Head | State::Body { .. } => {
-            let counter = if http.reused { &mut limits.idle_timeout } else { &mut limits.handshake_timeout };
-            *counter += 1;
-            answer_error(stage, conn, 408, "the request took too long", |refusals| &mut refusals.slow);
-            Step::Again
-        }
-    }
 }

@@ -1,65 +1,61 @@
-//! The end of a connection that said its last word while the peer may still be sending.
+//! The end of a connection that has sent its last bytes while the peer may still be sending.
 //!
 //! Closing a TCP socket with unread input resets the connection, and a reset can overtake our last bytes (RFC 9112
 //! section 9.6). So our side is ended first, and input is read and dropped until the peer ends its own or time is up.
 
 use sockeye_proto::time::Instant;
 
-use crate::conn::read::{Filled, fill};
-use crate::conn::{Conn, NEVER, Phase, Stage, Step};
-use crate::output::{Bits, Out};
+use crate::conn::env::Env;
+use crate::conn::step::Step;
+use crate::conn::wire::{NEVER, Wire};
 use crate::sys::CloseHow;
+use crate::transport::{Read, SocketWriter};
 
 /// Flush, end our side, drain.
-pub(crate) struct Linger {
-    pub(crate) until: Instant,
-    shut: bool,
-    ended: bool,
+pub(super) struct Linger {
+    until: Instant,
+    /// Our side is ended.
+    is_shut: bool,
+    /// The peer ended its side.
+    has_ended: bool,
 }
 
-/// The phase of a connection that has none any more: its socket is about to be closed.
-pub(crate) fn over() -> Phase {
-    Phase::Linger(Linger { until: NEVER, shut: true, ended: true })
-}
-
-/// Turns `conn` to lingering; what it has queued is still sent.
-pub(crate) fn begin(conn: &mut Conn, until: Instant) -> Step {
-    conn.phase = Phase::Linger(Linger { until, shut: false, ended: false });
-    conn.stash = None;
-    conn.user_timer = NEVER;
-    Step::Again
-}
-
-pub(crate) fn step(stage: &mut Stage, conn: &mut Conn) -> Step {
-    Out::new(&mut stage.outlet, &mut conn.link).flush();
-    let Phase::Linger(linger) = &mut conn.phase else { return Step::Again };
-    if conn.link.bits.has(Bits::BROKEN) {
-        return Step::Gone(CloseHow::Normal);
+impl Linger {
+    /// Begins to linger. What is queued is still sent; what was read and not used is dropped.
+    pub(super) fn begin(wire: &mut Wire, env: &Env) -> Self {
+        wire.socket.drop_unread();
+        wire.user_timer = NEVER;
+        let until = env.state.now + env.limits.protocol.close_timeout;
+        Self { until, is_shut: false, has_ended: false }
     }
-    if conn.link.queue.is_none() && !linger.shut {
-        linger.shut = true;
-        if stage.outlet.sys.shutdown_write(conn.link.handle).is_err() {
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.until
+    }
+
+    pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env) -> Step {
+        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        if wire.socket.is_broken() {
             return Step::Gone(CloseHow::Normal);
         }
-    }
-    let mut ended = linger.ended;
-    let mut budget = stage.limits.turn_bytes;
-    while !ended {
-        if budget == 0 {
-            return Step::Yield;
+        if !wire.socket.has_backlog() && !self.is_shut {
+            self.is_shut = true;
+            if wire.socket.shutdown_write(&mut env.io).is_err() {
+                return Step::Gone(CloseHow::Normal);
+            }
         }
-        match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, budget) {
-            Filled::Bytes(count) => budget -= count.min(budget),
-            Filled::Nothing => return Step::Wait,
-            Filled::End => ended = true,
-            Filled::Failed => return Step::Gone(CloseHow::Normal),
+        let mut budget = env.limits.turn_bytes;
+        while !self.has_ended {
+            if budget == 0 {
+                return Step::Yield;
+            }
+            match wire.socket.read(&mut env.io, &mut env.rx, budget) {
+                Read::Bytes(count) => budget -= count.min(budget),
+                Read::Nothing => return Step::Wait,
+                Read::End => self.has_ended = true,
+                Read::Failed(_) => return Step::Gone(CloseHow::Normal),
+            }
         }
+        if wire.socket.has_backlog() { Step::Wait } else { Step::Gone(CloseHow::Normal) }
     }
-    if conn.link.queue.is_none() {
-        return Step::Gone(CloseHow::Normal);
-    }
-    if let Phase::Linger(linger) = &mut conn.phase {
-        linger.ended = true;
-    }
-    Step::Wait
 }

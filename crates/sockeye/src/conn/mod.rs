@@ -1,272 +1,454 @@
 //! One connection: its socket, its phase, and what it keeps while it cannot go on.
 //!
 //! ```text
-//!  accept  ─▶ (Proxied) ─▶ Http ───── 101 ──▶ Ws ─── closed ──▶ (Linger) ─▶ gone
-//!                           └── refused, or `Connection: close` ──▲
-//!  connect ─▶ Opening ─────────────── 101 ──▶ Ws ─── closed ──▶ gone
-//!              └── refused, or too late ─────────────────────────▲
+//!  accept  ─▶ (Proxied) ─▶ Http ───── 101 ──▶ WebSocket ─── closed ──▶ (Linger) ─▶ gone
+//!                           └── refused, or `Connection: close` ─────────▲
+//!  connect ─▶ Opening ─────────────── 101 ──▶ WebSocket ─── closed ──▶ gone
+//!              └── refused, or too late ───────────────────────────────▲
 //!  accept, of a raw listener ─▶ (Proxied) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
-//!  adopt ────────────────────────────────────▲
+//!  adopt ─────────────────────────────────────▲
+//!  adopt, for a watcher ──────▶ Watched ───── closed ──▶ gone
 //! ```
 //!
-//! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Steps are
-//! functions over a [`Stage`], which lends the loop's buffers and tables; nothing here knows the table of connections.
+//! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Each phase has its
+//! own step: it works on itself, on the [`Wire`] and on the [`Env`] of the loop, and returns the next phase where one
+//! follows. Nothing outside this folder knows the phases, and nothing here knows the table of connections.
 
-mod access;
-pub(crate) mod admission;
-pub(crate) mod http;
-pub(crate) mod linger;
-pub(crate) mod network;
-pub(crate) mod opening;
+mod call;
+mod env;
+mod http;
+mod linger;
+mod opening;
 pub(crate) mod policy;
-pub(crate) mod proxied;
-pub(crate) mod raw;
-pub(crate) mod read;
-pub(crate) mod upgrade;
-mod watch;
-pub(crate) mod ws;
+mod proxied;
+mod raw;
+mod step;
+mod upgrade;
+mod watched;
+mod websocket;
+mod wire;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 
-use sockeye_proto::conn::{Connection, State};
+use sockeye_proto::close::{Cause, Close, CloseCode, Timeout};
 use sockeye_proto::time::Instant;
 
-use crate::conn::policy::Policy;
-use crate::limits::Limits;
-use crate::output::pool::Buffer;
-use crate::output::{Bits, Link, Outlet};
-use crate::protocol::ConnId;
-use crate::protocol::endpoint::Endpoint;
-use crate::shared::{Live, Shared};
-use crate::statistics::Place;
-use crate::sys::{Address, CloseHow, Handle};
+use self::http::{AfterHttp, Http};
+use self::linger::Linger;
+use self::opening::Opening;
+use self::proxied::{AfterProxied, Proxied};
+use self::raw::Raw;
+use self::step::{Due, Step};
+use self::watched::Watched;
+use self::websocket::WebSocket;
+use self::wire::Wire;
+use crate::client::FailureCause;
+use crate::client::plan::Plan;
+use crate::id::ConnId;
+use crate::protocol::RawClosed;
+use crate::state::{EndpointIndex, Entry};
+use crate::sys::{Address, Adopted, CloseHow, Handle};
+use crate::transport::{Framed, LoopIo, Socket};
 
-/// No deadline.
-pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
+pub(crate) use self::env::Env;
+pub(crate) use self::opening::Unopened;
+pub(crate) use self::websocket::Published;
+pub(crate) use self::wire::NEVER;
 
-/// An open socket and where it is in its life.
+/// A connection and where it is in its life.
 pub(crate) struct Conn {
-    pub(crate) phase: Phase,
-    pub(crate) link: Link,
-    /// Published frames that wait for the end of our own fragmented message; `None` when there are none.
-    pub(crate) held: Option<Box<Held>>,
-    /// What was read and not used up, because reading is paused or the turn's share was spent; `None` when nothing is.
-    pub(crate) stash: Option<Box<read::Stash>>,
-    /// The earliest entry in the loop's timers.
-    pub(crate) armed: Instant,
-    /// When the user's timer callback is due.
-    pub(crate) user_timer: Instant,
-    pub(crate) peer: Address,
-}
-
-/// Published frames, in order.
-#[derive(Default)]
-pub(crate) struct Held {
-    pub(crate) frames: Vec<Rc<Buffer>>,
-    /// What they hold, the cost of holding included.
-    pub(crate) len: usize,
+    phase: Phase,
+    wire: Wire,
 }
 
 /// What the bytes mean.
-pub(crate) enum Phase {
-    /// A trusted proxy has not said yet who connects.
-    Proxied(Box<proxied::Proxied>),
-    Http(Box<http::Http>),
-    Opening(Box<opening::Opening>),
-    Ws(Connection),
-    Raw(Box<raw::Raw>),
-    Linger(linger::Linger),
+enum Phase {
+    /// A trusted proxy has not said yet for whom it connects.
+    Proxied(Box<Proxied>),
+    Http(Box<Http>),
+    Opening(Box<Opening>),
+    WebSocket(WebSocket),
+    Raw(Box<Raw>),
+    /// The program reads and writes the descriptor itself.
+    Watched(Watched),
+    Linger(Linger),
+}
+
+/// What the loop is to do after a step.
+pub(crate) enum Outcome {
+    /// Wait for the socket, a deadline or a command.
+    Wait,
+    /// The turn's share is spent: go on in the next round.
+    Yield,
+    /// There is more to do, though the share is not spent: go on in the next round.
+    Later,
+    /// The connection is over: close the socket so, and free the slot.
+    Gone(CloseHow),
+    /// A connection of our own did not become a WebSocket.
+    Unopened(Box<Unopened>),
 }
 
 impl Conn {
-    pub(crate) fn new(handle: Handle, peer: Address, phase: Phase) -> Self {
-        Self { phase, link: Link::new(handle), held: None, stash: None, armed: NEVER, user_timer: NEVER, peer }
+    /// A connection that a listener accepted, for the raw endpoint or for HTTP. `None`: it may not connect.
+    pub(crate) fn accepted(
+        env: &mut Env,
+        id: ConnId,
+        handle: Handle,
+        peer: Address,
+        raw: Option<EndpointIndex>,
+    ) -> Option<Self> {
+        let phase = if env.admission.is_proxy(&peer) {
+            Phase::Proxied(Box::new(Proxied::new(&env.limits, env.state.now, raw)))
+        } else if !env.admit(id, &peer) {
+            return None;
+        } else if let Some(endpoint) = raw {
+            Phase::Raw(Box::new(Raw::new(endpoint)))
+        } else {
+            Phase::Http(Box::new(Http::new(&env.limits, env.state.now)))
+        };
+        Some(Self::new(phase, Socket::connected(&env.io, handle), peer))
     }
 
-    /// Bytes that wait for the socket or for the end of a message.
-    pub(crate) fn waiting(&self) -> usize {
-        self.link.queued() + self.held.as_ref().map_or(0, |held| held.len)
+    /// A connection of our own that TCP has connected.
+    pub(crate) fn opening(env: &Env, handle: Handle, peer: Address, plan: Box<Plan>) -> Self {
+        Self::new(Phase::Opening(Box::new(Opening::new(plan))), Socket::connected(&env.io, handle), peer)
+    }
+
+    /// A descriptor that the program gave to the loop.
+    pub(crate) fn adopted(adopted: Adopted, endpoint: EndpointIndex, is_watched: bool) -> Self {
+        let Adopted { handle, kind, peer, readable, writable } = adopted;
+        let phase = if is_watched {
+            Phase::Watched(Watched::new(endpoint, readable, writable))
+        } else {
+            Phase::Raw(Box::new(Raw::adopted(endpoint, readable, writable)))
+        };
+        Self::new(phase, Socket::new(handle, kind), peer)
+    }
+
+    fn new(phase: Phase, socket: Socket, peer: Address) -> Self {
+        Self { phase, wire: Wire::new(socket, peer) }
+    }
+
+    /// Calls `open` for a connection that needs no handshake.
+    pub(crate) fn begin(&mut self, env: &mut Env, id: ConnId) {
+        match &mut self.phase {
+            Phase::Raw(raw) => raw.open(&self.wire, env, id),
+            Phase::Watched(watched) => watched.open(&self.wire, env, id),
+            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::WebSocket(_) | Phase::Linger(_) => {}
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &Address {
+        &self.wire.peer
+    }
+
+    /// The earliest entry in the loop's timers.
+    pub(crate) fn armed(&self) -> Instant {
+        self.wire.armed
+    }
+
+    pub(crate) fn set_armed(&mut self, at: Instant) {
+        self.wire.armed = at;
+    }
+
+    pub(crate) fn set_user_timer(&mut self, at: Option<Instant>) {
+        self.wire.user_timer = at.unwrap_or(NEVER);
+    }
+
+    /// Notes what the poller reported.
+    #[inline]
+    pub(crate) fn note(&mut self, event: &crate::sys::Readiness) {
+        self.wire.socket.note(event);
     }
 
     /// Whether it is a WebSocket or raw connection that is not being closed.
     pub(crate) fn is_open(&self) -> bool {
         match &self.phase {
-            Phase::Ws(ws) => ws.state() == State::Open,
+            Phase::WebSocket(ws) => ws.is_open(),
             Phase::Raw(raw) => !raw.is_ending(),
-            Phase::Http(_) | Phase::Opening(_) | Phase::Proxied(_) | Phase::Linger(_) => false,
+            Phase::Watched(watched) => !watched.is_ending(),
+            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => false,
         }
     }
 
-    /// Whether a step may have brought the deadline forward. That of an open WebSocket moves back with each read.
+    /// Whether a step may have brought the deadline forward. The deadline of an open WebSocket moves back with each read.
     #[inline]
     pub(crate) fn needs_arming(&self) -> bool {
-        self.armed == NEVER || !matches!(&self.phase, Phase::Ws(ws) if ws.state() == State::Open)
+        self.wire.armed == NEVER || !matches!(&self.phase, Phase::WebSocket(ws) if ws.is_open())
     }
 
     /// The next moment at which this connection must be looked at.
     #[inline]
     pub(crate) fn deadline(&self) -> Instant {
-        let own = match &self.phase {
-            Phase::Proxied(proxied) => proxied.deadline(),
-            Phase::Http(http) => http.deadline(),
-            Phase::Opening(opening) => opening.deadline(),
-            Phase::Ws(ws) => ws.next_deadline().unwrap_or(NEVER),
-            Phase::Raw(raw) => raw.deadline(),
-            Phase::Linger(linger) => linger.until,
+        self.phase.deadline().min(self.wire.user_timer)
+    }
+
+    /// Moves the connection as far as it goes now.
+    #[inline]
+    pub(crate) fn step(&mut self, env: &mut Env, id: ConnId, entry: Entry) -> Outcome {
+        env.io.meters.statistics.work.steps += 1;
+        let outcome = if env.io.meters.stopwatch.step(id) && look_at_the_clock(env) {
+            self.watched_step(env, id, entry)
+        } else if let Phase::WebSocket(ws) = &mut self.phase {
+            let step = ws.step::<false>(&mut self.wire, env, id, entry);
+            self.follow(env, id, step)
+        } else {
+            self.other_step(env, id, entry)
         };
-        own.min(self.user_timer)
+        debug_assert!(env.io.corked() == 0, "the cork is empty between connections");
+        outcome
     }
-}
 
-/// What the steps of all connections work with, one after another.
-pub(crate) struct Stage {
-    pub(crate) outlet: Outlet,
-    pub(crate) shared: Shared,
-    pub(crate) endpoints: Vec<Box<dyn Endpoint>>,
-    pub(crate) policy: Policy,
-    /// The one receive buffer; its head room takes what a connection kept of the read before.
-    pub(crate) rx: Box<[u8]>,
-    pub(crate) limits: Limits,
-    /// Where its numbers meet those of other threads, if there are any.
-    pub(crate) place: Option<Place>,
-}
-
-impl Stage {
-    /// A number that nobody can foretell; `None` when the system has none.
-    pub(crate) fn random_u64(&mut self) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.outlet.sys.random(&mut bytes).ok()?;
-        Some(u64::from_ne_bytes(bytes))
+    /// A step that is measured, and its callbacks in it: something stalled recently.
+    #[cold]
+    fn watched_step(&mut self, env: &mut Env, id: ConnId, entry: Entry) -> Outcome {
+        let outcome = match &mut self.phase {
+            Phase::WebSocket(ws) => {
+                let step = ws.step::<true>(&mut self.wire, env, id, entry);
+                self.follow(env, id, step)
+            }
+            _ => self.other_step(env, id, entry),
+        };
+        env.io.steps_over(0);
+        outcome
     }
-}
 
-/// What a step came to.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// Wait for the socket, a deadline or a wish.
-    Wait,
-    /// The turn's share is spent: go on in the next round.
-    Yield,
-    /// There is more to do, though its share is not spent: go on in the next round.
-    Later,
-    /// The phase changed: take another step now.
-    Again,
-    /// The connection is over: close the socket so, and free the slot.
-    Gone(CloseHow),
-    /// A PROXY header is complete: see who connects, and go on with HTTP.
-    Introduced,
-    /// It did not become a WebSocket: close the socket, and see to what is on the list of the unopened.
-    Unopened,
-}
-
-/// Moves one connection as far as it goes now.
-#[inline]
-pub(crate) fn step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
-    stage.outlet.statistics.work.steps += 1;
-    let step = if stage.outlet.stopwatch.step(id) && look_at_the_clock(stage) {
-        watched_step(stage, id, live, conn)
-    } else if let Phase::Ws(_) = conn.phase {
-        ws::step::<false>(stage, id, live, conn)
-    } else {
-        other_step(stage, id, live, conn)
-    };
-    match step {
-        Step::Again => return step_again(stage, id, conn),
-        // What was corked for this connection must not go to the next one.
-        Step::Gone(_) | Step::Unopened => stage.outlet.cork.clear(),
-        Step::Wait | Step::Yield | Step::Later | Step::Introduced => {}
+    /// A step of what is not, or no longer, a WebSocket.
+    #[cold]
+    fn other_step(&mut self, env: &mut Env, id: ConnId, entry: Entry) -> Outcome {
+        let wire = &mut self.wire;
+        let step = match &mut self.phase {
+            Phase::Proxied(proxied) => proxied.step(wire, env, id).map(Into::into),
+            Phase::Http(http) => http.step(wire, env, id).map(Into::into),
+            Phase::Opening(opening) => match opening.step(wire, env, id) {
+                Ok(step) => step.map(Into::into),
+                Err(cause) => return self.fail(env, cause),
+            },
+            Phase::WebSocket(ws) => ws.step::<false>(wire, env, id, entry).map(Into::into),
+            Phase::Raw(raw) => raw.step(wire, env, id, entry).map(Into::into),
+            Phase::Watched(watched) => watched.step(wire, env, id, entry).map(Into::into),
+            Phase::Linger(linger) => linger.step(wire, env).map(Into::into),
+        };
+        self.follow::<Phase>(env, id, step)
     }
-    debug_assert!(stage.outlet.cork.is_empty(), "the cork is empty between connections");
-    step
-}
 
-/// Measures the steps before this one. Says whether this one is to be measured by itself.
-#[cold]
-fn look_at_the_clock(stage: &mut Stage) -> bool {
-    stage.outlet.steps_over(1);
-    stage.outlet.stopwatch.is_watchful()
-}
-
-/// A step that is measured, and its callbacks in it: something stalled of late.
-#[cold]
-fn watched_step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
-    let step = match conn.phase {
-        Phase::Ws(_) => ws::step::<true>(stage, id, live, conn),
-        _ => other_step(stage, id, live, conn),
-    };
-    stage.outlet.steps_over(0);
-    step
-}
-
-/// A step of what is not, or no longer, a WebSocket.
-#[cold]
-fn other_step(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn) -> Step {
-    match conn.phase {
-        Phase::Http(_) => http::step(stage, id, conn),
-        Phase::Opening(_) => opening::step(stage, id, conn),
-        Phase::Proxied(_) => proxied::step(stage, id, conn),
-        Phase::Raw(_) => raw::step(stage, id, live, conn),
-        Phase::Linger(_) => linger::step(stage, conn),
-        Phase::Ws(_) => Step::Again,
-    }
-}
-
-/// A step in the next phase. Phases follow each other and never come back, so this ends.
-#[cold]
-fn step_again(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
-    // `open` or `closed` may have been called.
-    match stage.shared.live.get(id).copied() {
-        Some(live) => step(stage, id, live, conn),
-        None => Step::Gone(CloseHow::Normal),
-    }
-}
-
-/// A deadline of this connection may be due.
-pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
-    let now = stage.shared.now;
-    let Some(live) = stage.shared.live.get(id).copied() else { return Step::Gone(CloseHow::Normal) };
-    let last_look = look_again(stage, id, live, conn, now);
-    if matches!(last_look, Step::Gone(_) | Step::Unopened | Step::Introduced) {
-        return last_look;
-    }
-    match &mut conn.phase {
-        Phase::Ws(_) => {
-            ws::due(stage, id, conn);
-            // The callback of a timer may have wished for something.
-            let live = stage.shared.live.get(id).copied().unwrap_or(live);
-            step(stage, id, live, conn)
+    /// Goes on in the phase that follows, if one does.
+    #[inline]
+    fn follow<N: Into<Phase>>(&mut self, env: &mut Env, id: ConnId, step: Step<N>) -> Outcome {
+        match step {
+            Step::Wait => Outcome::Wait,
+            Step::Yield => Outcome::Yield,
+            Step::Later => Outcome::Later,
+            Step::Next(next) => self.next_phase(env, id, next.into()),
+            Step::Gone(how) => {
+                // What was corked for this connection must not go to the next one.
+                env.io.clear_cork();
+                Outcome::Gone(how)
+            }
         }
-        Phase::Http(http) if http.deadline() <= now => match http::due(stage, conn) {
-            Step::Again => step(stage, id, live, conn),
-            done => done,
-        },
-        Phase::Opening(opening) if opening.deadline() <= now => opening::due(stage, id, conn),
-        Phase::Proxied(proxied) if proxied.deadline() <= now => proxied::due(stage, id, conn),
-        Phase::Raw(_) => raw::due(stage, id, live, conn),
-        Phase::Linger(linger) if linger.until <= now => Step::Gone(CloseHow::Reset),
-        _ => last_look,
+    }
+
+    /// A step in the next phase. Phases follow each other and never come back, so this ends.
+    #[cold]
+    fn next_phase(&mut self, env: &mut Env, id: ConnId, phase: Phase) -> Outcome {
+        self.phase = phase;
+        // `open` or `closed` may have been called.
+        match env.state.registry.get(id) {
+            Some(entry) => self.step(env, id, entry),
+            None => Outcome::Gone(CloseHow::Normal),
+        }
+    }
+
+    /// A connection of our own failed to open.
+    #[cold]
+    fn fail(&mut self, env: &mut Env, cause: FailureCause) -> Outcome {
+        env.io.clear_cork();
+        self.give_up(cause).map_or(Outcome::Gone(CloseHow::Normal), Outcome::Unopened)
+    }
+
+    /// A deadline of this connection may be due.
+    pub(crate) fn due(&mut self, env: &mut Env, id: ConnId) -> Outcome {
+        let now = env.state.now;
+        let Some(entry) = env.state.registry.get(id) else { return Outcome::Gone(CloseHow::Normal) };
+        // A step comes before a deadline ends the connection. If the loop itself was held up (stopped, or short of the
+        // processor) the peer may have done its part long ago, and the kernel reports so many sockets at a time only.
+        let mut last = Outcome::Wait;
+        if self.phase.ends_at().is_some_and(|at| at <= now) {
+            self.wire.socket.assume_ready();
+            last = self.step(env, id, entry);
+        }
+        if matches!(last, Outcome::Gone(_) | Outcome::Unopened(_)) {
+            return last;
+        }
+        let wire = &mut self.wire;
+        let due: Due<Phase> = match &mut self.phase {
+            Phase::WebSocket(ws) => ws.due(wire, env, id).map(Into::into),
+            Phase::Raw(raw) => raw.due(wire, env, id).map(Into::into),
+            Phase::Watched(watched) => watched.due(wire, env, id).map(Into::into),
+            phase if phase.deadline() > now => return last,
+            Phase::Proxied(proxied) => proxied.due(wire, env, id).map(Into::into),
+            Phase::Http(http) => http.due(wire, env).map(Into::into),
+            Phase::Opening(opening) => {
+                let cause = opening.timed_out(now);
+                return self.fail(env, cause);
+            }
+            Phase::Linger(_) => Due::Over(Step::Gone(CloseHow::Reset)),
+        };
+        match due {
+            Due::Over(step) => self.follow(env, id, step),
+            // A callback of a timer may have asked for something.
+            Due::Step => {
+                let entry = env.state.registry.get(id).unwrap_or(entry);
+                self.step(env, id, entry)
+            }
+        }
+    }
+
+    /// Starts the closing handshake, or the end of a raw connection. Returns whether there is something to close.
+    pub(crate) fn close(&mut self, close: Close, now: Instant, until: Instant) -> bool {
+        match &mut self.phase {
+            Phase::WebSocket(ws) => ws.close(close, now),
+            Phase::Raw(raw) => raw.end(RawClosed::Local, until),
+            Phase::Watched(watched) => watched.end(RawClosed::Local),
+            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => return false,
+        }
+        true
+    }
+
+    /// The service is being drained: WebSockets get 1001 (RFC 6455 section 7.4.1), raw connections end. The other phases
+    /// look at the service's lifecycle in their next step.
+    pub(crate) fn drain(&mut self, now: Instant, until: Instant) {
+        self.close(CloseCode::GOING_AWAY.into(), now, until);
+    }
+
+    /// Ends the connection without a word to the peer, and calls `closed` if it was open.
+    pub(crate) fn abort(&mut self, env: &mut Env, id: ConnId, abort: Abort) {
+        match &mut self.phase {
+            Phase::WebSocket(ws) => ws.abort(&self.wire, env, id, abort.cause()),
+            Phase::Raw(_) | Phase::Watched(_) => env.report_raw_closed(id, &self.wire.peer, abort.raw()),
+            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
+        }
+    }
+
+    /// Gives up a connection of our own that is not a WebSocket yet.
+    pub(crate) fn give_up(&mut self, cause: FailureCause) -> Option<Box<Unopened>> {
+        match &mut self.phase {
+            Phase::Opening(opening) => opening.give_up(cause),
+            _ => None,
+        }
+    }
+
+    /// Sends what was published, or keeps it until the end of an unfinished message.
+    /// `hard`: more than so many bytes may not wait.
+    pub(crate) fn publish(&mut self, io: &mut LoopIo, hard: usize, batch: &Rc<Framed>) -> Published {
+        match &mut self.phase {
+            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, hard, batch),
+            _ => Published::NotWanted,
+        }
+    }
+
+    /// Closes the socket. Its address has one connection less.
+    pub(crate) fn close_socket(self, env: &mut Env, id: ConnId, how: CloseHow) {
+        if env.state.registry.get(id).is_some_and(Entry::is_admitted) {
+            env.admission.release(&self.wire.peer);
+        }
+        self.wire.socket.close(&mut env.io, how);
     }
 }
 
-/// Takes a step before a deadline ends the connection. If the loop itself was held up (stopped, or short of the processor)
-/// the peer may have done its part long since, and the kernel tells of so many sockets at a time only.
-fn look_again(stage: &mut Stage, id: ConnId, live: Live, conn: &mut Conn, now: Instant) -> Step {
-    let ends = match &conn.phase {
-        Phase::Http(http) => http.deadline() <= now,
-        Phase::Opening(opening) => opening.deadline() <= now,
-        Phase::Proxied(proxied) => proxied.deadline() <= now,
-        // The ping after a silence ends nothing.
-        Phase::Ws(ws) => {
-            (ws.state() != State::Open || ws.awaits_pong()) && ws.next_deadline().is_some_and(|at| at <= now)
+/// Why a connection is ended without a word to the peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Abort {
+    /// The time of a drain is over.
+    DrainTimeout,
+    /// Too much output waits.
+    Overflow,
+    /// The service was dropped.
+    Dropped,
+}
+
+impl Abort {
+    fn cause(self) -> Cause {
+        match self {
+            Self::DrainTimeout => Cause::Timeout(Timeout::Close),
+            Self::Overflow => Cause::Overflow,
+            Self::Dropped => Cause::Dropped,
         }
-        Phase::Raw(raw) => raw.deadline() <= now,
-        Phase::Linger(linger) => linger.until <= now,
-    };
-    if !ends {
-        return Step::Wait;
     }
-    conn.link.bits.set(Bits::READABLE | Bits::WRITABLE);
-    step(stage, id, live, conn)
+
+    fn raw(self) -> RawClosed {
+        match self {
+            Self::DrainTimeout | Self::Overflow => RawClosed::Timeout,
+            Self::Dropped => RawClosed::Dropped,
+        }
+    }
+}
+
+impl From<Infallible> for Phase {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<Linger> for Phase {
+    fn from(linger: Linger) -> Self {
+        Self::Linger(linger)
+    }
+}
+
+impl From<WebSocket> for Phase {
+    fn from(ws: WebSocket) -> Self {
+        Self::WebSocket(ws)
+    }
+}
+
+impl From<AfterHttp> for Phase {
+    fn from(next: AfterHttp) -> Self {
+        match next {
+            AfterHttp::WebSocket(ws) => Self::WebSocket(ws),
+            AfterHttp::Linger(linger) => Self::Linger(linger),
+        }
+    }
+}
+
+impl From<AfterProxied> for Phase {
+    fn from(next: AfterProxied) -> Self {
+        match next {
+            AfterProxied::Http(http) => Self::Http(http),
+            AfterProxied::Raw(raw) => Self::Raw(raw),
+        }
+    }
+}
+
+impl Phase {
+    #[inline]
+    fn deadline(&self) -> Instant {
+        match self {
+            Self::Proxied(proxied) => proxied.deadline(),
+            Self::Http(http) => http.deadline(),
+            Self::Opening(opening) => opening.deadline(),
+            Self::WebSocket(ws) => ws.deadline(),
+            Self::Raw(raw) => raw.deadline(),
+            Self::Watched(_) => NEVER,
+            Self::Linger(linger) => linger.deadline(),
+        }
+    }
+
+    /// When the connection is ended for being late, unless a step moves that. The ping after a silence ends nothing.
+    fn ends_at(&self) -> Option<Instant> {
+        match self {
+            Self::WebSocket(ws) => ws.ends_at(),
+            other => Some(other.deadline()),
+        }
+    }
+}
+
+/// Measures the steps before this one. Returns whether this one is to be measured by itself.
+#[cold]
+fn look_at_the_clock(env: &mut Env) -> bool {
+    env.io.steps_over(1);
+    env.io.meters.stopwatch.is_watchful()
 }
 
 #[cfg(test)]
@@ -275,7 +457,8 @@ mod tests {
 
     #[test]
     fn a_connection_is_no_larger_than_it_was() {
-        assert!(size_of::<Conn>() <= 224, "{}", size_of::<Conn>());
-        assert_eq!(size_of::<Live>(), 8);
+        // 8 of these bytes say how the stream is carried: without the feature `sim` there is one way only.
+        assert!(size_of::<Conn>() <= 232, "{}", size_of::<Conn>());
+        assert!(size_of::<Outcome>() <= 16, "{}", size_of::<Outcome>());
     }
 }

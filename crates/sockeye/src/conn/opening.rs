@@ -1,23 +1,28 @@
 //! A connection of our own on its way from TCP to WebSocket: the proxy in between, then the opening handshake.
 
-use sockeye_proto::conn::{Connection, HEADROOM};
+use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::client::HandshakeError;
 use sockeye_proto::http::body::{Decoder, Length};
 use sockeye_proto::http::{HeadError, HeadScanner, ResponseHead};
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
 
 use crate::client::negotiate::{Negotiated, Negotiation};
-use crate::client::plan::{Plan, Unopened};
-use crate::client::{FailureCause, Refusal, Stage as ConnectStage};
-use crate::conn::read::{Filled, fill, keep};
-use crate::conn::{Conn, Phase, Stage, Step, linger, ws};
-use crate::output::{Bits, Out};
-use crate::protocol::{ConnId, Handshake};
+use crate::client::plan::Plan;
+use crate::client::{Connect, FailureCause, Refusal, Stage};
+use crate::conn::env::Env;
+use crate::conn::step::Step;
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::Wire;
+use crate::id::ConnId;
+use crate::protocol::Handshake;
+use crate::transport::{Read, SocketWriter};
 
-/// A connection that stands and is no WebSocket yet.
-pub(crate) struct Opening {
-    plan: Box<Plan>,
+/// A connection that TCP has connected and that is not a WebSocket yet.
+pub(super) struct Opening {
+    /// Invariant: `Some` until the connection opens or is given up.
+    plan: Option<Box<Plan>>,
     state: State,
     /// The end of the present part, which is not later than that of the attempt.
     deadline: Instant,
@@ -35,7 +40,7 @@ enum State {
     },
 }
 
-/// The response to the handshake, as far as it came.
+/// The response to the handshake, as far as it arrived.
 struct Answer {
     nonce: [u8; 16],
     scanner: HeadScanner,
@@ -44,188 +49,252 @@ struct Answer {
     informational: usize,
 }
 
+/// A connection of our own that did not become a WebSocket. The service decides what follows: another address, another
+/// attempt, or the callback.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    pub(crate) plan: Box<Plan>,
+    pub(crate) stage: Stage,
+    pub(crate) cause: FailureCause,
+}
+
 impl Opening {
-    pub(crate) fn new(plan: Box<Plan>) -> Self {
+    pub(super) fn new(plan: Box<Plan>) -> Self {
         let deadline = plan.ends();
-        Self { plan, state: State::New, deadline }
+        Self { plan: Some(plan), state: State::New, deadline }
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    fn stage(&self) -> ConnectStage {
+    fn stage(&self) -> Stage {
         match self.state {
-            State::Proxy(_) => ConnectStage::Proxy,
-            State::New | State::Head(_) | State::Body { .. } => ConnectStage::Handshake,
+            State::Proxy(_) => Stage::Proxy,
+            State::New | State::Head(_) | State::Body { .. } => Stage::Handshake,
         }
     }
-}
 
-/// Writes, reads and decides as far as socket and turn allow.
-pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
-    if matches!(&conn.phase, Phase::Opening(opening) if matches!(opening.state, State::New)) {
-        if let Err(cause) = begin(stage, conn) {
-            return give_up(stage, id, conn, cause);
+    /// Writes, reads and decides as far as socket and turn allow. An error ends the attempt: [`give_up`](Self::give_up).
+    pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Step<WebSocket>, FailureCause> {
+        if matches!(self.state, State::New) {
+            self.begin(env)?;
         }
-    }
-    let mut budget = stage.limits.turn_bytes;
-    loop {
-        Out::new(&mut stage.outlet, &mut conn.link).flush();
-        if conn.link.bits.has(Bits::BROKEN) {
-            // Who refuses may end the connection without having read our request: what was answered is there all the same.
-            conn.link.bits.set(Bits::READABLE);
-        }
-        let Phase::Opening(_) = &conn.phase else { return Step::Again };
-        if budget == 0 {
-            return Step::Yield;
-        }
-        // More than a head is not read before it is known what follows it.
-        let most = budget.min(stage.limits.protocol.head_bytes.max(1));
-        match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, most) {
-            Filled::Bytes(count) => {
-                budget = budget.saturating_sub(count);
-                // The buffer is lent to the parser while the rest of the stage answers.
-                let rx = std::mem::take(&mut stage.rx);
-                let fed = feed(stage, id, conn, &rx[HEADROOM..HEADROOM + count]);
-                stage.rx = rx;
-                match fed {
-                    Ok(Next::Go) => {}
-                    Ok(Next::Open) => return Step::Again,
-                    Err(cause) => return give_up(stage, id, conn, cause),
+        let mut budget = env.limits.turn_bytes;
+        loop {
+            SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+            if wire.socket.is_broken() {
+                // A refusing peer may reset without reading our request; its answer may still be readable.
+                wire.socket.assume_readable();
+            }
+            if budget == 0 {
+                return Ok(Step::Yield);
+            }
+            // More than a head is not read before it is known what follows it.
+            let most = budget.min(env.limits.protocol.head_bytes.max(1));
+            match wire.socket.read(&mut env.io, &mut env.rx, most) {
+                Read::Bytes(count) => {
+                    budget = budget.saturating_sub(count);
+                    // The buffer is lent to the parser while the rest of the loop answers.
+                    let rx = std::mem::take(&mut env.rx);
+                    let next = self.feed(wire, env, id, &rx[HEADROOM..HEADROOM + count]);
+                    env.rx = rx;
+                    if let Some(ws) = next? {
+                        return Ok(Step::Next(ws));
+                    }
                 }
-            }
-            Filled::Nothing if !conn.link.bits.has(Bits::BROKEN) => return Step::Wait,
-            Filled::Nothing | Filled::Failed => {
-                let cause = broken(conn);
-                return give_up(stage, id, conn, cause);
-            }
-            Filled::End => {
-                let cause = ended(conn);
-                return give_up(stage, id, conn, cause);
+                Read::Nothing if !wire.socket.is_broken() => return Ok(Step::Wait),
+                Read::Nothing | Read::Failed(_) => return Err(self.broken()),
+                Read::End => return Err(self.ended()),
             }
         }
     }
-}
 
-enum Next {
-    Go,
-    Open,
-}
-
-/// The first bytes of ours.
-fn begin(stage: &mut Stage, conn: &mut Conn) -> Result<(), FailureCause> {
-    let Phase::Opening(opening) = &mut conn.phase else { return Ok(()) };
-    let negotiation = opening.plan.negotiation(&stage.limits.protocol).map_err(FailureCause::Proxy)?;
-    let Some(negotiation) = negotiation else {
-        return ask(stage, conn);
-    };
-    opening.deadline = opening.plan.ends().min(stage.shared.now + opening.plan.timeouts().proxy);
-    negotiation.start(&mut stage.outlet.cork);
-    opening.state = State::Proxy(negotiation);
-    Ok(())
-}
-
-/// Sends the request of the handshake.
-fn ask(stage: &mut Stage, conn: &mut Conn) -> Result<(), FailureCause> {
-    let Phase::Opening(opening) = &mut conn.phase else { return Ok(()) };
-    // RFC 6455 section 4.1: "The nonce MUST be selected randomly for each connection."
-    let mut nonce = [0; 16];
-    stage.outlet.sys.random(&mut nonce).map_err(FailureCause::Io)?;
-    let request = opening.plan.connect().request(nonce, &mut stage.outlet.cork);
-    request.map_err(|_| FailureCause::Unsupported("the handshake cannot say what was asked for"))?;
-    opening.deadline = opening.plan.ends().min(stage.shared.now + opening.plan.timeouts().handshake);
-    let scanner = HeadScanner::new(&stage.limits.protocol);
-    opening.state = State::Head(Answer { nonce, scanner, head: Vec::new(), informational: 0 });
-    Ok(())
-}
-
-/// Takes what came.
-fn feed(stage: &mut Stage, id: ConnId, conn: &mut Conn, mut bytes: &[u8]) -> Result<Next, FailureCause> {
-    let Phase::Opening(opening) = &mut conn.phase else { return Ok(Next::Open) };
-    if let State::Proxy(negotiation) = &mut opening.state {
-        match negotiation.feed(&mut bytes, &mut stage.outlet.cork).map_err(FailureCause::Proxy)? {
-            Negotiated::More => return Ok(Next::Go),
-            Negotiated::Done => ask(stage, conn)?,
-        }
-        if bytes.is_empty() {
-            return Ok(Next::Go);
-        }
+    /// Sends our first bytes.
+    fn begin(&mut self, env: &mut Env) -> Result<(), FailureCause> {
+        let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
+        let Some(negotiation) = plan.negotiation(&env.limits.protocol).map_err(FailureCause::Proxy)? else {
+            return self.ask(env);
+        };
+        self.deadline = plan.ends().min(env.state.now + plan.timeouts().proxy);
+        negotiation.start(env.io.cork());
+        self.state = State::Proxy(negotiation);
+        Ok(())
     }
-    let Phase::Opening(opening) = &mut conn.phase else { return Ok(Next::Open) };
-    match &mut opening.state {
-        State::Head(answer) => {
-            answer.head.extend_from_slice(bytes);
-            read_head(stage, id, conn)
-        }
-        State::Body { refusal, decoder, .. } => {
-            if collect(refusal, decoder, bytes, stage.limits.protocol.response_body_bytes) {
-                return Err(refused(opening));
+
+    /// Sends the request of the handshake.
+    fn ask(&mut self, env: &mut Env) -> Result<(), FailureCause> {
+        let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
+        // RFC 6455 section 4.1: "The nonce MUST be selected randomly for each connection."
+        let mut nonce = [0; 16];
+        env.io.sys.random(&mut nonce).map_err(FailureCause::Io)?;
+        let request = plan.connect().request(nonce, env.io.cork());
+        request.map_err(|_| FailureCause::Unsupported("the handshake cannot say what was asked for"))?;
+        self.deadline = plan.ends().min(env.state.now + plan.timeouts().handshake);
+        let scanner = HeadScanner::new(&env.limits.protocol);
+        self.state = State::Head(Answer { nonce, scanner, head: Vec::new(), informational: 0 });
+        Ok(())
+    }
+
+    /// Takes what arrived. Returns the WebSocket once the server has accepted.
+    fn feed(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        id: ConnId,
+        mut bytes: &[u8],
+    ) -> Result<Option<WebSocket>, FailureCause> {
+        if let State::Proxy(negotiation) = &mut self.state {
+            match negotiation.feed(&mut bytes, env.io.cork()).map_err(FailureCause::Proxy)? {
+                Negotiated::More => return Ok(None),
+                Negotiated::Done => self.ask(env)?,
             }
-            Ok(Next::Go)
+            if bytes.is_empty() {
+                return Ok(None);
+            }
         }
-        State::New | State::Proxy(_) => Ok(Next::Go),
+        match &mut self.state {
+            State::Head(answer) => {
+                answer.head.extend_from_slice(bytes);
+                self.read_head(wire, env, id)
+            }
+            State::Body { refusal, decoder, .. } => {
+                if collect(refusal, decoder, bytes, env.limits.protocol.response_body_bytes) {
+                    return Err(self.refused());
+                }
+                Ok(None)
+            }
+            State::New | State::Proxy(_) => Ok(None),
+        }
     }
-}
 
-/// Looks for the end of the head, and decides by it.
-fn read_head(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Result<Next, FailureCause> {
-    let (limits, now) = (stage.limits.protocol.clone(), stage.outlet.sys.wall_clock());
-    let Phase::Opening(opening) = &mut conn.phase else { return Ok(Next::Open) };
-    let State::Head(answer) = &mut opening.state else { return Ok(Next::Go) };
-    loop {
-        let found =
-            answer.scanner.scan(&answer.head).map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
-        let Some(len) = found else { return Ok(Next::Go) };
-        match opening.plan.connect().check(&answer.head[..len], answer.nonce, &limits) {
-            Ok(accepted) => {
-                let chosen = accepted.protocol.map(str::to_owned);
+    /// Looks for the end of the head, and decides by it.
+    fn read_head(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Option<WebSocket>, FailureCause> {
+        let (Some(plan), State::Head(answer)) = (&self.plan, &mut self.state) else { return Ok(None) };
+        match answer.read(plan.connect(), &env.limits.protocol)? {
+            Head::Incomplete => Ok(None),
+            Head::Accepted { length, subprotocol } => {
                 // What came behind the head are frames already.
                 let head = std::mem::take(&mut answer.head);
-                keep(&stage.outlet.pool, &mut conn.stash, &head[len..]);
-                open(stage, id, conn, chosen);
-                return Ok(Next::Open);
+                wire.socket.keep_unread(&env.io.pool, head.get(length..).unwrap_or_default());
+                Ok(self.open(wire, env, id, subprotocol.as_deref()))
             }
-            // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
-            // final response".
-            Err(HandshakeError::Status(100..=199)) => {
-                answer.informational += len;
-                if answer.informational > limits.head_bytes {
-                    return Err(FailureCause::Rule(HandshakeError::Head(HeadError::HeadTooLong)));
+            Head::Refused { length } => {
+                let now = env.io.sys.wall_clock();
+                self.begin_refusal(length, &env.limits.protocol, now)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A status other than 101: its body is collected, since it may say why.
+    fn begin_refusal(&mut self, length: usize, limits: &ProtocolLimits, now: u64) -> Result<(), FailureCause> {
+        let (Some(plan), State::Head(answer)) = (&self.plan, &mut self.state) else { return Ok(()) };
+        let bytes = std::mem::take(&mut answer.head);
+        let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
+        let head = ResponseHead::parse(&bytes[..length], limits).map_err(wrong)?;
+        let body = Length::of_response(&head).map_err(wrong)?;
+        let mut refusal = Box::new(Refusal::new(&head, now));
+        // What is over the limit is cut off here, which is not an error.
+        let mut decoder = Decoder::new(body, u64::MAX);
+        // The body of a redirect that is followed is of no use.
+        let done = matches!(body, Length::None | Length::Exact(0))
+            || plan.follows(&refusal)
+            || collect(&mut refusal, &mut decoder, &bytes[length..], limits.response_body_bytes);
+        self.state = State::Body { refusal, decoder, until_close: body == Length::UntilClose };
+        if done { Err(self.refused()) } else { Ok(()) }
+    }
+
+    /// The handshake is done: from here on it is a WebSocket.
+    fn open(&mut self, wire: &Wire, env: &mut Env, id: ConnId, subprotocol: Option<&str>) -> Option<WebSocket> {
+        let plan = self.plan.take()?;
+        let endpoint = env.state.registry.get(id)?.endpoint;
+        let mut ws = WebSocket::new(Role::Client, env);
+        env.state.connects.opened(id, plan, env.state.now);
+        ws.open(wire, env, id, endpoint, &Handshake { subprotocol });
+        Some(ws)
+    }
+
+    fn refused(&mut self) -> FailureCause {
+        match std::mem::replace(&mut self.state, State::New) {
+            State::Body { refusal, .. } => FailureCause::Refused(refusal),
+            State::New | State::Proxy(_) | State::Head(_) => FailureCause::Ended,
+        }
+    }
+
+    /// The peer ended its side before it accepted.
+    fn ended(&mut self) -> FailureCause {
+        if let State::Body { refusal, until_close, .. } = &mut self.state {
+            if !*until_close {
+                refusal.cut();
+            }
+            return self.refused();
+        }
+        FailureCause::Ended
+    }
+
+    /// The connection broke. What was answered before is not taken back by that.
+    fn broken(&mut self) -> FailureCause {
+        if let State::Body { refusal, .. } = &mut self.state {
+            refusal.cut();
+            return self.refused();
+        }
+        FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Why the attempt ends at its deadline. A refusal whose body did not come to its end is a refusal all the same.
+    pub(super) fn timed_out(&mut self, now: Instant) -> FailureCause {
+        if let State::Body { refusal, .. } = &mut self.state {
+            refusal.cut();
+            return self.refused();
+        }
+        let after = self.plan.as_ref().map(|plan| plan.time_for(self.stage(), now)).unwrap_or_default();
+        FailureCause::Timeout { after }
+    }
+
+    /// Ends the attempt. `None`: it was opened or given up before.
+    pub(super) fn give_up(&mut self, cause: FailureCause) -> Option<Box<Unopened>> {
+        let stage = self.stage();
+        self.plan.take().map(|plan| Box::new(Unopened { plan, stage, cause }))
+    }
+}
+
+/// What is known of the response's head.
+enum Head {
+    Incomplete,
+    Accepted { length: usize, subprotocol: Option<String> },
+    Refused { length: usize },
+}
+
+impl Answer {
+    /// Looks for the end of the head, and checks it.
+    fn read(&mut self, connect: &Connect, limits: &ProtocolLimits) -> Result<Head, FailureCause> {
+        loop {
+            let found = self.scanner.scan(&self.head);
+            let found = found.map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
+            let Some(length) = found else { return Ok(Head::Incomplete) };
+            match connect.check(&self.head[..length], self.nonce, limits) {
+                Ok(accepted) => {
+                    return Ok(Head::Accepted { length, subprotocol: accepted.protocol.map(str::to_owned) });
                 }
-                answer.head.drain(..len);
-                answer.scanner = HeadScanner::new(&limits);
+                // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
+                // final response".
+                Err(HandshakeError::Status(100..=199)) => {
+                    self.informational += length;
+                    if self.informational > limits.head_bytes {
+                        return Err(FailureCause::Rule(HandshakeError::Head(HeadError::HeadTooLong)));
+                    }
+                    self.head.drain(..length);
+                    self.scanner = HeadScanner::new(limits);
+                }
+                Err(HandshakeError::Status(_)) => return Ok(Head::Refused { length }),
+                Err(rule) => return Err(FailureCause::Rule(rule)),
             }
-            Err(HandshakeError::Status(_)) => return begin_refusal(opening, len, &limits, now),
-            Err(rule) => return Err(FailureCause::Rule(rule)),
         }
     }
 }
 
-/// Another status than 101: its body is collected, since it may say why.
-fn begin_refusal(
-    opening: &mut Opening,
-    len: usize,
-    limits: &sockeye_proto::limits::ProtocolLimits,
-    now: u64,
-) -> Result<Next, FailureCause> {
-    let State::Head(answer) = &mut opening.state else { return Ok(Next::Go) };
-    let bytes = std::mem::take(&mut answer.head);
-    let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
-    let head = ResponseHead::parse(&bytes[..len], limits).map_err(wrong)?;
-    let length = Length::of_response(&head).map_err(wrong)?;
-    let mut refusal = Box::new(Refusal::new(&head, now));
-    // What is over the limit is cut off here, and no error.
-    let mut decoder = Decoder::new(length, u64::MAX);
-    // What a page says that moved is of no use to who goes where it moved to.
-    let done = matches!(length, Length::None | Length::Exact(0))
-        || opening.plan.follows(&refusal)
-        || collect(&mut refusal, &mut decoder, &bytes[len..], limits.response_body_bytes);
-    opening.state = State::Body { refusal, decoder, until_close: length == Length::UntilClose };
-    if done { Err(refused(opening)) } else { Ok(Next::Go) }
-}
-
-/// Adds to the body of a refusal. Returns whether nothing more is wanted of it.
+/// Adds to the body of a refusal. Returns whether nothing more of it is wanted.
 fn collect(refusal: &mut Refusal, decoder: &mut Decoder, mut input: &[u8], most: u64) -> bool {
     loop {
         match decoder.decode(&mut input) {
@@ -241,64 +310,4 @@ fn collect(refusal: &mut Refusal, decoder: &mut Decoder, mut input: &[u8], most:
             }
         }
     }
-}
-
-fn refused(opening: &mut Opening) -> FailureCause {
-    match std::mem::replace(&mut opening.state, State::New) {
-        State::Body { refusal, .. } => FailureCause::Refused(refusal),
-        State::New | State::Proxy(_) | State::Head(_) => FailureCause::Ended,
-    }
-}
-
-/// The peer ended its side before it accepted.
-fn ended(conn: &mut Conn) -> FailureCause {
-    let Phase::Opening(opening) = &mut conn.phase else { return FailureCause::Ended };
-    if let State::Body { refusal, until_close, .. } = &mut opening.state {
-        if !*until_close {
-            refusal.cut();
-        }
-        return refused(opening);
-    }
-    FailureCause::Ended
-}
-
-/// The connection broke. What was answered before is not taken back by that.
-fn broken(conn: &mut Conn) -> FailureCause {
-    if let Phase::Opening(opening) = &mut conn.phase {
-        if let State::Body { refusal, .. } = &mut opening.state {
-            refusal.cut();
-            return refused(opening);
-        }
-    }
-    FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())
-}
-
-/// The handshake is done: from here on it is a WebSocket.
-fn open(stage: &mut Stage, id: ConnId, conn: &mut Conn, chosen: Option<String>) {
-    let ws = Connection::new(Role::Client, stage.limits.protocol.clone(), stage.shared.now);
-    let Phase::Opening(opening) = std::mem::replace(&mut conn.phase, Phase::Ws(ws)) else { return };
-    tracing::debug!(%id, peer = %conn.peer, protocol = chosen.as_deref().unwrap_or_default(), "open");
-    stage.shared.outgoing.opened(id, opening.plan, stage.shared.now);
-    ws::tell_open(stage, id, conn, &Handshake { subprotocol: chosen.as_deref() });
-}
-
-/// A deadline is over. A refusal whose body did not come to its end is one all the same.
-pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
-    let Phase::Opening(opening) = &mut conn.phase else { return Step::Again };
-    let cause = if let State::Body { refusal, .. } = &mut opening.state {
-        refusal.cut();
-        refused(opening)
-    } else {
-        FailureCause::Timeout { after: opening.plan.time_for(opening.stage(), stage.shared.now) }
-    };
-    give_up(stage, id, conn, cause)
-}
-
-/// It does not become a WebSocket. The service decides what follows: another address, another attempt, or the callback.
-pub(crate) fn give_up(stage: &mut Stage, id: ConnId, conn: &mut Conn, cause: FailureCause) -> Step {
-    let Phase::Opening(opening) = std::mem::replace(&mut conn.phase, linger::over()) else { return Step::Again };
-    let at = opening.stage();
-    stage.outlet.cork.clear();
-    stage.shared.outgoing.unopened.push(Unopened { id, plan: opening.plan, stage: at, cause });
-    Step::Unopened
 }

@@ -8,30 +8,22 @@ use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::RequestHead;
 
-use crate::conn::admission::{Hosts, Origins};
-use crate::conn::network::PeerSet;
+use crate::admission::{Hosts, Origins};
 use crate::http::{HttpRequest, Response, Routes};
-use crate::shared::{EndpointIndex, EndpointKind, Named};
+use crate::state::{EndpointIndex, EndpointInfo, EndpointKind};
 use crate::sys::Address;
-
-/// A filter of peers, by address.
-pub(crate) type AddressFilter = Box<dyn FnMut(&Address) -> bool>;
 
 /// The service's answers to "may they?" and "what do they get?".
 pub(crate) struct Policy {
     pub(crate) origins: Origins,
     pub(crate) hosts: Hosts,
     pub(crate) refused: FirstRefusals,
-    pub(crate) addresses: Option<AddressFilter>,
-    /// Peers that say in a PROXY header for whom they connect.
-    pub(crate) proxies: Vec<PeerSet>,
     /// `None`: nothing but WebSocket is served.
     pub(crate) routes: Option<Routes>,
     /// The endpoints, by index.
-    pub(crate) names: Arc<[Named]>,
+    pub(crate) names: Arc<[EndpointInfo]>,
     /// Takes any subprotocol and none.
     pub(crate) fallback: Option<EndpointIndex>,
-    pub(crate) draining: bool,
 }
 
 /// What was refused before. The first refusal is a warning: a page that fails does not tell its user why. Later ones are
@@ -43,16 +35,6 @@ pub(crate) struct FirstRefusals {
 }
 
 impl Policy {
-    /// Whether a peer of that address may connect.
-    pub(crate) fn admits(&mut self, peer: &Address) -> bool {
-        self.addresses.as_mut().is_none_or(|filter| filter(peer))
-    }
-
-    /// Whether a peer is a proxy that is trusted to say for whom it connects.
-    pub(crate) fn trusts(&self, peer: &Address) -> bool {
-        self.proxies.iter().any(|network| network.contains(peer))
-    }
-
     /// Why a request for that host is refused that came from `sender`, which is a proxy if there is one; `None`: it is not.
     pub(crate) fn host_refusal(&mut self, head: &RequestHead<'_>, sender: &Address) -> Option<Cow<'static, str>> {
         let reason = self.hosts.refusal(head.host(), sender)?;
@@ -91,7 +73,7 @@ impl Policy {
     /// (RFC 6455 section 4.2.2 point 4). A client that names none gets the fallback, else the first protocol.
     pub(crate) fn choose<'o>(&self, offer: &Offer<'o>) -> Option<(EndpointIndex, Option<&'o str>)> {
         let mut wanted = None;
-        let is_websocket = |own: &Named| own.kind == EndpointKind::WebSocket;
+        let is_websocket = |own: &EndpointInfo| own.kind == EndpointKind::WebSocket;
         for name in offer.protocols() {
             if let Some(index) = self.names.iter().position(|own| own.name == name && is_websocket(own)) {
                 return Some((EndpointIndex(index as u16), Some(name)));

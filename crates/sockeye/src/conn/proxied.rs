@@ -8,121 +8,140 @@ use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::proxy_protocol::{HeaderDecoder, HeaderError, Source};
 use sockeye_proto::time::Instant;
 
-use crate::conn::read::{Filled, fill, keep};
-use crate::conn::{Conn, Phase, Stage, Step};
+use crate::conn::env::Env;
+use crate::conn::http::Http;
+use crate::conn::raw::Raw;
+use crate::conn::step::{Due, Step};
+use crate::conn::wire::Wire;
+use crate::id::ConnId;
 use crate::limits::Limits;
-use crate::output::{Bits, Out};
-use crate::protocol::ConnId;
-use crate::shared::EndpointIndex;
+use crate::state::EndpointIndex;
 use crate::sys::{Address, CloseHow};
+use crate::transport::Read;
 
 /// A connection whose header is awaited.
-pub(crate) struct Proxied {
+pub(super) struct Proxied {
     decoder: HeaderDecoder,
-    /// What the header said, once it is complete.
-    source: Option<Source>,
-    /// Whose raw connection it will be.
+    /// The raw endpoint that it will belong to; `None`: it will speak HTTP.
     endpoint: Option<EndpointIndex>,
+    /// The time of the header counts for the request, too.
     accepted: Instant,
     deadline: Instant,
 }
 
+/// What the connection is once it is known who connects.
+pub(super) enum AfterProxied {
+    Http(Box<Http>),
+    Raw(Box<Raw>),
+}
+
 impl Proxied {
-    pub(crate) fn new(limits: &Limits, now: Instant, endpoint: Option<EndpointIndex>) -> Self {
+    pub(super) fn new(limits: &Limits, now: Instant, endpoint: Option<EndpointIndex>) -> Self {
         Self {
             decoder: HeaderDecoder::new(limits.proxy_header_bytes),
-            source: None,
             endpoint,
             accepted: now,
             deadline: now + limits.handshake_timeout,
         }
     }
 
-    pub(crate) fn endpoint(&self) -> Option<EndpointIndex> {
-        self.endpoint
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// The time of the header counts for the request, too.
-    pub(crate) fn accepted(&self) -> Instant {
-        self.accepted
+    pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<AfterProxied> {
+        let mut budget = env.limits.turn_bytes;
+        while budget > 0 {
+            // Most of it is the first request, which is not read further than its head may be long.
+            let most = budget.min(env.limits.protocol.head_bytes.max(1));
+            match wire.socket.read(&mut env.io, &mut env.rx, most) {
+                Read::Bytes(count) => {
+                    budget = budget.saturating_sub(count);
+                    let mut input = &env.rx[HEADROOM..HEADROOM + count];
+                    match self.decoder.decode(&mut input) {
+                        Ok(Some(source)) => {
+                            wire.socket.keep_unread(&env.state.pool, input);
+                            return self.introduce(wire, env, id, source);
+                        }
+                        Ok(None) => {}
+                        Err(error) => return refuse(wire, env, id, error),
+                    }
+                }
+                // A drain does not wait for a connection that has not begun.
+                Read::Nothing if env.state.lifecycle.is_ending() && self.decoder.is_untouched() => {
+                    return Step::Gone(CloseHow::Normal);
+                }
+                Read::Nothing if !wire.socket.is_broken() => return Step::Wait,
+                Read::Nothing | Read::Failed(_) | Read::End => {
+                    return self.end(wire, env, id, "the header ended early");
+                }
+            }
+        }
+        Step::Yield
     }
 
-    /// Who connects; `None`: who it seems.
-    pub(crate) fn take_source(&mut self) -> Option<Address> {
-        match self.source.take()? {
-            Source::Ip(address) => Some(Address::Ip(address)),
-            Source::Unix(path) => Some(match path.split_first() {
-                None => Address::Unnamed,
-                Some((0, name)) => Address::Abstract(name.to_vec()),
-                Some(_) => Address::Unix(OsString::from_vec(path).into()),
-            }),
-            _ => None,
+    /// The header says for whom the proxy connects: that address decides, as an accepted one does.
+    fn introduce(&self, wire: &mut Wire, env: &mut Env, id: ConnId, source: Source) -> Step<AfterProxied> {
+        let proxy = wire.peer.clone();
+        let peer = address(source).unwrap_or_else(|| proxy.clone());
+        if !env.admit(id, &peer) {
+            return Step::Gone(CloseHow::Reset);
         }
+        tracing::debug!(%id, %peer, %proxy, "introduced");
+        wire.peer = peer;
+        let Some(endpoint) = self.endpoint else {
+            let http = Http::new(&env.limits, self.accepted).through(proxy);
+            return Step::Next(AfterProxied::Http(Box::new(http)));
+        };
+        if env.state.lifecycle.is_ending() {
+            // Nothing was said to it yet.
+            return Step::Gone(CloseHow::Normal);
+        }
+        let mut raw = Raw::new(endpoint);
+        raw.open(wire, env, id);
+        Step::Next(AfterProxied::Raw(Box::new(raw)))
+    }
+
+    /// The deadline passed.
+    pub(super) fn due(&self, wire: &Wire, env: &mut Env, id: ConnId) -> Due<AfterProxied> {
+        env.io.meters.statistics.limits.handshake_timeout += 1;
+        Due::Over(self.end(wire, env, id, "the header took too long"))
+    }
+
+    /// No header follows. A connection that sends nothing at all, as some health checks do, is no fault.
+    fn end(&self, wire: &Wire, env: &mut Env, id: ConnId, why: &str) -> Step<AfterProxied> {
+        if !self.decoder.is_untouched() {
+            env.io.meters.statistics.refusals.proxy_header += 1;
+            warn(id, wire, &why);
+        }
+        Step::Gone(CloseHow::Normal)
     }
 }
 
-/// Reads the header. `Introduced`: it is complete, and what came behind it is kept.
-pub(crate) fn step(stage: &mut Stage, id: ConnId, conn: &mut Conn) -> Step {
-    let mut budget = stage.limits.turn_bytes;
-    while budget > 0 {
-        let Phase::Proxied(proxied) = &mut conn.phase else { return Step::Again };
-        // Most of it is the first request, which is not read further than its head may be long.
-        let most = budget.min(stage.limits.protocol.head_bytes.max(1));
-        match fill(&mut Out::new(&mut stage.outlet, &mut conn.link), &mut conn.stash, &mut stage.rx, most) {
-            Filled::Bytes(count) => {
-                budget = budget.saturating_sub(count);
-                let mut input = &stage.rx[HEADROOM..HEADROOM + count];
-                match proxied.decoder.decode(&mut input) {
-                    Ok(Some(source)) => {
-                        proxied.source = Some(source);
-                        keep(&stage.shared.pool, &mut conn.stash, input);
-                        return Step::Introduced;
-                    }
-                    Ok(None) => {}
-                    Err(error) => return refuse(stage, id, conn, error),
-                }
-            }
-            // Nobody is kept waiting who did not begin.
-            Filled::Nothing if stage.policy.draining && proxied.decoder.is_untouched() => {
-                return Step::Gone(CloseHow::Normal);
-            }
-            Filled::Nothing if !conn.link.bits.has(Bits::BROKEN) => return Step::Wait,
-            Filled::Nothing | Filled::Failed | Filled::End => return over(stage, id, conn, "the header ended early"),
-        }
+/// Who connects; `None`: the proxy itself.
+fn address(source: Source) -> Option<Address> {
+    match source {
+        Source::Ip(address) => Some(Address::Ip(address)),
+        Source::Unix(path) => Some(match path.split_first() {
+            None => Address::Unnamed,
+            Some((0, name)) => Address::Abstract(name.to_vec()),
+            Some(_) => Address::Unix(OsString::from_vec(path).into()),
+        }),
+        _ => None,
     }
-    Step::Yield
 }
 
 /// Section 2 of the protocol: the receiver "must not try to guess whether the protocol header is present or not".
-fn refuse(stage: &mut Stage, id: ConnId, conn: &Conn, error: HeaderError) -> Step {
-    let statistics = &mut stage.outlet.statistics;
+fn refuse(wire: &Wire, env: &mut Env, id: ConnId, error: HeaderError) -> Step<AfterProxied> {
+    let statistics = &mut env.io.meters.statistics;
     statistics.refusals.proxy_header += 1;
     statistics.limits.proxy_header_bytes += u64::from(error == HeaderError::TooLong);
-    say(id, conn, &error);
+    warn(id, wire, &error);
     Step::Gone(CloseHow::Normal)
 }
 
-/// The deadline passed.
-pub(crate) fn due(stage: &mut Stage, id: ConnId, conn: &Conn) -> Step {
-    stage.outlet.statistics.limits.handshake_timeout += 1;
-    over(stage, id, conn, "the header took too long")
-}
-
-/// There will be no header. A connection that says nothing at all, as some checks of health do, is no offence.
-fn over(stage: &mut Stage, id: ConnId, conn: &Conn, why: &str) -> Step {
-    if matches!(&conn.phase, Phase::Proxied(proxied) if !proxied.decoder.is_untouched()) {
-        stage.outlet.statistics.refusals.proxy_header += 1;
-        say(id, conn, &why);
-    }
-    Step::Gone(CloseHow::Normal)
-}
-
-/// A peer that is trusted and does not do what it is trusted for is set up wrongly, here or there, and serves nobody until
-/// somebody hears of it.
-fn say(id: ConnId, conn: &Conn, error: &dyn fmt::Display) {
-    tracing::warn!(%id, peer = %conn.peer, %error, "refused: a trusted proxy sent no usable PROXY header");
+/// A trusted peer that does not do what it is trusted for is configured wrongly, here or there, and serves nobody until an
+/// operator hears of it.
+fn warn(id: ConnId, wire: &Wire, error: &dyn fmt::Display) {
+    tracing::warn!(%id, peer = %wire.peer, %error, "refused: a trusted proxy sent no usable PROXY header");
 }

@@ -4,20 +4,25 @@ use std::borrow::Cow;
 
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::target;
+use sockeye_proto::wire::Role;
 
-use crate::conn::{Conn, Phase, Stage, ws};
-use crate::protocol::{ConnId, Handshake, Request, Verdict};
+use crate::conn::env::Env;
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::Wire;
+use crate::id::ConnId;
+use crate::protocol::{Handshake, Request, Verdict};
 use crate::statistics::{Culprit, Refusals, Whose};
+use crate::sys::Address;
 
 /// Chooses the counter of a reason.
-pub(crate) type Counter = fn(&mut Refusals) -> &mut u64;
+pub(super) type Counter = fn(&mut Refusals) -> &mut u64;
 
-/// Why not.
-pub(crate) struct Refused {
-    pub(crate) status: u16,
-    pub(crate) reason: Cow<'static, str>,
+/// Why a handshake is refused.
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) reason: Cow<'static, str>,
     /// Where it is counted.
-    pub(crate) counter: Counter,
+    pub(super) counter: Counter,
 }
 
 impl Refused {
@@ -26,35 +31,34 @@ impl Refused {
     }
 }
 
-/// Decides about a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called.
-pub(crate) fn decide(
-    stage: &mut Stage,
+/// Decides about a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called. `log` is given the
+/// subprotocol that was chosen, before that.
+pub(super) fn upgrade(
+    proxy: Option<&Address>,
+    wire: &Wire,
+    env: &mut Env,
     id: ConnId,
-    conn: &mut Conn,
     offer: &Offer<'_>,
     path: &str,
-) -> Result<(), Refused> {
-    if stage.policy.draining {
+    log: impl FnOnce(Option<&str>),
+) -> Result<WebSocket, Refused> {
+    if env.state.lifecycle.is_ending() {
         return Err(Refused::new(503, "the service is ending", |refusals| &mut refusals.draining));
     }
-    if let Some(reason) = stage.policy.origin_refusal(offer) {
+    if let Some(reason) = env.policy.origin_refusal(offer) {
         return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
-    let Some((endpoint, name)) = stage.policy.choose(offer) else {
+    let Some((endpoint, name)) = env.policy.choose(offer) else {
         let reason = "none of the subprotocols offered is spoken here";
         return Err(Refused::new(400, reason, |refusals| &mut refusals.subprotocol));
     };
-    let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else {
+    let Some(callee) = env.endpoints.web_socket(endpoint) else {
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     };
     let query = target::query(offer.head.target);
-    stage.outlet.steps_over(0);
-    let proxy = match &conn.phase {
-        Phase::Http(http) => http.proxy(),
-        _ => None,
-    };
-    let verdict = callee.filter(&Request { offer, path, query, peer: &conn.peer, proxy }).0;
-    stage.outlet.lap(Culprit::Filter, Whose::of(endpoint.0, id));
+    env.io.steps_over(0);
+    let verdict = callee.filter(&Request { offer, path, query, peer: &wire.peer, proxy }).0;
+    env.io.lap(Culprit::Filter, Whose::of(endpoint.0, id));
     let chosen: Option<Cow<'_, str>> = match verdict {
         Verdict::Accept => name.map(Cow::Borrowed),
         Verdict::AcceptAs(name) if offer.protocols().any(|offered| offered == name) => Some(Cow::Owned(name)),
@@ -66,15 +70,13 @@ pub(crate) fn decide(
             return Err(Refused::new(status, reason, |refusals| &mut refusals.filter));
         }
     };
-    if let Err(misuse) = offer.accept(&mut stage.outlet.cork, chosen.as_deref(), &[]) {
+    if let Err(misuse) = offer.accept(env.io.cork(), chosen.as_deref(), &[]) {
         tracing::error!(%misuse, "a handshake could not be answered");
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     }
-    tracing::debug!(%id, peer = %conn.peer, protocol = chosen.as_deref().unwrap_or_default(), "open");
-    stage.outlet.statistics.responded(101);
-    if let Phase::Http(http) = &mut conn.phase {
-        http.access.upgraded(chosen.as_deref());
-    }
-    ws::open(stage, id, conn, endpoint, &Handshake { subprotocol: chosen.as_deref() });
-    Ok(())
+    env.io.meters.statistics.responded(101);
+    log(chosen.as_deref());
+    let mut ws = WebSocket::new(Role::Server, env);
+    ws.open(wire, env, id, endpoint, &Handshake { subprotocol: chosen.as_deref() });
+    Ok(ws)
 }

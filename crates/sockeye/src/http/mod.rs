@@ -5,6 +5,7 @@
 //!
 //! Handlers run on the thread of the loop, and so does reading files: what a disk is slow to give holds up everybody.
 
+pub(crate) mod access;
 mod body;
 mod files;
 mod precondition;

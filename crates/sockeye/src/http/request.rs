@@ -4,7 +4,7 @@ use std::fmt;
 
 use sockeye_proto::http::RequestHead;
 
-use crate::statistics::{Place, Statistics};
+use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::Address;
 
 /// A plain HTTP request, whole: its head and its body are here. It lives as long as the call of the handler.
@@ -23,7 +23,7 @@ pub struct HttpRequest<'r> {
     pub(crate) now: u64,
     pub(crate) statistics: &'r Statistics,
     /// Of several threads.
-    pub(crate) place: Option<&'r Place>,
+    pub(crate) board: Option<&'r BoardSlot>,
 }
 
 impl<'r> HttpRequest<'r> {
@@ -78,7 +78,7 @@ impl<'r> HttpRequest<'r> {
     /// second ago, unless their loops are held up. Of a service on its own it is [`statistics`](Self::statistics).
     #[must_use]
     pub fn statistics_of_all(&self) -> Statistics {
-        self.place.map_or_else(|| self.statistics.clone(), |place| place.sum(self.statistics))
+        self.board.map_or_else(|| self.statistics.clone(), |board| board.sum(self.statistics))
     }
 
     /// Whether an answer may depend on preconditions: GET, and HEAD which stands for it.

@@ -38,7 +38,7 @@ pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&
         peer,
         now: NOW,
         statistics: &statistics,
-        place: None,
+        board: None,
     })
 }
 

@@ -4,7 +4,7 @@ use sockeye_proto::time::Instant;
 
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
 use crate::protocol::{ConnId, EndpointHandle, Gone, ProtocolHandle, UnknownProtocol};
-use crate::shared::{Commands, EndpointIndex, EndpointKind};
+use crate::state::{Commands, EndpointIndex, EndpointKind, Entry};
 
 impl Commands {
     /// When this turn of the loop began, on the loop's monotonic clock.
@@ -17,13 +17,13 @@ impl Commands {
     /// How many connections the service has, of any kind.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.live.len()
+        self.registry.len()
     }
 
     /// Whether the connection is an open WebSocket, raw connection or watched descriptor.
     #[must_use]
     pub fn is_open(&self, id: ConnId) -> bool {
-        self.live.get(id).is_some_and(|live| live.is_open())
+        self.registry.get(id).is_some_and(Entry::is_open)
     }
 
     /// One connection, which is open or still being opened.
@@ -31,8 +31,8 @@ impl Commands {
     /// # Errors
     /// [`Gone`] when the connection has ended.
     pub fn connection(&mut self, id: ConnId) -> Result<ConnectionMut<'_>, Gone> {
-        match self.live.get(id) {
-            Some(live) if live.is_open() || live.is_connecting() => Ok(ConnectionMut { commands: self, id }),
+        match self.registry.get(id) {
+            Some(entry) if entry.is_open() || entry.is_connecting() => Ok(ConnectionMut { commands: self, id }),
             _ => Err(Gone),
         }
     }
@@ -92,7 +92,7 @@ impl Commands {
     ///
     /// What was published or asked to be closed before comes first.
     pub fn drain(&mut self) {
-        self.drain = true;
+        self.lifecycle.request_drain();
     }
 
     /// An empty buffer of the loop's, with memory if there is a spare one. For layers that keep what does not fit into a callback:

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut, Range};
 use crate::client::Retry;
 use crate::protocol::ConnId;
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
-use crate::shared::{Commands, EndpointIndex};
+use crate::state::{Commands, EndpointIndex, Entry};
 use crate::sys::Address;
 
 /// The context of a callback of a [`Protocol`](crate::Protocol): the connection that it is about, and through it the service.
@@ -67,7 +67,7 @@ impl<'a> Cx<'a> {
     #[must_use]
     #[inline]
     pub fn input_range(&self, bytes: &[u8]) -> Option<Range<usize>> {
-        let start = self.connection.commands.current.offset_of(bytes)?;
+        let start = self.connection.commands.running.offset_of(bytes)?;
         Some(start..start + bytes.len())
     }
 
@@ -82,7 +82,7 @@ impl<'a> Cx<'a> {
     /// [`pause_reading`](ConnectionMut::pause_reading), which is the program's: reading goes on when neither is set.
     #[inline]
     pub fn set_back_pressure(&mut self, on: bool) {
-        self.connection.commands.set_full(self.connection.id, on);
+        self.connection.commands.set_held(self.connection.id, on);
     }
 }
 
@@ -181,7 +181,7 @@ impl<'a> ClosedCx<'a> {
     /// Whether this side had asked for the connection ([`ProtocolMut::connect`]), rather than accepted it.
     #[must_use]
     pub fn is_client(&self) -> bool {
-        self.commands.live.get(self.id).is_some_and(|live| live.is_client())
+        self.commands.registry.get(self.id).is_some_and(Entry::is_client)
     }
 
     /// The attempt that follows, of a connection that is kept up by a [`Reconnect`](crate::client::Reconnect) policy.

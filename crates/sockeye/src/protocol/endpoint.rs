@@ -1,223 +1,310 @@
-//! A protocol with its sessions, behind one object type, so that a service can have several.
+//! The endpoints of a service behind three object types, one for each kind of connection. Each holds the program's object
+//! and the sessions of its connections.
+
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
-use crate::protocol::plain::Plain;
-use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, Protocol, ProtocolMut, Request, Tx};
-use crate::shared::{Commands, EndpointIndex, EndpointKind};
+use crate::protocol::sessions::Sessions;
+use crate::protocol::{
+    ClosedCx, ConnId, Cx, Decision, EndpointMut, Handshake, Protocol, ProtocolMut, Raw, RawClose, RawClosed,
+    RawClosedCx, RawCx, RawWritable, Request, Tx, Watcher,
+};
+use crate::state::{Commands, EndpointIndex, EndpointKind};
 
-/// What all endpoints of a service have, and the callbacks of those that are protocols, whose sessions are named by number. An
-/// endpoint that is [`Plain`] has no WebSockets, so nobody calls the callbacks that it does not define.
-pub(crate) trait Endpoint {
+/// An endpoint, by what its connections are. A callback of another kind cannot be named.
+pub(crate) enum Endpoint {
+    WebSocket(Box<dyn WebSocketEndpoint>),
+    Raw(Box<dyn RawEndpoint>),
+    Watcher(Box<dyn WatcherEndpoint>),
+}
+
+impl Endpoint {
+    pub(crate) fn protocol(protocol: impl Protocol) -> Self {
+        Self::WebSocket(Box::new(WithSessions { object: protocol, sessions: Sessions::new() }))
+    }
+
+    pub(crate) fn raw(raw: impl Raw) -> Self {
+        Self::Raw(Box::new(RawWithSessions(WithSessions { object: raw, sessions: Sessions::new() })))
+    }
+
+    pub(crate) fn watcher(watcher: impl Watcher) -> Self {
+        Self::Watcher(Box::new(WatcherWithSessions(WithSessions { object: watcher, sessions: Sessions::new() })))
+    }
+
+    pub(crate) fn kind(&self) -> EndpointKind {
+        match self {
+            Self::WebSocket(_) => EndpointKind::WebSocket,
+            Self::Raw(_) => EndpointKind::Raw,
+            Self::Watcher(_) => EndpointKind::Watcher,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::WebSocket(endpoint) => endpoint.name(),
+            Self::Raw(endpoint) => endpoint.name(),
+            Self::Watcher(endpoint) => endpoint.name(),
+        }
+    }
+
+    /// How many sessions it has.
+    pub(crate) fn sessions(&self) -> usize {
+        match self {
+            Self::WebSocket(endpoint) => endpoint.sessions(),
+            Self::Raw(endpoint) => endpoint.sessions(),
+            Self::Watcher(endpoint) => endpoint.sessions(),
+        }
+    }
+
+    /// The regular callback.
+    pub(crate) fn tick(&mut self, commands: &mut Commands, endpoint: EndpointIndex) {
+        match self {
+            Self::WebSocket(object) => object.tick(&mut ProtocolMut { commands, endpoint }),
+            Self::Raw(object) => object.tick(&mut EndpointMut { commands, endpoint }),
+            Self::Watcher(object) => object.tick(&mut EndpointMut { commands, endpoint }),
+        }
+    }
+}
+
+/// The endpoints of a service, by index.
+pub(crate) struct Endpoints(Vec<Endpoint>);
+
+impl Endpoints {
+    pub(crate) fn new(endpoints: Vec<Endpoint>) -> Self {
+        Self(endpoints)
+    }
+
+    pub(crate) fn get(&self, index: EndpointIndex) -> Option<&Endpoint> {
+        self.0.get(index.get())
+    }
+
+    pub(crate) fn get_mut(&mut self, index: EndpointIndex) -> Option<&mut Endpoint> {
+        self.0.get_mut(index.get())
+    }
+
+    #[inline]
+    pub(crate) fn web_socket(&mut self, index: EndpointIndex) -> Option<&mut dyn WebSocketEndpoint> {
+        match self.0.get_mut(index.get()) {
+            Some(Endpoint::WebSocket(endpoint)) => Some(&mut **endpoint),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn raw(&mut self, index: EndpointIndex) -> Option<&mut dyn RawEndpoint> {
+        match self.0.get_mut(index.get()) {
+            Some(Endpoint::Raw(endpoint)) => Some(&mut **endpoint),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn watcher(&mut self, index: EndpointIndex) -> Option<&mut dyn WatcherEndpoint> {
+        match self.0.get_mut(index.get()) {
+            Some(Endpoint::Watcher(endpoint)) => Some(&mut **endpoint),
+            _ => None,
+        }
+    }
+
+    /// One whose connections are not WebSockets.
+    pub(crate) fn descriptors(&mut self, index: EndpointIndex) -> Option<&mut dyn DescriptorEndpoint> {
+        match self.0.get_mut(index.get()) {
+            Some(Endpoint::Raw(endpoint)) => Some(&mut **endpoint),
+            Some(Endpoint::Watcher(endpoint)) => Some(&mut **endpoint),
+            _ => None,
+        }
+    }
+}
+
+/// The callbacks of a [`Protocol`], with sessions by number.
+pub(crate) trait WebSocketEndpoint {
     fn name(&self) -> &str;
-    fn kind(&self) -> EndpointKind;
-    fn tick(&mut self, commands: &mut Commands, own: EndpointIndex);
     fn sessions(&self) -> usize;
-
-    /// Itself, when its connections are no WebSockets.
-    fn plain(&mut self) -> Option<&mut dyn Plain> {
-        None
-    }
-
-    fn filter(&mut self, _: &Request<'_>) -> Decision {
-        Decision::refuse(500, "")
-    }
-
-    fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, _: Failure) {}
-
-    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> u32 {
-        u32::MAX
-    }
-
-    fn receive(&mut self, _: &mut Cx<'_>, _: u32, _: &Fragment<'_>) -> Result<(), Close> {
-        Ok(())
-    }
-
-    fn writable(&mut self, _: &mut Cx<'_>, _: u32, _: Tx<'_>) -> Result<(), Close> {
-        Ok(())
-    }
-
-    fn release_input(&mut self, _: &mut Cx<'_>, _: u32) {}
-
-    fn ping(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), Close> {
-        Ok(())
-    }
-
-    fn pong(&mut self, _: &mut Cx<'_>, _: u32, _: &[u8]) -> Result<(), Close> {
-        Ok(())
-    }
-
-    fn timer(&mut self, _: &mut Cx<'_>, _: u32) -> Result<(), Close> {
-        Ok(())
-    }
-
-    fn closed(&mut self, _: &mut ClosedCx<'_>, _: u32, _: Closed) {}
+    fn tick(&mut self, own: &mut ProtocolMut<'_>);
+    fn filter(&mut self, request: &Request<'_>) -> Decision;
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> u32;
+    fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
+    fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
+    fn release_input(&mut self, cx: &mut Cx<'_>, session: u32);
+    fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
+    fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
+    fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed);
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure);
 }
 
-/// A protocol and a table of its sessions, without an allocation for each.
-pub(crate) struct Adapter<P: Protocol> {
-    protocol: P,
-    sessions: Sessions<P::Session>,
+/// The callbacks that [`Raw`] and [`Watcher`] have in common.
+pub(crate) trait DescriptorEndpoint {
+    fn name(&self) -> &str;
+    fn sessions(&self) -> usize;
+    fn tick(&mut self, own: &mut EndpointMut<'_>);
+    fn open(&mut self, cx: &mut RawCx<'_>) -> u32;
+    fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
+    fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, closed: RawClosed);
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error);
 }
 
-impl<P: Protocol> Adapter<P> {
-    pub(crate) fn new(protocol: P) -> Self {
-        Self { protocol, sessions: Sessions::new() }
+/// The callbacks of a [`Raw`] endpoint, whose connections the loop reads and writes.
+pub(crate) trait RawEndpoint: DescriptorEndpoint {
+    fn receive(&mut self, cx: &mut RawCx<'_>, session: u32, bytes: &[u8]) -> Result<(), RawClose>;
+    fn ended(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose>;
+}
+
+/// The callbacks of a [`Watcher`], whose descriptors the program reads and writes.
+pub(crate) trait WatcherEndpoint: DescriptorEndpoint {
+    fn readable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose>;
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose>;
+}
+
+/// The program's object, and the sessions of its connections.
+struct WithSessions<P, S> {
+    object: P,
+    sessions: Sessions<S>,
+}
+
+impl<P, S> WithSessions<P, S> {
+    /// Calls back for a session. One that is not there has no connection, so nothing is called.
+    #[inline(always)]
+    fn with<E>(&mut self, session: u32, call: impl FnOnce(&mut P, &mut S) -> Result<(), E>) -> Result<(), E> {
+        match self.sessions.get_mut(session) {
+            Some(session) => call(&mut self.object, session),
+            None => Ok(()),
+        }
     }
 }
 
-impl<P: Protocol> Endpoint for Adapter<P> {
+impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
     fn name(&self) -> &str {
-        self.protocol.name()
+        self.object.name()
     }
 
-    fn kind(&self) -> EndpointKind {
-        EndpointKind::WebSocket
+    fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        self.object.tick(own);
     }
 
     fn filter(&mut self, request: &Request<'_>) -> Decision {
-        self.protocol.filter(request)
+        self.object.filter(request)
     }
 
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> u32 {
-        let session = self.protocol.open(cx, handshake);
+        let session = self.object.open(cx, handshake);
         self.sessions.insert(session)
     }
 
     #[inline]
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close> {
-        match self.sessions.get_mut(session) {
-            Some(session) => self.protocol.receive(cx, session, *fragment),
-            None => Ok(()),
-        }
+        self.with(session, |protocol, session| protocol.receive(cx, session, *fragment))
     }
 
     #[inline]
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close> {
-        match self.sessions.get_mut(session) {
-            Some(session) => self.protocol.writable(cx, session, tx),
-            None => Ok(()),
-        }
+        self.with(session, |protocol, session| protocol.writable(cx, session, tx))
     }
 
     #[cold]
     fn release_input(&mut self, cx: &mut Cx<'_>, session: u32) {
         if let Some(session) = self.sessions.get_mut(session) {
-            self.protocol.release_input(cx, session);
+            self.object.release_input(cx, session);
         }
     }
 
     fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close> {
-        match self.sessions.get_mut(session) {
-            Some(session) => self.protocol.ping(cx, session, payload),
-            None => Ok(()),
-        }
+        self.with(session, |protocol, session| protocol.ping(cx, session, payload))
     }
 
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close> {
-        match self.sessions.get_mut(session) {
-            Some(session) => self.protocol.pong(cx, session, payload),
-            None => Ok(()),
-        }
+        self.with(session, |protocol, session| protocol.pong(cx, session, payload))
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
-        match self.sessions.get_mut(session) {
-            Some(session) => self.protocol.timer(cx, session),
-            None => Ok(()),
-        }
+        self.with(session, |protocol, session| protocol.timer(cx, session))
     }
 
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed) {
         if let Some(session) = self.sessions.remove(session) {
-            self.protocol.closed(cx, session, closed);
+            self.object.closed(cx, session, closed);
         }
     }
 
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
-        self.protocol.failed(own, id, failure);
-    }
-
-    fn tick(&mut self, commands: &mut Commands, own: EndpointIndex) {
-        self.protocol.tick(&mut ProtocolMut { commands, endpoint: own });
-    }
-
-    fn sessions(&self) -> usize {
-        self.sessions.len
+        self.object.failed(own, id, failure);
     }
 }
 
-pub(crate) struct Sessions<S> {
-    entries: Vec<Entry<S>>,
-    /// The first free entry, or `u32::MAX`.
-    free: u32,
-    len: usize,
-}
+/// A [`Raw`] and its sessions.
+struct RawWithSessions<R: Raw>(WithSessions<R, R::Session>);
 
-enum Entry<S> {
-    Used(S),
-    Free(u32),
-}
+/// A [`Watcher`] and its sessions.
+struct WatcherWithSessions<W: Watcher>(WithSessions<W, W::Session>);
 
-impl<S> Sessions<S> {
-    pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), free: u32::MAX, len: 0 }
-    }
+/// [`Raw`] and [`Watcher`] are traits that are read alone, so each has these callbacks by itself.
+macro_rules! descriptor_endpoint {
+    ($adapter:ident, $bound:ident) => {
+        impl<T: $bound> DescriptorEndpoint for $adapter<T> {
+            fn name(&self) -> &str {
+                self.0.object.name()
+            }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
+            fn sessions(&self) -> usize {
+                self.0.sessions.len()
+            }
 
-    pub(crate) fn insert(&mut self, session: S) -> u32 {
-        self.len += 1;
-        if let Some(entry) = self.entries.get_mut(self.free as usize) {
-            let index = self.free;
-            if let Entry::Free(next) = *entry {
-                self.free = next;
-                *entry = Entry::Used(session);
-                return index;
+            fn tick(&mut self, own: &mut EndpointMut<'_>) {
+                self.0.object.tick(own);
+            }
+
+            fn open(&mut self, cx: &mut RawCx<'_>) -> u32 {
+                let session = self.0.object.open(cx);
+                self.0.sessions.insert(session)
+            }
+
+            fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
+                self.0.with(session, |object, session| object.timer(cx, session))
+            }
+
+            fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, closed: RawClosed) {
+                if let Some(session) = self.0.sessions.remove(session) {
+                    self.0.object.closed(cx, session, closed);
+                }
+            }
+
+            fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+                self.0.object.failed(own, id, error);
             }
         }
-        self.entries.push(Entry::Used(session));
-        // Connections are bounded by the descriptor limit, which is far below 2^32.
-        (self.entries.len() - 1) as u32
+    };
+}
+
+descriptor_endpoint!(RawWithSessions, Raw);
+descriptor_endpoint!(WatcherWithSessions, Watcher);
+
+impl<R: Raw> RawEndpoint for RawWithSessions<R> {
+    fn receive(&mut self, cx: &mut RawCx<'_>, session: u32, bytes: &[u8]) -> Result<(), RawClose> {
+        self.0.with(session, |raw, session| raw.receive(cx, session, bytes))
     }
 
-    #[inline]
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut S> {
-        match self.entries.get_mut(index as usize) {
-            Some(Entry::Used(session)) => Some(session),
-            _ => None,
-        }
+    fn ended(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
+        self.0.with(session, |raw, session| raw.ended(cx, session))
     }
 
-    pub(crate) fn remove(&mut self, index: u32) -> Option<S> {
-        let entry = self.entries.get_mut(index as usize)?;
-        if matches!(entry, Entry::Free(_)) {
-            return None;
-        }
-        let Entry::Used(session) = std::mem::replace(entry, Entry::Free(self.free)) else { return None };
-        self.free = index;
-        self.len -= 1;
-        Some(session)
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose> {
+        self.0.with(session, |raw, session| raw.writable(cx, session, tx))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<W: Watcher> WatcherEndpoint for WatcherWithSessions<W> {
+    fn readable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
+        self.0.with(session, |watcher, session| watcher.readable(cx, session, fd))
+    }
 
-    #[test]
-    fn a_freed_number_is_used_again_and_a_stale_one_is_nothing() {
-        let mut sessions = Sessions::new();
-        let a = sessions.insert("a");
-        let b = sessions.insert("b");
-        assert_eq!(sessions.remove(a), Some("a"));
-        assert_eq!(sessions.remove(a), None);
-        assert!(sessions.get_mut(a).is_none());
-        let c = sessions.insert("c");
-        assert_eq!((c, sessions.get_mut(b).copied(), sessions.len), (a, Some("b"), 2));
+    fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
+        self.0.with(session, |watcher, session| watcher.writable(cx, session, fd))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::shared::{BuilderId, EndpointIndex};
+use crate::state::{BuilderId, EndpointIndex};
 
 /// A [`Protocol`](crate::Protocol) of a service: what [`Builder::add_protocol`](crate::Builder::add_protocol) returns.
 ///

@@ -10,9 +10,9 @@ pub(crate) mod end;
 pub(crate) mod endpoint;
 pub(crate) mod handle;
 mod handshake;
-pub(crate) mod plain;
 pub(crate) mod raw;
 mod request;
+mod sessions;
 mod tx;
 mod unknown;
 pub(crate) mod views;
@@ -32,16 +32,16 @@ pub(crate) use self::end::{RawClose, RawClosed};
 pub use self::handle::ProtocolHandle;
 pub(crate) use self::handle::{EndpointHandle, HandleTarget};
 pub use self::handshake::Handshake;
-pub(crate) use self::raw::{Raw, RawPort, RawWritable};
+pub(crate) use self::raw::{Raw, RawSendCx, RawWritable};
 pub use self::request::Request;
-pub(crate) use self::tx::Port;
+pub(crate) use self::tx::SendCx;
 pub use self::tx::{AfterFragment, AfterSend, BinaryFragments, Fragmented, TextFragments, Tx, Writable};
 pub use self::unknown::UnknownProtocol;
 pub(crate) use self::views::EndpointMut;
 pub use self::views::{ConnectionMut, ProtocolMut};
 pub(crate) use self::watch::Watcher;
 pub use crate::id::{ConnId, Gone};
-pub use crate::shared::Commands;
+pub use crate::state::Commands;
 
 /// What an endpoint does on the connections that negotiated its name.
 ///

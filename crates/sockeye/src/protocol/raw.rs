@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::output::{Out, Outlet};
 use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, RawCx};
+use crate::transport::SocketWriter;
 
 /// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
 /// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and
@@ -141,19 +141,19 @@ pub trait Raw: 'static {
 /// The permission to write once. Writing consumes it; [`RawAfterWrite::more`] gives it back while the peer keeps up.
 #[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
 pub struct RawWritable<'a> {
-    port: &'a mut RawPort<'a>,
+    port: &'a mut RawSendCx<'a>,
 }
 
 impl<'a> RawWritable<'a> {
-    pub(crate) fn new(port: &'a mut RawPort<'a>) -> Self {
+    pub(crate) fn new(port: &'a mut RawSendCx<'a>) -> Self {
         Self { port }
     }
 
     /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue. Nothing is written
     /// of no bytes.
     pub fn write(self, bytes: &[u8]) -> RawAfterWrite<'a> {
-        let outlet = &mut *self.port.out.outlet;
-        outlet.budget = outlet.budget.saturating_sub(bytes.len() + outlet.frame_cost);
+        let io = &mut *self.port.out.io;
+        io.send_budget = io.send_budget.saturating_sub(bytes.len() + io.frame_cost);
         self.port.out.put_bytes(bytes);
         RawAfterWrite { port: self.port }
     }
@@ -161,7 +161,7 @@ impl<'a> RawWritable<'a> {
 
 /// Bytes were handed over: to the system, or to the connection's queue when that had no room.
 pub struct RawAfterWrite<'a> {
-    port: &'a mut RawPort<'a>,
+    port: &'a mut RawSendCx<'a>,
 }
 
 impl<'a> RawAfterWrite<'a> {
@@ -170,12 +170,13 @@ impl<'a> RawAfterWrite<'a> {
     /// writable callback again.
     #[must_use]
     pub fn more(self) -> Option<RawWritable<'a>> {
-        let Outlet { budget, low_water, .. } = *self.port.out.outlet;
-        (budget > 0 && self.port.out.link.queued() < low_water).then_some(RawWritable { port: self.port })
+        let io = &*self.port.out.io;
+        (io.send_budget > 0 && self.port.out.socket.backlog_bytes() < io.low_water)
+            .then_some(RawWritable { port: self.port })
     }
 }
 
 /// Where a permission leads: the connection's way out, for one callback.
-pub(crate) struct RawPort<'a> {
-    pub(crate) out: Out<'a>,
+pub(crate) struct RawSendCx<'a> {
+    pub(crate) out: SocketWriter<'a>,
 }

@@ -3,7 +3,7 @@
 use sockeye_proto::conn::{Connection, ControlPayload};
 use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
-use crate::output::{Out, Outlet};
+use crate::transport::SocketWriter;
 
 /// What may be sent now. The shape follows the connection: with an unfinished fragmented message there is no way to
 /// begin another (RFC 6455 section 5.4: fragments of one message must not be interleaved with another's).
@@ -16,7 +16,7 @@ pub enum Tx<'a> {
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(port: &'a mut Port<'a>) -> Self {
+    pub(crate) fn new(port: &'a mut SendCx<'a>) -> Self {
         match port.ws.mid_message() {
             None => Self::Idle(Writable { port }),
             Some(MessageKind::Text) => Self::Mid(Fragmented::Text(TextFragments { port })),
@@ -38,7 +38,7 @@ impl<'a> Tx<'a> {
 /// The permission to send one message. Sending consumes it; [`AfterSend::more`] gives it back while the peer keeps up.
 #[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
 pub struct Writable<'a> {
-    port: &'a mut Port<'a>,
+    port: &'a mut SendCx<'a>,
 }
 
 impl<'a> Writable<'a> {
@@ -99,7 +99,7 @@ impl<'a> Writable<'a> {
 
 /// A message was handed over: to the socket, or to the connection's queue when the socket was full.
 pub struct AfterSend<'a> {
-    port: &'a mut Port<'a>,
+    port: &'a mut SendCx<'a>,
 }
 
 impl<'a> AfterSend<'a> {
@@ -161,7 +161,7 @@ impl<T> AfterFragment<T> {
 /// The permission for the next fragment of a text message.
 #[must_use = "the message stays unfinished; ask for the writable callback again"]
 pub struct TextFragments<'a> {
-    port: &'a mut Port<'a>,
+    port: &'a mut SendCx<'a>,
 }
 
 impl<'a> TextFragments<'a> {
@@ -186,7 +186,7 @@ impl<'a> TextFragments<'a> {
 /// The permission for the next fragment of a binary message.
 #[must_use = "the message stays unfinished; ask for the writable callback again"]
 pub struct BinaryFragments<'a> {
-    port: &'a mut Port<'a>,
+    port: &'a mut SendCx<'a>,
 }
 
 impl<'a> BinaryFragments<'a> {
@@ -209,14 +209,14 @@ impl<'a> BinaryFragments<'a> {
 }
 
 /// Where a permission leads: the connection's framing and its way out, for one callback.
-pub(crate) struct Port<'a> {
+pub(crate) struct SendCx<'a> {
     pub(crate) ws: &'a mut Connection,
-    pub(crate) out: Out<'a>,
+    pub(crate) out: SocketWriter<'a>,
     /// A Close frame waits for this call to end, and there is none after it.
     pub(crate) last: bool,
 }
 
-impl<'a> Port<'a> {
+impl<'a> SendCx<'a> {
     #[inline(always)]
     fn send(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
         if self.ws.role() == Role::Client {
@@ -253,12 +253,12 @@ impl<'a> Port<'a> {
         len: usize,
         key: Option<[u8; 4]>,
     ) -> Option<EncodedHeader> {
-        let outlet = &mut *self.out.outlet;
-        outlet.budget = outlet.budget.saturating_sub(len + outlet.frame_cost);
+        let io = &mut *self.out.io;
+        io.send_budget = io.send_budget.saturating_sub(len + io.frame_cost);
         if last {
-            outlet.statistics.sent.messages += 1;
+            io.meters.statistics.sent.messages += 1;
         } else {
-            outlet.statistics.sent.parts += 1;
+            io.meters.statistics.sent.parts += 1;
         }
         let head = self.ws.frame(kind, last, len as u64, key);
         // The permissions match the connection's state, so a refusal here is a fault of this module.
@@ -267,15 +267,15 @@ impl<'a> Port<'a> {
     }
 
     fn ping(&mut self, payload: ControlPayload) {
-        if self.ws.ping(payload).is_ok() && self.out.link.queued() == 0 {
+        if self.ws.ping(payload).is_ok() && !self.out.socket.has_backlog() {
             self.out.transmit(self.ws);
         }
     }
 
     #[inline]
     fn next(&'a mut self) -> Option<&'a mut Self> {
-        let Outlet { budget, low_water, .. } = *self.out.outlet;
-        let keeps_up = self.out.link.queue.as_ref().is_none_or(|queue| queue.len() < low_water);
-        (budget > 0 && keeps_up).then_some(self)
+        let io = &*self.out.io;
+        let keeps_up = !self.out.socket.has_backlog() || self.out.socket.backlog_bytes() < io.low_water;
+        (io.send_budget > 0 && keeps_up).then_some(self)
     }
 }

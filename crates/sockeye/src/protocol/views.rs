@@ -9,7 +9,7 @@ use sockeye_proto::wire::MessageKind;
 
 use crate::client::Connect;
 use crate::protocol::ConnId;
-use crate::shared::{Commands, EndpointIndex};
+use crate::state::{Commands, EndpointIndex, Entry};
 
 /// One connection of the service. [`Commands::connection`] looks it up, and the context of each callback is one.
 ///
@@ -42,7 +42,7 @@ impl ConnectionMut<'_> {
     /// Whether this side asked for the connection ([`ProtocolMut::connect`]), rather than accepted it.
     #[must_use]
     pub fn is_client(&self) -> bool {
-        self.commands.live.get(self.id).is_some_and(|live| live.is_client())
+        self.commands.registry.get(self.id).is_some_and(Entry::is_client)
     }
 
     /// Asks for the writable callback of the connection: in this turn if its socket can take data, else when it can.
@@ -73,17 +73,17 @@ impl ConnectionMut<'_> {
     /// Asks for [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer that was set before.
     pub fn set_timer(&mut self, delay: Duration) {
         let at = self.commands.now() + delay;
-        self.commands.timers.push((self.id, Some(at)));
+        self.commands.queue.timers.push((self.id, Some(at)));
     }
 
     /// Clears the timer.
     pub fn clear_timer(&mut self) {
-        self.commands.timers.push((self.id, None));
+        self.commands.queue.timers.push((self.id, None));
     }
 
     /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::client::Reconnect) policy says.
     pub fn stop_reconnecting(&mut self) {
-        self.commands.outgoing.release(self.id);
+        self.commands.connects.release(self.id);
     }
 }
 

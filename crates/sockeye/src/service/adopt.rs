@@ -3,22 +3,23 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::conn::raw::Raw;
-use crate::conn::{Conn, Phase};
-use crate::protocol::{ConnId, EndpointMut};
-use crate::service::Service;
-use crate::shared::{Adoption, EndpointKind, Live};
-use crate::statistics::{Culprit, Whose};
+use crate::conn::Conn;
+use crate::id::ConnId;
+use crate::protocol::EndpointMut;
+use crate::protocol::endpoint::Endpoint;
+use crate::service::core::Service;
+use crate::state::{Adoption, EndpointKind};
+use crate::statistics::Culprit;
 use crate::sys::{AdoptOptions, Adopted, CloseHow, DescriptorKind};
 
 impl Service {
     /// Carries out the adoptions that were wished for. Those that a callback of one of these wishes for wait for the next time.
     pub(crate) fn start_adoptions(&mut self) {
-        let adoptions = std::mem::take(&mut self.stage.shared.adoptions);
+        let adoptions = std::mem::take(&mut self.env.state.queue.adoptions);
         self.adopting = adoptions.len();
         for Adoption { id, fd } in adoptions {
             self.adopting -= 1;
-            if !self.stage.shared.live.get(id).is_some_and(|live| live.is_connecting()) {
+            if !self.env.state.registry.is_connecting(id) {
                 continue;
             }
             if let Err(error) = self.adopt(id, fd) {
@@ -32,75 +33,69 @@ impl Service {
         if !self.has_room() {
             return Err(no_room(self.max_connections));
         }
-        let endpoint = self.stage.shared.live.get(id).map(|live| live.endpoint).ok_or_else(ending)?;
-        let adopted = self.stage.outlet.sys.adopt(fd, &AdoptOptions::default())?;
-        let is_watched = self.stage.shared.kind(endpoint) == EndpointKind::Watcher;
+        let endpoint = self.env.state.registry.get(id).map(|entry| entry.endpoint).ok_or_else(ending)?;
+        let adopted = self.env.io.sys.adopt(fd, &AdoptOptions::default())?;
+        let is_watched = self.env.state.kind(endpoint) == EndpointKind::Watcher;
         if adopted.kind == DescriptorKind::Listener && !is_watched {
-            self.stage.outlet.sys.close(adopted.handle, CloseHow::Normal);
+            self.env.io.sys.close(adopted.handle, CloseHow::Normal);
             let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watcher accepts them";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let raw = Raw::adopted(adopted.readable, adopted.writable);
-        let raw = if is_watched { raw.watched() } else { raw };
-        self.begin(id, adopted, Phase::Raw(Box::new(raw)))?;
-        self.open_raw(id, endpoint);
+        self.register_adopted(id, &adopted)?;
+        self.install(id, Conn::adopted(adopted, endpoint, is_watched));
+        self.begin(id);
         Ok(())
     }
 
-    /// Registers an adopted descriptor and gives it its slot.
-    fn begin(&mut self, id: ConnId, adopted: Adopted, phase: Phase) -> io::Result<()> {
+    fn register_adopted(&mut self, id: ConnId, adopted: &Adopted) -> io::Result<()> {
         let Adopted { handle, kind, peer, .. } = adopted;
-        if let Err(error) = self.stage.outlet.sys.register(handle, id.as_u64()) {
-            self.stage.outlet.sys.close(handle, CloseHow::Normal);
+        if let Err(error) = self.env.io.sys.register(*handle, id.as_u64()) {
+            self.env.io.sys.close(*handle, CloseHow::Normal);
             return Err(error);
         }
         tracing::debug!(%id, %peer, ?kind, "adopted");
-        let mut conn = Conn::new(handle, peer, phase);
-        conn.link.set_kind(kind);
-        self.install(id, conn);
         Ok(())
     }
 
     /// Serves a connection that was accepted elsewhere.
     pub(crate) fn serve(&mut self, fd: OwnedFd) -> io::Result<ConnId> {
         self.may_begin()?;
-        if self.stage.shared.live.len() >= self.max_connections {
+        if self.env.state.registry.len() >= self.max_connections {
             return Err(no_room(self.max_connections));
         }
         let options = AdoptOptions { nodelay: true };
-        let adopted = self.stage.outlet.sys.adopt(fd, &options)?;
+        let adopted = self.env.io.sys.adopt(fd, &options)?;
+        let (handle, peer) = (adopted.handle, adopted.peer.clone());
         if adopted.kind != DescriptorKind::Stream {
-            self.stage.outlet.sys.close(adopted.handle, CloseHow::Normal);
-            let text = "it is no connected TCP or Unix stream socket, so nothing can be served on it";
+            self.env.io.sys.close(handle, CloseHow::Normal);
+            let text = "it is not a connected TCP or Unix stream socket, so nothing can be served on it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let (handle, peer) = (adopted.handle, adopted.peer.clone());
-        let Some(phase) = self.first_phase(&peer, None) else {
-            self.stage.outlet.sys.close(handle, CloseHow::Reset);
+        let id = self.env.state.registry.insert_accepted();
+        let Some(conn) = Conn::accepted(&mut self.env, id, handle, peer.clone(), None) else {
+            self.env.io.sys.close(handle, CloseHow::Reset);
+            self.env.state.registry.remove(id);
             let text = format!("{peer} may not connect (Builder::filter, Limits::connections_per_address)");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         };
-        let is_counted = !matches!(phase, Phase::Proxied(_));
-        let id = self.stage.shared.live.insert(Live::new());
-        if let Err(error) = self.begin(id, adopted, phase) {
-            self.stage.shared.live.remove(id);
-            if is_counted {
-                self.accepting.left(&peer);
-            }
+        if let Err(error) = self.env.io.sys.register(handle, id.as_u64()) {
+            conn.close_socket(&mut self.env, id, CloseHow::Normal);
+            self.env.state.registry.remove(id);
             return Err(error);
         }
+        tracing::debug!(%id, %peer, "adopted");
+        self.install(id, conn);
         Ok(id)
     }
 
     fn may_begin(&self) -> io::Result<()> {
-        if self.stage.policy.draining || self.is_draining() { Err(ending()) } else { Ok(()) }
+        if self.is_draining() { Err(ending()) } else { Ok(()) }
     }
 
-    /// Takes an adoption back that was not carried out. Says whether there was one.
+    /// Takes an adoption back that was not carried out. Returns whether there was one.
     pub(crate) fn cancel_adoption(&mut self, id: ConnId) -> bool {
-        let adoptions = &mut self.stage.shared.adoptions;
-        let Some(index) = adoptions.iter().position(|adoption| adoption.id == id) else { return false };
-        drop(adoptions.remove(index).fd);
+        let Some(fd) = self.env.state.queue.take_adoption(id) else { return false };
+        drop(fd);
         let error = self.may_begin().err();
         let error = error.unwrap_or_else(|| io::Error::other("it was closed before it began"));
         self.adoption_failed(id, error);
@@ -108,18 +103,19 @@ impl Service {
     }
 
     fn adoption_failed(&mut self, id: ConnId, error: io::Error) {
-        let Some(live) = self.stage.shared.live.get_mut(id).filter(|live| live.is_connecting()) else { return };
-        live.set_connected();
-        let endpoint = live.endpoint;
+        let Some(entry) = self.env.state.registry.get_mut(id).filter(|entry| entry.is_connecting()) else { return };
+        entry.set_connected();
+        let endpoint = entry.endpoint;
         tracing::debug!(%id, %error, "not adopted");
         self.dead.push(id);
-        let stage = &mut self.stage;
-        let Some(callee) = stage.endpoints.get_mut(endpoint.get()).and_then(|endpoint| endpoint.plain()) else {
-            return;
-        };
-        stage.outlet.steps_over(0);
-        callee.failed(&mut EndpointMut { commands: &mut stage.shared, endpoint }, id, error);
-        stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
+        self.env.call_endpoint(endpoint, Some(id), Culprit::Failed, |object, commands| {
+            let own = &mut EndpointMut { commands, endpoint };
+            match object {
+                Endpoint::Raw(raw) => raw.failed(own, id, error),
+                Endpoint::Watcher(watcher) => watcher.failed(own, id, error),
+                Endpoint::WebSocket(_) => {}
+            }
+        });
     }
 }
 

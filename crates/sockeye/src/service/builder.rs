@@ -9,26 +9,25 @@ use std::time::Duration;
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
 
-use crate::conn::Stage;
-use crate::conn::admission::{Hosts, Origins};
-use crate::conn::network::PeerSet;
-use crate::conn::policy::{AddressFilter, FirstRefusals, Policy};
+use crate::admission::{AddressFilter, Admission, Hosts, Origins, PeerSet};
+use crate::conn::Env;
+use crate::conn::policy::{FirstRefusals, Policy};
 use crate::error::Error;
 use crate::http::Routes;
 use crate::limits::Limits;
-use crate::output::Outlet;
 use crate::poll::{External, PollHook};
-use crate::protocol::endpoint::{Adapter, Endpoint};
-use crate::protocol::plain::{RawAdapter, WatchAdapter};
+use crate::protocol::endpoint::{Endpoint, Endpoints};
 use crate::protocol::{EndpointHandle, HandleTarget, Protocol, ProtocolHandle, Raw, Watcher};
-use crate::service::accept::Accepting;
+use crate::service::accepting::Accepting;
 use crate::service::connecting::Connecting;
+use crate::service::connections::Connections;
+use crate::service::core::{Jobs, Service, Tick};
 use crate::service::listen::ListenAddr;
 use crate::service::timers::Timers;
-use crate::service::{Jobs, Service, Tick};
-use crate::shared::{BuilderId, EndpointIndex, EndpointKind, Named, Shared};
-use crate::statistics::{Place, Stopwatch};
+use crate::state::{BuilderId, Commands, EndpointIndex, EndpointInfo, EndpointKind};
+use crate::statistics::{BoardSlot, Meters};
 use crate::sys::{Address, ListenOptions, Real, Sys};
+use crate::transport::{Carrier, LoopIo};
 
 /// Descriptors kept free for what is no connection: files being served, the program's own.
 const RESERVE: u64 = 16;
@@ -40,7 +39,7 @@ pub struct Builder {
     /// Which one it is, for its handles.
     id: BuilderId,
     limits: Limits,
-    endpoints: Vec<Box<dyn Endpoint>>,
+    endpoints: Vec<Endpoint>,
     ticks: Vec<(EndpointIndex, Duration)>,
     fallback: Option<EndpointIndex>,
     routes: Option<Routes>,
@@ -55,11 +54,20 @@ pub struct Builder {
     listen_raw: Vec<(ListenAddr, ListenOptions, String)>,
     /// How many services of this process share its descriptors.
     services: u64,
-    place: Option<Place>,
+    board: Option<BoardSlot>,
+    carrier: Carrier,
+}
+
+impl Service {
+    /// Begins to describe a service.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
 }
 
 impl Builder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             id: BuilderId::next(),
             limits: Limits::default(),
@@ -75,7 +83,8 @@ impl Builder {
             listen: Vec::new(),
             listen_raw: Vec::new(),
             services: 1,
-            place: None,
+            board: None,
+            carrier: Carrier::default(),
         }
     }
 
@@ -113,7 +122,7 @@ impl Builder {
     /// # Ok(()) }
     /// ```
     pub fn add_protocol<P: Protocol>(&mut self, protocol: P) -> ProtocolHandle<P> {
-        ProtocolHandle::new(self.add(protocol.interval(), Box::new(Adapter::new(protocol))))
+        ProtocolHandle::new(self.add(protocol.interval(), Endpoint::protocol(protocol)))
     }
 
     /// Adds a protocol for every client that offers none of the others, whatever it offers; the first name that such a
@@ -141,7 +150,7 @@ impl Builder {
 
     /// As [`raw`](Self::raw), and gives a handle of it for [`Commands::endpoint`](crate::Commands::endpoint).
     pub fn add_raw<R: Raw>(&mut self, raw: R) -> EndpointHandle<R> {
-        EndpointHandle::new(self.add(raw.interval(), Box::new(RawAdapter::new(raw))))
+        EndpointHandle::new(self.add(raw.interval(), Endpoint::raw(raw)))
     }
 
     /// Adds an endpoint of descriptors that the program reads and writes itself, when the loop says so. It
@@ -154,10 +163,10 @@ impl Builder {
 
     /// As [`watcher`](Self::watcher), and gives a handle of it for [`Commands::endpoint`](crate::Commands::endpoint).
     pub fn add_watcher<W: Watcher>(&mut self, watcher: W) -> EndpointHandle<W> {
-        EndpointHandle::new(self.add(watcher.interval(), Box::new(WatchAdapter::new(watcher))))
+        EndpointHandle::new(self.add(watcher.interval(), Endpoint::watcher(watcher)))
     }
 
-    fn add(&mut self, every: Option<Duration>, endpoint: Box<dyn Endpoint>) -> HandleTarget {
+    fn add(&mut self, every: Option<Duration>, endpoint: Endpoint) -> HandleTarget {
         let index = EndpointIndex(u16::try_from(self.endpoints.len()).unwrap_or(u16::MAX));
         if let Some(every) = every {
             self.ticks.push((index, every));
@@ -247,17 +256,26 @@ impl Builder {
         self
     }
 
+    /// Carries the bytes of every connection that is accepted or made through a reversible transform, the
+    /// [`Scrambler`](crate::sim::Scrambler) of this seed, as TLS would. It tests the loop and keeps no secret.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn scrambled(mut self, seed: u64) -> Self {
+        self.carrier = Carrier::Scrambled(seed);
+        self
+    }
+
     /// Makes it one of `services` like it, which listen on `listen` before anything of their own, and have a place each for what
     /// they count.
     pub(crate) fn shared(
         mut self,
         listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
         services: u64,
-        place: Place,
+        board: BoardSlot,
     ) -> Self {
         self.shared_listen = listen;
         self.services = services;
-        self.place = Some(place);
+        self.board = Some(board);
         self
     }
 
@@ -300,7 +318,7 @@ impl Builder {
     pub fn build_with(self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
         let names = self.names()?;
         self.check()?;
-        let mut accepting = Accepting::new(self.limits.connections_per_address);
+        let mut accepting = Accepting::new();
         let raw = self.listen_raw.into_iter().map(|(listen, options, name)| (listen, options, Some(name)));
         let own = self.listen.into_iter().map(|(listen, options)| (listen, options, None)).chain(raw);
         for (listen, options, endpoint) in listeners(self.shared_listen.into_iter().chain(own), &names)? {
@@ -331,23 +349,29 @@ impl Builder {
             origins: self.origins,
             hosts: self.hosts,
             refused: FirstRefusals::default(),
-            addresses: self.addresses,
-            proxies: self.proxies,
             routes: self.routes,
             names: Arc::clone(&names),
             fallback: self.fallback,
-            draining: false,
         };
-        let shared = Shared::new(self.id, names, now);
-        let mut outlet = Outlet::new(sys, Rc::clone(&shared.pool), frame_cost, self.limits.output_low_water);
-        outlet.stopwatch = Stopwatch::new(self.limits.stall);
-        outlet.statistics.connections_limit = max_connections as u64;
-        let stage =
-            Stage { outlet, shared, endpoints: self.endpoints, policy, rx, limits: self.limits, place: self.place };
+        let state = Commands::new(self.id, names, now);
+        let meters = Meters::new(self.limits.stall);
+        let mut io = LoopIo::new(sys, Rc::clone(&state.pool), meters, frame_cost, self.limits.output_low_water);
+        io.carrier = self.carrier;
+        io.meters.statistics.connections_limit = max_connections as u64;
+        let env = Env {
+            io,
+            state,
+            endpoints: Endpoints::new(self.endpoints),
+            policy,
+            admission: Admission::new(self.addresses, self.proxies, self.limits.connections_per_address),
+            rx,
+            limits: self.limits,
+            board: self.board,
+        };
         Ok(Service {
             stays: PhantomData,
-            stage,
-            conns: Vec::new(),
+            env,
+            connections: Connections::default(),
             ticks,
             accepting,
             connecting: Connecting::default(),
@@ -358,16 +382,15 @@ impl Builder {
             jobs,
             events: Vec::new(),
             dead: Vec::new(),
-            draining: None,
-            is_end_told: false,
+            end_reported: false,
             external: None,
             crowded: false,
         })
     }
 
     /// The endpoints' names: tokens (RFC 6455 section 4.1), none twice.
-    fn names(&self) -> Result<Arc<[Named]>, Error> {
-        let mut names: Vec<Named> = Vec::new();
+    fn names(&self) -> Result<Arc<[EndpointInfo]>, Error> {
+        let mut names: Vec<EndpointInfo> = Vec::new();
         if self.endpoints.len() >= usize::from(u16::MAX) {
             return Err(Error::configuration("a service has at most 65,534 endpoints"));
         }
@@ -381,7 +404,7 @@ impl Builder {
             if names.iter().any(|other| other.name == name) {
                 return Err(Error::configuration(format!("two endpoints have the name {name:?}")));
             }
-            names.push(Named { name: name.to_owned(), kind: endpoint.kind() });
+            names.push(EndpointInfo { name: name.to_owned(), kind: endpoint.kind() });
         }
         Ok(names.into())
     }
@@ -417,7 +440,7 @@ impl Builder {
 /// Listeners, and of those for a raw endpoint which one it is.
 fn listeners(
     listeners: impl Iterator<Item = (ListenAddr, ListenOptions, Option<String>)>,
-    names: &[Named],
+    names: &[EndpointInfo],
 ) -> Result<Vec<(ListenAddr, ListenOptions, Option<EndpointIndex>)>, Error> {
     let with_index = |(listen, options, name): (ListenAddr, ListenOptions, Option<String>)| {
         let endpoint = name.map(|name| raw_endpoint(&name, names)).transpose()?;
@@ -426,7 +449,7 @@ fn listeners(
     listeners.map(with_index).collect()
 }
 
-fn raw_endpoint(name: &str, names: &[Named]) -> Result<EndpointIndex, Error> {
+fn raw_endpoint(name: &str, names: &[EndpointInfo]) -> Result<EndpointIndex, Error> {
     let found = names.iter().enumerate().find(|(_, own)| own.name == name);
     let wrong = match found.map(|(index, own)| (index, own.kind)) {
         Some((index, EndpointKind::Raw)) => return Ok(EndpointIndex(index as u16)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::poll::Ready;
-use crate::service::{Service, ServiceState, turn};
+use crate::service::core::{Service, ServiceState};
 use crate::sys::Handle;
 
 impl Service {
@@ -22,18 +22,18 @@ impl Service {
         let handle = u32::try_from(fd).ok().map(Handle::new);
         let is_waker = self.descriptor().is_some_and(|own| own.as_raw_fd() == fd);
         let confirmed = match handle {
-            Some(handle) if ready.ended && !is_waker => self.stage.outlet.sys.readiness(handle).ok(),
+            Some(handle) if ready.ended && !is_waker => self.env.io.sys.readiness(handle).ok(),
             _ => None,
         };
         watch.borrow_mut().report(fd, ready, confirmed);
-        turn::turn(self, Some(Duration::ZERO))
+        self.turn(Some(Duration::ZERO))
     }
 
     /// How long the program's loop may wait: until the next of the service's own deadlines, not at all when there is
     /// pending work, and as long as it likes when this is `None`.
     #[must_use]
     pub fn next_timeout(&mut self) -> Option<Duration> {
-        let now = self.stage.outlet.sys.now();
+        let now = self.env.io.sys.now();
         self.next_deadline().map(|at| at.saturating_duration_since(now))
     }
 
@@ -50,6 +50,6 @@ impl Service {
     /// the simulated one.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.stage.outlet.sys.descriptor()
+        self.env.io.sys.descriptor()
     }
 }

@@ -1,14 +1,10 @@
 //! The one thing that crosses threads: closures that run on the loop's thread.
 
-use std::collections::VecDeque;
-use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::limits::Limits;
-use crate::service::Control;
-use crate::shared::{EndpointIndex, EndpointKind, Named};
-use crate::sys::Wake;
+use crate::service::core::{Control, Job, Jobs, Service};
+use crate::service::jobs::{RemoteError, put_all};
 
 /// A handle on a service for other threads.
 ///
@@ -25,11 +21,15 @@ pub struct Remote {
     jobs: Arc<Jobs>,
 }
 
-impl Remote {
-    pub(crate) fn new(jobs: Arc<Jobs>) -> Self {
-        Self { jobs }
+impl Service {
+    /// A handle for other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote { jobs: self.jobs.clone() }
     }
+}
 
+impl Remote {
     pub(crate) fn jobs(&self) -> &Arc<Jobs> {
         &self.jobs
     }
@@ -49,138 +49,4 @@ impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").finish_non_exhaustive()
     }
-}
-
-/// Why a job was not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum RemoteError {
-    /// The service is over.
-    Gone,
-    /// Too many jobs are waiting, or jobs with too many bytes.
-    Full,
-    /// The services of a [`Group`](crate::threads::Group) are still being built.
-    Starting,
-    /// None of the services of a [`Group`](crate::threads::Group) has a WebSocket protocol of that name.
-    UnknownProtocol,
-}
-
-impl fmt::Display for RemoteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gone => "the service is over",
-            Self::Full => "too many jobs wait for the service (Limits::remote_jobs, Limits::remote_bytes)",
-            Self::Starting => "the services are still being built",
-            Self::UnknownProtocol => "no service of the group has a WebSocket protocol of that name",
-        })
-    }
-}
-
-impl Error for RemoteError {}
-
-pub(crate) type Job = Box<dyn FnOnce(&mut Control<'_>) + Send>;
-
-/// What threads and loop share.
-pub(crate) struct Jobs {
-    inner: Mutex<Inner>,
-    wake: Arc<dyn Wake>,
-    /// The endpoints of the service.
-    names: Arc<[Named]>,
-    limit: usize,
-    limit_bytes: usize,
-}
-
-#[derive(Default)]
-struct Inner {
-    waiting: VecDeque<Job>,
-    /// What the waiting jobs carry.
-    bytes: usize,
-    over: bool,
-    /// The service is to be drained, behind the jobs. No job, so that there is always room for it.
-    drain: bool,
-}
-
-impl Jobs {
-    pub(crate) fn new(wake: Arc<dyn Wake>, names: Arc<[Named]>, limits: &Limits) -> Self {
-        let (limit, limit_bytes) = (limits.remote_jobs, limits.remote_bytes);
-        Self { inner: Mutex::default(), wake, names, limit, limit_bytes }
-    }
-
-    /// The WebSocket protocol of that name, if the service has one.
-    pub(crate) fn find_protocol(&self, name: &str) -> Option<EndpointIndex> {
-        let is_wanted = |endpoint: &Named| endpoint.kind == EndpointKind::WebSocket && endpoint.name == name;
-        self.names.iter().position(is_wanted).map(|index| EndpointIndex(index as u16))
-    }
-
-    /// Takes all that wait now, and whether to drain after them; what a job adds meanwhile wakes the loop again.
-    pub(crate) fn take(&self) -> (VecDeque<Job>, bool) {
-        let mut inner = self.lock();
-        inner.bytes = 0;
-        (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.drain))
-    }
-
-    /// Asks for a drain. False when the service is over.
-    pub(crate) fn drain(&self) -> bool {
-        let over = {
-            let mut inner = self.lock();
-            inner.drain = !inner.over;
-            inner.over
-        };
-        if !over {
-            self.wake.wake();
-        }
-        !over
-    }
-
-    /// No more jobs. The waiting ones are dropped outside the lock: dropping them runs foreign code.
-    pub(crate) fn end(&self) {
-        let dropped = {
-            let mut inner = self.lock();
-            inner.over = true;
-            std::mem::take(&mut inner.waiting)
-        };
-        drop(dropped);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No foreign code runs under the lock, so a poisoned one holds nothing half done.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Gives each of the services a job, or none of them one, under all their locks at once: so what is given to the same
-/// several services comes in one order to all. Services that are over are passed over.
-///
-/// `services` come in the order in which everybody locks them, none twice. The locks are held for the time it takes to
-/// append a pointer to each queue; no foreign code runs under them, so `job_of`, which is given the index of a service, must not
-/// call any.
-pub(crate) fn put_all(
-    services: &[&Arc<Jobs>],
-    bytes: usize,
-    mut job_of: impl FnMut(usize) -> Option<Job>,
-) -> Result<(), RemoteError> {
-    let locked = services.iter().enumerate().map(|(index, service)| (index, *service, service.lock()));
-    let mut living: Vec<_> = locked.filter(|(.., inner)| !inner.over).collect();
-    if living.is_empty() {
-        return Err(RemoteError::Gone);
-    }
-    // A message that is larger than the bound by itself may wait alone.
-    let is_full = |service: &Jobs, inner: &Inner| {
-        inner.waiting.len() >= service.limit
-            || (inner.bytes > 0 && inner.bytes.saturating_add(bytes) > service.limit_bytes)
-    };
-    if living.iter().any(|(_, service, inner)| is_full(service, inner)) {
-        return Err(RemoteError::Full);
-    }
-    let mut idle = Vec::new();
-    for (index, service, inner) in &mut living {
-        inner.waiting.extend(job_of(*index));
-        inner.bytes = inner.bytes.saturating_add(bytes);
-        if inner.waiting.len() == 1 {
-            idle.push(*service);
-        }
-    }
-    drop(living);
-    idle.iter().for_each(|service| service.wake.wake());
-    Ok(())
 }

@@ -4,30 +4,30 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::service::Service;
+use crate::service::core::Service;
 use crate::statistics::{Found, Stall};
 
 impl Service {
     /// The wait is over. What the system did meanwhile is no stall of ours.
     #[inline]
     pub(crate) fn turn_begins(&mut self) {
-        let outlet = &mut self.stage.outlet;
-        outlet.stopwatch.begin(self.stage.shared.now);
-        if outlet.stopwatch.wants_processor() {
-            let time = outlet.sys.processor_time();
-            outlet.stopwatch.processor(time);
+        let io = &mut self.env.io;
+        io.meters.stopwatch.begin(self.env.state.now);
+        if io.meters.stopwatch.wants_processor() {
+            let time = io.sys.processor_time();
+            io.meters.stopwatch.processor(time);
         }
     }
 
     #[inline]
     pub(crate) fn turn_ends(&mut self) {
-        let outlet = &mut self.stage.outlet;
-        if !outlet.stopwatch.is_running() {
+        let io = &mut self.env.io;
+        if !io.meters.stopwatch.is_running() {
             return;
         }
-        let now = outlet.sys.now();
-        let (took, found) = outlet.stopwatch.end(now);
-        let stalls = &mut outlet.statistics.stalls;
+        let now = io.sys.now();
+        let (took, found) = io.meters.stopwatch.end(now);
+        let stalls = &mut io.meters.statistics.stalls;
         stalls.busy += took;
         stalls.longest_turn = stalls.longest_turn.max(took);
         if let Some(found) = found {
@@ -39,15 +39,15 @@ impl Service {
     fn stalled(&mut self, found: &Found, now: Instant) {
         let Some(culprit) = found.culprit else { return };
         let protocol = self.protocol_of(found);
-        let outlet = &mut self.stage.outlet;
-        let time = outlet.sys.processor_time();
-        let computed = outlet.stopwatch.computed(now, time, found.worst);
-        outlet.stopwatch.watch(now, culprit);
+        let io = &mut self.env.io;
+        let time = io.sys.processor_time();
+        let computed = io.meters.stopwatch.computed(now, time, found.worst);
+        io.meters.stopwatch.watch(now, culprit);
         let stall = Stall { duration: found.worst, culprit, protocol, connection: found.whose.id, computed };
-        if let Some(unsaid) = outlet.stopwatch.may_warn(now) {
+        if let Some(unsaid) = io.meters.stopwatch.may_warn(now) {
             tracing::warn!(stalls = found.count, unsaid, "the loop stood still for {stall}");
         }
-        let stalls = &mut outlet.statistics.stalls;
+        let stalls = &mut io.meters.statistics.stalls;
         stalls.count += found.count;
         stalls.total += found.total;
         let worst = stalls.worst.as_ref().map_or(Duration::ZERO, |worst| worst.duration);
@@ -58,8 +58,8 @@ impl Service {
 
     /// The name of the protocol whose callback it was, or whose connection.
     fn protocol_of(&self, found: &Found) -> Option<String> {
-        let connection = found.whose.id.and_then(|id| self.stage.shared.live.get(id));
+        let connection = found.whose.id.and_then(|id| self.env.state.registry.get(id));
         let endpoint = found.whose.endpoint.map(usize::from).or_else(|| Some(connection?.endpoint.get()))?;
-        self.stage.shared.names.get(endpoint).map(|endpoint| endpoint.name.clone())
+        self.env.state.endpoints.get(endpoint).map(|endpoint| endpoint.name.clone())
     }
 }

@@ -74,6 +74,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+pub use crate::transport::Scrambler;
 pub use faults::{Counts, Fault, Faults};
 pub use host::Calls;
 pub use listener::Listener;

@@ -63,7 +63,7 @@ fn lock(place: &Mutex<Arc<Statistics>>) -> MutexGuard<'_, Arc<Statistics>> {
 
 /// The place of one service among those of all threads.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct BoardSlot {
     board: Arc<Board>,
     index: usize,
     /// The next copy is not made before.
@@ -72,7 +72,7 @@ pub(crate) struct Place {
     unsaid: bool,
 }
 
-impl Place {
+impl BoardSlot {
     pub(crate) fn new(board: Arc<Board>, index: usize) -> Self {
         Self { board, index, next: Instant::from_nanos(0), unsaid: false }
     }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_copy_is_made_every_period_and_once_more_when_all_is_quiet() {
         let board = Board::new(2);
-        let mut place = Place::new(Arc::clone(&board), 1);
+        let mut place = BoardSlot::new(Arc::clone(&board), 1);
         assert_eq!(place.deadline(), None);
         place.turn_ends(millis(1), &turns(1));
         assert_eq!((board.sum().work.turns, place.deadline()), (1, None));
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn who_asks_knows_its_own_numbers_best() {
         let board = Board::new(3);
-        let (mut first, mut second) = (Place::new(Arc::clone(&board), 0), Place::new(Arc::clone(&board), 1));
+        let (mut first, mut second) = (BoardSlot::new(Arc::clone(&board), 0), BoardSlot::new(Arc::clone(&board), 1));
         first.turn_ends(millis(1), &turns(10));
         second.turn_ends(millis(1), &turns(100));
         assert_eq!(first.sum(&turns(11)).work.turns, 111);

@@ -7,13 +7,15 @@
 //! is shown everywhere.
 
 mod board;
+mod meters;
 mod prometheus;
 mod show;
 mod stalls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::board::{Board, Place};
+pub(crate) use self::board::{Board, BoardSlot};
+pub(crate) use self::meters::Meters;
 pub(crate) use self::prometheus::MEDIA_TYPE;
 pub use self::stalls::{Culprit, Stall, Stalls};
 pub(crate) use self::stalls::{Found, Stopwatch, Whose};

@@ -72,6 +72,8 @@ pub enum Culprit {
     Closed,
     /// [`Protocol::failed`](crate::Protocol::failed).
     Failed,
+    /// [`Protocol::ping`](crate::Protocol::ping).
+    Ping,
     /// [`Protocol::pong`](crate::Protocol::pong).
     Pong,
     /// [`Protocol::timer`](crate::Protocol::timer).
@@ -103,6 +105,7 @@ impl Display for Culprit {
             Self::Writable => "the callback writable",
             Self::Closed => "the callback closed",
             Self::Failed => "the callback failed",
+            Self::Ping => "the callback ping",
             Self::Pong => "the callback pong",
             Self::Timer => "the callback timer",
             Self::Tick => "the callback tick",
@@ -178,10 +181,6 @@ pub(crate) struct Whose {
 }
 
 impl Whose {
-    pub(crate) fn endpoint(endpoint: u16) -> Self {
-        Self { endpoint: Some(endpoint), id: None }
-    }
-
     pub(crate) fn of(endpoint: u16, id: ConnId) -> Self {
         Self { endpoint: Some(endpoint), id: Some(id) }
     }

@@ -7,7 +7,7 @@ use sockeye_proto::wire::MessageKind;
 
 use crate::protocol::ProtocolMut;
 use crate::service::{Control, Job, Jobs, Remote, RemoteError, put_all};
-use crate::shared::EndpointIndex;
+use crate::state::EndpointIndex;
 
 /// A handle on several services, each in a thread of its own: those of [`Threads`](crate::Threads), or [any](Self::of).
 ///

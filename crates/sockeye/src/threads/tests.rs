@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::http::Routes;
 use crate::service::RemoteError;
 use crate::sim::{Network, Outcome, Peer, Turn, seeds};
-use crate::statistics::{Board, Place};
+use crate::statistics::{Board, BoardSlot};
 use crate::threads::Group;
 use crate::{Close, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx};
 
@@ -215,7 +215,7 @@ fn each_answers_with_what_all_have_counted_within_a_second() {
     let network = Network::with_faults(1, crate::sim::Faults::none());
     let board = Board::new(2);
     let services = (0..2).map(|index| {
-        let place = Place::new(std::sync::Arc::clone(&board), index);
+        let place = BoardSlot::new(std::sync::Arc::clone(&board), index);
         let builder = Service::builder().fallback(Ear::default()).routes(Routes::new().metrics("/metrics"));
         let builder = builder.listen(format!("127.0.0.{}:80", index + 1)).shared(Vec::new(), 2, place);
         builder.build_with(network.host().sys()).unwrap()

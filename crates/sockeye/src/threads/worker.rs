@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
 use crate::service::{Builder, ListenAddr, Remote, Service, ServiceState, Source};
-use crate::statistics::{Board, Place, Statistics};
+use crate::statistics::{Board, BoardSlot, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::{BuildError, Group};
 
@@ -74,8 +74,8 @@ pub(super) fn work(
     Orders { listen, pinned, board, report, go, ended }: Orders,
 ) {
     let index = worker.index;
-    let place = Place::new(Arc::clone(&board), index);
-    let mut service = match caught(|| built(worker, describe, listen, pinned, place)) {
+    let slot = BoardSlot::new(Arc::clone(&board), index);
+    let mut service = match caught(|| built(worker, describe, listen, pinned, slot)) {
         Ok(service) => service,
         Err(error) => {
             let _ = report.send(Err(error.in_thread(index)));
@@ -109,7 +109,7 @@ fn built(
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
     listen: Vec<(Source, ListenOptions, Option<String>)>,
     pinned: bool,
-    place: Place,
+    slot: BoardSlot,
 ) -> Result<Service, Error> {
     if pinned {
         // Before anything is allocated, so that memory is near the core.
@@ -117,7 +117,7 @@ fn built(
     }
     let builder = describe(worker).map_err(Error::build)?;
     let listen = listen.into_iter().map(|(source, options, name)| (ListenAddr::from(source), options, name)).collect();
-    builder.shared(listen, worker.threads as u64, place).build()
+    builder.shared(listen, worker.threads as u64, slot).build()
 }
 
 fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {

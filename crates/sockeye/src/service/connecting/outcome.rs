@@ -1,41 +1,43 @@
 //! How an attempt ends without a connection: redirected, told as failed, or cancelled.
 
-use crate::client::plan::{Plan, Unopened};
+use crate::client::plan::Plan;
 use crate::client::{Failure, FailureCause, Refusal, Retry, Stage};
-use crate::protocol::{ConnId, ProtocolMut};
-use crate::service::Service;
-use crate::statistics::{Culprit, Whose};
+use crate::conn::Unopened;
+use crate::id::ConnId;
+use crate::protocol::ProtocolMut;
+use crate::protocol::endpoint::Endpoint;
+use crate::service::core::Service;
+use crate::statistics::Culprit;
 use crate::sys::CloseHow;
 
 impl Service {
-    /// Sees to connections that stood and did not become WebSockets: their sockets are closed, redirects followed.
-    pub(crate) fn see_to_unopened(&mut self) {
-        for Unopened { id, mut plan, stage, cause } in std::mem::take(&mut self.stage.shared.outgoing.unopened) {
-            if let Some(conn) = self.conns.get_mut(id.slot()).and_then(Option::take) {
-                self.stage.outlet.sys.close(conn.link.handle, CloseHow::Normal);
-                self.stage.outlet.statistics.connection_ends();
+    /// A connection of our own did not become a WebSocket: its socket is closed, and a redirect followed.
+    pub(crate) fn retire_unopened(&mut self, id: ConnId, unopened: Unopened) {
+        let Unopened { mut plan, stage, cause } = unopened;
+        if let Some(conn) = self.connections.take(id) {
+            conn.close_socket(&mut self.env, id, CloseHow::Normal);
+            self.env.io.meters.statistics.connection_ends();
+        }
+        let redirected = match &cause {
+            FailureCause::Refused(refusal) if !self.env.state.lifecycle.is_ending() => plan.redirect(refusal),
+            _ => Ok(false),
+        };
+        match redirected {
+            Ok(true) => {
+                tracing::debug!(%id, to = %plan.connect().url().authority(), "redirected");
+                self.attempt(id, plan);
             }
-            let redirected = match &cause {
-                FailureCause::Refused(refusal) if !self.stage.policy.draining => plan.redirect(refusal),
-                _ => Ok(false),
-            };
-            match redirected {
-                Ok(true) => {
-                    tracing::debug!(%id, to = %plan.connect().url().authority(), "redirected");
-                    self.attempt(id, plan);
-                }
-                Ok(false) => self.fail(id, plan, stage, cause),
-                Err(error) => self.fail(id, plan, stage, FailureCause::Redirect(error)),
-            }
+            Ok(false) => self.fail(id, plan, stage, cause),
+            Err(error) => self.fail(id, plan, stage, FailureCause::Redirect(error)),
         }
     }
 
-    /// The outcome of a connect that did not come about. Nothing of it is left but the plan.
+    /// A connect failed: the callback, and perhaps the next attempt.
     pub(super) fn fail(&mut self, id: ConnId, mut plan: Box<Plan>, stage: Stage, cause: FailureCause) {
-        let Some(live) = self.stage.shared.live.get_mut(id).filter(|live| live.is_connecting()) else { return };
-        live.set_connected();
-        let endpoint = live.endpoint;
-        let failures = &mut self.stage.outlet.statistics.failures;
+        let Some(entry) = self.env.state.registry.get_mut(id).filter(|entry| entry.is_connecting()) else { return };
+        entry.set_connected();
+        let endpoint = entry.endpoint;
+        let failures = &mut self.env.io.meters.statistics.failures;
         *match stage {
             Stage::Resolve => &mut failures.resolve,
             Stage::Connect => &mut failures.connect,
@@ -43,20 +45,20 @@ impl Service {
             Stage::Handshake => &mut failures.handshake,
         } += 1;
         let mut failure = Failure::new(stage, cause);
-        let again = failure.may_pass() && !self.stage.policy.draining;
+        let again = failure.may_pass() && !self.env.state.lifecycle.is_ending();
         plan.count_failure();
-        let random = if again { self.stage.random_u64() } else { None };
+        let random = if again { self.env.io.random_u64() } else { None };
         let asked = failure.refusal().and_then(Refusal::retry_after);
-        if let Some(Retry { id, after }) = self.stage.shared.retry(endpoint, plan, random, asked) {
+        if let Some(Retry { id, after }) = self.env.state.retry(endpoint, plan, random, asked) {
             failure = failure.with_retry(id, after);
         }
         tracing::debug!(%id, %failure, "no connection");
         self.dead.push(id);
-        let stage = &mut self.stage;
-        let Some(callee) = stage.endpoints.get_mut(endpoint.get()) else { return };
-        stage.outlet.steps_over(0);
-        callee.failed(&mut ProtocolMut { commands: &mut stage.shared, endpoint }, id, failure);
-        stage.outlet.lap(Culprit::Failed, Whose::of(endpoint.0, id));
+        self.env.call_endpoint(endpoint, Some(id), Culprit::Failed, |object, commands| {
+            if let Endpoint::WebSocket(protocol) = object {
+                protocol.failed(&mut ProtocolMut { commands, endpoint }, id, failure);
+            }
+        });
     }
 
     /// Gives up a connect or an adoption that has no outcome yet.
@@ -64,30 +66,28 @@ impl Service {
         if self.cancel_adoption(id) {
             return;
         }
-        if let Some(attempt) = self.connecting.take(&mut *self.stage.outlet.sys, id) {
+        if let Some(attempt) = self.connecting.take(&mut *self.env.io.sys, id) {
             let stage = attempt.stage();
             return self.fail(id, attempt.plan, stage, cause);
         }
-        let planned = &mut self.stage.shared.outgoing.planned;
-        if let Some(index) = planned.iter().position(|planned| planned.id == id) {
-            let plan = planned.remove(index).plan;
+        if let Some(plan) = self.env.state.connects.take_planned(id) {
             return self.fail(id, plan, Stage::Resolve, cause);
         }
-        let Self { stage, conns, .. } = self;
-        if let Some(conn) = conns.get_mut(id.slot()).and_then(Option::as_mut) {
-            crate::conn::opening::give_up(stage, id, conn, cause);
-            self.see_to_unopened();
+        let unopened = self.connections.in_slot(id).and_then(|conn| conn.give_up(cause));
+        if let Some(unopened) = unopened {
+            self.env.io.clear_cork();
+            self.retire_unopened(id, *unopened);
         }
     }
 
     /// In a drain connects fail at once. When there is nothing else left, or its time is over, what callbacks went on to wish for
     /// has no outcome any more, or there would be no end.
     pub(crate) fn end_drain_of_connects(&mut self) {
-        let shared = &self.stage.shared;
-        if self.draining.is_none() || (shared.outgoing.planned.is_empty() && shared.adoptions.is_empty()) {
+        let state = &self.env.state;
+        if !state.lifecycle.is_ending() || (state.connects.planned.is_empty() && state.queue.adoptions.is_empty()) {
             return;
         }
-        let others = self.stage.shared.live.values().filter(|live| !live.is_connecting()).count();
+        let others = state.registry.iter().filter(|(_, entry)| !entry.is_connecting()).count();
         // Those that ended in this turn have their slots until its end.
         if others == self.dead.len() {
             self.abandon_connects();
@@ -97,16 +97,16 @@ impl Service {
     /// Tells all that are on their way, and drops what that leads to.
     pub(crate) fn abandon_connects(&mut self) {
         self.cancel_all();
-        self.stage.shared.outgoing.planned.clear();
-        self.stage.shared.adoptions.clear();
-        self.stage.shared.live.retain(|_, live| !live.is_connecting());
+        self.env.state.connects.planned.clear();
+        self.env.state.queue.adoptions.clear();
+        self.env.state.registry.remove_connecting();
     }
 
     /// Gives up everything that is on its way: the service ends.
     pub(crate) fn cancel_all(&mut self) {
         // A callback may wish for more meanwhile; draining refuses that.
-        let planned = self.stage.shared.outgoing.planned.iter().map(|planned| planned.id);
-        let opening = self.stage.shared.live.iter().filter(|(_, live)| live.is_connecting()).map(|(id, _)| id);
+        let planned = self.env.state.connects.planned.iter().map(|planned| planned.id);
+        let opening = self.env.state.registry.iter().filter(|(_, entry)| entry.is_connecting()).map(|(id, _)| id);
         let ids: Vec<_> = planned.chain(opening).collect();
         for id in ids {
             self.cancel(id, FailureCause::Dropped);

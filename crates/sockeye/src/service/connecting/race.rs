@@ -1,41 +1,33 @@
-//! Several addresses, one connection: each has a head start over the next, and the first that stands wins (RFC 8305).
+//! Several addresses, one connection: each has a head start over the next, and the first that connects wins (RFC 8305).
 
 use std::collections::VecDeque;
 use std::io;
 
 use sockeye_proto::time::Instant;
 
-use crate::client::plan::Plan;
-use crate::client::{FailureCause, Stage};
-use crate::conn::opening::Opening;
-use crate::conn::{Conn, Phase};
-use crate::output::Bits;
-use crate::protocol::ConnId;
-use crate::service::connecting::{Attempt, Part};
-use crate::service::{Service, turn};
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
 /// Addresses of one host that are tried at once, one started after another.
 pub(super) struct Race {
-    waiting: VecDeque<Address>,
-    racers: Vec<Racer>,
+    pub(super) waiting: VecDeque<Address>,
+    pub(super) racers: Vec<Racer>,
     /// When the next one starts though none before it failed.
-    next: Instant,
-    until: Instant,
-    tried: usize,
+    pub(super) next: Instant,
+    pub(super) until: Instant,
+    pub(super) tried: usize,
     /// The address that failed last, and why.
-    last: Option<(Address, io::Error)>,
+    pub(super) last: Option<(Address, io::Error)>,
 }
 
-/// A socket that does not stand yet.
-struct Racer {
-    token: u64,
-    handle: Handle,
-    address: Address,
+/// A socket that is not connected yet.
+pub(super) struct Racer {
+    pub(super) token: u64,
+    pub(super) handle: Handle,
+    pub(super) address: Address,
 }
 
 impl Race {
-    fn new(addresses: Vec<Address>, now: Instant, until: Instant) -> Self {
+    pub(super) fn new(addresses: Vec<Address>, now: Instant, until: Instant) -> Self {
         let waiting = interleave(addresses);
         Self { waiting, racers: Vec::new(), next: now, until, tried: 0, last: None }
     }
@@ -48,7 +40,7 @@ impl Race {
         self.until <= now
     }
 
-    /// Closes all sockets and says which tokens they had.
+    /// Closes all sockets, and returns their tokens.
     pub(super) fn close_all(&mut self, sys: &mut dyn Sys) -> Vec<u64> {
         let close = |racer: Racer| {
             sys.close(racer.handle, CloseHow::Normal);
@@ -57,14 +49,14 @@ impl Race {
         self.racers.drain(..).map(close).collect()
     }
 
-    fn lost(&mut self, address: Address, error: io::Error, now: Instant) {
+    pub(super) fn lost(&mut self, address: Address, error: io::Error, now: Instant) {
         tracing::debug!(%address, %error, "an address does not answer");
         self.last = Some((address, error));
         // RFC 8305 section 5: the next one need not wait for its time when the one before it failed.
         self.next = now;
     }
 
-    /// Those that did not say yet how they come out.
+    /// The tokens of the sockets without an outcome.
     pub(super) fn tokens(&self) -> Vec<u64> {
         self.racers.iter().map(|racer| racer.token).collect()
     }
@@ -82,108 +74,6 @@ fn interleave(addresses: Vec<Address>) -> VecDeque<Address> {
         order.extend(second.pop_front());
     }
     order
-}
-
-impl Service {
-    /// Begins to connect to these addresses.
-    pub(super) fn race(&mut self, id: ConnId, plan: Box<Plan>, addresses: Vec<Address>) {
-        let now = self.stage.shared.now;
-        let race = Race::new(addresses, now, now + plan.timeouts().connect);
-        self.connecting.attempts.insert(id, Attempt::new(plan, Part::Racing(race)));
-        self.race_on(id);
-    }
-
-    /// Starts those whose time has come, or who have nobody to wait for. Ends the attempt when nobody is left.
-    pub(super) fn race_on(&mut self, id: ConnId) {
-        let now = self.stage.shared.now;
-        loop {
-            let Some(Attempt { part: Part::Racing(race), plan, .. }) = self.connecting.attempts.get_mut(&id) else {
-                return;
-            };
-            if !race.racers.is_empty() && race.next > now {
-                break;
-            }
-            let Some(address) = race.waiting.pop_front() else { break };
-            race.tried += 1;
-            race.next = now + plan.timeouts().head_start;
-            if let Err(error) = self.start_racer(id, &address) {
-                if let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) {
-                    race.lost(address, error, now);
-                }
-            }
-        }
-        let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) else { return };
-        if race.racers.is_empty() && race.waiting.is_empty() {
-            self.race_lost(id);
-        } else {
-            self.arm_attempt(id);
-        }
-    }
-
-    fn start_racer(&mut self, id: ConnId, address: &Address) -> io::Result<()> {
-        let options =
-            self.connecting.attempts.get(&id).map(|attempt| attempt.plan.connect().socket).unwrap_or_default();
-        let handle = self.stage.outlet.sys.connect(address, &options)?;
-        let token = self.connecting.token(id);
-        if let Err(error) = self.stage.outlet.sys.register(handle, token) {
-            self.stage.outlet.sys.close(handle, CloseHow::Normal);
-            self.connecting.racers.remove(&token);
-            return Err(error);
-        }
-        if let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) {
-            race.racers.push(Racer { token, handle, address: address.clone() });
-        }
-        Ok(())
-    }
-
-    /// The poller reported a socket that does not stand yet. A token of the past finds nobody.
-    pub(crate) fn racer_event(&mut self, token: u64) {
-        let Some(&id) = self.connecting.racers.get(&token) else { return };
-        let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) else { return };
-        let Some(index) = race.racers.iter().position(|racer| racer.token == token) else { return };
-        match self.stage.outlet.sys.connected(race.racers[index].handle) {
-            Ok(false) => return,
-            Ok(true) => {
-                let racer = race.racers.swap_remove(index);
-                self.connecting.racers.remove(&token);
-                self.race_won(id, racer);
-            }
-            Err(error) => {
-                let racer = race.racers.swap_remove(index);
-                race.lost(racer.address, error, self.stage.shared.now);
-                self.connecting.racers.remove(&token);
-                self.stage.outlet.sys.close(racer.handle, CloseHow::Normal);
-                self.race_on(id);
-            }
-        }
-        self.between();
-    }
-
-    fn race_won(&mut self, id: ConnId, racer: Racer) {
-        let Some(attempt) = self.connecting.take(&mut *self.stage.outlet.sys, id) else { return };
-        if let Err(error) = self.stage.outlet.sys.reregister(racer.handle, id.as_u64()) {
-            self.stage.outlet.sys.close(racer.handle, CloseHow::Normal);
-            return self.fail(id, attempt.plan, Stage::Connect, FailureCause::Io(error));
-        }
-        tracing::debug!(%id, peer = %racer.address, "connected");
-        let opening = Opening::new(attempt.plan);
-        let mut conn = Conn::new(racer.handle, racer.address, Phase::Opening(Box::new(opening)));
-        conn.link.bits.set(Bits::WRITABLE);
-        self.install(id, conn);
-        turn::step(self, id);
-    }
-
-    fn race_lost(&mut self, id: ConnId) {
-        let Some(attempt) = self.connecting.take(&mut *self.stage.outlet.sys, id) else { return };
-        let Part::Racing(race) = attempt.part else { return };
-        let cause = match race.last {
-            Some((address, error)) => FailureCause::Connect { address, error, tried: race.tried },
-            // There was one address at least, and each that is not there any more failed; a connect without an outcome
-            // would be worse than a poor one.
-            None => FailureCause::Io(io::ErrorKind::NotFound.into()),
-        };
-        self.fail(id, attempt.plan, Stage::Connect, cause);
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,58 @@
+//! The callbacks of a running step, of which there are many: the endpoint is looked up once, and the clock is read only
+//! when the loop is watchful.
+
+use crate::statistics::{Culprit, Whose};
+use crate::transport::LoopIo;
+
+/// Who is called back in this round, in which context.
+pub(super) struct Caller<'a, E: ?Sized, C> {
+    pub(super) endpoint: &'a mut E,
+    pub(super) session: u32,
+    pub(super) cx: C,
+    pub(super) whose: Whose,
+}
+
+impl<E: ?Sized, C> Caller<'_, E, C> {
+    /// Calls back. `WATCHED`: the clock is read around the callback, which costs more than many of them.
+    #[inline(always)]
+    pub(super) fn call<const WATCHED: bool, R>(
+        &mut self,
+        io: &mut LoopIo,
+        culprit: Culprit,
+        call: impl FnOnce(&mut E, &mut C, u32, &mut LoopIo) -> R,
+    ) -> R {
+        if WATCHED {
+            io.steps_over(0);
+        }
+        let result = call(self.endpoint, &mut self.cx, self.session, io);
+        if WATCHED {
+            io.lap(culprit, self.whose);
+        }
+        result
+    }
+
+    /// A callback of which there are many, outside the hot path.
+    pub(super) fn call_if_watchful<R>(
+        &mut self,
+        io: &mut LoopIo,
+        culprit: Culprit,
+        call: impl FnOnce(&mut E, &mut C, u32, &mut LoopIo) -> R,
+    ) -> R {
+        if io.meters.stopwatch.is_watchful() {
+            self.call::<true, R>(io, culprit, call)
+        } else {
+            self.call::<false, R>(io, culprit, call)
+        }
+    }
+
+    /// A callback that is rare, and measured always.
+    #[cold]
+    pub(super) fn call_rarely<R>(
+        &mut self,
+        io: &mut LoopIo,
+        culprit: Culprit,
+        call: impl FnOnce(&mut E, &mut C, u32, &mut LoopIo) -> R,
+    ) -> R {
+        self.call::<true, R>(io, culprit, call)
+    }
+}

@@ -1,0 +1,134 @@
+//! What the steps of all connections work with, one after another, and the one way to call the program back.
+
+use sockeye_proto::close::Closed;
+
+use crate::admission::Admission;
+use crate::client::Retry;
+use crate::conn::policy::Policy;
+use crate::id::ConnId;
+use crate::limits::Limits;
+use crate::protocol::endpoint::{DescriptorEndpoint, Endpoint, Endpoints, WebSocketEndpoint};
+use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx};
+use crate::state::{Commands, EndpointIndex, Entry};
+use crate::statistics::{BoardSlot, Culprit, Whose};
+use crate::sys::Address;
+use crate::transport::LoopIo;
+
+/// The loop, as a connection sees it. The table of connections is not in it.
+pub(crate) struct Env {
+    pub(crate) io: LoopIo,
+    pub(crate) state: Commands,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) policy: Policy,
+    pub(crate) admission: Admission,
+    /// The one receive buffer. Its head room takes what a connection kept of the read before.
+    pub(crate) rx: Box<[u8]>,
+    pub(crate) limits: Limits,
+    /// Where the counters meet those of other threads, if there are any.
+    pub(crate) board: Option<BoardSlot>,
+}
+
+impl Env {
+    /// Whether a peer of this address may connect. Counts the connection if so.
+    pub(super) fn admit(&mut self, id: ConnId, peer: &Address) -> bool {
+        let is_admitted = self.admission.admit(peer, &mut self.io.meters.statistics);
+        if let Some(entry) = self.state.registry.get_mut(id).filter(|_| is_admitted) {
+            entry.set_admitted();
+        }
+        is_admitted
+    }
+
+    /// A callback of a WebSocket outside the rounds of its step.
+    #[cold]
+    pub(super) fn call_protocol<R>(
+        &mut self,
+        id: ConnId,
+        peer: &Address,
+        culprit: Culprit,
+        call: impl FnOnce(&mut dyn WebSocketEndpoint, &mut Cx<'_>, u32) -> R,
+    ) -> Option<R> {
+        let entry = self.state.registry.get(id)?;
+        let endpoint = self.endpoints.web_socket(entry.endpoint)?;
+        let cx = &mut Cx::new(&mut self.state, entry.endpoint, id, peer);
+        Some(timed(&mut self.io, culprit, whose(id, entry), || call(endpoint, cx, entry.session)))
+    }
+
+    /// A callback of another connection outside the rounds of its step.
+    #[cold]
+    pub(super) fn call_descriptor<R>(
+        &mut self,
+        id: ConnId,
+        peer: &Address,
+        culprit: Culprit,
+        call: impl FnOnce(&mut dyn DescriptorEndpoint, &mut RawCx<'_>, u32) -> R,
+    ) -> Option<R> {
+        let entry = self.state.registry.get(id)?;
+        let endpoint = self.endpoints.descriptors(entry.endpoint)?;
+        let cx = &mut RawCx::new(&mut self.state, entry.endpoint, id, peer);
+        Some(timed(&mut self.io, culprit, whose(id, entry), || call(endpoint, cx, entry.session)))
+    }
+
+    /// A callback of an endpoint outside the life of an open connection.
+    #[cold]
+    pub(crate) fn call_endpoint(
+        &mut self,
+        endpoint: EndpointIndex,
+        id: Option<ConnId>,
+        culprit: Culprit,
+        call: impl FnOnce(&mut Endpoint, &mut Commands),
+    ) {
+        let Some(callee) = self.endpoints.get_mut(endpoint) else { return };
+        let commands = &mut self.state;
+        let whose = Whose { endpoint: Some(endpoint.0), id };
+        timed(&mut self.io, culprit, whose, || call(callee, commands));
+    }
+
+    /// The `closed` callback of a WebSocket, once. `retry` is the attempt that follows, if one does.
+    #[cold]
+    pub(super) fn report_closed(&mut self, id: ConnId, peer: &Address, closed: Closed, retry: Option<Retry>) {
+        let Some(entry) = self.end(id) else { return };
+        let Some(endpoint) = self.endpoints.web_socket(entry.endpoint) else { return };
+        let cx = &mut ClosedCx::new(&mut self.state, entry.endpoint, id, peer, retry);
+        let whose = whose(id, entry);
+        timed(&mut self.io, Culprit::Closed, whose, || endpoint.closed(cx, entry.session, closed));
+    }
+
+    /// The `closed` callback of another connection, once.
+    #[cold]
+    pub(super) fn report_raw_closed(&mut self, id: ConnId, peer: &Address, closed: RawClosed) {
+        let Some(entry) = self.end(id) else { return };
+        tracing::debug!(%id, %peer, %closed, "closed");
+        let closes = &mut self.io.meters.statistics.raw_closes;
+        *match closed {
+            RawClosed::Local => &mut closes.local,
+            RawClosed::Peer => &mut closes.peer,
+            RawClosed::Broken(_) => &mut closes.broken,
+            RawClosed::Reset => &mut closes.reset,
+            RawClosed::Timeout => &mut closes.timeout,
+            RawClosed::Dropped => &mut closes.dropped,
+        } += 1;
+        let Some(endpoint) = self.endpoints.descriptors(entry.endpoint) else { return };
+        let cx = &mut RawClosedCx::new(&mut self.state, entry.endpoint, id, peer);
+        let whose = whose(id, entry);
+        timed(&mut self.io, Culprit::Closed, whose, || endpoint.closed(cx, entry.session, closed));
+    }
+
+    /// An open connection is open no longer. `None`: it was not, and its end is of no interest.
+    fn end(&mut self, id: ConnId) -> Option<Entry> {
+        let entry = self.state.registry.get_mut(id).filter(|entry| entry.is_open())?;
+        entry.set_open(false);
+        Some(*entry)
+    }
+}
+
+fn whose(id: ConnId, entry: Entry) -> Whose {
+    Whose::of(entry.endpoint.0, id)
+}
+
+/// Reads the clock around a callback, so that a stall in it has a name.
+fn timed<R>(io: &mut LoopIo, culprit: Culprit, whose: Whose, call: impl FnOnce() -> R) -> R {
+    io.steps_over(0);
+    let result = call();
+    io.lap(culprit, whose);
+    result
+}

@@ -1,0 +1,557 @@
+//! The WebSocket phase: read, deliver, answer, and let the protocol write.
+//!
+//! What to know before editing: a round reads once, calls back for what arrived, then lets the protocol write. Control
+//! frames go before more data. Once a close has started nothing is delivered, and `writable` is called once more at most:
+//! the Close frame waits for it.
+
+use std::rc::Rc;
+
+use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
+use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
+use sockeye_proto::error::Violation;
+use sockeye_proto::event::Event;
+use sockeye_proto::time::Instant;
+use sockeye_proto::wire::Role;
+
+use crate::client::Retry;
+use crate::conn::call::Caller;
+use crate::conn::env::Env;
+use crate::conn::linger::Linger;
+use crate::conn::step::{Due, Step};
+use crate::conn::wire::{NEVER, Wire};
+use crate::id::ConnId;
+use crate::protocol::endpoint::WebSocketEndpoint;
+use crate::protocol::{Cx, Handshake, SendCx, Tx};
+use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
+use crate::statistics::{Culprit, Whose};
+use crate::sys::CloseHow;
+use crate::transport::{CORK, Framed, LoopIo, Read, Socket, SocketWriter};
+
+/// A connection after its handshake.
+pub(super) struct WebSocket {
+    protocol: Connection,
+    /// What few connections have; `None` in the others.
+    aside: Option<Box<Aside>>,
+}
+
+/// What waits for a moment that few connections have.
+#[derive(Default)]
+struct Aside {
+    /// Published messages that wait for the end of our own fragmented message, in order.
+    held: Vec<Rc<Framed>>,
+    /// What they hold, the cost of holding included.
+    held_bytes: usize,
+    /// The writable callback was called once more after a Close frame was queued: now that frame goes.
+    had_last_call: bool,
+}
+
+/// What became of a batch of published messages at one connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Published {
+    Sent,
+    /// It was sent or queued, and no step or edge of this connection would follow by itself.
+    NeedsStep,
+    /// The connection has more waiting than it may have.
+    Overflow,
+    /// It is not an open WebSocket.
+    NotWanted,
+}
+
+/// What a share of a batch costs, beside its bytes.
+const SHARE: usize = 64;
+
+/// The protocol of a connection and the context of its callbacks, for one round.
+type Callbacks<'a> = Caller<'a, dyn WebSocketEndpoint + 'a, Cx<'a>>;
+
+impl WebSocket {
+    /// A connection whose handshake is done.
+    pub(super) fn new(role: Role, env: &Env) -> Self {
+        let protocol = Connection::new(role, env.limits.protocol.clone(), env.state.now);
+        Self { protocol, aside: None }
+    }
+
+    /// The `open` callback, once.
+    pub(super) fn open(
+        &mut self,
+        wire: &Wire,
+        env: &mut Env,
+        id: ConnId,
+        endpoint: EndpointIndex,
+        handshake: &Handshake<'_>,
+    ) {
+        let Some(entry) = env.state.registry.get_mut(id) else { return };
+        entry.endpoint = endpoint;
+        entry.set_open(true);
+        entry.set_connected();
+        let is_client = entry.is_client();
+        env.io.meters.statistics.websocket_opens(is_client);
+        env.state.opened = true;
+        let subprotocol = handshake.subprotocol().unwrap_or_default();
+        tracing::debug!(%id, peer = %wire.peer, protocol = subprotocol, "open");
+        let session = env.call_protocol(id, &wire.peer, Culprit::Open, |endpoint, cx, _| endpoint.open(cx, handshake));
+        if let (Some(session), Some(entry)) = (session, env.state.registry.get_mut(id)) {
+            entry.session = session;
+        }
+        self.take_own_closes(&mut env.state, id);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.protocol.state() == State::Open
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.protocol.next_deadline().unwrap_or(NEVER)
+    }
+
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        if self.is_open() && !self.protocol.awaits_pong() { None } else { self.protocol.next_deadline() }
+    }
+
+    pub(super) fn close(&mut self, close: Close, now: Instant) {
+        self.protocol.close(close, now);
+    }
+
+    /// Reads, delivers, answers and writes as far as socket and budget allow. `WATCHED`: the clock is read around
+    /// callbacks, which costs more than many of them.
+    #[inline]
+    pub(super) fn step<const WATCHED: bool>(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        id: ConnId,
+        entry: Entry,
+    ) -> Step<Linger> {
+        let budget = ReadBudget { bytes: env.limits.turn_bytes, frames: env.limits.turn_frames };
+        env.state.enter(id, entry, budget);
+        env.io.begin_step(env.limits.turn_bytes);
+        let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
+        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        if self.aside.is_some() {
+            self.send_held(wire, env);
+        }
+        // The last flush may have made room for a writable callback that waits.
+        let can_write = self.can_write_more(&env.state.running, &wire.socket);
+        env.state.leave();
+        if self.protocol.state() != State::Open || self.protocol.wants_transmit() || wire.socket.is_broken() {
+            if let Some(step) = self.finish_closing(wire, env, id, can_write) {
+                return step;
+            }
+        }
+        match (more, can_write) {
+            (true, _) => Step::Yield,
+            (false, true) => Step::Later,
+            (false, false) => Step::Wait,
+        }
+    }
+
+    /// Goes on while the budget allows. Returns whether there may be more to do. It is apart from the first round, which is
+    /// nearly always the only one, so that nothing of that is kept for a next.
+    #[inline(never)]
+    fn more_rounds<const WATCHED: bool>(&mut self, wire: &mut Wire, env: &mut Env) -> bool {
+        while !env.state.running.budget.is_spent() && env.io.send_budget > 0 {
+            if !self.round::<WATCHED>(wire, env) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads, delivers and answers once. Returns whether another round would find something to do.
+    #[inline(always)]
+    fn round<const WATCHED: bool>(&mut self, wire: &mut Wire, env: &mut Env) -> bool {
+        let Env { io, state, endpoints, rx, .. } = env;
+        let Wire { socket, peer, .. } = wire;
+        let Entry { endpoint: index, session, .. } = state.running.entry;
+        let Some(endpoint) = endpoints.web_socket(index) else { return false };
+        let count = if self.is_paused(&state.running) { 0 } else { self.read(&mut state.running, socket, io, rx) };
+        let arrived = &mut rx[..HEADROOM + count];
+        let id = state.running.id;
+        let mut callbacks =
+            Caller { endpoint, session, cx: Cx::new(state, index, id, peer), whose: Whose::of(index.0, id) };
+        if count > 0 {
+            self.deliver::<WATCHED>(&mut callbacks, socket, io, arrived);
+        }
+        callbacks.cx.input = arrived;
+        self.write::<WATCHED>(&mut callbacks, socket, io);
+        if callbacks.cx.running.keeps_input {
+            release_input(&mut callbacks);
+        }
+        let running = &callbacks.cx.running;
+        (socket.has_input() && !self.is_paused(running)) || self.can_write_more(running, socket)
+    }
+
+    /// One read. Returns how many bytes came.
+    #[inline(always)]
+    fn read(&mut self, running: &mut RunningStep, socket: &mut Socket, io: &mut LoopIo, rx: &mut [u8]) -> usize {
+        let most = running.budget.bytes;
+        match socket.read(io, rx, most) {
+            Read::Bytes(count) => {
+                running.budget.bytes = most.saturating_sub(count);
+                count
+            }
+            Read::Nothing => 0,
+            ended => self.end_input(&ended),
+        }
+    }
+
+    #[cold]
+    fn end_input(&mut self, read: &Read) -> usize {
+        match read {
+            Read::Failed(_) => self.protocol.handle_reset(),
+            _ => self.protocol.handle_eof(),
+        }
+        0
+    }
+
+    /// The callbacks for what a read brought, which is behind the head room of `arrived`.
+    #[inline(always)]
+    fn deliver<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        arrived: &mut [u8],
+    ) {
+        callbacks.cx.running.set_window(arrived);
+        let mut input = Input::new(arrived, HEADROOM);
+        while !input.is_empty() {
+            let running = &mut callbacks.cx.running;
+            if running.budget.frames == 0 || self.is_paused(running) {
+                socket.keep_unread(&io.pool, input.into_rest());
+                break;
+            }
+            running.budget.frames -= 1;
+            let event = self.protocol.receive(&mut input);
+            let result = match event {
+                Ok(Some(Event::Fragment(ref fragment))) => {
+                    io.meters.statistics.received.piece(fragment);
+                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
+                        endpoint.receive(cx, session, fragment)
+                    })
+                }
+                Ok(None) => break,
+                other => control_event(&mut self.protocol, other, &mut SocketWriter::new(io, socket), callbacks),
+            };
+            self.apply(&mut callbacks.cx, result);
+        }
+        self.protocol.receive_done(callbacks.cx.now());
+    }
+
+    /// The writable callback, if it was asked for and the socket takes data.
+    #[inline(always)]
+    fn write<const WATCHED: bool>(&mut self, callbacks: &mut Callbacks<'_>, socket: &mut Socket, io: &mut LoopIo) {
+        if socket.has_backlog() {
+            SocketWriter::new(io, socket).flush();
+        }
+        if !self.can_write(&callbacks.cx.running, socket) {
+            return;
+        }
+        self.before_write(&mut SocketWriter::new(io, socket));
+        callbacks.cx.running.grant_write();
+        let before = io.send_budget;
+        let last = self.had_last_call();
+        let protocol = &mut self.protocol;
+        let result = callbacks.call::<WATCHED, _>(io, Culprit::Writable, |endpoint, cx, session, io| {
+            let out = SocketWriter::new(io, socket);
+            endpoint.writable(cx, session, Tx::new(&mut SendCx { ws: protocol, out, last }))
+        });
+        if io.send_budget == before {
+            // A call that sends nothing costs as much as a small frame, so asking again and again does not keep the loop.
+            io.send_budget = before.saturating_sub(io.frame_cost);
+        }
+        self.apply(&mut callbacks.cx, result);
+    }
+
+    /// Pings and pongs go before more data: a callback that fills the socket each time would keep them waiting. So would it
+    /// a Close frame, before which there is one more call.
+    #[inline]
+    fn before_write(&mut self, out: &mut SocketWriter<'_>) {
+        if self.protocol.state() != State::Open {
+            self.aside.get_or_insert_default().had_last_call = true;
+        } else if self.protocol.wants_transmit() {
+            out.transmit(&mut self.protocol);
+        }
+    }
+
+    /// Whether the writable callback was called for the last time before the Close frame.
+    #[inline]
+    fn had_last_call(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.had_last_call)
+    }
+
+    /// Whether what the peer sends has to wait. Once a Close frame of ours is queued nothing is delivered any more, so there
+    /// is nothing to wait for, and the peer's Close frame must be found.
+    #[inline]
+    fn is_paused(&self, running: &RunningStep) -> bool {
+        running.is_paused() && self.protocol.state() == State::Open
+    }
+
+    /// Whether the protocol asked for its writable callback and could have it now.
+    #[inline(always)]
+    fn can_write(&self, running: &RunningStep, socket: &Socket) -> bool {
+        running.wants_write()
+            && socket.is_clear()
+            && (self.protocol.state() == State::Open || (self.protocol.can_send() && !self.had_last_call()))
+    }
+
+    /// Whether it asked for it once more, which few do.
+    #[inline]
+    fn can_write_more(&self, running: &RunningStep, socket: &Socket) -> bool {
+        #[cold]
+        fn look(ws: &WebSocket, running: &RunningStep, socket: &Socket) -> bool {
+            ws.can_write(running, socket)
+        }
+        running.wants_write() && look(self, running, socket)
+    }
+
+    /// Starts the close that a callback returned or asked for on its own connection, so that nothing is delivered after it.
+    #[inline]
+    fn apply(&mut self, commands: &mut Commands, result: Result<(), Close>) {
+        if let Err(close) = result {
+            self.protocol.close(close, commands.now);
+        }
+        if !commands.queue.closes.is_empty() {
+            let id = commands.running.id;
+            self.take_own_closes(commands, id);
+        }
+    }
+
+    #[cold]
+    fn take_own_closes(&mut self, commands: &mut Commands, id: ConnId) {
+        let now = commands.now;
+        commands.take_closes(id, |close| self.protocol.close(close, now));
+    }
+
+    /// Sends what was published while a fragmented message was unfinished, once it is finished.
+    #[cold]
+    fn send_held(&mut self, wire: &mut Wire, env: &mut Env) {
+        if self.protocol.mid_message().is_some() {
+            return;
+        }
+        let Some(aside) = &mut self.aside else { return };
+        aside.held_bytes = 0;
+        let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
+        for batch in std::mem::take(&mut aside.held) {
+            out.put_published(self.protocol.role(), &batch);
+        }
+        out.flush();
+        if self.is_open() {
+            self.aside = None;
+        }
+    }
+
+    /// Sends what was published, or keeps it until the end of an unfinished message.
+    pub(super) fn publish(
+        &mut self,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        hard: usize,
+        batch: &Rc<Framed>,
+    ) -> Published {
+        if !self.protocol.can_send() {
+            return Published::NotWanted;
+        }
+        let waiting = socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held_bytes);
+        if waiting > 0 && waiting.saturating_add(batch.len()) > hard {
+            return Published::Overflow;
+        }
+        if self.protocol.mid_message().is_some() {
+            // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
+            // message unless an extension has been negotiated that can interpret the interleaving."
+            let aside = self.aside.get_or_insert_default();
+            aside.held_bytes += batch.len() + SHARE;
+            aside.held.push(batch.clone());
+            return Published::Sent;
+        }
+        SocketWriter::new(io, socket).put_published(self.protocol.role(), batch);
+        if socket.needs_step() { Published::NeedsStep } else { Published::Sent }
+    }
+
+    /// Sends what the protocol has to say on its own account, and ends the connection when it is over.
+    #[cold]
+    fn finish_closing(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, can_write: bool) -> Option<Step<Linger>> {
+        let has_input = wire.socket.has_input() && !self.is_paused(&env.state.running);
+        let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
+        // A Close frame waits for the last call before it.
+        if self.protocol.state() == State::Open || !can_write {
+            answer(&mut self.protocol, &mut out);
+            out.flush();
+        }
+        // A reset is terminal. What came before it is delivered first, unless reading is paused: no further edge comes, and
+        // waiting for room to answer would be in vain.
+        if wire.socket.is_broken() && !has_input {
+            self.protocol.handle_reset();
+        }
+        if self.protocol.state() == State::Draining && !wire.socket.has_backlog() && !self.protocol.wants_transmit() {
+            self.protocol.handle_flushed();
+        }
+        (self.protocol.state() == State::Ended).then(|| self.finish(wire, env, id))
+    }
+
+    /// The connection is over: calls `closed`, and decides how the TCP connection ends.
+    #[cold]
+    fn finish(&self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<Linger> {
+        let closed = self.protocol.closed();
+        let ending = Ending::of(&closed, &wire.socket);
+        tracing::debug!(%id, peer = %wire.peer, code = closed.code_seen(), "closed");
+        self.report_closed(wire, env, id, closed);
+        match ending {
+            Ending::Reset => Step::Gone(CloseHow::Reset),
+            Ending::Linger => Step::Next(Linger::begin(wire, env)),
+            Ending::Close => drain_input(wire, env),
+        }
+    }
+
+    /// Ends the connection without a word to the peer.
+    pub(super) fn abort(&mut self, wire: &Wire, env: &mut Env, id: ConnId, cause: Cause) {
+        self.protocol.abort(cause);
+        let closed = self.protocol.closed();
+        self.report_closed(wire, env, id, closed);
+    }
+
+    fn report_closed(&self, wire: &Wire, env: &mut Env, id: ConnId, closed: Closed) {
+        if !env.state.registry.get(id).is_some_and(Entry::is_open) {
+            return;
+        }
+        env.io.meters.statistics.websocket_closes(&closed);
+        let retry = if env.state.connects.keeps(id) { plan_retry(env, id, &closed) } else { None };
+        env.report_closed(id, &wire.peer, closed, retry);
+    }
+
+    /// A deadline of the protocol or of the user's timer may be due.
+    pub(super) fn due(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Due<Linger> {
+        let now = env.state.now;
+        if self.protocol.next_deadline().is_some_and(|at| at <= now) {
+            let progress = wire.socket.take_progress(env.limits.slow_reader_bytes);
+            let paused = !wire.socket.has_backlog() && env.state.registry.get(id).is_some_and(Entry::is_paused);
+            // While we do not read, the silence is our own; and a peer that takes what waits for it is alive, while the
+            // ping may wait behind that. Stuck output says the contrary, and may be why we do not read.
+            if self.is_open() && (paused || (progress && self.protocol.awaits_pong())) {
+                self.protocol.receive_done(now);
+            }
+            self.protocol.handle_timeout(now);
+        }
+        if wire.user_timer <= now {
+            wire.user_timer = NEVER;
+            self.timer(wire, env, id);
+        }
+        Due::Step
+    }
+
+    fn timer(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
+        let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_open()) else { return };
+        env.state.enter(id, entry, ReadBudget::default());
+        let result =
+            env.call_protocol(id, &wire.peer, Culprit::Timer, |endpoint, cx, session| endpoint.timer(cx, session));
+        self.apply(&mut env.state, result.unwrap_or(Ok(())));
+        env.state.leave();
+    }
+}
+
+/// Has the endpoint copy what it still means to send from the receive buffer.
+#[cold]
+fn release_input(callbacks: &mut Callbacks<'_>) {
+    callbacks.cx.running.keeps_input = false;
+    callbacks.endpoint.release_input(&mut callbacks.cx, callbacks.session);
+}
+
+/// Pings, pongs, closes and violations.
+#[cold]
+fn control_event(
+    ws: &mut Connection,
+    event: Result<Option<Event<'_>>, Violation>,
+    out: &mut SocketWriter<'_>,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<(), Close> {
+    let received = &mut out.io.meters.statistics.received;
+    match event {
+        Ok(Some(Event::Ping(_))) => received.pings += 1,
+        Ok(Some(Event::Pong(_))) => received.pongs += 1,
+        Ok(Some(Event::Close(_))) => received.closes += 1,
+        _ => {}
+    }
+    let result = match event {
+        // Nothing is delivered behind a close of our own.
+        Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => {
+            callbacks.call_rarely(out.io, Culprit::Pong, |endpoint, cx, session, _| endpoint.pong(cx, session, payload))
+        }
+        Ok(Some(Event::Ping(payload))) if ws.state() == State::Open => {
+            callbacks.call_rarely(out.io, Culprit::Ping, |endpoint, cx, session, _| endpoint.ping(cx, session, payload))
+        }
+        Err(violation) => {
+            let cx = &callbacks.cx;
+            tracing::debug!(id = %cx.id(), peer = %cx.peer(), %violation, "protocol violation");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    };
+    // The pong is queued already. Each is sent now, so that every ping is answered while the socket takes data; once it
+    // does not, the connection keeps the newest only. A Close frame waits for the end of the step: what is owed for the
+    // messages before it goes first.
+    if ws.state() == State::Open {
+        answer(ws, out);
+    }
+    result
+}
+
+/// Sends waiting control frames, if the socket takes data.
+#[inline]
+fn answer(ws: &mut Connection, out: &mut SocketWriter<'_>) {
+    if ws.wants_transmit() && out.socket.is_clear() {
+        out.transmit(ws);
+        if out.io.corked() >= CORK {
+            out.flush();
+        }
+    }
+}
+
+/// How the TCP connection ends.
+enum Ending {
+    Close,
+    Linger,
+    Reset,
+}
+
+impl Ending {
+    fn of(closed: &Closed, socket: &Socket) -> Self {
+        match closed.cause {
+            // Its time is up: a violation ends at once when all is sent.
+            Cause::Violation(_) if socket.has_backlog() => Self::Reset,
+            Cause::Violation(_) => Self::Linger,
+            // The peer ended its side only, and may still read what was handed over for it.
+            Cause::Eof if socket.has_backlog() => Self::Linger,
+            Cause::Timeout(Timeout::Close | Timeout::Keepalive) | Cause::Overflow | Cause::Dropped => Self::Reset,
+            _ => Self::Close,
+        }
+    }
+}
+
+/// After a complete closing handshake the peer has nothing more to say. What it sent all the same is read, so that our
+/// close does not become a reset that overtakes our close frame.
+fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
+    wire.socket.drop_unread();
+    let mut budget = env.limits.turn_bytes;
+    while budget > 0 {
+        match wire.socket.read(&mut env.io, &mut env.rx, budget) {
+            Read::Bytes(count) => budget -= count.min(budget),
+            _ => return Step::Gone(CloseHow::Normal),
+        }
+    }
+    Step::Next(Linger::begin(wire, env))
+}
+
+/// The next attempt of a connection that is to be kept up, unless the program itself ended it.
+#[cold]
+fn plan_retry(env: &mut Env, id: ConnId, closed: &Closed) -> Option<Retry> {
+    // A rule that the peer broke is reported to it in a Close frame of ours, too.
+    let failed = match (closed.cause, &closed.sent) {
+        (Cause::Violation(violation), Some(sent)) => {
+            sent.code() == Some(violation.close_code()) && sent.reason() == violation.rule()
+        }
+        _ => false,
+    };
+    let own = closed.initiator == Initiator::Local && !failed;
+    let over = env.state.lifecycle.is_ending() || own || closed.cause == Cause::Dropped;
+    let random = if over { None } else { env.io.random_u64() };
+    env.state.retry_after_close(id, random)
+}

@@ -1,0 +1,272 @@
+//! What a service is made of. Each other file of this folder adds what it does about one subject.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+use crate::conn::{Abort, Env};
+use crate::error::Error;
+use crate::id::ConnId;
+use crate::poll::Registrations;
+use crate::service::accepting::Accepting;
+use crate::service::connecting::Connecting;
+use crate::service::connections::Connections;
+use crate::service::jobs::JobQueue;
+use crate::service::timers::Timers;
+use crate::state::{EndpointIndex, Lifecycle};
+use crate::statistics::{BoardSlot, Statistics};
+use crate::sys::{Address, CloseHow, Readiness};
+
+/// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.
+///
+/// It is `!Send`: it stays on the thread that built it, and so does everything that it lends. Other threads reach it
+/// through a [`Remote`].
+///
+/// ```no_run
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let echo = messages::echo("echo");
+/// let mut service = Service::builder().protocol(echo).listen("127.0.0.1:9001").build()?;
+/// service.run()
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// fn send<T: Send>() {}
+/// send::<sockeye::Service>();
+/// ```
+pub struct Service {
+    pub(super) stays: PhantomData<*mut ServiceStaysOnItsThread>,
+    pub(super) env: Env,
+    pub(super) connections: Connections,
+    pub(super) ticks: Vec<Tick>,
+    pub(super) accepting: Accepting,
+    pub(super) connecting: Connecting,
+    /// Adoptions that are about to be carried out, behind the present one.
+    pub(super) adopting: usize,
+    pub(super) max_connections: usize,
+    pub(super) timers: Timers,
+    /// The deadlines of this turn, while they are seen to.
+    pub(super) due: Vec<(Instant, ConnId)>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) events: Vec<Readiness>,
+    /// Connections whose steps ended in this turn; their slots are freed at its end.
+    pub(super) dead: Vec<ConnId>,
+    /// [`Service::run_once`] has returned that it is drained.
+    pub(super) end_reported: bool,
+    /// What a loop of the program's own watches for this one.
+    pub(super) external: Option<Rc<RefCell<Registrations>>>,
+    /// The last look at the poller brought as much as it can: there may be more.
+    pub(super) crowded: bool,
+}
+
+/// What the compiler names when a service is sent to another thread: build it there, or reach it through a [`Remote`](crate::Remote).
+pub(super) struct ServiceStaysOnItsThread;
+
+/// A protocol's regular callback.
+pub(super) struct Tick {
+    pub(super) endpoint: EndpointIndex,
+    pub(super) every: Duration,
+    pub(super) next: Instant,
+    /// No connection of the protocol is open: nothing to do until one is.
+    pub(super) resting: bool,
+}
+
+/// A service between two callbacks: what jobs of a [`Remote`](crate::Remote), or the program between turns, may ask.
+///
+/// It dereferences to [`Commands`], so the spelling is that of the callbacks. Whatever is asked is done by the loop: no callback
+/// runs before [`Service::run_once`] or [`Service::run`] does, and [`Service::next_deadline`] says that there is something to do.
+/// A control cannot run the loop, so a job cannot run inside a turn again.
+///
+/// ```
+/// use sockeye::{CloseCode, Connect, Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut builder = Service::builder();
+/// let feed = builder.add_protocol(messages::on("feed", |_, _| Ok(())));
+/// let mut service = builder.build()?;
+/// let id = service.control().protocol(feed)?.connect(Connect::new("ws://127.0.0.1:9/")?);
+/// service.control().connection(id)?.close(CloseCode::NORMAL);
+/// # Ok(()) }
+/// ```
+pub struct Control<'a> {
+    pub(super) service: &'a mut Service,
+}
+
+/// A closure that runs on the loop's thread.
+pub(crate) type Job = Box<dyn FnOnce(&mut Control<'_>) + Send>;
+
+/// The jobs that wait for a service.
+pub(crate) type Jobs = JobQueue<Job>;
+
+/// What [`Service::run_once`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ServiceState {
+    /// The service goes on.
+    Running,
+    /// It was drained and the last connection is gone: nothing will happen any more.
+    Drained,
+}
+
+impl Service {
+    /// Runs until the service is drained; see [`Control::drain`].
+    ///
+    /// # Errors
+    /// The poller's, which it cannot work without. What goes wrong with a connection ends that connection only.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while self.run_once(None)? == ServiceState::Running {}
+        Ok(())
+    }
+
+    /// One turn: waits for something to do, at most `timeout` (`None`: as long as it takes, zero: not at all), and does
+    /// it. A deadline of the service itself may end the wait sooner. With a [`PollHook`](crate::poll::PollHook) it never waits,
+    /// whatever the timeout.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_once(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
+        let state = self.turn(timeout)?;
+        self.end_reported = state == ServiceState::Drained;
+        Ok(state)
+    }
+
+    /// When the service next has something to do of its own accord; `None`: only when a socket or another thread says
+    /// so. A moment that is past means now, and so does the end of a drain, until [`run_once`](Self::run_once) has told of it.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        // The end of a drain is something to do too: to report it, once. And so are the slots of connects that were
+        // called off between turns.
+        if self.env.state.has_work()
+            || (self.is_drained() && !self.end_reported)
+            || !self.dead.is_empty()
+            || self.has_reports()
+            || self.crowded
+        {
+            return Some(self.env.state.now);
+        }
+        if self.is_drained() {
+            return None;
+        }
+        let ticks = self
+            .ticks
+            .iter()
+            .filter(|tick| {
+                let endpoint = self.env.endpoints.get(tick.endpoint);
+                (self.env.state.opened || !tick.resting) && endpoint.is_some_and(|endpoint| endpoint.sessions() > 0)
+            })
+            .map(|tick| tick.next);
+        let drain = self.env.state.lifecycle.drain_deadline();
+        let pool = self.env.state.pool.borrow().look_at();
+        let page = self.env.board.as_ref().and_then(BoardSlot::deadline);
+        let others = [self.timers.next(), self.accepting.retry_at(), drain, pool, page];
+        others.into_iter().flatten().chain(ticks).min()
+    }
+
+    /// Where the service listens, in the order of [`Builder::listen`], with the ports that were really taken.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[Address] {
+        self.accepting.addresses()
+    }
+
+    /// How many connections there may be at once: [`Limits::connections`](crate::Limits::connections), and no more than the
+    /// descriptor limit at start less the descriptors in use then and 16.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// How many connections there are, of any kind.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.env.state.registry.len()
+    }
+
+    /// What the service has done since it was built.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.env.io.meters.statistics
+    }
+
+    /// What may be asked of the service between turns.
+    pub fn control(&mut self) -> Control<'_> {
+        // The last turn may be long ago, and what is asked for begins now.
+        self.env.state.now = self.env.io.sys.now();
+        Control { service: self }
+    }
+
+    /// Ends in good order: see [`Control::drain`].
+    pub fn drain(&mut self) {
+        self.control().drain();
+    }
+
+    /// Whether the loop outside, if there is one, said something that was not looked at.
+    pub(super) fn has_reports(&self) -> bool {
+        self.external.as_ref().is_some_and(|watch| watch.borrow().has_reports())
+    }
+
+    /// Whether it is being drained, or was: from the moment at which that was asked for.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.env.state.lifecycle.is_ending() || self.env.state.lifecycle.is_drain_requested()
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.env.state.lifecycle.is_ending() && self.env.state.registry.is_empty()
+    }
+
+    /// Starts a drain that was asked for: listeners are closed at once, WebSockets get 1001, raw connections and idle HTTP
+    /// connections end.
+    pub(super) fn start_requested_drain(&mut self) {
+        if !self.env.state.lifecycle.is_drain_requested() {
+            return;
+        }
+        // What was published before leaves before the close frames, behind which nothing may follow.
+        self.flush_publishes();
+        let now = self.env.state.now;
+        let until = now + self.env.limits.protocol.close_timeout;
+        self.env.state.lifecycle = Lifecycle::Draining(until);
+        self.accepting.close_all(&mut *self.env.io.sys);
+        self.cancel_all();
+        for id in self.env.state.registry.ids() {
+            if let Some(conn) = self.connections.in_slot(id) {
+                conn.drain(now, until);
+                self.env.state.registry.enqueue(id);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("local_addresses", &self.local_addresses())
+            .field("connections", &self.connections())
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`RawClosed::Dropped`], before the
+/// sockets are closed; every connect that has no outcome yet gets its `failed`. What these last callbacks wish for is
+/// not carried out.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.jobs.end();
+        self.env.state.lifecycle = Lifecycle::Dropped;
+        self.cancel_all();
+        for id in self.env.state.registry.ids() {
+            if let Some(mut conn) = self.connections.take(id) {
+                conn.abort(&mut self.env, id, Abort::Dropped);
+                conn.close_socket(&mut self.env, id, CloseHow::Normal);
+            }
+        }
+        self.accepting.close_all(&mut *self.env.io.sys);
+    }
+}

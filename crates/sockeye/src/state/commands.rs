@@ -1,0 +1,261 @@
+//! Everything that callbacks may touch: [`Commands`], whose public methods are in [`protocol`](crate::protocol).
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::close::Close;
+use sockeye_proto::time::Instant;
+use sockeye_proto::wire::MessageKind;
+
+use crate::client::plan::Plan;
+use crate::client::{Connect, Retry};
+use crate::id::{ConnId, Gone};
+use crate::state::connects::Connects;
+use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
+use crate::state::lifecycle::Lifecycle;
+use crate::state::publishing::Publishing;
+use crate::state::queue::{Adoption, CommandQueue};
+use crate::state::registry::{self, Entry, Registry};
+use crate::state::running::{ReadBudget, RunningStep};
+use crate::transport::pool::Pool;
+
+/// What may be asked of a service: by callbacks, which reach it through their context, by [`Control`](crate::Control)
+/// between turns, and by jobs of a [`Remote`](crate::Remote). The spelling is the same everywhere.
+///
+/// Whatever is asked is done by the loop, between callbacks. A [connection](Self::connection), a
+/// [protocol](Self::protocol) or an [endpoint](Self::endpoint) is looked up once, and asked then.
+///
+/// ```
+/// use sockeye::{Commands, ConnId, Gone};
+///
+/// fn kick(commands: &mut Commands, id: ConnId) -> Result<(), Gone> {
+///     let mut connection = commands.connection(id)?;
+///     connection.stop_reconnecting();
+///     connection.close(sockeye::CloseCode::POLICY);
+///     Ok(())
+/// }
+/// ```
+pub struct Commands {
+    /// Whose handles are good here.
+    pub(crate) builder: BuilderId,
+    /// The service's endpoints, by index.
+    pub(crate) endpoints: Arc<[EndpointInfo]>,
+    pub(crate) registry: Registry,
+    pub(crate) queue: CommandQueue,
+    pub(crate) connects: Connects,
+    pub(crate) publishing: Publishing,
+    pub(crate) running: RunningStep,
+    pub(crate) lifecycle: Lifecycle,
+    /// When this turn began.
+    pub(crate) now: Instant,
+    /// The same as that of the [`LoopIo`](crate::transport::LoopIo).
+    pub(crate) pool: Rc<RefCell<Pool>>,
+    /// A connection was opened since the ticks were last looked at.
+    pub(crate) opened: bool,
+    /// Whatever holds a share of this stays on the loop's thread.
+    _not_send: PhantomData<Rc<()>>,
+}
+
+impl Commands {
+    pub(crate) fn new(builder: BuilderId, endpoints: Arc<[EndpointInfo]>, now: Instant) -> Self {
+        let count = endpoints.len();
+        Self {
+            builder,
+            endpoints,
+            registry: Registry::new(),
+            queue: CommandQueue::new(count),
+            connects: Connects::default(),
+            publishing: Publishing::new(count),
+            running: RunningStep::none(),
+            lifecycle: Lifecycle::default(),
+            now,
+            pool: Rc::default(),
+            opened: false,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// The endpoint of that name, if its kind is wanted.
+    pub(crate) fn find_endpoint(&self, name: &str, is_wanted: impl Fn(EndpointKind) -> bool) -> Option<EndpointIndex> {
+        let found = self.endpoints.iter().position(|endpoint| endpoint.name == name && is_wanted(endpoint.kind));
+        found.map(|index| EndpointIndex(index as u16))
+    }
+
+    /// The name of an endpoint.
+    pub(crate) fn name_of(&self, endpoint: EndpointIndex) -> &str {
+        self.endpoints.get(endpoint.get()).map_or("", |endpoint| &endpoint.name)
+    }
+
+    /// What the connections of an endpoint are.
+    pub(crate) fn kind(&self, endpoint: EndpointIndex) -> EndpointKind {
+        self.endpoints.get(endpoint.get()).map_or(EndpointKind::WebSocket, |endpoint| endpoint.kind)
+    }
+
+    /// Begins a step of a connection.
+    #[inline]
+    pub(crate) fn enter(&mut self, id: ConnId, entry: Entry, budget: ReadBudget) {
+        self.running.begin(id, entry, budget);
+    }
+
+    /// Ends the step.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.running.end(&mut self.registry);
+    }
+
+    /// Asks for the writable callback of one connection.
+    #[inline]
+    pub(crate) fn want_write(&mut self, id: ConnId) -> Result<(), Gone> {
+        if self.running.id == id {
+            self.running.want_write();
+            return Ok(());
+        }
+        let entry = self.registry.get_mut(id).filter(|entry| entry.is_open()).ok_or(Gone)?;
+        // One that wanted to already is either queued or waits for its socket, whose edge is a step: another would change
+        // nothing.
+        if entry.flags & registry::WANTS_WRITE == 0 {
+            entry.flags |= registry::WANTS_WRITE;
+            self.registry.enqueue(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn want_write_all(&mut self, endpoint: EndpointIndex) {
+        self.queue.want_write_all(endpoint);
+    }
+
+    /// Pauses reading, or ends the pause, by the program's own wish.
+    pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) {
+        self.set_pause(id, registry::PAUSED, paused);
+    }
+
+    /// As [`set_paused`](Self::set_paused), for a layer whose output is behind.
+    #[inline]
+    pub(crate) fn set_held(&mut self, id: ConnId, held: bool) {
+        self.set_pause(id, registry::HELD, held);
+    }
+
+    #[inline]
+    fn set_pause(&mut self, id: ConnId, flag: u16, on: bool) {
+        if self.running.id == id {
+            self.running.set(flag, on);
+        } else {
+            self.set_pause_of_other(id, flag, on);
+        }
+    }
+
+    fn set_pause_of_other(&mut self, id: ConnId, flag: u16, on: bool) {
+        let Some(entry) = self.registry.get_mut(id).filter(|entry| entry.is_open()) else { return };
+        let was_paused = entry.is_paused();
+        entry.set(flag, on);
+        if was_paused && !entry.is_paused() {
+            self.registry.enqueue(id);
+        }
+    }
+
+    /// Whether the endpoint of the connection whose step is running keeps ranges of the present read.
+    #[inline]
+    pub(crate) fn set_keeps_input(&mut self, id: ConnId, keeps: bool) {
+        if self.running.id == id {
+            self.running.keeps_input = keeps;
+        }
+    }
+
+    /// Asks for the end of a connection.
+    pub(crate) fn push_close(&mut self, id: ConnId, close: Close) -> Result<(), Gone> {
+        if !self.registry.get(id).is_some_and(|entry| entry.is_open() || entry.is_connecting()) {
+            return Err(Gone);
+        }
+        self.queue.closes.push((id, close));
+        Ok(())
+    }
+
+    /// Takes the last close that was asked for a connection, if there is one.
+    #[cold]
+    pub(crate) fn take_closes(&mut self, id: ConnId, mut apply: impl FnMut(Close)) {
+        self.queue.closes.retain(|(wished, close)| {
+            if *wished == id {
+                apply(close.clone());
+            }
+            *wished != id
+        });
+    }
+
+    /// Asks for a connection; its id is good at once.
+    pub(crate) fn push_connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
+        let id = self.registry.insert_connecting(endpoint);
+        self.connects.plan(id, Box::new(Plan::new(connect)));
+        id
+    }
+
+    /// Asks for an adoption; its id is good at once.
+    pub(crate) fn push_adoption(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
+        let id = self.registry.insert_adopting(endpoint);
+        self.queue.adoptions.push(Adoption { id, fd });
+        id
+    }
+
+    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none. `asked` is
+    /// how long the server wants to be left alone.
+    pub(crate) fn retry(
+        &mut self,
+        endpoint: EndpointIndex,
+        plan: Box<Plan>,
+        random: Option<u64>,
+        asked: Option<Duration>,
+    ) -> Option<Retry> {
+        let random = random?;
+        let id = self.registry.insert_connecting(endpoint);
+        let retry = self.connects.plan_again(id, plan, random, asked);
+        if retry.is_none() {
+            self.registry.remove(id);
+        }
+        retry
+    }
+
+    /// As [`retry`](Self::retry), after the end of an open connection that was to be kept up.
+    pub(crate) fn retry_after_close(&mut self, id: ConnId, random: Option<u64>) -> Option<Retry> {
+        let plan = self.connects.take_kept(id, self.now)?;
+        let endpoint = self.registry.get(id)?.endpoint;
+        self.retry(endpoint, plan, random, None)
+    }
+
+    /// Takes an attempt back that was planned after the end of an open connection. It has no outcome.
+    pub(crate) fn take_back_retry(&mut self, retry: Retry) {
+        if self.connects.take_planned(retry.id).is_some() {
+            self.registry.remove(retry.id);
+        }
+    }
+
+    /// Whether callbacks asked for something that is carried out between steps.
+    #[inline]
+    pub(crate) fn has_new_commands(&self) -> bool {
+        !self.publishing.is_empty() || !self.queue.is_empty() || !self.connects.planned.is_empty()
+    }
+
+    /// Whether there is something to do without waiting.
+    pub(crate) fn has_work(&self) -> bool {
+        self.registry.has_ready()
+            || self.queue.has_all_writable()
+            || self.has_new_commands()
+            || self.lifecycle.is_drain_requested()
+    }
+
+    /// Turns the wishes for all connections of a protocol into wishes for each.
+    pub(crate) fn spread_all_writable(&mut self) {
+        if self.queue.has_all_writable() {
+            let queue = &self.queue;
+            self.registry.want_write_of(|endpoint| queue.wants_all(endpoint));
+            self.queue.clear_all_writable();
+        }
+    }
+
+    /// Keeps a message for every connection of a WebSocket protocol until the loop sends what was published.
+    pub(crate) fn push_publish(&mut self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
+        self.publishing.push(endpoint, kind, payload);
+    }
+}

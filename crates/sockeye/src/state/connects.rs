@@ -1,0 +1,79 @@
+//! The connects of a service that were asked for and have not begun, and those that are kept up.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
+
+use crate::client::Retry;
+use crate::client::plan::Plan;
+use crate::id::ConnId;
+
+/// A connect that waits to begin.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) id: ConnId,
+    pub(crate) plan: Box<Plan>,
+    /// How long to wait before it.
+    pub(crate) after: Duration,
+}
+
+/// Connects that have no socket yet, and what is needed to make the open ones again.
+#[derive(Debug, Default)]
+pub(crate) struct Connects {
+    /// Asked for, and not begun.
+    pub(crate) planned: Vec<Planned>,
+    /// Open, and to be kept up.
+    kept: HashMap<ConnId, Box<Plan>>,
+}
+
+impl Connects {
+    pub(super) fn plan(&mut self, id: ConnId, plan: Box<Plan>) {
+        self.planned.push(Planned { id, plan, after: Duration::ZERO });
+    }
+
+    /// Takes back a connect that has not begun.
+    pub(crate) fn take_planned(&mut self, id: ConnId) -> Option<Box<Plan>> {
+        let index = self.planned.iter().position(|planned| planned.id == id)?;
+        Some(self.planned.remove(index).plan)
+    }
+
+    /// A connect succeeded.
+    pub(crate) fn opened(&mut self, id: ConnId, mut plan: Box<Plan>, now: Instant) {
+        if plan.is_kept_up() {
+            plan.set_opened(now);
+            self.kept.insert(id, plan);
+        }
+    }
+
+    /// Whether this connection is to be kept up.
+    #[inline]
+    pub(crate) fn keeps(&self, id: ConnId) -> bool {
+        !self.kept.is_empty() && self.kept.contains_key(&id)
+    }
+
+    /// The connection is not to be kept up any more.
+    pub(crate) fn release(&mut self, id: ConnId) {
+        self.kept.remove(&id);
+    }
+
+    /// The plan of a connection that ended.
+    pub(super) fn take_kept(&mut self, id: ConnId, now: Instant) -> Option<Box<Plan>> {
+        let mut plan = self.kept.remove(&id)?;
+        plan.count_end(now);
+        Some(plan)
+    }
+
+    /// Plans the attempt after one that is over, under a new id.
+    pub(super) fn plan_again(
+        &mut self,
+        id: ConnId,
+        plan: Box<Plan>,
+        random: u64,
+        asked: Option<Duration>,
+    ) -> Option<Retry> {
+        let (plan, after) = plan.again(random, asked)?;
+        self.planned.push(Planned { id, plan, after });
+        Some(Retry { id, after })
+    }
+}

@@ -1,0 +1,42 @@
+//! What is known of the endpoints of a service.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One of the service's endpoints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct EndpointIndex(pub(crate) u16);
+
+impl EndpointIndex {
+    pub(crate) const NONE: Self = Self(u16::MAX);
+
+    pub(crate) fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What the connections of an endpoint are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum EndpointKind {
+    WebSocket,
+    Raw,
+    Watcher,
+}
+
+/// An endpoint, as others know it.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointInfo {
+    pub(crate) name: String,
+    pub(crate) kind: EndpointKind,
+}
+
+/// Which builder a service comes from: the handles of another are not good for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct BuilderId(u64);
+
+impl BuilderId {
+    /// One that no other builder of the process has.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,22 @@
+//! What callbacks may touch while the loop holds a connection, by subject.
+//!
+//! Connections themselves are in a table of the service, so that a callback can ask about any id while the loop works on
+//! one of them.
+
+mod commands;
+mod connects;
+mod endpoints;
+mod lifecycle;
+mod publishing;
+mod queue;
+mod registry;
+mod running;
+
+pub use self::commands::Commands;
+pub(crate) use self::connects::Planned;
+pub(crate) use self::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
+pub(crate) use self::lifecycle::Lifecycle;
+pub(crate) use self::publishing::Publishing;
+pub(crate) use self::queue::Adoption;
+pub(crate) use self::registry::{Entry, Registry};
+pub(crate) use self::running::{ReadBudget, RunningStep};

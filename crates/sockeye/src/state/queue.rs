@@ -1,0 +1,65 @@
+//! What callbacks asked for and the loop carries out between them.
+
+use std::os::fd::OwnedFd;
+
+use sockeye_proto::close::Close;
+use sockeye_proto::time::Instant;
+
+use crate::id::ConnId;
+use crate::state::endpoints::EndpointIndex;
+
+/// Commands that wait for the end of the callback.
+#[derive(Default)]
+pub(crate) struct CommandQueue {
+    pub(crate) closes: Vec<(ConnId, Close)>,
+    pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
+    pub(crate) adoptions: Vec<Adoption>,
+    /// One flag an endpoint: the writable callback of all its connections is asked for.
+    all_writable: Vec<bool>,
+    any_all_writable: bool,
+}
+
+/// A descriptor that is to be adopted.
+pub(crate) struct Adoption {
+    pub(crate) id: ConnId,
+    pub(crate) fd: OwnedFd,
+}
+
+impl CommandQueue {
+    pub(super) fn new(endpoints: usize) -> Self {
+        Self { all_writable: vec![false; endpoints], ..Self::default() }
+    }
+
+    /// Whether something is to be carried out between steps.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.closes.is_empty() && self.timers.is_empty() && self.adoptions.is_empty()
+    }
+
+    pub(super) fn has_all_writable(&self) -> bool {
+        self.any_all_writable
+    }
+
+    pub(super) fn want_write_all(&mut self, endpoint: EndpointIndex) {
+        if let Some(flag) = self.all_writable.get_mut(endpoint.get()) {
+            *flag = true;
+            self.any_all_writable = true;
+        }
+    }
+
+    /// Whether the writable callback of all connections of that endpoint is asked for.
+    pub(super) fn wants_all(&self, endpoint: EndpointIndex) -> bool {
+        self.all_writable.get(endpoint.get()).copied().unwrap_or(false)
+    }
+
+    pub(super) fn clear_all_writable(&mut self) {
+        self.all_writable.fill(false);
+        self.any_all_writable = false;
+    }
+
+    /// Takes a wish to adopt back. Returns its descriptor, if there was one.
+    pub(crate) fn take_adoption(&mut self, id: ConnId) -> Option<OwnedFd> {
+        let index = self.adoptions.iter().position(|adoption| adoption.id == id)?;
+        Some(self.adoptions.remove(index).fd)
+    }
+}

@@ -1,0 +1,248 @@
+//! Which connections there are, and which of them have something to do: 8 bytes for each, which the callbacks of other
+//! connections may reach while the loop works on one of them.
+
+use std::collections::VecDeque;
+
+use crate::id::{ConnId, Table};
+use crate::state::endpoints::EndpointIndex;
+
+/// What is known of one connection outside its own step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// The number of its session at its endpoint.
+    pub(crate) session: u32,
+    pub(crate) endpoint: EndpointIndex,
+    pub(super) flags: u16,
+}
+
+/// The number of no session. An entry has it until `open` has returned, so that an `open` that panics does not lead to
+/// another's session.
+const NO_SESSION: u32 = u32::MAX;
+
+const OPEN: u16 = 1;
+pub(super) const WANTS_WRITE: u16 = 2;
+const QUEUED: u16 = 4;
+pub(super) const PAUSED: u16 = 8;
+/// Paused by a layer whose outbox is well filled; [`PAUSED`] is the program's own wish.
+pub(super) const HELD: u16 = 16;
+/// On its way: asked for with `connect` or `adopt`, and neither open nor failed yet.
+const CONNECTING: u16 = 32;
+/// Asked for with `connect`.
+const CLIENT: u16 = 64;
+/// Given to the loop with `adopt`.
+const ADOPTED: u16 = 128;
+/// It counts among the connections of its address.
+const ADMITTED: u16 = 256;
+/// What the running step keeps of its own connection.
+pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD;
+
+impl Entry {
+    /// A connection that was accepted.
+    pub(super) fn accepted() -> Self {
+        Self { session: NO_SESSION, endpoint: EndpointIndex::NONE, flags: 0 }
+    }
+
+    fn connecting(endpoint: EndpointIndex) -> Self {
+        Self { session: NO_SESSION, endpoint, flags: CONNECTING | CLIENT }
+    }
+
+    fn adopting(endpoint: EndpointIndex) -> Self {
+        Self { session: NO_SESSION, endpoint, flags: CONNECTING | ADOPTED }
+    }
+
+    /// Whether the program gave it to the loop.
+    pub(crate) fn is_adopted(self) -> bool {
+        self.flags & ADOPTED != 0
+    }
+
+    /// Whether it was asked for, and is neither open nor failed yet.
+    pub(crate) fn is_connecting(self) -> bool {
+        self.flags & CONNECTING != 0
+    }
+
+    /// Its outcome is known.
+    pub(crate) fn set_connected(&mut self) {
+        self.set(CONNECTING, false);
+    }
+
+    /// Whether it was asked for with `connect`, that is, not accepted.
+    pub(crate) fn is_client(self) -> bool {
+        self.flags & CLIENT != 0
+    }
+
+    /// Whether its `open` was called and its `closed` was not.
+    pub(crate) fn is_open(self) -> bool {
+        self.flags & OPEN != 0
+    }
+
+    pub(crate) fn set_open(&mut self, open: bool) {
+        self.set(OPEN, open);
+    }
+
+    pub(crate) fn is_paused(self) -> bool {
+        self.flags & (PAUSED | HELD) != 0
+    }
+
+    /// Whether it counts among the connections of its address.
+    pub(crate) fn is_admitted(self) -> bool {
+        self.flags & ADMITTED != 0
+    }
+
+    pub(crate) fn set_admitted(&mut self) {
+        self.set(ADMITTED, true);
+    }
+
+    /// Whether it is on the ready list, of this turn or the next.
+    #[inline]
+    pub(crate) fn is_queued(self) -> bool {
+        self.flags & QUEUED != 0
+    }
+
+    pub(super) fn set(&mut self, flag: u16, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+}
+
+/// The connections of a service, and its ready list.
+pub(crate) struct Registry {
+    entries: Table<Entry>,
+    /// Connections that have something to do without a new readiness event; each at most once (`QUEUED`).
+    ready: VecDeque<ConnId>,
+    /// Those that used up their share of this turn. They are `QUEUED` too, and on the ready list from the next turn on.
+    later: Vec<ConnId>,
+}
+
+impl Registry {
+    pub(super) fn new() -> Self {
+        Self { entries: Table::new(), ready: VecDeque::new(), later: Vec::new() }
+    }
+
+    /// How many connections there are, of any kind, those on their way included.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn contains(&self, id: ConnId) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: ConnId) -> Option<Entry> {
+        self.entries.get(id).copied()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
+        self.entries.get_mut(id)
+    }
+
+    pub(crate) fn is_connecting(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(Entry::is_connecting)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, Entry)> {
+        self.entries.iter().map(|(id, entry)| (id, *entry))
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.entries.keys().collect()
+    }
+
+    pub(crate) fn insert_accepted(&mut self) -> ConnId {
+        self.entries.insert(Entry::accepted())
+    }
+
+    pub(crate) fn insert_connecting(&mut self, endpoint: EndpointIndex) -> ConnId {
+        self.entries.insert(Entry::connecting(endpoint))
+    }
+
+    pub(crate) fn insert_adopting(&mut self, endpoint: EndpointIndex) -> ConnId {
+        self.entries.insert(Entry::adopting(endpoint))
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) {
+        self.entries.remove(id);
+    }
+
+    /// Drops everything that has no outcome yet.
+    pub(crate) fn remove_connecting(&mut self) {
+        self.entries.retain(|_, entry| !entry.is_connecting());
+    }
+
+    /// Puts a connection on the ready list, once.
+    pub(crate) fn enqueue(&mut self, id: ConnId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            if entry.flags & QUEUED == 0 {
+                entry.flags |= QUEUED;
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Puts a connection on the ready list of the next turn.
+    pub(crate) fn enqueue_later(&mut self, id: ConnId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            if entry.flags & QUEUED == 0 {
+                entry.flags |= QUEUED;
+                self.later.push(id);
+            }
+        }
+    }
+
+    /// Has all open connections of the endpoints for which `is_wanted` want to write, and queues them.
+    pub(super) fn want_write_of(&mut self, is_wanted: impl Fn(EndpointIndex) -> bool) {
+        for (id, entry) in self.entries.iter_mut() {
+            // One that wanted to already is either queued or waits for its socket, whose edge is a step.
+            if is_wanted(entry.endpoint) && entry.is_open() && entry.flags & WANTS_WRITE == 0 {
+                entry.flags |= WANTS_WRITE;
+                if entry.flags & QUEUED == 0 {
+                    entry.flags |= QUEUED;
+                    self.ready.push_back(id);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// How many connections are on the ready list of this turn.
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the next of the ready list. Ids of connections that ended meanwhile are passed over.
+    pub(crate) fn next_ready(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.flags &= !QUEUED;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The turn is over: every connection has a whole share again.
+    pub(crate) fn begin_shares(&mut self) {
+        self.ready.extend(self.later.drain(..));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_eight_bytes() {
+        assert_eq!(size_of::<Entry>(), 8);
+    }
+}

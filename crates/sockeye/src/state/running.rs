@@ -1,0 +1,120 @@
+//! The connection whose step is running.
+
+use crate::id::ConnId;
+use crate::state::registry::{Entry, HELD, OF_STEP, PAUSED, Registry, WANTS_WRITE};
+
+/// The connection whose step is running. Its flags are here meanwhile, since its own callbacks change them most; the end of
+/// the step puts them back.
+pub(crate) struct RunningStep {
+    pub(crate) id: ConnId,
+    /// What the step began with.
+    pub(crate) entry: Entry,
+    pub(crate) budget: ReadBudget,
+    /// Those of its flags that are [`OF_STEP`].
+    flags: u16,
+    /// The endpoint keeps ranges of the present read, and is to be told before it is overwritten.
+    pub(crate) keeps_input: bool,
+    /// Where the bytes of the present read are: address and length. Callbacks are lent pieces of them.
+    window: (usize, usize),
+}
+
+/// What is left to read of the turn's share of one connection.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ReadBudget {
+    pub(crate) bytes: usize,
+    pub(crate) frames: usize,
+}
+
+impl ReadBudget {
+    pub(crate) fn is_spent(&self) -> bool {
+        self.bytes == 0 || self.frames == 0
+    }
+}
+
+impl RunningStep {
+    pub(super) fn none() -> Self {
+        Self {
+            id: ConnId::default(),
+            entry: Entry::accepted(),
+            budget: ReadBudget::default(),
+            flags: 0,
+            keeps_input: false,
+            window: (0, 0),
+        }
+    }
+
+    /// Begins a step.
+    #[inline]
+    pub(super) fn begin(&mut self, id: ConnId, entry: Entry, budget: ReadBudget) {
+        self.id = id;
+        self.entry = entry;
+        self.budget = budget;
+        self.flags = entry.flags & OF_STEP;
+    }
+
+    /// Ends the step.
+    #[inline]
+    pub(super) fn end(&mut self, registry: &mut Registry) {
+        if self.flags != self.entry.flags & OF_STEP {
+            self.put_back(registry);
+        }
+        self.id = ConnId::default();
+        self.clear_window();
+    }
+
+    fn put_back(&self, registry: &mut Registry) {
+        if let Some(entry) = registry.get_mut(self.id) {
+            entry.flags = entry.flags & !OF_STEP | self.flags;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wants_write(&self) -> bool {
+        self.flags & WANTS_WRITE != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.flags & (PAUSED | HELD) != 0
+    }
+
+    /// The writable callback was asked for.
+    #[inline]
+    pub(super) fn want_write(&mut self) {
+        self.flags |= WANTS_WRITE;
+    }
+
+    /// The wish for the writable callback is carried out.
+    #[inline]
+    pub(crate) fn grant_write(&mut self) {
+        self.flags &= !WANTS_WRITE;
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, flag: u16, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+
+    /// The offset of `bytes` within the present read, if they are a piece of it.
+    #[inline]
+    pub(crate) fn offset_of(&self, bytes: &[u8]) -> Option<usize> {
+        let offset = (bytes.as_ptr() as usize).wrapping_sub(self.window.0);
+        (offset < self.window.1 && bytes.len() <= self.window.1 - offset).then_some(offset)
+    }
+
+    /// The present read is in `bytes`.
+    #[inline]
+    pub(crate) fn set_window(&mut self, bytes: &[u8]) {
+        self.window = (bytes.as_ptr() as usize, bytes.len());
+    }
+
+    /// The present read is used up: its bytes may be overwritten.
+    #[inline]
+    pub(crate) fn clear_window(&mut self) {
+        self.window = (0, 0);
+    }
+}

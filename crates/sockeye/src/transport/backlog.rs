@@ -1,0 +1,124 @@
+//! Bytes that a socket did not take yet.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::transport::pool::{Buffer, MAPPED, Pool, release};
+
+/// A piece of the backlog that small rests are gathered in. It is twice the size from which the allocator maps a block by
+/// itself, so that the memory of a peer that was far behind goes back to the system and leaves no holes.
+const PIECE: usize = 2 * MAPPED;
+
+/// Output that waits for a socket, in order.
+#[derive(Default)]
+pub(super) struct Backlog {
+    pub(super) pieces: VecDeque<Piece>,
+    /// Invariant: the sum of the unsent bytes of the pieces.
+    len: usize,
+    /// Bytes that the socket took since [`take_progress`](Self::take_progress) was last called.
+    progress: usize,
+}
+
+pub(super) struct Piece {
+    data: Data,
+    /// Invariant: `sent < data.len()`.
+    sent: usize,
+}
+
+pub(super) enum Data {
+    Owned(Vec<u8>),
+    Shared(Rc<Buffer>),
+}
+
+impl Piece {
+    pub(super) fn unsent(&self) -> &[u8] {
+        let all = match &self.data {
+            Data::Owned(bytes) => bytes.as_slice(),
+            Data::Shared(bytes) => bytes.0.as_slice(),
+        };
+        &all[self.sent..]
+    }
+}
+
+impl Backlog {
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes the socket took since this was last called.
+    pub(super) fn take_progress(&mut self) -> usize {
+        std::mem::take(&mut self.progress)
+    }
+
+    pub(super) fn push_bytes(&mut self, bytes: &[u8], pool: &RefCell<Pool>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.len += bytes.len();
+        if let Some(Piece { data: Data::Owned(last), .. }) = self.pieces.back_mut() {
+            if last.len() + bytes.len() <= PIECE {
+                last.extend_from_slice(bytes);
+                return;
+            }
+        }
+        let mut buffer = pool.borrow_mut().take();
+        buffer.extend_from_slice(bytes);
+        self.pieces.push_back(Piece { data: Data::Owned(buffer), sent: 0 });
+    }
+
+    pub(super) fn push_piece(&mut self, data: Data, sent: usize) {
+        let piece = Piece { data, sent };
+        self.len += piece.unsent().len();
+        if !piece.unsent().is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// The socket took `count` bytes from the front.
+    pub(super) fn advance(&mut self, mut count: usize, pool: &RefCell<Pool>) {
+        self.len -= count;
+        self.progress += count;
+        while let Some(front) = self.pieces.front_mut() {
+            let unsent = front.unsent().len();
+            if count < unsent {
+                front.sent += count;
+                return;
+            }
+            count -= unsent;
+            if let Some(Piece { data: Data::Owned(buffer), .. }) = self.pieces.pop_front() {
+                pool.borrow_mut().give(buffer);
+            }
+        }
+    }
+}
+
+/// A connection that breaks with much unsent leaves no memory behind.
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        for piece in self.pieces.drain(..) {
+            if let Data::Owned(buffer) = piece.data {
+                release(buffer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_backlog_of_small_frames_is_in_few_large_pieces() {
+        let (mut backlog, pool) = (Backlog::default(), RefCell::new(Pool::default()));
+        for _ in 0..10_000 {
+            backlog.push_bytes(&[7; 100], &pool);
+        }
+        assert_eq!((backlog.pieces.len(), backlog.len()), (4, 1_000_000));
+    }
+}

@@ -1,0 +1,103 @@
+//! What the loop lends to one connection after another so that it can read and write.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use crate::statistics::{Culprit, Meters, Whose};
+use crate::sys::Sys;
+use crate::transport::pool::Pool;
+use crate::transport::stream::Carrier;
+
+/// The system, the cork, the pool of buffers, and the meters that count what goes through them.
+pub(crate) struct LoopIo {
+    pub(crate) sys: Box<dyn Sys>,
+    /// The one cork buffer. Invariant: empty between the steps of two connections.
+    pub(super) cork: Vec<u8>,
+    pub(crate) pool: Rc<RefCell<Pool>>,
+    /// How many bytes the running step may still send in writable callbacks. Each frame costs `frame_cost` beside its
+    /// payload.
+    pub(crate) send_budget: usize,
+    pub(crate) frame_cost: usize,
+    /// A writable callback may go on sending while fewer bytes than this wait for the socket.
+    pub(crate) low_water: usize,
+    /// Why the last send failed, of the running step.
+    pub(super) send_error: Option<io::ErrorKind>,
+    /// How the bytes of new connections are carried.
+    pub(crate) carrier: Carrier,
+    /// Counted where the bytes move.
+    pub(crate) meters: Meters,
+}
+
+impl LoopIo {
+    pub(crate) fn new(
+        sys: Box<dyn Sys>,
+        pool: Rc<RefCell<Pool>>,
+        meters: Meters,
+        frame_cost: usize,
+        low_water: usize,
+    ) -> Self {
+        Self {
+            sys,
+            cork: Vec::new(),
+            pool,
+            send_budget: 0,
+            frame_cost,
+            low_water,
+            send_error: None,
+            carrier: Carrier::default(),
+            meters,
+        }
+    }
+
+    /// The cork, for output that is composed in place.
+    pub(crate) fn cork(&mut self) -> &mut Vec<u8> {
+        &mut self.cork
+    }
+
+    pub(crate) fn corked(&self) -> usize {
+        self.cork.len()
+    }
+
+    /// Drops what was corked for a connection that is over: it must not go to the next one.
+    pub(crate) fn clear_cork(&mut self) {
+        self.cork.clear();
+    }
+
+    /// Begins a step of one connection.
+    #[inline]
+    pub(crate) fn begin_step(&mut self, send_budget: usize) {
+        self.send_budget = send_budget;
+    }
+
+    /// Takes the error of the last send that failed.
+    pub(crate) fn take_send_error(&mut self) -> Option<io::ErrorKind> {
+        self.send_error.take()
+    }
+
+    /// An unpredictable number; `None` when the system's random source fails.
+    pub(crate) fn random_u64(&mut self) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.sys.random(&mut bytes).ok()?;
+        Some(u64::from_ne_bytes(bytes))
+    }
+
+    /// A piece of work is done: its time is attributed to `culprit`.
+    #[cold]
+    pub(crate) fn lap(&mut self, culprit: Culprit, whose: Whose) {
+        if self.meters.stopwatch.is_running() {
+            let now = self.sys.now();
+            self.meters.stopwatch.lap(now, culprit, whose);
+        }
+    }
+
+    /// Another piece of work begins: what was done since the clock was last read belongs to the steps before it, but for
+    /// `unfinished` ones.
+    #[cold]
+    pub(crate) fn steps_over(&mut self, unfinished: u32) {
+        if self.meters.stopwatch.is_running() {
+            let now = self.sys.now();
+            self.meters.stopwatch.steps_over(now, unfinished);
+        }
+    }
+}

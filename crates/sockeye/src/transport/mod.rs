@@ -1,0 +1,33 @@
+//! One connection's socket: what the kernel said about it, what was read and not used, and what it did not take yet.
+//!
+//! ```text
+//!  put ─▶ cork (of the loop, empty between connections) ─▶ stream ─▶ kernel
+//!                                                             │ short, or would block
+//!                                                             ▼
+//!                                             backlog (of the connection, None when empty)
+//! ```
+//!
+//! Invariants: what is in the cork comes after everything in the backlog, so bytes leave in the order in which they were
+//! put. The cork is empty between the steps of two connections. All fields are private to this folder: the phases of a
+//! connection ask and act through methods, and do not know whether bytes are sealed on their way ([`stream`]).
+
+mod backlog;
+mod batch;
+mod frames;
+mod loop_io;
+pub(crate) mod pool;
+mod read;
+mod readiness;
+mod socket;
+mod stream;
+mod unit;
+mod write;
+
+pub(crate) use self::batch::{Batch, Framed};
+pub(crate) use self::loop_io::LoopIo;
+pub(crate) use self::read::Read;
+pub(crate) use self::socket::Socket;
+pub(crate) use self::stream::Carrier;
+#[cfg(any(test, feature = "sim"))]
+pub use self::stream::Scrambler;
+pub(crate) use self::write::{CORK, SocketWriter};

@@ -1,0 +1,98 @@
+//! The one read pump: bytes of a connection come into the loop's receive buffer, from what was kept of an earlier read or
+//! from the socket.
+
+use std::cell::RefCell;
+use std::io;
+
+use sockeye_proto::conn::HEADROOM;
+
+use crate::transport::loop_io::LoopIo;
+use crate::transport::pool::{Buffer, Pool};
+use crate::transport::socket::Socket;
+use crate::transport::stream::Received;
+
+/// The outcome of a read.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// So many bytes, at `rx[HEADROOM..]`.
+    Bytes(usize),
+    /// Nothing for now; the poller reports when there is more.
+    Nothing,
+    /// The peer ended its sending side (RFC 9293 section 3.6). Nothing more follows.
+    End,
+    /// The connection failed.
+    Failed(io::ErrorKind),
+}
+
+impl Socket {
+    /// Reads at most `budget` bytes into `rx[HEADROOM..]`. What was [kept](Self::keep_unread) comes first, all at once.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
+        if self.kept.is_some() {
+            return self.read_kept(&io.pool, rx);
+        }
+        if !self.readiness.is_readable() || budget == 0 {
+            return Read::Nothing;
+        }
+        let room = &mut rx[HEADROOM..];
+        let most = budget.min(room.len());
+        let room = &mut room[..most];
+        loop {
+            match self.stream.recv(&mut *io.sys, self.handle, room) {
+                Ok(Received { bytes, drained }) if bytes > 0 => {
+                    io.meters.statistics.received.bytes += bytes as u64;
+                    // An end of input that was announced is not announced again, so the socket is read until it says so.
+                    if drained && !self.readiness.has_ended() {
+                        self.readiness.set_readable(false);
+                    }
+                    return Read::Bytes(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return self.read_nothing(other),
+            }
+        }
+    }
+
+    #[cold]
+    fn read_nothing(&mut self, result: io::Result<Received>) -> Read {
+        self.readiness.set_readable(false);
+        match result {
+            Ok(_) => Read::End,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
+            Err(error) => {
+                tracing::debug!(%error, "receive failed");
+                self.readiness.set_broken(true);
+                Read::Failed(error.kind())
+            }
+        }
+    }
+
+    #[cold]
+    fn read_kept(&mut self, pool: &RefCell<Pool>, rx: &mut [u8]) -> Read {
+        let Some(mut kept) = self.kept.take() else { return Read::Nothing };
+        let bytes = kept.take();
+        // Invariant: this is the rest of one read, with what the connection had kept of the read before in front of it (at
+        // most HEADROOM bytes), and the receive buffer has that much more room than a read.
+        debug_assert!(bytes.len() <= rx.len() - HEADROOM, "more was kept than the receive buffer holds");
+        let count = bytes.len().min(rx.len() - HEADROOM);
+        rx[HEADROOM..HEADROOM + count].copy_from_slice(&bytes[..count]);
+        pool.borrow_mut().give(bytes);
+        Read::Bytes(count)
+    }
+
+    /// Keeps what was read and cannot be used now, for the next [`read`](Self::read).
+    #[cold]
+    pub(crate) fn keep_unread(&mut self, pool: &RefCell<Pool>, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        let mut buffer = pool.borrow_mut().take();
+        buffer.extend_from_slice(rest);
+        self.kept = Some(Box::new(Buffer(buffer)));
+    }
+
+    /// Forgets what was kept.
+    pub(crate) fn drop_unread(&mut self) {
+        self.kept = None;
+    }
+}

@@ -1,0 +1,87 @@
+//! What the kernel said about one socket. It says so only once (the poller is edge-triggered), so it is kept here.
+
+use crate::sys;
+
+/// The state of a socket, as far as the kernel has reported it.
+///
+/// One byte, since every connection has one. The bits are private: each question and each change is a method.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Readiness(u8);
+
+const READABLE: u8 = 1;
+const WRITABLE: u8 = 2;
+/// The peer ended its sending side; what it sent before is still to be read.
+const READ_CLOSED: u8 = 4;
+/// Reset or error: nothing more can be sent.
+const BROKEN: u8 = 8;
+
+impl Readiness {
+    #[inline]
+    pub(super) fn is_readable(self) -> bool {
+        self.0 & READABLE != 0
+    }
+
+    /// Whether the socket takes output: writable, and not broken.
+    #[inline]
+    pub(super) fn can_send(self) -> bool {
+        self.0 & (WRITABLE | BROKEN) == WRITABLE
+    }
+
+    #[inline]
+    pub(super) fn is_writable(self) -> bool {
+        self.0 & WRITABLE != 0
+    }
+
+    #[inline]
+    pub(super) fn is_broken(self) -> bool {
+        self.0 & BROKEN != 0
+    }
+
+    /// Whether an end of the input was reported. No further edge announces it, so a read that brings less than asked for
+    /// does not mean that nothing more is to be read.
+    #[inline]
+    pub(super) fn has_ended(self) -> bool {
+        self.0 & (READ_CLOSED | BROKEN) != 0
+    }
+
+    pub(super) fn set_readable(&mut self, readable: bool) {
+        self.set(READABLE, readable);
+    }
+
+    pub(super) fn set_writable(&mut self, writable: bool) {
+        self.set(WRITABLE, writable);
+    }
+
+    pub(super) fn set_broken(&mut self, broken: bool) {
+        self.set(BROKEN, broken);
+    }
+
+    /// Adds what the poller reported.
+    #[inline]
+    pub(super) fn note(&mut self, event: &sys::Readiness) {
+        let mut bits = 0;
+        if event.readable {
+            bits |= READABLE;
+        }
+        if event.writable {
+            bits |= WRITABLE;
+        }
+        if event.read_closed {
+            // The read side only: what was sent before the end is still to be read.
+            bits |= READ_CLOSED | READABLE;
+        }
+        if event.error {
+            // Nothing more can be sent. Reading returns what still arrived, and how the connection ended.
+            bits |= BROKEN | READABLE;
+        }
+        self.0 |= bits;
+    }
+
+    fn set(&mut self, bit: u8, on: bool) {
+        if on {
+            self.0 |= bit;
+        } else {
+            self.0 &= !bit;
+        }
+    }
+}

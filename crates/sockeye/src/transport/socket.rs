@@ -1,0 +1,168 @@
+//! One descriptor of the loop: what the kernel said about it, what was read and not used, and what it did not take yet.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::sys::{self, CloseHow, DescriptorKind, Handle};
+use crate::transport::backlog::Backlog;
+use crate::transport::loop_io::LoopIo;
+use crate::transport::pool::Buffer;
+use crate::transport::readiness::Readiness;
+use crate::transport::stream::Stream;
+
+/// A socket or another descriptor of the loop.
+pub(crate) struct Socket {
+    pub(super) handle: Handle,
+    pub(super) kind: DescriptorKind,
+    pub(super) readiness: Readiness,
+    /// The peer took all that waited, since [`take_progress`](Self::take_progress) was last called.
+    pub(super) emptied: bool,
+    pub(super) stream: Stream,
+    /// What the socket has not taken; `None` when nothing waits.
+    pub(super) backlog: Option<Box<Backlog>>,
+    /// What was read and not used up, because reading is paused or the share of the turn was spent; `None` when nothing is.
+    pub(super) kept: Option<Box<Buffer>>,
+}
+
+impl Socket {
+    /// An accepted or adopted descriptor, of which the poller has reported nothing yet.
+    pub(crate) fn new(handle: Handle, kind: DescriptorKind) -> Self {
+        Self {
+            handle,
+            kind,
+            readiness: Readiness::default(),
+            emptied: false,
+            stream: Stream::Plain,
+            backlog: None,
+            kept: None,
+        }
+    }
+
+    /// A stream socket that was just accepted or connected: it takes output.
+    pub(crate) fn connected(io: &LoopIo, handle: Handle) -> Self {
+        let mut socket = Self::new(handle, DescriptorKind::Stream);
+        socket.stream = io.carrier.stream();
+        socket.readiness.set_writable(true);
+        socket
+    }
+
+    pub(crate) fn kind(&self) -> DescriptorKind {
+        self.kind
+    }
+
+    /// Notes what the poller reported.
+    #[inline]
+    pub(crate) fn note(&mut self, event: &sys::Readiness) {
+        self.readiness.note(event);
+    }
+
+    /// Whether there is something to read: kept, or announced by the poller.
+    #[inline]
+    pub(crate) fn has_input(&self) -> bool {
+        self.kept.is_some() || self.readiness.is_readable()
+    }
+
+    /// Whether something that was read is kept.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Whether output can go to the socket at once: it is writable, and nothing waits before it.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.backlog.is_none() && self.readiness.can_send()
+    }
+
+    /// Whether output waits for the socket.
+    #[inline]
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.backlog.is_some()
+    }
+
+    /// How many bytes wait for the socket.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+
+    /// Whether the kernel said that the descriptor takes output.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.readiness.is_writable()
+    }
+
+    /// Whether the connection was reset or failed: nothing more can be sent.
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.readiness.is_broken()
+    }
+
+    pub(crate) fn mark_broken(&mut self) {
+        self.readiness.set_broken(true);
+    }
+
+    pub(crate) fn mark_unreadable(&mut self) {
+        self.readiness.set_readable(false);
+    }
+
+    pub(crate) fn mark_unwritable(&mut self) {
+        self.readiness.set_writable(false);
+    }
+
+    /// Reads even though the poller has not said that there is something: a failed send may hide what arrived before.
+    pub(crate) fn assume_readable(&mut self) {
+        self.readiness.set_readable(true);
+    }
+
+    /// Tries both directions in the next step, whatever the poller has reported.
+    pub(crate) fn assume_ready(&mut self) {
+        self.readiness.set_readable(true);
+        self.readiness.set_writable(true);
+    }
+
+    /// Whether no step and no edge may follow for what waits: the socket broke, or a signal interrupted the last send.
+    pub(crate) fn needs_step(&self) -> bool {
+        self.is_broken() || (self.has_backlog() && self.is_writable())
+    }
+
+    /// Whether the peer took all of its output, or at least `least` bytes of it, since this was last called.
+    pub(crate) fn take_progress(&mut self, least: u64) -> bool {
+        let emptied = std::mem::take(&mut self.emptied);
+        emptied | self.backlog.as_mut().is_some_and(|backlog| backlog.take_progress() as u64 >= least)
+    }
+
+    /// Takes the error of one datagram away, so that it ends nothing. A loop that watches levels would report it without
+    /// end.
+    pub(crate) fn clear_error(&mut self, io: &mut LoopIo) {
+        let _ = io.sys.connected(self.handle);
+        self.readiness.set_broken(false);
+    }
+
+    /// Forgets the error of one datagram, which the next read finds.
+    pub(crate) fn forget_error(&mut self) {
+        self.readiness.set_broken(false);
+    }
+
+    /// How ready the descriptor is now, by level.
+    pub(crate) fn look(&self, io: &mut LoopIo, reads: bool, writes: bool) -> io::Result<sys::Readiness> {
+        io.sys.look(self.handle, reads, writes)
+    }
+
+    /// How many bytes can be read without waiting; 0 when the system does not tell.
+    pub(crate) fn unread_bytes(&self, io: &mut LoopIo) -> u64 {
+        io.sys.unread(self.handle).unwrap_or(0)
+    }
+
+    /// The descriptor, for the program that reads and writes it itself.
+    pub(crate) fn borrow<'io>(&self, io: &'io LoopIo) -> io::Result<BorrowedFd<'io>> {
+        io.sys.borrow(self.handle)
+    }
+
+    /// Ends our sending side; input still arrives.
+    pub(crate) fn shutdown_write(&self, io: &mut LoopIo) -> io::Result<()> {
+        io.sys.shutdown_write(self.handle)
+    }
+
+    /// Closes the descriptor. What waits is dropped.
+    pub(crate) fn close(self, io: &mut LoopIo, how: CloseHow) {
+        io.sys.close(self.handle, how);
+    }
+}

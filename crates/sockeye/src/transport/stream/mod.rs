@@ -1,0 +1,96 @@
+//! The seam between a socket and the bytes that the protocol sees: nothing above it knows whether they are sealed.
+//!
+//! [`Stream::recv`] yields plaintext, and says whether the socket is drained: a stream that seals may hold plaintext that
+//! did not fit, and a socket may yield bytes without completing any. [`Stream::send`] takes plaintext and returns how much
+//! of it was accepted. A stream that seals may accept plaintext whose sealed bytes the socket did not take;
+//! [`Stream::has_sealed`] says so, and [`Stream::send_sealed`] goes on with them before anything else is sent.
+
+mod received;
+#[cfg(any(test, feature = "sim"))]
+mod scrambled;
+
+use std::io::{self, IoSlice};
+
+#[cfg(any(test, feature = "sim"))]
+use self::scrambled::Scrambled;
+use crate::sys::{Handle, Sys};
+
+pub(super) use self::received::Received;
+#[cfg(any(test, feature = "sim"))]
+pub use self::scrambled::Scrambler;
+
+/// How the bytes of new connections are carried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Carrier {
+    #[default]
+    Plain,
+    /// A transform that tests the seam, from this seed.
+    #[cfg(any(test, feature = "sim"))]
+    Scrambled(u64),
+}
+
+impl Carrier {
+    pub(super) fn stream(self) -> Stream {
+        match self {
+            Self::Plain => Stream::Plain,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(seed) => Stream::Scrambled(Box::new(Scrambled::new(seed))),
+        }
+    }
+}
+
+/// How the bytes of one connection are carried.
+pub(super) enum Stream {
+    /// As they are.
+    Plain,
+    /// In records that are reversibly changed, as TLS would carry them.
+    #[cfg(any(test, feature = "sim"))]
+    Scrambled(Box<Scrambled>),
+}
+
+impl Stream {
+    /// Receives into `room`, which is not empty.
+    #[inline(always)]
+    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<Received> {
+        match self {
+            Self::Plain => {
+                let bytes = sys.recv(handle, room)?;
+                Ok(Received { bytes, drained: bytes < room.len() })
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(stream) => stream.recv(sys, handle, room),
+        }
+    }
+
+    /// Sends plaintext, and returns how many bytes of it were accepted. Fewer than offered: the socket is full.
+    #[inline(always)]
+    pub(super) fn send(&mut self, sys: &mut dyn Sys, handle: Handle, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain => sys.send(handle, slices),
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(stream) => stream.send(sys, handle, slices),
+        }
+    }
+
+    /// Whether sealed bytes wait that the socket did not take.
+    #[inline(always)]
+    pub(super) fn has_sealed(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(stream) => stream.has_sealed(),
+        }
+    }
+
+    /// Sends sealed bytes that wait, as far as the socket takes them.
+    pub(super) fn send_sealed(&mut self, sys: &mut dyn Sys, handle: Handle) -> io::Result<()> {
+        match self {
+            Self::Plain => {
+                let _ = (sys, handle);
+                Ok(())
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(stream) => stream.send_sealed(sys, handle),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Output of one connection: the cork first, the backlog for what the socket did not take.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use sockeye_proto::wire::EncodedHeader;
+
+use crate::sys::DescriptorKind;
+use crate::transport::backlog::{Backlog, Data};
+use crate::transport::loop_io::LoopIo;
+use crate::transport::pool::Buffer;
+use crate::transport::socket::Socket;
+
+/// One connection's output for the time of one step.
+pub(crate) struct SocketWriter<'a> {
+    pub(crate) io: &'a mut LoopIo,
+    pub(crate) socket: &'a mut Socket,
+}
+
+impl<'a> SocketWriter<'a> {
+    #[inline]
+    pub(crate) fn new(io: &'a mut LoopIo, socket: &'a mut Socket) -> Self {
+        Self { io, socket }
+    }
+
+    /// Appends bytes.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if let Some(backlog) = &mut self.socket.backlog {
+            // What was corked without a look at the backlog goes first.
+            backlog.push_bytes(&self.io.cork, &self.io.pool);
+            self.io.cork.clear();
+            backlog.push_bytes(bytes, &self.io.pool);
+            return;
+        }
+        self.io.cork.extend_from_slice(bytes);
+        if self.io.cork.len() >= CORK {
+            self.flush();
+        }
+    }
+
+    /// Appends bytes of a raw connection; many are sent from where they are.
+    pub(crate) fn put_bytes(&mut self, bytes: &[u8]) {
+        if self.socket.kind != DescriptorKind::Stream {
+            return self.put_unit(bytes);
+        }
+        if bytes.len() < DIRECT {
+            return self.put(bytes);
+        }
+        let sent = self.send_after_cork(bytes);
+        if sent < bytes.len() {
+            self.queue_copy(&bytes[sent..]);
+        }
+    }
+
+    /// Appends a frame; a large payload is sent from where it is.
+    #[inline(always)]
+    pub(crate) fn put_frame(&mut self, head: EncodedHeader, payload: &[u8]) {
+        if self.socket.backlog.is_none() && payload.len() < DIRECT {
+            head.append_to(&mut self.io.cork);
+            self.io.cork.extend_from_slice(payload);
+            if self.io.cork.len() >= CORK {
+                self.flush();
+            }
+            return;
+        }
+        self.put_large(head, payload);
+    }
+
+    #[inline(never)]
+    fn put_large(&mut self, head: EncodedHeader, payload: &[u8]) {
+        self.put(&head);
+        let sent = self.send_after_cork(payload);
+        if sent < payload.len() {
+            self.queue_copy(&payload[sent..]);
+        }
+    }
+
+    /// Appends a frame whose payload is given away: an unsent rest is not copied.
+    pub(crate) fn put_frame_owned(&mut self, head: EncodedHeader, payload: Vec<u8>) {
+        if payload.len() < DIRECT {
+            self.put_frame(head, &payload);
+            self.io.pool.borrow_mut().give(payload);
+            return;
+        }
+        self.put(&head);
+        let sent = self.send_after_cork(&payload);
+        if sent == payload.len() {
+            self.io.pool.borrow_mut().give(payload);
+        } else {
+            self.backlog().push_piece(Data::Owned(payload), sent);
+        }
+    }
+
+    /// Appends bytes that many connections send alike. An unsent rest is shared, unless sharing would cost more than a copy.
+    pub(crate) fn put_shared(&mut self, bytes: &Rc<Buffer>) {
+        let sent = self.send_after_cork(&bytes.0);
+        let rest = &bytes.0[sent..];
+        if rest.len() >= SHARE {
+            self.backlog().push_piece(Data::Shared(bytes.clone()), sent);
+        } else if !rest.is_empty() {
+            self.queue_copy(rest);
+        }
+    }
+
+    /// Sends the cork, then `bytes`, in one call. Returns how many of `bytes` are done with; the caller queues the rest.
+    fn send_after_cork(&mut self, bytes: &[u8]) -> usize {
+        if !self.socket.is_clear() {
+            self.flush();
+            if self.socket.is_broken() {
+                return bytes.len();
+            }
+            if !self.socket.is_clear() {
+                return 0;
+            }
+        }
+        let corked = self.io.cork.len();
+        let Socket { stream, handle, .. } = &mut *self.socket;
+        let result = if corked == 0 {
+            stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(bytes)])
+        } else {
+            stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(&self.io.cork), IoSlice::new(bytes)])
+        };
+        let sent = self.note_sent(result, corked + bytes.len());
+        if sent < corked && !self.socket.is_broken() {
+            self.queue_cork(sent);
+        }
+        self.io.cork.clear();
+        if self.socket.is_broken() {
+            return bytes.len();
+        }
+        sent.saturating_sub(corked)
+    }
+
+    /// Sends what waits: the backlog, then the cork. What the socket does not take stays in the backlog.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        if self.socket.backlog.is_none() && self.io.cork.is_empty() {
+            return;
+        }
+        if self.socket.is_clear() {
+            let Socket { stream, handle, .. } = &mut *self.socket;
+            let result = stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(&self.io.cork)]);
+            if matches!(result, Ok(sent) if sent == self.io.cork.len()) && !self.socket.stream.has_sealed() {
+                self.io.meters.statistics.sent.bytes += self.io.cork.len() as u64;
+                self.io.cork.clear();
+                return;
+            }
+            self.reborrow().flushed_in_part(result);
+        } else {
+            self.reborrow().flush_both();
+        }
+    }
+
+    /// The same writer, borrowed anew: what only a rare path needs is not put together for the usual one.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> SocketWriter<'_> {
+        SocketWriter { io: self.io, socket: self.socket }
+    }
+
+    #[cold]
+    fn flushed_in_part(mut self, result: io::Result<usize>) {
+        let sent = self.note_sent(result, self.io.cork.len());
+        self.keep_cork(sent);
+    }
+
+    #[cold]
+    fn flush_both(mut self) {
+        self.flush_backlog();
+        self.keep_cork(0);
+    }
+
+    /// Moves what is left of the cork, behind `sent` bytes, to the backlog.
+    #[cold]
+    fn keep_cork(&mut self, sent: usize) {
+        if sent < self.io.cork.len() && !self.socket.is_broken() {
+            self.queue_cork(sent);
+            self.io.cork.clear();
+            // Interrupted by a signal, the socket is still writable, and no edge would come for what was queued.
+            self.flush_backlog();
+        }
+        self.io.cork.clear();
+    }
+
+    #[cold]
+    fn flush_backlog(&mut self) {
+        if self.socket.kind != DescriptorKind::Stream {
+            return self.flush_units();
+        }
+        while self.socket.readiness.can_send() {
+            if self.socket.stream.has_sealed() {
+                self.flush_sealed();
+                continue;
+            }
+            let Some(backlog) = self.socket.backlog.as_ref() else { return };
+            if backlog.is_empty() {
+                self.socket.backlog = None;
+                self.socket.emptied = true;
+                return;
+            }
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let (mut count, mut offered) = (0, 0);
+            for (slice, piece) in slices.iter_mut().zip(&backlog.pieces) {
+                *slice = IoSlice::new(piece.unsent());
+                offered += piece.unsent().len();
+                count += 1;
+            }
+            let result = self.socket.stream.send(&mut *self.io.sys, self.socket.handle, &slices[..count]);
+            let sent = self.note_sent(result, offered);
+            if let Some(backlog) = self.socket.backlog.as_mut() {
+                backlog.advance(sent, &self.io.pool);
+                if backlog.is_empty() && !self.socket.stream.has_sealed() {
+                    self.socket.backlog = None;
+                    self.socket.emptied = true;
+                }
+            }
+        }
+        if self.socket.is_broken() {
+            self.socket.backlog = None;
+        }
+    }
+
+    /// Goes on with sealed bytes that the socket did not take.
+    fn flush_sealed(&mut self) {
+        let result = self.socket.stream.send_sealed(&mut *self.io.sys, self.socket.handle);
+        let offered = usize::from(self.socket.stream.has_sealed());
+        self.note_sent(result.map(|()| 0), offered);
+    }
+
+    /// The outcome of a send: how many bytes were accepted. A short count means that the socket is full.
+    fn note_sent(&mut self, result: io::Result<usize>, offered: usize) -> usize {
+        if self.socket.stream.has_sealed() {
+            // Behind sealed bytes that wait nothing else may be sent, so there is a backlog even when it is empty.
+            self.backlog();
+            self.socket.readiness.set_writable(false);
+        }
+        match result {
+            Ok(sent) => {
+                self.io.meters.statistics.sent.bytes += sent as u64;
+                if sent < offered {
+                    self.socket.readiness.set_writable(false);
+                }
+                sent
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.socket.readiness.set_writable(false);
+                0
+            }
+            // Nothing was sent; the socket is as writable as before, so the next flush tries again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => {
+                tracing::debug!(%error, "send failed");
+                self.break_with(error.kind());
+                0
+            }
+        }
+    }
+
+    /// The connection broke while something was sent.
+    pub(super) fn break_with(&mut self, error: io::ErrorKind) {
+        self.io.send_error = Some(error);
+        self.socket.readiness.set_broken(true);
+    }
+
+    /// The backlog of a socket that did not take everything.
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
+        if self.socket.backlog.is_none() {
+            self.io.meters.statistics.work.queues += 1;
+        }
+        self.socket.backlog.get_or_insert_default()
+    }
+
+    fn queue_copy(&mut self, rest: &[u8]) {
+        self.backlog();
+        if let Some(backlog) = &mut self.socket.backlog {
+            backlog.push_bytes(rest, &self.io.pool);
+        }
+    }
+
+    /// Queues what is in the cork behind `sent` bytes.
+    fn queue_cork(&mut self, sent: usize) {
+        self.backlog();
+        if let Some(backlog) = &mut self.socket.backlog {
+            backlog.push_bytes(&self.io.cork[sent..], &self.io.pool);
+        }
+    }
+}
+
+/// The cork is sent when it has this many bytes.
+pub(crate) const CORK: usize = 64 * 1024;
+/// A payload of this many bytes is not copied into the cork: it goes by the same call from where it is.
+const DIRECT: usize = 8 * 1024;
+/// A rest of this many bytes is shared among connections.
+const SHARE: usize = 512;
+/// At most so many pieces of the backlog go in one call.
+const PIECES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Network;
+    use crate::statistics::Meters;
+    use crate::sys::Handle;
+
+    #[test]
+    fn small_published_frames_are_copied_and_large_ones_shared() {
+        let network = Network::new(1);
+        let mut io = LoopIo::new(network.sys(), Rc::default(), Meters::new(None), 1, 1);
+        // Not writable: nothing is sent.
+        let mut socket = Socket::new(Handle::new(0), DescriptorKind::Stream);
+        let mut writer = SocketWriter::new(&mut io, &mut socket);
+        let (small, large) = (Rc::new(Buffer(vec![1; 3])), Rc::new(Buffer(vec![2; SHARE])));
+        for _ in 0..1000 {
+            writer.put_shared(&small);
+        }
+        writer.put_shared(&large);
+        writer.put_shared(&small);
+        let backlog = socket.backlog.unwrap();
+        assert_eq!((Rc::strong_count(&small), Rc::strong_count(&large)), (1, 2));
+        assert_eq!((backlog.pieces.len(), backlog.len()), (3, 3003 + SHARE));
+    }
+}
