@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use sockeye::daemon::{self, Daemon, Identity, Outcome, PidFile, Side, systemd};
 
-use crate::args::logging::LogTo;
-use crate::args::standing::Standing;
-use crate::args::{Command, Common};
 use crate::failure::{Failure, TIMEOUT};
 use crate::interface::Interface;
 use crate::log;
+use crate::options::daemon::DaemonArgs;
+use crate::options::logging::LogTo;
+use crate::options::server::ServerArgs;
 
 /// This process, which is to do the work.
 #[derive(Debug, Default)]
@@ -23,13 +23,8 @@ pub(crate) struct Background {
 
 impl Background {
     /// Goes into the background if that is asked for. `None`: it serves, and this process has nothing left to do.
-    pub(crate) fn enter(command: &mut Command) -> Result<Option<Self>, Failure> {
-        let (common, folder) = match command {
-            Command::Serve(serve) => (&mut serve.common, serve.dir.as_mut()),
-            Command::Echo(echo) => (&mut echo.common, None),
-            _ => return Ok(Some(Self::default())),
-        };
-        if !common.standing.daemonize {
+    pub(crate) fn enter(args: &mut ServerArgs, folder: Option<&mut PathBuf>) -> Result<Option<Self>, Failure> {
+        if !args.daemon.daemonize {
             return Ok(Some(Self::default()));
         }
         let passed = systemd::passed().map_err(|error| Failure::usage(error.to_string()))?;
@@ -40,19 +35,19 @@ impl Background {
                     manager keeps it in the background already: leave --daemonize out"
             )));
         }
-        make_absolute(common, folder)
-            .map_err(|error| Failure::usage(format!("the present folder cannot be found: {error}")))?;
+        make_absolute(args, folder)
+            .map_err(|error| Failure::usage(format!("cannot determine the working directory: {error}")))?;
         // Its standard error goes nowhere, once it serves.
-        if common.logging.to == Some(LogTo::Stderr) {
-            let text = "--log-to stderr: a daemon has no standard error: give a file, syslog or journal";
+        if args.logging.to == Some(LogTo::Stderr) {
+            let text = "--log-to stderr: a daemon has no standard error; use a file, syslog or journal";
             return Err(Failure::usage(text.to_owned()));
         }
-        common.logging.to.get_or_insert(LogTo::Syslog);
+        args.logging.to.get_or_insert(LogTo::Syslog);
         match daemon::detach().map_err(|error| Failure::general(format!("cannot start a daemon: {error}")))? {
             Side::Daemon(daemon) => Ok(Some(Self { daemon: Some(daemon) })),
             Side::Starter(starter) => match starter.wait(START) {
                 Ok(outcome) => started(outcome).map(|()| None),
-                Err(error) => Err(Failure::general(format!("the daemon cannot be waited for: {error}"))),
+                Err(error) => Err(Failure::general(format!("cannot wait for the daemon: {error}"))),
             },
         }
     }
@@ -66,11 +61,13 @@ impl Background {
     pub(crate) fn ready(&mut self, announcement: String) -> Result<(), Failure> {
         let Some(daemon) = self.daemon.take() else {
             return announce(announcement)
-                .map_err(|error| Failure::general(format!("no thread for standard output: {error}")));
+                .map_err(|error| Failure::general(format!("cannot spawn a thread for standard output: {error}")));
         };
         // What was logged until here is for the terminal.
         log::flush();
-        daemon.ready(&announcement).map_err(|error| Failure::general(format!("its starter is gone: {error}")))
+        daemon
+            .ready(&announcement)
+            .map_err(|error| Failure::general(format!("cannot report to the process that started the daemon: {error}")))
     }
 
     /// Has the starter say why it does not serve. False: there is none that waits.
@@ -82,16 +79,16 @@ impl Background {
 }
 
 /// Paths mean what they meant to whoever wrote them.
-fn make_absolute(common: &mut Common, folder: Option<&mut PathBuf>) -> io::Result<()> {
-    let sockets = common.listening.interfaces.iter_mut().filter_map(|interface| match interface {
+fn make_absolute(args: &mut ServerArgs, folder: Option<&mut PathBuf>) -> io::Result<()> {
+    let sockets = args.listening.interfaces.iter_mut().filter_map(|interface| match interface {
         Interface::Unix(path) => Some(path),
         _ => None,
     });
-    let log = match &mut common.logging.to {
+    let log = match &mut args.logging.to {
         Some(LogTo::File(path)) => Some(path),
         _ => None,
     };
-    for path in folder.into_iter().chain(sockets).chain(common.standing.pid_file.as_mut()).chain(log) {
+    for path in folder.into_iter().chain(sockets).chain(args.daemon.pid_file.as_mut()).chain(log) {
         *path = path::absolute(&path)?;
     }
     Ok(())
@@ -109,18 +106,18 @@ fn started(outcome: Outcome) -> Result<(), Failure> {
         Outcome::Failed { code, text } => Err(Failure { code, message: text }),
         Outcome::TimedOut => Err(Failure {
             code: TIMEOUT,
-            message: format!("the daemon did not serve within {} s, and was ended", START.as_secs()),
+            message: format!("the daemon was not ready within {} s and was terminated", START.as_secs()),
         }),
-        _ => Err(Failure::general("the daemon ended before it served".to_owned())),
+        _ => Err(Failure::general("the daemon exited before it was ready".to_owned())),
     }
 }
 
 /// The user and group of the command line.
-pub(crate) fn identity(standing: &Standing) -> Result<Option<Identity>, Failure> {
-    if standing.user.is_none() && standing.group.is_none() {
+pub(crate) fn identity(args: &DaemonArgs) -> Result<Option<Identity>, Failure> {
+    if args.user.is_none() && args.group.is_none() {
         return Ok(None);
     }
-    let found = Identity::find(standing.user.as_deref(), standing.group.as_deref());
+    let found = Identity::find(args.user.as_deref(), args.group.as_deref());
     found.map(Some).map_err(|error| {
         let text = format!("--user, --group: {error}");
         if error.is_unknown() { Failure::usage(text) } else { Failure::general(text) }
@@ -129,13 +126,13 @@ pub(crate) fn identity(standing: &Standing) -> Result<Option<Identity>, Failure>
 
 /// Becomes that user, or does not go on.
 pub(crate) fn assume(identity: &Identity) -> Result<(), Failure> {
-    let hint = if rustix::process::geteuid().is_root() { "" } else { "; only root can become somebody else" };
+    let hint = if rustix::process::geteuid().is_root() { "" } else { "; only root can change the user" };
     identity.assume().map_err(|error| Failure::general(format!("--user, --group: {error}{hint}")))
 }
 
 /// The pid file of the command line, locked.
-pub(crate) fn pid_file(standing: &Standing) -> Result<Option<PidFile>, Failure> {
-    let Some(path) = &standing.pid_file else { return Ok(None) };
+pub(crate) fn pid_file(args: &DaemonArgs) -> Result<Option<PidFile>, Failure> {
+    let Some(path) = &args.pid_file else { return Ok(None) };
     let locked = PidFile::lock(path);
     locked.map(Some).map_err(|error| Failure::usage(format!("--pid-file {}: {error}", path.display())))
 }

@@ -16,19 +16,19 @@ pub(crate) fn describe(closed: &Closed) -> String {
         (Cause::Handshake, Initiator::Peer) => format!("closed by the peer: {}", received()),
         (Cause::Handshake, _) => format!("closed by us: {}", sent(closed)),
         (Cause::Eof, Initiator::Local) => {
-            format!("the peer ended the connection without an answer to our close ({})", sent(closed))
+            format!("the peer closed the connection without answering our close ({})", sent(closed))
         }
         (Cause::Eof, Initiator::Peer) => format!("closed by the peer: {}", received()),
-        (Cause::Eof, Initiator::Neither) => "the peer ended the connection without a close (1006)".to_owned(),
-        (Cause::Reset, _) => "the connection broke (1006)".to_owned(),
+        (Cause::Eof, Initiator::Neither) => "the peer dropped the connection without a close (1006)".to_owned(),
+        (Cause::Reset, _) => "the connection was reset (1006)".to_owned(),
         (Cause::Timeout(Timeout::Close), _) => format!("the peer did not answer our close ({})", sent(closed)),
-        (Cause::Timeout(Timeout::Keepalive), _) => "the peer is silent and answers no ping (1006)".to_owned(),
+        (Cause::Timeout(Timeout::Keepalive), _) => "the peer did not answer a ping (1006)".to_owned(),
         (Cause::Violation(violation), _) => {
             format!("the peer broke a rule: {violation}; closed with {}", code_sent(closed))
         }
-        (Cause::Overflow, _) => "the peer takes nothing".to_owned(),
+        (Cause::Overflow, _) => "the peer does not read".to_owned(),
         // `Dropped`, and what a later version may add.
-        (_, _) => "the connection was given up".to_owned(),
+        (_, _) => "the connection was dropped".to_owned(),
     }
 }
 

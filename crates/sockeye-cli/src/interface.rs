@@ -39,7 +39,7 @@ impl Interface {
             return Ok(Self::Ip(ip.to_canonical()));
         }
         if let Some((address, scope)) = bare.split_once('%') {
-            let address = address.parse().map_err(|_| "only an IPv6 address can be followed by %")?;
+            let address = address.parse().map_err(|_| "only an IPv6 address can have a zone (%)")?;
             return Ok(Self::Scoped(address, scope.to_owned()));
         }
         if bare.is_empty() {
@@ -47,7 +47,7 @@ impl Interface {
         }
         // The kernel allows anything but these in a name; with one of them it is an address that went wrong.
         if bare.contains(['/', ':']) || bare.contains(char::is_whitespace) {
-            return Err("it is neither an address nor the name of an interface (the port has an option of its own)");
+            return Err("it is neither an address nor the name of an interface (the port is a separate option)");
         }
         // RFC 6761 section 6.3: names of this kind stand for the loopback addresses, and need not be looked up.
         if text.eq_ignore_ascii_case("localhost") {
@@ -165,7 +165,7 @@ impl fmt::Display for Unresolved {
                 write!(f, "no interface called {name:?} has an address here; ")?;
                 write!(f, "give an address such as 127.0.0.1, or one of: {}", known.join(", "))
             }
-            Self::System(error) => write!(f, "the interfaces of this machine cannot be listed: {error}"),
+            Self::System(error) => write!(f, "cannot list the network interfaces: {error}"),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The `sockeye` command.
 //!
-//! [`args`] says what can be asked for. [`serve`] and [`echo`] are protocols on a `Service`; [`server`] is what they
-//! share: it turns `--interface` into listeners ([`interface`]), says where they are, and stops on signals. [`background`] is
-//! what makes a daemon of them. [`log`] writes down what happens, [`failure`] is what ends as an exit code. [`manual`]
-//! makes completions and man pages.
-//! [`target`] is what the commands that connect have in common, with [`ending`], [`outlet`] and [`stop`].
+//! From top to bottom:
+//!
+//! * [`args`] lists the subcommands. Each has a folder with its `args`: the servers [`serve`] and [`echo`], the clients
+//!   [`connect`], [`ping`] and [`bench`], and [`fraggle`], which is either; [`manual`] prints completions and man pages.
+//! * [`server`] runs the servers: it opens the listeners, prints where they are, and stops on signals. [`background`] turns
+//!   the process into a daemon first.
+//! * [`options`] has the options that several subcommands share, [`interface`] the addresses behind `--interface`.
+//! * [`stop`] and [`signals`] handle signals, [`stdout`] writes standard output without blocking the loop, [`log`] writes the
+//!   log. [`failure`] becomes the exit code.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -18,69 +22,82 @@ mod fraggle;
 mod interface;
 mod log;
 mod manual;
-mod outlet;
+mod options;
 mod ping;
 mod random;
 mod serve;
 mod server;
+mod signals;
+mod stdout;
 mod stop;
-mod target;
 mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use crate::args::logging::Logging;
-use crate::args::{Arguments, Command, LogLevel};
+use crate::args::{Arguments, Command};
 use crate::background::Background;
 use crate::failure::Failure;
+use crate::options::logging::{LogLevel, Logging};
 
 fn main() -> ExitCode {
-    let mut command = Arguments::parse().command;
-    // Before there is any thread or descriptor of ours.
-    let code = match Background::enter(&mut command) {
-        Ok(Some(mut background)) => match run(&command, &mut background) {
-            Err(failure) if !background.failed(&failure) => complain(&failure),
-            Err(failure) => ExitCode::from(failure.code),
-            Ok(()) => ExitCode::SUCCESS,
-        },
-        Ok(None) => ExitCode::SUCCESS,
-        Err(failure) => complain(&failure),
+    let code = match Arguments::parse().command {
+        // A daemon forks before the process has any thread or descriptor of its own.
+        Command::Serve(mut serve) => {
+            let background = Background::enter(&mut serve.server, serve.dir.as_mut());
+            run_server(background, &serve.server.logging, |background| serve::run(&serve, background))
+        }
+        Command::Echo(mut echo) => {
+            let background = Background::enter(&mut echo.server, None);
+            run_server(background, &echo.server.logging, |background| echo::run(&echo, background))
+        }
+        Command::Connect(connect) => run(connect.client.log_level, || connect::run(&connect)),
+        Command::Ping(ping) => run(ping.client.log_level, || ping::run(&ping)),
+        Command::Bench(bench) => run(bench.client.log_level, || bench::run(&bench)),
+        Command::Fraggle(fraggle) => run(fraggle.client.log_level, || fraggle::run(&fraggle)),
+        Command::Completions(completions) => {
+            run(LogLevel::Err, || manual::print_completions(Arguments::command(), completions.shell))
+        }
+        Command::Man(man) => run(LogLevel::Err, || manual::write_pages(Arguments::command(), &man.out)),
     };
     log::flush();
     code
 }
 
-fn run(command: &Command, background: &mut Background) -> Result<(), Failure> {
-    log::start(&match command {
-        Command::Serve(serve) => serve.common.logging.clone(),
-        Command::Echo(echo) => echo.common.logging.clone(),
-        Command::Connect(connect) => Logging::plain(connect.target.log_level),
-        Command::Ping(ping) => Logging::plain(ping.target.log_level),
-        Command::Fraggle(fraggle) => Logging::plain(fraggle.target.log_level),
-        Command::Bench(bench) => Logging::plain(bench.target.log_level),
-        Command::Completions(_) | Command::Man(_) => Logging::plain(LogLevel::Err),
-    })?;
-    match command {
-        Command::Serve(serve) => serve::run(serve, background),
-        Command::Echo(echo) => echo::run(echo, background),
-        Command::Connect(connect) => connect::run(connect),
-        Command::Ping(ping) => ping::run(ping),
-        Command::Fraggle(fraggle) => fraggle::run(fraggle),
-        Command::Bench(bench) => bench::run(bench),
-        Command::Completions(completions) => manual::print_completions(completions.shell),
-        Command::Man(man) => manual::write_pages(&man.out),
+/// Runs a server, unless this is the process that only started it in the background.
+fn run_server(
+    background: Result<Option<Background>, Failure>,
+    logging: &Logging,
+    serve: impl FnOnce(&mut Background) -> Result<(), Failure>,
+) -> ExitCode {
+    let mut background = match background {
+        Ok(Some(background)) => background,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(failure) => return report(&failure),
+    };
+    match log::start(logging).and_then(|()| serve(&mut background)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if background.failed(&failure) => ExitCode::from(failure.code),
+        Err(failure) => report(&failure),
     }
 }
 
-/// Says why it failed, and how.
-fn complain(failure: &Failure) -> ExitCode {
+/// Runs a command that logs for people, on standard error.
+fn run(level: LogLevel, act: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+    match log::start(&Logging::plain(level)).and_then(|()| act()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+/// Prints why the command failed.
+fn report(failure: &Failure) -> ExitCode {
     let mut text = "sockeye: ".to_owned();
     log::escape(&mut text, &failure.message, "");
     text.push('\n');
-    log::say(&text);
-    // On standard error nobody may be there, so it is in the log too.
+    log::print(&text);
+    // Standard error may have no reader, so the log gets it too.
     if log::is_elsewhere() {
         tracing::error!("{}", failure.message);
     }

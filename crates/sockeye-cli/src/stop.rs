@@ -1,32 +1,31 @@
-//! Signals of the commands that connect: the first one ends in good order, a later one at once.
+//! Signals of the commands that connect: the first one stops in good order, the second one at once.
 
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use crate::failure::Failure;
-use crate::log;
+use crate::{log, signals};
 
-/// From when this exists no signal ends the process by itself.
+/// While this exists, no signal ends the process by itself.
 pub(crate) struct Stop(Signals);
 
 impl Stop {
     /// # Errors
     /// The system's.
     pub(crate) fn prepare() -> Result<Self, Failure> {
-        catch(&[SIGINT, SIGTERM, SIGCONT]).map(Self)
+        signals::catch(&[SIGINT, SIGTERM, SIGCONT]).map(Self)
     }
 
-    /// Calls `stop` for the first signal to end; for a later one `abandon`, and ends the process in the way of that signal.
-    /// `resume` is called when the process goes on after it was stopped.
+    /// Calls `stop` for the first SIGINT or SIGTERM. For the second one it calls `abandon`, and the signal ends the process.
+    /// Calls `resume` when the process continues after it was stopped.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// A thread cannot be spawned.
     pub(crate) fn watch(
         mut self,
         stop: impl Fn() + Send + 'static,
@@ -42,7 +41,7 @@ impl Stop {
                         stopping = Some(Instant::now());
                         stop();
                     }
-                    Some(since) if since.elapsed() < SAME => {}
+                    Some(since) if since.elapsed() < signals::SAME => {}
                     Some(_) => {
                         abandon();
                         log::flush();
@@ -54,29 +53,3 @@ impl Stop {
         Ok(())
     }
 }
-
-/// Has these signals come to the process from here on, even if whoever started it had blocked them: then a process that waits
-/// for them could not be ended by them.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn catch(signals: &[i32]) -> Result<Signals, Failure> {
-    let failed = |error| Failure::general(format!("signals cannot be handled: {error}"));
-    // One that comes between the handler and what it does is lost for ever, so none comes meanwhile.
-    let caught = without_signals(|| Signals::new(signals)).map_err(failed)?;
-    let set: SigSet = signals.iter().filter_map(|&signal| Signal::try_from(signal).ok()).collect();
-    set.thread_unblock().map_err(|error| failed(error.into()))?;
-    Ok(caught)
-}
-
-/// Does something while no signal can come to this thread; they wait. A thread that is begun so gets none in all its life.
-pub(crate) fn without_signals<T>(act: impl FnOnce() -> T) -> T {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let result = act();
-    // It is a mask that the system gave: it takes it back.
-    let _ = before.and_then(|before| before.thread_set_mask());
-    result
-}
-
-/// Signals so close together are one: timeout(1) signals a process and then its group, which is the process again.
-pub(crate) const SAME: Duration = Duration::from_millis(300);

@@ -51,7 +51,7 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
 /// As [`parse_span`], for what has to take some time.
 pub(crate) fn parse_some_time(text: &str) -> Result<Duration, String> {
     match parse_span(text)? {
-        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        Duration::ZERO => Err("it must be greater than 0".to_owned()),
         span => Ok(span),
     }
 }

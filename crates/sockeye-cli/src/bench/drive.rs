@@ -13,13 +13,12 @@ use hdrhistogram::Histogram;
 use sockeye::service::ServiceState as Turned;
 use sockeye::{Connect, Service};
 
-use super::NAME;
-use super::load::Load;
-use super::own;
+use super::load::{Load, NAME};
 use super::pace::Pace;
 use super::progress::Progress;
+use super::self_usage;
 use super::tally::{Latencies, latencies};
-use crate::args::bench::{Bench, Mode};
+use crate::bench::args::{Bench, Mode};
 use crate::failure::{self, Failure};
 
 /// A run that is under way.
@@ -91,9 +90,9 @@ impl<'a> Drive<'a> {
             return Err(Failure::general("interrupted before anything was measured".to_owned()));
         }
         let begin = self.begin();
-        let before = own::cpu();
+        let before = self_usage::cpu();
         self.measure(begin)?;
-        let own_cpu = own::cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
+        let own_cpu = self_usage::cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
         let interrupted = self.stop.load(Ordering::Relaxed);
         self.end()?;
         let late = self.bench.rate.map(|_| Latencies::of(&self.late));
@@ -250,10 +249,10 @@ impl<'a> Drive<'a> {
         load.tally.settle();
         let unanswered = load.in_flight;
         let grace = self.bench.grace;
-        load.lines.errors.add("unanswered", unanswered, || format!("no answer came for {} s", grace.as_secs_f64()));
+        load.lines.errors.add("unanswered", unanswered, || format!("no answer for {} s", grace.as_secs_f64()));
         if let Pace::Open(beat) = &load.pace {
             let unsent = beat.end().saturating_sub(load.sent);
-            load.lines.errors.add("unsent", unsent, || "the connection was over or took nothing".to_owned());
+            load.lines.errors.add("unsent", unsent, || "the connection was closed or did not accept data".to_owned());
         }
         Ok(())
     }
@@ -365,14 +364,14 @@ impl<'a> Drive<'a> {
         if load.lines.opened > 0 || self.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let nothing = || Failure::general("no connection was opened in time".to_owned());
+        let nothing = || Failure::general("no connection could be opened in time".to_owned());
         Err(load.lines.take_first_failure().unwrap_or_else(nothing))
     }
 }
 
 /// No figures: they would be of something else than an echo.
 fn refused(wrong: &str) -> Failure {
-    Failure { code: failure::PROTOCOL, message: format!("wrong answer, so there are no figures: {wrong}") }
+    Failure { code: failure::PROTOCOL, message: format!("wrong answer, so no figures are reported: {wrong}") }
 }
 
 fn nanos(duration: Duration) -> u64 {

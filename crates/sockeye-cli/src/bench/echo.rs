@@ -11,8 +11,7 @@ use sockeye::proto::close::Cause;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Failure, Fragment, Handshake, Protocol, Tx, Writable};
 
-use super::NAME;
-use super::load::Load;
+use super::load::{Load, NAME};
 use super::pace::Pace;
 use super::reading::{Fault, Reading, Wrong};
 use super::script::Said;
@@ -234,7 +233,7 @@ impl Protocol for Echo {
             load.wrong.get_or_insert_with(|| format!("connection {}: {violation}", line.number + 1));
         }
         if !load.closing {
-            load.lines.errors.add("unanswered", u64::from(line.in_flight), || "the connection was over".to_owned());
+            load.lines.errors.add("unanswered", u64::from(line.in_flight), || "the connection was closed".to_owned());
         }
     }
 }

@@ -71,7 +71,7 @@ impl Lines {
         self.connecting.remove(&id);
         self.failed += 1;
         if closing && matches!(failure.cause, FailureCause::Dropped) {
-            let late = "not connected when the run was over";
+            let late = "not connected at the end of the run";
             self.errors.add("timeout", 1, || late.to_owned());
             self.first_failure.get_or_insert_with(|| Failure { code: TIMEOUT, message: late.to_owned() });
             return;

@@ -77,3 +77,6 @@ impl Clock {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
+
+/// The endpoint of this process that the connections belong to.
+pub(crate) const NAME: &str = "bench";

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Tx};
 
-use super::NAME;
-use super::load::Load;
+use super::load::{Load, NAME};
 
 /// All connections of a run.
 pub(crate) struct Opening {

@@ -104,14 +104,14 @@ impl fmt::Display for Wrong {
             Fault::MessageKind(MessageKind::Text) => write!(f, "answer {answer} is text, and what was sent is binary"),
             Fault::MessageKind(_) => write!(f, "answer {answer} is binary, and what was sent is text"),
             Fault::Short { came, expected } => {
-                write!(f, "answer {answer} ends after {came} of the {expected} bytes that were sent")
+                write!(f, "answer {answer} has {came} of the {expected} bytes that were sent")
             }
             Fault::Long(expected) => write!(f, "answer {answer} is longer than the {expected} bytes that were sent"),
             Fault::Byte { at, came, expected } => write!(
                 f,
                 "byte {at} of answer {answer} is {came:#04x}, and {expected:#04x} was sent (another message, or a changed one)"
             ),
-            Fault::Unasked => write!(f, "answer {answer} came to nothing that was sent"),
+            Fault::Unasked => write!(f, "answer {answer} does not belong to any message sent"),
         }
     }
 }

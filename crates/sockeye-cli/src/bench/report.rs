@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::figures::{bytes, count, per_second, time};
 use super::tally::{Errors, Latencies};
 use super::threshold::Figure;
-use crate::args::bench::Mode;
+use crate::bench::args::Mode;
 use crate::log;
 
 /// The figures of a run. Times are in nanoseconds.
@@ -149,21 +149,19 @@ impl Report {
         if let Some(late) = &self.late {
             // At a fixed rate it waits for the next beat by looking again and again, so a busy core means nothing.
             let text =
-                |late| format!("1 % of the messages were sent {late} late or more: that is in the latencies too");
+                |late| format!("1 % of the messages were sent {late} late or more; the latencies include this delay");
             return (late.p99 > LATE).then(|| text(time(late.p99)));
         }
         let share = self.own_share().filter(|share| *share > BUSY)?;
         let percent = share * 100.0;
-        Some(format!(
-            "this program used {percent:.0} % of a core: it may be what limits the figures, and not the server"
-        ))
+        Some(format!("this program used {percent:.0} % of a core: it may limit the figures, not the server"))
     }
 
     /// What to say if the rate that was asked for was not reached, by whichever side.
     pub(crate) fn shortfall(&self) -> Option<String> {
         let asked = self.asked.filter(|asked| self.messages > 0 && self.rate() < asked * REACHED)?;
         let (asked, rate) = (per_second(asked), count(self.rate() as u64));
-        Some(format!("{asked} messages a second were asked for, and {rate} a second came about"))
+        Some(format!("{asked} messages a second were requested, but only {rate} a second were sent"))
     }
 
     /// The latencies that thresholds are about: without messages those of the handshakes.
@@ -313,7 +311,7 @@ mod tests {
         assert_eq!(report.shortfall(), None);
         report.asked = Some(100_000.0);
         let told = report.shortfall().unwrap();
-        assert!(told.contains("100,000 messages a second were asked for, and 1,500 a second"), "{told}");
+        assert!(told.contains("100,000 messages a second were requested, but only 1,500 a second"), "{told}");
     }
 
     #[test]

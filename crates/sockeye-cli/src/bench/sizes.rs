@@ -22,7 +22,7 @@ impl Sizes {
                 digits.parse::<f64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
             match percent {
                 Some(percent) if percent > 0.0 => sizes.push((size(bytes)?, percent / 100.0)),
-                _ => return Err(format!("{share:?} is no share; {HELP}")),
+                _ => return Err(format!("{share:?} is not a share; {HELP}")),
             }
         }
         let sum: f64 = sizes.iter().map(|(_, share)| share).sum();
@@ -89,7 +89,7 @@ fn size(text: &str) -> Result<u32, String> {
         return Ok(0);
     }
     let bytes = parse_size(text)?;
-    u32::try_from(bytes).ok().filter(|bytes| *bytes <= LONGEST).ok_or_else(|| "1 GiB is the most".to_owned())
+    u32::try_from(bytes).ok().filter(|bytes| *bytes <= LONGEST).ok_or_else(|| "the maximum is 1 GiB".to_owned())
 }
 
 const LONGEST: u32 = 1 << 30;

@@ -38,7 +38,7 @@ enum Comparison {
 
 impl Threshold {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let at = text.find(['<', '>']).ok_or_else(|| format!("there is no < or > in it; {HELP}"))?;
+        let at = text.find(['<', '>']).ok_or_else(|| format!("it has no < or >; {HELP}"))?;
         let (name, rest) = text.split_at(at);
         let (comparison, bound) = match rest.as_bytes() {
             [b'>', b'=', ..] => (Comparison::AtLeast, &rest[2..]),
@@ -46,8 +46,7 @@ impl Threshold {
             [b'>', ..] => (Comparison::Above, &rest[1..]),
             _ => (Comparison::Below, &rest[1..]),
         };
-        let figure =
-            Figure::parse(name.trim()).ok_or_else(|| format!("no figure is called {:?}; {HELP}", name.trim()))?;
+        let figure = Figure::parse(name.trim()).ok_or_else(|| format!("unknown figure {:?}; {HELP}", name.trim()))?;
         let bound = figure.bound(bound.trim())?;
         Ok(Self { text: text.to_owned(), figure, comparison, bound })
     }

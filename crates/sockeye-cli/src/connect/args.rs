@@ -6,23 +6,24 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::args::admission::Admission;
 use crate::connect::dialog::Hold;
 use crate::connect::encoding::Encoding;
+use crate::connect::event::SCHEMA;
 use crate::connect::expect::Pattern;
 use crate::interface::Interface;
-use crate::target::Target;
+use crate::options::admission::Admission;
+use crate::options::client::ClientArgs;
 use crate::units::{parse_size, parse_some_time, parse_span};
 
 #[derive(Args, Debug)]
 pub(crate) struct Connect {
-    /// Where to connect, such as ws://127.0.0.1:7681/chat
+    /// Server to connect to, such as ws://127.0.0.1:7681/chat
     #[arg(required_unless_present = "listen", conflicts_with_all = ["listen", "Admission"])]
     pub(crate) url: Option<String>,
 
-    /// Wait for a client on PORT instead; 0 takes a free one
+    /// Wait for a client on PORT instead; 0 picks a free one
     ///
-    /// One client at a time, others are refused with 503. Ends when the client leaves, unless --reconnect is given.
+    /// One client at a time; others are refused with 503. Ends when the client disconnects, unless --reconnect is given.
     #[arg(short, long, value_name = "PORT")]
     pub(crate) listen: Option<u16>,
 
@@ -34,73 +35,73 @@ pub(crate) struct Connect {
     #[command(flatten)]
     pub(crate) admission: Admission,
 
-    /// Send this first (repeatable); standard input comes after
+    /// Send this text first (repeatable); standard input follows
     #[arg(short, long = "send", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) sends: Vec<String>,
 
-    /// Send and show binary messages, written so
+    /// Send and show binary messages in this encoding
     ///
-    /// Without it lines are sent as text, and binary messages that come are shown in hex.
+    /// Without it lines are sent as text, and binary messages are shown in hex.
     #[arg(short, long, value_name = "ENCODING")]
     pub(crate) binary: Option<Encoding>,
 
-    /// A message that has to come: its text, or regex:EXPRESSION, json:SUBSET or hex:BYTES (repeatable, in order)
+    /// Message that must arrive: its text, or regex:EXPRESSION, json:SUBSET or hex:BYTES (repeatable, in order)
     ///
-    /// A JSON subset is matched by a message that has every member given, at any depth; arrays item by item. `text:` stands
-    /// before a text that begins with one of these words. Other messages may come between. When all have come the
-    /// connection is closed, and the exit status is 0; when it ends before, 7. The end of standard input does not end the
-    /// wait: --timeout does.
+    /// A JSON subset matches a message that has all its members, at any depth; arrays are compared item by item. Write `text:` in
+    /// front of a text that begins with one of these words. Other messages may arrive in between. Once all have arrived the
+    /// connection is closed and the exit status is 0; if it ends earlier, 7. The end of standard input does not stop the wait;
+    /// use --timeout.
     #[arg(short, long = "expect", value_name = "PATTERN", value_parser = Pattern::parse, allow_hyphen_values = true)]
     pub(crate) expect: Vec<Pattern>,
 
-    /// No other message may come between those expected, nor before
+    /// Fail if any other message arrives before or between those expected
     #[arg(long, requires = "expect")]
     pub(crate) strict: bool,
 
-    /// Close after so many messages have come
+    /// Close after N messages have arrived
     ///
-    /// The end of standard input does not end the wait: --timeout does.
+    /// The end of standard input does not stop the wait; use --timeout.
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Give up after this time: exit status 124
+    /// Give up after TIME, with exit status 124
     #[arg(short, long, value_name = "TIME", value_parser = parse_some_time)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Stay connected when there is nothing more to do, for ever or for a time: --hold, --hold=5
+    /// Stay connected when everything is done, without limit or for a time: --hold, --hold=5
     ///
-    /// Without it the end of standard input closes the connection, with 1000, once everything is sent and two pings have
-    /// been answered: so the answers of a server that answers at once are not lost. --hold=0 closes at once.
+    /// Without it the end of standard input closes the connection with 1000, once everything is sent and two pings have been
+    /// answered, so that the answers of a server that responds at once are not lost. --hold=0 closes at once.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
           value_parser = parse_hold)]
     pub(crate) hold: Option<Hold>,
 
-    /// Send a ping so often
+    /// Send a ping every TIME
     #[arg(long, value_name = "TIME", value_parser = parse_some_time)]
     pub(crate) ping_interval: Option<Duration>,
 
-    /// Show pings and pongs, those that are sent and those that come
+    /// Show pings and pongs, sent and received
     #[arg(long)]
     pub(crate) show_control: bool,
 
-    /// Write each event as a JSON object, a line each
+    /// Write each event as a JSON object on a line
     #[arg(short, long)]
     pub(crate) json: bool,
 
-    /// Show messages and failures only
+    /// Show only messages and failures
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Longest message taken, such as 16M or 64KiB, and longest line sent; a longer message is refused with 1009
+    /// Largest message accepted, such as 16M or 64KiB, and longest line sent; a larger message is refused with 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = parse_size)]
     pub(crate) max_message: u64,
 
-    /// Connect again when the connection fails or is lost, after 0.5 s and then less and less often
+    /// Reconnect when the connection fails or is lost, after 0.5 s and then with growing delays
     #[arg(long)]
     pub(crate) reconnect: bool,
 
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) client: ClientArgs,
 }
 
 fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
@@ -109,6 +110,11 @@ fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
 
 fn parse_hold(text: &str) -> Result<Hold, String> {
     if text == "forever" { Ok(Hold::Forever) } else { parse_span(text).map(Hold::For) }
+}
+
+/// What follows the options in `--help`.
+pub(crate) fn long_help() -> String {
+    format!("{EXAMPLES}\n{SCHEMA}")
 }
 
 pub(crate) const EXAMPLES: &str = "\
@@ -123,13 +129,13 @@ Examples:
   sockeye connect ws://127.0.0.1:9001/ --json --hold | jq .data
   sockeye connect --listen 9002                      wait for a client and talk to it
 
-On a terminal lines are edited, with a history, and messages appear above the line. A line that begins with / is a \
-command: /close [CODE [REASON]], /ping [TEXT], /help; // sends a line that begins with /.
+On a terminal, lines can be edited and have a history, and messages appear above the line. A line that begins with / is a \
+command: /close [CODE [REASON]], /ping [TEXT], /help. A line that begins with // is sent with one slash.
 
-Otherwise each line of standard input is a message, and each message a line of standard output; --binary raw takes and \
-writes bytes as they come. How the connection ended is told on standard error.
+Otherwise each line of standard input is a message, and each message a line of standard output; --binary raw reads and \
+writes plain bytes. How the connection ended is written to standard error.
 
-Exit status: 0 done, 1 something failed, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
-handshake, 6 a protocol error, or another end than 1000, 1001 or a close without a code, 7 what was expected did not \
-come, 124 timeout.
+Exit status: 0 success, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
+handshake, 6 a protocol error or an abnormal close (not 1000, 1001 or a close without a code), 7 an expectation was not \
+met, 124 timed out.
 ";

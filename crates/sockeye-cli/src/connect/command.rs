@@ -27,7 +27,7 @@ impl Command {
             "close" | "quit" => close(rest).map(Self::Close),
             "ping" => ControlPayload::new(rest.as_bytes())
                 .map(Self::Ping)
-                .map_err(|_| format!("a ping holds 125 bytes at most, and this text has {}", rest.len())),
+                .map_err(|_| format!("a ping has at most 125 bytes, and this text has {}", rest.len())),
             "help" => Ok(Self::Help),
             _ => Err(format!("there is no command /{name}; see /help, or write // for a message that begins with /")),
         }
@@ -39,10 +39,9 @@ fn close(rest: &str) -> Result<Close, String> {
         return Ok(CloseCode::NORMAL.into());
     }
     let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-    let code =
-        code.parse().ok().and_then(CloseCode::new).ok_or_else(|| {
-            format!("{code} is no close code that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999")
-        })?;
+    let code = code.parse().ok().and_then(CloseCode::new).ok_or_else(|| {
+        format!("close code {code} cannot be sent; valid are 1000 to 1003, 1007 to 1014 and 3000 to 4999")
+    })?;
     Close::with_reason(code, reason.trim().to_owned()).map_err(|error| error.to_string())
 }
 

@@ -56,7 +56,7 @@ impl Protocol for Console {
 
     fn filter(&mut self, _: &Request<'_>) -> Decision {
         if self.dialog.borrow().conn().is_some() {
-            return Decision::refuse(503, "Somebody else is connected.");
+            return Decision::refuse(503, "Another client is connected.");
         }
         Decision::accept()
     }

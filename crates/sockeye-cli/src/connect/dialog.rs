@@ -13,8 +13,8 @@ use sockeye::{Close, CloseCode, Closed, ConnId};
 use crate::connect::command::{self, Command};
 use crate::connect::event::Event;
 use crate::connect::expect::{Expectations, Unexpected};
-use crate::connect::inlet::{Inlet, Input};
 use crate::connect::screen::Screen;
+use crate::connect::stdin::{Input, Stdin};
 use crate::ending;
 use crate::failure::{Failure, GENERAL, THRESHOLD, TIMEOUT};
 
@@ -65,7 +65,7 @@ enum Phase {
 pub(crate) struct Dialog {
     plan: Plan,
     pub(crate) screen: Screen,
-    pub(crate) inlet: Inlet,
+    pub(crate) stdin: Stdin,
     phase: Phase,
     /// The open connection.
     conn: Option<ConnId>,
@@ -86,11 +86,11 @@ pub(crate) struct Dialog {
 }
 
 impl Dialog {
-    pub(crate) fn new(plan: Plan, screen: Screen, inlet: Inlet) -> Self {
+    pub(crate) fn new(plan: Plan, screen: Screen, stdin: Stdin) -> Self {
         Self {
             plan,
             screen,
-            inlet,
+            stdin,
             phase: Phase::Waiting,
             conn: None,
             input_ended: false,
@@ -143,10 +143,10 @@ impl Dialog {
         self.screen.message(message);
         if self.plan.expectations.message(message) == Err(Unexpected) {
             let missing = self.plan.expectations.missing().unwrap_or_default();
-            self.fail("expect", THRESHOLD, format!("message {} came instead of {missing}", self.received));
+            self.fail("expect", THRESHOLD, format!("received message {} instead of {missing}", self.received));
         } else if self.plan.count.is_some_and(|count| self.received >= count) && !self.plan.expectations.are_met() {
             let missing = self.plan.expectations.missing().unwrap_or_default();
-            self.fail("expect", THRESHOLD, format!("{} messages came, and not {missing}", self.received));
+            self.fail("expect", THRESHOLD, format!("received {} messages, but not {missing}", self.received));
         } else {
             self.rest();
         }
@@ -176,7 +176,7 @@ impl Dialog {
             return Some(message);
         }
         while self.phase == Phase::Talking || matches!(self.phase, Phase::Holding { .. }) {
-            match self.inlet.pop()? {
+            match self.stdin.pop()? {
                 Input::Message(message) => return Some(message),
                 Input::Command(Command::Send(text)) => return Some(text.into()),
                 Input::Command(Command::Close(close)) => self.leave(close),
@@ -325,14 +325,14 @@ impl Dialog {
 
     /// Looks after deadlines, signals and the reader of standard output, between two turns of the loop.
     pub(crate) fn look(&mut self, now: Instant) {
-        if self.inlet.is_interrupted() && !self.is_closing() {
+        if self.stdin.is_interrupted() && !self.is_closing() {
             if self.conn.is_none() {
                 self.verdict
                     .get_or_insert_with(|| Failure::general("interrupted before the connection was open".to_owned()));
             }
             self.leave(CloseCode::GOING_AWAY);
         }
-        if self.conn.is_none() && self.inlet.wants_to_close() {
+        if self.conn.is_none() && self.stdin.wants_to_close() {
             self.leave(CloseCode::NORMAL);
         }
         if self.screen.is_closed() {
@@ -341,7 +341,7 @@ impl Dialog {
         if self.plan.deadline.is_some_and(|deadline| deadline <= now) && !self.is_closing() {
             let timeout = self.plan.timeout.unwrap_or_default();
             let message = match self.plan.expectations.missing() {
-                Some(missing) => format!("{missing} did not come within {timeout:?}"),
+                Some(missing) => format!("{missing} did not arrive within {timeout:?}"),
                 None => format!("not done within {timeout:?}"),
             };
             self.fail("timeout", TIMEOUT, message);
@@ -368,7 +368,7 @@ impl Dialog {
 
     /// Whether the writable callback has something to do.
     pub(crate) fn wants_to_write(&self) -> bool {
-        let input = matches!(self.phase, Phase::Talking | Phase::Holding { .. }) && !self.inlet.is_empty();
+        let input = matches!(self.phase, Phase::Talking | Phase::Holding { .. }) && !self.stdin.is_empty();
         !self.is_closing() && (input || !self.pings.is_empty()) || self.paused && !self.screen.is_full()
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::connect::encoding::Encoding;
 use crate::connect::expect::Pattern;
 use crate::connect::screen::Style;
-use crate::outlet::{Outlet, Waker};
+use crate::stdout::{Output, Waker};
 
 fn plan() -> Plan {
     Plan {
@@ -24,7 +24,7 @@ fn expecting(pattern: &str) -> Expectations {
 /// A dialog with an open connection.
 fn open(plan: Plan) -> Dialog {
     let screen = Screen {
-        outlet: Outlet::start(Waker::default(), |_| Ok(())).unwrap(),
+        stdout: Output::start(Waker::default(), |_| Ok(())).unwrap(),
         style: Style::Pipe,
         json: false,
         encoding: None::<Encoding>,
@@ -32,7 +32,7 @@ fn open(plan: Plan) -> Dialog {
         control: false,
         started: Instant::now(),
     };
-    let mut dialog = Dialog::new(plan, screen, Inlet::new(Waker::default()));
+    let mut dialog = Dialog::new(plan, screen, Stdin::new(Waker::default()));
     dialog.opened(ConnId::default());
     dialog
 }
@@ -51,7 +51,7 @@ fn code(close: Option<Close>) -> Option<u16> {
 #[test]
 fn what_is_given_goes_before_what_is_read() {
     let mut dialog = open(Plan { sends: ["a".into(), "b".into()].into(), ..plan() });
-    dialog.inlet.push(Input::Message("c".into()));
+    dialog.stdin.push(Input::Message("c".into()));
     assert_eq!(drain(&mut dialog), ["a", "b", "c"]);
     assert!(dialog.close.is_none() && !dialog.wants_to_write());
 }
@@ -59,7 +59,7 @@ fn what_is_given_goes_before_what_is_read() {
 #[test]
 fn the_end_of_input_is_answered_by_two_pings_and_a_close() {
     let mut dialog = open(plan());
-    dialog.inlet.push(Input::End);
+    dialog.stdin.push(Input::End);
     assert!(dialog.wants_to_write());
     drain(&mut dialog);
     for _ in 0..2 {
@@ -77,7 +77,7 @@ fn the_end_of_input_is_answered_by_two_pings_and_a_close() {
 #[test]
 fn a_peer_that_answers_no_ping_is_closed_all_the_same() {
     let mut dialog = open(plan());
-    dialog.inlet.push(Input::End);
+    dialog.stdin.push(Input::End);
     drain(&mut dialog);
     let at = dialog.next_look().unwrap();
     dialog.look(at - Duration::from_millis(1));
@@ -91,7 +91,7 @@ fn a_peer_that_answers_no_ping_is_closed_all_the_same() {
 #[test]
 fn goals_outlast_the_input_and_end_it_when_they_are_met() {
     let mut dialog = open(Plan { expectations: expecting("x"), ..plan() });
-    dialog.inlet.push(Input::End);
+    dialog.stdin.push(Input::End);
     drain(&mut dialog);
     assert!(dialog.close.is_none() && dialog.pings.is_empty() && dialog.next_look().is_none());
     dialog.message(&"y".into());
@@ -131,12 +131,12 @@ fn a_hold_begins_when_nothing_more_is_to_do() {
     let mut dialog = open(Plan { hold: Some(Hold::Forever), count: Some(1), ..plan() });
     dialog.message(&"1".into());
     assert!(dialog.close.is_none() && dialog.next_look().is_none());
-    dialog.inlet.push(Input::Message("still".into()));
+    dialog.stdin.push(Input::Message("still".into()));
     assert_eq!(drain(&mut dialog), ["still"]);
 
     let mut dialog = open(Plan { hold: Some(Hold::For(Duration::from_secs(5))), ..plan() });
     assert_eq!(dialog.next_look(), None);
-    dialog.inlet.push(Input::End);
+    dialog.stdin.push(Input::End);
     drain(&mut dialog);
     let end = dialog.next_look().unwrap();
     dialog.look(end);
@@ -157,8 +157,8 @@ fn a_deadline_is_a_verdict() {
 #[test]
 fn an_interrupt_comes_before_what_waits() {
     let mut dialog = open(plan());
-    dialog.inlet.push(Input::Message("waits".into()));
-    dialog.inlet.interrupt();
+    dialog.stdin.push(Input::Message("waits".into()));
+    dialog.stdin.interrupt();
     dialog.look(Instant::now());
     assert_eq!(code(dialog.close.take()), Some(1001));
     assert_eq!(dialog.next(), None);
@@ -169,7 +169,7 @@ fn without_a_connection_an_interrupt_ends_it_at_once() {
     let mut dialog = open(plan());
     dialog.conn = None;
     dialog.phase = Phase::Waiting;
-    dialog.inlet.interrupt();
+    dialog.stdin.interrupt();
     dialog.look(Instant::now());
     assert!(dialog.is_over());
     assert_eq!(dialog.finish().unwrap_err().code, GENERAL);
@@ -179,14 +179,14 @@ fn without_a_connection_an_interrupt_ends_it_at_once() {
 fn a_wrong_line_ends_a_filter_and_only_annoys_who_types() {
     let wrong = || Input::Wrong("no".to_owned());
     let mut dialog = open(plan());
-    dialog.inlet.push(wrong());
+    dialog.stdin.push(wrong());
     drain(&mut dialog);
     assert_eq!(code(dialog.close.take()), Some(1000));
     assert_eq!(dialog.finish().unwrap_err().code, GENERAL);
 
     let mut dialog = open(Plan { forgiving: true, ..plan() });
-    dialog.inlet.push(wrong());
-    dialog.inlet.push(Input::Message("right".into()));
+    dialog.stdin.push(wrong());
+    dialog.stdin.push(Input::Message("right".into()));
     assert_eq!(drain(&mut dialog), ["right"]);
     assert!(dialog.close.is_none());
 }
@@ -194,10 +194,10 @@ fn a_wrong_line_ends_a_filter_and_only_annoys_who_types() {
 #[test]
 fn commands_are_carried_out_in_their_order() {
     let mut dialog = open(plan());
-    dialog.inlet.push(Input::Message("first".into()));
-    dialog.inlet.push(Input::Command(Command::Ping(ControlPayload::EMPTY)));
-    dialog.inlet.push(Input::Command(Command::Close(CloseCode::GOING_AWAY.into())));
-    dialog.inlet.push(Input::Message("never".into()));
+    dialog.stdin.push(Input::Message("first".into()));
+    dialog.stdin.push(Input::Command(Command::Ping(ControlPayload::EMPTY)));
+    dialog.stdin.push(Input::Command(Command::Close(CloseCode::GOING_AWAY.into())));
+    dialog.stdin.push(Input::Message("never".into()));
     assert_eq!(drain(&mut dialog), ["first"]);
     assert_eq!(dialog.pings.len(), 1);
     assert_eq!(code(dialog.close.take()), Some(1001));

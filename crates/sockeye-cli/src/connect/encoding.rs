@@ -23,7 +23,7 @@ impl Encoding {
     pub(crate) fn decode(self, text: &str) -> Result<Vec<u8>, String> {
         match self {
             Self::Hex => hex(text),
-            Self::Base64 => STANDARD.decode(text.trim()).map_err(|error| format!("this is not base64: {error}")),
+            Self::Base64 => STANDARD.decode(text.trim()).map_err(|error| format!("not base64: {error}")),
             Self::Raw => Ok(text.as_bytes().to_vec()),
         }
     }
@@ -40,7 +40,7 @@ impl Encoding {
 fn hex(text: &str) -> Result<Vec<u8>, String> {
     let digits = text.chars().filter(|c| !c.is_ascii_whitespace());
     let digits: Option<Vec<u8>> = digits.map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
-    let digits = digits.ok_or("this is not hexadecimal")?;
+    let digits = digits.ok_or("not hexadecimal")?;
     if digits.len() % 2 != 0 {
         return Err("a hexadecimal digit is missing: each byte has two".to_owned());
     }

@@ -31,10 +31,10 @@ impl Pattern {
         let rule = match written.split_once(':') {
             Some(("text", text)) => Rule::Text(text.to_owned()),
             Some(("regex", expression)) => {
-                Rule::Regex(Regex::new(expression).map_err(|error| format!("this is no regular expression: {error}"))?)
+                Rule::Regex(Regex::new(expression).map_err(|error| format!("not a regular expression: {error}"))?)
             }
             Some(("json", json)) => {
-                Rule::Json(serde_json::from_str(json).map_err(|error| format!("this is not JSON: {error}"))?)
+                Rule::Json(serde_json::from_str(json).map_err(|error| format!("not JSON: {error}"))?)
             }
             Some(("hex", digits)) => Rule::Binary(Encoding::Hex.decode(digits)?),
             _ => Rule::Text(written.to_owned()),

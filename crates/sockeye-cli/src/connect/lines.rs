@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use crate::connect::encoding::Encoding;
-use crate::connect::inlet::{Inlet, Input};
+use crate::connect::stdin::{Input, Stdin};
 
 /// How standard input is read.
 #[derive(Clone, Copy, Debug)]
@@ -17,18 +17,18 @@ pub(crate) struct Format {
 }
 
 /// Reads to the end. What is wrong with a line is an input too; what cannot be read is the end.
-pub(crate) fn read(source: impl BufRead, format: Format, inlet: &Inlet) {
+pub(crate) fn read(source: impl BufRead, format: Format, stdin: &Stdin) {
     let read = match format.encoding {
-        Some(Encoding::Raw) if !format.commands => blocks(source, inlet),
-        _ => lines(source, format, inlet),
+        Some(Encoding::Raw) if !format.commands => blocks(source, stdin),
+        _ => lines(source, format, stdin),
     };
     if let Err(error) = read {
-        inlet.push(Input::Wrong(format!("standard input: {error}")));
+        stdin.push(Input::Wrong(format!("standard input: {error}")));
     }
-    inlet.push(Input::End);
+    stdin.push(Input::End);
 }
 
-fn lines(mut source: impl BufRead, format: Format, inlet: &Inlet) -> io::Result<()> {
+fn lines(mut source: impl BufRead, format: Format, stdin: &Stdin) -> io::Result<()> {
     let mut number = 0_u64;
     loop {
         let mut line = Vec::new();
@@ -44,10 +44,10 @@ fn lines(mut source: impl BufRead, format: Format, inlet: &Inlet) -> io::Result<
         }
         if line.len() as u64 > format.most {
             let error = format!("line {number} of standard input has more than {} bytes (--max-message)", format.most);
-            inlet.push(Input::Wrong(error));
+            stdin.push(Input::Wrong(error));
             return Ok(());
         }
-        inlet.push(match String::from_utf8(line) {
+        stdin.push(match String::from_utf8(line) {
             Ok(line) => match Input::of_line(line, format.commands, format.encoding) {
                 Input::Wrong(error) if !format.commands => {
                     Input::Wrong(format!("line {number} of standard input: {error}"))
@@ -55,13 +55,13 @@ fn lines(mut source: impl BufRead, format: Format, inlet: &Inlet) -> io::Result<
                 input => input,
             },
             Err(_) => Input::Wrong(format!(
-                "line {number} of standard input is not UTF-8, and text has to be: --binary raw sends bytes"
+                "line {number} of standard input is not UTF-8; --binary raw sends arbitrary bytes"
             )),
         });
     }
 }
 
-fn blocks(mut source: impl BufRead, inlet: &Inlet) -> io::Result<()> {
+fn blocks(mut source: impl BufRead, stdin: &Stdin) -> io::Result<()> {
     loop {
         let block = match source.fill_buf() {
             Ok([]) => return Ok(()),
@@ -70,7 +70,7 @@ fn blocks(mut source: impl BufRead, inlet: &Inlet) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         source.consume(block.len());
-        inlet.push(Input::Message(block.into()));
+        stdin.push(Input::Message(block.into()));
     }
 }
 
@@ -78,12 +78,12 @@ fn blocks(mut source: impl BufRead, inlet: &Inlet) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::connect::command::Command;
-    use crate::outlet::Waker;
+    use crate::stdout::Waker;
 
     fn inputs(source: &[u8], format: Format) -> Vec<Input> {
-        let inlet = Inlet::new(Waker::default());
-        read(source, format, &inlet);
-        std::iter::from_fn(|| inlet.pop()).collect()
+        let stdin = Stdin::new(Waker::default());
+        read(source, format, &stdin);
+        std::iter::from_fn(|| stdin.pop()).collect()
     }
 
     fn text(text: &str) -> Input {

@@ -1,6 +1,6 @@
 //! `sockeye connect`: a connection for people at a terminal, for filters and for scripts.
 //!
-//! The main thread runs the loop. What comes of standard input comes over a thread of its own through [`inlet`]: from
+//! The main thread runs the loop. What comes of standard input comes over a thread of its own through [`stdin`]: from
 //! [`lines`], or from the [`editor`]. What is shown leaves through [`mod@screen`], by a thread too. Between them
 //! [`console`] is the protocol that the loop calls, and [`dialog`] decides.
 
@@ -12,10 +12,10 @@ mod editor;
 mod encoding;
 mod event;
 mod expect;
-mod inlet;
 mod lines;
 mod screen;
 mod show;
+mod stdin;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,31 +35,26 @@ use self::console::Console;
 use self::dialog::{Dialog, Plan};
 use self::event::Event;
 use self::expect::Expectations;
-use self::inlet::Inlet;
 use self::lines::Format;
 use self::screen::{Screen, Style};
-use crate::args::listening::Listening;
+use self::stdin::Stdin;
 use crate::failure::Failure;
-use crate::outlet::{Outlet, Waker};
+use crate::options::listening::Listening;
 use crate::server;
+use crate::stdout::{Output, Waker};
 use crate::stop::Stop;
-
-/// What stands below the options of `--help`.
-pub(crate) fn long_help() -> String {
-    format!("{}\n{}", args::EXAMPLES, event::SCHEMA)
-}
 
 pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let started = Instant::now();
     // First of all, so that nothing is begun that cannot be asked for.
-    let wanted = connect.url.as_deref().map(|url| connect.target.connect(url)).transpose()?;
+    let wanted = connect.url.as_deref().map(|url| connect.client.connect(url)).transpose()?;
     let plan = plan(connect, started)?;
     let stop = Stop::prepare()?;
     let waker = Waker::default();
-    let inlet = Inlet::new(waker.clone());
-    let screen = screen(connect, started, &inlet, waker.clone()).map_err(no_thread)?;
-    let outlet = screen.outlet.clone();
-    let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, inlet.clone())));
+    let stdin = Stdin::new(waker.clone());
+    let screen = start_io(connect, started, &stdin, waker.clone()).map_err(no_thread)?;
+    let stdout = screen.stdout.clone();
+    let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, stdin.clone())));
 
     // Without the password that it may have.
     let url = wanted.as_ref().map(|wanted| wanted.url().to_string());
@@ -68,7 +63,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let mut service = match connect.listen {
         Some(port) => {
             // Of a client it is the one to claim, and of a server the one to admit.
-            let origins: Vec<_> = connect.target.origin.iter().cloned().collect();
+            let origins: Vec<_> = connect.client.origin.iter().cloned().collect();
             let builder = connect.admission.apply(builder, &origins, false)?;
             server::listen(builder, &Listening::at(connect.interfaces.clone()), port, "--listen")?
         }
@@ -76,8 +71,8 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     };
     waker.tie(service.remote());
     let interrupt = move || {
-        inlet.interrupt();
-        outlet.hurry();
+        stdin.interrupt();
+        stdout.hurry();
     };
     stop.watch(interrupt, editor::abandon, editor::resume).map_err(no_thread)?;
     announce(&dialog.borrow().screen, &service);
@@ -95,7 +90,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let ended = talk(&mut service, &dialog);
     drop(service);
     let Ok(dialog) = Rc::try_unwrap(dialog) else {
-        return Err(Failure::general("the service is not over".to_owned()));
+        return Err(Failure::general("the service is still in use".to_owned()));
     };
     let verdict = dialog.into_inner().finish();
     ended.and(verdict)
@@ -158,24 +153,24 @@ fn limits(connect: &Connect) -> Limits {
 }
 
 /// Starts the threads of input and output.
-fn screen(connect: &Connect, started: Instant, inlet: &Inlet, waker: Waker) -> io::Result<Screen> {
+fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) -> io::Result<Screen> {
     let (typed, watched) = (editor::is_typed(), editor::is_watched());
     let format = Format { commands: typed, encoding: connect.binary, most: connect.max_message };
-    let style = if typed && watched && editor::start(format, inlet.clone())? {
+    let style = if typed && watched && editor::start(format, stdin.clone())? {
         Style::Editor
     } else {
-        let inlet = inlet.clone();
+        let stdin = stdin.clone();
         thread::Builder::new()
             .name("input".to_owned())
-            .spawn(move || lines::read(io::stdin().lock(), format, &inlet))?;
+            .spawn(move || lines::read(io::stdin().lock(), format, &stdin))?;
         if watched { Style::Terminal } else { Style::Pipe }
     };
-    let outlet = match style {
-        Style::Editor => Outlet::start(waker, editor::print)?,
-        _ => Outlet::stdout(waker)?,
+    let stdout = match style {
+        Style::Editor => Output::start(waker, editor::print)?,
+        _ => Output::to_stdout(waker)?,
     };
     let control = connect.show_control;
-    Ok(Screen { outlet, style, json: connect.json, encoding: connect.binary, quiet: connect.quiet, control, started })
+    Ok(Screen { stdout, style, json: connect.json, encoding: connect.binary, quiet: connect.quiet, control, started })
 }
 
 /// Says where to connect to.
@@ -189,5 +184,5 @@ fn announce(screen: &Screen, service: &Service) {
 }
 
 fn no_thread(error: io::Error) -> Failure {
-    Failure::general(format!("the system gives no thread: {error}"))
+    Failure::general(format!("cannot spawn a thread: {error}"))
 }

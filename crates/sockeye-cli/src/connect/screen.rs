@@ -10,8 +10,8 @@ use crate::connect::event::Event;
 use crate::connect::{editor, show};
 use crate::failure::Failure;
 use crate::log;
-use crate::outlet::Outlet;
 use crate::ping::statistics;
+use crate::stdout::Output;
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,7 +26,7 @@ pub(crate) enum Style {
 
 /// What is shown, to whom.
 pub(crate) struct Screen {
-    pub(crate) outlet: Outlet,
+    pub(crate) stdout: Output,
     pub(crate) style: Style,
     /// Every event as an object, for a program or whoever wants to see that.
     pub(crate) json: bool,
@@ -44,14 +44,14 @@ impl Screen {
         }
         let mut out = Vec::with_capacity(message.as_bytes().len() + 3);
         show::message(&mut out, message, self.style != Style::Pipe, self.encoding);
-        self.outlet.push(&out);
+        self.stdout.push(&out);
     }
 
     /// For programs that want every event; others get a note, or a message, in its own way.
     pub(crate) fn event(&self, event: &Event<'_>) {
         if self.json {
             let line = event.to_json(SystemTime::now(), self.started.elapsed(), self.encoding);
-            self.outlet.push(line.as_bytes());
+            self.stdout.push(line.as_bytes());
         }
     }
 
@@ -98,29 +98,29 @@ impl Screen {
     pub(crate) fn say(&self, line: &str) {
         let line = format!("{line}\n");
         if self.style == Style::Editor {
-            self.outlet.push(line.as_bytes());
+            self.stdout.push(line.as_bytes());
         } else {
-            log::say(&line);
+            log::print(&line);
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.outlet.is_full()
+        self.stdout.is_full()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.outlet.is_closed()
+        self.stdout.is_closed()
     }
 
     /// Whether everything that was shown arrived.
     pub(crate) fn written(&self) -> Result<(), Failure> {
-        self.outlet.written()
+        self.stdout.written()
     }
 
     /// Waits until everything is shown: whoever reads gets all of it, however slow, but after a signal only while he
     /// reads. Then the terminal is as it was.
     pub(crate) fn finish(&self) {
-        if self.outlet.finish() {
+        if self.stdout.finish() {
             editor::end();
         } else {
             // Who writes to it may hold the editor for ever.

@@ -121,10 +121,12 @@ impl Form {
     /// A line about the log itself.
     pub(super) fn note(self, note: &Note, now: SystemTime) -> Vec<u8> {
         let (level, message) = match note {
-            Note::Lost(count) => (Level::WARN, format!("{count} log lines were not read in time and are lost")),
-            Note::Reopened => (Level::INFO, "SIGHUP: the log file is opened anew".to_owned()),
+            Note::Lost(count) => {
+                (Level::WARN, format!("{count} log lines were dropped because they were not read in time"))
+            }
+            Note::Reopened => (Level::INFO, "SIGHUP: log file reopened".to_owned()),
             Note::NotReopened(error) => {
-                (Level::WARN, format!("SIGHUP: the log file cannot be opened anew, the old one is kept: {error}"))
+                (Level::WARN, format!("SIGHUP: cannot reopen the log file, keeping the old one: {error}"))
             }
         };
         self.record(&Line::new(level, "sockeye", message), now)
@@ -305,6 +307,9 @@ impl fmt::Display for Utc {
         f.write_str(&text)
     }
 }
+
+/// The target of events of the access log.
+pub(super) const ACCESS: &str = "sockeye::access";
 
 #[cfg(test)]
 impl Line {

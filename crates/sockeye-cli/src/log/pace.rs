@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use super::form::Line;
+use super::form::{ACCESS, Line};
 
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<HashMap<Peer, Bucket>>);
@@ -35,7 +35,7 @@ struct Bucket {
 impl Pace {
     /// Whether a line may be written. One that follows others that might not be says how many these were.
     pub(super) fn admits(&self, line: &mut Line, now: Instant) -> bool {
-        if line.level > Level::INFO || line.target == super::ACCESS {
+        if line.level > Level::INFO || line.target == ACCESS {
             return true;
         }
         let Some(peer) = line.get("peer") else { return true };
@@ -117,7 +117,7 @@ mod tests {
         let (pace, now) = (Pace::default(), Instant::now());
         for _ in 0..100 {
             assert!(pace.admits(&mut line(Level::DEBUG, "t", Some("192.0.2.1:9")), now));
-            assert!(pace.admits(&mut line(Level::INFO, super::super::ACCESS, Some("192.0.2.1:9")), now));
+            assert!(pace.admits(&mut line(Level::INFO, ACCESS, Some("192.0.2.1:9")), now));
             assert!(pace.admits(&mut line(Level::ERROR, "t", None), now));
         }
     }

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -64,7 +65,7 @@ impl Sink for Target {
     fn write(&mut self, records: Records<'_>) -> u64 {
         match self {
             Self::Stderr => {
-                if !super::DIVERTED.get().is_some_and(|show| show(records.bytes)) {
+                if !DIVERTED.get().is_some_and(|show| show(records.bytes)) {
                     // Nobody reads it: nobody misses it.
                     let _ = io::stderr().write_all(records.bytes);
                 }
@@ -135,7 +136,7 @@ fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits() as i32;
     let opened = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::NXIO) if is_pipe(path) => io::Error::new(error.kind(), "it is a pipe that nobody reads"),
+        Some(Errno::NXIO) if is_pipe(path) => io::Error::new(error.kind(), "it is a pipe without a reader"),
         _ => error,
     })?;
     // From here on waiting is right: it is the log's own thread.
@@ -146,6 +147,9 @@ fn open(path: &Path) -> io::Result<File> {
 fn is_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
+
+/// Draws records in place of standard error, if a line editor does.
+pub(super) static DIVERTED: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

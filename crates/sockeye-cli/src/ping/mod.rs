@@ -19,20 +19,20 @@ use self::args::Ping;
 use self::pinger::{Pinger, Plan, Run};
 use self::probe::Probe;
 use crate::failure::{Failure, GENERAL};
-use crate::outlet::{Outlet, Waker};
+use crate::stdout::{Output, Waker};
 use crate::stop::Stop;
 
 pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
-    let mut wanted = ping.target.connect(&ping.url)?;
+    let mut wanted = ping.client.connect(&ping.url)?;
     // Without the password that it may have.
     let plan = plan(ping, wanted.url().to_string())?;
-    if ping.mirror && ping.target.protocols.is_empty() {
+    if ping.mirror && ping.client.protocols.is_empty() {
         wanted = wanted.subprotocol(MIRROR).map_err(|error| Failure::usage(error.to_string()))?;
     }
     let signals = Stop::prepare()?;
     let (stop, waker) = (Arc::new(AtomicBool::new(false)), Waker::default());
-    let outlet = Outlet::stdout(waker.clone()).map_err(no_thread)?;
-    let run = Rc::new(RefCell::new(Run::new(plan, outlet.clone())));
+    let stdout = Output::to_stdout(waker.clone()).map_err(no_thread)?;
+    let run = Rc::new(RefCell::new(Run::new(plan, stdout.clone())));
     let mut limits = Limits::default();
     // Silence is what is measured here, and no reason to end.
     limits.protocol_mut().ping_after = None;
@@ -45,7 +45,7 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     let stopped = Arc::clone(&stop);
     let stopping = move || {
         stopped.store(true, Ordering::Relaxed);
-        outlet.hurry();
+        stdout.hurry();
         waker.wake();
     };
     signals.watch(stopping, || (), || ()).map_err(no_thread)?;
@@ -64,17 +64,17 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
     let size = usize::try_from(ping.size).unwrap_or(usize::MAX);
     if size < Probe::BYTES {
         return Err(Failure::usage(format!(
-            "--size {size}: a ping has {} bytes at least, which tell it from others",
+            "--size {size}: a ping has at least {} bytes, which identify it",
             Probe::BYTES
         )));
     }
     if !ping.mirror && size > MOST_CONTROL {
         return Err(Failure::usage(format!(
-            "--size {size}: a ping frame holds {MOST_CONTROL} bytes at most (RFC 6455 section 5.5); messages hold more, with --mirror"
+            "--size {size}: a ping frame has at most {MOST_CONTROL} bytes (RFC 6455 section 5.5); use --mirror for larger messages"
         )));
     }
     if size > MOST_MESSAGE {
-        return Err(Failure::usage(format!("--size {size}: {MOST_MESSAGE} is the most")));
+        return Err(Failure::usage(format!("--size {size}: the maximum is {MOST_MESSAGE}")));
     }
     Ok(Plan {
         url,
@@ -93,7 +93,7 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
 /// Turns the loop until every connection is over, or a signal comes, or nobody reads.
 fn turn(service: &mut Service, run: &RefCell<Run>, stop: &AtomicBool) -> Result<(), Failure> {
     let failed = |error: sockeye::Error| Failure::general(error.to_string());
-    while run.borrow().left > 0 && !stop.load(Ordering::Relaxed) && !run.borrow().outlet.is_closed() {
+    while run.borrow().left > 0 && !stop.load(Ordering::Relaxed) && !run.borrow().stdout.is_closed() {
         service.run_once(None).map_err(failed)?;
     }
     let open = {
@@ -129,24 +129,19 @@ fn conclude(run: &mut Run) -> Result<(), Failure> {
         } else {
             statistics.show(&plan.url, plan.connections, elapsed)
         };
-        run.outlet.push(shown.as_bytes());
+        run.stdout.push(shown.as_bytes());
     }
-    run.outlet.finish();
-    run.outlet.written()?;
+    run.stdout.finish();
+    run.stdout.written()?;
     match run.failure.take() {
         Some(failure) => Err(failure),
         None if statistics.received > 0 => Ok(()),
-        None => Err(Failure { code: GENERAL, message: "there was no reply".to_owned() }),
+        None => Err(Failure { code: GENERAL, message: "no reply".to_owned() }),
     }
 }
 
 fn no_thread(error: io::Error) -> Failure {
-    Failure::general(format!("the system gives no thread: {error}"))
-}
-
-/// What stands below the options of `--help`.
-pub(crate) fn long_help() -> String {
-    format!("{}\n{}", args::EXAMPLES, args::SCHEMA)
+    Failure::general(format!("cannot spawn a thread: {error}"))
 }
 
 const MIRROR: &str = "lws-mirror-protocol";

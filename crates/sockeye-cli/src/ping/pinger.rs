@@ -14,10 +14,10 @@ use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Fragment, Handshak
 use crate::ending;
 use crate::failure::{Failure, PROTOCOL};
 use crate::log;
-use crate::outlet::Outlet;
 use crate::ping::flight::{Flight, Reply};
 use crate::ping::probe::Probe;
 use crate::ping::statistics::{self, Statistics};
+use crate::stdout::Output;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Plan {
 /// What all connections have in common, and the main thread looks at.
 pub(crate) struct Run {
     pub(crate) plan: Plan,
-    pub(crate) outlet: Outlet,
+    pub(crate) stdout: Output,
     pub(crate) statistics: Statistics,
     /// When the first ping was sent, and the last thing happened.
     pub(crate) first: Option<Instant>,
@@ -53,11 +53,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(plan: Plan, outlet: Outlet) -> Self {
+    pub(crate) fn new(plan: Plan, stdout: Output) -> Self {
         let left = plan.connections;
         Self {
             plan,
-            outlet,
+            stdout,
             statistics: Statistics::default(),
             first: None,
             last: None,
@@ -70,7 +70,7 @@ impl Run {
     }
 
     fn print(&self, text: &str) {
-        self.outlet.push(text.as_bytes());
+        self.stdout.push(text.as_bytes());
     }
 
     /// Another connection is open; its number.
@@ -129,7 +129,7 @@ impl Run {
             if self.plan.connections > 1 {
                 let mut line = "* ".to_owned();
                 log::escape(&mut line, &failure.message, "");
-                log::say(&format!("{line}\n"));
+                log::print(&format!("{line}\n"));
             }
             self.failure.get_or_insert(failure);
         }

@@ -203,7 +203,7 @@ fn add(threads: &mut [Errands], reader: Reader, errand: Errand) {
 
 fn log_pause(paused: bool) {
     if paused {
-        tracing::debug!("the mirror reads nothing more until its slowest reader has caught up");
+        tracing::debug!("the mirror stops reading until its slowest reader has caught up");
     }
 }
 

@@ -11,13 +11,13 @@ use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Commands, ConnId, Control, Cx, Fragment, Handshake, Protocol, Tx};
 
 use super::canvas::{Canvas, Errand, Reader, Rounds, Said};
-use crate::server::Seat;
+use crate::server::ThreadCx;
 
 /// lws-mirror-protocol, for all the connections of one thread.
 pub(crate) struct Mirror {
     /// That of all threads.
     canvas: Arc<Canvas>,
-    seat: Seat,
+    thread: ThreadCx,
     close_test: bool,
     /// When the log last said that something cannot be mirrored.
     logged_at: Option<Instant>,
@@ -25,8 +25,8 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// With `close_test` it takes messages and sends none.
-    pub(crate) fn new(close_test: bool, canvas: Arc<Canvas>, seat: Seat) -> Self {
-        Self { canvas, seat, close_test, logged_at: None }
+    pub(crate) fn new(close_test: bool, canvas: Arc<Canvas>, thread: ThreadCx) -> Self {
+        Self { canvas, thread, close_test, logged_at: None }
     }
 
     fn publish(&mut self, cx: &mut Cx<'_>, writer: &mut Writer) -> Result<(), Close> {
@@ -36,7 +36,7 @@ impl Mirror {
         }
         let Ok(text) = String::from_utf8(message) else {
             if !std::mem::replace(&mut writer.sends_no_text, true) && self.may_log(cx.now()) {
-                tracing::warn!(peer = %cx.peer(), "a binary message that is not UTF-8 is not mirrored, nor are more of them");
+                tracing::warn!(peer = %cx.peer(), "binary messages that are not UTF-8 are not mirrored");
             }
             return Ok(());
         };
@@ -58,12 +58,12 @@ impl Mirror {
     }
 
     fn reader(&self, id: ConnId) -> Reader {
-        Reader { thread: self.seat.index, id }
+        Reader { thread: self.thread.index, id }
     }
 
     /// On a clock that all threads share; those of their loops begin at different moments.
     fn now(&self) -> Instant {
-        let since = self.seat.started.elapsed();
+        let since = self.thread.started.elapsed();
         Instant::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
@@ -74,7 +74,7 @@ impl Mirror {
         }
         for thread in rounds.ask {
             let canvas = Arc::clone(&self.canvas);
-            let asked = self.seat.tell(thread, move |control| run(&canvas.errands(thread), control));
+            let asked = self.thread.run_in(thread, move |control| run(&canvas.errands(thread), control));
             if !asked {
                 self.canvas.not_asked(thread);
             }
@@ -104,7 +104,7 @@ fn do_errand(errand: Errand, commands: &mut Commands) {
 }
 
 fn too_slow(id: ConnId) -> Close {
-    tracing::debug!(connection = %id, "reads too slowly for the others and is closed");
+    tracing::debug!(connection = %id, "closing a connection that reads too slowly");
     // 123 bytes are room enough; without a reason the code alone would do.
     Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY))
 }
@@ -162,9 +162,9 @@ impl Protocol for Mirror {
     }
 
     fn tick(&mut self, own: &mut ProtocolMut<'_>) {
-        let (count, rounds) = self.canvas.look(self.seat.index, self.now());
+        let (count, rounds) = self.canvas.look(self.thread.index, self.now());
         if count > 0 {
-            tracing::warn!(count, "connections that read too slowly for the others are closed");
+            tracing::warn!(count, "closed connections that read too slowly");
         }
         self.go(rounds, own);
     }

@@ -9,6 +9,7 @@ use sockeye::daemon::systemd::{self, Notify, Watchdog};
 use sockeye::sys::Address;
 use sockeye::threads::Group;
 
+use super::addresses;
 use crate::failure::Failure;
 
 /// Whoever is told what the service does. Cloning gives another handle.
@@ -30,14 +31,14 @@ impl Manager {
             Ok(Some(notify)) => Arc::new(notify),
             Ok(None) => return Self(None),
             Err(error) => {
-                tracing::warn!(%error, "the service manager cannot be told that this serves");
+                tracing::warn!(%error, "cannot notify the service manager");
                 return Self(None);
             }
         };
         let mut status = String::from("Serving on ");
         for (index, address) in addresses.iter().enumerate() {
             status.push_str(if index == 0 { "" } else { ", " });
-            super::describe(&mut status, address);
+            addresses::describe(&mut status, address);
         }
         if is_daemon {
             notify.ready_as_main(&status);
@@ -70,7 +71,7 @@ impl Manager {
             Ok(Some(time)) => time,
             Ok(None) => return Ok(()),
             Err(error) => {
-                tracing::warn!(%error, "the service manager's watchdog is not answered");
+                tracing::warn!(%error, "cannot answer the watchdog of the service manager");
                 return Ok(());
             }
         };
@@ -85,7 +86,7 @@ impl Manager {
             }
         };
         let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(ask);
-        thread.map(drop).map_err(|error| Failure::general(format!("no thread for the watchdog: {error}")))
+        thread.map(drop).map_err(|error| Failure::general(format!("cannot spawn a thread for the watchdog: {error}")))
     }
 }
 

@@ -17,18 +17,19 @@ use sockeye::threads::Group;
 use sockeye::{Control, Remote};
 
 use super::manager::Manager;
+use super::statistics;
 use super::usage::Usage;
 use crate::failure::Failure;
-use crate::{log, stop};
+use crate::{log, signals};
 
 /// SIGINT and SIGTERM from here on; see [`stop_on`].
 pub(crate) fn signals() -> Result<Signals, Failure> {
-    stop::catch(&[SIGINT, SIGTERM])
+    signals::catch(&[SIGINT, SIGTERM])
 }
 
 /// Those of a server from here on; see [`serve_on`].
 pub(super) fn all() -> Result<Signals, Failure> {
-    stop::catch(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+    signals::catch(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1])
 }
 
 /// The first signal has `stop` run on the loop; the next one ends the process at once, in the way of that signal.
@@ -46,7 +47,7 @@ pub(super) fn serve_on(
     signals: Signals,
     group: Group,
     threads: usize,
-    most: usize,
+    max_connections: usize,
     manager: Manager,
 ) -> Result<(), Failure> {
     let started = Instant::now();
@@ -57,7 +58,7 @@ pub(super) fn serve_on(
             let manager = manager.clone();
             group.remote(0)?.run(move |_| manager.around_reload(reload))
         }
-        SIGUSR1 => telling.begin().map_or(Ok(()), |all| tell(&group, threads, most, started, &all)),
+        SIGUSR1 => telling.begin().map_or(Ok(()), |all| tell(&group, threads, max_connections, started, &all)),
         _ => {
             manager.stopping();
             group.drain()
@@ -87,12 +88,18 @@ impl Terminals {
 
 fn reload() {
     if !log::reopen() {
-        tracing::info!("SIGHUP: there is nothing to reload; files are read anew for each request");
+        tracing::info!("SIGHUP: nothing to reload; files are read for each request");
     }
 }
 
 /// Has each thread log what it has done, and the last of them what all have.
-fn tell(group: &Group, threads: usize, most: usize, started: Instant, all: &Arc<All>) -> Result<(), RemoteError> {
+fn tell(
+    group: &Group,
+    threads: usize,
+    max_connections: usize,
+    started: Instant,
+    all: &Arc<All>,
+) -> Result<(), RemoteError> {
     (0..threads).try_for_each(|index| {
         let all = Arc::clone(all);
         group.remote(index)?.run(move |control| {
@@ -102,13 +109,13 @@ fn tell(group: &Group, threads: usize, most: usize, started: Instant, all: &Arc<
             tracing::info!(
                 thread,
                 connections = control.connections(),
-                most,
+                max_connections,
                 descriptors = usage.descriptors,
                 descriptor_limit = usage.limit,
                 seconds = started.elapsed().as_secs(),
                 "statistics"
             );
-            super::print_statistics(control.statistics(), thread);
+            statistics::log(control.statistics(), thread);
             // `all` may log when it is dropped, and takes a turn for it.
             drop(turn);
             all.add(control.statistics());
@@ -129,7 +136,7 @@ fn watch(
                 let _ = act(signal);
                 continue;
             }
-            if stopping.is_some_and(|since| since.elapsed() < stop::SAME) {
+            if stopping.is_some_and(|since| since.elapsed() < signals::SAME) {
                 continue;
             }
             tracing::info!(signal, at_once = stopping.is_some(), "stopping");
@@ -140,7 +147,7 @@ fn watch(
             stopping = Some(Instant::now());
         }
     });
-    thread.map(drop).map_err(|error| Failure::general(format!("no thread for signals: {error}")))
+    thread.map(drop).map_err(|error| Failure::general(format!("cannot spawn a thread for signals: {error}")))
 }
 
 /// Statistics that are being logged, if any.
@@ -178,7 +185,7 @@ impl Drop for All {
         if *threads > 1 {
             let _turn = TURN.lock();
             tracing::info!(threads = *threads, "statistics of all threads");
-            super::print_statistics(sum, None);
+            statistics::log(sum, None);
         }
     }
 }

@@ -65,7 +65,7 @@ fn a_rate_that_cannot_be_reached_is_told() {
         messages::on("echo", |talk, message| talk.push(message).map_err(|_| CloseCode::INTERNAL.into()))
     });
     assert_eq!(code, Some(0), "{error}");
-    assert!(error.contains("1,000,000,000 messages a second were asked for, and "), "{error}");
+    assert!(error.contains("1,000,000,000 messages a second were requested, but only "), "{error}");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_wrong_answer_is_no_figures() {
         ["byte 7 of answer 500", "is text, and what was sent is binary", "answer 1", "answer", "another message"];
     for ((code, error, output), word) in all.into_iter().zip(words) {
         assert_eq!(code, Some(6), "{error}");
-        assert!(error.contains("wrong answer, so there are no figures") && error.contains(word), "{word}: {error}");
+        assert!(error.contains("wrong answer, so no figures are reported") && error.contains(word), "{word}: {error}");
         assert!(output.stdout.is_empty(), "{word}: figures all the same");
     }
 }
@@ -345,7 +345,7 @@ fn a_wrong_answer_is_told_at_once() {
     });
     let (code, error) = failure(&["bench", &format!("ws://{address}/"), "-c", "1", "-d", "60s", "--warm-up", "0"]);
     assert_eq!(code, Some(6), "{error}");
-    assert!(error.contains("wrong answer, so there are no figures"), "{error}");
+    assert!(error.contains("wrong answer, so no figures are reported"), "{error}");
     let waited = receiver.recv_timeout(PATIENCE).unwrap();
     assert!(waited < Limits::default().protocol.close_timeout, "it waited for {waited:?}");
 }

@@ -450,7 +450,7 @@ fn a_signal_ends_it_though_nobody_reads() {
         let awaited = if subcommand[0] == "ping" { PING } else { PONG };
         while wait.recv_timeout(PATIENCE).unwrap() != awaited {}
         running.signal(Signal::TERM);
-        running.log_line("standard output cannot be written: whoever reads it takes nothing");
+        running.log_line("cannot write to standard output: its reader stopped reading");
         assert_eq!(running.ended().code(), Some(1), "{subcommand:?}");
         drop(reader);
     }

@@ -239,7 +239,7 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
         (
             &["echo", "--port", "0", "--log-to", "stderr"],
             2,
-            "a daemon has no standard error: give a file, syslog or journal",
+            "a daemon has no standard error; use a file, syslog or journal",
         ),
     ] {
         let (status, text) = refused(&[arguments, &["--daemonize", "--pid-file", &pid]].concat());

@@ -151,14 +151,14 @@ fn what_was_expected_and_did_not_come_is_7() {
     };
     assert_ending(&talks(), &["--expect", "two", "--expect", "three"], 7, "expectation 2 of 2, three");
     assert_ending(&talks(), &["--expect", "two", "--strict"], 7, "message 1");
-    assert_ending(&talks(), &["--expect", "three", "--count", "2"], 7, "2 messages came");
+    assert_ending(&talks(), &["--expect", "three", "--count", "2"], 7, "received 2 messages");
     assert_ending(&talks(), &["--count", "3"], 7, "2 of 3 messages");
 }
 
 #[test]
 fn what_takes_too_long_is_124() {
     let silent = |peer: &mut Peer| peer.gone();
-    assert_ending(&upgraded(silent), &["--expect", "x", "--timeout", "0.1"], 124, "x did not come within 100ms");
+    assert_ending(&upgraded(silent), &["--expect", "x", "--timeout", "0.1"], 124, "x did not arrive within 100ms");
     assert_ending(&upgraded(silent), &["--hold", "--timeout", "0.1"], 124, "100ms");
     let stalls = || {
         once(|mut peer| {

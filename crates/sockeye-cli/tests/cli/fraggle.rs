@@ -130,8 +130,8 @@ impl Protocol for Liar {
 #[test]
 fn a_wrong_sum_and_a_wrong_form_end_with_6_and_a_line() {
     const CASES: &[(&[&[u8]], &str)] = &[
-        (&[&[1, 2, 3], &[0, 0, 0, 7]], "the sum is wrong: the server says 0x00000007"),
-        (&[&[1, 2, 3], &[6, 0, 0, 0]], "make 0x00000006"),
+        (&[&[1, 2, 3], &[0, 0, 0, 7]], "wrong sum: the server sent 0x00000007"),
+        (&[&[1, 2, 3], &[6, 0, 0, 0]], "add up to 0x00000006"),
         (&[&[1, 2, 3], &[0, 0, 6]], "4 bytes"),
         (&[&[1, 2, 3], &[0, 0, 0, 6], &[1], &[0, 0, 0, 2]], "message 2"),
         (&[&[0; 2001]], "more than 2000 bytes"),

@@ -248,7 +248,7 @@ fn what_cannot_be_written_is_a_failure() {
         let output = finished(sockeye(arguments).stdout(full));
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {err}");
-        assert!(err.contains("standard output cannot be written: No space left"), "{arguments:?}: {err}");
+        assert!(err.contains("cannot write to standard output: No space left"), "{arguments:?}: {err}");
     }
 }
 

@@ -44,12 +44,12 @@ fn syslog_gets_packets_also_when_it_was_started_anew() {
     let arguments = ["echo", "--port", "0", "--log-level", "info", "--log-to", "syslog", "--syslog-socket", &path];
     let running = Running::start(&arguments);
     let address = running.address();
-    let packet = daemon.packet("the most connections");
+    let packet = daemon.packet("limit of connections");
     let (head, rest) = packet.split_once(": ").unwrap();
     // Facility daemon, level notice.
     let process = head.strip_prefix("<29>sockeye[").and_then(|head| head.strip_suffix(']')).expect("a tag");
     assert!(fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap().contains(&path), "{packet}");
-    assert!(rest.contains(" connections=") && !packet.ends_with('\n'), "{packet}");
+    assert!(rest.contains(" max_connections=") && !packet.ends_with('\n'), "{packet}");
     Client::open(&address, "").unwrap();
     assert!(daemon.packet(": accepted id=").starts_with("<30>"));
     drop(daemon);
@@ -102,10 +102,11 @@ fn the_journal_gets_fields_that_no_peer_can_add_to() {
     let arguments = ["serve", "--port", "0", "--access-log", "--log-to", "journal", "--journal-socket", &path];
     let running = Running::start(&arguments);
     let address = running.address();
-    let packet = daemon.packet("the most connections");
-    for field in ["\nPRIORITY=5\n", "\nSYSLOG_IDENTIFIER=sockeye\n", "\nSYSLOG_FACILITY=3\n", "\nSOCKEYE_CONNECTIONS="]
+    let packet = daemon.packet("limit of connections");
+    for field in
+        ["\nPRIORITY=5\n", "\nSYSLOG_IDENTIFIER=sockeye\n", "\nSYSLOG_FACILITY=3\n", "\nSOCKEYE_MAX_CONNECTIONS="]
     {
-        assert!(packet.starts_with("MESSAGE=the most") && packet.contains(field), "{field:?}: {packet}");
+        assert!(packet.starts_with("MESSAGE=limit of") && packet.contains(field), "{field:?}: {packet}");
     }
     let _ = get(&address, "/a%0aPRIORITY=0");
     let packet = daemon.packet("SOCKEYE_STATUS=404\n");
@@ -123,10 +124,10 @@ fn a_file_is_opened_anew_at_hup() {
     assert_eq!(running.ended().code(), Some(0));
     let [old, new] = ["log.1", "log"].map(|name| fs::read_to_string(folder.0.join(name)).unwrap());
     assert!(
-        old.starts_with("time=") && old.contains("level=notice target=sockeye::server msg=\"the most connections"),
+        old.starts_with("time=") && old.contains("level=notice target=sockeye::server msg=\"limit of connections"),
         "{old}"
     );
-    assert!(new.contains("SIGHUP: the log file is opened anew"), "{new}");
+    assert!(new.contains("SIGHUP: log file reopened"), "{new}");
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn a_file_that_cannot_be_opened_anew_is_kept() {
     running.signal(Signal::TERM);
     assert_eq!(running.ended().code(), Some(0));
     let kept = fs::read_to_string(folder.0.join("moved/log")).unwrap();
-    assert!(kept.contains("level=warn") && kept.contains("cannot be opened anew, the old one is kept"), "{kept}");
+    assert!(kept.contains("level=warn") && kept.contains("cannot reopen the log file, keeping the old one"), "{kept}");
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn a_pipe_that_nobody_reads_is_refused_and_kept_waiting_for_by_nobody() {
         let output = finished(&mut sockeye(&arguments));
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert_eq!(text, format!("sockeye: --log-to {pipe}: it is a pipe that nobody reads\n"));
+        assert_eq!(text, format!("sockeye: --log-to {pipe}: it is a pipe without a reader\n"));
     }
     // One that is read is as good as a file.
     let reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
@@ -161,7 +162,7 @@ fn a_pipe_that_nobody_reads_is_refused_and_kept_waiting_for_by_nobody() {
     let mut lines = BufReader::new(reader);
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
-    assert!(line.contains("the most connections"), "{line}");
+    assert!(line.contains("limit of connections"), "{line}");
     drop(running);
 }
 
@@ -176,10 +177,7 @@ fn a_pipe_in_the_place_of_the_file_does_not_stop_the_log() {
     running.signal(Signal::TERM);
     assert_eq!(running.ended().code(), Some(0));
     let kept = fs::read_to_string(folder.0.join("log.1")).unwrap();
-    assert!(
-        kept.contains("the old one is kept: it is a pipe that nobody reads") && kept.contains("stalls: "),
-        "{kept}"
-    );
+    assert!(kept.contains("keeping the old one: it is a pipe without a reader") && kept.contains("stalls: "), "{kept}");
 }
 
 #[test]
@@ -217,7 +215,7 @@ fn each_form_has_its_option() {
         (&["--log-format", "json"], "{\"time\":\""),
     ] {
         let running = Running::start(&[&["echo", "--port", "0"], options].concat());
-        let line = running.log_line("the most connections");
+        let line = running.log_line("limit of connections");
         assert!(line.starts_with(begin), "{line}");
     }
 }

@@ -119,7 +119,7 @@ fn other_failures_have_the_codes_of_connect() {
         ("ws://127.0.0.1:1/", &[][..], 3, "127.0.0.1:1"),
         (&format!("ws://{refuses}/"), &[], 5, "403"),
         (&format!("ws://{leaves}/"), &[], 6, "1006"),
-        ("ws://a/", &["-s", "126"], 2, "125 bytes at most"),
+        ("ws://a/", &["-s", "126"], 2, "at most 125 bytes"),
         ("ws://a/", &["-s", "15"], 2, "16 bytes"),
         ("ws://a/", &["-n", "0"], 2, "0"),
     ] {

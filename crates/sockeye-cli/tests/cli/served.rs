@@ -118,7 +118,7 @@ fn a_slow_reader_of_the_mirror_loses_nothing() {
             [std::thread::spawn(reading), std::thread::spawn(writing)]
         })
         .collect();
-    running.log_line("reads nothing more");
+    running.log_line("stops reading until");
     let mut next = [0; 2];
     for _ in 0..MESSAGES {
         let text = String::from_utf8(slow.frame().1).unwrap();

@@ -67,7 +67,7 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--log-to", "journald"], "journal, or a path"),
         (&["serve", "--log-to", "syslog", "--log-format", "json"], "standard error and files"),
         (&["serve", "--log-to", "/no/such/folder/log"], "/no/such/folder/log"),
-        (&["serve", "--max-connections", "0"], "nobody could connect"),
+        (&["serve", "--max-connections", "0"], "0 would refuse every client"),
         (&["serve", "--max-connections", "many"], "such as 1000"),
         (&["serve", "8080"], "write --port 8080"),
         (&["serve", "--origin", "example.com"], "example.com"),
@@ -75,7 +75,7 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--origin", "https://example.com:8443/chat?room=1"], "so write https://example.com:8443\n"),
         (&["serve", "--port", "0", "/no/such/folder"], "/no/such/folder"),
         (&["echo", "--max-message", "lots"], "64KiB"),
-        (&["echo", "--interface", "127.0.0.1:80"], "option of its own"),
+        (&["echo", "--interface", "127.0.0.1:80"], "separate option"),
         (&["echo", "--interface", "unix:@"], "@ and a name"),
         (&["echo", "--unix-mode", "rw"], "such as 660"),
         (&["echo", "--unix-mode", "444"], "nobody could connect"),
@@ -85,12 +85,12 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--tcp-keepalive", "60,10"], "60,10,6"),
         (
             &["echo", "--interface", "unix:x", "--tcp-keepalive", "60s"],
-            "--tcp-keepalive: every --interface is a Unix socket",
+            "--tcp-keepalive: does not apply to Unix sockets",
         ),
-        (&["echo", "--interface", "unix:@x", "--tcp-user-timeout", "30"], "--tcp-user-timeout: every --interface"),
+        (&["echo", "--interface", "unix:@x", "--tcp-user-timeout", "30"], "--tcp-user-timeout: does not apply"),
         (&["connect", "unix:/x"], "for a Unix socket, --connect-to unix:/x beside the URL"),
         (&["bench", "unix:@x"], "--connect-to unix:@x"),
-        (&["serve", "--tcp-user-timeout", "0"], "more than nothing"),
+        (&["serve", "--tcp-user-timeout", "0"], "greater than 0"),
         (&["serve", "--tcp-user-timeout", "600h"], "24 days"),
         (&["fraggle", "ws://127.0.0.1/", "--backlog", "1"], "--backlog"),
     ] {
@@ -156,7 +156,7 @@ fn more_connections_than_there_are_descriptors_is_a_warning() {
     let running = Running::start(&["echo", "--port", "0", "--max-connections", "1000000000"]);
     running.address();
     let line = running.log_line("--max-connections");
-    assert!(line.contains("level=warn") && line.contains("wanted=1000000000 used="), "{line}");
+    assert!(line.contains("level=warn") && line.contains("wanted=1000000000 max_connections="), "{line}");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn an_abstract_socket_is_served_and_connected_to_by_its_name() {
     assert_eq!((code, out.as_str()), (Some(0), "hello\n"), "{err}");
     let (code, error) = failure(&["echo", "--interface", &interface]);
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains(&interface) && error.ends_with("another socket has it: give another name\n"), "{error}");
+    assert!(error.contains(&interface) && error.ends_with("another socket has this name: choose another\n"), "{error}");
     running.signal(Signal::TERM);
     running.ended();
     // The name is free again: nothing was left behind.
@@ -367,14 +367,14 @@ fn the_limit_of_descriptors_is_said_at_the_start() {
     command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(program()).args(["echo", "--port", "0"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = Running::of(command.spawn().unwrap());
-    let line = running.log_line("the most connections");
+    let line = running.log_line("limit of connections");
     let number = |name: &str| -> u64 {
         let rest = line.split_once(name).unwrap_or_else(|| panic!("{name}: {line}")).1;
         rest.split(' ').next().unwrap().parse().unwrap()
     };
     assert_eq!(number(" descriptor_limit="), 100, "{line}");
     // Sixteen are kept free.
-    assert_eq!(number(" connections="), 100 - 16 - number(" descriptors="), "{line}");
+    assert_eq!(number(" max_connections="), 100 - 16 - number(" descriptors="), "{line}");
     running.address();
 }
 
@@ -386,7 +386,7 @@ fn usr1_has_statistics_logged_and_hup_changes_nothing() {
         let clients: Vec<_> = (0..3).map(|_| Client::open(&address, "").unwrap()).collect();
         running.signal(Signal::USR1);
         let line = running.log_line("statistics");
-        assert!(line.contains(" connections=3 most=") && line.contains(" descriptors="), "{line}");
+        assert!(line.contains(" connections=3 max_connections=") && line.contains(" descriptors="), "{line}");
         running.log_line("websockets: 3 now, 3 at most, 3 of peers, 0 of our own, 0 closed");
         running.signal(Signal::HUP);
         running.log_line("nothing to reload");

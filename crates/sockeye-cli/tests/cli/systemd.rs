@@ -66,7 +66,7 @@ fn a_socket_that_is_open_already_stands_for_the_default_address() {
     let _early = TcpStream::connect(&address).unwrap();
     let arguments = ["serve", "--log-level", "info"];
     let running = Running::of(activated(listener.try_clone().unwrap(), "$$", &arguments).spawn().unwrap());
-    let line = running.log_line("a socket of the service manager");
+    let line = running.log_line("using a socket from the service manager");
     assert!(line.contains("descriptor=3") && line.contains("name=web.socket"), "{line}");
     assert_eq!(running.address(), address);
     let mut client = Client::speaking(&address, "lws-mirror-protocol");
@@ -142,8 +142,8 @@ fn what_is_no_listener_is_refused_by_its_number() {
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(2), "{said}");
             let wanted = format!(
-                "sockeye: cannot listen on descriptor 3: it is {what}, and has to be a stream socket that listens; of a socket unit \
-                it takes what ListenStream= makes, with Accept=no\n"
+                "sockeye: cannot listen on descriptor 3: it is {what}, and has to be a stream socket that listens; a socket unit \
+                has to use ListenStream= and Accept=no\n"
             );
             assert!(said.ends_with(&wanted), "{said}");
         }

@@ -73,13 +73,13 @@ fn a_signal_ends_all_threads_in_good_order() {
     let (running, address) = running(&["echo", "--threads", "2"]);
     let mut clients = many(&address, "anything");
     running.signal(Signal::USR1);
-    let told = [running.log_line("statistics"), running.log_line("statistics")];
+    let told = [running.log_line("msg=statistics"), running.log_line("msg=statistics")];
     running.signal(Signal::TERM);
     for client in &mut clients {
         assert_eq!(client.closed(), 1001);
     }
     drop(clients);
-    let done = [running.log_line("what a thread has done"), running.log_line("what a thread has done")];
+    let done = [running.log_line("final statistics of a thread"), running.log_line("final statistics of a thread")];
     for lines in [told, done] {
         assert!(lines.iter().any(|line| line.contains("thread=0")), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("thread=1")), "{lines:?}");
@@ -118,7 +118,7 @@ fn a_slow_reader_holds_the_writers_of_all_threads_back_and_misses_nothing() {
                 client
             });
         }
-        running.log_line("reads nothing more");
+        running.log_line("stops reading until");
         let mut next = [0; 4];
         for _ in 0..4 * MESSAGES {
             let text = String::from_utf8(slow.frame().1).unwrap();
@@ -161,7 +161,7 @@ fn what_cannot_be_is_refused_as_with_one_thread() {
         (&["echo", "--port", &port][..], "another program listens there"),
         (&["serve", "/no/such/folder", "--port", "0"], "cannot serve the folder /no/such/folder"),
         (&["serve", "--port", "0", "--origin", "example.com"], "--origin example.com"),
-        (&["echo", "--interface", &unix], "connections to a Unix socket come to one thread only"),
+        (&["echo", "--interface", &unix], "cannot be shared by several threads"),
         (&["echo", "--port", "0", "--max-connections", "1"], "less than one for each"),
     ] {
         let (code, said) = failure(&[arguments, &["--threads", "2"]].concat());
@@ -207,12 +207,12 @@ fn what_all_threads_did_is_told_together() {
     drop(clients);
     // Whichever ends first is the first.
     for _ in 0..2 {
-        let header = running.log_line("what a thread has done");
+        let header = running.log_line("final statistics of a thread");
         let thread = header.split(' ').find(|field| field.starts_with("thread=")).expect("its number");
         let line = running.log_line("stalls: ");
         assert!(line.ends_with(&format!(" {thread}")), "{line}");
     }
-    running.log_line("what all threads have done");
+    running.log_line("final statistics of all threads");
     let line = running.log_line("websockets: ");
     assert!(line.contains("websockets: 0 now, ") && line.contains(&format!("{MANY} of peers")), "{line}");
     assert!(running.ended().success());

@@ -14,8 +14,8 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwins
 
 use self::keys::{Key, Keys};
 use self::line::{Did, Line, visible};
-use crate::connect::inlet::{Inlet, Input};
 use crate::connect::lines::Format;
+use crate::connect::stdin::{Input, Stdin};
 use crate::log;
 
 /// Whether somebody types.
@@ -32,7 +32,7 @@ pub(crate) fn is_watched() -> bool {
 ///
 /// # Errors
 /// The system gives no thread.
-pub(crate) fn start(format: Format, inlet: Inlet) -> io::Result<bool> {
+pub(crate) fn start(format: Format, stdin: Stdin) -> io::Result<bool> {
     if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
         return Ok(false);
     }
@@ -53,19 +53,19 @@ pub(crate) fn start(format: Format, inlet: Inlet) -> io::Result<bool> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(count @ 1..) => {
                     let pressed = bytes[..count].iter().filter_map(|byte| keys.feed(*byte));
-                    // What waits for room in the inlet must not hold the face.
+                    // What waits for room in the stdin must not hold the face.
                     for did in press(pressed) {
                         match did {
                             Did::Entered(line) => {
-                                inlet.push(Input::of_line(line, format.commands, format.encoding));
+                                stdin.push(Input::of_line(line, format.commands, format.encoding));
                             }
-                            Did::Ended => inlet.push(Input::End),
+                            Did::Ended => stdin.push(Input::End),
                             _ => {}
                         }
                     }
                 }
                 // The terminal is gone.
-                _ => return inlet.push(Input::End),
+                _ => return stdin.push(Input::End),
             }
         }
     })?;

@@ -7,29 +7,26 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::args::LogLevel;
-
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Logging {
-    /// Least important messages to log
+    /// Least severe messages to log
     #[arg(long = "log-level", value_name = "LEVEL", default_value = "notice")]
     pub(crate) level: LogLevel,
 
-    /// Where the log goes; a FILE is written with a slash, such as ./log [default: stderr, syslog with --daemonize]
+    /// Where to log; a FILE needs a slash, such as ./log [default: stderr, or syslog with --daemonize]
     ///
-    /// SIGHUP has a file opened anew; a pipe needs its reader first. A file that is not there is made with mode 0640. A
-    /// daemon has no standard error. Where syslog or the journal is not there, a warning on standard error says so at
-    /// the start, and nothing is logged until it is. What cannot be written in time is counted instead of kept,
-    /// wherever it goes.
+    /// SIGHUP reopens a file. A new file gets mode 0640; a named pipe needs its reader first. A daemon has no standard error. If
+    /// syslog or the journal is not running, a warning on standard error says so at the start, and nothing is logged until it
+    /// is. Lines that cannot be written in time are dropped and counted.
     #[arg(long = "log-to", value_name = "stderr|syslog|journal|FILE", value_hint = ValueHint::FilePath,
           value_parser = OsStringValueParser::new().try_map(parse_log_to))]
     pub(crate) to: Option<LogTo>,
 
-    /// Form of lines on standard error and in files [default: human on a terminal, logfmt otherwise]
+    /// Format of lines on standard error and in files [default: human on a terminal, logfmt otherwise]
     #[arg(long = "log-format", value_name = "FORMAT")]
     pub(crate) format: Option<LogFormat>,
 
-    /// Log a line for each answer too: peer, method, path, status, origin, body bytes and milliseconds
+    /// Log a line for each response: peer, method, path, status, origin, body bytes and milliseconds
     #[arg(long = "access-log")]
     pub(crate) access: bool,
 
@@ -54,6 +51,16 @@ impl Logging {
             journal_socket: PathBuf::new(),
         }
     }
+}
+
+/// The levels of libwebsockets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Err,
+    Warn,
+    Notice,
+    Info,
+    Debug,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

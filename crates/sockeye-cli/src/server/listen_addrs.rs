@@ -6,26 +6,30 @@ use sockeye::daemon::systemd::Socket;
 use sockeye::service::ListenAddr;
 use sockeye::sys::{Address, ListenOptions};
 
-use crate::args::Port;
-use crate::args::listening::Listening;
 use crate::failure::Failure;
+use crate::options::listening::Listening;
+use crate::options::server::Port;
 
-/// All places, with their options. Sockets that are open already stand for the default address, and addresses that were
+/// All addrs, with their options. Sockets that are open already stand for the default address, and addresses that were
 /// asked for are beside them.
 ///
 /// # Errors
 /// As [`Listening::addresses`]; an option that nothing here has a use for; a Unix socket for several threads. Exit code 2.
-pub(super) fn places(
+pub(super) fn listen_addrs(
     listening: &Listening,
     port: Port,
     sockets: Vec<Socket>,
     threads: usize,
 ) -> Result<Vec<(ListenAddr, ListenOptions)>, Failure> {
-    let mut places = Vec::new();
+    let mut addrs = Vec::new();
     let has_sockets = !sockets.is_empty();
     for socket in sockets {
-        tracing::info!(descriptor = socket.as_raw_fd(), name = socket.name(), "a socket of the service manager");
-        places.push((ListenAddr::from(OwnedFd::from(socket)), listening.options()));
+        tracing::info!(
+            descriptor = socket.as_raw_fd(),
+            name = socket.name(),
+            "using a socket from the service manager"
+        );
+        addrs.push((ListenAddr::from(OwnedFd::from(socket)), listening.options()));
     }
     if has_sockets && listening.interfaces.is_empty() {
         for (option, is_given) in [
@@ -40,7 +44,7 @@ pub(super) fn places(
                 return Err(Failure::usage(format!("{option}: {text}")));
             }
         }
-        return Ok(places);
+        return Ok(addrs);
     }
     let addresses = listening.addresses(port.number())?;
     if !has_sockets && !addresses.iter().any(|(address, _)| matches!(address, Address::Ip(_))) {
@@ -49,7 +53,7 @@ pub(super) fn places(
             ("--tcp-user-timeout", listening.user_timeout.is_some()),
         ] {
             if is_given {
-                let text = "every --interface is a Unix socket, which has no TCP; leave it out";
+                let text = "does not apply to Unix sockets, and every --interface is one";
                 return Err(Failure::usage(format!("{option}: {text}")));
             }
         }
@@ -57,10 +61,10 @@ pub(super) fn places(
     for (address, options) in addresses {
         if threads > 1 && !matches!(address, Address::Ip(_)) {
             return Err(Failure::usage(format!(
-                "--interface {address}: connections to a Unix socket come to one thread only; leave --threads out for it"
+                "--interface {address}: a Unix socket cannot be shared by several threads; omit --threads"
             )));
         }
-        places.push((address.into(), options));
+        addrs.push((address.into(), options));
     }
-    Ok(places)
+    Ok(addrs)
 }

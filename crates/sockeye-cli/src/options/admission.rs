@@ -11,20 +11,20 @@ use crate::failure::Failure;
 pub(crate) struct Admission {
     /// Let pages of every site connect
     ///
-    /// Without it a browser's request is refused with 403 unless its page is of this server, by the host and port of the
-    /// request itself, or of an --origin. Only use it for what any page that the user opens may do.
+    /// Without it a browser's request is refused with 403 unless its page comes from this server (the host and port of the
+    /// request itself) or from an --origin. Only use it for a server that every page the user opens may talk to.
     #[arg(long, conflicts_with = "origin")]
     pub(crate) any_origin: bool,
 
-    /// Answer to this host name too, such as example.com (repeatable)
+    /// Host name to answer to as well, such as example.com (repeatable)
     ///
-    /// A request that names another host is refused with 421, so that no other site can pass for this server by making its
-    /// own name lead here (DNS rebinding). Addresses, localhost and names below localhost are always served; over a Unix
-    /// socket every name is, since a browser cannot be led there.
+    /// A request for any other host is refused with 421, so that no other site can pass for this server by making its own name
+    /// resolve to it (DNS rebinding). Addresses, localhost and names below localhost are always served; over a Unix socket every
+    /// name is, since no name leads a browser there.
     #[arg(long = "host", value_name = "NAME[:PORT]", value_parser = parse_host)]
     pub(crate) hosts: Vec<String>,
 
-    /// Answer to every host name: for a server behind a proxy that checks them, or that has a name for each customer
+    /// Answer to every host name, for a server behind a proxy that checks them itself
     #[arg(long, conflicts_with = "hosts")]
     pub(crate) any_host: bool,
 }

@@ -1,5 +1,6 @@
 //! `sockeye serve`: the page or a folder, and the two protocols of the test server of libwebsockets.
 
+pub(crate) mod args;
 mod canvas;
 mod counter;
 mod mirror;
@@ -12,31 +13,31 @@ use std::sync::Arc;
 use sockeye::Builder;
 use sockeye::http::{Files, Routes};
 
+use self::args::Serve;
 use self::canvas::Canvas;
 use self::counter::Increment;
 use self::mirror::Mirror;
-use crate::args::Serve;
 use crate::background::Background;
 use crate::failure::Failure;
-use crate::server::{self, Seat};
+use crate::server::{self, ThreadCx};
 
 pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Failure> {
-    let canvas = Canvas::new(server::threads(&serve.common));
+    let canvas = Canvas::new(server::threads(&serve.server));
     let own = serve.clone();
-    server::run(serve.port(), &serve.common, background, move |seat| builder(&own, &canvas, seat))
+    server::run(serve.port(), &serve.server, background, move |thread| builder(&own, &canvas, thread))
 }
 
 /// The service of one thread.
-fn builder(serve: &Serve, canvas: &Arc<Canvas>, seat: &Seat) -> Result<Builder, Failure> {
-    let mut limits = server::limits(&serve.common, seat);
+fn builder(serve: &Serve, canvas: &Arc<Canvas>, thread: &ThreadCx) -> Result<Builder, Failure> {
+    let mut limits = server::limits(&serve.server, thread);
     limits.protocol_mut().message_bytes = MESSAGE_BYTES;
     let builder = serve
-        .common
+        .server
         .builder()?
         .limits(limits)
-        .routes(server::with_metrics(routes(serve)?, &serve.common))
+        .routes(server::with_metrics(routes(serve)?, &serve.server))
         .protocol(Increment::new(serve.close_test))
-        .protocol(Mirror::new(serve.close_test, Arc::clone(canvas), seat.clone()));
+        .protocol(Mirror::new(serve.close_test, Arc::clone(canvas), thread.clone()));
     Ok(builder)
 }
 
@@ -51,14 +52,14 @@ fn routes(serve: &Serve) -> Result<Routes, Failure> {
                 files = files.dot_files();
             }
             // A script or picture may be loaded by a page whose origin the request does not name: the browser has to refuse it.
-            if !serve.common.admission.any_origin && serve.common.origins.is_empty() {
+            if !serve.server.admission.any_origin && serve.server.origins.is_empty() {
                 files = files
                     .header("Cross-Origin-Resource-Policy", "same-site")
                     .map_err(|error| Failure::general(error.to_string()))?;
             }
             Ok(Routes::new().files("/", files))
         }
-        None => page::routes().map_err(|error| Failure::general(format!("the page cannot be served: {error}"))),
+        None => page::routes().map_err(|error| Failure::general(format!("cannot serve the page: {error}"))),
     }
 }
 

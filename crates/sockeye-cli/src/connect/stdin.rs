@@ -7,7 +7,7 @@ use sockeye::messages::Message;
 
 use crate::connect::command::Command;
 use crate::connect::encoding::Encoding;
-use crate::outlet::Waker;
+use crate::stdout::Waker;
 
 /// What came of standard input, or of the editor.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +46,7 @@ impl Input {
 
 /// Both ends of the queue.
 #[derive(Clone)]
-pub(crate) struct Inlet {
+pub(crate) struct Stdin {
     shared: Arc<Shared>,
 }
 
@@ -64,7 +64,7 @@ struct State {
     interrupted: bool,
 }
 
-impl Inlet {
+impl Stdin {
     pub(crate) fn new(waker: Waker) -> Self {
         Self { shared: Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), waker }) }
     }
@@ -147,16 +147,16 @@ mod tests {
 
     #[test]
     fn a_full_one_waits_until_something_is_taken() {
-        let inlet = Inlet::new(Waker::default());
+        let stdin = Stdin::new(Waker::default());
         let large = "x".repeat(FULL);
-        inlet.push(message(&large));
-        let other = inlet.clone();
+        stdin.push(message(&large));
+        let other = stdin.clone();
         let pushing = std::thread::spawn(move || other.push(Input::End));
-        assert_eq!(inlet.shared.state().waiting.len(), 1);
-        assert_eq!(inlet.pop(), Some(message(&large)));
+        assert_eq!(stdin.shared.state().waiting.len(), 1);
+        assert_eq!(stdin.pop(), Some(message(&large)));
         pushing.join().unwrap();
-        assert_eq!(inlet.pop(), Some(Input::End));
-        assert_eq!(inlet.pop(), None);
-        assert_eq!(inlet.shared.state().load, 0);
+        assert_eq!(stdin.pop(), Some(Input::End));
+        assert_eq!(stdin.pop(), None);
+        assert_eq!(stdin.shared.state().load, 0);
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, ValueHint, value_parser};
 
 use crate::bench::sizes::Sizes;
 use crate::bench::threshold::Threshold;
-use crate::target::Target;
+use crate::options::client::ClientArgs;
 use crate::units::{parse_some_time, parse_span};
 
 #[derive(Args, Debug)]
@@ -15,30 +15,30 @@ pub(crate) struct Bench {
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
-    /// What is measured
+    /// What to measure
     #[arg(short, long, value_name = "MODE", default_value = "echo")]
     pub(crate) mode: Mode,
 
-    /// Connections at one time
+    /// Number of connections
     #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
 
-    /// Connections opened in a second [default: as many as it goes, 128 of them under way at a time]
+    /// Connections to open per second [default: as fast as possible, 128 at a time]
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub(crate) ramp: Option<f64>,
 
-    /// Messages under way on each connection at a time
+    /// Messages in flight on each connection
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
     pub(crate) pipeline: u32,
 
-    /// Messages a second over all connections, whatever has been answered
+    /// Messages per second over all connections, regardless of answers
     ///
-    /// Each message is due at its moment, and its latency counts from there: a server that stalls is seen by every message
-    /// that was due meanwhile. While it waits for the next moment the command keeps its core busy.
+    /// Each message is due at a fixed time, and its latency counts from then: a server that stalls delays every message that is
+    /// due meanwhile. The command keeps its core busy while it waits for the next one.
     #[arg(short, long, value_name = "N", conflicts_with = "pipeline", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
 
-    /// Bytes of a message, or sizes with their shares: 20:90%,16K:9%,1M:1%
+    /// Size of a message, or sizes with shares: 20:90%,16K:9%,1M:1%
     #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = Sizes::parse)]
     pub(crate) size: Sizes,
 
@@ -46,31 +46,31 @@ pub(crate) struct Bench {
     #[arg(short, long)]
     pub(crate) text: bool,
 
-    /// How long it is measured
+    /// How long to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_some_time)]
     pub(crate) duration: Duration,
 
-    /// End after so many messages, or handshakes, instead
+    /// Stop after N messages (or handshakes) instead
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Time before it is measured [default: 1s; none with --count, or in mode idle]
+    /// Time before the measurement [default: 1s; none with --count or in mode idle]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub(crate) warm_up: Option<Duration>,
 
-    /// Time without any answer after which those that are missing are given up
+    /// Time without any answer after which missing answers are given up
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_some_time)]
     pub(crate) grace: Duration,
 
-    /// Number that decides the messages; the same number sends the same again [default: another one each time]
+    /// Seed of the messages; the same seed gives the same messages [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Print one JSON object instead of lines
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// End with 7 if this holds, such as 'p99>5ms', 'rate<1000' or 'errors>0' (repeatable)
+    /// Exit with 7 if this holds, such as 'p99>5ms', 'rate<1000' or 'errors>0' (repeatable)
     ///
     /// Figures: p50, p90, p99, p99.9, max and mean with a time in ns, us, ms or s; rate, messages and errors with a number.
     /// Comparisons: > >= < <=.
@@ -78,7 +78,7 @@ pub(crate) struct Bench {
     pub(crate) thresholds: Vec<Threshold>,
 
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) client: ClientArgs,
 }
 
 impl Bench {
@@ -91,11 +91,11 @@ impl Bench {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Messages that a server sends back: every answer is compared with what was sent
+    /// Messages that the server sends back; every answer is compared with what was sent
     Echo,
-    /// Handshakes: connect, upgrade, close, again
+    /// Handshakes: connect, upgrade, close, repeat
     Handshake,
-    /// Connections that are opened and held
+    /// Connections that are only opened and held
     Idle,
 }
 
@@ -113,28 +113,28 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match text.parse::<f64>().ok().filter(|_| plain) {
         Some(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),
-        _ => Err("write how many in a second: 1000, 0.5".to_owned()),
+        _ => Err("write a number per second, such as 1000 or 0.5".to_owned()),
     }
 }
 
-pub(super) const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   sockeye bench ws://127.0.0.1:9001/                   50 connections, one message each, for 10 s
   sockeye bench ws://127.0.0.1:9001/ -c 200 -p 16      16 messages under way on each of 200
   sockeye bench ws://127.0.0.1:9001/ --rate 5000 --fail-if 'p99>5ms'
-                                                       5000 a second; ends with 7 if it is slow
+                                                       5000 per second; exits with 7 if too slow
   sockeye bench ws://127.0.0.1:9001/ -s 20:90%,16K:9%,1M:1% -n 100000 --json
-                                                       small and large, figures for a program
-  sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes a second
+                                                       mixed sizes, figures for a program
+  sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes per second
   sockeye bench ws://127.0.0.1:9001/ --mode idle -c 9000 --ramp 1000 -d 60s
                                                        hold 9000 connections
 
-The server has to send every message back, as `sockeye echo` does. One wrong answer, and there are no figures: it ends with 6.
-Ctrl-C ends the measuring; what was measured until then is shown.
+The server has to send every message back, as `sockeye echo` does. A single wrong answer ends the run with 6 and without \
+figures. Ctrl-C stops the measurement and shows the figures so far.
 
-Exit status: 0 measured, 1 something failed, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
-handshake, 6 a wrong answer, none at all, or fewer than --count, 7 a --fail-if holds, 124 connecting took too long. One \
-connection that is not opened is enough for its 1, 3, 5, 6 or 124, behind the figures of the others.";
+Exit status: 0 measured, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
+handshake, 6 a wrong answer, no answer, or fewer than --count, 7 a --fail-if condition holds, 124 connecting timed out. A \
+single connection that fails to open ends with its 1, 3, 5, 6 or 124, after the figures of the others.";
 
 #[cfg(test)]
 mod tests {

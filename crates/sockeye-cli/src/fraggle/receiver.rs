@@ -8,12 +8,12 @@ use sockeye::proto::close::{Cause, Initiator};
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Fragment, Handshake, Protocol, Tx};
 
-use super::NAME;
-use super::listener::Listener;
+use super::generator::NAME;
+use super::verifier::Verifier;
 use crate::failure::{self, Failure};
 
 /// fraggle-protocol, for the one connection of a client.
-pub(crate) struct Checking {
+pub(crate) struct Receiver {
     report: Rc<RefCell<Report>>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Report {
     pub(crate) failure: Option<Failure>,
 }
 
-impl Checking {
+impl Receiver {
     pub(crate) fn new(report: Rc<RefCell<Report>>) -> Self {
         Self { report }
     }
@@ -42,9 +42,9 @@ impl Report {
         self.count.is_some_and(|count| self.checked >= count)
     }
 
-    fn take(&mut self, listener: &mut Listener, fragment: &Fragment<'_>) -> Result<(), Close> {
+    fn take(&mut self, verifier: &mut Verifier, fragment: &Fragment<'_>) -> Result<(), Close> {
         let piece = fragment.payload.as_bytes();
-        match listener.take(fragment.kind, piece, fragment.remaining == 0, fragment.last) {
+        match verifier.take(fragment.kind, piece, fragment.remaining == 0, fragment.last) {
             Ok(None) => Ok(()),
             Ok(Some(message)) => {
                 self.checked += 1;
@@ -69,7 +69,7 @@ impl Report {
     }
 
     /// The connection is over: was that an end?
-    fn end(&mut self, listener: &Listener, closed: &Closed) {
+    fn end(&mut self, verifier: &Verifier, closed: &Closed) {
         // If this side closed, it is known why: enough messages, a wrong one, or a signal.
         let ours = closed.initiator == Initiator::Local && !matches!(closed.cause, Cause::Violation(_));
         if self.failure.is_some() || self.is_done() || ours {
@@ -78,7 +78,7 @@ impl Report {
         let code = closed.code_seen();
         let (code, message) = match &closed.cause {
             Cause::Violation(violation) => (failure::PROTOCOL, format!("the server broke the protocol: {violation}")),
-            Cause::Handshake if matches!(code, 1000 | 1001 | 1005) && !listener.is_inside() => match self.count {
+            Cause::Handshake if matches!(code, 1000 | 1001 | 1005) && !verifier.is_inside() => match self.count {
                 None => return,
                 Some(count) => (
                     failure::THRESHOLD,
@@ -92,23 +92,23 @@ impl Report {
     }
 }
 
-impl Protocol for Checking {
-    type Session = Listener;
+impl Protocol for Receiver {
+    type Session = Verifier;
 
     fn name(&self) -> &str {
         NAME
     }
 
-    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Listener {
-        Listener::default()
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Verifier {
+        Verifier::default()
     }
 
-    fn receive(&mut self, _: &mut Cx<'_>, listener: &mut Listener, fragment: Fragment<'_>) -> Result<(), Close> {
-        self.report.borrow_mut().take(listener, &fragment)
+    fn receive(&mut self, _: &mut Cx<'_>, verifier: &mut Verifier, fragment: Fragment<'_>) -> Result<(), Close> {
+        self.report.borrow_mut().take(verifier, &fragment)
     }
 
     /// Clients of this protocol say nothing.
-    fn writable(&mut self, _: &mut Cx<'_>, _: &mut Listener, _: Tx<'_>) -> Result<(), Close> {
+    fn writable(&mut self, _: &mut Cx<'_>, _: &mut Verifier, _: Tx<'_>) -> Result<(), Close> {
         Ok(())
     }
 
@@ -120,8 +120,8 @@ impl Protocol for Checking {
         own.drain();
     }
 
-    fn closed(&mut self, cx: &mut ClosedCx<'_>, listener: Listener, closed: Closed) {
-        self.report.borrow_mut().end(&listener, &closed);
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, verifier: Verifier, closed: Closed) {
+        self.report.borrow_mut().end(&verifier, &closed);
         cx.drain();
     }
 }

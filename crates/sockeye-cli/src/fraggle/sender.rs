@@ -5,11 +5,10 @@ use std::io::{self, Write as _};
 use sockeye::protocol::Fragmented;
 use sockeye::{Close, CloseCode, Cx, Fragment, Handshake, Protocol, Tx};
 
-use super::NAME;
-use super::speaker::Speaker;
+use super::generator::{Generator, NAME};
 
 /// fraggle-protocol, for all connections of a server.
-pub(crate) struct Saying {
+pub(crate) struct Sender {
     seed: u64,
     /// Messages over all connections after which it ends.
     count: Option<u64>,
@@ -17,7 +16,7 @@ pub(crate) struct Saying {
     connections: u64,
 }
 
-impl Saying {
+impl Sender {
     /// The first connection gets the messages of `seed`, the next one those of the seed after it, and so on.
     pub(crate) fn new(seed: u64, count: Option<u64>) -> Self {
         Self { seed, count, said: 0, connections: 0 }
@@ -29,7 +28,7 @@ impl Saying {
 
     fn tell(&mut self, talk: &Talk) {
         self.said += 1;
-        let message = talk.speaker.message();
+        let message = talk.generator.message();
         // Whoever started it need not read on.
         let _ = writeln!(
             io::stdout(),
@@ -46,7 +45,7 @@ impl Saying {
 /// One connection.
 pub(crate) struct Talk {
     number: u64,
-    speaker: Speaker,
+    generator: Generator,
     said: u64,
     /// A message was said, and its sum is next.
     sum_is_due: bool,
@@ -59,10 +58,10 @@ impl Talk {
             Tx::Idle(writable) if self.sum_is_due => {
                 self.sum_is_due = false;
                 self.said += 1;
-                writable.binary(&self.speaker.message().sum.to_be_bytes()).more().map(Tx::Idle)
+                writable.binary(&self.generator.message().sum.to_be_bytes()).more().map(Tx::Idle)
             }
             Tx::Idle(writable) => {
-                let (fragment, last) = self.speaker.fragment();
+                let (fragment, last) = self.generator.fragment();
                 self.sum_is_due = last;
                 if last {
                     return writable.binary(fragment).more().map(Tx::Idle);
@@ -70,7 +69,7 @@ impl Talk {
                 writable.begin_binary(fragment).more().map(Fragmented::Binary).map(Tx::Mid)
             }
             Tx::Mid(Fragmented::Binary(rest)) => {
-                let (fragment, last) = self.speaker.fragment();
+                let (fragment, last) = self.generator.fragment();
                 self.sum_is_due = last;
                 if last {
                     return rest.finish(fragment).more().map(Tx::Idle);
@@ -83,7 +82,7 @@ impl Talk {
     }
 }
 
-impl Protocol for Saying {
+impl Protocol for Sender {
     type Session = Talk;
 
     fn name(&self) -> &str {
@@ -94,7 +93,7 @@ impl Protocol for Saying {
         let seed = self.seed.wrapping_add(self.connections);
         self.connections += 1;
         cx.request_writable();
-        Talk { number: self.connections, speaker: Speaker::new(seed), said: 0, sum_is_due: false }
+        Talk { number: self.connections, generator: Generator::new(seed), said: 0, sum_is_due: false }
     }
 
     /// Clients of this protocol say nothing.

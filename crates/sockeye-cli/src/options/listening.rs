@@ -1,4 +1,4 @@
-//! The options of whatever listens: where, and how.
+//! The options of a listener: its addresses and their socket options.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,38 +16,35 @@ use crate::units::parse_some_time;
 pub(crate) struct Listening {
     /// Address, interface name or unix:PATH to listen on (repeatable) [default: 127.0.0.1]
     ///
-    /// An interface name stands for all its addresses but the link-local ones, and localhost for 127.0.0.1 and ::1.
-    /// 0.0.0.0 listens on every interface, and :: does so for IPv4 too, unless --ipv6-only is given. A link-local
-    /// address has its interface behind it: fe80::1%eth0. unix:@NAME is an abstract socket of Linux, which has no file:
-    /// whoever is on this machine may connect.
+    /// An interface name means all its addresses except link-local ones; localhost means 127.0.0.1 and ::1. 0.0.0.0 listens on
+    /// every interface; so does ::, for IPv4 as well unless --ipv6-only is given. A link-local address needs its interface:
+    /// fe80::1%eth0. unix:@NAME is an abstract Unix socket (Linux): it has no file, and every local process may connect.
     #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
-    /// Listen for IPv6 alone: :: takes no IPv4, and the name of an interface stands for its IPv6 addresses
+    /// Use IPv6 only: :: does not accept IPv4, and an interface name means its IPv6 addresses
     #[arg(long)]
     pub(crate) ipv6_only: bool,
 
-    /// Mode of the file of a Unix socket, octal: 660 lets its user and group connect [default: what the umask leaves of 777]
+    /// Permissions of the Unix socket's file, in octal, such as 660 [default: 777 minus the umask]
     ///
-    /// The right to write is what connecting takes. The file is never open to more than these, not even for a moment.
+    /// Connecting requires write permission. The file never has more permissions than these, not even for a moment.
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub(crate) unix_mode: Option<u32>,
 
-    /// Connections that the system queues until they are accepted [default: 4096]
+    /// Connections that the kernel queues until they are accepted [default: 4096]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=2_147_483_647))]
     pub(crate) backlog: Option<u32>,
 
-    /// Have the system look after TIME of silence, such as 60s, whether a TCP peer is still there, then every INTERVAL,
-    /// COUNT times [defaults: off, 10s, 6]
+    /// Probe a silent TCP peer after TIME, such as 60s, then every INTERVAL, up to COUNT times [defaults: off, 10s, 6]
     ///
-    /// The server pings WebSockets that are silent anyway, which shows more; this is for plain HTTP connections and for
-    /// middle boxes that forget connections which say nothing.
+    /// The server pings silent WebSockets anyway, which tests more. This is for plain HTTP connections, and for middleboxes
+    /// that forget idle connections.
     #[arg(long = "tcp-keepalive", value_name = "TIME[,INTERVAL,COUNT]", value_parser = parse_keepalive)]
     pub(crate) keepalive: Option<TcpKeepalive>,
 
-    /// Give a TCP connection up when sent bytes are not acknowledged for so long, such as 30s [default: the system's,
-    /// about 15 minutes]
+    /// Close a TCP connection whose data stays unacknowledged for TIME, such as 30s [default: the kernel's, about 15 minutes]
     #[arg(long = "tcp-user-timeout", value_name = "TIME", value_parser = parse_user_timeout)]
     pub(crate) user_timeout: Option<Duration>,
 }
@@ -71,7 +68,7 @@ impl Listening {
             if let Some(Interface::Ip(ip)) =
                 self.interfaces.iter().find(|one| matches!(one, Interface::Ip(ip) if ip.is_ipv4()))
             {
-                let text = format!("--ipv6-only: --interface {ip} is IPv4; leave one of the two out");
+                let text = format!("--ipv6-only: --interface {ip} is IPv4; omit one of the two");
                 return Err(Failure::usage(text));
             }
             addresses.retain(|address| !is_ipv4(address));
@@ -89,7 +86,7 @@ impl Listening {
             tracing::warn!(
                 backlog,
                 most,
-                "the system queues fewer connections than --backlog asks for: net.core.somaxconn"
+                "the kernel queues fewer connections than --backlog requests; see net.core.somaxconn"
             );
         }
         // `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
@@ -137,7 +134,7 @@ fn parse_mode(text: &str) -> Result<u32, &'static str> {
     }
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777).ok_or(HELP)?;
     if mode & 0o222 == 0 {
-        return Err("nobody could connect, which takes the right to write: 600, 660 and 666 are usual");
+        return Err("nobody could connect without write permission; 600, 660 and 666 are common");
     }
     Ok(mode)
 }
@@ -168,7 +165,7 @@ fn parse_user_timeout(text: &str) -> Result<Duration, String> {
     if (1..=u128::from(2_147_483_647_u32)).contains(&time.as_millis()) {
         return Ok(time);
     }
-    Err("the system takes 1 ms to 24 days".to_owned())
+    Err("use 1 ms to 24 days".to_owned())
 }
 
 /// The bounds of Linux, as [`TcpKeepalive`] has them.

@@ -6,6 +6,9 @@
 
 use crate::random::Random;
 
+/// The subprotocol, as libwebsockets' `test-fraggle` calls it.
+pub(crate) const NAME: &str = "fraggle-protocol";
+
 /// Fragments of a message at most.
 pub(crate) const FRAGMENTS: u32 = 1024;
 
@@ -14,7 +17,7 @@ pub(crate) const FRAGMENT_BYTES: u32 = 2000;
 
 /// One connection's messages.
 #[derive(Debug)]
-pub(crate) struct Speaker {
+pub(crate) struct Generator {
     random: Random,
     /// The present fragment.
     fragment: Vec<u8>,
@@ -39,7 +42,7 @@ impl Message {
     }
 }
 
-impl Speaker {
+impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
@@ -75,12 +78,12 @@ mod tests {
 
     #[test]
     fn every_count_and_length_is_within_bounds_and_the_sum_is_of_the_bytes() {
-        let mut speaker = Speaker::new(5);
+        let mut generator = Generator::new(5);
         let (mut shortest, mut longest) = (u32::MAX, 0);
         for _ in 0..50 {
             let (mut sum, mut bytes, mut count) = (0_u32, 0, 0);
             loop {
-                let (fragment, last) = speaker.fragment();
+                let (fragment, last) = generator.fragment();
                 assert!((1..=2000).contains(&fragment.len()));
                 (shortest, longest) = (shortest.min(fragment.len() as u32), longest.max(fragment.len() as u32));
                 sum = fragment.iter().fold(sum, |sum, byte| sum.wrapping_add(u32::from(*byte)));
@@ -91,7 +94,7 @@ mod tests {
                 }
             }
             assert!((1..=1024).contains(&count));
-            assert_eq!(speaker.message(), Message { fragments: count, bytes, sum });
+            assert_eq!(generator.message(), Message { fragments: count, bytes, sum });
         }
         assert_eq!((shortest, longest), (1, 2000), "both ends of the range come");
     }
@@ -99,8 +102,8 @@ mod tests {
     #[test]
     fn a_seed_says_the_same_again() {
         let said = |seed| {
-            let mut speaker = Speaker::new(seed);
-            (0..2000).map(|_| speaker.fragment().0.to_vec()).collect::<Vec<_>>()
+            let mut generator = Generator::new(seed);
+            (0..2000).map(|_| generator.fragment().0.to_vec()).collect::<Vec<_>>()
         };
         assert!(said(1) == said(1) && said(1) != said(2));
     }

@@ -16,7 +16,6 @@ mod sink;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,13 +25,13 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use self::backlog::{Backlog, Note};
-use self::form::{Form, Line};
+use self::form::{ACCESS, Form, Line};
 use self::pace::Pace;
 use self::sink::Target;
-use crate::args::LogLevel;
-use crate::args::logging::{LogFormat, LogTo, Logging};
 use crate::failure::Failure;
-use crate::stop;
+use crate::options::logging::LogLevel;
+use crate::options::logging::{LogFormat, LogTo, Logging};
+use crate::signals;
 
 pub(crate) use self::form::{Utc, escape};
 
@@ -53,7 +52,7 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
             (lines(logging.format.unwrap_or(LogFormat::Logfmt)), target)
         }
         LogTo::Syslog | LogTo::Journal if logging.format.is_some() => {
-            return Err(Failure::usage("--log-format is for standard error and files".to_owned()));
+            return Err(Failure::usage("--log-format applies to standard error and files only".to_owned()));
         }
         LogTo::Syslog => (Form::Syslog, packets("syslog", &logging.syslog_socket)),
         LogTo::Journal => (Form::Journal, packets("journal", &logging.journal_socket)),
@@ -64,7 +63,7 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
     ELSEWHERE.store(*to != LogTo::Stderr, Ordering::Relaxed);
     let note = move |note: Note| form.note(&note, SystemTime::now());
     // Signals are for the other threads, which know when they can be handled.
-    let thread = stop::without_signals(|| {
+    let thread = signals::without_signals(|| {
         thread::Builder::new().name("log".to_owned()).spawn(move || BACKLOG.write_to(target, note))
     });
     THREADLESS.store(thread.is_err(), Ordering::Relaxed);
@@ -92,7 +91,7 @@ fn packets(name: &str, path: &Path) -> Target {
         } else {
             text.push_str(&format!(": {error}; nothing is logged until it can be\n"));
         }
-        say(&text);
+        print(&text);
     }
     Target::socket(path)
 }
@@ -100,11 +99,11 @@ fn packets(name: &str, path: &Path) -> Target {
 /// Has `show` take what is written to standard error from now on. Where it says `false` it goes there as before.
 pub(crate) fn divert(show: fn(&[u8]) -> bool) {
     // There is one terminal, so there is one who draws on it.
-    let _ = DIVERTED.set(show);
+    let _ = sink::DIVERTED.set(show);
 }
 
 /// Writes a line for people as it is, on standard error, behind the events that go there.
-pub(crate) fn say(line: &str) {
+pub(crate) fn print(line: &str) {
     if THREADLESS.load(Ordering::Relaxed) || ELSEWHERE.load(Ordering::Relaxed) {
         // Not `eprint!`, which panics when nobody reads.
         let _ = io::stderr().write_all(line.as_bytes());
@@ -130,8 +129,6 @@ pub(crate) fn flush() {
 
 static BACKLOG: Backlog = Backlog::new();
 
-static DIVERTED: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
-
 /// There is no thread, not yet or because the system gave none. Lines are written at once then.
 static THREADLESS: AtomicBool = AtomicBool::new(true);
 
@@ -141,9 +138,6 @@ static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 /// For a reader who is slow, and for the thread that writes, which gets no time at once on a busy machine. Only one who does
 /// not read at all costs that much.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Events of the access log.
-const ACCESS: &str = "sockeye::access";
 
 struct Log {
     filter: LevelFilter,

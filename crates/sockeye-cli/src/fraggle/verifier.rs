@@ -1,14 +1,14 @@
-//! What a fraggle client checks: the format of [`speaker`](super::speaker), piece by piece. Apart from the network.
+//! What a fraggle client checks: the format of [`generator`](super::generator), piece by piece. Apart from the network.
 
 use std::fmt;
 
 use sockeye::proto::wire::MessageKind;
 
-use super::speaker::{FRAGMENT_BYTES, FRAGMENTS, Message};
+use super::generator::{FRAGMENT_BYTES, FRAGMENTS, Message};
 
 /// One connection's messages, as they come.
 #[derive(Debug, Default)]
-pub(crate) struct Listener {
+pub(crate) struct Verifier {
     message: Message,
     /// Of the present frame.
     frame_bytes: u64,
@@ -22,7 +22,7 @@ struct Sum {
     len: usize,
 }
 
-impl Listener {
+impl Verifier {
     /// Takes a piece of a frame. `frame_over`: the frame ends with it; `message_over`: its message too. Gives the message
     /// whose sum has come and is right.
     pub(crate) fn take(
@@ -104,14 +104,14 @@ pub(crate) enum Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text => f.write_str("a text message came; fraggle-protocol has binary ones only"),
+            Self::Text => f.write_str("received a text message; fraggle-protocol only has binary messages"),
             Self::EmptyFragment(number) => write!(f, "fragment {number} is empty; each has at least one byte"),
             Self::LongFragment(number) => write!(f, "fragment {number} has more than {FRAGMENT_BYTES} bytes"),
             Self::ManyFragments => write!(f, "it has more than {FRAGMENTS} fragments"),
-            Self::SumLength => f.write_str("the message that should be its sum does not have 4 bytes"),
+            Self::SumLength => f.write_str("the checksum message does not have 4 bytes"),
             Self::Sum { said, message: Message { fragments, bytes, sum } } => write!(
                 f,
-                "the sum is wrong: the server says {said:#010x}, the {bytes} bytes that came in {fragments} fragments make \
+                "wrong sum: the server sent {said:#010x}, but the {bytes} bytes received in {fragments} fragments add up to \
                  {sum:#010x}"
             ),
         }
@@ -120,7 +120,7 @@ impl fmt::Display for Wrong {
 
 #[cfg(test)]
 mod tests {
-    use super::super::speaker::Speaker;
+    use super::super::generator::Generator;
     use super::*;
 
     const BINARY: MessageKind = MessageKind::Binary;
@@ -128,21 +128,21 @@ mod tests {
     #[test]
     fn what_the_speaker_says_is_right_however_it_is_cut() {
         for cut in [1, 7, 1999, 2000, 5000] {
-            let (mut speaker, mut listener) = (Speaker::new(cut as u64), Listener::default());
+            let (mut generator, mut verifier) = (Generator::new(cut as u64), Verifier::default());
             let mut checked = 0;
             while checked < 3 {
-                let (fragment, last) = speaker.fragment();
+                let (fragment, last) = generator.fragment();
                 let mut pieces = fragment.chunks(cut).peekable();
                 while let Some(piece) = pieces.next() {
                     let over = pieces.peek().is_none();
-                    assert_eq!(listener.take(BINARY, piece, over, over && last), Ok(None));
+                    assert_eq!(verifier.take(BINARY, piece, over, over && last), Ok(None));
                 }
                 if last {
-                    let sum = speaker.message().sum.to_be_bytes();
-                    assert!(listener.is_inside());
-                    assert_eq!(listener.take(BINARY, &sum[..1], false, false), Ok(None));
-                    assert_eq!(listener.take(BINARY, &sum[1..], true, true), Ok(Some(speaker.message())));
-                    assert!(!listener.is_inside());
+                    let sum = generator.message().sum.to_be_bytes();
+                    assert!(verifier.is_inside());
+                    assert_eq!(verifier.take(BINARY, &sum[..1], false, false), Ok(None));
+                    assert_eq!(verifier.take(BINARY, &sum[1..], true, true), Ok(Some(generator.message())));
+                    assert!(!verifier.is_inside());
                     checked += 1;
                 }
             }
@@ -152,19 +152,19 @@ mod tests {
     #[test]
     fn the_original_s_example() {
         // 0x01 + 0xff + 0x02 in two fragments.
-        let mut listener = Listener::default();
-        listener.take(BINARY, &[0x01, 0xff], true, false).unwrap();
-        listener.take(BINARY, &[0x02], true, true).unwrap();
+        let mut verifier = Verifier::default();
+        verifier.take(BINARY, &[0x01, 0xff], true, false).unwrap();
+        verifier.take(BINARY, &[0x02], true, true).unwrap();
         let message = Message { fragments: 2, bytes: 3, sum: 0x102 };
-        assert_eq!(listener.take(BINARY, &[0, 0, 1, 2], true, true), Ok(Some(message)));
+        assert_eq!(verifier.take(BINARY, &[0, 0, 1, 2], true, true), Ok(Some(message)));
     }
 
     #[test]
     fn each_departure_has_its_name() {
         let after_message = |sum: &[u8]| {
-            let mut listener = Listener::default();
-            listener.take(BINARY, &[9], true, true).unwrap();
-            listener.take(BINARY, sum, true, true).unwrap_err()
+            let mut verifier = Verifier::default();
+            verifier.take(BINARY, &[9], true, true).unwrap();
+            verifier.take(BINARY, sum, true, true).unwrap_err()
         };
         let message = Message { fragments: 1, bytes: 1, sum: 9 };
         assert_eq!(after_message(&[0, 0, 0, 8]), Wrong::Sum { said: 8, message });
@@ -172,14 +172,14 @@ mod tests {
         assert_eq!(after_message(&[0, 0, 9]), Wrong::SumLength);
         assert_eq!(after_message(&[0, 0, 0, 0, 9]), Wrong::SumLength);
         assert_eq!(after_message(&[]), Wrong::SumLength);
-        let fresh = |kind, piece: &[u8]| Listener::default().take(kind, piece, true, false).unwrap_err();
+        let fresh = |kind, piece: &[u8]| Verifier::default().take(kind, piece, true, false).unwrap_err();
         assert_eq!(fresh(MessageKind::Text, b"x"), Wrong::Text);
         assert_eq!(fresh(BINARY, b""), Wrong::EmptyFragment(1));
         assert_eq!(fresh(BINARY, &[0; 2001]), Wrong::LongFragment(1));
-        let mut listener = Listener::default();
+        let mut verifier = Verifier::default();
         for _ in 0..1024 {
-            listener.take(BINARY, &[1], true, false).unwrap();
+            verifier.take(BINARY, &[1], true, false).unwrap();
         }
-        assert_eq!(listener.take(BINARY, &[1], true, false), Err(Wrong::ManyFragments));
+        assert_eq!(verifier.take(BINARY, &[1], true, false), Err(Wrong::ManyFragments));
     }
 }

@@ -11,20 +11,20 @@ use sockeye::Connect;
 use sockeye::client::Proxy;
 use sockeye::sys::Address;
 
-use crate::args::LogLevel;
 use crate::failure::Failure;
 use crate::interface::UNIX_NAME;
+use crate::options::logging::LogLevel;
 use crate::units::parse_some_time;
 
 /// Options beside the URL.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Connection")]
-pub(crate) struct Target {
-    /// Header field to send too, as `Name: value` (repeatable)
+pub(crate) struct ClientArgs {
+    /// Header field to send, as `Name: value` (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
 
-    /// Subprotocol to offer (repeatable, or with commas; the best first)
+    /// Subprotocol to offer (repeatable, or comma-separated; the preferred one first)
     #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
     pub(crate) protocols: Vec<String>,
 
@@ -34,7 +34,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 
-    /// User and password; whoever lists the processes of this machine sees them
+    /// User and password; visible in the process list
     #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "auth_file")]
     pub(crate) auth: Option<String>,
 
@@ -42,30 +42,30 @@ pub(crate) struct Target {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) auth_file: Option<PathBuf>,
 
-    /// Proxy to go through, or `none` [default: from http_proxy, https_proxy, all_proxy, no_proxy]
+    /// Proxy to use, or `none` [default: from http_proxy, https_proxy, all_proxy, no_proxy]
     ///
     /// `http://[USER:PASSWORD@]HOST:PORT` for CONNECT, `socks5://[USER:PASSWORD@]HOST:PORT` for SOCKS5.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
 
-    /// Connect there instead of where the URL's host is: ADDRESS:PORT, unix:PATH or unix:@NAME (repeatable)
+    /// Connect to this address instead of the URL's host: ADDRESS:PORT, unix:PATH or unix:@NAME (repeatable)
     #[arg(long = "connect-to", value_name = "ADDRESS", value_parser = parse_address)]
     pub(crate) addresses: Vec<Address>,
 
-    /// Time for all of resolving, connecting and the handshake
+    /// Time limit for resolving, connecting and the handshake together
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_some_time)]
     pub(crate) connect_timeout: Duration,
 
-    /// Redirects to follow, to ws:// and wss:// URLs; credentials stay with their origin
+    /// Redirects to follow, to ws:// and wss:// URLs; credentials are only sent to their origin
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) redirects: u8,
 
-    /// Least important messages to log
+    /// Least severe messages to log
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log_level: LogLevel,
 }
 
-impl Target {
+impl ClientArgs {
     /// What to ask the library for.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Target {
 
     fn credentials(&self) -> Result<Option<(String, String)>, Failure> {
         if let Some(auth) = &self.auth {
-            tracing::warn!("--auth shows the password to whoever lists the processes; --auth-file does not");
+            tracing::warn!("--auth makes the password visible in the process list; --auth-file does not");
             return split_auth("--auth", auth).map(Some);
         }
         let Some(path) = &self.auth_file else { return Ok(None) };
@@ -190,14 +190,14 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        target: Target,
+        client: ClientArgs,
     }
 
     fn connect(url: &str, options: &[&str]) -> Result<Connect, Failure> {
         // What the environment of the test says about proxies must not matter.
-        let mut target = Line::try_parse_from(["x"].iter().chain(options)).unwrap().target;
-        target.proxy.get_or_insert_with(|| "none".to_owned());
-        target.connect(url)
+        let mut client = Line::try_parse_from(["x"].iter().chain(options)).unwrap().client;
+        client.proxy.get_or_insert_with(|| "none".to_owned());
+        client.connect(url)
     }
 
     #[test]

@@ -4,18 +4,19 @@
 //! [`pace`] says when messages are due, [`script`] what they are, [`reading`] whether the answers are the same. [`tally`]
 //! counts, [`mod@report`] shows, [`threshold`] judges.
 
+pub(crate) mod args;
 mod drive;
 mod echo;
 mod figures;
 mod lines;
 mod load;
 mod opening;
-mod own;
 mod pace;
 mod progress;
 mod reading;
 mod report;
 mod script;
+mod self_usage;
 pub(crate) mod sizes;
 mod tally;
 pub(crate) mod threshold;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sockeye::proto::wire::MessageKind;
 use sockeye::{Limits, Service};
 
+use self::args::{Bench, Mode};
 use self::drive::{Drive, Measured};
 use self::echo::Echo;
 use self::figures::{count, per_second};
@@ -37,20 +39,19 @@ use self::opening::Opening;
 use self::pace::{Beat, Pace};
 use self::report::Report;
 use self::script::Script;
-use crate::args::bench::{Bench, Mode};
 use crate::failure::{self, Failure};
 use crate::log;
-use crate::outlet::{is_gone, unwritten};
 use crate::random::Random;
 use crate::server;
+use crate::stdout::{is_gone, unwritten};
 
 pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     if bench.mode != Mode::Echo && (bench.rate.is_some() || bench.text || bench.pipeline > 1) {
-        return Err(Failure::usage("--rate, --text and --pipeline are for --mode echo".to_owned()));
+        return Err(Failure::usage("--rate, --text and --pipeline require --mode echo".to_owned()));
     }
-    let connect = bench.target.connect(&bench.url)?;
+    let connect = bench.client.connect(&bench.url)?;
     let signals = server::signals()?;
-    own::take_descriptors();
+    self_usage::take_descriptors();
     let seed = bench.seed.unwrap_or_else(Random::any_seed);
     let pace = bench.rate.map_or(Pace::Closed { in_flight: bench.pipeline }, |rate| Pace::Open(Beat::new(rate)));
     let kind = if bench.text { MessageKind::Text } else { MessageKind::Binary };
@@ -113,7 +114,7 @@ fn settings(bench: &Bench, seed: u64) -> String {
             format!("{rate} messages a second over {connections} connections, {} {kind}, seed {seed}", bench.size)
         }
         (Mode::Echo, None) => format!(
-            "{connections} connections, {} under way on each, {} {kind}, seed {seed}",
+            "{connections} connections, {} in flight on each, {} {kind}, seed {seed}",
             messages(bench.pipeline),
             bench.size
         ),
@@ -132,7 +133,7 @@ fn show(bench: &Bench, report: &Report) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     for warning in report.warning().into_iter().chain(report.shortfall()) {
-        log::say(&format!("sockeye: warning: {warning}\n"));
+        log::print(&format!("sockeye: warning: {warning}\n"));
     }
     match written {
         Err(error) if !is_gone(&error) => Err(unwritten(&error)),
@@ -149,13 +150,13 @@ fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<()
         return Err(Failure { code: failure::THRESHOLD, message: format!("failed: {}", crossed.join("; ")) });
     }
     if report.mode != Mode::Idle && report.messages == 0 && !report.interrupted {
-        let first = report.errors.kinds().next().map_or("no time was left", |(_, _, first)| first);
+        let first = report.errors.kinds().next().map_or("no time left", |(_, _, first)| first);
         return Err(Failure { code: failure::PROTOCOL, message: format!("nothing was answered: {first}") });
     }
     // That a server ended before is an error among others where a time was asked for, and here an end too early.
     let asked = bench.count.filter(|_| report.mode == Mode::Echo && !report.interrupted).unwrap_or_default();
     if report.messages < asked {
-        let first = report.errors.kinds().next().map_or("no time was left", |(_, _, first)| first);
+        let first = report.errors.kinds().next().map_or("no time left", |(_, _, first)| first);
         let message = format!("{} of {} messages were answered: {first}", count(report.messages), count(asked));
         return Err(Failure { code: failure::PROTOCOL, message });
     }
@@ -169,6 +170,3 @@ fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<()
         None => Ok(()),
     }
 }
-
-/// What the connections are called inside of this program.
-const NAME: &str = "bench";

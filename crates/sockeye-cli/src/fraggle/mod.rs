@@ -1,9 +1,12 @@
-//! `sockeye fraggle`: random fragmented messages, each with its sum, said or checked.
+//! `sockeye fraggle`: sends or verifies random fragmented messages with checksums.
+//!
+//! [`generator`] and [`verifier`] know the format, and nothing of the network; [`sender`] and [`receiver`] are the protocols.
 
-mod checking;
-mod listener;
-mod saying;
-mod speaker;
+pub(crate) mod args;
+mod generator;
+mod receiver;
+mod sender;
+mod verifier;
 
 use std::cell::RefCell;
 use std::io::{self, Write as _};
@@ -11,42 +14,42 @@ use std::rc::Rc;
 
 use sockeye::Service;
 
-use self::checking::{Checking, Report};
-use self::saying::Saying;
-use crate::args::fraggle::Fraggle;
+use self::args::Fraggle;
+use self::generator::NAME;
+use self::receiver::{Receiver, Report};
+use self::sender::Sender;
 use crate::background::Background;
 use crate::failure::Failure;
 use crate::random::Random;
-use crate::server;
+use crate::{log, server};
 
 pub(crate) fn run(fraggle: &Fraggle) -> Result<(), Failure> {
     match &fraggle.url {
-        Some(url) => check(fraggle, url),
-        None => say(fraggle),
+        Some(url) => verify(fraggle, url),
+        None => send(fraggle),
     }
 }
 
-fn say(fraggle: &Fraggle) -> Result<(), Failure> {
+fn send(fraggle: &Fraggle) -> Result<(), Failure> {
     let seed = fraggle.seed.unwrap_or_else(Random::any_seed);
-    // On standard error, since the first line of output says where it listens.
-    crate::log::say(&format!("sockeye: the messages are those of --seed {seed}\n"));
-    let count = fraggle.count;
-    let common = fraggle.common();
-    let own = common.clone();
-    server::run(fraggle.port(), &common, &mut Background::default(), move |_| {
-        Ok(own.builder()?.fallback(Saying::new(seed, count)))
+    // On standard error, since the first line of output names the address.
+    log::print(&format!("sockeye: sending the messages of --seed {seed}\n"));
+    let (count, args) = (fraggle.count, fraggle.server());
+    let own = args.clone();
+    server::run(fraggle.port(), &args, &mut Background::default(), move |_| {
+        Ok(own.builder()?.fallback(Sender::new(seed, count)))
     })
 }
 
-fn check(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {
-    let mut connect = fraggle.target.connect(url)?;
-    if fraggle.target.protocols.is_empty() {
+fn verify(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {
+    let mut connect = fraggle.client.connect(url)?;
+    if fraggle.client.protocols.is_empty() {
         connect = connect.subprotocol(NAME).map_err(|error| Failure::general(error.to_string()))?;
     }
     let signals = server::signals()?;
     let report = Rc::new(RefCell::new(Report::new(fraggle.count)));
     let mut service = Service::builder()
-        .protocol(Checking::new(Rc::clone(&report)))
+        .protocol(Receiver::new(Rc::clone(&report)))
         .build()
         .map_err(|error| Failure::general(error.to_string()))?;
     server::stop_on(signals, service.remote(), |control| control.drain())?;
@@ -61,6 +64,3 @@ fn check(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {
     let _ = writeln!(io::stdout(), "{} messages, {} bytes, {errors}", report.checked, report.bytes);
     report.failure.map_or(Ok(()), Err)
 }
-
-/// The subprotocol, as libwebsockets' `test-fraggle` calls it.
-const NAME: &str = "fraggle-protocol";

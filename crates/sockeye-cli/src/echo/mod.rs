@@ -1,29 +1,31 @@
 //! `sockeye echo`: every message back as it came, whatever path and subprotocol the client asked for.
 
+pub(crate) mod args;
+
 use sockeye::http::Routes;
 use sockeye::messages::{self, Message, MessageCx};
 use sockeye::threads::GroupProtocol;
 use sockeye::{Builder, Close, CloseCode};
 
-use crate::args::Echo;
+use self::args::Echo;
 use crate::background::Background;
 use crate::failure::Failure;
-use crate::server::{self, Seat};
+use crate::server::{self, ThreadCx};
 
 /// What an outbox holds beside one message of the largest size.
 const BESIDE: usize = 1 << 20;
 
 pub(crate) fn run(echo: &Echo, background: &mut Background) -> Result<(), Failure> {
     let own = echo.clone();
-    server::run(echo.port(), &echo.common, background, move |seat| builder(&own, seat))
+    server::run(echo.port(), &echo.server, background, move |thread| builder(&own, thread))
 }
 
 /// The service of one thread.
-fn builder(echo: &Echo, seat: &Seat) -> Result<Builder, Failure> {
-    let mut limits = server::limits(&echo.common, seat);
+fn builder(echo: &Echo, thread: &ThreadCx) -> Result<Builder, Failure> {
+    let mut limits = server::limits(&echo.server, thread);
     limits.protocol_mut().message_bytes = echo.max_message;
     let prefix = echo.broadcast.clone().map(String::into_bytes);
-    let everyone = seat.group.as_ref().map(|group| group.protocol(NAME));
+    let everyone = thread.group.as_ref().map(|group| group.protocol(NAME));
     let echoes = messages::on(NAME, move |cx, message| {
         if prefix.as_ref().is_some_and(|prefix| message.as_bytes().starts_with(prefix)) {
             return broadcast(everyone.as_ref(), cx, &message);
@@ -32,9 +34,9 @@ fn builder(echo: &Echo, seat: &Seat) -> Result<Builder, Failure> {
         cx.push(message).map_err(|_| Close::from(CloseCode::INTERNAL))
     });
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
-    let builder = echo.common.builder()?.limits(limits).fallback(echoes.outbox_bytes(bound));
-    Ok(match echo.common.metrics {
-        Some(_) => builder.routes(server::with_metrics(Routes::new(), &echo.common)),
+    let builder = echo.server.builder()?.limits(limits).fallback(echoes.outbox_bytes(bound));
+    Ok(match echo.server.metrics {
+        Some(_) => builder.routes(server::with_metrics(Routes::new(), &echo.server)),
         None => builder,
     })
 }

@@ -1,47 +1,48 @@
 //! What a package ships beside the program: completions for shells and man pages, both from the definitions of
 //! [`args`](crate::args). The program writes them itself, so they are of exactly the program that is shipped.
 
+pub(crate) mod args;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::{Shell, generate};
 use clap_mangen::roff::{Roff, roman};
 
-use crate::args::Arguments;
 use crate::failure::Failure;
 
 /// Prints the completions of `shell`.
-pub(crate) fn print_completions(shell: Shell) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(&completions(shell)) {
+pub(crate) fn print_completions(command: Command, shell: Shell) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(&completions(command, shell)) {
         // A reader that has seen enough is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::general(format!("the completions cannot be printed: {error}")))
+            Err(Failure::general(format!("cannot print the completions: {error}")))
         }
         _ => Ok(()),
     }
 }
 
 /// Writes a man page for the command and one for each subcommand into the folder `out`, which is made if need be.
-pub(crate) fn write_pages(out: &Path) -> Result<(), Failure> {
+pub(crate) fn write_pages(command: Command, out: &Path) -> Result<(), Failure> {
     let refused = |error: io::Error| Failure::usage(format!("cannot write man pages to {}: {error}", out.display()));
     fs::create_dir_all(out).map_err(refused)?;
-    for (name, page) in pages().map_err(refused)? {
+    for (name, page) in pages(command).map_err(refused)? {
         fs::write(out.join(name), page).map_err(refused)?;
     }
     Ok(())
 }
 
-fn completions(shell: Shell) -> Vec<u8> {
+fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    generate(shell, &mut Arguments::command(), "sockeye", &mut script);
+    generate(shell, &mut command, "sockeye", &mut script);
     script
 }
 
 /// File names and pages. `sockeye serve` is in `sockeye-serve.1`, as `man sockeye serve` looks for it.
-fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut root = Arguments::command().disable_help_subcommand(true);
+fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut root = command.disable_help_subcommand(true);
     root.build();
     let mut pages = vec![page(root.clone())?];
     for subcommand in root.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
@@ -89,7 +90,10 @@ fn closing(after: &str) -> Roff {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::args::Arguments;
 
     /// The visible subcommands with the long options that each has, those of clap included.
     fn definitions() -> Vec<(String, Vec<String>)> {
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn completions_have_every_subcommand_and_option() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let script = String::from_utf8(completions(shell)).unwrap();
+            let script = String::from_utf8(completions(Arguments::command(), shell)).unwrap();
             for (subcommand, options) in definitions() {
                 assert!(script.contains(&subcommand), "{shell}: {subcommand}");
                 for option in options {
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn there_is_a_page_for_each_subcommand_with_its_options() {
-        let pages = pages().unwrap();
+        let pages = pages(Arguments::command()).unwrap();
         let page = |name: &str| {
             let (_, page) = pages.iter().find(|(file, _)| file == name).unwrap_or_else(|| panic!("no {name}"));
             // A hyphen that is not to be broken is written with a backslash.

@@ -1,6 +1,6 @@
 //! The way to whoever reads standard output: over a thread of its own, so that a slow reader stops the peer and never the
-//! loop. Nothing is dropped; who fills it asks [`Outlet::is_full`] and reads no more from the peer meanwhile. At the
-//! end the reader is waited for, however slow; once somebody wants the process to end ([`Outlet::hurry`]), as long as
+//! loop. Nothing is dropped; who fills it asks [`Output::is_full`] and reads no more from the peer meanwhile. At the
+//! end the reader is waited for, however slow; once somebody wants the process to end ([`Output::hurry`]), as long as
 //! it takes anything.
 
 use std::io::{self, Write as _};
@@ -34,7 +34,7 @@ impl Waker {
 
 /// Bytes on their way out.
 #[derive(Clone)]
-pub(crate) struct Outlet {
+pub(crate) struct Output {
     shared: Arc<Shared>,
 }
 
@@ -59,12 +59,12 @@ struct State {
     hurried: bool,
 }
 
-impl Outlet {
+impl Output {
     /// To standard output.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn stdout(waker: Waker) -> io::Result<Self> {
+    pub(crate) fn to_stdout(waker: Waker) -> io::Result<Self> {
         let moved = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&moved);
         Self::with(waker, moved, GRACE, move |bytes| {
@@ -156,7 +156,7 @@ impl Outlet {
             let now = Some(moved.load(Ordering::Relaxed));
             if now == before {
                 state.closed = true;
-                state.error = Some(io::Error::other("whoever reads it takes nothing; what is left is lost"));
+                state.error = Some(io::Error::other("its reader stopped reading; the rest is lost"));
                 return false;
             }
             before = now;
@@ -200,7 +200,7 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
 
 /// What is said of standard output that takes nothing.
 pub(crate) fn unwritten(error: &io::Error) -> Failure {
-    Failure::general(format!("standard output cannot be written: {error}"))
+    Failure::general(format!("cannot write to standard output: {error}"))
 }
 
 /// Waiting bytes from which on reading pauses.
@@ -219,13 +219,13 @@ mod tests {
     #[test]
     fn all_is_written_in_order_before_the_end() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let outlet =
-            Outlet::start(Waker::default(), move |bytes| sender.send(bytes.to_vec()).map_err(io::Error::other))
+        let stdout =
+            Output::start(Waker::default(), move |bytes| sender.send(bytes.to_vec()).map_err(io::Error::other))
                 .unwrap();
         for number in 0..1000 {
-            outlet.push(format!("{number}\n").as_bytes());
+            stdout.push(format!("{number}\n").as_bytes());
         }
-        assert!(outlet.finish());
+        assert!(stdout.finish());
         let all = String::from_utf8(receiver.try_iter().flatten().collect()).unwrap();
         assert!(all.lines().map(str::to_owned).eq((0..1000).map(|number| number.to_string())));
     }
@@ -233,36 +233,36 @@ mod tests {
     #[test]
     fn a_reader_that_stops_fills_it_and_one_that_leaves_empties_it() {
         let (sender, receiver) = sync_channel::<usize>(0);
-        let outlet =
-            Outlet::start(Waker::default(), move |bytes| sender.send(bytes.len()).map_err(io::Error::other)).unwrap();
-        outlet.push(b"x");
-        while outlet.shared.state().waiting.len() == 1 {
+        let stdout =
+            Output::start(Waker::default(), move |bytes| sender.send(bytes.len()).map_err(io::Error::other)).unwrap();
+        stdout.push(b"x");
+        while stdout.shared.state().waiting.len() == 1 {
             thread::yield_now();
         }
-        assert!(!outlet.is_full());
-        outlet.push(&vec![0; FULL]);
-        assert!(outlet.is_full());
+        assert!(!stdout.is_full());
+        stdout.push(&vec![0; FULL]);
+        assert!(stdout.is_full());
         assert_eq!(receiver.recv(), Ok(1));
         assert_eq!(receiver.recv(), Ok(FULL));
-        assert!(!outlet.is_full());
+        assert!(!stdout.is_full());
         drop(receiver);
-        outlet.push(b"y");
-        assert!(outlet.finish());
-        assert!(outlet.is_closed());
-        outlet.push(b"z");
-        assert!(outlet.finish());
+        stdout.push(b"y");
+        assert!(stdout.finish());
+        assert!(stdout.is_closed());
+        stdout.push(b"z");
+        assert!(stdout.finish());
     }
 
     #[test]
     fn one_who_is_in_a_hurry_waits_for_a_reader_that_reads_and_no_other() {
         let (sender, receiver) = sync_channel::<()>(0);
         let write = move |_: &[u8]| sender.send(()).map_err(io::Error::other);
-        let outlet = Outlet::with(Waker::default(), Arc::default(), Duration::from_millis(10), write).unwrap();
-        outlet.push(b"x");
-        outlet.hurry();
-        assert!(!outlet.finish());
-        assert!(outlet.is_closed());
-        assert!(outlet.written().unwrap_err().message.contains("takes nothing"));
+        let stdout = Output::with(Waker::default(), Arc::default(), Duration::from_millis(10), write).unwrap();
+        stdout.push(b"x");
+        stdout.hurry();
+        assert!(!stdout.finish());
+        assert!(stdout.is_closed());
+        assert!(stdout.written().unwrap_err().message.contains("stopped reading"));
         // The thread comes to its end.
         receiver.recv().unwrap();
         assert!(receiver.recv().is_err());
@@ -270,14 +270,14 @@ mod tests {
         // A long grace, in which a slow one takes something each time.
         let (sender, receiver) = sync_channel::<()>(0);
         let write = move |_: &[u8]| sender.send(()).map_err(io::Error::other);
-        let outlet = Outlet::with(Waker::default(), Arc::default(), Duration::from_secs(60), write).unwrap();
-        outlet.hurry();
+        let stdout = Output::with(Waker::default(), Arc::default(), Duration::from_secs(60), write).unwrap();
+        stdout.hurry();
         let reading = thread::spawn(move || receiver.into_iter().count());
         for _ in 0..100 {
-            outlet.push(b"x");
+            stdout.push(b"x");
         }
-        assert!(outlet.finish() && outlet.written().is_ok());
-        drop(outlet);
+        assert!(stdout.finish() && stdout.written().is_ok());
+        drop(stdout);
         drop(reading);
     }
 }

@@ -1,0 +1,8 @@
+//! Options that several subcommands have in common. Nothing here knows a subcommand.
+
+pub(crate) mod admission;
+pub(crate) mod client;
+pub(crate) mod daemon;
+pub(crate) mod listening;
+pub(crate) mod logging;
+pub(crate) mod server;

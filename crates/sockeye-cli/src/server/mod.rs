@@ -1,0 +1,199 @@
+//! What `serve`, `echo` and `fraggle` share: open listeners, report where they are, run, and stop in good order.
+
+mod addresses;
+mod build_failure;
+mod listen_addrs;
+mod manager;
+mod signals;
+mod statistics;
+mod usage;
+
+use std::time::{Duration, Instant};
+
+use sockeye::daemon::{Identity, PidFile, systemd};
+use sockeye::http::Routes;
+use sockeye::service::ListenAddr;
+use sockeye::statistics::Statistics;
+use sockeye::sys::ListenOptions;
+use sockeye::threads::{BuildError, Group, ReadyThreads, Worker};
+use sockeye::{Builder, Control, Limits, Service, Threads};
+
+pub(crate) use self::addresses::describe;
+use self::manager::Manager;
+pub(crate) use self::signals::{signals, stop_on};
+use self::usage::Usage;
+use crate::background::{self, Background};
+use crate::failure::Failure;
+use crate::options::listening::Listening;
+use crate::options::server::{Port, ServerArgs};
+
+/// The thread that a service runs in, for its protocols.
+#[derive(Clone)]
+pub(crate) struct ThreadCx {
+    pub(crate) index: usize,
+    /// How many there are.
+    pub(crate) threads: usize,
+    /// All of them, if there are several.
+    pub(crate) group: Option<Group>,
+    /// When the server started: the same for all threads.
+    pub(crate) started: Instant,
+}
+
+impl ThreadCx {
+    /// Runs `job` in another thread. False: that thread has too many jobs, or has ended.
+    pub(crate) fn run_in(&self, thread: usize, job: impl FnOnce(&mut Control<'_>) + Send + 'static) -> bool {
+        self.group.as_ref().is_some_and(|group| group.remote(thread).and_then(|remote| remote.run(job)).is_ok())
+    }
+}
+
+/// The number of threads that the command line asks for.
+pub(crate) fn threads(args: &ServerArgs) -> usize {
+    Threads::new(args.threads).count()
+}
+
+/// The library's limits, changed by the command line. Each thread gets its share of the connections.
+pub(crate) fn limits(args: &ServerArgs, thread: &ThreadCx) -> Limits {
+    let mut limits = Limits::default();
+    limits.connections = args.max_connections.map(|all| share(all.get(), thread.index, thread.threads));
+    limits
+}
+
+/// The share of one thread. All shares add up to `all`.
+fn share(all: usize, index: usize, threads: usize) -> usize {
+    all / threads + usize::from(index < all % threads)
+}
+
+/// Runs a service, or one in each of several threads, until a signal ends it. `build` describes the service of one thread.
+pub(crate) fn run(
+    port: Port,
+    args: &ServerArgs,
+    background: &mut Background,
+    build: impl Fn(&ThreadCx) -> Result<Builder, Failure> + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    // Before anything is opened here: the numbers of these descriptors are fixed.
+    let sockets = systemd::sockets().map_err(|error| Failure::usage(error.to_string()))?;
+    // A signal during the start should also end the service in good order.
+    let signals = signals::all()?;
+    let identity = background::identity(&args.daemon)?;
+    // Before the service, so that the file outlives it, and because this error explains more than a port in use.
+    let pid_file = background::pid_file(&args.daemon)?;
+    let (threads, started) = (threads(args), Instant::now());
+    let addrs = listen_addrs::listen_addrs(&args.listening, port, sockets, threads)?;
+    if threads > 1 {
+        let several = build_threads(addrs, args, threads, move |worker| {
+            let (index, group) = (worker.index(), Some(worker.group().clone()));
+            build(&ThreadCx { index, threads, group, started }).map_err(BuildError::from)
+        })?;
+        prepare(args, several.max_connections(), identity.as_ref())?;
+        write(pid_file.as_ref())?;
+        let several = several.serve();
+        let manager = Manager::ready(several.local_addresses(), background.is_daemon());
+        manager.watch(several.group(), threads)?;
+        signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone())?;
+        background.ready(addresses::announcement(several.local_addresses()))?;
+        let mut all = Statistics::default();
+        let result = several.join_each(|thread, statistics| {
+            tracing::info!(thread, "final statistics of a thread");
+            statistics::log(statistics, Some(thread));
+            all += statistics;
+        });
+        manager.stopping();
+        tracing::info!(threads, "final statistics of all threads");
+        statistics::log(&all, None);
+        return result.map_err(|error| Failure::general(error.to_string()));
+    }
+    let builder = build(&ThreadCx { index: 0, threads, group: None, started })?;
+    let mut service = open(builder, addrs, "--port")?;
+    prepare(args, service.max_connections(), identity.as_ref())?;
+    // One turn shows that the service works, before anyone is told that it does.
+    service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
+    write(pid_file.as_ref())?;
+    let (group, most) = (Group::of([service.remote()]), service.max_connections());
+    let manager = Manager::ready(service.local_addresses(), background.is_daemon());
+    manager.watch(&group, 1)?;
+    signals::serve_on(signals, group, 1, most, manager.clone())?;
+    background.ready(addresses::announcement(service.local_addresses()))?;
+    let result = service.run().map_err(|error| Failure::general(error.to_string()));
+    manager.stopping();
+    statistics::log(service.statistics(), None);
+    result
+}
+
+/// The steps between listening and serving.
+fn prepare(args: &ServerArgs, max_connections: usize, identity: Option<&Identity>) -> Result<(), Failure> {
+    if let Some(wanted) = args.max_connections.filter(|wanted| wanted.get() > max_connections) {
+        tracing::warn!(
+            wanted,
+            max_connections,
+            "the descriptor limit allows fewer connections than --max-connections; raise it with `ulimit -n`"
+        );
+    }
+    let usage = Usage::now();
+    tracing::info!(
+        max_connections,
+        descriptor_limit = usage.limit,
+        descriptors = usage.descriptors,
+        "limit of connections"
+    );
+    identity.map_or(Ok(()), background::assume)
+}
+
+fn write(pid_file: Option<&PidFile>) -> Result<(), Failure> {
+    let Some(file) = pid_file else { return Ok(()) };
+    let failed = |error| Failure::general(format!("cannot write {}: {error}", file.path().display()));
+    file.write().map_err(failed)
+}
+
+/// Builds a service in each of several threads, with their listeners.
+fn build_threads(
+    addrs: Vec<(ListenAddr, ListenOptions)>,
+    args: &ServerArgs,
+    count: usize,
+    describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
+) -> Result<ReadyThreads, Failure> {
+    if args.max_connections.is_some_and(|all| all.get() < count) {
+        return Err(Failure::usage(format!("--max-connections is less than one for each of the {count} threads")));
+    }
+    let mut threads = Threads::new(count);
+    for (addr, options) in addrs {
+        threads = threads.listen_with(addr, options);
+    }
+    threads.build(describe).map_err(|error| match error.build_error().and_then(|own| own.downcast_ref::<Failure>()) {
+        Some(failure) => failure.clone(),
+        None => build_failure::explain(&error, "--port"),
+    })
+}
+
+/// Adds the page for Prometheus, if the command line asks for it.
+pub(crate) fn with_metrics(routes: Routes, args: &ServerArgs) -> Routes {
+    match &args.metrics {
+        Some(path) => routes.metrics(path),
+        None => routes,
+    }
+}
+
+/// Builds a service with its listeners. `option` is the one that gave the port.
+pub(crate) fn listen(builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
+    let port = Port { given: Some(port), default: port };
+    open(builder, listen_addrs::listen_addrs(listening, port, Vec::new(), 1)?, option)
+}
+
+fn open(mut builder: Builder, addrs: Vec<(ListenAddr, ListenOptions)>, option: &str) -> Result<Service, Failure> {
+    for (addr, options) in addrs {
+        builder = builder.listen_with(addr, options);
+    }
+    builder.build().map_err(|error| build_failure::explain(&error, option))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_all_threads_add_up() {
+        let shares = |all, threads| (0..threads).map(|index| share(all, index, threads)).collect::<Vec<_>>();
+        assert_eq!(shares(10, 4), [3, 3, 2, 2]);
+        assert_eq!(shares(4, 4), [1; 4]);
+        assert_eq!(shares(7, 1), [7]);
+    }
+}
