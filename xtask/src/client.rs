@@ -65,9 +65,9 @@ pub(crate) fn proxies(workspace: &Workspace) -> Result<Checks, Failure> {
     let place = format!("127.0.0.1:{}", socks_auth.port());
     let named = "microsocks with a password";
     total += bench.through(&socks_auth, &["echo", named, url, &format!("socks5://joe:secret%40home@{place}")], &[])?;
-    let refused = "Proxy: the proxy wants another authentication";
+    let refused = "Proxy: the proxy requires another authentication method";
     total += bench.fails(named, url, refused, &format!("socks5://{place}"))?;
-    let refused = "Proxy: the proxy does not take the user and password";
+    let refused = "Proxy: the proxy rejected the user name and password";
     total += bench.fails(named, url, refused, &format!("socks5://joe:secret-and-wrong@{place}"))?;
 
     total += nobody_behind(&bench, &http, &socks)?;

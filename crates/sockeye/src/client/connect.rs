@@ -1,4 +1,4 @@
-//! One connection, described.
+//! The description of a connection.
 
 use std::env;
 use std::error::Error;
@@ -15,53 +15,53 @@ use crate::client::reconnect::Reconnect;
 use crate::client::url::{Url, UrlError};
 use crate::sys::{Address, ConnectOptions, TcpKeepalive};
 
-/// What to connect to, and how. Each setter checks what it is given, so a description that exists can be carried out.
+/// What to connect to, and how. Each setter validates its argument, so every `Connect` can be carried out.
 ///
-/// `Debug` shows no credentials, no values of fields, and no query.
+/// `Debug` shows no credentials, no field values and no query.
 #[derive(Clone)]
 pub struct Connect {
     url: Url,
-    /// Empty: those that the host resolves to.
+    /// Empty: the host is looked up.
     pub(super) addresses: Vec<Address>,
     pub(crate) socket: ConnectOptions,
     origin: Option<String>,
     protocols: Vec<String>,
     pub(super) fields: Vec<(String, String)>,
-    /// The one `Authorization`, wherever it came from.
+    /// The only `Authorization`, from the URL or a setter.
     pub(super) authorization: Option<String>,
     proxy: Option<Proxy>,
-    /// The proxy is the environment's choice for this URL, and has to be chosen anew for another one.
+    /// The environment chose the proxy for this URL; for another URL it must be chosen again.
     proxy_from_env: bool,
     pub(crate) timeout: Duration,
     pub(crate) timeouts: Timeouts,
-    /// How many redirects may still be followed.
+    /// Redirects that may still be followed.
     pub(crate) redirects: u8,
     pub(crate) reconnect: Option<Reconnect>,
 }
 
 impl Connect {
-    /// A connection to `url`, which [`Url`] describes. User and password in it become an `Authorization` field.
+    /// Describes a connection to `url`; see [`Url`]. User name and password in it become an `Authorization` field.
     ///
     /// # Errors
-    /// `ConnectError::Url`.
+    /// `ConnectError::Url`: the URL is invalid.
     pub fn new(url: &str) -> Result<Self, ConnectError> {
         Ok(Self::from(Url::parse(url)?))
     }
 
-    /// Offers a subprotocol, less wanted than those before it. Without one nothing is offered.
+    /// Offers a subprotocol (RFC 6455 section 1.9). The first one offered is preferred. Default: none.
     ///
     /// # Errors
-    /// `ConnectError::Handshake`: it is no token, or is offered already.
+    /// `ConnectError::Handshake`: it is not a token, or was offered before.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Result<Self, ConnectError> {
         self.protocols.push(name.into());
         self.checked()
     }
 
-    /// Adds a header field to the handshake: cookies, tokens. An `Authorization` replaces the one before it.
+    /// Adds a header field to the handshake, such as a cookie or a token. An `Authorization` replaces the previous one.
     ///
     /// # Errors
-    /// `ConnectError::Handshake`: the name is no token; the value has a control character; the field is written by the
-    /// handshake itself or has a setter of its own.
+    /// `ConnectError::Handshake`: the name is not a token; the value has a control character; the handshake writes this
+    /// field itself, or it has its own setter.
     pub fn field(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, ConnectError> {
         let (name, value) = (name.into(), value.into());
         if name.eq_ignore_ascii_case("authorization") {
@@ -72,84 +72,85 @@ impl Connect {
         self.checked()
     }
 
-    /// Sets the `Origin`: `scheme://host[:port]` or `null`. Programs that are not browsers need none, unless the server
+    /// Sets the `Origin`: `scheme://host[:port]` or `null`. Default: none. Only browsers need one, unless the server
     /// insists.
     ///
     /// # Errors
-    /// `ConnectError::Handshake`: it is none.
+    /// `ConnectError::Handshake`: it is not an origin.
     pub fn origin(mut self, origin: impl Into<String>) -> Result<Self, ConnectError> {
         self.origin = Some(origin.into());
         self.checked()
     }
 
-    /// Sends user and password by basic authentication (RFC 7617), in place of those in the URL. Over `ws` everybody on
-    /// the way can read them.
+    /// Sends user name and password by basic authentication (RFC 7617), instead of those in the URL. Over `ws` anyone
+    /// on the path can read them.
     ///
     /// # Errors
-    /// `ConnectError::Credentials`: a control character, or a colon in the user's name.
+    /// `ConnectError::Credentials`: a control character, or a colon in the user name.
     pub fn basic_auth(mut self, user: &str, password: &str) -> Result<Self, ConnectError> {
         self.authorization = Some(Credentials::new(user, password)?.basic()?);
         Ok(self)
     }
 
-    /// Goes through `proxy`.
+    /// Connects through `proxy`.
     #[must_use]
     pub fn proxy(self, proxy: Proxy) -> Self {
         Self { proxy: Some(proxy), proxy_from_env: false, ..self }
     }
 
-    /// Goes through the proxy that the environment names for this URL, if it names one: see [`Proxy::from_env`]. The
+    /// Connects through the proxy that the environment names for this URL, if any: see [`Proxy::from_env`]. The
     /// environment is read now, and again when a redirect leads to another server.
     ///
     /// # Errors
-    /// `ConnectError::Environment`: a variable does not name a proxy.
+    /// `ConnectError::Environment`: the value of a variable is not a valid proxy.
     pub fn proxy_from_env(mut self) -> Result<Self, ConnectError> {
         self.proxy_from_env = true;
         self.choose_proxy()?;
         Ok(self)
     }
 
-    /// Goes through no proxy, which is the default.
+    /// Connects without a proxy, which is the default.
     #[must_use]
     pub fn no_proxy(self) -> Self {
         Self { proxy: None, proxy_from_env: false, ..self }
     }
 
-    /// Connects to these addresses, whatever the URL's host resolves to, and through no proxy: a Unix socket, a host that
-    /// has no name yet. They are tried in this order. The request still names the URL's host. None at all means the
+    /// Connects to these addresses, in this order, instead of looking the URL's host up, and without a proxy: a Unix
+    /// socket, or a host that has no name yet. The request still names the URL's host. An empty list restores the
     /// default: the host is looked up.
     #[must_use]
     pub fn to(self, addresses: impl IntoIterator<Item = Address>) -> Self {
         Self { addresses: addresses.into_iter().collect(), ..self }
     }
 
-    /// Has the system look whether a silent server is still there; see
-    /// [`ListenOptions::keepalive`](crate::sys::ListenOptions::keepalive). Default off: the service pings.
+    /// Enables TCP keepalive; see [`ListenOptions::keepalive`](crate::sys::ListenOptions::keepalive). Default off: the
+    /// service sends WebSocket pings.
     ///
     /// # Errors
-    /// `ConnectError::Socket`: a value out of bounds, which [`TcpKeepalive`] has.
+    /// `ConnectError::Socket`: a value out of the bounds of [`TcpKeepalive`].
     pub fn keepalive(mut self, keepalive: TcpKeepalive) -> Result<Self, ConnectError> {
         self.socket.keepalive = Some(keepalive);
         self.socket_checked()
     }
 
-    /// How long sent bytes may stay unacknowledged before the system gives the connection up; see
-    /// [`ListenOptions::user_timeout`](crate::sys::ListenOptions::user_timeout). It bounds connecting, too. Only on Linux.
+    /// How long sent bytes may stay unacknowledged before the system drops the connection; see
+    /// [`ListenOptions::user_timeout`](crate::sys::ListenOptions::user_timeout). It also bounds connecting. Only on
+    /// Linux.
     ///
     /// # Errors
-    /// `ConnectError::Socket`: less than 1 ms or more than 24 days, or a system that cannot.
+    /// `ConnectError::Socket`: less than 1 ms, more than 24 days, or not supported by the system.
     pub fn user_timeout(mut self, time: Duration) -> Result<Self, ConnectError> {
         self.socket.user_timeout = Some(time);
         self.socket_checked()
     }
 
-    /// How long everything together may take, from the wish to the open connection. Default 30 s.
+    /// Time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// How long each stage may take.
+    /// Time limit of each stage.
     #[must_use]
     pub fn timeouts(self, mut timeouts: Timeouts) -> Self {
         // RFC 8305 section 5: "a subsequent connection MUST NOT be started within 10 milliseconds of the previous
@@ -158,28 +159,29 @@ impl Connect {
         Self { timeouts, ..self }
     }
 
-    /// How many redirects (301, 302, 303, 307, 308) are followed. Default 0: they are reported like any refusal.
+    /// The maximum number of redirects (301, 302, 303, 307, 308) to follow. Default 0: a redirect is reported like any
+    /// refusal.
     ///
-    /// To another origin goes the handshake without credentials and without the fields that [`field`](Self::field) added,
-    /// since any of them may be a secret. From `wss` no redirect leads to `ws`.
+    /// To another origin the handshake is sent without credentials and without the fields that [`field`](Self::field)
+    /// added, as any of them may be a secret. A redirect from `wss` to `ws` is never followed.
     #[must_use]
     pub fn redirects(self, max: u8) -> Self {
         Self { redirects: max, ..self }
     }
 
-    /// Connects again when the connection fails or is lost. Default: no.
+    /// Reconnects when the connection fails or is lost. Default: no.
     #[must_use]
     pub fn reconnect(self, policy: Reconnect) -> Self {
         Self { reconnect: Some(policy), ..self }
     }
 
-    /// Where it leads.
+    /// The URL to connect to.
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The same, to `url`; what was for the old place only is left out if that is another one.
+    /// The same description for `url`. If its origin differs, credentials, fields and addresses are dropped.
     pub(super) fn with_url(&self, url: Url) -> Result<Self, ConnectError> {
         let mut moved = self.clone();
         if !url.is_same_origin(&self.url) {
@@ -195,7 +197,8 @@ impl Connect {
     }
 
     fn choose_proxy(&mut self) -> Result<(), EnvironmentError> {
-        // A value that is not Unicode names no host that could be looked up; replaced, it is refused with its name.
+        // A value that is not UTF-8 cannot name a host. With replacement characters it is rejected, and the error names
+        // the variable.
         let read = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         self.proxy = Proxy::from_env(&self.url, &read)?;
         Ok(())
@@ -229,14 +232,14 @@ impl Connect {
     }
 }
 
-/// For the loop.
+/// Used by the loop.
 impl Connect {
-    /// The addresses to connect to; empty: those that [`first_host`](Self::first_host) resolves to.
+    /// The addresses to connect to; if empty, [`first_host`](Self::first_host) is looked up.
     pub(crate) fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// The host and port of the first connection: the proxy's, else the URL's.
+    /// The host and port of the first connection: the proxy's, or the URL's.
     pub(crate) fn first_host(&self) -> (&str, u16) {
         match self.via() {
             Some(proxy) => (proxy.host(), proxy.port()),
@@ -244,23 +247,23 @@ impl Connect {
         }
     }
 
-    /// The proxy on the way.
+    /// The proxy to connect through.
     pub(crate) fn via(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|_| self.addresses.is_empty())
     }
 
-    /// Appends the request of the handshake.
+    /// Appends the handshake request.
     ///
     /// # Errors
-    /// None in fact: whatever changes a part of it ends in `checked`, which builds the same, also where a peer redirects to;
-    /// and a new one has only what a `Url` guarantees and what `Credentials::basic` encodes. If one of them forgot a rule, this
-    /// connect fails, and not the loop.
+    /// None in practice: every setter, and every redirect, ends in `checked`, which builds the same request; a new
+    /// `Connect` has only what a `Url` guarantees and what `Credentials::basic` encodes. If one of them missed a rule,
+    /// this connect fails, not the loop.
     pub(crate) fn request(&self, nonce: [u8; 16], out: &mut Vec<u8>) -> Result<(), ApiMisuse> {
         self.build(&self.url.authority())?.write(out, nonce);
         Ok(())
     }
 
-    /// Checks the head of the response to [`request`](Self::request).
+    /// Checks the response head for [`request`](Self::request).
     pub(crate) fn check<'b>(
         &self,
         head: &'b [u8],
@@ -274,7 +277,7 @@ impl Connect {
 
 impl From<Url> for Connect {
     fn from(url: Url) -> Self {
-        // A `Url` has no credentials that could not be sent.
+        // A `Url` has only credentials that can be sent.
         let authorization = url.credentials().and_then(|credentials| credentials.basic().ok());
         Self {
             url,
@@ -314,18 +317,18 @@ impl fmt::Debug for Connect {
     }
 }
 
-/// How long each stage of connecting may take. Change single fields of [`Timeouts::default`].
+/// Time limits of the stages of connecting. Change single fields of [`Timeouts::default`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Looking the host up. Default 10 s.
+    /// Host lookup. Default 10 s.
     pub resolve: Duration,
-    /// Connecting, all addresses together. Default 10 s.
+    /// Connecting, over all addresses. Default 10 s.
     pub connect: Duration,
-    /// What one address has before the next is tried beside it; 10 ms at least. Default 250 ms: RFC 8305 section 5, "One
-    /// recommended value for a default delay is 250 milliseconds."
+    /// The wait for one address before the next is tried in parallel; at least 10 ms. Default 250 ms: RFC 8305 section
+    /// 5, "One recommended value for a default delay is 250 milliseconds."
     pub head_start: Duration,
-    /// Negotiating with a proxy. Default 10 s.
+    /// Negotiation with the proxy. Default 10 s.
     pub proxy: Duration,
     /// From the request to the end of the response. Default 10 s.
     pub handshake: Duration,
@@ -338,19 +341,19 @@ impl Default for Timeouts {
     }
 }
 
-/// Why a connection cannot be described so. Nothing was sent.
+/// Why a description is invalid. Nothing was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is none.
+    /// The URL is invalid.
     Url(UrlError),
-    /// The handshake must not say this.
+    /// The handshake request would be invalid.
     Handshake(ApiMisuse),
     /// The credentials cannot be sent.
     Credentials(CredentialsError),
-    /// The environment names a proxy that is none.
+    /// The environment's proxy is invalid.
     Environment(EnvironmentError),
-    /// The system cannot be asked for these, of which the text names the first.
+    /// Invalid or unsupported socket options. `Display` names the first one.
     Socket(ConnectOptions),
 }
 
@@ -363,7 +366,7 @@ impl fmt::Display for ConnectError {
             Self::Environment(error) => error.fmt(f),
             Self::Socket(options) => match options.check() {
                 Err(error) => error.fmt(f),
-                Ok(()) => f.write_str("options of the socket"),
+                Ok(()) => f.write_str("invalid socket options"),
             },
         }
     }

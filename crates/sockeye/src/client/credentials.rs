@@ -1,4 +1,4 @@
-//! A user and a password.
+//! User name and password.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::client::chars::is_unreserved_or_sub_delim;
 
-/// For a server (RFC 7617) or a proxy (the same, or RFC 1929). Guaranteed: no control characters. `Debug` shows nothing.
+/// For a server (RFC 7617) or a proxy (the same, or RFC 1929). Holds no control characters. `Debug` shows nothing.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct Credentials {
     user: String,
@@ -24,7 +24,7 @@ impl Credentials {
         Ok(Self { user: user.to_owned(), password: password.to_owned() })
     }
 
-    /// The `userinfo` of a URL (RFC 3986 section 3.2.1).
+    /// Decodes the `userinfo` of a URL (RFC 3986 section 3.2.1).
     pub(super) fn decode(userinfo: &str) -> Result<Self, CredentialsError> {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         Self::new(&decode(user)?, &decode(password)?)
@@ -38,8 +38,7 @@ impl Credentials {
         &self.password
     }
 
-    /// The value of an `Authorization` field, in UTF-8 (RFC 7617 section 2.1: what a server that names an encoding
-    /// names).
+    /// The value of an `Authorization` field, in UTF-8: the only charset that a server can name (RFC 7617 section 2.1).
     pub(super) fn basic(&self) -> Result<String, CredentialsError> {
         // RFC 7617 section 2: "a user-id containing a colon character is invalid, as the first colon in a user-pass
         // string separates user-id and password from one another".
@@ -56,27 +55,27 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a user and a password cannot be sent.
+/// Why a user name and password cannot be sent.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// A control character (RFC 7617 section 2).
     Control,
-    /// A colon in the user's name (RFC 7617 section 2).
+    /// A colon in the user name (RFC 7617 section 2).
     Colon,
-    /// An escape that is none, a character that must be escaped, or bytes that are not UTF-8.
+    /// An invalid percent escape, a character that must be escaped, or bytes that are not UTF-8.
     Escape,
-    /// A user that is empty, or either of them with more than 255 bytes (RFC 1929 section 2).
+    /// An empty user name, or either of them with more than 255 bytes (RFC 1929 section 2).
     Length,
 }
 
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Control => "user and password must not have control characters",
-            Self::Colon => "the user's name must not have a colon",
-            Self::Escape => "user and password must be percent-encoded UTF-8",
-            Self::Length => "the user's name must have 1 to 255 bytes, the password no more than 255",
+            Self::Control => "the user name and password must not contain control characters",
+            Self::Colon => "the user name must not contain a colon",
+            Self::Escape => "the user name and password must be percent-encoded UTF-8",
+            Self::Length => "the user name must have 1 to 255 bytes, the password at most 255",
         })
     }
 }
@@ -91,7 +90,7 @@ fn decode(text: &str) -> Result<String, CredentialsError> {
         match (byte, behind) {
             (b'%', [high, low, behind @ ..]) => {
                 let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(CredentialsError::Escape);
-                // Two digits of four bits each are a byte.
+                // Two digits of four bits each fit in a byte.
                 out.push((digit(*high)? << 4 | digit(*low)?) as u8);
                 rest = behind;
             }
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_the_rfc() {
+    fn examples_of_rfc_7617() {
         let basic = |user, password| Credentials::new(user, password).unwrap().basic().unwrap();
         assert_eq!(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(basic("test", "123\u{a3}"), "Basic dGVzdDoxMjPCow==");
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn credentials_that_cannot_be_sent_are_rejected() {
         for (user, password) in [("a\r\n", ""), ("a", "\0"), ("\u{7f}", "b"), ("a", "\u{85}")] {
             assert_eq!(Credentials::new(user, password).err(), Some(CredentialsError::Control));
         }
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown() {
+    fn debug_shows_nothing() {
         let shown = format!("{:?}", Credentials::new("joe", "secret").unwrap());
         assert_eq!(shown, "Credentials(..)");
     }

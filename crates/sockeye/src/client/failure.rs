@@ -1,4 +1,4 @@
-//! Why a connection did not come about.
+//! Why a connection attempt failed.
 
 use std::error::Error;
 use std::fmt;
@@ -13,102 +13,103 @@ use crate::client::refusal::Refusal;
 use crate::id::ConnId;
 use crate::sys::Address;
 
-/// A connection that did not come about. `Display` is one line that a person can act on.
+/// A failed connection attempt. `Display` is one line that a person can act on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
-    /// How far it came.
+    /// The stage that failed.
     pub stage: Stage,
-    /// What happened there.
+    /// The cause.
     pub cause: FailureCause,
-    /// The next attempt, if there is one.
+    /// The next attempt, if [`Reconnect`](crate::client::Reconnect) allows one.
     pub retry: Option<Retry>,
 }
 
-/// The stages of connecting, in their order.
+/// The stages of connecting, in order.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Stage {
-    /// The host, or the proxy's, is looked up.
+    /// Looking up the host, or the proxy's host.
     Resolve,
-    /// The addresses are tried.
+    /// Connecting to one of the addresses.
     Connect,
-    /// The proxy is asked for the way.
+    /// Asking the proxy to connect to the server.
     Proxy,
-    /// The handshake is under way.
+    /// The opening handshake.
     Handshake,
 }
 
-/// What kept a connection from coming about.
+/// Why a connection attempt failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FailureCause {
-    /// The system knows no address of the host.
+    /// The host lookup failed.
     Resolve {
         /// The host that was looked up.
         host: String,
         /// The system's error.
         error: io::Error,
     },
-    /// No address could be connected to.
+    /// No address accepted the connection.
     Connect {
         /// The address that failed last.
         address: Address,
         /// How it failed.
         error: io::Error,
-        /// How many were tried.
+        /// The number of addresses tried.
         tried: usize,
     },
-    /// The proxy did not let us through.
+    /// The proxy did not connect us to the server.
     Proxy(ProxyFailure),
-    /// The server answered something else than 101.
+    /// The server answered with a status other than 101.
     Refused(Box<Refusal>),
     /// The server's answer breaks a rule of the handshake.
     Rule(client::HandshakeError),
-    /// The peer ended the connection before it had answered.
+    /// The peer closed the connection before it answered.
     Ended,
-    /// The connection broke before the peer had answered.
+    /// The connection broke before the peer answered.
     Io(io::Error),
-    /// It took too long.
+    /// A deadline passed.
     Timeout {
-        /// The time that there was: the stage's, or that of everything together.
+        /// The time limit: that of the stage ([`Timeouts`](crate::client::Timeouts)), or that of the whole attempt
+        /// ([`Connect::timeout`](crate::client::Connect::timeout)).
         after: Duration,
     },
-    /// It was closed before it was open.
+    /// The program closed the connection before it opened.
     Cancelled,
-    /// There are as many connections as there may be.
+    /// The service has as many connections as it may have.
     NoRoom {
-        /// That many.
+        /// The limit ([`Limits::connections`](crate::Limits::connections)).
         limit: usize,
     },
-    /// The server redirects, and that is not followed.
+    /// The server redirects, and the redirect is not followed.
     Redirect(RedirectError),
-    /// It needs something that is not there yet.
+    /// It needs a feature that is not implemented yet.
     Unsupported(&'static str),
-    /// The service ended first.
+    /// The service stopped first.
     Dropped,
 }
 
-/// The next attempt.
+/// The next attempt to connect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Retry {
-    /// What the next connection will be called.
+    /// The id of the next connection.
     pub id: ConnId,
-    /// How long it will be waited before.
+    /// The wait before it.
     pub after: Duration,
 }
 
 impl Failure {
-    /// Logs a warning, unless the program itself cancelled the connect: what a [`failed`](crate::Protocol::failed) does that is not
-    /// implemented. For layers that have a default of their own.
+    /// Logs a warning, unless the program itself cancelled the connect: what a [`failed`](crate::Protocol::failed) does
+    /// that is not implemented. For layers that have a default of their own.
     pub fn warn_unheard(&self, id: ConnId) {
         if !matches!(self.cause, FailureCause::Cancelled | FailureCause::Dropped) {
-            tracing::warn!(%id, failure = %self, "no connection; `failed`, which would be told, is not implemented");
+            tracing::warn!(%id, failure = %self, "connecting failed; the protocol does not implement `failed`");
         }
     }
 
-    /// The server's answer, if it refused.
+    /// The server's response, if it refused the handshake.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.cause {
@@ -117,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// The system's error, if that is the cause.
+    /// The system's error, if one is the cause.
     #[must_use]
     pub const fn io_error(&self) -> Option<&io::Error> {
         match &self.cause {
@@ -128,8 +129,8 @@ impl Failure {
         }
     }
 
-    /// Whether the same may come out otherwise a little later: a server that is not up, busy, or out of reach. A request
-    /// that was refused for what it is (401, 404), and an answer that is none, will be the same again.
+    /// Whether the same attempt may succeed later: the server is down, busy or out of reach. A refusal of the request
+    /// itself (401, 404) and an invalid response are permanent.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match &self.cause {
@@ -150,13 +151,13 @@ impl Failure {
     }
 }
 
-/// For the loop.
+/// Used by the loop.
 impl Failure {
     pub(crate) const fn new(stage: Stage, cause: FailureCause) -> Self {
         Self { stage, cause, retry: None }
     }
 
-    /// The same with a next attempt.
+    /// Adds the next attempt.
     pub(crate) fn with_retry(self, id: ConnId, after: Duration) -> Self {
         Self { retry: Some(Retry { id, after }), ..self }
     }
@@ -174,21 +175,21 @@ impl fmt::Display for Failure {
             FailureCause::Refused(refusal) => {
                 write!(f, "the server answered {refusal}")?;
                 match refusal.retry_after() {
-                    Some(after) => write!(f, ", to be tried again in {} s", after.as_secs()),
+                    Some(after) => write!(f, " (retry after {} s)", after.as_secs()),
                     None => Ok(()),
                 }
             }
             FailureCause::Rule(rule) => rule.fmt(f),
-            FailureCause::Ended => write!(f, "{} ended the connection before it had answered", self.stage.peer()),
+            FailureCause::Ended => write!(f, "{} closed the connection before it answered", self.stage.peer()),
             FailureCause::Io(error) => {
-                write!(f, "the connection broke before {} had answered: {}", self.stage.peer(), plain(error))
+                write!(f, "the connection broke before {} answered: {}", self.stage.peer(), plain(error))
             }
             FailureCause::Timeout { after } => write!(f, "{} within {after:?}", self.stage.silence()),
-            FailureCause::Cancelled => f.write_str("connecting was cancelled"),
-            FailureCause::NoRoom { limit } => write!(f, "no room for another connection: the limit is {limit}"),
+            FailureCause::Cancelled => f.write_str("the connection attempt was cancelled"),
+            FailureCause::NoRoom { limit } => write!(f, "too many connections: the limit is {limit}"),
             FailureCause::Redirect(error) => error.fmt(f),
             FailureCause::Unsupported(what) => f.write_str(what),
-            FailureCause::Dropped => f.write_str("the service ended before the connection was open"),
+            FailureCause::Dropped => f.write_str("the service stopped before the connection opened"),
         }
     }
 }
@@ -205,7 +206,7 @@ impl Error for Failure {
 }
 
 impl Stage {
-    /// Who should have answered.
+    /// The peer that should have answered.
     const fn peer(self) -> &'static str {
         match self {
             Self::Proxy => "the proxy",
@@ -213,34 +214,34 @@ impl Stage {
         }
     }
 
-    /// What did not happen.
+    /// What did not happen in time.
     const fn silence(self) -> &'static str {
         match self {
-            Self::Resolve => "the host could not be looked up",
-            Self::Connect => "no address could be connected to",
+            Self::Resolve => "the host lookup did not finish",
+            Self::Connect => "no address accepted the connection",
             Self::Proxy => "the proxy did not answer",
             Self::Handshake => "the server did not answer the handshake",
         }
     }
 }
 
-/// The error without the number that the standard library appends.
+/// The error's text without the number that the standard library appends.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let end = if error.raw_os_error().is_some() { text.rfind(" (os error ") } else { None };
     text[..end.unwrap_or(text.len())].to_owned()
 }
 
-/// A failed lookup in few words.
+/// A short text for a failed lookup.
 fn lookup(error: &io::Error) -> String {
     let text = plain(error);
     let detail = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    // What the C libraries call the two kinds of it: no such name, and a name without addresses.
+    // The texts of glibc and musl for two errors: no such name, and a name without addresses.
     let known = ["Name or service not known", "No address associated with hostname", "Name does not resolve"];
     if error.kind() == io::ErrorKind::NotFound || known.contains(&detail) {
         return "no such host".to_owned();
     }
-    format!("looking the host up failed: {detail}")
+    format!("host lookup failed: {detail}")
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Connecting: what to connect to and how, and why it failed. Descriptions only; nothing here opens a socket, reads a
+//! Client connections: their descriptions, the protocols of proxies, and failures. Nothing here opens a socket, reads a
 //! clock or draws a random number.
 //!
-//! * [`Connect`] describes one connection: the [`Url`], what the handshake says, the [`Proxy`], [`Timeouts`], redirects,
-//!   and with [`Reconnect`] what happens when it is lost.
-//! * [`Failure`] says why a connection did not come about: the [`Stage`] that it had reached and the [`FailureCause`],
-//!   with the [`Refusal`] if the server answered something else.
-//! * [`negotiate`] is the way through a proxy, as a machine without I/O.
+//! * [`Connect`] describes one connection: the [`Url`], the handshake, the [`Proxy`], [`Timeouts`], redirects, and with
+//!   [`Reconnect`] what happens when the connection is lost.
+//! * [`Failure`] says why an attempt failed: the [`Stage`] it had reached and the [`FailureCause`], with the server's
+//!   [`Refusal`] if it answered with a status other than 101.
+//! * [`negotiate`] is a state machine without I/O that connects through a proxy.
+//!
+//! Not public: `plan`, one connect with its progress over redirects and attempts. The service in
+//! `service/connecting` carries plans out.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,8 +24,8 @@
 //! # Ok::<(), sockeye::client::ConnectError>(())
 //! ```
 //!
-//! Before editing: credentials come in through URLs, setters and the environment, and must leave only in the handshake.
-//! No `Debug` and no `Display` shows them, and no error repeats a text that may hold them.
+//! Before editing: credentials come from URLs, setters and the environment, and must leave only in a handshake. No
+//! `Debug` or `Display` shows them, and no error repeats a text that may hold them.
 
 mod chars;
 mod connect;

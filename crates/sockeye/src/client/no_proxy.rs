@@ -1,9 +1,9 @@
-//! Hosts that are reached directly although there is a proxy. No standard says what `no_proxy` means; this is what curl
-//! and most libraries agree on.
+//! Hosts to reach directly although there is a proxy. No standard defines `no_proxy`; this follows curl and most
+//! libraries.
 
 use std::net::IpAddr;
 
-/// The list, as the environment has it.
+/// The value of the environment variable.
 pub(super) struct NoProxy<'l> {
     list: &'l str,
 }
@@ -13,7 +13,7 @@ impl<'l> NoProxy<'l> {
         Self { list }
     }
 
-    /// Is `host`, as [`Url::host`](crate::client::Url::host) gives it, in the list?
+    /// Whether `host`, in the form of [`Url::host`](crate::client::Url::host), is in the list.
     pub(super) fn covers(&self, host: &str, port: u16) -> bool {
         let entries = self.list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
         let address = host.parse().ok().map(|address: IpAddr| address.to_canonical());
@@ -21,9 +21,9 @@ impl<'l> NoProxy<'l> {
     }
 }
 
-/// An entry that means nothing covers nothing: the environment was written for many programs.
+/// An entry that is not understood covers nothing: other programs may understand it.
 fn covers(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
-    // IPv6 without brackets is full of colons, and has no port.
+    // IPv6 without brackets has colons but no port.
     let bare = entry.parse::<IpAddr>().is_ok() || entry.contains('/');
     let (place, wanted) = match entry.rsplit_once(':') {
         Some((place, digits)) if !bare && !entry.ends_with(']') => match digits.parse::<u16>() {
@@ -52,7 +52,7 @@ fn covers_address(place: &str, address: IpAddr) -> bool {
         (_, _, Some(Err(_))) => false,
         (network, address, None) => network.to_canonical() == address,
         (IpAddr::V4(network), IpAddr::V4(address), Some(Ok(bits @ 0..=32))) => {
-            // Shifted by all its bits, a number is nothing.
+            // A prefix of 0 would shift by all bits.
             let differing = u32::from(network) ^ u32::from(address);
             differing.checked_shr(32 - bits).unwrap_or(0) == 0
         }
@@ -64,7 +64,7 @@ fn covers_address(place: &str, address: IpAddr) -> bool {
     }
 }
 
-/// The very name, or one below it: dots are where names end.
+/// Whether `host` is the name itself or a name below it.
 fn covers_name(place: &str, host: &str) -> bool {
     let place = place.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(place);
     let place = place.strip_prefix('.').unwrap_or(place);

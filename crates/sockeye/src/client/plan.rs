@@ -1,4 +1,4 @@
-//! What the loop keeps of a connect: the description, and how far it is.
+//! One connect in progress.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,24 +10,26 @@ use crate::client::negotiate::{Negotiation, ProxyFailure};
 use crate::client::{Connect, RedirectError, Refusal, Stage, Timeouts};
 use crate::sys::Address;
 
-/// One connect, from the wish for it to its outcome, and on to the attempts that follow when it is to be kept up.
+/// A connect with its progress: from the request through redirects to the outcome, and on to the attempts that follow
+/// if it has a [`Reconnect`](crate::client::Reconnect) policy.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// As it was asked for.
+    /// As requested.
     asked: Connect,
-    /// As it is by now, if the server redirected.
+    /// After redirects, if there were any.
     moved: Option<Connect>,
-    /// Attempts that failed one after another; a connection that did not last is one of them.
+    /// Failures in a row; a connection that was lost before it was stable counts as one.
     failures: u32,
-    /// When this attempt must have come to its outcome.
+    /// The deadline of this attempt.
     ends: Instant,
+    /// When the connection opened.
     opened: Option<Instant>,
 }
 
-/// Where the first socket of an attempt goes to.
+/// What the first socket of an attempt connects to.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// These addresses, as they are.
+    /// These addresses, without a lookup.
     Addresses(Vec<Address>),
     /// A name to look up.
     Name { host: String, port: u16 },
@@ -39,7 +41,7 @@ impl Plan {
         Self { asked: connect, moved: None, failures: 0, ends: zero, opened: None }
     }
 
-    /// What this attempt is about.
+    /// The description of this attempt.
     pub(crate) fn connect(&self) -> &Connect {
         self.moved.as_ref().unwrap_or(&self.asked)
     }
@@ -48,17 +50,17 @@ impl Plan {
         &self.asked.timeouts
     }
 
-    /// An attempt begins.
+    /// Starts an attempt, and with it its deadline.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.ends = now + self.asked.timeout;
     }
 
-    /// When this attempt must have come to its outcome.
+    /// The deadline of this attempt.
     pub(crate) fn ends(&self) -> Instant {
         self.ends
     }
 
-    /// The time that there was for a stage that did not end in time: its own, or that of everything together.
+    /// The limit that a timed-out `stage` exceeded: its own, or that of the whole attempt.
     pub(crate) fn time_for(&self, stage: Stage, now: Instant) -> Duration {
         if self.ends <= now {
             return self.asked.timeout;
@@ -85,18 +87,18 @@ impl Plan {
         }
     }
 
-    /// The talk with the proxy, if there is one between.
+    /// The negotiation with the proxy, if there is one.
     pub(crate) fn negotiation(&self, limits: &ProtocolLimits) -> Result<Option<Negotiation>, ProxyFailure> {
         let url = self.connect().url();
         self.connect().via().map(|proxy| proxy.negotiate(url.host(), url.port(), limits)).transpose()
     }
 
-    /// Whether a refusal is a redirect, and redirects are to be followed.
+    /// Whether `refusal` is a redirect, and redirects are followed.
     pub(crate) fn follows(&self, refusal: &Refusal) -> bool {
         refusal.is_redirect() && self.asked.redirects > 0
     }
 
-    /// Turns to where a refusal redirects to, if it does and that was asked for.
+    /// Replaces the description by the redirect's target. `false` if `refusal` is not a redirect to follow.
     pub(crate) fn redirect(&mut self, refusal: &Refusal) -> Result<bool, RedirectError> {
         if !self.follows(refusal) {
             return Ok(false);
@@ -105,30 +107,30 @@ impl Plan {
         Ok(true)
     }
 
-    /// Whether another attempt follows when the connection is lost.
+    /// Whether the connect has a reconnect policy.
     pub(crate) fn is_kept_up(&self) -> bool {
         self.asked.reconnect.is_some()
     }
 
-    /// The connect succeeded.
+    /// Notes that the connection opened.
     pub(crate) fn set_opened(&mut self, now: Instant) {
         self.opened = Some(now);
     }
 
-    /// The connection ended. One that lasted long enough begins to count anew.
+    /// Notes the end of an open connection. A stable one resets the count of failures.
     pub(crate) fn count_end(&mut self, now: Instant) {
         let lasted = self.opened.map_or(Duration::ZERO, |opened| now.saturating_duration_since(opened));
         let is_stable = self.asked.reconnect.as_ref().is_some_and(|policy| policy.is_stable(lasted));
         self.failures = if is_stable { 0 } else { self.failures.saturating_add(1) };
     }
 
-    /// This attempt failed.
+    /// Notes that this attempt failed.
     pub(crate) fn count_failure(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The plan of the next attempt after one that is over, and how long until it; `None` when there is to be none.
-    /// `asked` is how long the server wants to be left alone.
+    /// The plan of the next attempt and the wait before it; `None` if there is none. `asked` is the server's
+    /// `Retry-After`.
     pub(crate) fn again(mut self: Box<Self>, random: u64, asked: Option<Duration>) -> Option<(Box<Self>, Duration)> {
         let after = self.asked.reconnect.as_ref()?.delay(self.failures, random, asked)?;
         self.moved = None;

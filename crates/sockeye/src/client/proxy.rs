@@ -1,4 +1,4 @@
-//! A proxy on the way.
+//! Proxies.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use crate::client::credentials::{Credentials, CredentialsError};
 use crate::client::no_proxy::NoProxy;
 use crate::client::url::{Place, Url, UrlError, check_text, host_and_port};
 
-/// An HTTP proxy (`CONNECT`) or a SOCKS 5 proxy. Names are looked up by the proxy. `Display` and `Debug` show no
+/// An HTTP proxy (`CONNECT`) or a SOCKS 5 proxy. The proxy looks host names up. `Display` and `Debug` show no
 /// credentials.
 ///
 /// ```
@@ -33,11 +33,11 @@ pub(super) enum ProxyKind {
 }
 
 impl Proxy {
-    /// Reads `[scheme://][user:password@]host[:port]`, with a slash behind it or not. The scheme is `http` (and port 80)
-    /// if it is missing; else `http`, or `socks5` or `socks5h` (port 1080), which are the same here.
+    /// Parses `[scheme://][user:password@]host[:port]`, with or without a slash at the end. The scheme is `http` (the
+    /// default; port 80), `socks5` or `socks5h` (port 1080; both mean the same here).
     ///
     /// # Errors
-    /// What is wrong with it. The error does not repeat the text, which may hold a password.
+    /// The rule that the text breaks. The error does not repeat the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, ProxyError> {
         check_text(text).map_err(ProxyError::Place)?;
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
@@ -62,17 +62,18 @@ impl Proxy {
         Ok(Self { kind, host, port: port.unwrap_or_else(|| kind.default_port()), credentials })
     }
 
-    /// The proxy that the environment names for `url`: `http_proxy` for `ws`, `https_proxy` for `wss`, else `all_proxy`;
-    /// each in lower case first, then in upper case. An empty variable counts as none. `env` reads one variable.
+    /// The proxy that the environment names for `url`: `http_proxy` for `ws`, `https_proxy` for `wss`, otherwise
+    /// `all_proxy`; each in lower case first, then in upper case. An empty variable counts as unset. `env` reads one
+    /// variable.
     ///
-    /// `HTTP_PROXY` is not read where `REQUEST_METHOD` is set: in a CGI program it is what the client sent as `Proxy`.
+    /// `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set: in a CGI program it is the client's `Proxy` header field.
     ///
-    /// `no_proxy` lists hosts that are reached directly, with commas or spaces between them: `*` for all; a name, which
-    /// stands for all names below it too, with a dot before it or not; an address; a network as `10.0.0.0/8`; each with
-    /// `:port` for that port only. Nothing is in the list by itself, `localhost` and the loopback addresses neither.
+    /// `no_proxy` lists hosts to reach directly, separated by commas or spaces: `*` for all; a name, with or without a
+    /// leading dot, which includes all names below it; an address; a network such as `10.0.0.0/8`. Each may end with
+    /// `:port` to cover that port only. No host is in the list by default, not even `localhost`.
     ///
     /// # Errors
-    /// The variable that does not name a proxy. One that is not asked for is not read.
+    /// The variable whose value is not a valid proxy. Variables that do not apply are not checked.
     pub fn from_env(url: &Url, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, EnvironmentError> {
         let read = |name: &'static str| env(name).filter(|value| !value.trim().is_empty()).map(|value| (name, value));
         let either = |lower, upper| read(lower).or_else(|| read(upper));
@@ -91,13 +92,13 @@ impl Proxy {
         Self::parse(value.trim()).map(Some).map_err(|error| EnvironmentError { variable, error })
     }
 
-    /// Its host, as [`Url::host`] gives it.
+    /// The host, in the form of [`Url::host`].
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Its port.
+    /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
@@ -113,12 +114,12 @@ impl ProxyKind {
         }
     }
 
-    /// Can these credentials be sent to such a proxy?
+    /// Checks that these credentials can be sent to this kind of proxy.
     fn check(self, credentials: &Credentials) -> Result<(), CredentialsError> {
         match self {
             Self::Http => credentials.basic().map(|_| ()),
-            // RFC 1929 section 2: user and password have 1 to 255 bytes. An empty password is sent all the same: tokens
-            // are given as users, and proxies take it.
+            // RFC 1929 section 2: user name and password have 1 to 255 bytes. An empty password is sent all the same:
+            // tokens are given as user names, and proxies accept it.
             Self::Socks => {
                 let (user, password) = (credentials.user().len(), credentials.password().len());
                 if (1..=255).contains(&user) && password <= 255 { Ok(()) } else { Err(CredentialsError::Length) }
@@ -143,19 +144,19 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Why a text names no proxy.
+/// Why a text is not a valid proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// A scheme other than `http`, `socks5` and `socks5h`.
     Scheme,
-    /// `https`: a proxy behind TLS, which is not supported yet.
+    /// `https`: a proxy over TLS, which is not supported yet.
     Tls,
     /// A path or a query.
     Path,
-    /// A host, a port or a character that is none.
+    /// An invalid host, port or character.
     Place(UrlError),
-    /// Credentials that such a proxy cannot be sent.
+    /// Credentials that cannot be sent to this kind of proxy.
     Credentials(CredentialsError),
 }
 
@@ -163,29 +164,29 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scheme => f.write_str("the proxy must begin with http://, socks5:// or socks5h://"),
-            Self::Tls => f.write_str("a proxy behind TLS (https://) is not supported yet"),
+            Self::Tls => f.write_str("a proxy over TLS (https://) is not supported yet"),
             Self::Path => f.write_str("a proxy is a host and a port, without a path"),
             Self::Place(error) => write!(f, "the proxy is invalid: {error}"),
-            Self::Credentials(error) => write!(f, "the proxy's credentials are invalid: {error}"),
+            Self::Credentials(error) => write!(f, "the proxy's credentials cannot be sent: {error}"),
         }
     }
 }
 
 impl Error for ProxyError {}
 
-/// A variable of the environment that does not name a proxy.
+/// An environment variable whose value is not a valid proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct EnvironmentError {
-    /// Its name.
+    /// The name of the variable.
     pub variable: &'static str,
-    /// What is wrong with its value.
+    /// The rule that its value breaks.
     pub error: ProxyError,
 }
 
 impl fmt::Display for EnvironmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} names no proxy: {}", self.variable, self.error)
+        write!(f, "{} is not a valid proxy: {}", self.variable, self.error)
     }
 }
 

@@ -1,29 +1,29 @@
-//! When to connect again.
+//! The reconnect policy.
 
 use std::time::Duration;
 
-/// Connecting again after a failure or a loss: waiting longer each time, and not all at the same time.
+/// Reconnecting after a failure or a loss: exponential backoff with jitter.
 ///
-/// The wait before the first new attempt is [`initial`](Self::initial), and grows by [`factor`](Self::factor) with each
-/// failure in a row up to [`cap`](Self::cap). Of that a random part of at most [`jitter`](Self::jitter) is taken off, so
-/// that the clients of a server that restarts do not all come back at once.
+/// The wait before the first new attempt is [`initial`](Self::initial). It is multiplied by [`factor`](Self::factor)
+/// with each failure in a row, up to [`cap`](Self::cap). A random part of it, at most [`jitter`](Self::jitter), is
+/// taken off, so that the clients of a restarted server do not all come back at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reconnect {
     initial: Duration,
-    /// Finite, and 1 at least.
+    /// Finite; at least 1.
     factor: f64,
     cap: Duration,
     /// From 0 to 1.
     jitter: f64,
     stable: Duration,
     attempts: Option<u32>,
-    /// The most of what a server asks for.
+    /// The longest wait that a server may ask for.
     obeys: Duration,
 }
 
 impl Reconnect {
-    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, without end; up to 5 minutes when
-    /// a server asks.
+    /// The default policy: 500 ms, doubled up to 30 s, jitter 0.5, stable after 60 s, unlimited attempts, and up to 5
+    /// minutes at a server's request.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -37,70 +37,70 @@ impl Reconnect {
         }
     }
 
-    /// The wait before the first new attempt. Default 500 ms. RFC 6455 section 7.2.3 asks for "a random amount of time",
-    /// and names 0 to 5 seconds as reasonable.
+    /// The wait before the first new attempt. Default 500 ms. RFC 6455 section 7.2.3 asks for "a random amount of time"
+    /// and calls 0 to 5 seconds reasonable.
     #[must_use]
     pub const fn initial(self, wait: Duration) -> Self {
         Self { initial: wait, ..self }
     }
 
-    /// How much longer each wait is than the one before. Default 2. Anything that is not a finite number of 1 at least is
-    /// taken for 1: waits do not grow.
+    /// The ratio of each wait to the one before. Default 2. A value that is not finite or is below 1 counts as 1: waits
+    /// do not grow.
     #[must_use]
     pub fn factor(self, factor: f64) -> Self {
         Self { factor: if factor.is_finite() { factor.max(1.0) } else { 1.0 }, ..self }
     }
 
-    /// No wait is longer than this, but those that a [server asks for](Self::obeys). Default 30 s.
+    /// The longest wait, except for those that a [server asks for](Self::obeys). Default 30 s.
     #[must_use]
     pub const fn cap(self, wait: Duration) -> Self {
         Self { cap: wait, ..self }
     }
 
-    /// The part of a wait that chance decides, from 0 to 1. Default 0.5: a wait of 8 s is anything from 4 s to 8 s. With 1
-    /// it is anything from nothing to 8 s, with 0 exactly 8 s. What is no number is taken for 0.
+    /// The random part of a wait, from 0 to 1. Default 0.5: a wait of 8 s becomes 4 s to 8 s. With 1 it becomes 0 s to
+    /// 8 s, with 0 exactly 8 s. Values out of range are clamped; NaN counts as 0.
     #[must_use]
     pub fn jitter(self, part: f64) -> Self {
         Self { jitter: if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) }, ..self }
     }
 
-    /// How long a connection must have been open to end a row of failures. Default 60 s: a server that accepts and closes
-    /// at once is waited for like one that does not accept.
+    /// How long a connection must have been open to reset the count of failures. Default 60 s: a server that accepts
+    /// and closes at once is treated like one that does not accept.
     #[must_use]
     pub const fn stable(self, open: Duration) -> Self {
         Self { stable: open, ..self }
     }
 
     /// The longest wait that a server may ask for with 503 or 429
-    /// ([`Refusal::retry_after`](crate::client::Refusal::retry_after)); what is longer is taken for this. Default 5
-    /// minutes. The next attempt is not made sooner than that, and chance adds at most what [`jitter`](Self::jitter)
-    /// would take off an ordinary wait, since others were told the same. With zero nothing is obeyed.
+    /// ([`Refusal::retry_after`](crate::client::Refusal::retry_after)); a longer one is cut to this. Default 5 minutes.
+    /// The next attempt starts no sooner than requested. As other clients were given the same wait, a random time is
+    /// added: at most what [`jitter`](Self::jitter) would take off an ordinary wait. Zero ignores such requests.
     #[must_use]
     pub const fn obeys(self, most: Duration) -> Self {
         Self { obeys: most, ..self }
     }
 
-    /// How many attempts in a row may fail before it is given up, the first one included. `None`, the default: any
-    /// number.
+    /// The number of attempts in a row that may fail, the first one included, before the service gives up. Default
+    /// `None`: unlimited.
     #[must_use]
     pub const fn attempts(self, max: Option<u32>) -> Self {
         Self { attempts: max, ..self }
     }
 }
 
-/// For the loop.
+/// Used by the loop.
 impl Reconnect {
-    /// The wait before the next attempt after `failures` in a row: 0 when a stable connection was lost. `random` is any
-    /// 64 bits; `asked` is what the server asks for. `None`: it is given up.
+    /// The wait before the next attempt after `failures` in a row, which are 0 if a stable connection was lost.
+    /// `random` has 64 random bits; `asked` is the server's `Retry-After`. `None`: give up.
     pub(crate) fn delay(&self, failures: u32, random: u64, asked: Option<Duration>) -> Option<Duration> {
         if self.attempts.is_some_and(|attempts| failures >= attempts) {
             return None;
         }
         let growth = self.factor.powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
-        // Infinite growth of nothing is no number.
+        // Zero times infinity is NaN.
         let full = if self.initial.is_zero() { 0.0 } else { self.initial.as_secs_f64() * growth };
         let full = full.min(self.cap.as_secs_f64());
-        // 53 bits: as many as such a number holds, so the chance is from 0 to just below 1.
+        // 53 bits, the precision of an `f64`: `chance` is in [0, 1).
         let chance = (random >> 11) as f64 / (1_u64 << 53) as f64;
         let spread = full * self.jitter * chance;
         let rounded = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(self.cap).min(self.cap);
@@ -109,7 +109,7 @@ impl Reconnect {
         Some(asked.map_or(own, |asked| own.max(asked.saturating_add(rounded(spread)))))
     }
 
-    /// Whether a connection that was open for so long ends a row of failures.
+    /// Whether a connection that was open for this long resets the count of failures.
     pub(crate) fn is_stable(&self, open: Duration) -> bool {
         open >= self.stable
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_numbers_are_replaced() {
+    fn invalid_numbers_are_replaced() {
         for factor in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 0.5] {
             assert_eq!(Reconnect::new().factor(factor).delay(9, 0, None), Some(Duration::from_millis(500)), "{factor}");
         }
@@ -157,18 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_asks_for_is_obeyed_up_to_a_bound() {
+    fn a_server_may_ask_for_a_wait_up_to_a_bound() {
         let (policy, second) = (Reconnect::new().jitter(0.0), Duration::from_secs(1));
         for (asked, wait) in [(0, 500), (1, 1000), (120, 120_000), (300, 300_000), (301, 300_000), (u64::MAX, 300_000)]
         {
             let asked = Duration::from_secs(asked);
             assert_eq!(policy.delay(1, 0, Some(asked)), Some(Duration::from_millis(wait)), "{asked:?}");
         }
-        // A wait of its own that is longer is not made shorter.
+        // A longer wait of the policy's own is not shortened.
         assert_eq!(policy.delay(9, 0, Some(second)), Some(30 * second));
         assert_eq!(policy.obeys(Duration::ZERO).delay(1, 0, Some(9 * second)), Some(second / 2));
         assert_eq!(policy.attempts(Some(1)).delay(1, 0, Some(second)), None);
-        // Not all at the same time, and nobody too soon.
+        // Spread, and never too soon.
         let spread = Reconnect::new().delay(3, u64::MAX, Some(60 * second)).unwrap();
         assert!(spread > 60 * second + second * 9 / 10 && spread <= 61 * second, "{spread:?}");
         let endless = Reconnect::new().obeys(Duration::MAX).delay(3, u64::MAX, Some(Duration::MAX));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn nanos_below_one(nanos: u32) -> Duration {
-        // Less than what is left above `u64::MAX` seconds.
+        // Below one second, so that the sum does not overflow.
         Duration::from_nanos(u64::from(nanos % 1_000_000_000))
     }
 
@@ -211,7 +211,7 @@ mod tests {
             prop_assert!(wait <= cap);
             let longest = policy.delay(failures, 0, None).expect("no bound");
             prop_assert!(wait <= longest);
-            // Some room for rounding: relative, and of a nanosecond.
+            // Tolerance for rounding: relative, and of one nanosecond.
             let shortest = longest.as_secs_f64() * (1.0 - policy.jitter) * 0.999_999 - 1e-9;
             prop_assert!(wait.as_secs_f64() >= shortest, "{wait:?} of {longest:?}");
             prop_assert!(policy.delay(failures.saturating_add(1), 0, None) >= Some(longest), "waits do not shrink");

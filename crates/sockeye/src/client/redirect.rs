@@ -1,4 +1,4 @@
-//! Following a redirect.
+//! Redirects.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::client::refusal::Refusal;
 use crate::client::url::UrlError;
 
 impl Connect {
-    /// The connection that `refusal`, a redirect, asks for instead of this one.
+    /// The description of the connection that `refusal`, a redirect, leads to.
     pub(crate) fn redirected(&self, refusal: &Refusal) -> Result<Self, RedirectError> {
         let left = self.redirects.checked_sub(1).ok_or(RedirectError::TooMany)?;
         let location = refusal.location().ok_or(RedirectError::LocationMissing)?;
@@ -19,7 +19,7 @@ impl Connect {
         }
         let moved = self.with_url(url).map_err(|error| match error {
             ConnectError::Environment(error) => RedirectError::Environment(error),
-            // A URL is all that changed, and one that exists can stand in a request.
+            // Only the URL changed, and every `Url` is valid in a request.
             _ => RedirectError::LocationMissing,
         })?;
         Ok(moved.redirects(left))
@@ -30,26 +30,26 @@ impl Connect {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// One more than [`Connect::redirects`] allows: a loop, most likely.
+    /// More than [`Connect::redirects`] allows; most likely a loop.
     TooMany,
-    /// It does not say where to, or not in text.
+    /// `Location` is missing or not UTF-8.
     LocationMissing,
-    /// Where it leads is no URL of a WebSocket.
+    /// `Location` is not a valid WebSocket URL.
     Location(UrlError),
-    /// It leads from `wss` to `ws`: what was to be encrypted would not be.
+    /// It leads from `wss` to `ws`, which would drop the encryption.
     Downgrade,
-    /// The environment names a proxy for the new place that is none.
+    /// The environment's proxy for the new URL is invalid.
     Environment(EnvironmentError),
 }
 
 impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooMany => f.write_str("the server redirects once more than is allowed"),
-            Self::LocationMissing => f.write_str("the server redirects and does not say where to"),
-            Self::Location(error) => write!(f, "the server redirects to what is no place: {error}"),
+            Self::TooMany => f.write_str("too many redirects"),
+            Self::LocationMissing => f.write_str("the server redirects without a valid Location"),
+            Self::Location(error) => write!(f, "the server redirects to an invalid URL: {error}"),
             Self::Downgrade => f.write_str("the server redirects from wss to ws, which is not encrypted"),
-            Self::Environment(error) => write!(f, "the server redirects, but {error}"),
+            Self::Environment(error) => write!(f, "cannot follow a redirect: {error}"),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! An answer other than 101.
+//! Responses other than 101.
 
 use std::fmt;
 use std::time::Duration;
 
 use sockeye_proto::http::{ResponseHead, date, emit};
 
-/// What the server answered instead of speaking WebSocket.
+/// A server's response that refuses the WebSocket handshake: any status other than 101.
 #[derive(Clone)]
 pub struct Refusal {
     status: u16,
@@ -17,68 +17,68 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The status.
+    /// The status code.
     #[must_use]
     pub const fn status(&self) -> u16 {
         self.status
     }
 
-    /// The value of the first field named `name`, whatever the case.
+    /// The value of the first field named `name`, case-insensitively.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.fields().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// All fields as name and value, in order.
+    /// Names and values of all fields, in order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The body, as far as it was kept: up to `response_body_bytes` of the [limits](sockeye_proto::limits::ProtocolLimits). Its
-    /// transfer coding is undone.
+    /// The first bytes of the body, up to [`response_body_bytes`](sockeye_proto::limits::ProtocolLimits), with the
+    /// transfer coding removed.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Whether there is more body than was kept, or it ended early.
+    /// Whether the body is longer than what was kept, or ended early.
     #[must_use]
     pub const fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Where the server wants the client: `Location`, if it is text.
+    /// The `Location` field, if it is UTF-8.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.field("location").and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// How long the server asks to be left alone: `Retry-After` (RFC 9110 section 10.2.3), of 503 and 429. A date in it
-    /// is taken by the server's own clock, if the answer has a `Date` too; one that is over is no wait.
+    /// The wait that the server asks for: `Retry-After` (RFC 9110 section 10.2.3) of a 503 or 429. A date is relative
+    /// to the server's `Date` if there is one, otherwise to the local clock. A date in the past means zero.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether it is a redirect: 301, 302, 303, 307 or 308.
+    /// Whether the status is a redirect: 301, 302, 303, 307 or 308.
     #[must_use]
     pub const fn is_redirect(&self) -> bool {
         matches!(self.status, 301 | 302 | 303 | 307 | 308)
     }
 }
 
-/// For the loop.
+/// Used by the loop.
 impl Refusal {
-    /// What `head` says, without a body yet. It is `now`, in seconds since 1970.
+    /// A refusal with this head and no body yet. `now` is in seconds since 1970.
     pub(crate) fn new(head: &ResponseHead<'_>, now: u64) -> Self {
         let fields = head.fields.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-        // RFC 6585 section 4 has it for 429.
+        // RFC 6585 section 4 allows it for 429.
         let asks = matches!(head.status, 429 | 503);
         let retry_after = if asks { retry_after(head, now) } else { None };
         Self { status: head.status, fields, body: Vec::new(), truncated: false, retry_after }
     }
 
-    /// Keeps `piece` of the body as far as `limit` bytes in all allow. `false`: that was all, the rest is not wanted.
+    /// Appends `piece` to the body, up to `limit` bytes in total. `false`: the limit is reached, stop reading.
     pub(crate) fn keep(&mut self, piece: &[u8], limit: u64) -> bool {
         let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.body.len());
         let kept = piece.len().min(room);
@@ -87,18 +87,18 @@ impl Refusal {
         !self.truncated
     }
 
-    /// Notes that the body did not come to its end.
+    /// Notes that the body ended early.
     pub(crate) const fn cut(&mut self) {
         self.truncated = true;
     }
 }
 
 /// RFC 9110 section 10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay
-/// after receiving the response." What is neither says nothing.
+/// after receiving the response." Any other value is ignored.
 fn retry_after(head: &ResponseHead<'_>, now: u64) -> Option<Duration> {
     let value = head.fields.get("retry-after")?;
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
-        // More than there is room for is as good as for ever.
+        // A number too large for a `u64` counts as the largest.
         let seconds = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds));
     }
@@ -106,14 +106,14 @@ fn retry_after(head: &ResponseHead<'_>, now: u64) -> Option<Duration> {
     date::parse(value).map(|at| Duration::from_secs(at.saturating_sub(now)))
 }
 
-/// The status with its phrase.
+/// The status code with its reason phrase.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         status(self.status).fmt(f)
     }
 }
 
-/// Fields may be cookies, and the body anything: their numbers only.
+/// Fields and body may hold secrets such as cookies, so only their sizes are shown.
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refusal")
@@ -125,7 +125,7 @@ impl fmt::Debug for Refusal {
     }
 }
 
-/// "401 Unauthorized". The phrase is ours: the peer's may be anything.
+/// Formats as "401 Unauthorized", with our own reason phrase: the peer's may be anything.
 pub(super) fn status(status: u16) -> String {
     let reason = emit::reason(status);
     if reason.is_empty() { status.to_string() } else { format!("{status} {reason}") }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_was_answered() {
+    fn it_has_status_and_fields() {
         let refusal = refusal("HTTP/1.1 302 x\r\nSet-Cookie: a\r\nset-cookie: b\r\nLocation: /c\r\n\r\n");
         assert_eq!(refusal.to_string(), "302 Found");
         assert_eq!(refusal.field("SET-COOKIE"), Some(&b"a"[..]));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_that_is_no_text_is_none() {
+    fn a_location_that_is_not_utf_8_is_none() {
         let head = b"HTTP/1.1 302 x\r\nLocation: \xff\r\n\r\n";
         let refusal = Refusal::new(&ResponseHead::parse(head, &ProtocolLimits::default()).unwrap(), 0);
         assert_eq!(refusal.location(), None);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_how_long_to_stay_away() {
+    fn retry_after_is_seconds_or_a_date() {
         for (fields, seconds) in [
             ("", None),
             ("Retry-After: 120", Some(120)),
@@ -172,11 +172,11 @@ mod tests {
             ("Retry-After: 1.5", None),
             ("Retry-After: soon", None),
             ("Retry-After:", None),
-            // It is 08:49:37 here.
+            // The local clock shows 08:49:37.
             ("Retry-After: Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
             ("Retry-After: Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
             ("Retry-After: Sun Nov  6 08:50:00 1994", Some(23)),
-            // And 08:49:50 at the server.
+            // The server's clock shows 08:49:50.
             ("Retry-After: Sun, 06 Nov 1994 08:50:00 GMT\r\nDate: Sun, 06 Nov 1994 08:49:50 GMT", Some(10)),
             ("Retry-After: Sun, 06 Nov 1994 08:50:00 GMT\r\nDate: today", Some(23)),
         ] {
@@ -196,7 +196,7 @@ mod tests {
         assert!(refusal.keep(b"de", 5));
         assert!(!refusal.is_truncated());
         assert!(!refusal.keep(b"f", 5));
-        assert!(!refusal.keep(b"", 5), "what was cut stays cut");
+        assert!(!refusal.keep(b"", 5), "a truncated body stays truncated");
         assert_eq!((refusal.body(), refusal.is_truncated()), (&b"abcde"[..], true));
         refusal = self::refusal("HTTP/1.1 403 x\r\n\r\n");
         refusal.cut();

@@ -1,7 +1,8 @@
-//! The URL of a WebSocket (RFC 6455 section 3, RFC 3986).
+//! WebSocket URLs (RFC 6455 section 3, RFC 3986).
 //!
-//! Before editing: readers of URLs that differ on where the host ends are a hole. Whatever two of them might read in two
-//! ways is refused here, never repaired; what is plainly a character of a path or a query is percent-encoded.
+//! Before editing: two parsers that disagree about where the host ends are a security hole. A URL that could be read in
+//! two ways is rejected here, never repaired; only characters that clearly belong to a path or query are
+//! percent-encoded.
 
 use std::error::Error;
 use std::fmt;
@@ -11,10 +12,10 @@ use std::str::FromStr;
 use crate::client::chars::is_unreserved_or_sub_delim;
 use crate::client::credentials::Credentials;
 
-/// Where a WebSocket server is: `ws://host[:port]/path?query`.
+/// The URL of a WebSocket server: `ws://host[:port]/path?query`.
 ///
-/// Guaranteed: the host is a name in ASCII or an address; the port is not 0; the target begins with `/` and is visible
-/// ASCII without `#`. `Display` and `Debug` show no credentials, `Debug` no query either.
+/// Guaranteed: the host is an ASCII name or an address; the port is not 0; the target begins with `/` and is visible
+/// ASCII without `#`. `Display` and `Debug` show no credentials, and `Debug` shows no query.
 ///
 /// ```
 /// use sockeye::client::Url;
@@ -38,13 +39,13 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads a URL. `http` and `https` are taken for `ws` and `wss`, since that is how the same place is called elsewhere.
+    /// Parses a URL. `http` and `https` mean `ws` and `wss`, as other software names the same server.
     ///
-    /// Characters of the path and the query that must be percent-encoded are encoded, but for those that are refused
+    /// Characters of the path and the query that must be percent-encoded are encoded, except those that are rejected
     /// everywhere: control characters, spaces, `\` and `#`.
     ///
     /// # Errors
-    /// The rule that is broken. The error does not repeat the text, which may hold a password.
+    /// The rule that the text breaks. The error does not repeat the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         check_text(text)?;
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
@@ -56,38 +57,38 @@ impl Url {
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let Place { credentials, host, port } = Place::parse(authority)?;
         if let Some(credentials) = &credentials {
-            // They are for RFC 7617, which cannot carry all that a URL can.
+            // They are sent by RFC 7617, which cannot carry all that a URL can.
             credentials.basic().map_err(|_| UrlError::Userinfo)?;
         }
         let port = port.unwrap_or_else(|| default_port(secure));
         Ok(Self { secure, host, port, target: encode_target(target)?, credentials })
     }
 
-    /// The host: a name in lower case, or an address. IPv6 has no brackets here.
+    /// The host: a name in lower case, or an address. IPv6 without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port; without one in the URL 80, or 443 if it is secure.
+    /// The port. Default 80, or 443 for `wss`.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether it is `wss`: WebSocket over TLS.
+    /// Whether the scheme is `wss`: WebSocket over TLS.
     #[must_use]
     pub const fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The path, `/` at least, and the query, percent-encoded: what the request names.
+    /// The path (at least `/`) and the query, percent-encoded: the request target.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// `host[:port]` for the `Host` field: IPv6 in brackets, the default port left out.
+    /// `host[:port]` for the `Host` field: IPv6 in brackets, without the default port.
     #[must_use]
     pub fn authority(&self) -> String {
         if self.port == default_port(self.secure) {
@@ -97,26 +98,25 @@ impl Url {
         }
     }
 
-    /// User and password, decoded. A user without a password has an empty one.
+    /// User name and password, decoded. The password is empty if the URL has none.
     #[must_use]
     pub fn userinfo(&self) -> Option<(&str, &str)> {
         self.credentials.as_ref().map(|credentials| (credentials.user(), credentials.password()))
     }
 
-    /// The origin of a page at the same place, `http[s]://host[:port]`: what a browser that was served by this host sends
-    /// (RFC 6454), and what tells whether two URLs are one server's.
+    /// The origin `http[s]://host[:port]` (RFC 6454): what a browser sends as `Origin` from a page of this server.
     #[must_use]
     pub fn origin(&self) -> String {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority())
     }
 
-    /// The URL that `location` means in an answer of this one: RFC 3986 section 5.2.2. Credentials stay with their
-    /// origin.
+    /// Resolves `location` against this URL (RFC 3986 section 5.2.2). Credentials are kept only if the origin is the
+    /// same.
     ///
     /// # Errors
-    /// As in [`parse`](Self::parse), and `UrlError::Userinfo` if `location` brings credentials: RFC 9110 section 4.2.4,
-    /// "a recipient SHOULD parse for userinfo and treat its presence as an error; it is likely being used to obscure the
-    /// authority for the sake of phishing attacks."
+    /// As for [`parse`](Self::parse), and `UrlError::Userinfo` if `location` has credentials: RFC 9110 section 4.2.4,
+    /// "a recipient SHOULD parse for userinfo and treat its presence as an error; it is likely being used to obscure
+    /// the authority for the sake of phishing attacks."
     pub fn join(&self, location: &str) -> Result<Self, UrlError> {
         check_text(location)?;
         let mut joined = match location.find([':', '/', '?']) {
@@ -137,7 +137,7 @@ impl Url {
         Ok(joined)
     }
 
-    /// Whether scheme, host and port are the same (RFC 6454 section 5).
+    /// Whether scheme, host and port are equal (RFC 6454 section 5).
     #[must_use]
     pub fn is_same_origin(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
@@ -152,7 +152,7 @@ impl Url {
         if url.credentials.is_some() { Err(UrlError::Userinfo) } else { Ok(url) }
     }
 
-    /// Path and query of a relative reference, dot segments left in.
+    /// Path and query of a relative reference, dot segments included.
     fn merge(&self, reference: &str) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
         match reference.as_bytes().first() {
@@ -180,7 +180,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// Without the query, where tokens are.
+/// Leaves the query out: it may hold tokens.
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -189,33 +189,32 @@ impl fmt::Debug for Url {
     }
 }
 
-/// Why a text is no URL of a WebSocket.
+/// Why a text is not a WebSocket URL.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum UrlError {
     /// It does not begin with `ws://`, `wss://`, `http://` or `https://`.
     Scheme,
-    /// A character that has no place in a URL, so many bytes from the beginning: a control character, a space or a
-    /// backslash.
+    /// A control character, a space or a backslash.
     Character {
-        /// Its offset in bytes.
+        /// The offset of the character, in bytes.
         at: usize,
     },
     /// A fragment. RFC 6455 section 3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST
     /// NOT be used on these URIs."
     Fragment,
-    /// No host.
+    /// The host is empty.
     HostMissing,
     /// A host that is neither a name nor an address.
     Host,
-    /// A host with characters outside ASCII.
+    /// A host with non-ASCII characters.
     HostNotAscii,
     /// A name of more than 253 bytes, or with a label of more than 63.
     HostTooLong,
     /// A port that is not a number from 1 to 65535.
     Port,
-    /// Credentials that are not percent-encoded UTF-8, that hold a control character or a user with a colon; or
-    /// credentials where none may be.
+    /// Credentials that are not percent-encoded UTF-8, have a control character or a colon in the user name, or are not
+    /// allowed here.
     Userinfo,
     /// A percent sign without two hexadecimal digits.
     Escape,
@@ -228,16 +227,16 @@ impl fmt::Display for UrlError {
         f.write_str(match self {
             Self::Scheme => "a WebSocket URL begins with ws:// or wss://",
             Self::Character { at } => {
-                return write!(f, "a control character, space or backslash at byte {at} of the URL");
+                return write!(f, "the URL has a control character, space or backslash at byte {at}");
             }
             Self::Fragment => "a WebSocket URL has no fragment; write # as %23 (RFC 6455 section 3)",
             Self::HostMissing => "the URL has no host",
             Self::Host => "the host is neither a name nor an address (IPv4 as four decimal numbers, IPv6 in brackets)",
-            Self::HostNotAscii => "the host has characters outside ASCII; use its xn-- form",
-            Self::HostTooLong => "the name of the host is too long (RFC 1035 section 2.3.4)",
+            Self::HostNotAscii => "the host has non-ASCII characters; use its xn-- form",
+            Self::HostTooLong => "the host name is too long (RFC 1035 section 2.3.4)",
             Self::Port => "the port must be a number from 1 to 65535",
             Self::Userinfo => {
-                "user and password must be percent-encoded, without control characters or a colon in the user's name"
+                "user name and password must be percent-encoded, without control characters or a colon in the user name"
             }
             Self::Escape => "a percent sign needs two hexadecimal digits; write % as %25 (RFC 3986 section 2.1)",
             Self::TooLong => "the URL is longer than 8000 bytes",
@@ -247,7 +246,7 @@ impl fmt::Display for UrlError {
 
 impl Error for UrlError {}
 
-/// `[userinfo@]host[:port]` (RFC 3986 section 3.2), of a URL or a proxy.
+/// A parsed `[userinfo@]host[:port]` (RFC 3986 section 3.2), of a URL or a proxy.
 pub(super) struct Place {
     pub(super) credentials: Option<Credentials>,
     /// As in [`Url`].
@@ -266,7 +265,7 @@ impl Place {
         let (host, port) = match place.strip_prefix('[') {
             Some(rest) => {
                 let (address, port) = rest.split_once(']').ok_or(UrlError::Host)?;
-                // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; no future has come yet.
+                // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; there is no IPvFuture yet.
                 let address: Ipv6Addr = address.parse().map_err(|_| UrlError::Host)?;
                 (address.to_string(), port)
             }
@@ -280,7 +279,7 @@ impl Place {
     }
 }
 
-/// What holds everywhere in a URL.
+/// Checks the rules for the whole text of a URL.
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     check_length(text)?;
     let forbidden = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'\\';
@@ -290,7 +289,7 @@ pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     if text.contains('#') { Err(UrlError::Fragment) } else { Ok(()) }
 }
 
-/// An address with brackets, if it is IPv6; else as it is.
+/// The host, in brackets if it is an IPv6 address.
 pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
@@ -311,7 +310,7 @@ fn check_length(text: &str) -> Result<(), UrlError> {
 /// `""`, `":"` or `":" port`.
 fn port_behind(text: &str) -> Result<Option<u16>, UrlError> {
     let Some(digits) = text.strip_prefix(':') else {
-        // Behind a bracket, where neither the host nor a port may go on.
+        // Text after a bracket that is not a port.
         return if text.is_empty() { Ok(None) } else { Err(UrlError::Host) };
     };
     // RFC 3986 section 6.2.3: "an explicit ":port", for which the port is empty or the default for the scheme, is
@@ -319,7 +318,7 @@ fn port_behind(text: &str) -> Result<Option<u16>, UrlError> {
     if digits.is_empty() {
         return Ok(None);
     }
-    // `parse` alone would take a plus sign.
+    // `parse` alone would accept a plus sign.
     let number = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None };
     number.filter(|&port| port != 0).map(Some).ok_or(UrlError::Port)
 }
@@ -332,7 +331,7 @@ fn host_name(name: &str) -> Result<String, UrlError> {
     if !name.is_ascii() {
         return Err(UrlError::HostNotAscii);
     }
-    // Narrower than the `reg-name` of RFC 3986, which nobody can look up.
+    // Narrower than the `reg-name` of RFC 3986, much of which no resolver accepts.
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if !name.bytes().all(valid) {
         return Err(UrlError::Host);
@@ -347,7 +346,7 @@ fn host_name(name: &str) -> Result<String, UrlError> {
         Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
         None => last.bytes().all(|byte| byte.is_ascii_digit()),
     };
-    // "127.1", "0x7f000001" and "017700000001" are addresses to some and names to others.
+    // Some parsers read "127.1", "0x7f000001" and "017700000001" as addresses, others as names.
     let ambiguous = numeric && name.parse::<Ipv4Addr>().is_err();
     if ambiguous || labels.split('.').any(str::is_empty) {
         return Err(UrlError::Host);
@@ -355,7 +354,7 @@ fn host_name(name: &str) -> Result<String, UrlError> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Path and query with everything percent-encoded that must be.
+/// Path and query, percent-encoded where required.
 fn encode_target(text: &str) -> Result<String, UrlError> {
     let mut out = String::with_capacity(text.len() + 1);
     // RFC 6455 section 3: the resource name is "/" if the path component is empty.

@@ -1,6 +1,7 @@
+use sockeye_proto::http::ResponseHead;
+
 use super::*;
 use crate::client::{RedirectError, Refusal};
-use sockeye_proto::http::ResponseHead;
 
 fn connect(url: &str) -> Connect {
     Connect::new(url).unwrap()
@@ -18,7 +19,7 @@ fn redirect(connect: &Connect, location: &str) -> Result<Connect, RedirectError>
 }
 
 #[test]
-fn the_request_says_what_was_described() {
+fn the_request_has_everything_described() {
     let connect = connect("ws://joe:pw@example.com:8080/a?b")
         .subprotocol("one")
         .and_then(|connect| connect.subprotocol("two"))
@@ -32,7 +33,7 @@ fn the_request_says_what_was_described() {
 }
 
 #[test]
-fn the_answer_is_checked_against_what_was_offered() {
+fn the_response_is_checked_against_the_offer() {
     let connect = connect("ws://a/").subprotocol("one").unwrap();
     let accept = sockeye_proto::handshake::key::accept(&sockeye_proto::handshake::key::encode([0; 16]));
     let accept = std::str::from_utf8(&accept).unwrap();
@@ -48,9 +49,9 @@ fn the_answer_is_checked_against_what_was_offered() {
     assert_eq!(wrong, client::HandshakeError::ProtocolNotOffered);
 }
 
-/// Nothing that could begin another field or another request gets in, by any setter.
+/// No setter accepts a text that could begin another field or another request.
 #[test]
-fn what_would_split_the_request_is_refused() {
+fn text_that_would_split_the_request_is_rejected() {
     let new = || connect("ws://example.com/");
     let misuse = |result: Result<Connect, ConnectError>| match result {
         Err(ConnectError::Handshake(error)) => error,
@@ -94,7 +95,7 @@ fn what_would_split_the_request_is_refused() {
 }
 
 #[test]
-fn there_is_one_authorization() {
+fn authorization_is_sent_once() {
     let credentials = connect("ws://joe:pw@a/").basic_auth("ann", "geheim").unwrap();
     assert!(written(&credentials).contains("\r\nAuthorization: Basic YW5uOmdlaGVpbQ==\r\n"));
     let token = credentials.field("authorization", "Bearer t").unwrap();
@@ -134,7 +135,7 @@ fn the_first_host_is_the_proxys_unless_addresses_are_given() {
 }
 
 #[test]
-fn a_redirect_takes_no_secret_to_another_origin() {
+fn a_redirect_sends_no_secret_to_another_origin() {
     let start = connect("ws://joe:pw@a/x/y?q")
         .subprotocol("one")
         .and_then(|connect| connect.field("Cookie", "c=d"))
@@ -152,7 +153,7 @@ fn a_redirect_takes_no_secret_to_another_origin() {
         assert!(request.contains("Sec-WebSocket-Protocol: one"));
         assert!(moved.addresses().is_empty() && moved.url().userinfo().is_none());
     }
-    // And back again: what was left out stays out.
+    // Back again: what was dropped stays dropped.
     let back = redirect(&redirect(&start, "http://b/").unwrap(), "http://a/").unwrap();
     assert!(!written(&back).contains("Authorization"));
     assert_eq!(redirect(&back, "/").err(), Some(RedirectError::TooMany));

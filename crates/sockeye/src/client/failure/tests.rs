@@ -17,7 +17,7 @@ fn refused_with(head: &str) -> FailureCause {
 }
 
 #[test]
-fn a_failure_is_one_line_that_names_what_and_why() {
+fn a_failure_displays_one_line_with_its_cause() {
     let address = Address::Ip("127.0.0.1:9".parse().unwrap());
     let refused_by_system = || io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
     let connect = |tried| FailureCause::Connect { address: address.clone(), error: refused_by_system(), tried };
@@ -33,7 +33,7 @@ fn a_failure_is_one_line_that_names_what_and_why() {
         (text(Stage::Resolve, resolve(io::Error::from(io::ErrorKind::NotFound))), "example.invalid: no such host"),
         (
             text(Stage::Resolve, resolve(io::Error::other("Temporary failure in name resolution"))),
-            "example.invalid: looking the host up failed: Temporary failure in name resolution",
+            "example.invalid: host lookup failed: Temporary failure in name resolution",
         ),
         (text(Stage::Connect, connect(1)), "connecting to 127.0.0.1:9 failed: Connection refused"),
         (text(Stage::Connect, connect(2)), "connecting to 127.0.0.1:9 failed: Connection refused (2 addresses tried)"),
@@ -45,17 +45,17 @@ fn a_failure_is_one_line_that_names_what_and_why() {
             text(Stage::Proxy, FailureCause::Proxy(ProxyFailure::SocksReply(5))),
             "the proxy failed to connect: connection refused",
         ),
-        (text(Stage::Proxy, FailureCause::Ended), "the proxy ended the connection before it had answered"),
-        (text(Stage::Handshake, FailureCause::Ended), "the server ended the connection before it had answered"),
+        (text(Stage::Proxy, FailureCause::Ended), "the proxy closed the connection before it answered"),
+        (text(Stage::Handshake, FailureCause::Ended), "the server closed the connection before it answered"),
         (
             text(Stage::Handshake, FailureCause::Io(refused_by_system())),
-            "the connection broke before the server had answered: Connection refused",
+            "the connection broke before the server answered: Connection refused",
         ),
         (text(Stage::Handshake, refused(401)), "the server answered 401 Unauthorized"),
         (text(Stage::Handshake, refused(499)), "the server answered 499"),
         (
             text(Stage::Handshake, refused_with("HTTP/1.1 503 x\r\nRetry-After: 90\r\n\r\n")),
-            "the server answered 503 Service Unavailable, to be tried again in 90 s",
+            "the server answered 503 Service Unavailable (retry after 90 s)",
         ),
         (
             text(Stage::Handshake, FailureCause::Rule(client::HandshakeError::Accept)),
@@ -67,13 +67,10 @@ fn a_failure_is_one_line_that_names_what_and_why() {
         ),
         (
             text(Stage::Connect, FailureCause::Timeout { after: Duration::from_millis(1500) }),
-            "no address could be connected to within 1.5s",
+            "no address accepted the connection within 1.5s",
         ),
-        (text(Stage::Connect, FailureCause::NoRoom { limit: 7 }), "no room for another connection: the limit is 7"),
-        (
-            text(Stage::Handshake, FailureCause::Redirect(RedirectError::TooMany)),
-            "the server redirects once more than is allowed",
-        ),
+        (text(Stage::Connect, FailureCause::NoRoom { limit: 7 }), "too many connections: the limit is 7"),
+        (text(Stage::Handshake, FailureCause::Redirect(RedirectError::TooMany)), "too many redirects"),
     ];
     for (line, expected) in lines {
         assert_eq!(line, expected);
@@ -82,7 +79,7 @@ fn a_failure_is_one_line_that_names_what_and_why() {
 }
 
 #[test]
-fn what_may_pass_is_worth_another_attempt() {
+fn temporary_failures_may_pass() {
     let may_pass = |cause| Failure::new(Stage::Handshake, cause).may_pass();
     for status in [408, 429, 500, 502, 503, 504] {
         assert!(may_pass(refused(status)), "{status}");
@@ -103,7 +100,7 @@ fn a_failure_is_small() {
 }
 
 #[test]
-fn the_source_is_there() {
+fn source_and_io_error_return_the_cause() {
     let failure = Failure::new(Stage::Handshake, FailureCause::Io(io::Error::other("x")));
     assert_eq!(failure.source().unwrap().to_string(), "x");
     assert_eq!(failure.io_error().unwrap().to_string(), "x");

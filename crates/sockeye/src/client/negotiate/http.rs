@@ -12,10 +12,10 @@ use crate::client::url::host_and_port;
 pub(super) struct Http {
     request: String,
     limits: ProtocolLimits,
-    /// The answer so far: no more than `ProtocolLimits::head_bytes`.
+    /// The response so far, at most `ProtocolLimits::head_bytes`.
     head: Vec<u8>,
     scanner: HeadScanner,
-    /// Interim answers so far; `interim <= MAX_INTERIM`.
+    /// Interim responses so far; `interim <= MAX_INTERIM`.
     interim: u32,
 }
 
@@ -35,7 +35,7 @@ impl Http {
         // request is based on a URI reference that contains an authority component with an elided port".
         let place = host_and_port(host, port);
         let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
-        // A `Proxy` has no credentials that could not be sent.
+        // A `Proxy` has only credentials that can be sent.
         if let Some(Ok(basic)) = credentials.map(Credentials::basic) {
             request.push_str(&format!("Proxy-Authorization: {basic}\r\n"));
         }
@@ -52,19 +52,19 @@ impl Http {
             let before = self.head.len();
             let taken = input.len().min(self.limits.head_bytes.saturating_sub(before));
             self.head.extend_from_slice(&input[..taken]);
-            // Over a full head the scanner fails, so that no input can be left here that nobody takes.
+            // The scanner fails on a full head, so input is never left unconsumed here.
             let Some(end) = self.scanner.scan(&self.head).map_err(ProxyFailure::Head)? else {
                 *input = &input[taken..];
                 return Ok(Negotiated::More);
             };
-            // The end was not found before, so it is in what was just taken; or, fed on after the last answer, just
-            // before it. `before <= end <= before + taken`.
+            // The end was not found before, so it is in the bytes just taken; or, if fed after the final response, just
+            // before them. `before <= end <= before + taken`.
             *input = &input[end - before..];
             self.head.truncate(end);
             let status = ResponseHead::parse(&self.head, &self.limits).map_err(ProxyFailure::Head)?.status;
             match status {
                 // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
-                // final response, even if the client does not expect one." 101 is final, and was not asked for.
+                // final response, even if the client does not expect one." 101 is final, and was not requested.
                 100 | 102..=199 if self.interim < MAX_INTERIM => {
                     self.interim += 1;
                     self.head.clear();
@@ -83,5 +83,5 @@ impl Http {
     }
 }
 
-/// More interim answers than any proxy sends.
+/// More interim responses than any proxy sends.
 const MAX_INTERIM: u32 = 16;

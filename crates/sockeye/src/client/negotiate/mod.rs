@@ -1,8 +1,8 @@
-//! The way through a proxy, without I/O: bytes in, bytes out.
+//! Connecting through a proxy, without I/O: bytes in, bytes out.
 //!
-//! A [`Negotiation`] comes from [`Proxy::negotiate`]. [`start`](Negotiation::start) writes what is said first, and
-//! [`feed`](Negotiation::feed) takes what the proxy answers until it is [`Negotiated::Done`]. From there on the connection
-//! is the server's.
+//! [`Proxy::negotiate`](crate::client::Proxy::negotiate) makes a [`Negotiation`]. [`start`](Negotiation::start) writes
+//! the first request, and [`feed`](Negotiation::feed) takes the proxy's answers until it returns [`Negotiated::Done`].
+//! From then on the bytes of the connection are the server's.
 //!
 //! ```
 //! use sockeye::client::Proxy;
@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Before editing: what is held is bounded by the limits of a head or by a reply of SOCKS; no byte behind the answer is
-//! taken; and the outcome does not depend on how the input was cut.
+//! Before editing: the buffered input is bounded by the limits of a head or by the longest SOCKS reply; no byte after
+//! the answer is consumed; and the outcome does not depend on how the input was split.
 
 mod http;
 mod negotiation;

@@ -1,4 +1,4 @@
-//! The negotiation with either kind of proxy.
+//! A negotiation with either kind of proxy.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::client::negotiate::outcome::{Negotiated, ProxyFailure};
 use crate::client::negotiate::socks::Socks;
 use crate::client::proxy::{Proxy, ProxyKind};
 
-/// A negotiation with one proxy for one way. See the [module](crate::client::negotiate).
+/// A negotiation with one proxy for one connection. See the [module](crate::client::negotiate).
 pub struct Negotiation {
     inner: Inner,
 }
@@ -20,10 +20,10 @@ enum Inner {
 }
 
 impl Proxy {
-    /// The negotiation for a way to `host`, a name or an address without brackets.
+    /// A negotiation for a connection to `host`, a name or an address without brackets.
     ///
     /// # Errors
-    /// `ProxyFailure::Host`: a host that this kind of proxy cannot be asked for. Nothing is sent then.
+    /// `ProxyFailure::Host`: the host cannot be sent to this kind of proxy. Nothing is sent then.
     pub fn negotiate(&self, host: &str, port: u16, limits: &ProtocolLimits) -> Result<Negotiation, ProxyFailure> {
         let credentials = self.credentials.as_ref();
         let inner = match self.kind {
@@ -35,7 +35,7 @@ impl Proxy {
 }
 
 impl Negotiation {
-    /// Appends to `out` what is said first. Once, before anything else.
+    /// Appends the first request to `out`. Call it once, before anything else.
     pub fn start(&self, out: &mut Vec<u8>) {
         match &self.inner {
             Inner::Http(http) => http.start(out),
@@ -43,10 +43,11 @@ impl Negotiation {
         }
     }
 
-    /// Takes what belongs to the negotiation from the front of `input`, and appends what is to be said to `out`.
+    /// Consumes what belongs to the negotiation from the front of `input`, and appends the next request to `out`.
     ///
     /// # Errors
-    /// The proxy refuses, or its answer is none. It is over then; feeding on gives the same again.
+    /// The proxy refuses, or its answer is invalid. The negotiation is over then, and further calls return the same
+    /// error.
     pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
         match &mut self.inner {
             Inner::Http(http) => http.feed(input),
@@ -55,7 +56,7 @@ impl Negotiation {
     }
 }
 
-/// Only what is spoken: the rest holds credentials.
+/// Shows only the protocol: the rest holds credentials.
 impl fmt::Debug for Negotiation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.inner {

@@ -1,4 +1,4 @@
-//! What a negotiation leads to.
+//! The results of a negotiation.
 
 use std::error::Error;
 use std::fmt;
@@ -7,47 +7,48 @@ use sockeye_proto::http::HeadError;
 
 use crate::client::refusal::status;
 
-/// How far a negotiation is. Complete on purpose.
+/// The state of a negotiation. Complete on purpose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
 pub enum Negotiated {
-    /// More input is needed; all that was given is taken.
+    /// More input is needed; all of it so far was consumed.
     More,
-    /// The way is open. What is left of the input is the server's.
+    /// The tunnel is open. The rest of the input comes from the server.
     Done,
 }
 
-/// Why there is no way through a proxy.
+/// Why a proxy did not connect us to the server.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyFailure {
-    /// The host cannot be named to it: longer than 255 bytes, or not a name or an address. Nothing was sent.
+    /// The host cannot be sent to the proxy: it is longer than 255 bytes, or neither a name nor an address. Nothing was
+    /// sent.
     Host,
-    /// It answered with a status other than 2xx.
+    /// The proxy answered with a status other than 2xx.
     Status(u16),
-    /// Its answer is not HTTP.
+    /// Its response is not valid HTTP.
     Head(HeadError),
-    /// It sent more interim answers (1xx) than anybody needs.
+    /// It sent more than 16 interim (1xx) responses.
     Interim,
-    /// It speaks this version of SOCKS, or something else that begins with this byte.
+    /// It answered with this version of SOCKS, or with another protocol that begins with this byte.
     SocksVersion(u8),
-    /// It takes none of the methods of authentication that it was offered: without, and with user and password if there
-    /// are any.
+    /// It accepts none of the offered authentication methods: none, and user name and password if there are
+    /// credentials.
     SocksMethods,
-    /// It chose this method of authentication, which it was not offered.
+    /// It chose this authentication method, which was not offered.
     SocksMethod(u8),
-    /// Its answer to user and password is of this version.
+    /// Its answer to the user name and password has this version instead of 1.
     SocksAuthVersion(u8),
-    /// It does not take the user and the password.
+    /// It rejected the user name and password.
     SocksAuth,
     /// It replied with this code other than 0 (RFC 1928 section 6).
     SocksReply(u8),
-    /// It replied with an address of this unknown type.
+    /// Its reply has an address of this unknown type.
     SocksAddress(u8),
 }
 
 impl ProxyFailure {
-    /// Whether the same may come out otherwise a little later.
+    /// Whether the same attempt may succeed later.
     pub(crate) const fn may_pass(self) -> bool {
         match self {
             Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
@@ -61,20 +62,23 @@ impl ProxyFailure {
 impl fmt::Display for ProxyFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host => f.write_str("the proxy cannot be asked for this host"),
+            Self::Host => f.write_str("the host cannot be sent to the proxy"),
             Self::Status(code) => write!(f, "the proxy answered {}", status(*code)),
-            Self::Head(error) => write!(f, "the proxy's answer is not HTTP: {error}"),
-            Self::Interim => f.write_str("the proxy answers without coming to an end"),
+            Self::Head(error) => write!(f, "the proxy's response is not valid HTTP: {error}"),
+            Self::Interim => f.write_str("the proxy sent too many interim (1xx) responses"),
             Self::SocksVersion(b'H') => f.write_str("the proxy speaks HTTP instead of SOCKS 5"),
             Self::SocksVersion(version) => write!(f, "the proxy answered with version {version} instead of SOCKS 5"),
-            Self::SocksMethods => f.write_str("the proxy wants another authentication"),
+            Self::SocksMethods => f.write_str("the proxy requires another authentication method"),
             Self::SocksMethod(method) => {
-                write!(f, "the proxy chose authentication {method}, which it was not offered (RFC 1928 section 3)")
+                write!(f, "the proxy chose authentication method {method}, which was not offered (RFC 1928 section 3)")
             }
             Self::SocksAuthVersion(version) => {
-                write!(f, "the proxy answered the password with version {version} instead of 1 (RFC 1929 section 2)")
+                write!(
+                    f,
+                    "the proxy answered the authentication with version {version} instead of 1 (RFC 1929 section 2)"
+                )
             }
-            Self::SocksAuth => f.write_str("the proxy does not take the user and password"),
+            Self::SocksAuth => f.write_str("the proxy rejected the user name and password"),
             Self::SocksReply(code) => write!(f, "the proxy failed to connect: {}", socks_reply(*code)),
             Self::SocksAddress(kind) => {
                 write!(f, "the proxy replied with an address of type {kind} (RFC 1928 section 6)")
@@ -85,7 +89,7 @@ impl fmt::Display for ProxyFailure {
 
 impl Error for ProxyFailure {}
 
-/// What a reply means, in the words of RFC 1928 section 6.
+/// The meaning of a reply code, in the words of RFC 1928 section 6.
 const fn socks_reply(code: u8) -> &'static str {
     match code {
         0 => "succeeded",

@@ -1,4 +1,4 @@
-//! SOCKS 5 (RFC 1928) with user and password (RFC 1929).
+//! SOCKS 5 (RFC 1928) with user name and password (RFC 1929).
 
 use std::net::IpAddr;
 
@@ -10,20 +10,20 @@ pub(super) struct Socks {
     /// The request, from its version to the port.
     request: Vec<u8>,
     state: State,
-    /// The answer that is awaited, as far as it is here: no more than the 262 bytes of the longest reply.
+    /// The next answer so far, at most the 262 bytes of the longest reply.
     answer: Vec<u8>,
 }
 
-/// The methods below take one more byte of `answer`, and give the state that follows once it is complete.
+/// The methods below are called after each byte of `answer`, and return the next state once it is complete.
 #[derive(Clone, Copy)]
 enum State {
-    /// The method is awaited.
+    /// Waiting for the authentication method.
     Method,
-    /// What the proxy says to user and password is awaited.
+    /// Waiting for the answer to user name and password.
     Auth,
-    /// The reply to the request is awaited.
+    /// Waiting for the reply to the request.
     Reply,
-    /// It is over, and no more input is taken.
+    /// Finished; no more input is consumed.
     Over(Result<(), ProxyFailure>),
 }
 
@@ -59,7 +59,7 @@ impl Socks {
     }
 
     pub(super) fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
-        // Byte by byte: there are few, and each wrong one is told as soon as it is here, however the input was cut.
+        // Byte by byte: there are few, and a wrong one is reported as soon as it arrives, however the input was split.
         loop {
             if let State::Over(outcome) = self.state {
                 return outcome.map(|()| Negotiated::Done);
@@ -91,7 +91,7 @@ impl Socks {
             ([VERSION, USER_PASSWORD], Some(credentials)) => {
                 out.push(AUTH_VERSION);
                 for text in [credentials.user(), credentials.password()] {
-                    // Checked when the proxy was described: no more than 255 bytes.
+                    // Checked when the proxy was parsed: at most 255 bytes.
                     let text = &text.as_bytes()[..text.len().min(255)];
                     out.push(text.len() as u8);
                     out.extend_from_slice(text);
@@ -122,7 +122,8 @@ impl Socks {
         }
     }
 
-    /// `VER REP RSV ATYP BND.ADDR BND.PORT` (RFC 1928 section 6). The address is of no use here, and RSV is not judged.
+    /// `VER REP RSV ATYP BND.ADDR BND.PORT` (RFC 1928 section 6). The address is not
+    /// used, and RSV is not checked.
     fn reply(&self) -> Result<Option<State>, ProxyFailure> {
         let length = match *self.answer.as_slice() {
             [VERSION] | [VERSION, SUCCEEDED] | [VERSION, SUCCEEDED, _] | [] => return Ok(None),
@@ -144,12 +145,12 @@ const CONNECT: u8 = 1;
 const RESERVED: u8 = 0;
 const SUCCEEDED: u8 = 0;
 
-// Methods of authentication.
+// Authentication methods.
 const NO_AUTH: u8 = 0;
 const USER_PASSWORD: u8 = 2;
 const NONE_ACCEPTABLE: u8 = 0xFF;
 
-// Types of addresses.
+// Address types.
 const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;

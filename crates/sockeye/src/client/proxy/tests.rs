@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_proxy_is_taken_apart() {
+fn a_proxy_is_parsed_into_its_parts() {
     use ProxyKind::{Http, Socks};
     for (text, kind, host, port, shown) in [
         ("p:3128", Http, "p", 3128, "http://p:3128"),
@@ -22,7 +22,7 @@ fn a_proxy_is_taken_apart() {
 }
 
 #[test]
-fn what_is_no_proxy_is_refused_by_its_rule() {
+fn an_invalid_proxy_is_rejected_with_the_broken_rule() {
     use ProxyError::{Path, Place, Scheme, Tls};
     let long = format!("socks5://{}@p", "u".repeat(256));
     for (text, error) in [
@@ -49,7 +49,7 @@ fn what_is_no_proxy_is_refused_by_its_rule() {
         assert_eq!(Proxy::parse(text), Err(error), "{text:?}");
         assert!(!error.to_string().is_empty());
     }
-    // What one kind of proxy cannot be sent, the other can.
+    // Credentials that one kind of proxy cannot be sent may be fine for the other.
     assert!(Proxy::parse("socks5://u%3av:p@p").is_ok());
     assert!(Proxy::parse("http://:p@p").is_ok());
     assert!(Proxy::parse(&long.replace("socks5", "http")).is_ok());
@@ -79,7 +79,7 @@ fn the_environment_names_the_proxy() {
         ("wss://a/", &[("HTTPS_PROXY", "p")], Some("p")),
         ("wss://a/", &[("http_proxy", "p")], None),
         ("wss://a/", &[("ALL_PROXY", "socks5://p")], Some("p")),
-        // In a CGI program `HTTP_PROXY` is the client's.
+        // In a CGI program `HTTP_PROXY` comes from the client.
         ("ws://a/", &[("HTTP_PROXY", "p"), ("REQUEST_METHOD", "GET")], None),
         ("ws://a/", &[("http_proxy", "p"), ("REQUEST_METHOD", "GET")], Some("p")),
         ("ws://a/", &[("HTTP_PROXY", "q"), ("REQUEST_METHOD", ""), ("all_proxy", "p")], Some("p")),
@@ -96,7 +96,7 @@ fn the_environment_names_the_proxy() {
         ("ws://localhost/", &[("http_proxy", "p"), ("no_proxy", "a")], Some("p")),
         ("ws://127.0.0.1/", &[("http_proxy", "p")], Some("p")),
         ("ws://[::1]/", &[("http_proxy", "p"), ("no_proxy", "127.0.0.1,::1")], None),
-        // A proxy that is not asked for may be anything.
+        // A variable that does not apply may hold anything.
         ("ws://a/", &[("http_proxy", "ftp://p"), ("no_proxy", "a")], None),
         ("ws://a/", &[("https_proxy", "ftp://p"), ("http_proxy", "p")], Some("p")),
     ];
@@ -106,10 +106,10 @@ fn the_environment_names_the_proxy() {
 }
 
 #[test]
-fn a_variable_that_names_no_proxy_is_named() {
+fn the_error_names_the_invalid_variable() {
     let error = chosen("ws://a/", &[("HTTP_PROXY", "ftp://u:geheim@p")]).unwrap_err();
     assert_eq!((error.variable, error.error), ("HTTP_PROXY", ProxyError::Scheme));
-    assert!(error.to_string().starts_with("HTTP_PROXY names no proxy: "));
+    assert!(error.to_string().starts_with("HTTP_PROXY is not a valid proxy: "));
     assert!(!format!("{error} {error:?}").contains("geheim"));
     let error = chosen("wss://a/", &[("https_proxy", "\u{fffd}"), ("all_proxy", "p")]).unwrap_err();
     assert_eq!((error.variable, error.error), ("https_proxy", ProxyError::Place(UrlError::HostNotAscii)));

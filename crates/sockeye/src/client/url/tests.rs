@@ -5,7 +5,7 @@ use sockeye_proto::handshake::origin::AllowedOrigins;
 use super::*;
 
 #[test]
-fn a_url_is_taken_apart() {
+fn a_url_is_parsed_into_its_parts() {
     let all: &[(&str, &str, u16, &str, &str)] = &[
         ("ws://a", "a", 80, "a", "/"),
         ("ws://a/", "a", 80, "a", "/"),
@@ -32,7 +32,7 @@ fn a_url_is_taken_apart() {
         ("ws://a_b.c-d.", "a_b.c-d.", 80, "a_b.c-d.", "/"),
         ("ws://1.example", "1.example", 80, "1.example", "/"),
         ("ws://xn--bcher-kva.example", "xn--bcher-kva.example", 80, "xn--bcher-kva.example", "/"),
-        // What must be encoded is; what is encoded stays as it is.
+        // Characters are encoded where required; existing escapes are kept.
         ("ws://a/\u{e9}?\u{20ac}", "a", 80, "a", "/%C3%A9?%E2%82%AC"),
         ("ws://a/%c3%A9%2F%00", "a", 80, "a", "/%c3%A9%2F%00"),
         ("ws://a/\"<>^`{|}[]", "a", 80, "a", "/%22%3C%3E%5E%60%7B%7C%7D%5B%5D"),
@@ -49,7 +49,7 @@ fn a_url_is_taken_apart() {
 }
 
 #[test]
-fn what_is_no_host_is_refused_by_its_rule() {
+fn an_invalid_host_is_rejected_with_the_broken_rule() {
     use UrlError::*;
     let long_label = format!("ws://{}.a/", "b".repeat(64));
     let long_name = format!("ws://{}a/", "bcde.".repeat(51));
@@ -104,7 +104,7 @@ fn what_is_no_host_is_refused_by_its_rule() {
 }
 
 #[test]
-fn what_is_no_url_is_refused_by_its_rule() {
+fn an_invalid_url_is_rejected_with_the_broken_rule() {
     use UrlError::*;
     let all: &[(&str, UrlError)] = &[
         ("", Scheme),
@@ -152,9 +152,9 @@ fn what_is_no_url_is_refused_by_its_rule() {
     }
 }
 
-/// A byte that has no place in a URL is refused wherever it stands, and told where.
+/// A forbidden byte is rejected at every position, and the error has its offset.
 #[test]
-fn bad_bytes_are_refused_everywhere() {
+fn forbidden_bytes_are_rejected_everywhere() {
     let url = "ws://user:pass@host.example:8080/path/to?query=1";
     for bad in (0..=b' ').chain([0x7f, b'\\']) {
         for at in 0..=url.len() {
@@ -166,18 +166,18 @@ fn bad_bytes_are_refused_everywhere() {
     for at in 0..=url.len() {
         let (before, behind) = url.split_at(at);
         assert_eq!(Url::parse(&format!("{before}#{behind}")), Err(UrlError::Fragment));
-        // What is no ASCII may stand in the path and the query only.
+        // Only the path and the query may hold characters outside ASCII.
         let text = format!("{before}\u{2028}{behind}");
         assert_eq!(Url::parse(&text).is_ok(), at > url.find("/path").unwrap(), "{text:?}");
     }
 }
 
 #[test]
-fn a_url_is_not_too_long() {
+fn the_length_of_a_url_is_bounded() {
     let fill = |length: usize| format!("ws://a/{}", "b".repeat(length - 7));
     assert!(Url::parse(&fill(8000)).is_ok());
     assert_eq!(Url::parse(&fill(8001)), Err(UrlError::TooLong));
-    // Encoded it is three times as long.
+    // Encoding triples the length.
     assert_eq!(Url::parse(&format!("ws://a/{}", "|".repeat(3000))), Err(UrlError::TooLong));
     assert_eq!(Url::parse(&format!("ws://{}/", "a".repeat(8000))), Err(UrlError::TooLong));
     let name = format!("{}abc", "abcd.".repeat(50));
@@ -208,7 +208,7 @@ fn credentials_are_decoded_and_not_shown() {
 }
 
 #[test]
-fn an_origin_is_one_that_a_server_may_list() {
+fn an_origin_is_accepted_by_an_origin_list() {
     for (text, origin) in [
         ("ws://A.example/x", "http://a.example"),
         ("wss://a.example:443/x", "https://a.example"),
@@ -219,7 +219,7 @@ fn an_origin_is_one_that_a_server_may_list() {
     }
 }
 
-/// RFC 3986 section 5.4, as far as it is about the same scheme.
+/// The examples of RFC 3986 section 5.4 that keep the scheme.
 #[test]
 fn references_are_resolved_as_in_the_rfc() {
     let base = Url::parse("http://a/b/c/d;p?q").unwrap();
@@ -279,7 +279,7 @@ fn references_are_resolved_as_in_the_rfc() {
 }
 
 #[test]
-fn references_that_are_not_followed() {
+fn invalid_references_are_rejected() {
     let base = Url::parse("ws://a/b").unwrap();
     for (reference, error) in [
         ("g:h", UrlError::Scheme),
@@ -337,7 +337,7 @@ fn texts() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_url_that_exists_can_stand_in_a_request(text in texts(), reference in texts()) {
+    fn every_url_is_valid_in_a_request(text in texts(), reference in texts()) {
         let base = Url::parse("wss://base:81/x/y?z").unwrap();
         let urls = [Url::parse(&text), base.join(&reference), Url::parse(&text).unwrap_or(base).join(&reference)];
         for url in urls.into_iter().flatten() {
