@@ -76,7 +76,8 @@ fn members(tokens: &[Token<'_>], all_open: bool, restricted: &mut BTreeSet<Strin
         let (word, next) = (tokens.get(at), tokens.get(at + 1));
         let name = match (word, next) {
             (Some(word), Some(name)) if word.text == "fn" => Some(name.text),
-            (Some(name), Some(colon)) if is_visible && colon.text == ":" => Some(name.text),
+            // Its own fields are open to itself, private ones too.
+            (Some(name), Some(colon)) if (is_visible || all_open) && colon.text == ":" => Some(name.text),
             _ => None,
         };
         if let Some(name) = name {
@@ -131,6 +132,7 @@ mod tests {
         };
         assert!(faults("use crate::Cx; fn f(cx: Cx) { cx.id(); }").is_empty());
         assert!(faults("fn push() {} fn f(queue: Vec<u8>) { queue.push(1); }").is_empty());
+        assert!(faults("struct Own { shared: u8 } fn f(own: Own) { own.shared; }").is_empty());
         assert_eq!(faults("use crate::shared::Shared;").len(), 1);
         assert_eq!(faults("use crate::protocol::Own;").len(), 1);
         assert_eq!(faults("fn f(cx: crate::Cx) { cx.shared.len(); cx.own(); }").len(), 2);
