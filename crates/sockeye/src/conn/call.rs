@@ -1,6 +1,7 @@
 //! The callbacks of a running step, of which there are many: the endpoint is looked up once, and the clock is read only
 //! when the loop is watchful.
 
+use crate::protocol::{Cx, RawCx};
 use crate::statistics::{Culprit, Whose};
 use crate::transport::LoopIo;
 
@@ -9,10 +10,26 @@ pub(super) struct Caller<'a, E: ?Sized, C> {
     pub(super) endpoint: &'a mut E,
     pub(super) session: u32,
     pub(super) cx: C,
-    pub(super) whose: Whose,
 }
 
-impl<E: ?Sized, C> Caller<'_, E, C> {
+/// A context that knows whose callback it is for.
+pub(super) trait Context {
+    fn whose(&self) -> Whose;
+}
+
+impl Context for Cx<'_> {
+    fn whose(&self) -> Whose {
+        Whose::of(self.endpoint.0, self.id())
+    }
+}
+
+impl Context for RawCx<'_> {
+    fn whose(&self) -> Whose {
+        Whose::of(self.endpoint.0, self.id())
+    }
+}
+
+impl<E: ?Sized, C: Context> Caller<'_, E, C> {
     /// Calls back. `WATCHED`: the clock is read around the callback, which costs more than many of them.
     #[inline(always)]
     pub(super) fn call<const WATCHED: bool, R>(
@@ -26,7 +43,7 @@ impl<E: ?Sized, C> Caller<'_, E, C> {
         }
         let result = call(self.endpoint, &mut self.cx, self.session, io);
         if WATCHED {
-            io.lap(culprit, self.whose);
+            io.lap(culprit, self.cx.whose());
         }
         result
     }

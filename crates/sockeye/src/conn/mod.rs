@@ -41,7 +41,7 @@ use self::proxied::{AfterProxied, Proxied};
 use self::raw::Raw;
 use self::step::{Due, Step};
 use self::watched::Watched;
-use self::websocket::WebSocket;
+use self::websocket::{Progress, WebSocket};
 use self::wire::Wire;
 use crate::client::FailureCause;
 use crate::client::plan::Plan;
@@ -188,13 +188,15 @@ impl Conn {
     #[inline]
     pub(crate) fn step(&mut self, env: &mut Env, id: ConnId, entry: Entry) -> Outcome {
         env.io.meters.statistics.work.steps += 1;
-        let outcome = if env.io.meters.stopwatch.step(id) && look_at_the_clock(env) {
-            self.watched_step(env, id, entry)
-        } else if let Phase::WebSocket(ws) = &mut self.phase {
-            let step = ws.step::<false>(&mut self.wire, env, id, entry);
-            self.follow(env, id, step)
-        } else {
-            self.other_step(env, id, entry)
+        if env.io.meters.stopwatch.step(id) && look_at_the_clock(env) {
+            return self.watched_step(env, id, entry);
+        }
+        let outcome = match &mut self.phase {
+            Phase::WebSocket(ws) => match ws.step::<false>(&mut self.wire, env, id, entry) {
+                Progress::Wait => Outcome::Wait,
+                progress => self.after_progress(env, id, progress),
+            },
+            _ => self.other_step(env, id, entry),
         };
         debug_assert!(env.io.corked() == 0, "the cork is empty between connections");
         outcome
@@ -205,13 +207,28 @@ impl Conn {
     fn watched_step(&mut self, env: &mut Env, id: ConnId, entry: Entry) -> Outcome {
         let outcome = match &mut self.phase {
             Phase::WebSocket(ws) => {
-                let step = ws.step::<true>(&mut self.wire, env, id, entry);
-                self.follow(env, id, step)
+                let progress = ws.step::<true>(&mut self.wire, env, id, entry);
+                self.after_progress(env, id, progress)
             }
             _ => self.other_step(env, id, entry),
         };
         env.io.steps_over(0);
+        debug_assert!(env.io.corked() == 0, "the cork is empty between connections");
         outcome
+    }
+
+    /// What follows the step of a WebSocket.
+    #[cold]
+    fn after_progress(&mut self, env: &mut Env, id: ConnId, progress: Progress) -> Outcome {
+        match (progress, &mut self.phase) {
+            (Progress::Over, Phase::WebSocket(ws)) => {
+                let step = ws.finish(&mut self.wire, env, id);
+                self.follow(env, id, step)
+            }
+            (Progress::Wait | Progress::Over, _) => Outcome::Wait,
+            (Progress::Yield, _) => Outcome::Yield,
+            (Progress::Later, _) => Outcome::Later,
+        }
     }
 
     /// A step of what is not, or no longer, a WebSocket.
@@ -225,7 +242,7 @@ impl Conn {
                 Ok(step) => step.map(Into::into),
                 Err(cause) => return self.fail(env, cause),
             },
-            Phase::WebSocket(ws) => ws.step::<false>(wire, env, id, entry).map(Into::into),
+            Phase::WebSocket(_) => return self.watched_step(env, id, entry),
             Phase::Raw(raw) => raw.step(wire, env, id, entry).map(Into::into),
             Phase::Watched(watched) => watched.step(wire, env, id, entry).map(Into::into),
             Phase::Linger(linger) => linger.step(wire, env).map(Into::into),
@@ -234,7 +251,6 @@ impl Conn {
     }
 
     /// Goes on in the phase that follows, if one does.
-    #[inline]
     fn follow<N: Into<Phase>>(&mut self, env: &mut Env, id: ConnId, step: Step<N>) -> Outcome {
         match step {
             Step::Wait => Outcome::Wait,

@@ -19,7 +19,7 @@ use crate::id::ConnId;
 use crate::protocol::endpoint::RawEndpoint;
 use crate::protocol::{RawClose, RawClosed, RawCx, RawSendCx, RawWritable};
 use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::Culprit;
 use crate::sys::{CloseHow, DescriptorKind};
 use crate::transport::{LoopIo, Read, Socket, SocketWriter};
 
@@ -169,8 +169,7 @@ impl Raw {
             return self.discard(&mut state.running, socket, io, rx);
         }
         let id = state.running.id;
-        let whose = Whose::of(index.0, id);
-        let mut callbacks = Caller { endpoint, session, cx: RawCx::new(state, index, id, peer), whose };
+        let mut callbacks = Caller { endpoint, session, cx: RawCx::new(state, index, id, peer) };
         if self.has_input(socket) && !callbacks.cx.running.is_paused() {
             let read = self.read(socket, io, rx, callbacks.cx.running.budget.bytes);
             self.deliver(&mut callbacks, io, &read, rx, until);

@@ -14,7 +14,7 @@ use crate::id::ConnId;
 use crate::protocol::endpoint::WatcherEndpoint;
 use crate::protocol::{RawClose, RawClosed, RawCx};
 use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::Culprit;
 use crate::sys::{CloseHow, DescriptorKind, Readiness};
 use crate::transport::{LoopIo, Socket};
 
@@ -126,8 +126,7 @@ impl Watched {
         let Entry { endpoint: index, session, .. } = state.running.entry;
         let Some(endpoint) = endpoints.watcher(index) else { return Outcome::Wait };
         let id = state.running.id;
-        let whose = Whose::of(index.0, id);
-        let mut callbacks = Caller { endpoint, session, cx: RawCx::new(state, index, id, peer), whose };
+        let mut callbacks = Caller { endpoint, session, cx: RawCx::new(state, index, id, peer) };
         let is_datagrams = socket.kind() == DescriptorKind::Datagrams;
         let is_over = level.error && !is_datagrams;
         if reads && (level.readable || (level.error && is_datagrams)) {

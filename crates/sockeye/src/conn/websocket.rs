@@ -23,7 +23,7 @@ use crate::id::ConnId;
 use crate::protocol::endpoint::WebSocketEndpoint;
 use crate::protocol::{Cx, Handshake, SendCx, Tx};
 use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::Culprit;
 use crate::sys::CloseHow;
 use crate::transport::{CORK, Framed, LoopIo, Read, Socket, SocketWriter};
 
@@ -43,6 +43,16 @@ struct Aside {
     held_bytes: usize,
     /// The writable callback was called once more after a Close frame was queued: now that frame goes.
     had_last_call: bool,
+}
+
+/// How far a step came. It is small, since it is returned for each message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    Wait,
+    Yield,
+    Later,
+    /// The connection is over: [`WebSocket::finish`] says what follows.
+    Over,
 }
 
 /// What became of a batch of published messages at one connection.
@@ -113,14 +123,14 @@ impl WebSocket {
 
     /// Reads, delivers, answers and writes as far as socket and budget allow. `WATCHED`: the clock is read around
     /// callbacks, which costs more than many of them.
-    #[inline]
+    #[inline(always)]
     pub(super) fn step<const WATCHED: bool>(
         &mut self,
         wire: &mut Wire,
         env: &mut Env,
         id: ConnId,
         entry: Entry,
-    ) -> Step<Linger> {
+    ) -> Progress {
         let budget = ReadBudget { bytes: env.limits.turn_bytes, frames: env.limits.turn_frames };
         env.state.enter(id, entry, budget);
         env.io.begin_step(env.limits.turn_bytes);
@@ -133,14 +143,14 @@ impl WebSocket {
         let can_write = self.can_write_more(&env.state.running, &wire.socket);
         env.state.leave();
         if self.protocol.state() != State::Open || self.protocol.wants_transmit() || wire.socket.is_broken() {
-            if let Some(step) = self.finish_closing(wire, env, id, can_write) {
-                return step;
+            if self.is_over(wire, env, can_write) {
+                return Progress::Over;
             }
         }
         match (more, can_write) {
-            (true, _) => Step::Yield,
-            (false, true) => Step::Later,
-            (false, false) => Step::Wait,
+            (true, _) => Progress::Yield,
+            (false, true) => Progress::Later,
+            (false, false) => Progress::Wait,
         }
     }
 
@@ -166,8 +176,7 @@ impl WebSocket {
         let count = if self.is_paused(&state.running) { 0 } else { self.read(&mut state.running, socket, io, rx) };
         let arrived = &mut rx[..HEADROOM + count];
         let id = state.running.id;
-        let mut callbacks =
-            Caller { endpoint, session, cx: Cx::new(state, index, id, peer), whose: Whose::of(index.0, id) };
+        let mut callbacks = Caller { endpoint, session, cx: Cx::new(state, index, id, peer) };
         if count > 0 {
             self.deliver::<WATCHED>(&mut callbacks, socket, io, arrived);
         }
@@ -367,9 +376,9 @@ impl WebSocket {
         if socket.needs_step() { Published::NeedsStep } else { Published::Sent }
     }
 
-    /// Sends what the protocol has to say on its own account, and ends the connection when it is over.
+    /// Sends what the protocol has to say on its own account. Returns whether the connection is over.
     #[cold]
-    fn finish_closing(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, can_write: bool) -> Option<Step<Linger>> {
+    fn is_over(&mut self, wire: &mut Wire, env: &mut Env, can_write: bool) -> bool {
         let has_input = wire.socket.has_input() && !self.is_paused(&env.state.running);
         let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
         // A Close frame waits for the last call before it.
@@ -385,12 +394,12 @@ impl WebSocket {
         if self.protocol.state() == State::Draining && !wire.socket.has_backlog() && !self.protocol.wants_transmit() {
             self.protocol.handle_flushed();
         }
-        (self.protocol.state() == State::Ended).then(|| self.finish(wire, env, id))
+        self.protocol.state() == State::Ended
     }
 
     /// The connection is over: calls `closed`, and decides how the TCP connection ends.
     #[cold]
-    fn finish(&self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<Linger> {
+    pub(super) fn finish(&self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<Linger> {
         let closed = self.protocol.closed();
         let ending = Ending::of(&closed, &wire.socket);
         tracing::debug!(%id, peer = %wire.peer, code = closed.code_seen(), "closed");
