@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_module_names_only_those_below_it() {
         let named = |path, text| {
-            let root = "pub mod service; mod conn; mod sys; mod error; mod sim;";
+            let root = "pub mod service; mod conn; mod sys; mod limits; mod sim;";
             layers(&Files::of([
                 ("crates/sockeye/src/lib.rs", root),
                 ("crates/sockeye/src/service/mod.rs", "pub struct Service;"),
@@ -362,7 +362,7 @@ mod tests {
             .len()
         };
         assert_eq!(named("crates/sockeye/src/conn/mod.rs", "use crate::service::Service;"), 1);
-        assert_eq!(named("crates/sockeye/src/error.rs", "use crate::sys::Sys;"), 1);
+        assert_eq!(named("crates/sockeye/src/limits.rs", "use crate::sys::Sys;"), 1);
         assert_eq!(named("crates/sockeye/src/conn/mod.rs", "use crate::sim::Sim;"), 1);
         assert_eq!(named("crates/sockeye/src/conn/mod.rs", "use crate::sys::Sys; // crate::service"), 0);
     }
