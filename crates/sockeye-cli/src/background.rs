@@ -57,7 +57,7 @@ impl Background {
         self.daemon.is_some()
     }
 
-    /// Says that it serves: where, to whoever started it.
+    /// Reports that the server is ready, and its addresses, to the starter.
     pub(crate) fn ready(&mut self, announcement: String) -> Result<(), Failure> {
         let Some(daemon) = self.daemon.take() else {
             return announce(announcement)
@@ -78,7 +78,7 @@ impl Background {
     }
 }
 
-/// Paths mean what they meant to whoever wrote them.
+/// Makes paths absolute, since the daemon changes its working directory.
 fn make_absolute(args: &mut ServerArgs, folder: Option<&mut PathBuf>) -> io::Result<()> {
     let sockets = args.listening.interfaces.iter_mut().filter_map(|interface| match interface {
         Interface::Unix(path) => Some(path),
@@ -98,7 +98,7 @@ fn make_absolute(args: &mut ServerArgs, folder: Option<&mut PathBuf>) -> io::Res
 fn started(outcome: Outcome) -> Result<(), Failure> {
     match outcome {
         Outcome::Ready(announcement) => {
-            // Nobody has to read it.
+            // The output may have no reader.
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(announcement.as_bytes()).and_then(|()| stdout.flush());
             Ok(())
@@ -137,8 +137,8 @@ pub(crate) fn pid_file(args: &DaemonArgs) -> Result<Option<PidFile>, Failure> {
     locked.map(Some).map_err(|error| Failure::usage(format!("--pid-file {}: {error}", path.display())))
 }
 
-/// Says where the service listens. Whoever started us may not be listening any more, and with standard output full even
-/// writing would wait for ever: neither is a reason to stop, so another thread does it.
+/// Prints where the service listens, in a thread: standard output may have lost its reader, or be full and block, and neither
+/// should stop the server.
 fn announce(lines: String) -> io::Result<()> {
     thread::Builder::new().name("announce".to_owned()).spawn(move || {
         let mut stdout = io::stdout().lock();

@@ -66,7 +66,7 @@ pub(crate) fn is_clean(closed: &Closed) -> bool {
 }
 
 /// # Errors
-/// What ended it is no normal end: something other than 1000, 1001 or no code from the peer, or no closing handshake.
+/// An abnormal end: the peer closed with a code other than 1000, 1001 or none, or there was no closing handshake.
 pub(crate) fn judge(closed: &Closed) -> Result<(), Failure> {
     let good =
         is_clean(closed) && (closed.initiator == Initiator::Local || matches!(closed.code_seen(), 1000 | 1001 | 1005));

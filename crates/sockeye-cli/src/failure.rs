@@ -33,7 +33,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 impl From<&sockeye::Failure> for Failure {
-    /// A connection that did not come about.
+    /// A connection that could not be opened.
     fn from(failure: &sockeye::Failure) -> Self {
         let mut message = failure.to_string();
         if let FailureCause::Refused(refusal) = &failure.cause {
@@ -43,7 +43,7 @@ impl From<&sockeye::Failure> for Failure {
     }
 }
 
-/// The number for a connection that did not come about.
+/// The exit code for a connection that could not be opened.
 fn code_of(failure: &sockeye::Failure) -> u8 {
     match (&failure.cause, failure.stage) {
         (FailureCause::Timeout { .. }, _) => TIMEOUT,

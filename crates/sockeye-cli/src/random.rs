@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A seed nobody chose, from what the standard library keys its hash maps with.
+    /// A random seed, from the keys of the standard library's hash maps.
     pub(crate) fn any_seed() -> u64 {
         use std::hash::{BuildHasher, RandomState};
         // Short enough to be typed again.
@@ -26,7 +26,7 @@ impl Random {
 
     /// One of 0 to `bound - 1`; `bound` is at least one.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
-        // The high half of a product is even to 2^-32, which nobody here can tell from even.
+        // The high half of a product is uniform up to 2^-32, which is close enough here.
         (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 

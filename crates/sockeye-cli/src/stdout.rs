@@ -1,7 +1,6 @@
-//! The way to whoever reads standard output: over a thread of its own, so that a slow reader stops the peer and never the
-//! loop. Nothing is dropped; who fills it asks [`Output::is_full`] and reads no more from the peer meanwhile. At the
-//! end the reader is waited for, however slow; once somebody wants the process to end ([`Output::hurry`]), as long as
-//! it takes anything.
+//! Standard output, written by a thread of its own, so that a slow reader slows the peer down and never blocks the loop.
+//! Nothing is dropped: while [`Output::is_full`], the command stops reading from the peer. At the end it waits for the reader,
+//! however slow; after a signal ([`Output::hurry`]) only as long as the reader makes progress.
 
 use std::io::{self, Write as _};
 use std::mem;
@@ -51,9 +50,9 @@ struct State {
     waiting: Vec<u8>,
     /// The thread has taken bytes that are not written yet.
     writing: bool,
-    /// Nobody reads any more, or nothing can be written.
+    /// The reader is gone, or writing fails.
     closed: bool,
-    /// Why, if it is not that whoever reads has seen enough.
+    /// Why writing failed, unless the reader just stopped early.
     error: Option<io::Error>,
     /// The end is waited for.
     hurried: bool,
@@ -77,8 +76,8 @@ impl Output {
         })
     }
 
-    /// `write` is called with what has come together since the last call. `waker` is told when there is room again, and
-    /// when nobody reads.
+    /// `write` is called with all bytes pushed since the last call. `waker` wakes the loop when there is room again, and when
+    /// the reader is gone.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -122,12 +121,12 @@ impl Output {
         self.shared.state().waiting.len() >= FULL
     }
 
-    /// Nobody reads any more.
+    /// Whether the reader is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.state().closed
     }
 
-    /// Fails if something could not be written, as on a full disk. A reader that has left is no failure.
+    /// Fails if something could not be written, as on a full disk. A reader that closed the pipe is not a failure.
     ///
     /// # Errors
     /// The reason, for people.
@@ -144,8 +143,8 @@ impl Output {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all is written or nobody reads. False: the reader took nothing any more, and the thread may be stuck
-    /// in writing.
+    /// Waits until everything is written or the reader is gone. False: the reader stalled, and the thread may be blocked in a
+    /// write.
     pub(crate) fn finish(&self) -> bool {
         let busy = |state: &State| !state.closed && (state.writing || !state.waiting.is_empty());
         let Shared { changed, moved, grace, .. } = &*self.shared;
@@ -168,7 +167,7 @@ impl Output {
 }
 
 impl Shared {
-    /// What has to be written next; `None` when nobody reads.
+    /// What has to be written next; `None` when the reader is gone.
     fn take(&self) -> Option<Vec<u8>> {
         let idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
         let mut state = self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +192,7 @@ impl Shared {
     }
 }
 
-/// Whether it means that whoever reads has seen enough. A socket may say it as a reset.
+/// Whether the error means that the reader stopped early. A socket may report this as a reset.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

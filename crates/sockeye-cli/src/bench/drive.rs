@@ -66,7 +66,7 @@ impl<'a> Drive<'a> {
         self.progress.clear();
         let measured = match measured {
             Ok(measured) => measured,
-            // A server that answers wrongly need not be waited for with the end either: it is told, and left.
+            // Do not wait for the close of a server that answers wrongly.
             Err(failure) if failure.code == failure::PROTOCOL => return Err(failure),
             Err(failure) => {
                 self.close()?;
@@ -322,7 +322,7 @@ impl<'a> Drive<'a> {
         self.stop.load(Ordering::Relaxed) || self.load.borrow().wrong.is_some()
     }
 
-    /// Nobody is there any more.
+    /// No connection is left.
     fn is_alone(&self) -> bool {
         let load = self.load.borrow();
         match self.bench.mode {

@@ -229,7 +229,7 @@ impl Protocol for Echo {
         load.in_flight -= u64::from(line.in_flight);
         load.lines.closed(Some(line.number), &closed, load.closing);
         if let Cause::Violation(violation) = &closed.cause {
-            // Text that is no UTF-8, a frame that must not be: that is a wrong answer too.
+            // Text that is not UTF-8 and illegal frames are wrong answers too.
             load.wrong.get_or_insert_with(|| format!("connection {}: {violation}", line.number + 1));
         }
         if !load.closing {

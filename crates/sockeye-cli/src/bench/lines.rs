@@ -93,7 +93,7 @@ impl Lines {
         if let Some(place) = number.and_then(|number| self.open.get_mut(number)) {
             *place = None;
         }
-        // A server that just ends TCP once it was told to close is no loss.
+        // A server that only ends TCP in response to our close does not count as lost.
         if wished && matches!(closed.cause, Cause::Handshake | Cause::Eof | Cause::Reset) {
             return;
         }
@@ -134,5 +134,5 @@ impl Lines {
     }
 }
 
-/// Failures before the first success after which nobody need wait for one.
+/// Give up after this many failures before the first success.
 const TRIES: u64 = 100;

@@ -129,7 +129,7 @@ fn messages(number: u32) -> String {
 
 fn show(bench: &Bench, report: &Report) -> Result<(), Failure> {
     let text = if bench.json { format!("{}\n", report.json()) } else { report.text() };
-    // A reader that has seen enough is no failure; the exit code tells the rest.
+    // A reader that stops early is not a failure; the exit code says the rest.
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     for warning in report.warning().into_iter().chain(report.shortfall()) {

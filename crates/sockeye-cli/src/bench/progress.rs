@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::figures::count;
 
-/// Drawn on standard error, where it is in nobody's way; nothing is drawn when that is no terminal.
+/// Drawn on standard error, so that it does not mix with the output, and only if that is a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
     /// Moment and messages of the last drawing.

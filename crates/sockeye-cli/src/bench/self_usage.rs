@@ -19,7 +19,7 @@ pub(crate) fn cpu() -> Option<u64> {
 /// Takes as many descriptors as the system lets this process have: every connection needs one.
 pub(crate) fn take_descriptors() {
     let limit = getrlimit(Resource::Nofile);
-    // If it is refused the limit stays as it is, and whoever needs more is told so when connecting.
+    // If refused, the limit stays as it is, and connecting reports what is missing.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     /// For the text of its failure.
     pub(crate) timeout: Option<Duration>,
     pub(crate) ping_every: Option<Duration>,
-    /// Whoever types gets to see what was wrong with a line, and goes on.
+    /// At a terminal an invalid line is reported, and the session continues.
     pub(crate) forgiving: bool,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Dialog {
     received: u64,
     /// Reading is paused until the screen has room.
     pub(crate) paused: bool,
-    /// A wish to close that nobody has carried out yet.
+    /// A close that is requested but not carried out yet.
     pub(crate) close: Option<Close>,
     /// The writable callback was asked for and has not come: asking again would only turn the loop.
     pub(crate) asked: bool,
@@ -167,7 +167,7 @@ impl Dialog {
         }
     }
 
-    /// What is to be sent next. What is no message is seen to on the way.
+    /// The next message to send. Commands and errors in front of it are handled on the way.
     pub(crate) fn next(&mut self) -> Option<Message<'static>> {
         if self.is_closing() {
             return None;

@@ -26,7 +26,7 @@ impl Pattern {
     /// `text:`, `regex:`, `json:` or `hex:` says what the rest is; without one of them all of it is the text.
     ///
     /// # Errors
-    /// A regular expression or JSON that is none.
+    /// An invalid regular expression or invalid JSON.
     pub(crate) fn parse(written: &str) -> Result<Self, String> {
         let rule = match written.split_once(':') {
             Some(("text", text)) => Rule::Text(text.to_owned()),

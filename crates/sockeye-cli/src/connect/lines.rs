@@ -1,4 +1,4 @@
-//! Standard input, when it is no editor: lines, or blocks of bytes.
+//! Standard input without the line editor: lines, or blocks of bytes.
 
 use std::io::{self, BufRead, Read};
 

@@ -28,7 +28,7 @@ pub(crate) enum Style {
 pub(crate) struct Screen {
     pub(crate) stdout: Output,
     pub(crate) style: Style,
-    /// Every event as an object, for a program or whoever wants to see that.
+    /// Write every event as a JSON object.
     pub(crate) json: bool,
     pub(crate) encoding: Option<Encoding>,
     pub(crate) quiet: bool,
@@ -87,7 +87,7 @@ impl Screen {
         }
     }
 
-    /// A line for whoever typed a command.
+    /// A line in response to a typed command.
     pub(crate) fn answer(&self, text: &str) {
         let mut line = "* ".to_owned();
         log::escape(&mut line, text, "");
@@ -117,13 +117,13 @@ impl Screen {
         self.stdout.written()
     }
 
-    /// Waits until everything is shown: whoever reads gets all of it, however slow, but after a signal only while he
-    /// reads. Then the terminal is as it was.
+    /// Waits until everything is shown. A slow reader gets all of it; after a signal only while it keeps reading. Then the
+    /// terminal is restored.
     pub(crate) fn finish(&self) {
         if self.stdout.finish() {
             editor::end();
         } else {
-            // Who writes to it may hold the editor for ever.
+            // The thread that writes may hold the lock of the editor indefinitely.
             editor::abandon();
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn message(out: &mut Vec<u8>, message: &Message<'_>, terminal: bool, 
     }
 }
 
-/// A ping, a pong or another thing that is no message, as `< pong "x"`: `<` if it came, `>` if it was sent.
+/// A ping, a pong or anything else that is not a message, as `< pong "x"`: `<` if received, `>` if sent.
 pub(crate) fn control(mark: char, what: &str, payload: &[u8]) -> String {
     let mut line = format!("{mark} {what}");
     match std::str::from_utf8(payload) {

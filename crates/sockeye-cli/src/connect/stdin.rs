@@ -1,4 +1,4 @@
-//! The way of lines to the loop: within a bound, so that a peer that takes nothing stops whoever writes to us.
+//! The queue of lines from standard input to the loop. It is bounded, so that a peer that does not read blocks our input.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

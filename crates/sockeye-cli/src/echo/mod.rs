@@ -51,7 +51,7 @@ fn broadcast(everyone: Option<&GroupProtocol>, cx: &mut MessageCx<'_, '_>, messa
         Message::Text(text) => everyone.publish_text(text),
         Message::Binary(payload) => everyone.publish_binary(payload),
     };
-    // A thread has more waiting than it may: whoever sends faster than all can take is sent away.
+    // A thread has too much waiting: a client that sends faster than all can receive is disconnected.
     taken.map_err(|_| Close::from(CloseCode::TRY_AGAIN))
 }
 

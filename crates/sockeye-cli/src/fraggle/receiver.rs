@@ -49,7 +49,7 @@ impl Report {
             Ok(Some(message)) => {
                 self.checked += 1;
                 self.bytes += message.bytes;
-                // Whoever started it need not read on.
+                // The output may have no reader.
                 let _ = writeln!(
                     io::stdout(),
                     "message {}: {} bytes in {} fragments, and the sum {:#010x} is right",

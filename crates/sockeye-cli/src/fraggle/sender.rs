@@ -29,7 +29,7 @@ impl Sender {
     fn tell(&mut self, talk: &Talk) {
         self.said += 1;
         let message = talk.generator.message();
-        // Whoever started it need not read on.
+        // The output may have no reader.
         let _ = writeln!(
             io::stdout(),
             "connection {}: sent message {}: {} fragments, {} bytes, sum {:#010x}",

@@ -73,8 +73,8 @@ impl Backlog {
         self.state().reopens = true;
     }
 
-    /// Writes what comes, for ever. `note` makes a record of what there is to say of the log itself. A log that cannot be
-    /// written is no reason to stop: what is lost is counted, and said once something can be written again.
+    /// Writes records in an endless loop. `note` makes a record about the log itself. A log that cannot be written does not stop
+    /// the process: lost records are counted, and reported once something can be written again.
     pub(super) fn write_to(&self, mut sink: impl Sink, note: impl Fn(Note) -> Vec<u8>) {
         let mut lost = 0;
         let mut state = self.state();
@@ -88,7 +88,7 @@ impl Backlog {
             drop(state);
             let failed = if ends.is_empty() { 0 } else { sink.write(Records { bytes: &waiting, ends: &ends }) };
             lost += failed;
-            // Behind what waited: whoever moved a file away has what was logged until then in it.
+            // After the waiting records: they belong to the old file.
             let reopened = reopen.then(|| sink.reopen()).flatten();
             let mut tell = |what| {
                 let record = note(what);
@@ -107,7 +107,7 @@ impl Backlog {
         }
     }
 
-    /// Waits until all is written, but not for long: whoever does not read now will not read then.
+    /// Waits until everything is written, but not long: a reader that has stalled will not recover.
     pub(super) fn flush(&self, within: Duration) {
         let busy = |state: &mut State| state.writing || !state.is_empty();
         drop(self.changed.wait_timeout_while(self.state(), within, busy));

@@ -263,8 +263,8 @@ pub(crate) fn escape(out: &mut String, text: &str, also: &str) {
     }
 }
 
-/// Marks that change the direction of the text around them, invisible ones (tags, too, that spell words which nobody sees), and
-/// line ends beyond ASCII.
+/// Marks that change the direction of text, invisible characters (including tags, which can spell hidden words), and line ends
+/// beyond ASCII.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -1,13 +1,13 @@
-//! The log: events of this process, on their way to people, files, syslog or the journal.
+//! The log: events of this process, written to a terminal, a file, syslog or the journal.
 //!
-//! The levels are those of libwebsockets, of which `notice` is on by default and `info` is not. The events of the library
-//! use them so: ERROR is err, WARN is warn, INFO is notice, DEBUG is info, TRACE is debug. Those of the target
-//! `sockeye::access` are of the access log, whatever their level.
+//! The levels are those of libwebsockets, where `notice` is on by default and `info` is not. Levels of the library map to
+//! them: ERROR to err, WARN to warn, INFO to notice, DEBUG to info, TRACE to debug. Events of the target `sockeye::access`
+//! belong to the access log, whatever their level.
 //!
-//! What a peer sent may be in any field, so nothing that could end a line, move a cursor or pass for another field is
-//! written as it came ([`form`]), and a peer that has much written about it is cut short ([`pace`]). A log that cannot be
-//! written is no reason to stop, nor to wait: a thread of its own writes it ([`backlog`], [`sink`]), errors are dropped, and
-//! lines that nobody takes in time are counted instead of kept.
+//! Any field may contain bytes of a peer, so everything that could end a line, move a cursor or look like another field is
+//! escaped ([`form`]), and a peer that causes many lines is limited ([`pace`]). A log that cannot be written neither stops nor
+//! blocks the process: a separate thread writes it ([`backlog`], [`sink`]), errors are dropped, and lines that cannot be
+//! written in time are counted instead of kept.
 
 mod backlog;
 mod form;
@@ -80,8 +80,8 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A socket that takes packets. It may come later, so it is no error that it is not there; but who starts this is told, since
-/// the log cannot say it.
+/// A socket that accepts packets. It may appear later, so a missing one is not an error; but it is reported on standard error,
+/// since the log cannot.
 fn packets(name: &str, path: &Path) -> Target {
     if let Some(error) = sink::refusal(path) {
         let mut text = format!("sockeye: warning: --log-to {name}: ");
@@ -105,7 +105,7 @@ pub(crate) fn divert(show: fn(&[u8]) -> bool) {
 /// Writes a line for people as it is, on standard error, behind the events that go there.
 pub(crate) fn print(line: &str) {
     if THREADLESS.load(Ordering::Relaxed) || ELSEWHERE.load(Ordering::Relaxed) {
-        // Not `eprint!`, which panics when nobody reads.
+        // Not `eprint!`, which panics without a reader.
         let _ = io::stderr().write_all(line.as_bytes());
     } else {
         BACKLOG.push(line.as_bytes());

@@ -85,7 +85,7 @@ impl Bucket {
 const BURST: u32 = 20;
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Peers that are told apart at a time.
+/// Peers that are limited separately at a time.
 const PEERS: usize = 1024;
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl<'a> Records<'a> {
 }
 
 pub(super) enum Target {
-    /// Standard error, or whoever draws on the terminal that it is.
+    /// Standard error, or the line editor that draws on its terminal.
     Stderr,
     File {
         path: PathBuf,
@@ -66,7 +66,7 @@ impl Sink for Target {
         match self {
             Self::Stderr => {
                 if !DIVERTED.get().is_some_and(|show| show(records.bytes)) {
-                    // Nobody reads it: nobody misses it.
+                    // There is no reader, so no one misses it.
                     let _ = io::stderr().write_all(records.bytes);
                 }
                 0
@@ -120,7 +120,7 @@ fn send(path: &Path, socket: &mut Option<UnixDatagram>, record: &[u8]) -> bool {
     false
 }
 
-/// Why nobody takes packets there at this moment; `None`: somebody does.
+/// Why the socket does not accept packets at the moment; `None` if it does.
 pub(super) fn refusal(path: &Path) -> Option<io::Error> {
     connect(path).err()
 }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// Prints the completions of `shell`.
 pub(crate) fn print_completions(command: Command, shell: Shell) -> Result<(), Failure> {
     match io::stdout().lock().write_all(&completions(command, shell)) {
-        // A reader that has seen enough is no failure.
+        // A reader that stops early is not a failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::general(format!("cannot print the completions: {error}")))
         }
@@ -68,7 +68,7 @@ fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
     Ok((page.get_filename(), text))
 }
 
-/// What stands behind the options: examples keep their lines, the rest is text.
+/// What follows the options: examples keep their lines, the rest is text.
 fn closing(after: &str) -> Roff {
     let mut page = Roff::default();
     let mut notes = false;

@@ -30,7 +30,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Has the service refuse whoever may not connect. `origins`: the sites whose pages may, beside its own.
+    /// Configures who may connect. `origins`: sites whose pages may connect, in addition to the server's own.
     ///
     /// # Errors
     /// A text that is not an origin: exit code 2.

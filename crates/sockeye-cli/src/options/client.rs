@@ -72,7 +72,7 @@ impl ClientArgs {
     /// The URL or an option that cannot be used: exit code 2.
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
         let mut connect = Connect::new(url).map_err(|error| {
-            // The `@` of an abstract name stands behind no password.
+            // The `@` of an abstract name does not follow a password.
             let is_unix = url.starts_with("unix:");
             let url = if is_unix { url.to_owned() } else { shown(url) };
             let hint = if is_unix {
@@ -150,7 +150,7 @@ fn split_header(header: &str) -> Result<(&str, &str), Failure> {
     }
 }
 
-/// A URL that cannot be used, without user and password: what stands before the last `@` of its authority.
+/// A URL that cannot be used, without user and password: everything before the last `@` of its authority.
 fn shown(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at(start);

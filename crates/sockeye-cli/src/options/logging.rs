@@ -86,7 +86,7 @@ fn parse_log_to(text: OsString) -> Result<LogTo, &'static str> {
         b"stderr" => Ok(LogTo::Stderr),
         b"syslog" => Ok(LogTo::Syslog),
         b"journal" => Ok(LogTo::Journal),
-        // So that a word that is misspelt is no file of that name.
+        // A slash is required so that a misspelt word does not create a file of that name.
         bytes if bytes.contains(&b'/') => Ok(LogTo::File(text.into())),
         _ => Err("write stderr, syslog, journal, or a path with a slash in it, such as ./log"),
     }

@@ -9,7 +9,7 @@ pub(crate) enum Reply {
     First(Duration),
     /// It came before.
     Again,
-    /// It was never sent, or so long ago that nobody knows.
+    /// It was never sent, or too long ago to know.
     Unknown,
 }
 

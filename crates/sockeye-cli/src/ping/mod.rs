@@ -90,7 +90,7 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
     })
 }
 
-/// Turns the loop until every connection is over, or a signal comes, or nobody reads.
+/// Runs the loop until every connection ended, a signal arrived or the output lost its reader.
 fn turn(service: &mut Service, run: &RefCell<Run>, stop: &AtomicBool) -> Result<(), Failure> {
     let failed = |error: sockeye::Error| Failure::general(error.to_string());
     while run.borrow().left > 0 && !stop.load(Ordering::Relaxed) && !run.borrow().stdout.is_closed() {
@@ -106,7 +106,7 @@ fn turn(service: &mut Service, run: &RefCell<Run>, stop: &AtomicBool) -> Result<
             connection.close(CloseCode::NORMAL);
         }
     }
-    // Nobody who pressed Ctrl-C waits for a server that does not answer.
+    // After Ctrl-C, do not wait for a server that does not answer.
     let end = Instant::now() + BRIEF;
     while !run.borrow().open.is_empty() {
         let left = end.saturating_duration_since(Instant::now());

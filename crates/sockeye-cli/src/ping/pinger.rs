@@ -45,7 +45,7 @@ pub(crate) struct Run {
     pub(crate) open: HashSet<ConnId>,
     /// Connections that are not over yet, open or not.
     pub(crate) left: u32,
-    /// Connections were ended by us: that they end is no fault.
+    /// We ended the connections, so their end is not a failure.
     pub(crate) stopping: bool,
     /// The first thing that went wrong.
     pub(crate) failure: Option<Failure>,
@@ -122,7 +122,7 @@ impl Run {
         }
     }
 
-    /// A connection is over, or did not come about.
+    /// A connection ended, or could not be opened.
     fn ended(&mut self, failure: Option<Failure>) {
         self.left = self.left.saturating_sub(1);
         if let Some(failure) = failure.filter(|_| !self.stopping) {
@@ -187,7 +187,7 @@ pub(crate) struct Train {
 }
 
 impl Train {
-    /// There is nothing more to do on this connection. How long its end takes is no concern of anybody.
+    /// This connection is finished. How long its close takes does not matter.
     fn arrive(&mut self, run: &mut Run) -> Close {
         if !std::mem::replace(&mut self.done, true) {
             run.ended(None);

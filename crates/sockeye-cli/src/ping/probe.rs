@@ -22,7 +22,7 @@ impl Probe {
     /// What was sent, from the beginning of what came back.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let digits = std::str::from_utf8(payload.get(..Self::BYTES)?).ok()?;
-        // Signs are no digits.
+        // `from_str_radix` would accept a sign.
         if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }

@@ -48,7 +48,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whoever comes back with each such message fills no log either.
+    /// Reconnecting for each such message does not fill the log either.
     fn may_log(&mut self, now: Instant) -> bool {
         let quiet = self.logged_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if !quiet {

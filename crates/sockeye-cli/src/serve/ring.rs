@@ -1,12 +1,11 @@
-//! The ring behind lws-mirror-protocol: what was written lately, and how far each reader got. No network in here.
+//! The ring of lws-mirror-protocol: the latest messages, and how far each reader got. It knows nothing of the network.
 //!
-//! Every reader gets every message that came after it joined, once and in order. Nothing is overwritten: when the slowest
-//! reader is [`PAUSE`] messages behind, [`Flow::Pause`] asks to read from nobody any more, and when all are within
-//! [`RESUME`], [`Flow::Resume`] takes that back. A reader that others wait for has to catch up, or at least to move by a
-//! whole ring every [`PATIENCE`]; if it does not, [`Ring::overdue`] names it, so that a dead reader cannot stop everybody.
-//! All that are further behind than [`RESUME`] are waited for at the same time. Of those less far behind, whose turn to be
-//! waited for would come next, one sign of life is asked meanwhile, so that dead readers all over the ring stop it once, and
-//! not one after another.
+//! Every reader gets every message that was written after it joined, once and in order. Nothing is overwritten: when the
+//! slowest reader is [`PAUSE`] messages behind, [`Flow::Pause`] stops reading from all connections, and when all readers are
+//! within [`RESUME`], [`Flow::Resume`] starts it again. A reader that others wait for has to catch up, or at least advance by a
+//! whole ring every [`PATIENCE`]; otherwise [`Ring::overdue`] returns it, so that a dead reader cannot stop the others. All
+//! readers further behind than [`RESUME`] are waited for at the same time. Those less far behind would be waited for next; they
+//! have to make some progress meanwhile, so that several dead readers stop the ring once and not one after another.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use sockeye::proto::time::Instant;
 
-/// Messages are counted from 0, for ever; `first` is the number of `messages[0]`.
+/// Messages are numbered from 0 and never renumbered; `first` is the number of `messages[0]`.
 ///
 /// Invariants: `messages.len() <= CAPACITY`; `first <= reader.next <= first + messages.len()`;
 /// `messages[i].waiting` is the number of readers whose `next <= first + i`, and is not 0 for `messages[0]`.
@@ -38,7 +37,7 @@ struct Message {
 #[derive(Clone, Copy, Debug)]
 struct Reader {
     next: u64,
-    /// It was told that there is nothing to read, and is to be woken by the next message.
+    /// It has read everything, and the next message wakes it.
     resting: bool,
     behind: Option<Behind>,
 }
@@ -56,7 +55,7 @@ struct Behind {
 #[must_use]
 pub(crate) enum Flow {
     Unchanged,
-    /// Read from nobody, until `Resume`.
+    /// Stop reading from all, until `Resume`.
     Pause,
     Resume,
 }

@@ -12,7 +12,7 @@ use sockeye::threads::Group;
 use super::addresses;
 use crate::failure::Failure;
 
-/// Whoever is told what the service does. Cloning gives another handle.
+/// The connection to the service manager, if there is one. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Manager(Option<Arc<Told>>);
 
@@ -81,7 +81,7 @@ impl Manager {
                 if !ask_all(&group, &watchdog, threads) {
                     return;
                 }
-                // A millisecond at least, so that a time that nobody can keep does not fill a core.
+                // At least a millisecond, so that an impossibly short time does not occupy a core.
                 thread::sleep((time / 2).max(Duration::from_millis(1)));
             }
         };

@@ -105,7 +105,7 @@ pub(crate) fn run(
     let builder = build(&ThreadCx { index: 0, threads, group: None, started })?;
     let mut service = open(builder, addrs, "--port")?;
     prepare(args, service.max_connections(), identity.as_ref())?;
-    // One turn shows that the service works, before anyone is told that it does.
+    // One turn shows that the service works before it is announced.
     service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
     write(pid_file.as_ref())?;
     let (group, most) = (Group::of([service.remote()]), service.max_connections());

@@ -1,5 +1,5 @@
-//! Signals of the commands that serve. They arrive on a thread that does nothing but wait for them, so that the second
-//! signal to end works whatever the loop is doing; what they ask for is done by the loop, which is woken for it.
+//! Signals of the servers. A separate thread waits for them, so that a second signal ends the process whatever the loop is
+//! doing. Everything else is done by the loop, which is woken for it.
 
 use std::io::IsTerminal as _;
 use std::os::fd::BorrowedFd;
@@ -76,8 +76,8 @@ impl Terminals {
         Self(standard.into_iter().filter(|fd| fd.is_terminal()).collect())
     }
 
-    /// Whether SIGHUP came because a terminal was closed, so that nobody is there any more. It may as well be meant for
-    /// the log: in a container that has a terminal, or in tmux(1).
+    /// Whether SIGHUP came because a terminal was closed. It may also be meant for the log: in a container with a terminal, or
+    /// in tmux(1).
     fn are_closed(&self) -> bool {
         self.0.iter().any(|terminal| {
             let mut asked = [PollFd::new(terminal, PollFlags::empty())];

@@ -1,4 +1,4 @@
-//! What the process uses of what the system lends it.
+//! The process's use of system resources.
 
 use std::fs;
 

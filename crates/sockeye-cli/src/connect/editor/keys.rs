@@ -55,7 +55,7 @@ impl Keys {
             State::Ground => self.ground(byte),
             State::Utf8(mut bytes, missing) => {
                 if byte & 0xc0 != 0x80 {
-                    // What was begun is no character.
+                    // The bytes so far are not a character.
                     return self.ground(byte);
                 }
                 bytes.push(byte);

@@ -1,7 +1,7 @@
-//! The line editor: one row at the bottom, and above it what comes meanwhile.
+//! The line editor: one row at the bottom, and above it the messages that arrive.
 //!
-//! Two threads write to the terminal, the one that reads keys and the one that shows messages, each with the [`Face`]
-//! locked: whoever holds it finds the row as it was drawn last, and leaves it drawn. So nothing garbles the line.
+//! Two threads write to the terminal: one reads keys, the other shows messages. Each locks the [`Face`] first, finds the row as
+//! it was drawn last, and leaves it drawn, so the line is never garbled.
 
 mod keys;
 mod line;
