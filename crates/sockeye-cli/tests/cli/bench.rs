@@ -327,7 +327,7 @@ fn a_connection_that_is_not_opened_decides_the_exit_code_behind_the_report() {
     let output = finished(&mut command);
     let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(1), "{text}{error}");
-    assert!(error.contains("of 100 connections were not opened: no room"), "{error}");
+    assert!(error.contains("of 100 connections were not opened: too many connections: the limit is "), "{error}");
     assert!(text.contains("messages      1,000, "), "{text}");
 }
 

@@ -112,7 +112,7 @@ fn answers_that_are_none_are_6() {
                  Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
     assert_ending(&answers(wrong), &[], 6, "Sec-WebSocket-Accept");
     assert_ending(&answers("SSH-2.0-OpenSSH_9.9\r\n"), &[], 6, "sockeye: ");
-    assert_ending(&answers(""), &[], 6, "ended the connection");
+    assert_ending(&answers(""), &[], 6, "closed the connection");
 }
 
 #[test]
