@@ -177,7 +177,7 @@
 //! * `admission`: who may connect
 //! * [`http`]: routes, files, answers
 //! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
-//! * [`poll`]: the loop inside a loop of the program's own
+//! * [`poll`]: the hook of a loop of the program's own
 //! * [`statistics`]: what is counted
 //! * [`error`]: why a service could not be built or cannot go on
 //! * [`sys`]: every system call of the loop, real or simulated

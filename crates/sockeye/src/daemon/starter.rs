@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
 
-use super::report::Report;
+use crate::daemon::report::Report;
 
 /// The process that started a daemon. Dropping it ends a daemon that is not ready yet.
 #[derive(Debug)]

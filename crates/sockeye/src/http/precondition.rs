@@ -5,7 +5,7 @@ use sockeye_proto::http::{
     date,
 };
 
-use super::{request::HttpRequest, response::Response};
+use crate::http::{request::HttpRequest, response::Response};
 
 /// Turns a 200 that has an ETag or a Last-Modified into 304 or 412 where the request's preconditions say so.
 ///

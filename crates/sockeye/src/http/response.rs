@@ -9,7 +9,7 @@ use std::{
 
 use sockeye_proto::http::emit::{self, InvalidField};
 
-use super::body::FileBody;
+use crate::http::body::FileBody;
 
 /// An HTTP answer: status, header fields and body.
 ///

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use super::{files::Files, precondition, request::HttpRequest, response::Response};
+use crate::http::{files::Files, precondition, request::HttpRequest, response::Response};
 use crate::statistics;
 
 /// What the service answers to plain HTTP requests.

@@ -12,7 +12,7 @@ use sockeye_proto::{
     limits::ProtocolLimits,
 };
 
-use super::{Body, FileBody, HttpRequest, Response};
+use crate::http::{Body, FileBody, HttpRequest, Response};
 use crate::{statistics::Statistics, sys::Address};
 
 /// A moment later than any file here is made, so that Last-Modified is not clamped: the year 2100.

@@ -15,7 +15,7 @@ use crate::conn::policy::{FirstRefusals, Policy};
 use crate::error::Error;
 use crate::http::Routes;
 use crate::limits::Limits;
-use crate::poll::{External, PollHook};
+use crate::poll::PollHook;
 use crate::protocol::endpoint::{Endpoint, Endpoints};
 use crate::protocol::{EndpointHandle, HandleTarget, Protocol, ProtocolHandle, Raw, Watcher};
 use crate::service::accepting::Accepting;
@@ -26,6 +26,7 @@ use crate::service::listen::ListenAddr;
 use crate::service::timers::Timers;
 use crate::state::{BuilderId, Commands, EndpointIndex, EndpointInfo, EndpointKind};
 use crate::statistics::{BoardSlot, Meters};
+use crate::sys::external::External;
 use crate::sys::{Address, ListenOptions, Real, Sys};
 use crate::transport::{Carrier, LoopIo};
 

@@ -12,7 +12,6 @@ use sockeye_proto::time::Instant;
 use crate::conn::{Abort, Env};
 use crate::error::Error;
 use crate::id::ConnId;
-use crate::poll::Registrations;
 use crate::service::accepting::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::connections::Connections;
@@ -20,6 +19,7 @@ use crate::service::jobs::JobQueue;
 use crate::service::timers::Timers;
 use crate::state::{EndpointIndex, Lifecycle};
 use crate::statistics::{BoardSlot, Statistics};
+use crate::sys::external::Registrations;
 use crate::sys::{Address, CloseHow, Readiness};
 
 /// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.

@@ -10,20 +10,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
 
-use super::faults::Fault;
-use super::host::{Edges, FIRST_PORT, What};
-use super::pipe::{CLIENT, Connection, EndId, Owner, SERVER};
-use super::state::{Event, RECONNECT_NANOS, State};
+use crate::sim::faults::Fault;
+use crate::sim::host::{Edges, FIRST_PORT, What};
+use crate::sim::pipe::{CLIENT, Connection, EndId, Owner, SERVER};
+use crate::sim::state::{Event, RECONNECT_NANOS, State, Way};
 use crate::sys::{Address, Handle};
-
-/// What the network does with those who connect to an address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Way {
-    /// It drops what they send.
-    Silent,
-    /// It says at once that no way leads there.
-    Unreachable,
-}
 
 impl State {
     /// A host begins to connect.

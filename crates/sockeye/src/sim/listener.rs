@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::peer::Peer;
-use super::pipe::{CLIENT, Owner};
-use super::state::{self, State};
+use crate::sim::peer::Peer;
+use crate::sim::pipe::{CLIENT, Owner};
+use crate::sim::state::{self, State};
 use crate::sys::{Address, CloseHow};
 
 /// A server that a test writes by hand: hosts connect to it as to any other, and each connection that came about waits here

@@ -40,6 +40,22 @@
 //! # Ok::<(), sockeye::Error>(())
 //! ```
 
+mod connect;
+mod edges;
+mod faults;
+mod host;
+mod listener;
+mod log;
+mod names;
+mod peer;
+mod pipe;
+mod random;
+mod resolve;
+mod state;
+mod system;
+#[cfg(test)]
+mod tests;
+
 use std::cell::{RefCell, RefMut};
 use std::env;
 use std::fmt;
@@ -52,27 +68,12 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
+use self::host::HostState;
+use self::names::Name;
+use self::state::{State, Way};
+use self::system::System;
 use crate::poll::Ready;
 use crate::sys::{Address, Handle, Sys};
-use connect::Way;
-use host::HostState;
-use names::Name;
-use state::State;
-use system::System;
-
-mod connect;
-mod faults;
-mod host;
-mod listener;
-mod log;
-mod names;
-mod peer;
-mod pipe;
-mod random;
-mod state;
-mod system;
-#[cfg(test)]
-mod tests;
 
 pub use crate::transport::Scrambler;
 pub use faults::{Counts, Fault, Faults};

@@ -1,13 +1,8 @@
-//! Names, and looking them up.
+//! The names that the network knows.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering;
-
-use super::faults::Fault;
-use super::state::{Event, State};
-use crate::sys::{QUESTIONS, Resolved};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What there is to know of names, which are compared without case.
 #[derive(Debug)]
@@ -36,7 +31,7 @@ impl Names {
     }
 
     /// None: there is never an answer.
-    fn look_up(&self, host: &str) -> Option<io::Result<Vec<IpAddr>>> {
+    pub(super) fn look_up(&self, host: &str) -> Option<io::Result<Vec<IpAddr>>> {
         if let Ok(ip) = host.parse() {
             return Some(Ok(vec![ip]));
         }
@@ -49,41 +44,10 @@ impl Names {
     }
 }
 
-fn temporary_failure() -> io::Error {
+pub(super) fn temporary_failure() -> io::Error {
     failed(io::ErrorKind::Other, "Temporary failure in name resolution")
 }
 
 fn failed(kind: io::ErrorKind, why: &str) -> io::Error {
     io::Error::new(kind, format!("failed to lookup address information: {why}"))
-}
-
-impl State {
-    pub(super) fn resolve(&mut self, host: usize, ticket: u64, name: &str, port: u16) -> io::Result<()> {
-        if self.hosts[host].questions >= QUESTIONS {
-            let text = format!("{QUESTIONS} names are being looked up already");
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
-        }
-        self.hosts[host].questions += 1;
-        let Some(mut found) = self.names.look_up(name) else { return Ok(()) };
-        if self.plant(Fault::ResolveFailed) {
-            found = Err(temporary_failure());
-        }
-        let addresses = found.map(|ips| ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
-        let (life, answer) = (self.hosts[host].life, Resolved::new(ticket, addresses));
-        let event = Event::Answer { host, life, answer };
-        if self.plant(Fault::Delayed) {
-            self.schedule_late(event)
-        } else {
-            self.schedule(event)
-        }
-        Ok(())
-    }
-
-    pub(super) fn answered(&mut self, host: usize, life: u64, answer: Resolved) {
-        let host = &mut self.hosts[host];
-        if host.life == life {
-            host.answers.push_back(answer);
-            host.waker.0.store(true, Ordering::Release);
-        }
-    }
 }

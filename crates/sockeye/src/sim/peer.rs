@@ -4,8 +4,8 @@ use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
 
-use super::pipe::{EndId, Fin, Owner};
-use super::state::State;
+use crate::sim::pipe::{EndId, Fin, Owner};
+use crate::sim::state::State;
 use crate::sys::{Address, CloseHow};
 
 /// A client, or one connection of a [`Listener`](super::Listener), that a test writes by hand. All it does goes through the

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::faults::Faults;
+use crate::sim::faults::Faults;
 use crate::sys::Address;
 
 /// One direction of a connection.

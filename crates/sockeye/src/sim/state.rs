@@ -10,13 +10,12 @@ use std::thread;
 
 use rustix::io::Errno;
 
-use super::connect::Way;
-use super::faults::{Counts, Fault, Faults};
-use super::host::{Edges, HostState};
-use super::log::Log;
-use super::names::Names;
-use super::pipe::{CLIENT, Connection, EndId, Fin, Owner, Place, SERVER};
-use super::random::Random;
+use crate::sim::faults::{Counts, Fault, Faults};
+use crate::sim::host::{Edges, HostState};
+use crate::sim::log::Log;
+use crate::sim::names::Names;
+use crate::sim::pipe::{CLIENT, Connection, EndId, Fin, Owner, Place, SERVER};
+use crate::sim::random::Random;
 use crate::sys::{Address, CloseHow, Resolved};
 
 #[derive(Debug)]
@@ -49,6 +48,15 @@ pub(super) struct Listener {
     pub(super) owner: Owner,
     pub(super) queue: VecDeque<EndId>,
     pub(super) backlog: usize,
+}
+
+/// What the network does with attempts to connect to an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// It drops their packets.
+    Silent,
+    /// It reports at once that there is no route.
+    Unreachable,
 }
 
 /// Something that is going to happen.

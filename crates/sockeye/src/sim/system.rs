@@ -10,12 +10,13 @@ use std::time::Duration;
 use rustix::io::Errno;
 use sockeye_proto::time::Instant;
 
-use super::faults::Fault;
-use super::host::{Edges, HostState, Slot, What};
-use super::pipe::{Connection, EndId, Fin, Owner, Place};
-use super::state::{Listener, State};
+use crate::sim::faults::Fault;
+use crate::sim::host::{Edges, HostState, Slot, What};
+use crate::sim::pipe::{Connection, EndId, Fin, Owner, Place};
+use crate::sim::state::{Listener, State};
 use crate::sys::{
-    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
+    Address, Clock, CloseHow, ConnectOptions, Descriptors, ForeignDescriptors, Handle, ListenOptions, Names, Poller,
+    Random, Readiness, Resolved, Sockets, WAKE, Wake,
 };
 
 /// The system of one host. Dropping it ends the process, so to speak: every handle left is closed.
@@ -31,7 +32,7 @@ impl System {
     }
 }
 
-impl Sys for System {
+impl Clock for System {
     fn now(&mut self) -> Instant {
         Instant::from_nanos(self.state().now)
     }
@@ -44,12 +45,16 @@ impl Sys for System {
     fn processor_time(&mut self) -> Option<Duration> {
         Some(self.state().hosts[self.host].computed)
     }
+}
 
+impl Random for System {
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
         self.state().hosts[self.host].random.fill(out);
         Ok(())
     }
+}
 
+impl Poller for System {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         let mut state = self.state();
         let result = state.wait(self.host, timeout, ready);
@@ -61,6 +66,32 @@ impl Sys for System {
         Arc::clone(&self.state().hosts[self.host].waker) as Arc<dyn Wake>
     }
 
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.hosts[self.host].calls.register += 1;
+        let result = state.reregister(self.host, handle, token);
+        state.note(|| format!("host {} reregister {handle:?} {token} {}", self.host, show(&result)));
+        result
+    }
+
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.hosts[self.host].calls.register += 1;
+        let result = state.register(self.host, handle, token);
+        state.note(|| format!("host {} register {handle:?} {token} {}", self.host, show(&result)));
+        result
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        Ok(self.state().level(self.host, handle))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Sockets for System {
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         let mut state = self.state();
         options.check().and_then(|()| state.listen(self.host, address, options))
@@ -90,14 +121,6 @@ impl Sys for System {
         result
     }
 
-    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        let mut state = self.state();
-        state.hosts[self.host].calls.register += 1;
-        let result = state.reregister(self.host, handle, token);
-        state.note(|| format!("host {} reregister {handle:?} {token} {}", self.host, show(&result)));
-        result
-    }
-
     fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
         let state = self.state();
         let address = match state.lookup(self.host, handle).1 {
@@ -105,31 +128,6 @@ impl Sys for System {
             What::End(end) => state.connections.get(&end.connection).map(|c| &c.ends[end.side].address),
         };
         Ok(address.cloned().unwrap_or(Address::Unnamed))
-    }
-
-    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
-        let mut state = self.state();
-        state.hosts[self.host].calls.resolve += 1;
-        let result = state.resolve(self.host, ticket, host, port);
-        state.note(|| format!("host {} resolve {ticket} {host} {port} {}", self.host, show(&result)));
-        result
-    }
-
-    fn resolved(&mut self) -> Option<Resolved> {
-        let mut state = self.state();
-        let host = &mut state.hosts[self.host];
-        let answer = host.answers.pop_front()?;
-        host.questions -= 1;
-        state.note(|| format!("host {} resolved {} {}", self.host, answer.ticket, show(&answer.addresses)));
-        Some(answer)
-    }
-
-    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        let mut state = self.state();
-        state.hosts[self.host].calls.register += 1;
-        let result = state.register(self.host, handle, token);
-        state.note(|| format!("host {} register {handle:?} {token} {}", self.host, show(&result)));
-        result
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
@@ -174,15 +172,28 @@ impl Sys for System {
         let host = &state.hosts[self.host];
         Descriptors { limit: host.descriptor_limit, in_use: host.in_use() }
     }
+}
 
-    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
-        Ok(self.state().level(self.host, handle))
+impl Names for System {
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        let mut state = self.state();
+        state.hosts[self.host].calls.resolve += 1;
+        let result = state.resolve(self.host, ticket, host, port);
+        state.note(|| format!("host {} resolve {ticket} {host} {port} {}", self.host, show(&result)));
+        result
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn resolved(&mut self) -> Option<Resolved> {
+        let mut state = self.state();
+        let host = &mut state.hosts[self.host];
+        let answer = host.answers.pop_front()?;
+        host.questions -= 1;
+        state.note(|| format!("host {} resolved {} {}", self.host, answer.ticket, show(&answer.addresses)));
+        Some(answer)
     }
 }
+
+impl ForeignDescriptors for System {}
 
 impl Drop for System {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use super::Statistics;
+use crate::statistics::Statistics;
 
 /// The latest copies, one for each thread.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{Codes, Statistics};
+use crate::statistics::{Codes, Statistics};
 
 /// The media type of [`Statistics::prometheus`].
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{Statistics, Traffic};
+use crate::statistics::{Statistics, Traffic};
 
 impl Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

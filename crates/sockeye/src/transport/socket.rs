@@ -132,7 +132,7 @@ impl Socket {
     /// Takes the error of one datagram away, so that it ends nothing. A loop that watches levels would report it without
     /// end.
     pub(crate) fn clear_error(&mut self, io: &mut LoopIo) {
-        let _ = io.sys.connected(self.handle);
+        io.sys.clear_error(self.handle);
         self.readiness.set_broken(false);
     }
 

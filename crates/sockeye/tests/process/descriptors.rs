@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sockeye::sys::{Address, CloseHow, ConnectOptions, Handle, Real, Sys, WAKE};
+use sockeye::sys::{Address, CloseHow, ConnectOptions, Handle, Names, Poller, Real, Sockets, WAKE};
 use sockeye::{Service, Threads};
 
 pub(crate) fn without_descriptors_connecting_fails_at_once() {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use sockeye::Service;
-use sockeye::sys::{Address, Real, Sys};
+use sockeye::sys::{Address, Random, Real};
 
 pub(crate) fn a_child_draws_other_bytes_than_its_parent() {
     let mut sys = Real::new().unwrap();

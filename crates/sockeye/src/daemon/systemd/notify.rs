@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::time::{ClockId, clock_gettime};
 use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::environment;
+use crate::daemon::systemd::environment;
 
 /// The service manager, as one who is told things. Telling never waits: what does not arrive at once is lost, and the first loss
 /// is logged as a warning.

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Variables, environment, is_for_us, number};
+use crate::daemon::systemd::{Variables, environment, is_for_us, number};
 
 /// A socket that this process was started with. Its type is not checked here: a [`ListenAddr`](crate::service::ListenAddr) made
 /// from its descriptor (`OwnedFd::from`) accepts listening stream sockets and reports what anything else is.

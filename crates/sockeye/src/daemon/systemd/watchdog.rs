@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Notify, Variables, environment, is_for_us, number};
+use crate::daemon::systemd::{Notify, Variables, environment, is_for_us, number};
 
 /// The time within which the service manager wants a sign of life (`WATCHDOG_USEC`); `None` when it wants none from
 /// this process. To be given at half of this time.

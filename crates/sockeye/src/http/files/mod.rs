@@ -19,7 +19,7 @@ use self::{
     path::Below,
     root::{Resolve, Root},
 };
-use super::{
+use crate::http::{
     body::FileBody,
     precondition,
     request::HttpRequest,

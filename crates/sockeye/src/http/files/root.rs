@@ -26,7 +26,7 @@ use rustix::{
     path::Arg,
 };
 
-use super::path::Below;
+use crate::http::files::path::Below;
 
 /// A directory opened once, when the service is built.
 #[derive(Debug)]

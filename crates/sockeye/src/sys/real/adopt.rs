@@ -5,9 +5,9 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
-use rustix::net::{self, AddressFamily, RecvFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
 
-use super::address;
+use crate::sys::real::address;
 use crate::sys::{Address, AdoptOptions, DescriptorKind};
 
 /// What was found.
@@ -104,7 +104,7 @@ pub(super) fn write(fd: BorrowedFd<'_>, kind: DescriptorKind, bytes: &[u8]) -> i
     if kind == DescriptorKind::Other {
         return Ok(rustix::io::write(fd, bytes)?);
     }
-    match net::send(fd, bytes, super::SEND) {
+    match net::send(fd, bytes, SEND) {
         Err(error) if kind == DescriptorKind::Datagrams && concerns_one(error) => {
             tracing::debug!(%error, "a datagram was lost");
             Ok(bytes.len())
@@ -113,10 +113,17 @@ pub(super) fn write(fd: BorrowedFd<'_>, kind: DescriptorKind, bytes: &[u8]) -> i
     }
 }
 
-/// Takes away what a UDP socket that was told to (`IP_RECVERR`) keeps of its errors: a loop that watches levels is told
-/// of them until somebody reads them. Of sockets of other families Linux would read a datagram by this call.
+/// Clears the pending error of a datagram socket, and those that it keeps.
+pub(super) fn clear_errors(fd: BorrowedFd<'_>) {
+    forget_errors(fd);
+    // Reading it clears it.
+    let _ = sockopt::socket_error(fd);
+}
+
+/// Takes away the errors that a UDP socket keeps if it was asked to (`IP_RECVERR`): a loop that watches levels sees them
+/// until they are read. On sockets of other families Linux would read a datagram by this call.
 #[cfg(target_os = "linux")]
-pub(super) fn forget_errors(fd: BorrowedFd<'_>) {
+fn forget_errors(fd: BorrowedFd<'_>) {
     let family = net::getsockname(fd).map(|name| name.address_family());
     if !matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6)) {
         return;
@@ -130,7 +137,10 @@ pub(super) fn forget_errors(fd: BorrowedFd<'_>) {
 
 /// Other systems keep none.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn forget_errors(_: BorrowedFd<'_>) {}
+fn forget_errors(_: BorrowedFd<'_>) {}
+
+/// Sockets do not block. Those that others have too may have been made to block again; sending must not wait even then.
+pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// More than a socket has room for by default. What is left is taken away with the next error.
 #[cfg(target_os = "linux")]
@@ -152,3 +162,6 @@ fn concerns_one(error: Errno) -> bool {
             | Errno::ACCESS
     )
 }
+
+#[cfg(test)]
+mod tests;

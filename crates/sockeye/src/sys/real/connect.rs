@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
-use super::address::{new_socket, set_patience, unix_name};
+use crate::sys::real::address::{new_socket, set_patience, unix_name};
 use crate::sys::{Address, ConnectOptions};
 
 pub(super) fn begin(address: &Address, options: &ConnectOptions) -> io::Result<OwnedFd> {

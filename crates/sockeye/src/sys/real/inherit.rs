@@ -9,7 +9,7 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
 use rustix::net::ipproto;
 use rustix::net::{self, AddressFamily, SocketAddrAny, SocketType, sockopt};
 
-use super::{address, listen};
+use crate::sys::real::{address, listen};
 use crate::sys::{Address, ListenOptions};
 
 /// Checks that it is a listener, and makes it one as the loop needs it: non-blocking, and ending with `exec`. Whether it blocks

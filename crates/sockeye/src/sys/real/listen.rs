@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, Mode, RawMode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
-use super::address::{new_socket, set_patience, unix_name};
+use crate::sys::real::address::{new_socket, set_patience, unix_name};
 use crate::sys::{Address, ListenOptions};
 
 /// A listener that is open.

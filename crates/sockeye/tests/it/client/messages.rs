@@ -13,7 +13,8 @@ use sockeye::proto::time::Instant;
 use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Faults, PeerEnd};
 use sockeye::sys::{
-    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, TcpKeepalive, Wake,
+    Address, Clock, CloseHow, ConnectOptions, Descriptors, ForeignDescriptors, Handle, ListenOptions, Names, Poller,
+    Random, Readiness, Resolved, Sockets, Sys, TcpKeepalive, Wake,
 };
 use sockeye::{CloseCode, ConnId, Limits};
 use sockeye_testing::client::{Bench, MILLI, NAME, SECOND, Say, Seen, Server, frame, to};
@@ -224,11 +225,7 @@ struct Switches {
     asked: Rc<Cell<ConnectOptions>>,
 }
 
-impl Sys for Dry {
-    fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
-        if self.switches.dry.get() { Err(io::ErrorKind::Other.into()) } else { self.inner.random(out) }
-    }
-
+impl Clock for Dry {
     fn now(&mut self) -> Instant {
         self.inner.now()
     }
@@ -236,7 +233,15 @@ impl Sys for Dry {
     fn wall_clock(&mut self) -> u64 {
         self.inner.wall_clock()
     }
+}
 
+impl Random for Dry {
+    fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
+        if self.switches.dry.get() { Err(io::ErrorKind::Other.into()) } else { self.inner.random(out) }
+    }
+}
+
+impl Poller for Dry {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         self.inner.wait(timeout, ready)
     }
@@ -245,6 +250,24 @@ impl Sys for Dry {
         self.inner.waker()
     }
 
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        self.inner.register(handle, token)
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        self.inner.reregister(handle, token)
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        self.inner.readiness(handle)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+}
+
+impl Sockets for Dry {
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         self.inner.listen(address, options)
     }
@@ -262,32 +285,8 @@ impl Sys for Dry {
         self.inner.connected(handle)
     }
 
-    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        self.inner.register(handle, token)
-    }
-
-    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        self.inner.reregister(handle, token)
-    }
-
     fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
         self.inner.local_address(handle)
-    }
-
-    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
-        self.inner.resolve(ticket, host, port)
-    }
-
-    fn resolved(&mut self) -> Option<Resolved> {
-        self.inner.resolved()
-    }
-
-    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
-        self.inner.readiness(handle)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
@@ -313,6 +312,18 @@ impl Sys for Dry {
         self.inner.descriptors()
     }
 }
+
+impl Names for Dry {
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        self.inner.resolve(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.inner.resolved()
+    }
+}
+
+impl ForeignDescriptors for Dry {}
 
 fn dry() -> (Bench, Switches) {
     let switches = Switches::default();

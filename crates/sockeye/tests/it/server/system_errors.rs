@@ -12,7 +12,8 @@ use sockeye::Limits;
 use sockeye::proto::close::Cause;
 use sockeye::sim::{Fault, Faults, Host};
 use sockeye::sys::{
-    Address, CloseHow, ConnectOptions, Descriptors, Handle, ListenOptions, Readiness, Resolved, Sys, Wake,
+    Address, Clock, CloseHow, ConnectOptions, Descriptors, ForeignDescriptors, Handle, ListenOptions, Names, Poller,
+    Random, Readiness, Resolved, Sockets, Sys, Wake,
 };
 use sockeye_proto::time::Instant;
 use sockeye_testing::server::Bench;
@@ -50,7 +51,7 @@ impl Front {
     }
 }
 
-impl Sys for Front {
+impl Clock for Front {
     fn now(&mut self) -> Instant {
         self.inner.now()
     }
@@ -58,11 +59,15 @@ impl Sys for Front {
     fn wall_clock(&mut self) -> u64 {
         self.inner.wall_clock()
     }
+}
 
+impl Random for Front {
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
         self.inner.random(out)
     }
+}
 
+impl Poller for Front {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         self.inner.wait(timeout, ready)?;
         if self.mischief.stale.get() {
@@ -80,6 +85,26 @@ impl Sys for Front {
         self.inner.waker()
     }
 
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        self.mischief.tokens.borrow_mut().insert(handle.get(), token);
+        self.inner.register(handle, token)
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        self.mischief.tokens.borrow_mut().insert(handle.get(), token);
+        self.inner.reregister(handle, token)
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        self.inner.readiness(handle)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+}
+
+impl Sockets for Front {
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         self.inner.listen(address, options)
     }
@@ -96,34 +121,8 @@ impl Sys for Front {
         self.inner.connected(handle)
     }
 
-    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        self.mischief.tokens.borrow_mut().insert(handle.get(), token);
-        self.inner.register(handle, token)
-    }
-
-    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        self.mischief.tokens.borrow_mut().insert(handle.get(), token);
-        self.inner.reregister(handle, token)
-    }
-
     fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
         self.inner.local_address(handle)
-    }
-
-    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
-        self.inner.resolve(ticket, host, port)
-    }
-
-    fn resolved(&mut self) -> Option<Resolved> {
-        self.inner.resolved()
-    }
-
-    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
-        self.inner.readiness(handle)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
@@ -153,6 +152,18 @@ impl Sys for Front {
         self.inner.descriptors()
     }
 }
+
+impl Names for Front {
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        self.inner.resolve(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.inner.resolved()
+    }
+}
+
+impl ForeignDescriptors for Front {}
 
 #[test]
 fn a_signal_in_any_call_changes_nothing() {

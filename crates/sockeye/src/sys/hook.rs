@@ -1,75 +1,24 @@
-//! Sockeye inside a loop of the program's own.
-//!
-//! There are two ways. A loop that can watch one more descriptor watches [`Service::descriptor`](crate::Service::descriptor)
-//! and calls [`run_once`](crate::Service::run_once) when it is readable or when
-//! [`next_timeout`](crate::Service::next_timeout) is over. A loop that insists on watching every descriptor itself gives a
-//! [`PollHook`], is told which ones there are and what to watch them for, and says what it saw with
-//! [`service_fd`](crate::Service::service_fd). What runs is the same in both, and in [`run`](crate::Service::run).
-//!
-//! A loop over poll(2):
-//!
-//! ```no_run
-//! use std::{cell::RefCell, collections::BTreeMap, os::fd::RawFd, rc::Rc};
-//! use sockeye::{Service, messages};
-//! use sockeye::poll::{Mode, PollHook, Ready};
-//! use sockeye::service::ServiceState;
-//!
-//! #[derive(Clone, Default)]
-//! struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
-//!
-//! impl PollHook for Watched {
-//!     fn add(&mut self, fd: RawFd, mode: Mode) { self.0.borrow_mut().insert(fd, mode); }
-//!     fn remove(&mut self, fd: RawFd) { self.0.borrow_mut().remove(&fd); }
-//!     fn set_mode(&mut self, fd: RawFd, mode: Mode) { *self.0.borrow_mut().get_mut(&fd).unwrap() |= mode; }
-//!     fn clear_mode(&mut self, fd: RawFd, mode: Mode) { *self.0.borrow_mut().get_mut(&fd).unwrap() -= mode; }
-//! }
-//!
-//! # fn poll(fds: &[(RawFd, Mode)], timeout: Option<std::time::Duration>) -> Vec<(RawFd, Ready)> { let _ = (fds, timeout); Vec::new() }
-//! # fn main() -> Result<(), sockeye::Error> {
-//! let watched = Watched::default();
-//! let mut service = Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:0").build_external(watched.clone())?;
-//! loop {
-//!     let fds: Vec<_> = watched.0.borrow().iter().map(|(&fd, &mode)| (fd, mode)).collect();
-//!     for (fd, ready) in poll(&fds, service.next_timeout()) {
-//!         match service.service_fd(fd, ready) {
-//!             Err(error) if error.is_unknown_descriptor() => {} // one before it in the batch ended it
-//!             result => drop(result?),
-//!         }
-//!     }
-//!     // Deadlines, and what callbacks asked for.
-//!     if service.run_once(None)? == ServiceState::Drained {
-//!         return Ok(());
-//!     }
-//! }
-//! # }
-//! ```
-//!
-//! Over epoll(7) it is the same, level-triggered, as it is by default: on Linux its bits are those of poll(2), so what it saw is
-//! `Ready::from_revents(events as i16)`.
-
-mod external;
+//! What a loop of the program's own is told to watch, and what it saw.
 
 use std::ops::{BitOr, BitOrAssign, Sub, SubAssign};
 use std::os::fd::RawFd;
 
-pub(crate) use self::external::{External, Registrations};
-
-/// Told which descriptors the program's loop is to watch, and for what.
+/// Receives which descriptors the program's loop has to watch, and for what.
 ///
-/// All descriptors come by here: listeners, connections, sockets that are still connecting, those that were adopted,
+/// These are all descriptors: listeners, connections, sockets that are still connecting, adopted ones,
 /// and one by which other threads and the resolver wake the loop. The loop watches levels, as poll(2) does and epoll by
-/// default; a descriptor is added and removed exactly once, in that order, and its mode changes only between. `remove`
-/// comes before the descriptor is closed, so that its number means nothing else yet.
+/// default. A descriptor is added once and then removed once, and its mode changes only between. `remove`
+/// comes before the descriptor is closed, while its number still means the same.
 ///
-/// The hook is called from within the calls of the [`Service`](crate::Service), and cannot call it.
+/// The hook is called during calls of the service, and cannot call it.
 pub trait PollHook: 'static {
-    /// Watch this descriptor too.
+    /// Watches this descriptor too.
     fn add(&mut self, fd: RawFd, mode: Mode);
-    /// Forget it.
+    /// Stops watching it.
     fn remove(&mut self, fd: RawFd);
-    /// Watch it for `mode` as well; it was not watched for that before.
+    /// Watches it for `mode` as well; it was not watched for that before.
     fn set_mode(&mut self, fd: RawFd, mode: Mode);
-    /// Watch it for `mode` no longer; it was watched for that before.
+    /// Stops watching it for `mode`; it was watched for that before.
     fn clear_mode(&mut self, fd: RawFd, mode: Mode);
 }
 
@@ -92,7 +41,7 @@ impl Mode {
     /// `POLLOUT`.
     pub const WRITE: Self = Self { readable: false, writable: true };
 
-    /// Whether it is watched for neither.
+    /// Whether it is watched for neither direction.
     #[must_use]
     pub const fn is_none(self) -> bool {
         !self.readable && !self.writable
@@ -113,7 +62,7 @@ impl BitOrAssign for Mode {
     }
 }
 
-/// What is in the one and not in the other.
+/// The directions of the first that are not in the second.
 impl Sub for Mode {
     type Output = Self;
 
@@ -128,7 +77,7 @@ impl SubAssign for Mode {
     }
 }
 
-/// What the program's loop saw of a descriptor. It may be wrong: nothing is done that the descriptor itself does not confirm.
+/// What the program's loop saw of a descriptor. It may be wrong: the descriptor itself is asked before anything is done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "poll(2) has these")]
 pub struct Ready {

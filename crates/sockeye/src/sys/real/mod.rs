@@ -16,19 +16,12 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, sockopt};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, Shutdown, SocketFlags, sockopt};
 use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
 
-use super::{
-    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, DescriptorKind, Descriptors, EVENTS_PER_WAIT, Handle,
-    ListenOptions, Readiness, Resolved, Sys, WAKE, Wake,
-};
-
 mod address;
 mod adopt;
-#[cfg(test)]
-mod adopt_tests;
 mod connect;
 #[expect(unsafe_code, reason = "memory that fork does not copy is the system's to give, and no crate wraps it")]
 mod entropy;
@@ -38,10 +31,14 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-use adopt::Found;
-use entropy::Entropy;
-use listen::SocketPath;
-use resolve::Resolver;
+use self::adopt::Found;
+use self::entropy::Entropy;
+use self::listen::SocketPath;
+use self::resolve::Resolver;
+use crate::sys::{
+    Address, AdoptOptions, Adopted, Clock, CloseHow, ConnectOptions, DescriptorKind, Descriptors, EVENTS_PER_WAIT,
+    ForeignDescriptors, Handle, ListenOptions, Names, Poller, Random, Readiness, Resolved, Sockets, WAKE, Wake,
+};
 
 /// The operating system.
 #[derive(Debug)]
@@ -85,7 +82,7 @@ impl Real {
     }
 }
 
-impl Sys for Real {
+impl Clock for Real {
     fn now(&mut self) -> Instant {
         // The standard library's clock rather than rustix's: the latter reads the vDSO by itself, which valgrind hides.
         Instant::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
@@ -99,11 +96,15 @@ impl Sys for Real {
         // As in `now`: not by way of rustix.
         clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
     }
+}
 
+impl Random for Real {
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
         self.entropy.fill(out)
     }
+}
 
+impl Poller for Real {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         ready.clear();
         self.poll.poll(&mut self.events, timeout)?;
@@ -122,6 +123,38 @@ impl Sys for Real {
         Arc::clone(&self.waker) as Arc<dyn Wake>
     }
 
+    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let token = token_of(token)?;
+        let socket = self.table.borrow(handle)?.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&socket), token, BOTH)
+    }
+
+    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        let token = token_of(token)?;
+        let socket = self.table.borrow(handle)?.as_raw_fd();
+        self.poll.registry().reregister(&mut SourceFd(&socket), token, BOTH)
+    }
+
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        let socket = self.table.borrow(handle)?;
+        let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP)];
+        poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        let seen = asked[0].revents();
+        Ok(Readiness {
+            token: 0,
+            readable: seen.intersects(PollFlags::IN | PollFlags::RDHUP),
+            writable: seen.contains(PollFlags::OUT),
+            read_closed: seen.intersects(PollFlags::RDHUP | PollFlags::HUP),
+            error: seen.intersects(PollFlags::ERR | PollFlags::HUP),
+        })
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.poll.registry().as_fd())
+    }
+}
+
+impl Sockets for Real {
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         let listener = listen::open(address, options)?;
         let handle = self.table.insert(listener.socket);
@@ -131,6 +164,91 @@ impl Sys for Real {
         Ok((handle, listener.local))
     }
 
+    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
+        let handle = listener;
+        let listener = self.table.borrow(handle)?;
+        if !self.foreign.is_empty() && self.foreign.contains(&handle) && !is_readable(listener)? {
+            // Others who have it may have made it block again, and then accepting would wait for the next connection.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        let peer = peer.map_or(Address::Unnamed, address::read);
+        if !INHERITS_OPTIONS && matches!(peer, Address::Ip(_)) {
+            // A frame should leave when it is written. Failing means that the peer is gone already: reading will tell.
+            let _ = sockopt::set_tcp_nodelay(&socket, true);
+        }
+        Ok((self.table.insert(socket), peer))
+    }
+
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        Ok(self.table.insert(connect::begin(address, options)?))
+    }
+
+    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
+        connect::outcome(self.table.borrow(handle)?)
+    }
+
+    fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
+        Ok(address::read(net::getsockname(self.table.borrow(handle)?)?))
+    }
+
+    fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = net::recv(self.table.borrow(handle)?, buffer, RecvFlags::DONTWAIT)?;
+        Ok(count)
+    }
+
+    fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.table.borrow(handle)?;
+        let count = match buffers {
+            [buffer] => net::send(socket, buffer, adopt::SEND)?,
+            buffers => {
+                // More than the system takes in one call would be refused as a whole.
+                let buffers = &buffers[..buffers.len().min(BUFFERS_PER_SEND)];
+                net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), adopt::SEND)?
+            }
+        };
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        Ok(net::shutdown(self.table.borrow(handle)?, Shutdown::Write)?)
+    }
+
+    fn close(&mut self, handle: Handle, how: CloseHow) {
+        // While its listener lives, a file can be neither taken for stale nor have its inode's number given to another.
+        self.paths.retain(|(listener, _)| *listener != handle);
+        let Some(socket) = self.table.remove(handle) else { return };
+        if !self.foreign.is_empty() && self.foreign.remove(&handle) {
+            // While others have it, closing our descriptor does not make the poller forget it.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+        }
+        if how == CloseHow::Reset {
+            // If it fails the peer sees an ordinary end, which is the best there is.
+            let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+        }
+        // epoll and kqueue forget a descriptor when it is closed, which saves a system call for each connection. (A copy that
+        // `fork` made keeps it alive until the child executes something; its reports carry a token of the past.)
+        drop(socket);
+    }
+
+    fn descriptors(&mut self) -> Descriptors {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Descriptors { limit, in_use: count_open().unwrap_or(self.table.open + UNCOUNTED) }
+    }
+}
+
+impl Names for Real {
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        let waker = &self.waker;
+        self.resolver.get_or_insert_with(|| Resolver::new(Arc::clone(waker) as Arc<dyn Wake>)).ask(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.resolver.as_mut()?.answer()
+    }
+}
+
+impl ForeignDescriptors for Real {
     fn inherit(&mut self, listener: OwnedFd, options: &ListenOptions) -> io::Result<(Handle, Address)> {
         let address = inherit::adapt(listener.as_fd(), options)?;
         let handle = self.table.insert(listener);
@@ -164,116 +282,10 @@ impl Sys for Real {
         adopt::write(self.table.borrow(handle)?, kind, bytes)
     }
 
-    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
-        let handle = listener;
-        let listener = self.table.borrow(handle)?;
-        if !self.foreign.is_empty() && self.foreign.contains(&handle) && !is_readable(listener)? {
-            // Others who have it may have made it block again, and then accepting would wait for the next connection.
-            return Err(io::ErrorKind::WouldBlock.into());
+    fn clear_error(&mut self, handle: Handle) {
+        if let Ok(socket) = self.table.borrow(handle) {
+            adopt::clear_errors(socket);
         }
-        let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        let peer = peer.map_or(Address::Unnamed, address::read);
-        if !INHERITS_OPTIONS && matches!(peer, Address::Ip(_)) {
-            // A frame should leave when it is written. Failing means that the peer is gone already: reading will tell.
-            let _ = sockopt::set_tcp_nodelay(&socket, true);
-        }
-        Ok((self.table.insert(socket), peer))
-    }
-
-    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
-        Ok(self.table.insert(connect::begin(address, options)?))
-    }
-
-    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
-        let socket = self.table.borrow(handle)?;
-        if !self.foreign.is_empty() && self.foreign.contains(&handle) {
-            // It is asked of datagrams, to be rid of their errors.
-            adopt::forget_errors(socket);
-        }
-        connect::outcome(socket)
-    }
-
-    fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        let token = token_of(token)?;
-        let socket = self.table.borrow(handle)?.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&socket), token, BOTH)
-    }
-
-    fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        let token = token_of(token)?;
-        let socket = self.table.borrow(handle)?.as_raw_fd();
-        self.poll.registry().reregister(&mut SourceFd(&socket), token, BOTH)
-    }
-
-    fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
-        Ok(address::read(net::getsockname(self.table.borrow(handle)?)?))
-    }
-
-    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
-        let waker = &self.waker;
-        self.resolver.get_or_insert_with(|| Resolver::new(Arc::clone(waker) as Arc<dyn Wake>)).ask(ticket, host, port)
-    }
-
-    fn resolved(&mut self) -> Option<Resolved> {
-        self.resolver.as_mut()?.answer()
-    }
-
-    fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
-        let (count, _) = net::recv(self.table.borrow(handle)?, buffer, RecvFlags::DONTWAIT)?;
-        Ok(count)
-    }
-
-    fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let socket = self.table.borrow(handle)?;
-        let count = match buffers {
-            [buffer] => net::send(socket, buffer, SEND)?,
-            buffers => {
-                // More than the system takes in one call would be refused as a whole.
-                let buffers = &buffers[..buffers.len().min(BUFFERS_PER_SEND)];
-                net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), SEND)?
-            }
-        };
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        Ok(net::shutdown(self.table.borrow(handle)?, Shutdown::Write)?)
-    }
-
-    fn close(&mut self, handle: Handle, how: CloseHow) {
-        // While its listener lives, a file can be neither taken for stale nor have its inode's number given to another.
-        self.paths.retain(|(listener, _)| *listener != handle);
-        let Some(socket) = self.table.remove(handle) else { return };
-        if !self.foreign.is_empty() && self.foreign.remove(&handle) {
-            // While others have it, closing our descriptor does not make the poller forget it.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
-        }
-        if how == CloseHow::Reset {
-            // If it fails the peer sees an ordinary end, which is the best there is.
-            let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-        }
-        // epoll and kqueue forget a descriptor when it is closed, which saves a system call for each connection. (A copy that
-        // `fork` made keeps it alive until the child executes something; its reports carry a token of the past.)
-        drop(socket);
-    }
-
-    fn descriptors(&mut self) -> Descriptors {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Descriptors { limit, in_use: count_open().unwrap_or(self.table.open + UNCOUNTED) }
-    }
-
-    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
-        let socket = self.table.borrow(handle)?;
-        let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP)];
-        poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
-        let seen = asked[0].revents();
-        Ok(Readiness {
-            token: 0,
-            readable: seen.intersects(PollFlags::IN | PollFlags::RDHUP),
-            writable: seen.contains(PollFlags::OUT),
-            read_closed: seen.intersects(PollFlags::RDHUP | PollFlags::HUP),
-            error: seen.intersects(PollFlags::ERR | PollFlags::HUP),
-        })
     }
 
     fn unread(&mut self, handle: Handle) -> Option<u64> {
@@ -282,10 +294,6 @@ impl Sys for Real {
 
     fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
         self.table.borrow(handle)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.poll.registry().as_fd())
     }
 }
 
@@ -355,9 +363,6 @@ fn count_open() -> Option<u64> {
 const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-
-/// Sockets do not block. These that others have, too, may have been made to, and must not wait for all that.
-const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// `IOV_MAX` of every system we know.
 const BUFFERS_PER_SEND: usize = 1024;

@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::*;
+use crate::sys::{Adopted, ForeignDescriptors, Real};
 
 fn adopt(sys: &mut Real, fd: impl Into<OwnedFd>) -> Adopted {
     sys.adopt(fd.into(), &AdoptOptions::default()).unwrap()
@@ -54,7 +55,7 @@ fn kinds_peers_and_directions_are_found() {
     let handle = adopt(&mut sys, far).handle;
     let fd = sys.borrow(handle).unwrap();
     assert!(fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC));
-    assert!(rustix::fs::fcntl_getfl(fd).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    assert!(fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK));
     for what in ["/", "/proc/self/exe", "/dev/null"] {
         let error = sys.adopt(File::open(what).unwrap().into(), &AdoptOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -109,8 +110,7 @@ fn the_hang_up_of_a_terminal_is_the_end_of_input() {
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
-    let slave =
-        rustix::fs::open(&*name, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY, rustix::fs::Mode::empty());
+    let slave = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, rustix::fs::Mode::empty());
     let handle = adopt(&mut sys, master).handle;
     drop(slave);
     assert_eq!(sys.read(handle, DescriptorKind::Other, &mut [0; 8]).unwrap(), 0);

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::poll::{Mode, PollHook, Ready};
+use crate::sys::hook::{Mode, PollHook, Ready};
 use crate::sys::{
-    Address, AdoptOptions, Adopted, CloseHow, ConnectOptions, DescriptorKind, Descriptors, Handle, ListenOptions,
-    Readiness, Resolved, Sys, Wake,
+    Address, AdoptOptions, Adopted, Clock, CloseHow, ConnectOptions, DescriptorKind, Descriptors, ForeignDescriptors,
+    Handle, ListenOptions, Names, Poller, Random, Readiness, Resolved, Sockets, Sys, Wake,
 };
 
 /// The descriptors that are watched by the loop outside. Shared by the service and its system.
@@ -182,7 +182,7 @@ impl Registrations {
     }
 }
 
-impl Sys for External {
+impl Clock for External {
     fn now(&mut self) -> Instant {
         self.inner.now()
     }
@@ -194,11 +194,15 @@ impl Sys for External {
     fn processor_time(&mut self) -> Option<Duration> {
         self.inner.processor_time()
     }
+}
 
+impl Random for External {
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
         self.inner.random(out)
     }
+}
 
+impl Poller for External {
     /// Never waits: that is for the loop outside.
     fn wait(&mut self, _: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         ready.clear();
@@ -214,61 +218,6 @@ impl Sys for External {
 
     fn waker(&mut self) -> Arc<dyn Wake> {
         self.inner.waker()
-    }
-
-    fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
-        self.inner.listen(address, options)
-    }
-
-    fn inherit(&mut self, listener: OwnedFd, options: &ListenOptions) -> io::Result<(Handle, Address)> {
-        self.inner.inherit(listener, options)
-    }
-
-    fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
-        let adopted = self.inner.adopt(fd, options)?;
-        if adopted.kind == DescriptorKind::Datagrams {
-            self.datagrams.insert(descriptor(adopted.handle));
-        }
-        Ok(adopted)
-    }
-
-    fn read(&mut self, handle: Handle, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.inner.read(handle, kind, buffer);
-        let is_drained = matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
-        if is_drained && !(kind == DescriptorKind::Datagrams && self.is_shut(handle)) {
-            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
-        }
-        result
-    }
-
-    fn write(&mut self, handle: Handle, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.inner.write(handle, kind, bytes);
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
-        }
-        result
-    }
-
-    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
-        let result = self.inner.accept(listener);
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-            self.watch.borrow_mut().change(descriptor(listener), |wanted| wanted.readable = true);
-        }
-        result
-    }
-
-    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
-        let handle = self.inner.connect(address, options)?;
-        self.connecting.push(handle);
-        Ok(handle)
-    }
-
-    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
-        let result = self.inner.connected(handle);
-        if matches!(result, Ok(false)) {
-            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
-        }
-        result
     }
 
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()> {
@@ -296,16 +245,44 @@ impl Sys for External {
         Ok(())
     }
 
+    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
+        self.inner.readiness(handle)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+}
+
+impl Sockets for External {
+    fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        self.inner.listen(address, options)
+    }
+
+    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)> {
+        let result = self.inner.accept(listener);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            self.watch.borrow_mut().change(descriptor(listener), |wanted| wanted.readable = true);
+        }
+        result
+    }
+
+    fn connect(&mut self, address: &Address, options: &ConnectOptions) -> io::Result<Handle> {
+        let handle = self.inner.connect(address, options)?;
+        self.connecting.push(handle);
+        Ok(handle)
+    }
+
+    fn connected(&mut self, handle: Handle) -> io::Result<bool> {
+        let result = self.inner.connected(handle);
+        if matches!(result, Ok(false)) {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
+        }
+        result
+    }
+
     fn local_address(&mut self, handle: Handle) -> io::Result<Address> {
         self.inner.local_address(handle)
-    }
-
-    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
-        self.inner.resolve(ticket, host, port)
-    }
-
-    fn resolved(&mut self) -> Option<Resolved> {
-        self.inner.resolved()
     }
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
@@ -354,9 +331,46 @@ impl Sys for External {
     fn descriptors(&mut self) -> Descriptors {
         self.inner.descriptors()
     }
+}
 
-    fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
-        self.inner.readiness(handle)
+impl Names for External {
+    fn resolve(&mut self, ticket: u64, host: &str, port: u16) -> io::Result<()> {
+        self.inner.resolve(ticket, host, port)
+    }
+
+    fn resolved(&mut self) -> Option<Resolved> {
+        self.inner.resolved()
+    }
+}
+
+impl ForeignDescriptors for External {
+    fn inherit(&mut self, listener: OwnedFd, options: &ListenOptions) -> io::Result<(Handle, Address)> {
+        self.inner.inherit(listener, options)
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
+        let adopted = self.inner.adopt(fd, options)?;
+        if adopted.kind == DescriptorKind::Datagrams {
+            self.datagrams.insert(descriptor(adopted.handle));
+        }
+        Ok(adopted)
+    }
+
+    fn read(&mut self, handle: Handle, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.inner.read(handle, kind, buffer);
+        let is_drained = matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        if is_drained && !(kind == DescriptorKind::Datagrams && self.is_shut(handle)) {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
+        }
+        result
+    }
+
+    fn write(&mut self, handle: Handle, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(handle, kind, bytes);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.writable = true);
+        }
+        result
     }
 
     fn look(&mut self, handle: Handle, readable: bool, writable: bool) -> io::Result<Readiness> {
@@ -368,16 +382,16 @@ impl Sys for External {
         Ok(level)
     }
 
+    fn clear_error(&mut self, handle: Handle) {
+        self.inner.clear_error(handle);
+    }
+
     fn unread(&mut self, handle: Handle) -> Option<u64> {
         self.inner.unread(handle)
     }
 
     fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
         self.inner.borrow(handle)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
     }
 }
 
