@@ -1,4 +1,4 @@
-//! What the loop lets peers hold. Nothing here is unlimited.
+//! The bounds of a service. None is unlimited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,54 +13,70 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The bounds of the protocol: heads, bodies, messages, closing and keepalive.
+    /// The bounds of the protocol: heads, bodies, messages, closing handshakes and keepalive.
     pub protocol: Arc<sockeye_proto::limits::ProtocolLimits>,
-    /// From accept to the end of the first request, its body and a PROXY header before it included. Default 10 s. Over
-    /// it: 408 when part of the request came, then close.
+    /// Time from accept to the end of the first request, with its body and a PROXY header before it; default 10 s;
+    /// after that the connection is closed, with a 408 if part of a request arrived.
     pub handshake_timeout: Duration,
-    /// The PROXY header of a trusted proxy ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), in bytes.
-    /// Default 4 KiB, of which nothing but an address is kept. With less than 232 some addresses do not fit; a header
-    /// has 65,551 at most. Over it: close. A header of version 1 has at most 107 bytes whatever this says.
+    /// Size in bytes of the PROXY header from a trusted proxy
+    /// ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)); default 4 KiB; a larger one closes the
+    /// connection.
+    ///
+    /// With less than 232 some addresses do not fit; the largest header has 65,551 bytes. Only an address is kept of
+    /// it. A header of version 1 always has at most 107 bytes.
     pub proxy_header_bytes: usize,
-    /// From the answer to an HTTP request to the end of the next one on the same connection. Default 10 s. Over it: as above.
+    /// Time from an HTTP response to the end of the next request on the same connection; default 10 s; after that the
+    /// connection is closed, with a 408 if part of a request arrived.
     pub idle_timeout: Duration,
-    /// While an HTTP response is being taken by the peer, this many bytes ... Default 4 KiB.
+    /// Bytes of an HTTP response that the peer must accept in each [`slow_reader_window`](Self::slow_reader_window);
+    /// default 4 KiB; with fewer the connection is reset.
     pub slow_reader_bytes: u64,
-    /// ... must be taken in each such window, or the connection is reset. Default 10 s.
+    /// Length of each window in which [`slow_reader_bytes`](Self::slow_reader_bytes) are counted; default 10 s.
     pub slow_reader_window: Duration,
-    /// Queued output in bytes under which a writable callback may go on sending. Default 64 KiB. What one callback sent at
-    /// once may be queued above it: at most one message more.
+    /// Output in bytes queued for one peer; default 64 KiB; with this much or more a writable callback gets no
+    /// permission to send another message.
+    ///
+    /// The last message may exceed it, as permission is given before its size is known.
     pub output_low_water: usize,
-    /// Queued output in bytes for one peer. Default 16 MiB. What is published while that much would wait resets the
-    /// connection, with cause [`Overflow`](sockeye_proto::close::Cause::Overflow).
+    /// Output in bytes queued for one peer, including what is being published; default 16 MiB; beyond it the connection
+    /// is reset with cause [`Overflow`](sockeye_proto::close::Cause::Overflow).
+    ///
+    /// An empty queue accepts a larger message.
     pub output_hard: usize,
-    /// Connections at once, of any kind. Default `None`: what the descriptor limit allows, read once at start, less the
-    /// descriptors in use and 16. Never more than that. At the limit accepting pauses. Of [`Threads`](crate::Threads) this
-    /// is the bound of each thread, and the default an equal share for each.
+    /// Simultaneous connections of any kind; default `None`, the descriptor limit at start minus the descriptors in use
+    /// and 16, which also caps a larger value; at the limit accepting pauses.
+    ///
+    /// With [`Threads`](crate::Threads) it applies to each thread, and the default is an equal share for each.
     pub connections: Option<usize>,
-    /// Connections at once from one IP address. Default `None`: no such bound. One over it is reset. Of
-    /// [`Threads`](crate::Threads), too, this is the bound of each thread.
+    /// Simultaneous connections from one IP address; default `None`, no such bound; a connection beyond it is reset.
+    ///
+    /// With [`Threads`](crate::Threads) it applies to each thread.
     pub connections_per_address: Option<usize>,
-    /// Bytes read from, and bytes sent to, one connection in one turn. Default 512 KiB; also the size of the loop's receive
-    /// buffer. Who has used up this share goes on in the next turn. Who has not may be called again in the same turn, because
-    /// its timer is due or another connection asked for its writable callback, and then has a share for that.
+    /// Bytes read from, and bytes sent to, one connection in one turn, and the size of the loop's receive buffer;
+    /// default 512 KiB; the connection continues in the next turn.
+    ///
+    /// A connection below the limit may be called again in the same turn, because its timer is due or another
+    /// connection asked for its writable callback, and then has a whole share for that.
     pub turn_bytes: usize,
-    /// Frames taken from, and frames sent to, one connection in one turn. Default 1,024.
+    /// Frames read from, and frames sent to, one connection in one turn; default 1,024; the connection continues in the
+    /// next turn.
     pub turn_frames: usize,
-    /// Connections accepted in one turn. Default 64.
+    /// Connections accepted in one turn; default 64; accepting continues in the next turn.
     pub turn_accepts: usize,
-    /// A piece of the loop's work that takes this long is a stall: counted, and logged as a warning, with what caused
-    /// it. `None`: no clock is read for it. Default 100 ms. See [`Stalls`](crate::statistics::Stalls).
+    /// Duration of one piece of the loop's work, such as a callback; default 100 ms; a longer one is counted as a stall
+    /// and logged as a warning that names it. `None` reads no clock for it. See [`Stalls`](crate::statistics::Stalls).
     pub stall: Option<Duration>,
-    /// Jobs that other threads may have waiting. Default 65,536. Over it: [`RemoteError::Full`](crate::service::RemoteError::Full).
+    /// Jobs of other threads waiting for the service; default 65,536; beyond it a call returns
+    /// [`RemoteError::Full`](crate::service::RemoteError::Full).
     pub remote_jobs: usize,
-    /// Bytes of messages that a [`Group`](crate::threads::Group) may have waiting to be published in this service. Default 64 MiB. Over
-    /// it: [`RemoteError::Full`](crate::service::RemoteError::Full). A single message may be larger.
+    /// Bytes of messages that a [`Group`](crate::threads::Group) has waiting to be published in this service; default
+    /// 64 MiB; beyond it a call returns [`RemoteError::Full`](crate::service::RemoteError::Full). One larger message is
+    /// accepted if nothing else waits.
     pub remote_bytes: usize,
 }
 
 impl Limits {
-    /// The bounds of the protocol, to be changed.
+    /// The bounds of the protocol, for changes.
     pub fn protocol_mut(&mut self) -> &mut sockeye_proto::limits::ProtocolLimits {
         Arc::make_mut(&mut self.protocol)
     }

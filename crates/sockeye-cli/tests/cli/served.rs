@@ -278,11 +278,11 @@ fn what_was_done_is_logged_at_the_end() {
         client.send(CLOSE, &1001_u16.to_be_bytes());
         let line = running.log_line("websockets: ");
         assert!(line.contains(" NOTICE "), "{line}");
-        assert!(line.ends_with("websockets: 0 now, 1 at most, 1 of peers, 0 of our own, 1 closed"), "{line}");
+        assert!(line.ends_with("websockets: 0 now, 1 peak, 1 opened by peers, 0 opened by us, 1 closed"), "{line}");
         assert!(running.log_line("closed by cause: ").ends_with("closed by cause: handshake 1"));
         assert!(running.log_line("responses by status: ").ends_with("responses by status: 101 1"));
         assert!(running.log_line("loop: ").contains("loop: turns "));
-        assert!(running.log_line("stalls: ").contains(" in all, longest turn "));
+        assert!(running.log_line("stalls: ").contains(" in total, longest turn "));
         assert!(running.ended().success());
     }
 }

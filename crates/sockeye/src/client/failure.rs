@@ -101,8 +101,8 @@ pub struct Retry {
 }
 
 impl Failure {
-    /// Logs a warning, unless the program itself cancelled the connect: what a [`failed`](crate::Protocol::failed) does
-    /// that is not implemented. For layers that have a default of their own.
+    /// Logs a warning, unless the program itself cancelled the connect or dropped the service. The default of
+    /// [`Protocol::failed`](crate::Protocol::failed); for layers with a default of their own.
     pub fn warn_unheard(&self, id: ConnId) {
         if !matches!(self.cause, FailureCause::Cancelled | FailureCause::Dropped) {
             tracing::warn!(%id, failure = %self, "connecting failed; the protocol does not implement `failed`");

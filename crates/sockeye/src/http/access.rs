@@ -1,14 +1,14 @@
-//! What an access log says of a request: one event for each answer, at its end, of the target `sockeye::access`.
+//! The access log: one `tracing` event for each response, at its end, with the target `sockeye::access`.
 //!
-//! What to know before editing: nothing is kept unless somebody takes these events. The event is sent when the value is
-//! dropped, so that no way in which a connection may end goes without it.
+//! Before editing: nothing is kept unless these events are enabled. The event is sent when the value is dropped, so it
+//! is sent however the connection ends.
 
 use sockeye_proto::http::RequestHead;
 use sockeye_proto::time::Instant;
 
 use crate::sys::Address;
 
-/// An answer that is not at its end yet.
+/// A response that is not finished yet.
 #[derive(Debug, Default)]
 pub(crate) struct Access(Option<Box<Entry>>);
 
@@ -19,11 +19,11 @@ struct Entry {
     path: String,
     origin: Option<String>,
     protocol: Option<String>,
-    /// 0: nothing was answered.
+    /// 0: no response yet.
     status: u16,
-    /// Why the request was refused, in our own words.
+    /// Why the request was refused, in the service's words.
     reason: Option<String>,
-    /// Of the body, handed to the socket.
+    /// Bytes of the body handed to the socket.
     bytes: u64,
     complete: bool,
     since: Instant,
@@ -31,7 +31,7 @@ struct Entry {
 }
 
 impl Access {
-    /// Of a request whose head is here, or that has none that could be read.
+    /// For a request with this head; `None` if the head is invalid.
     pub(crate) fn of(peer: &Address, head: Option<&RequestHead<'_>>, now: Instant) -> Self {
         if !tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
             return Self(None);
@@ -41,7 +41,7 @@ impl Access {
         Self(Some(Box::new(Entry {
             peer: peer.to_string(),
             method: head.map_or_else(String::new, |head| beginning(head.method)),
-            // What follows the question mark may be a password.
+            // Without the query, which may hold a password.
             path: path.map_or_else(String::new, beginning),
             origin: head.and_then(|head| head.fields.get("origin")).map(text),
             protocol: None,
@@ -54,14 +54,14 @@ impl Access {
         })))
     }
 
-    /// The status is known.
+    /// Records the status.
     pub(crate) fn answered(&mut self, status: u16) {
         if let Some(entry) = &mut self.0 {
             entry.status = status;
         }
     }
 
-    /// It is refused.
+    /// Records that the request is refused.
     pub(crate) fn refused(&mut self, status: u16, reason: &str) {
         self.answered(status);
         if let Some(entry) = &mut self.0 {
@@ -69,7 +69,7 @@ impl Access {
         }
     }
 
-    /// It is a WebSocket from now on.
+    /// Records that the connection is a WebSocket from now on.
     pub(crate) fn upgraded(&mut self, protocol: Option<&str>) {
         if let Some(entry) = &mut self.0 {
             entry.status = 101;
@@ -78,20 +78,21 @@ impl Access {
         }
     }
 
-    /// So much of the body is handed to the socket.
+    /// Records that this many bytes of the body were handed to the socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
         if let Some(entry) = &mut self.0 {
             entry.bytes += bytes as u64;
         }
     }
 
+    /// Records the time of the last progress.
     pub(crate) fn seen(&mut self, now: Instant) {
         if let Some(entry) = &mut self.0 {
             entry.seen = now;
         }
     }
 
-    /// All of the answer is sent.
+    /// Records that the whole response is sent.
     pub(crate) fn complete(&mut self) {
         if let Some(entry) = &mut self.0 {
             entry.complete = true;
@@ -129,5 +130,5 @@ fn beginning(text: &str) -> String {
 
 const TARGET: &str = "sockeye::access";
 
-/// Of each text that a peer sent.
+/// The longest text of a peer that is logged, in characters.
 const CHARACTERS: usize = 256;

@@ -1,13 +1,16 @@
-//! The bytes of an open file, pulled by the loop as the socket takes them.
+//! The bytes of an open file, read by the loop as the socket accepts them.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
-/// A stretch of an open file. Nothing of it is in memory.
+/// A range of an open file, none of it in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct FileBody {
     file: Arc<File>,
     offset: u64,
-    /// Bytes still to be sent; `offset + remaining` was within the file when it was opened.
+    /// Bytes still to send; `offset + remaining` was within the file when it was opened.
     remaining: u64,
 }
 
@@ -16,16 +19,16 @@ impl FileBody {
         Self { file: Arc::new(file), offset, remaining }
     }
 
-    /// Bytes still to be sent.
+    /// Bytes still to send.
     pub(crate) const fn remaining(&self) -> u64 {
         self.remaining
     }
 
-    /// Reads the next bytes into `buffer` without advancing: what the socket then takes is passed to [`advance`](Self::advance),
-    /// and the rest may be read again.
+    /// Reads the next bytes into `buffer` without advancing: call [`advance`](Self::advance) with what the socket
+    /// accepted; the rest may be read again.
     ///
-    /// `Ok(0)` means that nothing remains (or that `buffer` is empty). A file that has become shorter is an error of kind
-    /// `UnexpectedEof`: the promised Content-Length cannot be kept, so that the connection must be aborted.
+    /// `Ok(0)`: nothing remains, or `buffer` is empty. If the file was truncated meanwhile, the error is
+    /// `UnexpectedEof`: the Content-Length that was sent cannot be met, so the connection must be aborted.
     pub(crate) fn read_at(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
         if wanted == 0 {

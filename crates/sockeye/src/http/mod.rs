@@ -1,9 +1,9 @@
-//! Plain HTTP beside the WebSockets: routes, small handlers and files.
+//! Plain HTTP next to WebSockets: routes, handlers and files.
 //!
-//! From the top: [`Routes`] find who answers a [`HttpRequest`]; a handler or [`Files`] make a [`Response`]; the loop writes it.
-//! Nothing here reads or writes a socket, and nothing here looks at a clock.
+//! [`Routes`] choose the handler of an [`HttpRequest`]; the handler or [`Files`] make a [`Response`]; the loop writes
+//! it. Nothing here reads or writes a socket, or reads a clock.
 //!
-//! Handlers run on the thread of the loop, and so does reading files: what a disk is slow to give holds up everybody.
+//! Handlers run on the loop's thread, and files are read on it: a slow handler or disk holds up every connection.
 
 pub(crate) mod access;
 mod body;

@@ -1,16 +1,16 @@
-//! Preconditions of GET and HEAD, the same for files and for handlers.
+//! Preconditions of GET and HEAD (RFC 9110 section 13), for files and handlers alike.
 
-use sockeye_proto::http::{
-    conditional::{self, Precondition},
-    date,
-};
+use sockeye_proto::http::conditional::{self, Precondition};
+use sockeye_proto::http::date;
 
-use crate::http::{request::HttpRequest, response::Response};
+use crate::http::request::HttpRequest;
+use crate::http::response::Response;
 
-/// Turns a 200 that has an ETag or a Last-Modified into 304 or 412 where the request's preconditions say so.
+/// Replaces a 200 with an ETag or Last-Modified by 304 or 412 if the request's preconditions say so.
 ///
-/// RFC 9110 section 13.2.1: "A server MUST ignore all received preconditions if its response to the same request without those
-/// conditions, prior to processing the request content, would have been a status code other than a 2xx (Successful) or 412".
+/// RFC 9110 section 13.2.1: "A server MUST ignore all received preconditions if its response to the same request
+/// without those conditions, prior to processing the request content, would have been a status code other than a 2xx
+/// (Successful) or 412".
 pub(super) fn apply(response: Response, request: &HttpRequest<'_>) -> Response {
     if response.status() != 200 || !request.retrieves() {
         return response;
@@ -25,11 +25,12 @@ pub(super) fn apply(response: Response, request: &HttpRequest<'_>) -> Response {
     }
 }
 
-/// A time that makes each condition on a date pass as if it were not there; `None` if no condition is left.
+/// For a response without a date: a modification time with which the conditions on dates have no effect; `None` if no
+/// condition remains.
 ///
-/// RFC 9110 sections 13.1.3 and 13.1.4: "A recipient MUST ignore the If-Modified-Since [If-Unmodified-Since] header field if
-/// the resource does not have a modification date available." Of the two, only the one without its counterpart on tags is
-/// looked at, so that one time is enough.
+/// RFC 9110 sections 13.1.3 and 13.1.4: "A recipient MUST ignore the If-Modified-Since [If-Unmodified-Since] header
+/// field if the resource does not have a modification date available." Each date condition is evaluated only without
+/// its counterpart on tags, so one time is enough.
 fn without_date(request: &HttpRequest<'_>, etag: &str) -> Option<u64> {
     let fields = &request.head.fields;
     match (fields.get("If-Match").is_some(), fields.get("If-None-Match").is_some()) {

@@ -1,4 +1,4 @@
-//! What a handler sees of a plain request.
+//! A plain HTTP request, as a handler sees it.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use sockeye_proto::http::RequestHead;
 use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::Address;
 
-/// A plain HTTP request, whole: its head and its body are here. It lives as long as the call of the handler.
+/// A complete plain HTTP request: head and body. It lives for the call of the handler.
 #[derive(Clone, Copy)]
 pub struct HttpRequest<'r> {
-    /// As it came from the wire.
+    /// As received.
     pub(crate) head: &'r RequestHead<'r>,
     /// Decoded once and without dot segments (`http::target::normalise`).
     pub(crate) path: &'r str,
-    /// As it came from the wire, without the question mark.
+    /// As received, without the question mark.
     pub(crate) query: Option<&'r str>,
     /// At most `Limits::body_bytes`.
     pub(crate) body: &'r [u8],
     pub(crate) peer: &'r Address,
-    /// Seconds since 1970, the same that go into Date.
+    /// Seconds since 1970, as in the Date field of the response.
     pub(crate) now: u64,
     pub(crate) statistics: &'r Statistics,
     /// Of several threads.
@@ -27,61 +27,61 @@ pub struct HttpRequest<'r> {
 }
 
 impl<'r> HttpRequest<'r> {
-    /// The method; a handler for GET is asked for HEAD too.
+    /// The method. A handler for GET is also called for HEAD.
     #[must_use]
     pub fn method(&self) -> &'r str {
         self.head.method
     }
 
-    /// The path, percent-decoded once, dot segments resolved. Begins with a slash.
+    /// The path, percent-decoded once and without dot segments. It begins with a slash.
     #[must_use]
     pub const fn path(&self) -> &'r str {
         self.path
     }
 
-    /// What followed the question mark, not decoded.
+    /// The query: the text after the question mark, not decoded.
     #[must_use]
     pub const fn query(&self) -> Option<&'r str> {
         self.query
     }
 
-    /// The first header field of this name, whatever the case.
+    /// The value of the first header field of this name, case-insensitively.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'r [u8]> {
         self.head.fields.get(name)
     }
 
-    /// All header fields of this name.
+    /// The values of all header fields of this name, case-insensitively.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
         self.head.fields.all(name)
     }
 
-    /// The body; empty unless the request had one.
+    /// The body; empty if the request has none.
     #[must_use]
     pub const fn body(&self) -> &'r [u8] {
         self.body
     }
 
-    /// Who asks.
+    /// The client's address.
     #[must_use]
     pub const fn peer(&self) -> &'r Address {
         self.peer
     }
 
-    /// What the service has done since it was built, this request not counted as answered yet.
+    /// The service's statistics since it was built. The response to this request is not counted yet.
     #[must_use]
     pub const fn statistics(&self) -> &'r Statistics {
         self.statistics
     }
 
-    /// The same of all [`Threads`](crate::Threads) together: of this one as it is, of the others as it was at most a
-    /// second ago, unless their loops are held up. Of a service on its own it is [`statistics`](Self::statistics).
+    /// The sum of the statistics of all [`Threads`](crate::Threads): current for this thread, at most a second old for
+    /// the others, unless their loops are stalled. For a single service the same as [`statistics`](Self::statistics).
     #[must_use]
     pub fn statistics_of_all(&self) -> Statistics {
         self.board.map_or_else(|| self.statistics.clone(), |board| board.sum(self.statistics))
     }
 
-    /// Whether an answer may depend on preconditions: GET, and HEAD which stands for it.
+    /// Whether the response may depend on preconditions: GET and HEAD.
     pub(super) fn retrieves(&self) -> bool {
         matches!(self.method(), "GET" | "HEAD")
     }
@@ -89,7 +89,7 @@ impl<'r> HttpRequest<'r> {
 
 impl fmt::Debug for HttpRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Fields and body stay out of logs: they carry cookies and passwords.
+        // Without fields and body: they may hold cookies and passwords, which must not get into logs.
         f.debug_struct("HttpRequest")
             .field("method", &self.method())
             .field("path", &self.path)

@@ -1,20 +1,18 @@
-//! What a handler or a file answers. The loop writes it, and adds what belongs to the connection.
+//! Responses of handlers and files. The loop writes them, and adds the fields of the connection.
 
-use std::{
-    borrow::Cow,
-    error::Error,
-    fmt,
-    hash::{DefaultHasher, Hasher},
-};
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 use sockeye_proto::http::emit::{self, InvalidField};
 
 use crate::http::body::FileBody;
 
-/// An HTTP answer: status, header fields and body.
+/// An HTTP response: status, header fields and body.
 ///
-/// Date, Content-Length and Connection are the loop's to add. An answer that is always the same is best built once and
-/// cloned by its handler; cloning static bytes copies nothing:
+/// The loop adds Date, Content-Length and Connection. Build a constant response once and let the handler clone it;
+/// cloning static bytes copies nothing:
 ///
 /// ```
 /// use sockeye::http::{Response, Routes};
@@ -31,14 +29,14 @@ pub struct Response {
     status: u16,
     fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     body: Body,
-    /// The Content-Length, where it is not the length of `body`: HEAD has been answered.
+    /// The Content-Length of a response to HEAD, whose `body` is empty.
     head_length: Option<u64>,
 }
 
-/// Where the bytes of the body are.
+/// The source of the body's bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    /// There are none.
+    /// No body.
     Empty,
     /// In memory.
     Bytes(Cow<'static, [u8]>),
@@ -47,7 +45,7 @@ pub(crate) enum Body {
 }
 
 impl Response {
-    /// An answer without a body. A status outside 200 to 599 becomes 500: the interim ones are not a handler's to send.
+    /// A response without a body. A status outside 200 to 599 becomes 500: a handler cannot send interim responses.
     pub const fn new(status: u16) -> Self {
         Self { status: final_status(status), fields: Vec::new(), body: Body::Empty, head_length: None }
     }
@@ -62,26 +60,26 @@ impl Response {
         Self::bytes("text/html; charset=utf-8", string_bytes(body.into()))
     }
 
-    /// 200 with any bytes. A media type that could not stand in a header becomes `application/octet-stream`.
+    /// 200 with any bytes. A media type that is not valid in a header becomes `application/octet-stream`.
     pub fn bytes(media_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         Self::new(200).with_media_type(media_type.into()).with_body(Body::Bytes(body.into()))
     }
 
-    /// A small plain body that names the status: what the routes answer when nothing else fits.
+    /// A response with a short text body that names the status, such as `404 Not Found`.
     pub fn error(status: u16) -> Self {
         let status = final_status(status);
         Self::text(format!("{status} {}\n", emit::reason(status))).with_status(status)
     }
 
-    /// The same answer with another status; see [`new`](Self::new) for the range.
+    /// Sets the status; see [`new`](Self::new) for the range.
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {
         self.status = final_status(status);
         self
     }
 
-    /// Adds an entity tag made from the body, so that a browser that has the body already is answered 304. Two bodies with
-    /// the same tag are the same but for a chance of one in 2⁶⁴; an attacker who chooses the bytes could do better.
+    /// Adds an ETag made from the body, so that a browser that has the body gets a 304. Two different bodies have the
+    /// same tag with a chance of one in 2⁶⁴; an attacker who chooses the bytes could make a collision.
     #[must_use]
     pub fn with_etag(mut self) -> Self {
         if let Body::Bytes(bytes) = &self.body {
@@ -93,12 +91,12 @@ impl Response {
         self
     }
 
-    /// Sets a header field; one of the same name is replaced, other than Set-Cookie, which may stand many times.
+    /// Sets a header field. It replaces one of the same name, except Set-Cookie, which may occur many times.
     ///
     /// # Errors
     ///
-    /// A name that is no token, a value with a control character (CR, LF and NUL among them), and the fields that frame the
-    /// answer, which are the loop's own: Connection, Content-Length, Date, Keep-Alive, Trailer, Transfer-Encoding, Upgrade.
+    /// The name is not a token; the value has a control character (such as CR, LF or NUL); or the loop sets the field
+    /// itself: Connection, Content-Length, Date, Keep-Alive, Trailer, Transfer-Encoding, Upgrade.
     pub fn header(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -113,7 +111,7 @@ impl Response {
         self.status
     }
 
-    /// The fields in the order they were set; names and values are safe to write as they are.
+    /// The fields in the order they were set. Names and values are valid and safe to write.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -123,35 +121,36 @@ impl Response {
         self.fields().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// What Content-Length says; `None` where that field must not stand.
+    /// The value of Content-Length; `None` if that field must not be sent.
     pub(crate) fn content_length(&self) -> Option<u64> {
         match self.status {
-            // RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
-            // of 1xx (Informational) or 204 (No Content)." A 304 could only repeat that of the 200.
+            // RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status
+            // code of 1xx (Informational) or 204 (No Content)." In a 304 it could only repeat that of the 200.
             204 | 304 => None,
             _ => Some(self.head_length.unwrap_or_else(|| self.body.length())),
         }
     }
 
-    /// What follows the head: nothing for HEAD, 204, 205 and 304, whatever the handler said.
+    /// The body to send: empty for HEAD, 204, 205 and 304, whatever the handler returned.
     pub(crate) fn into_body(self) -> Body {
         self.body
     }
 
-    /// The 304 that stands for this 200: the fields that a cache needs, without a body.
+    /// Turns this 200 into a 304: the fields that a cache needs, without a body.
     pub(super) fn not_modified(mut self) -> Self {
-        // RFC 9110 section 15.4.5: "a sender SHOULD NOT generate representation metadata other than the above listed fields".
+        // RFC 9110 section 15.4.5: "a sender SHOULD NOT generate representation metadata other than the above listed
+        // fields".
         self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
         Self { status: 304, body: Body::Empty, ..self }
     }
 
-    /// The last step of each answer: takes away a body that must not be sent.
+    /// The last step of each response: removes a body that must not be sent.
     pub(super) fn finish(mut self, head_only: bool) -> Self {
         match self.status {
             // RFC 9110 section 15.3.6: "a server MUST NOT generate content in a 205 response".
             204 | 205 | 304 => self.body = Body::Empty,
-            // RFC 9110 section 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content in
-            // the response." The length stays; a file is closed here.
+            // RFC 9110 section 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content
+            // in the response." The length is kept; a file is closed here.
             _ if head_only => {
                 self.head_length = Some(self.body.length());
                 self.body = Body::Empty;
@@ -193,13 +192,13 @@ impl Body {
     }
 }
 
-/// A header field that cannot be sent.
+/// Why a header field cannot be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidHeader {
     /// The name is not a token (RFC 9110 section 5.6.2).
     Name,
-    /// The value holds a control character.
+    /// The value has a control character.
     Value,
     /// The loop writes this field itself.
     Reserved,
@@ -208,16 +207,16 @@ pub enum InvalidHeader {
 impl fmt::Display for InvalidHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Name => "the name of a header field must be a token",
-            Self::Value => "the value of a header field must not hold a control character",
-            Self::Reserved => "this header field frames the answer and is written by the service itself",
+            Self::Name => "the name of a header field must be a token (RFC 9110 section 5.6.2)",
+            Self::Value => "the value of a header field must not contain a control character",
+            Self::Reserved => "this header field frames the response; the service sets it itself",
         })
     }
 }
 
 impl Error for InvalidHeader {}
 
-/// A field as the user gave it, or why it cannot be sent.
+/// Checks a field that the program gave.
 pub(super) fn checked(
     name: Cow<'static, str>,
     value: Cow<'static, str>,
@@ -250,7 +249,7 @@ mod tests {
     use super::{Body, InvalidHeader, Response};
 
     #[test]
-    fn a_header_cannot_split_the_answer() {
+    fn a_header_cannot_split_the_response() {
         for value in ["a\r\nSet-Cookie: b=c", "a\nb", "a\rb", "a\0b", "\x7f", "\x1b[0m"] {
             assert_eq!(Response::new(200).header("X-A", value).err(), Some(InvalidHeader::Value), "{value:?}");
         }
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_tell_bodies_apart() {
+    fn different_bodies_have_different_tags() {
         let tag = |body: &'static str| Response::text(body).with_etag().field("ETag").unwrap().to_owned();
         assert_eq!(tag("a"), tag("a"));
         assert_ne!(tag("a"), tag("b"));

@@ -1,18 +1,22 @@
-//! Which handler or file answers a request.
+//! Routing: which handler or file answers a request.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
+use std::fmt;
 
-use crate::http::{files::Files, precondition, request::HttpRequest, response::Response};
+use crate::http::files::Files;
+use crate::http::precondition;
+use crate::http::request::HttpRequest;
+use crate::http::response::Response;
 use crate::statistics;
 
-/// What the service answers to plain HTTP requests.
+/// The routes of plain HTTP requests.
 ///
-/// An exact path goes before a prefix, and a longer prefix before a shorter one. Paths are given decoded (`/größe`, not
-/// `/gr%C3%B6%C3%9Fe`). Where nothing fits, the answer is 404; where the path fits and the method does not, 405. A route for
-/// GET answers HEAD too. Setting a route again replaces it.
+/// An exact path has precedence over a prefix, and a longer prefix over a shorter one. Paths are given decoded
+/// (`/größe`, not `/gr%C3%B6%C3%9Fe`). If no path matches, the response is 404; if only the method does not match, 405.
+/// A route for GET also answers HEAD. Setting a route again replaces it.
 ///
-/// A handler that answers 200 with an `ETag` (see [`Response::with_etag`]) or a `Last-Modified` need not look at
-/// preconditions: 304 and 412 are made of its answer here.
+/// A handler that returns 200 with an `ETag` (see [`Response::with_etag`]) or a `Last-Modified` need not check
+/// preconditions: its response is replaced by 304 or 412 where they say so.
 ///
 /// ```no_run
 /// use sockeye::http::{Files, Response, Routes};
@@ -36,30 +40,29 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No routes: every request is answered 404.
+    /// No routes: the response to every request is 404.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks `handler` for GET and HEAD of exactly this path.
+    /// Calls `handler` for GET and HEAD of exactly this path.
     #[must_use]
     pub fn get(mut self, path: &str, handler: impl FnMut(&HttpRequest<'_>) -> Response + 'static) -> Self {
         self.exact_mut(path).get = Some(Box::new(handler));
         self
     }
 
-    /// Asks `handler` for POST to exactly this path, once the whole body is here.
+    /// Calls `handler` for POST to exactly this path, once the whole body has arrived.
     #[must_use]
     pub fn post(mut self, path: &str, handler: impl FnMut(&HttpRequest<'_>) -> Response + 'static) -> Self {
         self.exact_mut(path).post = Some(Box::new(handler));
         self
     }
 
-    /// Answers GET and HEAD of exactly this path with what the service has counted, for Prometheus; with several
-    /// [`Threads`](crate::Threads) what all have counted, whichever is asked ([`HttpRequest::statistics_of_all`]).
-    /// Nothing in it is secret by itself, but it tells how busy the service is: who may ask is for the program, or a
-    /// proxy, to say.
+    /// Answers GET and HEAD of exactly this path with the service's statistics, for Prometheus. With several
+    /// [`Threads`](crate::Threads) it has the statistics of all ([`HttpRequest::statistics_of_all`]). They are not
+    /// secret, but they show how busy the service is: restrict access in the program or a proxy if that matters.
     #[must_use]
     pub fn metrics(self, path: &str) -> Self {
         self.get(path, |request| {
@@ -68,7 +71,7 @@ impl Routes {
         })
     }
 
-    /// Answers GET and HEAD of `prefix` and of all paths below it from files. `/a` covers `/a/b`, not `/ab`.
+    /// Serves files for GET and HEAD of `prefix` and of all paths below it. `/a` covers `/a/b`, not `/ab`.
     #[must_use]
     pub fn files(mut self, prefix: &str, files: Files) -> Self {
         let mut prefix = absolute(prefix);
@@ -79,7 +82,7 @@ impl Routes {
         self
     }
 
-    /// The answer to `request`, ready to be written but for the fields of the connection.
+    /// The response to `request`, complete except for the fields of the connection.
     pub(crate) fn dispatch(&mut self, request: &HttpRequest<'_>) -> Response {
         self.answer(request).finish(request.method() == "HEAD")
     }
@@ -117,7 +120,7 @@ impl fmt::Debug for Routes {
 
 type Handler = Box<dyn FnMut(&HttpRequest<'_>) -> Response>;
 
-/// The handlers of one path; at least one is there.
+/// The handlers of one path, at least one.
 #[derive(Default)]
 struct Exact {
     get: Option<Handler>,
@@ -142,15 +145,15 @@ impl Exact {
     }
 }
 
-/// RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response containing a list of the
-/// target resource's currently supported methods."
+/// RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response containing a list
+/// of the target resource's currently supported methods."
 fn not_allowed(allow: &'static str) -> Response {
     let mut response = Response::error(405);
     response.set("Allow", allow);
     response
 }
 
-/// What follows `prefix` in `path`: nothing, or something that begins with a slash.
+/// The rest of `path` after `prefix`: empty, or beginning with a slash.
 fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }

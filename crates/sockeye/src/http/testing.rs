@@ -1,24 +1,20 @@
-//! Requests and directories for the tests of this module.
+//! Requests and directories for tests of this module.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, io, process};
 
-use sockeye_proto::{
-    http::{RequestHead, target},
-    limits::ProtocolLimits,
-};
+use sockeye_proto::http::{RequestHead, target};
+use sockeye_proto::limits::ProtocolLimits;
 
 use crate::http::{Body, FileBody, HttpRequest, Response};
-use crate::{statistics::Statistics, sys::Address};
+use crate::statistics::Statistics;
+use crate::sys::Address;
 
-/// A moment later than any file here is made, so that Last-Modified is not clamped: the year 2100.
+/// The year 2100: later than any file of the tests, so that Last-Modified is not clamped.
 pub(super) const NOW: u64 = 4_102_444_800;
 
-/// Shows `act` the request whose lines are given, as the loop would.
+/// Parses the given request as the loop would, and passes it to `act`.
 pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&HttpRequest<'_>) -> T) -> T {
     let mut text = format!("{line} HTTP/1.1\r\nHost: a\r\n");
     for (name, value) in fields {
@@ -42,7 +38,7 @@ pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&
     })
 }
 
-/// The whole body, pulled in small pieces.
+/// The whole body, read in small pieces.
 pub(super) fn body(response: Response) -> Vec<u8> {
     match response.into_body() {
         Body::Empty => Vec::new(),
@@ -65,7 +61,7 @@ fn pull(mut file: FileBody) -> Vec<u8> {
     }
 }
 
-/// A directory that goes away with the value.
+/// A directory that is removed when the value is dropped.
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -85,7 +81,7 @@ impl Scratch {
         self.0.join(name)
     }
 
-    /// Writes a file, and the directories above it.
+    /// Writes a file, and creates the directories above it.
     pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,8 +1,8 @@
-//! What several services in several threads have done: each puts a copy of its numbers where all can read it.
+//! The statistics of several threads: each service publishes a copy of its own where all can read it.
 //!
-//! Nobody waits for anybody: a copy is made by the thread whose numbers they are, and a lock is held for no longer than it takes
-//! to exchange a pointer. A loop that is busy puts one up every [`PERIOD`]; one that falls silent does so once more,
-//! and is not woken for it again until something has happened.
+//! No thread waits for another: each makes its own copies, and a lock is held only to exchange a pointer. A busy loop
+//! publishes a copy every [`PERIOD`]. A loop that becomes idle publishes once more, and is not woken for it again until
+//! something happens.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
@@ -24,18 +24,18 @@ impl Board {
         Arc::new(Self { places: (0..threads).map(|_| Mutex::default()).collect() })
     }
 
-    /// All copies together.
+    /// The sum of all copies.
     pub(crate) fn sum(&self) -> Statistics {
         self.sum_with(usize::MAX, &Statistics::default())
     }
 
-    /// A thread is over: what it counted stays, and of what it had there is nothing any more.
+    /// Notes the end of a thread: its counters stay, and its gauges become 0.
     pub(crate) fn end(&self, index: usize, statistics: &Statistics) {
         let over = Statistics { connections_now: 0, connections_limit: 0, websockets_now: 0, ..statistics.clone() };
         self.put(index, over);
     }
 
-    /// All copies together, but that of one thread, which knows better.
+    /// The sum of all copies, with `own` in place of one thread's copy.
     fn sum_with(&self, index: usize, own: &Statistics) -> Statistics {
         let mut sum = own.clone();
         for (other, place) in self.places.iter().enumerate() {
@@ -51,13 +51,13 @@ impl Board {
         let Some(place) = self.places.get(index) else { return };
         let latest = Arc::new(statistics);
         let before = std::mem::replace(&mut *lock(place), latest);
-        // Freed outside of the lock, if nobody reads it any more.
+        // Freed outside the lock, unless a reader still has it.
         drop(before);
     }
 }
 
 fn lock(place: &Mutex<Arc<Statistics>>) -> MutexGuard<'_, Arc<Statistics>> {
-    // What is done under the lock cannot be left half done.
+    // A poisoned lock holds no half-done change: only a pointer is exchanged under it.
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -66,9 +66,9 @@ fn lock(place: &Mutex<Arc<Statistics>>) -> MutexGuard<'_, Arc<Statistics>> {
 pub(crate) struct BoardSlot {
     board: Arc<Board>,
     index: usize,
-    /// The next copy is not made before.
+    /// The next copy is not made before this time.
     next: Instant,
-    /// Something was done since the last copy.
+    /// The statistics changed since the last copy.
     unsaid: bool,
 }
 
@@ -77,7 +77,7 @@ impl BoardSlot {
         Self { board, index, next: Instant::from_nanos(0), unsaid: false }
     }
 
-    /// A turn is over.
+    /// Notes that a turn is over.
     #[inline]
     pub(crate) fn turn_ends(&mut self, now: Instant, statistics: &Statistics) {
         self.unsaid = now < self.next;
@@ -87,25 +87,24 @@ impl BoardSlot {
         }
     }
 
-    /// When what was done is to be put up, if nothing else happens.
+    /// When to publish the next copy, if nothing else happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.unsaid.then_some(self.next)
     }
 
-    /// This service's own numbers, and the latest of the others. The own ones are put up first: who asks one thread
-    /// after another must not find a counter lower than before, which Prometheus takes for a new start from 0.
+    /// The sum of `own` and the latest copies of the others. `own` is published first: a reader that asks one thread
+    /// after another must not see a counter decrease, which Prometheus takes for a restart from 0.
     pub(crate) fn sum(&self, own: &Statistics) -> Statistics {
         self.board.put(self.index, own.clone());
         self.board.sum_with(self.index, own)
     }
 }
 
-/// Adds what another service has counted. What is there now is added, too; so is the most that there was at one time, though
-/// not at the same time, so the sum is an upper bound of that. The longest turn and the worst stall are those of the
-/// worse of the two.
+/// Adds the statistics of another service. Current values are added too. So are peaks, which may have been at different
+/// times, so their sum is an upper bound. The longest turn and the worst stall are the worse of the two.
 impl AddAssign<&Self> for Statistics {
     fn add_assign(&mut self, other: &Self) {
-        // All of them by name, so that one that is added to the structure is not forgotten here.
+        // All fields by name, so that a new one cannot be forgotten here.
         let Self {
             connections,
             connections_now,
@@ -151,7 +150,7 @@ impl AddAssign<&Self> for Statistics {
     }
 }
 
-/// As `+=` adds them.
+/// Adds as `+=` does.
 impl<'a> Sum<&'a Self> for Statistics {
     fn sum<I: Iterator<Item = &'a Self>>(all: I) -> Self {
         all.fold(Self::default(), |mut sum, one| {
@@ -161,7 +160,7 @@ impl<'a> Sum<&'a Self> for Statistics {
     }
 }
 
-/// Half of what is promised, so that a turn may last a while.
+/// Half of the promised second, which leaves time for a long turn.
 const PERIOD: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_made_every_period_and_once_more_when_all_is_quiet() {
+    fn a_copy_is_made_every_period_and_once_more_when_idle() {
         let board = Board::new(2);
         let mut place = BoardSlot::new(Arc::clone(&board), 1);
         assert_eq!(place.deadline(), None);
@@ -196,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_knows_its_own_numbers_best() {
+    fn a_sum_has_the_current_values_of_the_asking_thread() {
         let board = Board::new(3);
         let (mut first, mut second) = (BoardSlot::new(Arc::clone(&board), 0), BoardSlot::new(Arc::clone(&board), 1));
         first.turn_ends(millis(1), &turns(10));
         second.turn_ends(millis(1), &turns(100));
         assert_eq!(first.sum(&turns(11)).work.turns, 111);
-        // What was shown once is not taken back by another.
+        // A counter that was shown once does not decrease.
         assert_eq!(second.sum(&turns(100)).work.turns, 111);
         assert_eq!(board.sum().work.turns, 111);
         let over = Statistics {
@@ -216,6 +215,6 @@ mod tests {
         second.turn_ends(millis(2000), &Statistics { connections_limit: 7, ..turns(100) });
         let sum = board.sum();
         assert_eq!((sum.work.turns, sum.connections_now, sum.websockets_now, sum.connections_most), (120, 0, 0, 4));
-        assert_eq!(sum.connections_limit, 7, "the one that is over takes none any more");
+        assert_eq!(sum.connections_limit, 7, "a thread that ended has no connections");
     }
 }

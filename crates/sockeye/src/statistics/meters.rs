@@ -1,4 +1,4 @@
-//! What the loop measures while it works.
+//! The counters and the stopwatch of one loop.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! What a service has done, in plain numbers.
+//! Statistics of a service.
 //!
-//! They are counted where things happen, by the loop's own thread, so a counter is one addition and nothing is locked. What is
-//! counted for each message is counted once a message: frames are the sum of messages and of the frames that end none.
+//! The loop's thread counts events where they happen: a counter is one addition, without a lock. Per-message work is
+//! counted once per message: the number of frames is the sum of messages and of frames that do not end one.
 //!
-//! Each group below is made by `counters!`, which also gives it names for the pages that show it: a counter that is added here
-//! is shown everywhere.
+//! The groups below are made by `counters!`, which also gives their counters names: a counter added here appears in
+//! every output.
 
 mod board;
 mod meters;
@@ -27,50 +27,50 @@ use sockeye_proto::error::Violation;
 use sockeye_proto::event::Fragment;
 use sockeye_proto::wire::{MAX_CONTROL_BYTES, OpCode};
 
-/// What a service has counted since it was built: see [`Service::statistics`](crate::Service::statistics).
+/// The statistics of a service since it was built: see [`Service::statistics`](crate::Service::statistics).
 ///
-/// Its `Display` has several lines, for people. [`prometheus`](Self::prometheus) is for machines.
+/// `Display` writes several lines for people, [`prometheus`](Self::prometheus) a page for machines.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Connections, whatever they speak.
+    /// Connections of any kind.
     pub connections: Connections,
-    /// Connections there are now. No counter: [`since`](Self::since) leaves it as it is.
+    /// Current connections. Not a counter: [`since`](Self::since) keeps it.
     pub connections_now: u64,
-    /// The most connections that there were at one time. No counter either.
+    /// The highest number of simultaneous connections. Not a counter.
     pub connections_most: u64,
-    /// The most connections that there may be at one time: [`Service::max_connections`](crate::Service::max_connections), and the
-    /// sum of those of several threads. No counter.
+    /// The maximum number of simultaneous connections: [`Service::max_connections`](crate::Service::max_connections),
+    /// summed over threads. Not a counter.
     pub connections_limit: u64,
-    /// WebSockets, that is, connections whose `open` was called.
+    /// WebSockets: connections whose `open` was called.
     pub websockets: WebSockets,
-    /// WebSockets there are now. No counter.
+    /// Current WebSockets. Not a counter.
     pub websockets_now: u64,
-    /// The most WebSockets that there were at one time. No counter.
+    /// The highest number of simultaneous WebSockets. Not a counter.
     pub websockets_most: u64,
-    /// What came.
+    /// Received traffic.
     pub received: Traffic,
-    /// What left. Frames are counted when they are handed over, bytes when the system takes them.
+    /// Sent traffic. Frames are counted when the program sends them, bytes when the system accepts them.
     pub sent: Traffic,
-    /// Why WebSockets ended.
+    /// Closed WebSockets, by cause.
     pub closes: Closes,
-    /// Why connections ended that are no WebSockets and speak no HTTP.
+    /// Closed raw connections, by cause.
     pub raw_closes: RawCloses,
-    /// What peers said in Close frames, or that they sent none, for each WebSocket that ended.
+    /// Closed WebSockets, by the code in the peer's Close frame.
     pub codes_received: Codes,
-    /// What we said in Close frames, or that we sent none, for each WebSocket that ended.
+    /// Closed WebSockets, by the code in our Close frame.
     pub codes_sent: Codes,
-    /// Answers to HTTP requests by status; those with 101 are counted too.
+    /// HTTP responses by status, including 101.
     pub responses: BTreeMap<u16, u64>,
-    /// Connections and requests that were turned down.
+    /// Refused connections and requests.
     pub refusals: Refusals,
-    /// How often each bound was met.
+    /// How often each limit was hit.
     pub limits: LimitsHit,
-    /// Connects that came to nothing, by how far they got.
+    /// Failed connection attempts, by the stage that failed.
     pub failures: Failures,
     /// The loop's own work.
     pub work: Work,
-    /// What held the loop up.
+    /// Stalls of the loop.
     pub stalls: Stalls,
 }
 
@@ -93,7 +93,7 @@ macro_rules! counters {
                 $(self.$field += other.$field;)+
             }
 
-            /// Each counter with its name.
+            /// Names and values of all counters.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($field), self.$field),)+].into_iter()
             }
@@ -102,35 +102,36 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections, whatever they speak.
+    /// Connections of any kind.
     Connections {
-        /// Accepted by a listener and let in.
+        /// Accepted by a listener and admitted.
         accepted,
-        /// Made by us, up to the proxy or server.
+        /// Opened by us, to a proxy or server.
         connected,
-        /// Descriptors that the program gave to the loop.
+        /// Descriptors adopted from the program.
         adopted,
-        /// Over.
+        /// Closed.
         closed,
     }
 
     /// Connections whose `open` was called.
     WebSockets {
-        /// Of clients that came to us.
+        /// Opened by clients that connected to us.
         opened_by_peers,
-        /// Of our own to servers.
+        /// Opened by us, to servers.
         opened_by_us,
-        /// Over, and told so by `closed`.
+        /// Closed, with a call of `closed`.
         closed,
     }
 
-    /// One direction.
+    /// Traffic in one direction.
     Traffic {
-        /// Of all sockets: payloads, frame headers, HTTP.
+        /// Bytes on all sockets: payloads, frame headers, HTTP.
         bytes,
-        /// Whole messages. Published ones are counted once for each connection that they go to.
+        /// Complete messages. A published one counts once for each receiving connection.
         messages,
-        /// Data frames that end no message. One without payload is not counted when it comes: nobody is told of it.
+        /// Data frames that do not end a message. A received one without payload is not counted, as no callback sees
+        /// it.
         parts,
         /// Ping frames.
         pings,
@@ -140,43 +141,43 @@ counters! {
         closes,
     }
 
-    /// Why WebSockets ended; see [`Cause`].
+    /// Closed WebSockets, by [`Cause`].
     Closes {
-        /// Both Close frames went through.
+        /// Both Close frames were exchanged.
         handshake,
-        /// The peer ended the connection without a Close frame.
+        /// The peer closed the connection without a Close frame.
         eof,
         /// The connection broke.
         reset,
         /// The closing handshake took too long.
         close_timeout,
-        /// No answer to a keepalive ping.
+        /// The peer did not answer a keepalive ping.
         keepalive_timeout,
-        /// The peer broke a rule.
+        /// The peer violated the protocol.
         violation,
-        /// The peer took too little of what was sent.
+        /// Too much output was queued for the peer.
         overflow,
-        /// The service or the program let go.
+        /// The service or the program dropped the connection.
         dropped,
     }
 
-    /// Why raw connections ended; see [`RawClosed`](crate::raw::RawClosed).
+    /// Closed raw connections, by [`RawClosed`](crate::raw::RawClosed).
     RawCloses {
-        /// We ended them.
+        /// We closed them.
         local,
-        /// Their peers did.
+        /// The peer closed them.
         peer,
         /// They broke.
         broken,
         /// We reset them.
         reset,
-        /// What was written last could not be sent in time.
+        /// The last output could not be sent in time.
         timeout,
         /// The service was dropped.
         dropped,
     }
 
-    /// Close codes of RFC 6455 section 7.4 and of its registry. Their names are made for `named`: the code follows the `c`.
+    /// Close codes of RFC 6455 section 7.4 and its registry. The names are `c` and the code.
     Codes {
         /// 1000, normal.
         c1000,
@@ -212,85 +213,85 @@ counters! {
         c4xxx,
     }
 
-    /// Connections and requests that were turned down, by the reason. Those from `host` on got an answer.
+    /// Refused connections and requests, by reason. Those from `host` on got a response.
     Refusals {
-        /// [`Builder::filter`](crate::Builder::filter) did not want the address.
+        /// [`Builder::filter`](crate::Builder::filter) refused the address.
         address,
-        /// The address had as many connections as it may have.
+        /// The address has too many connections.
         per_address,
-        /// The system could not watch the connection.
+        /// The system could not register the connection for events.
         unwatched,
-        /// A trusted proxy did not begin with a PROXY header, or not with a whole and valid one.
+        /// A trusted proxy did not send a complete and valid PROXY header.
         proxy_header,
         /// A host that is not served.
         host,
-        /// An origin that may not connect.
+        /// An origin that is not allowed.
         origin,
-        /// No protocol that is spoken here.
+        /// No supported subprotocol.
         subprotocol,
-        /// [`Protocol::filter`](crate::Protocol::filter) said no.
+        /// [`Protocol::filter`](crate::Protocol::filter) refused the handshake.
         filter,
-        /// The service is ending.
+        /// The service is draining.
         draining,
         /// A handshake that breaks RFC 6455 section 4.
         handshake,
-        /// A request that breaks HTTP or is too large.
+        /// A request that is not valid HTTP or too large.
         request,
         /// A request that took too long.
         slow,
-        /// No WebSocket handshake, and nothing else is served.
+        /// Not a WebSocket handshake, and nothing else is served.
         plain,
-        /// A fault of this program.
+        /// An error of this program.
         internal,
     }
 
-    /// How often each bound of [`Limits`](crate::Limits) was met, by its name there.
+    /// How often each of [`Limits`](crate::Limits) was hit, by its name there.
     LimitsHit {
-        /// Accepting paused: as many connections as there may be.
+        /// Accepting paused: too many connections.
         connections,
-        /// Accepting paused: the system had no room.
+        /// Accepting paused: the system was out of descriptors or memory.
         descriptors,
-        /// More connections of one address than it may have.
+        /// Too many connections from one address.
         connections_per_address,
-        /// Accepting went on in the next turn.
+        /// Accepting continued in the next turn.
         turn_accepts,
         /// A connection used up its share of a turn, in bytes or frames.
         turn_bytes,
-        /// No whole request in time.
+        /// No complete request in time.
         handshake_timeout,
-        /// A PROXY header of too many bytes.
+        /// A PROXY header that is too long.
         proxy_header_bytes,
         /// No next request in time; usual for connections that browsers keep.
         idle_timeout,
-        /// A response was taken too slowly.
+        /// A response was read too slowly.
         slow_reader_bytes,
-        /// Too much output waited.
+        /// Too much output was queued.
         output_hard,
-        /// A head of too many bytes.
+        /// A head with too many bytes.
         head_bytes,
-        /// A head of too many lines.
+        /// A head with too many lines.
         head_lines,
-        /// A request line too long.
+        /// A request line that is too long.
         request_line_bytes,
-        /// A body too long.
+        /// A body that is too long.
         body_bytes,
-        /// A message too long.
+        /// A message that is too long.
         message_bytes,
         /// Too many tiny fragments.
         tiny_fragments,
-        /// No end of a closing handshake in time.
+        /// A closing handshake did not finish in time.
         close_timeout,
         /// No pong in time.
         pong_within,
     }
 
-    /// Connects that came to nothing, by how far they got.
+    /// Failed connection attempts, by the stage that failed.
     Failures {
-        /// No address for the name.
+        /// Host lookup.
         resolve,
-        /// No address answered.
+        /// Connecting to an address.
         connect,
-        /// The proxy.
+        /// Negotiation with the proxy.
         proxy,
         /// The opening handshake.
         handshake,
@@ -304,27 +305,27 @@ counters! {
         events,
         /// Steps of connections: each reads, delivers, and writes what it may.
         steps,
-        /// Turns that had a ready list: connections that go on without a new event.
+        /// Turns with a ready list: connections that continue without a new event.
         ready_rounds,
         /// Steps of the ready list.
         ready_steps,
-        /// Deadlines that were due.
+        /// Deadlines that expired.
         deadlines,
-        /// Callbacks of `tick`.
+        /// Calls of `tick`.
         ticks,
         /// Jobs of other threads.
         jobs,
-        /// Buffers of published messages that were sent.
+        /// Batches of published messages that were sent.
         publishes,
-        /// Output queues that were made, because a socket did not take everything.
+        /// Output queues created because a socket did not accept everything.
         queues,
-        /// Times that accepting paused.
+        /// Pauses of accepting.
         accept_pauses,
     }
 }
 
 impl Statistics {
-    /// What was counted since `earlier`, which is a clone made then. What is no counter is as it is now.
+    /// The counts since `earlier`, a clone made before. Values that are not counters keep their current value.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let responses = self.responses.iter().map(|(status, count)| {
@@ -349,14 +350,14 @@ impl Statistics {
         }
     }
 
-    /// A connection stands: of our own, or accepted.
+    /// Counts a new connection, opened by us or accepted.
     pub(crate) fn connection_begins(&mut self, is_client: bool) {
         let counter = if is_client { &mut self.connections.connected } else { &mut self.connections.accepted };
         *counter += 1;
         self.one_more();
     }
 
-    /// The program gave a descriptor to the loop.
+    /// Counts a descriptor adopted from the program.
     pub(crate) fn connection_adopted(&mut self) {
         self.connections.adopted += 1;
         self.one_more();
@@ -372,7 +373,7 @@ impl Statistics {
         self.connections_now -= 1;
     }
 
-    /// `open` is about to be called.
+    /// Counts a WebSocket, before the call of `open`.
     pub(crate) fn websocket_opens(&mut self, is_client: bool) {
         let counter = if is_client { &mut self.websockets.opened_by_us } else { &mut self.websockets.opened_by_peers };
         *counter += 1;
@@ -380,7 +381,7 @@ impl Statistics {
         self.websockets_most = self.websockets_most.max(self.websockets_now);
     }
 
-    /// `closed` is about to be called.
+    /// Counts the end of a WebSocket, before the call of `closed`.
     pub(crate) fn websocket_closes(&mut self, closed: &Closed) {
         self.websockets.closed += 1;
         self.websockets_now -= 1;
@@ -411,7 +412,7 @@ impl Statistics {
                 closes.overflow += 1;
                 limits.output_hard += 1;
             }
-            // The last one there is.
+            // `Dropped`, the only cause left.
             _ => closes.dropped += 1,
         }
     }
@@ -428,7 +429,7 @@ impl Traffic {
         self.messages + self.parts + self.pings + self.pongs + self.closes
     }
 
-    /// A piece of a message came.
+    /// Counts a received piece of a message.
     #[inline(always)]
     pub(crate) fn piece(&mut self, fragment: &Fragment<'_>) {
         #[cold]
@@ -444,7 +445,7 @@ impl Traffic {
         }
     }
 
-    /// Control frames left, which are all that `bytes` holds.
+    /// Counts sent control frames. `bytes` has nothing else.
     pub(crate) fn controls(&mut self, mut bytes: &[u8]) {
         while let [first, second, ..] = bytes {
             match OpCode::of_first_byte(*first) {
@@ -452,7 +453,8 @@ impl Traffic {
                 Some(OpCode::Pong) => self.pongs += 1,
                 _ => self.closes += 1,
             }
-            // RFC 6455 section 5.5: control frames have at most 125 bytes of payload, so the length is all in the second byte.
+            // RFC 6455 section 5.5: control frames have at most 125 bytes of payload, so the second byte has the whole
+            // length.
             let key = if second & 0x80 == 0 { 0 } else { 4 };
             let len = 2 + key + usize::from(second & 0x7f).min(MAX_CONTROL_BYTES);
             bytes = bytes.get(len..).unwrap_or_default();
@@ -461,7 +463,7 @@ impl Traffic {
 }
 
 impl Codes {
-    /// The counter for what a Close frame said.
+    /// The counter for the code of a Close frame.
     fn of(&mut self, close: Option<&Close>) -> &mut u64 {
         let Some(close) = close else { return &mut self.c1006 };
         match close.code().map(|code| code.get()) {
@@ -479,7 +481,7 @@ impl Codes {
             Some(1013) => &mut self.c1013,
             Some(1014) => &mut self.c1014,
             Some(3000..=3999) => &mut self.c3xxx,
-            // All others that there are: 4000 to 4999.
+            // The rest: 4000 to 4999.
             Some(_) => &mut self.c4xxx,
         }
     }

@@ -1,4 +1,4 @@
-//! The page that Prometheus and those that speak its text format, version 0.0.4, collect.
+//! The metrics page in the text format of Prometheus, version 0.0.4.
 
 use std::fmt::{Display, Write as _};
 
@@ -8,7 +8,8 @@ use crate::statistics::{Codes, Statistics};
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Statistics {
-    /// As a page in the text format of Prometheus, version 0.0.4. [`Routes::metrics`](crate::http::Routes::metrics) serves it.
+    /// A metrics page in the text format of Prometheus, version 0.0.4.
+    /// [`Routes::metrics`](crate::http::Routes::metrics) serves it.
     #[must_use]
     pub fn prometheus(&self) -> String {
         let mut page = Page(String::new());
@@ -21,29 +22,29 @@ impl Statistics {
 
     fn connections_on(&self, page: &mut Page) {
         let (connections, websockets) = (&self.connections, &self.websockets);
-        page.gauge("sockeye_connections", "Connections there are now.", self.connections_now);
-        page.gauge("sockeye_connections_most", "The most connections at one time.", self.connections_most);
-        let help = "The most connections that there may be at one time, over all threads.";
+        page.gauge("sockeye_connections", "Current connections.", self.connections_now);
+        page.gauge("sockeye_connections_most", "Highest number of simultaneous connections.", self.connections_most);
+        let help = "Maximum number of simultaneous connections, over all threads.";
         page.gauge("sockeye_connections_limit", help, self.connections_limit);
         page.labelled(
             "sockeye_connections_total",
-            "Connections that began, by who made them.",
+            "Connections opened, by who opened them; by the program are adopted descriptors.",
             "by",
             [("peers", connections.accepted), ("us", connections.connected), ("program", connections.adopted)],
         );
-        page.counter("sockeye_connections_closed_total", "Connections that are over.", connections.closed);
-        page.gauge("sockeye_websockets", "WebSockets there are now.", self.websockets_now);
-        page.gauge("sockeye_websockets_most", "The most WebSockets at one time.", self.websockets_most);
+        page.counter("sockeye_connections_closed_total", "Connections closed.", connections.closed);
+        page.gauge("sockeye_websockets", "Current WebSockets.", self.websockets_now);
+        page.gauge("sockeye_websockets_most", "Highest number of simultaneous WebSockets.", self.websockets_most);
         page.labelled(
             "sockeye_websockets_total",
-            "WebSockets that were opened, by who asked for them.",
+            "WebSockets opened, by who opened them.",
             "by",
             [("peers", websockets.opened_by_peers), ("us", websockets.opened_by_us)],
         );
         let failures = self.failures.named();
         page.labelled(
             "sockeye_connects_failed_total",
-            "Connects that came to nothing, by how far they got.",
+            "Failed connection attempts, by the stage that failed.",
             "stage",
             failures,
         );
@@ -52,11 +53,11 @@ impl Statistics {
     fn traffic_on(&self, page: &mut Page) {
         for (direction, traffic) in [("received", &self.received), ("sent", &self.sent)] {
             let name = |what| format!("sockeye_{direction}_{what}_total");
-            page.counter(&name("bytes"), "Bytes of all sockets, HTTP and frame headers included.", traffic.bytes);
-            page.counter(&name("messages"), "Whole messages.", traffic.messages);
+            page.counter(&name("bytes"), "Bytes on all sockets, including HTTP and frame headers.", traffic.bytes);
+            page.counter(&name("messages"), "Complete messages.", traffic.messages);
             page.labelled(
                 &name("frames"),
-                "WebSocket frames, by what they are.",
+                "WebSocket frames, by kind.",
                 "kind",
                 [
                     ("data", traffic.messages + traffic.parts),
@@ -69,40 +70,44 @@ impl Statistics {
     }
 
     fn ends_on(&self, page: &mut Page) {
-        page.labelled("sockeye_closes_total", "WebSockets that ended, by the cause.", "cause", self.closes.named());
+        page.labelled("sockeye_closes_total", "WebSockets closed, by cause.", "cause", self.closes.named());
         let raw = self.raw_closes.named();
-        page.labelled("sockeye_raw_closes_total", "Raw connections that ended, by the cause.", "cause", raw);
-        let help = "WebSockets that ended, by the code of the peer's Close frame; 1005 none in it, 1006 no frame.";
+        page.labelled("sockeye_raw_closes_total", "Raw connections closed, by cause.", "cause", raw);
+        let help = "WebSockets closed, by the code in the peer's Close frame; 1005: no code, 1006: no frame.";
         page.labelled("sockeye_close_codes_received_total", help, "code", codes(&self.codes_received));
-        let help = "WebSockets that ended, by the code of our Close frame; 1005 none in it, 1006 no frame.";
+        let help = "WebSockets closed, by the code in our Close frame; 1005: no code, 1006: no frame.";
         page.labelled("sockeye_close_codes_sent_total", help, "code", codes(&self.codes_sent));
         let responses = self.responses.iter().map(|(status, count)| (status, *count));
-        page.labelled("sockeye_http_responses_total", "Answers to HTTP requests.", "status", responses);
+        page.labelled("sockeye_http_responses_total", "HTTP responses, by status.", "status", responses);
         let refusals = self.refusals.named();
-        page.labelled("sockeye_refusals_total", "Connections and requests that were turned down.", "reason", refusals);
-        page.labelled("sockeye_limits_hit_total", "How often each bound was met.", "limit", self.limits.named());
+        page.labelled("sockeye_refusals_total", "Refused connections and requests, by reason.", "reason", refusals);
+        page.labelled("sockeye_limits_hit_total", "How often each limit was hit.", "limit", self.limits.named());
     }
 
     fn work_on(&self, page: &mut Page) {
         for (name, count) in self.work.named() {
             page.counter(
                 &format!("sockeye_loop_{name}_total"),
-                "Work of the event loop, see sockeye::statistics::Work.",
+                "Work of the event loop; see sockeye::statistics::Work.",
                 count,
             );
         }
         let stalls = &self.stalls;
-        page.counter("sockeye_stalls_total", "Pieces of work that held the loop up.", stalls.count);
-        page.counter("sockeye_stalls_seconds_total", "How long they held it up.", stalls.total.as_secs_f64());
+        page.counter("sockeye_stalls_total", "Stalls: pieces of work that held up the event loop.", stalls.count);
+        page.counter("sockeye_stalls_seconds_total", "Total duration of all stalls.", stalls.total.as_secs_f64());
         let worst = stalls.worst.as_ref().map_or(0.0, |worst| worst.duration.as_secs_f64());
-        page.gauge("sockeye_stall_worst_seconds", "The longest of them.", worst);
-        page.gauge("sockeye_turn_longest_seconds", "The longest turn of the loop.", stalls.longest_turn.as_secs_f64());
+        page.gauge("sockeye_stall_worst_seconds", "Duration of the longest stall.", worst);
+        page.gauge(
+            "sockeye_turn_longest_seconds",
+            "Duration of the longest turn of the event loop.",
+            stalls.longest_turn.as_secs_f64(),
+        );
         let busy = stalls.busy.as_secs_f64();
-        page.counter("sockeye_loop_busy_seconds_total", "The time of all turns without their waits.", busy);
+        page.counter("sockeye_loop_busy_seconds_total", "Time in turns of the event loop, without waiting.", busy);
     }
 }
 
-/// Codes as numbers.
+/// Close codes without the prefix of their names.
 fn codes(codes: &Codes) -> impl Iterator<Item = (&'static str, u64)> + use<> {
     codes.named().map(|(name, count)| (&name[1..], count))
 }
@@ -120,7 +125,7 @@ impl Page {
         self.line(format_args!("{name} {value}"));
     }
 
-    /// A counter for each value of a label. Values are names of ours and numbers: nothing in them needs an escape.
+    /// A counter for each value of a label. Values are our own names and numbers, which need no escapes.
     fn labelled<L: Display>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! The lines for people.
+//! The text for people.
 
 use std::fmt::{self, Display};
 
@@ -7,14 +7,14 @@ use crate::statistics::{Statistics, Traffic};
 impl Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (connections, websockets) = (&self.connections, &self.websockets);
-        // Most services have none.
+        // Left out if zero: most services have none.
         let adopted = match connections.adopted {
             0 => String::new(),
             count => format!(", {count} adopted"),
         };
         writeln!(
             f,
-            "connections: {} now, {} at most, {} accepted, {} made{adopted}, {} closed",
+            "connections: {} now, {} peak, {} accepted, {} connected{adopted}, {} closed",
             self.connections_now,
             self.connections_most,
             connections.accepted,
@@ -23,7 +23,7 @@ impl Display for Statistics {
         )?;
         writeln!(
             f,
-            "websockets: {} now, {} at most, {} of peers, {} of our own, {} closed",
+            "websockets: {} now, {} peak, {} opened by peers, {} opened by us, {} closed",
             self.websockets_now,
             self.websockets_most,
             websockets.opened_by_peers,
@@ -33,7 +33,7 @@ impl Display for Statistics {
         traffic(f, "received", &self.received)?;
         traffic(f, "sent", &self.sent)?;
         counted(f, "closed by cause", self.closes.named())?;
-        // Most services have none.
+        // Left out if zero: most services have none.
         if self.raw_closes.named().any(|(_, count)| count > 0) {
             counted(f, "raw connections closed by cause", self.raw_closes.named())?;
         }
@@ -42,12 +42,12 @@ impl Display for Statistics {
         counted(f, "responses by status", self.responses.iter().map(|(status, count)| (status, *count)))?;
         counted(f, "refused by reason", self.refusals.named())?;
         counted(f, "connects failed by stage", self.failures.named())?;
-        counted(f, "limits met", self.limits.named())?;
+        counted(f, "limits hit", self.limits.named())?;
         counted(f, "loop", self.work.named())?;
         let stalls = &self.stalls;
-        write!(f, "stalls: {}, {:?} in all, longest turn {:?}", stalls.count, stalls.total, stalls.longest_turn)?;
+        write!(f, "stalls: {}, {:?} in total, longest turn {:?}", stalls.count, stalls.total, stalls.longest_turn)?;
         match &stalls.worst {
-            Some(worst) => writeln!(f, ", the worst {worst}"),
+            Some(worst) => writeln!(f, ", worst {worst}"),
             None => writeln!(f),
         }
     }
@@ -62,7 +62,7 @@ fn traffic(f: &mut fmt::Formatter<'_>, name: &str, traffic: &Traffic) -> fmt::Re
     )
 }
 
-/// Those that are not zero.
+/// Lists the counters that are not zero.
 fn counted<N: Display>(f: &mut fmt::Formatter<'_>, title: &str, counts: impl Iterator<Item = (N, u64)>) -> fmt::Result {
     write!(f, "{title}:")?;
     let mut first = true;

@@ -1,10 +1,10 @@
-//! The loop's stopwatch: what held it up, for how long, and who did.
+//! The loop's stopwatch: what held it up, and for how long.
 //!
-//! Reading the clock costs more instructions than a good part of a step, so it is read at the ends of a turn and of its
-//! parts, around the callbacks that are rare, and every [`STEPS`] steps. A stall among steps is theirs together then,
-//! and the loop becomes *watchful*: for a time it reads the clock after every callback, and whoever stalls it again is
-//! named. That time begins with [`WATCHFUL`], and is doubled by each stall that could not be named, so that a stall
-//! that stays alone costs little and one that comes again is found.
+//! Reading the clock costs a large part of the instructions of a step. So it is read at the ends of a turn and of its
+//! parts, around rare callbacks, and every [`STEPS`] steps. A stall among those steps is attributed to all of them, and
+//! the loop becomes *watchful*: for a time it reads the clock after every callback, so that a second stall names its
+//! culprit. That time starts at [`WATCHFUL`] and doubles with each stall without a culprit: a single stall costs
+//! little, and a recurring one is found.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use sockeye_proto::time::Instant;
 
 use crate::id::ConnId;
 
-/// How the loop was held up. See [`Limits::stall`](crate::Limits::stall).
+/// The stalls of the loop. See [`Limits::stall`](crate::Limits::stall).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stalls {
-    /// How often, in pieces of work that the clock was read around.
+    /// The number of stalls: pieces of measured work that took too long.
     pub count: u64,
-    /// All of them together.
+    /// Their total duration.
     pub total: Duration,
-    /// The longest. No counter: [`since`](super::Statistics::since) leaves it as it is.
+    /// The longest stall. Not a counter: [`since`](crate::statistics::Statistics::since) keeps it.
     pub worst: Option<Stall>,
-    /// The longest turn of the loop, the wait at its beginning not counted. No counter either.
+    /// The longest turn of the loop, without the wait at its beginning. Not a counter.
     pub longest_turn: Duration,
-    /// The time of all turns, without the waits.
+    /// The total duration of all turns, without waiting.
     pub busy: Duration,
 }
 
@@ -33,23 +33,22 @@ pub struct Stalls {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stall {
-    /// How long.
+    /// Its duration.
     pub duration: Duration,
     /// What the loop was doing.
     pub culprit: Culprit,
-    /// The protocol whose callback it was, or whose connection.
+    /// The protocol of the callback or connection.
     pub protocol: Option<String>,
-    /// The connection, if it is known to be one.
+    /// The connection, if it is known.
     pub connection: Option<ConnId>,
-    /// The loop's thread used the processor for no longer than this of it; `None` when the system does not tell. Much
-    /// less than the duration means that the thread did not compute: something in it waited, or the whole process was
-    /// stopped.
+    /// An upper bound of the CPU time that the loop's thread used of it; `None` if the system does not report it. Much
+    /// less than the duration means that the thread blocked, or that the whole process was stopped.
     pub computed: Option<Duration>,
 }
 
 impl Stall {
-    /// Whether the thread had the processor for less than half of it. It need not be the fault of what is named then: a
-    /// process that is stopped, or gets no processor, stands still wherever it is.
+    /// Whether the thread used the CPU for less than half of it. The named culprit may be innocent then: a process that
+    /// is stopped or not scheduled stalls wherever it is.
     #[must_use]
     pub fn is_asleep(&self) -> bool {
         self.computed.is_some_and(|computed| computed < self.duration / 2)
@@ -88,9 +87,9 @@ pub enum Culprit {
     Accept,
     /// Sending what was published.
     Publish,
-    /// So many steps of connections: their callbacks `receive` and `writable`, and the sockets.
+    /// One of this many steps of connections: their `receive` and `writable` callbacks, and socket operations.
     Steps(u32),
-    /// No piece of the turn by itself, but all of it.
+    /// The whole turn; no single piece of it took too long.
     Turn,
     /// The loop itself.
     Loop,
@@ -99,16 +98,16 @@ pub enum Culprit {
 impl Display for Culprit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Filter => "the callback filter",
-            Self::Open => "the callback open",
-            Self::Receive => "the callback receive",
-            Self::Writable => "the callback writable",
-            Self::Closed => "the callback closed",
-            Self::Failed => "the callback failed",
-            Self::Ping => "the callback ping",
-            Self::Pong => "the callback pong",
-            Self::Timer => "the callback timer",
-            Self::Tick => "the callback tick",
+            Self::Filter => "the filter callback",
+            Self::Open => "the open callback",
+            Self::Receive => "the receive callback",
+            Self::Writable => "the writable callback",
+            Self::Closed => "the closed callback",
+            Self::Failed => "the failed callback",
+            Self::Ping => "the ping callback",
+            Self::Pong => "the pong callback",
+            Self::Timer => "the timer callback",
+            Self::Tick => "the tick callback",
             Self::Job => "a job",
             Self::Handler => "a route's handler",
             Self::Accept => "accepting",
@@ -132,7 +131,7 @@ impl Display for Stall {
         }
         match self.computed {
             Some(_) if self.is_asleep() => {
-                f.write_str(", without the processor: it waited for something, or the process was stopped")
+                f.write_str(", mostly off the CPU: it waited for something, or the process was stopped")
             }
             _ => Ok(()),
         }
@@ -150,7 +149,7 @@ impl Stalls {
         }
     }
 
-    /// Those of another loop, too.
+    /// Adds the stalls of another loop.
     pub(super) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.total = self.total.saturating_add(other.total);
@@ -163,17 +162,17 @@ impl Stalls {
     }
 }
 
-/// Steps between two looks at the clock, when nothing stalled of late.
+/// Steps between two clock readings, unless the loop is watchful.
 const STEPS: u32 = 64;
-/// How long the loop is watchful after the first stall that could not be named, and at most.
+/// How long the loop is watchful after the first stall without a culprit, and at most.
 const WATCHFUL: Duration = Duration::from_secs(1);
 const WATCHFUL_MOST: Duration = Duration::from_secs(64);
-/// The processor's time is asked for no more often: it is a system call.
+/// Minimum time between two readings of the CPU time, which are system calls.
 const PROCESSOR: Duration = Duration::from_secs(1);
-/// At most one warning in such a time.
+/// Minimum time between two warnings.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Whose work a piece was: an endpoint's, by its number, and a connection's.
+/// The endpoint and connection that a piece of work belongs to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Whose {
     pub(crate) endpoint: Option<u16>,
@@ -186,7 +185,7 @@ impl Whose {
     }
 }
 
-/// The pieces of one turn that took too long.
+/// The stalls of one turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) count: u64,
@@ -199,23 +198,23 @@ pub(crate) struct Found {
 /// Measures a turn, piece by piece.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
-    /// Steps since the last look at the clock.
+    /// Steps since the clock was last read.
     steps: u32,
-    /// Steps after which the clock is looked at: [`STEPS`], or 0 when the loop is watchful.
+    /// Steps after which the clock is read: [`STEPS`], or 0 if the loop is watchful.
     between: u32,
-    /// Whose step was the last.
+    /// The connection of the last step.
     last: ConnId,
-    /// When the clock was last looked at.
+    /// The last reading of the clock.
     mark: Instant,
     begun: Instant,
     threshold: Option<Duration>,
     /// A turn is being measured.
     running: bool,
     watchful_until: Instant,
-    /// How long it is watchful the next time.
+    /// How long the loop is watchful the next time.
     watchful: Duration,
     found: Found,
-    /// What the processor's time was, and when.
+    /// The last reading of the CPU time, and when it was taken.
     processor: Option<(Instant, Option<Duration>)>,
     warned_at: Option<Instant>,
     unsaid: u64,
@@ -241,7 +240,7 @@ impl Stopwatch {
         }
     }
 
-    /// A step begins. Says whether the clock is to be looked at first.
+    /// Notes that a step begins. Returns whether to read the clock first.
     #[inline(always)]
     pub(crate) fn step(&mut self, id: ConnId) -> bool {
         self.last = id;
@@ -258,7 +257,7 @@ impl Stopwatch {
         self.running
     }
 
-    /// The wait of a turn is over.
+    /// Notes that the wait of a turn is over.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.running = self.threshold.is_some();
         (self.begun, self.mark, self.steps) = (now, now, 0);
@@ -267,22 +266,22 @@ impl Stopwatch {
         }
     }
 
-    /// Whether it is time to ask for the processor's time, as it was before the stall that may come.
+    /// Whether to read the CPU time, as the base for a stall that may follow.
     pub(crate) fn wants_processor(&self) -> bool {
         let old = |at: &Instant| self.begun.saturating_duration_since(*at) >= PROCESSOR;
         self.running && self.processor.as_ref().is_none_or(|(at, _)| old(at))
     }
 
-    /// The processor's time now.
+    /// Notes the current CPU time.
     pub(crate) fn processor(&mut self, time: Option<Duration>) {
         self.processor = Some((self.begun, time));
     }
 
-    /// A piece of work is over.
+    /// Notes that a piece of work is over.
     pub(crate) fn lap(&mut self, now: Instant, culprit: Culprit, whose: Whose) {
         let took = now.saturating_duration_since(self.mark);
         self.mark = now;
-        // What is left of a step after a callback of it is that step's.
+        // The rest of a step after its callback belongs to that step.
         self.steps = u32::from(whose.id.is_some());
         if self.threshold.is_some_and(|threshold| took >= threshold) {
             self.found.count += 1;
@@ -293,7 +292,7 @@ impl Stopwatch {
         }
     }
 
-    /// The steps since the last look at the clock are over, all but `unfinished` of them.
+    /// Notes that the steps since the last clock reading are over, except `unfinished` of them.
     pub(crate) fn steps_over(&mut self, now: Instant, unfinished: u32) {
         let (culprit, whose) = match self.steps.saturating_sub(unfinished) {
             0 => (Culprit::Loop, Whose::default()),
@@ -304,7 +303,7 @@ impl Stopwatch {
         self.steps = unfinished;
     }
 
-    /// The turn is over. Gives how long it was, and what was found.
+    /// Notes that the turn is over. Returns its duration and its stalls.
     pub(crate) fn end(&mut self, now: Instant) -> (Duration, Option<Found>) {
         self.steps_over(now, 0);
         self.running = false;
@@ -316,7 +315,7 @@ impl Stopwatch {
         (took, (found.count > 0).then_some(found))
     }
 
-    /// There was a stall: from here on every step is measured, if that may tell more of the next one.
+    /// Notes a stall. Every step is measured from now on, if that may name the culprit of the next one.
     pub(crate) fn watch(&mut self, now: Instant, culprit: Culprit) {
         let is_watchful = self.between == 0;
         if matches!(culprit, Culprit::Steps(_)) {
@@ -324,19 +323,19 @@ impl Stopwatch {
             self.watchful_until = now + self.watchful;
             self.watchful = (self.watchful * 2).min(WATCHFUL_MOST);
         } else if is_watchful {
-            // Named, and perhaps not for the last time.
+            // It has a culprit, which may stall again.
             self.watchful_until = self.watchful_until.max(now + WATCHFUL);
         }
     }
 
-    /// How much processor time at most a stall took that ended just now, when that time is `time`.
+    /// An upper bound of the CPU time of a stall that ended just now, at the CPU time `time`.
     pub(crate) fn computed(&mut self, now: Instant, time: Option<Duration>, stall: Duration) -> Option<Duration> {
         let before = self.processor.and_then(|(_, before)| before);
         self.processor = Some((now, time));
         Some(time?.saturating_sub(before?).min(stall))
     }
 
-    /// Whether a warning may be logged now; and how many were not, since the last one that was.
+    /// Whether to log a warning now, with the number suppressed since the last one.
     pub(crate) fn may_warn(&mut self, now: Instant) -> Option<u64> {
         if self.warned_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
             self.unsaid += 1;

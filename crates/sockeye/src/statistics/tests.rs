@@ -1,4 +1,4 @@
-//! What is shown of the numbers.
+//! Counters, and how they are shown.
 
 use sockeye_proto::close::CloseCode;
 use sockeye_proto::close::Initiator;
@@ -6,7 +6,7 @@ use sockeye_proto::close::Initiator;
 use super::*;
 
 fn closed(received: Option<Close>, sent: Option<Close>, cause: Cause) -> Closed {
-    // `Closed` is not to be made elsewhere: one of a connection of its own.
+    // Only a connection can make a `Closed`.
     let mut ws = sockeye_proto::conn::Connection::new(
         sockeye_proto::wire::Role::Server,
         Default::default(),
@@ -19,7 +19,7 @@ fn closed(received: Option<Close>, sent: Option<Close>, cause: Cause) -> Closed 
     closed
 }
 
-/// Each counter has a value of its own.
+/// Statistics in which most counters differ.
 fn different() -> Statistics {
     let mut statistics = Statistics::default();
     for number in 0..3 {
@@ -88,7 +88,7 @@ fn set(named: impl Iterator<Item = (&'static str, u64)>) -> Vec<(&'static str, u
 }
 
 #[test]
-fn control_frames_are_told_apart_masked_or_not() {
+fn control_frames_are_counted_by_kind_masked_or_not() {
     let mut traffic = Traffic::default();
     traffic.controls(b"\x89\0\x8a\x02hi\x88\x02\x03\xe8");
     traffic.controls(b"\x89\x81keys!\x8a\x80keys");
@@ -96,11 +96,11 @@ fn control_frames_are_told_apart_masked_or_not() {
 }
 
 #[test]
-fn the_lines_for_people() {
+fn the_text_for_people() {
     assert_eq!(
         different().to_string(),
-        "connections: 2 now, 3 at most, 2 accepted, 1 made, 1 closed\n\
-         websockets: 2 now, 3 at most, 2 of peers, 1 of our own, 1 closed\n\
+        "connections: 2 now, 3 peak, 2 accepted, 1 connected, 1 closed\n\
+         websockets: 2 now, 3 peak, 2 opened by peers, 1 opened by us, 1 closed\n\
          received: 11 bytes, 12 messages, 70 frames, 14 pings, 15 pongs, 16 closes\n\
          sent: 21 bytes, 22 messages, 120 frames, 24 pings, 25 pongs, 26 closes\n\
          closed by cause: handshake 1\n\
@@ -109,16 +109,16 @@ fn the_lines_for_people() {
          responses by status: 101 1, 404 2\n\
          refused by reason: origin 31\n\
          connects failed by stage: proxy 33\n\
-         limits met: message_bytes 32\n\
+         limits hit: message_bytes 32\n\
          loop: turns 34\n\
-         stalls: 2, 350ms in all, longest turn 201ms, the worst 200ms in the callback receive of protocol x\n"
+         stalls: 2, 350ms in total, longest turn 201ms, worst 200ms in the receive callback of protocol x\n"
     );
     assert!(Statistics::default().to_string().contains("responses by status: none\n"));
-    assert!(Statistics::default().to_string().ends_with("stalls: 0, 0ns in all, longest turn 0ns\n"));
+    assert!(Statistics::default().to_string().ends_with("stalls: 0, 0ns in total, longest turn 0ns\n"));
 }
 
 #[test]
-fn a_difference_counts_from_then_on_and_leaves_what_is_no_counter() {
+fn since_subtracts_counters_and_keeps_the_rest() {
     let (earlier, mut later) = (different(), different());
     let mut expected = Statistics { connections_now: 3, connections_most: 3, ..Statistics::default() };
     (expected.connections_limit, expected.websockets_now, expected.websockets_most) = (5, 2, 3);
@@ -140,8 +140,8 @@ fn a_difference_counts_from_then_on_and_leaves_what_is_no_counter() {
     assert_eq!(later.since(&earlier), expected);
 }
 
-/// A page by the rules of the text format: each family has HELP and TYPE before its samples, once, and a sample is a name,
-/// perhaps labels, and a number. Gives the samples.
+/// Parses a page by the rules of the text format: each family has HELP and TYPE once, before its samples, and a sample
+/// is a name, optional labels and a number. Returns the samples.
 fn parse(page: &str) -> BTreeMap<String, f64> {
     let is_name = |name: &str| {
         !name.is_empty()
@@ -227,7 +227,7 @@ fn the_page_for_prometheus_has_every_number() {
 }
 
 #[test]
-fn a_sum_has_all_of_both_and_the_worse_of_the_stalls() {
+fn a_sum_adds_counters_and_keeps_the_worse_stall() {
     let one = different();
     let mut other = different();
     other.responded(500);

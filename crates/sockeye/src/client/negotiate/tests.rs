@@ -9,10 +9,10 @@ fn negotiation(proxy: &str, host: &str, port: u16) -> Negotiation {
     Proxy::parse(proxy).unwrap().negotiate(host, port, &ProtocolLimits::default()).unwrap()
 }
 
-/// What came out, what was said in all, and what was left of the input.
+/// The result, the whole output, and the rest of the input.
 type Outcome = (Result<Negotiated, ProxyFailure>, Vec<u8>, Vec<u8>);
 
-/// Feeds pieces as a loop does: what a piece leaves is only looked at when it is over.
+/// Feeds pieces as the loop does, and collects what is left of them after the end.
 fn feed<'i>(mut negotiation: Negotiation, pieces: impl IntoIterator<Item = &'i [u8]>) -> Outcome {
     let mut out = Vec::new();
     negotiation.start(&mut out);
@@ -22,19 +22,19 @@ fn feed<'i>(mut negotiation: Negotiation, pieces: impl IntoIterator<Item = &'i [
         let mut input = piece;
         if outcome == Ok(Negotiated::More) {
             outcome = negotiation.feed(&mut input, &mut out);
-            assert!(outcome != Ok(Negotiated::More) || input.is_empty(), "all is taken while more is needed");
+            assert!(outcome != Ok(Negotiated::More) || input.is_empty(), "all input is consumed while more is needed");
         }
         left.extend_from_slice(input);
     }
     if outcome != Ok(Negotiated::More) {
         let mut after: &[u8] = b"after";
-        assert_eq!(negotiation.feed(&mut after, &mut Vec::new()), outcome, "it stays what it is");
-        assert!(outcome.is_err() || after == b"after", "nothing is taken after the end");
+        assert_eq!(negotiation.feed(&mut after, &mut Vec::new()), outcome, "the outcome stays the same");
+        assert!(outcome.is_err() || after == b"after", "nothing is consumed after the end");
     }
     (outcome, out, left)
 }
 
-/// The outcome, which is the same with the input cut in two at each byte and in single bytes.
+/// The outcome, which must be the same with the input split at each byte and into single bytes.
 fn outcome(proxy: &str, host: &str, port: u16, input: &[u8]) -> Outcome {
     let run = |pieces: Vec<&[u8]>| feed(negotiation(proxy, host, port), pieces);
     let whole = run(vec![input]);
@@ -59,7 +59,7 @@ fn socks(proxy: &str, input: &[u8]) -> Outcome {
 }
 
 #[test]
-fn an_http_proxy_is_asked_for_host_and_port() {
+fn the_connect_request_names_host_and_port() {
     for (proxy, host, port, request) in [
         ("p", "a", 80, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
         ("p", "::1", 443, "CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n"),
@@ -76,7 +76,7 @@ fn an_http_proxy_is_asked_for_host_and_port() {
 }
 
 #[test]
-fn behind_a_2xx_the_bytes_are_the_servers() {
+fn bytes_after_a_2xx_are_the_servers() {
     for (answer, left) in [
         ("HTTP/1.1 200 Connection established\r\n\r\n", ""),
         ("HTTP/1.0 200 OK\r\nVia: p\r\n\r\n", ""),
@@ -136,7 +136,7 @@ fn an_endless_answer_is_bounded() {
     };
     assert_eq!(failure, ProxyFailure::Head(HeadError::HeadTooLong));
     assert!(sent <= limits.head_bytes + 300);
-    // All at once it is no more.
+    // The same in one piece.
     let flood = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
     let (outcome, _, _) = feed(negotiation("p", "a", 80), [&flood[..]]);
     assert_eq!(outcome, Err(ProxyFailure::Head(HeadError::HeadTooLong)));
@@ -172,7 +172,7 @@ fn small_limits_hold_too() {
 }
 
 #[test]
-fn a_host_that_cannot_be_named_is_refused_before_anything_is_sent() {
+fn an_invalid_host_is_rejected_before_anything_is_sent() {
     let long = "a".repeat(256);
     for proxy in ["p", "socks5://p"] {
         let proxy = Proxy::parse(proxy).unwrap();
@@ -189,7 +189,7 @@ const GREETING: &[u8] = b"\x05\x01\x00";
 const REQUEST: &[u8] = b"\x05\x01\x00\x03\x0bexample.com\x00\x50";
 
 #[test]
-fn a_way_by_socks() {
+fn a_connection_through_socks() {
     let name = [b"\x05\x00\x05\x00\x00\x03\xff".to_vec(), vec![b'n'; 255], b"\x01\x02".to_vec()].concat();
     for reply in [
         &b"\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"[..],
@@ -207,7 +207,7 @@ fn a_way_by_socks() {
 }
 
 #[test]
-fn addresses_are_asked_for_as_addresses() {
+fn socks_requests_name_addresses_as_addresses() {
     let asked = |host| outcome("socks5://p", host, 0x1234, b"\x05\x00").1[GREETING.len()..].to_vec();
     assert_eq!(asked("127.0.0.1"), b"\x05\x01\x00\x01\x7f\x00\x00\x01\x12\x34");
     assert_eq!(asked("::1"), b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x12\x34");
@@ -223,7 +223,7 @@ fn socks_with_a_password() {
     let proxy = "socks5://joe:pw@p";
     let (outcome, out, left) = socks(proxy, &[b"\x05\x02\x01\x00", reply, b"rest"].concat());
     assert_eq!((outcome, out, &left[..]), (Ok(Negotiated::Done), [greeting, auth, REQUEST].concat(), &b"rest"[..]));
-    // The proxy may do without.
+    // The proxy may choose no authentication.
     let (outcome, out, _) = socks(proxy, &[b"\x05\x00", reply].concat());
     assert_eq!((outcome, out), (Ok(Negotiated::Done), [greeting, REQUEST].concat()));
     let long = format!("socks5://{}:{}@p", "u".repeat(255), "p".repeat(255));
@@ -264,9 +264,8 @@ fn other_answers_of_a_socks_proxy_are_failures() {
     assert_eq!(SocksReply(2).to_string(), "the proxy failed to connect: connection not allowed by ruleset");
 }
 
-/// No answer is complete before its last byte.
 #[test]
-fn a_part_of_an_answer_is_not_enough() {
+fn an_answer_is_complete_with_its_last_byte_only() {
     let reply: &[u8] = b"\x05\x02\x01\x00\x05\x00\x00\x03\x03abc\x00\x50";
     for end in 0..reply.len() {
         assert_eq!(socks("socks5://joe:pw@p", &reply[..end]).0, Ok(Negotiated::More), "{end}");
@@ -278,7 +277,7 @@ fn a_part_of_an_answer_is_not_enough() {
 }
 
 #[test]
-fn nothing_secret_is_shown() {
+fn debug_shows_no_secrets() {
     for proxy in ["http://joe:geheim@p", "socks5://joe:geheim@p"] {
         let shown = format!("{:?}", negotiation(proxy, "a", 80));
         assert!(!shown.contains("joe") && !shown.contains("geheim"), "{shown}");
@@ -287,7 +286,7 @@ fn nothing_secret_is_shown() {
 
 proptest! {
     #[test]
-    fn any_answer_comes_out_the_same_however_it_is_cut(
+    fn the_outcome_does_not_depend_on_splits(
         proxy in prop::sample::select(vec!["p", "socks5://p", "socks5://joe:pw@p"]),
         beginning in prop::sample::select(vec![
             &b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 x\r\n\r\nHTTP/1.1 2", b"\x05\x00", b"\x05\x02\x01\x00",

@@ -1,48 +1,40 @@
-//! Files below one directory, as answers to GET and HEAD.
-
-use std::{
-    borrow::Cow,
-    fmt::Write as _,
-    fs::{File, Metadata},
-    io,
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
-
-use rustix::io::Errno;
-use sockeye_proto::http::{
-    date,
-    range::{self, Range},
-};
-
-use self::{
-    path::Below,
-    root::{Resolve, Root},
-};
-use crate::http::{
-    body::FileBody,
-    precondition,
-    request::HttpRequest,
-    response::{self, Body, InvalidHeader, Response},
-};
+//! Files below one directory, as responses to GET and HEAD.
 
 mod path;
 mod root;
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+use sockeye_proto::http::date;
+use sockeye_proto::http::range::{self, Range};
+
+use crate::http::body::FileBody;
+use crate::http::files::path::Below;
+use crate::http::files::root::{Resolve, Root};
+use crate::http::precondition;
+use crate::http::request::HttpRequest;
+use crate::http::response::{self, Body, InvalidHeader, Response};
+
 /// The files below one directory.
 ///
-/// * Only what is below the directory is served. Symbolic links are followed as long as they stay below it; a link that
-///   leaves, and an absolute one, is answered 403.
-/// * Only regular files are served. A directory is answered by its `index.html`; without a slash at the end of the path, by a
-///   redirect that adds it. There are no listings.
-/// * A path with a name that begins with a dot, such as `/.env` or `/.git/config`, is answered 404, whether it exists or not,
-///   unless [`dot_files`](Files::dot_files) are asked for. `/.well-known/` is served (RFC 8615).
-/// * ETag, Last-Modified, preconditions and single ranges work; several ranges are answered by the whole file.
-/// * The media type is that of the extension; text is said to be UTF-8.
+/// * Only files below the directory are served. Symbolic links are followed if they stay below it; a link that leaves
+///   it, or an absolute one, gives 403.
+/// * Only regular files are served. A directory is answered with its `index.html`, or with a redirect that adds the
+///   slash if the path does not end with one. There are no listings.
+/// * A path with a name that begins with a dot, such as `/.env` or `/.git/config`, gives 404 whether it exists or not,
+///   unless [`dot_files`](Files::dot_files) is set. `/.well-known/` is served (RFC 8615).
+/// * ETag, Last-Modified, preconditions and single ranges work; a request for several ranges gets the whole file.
+/// * The media type follows from the extension; text is declared as UTF-8.
 ///
-/// The directory is opened once: if another one is moved into its place, the old one is served on. Replace files by renaming
-/// a finished one over the old. One that is shortened while it is being sent ends the connection, because the promised
-/// length cannot be kept.
+/// The directory is opened once: if another one is moved to its path, the old one is still served. Replace a file by
+/// renaming a finished one over it. Truncating a file while it is being sent breaks the connection, because the
+/// Content-Length cannot be met.
 #[derive(Debug)]
 pub struct Files {
     root: Root,
@@ -55,12 +47,13 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// The system's, when `root` is not a directory or cannot be opened.
+    /// The system's error, if `root` is not a directory or cannot be opened.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { root: Root::open(root.as_ref())?, dot_files: false, fields: Vec::new() })
     }
 
-    /// Adds a header field to each answer that carries a file, and to 304: Cache-Control or Content-Security-Policy, say.
+    /// Adds a header field to each response with a file, and to 304: for example Cache-Control or
+    /// Content-Security-Policy.
     ///
     /// # Errors
     ///
@@ -74,29 +67,29 @@ impl Files {
         Ok(self)
     }
 
-    /// Follows symbolic links wherever they lead. Whoever can make a link below the directory then decides what is served:
-    /// every file that this process may read.
+    /// Follows symbolic links anywhere. Then anyone who can create a link below the directory can expose every file
+    /// that this process may read.
     #[must_use]
     pub const fn follow_links_anywhere(mut self) -> Self {
         self.root.resolve = Resolve::Anywhere;
         self
     }
 
-    /// Serves files and folders whose name begins with a dot as well. What they hold is often secret: passwords, and the
-    /// history of what is public.
+    /// Also serves files and directories whose name begins with a dot. They often hold secrets: passwords, or the
+    /// history of a repository.
     #[must_use]
     pub const fn dot_files(mut self) -> Self {
         self.dot_files = true;
         self
     }
 
-    /// The answer to GET or HEAD of `rest`, the path after the prefix: nothing, or something that begins with a slash.
+    /// The response to GET or HEAD of `rest`, the path after the prefix: empty, or beginning with a slash.
     pub(super) fn respond(&self, request: &HttpRequest<'_>, rest: &str) -> Response {
         match self.find(rest) {
             Ok(Found::File { file, metadata, name }) => self.send(request, file, &metadata, name),
             Ok(Found::Directory) => redirect(request),
             Err(error) => {
-                tracing::debug!(path = ?request.path(), %error, "not served");
+                tracing::debug!(path = ?request.path(), %error, "file not served");
                 refuse(error)
             }
         }
@@ -111,7 +104,7 @@ impl Files {
         let path = if index { Cow::Owned(format!("{below}{INDEX}")) } else { Cow::Borrowed(below) };
         let path = Below::parse(&path).ok_or(Errno::NOENT)?;
         let file = self.root.file(path)?;
-        // The descriptor is asked, not the path: what it says cannot change to another file any more.
+        // Metadata of the descriptor, not of the path, which may name another file by now.
         let metadata = file.metadata().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         if metadata.is_file() {
             let name = if index { INDEX } else { below.rsplit('/').next().unwrap_or(below) };
@@ -138,7 +131,7 @@ impl Files {
     }
 }
 
-/// Whether a name of the path begins with a dot. A first name of `.well-known` does not count, RFC 8615 section 3: "A
+/// Whether a name of the path begins with a dot. A leading `.well-known` does not count, RFC 8615 section 3: "A
 /// well-known URI is a URI [RFC3986] whose path component begins with the characters "/.well-known/"".
 fn is_hidden(path: &str) -> bool {
     path.strip_prefix(".well-known/").unwrap_or(path).split('/').any(|name| name.starts_with('.'))
@@ -149,7 +142,7 @@ enum Found<'p> {
     Directory,
 }
 
-/// Puts the file, or the part that is asked for, into an answer that has its fields already.
+/// Adds the file, or the requested range of it, to a response that has its fields.
 fn part(mut response: Response, request: &HttpRequest<'_>, file: File, length: u64, modified: u64) -> Response {
     let etag = response.field("ETag").unwrap_or_default();
     match range::single(request.head, length, etag, modified) {
@@ -160,8 +153,8 @@ fn part(mut response: Response, request: &HttpRequest<'_>, file: File, length: u
             response.with_status(206).with_body(Body::File(body))
         }
         Range::Unsatisfiable => {
-            // RFC 9110 section 15.5.17: a 416 "SHOULD generate a Content-Range header field specifying the current length of
-            // the selected representation".
+            // RFC 9110 section 15.5.17: a 416 "SHOULD generate a Content-Range header field specifying the current
+            // length of the selected representation".
             let mut refusal = Response::error(416);
             refusal.set("Content-Range", format!("bytes */{length}"));
             refusal
@@ -169,15 +162,16 @@ fn part(mut response: Response, request: &HttpRequest<'_>, file: File, length: u
     }
 }
 
-/// RFC 9110 section 8.8.1: a strong validator "changes value whenever a change occurs to the representation data". A file
-/// replaced by renaming changes its inode; one written in place changes its time, to the granularity of the file system.
+/// RFC 9110 section 8.8.1: a strong validator "changes value whenever a change occurs to the representation data". A
+/// file replaced by renaming changes its inode; one written in place changes its time, to the granularity of the file
+/// system.
 fn etag(metadata: &Metadata) -> String {
     let (seconds, nanos) = (metadata.mtime(), metadata.mtime_nsec());
     format!("\"{:x}-{seconds:x}.{nanos:x}-{:x}\"", metadata.size(), metadata.ino())
 }
 
-/// RFC 9110 section 8.8.2.1: "An origin server with a clock MUST NOT generate a Last-Modified date that is later than the
-/// server's time of message origination (Date)." A time before 1970 counts as its beginning.
+/// RFC 9110 section 8.8.2.1: "An origin server with a clock MUST NOT generate a Last-Modified date that is later than
+/// the server's time of message origination (Date)." A time before 1970 counts as 1970.
 fn modified(metadata: &Metadata, now: u64) -> u64 {
     u64::try_from(metadata.mtime()).unwrap_or_default().min(now)
 }
@@ -194,10 +188,10 @@ fn media_type(name: &str) -> Cow<'static, str> {
     }
 }
 
-/// 301 to the same path with a slash at its end, so that relative links in the page are right.
+/// 301 to the same path with a slash at the end, so that relative links in the page resolve correctly.
 fn redirect(request: &HttpRequest<'_>) -> Response {
     let mut location = String::with_capacity(request.path().len() + 2);
-    // Two slashes at the beginning would name another host.
+    // Two leading slashes would name another host.
     location.push('/');
     encode(request.path().trim_matches('/'), is_path_byte, &mut location);
     if location.len() > 1 {
@@ -223,7 +217,7 @@ fn encode(text: &str, safe: impl Fn(u8) -> bool, out: &mut String) {
     }
 }
 
-/// What a path may hold as it is: RFC 3986 section 3.3, `pchar` and the slash.
+/// Whether a path may have `byte` unescaped: `pchar` (RFC 3986 section 3.3) and the slash.
 const fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -247,7 +241,7 @@ const fn is_path_byte(byte: u8) -> bool {
         || matches!(byte, b'@' | b'/')
 }
 
-/// What the client is told when there is nothing to send.
+/// The error response for a file that cannot be opened.
 fn refuse(error: Errno) -> Response {
     match error {
         // ENXIO and ENODEV: a socket, or a device without a driver.
@@ -256,7 +250,7 @@ fn refuse(error: Errno) -> Response {
         }
         // EXDEV: a link that leaves the root.
         Errno::ACCESS | Errno::PERM | Errno::XDEV => Response::error(403),
-        // Out of descriptors or memory, or a lease is being broken: later it may work.
+        // Out of descriptors or memory, or a lease is being broken: it may work later.
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => {
             let mut response = Response::error(503);
             response.set("Retry-After", "1");

@@ -1,15 +1,14 @@
-//! A path below the root, proven harmless before any system call sees it.
+//! A path below the root, validated before any system call sees it.
 
 /// One or more ordinary names joined by single slashes.
 ///
-/// Invariant: no name is empty, `.` or `..`, and none holds a NUL. What exists as a `Below` cannot climb by itself; only
-/// symbolic links are left to guard against, and that is the work of [`Root`](super::root::Root).
+/// Invariant: no name is empty, `.` or `..`, and none has a NUL. A `Below` cannot leave the root by itself; symbolic
+/// links could, and [`Root`](crate::http::files::root::Root) guards against them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Below<'p>(&'p str);
 
 impl<'p> Below<'p> {
-    /// The path as handed in by the routes has been normalised already; it is checked again because everything outside the
-    /// root depends on it.
+    /// The routes pass normalised paths; this checks again, because all files outside the root depend on it.
     pub(super) fn parse(path: &'p str) -> Option<Self> {
         let ordinary = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
         path.split('/').all(ordinary).then_some(Self(path))

@@ -1,30 +1,25 @@
-//! The directory that nothing leaves.
+//! The root directory, and opening files without leaving it.
 //!
-//! What to know before editing: the root is a descriptor, not a path, and each file is opened relative to it. Two ways lead
-//! to a file, and they agree on every answer (the tests run each case through both):
+//! Before editing: the root is a descriptor, not a path, and each file is opened relative to it. There are two
+//! resolvers with the same results (the tests run each case through both):
 //!
-//! * the kernel resolves the whole path under `RESOLVE_BENEATH` (Linux 5.6 and later);
-//! * where that call is missing or filtered out, [`walk`](Root::walk) resolves name by name, never lets the kernel follow a
-//!   link, and reads each link itself.
+//! * the kernel resolves the whole path with `RESOLVE_BENEATH` (Linux 5.6 and later);
+//! * where that call is missing or filtered, [`walk`](Root::walk) resolves name by name: it never lets the kernel
+//!   follow a link, and reads each link itself.
 //!
-//! Either way a link is followed as long as it stays below the root, and a link that climbs out or is absolute ends with
-//! `EXDEV`; an absolute link does so even if it points to a place below the root. The links of `/proc` that jump without a
-//! path (`RESOLVE_NO_MAGICLINKS`) are refused too.
+//! Both follow a link that stays below the root. A link that leaves it, or any absolute link, even to a path below the
+//! root, fails with `EXDEV`. The magic links of `/proc` are rejected too (`RESOLVE_NO_MAGICLINKS`).
 
-use std::{
-    collections::VecDeque,
-    ffi::CString,
-    fs::File,
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
-};
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::{
-    fs::{CWD, Mode, OFlags, openat, readlinkat},
-    io::{Errno, retry_on_intr},
-    path::Arg,
-};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 
 use crate::http::files::path::Below;
 
@@ -35,22 +30,22 @@ pub(super) struct Root {
     pub(super) resolve: Resolve,
 }
 
-/// Who keeps symbolic links below the root.
+/// How symbolic links are kept below the root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Resolve {
-    /// The kernel does; [`Root::walk`] helps out where it cannot.
+    /// By the kernel; by [`Root::walk`] where it cannot.
     #[cfg(target_os = "linux")]
     Beneath,
-    /// [`Root::walk`] does.
+    /// By [`Root::walk`].
     Walk,
-    /// Nobody: the user said that links may lead anywhere.
+    /// Not at all: the program allowed links to lead anywhere.
     Anywhere,
 }
 
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let directory = retry_on_intr(|| openat(CWD, path, DIRECTORY, Mode::empty()))?;
-        // ENOSYS: a kernel before 5.6. EPERM: a system call filter that does not know the call.
+        // ENOSYS: a kernel before 5.6. EPERM: a system call filter without this call.
         #[cfg(target_os = "linux")]
         if !matches!(beneath(directory.as_fd(), "."), Err(Errno::NOSYS | Errno::PERM)) {
             return Ok(Self { directory, resolve: Resolve::Beneath });
@@ -58,14 +53,14 @@ impl Root {
         Ok(Self { directory, resolve: Resolve::Walk })
     }
 
-    /// Opens what stands at `path`, whatever it is: the caller looks at the open descriptor, because only there is the answer
-    /// not out of date. Never blocks on a FIFO or a device.
+    /// Opens `path`, whatever its file type. The caller checks the type of the open descriptor, which unlike the path
+    /// cannot change. Never blocks on a FIFO or a device.
     pub(super) fn file(&self, path: Below<'_>) -> Result<File, Errno> {
         let opened = match self.resolve {
             #[cfg(target_os = "linux")]
             Resolve::Beneath => match beneath(self.directory.as_fd(), path.as_str()) {
-                // ENOSYS, EPERM: a system call filter set up since, which does not know the call. EAGAIN: a rename elsewhere
-                // made the kernel unsure of a `..` in a link. The walk answers, with the true EPERM or EAGAIN if it was one.
+                // ENOSYS, EPERM: a system call filter was installed since. EAGAIN: a concurrent rename, with a `..` in
+                // a link. The walk decides, and returns EPERM or EAGAIN itself if that is the true result.
                 Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path),
                 other => other,
             },
@@ -75,18 +70,18 @@ impl Root {
         opened.map(File::from)
     }
 
-    /// Resolves `path` name by name without letting the kernel follow anything.
+    /// Resolves `path` name by name, without letting the kernel follow a link.
     ///
     /// ```text
     /// request  a/link/c     link -> ../x/y
-    /// reached  [a]          ahead [link, c]          the link is read and put in place of its name;
-    /// reached  []           ahead [a, .., x, y, c]   the walk begins again at the root
-    /// reached  [a]          ahead [.., x, y, c]      `..` drops a, and the walk begins again
+    /// reached  [a]          ahead [link, c]          the link's target replaces its name;
+    /// reached  []           ahead [a, .., x, y, c]   the walk restarts at the root
+    /// reached  [a]          ahead [.., x, y, c]      `..` drops a, and the walk restarts
     /// reached  []           ahead [x, y, c]
     /// ```
     ///
-    /// Names in `reached` were directories and no links when passed: that is why dropping the last one is what `..` means.
-    /// Beginning again holds two descriptors at most, however deep the path is.
+    /// The names in `reached` were directories, not links, so `..` means dropping the last of them. As the walk
+    /// restarts, it holds at most two descriptors, however deep the path is.
     fn walk(&self, path: Below<'_>) -> Result<OwnedFd, Errno> {
         let mut ahead = names(path.as_str().as_bytes())?;
         let mut links = 0;
@@ -126,7 +121,7 @@ impl Root {
             match open(here, &name, flags | OFlags::NOFOLLOW) {
                 Ok(file) if last => return Ok(Pass::Opened(file)),
                 Ok(directory) => held = Some(directory),
-                // O_NOFOLLOW met a link: ELOOP, EMLINK on FreeBSD; together with O_DIRECTORY it is ENOTDIR.
+                // O_NOFOLLOW found a link: ELOOP, or EMLINK on FreeBSD; ENOTDIR together with O_DIRECTORY.
                 Err(refused @ (Errno::LOOP | Errno::MLINK | Errno::NOTDIR)) => {
                     let target = readlinkat(here, &name, Vec::new()).map_err(|_| refused)?;
                     return splice(reached, target.as_bytes(), ahead).map(Pass::Link);
@@ -135,12 +130,12 @@ impl Root {
             }
             reached.push_back(name);
         }
-        // A link such as `a -> .` leaves no name: what it means is the root itself.
+        // A link such as `a -> .` leaves no name: the path is the root itself.
         open(self.directory.as_fd(), c".", FILE).map(Pass::Opened)
     }
 }
 
-/// How one pass of the walk ended; the names are those of the next pass.
+/// The result of one pass of the walk, with the names for the next pass.
 enum Pass {
     Opened(OwnedFd),
     Again(VecDeque<CString>),
@@ -176,7 +171,7 @@ fn splice(
     Ok(reached)
 }
 
-/// The names of a path; a slash at its end becomes a `.`, which only a directory has.
+/// The names of a path. A trailing slash becomes a `.`, which only a directory has.
 fn names(path: &[u8]) -> Result<VecDeque<CString>, Errno> {
     if path.len() > PATH_BYTES {
         return Err(Errno::NAMETOOLONG);
@@ -186,19 +181,19 @@ fn names(path: &[u8]) -> Result<VecDeque<CString>, Errno> {
     names.map(|name| CString::new(name).map_err(|_| Errno::INVAL)).collect()
 }
 
-/// `O_NONBLOCK` so that a FIFO or a device never blocks, `O_NOCTTY` so that a terminal does not become ours.
+/// `O_NONBLOCK`: a FIFO or a device never blocks. `O_NOCTTY`: a terminal does not become the controlling one.
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
 
-/// A place to start from: with `O_PATH`, permission to search is enough, as it is for the kernel.
+/// A directory to resolve from. `O_PATH` needs only search permission, as path resolution in the kernel does.
 #[cfg(target_os = "linux")]
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Links followed for one path, as in the kernel.
+/// Maximum number of links followed for one path, as in the kernel.
 const LINKS: usize = 40;
 
-/// Bytes of a path with its links resolved, as in the kernel.
+/// Maximum length of a path with its links resolved, in bytes, as in the kernel.
 const PATH_BYTES: usize = 4096;
 
 #[cfg(test)]

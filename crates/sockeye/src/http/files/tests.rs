@@ -1,22 +1,18 @@
-use std::{
-    env, fs,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
-    process::Command,
-    time::{Duration, SystemTime},
-};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+use std::{env, fs};
 
-use rustix::{
-    io::Errno,
-    process::{Resource, Rlimit, setrlimit},
-};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{Files, refuse, root::Resolve};
-use crate::http::{
-    Body, Response, Routes,
-    testing::{NOW, Scratch, body, request},
-};
+use super::{Files, refuse};
+use crate::http::files::root::Resolve;
+use crate::http::testing::{NOW, Scratch, body, request};
+use crate::http::{Body, Response, Routes};
 
-/// Asks the files of `scratch`, mounted at `/`, through both ways of opening, which must give the same answer.
+/// Requests a file of `scratch`, mounted at `/`, through both resolvers, which must give the same response.
 fn ask(scratch: &Scratch, line: &str, fields: &[(&str, &str)]) -> Response {
     let kernel = Files::open(scratch.path()).unwrap();
     let mut walk = Files::open(scratch.path()).unwrap();
@@ -87,14 +83,14 @@ fn media_types() {
 }
 
 #[test]
-fn a_directory_is_its_index() {
+fn a_directory_is_answered_with_its_index() {
     let scratch = scratch();
     assert_eq!(body(get(&scratch, "/")), b"<p>root");
     let response = get(&scratch, "/sub/");
     assert_eq!(response.field("Content-Type"), Some("text/html; charset=utf-8"));
     assert_eq!(body(response), b"<p>sub");
     assert_eq!(get(&scratch, "/bare/").status(), 404);
-    // An index that is itself a directory would redirect for ever.
+    // An index that is itself a directory would redirect endlessly.
     fs::create_dir(scratch.join("bare/index.html")).unwrap();
     assert_eq!(get(&scratch, "/bare/").status(), 404);
     assert_eq!(get(&scratch, "/text.txt/").status(), 404);
@@ -120,7 +116,7 @@ fn a_directory_without_a_slash_is_redirected() {
 
 #[test]
 fn a_redirect_never_names_another_host() {
-    // The target `//sub` is normalised before it comes here; what if it were not?
+    // The routes normalise `//sub`; this checks the second line of defence.
     let scratch = scratch();
     let files = Files::open(scratch.path()).unwrap();
     for path in ["//sub", "///sub", "/\\sub"] {
@@ -166,7 +162,7 @@ fn hostile_paths_stay_inside() {
         "/%2e%2e/etc/passwd",
         "/;/../etc/passwd",
     ] {
-        // Even where links may lead anywhere, and nothing but the path stands in the way.
+        // Also where links may lead anywhere, and only the path is checked.
         let response = request("GET /x", &[], |request| files.respond(request, rest));
         assert_eq!(response.status(), 404, "{rest:?}");
     }
@@ -236,7 +232,7 @@ fn odd_names_and_empty_files() {
 }
 
 #[test]
-fn names_that_begin_with_a_dot_are_served_when_asked_for() {
+fn dot_files_are_served_if_enabled() {
     let scratch = scratch();
     let names = [".env", "...", "sub/.env", ".git/config", "sub/.git/config", ".well-known/.env"];
     for name in names {
@@ -267,7 +263,7 @@ fn names_that_begin_with_a_dot_are_served_when_asked_for() {
 }
 
 #[test]
-fn running_out_is_not_the_clients_fault() {
+fn exhausted_resources_give_503() {
     for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN] {
         let response = refuse(errno);
         assert_eq!((response.status(), response.field("Retry-After")), (503, Some("1")), "{errno}");
@@ -276,10 +272,10 @@ fn running_out_is_not_the_clients_fault() {
 }
 
 #[test]
-fn without_descriptors_it_is_503_and_none_is_lost() {
+fn without_descriptors_it_is_503_and_none_leaks() {
     const CHILD: &str = "SOCKEYE_TEST_WITHOUT_DESCRIPTORS";
     if env::var_os(CHILD).is_none() {
-        // The limit is the whole process's: other tests must not share it.
+        // The limit applies to the process, so this runs in one of its own.
         let name = "http::files::tests::without_descriptors_it_is_503_and_none_is_lost";
         let child = Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(CHILD, "1").output().unwrap();
         assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
@@ -414,7 +410,7 @@ fn last_modified_is_not_in_the_future() {
 }
 
 #[test]
-fn fields_of_the_user_go_with_the_file() {
+fn added_fields_are_sent_with_the_file() {
     let scratch = scratch();
     let files = Files::open(scratch.path()).unwrap().header("Cache-Control", "max-age=60").unwrap();
     let mut routes = Routes::new().files("/", files);
@@ -454,7 +450,7 @@ fn a_file_that_shrinks_is_an_error() {
 }
 
 #[test]
-fn a_file_that_grows_is_sent_as_it_was_promised() {
+fn a_file_that_grows_is_sent_with_its_first_length() {
     let scratch = scratch();
     let response = get(&scratch, "/text.txt");
     scratch.write("text.txt", "0123456789 and more");

@@ -1,15 +1,12 @@
-use super::Routes;
-use crate::http::{
-    Files, Response,
-    testing::{Scratch, body, request},
-};
+use crate::http::testing::{Scratch, body, request};
+use crate::http::{Files, Response, Routes};
 
 fn ask(routes: &mut Routes, line: &str) -> Response {
     request(line, &[], |request| routes.dispatch(request))
 }
 
 #[test]
-fn without_routes_nothing_is_found() {
+fn without_routes_the_response_is_404() {
     let response = ask(&mut Routes::new(), "GET /");
     assert_eq!(response.status(), 404);
     assert_eq!(response.field("Content-Type"), Some("text/plain; charset=utf-8"));
@@ -37,7 +34,7 @@ fn a_handler_keeps_state_and_sees_the_request() {
 }
 
 #[test]
-fn other_methods_are_told_which_fit() {
+fn a_405_lists_the_allowed_methods() {
     let scratch = Scratch::new();
     let mut routes = Routes::new()
         .get("/get", |_| Response::new(204))
@@ -63,7 +60,7 @@ fn other_methods_are_told_which_fit() {
 }
 
 #[test]
-fn exact_paths_then_the_longest_prefix() {
+fn exact_paths_precede_the_longest_prefix() {
     let directories = ["root", "a", "ab"].map(|name| {
         let scratch = Scratch::new();
         scratch.write("f", name);
@@ -103,7 +100,7 @@ fn a_route_set_again_is_replaced() {
 }
 
 #[test]
-fn every_spelling_of_a_path_meets_the_same_route() {
+fn every_spelling_of_a_path_leads_to_the_same_route() {
     let mut routes = Routes::new().get("/admin", |_| Response::new(403));
     for target in ["/admin", "/%61dmin", "/x/../admin", "//admin", "/./admin", "/admin?x"] {
         assert_eq!(ask(&mut routes, &format!("GET {target}")).status(), 403, "{target}");
@@ -111,7 +108,7 @@ fn every_spelling_of_a_path_meets_the_same_route() {
 }
 
 #[test]
-fn a_handler_with_a_tag_gets_preconditions() {
+fn preconditions_apply_to_a_handler_with_a_tag() {
     let page = Response::bytes("text/html", b"page").with_etag().header("Content-Security-Policy", "x").unwrap();
     let tag = page.field("ETag").unwrap().to_owned();
     let mut routes = Routes::new().get("/", move |_| page.clone()).get("/plain", |_| Response::text("plain"));
@@ -123,7 +120,7 @@ fn a_handler_with_a_tag_gets_preconditions() {
     assert_eq!(status("HEAD /", "If-None-Match", &tag), (304, true));
     assert_eq!(status("GET /", "If-None-Match", "\"other\""), (200, true));
     assert_eq!(status("GET /", "If-Match", "\"other\""), (412, false));
-    // No date is known, so that conditions on a date do not count.
+    // The response has no date, so conditions on dates are ignored.
     assert_eq!(status("GET /", "If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"), (200, true));
     assert_eq!(status("GET /", "If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:01 GMT"), (200, true));
     assert_eq!(status("GET /plain", "If-None-Match", "*"), (200, false));

@@ -54,7 +54,7 @@ fn a_pipe_is_read_to_its_end() {
             real.service
                 .statistics()
                 .to_string()
-                .starts_with("connections: 0 now, 1 at most, 0 accepted, 0 made, 1 adopted, 1 closed\n")
+                .starts_with("connections: 0 now, 1 peak, 0 accepted, 0 connected, 1 adopted, 1 closed\n")
         );
     });
 }

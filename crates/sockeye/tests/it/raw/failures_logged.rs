@@ -122,5 +122,5 @@ fn a_connect_that_failed_is_a_warning_unless_it_was_called_off() {
         assert_eq!(service.connections(), 0);
     });
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("192.0.2.1") && warnings[0].contains("no connection"), "{warnings:?}");
+    assert!(warnings[0].contains("192.0.2.1") && warnings[0].contains("connecting failed"), "{warnings:?}");
 }

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::{Resolve, Root};
 use crate::http::{files::path::Below, testing::Scratch};
 
-/// What both ways of opening say; they must agree.
+/// The result of both resolvers, which must agree.
 fn read(scratch: &Scratch, path: &str) -> Result<String, Errno> {
     let answers = both(scratch).map(|root| {
         let mut file = root.file(Below::parse(path).unwrap())?;
@@ -38,8 +38,8 @@ fn scratch() -> Scratch {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_kernel_is_asked_here() {
-    // Otherwise the comparison of the two ways compares the walk with itself.
+fn the_kernel_resolves_here() {
+    // Otherwise the tests would compare the walk with itself.
     if Root::open(scratch().path()).unwrap().resolve == Resolve::Walk {
         eprintln!("openat2 is missing here: only the walk is tested");
     }
@@ -59,7 +59,7 @@ fn files_and_directories_open() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn missing_files_are_not_found() {
     let scratch = scratch();
     assert_eq!(read(&scratch, "none").unwrap_err(), Errno::NOENT);
     assert_eq!(read(&scratch, "none/none").unwrap_err(), Errno::NOENT);
@@ -80,7 +80,7 @@ fn links_that_stay_are_followed() {
         ("here", "."),
         ("a/up", ".."),
         ("a/b/around", "../../a/./b//deep"),
-        // `..` goes up from where `directory` leads, not from where it stands.
+        // `..` goes up from the target of `directory`, not from the link.
         ("mid", "directory/../near"),
         ("enter", "a/b/../../a/b/.."),
     ] {
@@ -121,10 +121,10 @@ fn links_that_leave_are_refused() {
         ("a/b/climb", "../../../etc/passwd".to_owned()),
         ("chain", "chain2".to_owned()),
         ("chain2", "relative".to_owned()),
-        // Leaves, and comes back.
+        // Leaves and returns.
         ("return", format!("../{root}/top")),
         ("mid", format!("a/../../{neighbour}/secret")),
-        // Absolute, though to a place inside.
+        // Absolute, although to a path inside.
         ("inside", scratch.join("top").to_str().unwrap().to_owned()),
         ("slash", "/".to_owned()),
         ("proc", "/proc/self/cwd".to_owned()),
@@ -142,7 +142,7 @@ fn links_that_leave_are_refused() {
 }
 
 #[test]
-fn links_that_lead_nowhere_end() {
+fn dangling_links_and_loops_fail() {
     let scratch = scratch();
     scratch.link("self", "self");
     scratch.link("one", "two");
@@ -184,7 +184,7 @@ fn a_fifo_and_a_device_do_not_block() {
 }
 
 #[test]
-fn links_may_lead_anywhere_if_the_user_says_so() {
+fn links_may_lead_anywhere_if_enabled() {
     let scratch = scratch();
     let outside = Scratch::new();
     outside.write("secret", "secret");
