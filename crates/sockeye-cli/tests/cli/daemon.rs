@@ -193,9 +193,11 @@ fn a_link_or_a_file_of_another_kind_in_the_way_is_refused() {
     fs::write(&precious, "12 precious\n").unwrap();
     symlink(&precious, &pid).unwrap();
     let start = |file: &str| refused(&["echo", "--port", "0", "--daemonize", "--pid-file", file]);
-    for (file, why) in
-        [(&pid, "it is a symbolic link"), (&precious, "something else in it"), (&folder.path("no/pid"), "")]
-    {
+    for (file, why) in [
+        (&pid, "it is a symbolic link"),
+        (&precious, "something other than a process id"),
+        (&folder.path("no/pid"), ""),
+    ] {
         let (code, text) = start(file);
         assert_eq!(code, Some(2), "{text}");
         assert!(text.starts_with(&format!("sockeye: --pid-file {file}: ")) && text.contains(why), "{text}");

@@ -122,7 +122,7 @@ fn sockets_of_another_process_are_none_of_ours() {
             let output = finished(&mut command);
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(2), "{said}");
-            assert!(said.contains("LISTEN_PID is \"\", which is no number"), "{said}");
+            assert!(said.contains("LISTEN_PID is \"\", which is not a number"), "{said}");
         }
     }
 }
@@ -142,7 +142,7 @@ fn what_is_no_listener_is_refused_by_its_number() {
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(2), "{said}");
             let wanted = format!(
-                "sockeye: cannot listen on descriptor 3: it is {what}, and has to be a stream socket that listens; a socket unit \
+                "sockeye: cannot listen on descriptor 3: it is {what}, and must be a listening stream socket; a socket unit \
                 has to use ListenStream= and Accept=no\n"
             );
             assert!(said.ends_with(&wanted), "{said}");
@@ -232,7 +232,7 @@ fn a_watchdog_of_another_process_and_a_manager_that_is_gone_are_no_obstacles() {
     running.signal(Signal::TERM);
     assert!(manager.heard().starts_with("STOPPING=1\n"), "no sign of life was asked for");
     assert_eq!(running.ended().code(), Some(0));
-    for (socket, word) in [("/no/such/socket", "cannot be told"), ("vsock:2:1", "absolute path")] {
+    for (socket, word) in [("/no/such/socket", "cannot notify"), ("vsock:2:1", "absolute path")] {
         let mut command = sockeye(&["echo", "--port", "0"]);
         let running = Running::of(command.env("NOTIFY_SOCKET", socket).spawn().unwrap());
         running.address();

@@ -1,8 +1,8 @@
-//! The user and the groups that a process runs as once it has what only root may have.
+//! The user and the groups that a process switches to once it has opened what only root may open.
 //!
-//! What to know before editing: the calls are those of the C library, since the system's own change one thread only. Each can
-//! fail, and a process that believes to have dropped what it still has is worse than one that ends: everything is asked
-//! for again afterwards.
+//! What to know before editing: these are calls of the C library, since the kernel's own change one thread only. Each can
+//! fail, and a process that wrongly believes it has dropped its rights is worse than one that exits: everything is
+//! read back afterwards.
 
 use std::error::Error;
 use std::ffi::CString;
@@ -14,18 +14,18 @@ use nix::unistd::{
     setresuid,
 };
 
-/// A user and the groups that it is in.
+/// A user and its groups.
 #[derive(Clone, Debug)]
 pub struct Identity {
     user: Uid,
     group: Gid,
-    /// With `group` among them, sorted.
+    /// Sorted, `group` included.
     groups: Vec<Gid>,
 }
 
 impl Identity {
-    /// Looks a user and a group up, each by name or number. Without a group it is the user's own; without a user it stays the
-    /// present one, without any of its other groups.
+    /// Looks up a user and a group, each by name or number. The default group is the user's own; without a user the
+    /// present one stays, without any of its other groups.
     ///
     /// # Errors
     /// [`IdentityError::Unknown`], and [`IdentityError::NoGroup`] for a number that no user has, when no group is given.
@@ -45,8 +45,8 @@ impl Identity {
         Ok(Self { user: uid, group, groups: sorted(groups) })
     }
 
-    /// Becomes that user, in all threads and for good: all of real, effective and saved ids change, and it is made sure
-    /// that there is no way back. After an error the process should end.
+    /// Switches to that user, in all threads and permanently: real, effective and saved ids change, and it is verified
+    /// that the process cannot switch back. After an error the process should exit.
     ///
     /// # Errors
     /// [`IdentityError::System`], mostly because the process is not root's; [`IdentityError::Kept`] when it did not help.

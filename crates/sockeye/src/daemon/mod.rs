@@ -1,20 +1,20 @@
-//! Going into the background: [`detach`], the file that names the daemon ([`PidFile`]), and the user that it runs as
-//! ([`Identity`]); or being kept there by a service manager ([`systemd`]). Nothing here knows of a service, and a service does
+//! Running in the background: [`detach`], the file with the daemon's process id ([`PidFile`]), and the user that it runs as
+//! ([`Identity`]); or under a service manager ([`systemd`]). Nothing here depends on a service, and a service does
 //! not know whether it is in a daemon.
 //!
-//! What to know before editing: a daemon is the program executed anew, twice (`starter` executes a session leader, which
-//! executes the daemon and ends), and no copy that `fork` makes. So nothing of the starter is in it by accident: no thread
-//! that is missing, no lock that is held, no random number that both would use, and no descriptor, since the kernel closes
-//! them. The price is that `main` runs in all three: [`detach`] belongs at its beginning.
+//! What to know before editing: a daemon is not a copy that `fork` makes. The program is executed again, twice: the starter
+//! executes a session leader, which executes the daemon and exits. So nothing of the starter is in it by accident: no
+//! lock without the thread that holds it, no random number that both would use, and no descriptor, since the kernel closes
+//! them. The price is that `main` runs in all three processes: [`detach`] belongs at its beginning.
 //!
 //! ```text
 //!  starter ── executes ──▶ session leader ── executes ──▶ daemon
-//!     ▲                        └ its number                 │
+//!     ▲                        └ a handle of the daemon     │
 //!     └──────── one socket: ready, failed, or the end ──────┘
 //! ```
 
 mod identity;
-#[expect(unsafe_code, reason = "descriptors that nobody here owns are to be marked, and no crate wraps that")]
+#[expect(unsafe_code, reason = "descriptors without an owner are marked by number, and no crate wraps that")]
 mod inherited;
 mod leash;
 mod pid_file;
@@ -47,20 +47,20 @@ pub use self::starter::{Outcome, Starter};
 /// Which of the two this process is.
 #[derive(Debug)]
 #[must_use]
-#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+#[expect(clippy::exhaustive_enums, reason = "there are two sides")]
 pub enum Side {
-    /// The program as it was started. It should wait for the daemon and end.
+    /// The program as it was started. It should wait for the daemon and exit.
     Starter(Starter),
-    /// The daemon. It should do its work, and say when it is ready for it.
+    /// The daemon. It should do its work, and report when it is ready.
     Daemon(Daemon),
 }
 
-/// Starts this program anew, in the background: with the same arguments, in a session of its own without a terminal.
+/// Starts this program again, in the background: with the same arguments, in a session of its own without a terminal.
 ///
-/// It belongs at the beginning of `main`, right behind reading the arguments: what comes before it is done in the daemon
-/// once more. In the daemon the folder is `/`, so paths have to be made absolute before; what it creates, others cannot write
-/// (the umask is that of the starter and 022); standard input is `/dev/null`, and output and error still those of the
-/// starter, until [`Daemon::ready`]. No other descriptor of the starter is open in it, and no signal is blocked.
+/// Call it at the beginning of `main`, right after reading the arguments: everything before it runs in the daemon
+/// again. In the daemon the working directory is `/`, so make paths absolute before. The umask is that of the starter plus
+/// 022, so other users cannot write what the daemon creates. Standard input is `/dev/null`; output and error are those of the
+/// starter until [`Daemon::ready`]. No other descriptor of the starter is open, and no signal is blocked.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -97,10 +97,10 @@ pub fn detach() -> io::Result<Side> {
             chdir("/")?;
             Ok(Side::Daemon(Daemon { _leash: Leash::new(link.as_fd())?, link }))
         }
-        // Without a link the mark was inherited by a program that a daemon started.
+        // A mark without a link was inherited: a daemon started this program.
         _ => {
             let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-            inherited::end_at_exec();
+            inherited::close_on_exec();
             let leader = execute(Stage::Leader, far)?;
             Ok(Side::Starter(Starter::new(near, leader)))
         }
@@ -126,7 +126,7 @@ impl Daemon {
     /// # Errors
     /// The starter is gone or has given the daemon up: the daemon has to end. Or there is no `/dev/null`.
     pub fn ready(self, text: &str) -> io::Result<()> {
-        // Before the starter ends: whoever reads its output waits for the last process that has it open.
+        // Before the starter exits: a reader of its output waits for the last process that has it open.
         let null = null()?;
         dup2_stdout(&null)?;
         dup2_stderr(&null)?;
@@ -160,11 +160,11 @@ fn lead(link: OwnedFd) -> ! {
     process::exit(0)
 }
 
-/// Runs this program once more, with `link` as its standard input.
+/// Runs this program again, with `link` as its standard input.
 fn execute(stage: Stage, link: OwnedFd) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
     let mut arguments = env::args_os();
-    // Not by its name: another program may have that by now.
+    // Not by its path: another program may be there by now.
     let mut command =
         Command::new(if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { env::current_exe()? });
     if let Some(name) = arguments.next() {
@@ -172,13 +172,13 @@ fn execute(stage: Stage, link: OwnedFd) -> io::Result<Child> {
     }
     command.args(arguments).env(MARK, stage.mark()).stdin(link).spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            io::Error::new(error.kind(), "this program is found by way of /proc, which is not there")
+            io::Error::new(error.kind(), "this program is found through /proc, which is not mounted")
         }
         _ => error,
     })
 }
 
-/// The socket that a process of this module gets as its standard input, which becomes `/dev/null`.
+/// Takes the socket that a process of this module has as its standard input, and puts `/dev/null` there.
 fn link() -> io::Result<Option<OwnedFd>> {
     let stdin = io::stdin();
     if sockopt::socket_type(&stdin).ok() != Some(SocketType::SEQPACKET) || Stage::of_this_process().is_none() {
@@ -193,7 +193,7 @@ fn null() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/null")
 }
 
-/// The system calls a process as the file is called that was executed, and `exe` says nothing to anybody.
+/// Names this process after the program: the system would call it `exe`, the name of the file that was executed.
 fn name_process() {
     let first = env::args_os().next().unwrap_or_default();
     let name = Path::new(&first).file_name().and_then(|name| CString::new(name.as_bytes()).ok());

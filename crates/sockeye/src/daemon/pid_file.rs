@@ -1,8 +1,8 @@
-//! The file that says which process the daemon is, and by its lock that there is one.
+//! The file with the daemon's process id. Its lock shows that the daemon is running.
 //!
-//! What to know before editing: the lock is the truth and the number is for people. The system gives a lock back when its
-//! holder ends, however it ends, so a number that was left behind is never taken for a living process. The lock belongs to an
-//! opened file, and another file may have the name by the time it is locked; only one whose name still leads to it counts.
+//! What to know before editing: only the lock counts; the number is for people. The system releases a lock when its
+//! holder ends, however it ends, so a stale number is never taken for a running process. The lock belongs to an
+//! open file, and another file may have the name by the time it is locked: a lock counts only if the name still leads to it.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-/// A file with the number of a process, locked as long as this value lives. Dropping it removes the file.
+/// A file with a process id, locked as long as this value lives. Dropping it removes the file.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
@@ -22,14 +22,14 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Makes the file, or takes one over that a process left behind, and locks it. It stays empty until
+    /// Creates the file, or takes over one that a process left behind, and locks it. It stays empty until
     /// [`write`](Self::write).
     ///
-    /// It takes nothing but an empty file or one with a number in it, that belongs to this user or to root and has no other
-    /// name, and it follows no symbolic link.
+    /// An existing file must be empty or hold a number, belong to this user or to root, and have no other name. Symbolic links
+    /// are not followed.
     ///
     /// # Errors
-    /// [`PidFileError::Running`] when another process has it, [`PidFileError::Refused`] for what could not be meant.
+    /// [`PidFileError::Running`] when another process has it, [`PidFileError::Refused`] for a file that is not a pid file.
     pub fn lock(path: impl Into<PathBuf>) -> Result<Self, PidFileError> {
         let path = path.into();
         for _ in 0..ATTEMPTS {
@@ -44,21 +44,20 @@ impl PidFile {
                 Err(Errno::WOULDBLOCK) => return Err(PidFileError::Running(number(&mut file).unwrap_or_default())),
                 Err(error) => return Err(PidFileError::System(error.into())),
             }
-            // Whoever had the lock before may have removed the file in between.
+            // The last holder of the lock may have removed the file in between.
             if !is_same(&path, &opened) {
                 continue;
             }
-            number(&mut file)
-                .ok_or(PidFileError::Refused("there is something else in it than the number of a process"))?;
+            number(&mut file).ok_or(PidFileError::Refused("it holds something other than a process id"))?;
             file.set_len(0).map_err(|error| failed("it cannot be emptied", &error))?;
             file.set_permissions(Permissions::from_mode(0o644))
                 .map_err(|error| failed("its mode cannot be set to 0644, which only its owner may do", &error))?;
             return Ok(Self { path, file });
         }
-        Err(PidFileError::Refused("it is made and removed all the time"))
+        Err(PidFileError::Refused("it is created and removed again and again"))
     }
 
-    /// Writes the number of this process, and a line end.
+    /// Writes the id of this process, and a line feed.
     ///
     /// # Errors
     /// The system's.
@@ -66,7 +65,7 @@ impl PidFile {
         self.file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
     }
 
-    /// Where it is.
+    /// The path that it was locked by.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -74,11 +73,11 @@ impl PidFile {
 }
 
 impl Drop for PidFile {
-    /// Removes the file if it is still the one that was locked. Where this user may not do that, it is emptied.
+    /// Removes the file if it is still the one that was locked, or empties it if this user may not remove it.
     fn drop(&mut self) {
         let ours = self.file.metadata().is_ok_and(|metadata| is_same(&self.path, &metadata));
         if !ours || fs::remove_file(&self.path).is_err() {
-            // What is locked is ours to empty, whatever it is called now. The lock ends in any case, so the next daemon
+            // The locked file is ours to empty, whatever its name is now. The lock ends in any case, so the next daemon
             // takes the file over.
             let _ = self.file.set_len(0);
         }
@@ -86,19 +85,19 @@ impl Drop for PidFile {
 }
 
 fn open(path: &Path) -> Result<File, PidFileError> {
-    // Without waiting, since opening a pipe would wait for somebody at its other end.
+    // Without waiting: opening a FIFO would wait for the other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o644).custom_flags(flags.bits() as i32);
     options.open(path).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::LOOP) => PidFileError::Refused("it is a symbolic link"),
-        Some(Errno::ISDIR) => PidFileError::Refused("it is a folder"),
-        Some(Errno::NXIO) => PidFileError::Refused("it is no regular file"),
+        Some(Errno::ISDIR) => PidFileError::Refused("it is a directory"),
+        Some(Errno::NXIO) => PidFileError::Refused("it is not a regular file"),
         _ => PidFileError::System(error),
     })
 }
 
-/// The system's error does not say what it is about.
+/// Adds what failed, which the system's error does not say.
 fn failed(what: &str, error: &io::Error) -> PidFileError {
     PidFileError::System(io::Error::new(error.kind(), format!("{what}: {error}")))
 }
@@ -106,10 +105,10 @@ fn failed(what: &str, error: &io::Error) -> PidFileError {
 fn check(metadata: &Metadata) -> Result<(), PidFileError> {
     let own = rustix::process::geteuid().as_raw();
     if !metadata.is_file() {
-        return Err(PidFileError::Refused("it is no regular file"));
+        return Err(PidFileError::Refused("it is not a regular file"));
     }
     if metadata.nlink() != 1 {
-        return Err(PidFileError::Refused("it has another name too"));
+        return Err(PidFileError::Refused("it has another name too (a hard link)"));
     }
     if metadata.uid() != own && metadata.uid() != 0 {
         return Err(PidFileError::Refused("it belongs to another user"));
@@ -122,7 +121,7 @@ fn is_same(path: &Path, file: &Metadata) -> bool {
     fs::symlink_metadata(path).is_ok_and(|now| (now.dev(), now.ino(), now.nlink()) == (file.dev(), file.ino(), 1))
 }
 
-/// The number that is in the file, if there is one; `None`: something else is in it.
+/// The process id in the file, if there is one; `None`: it holds something else.
 fn number(file: &mut File) -> Option<Option<u32>> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -137,15 +136,15 @@ fn number(file: &mut File) -> Option<Option<u32>> {
     }
 }
 
-/// Why a pid file cannot be had.
+/// Why a pid file could not be locked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PidFileError {
-    /// Another process has it; its number, unless it is only just starting.
+    /// Another process has it: its id, unless it is still starting.
     Running(Option<u32>),
-    /// It is not what it would have to be.
+    /// The file is not one that a daemon left behind.
     Refused(&'static str),
-    /// The system does not allow it.
+    /// The system's error.
     System(io::Error),
 }
 
@@ -153,7 +152,7 @@ impl fmt::Display for PidFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Running(Some(process)) => write!(f, "already running as pid {process}"),
-            Self::Running(None) => f.write_str("another one is just starting"),
+            Self::Running(None) => f.write_str("another process is just starting"),
             Self::Refused(why) => f.write_str(why),
             Self::System(error) => error.fmt(f),
         }
@@ -169,7 +168,7 @@ impl Error for PidFileError {
     }
 }
 
-/// Somebody would have to remove the file each time between opening and locking it.
+/// More than enough: each attempt fails only if the file is removed between opening and locking it.
 const ATTEMPTS: usize = 100;
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Starter {
                 // It has nothing left to do, and may be stopped.
                 self.kill_leader();
                 self.reap_leader();
-                // The daemon closes its end now. Whoever looks at it once this process has ended should not find it open.
+                // The daemon closes its end now. Once this process has exited nothing should find it open.
                 wait_for(&self.link, PollFlags::empty(), deadline)?;
             }
             Ok(Outcome::Failed { .. } | Outcome::Died) => {

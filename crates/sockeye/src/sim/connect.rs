@@ -1,7 +1,7 @@
-//! How a host's connection comes about, or does not.
+//! How a host connects, or fails to.
 //!
 //! ```text
-//!  connect ── Syn ──▶ a listener? ── Stand ──▶ connected ── Connect ──▶ accept
+//!  connect ── Syn ──▶ a listener? ── Establish ──▶ connected ── Connect ──▶ accept
 //!                          └──────── Refuse ─▶ error
 //! ```
 
@@ -110,11 +110,11 @@ impl State {
             // The system drops the request and it is repeated.
             self.schedule_after(RECONNECT_NANOS, Event::Syn(end));
         } else {
-            self.schedule(Event::Stand { listener, end });
+            self.schedule(Event::Establish { listener, end });
         }
     }
 
-    pub(super) fn stands(&mut self, listener: u64, end: EndId) {
+    pub(super) fn established(&mut self, listener: u64, end: EndId) {
         let Some(connection) = self.connections.get_mut(&end.connection) else { return };
         let own = &mut connection.ends[end.side];
         own.connecting = false;

@@ -28,7 +28,7 @@ impl State {
         }
     }
 
-    /// Puts a handle on the list of what is to be reported.
+    /// Puts a handle on the list of those to report.
     pub(super) fn mark(&mut self, place: Place, edges: Edges) {
         let host = &mut self.hosts[place.host];
         let Some(slot) = host.slot_at(place).filter(|slot| slot.token.is_some()) else { return };
@@ -117,7 +117,7 @@ impl State {
         }
         if let What::End(end) = what {
             if let Some(connection) = self.connections.get_mut(&end.connection).filter(|_| !report.writable) {
-                // As on Linux: who is told that there is no room will be told when there is.
+                // As on Linux: after a report of no room, room is reported.
                 connection.ends[end.side].full = true;
             }
         }
@@ -144,7 +144,7 @@ impl State {
         let mut report = self.readiness(0, what);
         if let What::End(end) = what {
             if let Some(connection) = self.connections.get_mut(&end.connection).filter(|_| !report.writable) {
-                // Who is told that there is no room will be told when there is.
+                // After a report of no room, room is reported.
                 connection.ends[end.side].full = true;
             }
         }

@@ -25,7 +25,7 @@ pub enum Fault {
     Delayed,
     /// A report shows only the direction that changed, although the other one is ready too.
     Terse,
-    /// `wait` returns only a part of what is ready; the rest comes with the next call.
+    /// `wait` returns only some of the ready handles; the rest come with the next call.
     SmallBatch,
     /// `wait` fails with `Interrupted`.
     Interrupted,

@@ -77,7 +77,7 @@ pub(super) struct Slot {
     pub(super) what: What,
     pub(super) serial: u64,
     pub(super) token: Option<u64>,
-    /// The caller was told that there is nothing to read: the next arrival is an edge.
+    /// A call returned that there is nothing to read: the next arrival is an edge.
     pub(super) drained: bool,
     /// Planted `WouldBlock`s that are not over.
     pub(super) blocked: Edges,

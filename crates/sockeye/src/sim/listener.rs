@@ -13,10 +13,10 @@ use crate::sim::pipe::{CLIENT, Owner};
 use crate::sim::state::{self, State};
 use crate::sys::{Address, CloseHow};
 
-/// A server that a test writes by hand: hosts connect to it as to any other, and each connection that came about waits here
-/// until it is accepted. As with a [`Peer`], nothing happens but while the clock moves.
+/// A server that a test writes by hand: hosts connect to it as to any other, and each established connection waits here
+/// until it is accepted. As with a [`Peer`], things happen only while the clock moves.
 ///
-/// Dropping it ends the listening; connections that nobody accepted are reset.
+/// Dropping it ends the listening; connections that were not accepted are reset.
 pub struct Listener {
     pub(super) state: Rc<RefCell<State>>,
     pub(super) id: u64,
@@ -43,8 +43,8 @@ impl Listener {
         self.state().listeners.get(&self.id).map_or(Address::Unnamed, |listener| listener.address.clone())
     }
 
-    /// How many connections wait at most. Once there are so many, whoever connects by IP waits until there is room, and whoever
-    /// connects to a Unix socket is sent away. 4096 unless set.
+    /// Sets the most connections that wait. When there are as many, a client over IP waits until there is room, and one
+    /// of a Unix socket is refused. Default 4096.
     pub fn set_backlog(&self, connections: usize) {
         if let Some(listener) = self.state().listeners.get_mut(&self.id) {
             listener.backlog = connections;

@@ -1,4 +1,4 @@
-//! A list of what happened, to compare one run with another.
+//! A log of events, to compare one run with another.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -5,7 +5,7 @@
 //! goes to their limits: see [`Fault`] for what it does. Using a handle after closing it, sending nothing, and waiting when
 //! nothing can ever happen are bugs of the program, and panic with the seed.
 //!
-//! For clients there are scripted [`Listener`]s, names ([`Network::name`]), and places that nobody answers from
+//! For clients there are scripted [`Listener`]s, names ([`Network::name`]), and addresses that do not answer
 //! ([`Network::silence`], [`Network::unreachable`]); connecting takes a round trip.
 //!
 //! Several hosts and scripted [`Peer`]s share one [`Network`] and its clock. Nothing is concurrent: things happen while a host
@@ -125,7 +125,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// `ConnectionRefused` when nobody listens there.
+    /// `ConnectionRefused` when there is no listener.
     pub fn connect(&self, to: &Address) -> io::Result<Peer> {
         let end = self.state().connect(to)?;
         Ok(Peer { state: Rc::clone(&self.state), end })
@@ -145,8 +145,8 @@ impl Network {
         }
     }
 
-    /// Gives `name` these addresses, which hosts that look it up are told in this order. Names are compared without case;
-    /// of those that nobody named only `localhost` exists, as `::1` and `127.0.0.1`.
+    /// Gives `name` these addresses; looking it up returns them in this order. Names are compared without case.
+    /// Of other names only `localhost` exists, as `::1` and `127.0.0.1`.
     pub fn name(&self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
         self.state().names.set(name, Name::Known(addresses.into_iter().collect()));
     }
@@ -161,7 +161,7 @@ impl Network {
         self.state().names.set(name, Name::Stalls);
     }
 
-    /// From here on connecting from a host to `address` neither succeeds nor fails, whoever listens there.
+    /// From here on connecting from a host to `address` neither succeeds nor fails, even if something listens there.
     pub fn silence(&self, address: &Address) {
         self.set_way(address, Some(Way::Silent));
     }
@@ -206,7 +206,7 @@ impl Network {
     ///
     /// A turn polls each service with a timeout of zero and lets each scripted peer act, and then says until when all of
     /// them have nothing to do. The clock then jumps to exactly that time, or to the next thing that happens on the network
-    /// if this is sooner; it stands still as long as something happened since the turn began, or is to be reported to a
+    /// if this is sooner; it stays as long as something happened since the turn began, or is to be reported to a
     /// host that took part in it.
     ///
     /// # Panics
@@ -230,14 +230,14 @@ impl Network {
             state.catch_up();
             let number = state.turn;
             let is_reportable = state.hosts.iter().any(|host| host.turn == number && host.is_ready());
-            // Somebody may have had his turn before it happened.
+            // A host may have had its turn before it happened.
             let is_asleep = !is_reportable && state.happened == happened;
             if is_asleep && !state.jump(deadline.map(Instant::as_nanos)) {
                 return Outcome::Quiet;
             }
             turns_at_this_time = if state.now == before { turns_at_this_time + 1 } else { 0 };
             if turns_at_this_time > SPIN_TURNS {
-                state.fail(format_args!("{SPIN_TURNS} turns and the clock stands still: the program spins"));
+                state.fail(format_args!("{SPIN_TURNS} turns and the clock does not move: the program spins"));
             }
         }
     }
@@ -309,7 +309,7 @@ impl Host {
     /// Sets its clock on the wall, as an administrator does: so many seconds ahead of the network's time, or behind. 0
     /// unless set.
     ///
-    /// Only what is told to people or compared with dates follows it. Deadlines do not.
+    /// Only dates follow it. Deadlines do not.
     pub fn set_wall_clock_ahead(&self, seconds: i64) {
         self.network.state().hosts[self.number].wall_ahead = seconds;
     }
@@ -349,7 +349,7 @@ impl Host {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Turn {
-    /// There is more to do at once: the clock stands still.
+    /// There is more to do at once: the clock does not move.
     Busy,
     /// Nothing to do until this time, or until something happens on the network. A program with work left over must give a time
     /// that has come already (or be [`Busy`](Self::Busy)): otherwise the network takes it for asleep.

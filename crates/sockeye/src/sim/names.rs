@@ -11,9 +11,9 @@ pub(super) struct Names(BTreeMap<String, Name>);
 #[derive(Clone, Debug)]
 pub(super) enum Name {
     Known(Vec<IpAddr>),
-    /// Whoever would know is out of order.
+    /// The name server fails.
     Fails,
-    /// Whoever would know does not answer.
+    /// The name server does not answer.
     Stalls,
 }
 

@@ -46,7 +46,7 @@ impl Peer {
         self.recv_at_most(usize::MAX)
     }
 
-    /// Takes up to `most` of what has arrived: for peers that read slowly, with [`set_window`](Self::set_window).
+    /// Takes up to `most` bytes of those that have arrived: for peers that read slowly, with [`set_window`](Self::set_window).
     #[must_use]
     pub fn recv_at_most(&self, most: usize) -> Vec<u8> {
         let mut state = self.state();

@@ -69,8 +69,8 @@ pub(super) enum Event {
     /// The request of this end, which wants to connect, reaches the place where a listener may be.
     Syn(EndId),
     /// A listener's answer reaches the end that wants to connect.
-    Stand { listener: u64, end: EndId },
-    /// A connection cannot come about, and the end that wanted to connect learns it.
+    Establish { listener: u64, end: EndId },
+    /// A connection fails, and the end that wanted to connect learns it.
     Refuse(EndId, Errno),
     /// A connection reaches a listener.
     Connect { listener: u64, end: EndId },
@@ -176,7 +176,7 @@ impl State {
                 }
                 Event::Reset(end) => self.reset_arrives(end),
                 Event::Syn(end) => self.syn_arrives(end),
-                Event::Stand { listener, end } => self.stands(listener, end),
+                Event::Establish { listener, end } => self.established(listener, end),
                 Event::Refuse(end, error) => self.refused(end, error),
                 Event::Answer { host, life, answer } => self.answered(host, life, answer),
                 Event::Connect { listener, end } => self.connect_arrives(listener, end),
@@ -188,7 +188,7 @@ impl State {
 
     // ---- what happens to connections ----
 
-    /// Schedules the next arrival of what `from` sent, if there is one to come.
+    /// Schedules the next arrival of bytes that `from` sent, if there are any.
     pub(super) fn pump(&mut self, from: EndId) {
         let Some(connection) = self.connections.get_mut(&from.connection) else { return };
         let unread = connection.ends[1 - from.side].owner == Owner::Closed;
@@ -208,7 +208,7 @@ impl State {
         let movable = pipe.movable();
         if receiver == Owner::Closed {
             if !pipe.travelling.is_empty() {
-                // Nobody reads this any more, which TCP answers with a reset.
+                // Nothing reads this any more, which TCP answers with a reset.
                 pipe.travelling.clear();
                 self.send_reset(from.other());
             } else if pipe.ends_next() {
@@ -307,14 +307,14 @@ impl State {
         self.edge(owner, Edges::READ, false);
     }
 
-    /// Whoever has `end` is done with it.
+    /// The owner of `end` closes it.
     pub(super) fn close_end(&mut self, end: EndId, how: CloseHow) {
         let Some(connection) = self.connections.get_mut(&end.connection) else { return };
         if connection.ends[end.side].owner == Owner::Closed {
             return;
         }
         if connection.ends[end.side].connecting {
-            // Nobody else knows of it yet.
+            // The other side does not know of it yet.
             self.connections.remove(&end.connection);
             return;
         }

@@ -252,7 +252,7 @@ impl State {
 
     fn accept(&mut self, host: usize, handle: Handle) -> io::Result<(Handle, Address)> {
         let (place, what) = self.lookup(host, handle);
-        let What::Listener(id) = what else { self.fail(format_args!("accept on {handle:?}, which is no listener")) };
+        let What::Listener(id) = what else { self.fail(format_args!("accept on {handle:?}, which is not a listener")) };
         if self.hosts[host].in_use() >= self.hosts[host].descriptor_limit {
             return Err(Errno::MFILE.into());
         }

@@ -1,10 +1,10 @@
-//! A system whose waiting is done by somebody else.
+//! A system whose waiting is done by a loop of the program's own.
 //!
-//! The loop inside is edge-triggered: it is told once, and remembers. The loop outside watches levels. Between them,
-//! this keeps for each descriptor what the loop inside has not been told yet: a direction is watched exactly while the
-//! loop inside was answered that there is nothing to read, or no room to write. So nothing is missed, and nothing that
-//! the loop inside does not want (a paused reader, a listener at its limit) makes the loop outside spin. Changes are
-//! told at the end of a call, when it is known whether what was taken out has been put back.
+//! The inner loop is edge-triggered: a report comes once, and it remembers. The outer loop watches levels. This module
+//! stands in between: a direction of a descriptor is watched exactly while the last answer to the inner loop was that there is
+//! nothing to read, or no room to write. So nothing is missed, and nothing that the inner loop does not want (a paused
+//! reader, a listener at its limit) makes the outer loop spin. The hook learns of changes at the end of a call, when it is
+//! known which of them cancel out.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -22,14 +22,14 @@ use crate::sys::{
     Handle, ListenOptions, Names, Poller, Random, Readiness, Resolved, Sockets, Sys, Wake,
 };
 
-/// The descriptors that are watched by the loop outside. Shared by the service and its system.
+/// The descriptors that the outer loop watches. Shared by the service and its system.
 pub(crate) struct Registrations {
     hook: Box<dyn PollHook>,
     /// What wakes the loop from other threads.
     waker: Option<RawFd>,
     woken: bool,
     entries: HashMap<RawFd, Entry>,
-    /// What the loop inside is to be told.
+    /// Reports for the inner loop.
     reports: Vec<Readiness>,
     /// Entries whose mode may have changed.
     changed: Vec<RawFd>,
@@ -37,11 +37,11 @@ pub(crate) struct Registrations {
 
 struct Entry {
     token: u64,
-    /// What the loop inside waits for.
+    /// What the inner loop waits for.
     wanted: Mode,
-    /// What the loop outside was told.
-    told: Mode,
-    /// An error is the end of it.
+    /// What the outer loop watches.
+    watched: Mode,
+    /// Whether an error ends it.
     may_end: bool,
     /// Its end was reported, after which there is nothing to watch for.
     ended: bool,
@@ -52,13 +52,13 @@ impl Registrations {
     fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
         let Some(entry) = self.entries.get_mut(&fd) else { return };
         change(&mut entry.wanted);
-        if entry.wanted != entry.told && !entry.is_changed {
+        if entry.wanted != entry.watched && !entry.is_changed {
             entry.is_changed = true;
             self.changed.push(fd);
         }
     }
 
-    /// Whether the loop inside has something to do without the loop outside.
+    /// Whether the inner loop has something to do without waiting.
     pub(crate) fn has_reports(&self) -> bool {
         !self.reports.is_empty() || self.woken
     }
@@ -68,7 +68,7 @@ impl Registrations {
         self.waker == Some(fd) || self.entries.contains_key(&fd)
     }
 
-    /// Tells the loop outside what it is to watch for from here on.
+    /// Tells the hook what the outer loop has to watch from here on.
     pub(crate) fn settle(&mut self) {
         for fd in std::mem::take(&mut self.changed) {
             let Some(entry) = self.entries.get_mut(&fd) else { continue };
@@ -79,8 +79,8 @@ impl Registrations {
                 self.hook.remove(fd);
                 continue;
             }
-            let (more, less) = (entry.wanted - entry.told, entry.told - entry.wanted);
-            entry.told = entry.wanted;
+            let (more, less) = (entry.wanted - entry.watched, entry.watched - entry.wanted);
+            entry.watched = entry.wanted;
             if !more.is_none() {
                 self.hook.set_mode(fd, more);
             }
@@ -90,7 +90,7 @@ impl Registrations {
         }
     }
 
-    /// The loop outside ends with the service.
+    /// The outer loop has nothing to watch once the service ends.
     fn forget_all(&mut self) {
         for (fd, _) in self.entries.drain() {
             self.hook.remove(fd);
@@ -101,18 +101,18 @@ impl Registrations {
     }
 }
 
-/// A system that is told by somebody else what became ready.
+/// A system that waits for no events itself: the outer loop reports them.
 pub(crate) struct External {
     inner: Box<dyn Sys>,
     watch: Rc<RefCell<Registrations>>,
-    /// What is being connected, and not registered.
+    /// Handles that are connecting and not registered.
     connecting: Vec<Handle>,
-    /// Sockets of datagrams: an error is no end of these.
+    /// Datagram sockets, which an error does not end.
     datagrams: HashSet<RawFd>,
 }
 
 impl External {
-    /// Wraps `inner`, of which only waiting is not used. Also gives what the service tells of the loop outside.
+    /// Wraps `inner`, of which only waiting is not used. Also returns the registrations, for the service.
     pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> (Self, Rc<RefCell<Registrations>>) {
         let mut watch = Registrations {
             hook,
@@ -131,7 +131,7 @@ impl External {
 }
 
 impl External {
-    /// Whether the program shut its socket down for reading: a loop that watches levels is told so for ever, and nothing comes.
+    /// Whether the program shut its socket down for reading: then it is always readable by level, and no data comes.
     fn is_shut(&mut self, handle: Handle) -> bool {
         self.inner.readiness(handle).is_ok_and(|level| level.read_closed)
     }
@@ -143,9 +143,8 @@ fn descriptor(handle: Handle) -> RawFd {
 }
 
 impl Registrations {
-    /// The loop outside saw something. An end counts only as `confirmed`, by the descriptor itself: the report may be
-    /// stale, and the number somebody else's by now. Readiness need not be confirmed, since reading and writing do
-    /// that.
+    /// Takes what the outer loop saw. An end counts only if the descriptor itself `confirmed` it: the report may be
+    /// stale, and the number another descriptor's by now. Readiness is not confirmed, since reading and writing do that.
     pub(crate) fn report(&mut self, fd: RawFd, ready: Ready, confirmed: Option<Readiness>) {
         if self.waker == Some(fd) {
             self.woken = true;
@@ -165,10 +164,10 @@ impl Registrations {
             ended = seen.error && (entry.may_end || seen.read_closed);
         }
         entry.ended |= ended;
-        // Told now: to be watched for again when it is asked for in vain.
-        let told = Mode { readable: report.readable, writable: report.writable };
+        // Reported: not watched again until a call finds nothing.
+        let reported = Mode { readable: report.readable, writable: report.writable };
         self.reports.push(report);
-        self.change(fd, |wanted| *wanted -= told);
+        self.change(fd, |wanted| *wanted -= reported);
         if ended {
             self.mark_changed(fd);
         }
@@ -203,7 +202,7 @@ impl Random for External {
 }
 
 impl Poller for External {
-    /// Never waits: that is for the loop outside.
+    /// Never waits: the outer loop does.
     fn wait(&mut self, _: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         ready.clear();
         let mut watch = self.watch.borrow_mut();
@@ -228,7 +227,7 @@ impl Poller for External {
         let wanted = if self.connecting.len() < before { Mode::WRITE } else { Mode::READ };
         let mut watch = self.watch.borrow_mut();
         let may_end = !self.datagrams.contains(&fd);
-        watch.entries.insert(fd, Entry { token, wanted, told: wanted, may_end, ended: false, is_changed: false });
+        watch.entries.insert(fd, Entry { token, wanted, watched: wanted, may_end, ended: false, is_changed: false });
         watch.hook.add(fd, wanted);
         if wanted == Mode::READ {
             watch.reports.push(Readiness { writable: true, ..Readiness::new(token) });

@@ -48,7 +48,7 @@ pub trait ForeignDescriptors: Poller {
     ///
     /// # Errors
     /// As [`send`](crate::sys::Sockets::send), except that a pipe without readers raises `SIGPIPE` unless that is ignored. A datagram
-    /// that is lost is no error.
+    /// that is lost is not an error.
     fn write(&mut self, handle: Handle, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
         let _ = (handle, kind, bytes);
         Err(io::ErrorKind::Unsupported.into())

@@ -1,4 +1,4 @@
-//! What a loop of the program's own is told to watch, and what it saw.
+//! The hook of a loop of the program's own: what to watch, and what it saw.
 
 use std::ops::{BitOr, BitOrAssign, Sub, SubAssign};
 use std::os::fd::RawFd;

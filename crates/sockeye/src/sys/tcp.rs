@@ -12,7 +12,7 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Lets several sockets listen on one address, each with a share of the connections. Default off.
     pub reuse_port: bool,
-    /// Together with `reuse_port`: nobody may listen there yet, not even who shares. For the first of the sockets of one
+    /// Together with `reuse_port`: the address must be free, even of sockets that share. For the first of the sockets of one
     /// program, so that two programs do not share an address unawares. Default off.
     pub claim: bool,
     /// An IPv6 listener takes no IPv4 connections. Default off. Whatever the system's own default, this is set.
@@ -50,14 +50,14 @@ impl ListenOptions {
     /// `InvalidInput`, with the option, its value and its bounds.
     pub(crate) fn check(&self) -> io::Result<()> {
         if self.backlog == 0 {
-            return Err(invalid("ListenOptions::backlog is 0: nobody could connect; 1 is the least".to_owned()));
+            return Err(invalid("ListenOptions::backlog is 0: the least is 1".to_owned()));
         }
         if let Some(mode) = self.unix_mode {
             if mode > 0o777 {
                 return Err(invalid(format!("ListenOptions::unix_mode is {mode:#o}: 0o777 is the most")));
             }
             if mode & 0o222 == 0 {
-                let text = "nobody could connect, which takes the right to write";
+                let text = "no user could connect, which takes the right to write";
                 return Err(invalid(format!("ListenOptions::unix_mode is {mode:#o}: {text}")));
             }
         }

@@ -533,7 +533,7 @@ fn what_is_no_listener_ends_the_start_with_its_number() {
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let number = udp.as_raw_fd();
     let error = Threads::new(2).listen(OwnedFd::from(udp)).start(|_| Ok(plain())).unwrap_err();
-    let what = "it is a datagram socket (SOCK_DGRAM), and has to be a stream socket that listens";
+    let what = "it is a datagram socket (SOCK_DGRAM), and must be a listening stream socket";
     assert_eq!(error.to_string(), format!("thread 0: cannot listen on descriptor {number}: {what}"));
     assert!(error.as_listen().is_some());
 }

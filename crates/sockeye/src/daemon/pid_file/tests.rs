@@ -66,9 +66,9 @@ fn nothing_else_is_taken_for_it() {
     let folder = Folder::new();
     let precious = folder.0.join("precious");
     fs::write(&precious, "do not lose\n").unwrap();
-    assert_eq!(refused(&precious), "there is something else in it than the number of a process");
+    assert_eq!(refused(&precious), "it holds something other than a process id");
     fs::write(folder.0.join("bytes"), [0xff, 0xfe]).unwrap();
-    assert!(refused(&folder.0.join("bytes")).starts_with("there is something else"));
+    assert!(refused(&folder.0.join("bytes")).starts_with("it holds something other"));
 
     fs::write(folder.0.join("number"), "12\n").unwrap();
     for target in ["number", "precious", "nowhere"] {
@@ -78,16 +78,16 @@ fn nothing_else_is_taken_for_it() {
     }
     assert!(!folder.0.join("nowhere").exists());
     fs::hard_link(folder.0.join("number"), folder.pid()).unwrap();
-    assert_eq!(refused(&folder.pid()), "it has another name too");
+    assert_eq!(refused(&folder.pid()), "it has another name too (a hard link)");
     fs::remove_file(folder.pid()).unwrap();
     assert_eq!(fs::read_to_string(&precious).unwrap(), "do not lose\n");
     assert_eq!(fs::read_to_string(folder.0.join("number")).unwrap(), "12\n");
 
     fs::create_dir(folder.pid()).unwrap();
-    assert_eq!(refused(&folder.pid()), "it is a folder");
+    assert_eq!(refused(&folder.pid()), "it is a directory");
     fs::remove_dir(folder.pid()).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, folder.pid(), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-    assert_eq!(refused(&folder.pid()), "it is no regular file");
+    assert_eq!(refused(&folder.pid()), "it is not a regular file");
     assert!(matches!(PidFile::lock("/no/such/folder/pid"), Err(PidFileError::System(_))));
 }
 

@@ -1,14 +1,14 @@
-//! What systemd and other service managers hand to a service and want to hear from it: sockets that are open already
-//! ([`sockets`]), and word of what the service does ([`Notify`], [`Watchdog`]).
+//! Running under systemd or another service manager: listening sockets that it opened ([`sockets`]), and reports of the
+//! service's state ([`Notify`], [`Watchdog`]).
 //!
-//! The protocols are those of `sd_listen_fds(3)`, `sd_notify(3)` and `sd_watchdog_enabled(3)`: a few variables of the
-//! environment, some descriptors from number 3 on, and datagrams of text. Nothing here waits, and nothing here needs
-//! systemd to be there.
+//! The protocols are those of `sd_listen_fds(3)`, `sd_notify(3)` and `sd_watchdog_enabled(3)`: a few environment
+//! variables, some descriptors from number 3 on, and datagrams of text. Nothing here waits, and nothing here needs
+//! systemd to be present.
 //!
-//! The variables stay as they are. Who executes another program need not mind: `LISTEN_PID` and `WATCHDOG_PID` name
-//! this process and no other, the sockets end with `exec`, and what others say by `NOTIFY_SOCKET` counts only where the
-//! unit allows it (`NotifyAccess=`). Taking them away would be `unsafe` in a program with threads, and whether there
-//! are any nobody can know here.
+//! The environment variables stay as they are. That does no harm to programs that this one executes: `LISTEN_PID` and
+//! `WATCHDOG_PID` name this process only, the sockets close on `exec`, and datagrams of other processes to `NOTIFY_SOCKET` count
+//! only where the unit allows it (`NotifyAccess=`). Removing variables is `unsafe` in a program with threads, and a library cannot
+//! know whether there are any.
 //!
 //! ```no_run
 //! use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@
 //! let mut service = builder.build()?;
 //! let Some(notify) = Notify::from_env()?.map(Arc::new) else { return Ok(service.run()?) };
 //! notify.ready("serving");
-//! // A loop that is stuck says nothing, and is started anew.
+//! // A loop that is stuck sends nothing, and the manager restarts the service.
 //! let every = systemd::watchdog_time()?.map_or(Duration::MAX, |time| time / 2);
 //! let (watchdog, mut last) = (Watchdog::new(notify.clone(), 1), Instant::now());
 //! while service.run_once(Some(every.saturating_sub(last.elapsed())))? == ServiceState::Running {
@@ -45,7 +45,7 @@
 //! ```
 
 mod notify;
-#[expect(unsafe_code, reason = "descriptors that come as numbers have to be owned by somebody")]
+#[expect(unsafe_code, reason = "passed descriptors are numbers, which need an owner")]
 mod sockets;
 mod watchdog;
 
@@ -58,23 +58,23 @@ pub use self::notify::Notify;
 pub use self::sockets::{Socket, passed, sockets};
 pub use self::watchdog::{Watchdog, watchdog_time};
 
-/// Where variables come from: the environment, and in tests a list.
+/// Where variables come from: the environment, or a list in tests.
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 fn environment(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
-/// A variable that is a number.
+/// The value of a variable that must be a number.
 fn number(variables: Variables<'_>, name: &str) -> io::Result<Option<u64>> {
     let Some(value) = variables(name) else { return Ok(None) };
     let number = value.to_str().filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("the variable {name} is {value:?}, which is no number"))
+        io::Error::new(io::ErrorKind::InvalidInput, format!("the variable {name} is {value:?}, which is not a number"))
     })
 }
 
-/// Whether the variable `name` says that what comes with it is for this process; `None` when it says nothing.
+/// Whether the variable `name` holds the id of this process; `None` when it is not set.
 fn is_for_us(variables: Variables<'_>, name: &str) -> io::Result<Option<bool>> {
     Ok(number(variables, name)?.map(|process| process == u64::from(process::id())))
 }

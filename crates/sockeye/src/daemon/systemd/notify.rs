@@ -1,4 +1,4 @@
-//! Word to the service manager, by the protocol of `sd_notify(3)`.
+//! Reports to the service manager, by the protocol of `sd_notify(3)`.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,8 +13,8 @@ use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, S
 
 use crate::daemon::systemd::environment;
 
-/// The service manager, as one who is told things. Telling never waits: what does not arrive at once is lost, and the first loss
-/// is logged as a warning.
+/// A socket for reports to the service manager. Sending never waits: a report that cannot be sent at once is lost, and the
+/// first loss is logged as a warning.
 #[derive(Debug)]
 pub struct Notify {
     socket: OwnedFd,
@@ -23,7 +23,7 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// Whoever `NOTIFY_SOCKET` names; `None` without that variable: nobody wants to hear anything.
+    /// Reports to the address in `NOTIFY_SOCKET`; `None` without that variable: no manager wants reports.
     ///
     /// # Errors
     /// As [`to`](Self::to).
@@ -31,7 +31,7 @@ impl Notify {
         environment("NOTIFY_SOCKET").map(|address| Self::to(&address)).transpose()
     }
 
-    /// Whoever receives at this address: an absolute path, or an abstract name of Linux behind an `@`.
+    /// Reports to this address: an absolute path, or an abstract name of Linux after an `@`.
     ///
     /// # Errors
     /// `InvalidInput`: another kind of address, such as `vsock:`, or one that is too long; the system's, when it has no
@@ -42,52 +42,52 @@ impl Notify {
             [b'/', ..] => SocketAddrUnix::new(address),
             #[cfg(target_os = "linux")]
             [b'@', name @ ..] if !name.is_empty() => SocketAddrUnix::new_abstract_name(name),
-            _ => return Err(wrong("it has to be an absolute path, or @ and a name")),
+            _ => return Err(wrong("it must be an absolute path, or @ and a name")),
         };
-        let name = name.map_err(|_| wrong("it is too long for a socket"))?;
+        let name = name.map_err(|_| wrong("it is too long for a socket address"))?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
         Ok(Self { socket, address: name, failed: AtomicBool::new(false) })
     }
 
-    /// The service serves; or does so again, after [`reloading`](Self::reloading). `status` is a line for people, and
-    /// may be empty.
+    /// Reports that the service is ready; or ready again, after [`reloading`](Self::reloading). `status` is a line for
+    /// people, and may be empty.
     pub fn ready(&self, status: &str) {
         self.tell(format_args!("READY=1\n{}", Status(status)));
     }
 
-    /// As [`ready`](Self::ready), from a process that the service manager did not start: a daemon that its starter left
-    /// behind. The unit must allow it (`NotifyAccess=all`).
+    /// As [`ready`](Self::ready), from a process that the service manager did not start: a daemon after
+    /// [`detach`](crate::daemon::detach). The unit must allow it (`NotifyAccess=all`).
     pub fn ready_as_main(&self, status: &str) {
         self.tell(format_args!("MAINPID={}\nREADY=1\n{}", process::id(), Status(status)));
     }
 
-    /// The service reads its configuration anew; [`ready`](Self::ready) says when it has done so.
+    /// Reports that the service is reloading its configuration; [`ready`](Self::ready) reports the end of that.
     pub fn reloading(&self) {
-        // For `Type=notify-reload`: the manager knows by it that this is about its own signal, and not an older one.
+        // For `Type=notify-reload`: tells the manager that this follows its latest signal and not an older one.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
         self.tell(format_args!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
     }
 
-    /// The service ends. `status` as of [`ready`](Self::ready).
+    /// Reports that the service is stopping. `status` is as for [`ready`](Self::ready).
     pub fn stopping(&self, status: &str) {
         self.tell(format_args!("STOPPING=1\n{}", Status(status)));
     }
 
-    /// A line for people: what the service does. An empty one says nothing.
+    /// Reports a line for people: what the service is doing. An empty one sends nothing.
     pub fn status(&self, status: &str) {
         self.tell(format_args!("{}", Status(status)));
     }
 
-    /// The service is alive; see [`Watchdog`](super::Watchdog), which says so when it is true.
+    /// Sends a watchdog ping; [`Watchdog`](super::Watchdog) does that when all loops are alive.
     pub fn watchdog(&self) {
         self.tell(format_args!("WATCHDOG=1\n"));
     }
 
-    /// Sends what the other methods have no words for: lines of `NAME=VALUE`.
+    /// Sends other reports: lines of `NAME=VALUE`.
     ///
     /// # Errors
-    /// Nobody receives there, or has no room for it now.
+    /// There is no receiver, or it has no room now.
     pub fn send(&self, lines: &str) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
@@ -100,12 +100,12 @@ impl Notify {
         let Err(error) = self.send(&lines.to_string()) else { return };
         if !self.failed.swap(true, Ordering::Relaxed) {
             let socket = environment("NOTIFY_SOCKET").unwrap_or_default();
-            tracing::warn!(%error, socket = %socket.to_string_lossy(), "the service manager cannot be told");
+            tracing::warn!(%error, socket = %socket.to_string_lossy(), "cannot notify the service manager");
         }
     }
 }
 
-/// A status as a line. What would begin another line does not.
+/// A status as one line: control characters become spaces.
 struct Status<'a>(&'a str);
 
 impl fmt::Display for Status<'_> {

@@ -1,4 +1,4 @@
-//! Signs of life for the service manager, which starts a service anew that gives none.
+//! Watchdog pings for the service manager, which restarts a service that sends none.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::daemon::systemd::{Notify, Variables, environment, is_for_us, number};
 
-/// The time within which the service manager wants a sign of life (`WATCHDOG_USEC`); `None` when it wants none from
-/// this process. To be given at half of this time.
+/// The time within which the service manager expects a watchdog ping (`WATCHDOG_USEC`); `None` when it expects none from
+/// this process. Send one every half of this time.
 ///
 /// # Errors
-/// `InvalidInput`: a variable is no number, or the time is 0.
+/// `InvalidInput`: a variable is not a number, or the time is 0.
 pub fn watchdog_time() -> io::Result<Option<Duration>> {
     time(&environment)
 }
@@ -20,15 +20,17 @@ fn time(variables: Variables<'_>) -> io::Result<Option<Duration>> {
         return Ok(None);
     }
     match number(variables, "WATCHDOG_USEC")? {
-        Some(0) => Err(io::Error::new(io::ErrorKind::InvalidInput, "the variable WATCHDOG_USEC is 0: no time at all")),
+        Some(0) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "the variable WATCHDOG_USEC is 0: it must be at least 1"))
+        }
         micros => Ok(micros.map(Duration::from_micros)),
     }
 }
 
-/// Tells the service manager that the service is alive, whenever all of its loops have said so since it was told the last time.
+/// Sends a watchdog ping whenever each loop has reported that it is alive since the last ping.
 ///
-/// A loop says so in its turn, from inside: with [`Remote::run`](crate::Remote::run) or between two turns. So a loop
-/// that is stuck in a callback is silent, and with several threads one that is stuck makes the service silent.
+/// A loop reports from inside: in a job of [`Remote::run`](crate::Remote::run) or between two turns. So a loop
+/// that is stuck in a callback reports nothing, and one stuck loop of several stops the pings of the service.
 #[derive(Debug)]
 pub struct Watchdog {
     notify: Arc<Notify>,
@@ -37,20 +39,20 @@ pub struct Watchdog {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Life {
-    /// Somebody asked, and there was no answer yet.
+    /// Asked, and not answered yet.
     is_asked: bool,
     is_alive: bool,
 }
 
 impl Watchdog {
-    /// A watchdog over so many loops.
+    /// A watchdog over this many loops.
     #[must_use]
     pub fn new(notify: Arc<Notify>, loops: usize) -> Self {
         Self { notify, loops: Mutex::new(vec![Life::default(); loops]) }
     }
 
-    /// Whether the loop is to be asked for a sign of life: false when it was asked and did not answer yet, so that
-    /// whoever asks from another thread does not heap questions up before a loop that is stuck.
+    /// Whether to ask the loop now: false while an earlier question is unanswered, so that questions from another
+    /// thread do not pile up in front of a stuck loop.
     #[must_use]
     pub fn ask(&self, index: usize) -> bool {
         let mut loops = self.lock();
@@ -58,14 +60,14 @@ impl Watchdog {
         !std::mem::replace(&mut life.is_asked, true)
     }
 
-    /// The question could not be asked.
+    /// Takes the question back, because it could not be passed to the loop.
     pub fn withdraw(&self, index: usize) {
         if let Some(life) = self.lock().get_mut(index) {
             life.is_asked = false;
         }
     }
 
-    /// A sign of life of this loop. The last of them is the one that the manager hears of.
+    /// Reports that this loop is alive. The report of the last loop sends the ping.
     pub fn alive(&self, index: usize) {
         let mut loops = self.lock();
         let Some(life) = loops.get_mut(index) else { return };

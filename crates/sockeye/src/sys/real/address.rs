@@ -58,7 +58,7 @@ fn check_length(what: &str, length: usize) -> io::Result<()> {
 
 #[cfg(target_os = "linux")]
 fn abstract_name(address: &SocketAddrUnix) -> Option<&[u8]> {
-    // Without any byte it is no name: that is how some calls say that there is none.
+    // An empty one is not a name: some calls return it when there is none.
     address.abstract_name().filter(|name| !name.is_empty())
 }
 

@@ -84,7 +84,7 @@ pub(super) fn always_ready(what: &str) -> io::Error {
 pub(super) fn read(fd: BorrowedFd<'_>, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
     if kind == DescriptorKind::Other {
         return match rustix::io::read(fd, buffer) {
-            // So a terminal says that nobody has its other end any more.
+            // A terminal reports by this that its other end is closed.
             Err(Errno::IO) if fd.is_terminal() => Ok(0),
             result => Ok(result?),
         };

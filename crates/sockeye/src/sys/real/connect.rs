@@ -43,7 +43,7 @@ fn begin_unix(name: &SocketAddrUnix) -> io::Result<OwnedFd> {
     }
 }
 
-/// Whether a connection stands. The error is asked for first, since asking takes it away.
+/// Whether it is connected. The error is read first, which clears it.
 pub(super) fn outcome(socket: BorrowedFd<'_>) -> io::Result<bool> {
     sockopt::socket_error(socket)??;
     let peer = match net::getpeername(socket) {
@@ -51,9 +51,8 @@ pub(super) fn outcome(socket: BorrowedFd<'_>) -> io::Result<bool> {
         Err(Errno::NOTCONN | Errno::INVAL) => return Ok(false),
         peer => peer?,
     };
-    // The port that the system picked may be the very one that nobody listened on: TCP calls that a connection (RFC 9293
-    // section 3.5, simultaneous open), of a program with itself. Whoever connects again and again to a server that is down
-    // gets there.
+    // The port that the system picked may be the very port without a listener: for TCP that is a connection of a program
+    // with itself (RFC 9293 section 3.5, simultaneous open). A client that keeps retrying a server that is down gets there.
     let peer = peer.map(SocketAddr::try_from).and_then(Result::ok);
     let is_own = peer.is_some() && SocketAddr::try_from(net::getsockname(socket)?).ok() == peer;
     if is_own { Err(Errno::CONNREFUSED.into()) } else { Ok(true) }

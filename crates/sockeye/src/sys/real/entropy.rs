@@ -130,7 +130,7 @@ struct Memory(NonNull<Contents>);
 impl Memory {
     fn new() -> io::Result<Self> {
         let (readable, private) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: a null address asks for memory that nobody has, so no memory in use is replaced.
+        // SAFETY: a null address asks for memory at a free address, so no memory in use is replaced.
         let address = unsafe { mmap_anonymous(ptr::null_mut(), size_of::<Contents>(), readable, private)? };
         NonNull::new(address.cast()).map(Self).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
@@ -151,7 +151,7 @@ impl Memory {
 
     fn contents(&mut self) -> &mut Contents {
         // SAFETY: `new` mapped that much, at the beginning of a page and thus aligned, readable and writable, and only
-        // `drop` unmaps it. The system made it zeros, which are a valid value. Nobody else knows the address, and `self` is
+        // `drop` unmaps it. The system made it zeros, which are a valid value. No other code knows the address, and `self` is
         // borrowed for as long as the reference lives. `fork` copies only the thread that calls it, so no child clears it
         // under a reference in use.
         unsafe { self.0.as_mut() }

@@ -1,4 +1,4 @@
-//! Listeners that somebody else opened: what they are, and what they must be.
+//! Listeners that the program passes: checking what they are.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -80,14 +80,14 @@ fn file_kind(file: BorrowedFd<'_>) -> &'static str {
     let kind = fstat(file).map(|found| FileType::from_raw_mode(found.st_mode));
     match kind {
         Ok(FileType::RegularFile) => "a regular file",
-        Ok(FileType::Directory) => "a folder",
+        Ok(FileType::Directory) => "a directory",
         Ok(FileType::Fifo) => "a pipe",
         Ok(FileType::CharacterDevice) => "a character device, such as a terminal",
         Ok(FileType::BlockDevice) => "a block device",
-        _ => "no socket",
+        _ => "not a socket",
     }
 }
 
 fn wrong(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, and has to be a stream socket that listens"))
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, and must be a listening stream socket"))
 }

@@ -83,7 +83,7 @@ fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     let socket = new_socket(AddressFamily::UNIX)?;
     if let Some(mode) = options.unix_mode {
         // Linux makes the file with the socket's own mode, as far as the umask lets it. Elsewhere it is wider for a
-        // moment, in which nobody can connect, since nothing listens.
+        // moment, in which connecting fails, since nothing listens.
         let _ = fchmod(&socket, Mode::from_raw_mode(mode as RawMode));
     }
     match net::bind(&socket, &name) {
@@ -105,7 +105,8 @@ fn open_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
 fn open_abstract(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
     let name = unix_name(address)?;
     if let Some(mode) = options.unix_mode {
-        let text = format!("an abstract socket has no file, and no mode such as {mode:#o}: everybody may connect");
+        let text =
+            format!("an abstract socket has no file, and so no mode such as {mode:#o}: every process may connect");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let socket = new_socket(AddressFamily::UNIX)?;
@@ -114,9 +115,8 @@ fn open_abstract(address: &Address, options: &ListenOptions) -> io::Result<Liste
     Ok(Listener { socket, local: address.clone(), path: None })
 }
 
-/// Keeps other servers of this library from listening in the same folder, as long as it is held. Nothing is left behind, unlike
-/// with a file of its own. Without the right to read the folder there is no lock; nor is there one when somebody who has
-/// nothing to do with this does not give it up within a second.
+/// Keeps other servers of this library from listening in the same directory while it is held. Unlike a lock file it leaves nothing
+/// behind. There is no lock without the right to read the directory, or when another program holds one for more than a second.
 fn lock_folder(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let folder = File::open(folder).ok()?;
@@ -130,10 +130,10 @@ fn lock_folder(path: &Path) -> Option<File> {
     None
 }
 
-/// Whether `path` is a socket that nobody listens on any more: what a server leaves behind that was killed.
+/// Whether `path` is a socket without a listener: what a killed server leaves behind.
 fn is_stale(path: &Path, name: &SocketAddrUnix) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name that is no socket"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file of this name exists that is not a socket"));
     }
     // Non-blocking: a server whose queue is full answers `AGAIN`, and is alive.
     Ok(net::connect(new_socket(AddressFamily::UNIX)?, name) == Err(Errno::CONNREFUSED))
@@ -163,7 +163,7 @@ impl SocketPath {
         let file = rfs::open(&self.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         let found = fstat(&file)?;
         if (found.st_dev, found.st_ino) != (self.device, self.inode) {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else replaced the file"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was replaced meanwhile"));
         }
         fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
     }

@@ -1,7 +1,7 @@
 //! Looking names up on threads of their own.
 //!
 //! What to know before editing: `getaddrinfo` blocks for as long as it likes and cannot be cancelled, so nothing here ever
-//! waits for a helper, nor joins one. What they share with the loop is behind one lock, which nobody holds while looking
+//! waits for a helper, nor joins one. What they share with the loop is behind one lock, which no thread holds while looking
 //! up.
 
 use std::collections::VecDeque;

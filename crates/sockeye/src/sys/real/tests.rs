@@ -130,7 +130,7 @@ fn a_unix_socket_has_the_mode_that_was_asked_for() {
     }
     let nobody = ListenOptions { unix_mode: Some(0o555), ..ListenOptions::default() };
     let error = sys.listen(&Address::Unix(folder.0.join("nobody")), &nobody).unwrap_err();
-    assert!(error.to_string().contains("unix_mode is 0o555: nobody could connect"), "{error}");
+    assert!(error.to_string().contains("unix_mode is 0o555: no user could connect"), "{error}");
     assert!(!folder.0.join("nobody").exists());
 }
 
@@ -207,7 +207,7 @@ fn an_abstract_name_is_somebodys_until_its_socket_is_closed() {
     sys.close(listener, CloseHow::Normal);
     let mode = ListenOptions { unix_mode: Some(0o600), ..ListenOptions::default() };
     let error = sys.listen(&address, &mode).unwrap_err();
-    assert!(error.to_string().ends_with("no mode such as 0o600: everybody may connect"), "{error}");
+    assert!(error.to_string().ends_with("so no mode such as 0o600: every process may connect"), "{error}");
     let long = |length| sys_listen(&Address::Abstract(vec![b'x'; length]));
     assert!(long(107).is_ok() && long(108).unwrap_err().to_string().ends_with("1 to 107 bytes, this one has 108"));
     assert!(long(0).is_err(), "the system would choose a name that nobody knows");
@@ -308,7 +308,7 @@ fn what_is_no_listener_is_refused_as_what_it_is() {
     child.wait().unwrap();
     let kinds: Vec<(OwnedFd, &str)> = vec![
         (fs::File::create(folder.0.join("file")).unwrap().into(), "a regular file"),
-        (fs::File::open(&folder.0).unwrap().into(), "a folder"),
+        (fs::File::open(&folder.0).unwrap().into(), "a directory"),
         (fs::File::open("/dev/null").unwrap().into(), "a character device, such as a terminal"),
         (child.stdout.take().unwrap().into(), "a pipe"),
         (std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into(), "a datagram socket (SOCK_DGRAM)"),
@@ -320,7 +320,7 @@ fn what_is_no_listener_is_refused_as_what_it_is() {
     for (fd, what) in kinds {
         let error = sys.inherit(fd, &ListenOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert_eq!(error.to_string(), format!("it is {what}, and has to be a stream socket that listens"));
+        assert_eq!(error.to_string(), format!("it is {what}, and must be a listening stream socket"));
     }
     assert_eq!((sys.table.open, sys.foreign.len()), (0, 0));
 }
@@ -412,11 +412,11 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let _other = UnixListener::bind(&path).unwrap();
     sys.close(listener, CloseHow::Normal);
     assert!(path.exists());
-    // A file that is no socket is never removed.
+    // A file that is not a socket is never removed.
     let path = folder.0.join("file");
     fs::write(&path, "precious").unwrap();
     let error = listen(&mut sys, &format!("unix:{}", path.display())).unwrap_err();
-    assert!(error.to_string().ends_with("there is a file of this name that is no socket"), "{error}");
+    assert!(error.to_string().ends_with("a file of this name exists that is not a socket"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"precious");
 }
 
