@@ -98,7 +98,11 @@ impl WebSocket {
         env.state.opened = true;
         let subprotocol = handshake.subprotocol().unwrap_or_default();
         tracing::debug!(%id, peer = %wire.peer, protocol = subprotocol, "open");
+        // What the callback asks for its own connection is kept as in any other step. A step follows.
+        let entry = *entry;
+        env.state.enter(id, entry, ReadBudget::default());
         let session = env.call_protocol(id, &wire.peer, Culprit::Open, |endpoint, cx, _| endpoint.open(cx, handshake));
+        env.state.leave();
         if let (Some(session), Some(entry)) = (session, env.state.registry.get_mut(id)) {
             entry.session = session;
         }

@@ -75,14 +75,14 @@ impl<'a> Cx<'a> {
     /// that back. For layers that keep [ranges of the input](Self::input_range).
     #[inline]
     pub fn keep_input(&mut self, keep: bool) {
-        self.connection.commands.set_keeps_input(self.connection.id, keep);
+        self.connection.commands.running.set_keeps_input(keep);
     }
 
     /// Pauses reading for a layer whose output is behind, or ends that pause. It is independent of
     /// [`pause_reading`](ConnectionMut::pause_reading), which is the program's: reading goes on when neither is set.
     #[inline]
     pub fn set_back_pressure(&mut self, on: bool) {
-        self.connection.commands.set_held(self.connection.id, on);
+        self.connection.commands.running.set_held(on);
     }
 }
 

@@ -130,38 +130,14 @@ impl Commands {
 
     /// Pauses reading, or ends the pause, by the program's own wish.
     pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) {
-        self.set_pause(id, registry::PAUSED, paused);
-    }
-
-    /// As [`set_paused`](Self::set_paused), for a layer whose output is behind.
-    #[inline]
-    pub(crate) fn set_held(&mut self, id: ConnId, held: bool) {
-        self.set_pause(id, registry::HELD, held);
-    }
-
-    #[inline]
-    fn set_pause(&mut self, id: ConnId, flag: u16, on: bool) {
         if self.running.id == id {
-            self.running.set(flag, on);
-        } else {
-            self.set_pause_of_other(id, flag, on);
+            return self.running.set_paused(paused);
         }
-    }
-
-    fn set_pause_of_other(&mut self, id: ConnId, flag: u16, on: bool) {
         let Some(entry) = self.registry.get_mut(id).filter(|entry| entry.is_open()) else { return };
         let was_paused = entry.is_paused();
-        entry.set(flag, on);
+        entry.set(registry::PAUSED, paused);
         if was_paused && !entry.is_paused() {
             self.registry.enqueue(id);
-        }
-    }
-
-    /// Whether the endpoint of the connection whose step is running keeps ranges of the present read.
-    #[inline]
-    pub(crate) fn set_keeps_input(&mut self, id: ConnId, keeps: bool) {
-        if self.running.id == id {
-            self.running.keeps_input = keeps;
         }
     }
 

@@ -59,6 +59,7 @@ impl RunningStep {
             self.put_back(registry);
         }
         self.id = ConnId::default();
+        self.keeps_input = false;
         self.clear_window();
     }
 
@@ -90,8 +91,24 @@ impl RunningStep {
         self.flags &= !WANTS_WRITE;
     }
 
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.set(PAUSED, paused);
+    }
+
+    /// A layer whose output is behind holds reading back, or no longer does.
     #[inline]
-    pub(super) fn set(&mut self, flag: u16, on: bool) {
+    pub(crate) fn set_held(&mut self, held: bool) {
+        self.set(HELD, held);
+    }
+
+    /// The endpoint keeps ranges of the present read, or no longer does.
+    #[inline]
+    pub(crate) fn set_keeps_input(&mut self, keeps: bool) {
+        self.keeps_input = keeps;
+    }
+
+    #[inline]
+    fn set(&mut self, flag: u16, on: bool) {
         if on {
             self.flags |= flag;
         } else {

@@ -9,7 +9,6 @@ use sockeye_proto::conn::HEADROOM;
 use crate::transport::loop_io::LoopIo;
 use crate::transport::pool::{Buffer, Pool};
 use crate::transport::socket::Socket;
-use crate::transport::stream::Received;
 
 /// The outcome of a read.
 #[derive(Debug)]
@@ -39,13 +38,13 @@ impl Socket {
         let room = &mut room[..most];
         loop {
             match self.stream.recv(&mut *io.sys, self.handle, room) {
-                Ok(Received { bytes, drained }) if bytes > 0 => {
-                    io.meters.statistics.received.bytes += bytes as u64;
+                Ok(count) if count > 0 => {
+                    io.meters.statistics.received.bytes += count as u64;
                     // An end of input that was announced is not announced again, so the socket is read until it says so.
-                    if drained && !self.readiness.has_ended() {
+                    if self.stream.is_drained(count, room.len()) && !self.readiness.has_ended() {
                         self.readiness.set_readable(false);
                     }
-                    return Read::Bytes(bytes);
+                    return Read::Bytes(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return self.read_nothing(other),
@@ -54,7 +53,7 @@ impl Socket {
     }
 
     #[cold]
-    fn read_nothing(&mut self, result: io::Result<Received>) -> Read {
+    fn read_nothing(&mut self, result: io::Result<usize>) -> Read {
         self.readiness.set_readable(false);
         match result {
             Ok(_) => Read::End,

@@ -1,11 +1,10 @@
 //! The seam between a socket and the bytes that the protocol sees: nothing above it knows whether they are sealed.
 //!
-//! [`Stream::recv`] yields plaintext, and says whether the socket is drained: a stream that seals may hold plaintext that
-//! did not fit, and a socket may yield bytes without completing any. [`Stream::send`] takes plaintext and returns how much
+//! [`Stream::recv`] yields plaintext, and [`Stream::is_drained`] says whether more is there: a stream that seals may hold
+//! plaintext that did not fit, and a socket may yield bytes without completing any. [`Stream::send`] takes plaintext and returns how much
 //! of it was accepted. A stream that seals may accept plaintext whose sealed bytes the socket did not take;
 //! [`Stream::has_sealed`] says so, and [`Stream::send_sealed`] goes on with them before anything else is sent.
 
-mod received;
 #[cfg(any(test, feature = "sim"))]
 mod scrambled;
 
@@ -15,7 +14,6 @@ use std::io::{self, IoSlice};
 use self::scrambled::Scrambled;
 use crate::sys::{Handle, Sys};
 
-pub(super) use self::received::Received;
 #[cfg(any(test, feature = "sim"))]
 pub use self::scrambled::Scrambler;
 
@@ -49,16 +47,26 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Receives into `room`, which is not empty.
+    /// Receives plaintext into `room`, which is not empty, and returns how many bytes it is; 0 is the end of the input.
     #[inline(always)]
-    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<Received> {
+    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain => {
-                let bytes = sys.recv(handle, room)?;
-                Ok(Received { bytes, drained: bytes < room.len() })
-            }
+            Self::Plain => sys.recv(handle, room),
             #[cfg(any(test, feature = "sim"))]
             Self::Scrambled(stream) => stream.recv(sys, handle, room),
+        }
+    }
+
+    /// Whether neither the socket nor the stream holds more for now, after a receive of `bytes` into a room of `asked`.
+    #[inline(always)]
+    pub(super) fn is_drained(&self, bytes: usize, asked: usize) -> bool {
+        match self {
+            Self::Plain => bytes < asked,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(stream) => {
+                let _ = (bytes, asked);
+                stream.is_drained()
+            }
         }
     }
 

@@ -4,7 +4,6 @@
 use std::io::{self, IoSlice};
 
 use crate::sys::{Handle, Sys};
-use crate::transport::stream::received::Received;
 
 /// The most plaintext of one record.
 const RECORD_BYTES: usize = 1000;
@@ -85,6 +84,8 @@ pub(in crate::transport) struct Scrambled {
     /// Plaintext that was opened and not delivered; `delivered` bytes of it are.
     opened: Vec<u8>,
     delivered: usize,
+    /// The last read of the socket brought less than there was room for.
+    socket_is_drained: bool,
     /// Sealed bytes that the socket did not take; `sent` of them it did.
     sealed: Vec<u8>,
     sent: usize,
@@ -97,29 +98,33 @@ impl Scrambled {
             sealer: Scrambler::new(seed),
             opened: Vec::new(),
             delivered: 0,
+            socket_is_drained: false,
             sealed: Vec::new(),
             sent: 0,
         }
     }
 
-    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<Received> {
-        let mut is_short = false;
+    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<usize> {
         while self.delivered == self.opened.len() {
             self.opened.clear();
             self.delivered = 0;
             // What the socket yields may complete no record: it is asked until it has nothing, or a record is complete.
             let count = sys.recv(handle, room)?;
             if count == 0 {
-                return Ok(Received { bytes: 0, drained: true });
+                return Ok(0);
             }
-            is_short = count < room.len();
+            self.socket_is_drained = count < room.len();
             self.opener.open(&room[..count], &mut self.opened);
         }
         let waiting = &self.opened[self.delivered..];
         let bytes = waiting.len().min(room.len());
         room[..bytes].copy_from_slice(&waiting[..bytes]);
         self.delivered += bytes;
-        Ok(Received { bytes, drained: is_short && self.delivered == self.opened.len() })
+        Ok(bytes)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.socket_is_drained && self.delivered == self.opened.len()
     }
 
     pub(super) fn send(&mut self, sys: &mut dyn Sys, handle: Handle, slices: &[IoSlice<'_>]) -> io::Result<usize> {
