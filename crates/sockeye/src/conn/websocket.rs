@@ -146,10 +146,9 @@ impl WebSocket {
         // The last flush may have made room for a writable callback that waits.
         let can_write = self.can_write_more(&env.state.running, &wire.socket);
         env.state.leave();
-        if self.protocol.state() != State::Open || self.protocol.wants_transmit() || wire.socket.is_broken() {
-            if self.is_over(wire, env, can_write) {
-                return Progress::Over;
-            }
+        let is_quiet = self.is_open() && !self.protocol.wants_transmit() && !wire.socket.is_broken();
+        if !is_quiet && self.is_over(wire, env, can_write) {
+            return Progress::Over;
         }
         match (more, can_write) {
             (true, _) => Progress::Yield,

@@ -14,7 +14,6 @@ mod group;
 mod tests;
 mod worker;
 
-use std::error;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -26,13 +25,10 @@ use crate::service::{Builder, ListenAddr, Remote, Source};
 use crate::statistics::{Board, Statistics};
 use crate::sys::{Address, ListenOptions};
 
-use self::worker::{Ended, Orders, Ready, work};
+use self::worker::{EndReport, ReadyReport, WorkerConfig, work};
 
 pub use self::group::{Group, GroupProtocol};
-pub use self::worker::Worker;
-
-/// Why the service of a thread cannot be described.
-pub type BuildError = Box<dyn error::Error + Send + Sync>;
+pub use self::worker::{BuildError, Worker};
 
 /// Describes several services that share addresses, a thread for each.
 ///
@@ -152,7 +148,7 @@ impl Threads {
             count,
             pinned: self.pinned,
             board: Board::new(count),
-            hold: Vec::new(),
+            starters: Vec::new(),
             threads: Vec::new(),
             ended: None,
         };
@@ -165,7 +161,7 @@ impl Threads {
             (source.clone(), options, name.clone())
         });
         let first = starting.spawn(0, claimed.collect())?;
-        let first = starting.ready(&first)?;
+        let first = starting.wait_until_ready(&first)?;
         // Those of the first service that it has in common with the others come first.
         let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options, name))| {
             let mut options = *options;
@@ -181,7 +177,7 @@ impl Threads {
         let mut ready = vec![first];
         let others = (1..count).map(|index| starting.spawn(index, shared.clone())).collect::<Result<Vec<_>, _>>()?;
         for report in others {
-            ready.push(starting.ready(&report)?);
+            ready.push(starting.wait_until_ready(&report)?);
         }
         // From here on the end of all shares means that all threads are over.
         starting.ended = None;
@@ -232,11 +228,11 @@ struct Starting {
     count: usize,
     pinned: bool,
     board: Arc<Board>,
-    /// What each thread waits for: a word to go on, or that no such word can come any more.
-    hold: Vec<Sender<()>>,
+    /// Starts each thread, by a message, or ends it, by being dropped.
+    starters: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
     /// For each thread a share of it.
-    ended: Option<Sender<Ended>>,
+    ended: Option<Sender<EndReport>>,
 }
 
 impl Starting {
@@ -244,32 +240,32 @@ impl Starting {
         &mut self,
         index: usize,
         listen: Vec<(Source, ListenOptions, Option<String>)>,
-    ) -> Result<Receiver<Result<Ready, Error>>, Error> {
+    ) -> Result<Receiver<Result<ReadyReport, Error>>, Error> {
         let (report, reports) = mpsc::channel();
-        let (hold, go) = mpsc::channel();
+        let (starter, start) = mpsc::channel();
         let Some(ended) = self.ended.clone() else { return Err(Error::configuration("the threads serve already")) };
-        let orders = Orders { listen, pinned: self.pinned, board: Arc::clone(&self.board), report, go, ended };
+        let config = WorkerConfig { listen, pinned: self.pinned, board: Arc::clone(&self.board), report, start, ended };
         let worker = Worker { index, threads: self.count, group: self.group.clone() };
         let describe = Arc::clone(&self.describe);
         let thread = thread::Builder::new()
             .name(format!("sockeye-{index}"))
-            .spawn(move || work(&worker, &*describe, orders))
+            .spawn(move || work(&worker, &*describe, config))
             .map_err(|error| Error::system(error).in_thread(index))?;
-        self.hold.push(hold);
+        self.starters.push(starter);
         self.threads.push(thread);
         Ok(reports)
     }
 
     /// Waits until the service of one thread is built.
-    fn ready(&self, report: &Receiver<Result<Ready, Error>>) -> Result<Ready, Error> {
+    fn wait_until_ready(&self, report: &Receiver<Result<ReadyReport, Error>>) -> Result<ReadyReport, Error> {
         // A thread reports before it ends, whatever happens to it.
-        report.recv().unwrap_or_else(|_| Err(Error::configuration("a thread ended without a word")))
+        report.recv().unwrap_or_else(|_| Err(Error::configuration("a thread exited before it reported its result")))
     }
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        self.hold.clear();
+        self.starters.clear();
         wait_for(&mut self.threads);
     }
 }
@@ -281,7 +277,7 @@ pub struct ReadyThreads {
     remotes: Vec<Remote>,
     addresses: Vec<Address>,
     max_connections: usize,
-    endings: Receiver<Ended>,
+    endings: Receiver<EndReport>,
 }
 
 impl ReadyThreads {
@@ -302,7 +298,7 @@ impl ReadyThreads {
     pub fn serve(mut self) -> RunningThreads {
         let group = self.starting.group.clone();
         group.complete(self.remotes);
-        for hold in self.starting.hold.drain(..) {
+        for hold in self.starting.starters.drain(..) {
             let _ = hold.send(());
         }
         RunningThreads {
@@ -329,7 +325,7 @@ pub struct RunningThreads {
     max_connections: usize,
     board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
-    endings: Receiver<Ended>,
+    endings: Receiver<EndReport>,
 }
 
 impl RunningThreads {

@@ -8,9 +8,12 @@ use crate::error::Error;
 use crate::service::{Builder, ListenAddr, Remote, Service, ServiceState, Source};
 use crate::statistics::{Board, BoardSlot, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
-use crate::threads::{BuildError, Group};
+use crate::threads::group::Group;
 
-/// One of the threads, as the closure sees it that describes its service.
+/// Why the service of a thread cannot be described.
+pub type BuildError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One of the threads, as the closure that describes its service sees it.
 #[derive(Clone, Debug)]
 pub struct Worker {
     pub(super) index: usize,
@@ -19,19 +22,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Which one it is, from 0.
+    /// The number of the thread, from 0.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// How many there are.
+    /// How many threads there are.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// All of them. It is of use from the first callback on; before that it answers
+    /// The group of all threads. It can be used from the first callback on; before that it answers
     /// [`RemoteError::Starting`](crate::service::RemoteError::Starting).
     #[must_use]
     pub fn group(&self) -> &Group {
@@ -39,39 +42,39 @@ impl Worker {
     }
 }
 
-/// What a thread is told at its start.
-pub(super) struct Orders {
+/// What a thread needs to begin.
+pub(super) struct WorkerConfig {
     pub(super) listen: Vec<(Source, ListenOptions, Option<String>)>,
     pub(super) pinned: bool,
     /// Where what all threads count can be read.
     pub(super) board: Arc<Board>,
-    /// What became of building.
-    pub(super) report: Sender<Result<Ready, Error>>,
+    /// Receives the outcome of building.
+    pub(super) report: Sender<Result<ReadyReport, Error>>,
     /// Something comes when all threads are ready, and never if one is not.
-    pub(super) go: Receiver<()>,
-    /// What became of serving.
-    pub(super) ended: Sender<Ended>,
+    pub(super) start: Receiver<()>,
+    /// Receives the outcome of serving.
+    pub(super) ended: Sender<EndReport>,
 }
 
-/// A thread that is over.
-pub(super) struct Ended {
+/// How a thread ended.
+pub(super) struct EndReport {
     pub(super) index: usize,
     pub(super) result: Result<(), Error>,
     pub(super) statistics: Statistics,
 }
 
 /// A service that was built and waits.
-pub(super) struct Ready {
+pub(super) struct ReadyReport {
     pub(super) remote: Remote,
     pub(super) addresses: Vec<Address>,
     pub(super) max_connections: usize,
 }
 
-/// The life of a thread. A panic does not leave it, but as an error.
+/// The life of a thread. A panic becomes an error.
 pub(super) fn work(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
-    Orders { listen, pinned, board, report, go, ended }: Orders,
+    WorkerConfig { listen, pinned, board, report, start, ended }: WorkerConfig,
 ) {
     let index = worker.index;
     let slot = BoardSlot::new(Arc::clone(&board), index);
@@ -82,12 +85,12 @@ pub(super) fn work(
             return;
         }
     };
-    let _ = report.send(Ok(Ready {
+    let _ = report.send(Ok(ReadyReport {
         remote: service.remote(),
         addresses: service.local_addresses().to_vec(),
         max_connections: service.max_connections(),
     }));
-    let result = if go.recv().is_ok() { caught(|| serve(&mut service, &worker.group)) } else { Ok(()) };
+    let result = if start.recv().is_ok() { caught(|| serve(&mut service, &worker.group)) } else { Ok(()) };
     if let Err(error) = &result {
         tracing::error!(thread = index, %error, "a thread failed; the others are drained");
     }
@@ -101,7 +104,7 @@ pub(super) fn work(
     });
     board.end(index, &statistics);
     let result = result.and(dropped).map_err(|error| error.in_thread(index));
-    let _ = ended.send(Ended { index, result, statistics });
+    let _ = ended.send(EndReport { index, result, statistics });
 }
 
 fn built(

@@ -131,7 +131,7 @@ fn a_handle_is_good_in_its_own_service_only() {
     };
     let (first, raw, second, mut service) = build("second");
     let (other_first, other_raw, other_second, mut other) = build("other");
-    assert!(first == first.clone() && first != other_first && second != other_second && raw != other_raw);
+    assert!(first != other_first && second != other_second && raw != other_raw);
     let mut control = service.control();
     assert_eq!(control.protocol(first).unwrap().name(), "first");
     assert_eq!(control.protocol(second).unwrap().name(), "second");

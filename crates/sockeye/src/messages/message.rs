@@ -1,0 +1,68 @@
+//! A message as a handler gets it and sends it.
+
+use std::borrow::Cow;
+
+use sockeye_proto::wire::MessageKind;
+
+/// A whole message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 6455 section 5.6 has two kinds of data")]
+pub enum Message<'m> {
+    /// Text, which is valid UTF-8.
+    Text(Cow<'m, str>),
+    /// Any bytes.
+    Binary(Cow<'m, [u8]>),
+}
+
+impl Message<'_> {
+    /// Text or binary.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
+        }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(payload) => payload,
+        }
+    }
+
+    /// The text, if it is a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+}
+
+impl<'m> From<&'m str> for Message<'m> {
+    fn from(text: &'m str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Message<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+impl<'m> From<&'m [u8]> for Message<'m> {
+    fn from(payload: &'m [u8]) -> Self {
+        Self::Binary(Cow::Borrowed(payload))
+    }
+}
+
+impl From<Vec<u8>> for Message<'_> {
+    fn from(payload: Vec<u8>) -> Self {
+        Self::Binary(Cow::Owned(payload))
+    }
+}
