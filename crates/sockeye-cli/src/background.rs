@@ -58,7 +58,7 @@ impl Background {
     }
 
     /// Reports that the server is ready, and its addresses, to the starter.
-    pub(crate) fn ready(&mut self, announcement: String) -> Result<(), Failure> {
+    pub(crate) fn report_ready(&mut self, announcement: String) -> Result<(), Failure> {
         let Some(daemon) = self.daemon.take() else {
             return announce(announcement)
                 .map_err(|error| Failure::general(format!("cannot spawn a thread for standard output: {error}")));

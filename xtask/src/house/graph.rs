@@ -6,9 +6,8 @@
 //! * A module is only a way to what is in it: `mod a;` and `use a;` are not arrows, `a::f()` is.
 //! * A parent that passes on what its children define (`pub use child::Name`, `pub(crate)` included) has no arrow to them,
 //!   unless its own code uses the name as well: that is its table of contents.
-//! * A child that uses what its parent defines while the parent uses what the child does is a circle as any other: what both
-//!   need is a file of its own, beside the child. These circles have a name of their own, *families*: they stay inside one
-//!   folder and can be judged apart.
+//! * So a child may use what its parent defines, or a parent what its child does, but not both: that is a circle like any
+//!   other. What both need is a file of its own, beside the child.
 //! * Tests and comments do not count. Methods and fields do not either: they are seen only where their type is named.
 //!
 //! The arrows of a crate make no circle, neither among its files nor among its rooms, which are the modules below the root;
@@ -29,8 +28,6 @@ use super::{
 pub(super) struct Reason {
     line: usize,
     name: String,
-    /// The other is the parent of this one, or above that.
-    is_parent: bool,
 }
 
 /// The arrows from each file, or room, to others.
@@ -64,8 +61,7 @@ impl Graph {
                 let file = &tree.modules[&target].file;
                 let (from, to) = (&module.file[folder.len()..], &file[folder.len()..]);
                 if from != to {
-                    let is_parent = path.starts_with(&target);
-                    graph.add(from, to, Reason { line: named.line, name: named.shown(), is_parent });
+                    graph.add(from, to, Reason { line: named.line, name: named.shown() });
                 }
             }
         }
@@ -79,7 +75,7 @@ impl Graph {
             let (Some(own), Some(other)) = (room(from), room(to)) else { continue };
             if own != other {
                 let name = format!("{} ({from})", reason.name);
-                graph.add(own, other, Reason { name, ..*reason });
+                graph.add(own, other, Reason { name, line: reason.line });
             }
         }
         graph
@@ -93,15 +89,6 @@ impl Graph {
         self.arrows.iter().flat_map(|(from, to)| to.iter().map(|(to, reason)| (from.as_str(), to.as_str(), reason)))
     }
 
-    /// Without the arrows of children to their parents: what goes in circles here is more than a family.
-    pub(super) fn without_families(&self) -> Self {
-        let mut graph = Self::default();
-        for (from, to, reason) in self.all().filter(|(.., reason)| !reason.is_parent) {
-            graph.add(from, to, reason.clone());
-        }
-        graph
-    }
-
     /// How many arrows there are.
     pub(super) fn len(&self) -> usize {
         self.all().count()
@@ -110,7 +97,7 @@ impl Graph {
     /// The arrows to a room above, as `room` is of floor `floor(room)`: the smaller, the higher.
     pub(super) fn upward(&self, floor: impl Fn(&str) -> Option<usize>) -> Vec<String> {
         let mut found = Vec::new();
-        for (from, to, Reason { line, name, .. }) in self.all() {
+        for (from, to, Reason { line, name }) in self.all() {
             let (Some(own), other) = (room(from), room(to)) else { continue };
             let is_up = match (floor(own), other.map(&floor)) {
                 (Some(own), Some(Some(other))) => other < own,
@@ -206,7 +193,7 @@ impl Graph {
         text += &format!(" -> {first}  (");
         for (index, from) in way.iter().enumerate() {
             let to = way.get(index + 1).unwrap_or(first);
-            let Reason { line, name, .. } = &self.arrows[*from][*to];
+            let Reason { line, name } = &self.arrows[*from][*to];
             text += &format!("{}:{line} {name}; ", from.rsplit('/').next().unwrap_or(from));
         }
         text.truncate(text.len() - 2);

@@ -95,15 +95,15 @@ pub(crate) fn print_english(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(checks)
 }
 
-/// Prints every circle among the files and the rooms of each crate, families last.
+/// Prints every circle among the files and the rooms of each crate.
 pub(crate) fn print_graph(workspace: &Workspace) -> Result<Checks, Failure> {
     let files = Files::tracked(workspace)?;
     let mut checks = Checks::default();
     for folder in CRATES {
         let graph = Graph::of_files(&files, folder);
-        let (others, rooms) = (graph.without_families(), graph.of_rooms());
+        let rooms = graph.of_rooms();
         println!("{folder}: {} arrows among files, {} among rooms", graph.len(), rooms.len());
-        for (kind, graph) in [("files", &others), ("rooms", &rooms), ("files, families included", &graph)] {
+        for (kind, graph) in [("files", &graph), ("rooms", &rooms)] {
             let knots = graph.knots();
             println!("    {kind}: {} circles", knots.len());
             knots.iter().for_each(|knot| println!("       {knot}"));
@@ -139,12 +139,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
         rule("nothing is left unfinished", leftovers(&files)),
         rule("no path of one machine", machine_paths(&files, workspace.root())),
         rule("no module of the library names one above it", layers(&files)),
-        goal("the import graph has no circle (house --graph)", circles(&files)),
+        rule("the import graph has no circle (house --graph)", circles(&files)),
         rule("the protocol crate names nothing of the system", proto_names(&files)),
         rule("the protocol crate depends on nothing of the system", proto_dependencies(workspace)),
         rule("the protocol crate builds without the standard library", proto_builds(workspace)),
         rule("whole messages stand on the public interface", names::messages_are_public(&files)),
-        goal("commands are verbs, and no name says what is not", names::commands_are_verbs(&files)),
+        rule("commands are verbs, and no name says what is not", names::commands_are_verbs(&files)),
         goal("comments and messages are plain English (house --english)", english(&files)),
         rule("the commands and the code in documents are tested", documents::check(&files)),
         rule("CI runs the README's command", ci(&files, workspace.root())),
@@ -172,11 +172,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     Err(Failure::new(format!("house rules are broken:\n{}", broken.join("\n")), counts))
 }
 
-/// Circles among the rooms, and among the files of more than a family.
+/// Circles among the files and the rooms of each crate.
 fn circles(files: &Files) -> Vec<String> {
     let knots = CRATES.iter().flat_map(|folder| {
         let graph = Graph::of_files(files, folder);
-        let knots = [graph.without_families().knots(), graph.of_rooms().knots()].concat();
+        let knots = [graph.knots(), graph.of_rooms().knots()].concat();
         knots.into_iter().map(move |knot| format!("{folder}: {}", knot.members.join(", ")))
     });
     knots.collect()

@@ -90,7 +90,7 @@ pub(crate) fn run(
         let manager = Manager::ready(several.local_addresses(), background.is_daemon());
         manager.watch(several.group(), threads)?;
         signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone())?;
-        background.ready(addresses::announcement(several.local_addresses()))?;
+        background.report_ready(addresses::announcement(several.local_addresses()))?;
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
             tracing::info!(thread, "final statistics of a thread");
@@ -112,7 +112,7 @@ pub(crate) fn run(
     let manager = Manager::ready(service.local_addresses(), background.is_daemon());
     manager.watch(&group, 1)?;
     signals::serve_on(signals, group, 1, most, manager.clone())?;
-    background.ready(addresses::announcement(service.local_addresses()))?;
+    background.report_ready(addresses::announcement(service.local_addresses()))?;
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
     manager.stopping();
     statistics::log(service.statistics(), None);
