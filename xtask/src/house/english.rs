@@ -22,7 +22,7 @@ const fn negation(text: &'static str) -> Phrase {
     Phrase {
         text,
         unless_behind: &["there", "where", "if", "whether", "neither", "nor"],
-        unless_before: &["longer", "more", "less", "later", "such"],
+        unless_before: &["longer", "more", "less", "later", "such", "reason"],
     }
 }
 
@@ -47,7 +47,6 @@ const PHRASES: &[Phrase] = &[
     never("last word"),
     never("last words"),
     Phrase { text: "stands", unless_behind: &[], unless_before: &["for", "in"] },
-    Phrase { text: "of what", unless_behind: &[], unless_before: &[] },
     never("his"),
 ];
 
@@ -106,11 +105,18 @@ fn prose(file: &Source) -> Vec<(usize, String)> {
     found
 }
 
-/// Without what is between quotes, which may begin and end on other lines.
+/// Without what is between quotes, which may begin and end on other lines, and without code.
 fn unquoted(comment: &str, is_quoted: &mut bool) -> String {
     let mut text = String::new();
+    let mut is_code = false;
     for c in comment.chars() {
         match c {
+            '`' => {
+                is_code = !is_code;
+                // So that what is around it does not become a phrase.
+                text.push_str(" _ ");
+            }
+            _ if is_code => {}
             '"' => *is_quoted = !*is_quoted,
             '\u{201c}' => *is_quoted = true,
             '\u{201d}' => *is_quoted = false,
@@ -145,6 +151,7 @@ mod tests {
         );
         assert_eq!(phrases("// That is no number.\n"), ["is no"]);
         assert_eq!(phrases("// This is\n"), [""; 0]);
+        assert_eq!(phrases("// Until it is `None`, which is no `None`.\n"), ["is no"]);
     }
 
     #[test]
