@@ -59,9 +59,9 @@ impl Identity {
     }
 
     fn verify(&self) -> Result<(), IdentityError> {
-        let users = getresuid().map_err(IdentityError::system("its user cannot be asked for"))?;
-        let groups = getresgid().map_err(IdentityError::system("its group cannot be asked for"))?;
-        let mut others = getgroups().map_err(IdentityError::system("its groups cannot be asked for"))?;
+        let users = getresuid().map_err(IdentityError::system("its user cannot be read back"))?;
+        let groups = getresgid().map_err(IdentityError::system("its group cannot be read back"))?;
+        let mut others = getgroups().map_err(IdentityError::system("its groups cannot be read back"))?;
         others.push(self.group);
         if [users.real, users.effective, users.saved] != [self.user; 3]
             || [groups.real, groups.effective, groups.saved] != [self.group; 3]
@@ -69,7 +69,7 @@ impl Identity {
         {
             return Err(IdentityError::Kept);
         }
-        // Root may take anything back; for everybody else it has to fail.
+        // Root may take anything back; for every other user it must fail.
         if !self.user.is_root() && (seteuid(Uid::from_raw(0)).is_ok() || self.can_be_in_group_of_root()) {
             return Err(IdentityError::Kept);
         }
@@ -89,7 +89,7 @@ struct Known {
 }
 
 fn find_user(text: &str) -> Result<Known, IdentityError> {
-    let failed = IdentityError::system("the users of this machine cannot be asked for");
+    let failed = IdentityError::system("cannot look up users");
     let found = match text.parse() {
         Ok(number) => User::from_uid(Uid::from_raw(number)),
         Err(_) => User::from_name(text),
@@ -108,8 +108,7 @@ fn find_group(text: &str) -> Result<Gid, IdentityError> {
     if let Ok(number) = text.parse() {
         return if number == u32::MAX { Err(unknown()) } else { Ok(Gid::from_raw(number)) };
     }
-    let found =
-        Group::from_name(text).map_err(IdentityError::system("the groups of this machine cannot be asked for"))?;
+    let found = Group::from_name(text).map_err(IdentityError::system("cannot look up groups"))?;
     found.map(|group| group.gid).ok_or_else(unknown)
 }
 

@@ -52,7 +52,7 @@ impl Drop for Leash {
 /// Waits for the end of the starter, which this process does not survive, or for the end of the leash.
 fn watch(link: &OwnedFd, released: &OwnedFd) {
     loop {
-        // A closed other end is reported whether or not it is asked for.
+        // A closed other end is reported whether or not it is requested.
         let mut ends = [PollFd::new(released, PollFlags::empty()), PollFd::new(link, PollFlags::empty())];
         match poll(&mut ends, None) {
             Err(Errno::INTR) => {}

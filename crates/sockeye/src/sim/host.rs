@@ -29,7 +29,7 @@ pub(super) struct HostState {
     pub(super) leaked: usize,
     /// The turn in which this host waited last.
     pub(super) turn: u64,
-    /// Which of its programs, one after another, is running: what one of them asked is not told to the next.
+    /// Which of its programs, one after another, is running: the answers to one of them do not go to the next.
     pub(super) life: u64,
     /// Names that are being looked up or whose answer was not taken.
     pub(super) questions: usize,

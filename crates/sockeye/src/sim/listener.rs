@@ -74,7 +74,7 @@ impl Drop for Listener {
 }
 
 impl State {
-    /// Where a listener that asked for `address` will listen.
+    /// Where a listener for `address` will listen.
     pub(super) fn listener_address(&mut self, address: &Address) -> io::Result<Address> {
         let mut address = address.clone();
         match &mut address {

@@ -124,7 +124,6 @@ impl Network {
     /// Connects a scripted peer to a listener of any host.
     ///
     /// # Errors
-    ///
     /// `ConnectionRefused` when there is no listener.
     pub fn connect(&self, to: &Address) -> io::Result<Peer> {
         let end = self.state().connect(to)?;
@@ -135,7 +134,7 @@ impl Network {
     ///
     /// # Panics
     ///
-    /// When somebody listens there already: it is a mistake of the test.
+    /// When there is a listener already: it is a mistake of the test.
     #[must_use]
     pub fn listen(&self, address: &Address) -> Listener {
         let mut state = self.state();

@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<u64, Listener>,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) names: Names,
-    /// What connecting there comes to, for those addresses where it is not told by the listeners.
+    /// The result of connecting to these addresses, whatever listens there.
     pub(super) ways: Vec<(Address, Way)>,
     pub(super) log: Option<Log>,
     /// Counts the turns of [`Network::run`](super::Network::run).

@@ -55,7 +55,7 @@ pub trait ForeignDescriptors: Poller {
     }
 
     /// As [`readiness`](Poller::readiness), of an adopted handle that other code reads and writes. A direction that is
-    /// asked for and not ready is reported as an edge when it becomes ready, whatever was read and written.
+    /// requested and not ready is reported as an edge when it becomes ready, whatever was read and written.
     ///
     /// # Errors
     /// The system's, when there is no such handle.
@@ -64,7 +64,7 @@ pub trait ForeignDescriptors: Poller {
         self.readiness(handle)
     }
 
-    /// Clears the pending error of an adopted datagram socket, so that a loop that watches levels is not told of it again.
+    /// Clears the pending error of an adopted datagram socket, so that a loop that watches levels does not see it again.
     fn clear_error(&mut self, handle: Handle) {
         let _ = handle;
     }

@@ -17,7 +17,7 @@ pub struct ListenOptions {
     pub claim: bool,
     /// An IPv6 listener takes no IPv4 connections. Default off. Whatever the system's own default, this is set.
     pub ipv6_only: bool,
-    /// Mode of the file of a Unix socket, such as `0o660`: 1 to `0o777`, and somebody must be allowed to write, since that is
+    /// Mode of the file of a Unix socket, such as `0o660`: 1 to `0o777`, and some user must be allowed to write, since that is
     /// what connecting asks for. The file never has a wider mode, whatever the umask. Default: what the umask leaves of
     /// `0o777`. An abstract socket has no file, and is refused with a mode; other sockets take no notice.
     pub unix_mode: Option<u32>,

@@ -95,19 +95,19 @@ mod tests {
     #[test]
     fn the_time_is_for_the_process_that_is_named_or_for_all() {
         let own = std::process::id().to_string();
-        let told = |micros: Option<&str>, process: Option<&str>| {
+        let read = |micros: Option<&str>, process: Option<&str>| {
             let value = |name: &str| match name {
                 "WATCHDOG_USEC" => micros.map(OsString::from),
                 _ => process.map(OsString::from),
             };
             time(&value)
         };
-        assert_eq!(told(None, None).unwrap(), None);
-        assert_eq!(told(Some("3000000"), None).unwrap(), Some(Duration::from_secs(3)));
-        assert_eq!(told(Some("3000000"), Some(&own)).unwrap(), Some(Duration::from_secs(3)));
-        assert_eq!(told(Some("3000000"), Some("1")).unwrap(), None);
+        assert_eq!(read(None, None).unwrap(), None);
+        assert_eq!(read(Some("3000000"), None).unwrap(), Some(Duration::from_secs(3)));
+        assert_eq!(read(Some("3000000"), Some(&own)).unwrap(), Some(Duration::from_secs(3)));
+        assert_eq!(read(Some("3000000"), Some("1")).unwrap(), None);
         for wrong in ["0", "", "soon", "-1", "99999999999999999999"] {
-            assert!(told(Some(wrong), None).unwrap_err().to_string().contains("WATCHDOG_USEC is"), "{wrong}");
+            assert!(read(Some(wrong), None).unwrap_err().to_string().contains("WATCHDOG_USEC is"), "{wrong}");
         }
     }
 

@@ -22,7 +22,7 @@ fn begin_ip(address: SocketAddr, options: &ConnectOptions) -> io::Result<OwnedFd
     let socket = new_socket(if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 })?;
     // A frame should leave when it is written. A system that cannot do that still connects.
     let _ = sockopt::set_tcp_nodelay(&socket, true);
-    // These were asked for.
+    // The program chose these, so failing to set them is an error.
     set_patience(socket.as_fd(), options.keepalive, options.user_timeout)?;
     match net::connect(&socket, &address) {
         // POSIX: a connect that a signal interrupted goes on by itself, and beginning it anew would be an error.

@@ -159,7 +159,7 @@ impl SocketPath {
     /// Gives the file exactly this mode, of which the umask may have taken something.
     #[cfg(target_os = "linux")]
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        // The file itself, and not what somebody who may write in the folder has put in its place, such as a link.
+        // The file itself, not what another user of the directory may have put in its place, such as a link.
         let file = rfs::open(&self.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         let found = fstat(&file)?;
         if (found.st_dev, found.st_ino) != (self.device, self.inode) {

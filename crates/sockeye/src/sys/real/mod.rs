@@ -52,7 +52,7 @@ pub struct Real {
     /// there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
     table: Table,
-    /// What somebody else opened, and may still have.
+    /// Descriptors that others opened, and may still have.
     foreign: HashSet<Handle>,
     entropy: Entropy,
     /// Since the first question.
@@ -63,8 +63,7 @@ impl Real {
     /// Opens a poller and its waker: two or three descriptors.
     ///
     /// # Errors
-    ///
-    /// Those of the system, usually for want of descriptors.
+    /// The system's, usually because there is no descriptor left.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(WAKE_TOKEN))?;
@@ -297,7 +296,7 @@ impl ForeignDescriptors for Real {
     }
 }
 
-/// Whether there is something to accept, or an error to be told.
+/// Whether there is something to accept, or an error to be returned.
 fn is_readable(listener: BorrowedFd<'_>) -> io::Result<bool> {
     let mut asked = [PollFd::new(&listener, PollFlags::IN)];
     Ok(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)

@@ -168,5 +168,5 @@ fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Names looked up at one time.
 const HELPERS: usize = 4;
 
-/// A helper ends when nothing was asked for so long.
+/// A helper ends when it was idle for so long.
 const IDLE: Duration = Duration::from_secs(5);
