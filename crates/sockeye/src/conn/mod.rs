@@ -107,12 +107,14 @@ impl Conn {
         } else {
             Phase::Http(Box::new(Http::new(&env.limits, env.state.now)))
         };
-        Some(Self::new(phase, Socket::connected(&env.io, handle), peer))
+        let socket = Socket::connected(&env.io, handle, &peer);
+        Some(Self::new(phase, socket, peer))
     }
 
     /// A connection of our own that TCP has connected.
     pub(crate) fn opening(env: &Env, handle: Handle, peer: Address, plan: Box<Plan>) -> Self {
-        Self::new(Phase::Opening(Box::new(Opening::new(plan))), Socket::connected(&env.io, handle), peer)
+        let socket = Socket::connected(&env.io, handle, &peer);
+        Self::new(Phase::Opening(Box::new(Opening::new(plan))), socket, peer)
     }
 
     /// A descriptor that the program gave to the loop.
@@ -123,7 +125,8 @@ impl Conn {
         } else {
             Phase::Raw(Box::new(Raw::adopted(endpoint, readable, writable)))
         };
-        Self::new(phase, Socket::new(handle, kind), peer)
+        let socket = Socket::new(handle, kind, &peer);
+        Self::new(phase, socket, peer)
     }
 
     fn new(phase: Phase, socket: Socket, peer: Address) -> Self {

@@ -63,13 +63,16 @@ pub struct Readiness {
     pub read_closed: bool,
     /// Both sides have ended, or the connection failed: sending is over, and reading returns how it ended.
     pub error: bool,
+    /// TCP's urgent data arrived (RFC 9293 section 3.8.5). A `recv` ends at its mark, so one that brings less than was asked
+    /// for does not mean that nothing more is there.
+    pub urgent: bool,
 }
 
 impl Readiness {
     /// A report that shows nothing of `token` yet.
     #[must_use]
     pub const fn new(token: u64) -> Self {
-        Self { token, readable: false, writable: false, read_closed: false, error: false }
+        Self { token, readable: false, writable: false, read_closed: false, error: false, urgent: false }
     }
 }
 

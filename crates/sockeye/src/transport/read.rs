@@ -40,8 +40,7 @@ impl Socket {
             match self.stream.recv(&mut *io.sys, self.handle, room) {
                 Ok(count) if count > 0 => {
                     io.meters.statistics.received.bytes += count as u64;
-                    // An end of input that was announced is not announced again, so the socket is read until it says so.
-                    if self.stream.is_drained(count, room.len()) && !self.readiness.has_ended() {
+                    if self.stream.is_drained(count, room.len()) && self.readiness.trusts_short_reads() {
                         self.readiness.set_readable(false);
                     }
                     return Read::Bytes(count);

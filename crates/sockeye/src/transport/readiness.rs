@@ -14,6 +14,8 @@ const WRITABLE: u8 = 2;
 const READ_CLOSED: u8 = 4;
 /// Reset or error: nothing more can be sent.
 const BROKEN: u8 = 8;
+/// A read may end before everything was read: at TCP's urgent mark (tcp(7)), or behind a message with descriptors (unix(7)).
+const STOPS_EARLY: u8 = 16;
 
 impl Readiness {
     #[inline]
@@ -37,11 +39,15 @@ impl Readiness {
         self.0 & BROKEN != 0
     }
 
-    /// Whether an end of the input was reported. No further edge announces it, so a read that brings less than asked for
-    /// does not mean that nothing more is to be read.
+    /// Whether a read that brings less than was asked for means that nothing more is there. It does not once an end of the
+    /// input was reported, which no further edge announces, nor where a read stops early.
     #[inline]
-    pub(super) fn has_ended(self) -> bool {
-        self.0 & (READ_CLOSED | BROKEN) != 0
+    pub(super) fn trusts_short_reads(self) -> bool {
+        self.0 & (READ_CLOSED | BROKEN | STOPS_EARLY) == 0
+    }
+
+    pub(super) fn set_stops_early(&mut self) {
+        self.set(STOPS_EARLY, true);
     }
 
     pub(super) fn set_readable(&mut self, readable: bool) {
@@ -73,6 +79,9 @@ impl Readiness {
         if event.error {
             // Nothing more can be sent. Reading returns what still arrived, and how the connection ended.
             bits |= BROKEN | READABLE;
+        }
+        if event.urgent {
+            bits |= STOPS_EARLY | READABLE;
         }
         self.0 |= bits;
     }

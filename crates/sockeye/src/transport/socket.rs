@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::sys::{self, CloseHow, DescriptorKind, Handle};
+use crate::sys::{self, Address, CloseHow, DescriptorKind, Handle};
 use crate::transport::backlog::Backlog;
 use crate::transport::loop_io::LoopIo;
 use crate::transport::pool::Buffer;
@@ -26,8 +26,8 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// An accepted or adopted descriptor, of which the poller has reported nothing yet.
-    pub(crate) fn new(handle: Handle, kind: DescriptorKind) -> Self {
-        Self {
+    pub(crate) fn new(handle: Handle, kind: DescriptorKind, peer: &Address) -> Self {
+        let mut socket = Self {
             handle,
             kind,
             readiness: Readiness::default(),
@@ -35,12 +35,16 @@ impl Socket {
             stream: Stream::Plain,
             backlog: None,
             kept: None,
+        };
+        if !matches!(peer, Address::Ip(_)) {
+            socket.readiness.set_stops_early();
         }
+        socket
     }
 
     /// A stream socket that was just accepted or connected: it takes output.
-    pub(crate) fn connected(io: &LoopIo, handle: Handle) -> Self {
-        let mut socket = Self::new(handle, DescriptorKind::Stream);
+    pub(crate) fn connected(io: &LoopIo, handle: Handle, peer: &Address) -> Self {
+        let mut socket = Self::new(handle, DescriptorKind::Stream, peer);
         socket.stream = io.carrier.stream();
         socket.readiness.set_writable(true);
         socket

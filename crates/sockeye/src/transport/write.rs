@@ -299,14 +299,14 @@ mod tests {
     use super::*;
     use crate::sim::Network;
     use crate::statistics::Meters;
-    use crate::sys::Handle;
+    use crate::sys::{Address, Handle};
 
     #[test]
     fn small_published_frames_are_copied_and_large_ones_shared() {
         let network = Network::new(1);
         let mut io = LoopIo::new(network.sys(), Rc::default(), Meters::new(None), 1, 1);
         // Not writable: nothing is sent.
-        let mut socket = Socket::new(Handle::new(0), DescriptorKind::Stream);
+        let mut socket = Socket::new(Handle::new(0), DescriptorKind::Stream, &Address::Unnamed);
         let mut writer = SocketWriter::new(&mut io, &mut socket);
         let (small, large) = (Rc::new(Buffer(vec![1; 3])), Rc::new(Buffer(vec![2; SHARE])));
         for _ in 0..1000 {

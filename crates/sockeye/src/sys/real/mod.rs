@@ -114,6 +114,7 @@ impl Poller for Real {
             read_closed: event.is_read_closed(),
             // HUP alone is `write closed` in mio's words: both sides have ended.
             error: event.is_error() || event.is_write_closed(),
+            urgent: event.is_priority(),
         }));
         Ok(())
     }
@@ -136,7 +137,7 @@ impl Poller for Real {
 
     fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
         let socket = self.table.borrow(handle)?;
-        let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP)];
+        let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP | PollFlags::PRI)];
         poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
         let seen = asked[0].revents();
         Ok(Readiness {
@@ -145,6 +146,7 @@ impl Poller for Real {
             writable: seen.contains(PollFlags::OUT),
             read_closed: seen.intersects(PollFlags::RDHUP | PollFlags::HUP),
             error: seen.intersects(PollFlags::ERR | PollFlags::HUP),
+            urgent: seen.contains(PollFlags::PRI),
         })
     }
 
@@ -361,6 +363,10 @@ fn count_open() -> Option<u64> {
 /// Whether an accepted socket has `TCP_NODELAY` and the like from its listener, so that they cost no call for each connection.
 const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
 
+/// Urgent data is asked for where the poller can report it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// `IOV_MAX` of every system we know.
