@@ -66,7 +66,7 @@
 //!
 //! # Modules
 //!
-//! From top to bottom. A file uses only files on lower floors, and no two files use each other:
+//! From top to bottom. A file uses only files of lower layers, and no two files use each other:
 //!
 //! 1. [`message`]: joins fragments into messages and encodes messages.
 //! 2. [`conn`]: one end of an established connection.

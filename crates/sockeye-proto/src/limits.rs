@@ -1,4 +1,4 @@
-//! Limits on what a peer can make us store or wait for. None is unlimited.
+//! Limits on what a peer can make us store or wait for. Each has a finite default.
 
 use core::time::Duration;
 

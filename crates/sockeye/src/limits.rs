@@ -1,9 +1,9 @@
-//! The bounds of a service. None is unlimited.
+//! The limits of a service. Each has a finite default, except [`Limits::connections_per_address`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Every bound of a service. Change single fields of [`Limits::default`].
+/// Every limit of a service. Change single fields of [`Limits::default`].
 ///
 /// ```
 /// let mut limits = sockeye::Limits::default();
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The bounds of the protocol: heads, bodies, messages, closing handshakes and keepalive.
+    /// The limits of the protocol: heads, bodies, messages, closing handshakes and keepalive.
     pub protocol: Arc<sockeye_proto::limits::ProtocolLimits>,
     /// Time from accept to the end of the first request, with its body and a PROXY header before it; default 10 s;
     /// after that the connection is closed, with a 408 if part of a request arrived.
@@ -48,7 +48,7 @@ pub struct Limits {
     ///
     /// With [`Threads`](crate::Threads) it applies to each thread, and the default is an equal share for each.
     pub connections: Option<usize>,
-    /// Simultaneous connections from one IP address; default `None`, no such bound; a connection beyond it is reset.
+    /// Simultaneous connections from one IP address; default `None`, no such limit; a connection beyond it is reset.
     ///
     /// With [`Threads`](crate::Threads) it applies to each thread.
     pub connections_per_address: Option<usize>,
@@ -76,7 +76,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The bounds of the protocol, for changes.
+    /// The limits of the protocol, for changes.
     pub fn protocol_mut(&mut self) -> &mut sockeye_proto::limits::ProtocolLimits {
         Arc::make_mut(&mut self.protocol)
     }

@@ -4,7 +4,7 @@
 //! counted once per message: the number of frames is the sum of messages and of frames that do not end one.
 //!
 //! The groups below are made by `counters!`, which also gives their counters names: a counter added here appears in
-//! every output.
+//! every output, except one of `Connections`, `WebSockets` or `Traffic`, which `prometheus` and `show` list one by one.
 
 mod board;
 mod meters;
