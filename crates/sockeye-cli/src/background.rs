@@ -1,4 +1,4 @@
-//! Where a server runs: here, or in the background, where its starter waits for word of it.
+//! Where a server runs: in this process, or in the background, while its starter waits until it is ready or has failed.
 
 use std::io::{self, Write as _};
 use std::path::{self, PathBuf};

@@ -134,7 +134,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     let files = Files::tracked(workspace)?;
     let rules = [
         rule("files are at most 600 lines without tests", lengths(&files)),
-        rule("unsafe code is forbidden where the plan fixes that", forbidden(&files)),
+        rule("the protocol and the command forbid unsafe code", forbidden(&files)),
         rule("unsafe code only where it is listed", [unsafe_places(&files), unsafe_list(&files)].concat()),
         rule("nothing is left unfinished", leftovers(&files)),
         rule("no path of one machine", machine_paths(&files, workspace.root())),

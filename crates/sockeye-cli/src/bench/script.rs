@@ -1,5 +1,5 @@
-//! What is said: a round of messages, made once. Every connection goes round it from a place of its own, so that both what
-//! is sent and what has to come back is known without being stored.
+//! The messages of a run: a cyclic list, made once. Every connection starts at a place of its own and goes round, so
+//! that what it sends and what has to come back are known without being stored.
 //!
 //! The messages are slices of one random text at random places: no two neighbours are alike (but for messages of a few
 //! bytes), so an answer out of order, or one that belongs to another connection, shows.

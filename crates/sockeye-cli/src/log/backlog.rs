@@ -1,5 +1,5 @@
-//! The way of log lines to where they are read: over a thread of its own, so that a reader who stopped reading stops the
-//! log and nothing else.
+//! Log lines that wait to be written by a thread of the log's own, so that a reader who stops reading stops the log and
+//! nothing else.
 
 use std::io;
 use std::mem;
@@ -23,9 +23,9 @@ struct State {
     writing: bool,
     /// Records for which there was no room since the last ones were taken.
     dropped: u64,
-    /// The sink is to begin anew, once what waits is written.
+    /// The sink is to be reopened once what waits is written.
     reopen: bool,
-    /// What [`Sink::reopen`] has a use for.
+    /// Whether the sink can be reopened.
     reopens: bool,
 }
 
@@ -68,7 +68,7 @@ impl Backlog {
         reopens
     }
 
-    /// That the sink is of a kind that can begin anew.
+    /// Records that the sink can be reopened.
     pub(super) fn set_reopens(&self) {
         self.state().reopens = true;
     }

@@ -1,4 +1,4 @@
-//! How much one peer may have written about it, so that it cannot fill a disk or push everything else out of the log.
+//! Limits the log lines about one peer, so that it cannot fill a disk or push everything else out of the log.
 //!
 //! Lines of `notice` and above are counted, by the field `peer`; what somebody asked to see beyond that, with `--log-level info`
 //! or `--access-log`, is all shown.

@@ -1,5 +1,8 @@
 //! Masking (RFC 6455 section 5.3). On the hot path: measure before and after a change.
 //!
+//! Keys come from the caller, who must make them unpredictable: see
+//! [`Connection::frame`](crate::conn::Connection::frame).
+//!
 //! The compiler vectorises this for the 128-bit registers of every x86-64, without unsafe code,
 //! because the bytes are handled as arrays of fixed sizes. Up to 128 bytes need no loop: two
 //! overlapping arrays, both read before either is written.

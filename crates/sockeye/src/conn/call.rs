@@ -1,5 +1,5 @@
-//! The callbacks of a running step, of which there are many: the endpoint is looked up once, and the clock is read only
-//! when the loop is watchful.
+//! The callbacks of a running step, of which there are many: the endpoint is looked up once, and the clock is read
+//! around each callback only while the loop is watchful, that is, searches for the cause of a stall.
 
 use crate::protocol::{Cx, RawCx};
 use crate::statistics::{Culprit, Whose};
@@ -30,7 +30,7 @@ impl Context for RawCx<'_> {
 }
 
 impl<E: ?Sized, C: Context> Caller<'_, E, C> {
-    /// Calls back. `WATCHED`: the clock is read around the callback, which costs more than many of them.
+    /// Calls back. `WATCHED`: the clock is read around the callback, which costs more than many callbacks do.
     #[inline(always)]
     pub(super) fn call<const WATCHED: bool, R>(
         &mut self,

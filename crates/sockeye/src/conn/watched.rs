@@ -1,9 +1,9 @@
 //! Descriptors that the program reads and writes itself: the loop looks, and calls back.
 //!
-//! What to know before editing: edges say when to look, and the look decides. A direction that is found not ready is marked
-//! so, and waits for the next edge; one for which the program was called stays marked ready, and is looked at again in the
-//! next turn, which is what makes a level of it. The end of input stays readable without end: it is reported once, and how
-//! much is unread says when.
+//! What to know before editing: an edge says only when to poll the descriptor (`Socket::look`); the poll decides. A
+//! direction that it finds not ready is marked so, and waits for the next edge. One for which the program was called
+//! stays marked ready, and is polled again in the next turn, so the program sees levels. A descriptor at the end of its
+//! input is readable for good: the end is reported once, when nothing is left unread.
 
 use crate::conn::call::Caller;
 use crate::conn::env::Env;

@@ -1,8 +1,8 @@
-//! From fragments to messages. The protocol has bounded their sum already.
+//! Collects fragments into messages. The protocol has already limited their total size.
 //!
-//! Not by the `Assembler` of `sockeye-proto`, which lends a message and keeps its buffer for the next one of the same
-//! connection: here the buffers are the loop's, so that an idle connection has none, and a message is given away, so that an
-//! answer is sent from where it was collected.
+//! It does not use the `Assembler` of `sockeye-proto`, which lends a message and keeps its buffer for the next one of
+//! the same connection: here the buffers are the loop's, so that an idle connection has none, and a message is given
+//! away, so that an answer is sent from where it was collected.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! What a program says to Sockeye: the [`Protocol`] trait, [`Raw`] and [`Watcher`] beside it for what is no WebSocket, and the
-//! views that callbacks are lent.
+//! What a program implements and uses: the trait [`Protocol`], the traits [`Raw`] and [`Watcher`] for connections and
+//! descriptors that are not WebSockets, and the views that callbacks borrow.
 //!
 //! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
 //! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
@@ -46,7 +46,7 @@ pub use crate::state::Commands;
 /// What an endpoint does on the connections that negotiated its name.
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
-/// The callbacks of one connection come in this order: `filter` (of those that others ask for), `open`, then any of
+/// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
 /// `receive`, `writable`, `ping`, `pong` and `timer`, then `closed`. `closed` comes exactly once for each `open`, and
 /// nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is done between callbacks.
 ///
@@ -78,14 +78,14 @@ pub trait Protocol: 'static {
     /// The close to start.
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close>;
 
-    /// The socket can take data, and this was asked for by one of the `request_writable` calls. A request is used up by the
-    /// call; several before it are one.
+    /// The socket can take data, and this was asked for by one of the `request_writable` calls. The call uses
+    /// the request up; several requests before it count as one.
     ///
     /// # Errors
     /// The close to start.
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close>;
 
-    /// The present read's bytes are about to be overwritten, and this was asked for with [`Cx::keep_input`].
+    /// The bytes of the current read are about to be overwritten. Called only if [`Cx::keep_input`] asked for it.
     ///
     /// A callback may keep [ranges of the input](Cx::input_range) until then, so that what is sent in the same step needs no copy:
     /// [`writable`](Self::writable), which comes before this, sends out of [`Cx::input`]. What is still kept now has to be copied,
@@ -124,7 +124,7 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// The moment asked for with [`ConnectionMut::set_timer`] is here.
+    /// The timer set with [`ConnectionMut::set_timer`] is due.
     ///
     /// # Errors
     /// The close to start.

@@ -1,4 +1,4 @@
-//! What held the loop up in a turn: filed, told, and looked out for.
+//! What held the loop up in a turn: records it and logs it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::service::core::Service;
 use crate::statistics::{Found, Stall};
 
 impl Service {
-    /// The wait is over. What the system did meanwhile is no stall of ours.
+    /// The wait is over. Time spent waiting does not count as a stall.
     #[inline]
     pub(crate) fn turn_begins(&mut self) {
         let io = &mut self.env.io;

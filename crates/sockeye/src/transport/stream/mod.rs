@@ -1,4 +1,5 @@
-//! The seam between a socket and the bytes that the protocol sees: nothing above it knows whether they are sealed.
+//! The layer between a socket and the bytes that the protocol sees. Nothing above it knows whether they are sealed,
+//! that is, encrypted as TLS does: TLS would be a variant of [`Stream`] and of [`Carrier`].
 //!
 //! [`Stream::recv`] yields plaintext, and [`Stream::is_drained`] says whether more is there: a stream that seals may hold
 //! plaintext that did not fit, and a socket may yield bytes without completing any. [`Stream::send`] takes plaintext and returns how much
@@ -22,7 +23,7 @@ pub use self::scrambled::Scrambler;
 pub(crate) enum Carrier {
     #[default]
     Plain,
-    /// A transform that tests the seam, from this seed.
+    /// A transform that tests this layer, from this seed.
     #[cfg(any(test, feature = "sim"))]
     Scrambled(u64),
 }

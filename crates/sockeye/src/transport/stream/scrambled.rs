@@ -1,5 +1,5 @@
-//! A transform that stands where TLS will: records with a length in front, each byte XORed with a stream from a seed. It
-//! keeps no secret. It is what the tests of the seam run on, so that no part of the loop relies on bytes being plain.
+//! A transform in the place of TLS: records with a length in front, each byte XORed with a stream from a seed. It keeps
+//! no secret. Tests run the loop on it, so that no part of the loop relies on bytes being plain.
 
 use std::io::{self, IoSlice};
 
