@@ -1,7 +1,7 @@
 //! Many seeds of the simulated network. The harness is `crates/sockeye/tests/simulator/`; it reads which seeds to run from
 //! `SOCKEYE_SEEDS` (a few when not set, so that `cargo test` stays quick).
 //!
-//! It prints `seed S failed` for each seed that failed, and `N seeds passed` at the end when none did.
+//! It prints `seed S failed` for each seed that failed, and `N seeds passed, plain and scrambled` at the end when none did.
 
 use std::time::Duration;
 
@@ -47,9 +47,11 @@ pub(crate) fn run(workspace: &Workspace, range: Range) -> Result<Checks, Failure
     }
     output.status.success().then_some(()).ok_or("the simulator failed without naming a seed")?;
     // A harness that lost its way to the variables would pass without having run anything.
-    let summary = format!("{} seeds passed", range.count);
-    if !output.lines.iter().any(|line| line.contains(&summary)) {
-        return Err(format!("the simulator did not say `{summary}`").into());
+    for test in ["seeds", "seeds_of_clients"] {
+        let summary = format!("{test}: {} seeds passed, plain and scrambled", range.count);
+        if !output.lines.iter().any(|line| line.contains(&summary)) {
+            return Err(format!("the simulator did not say `{summary}`").into());
+        }
     }
     Ok(checks)
 }
@@ -77,6 +79,6 @@ mod tests {
     fn failing_seeds_are_found_anywhere_in_a_line() {
         assert_eq!(failed_seed("seed 4711 failed: an event was lost"), Some(4711));
         assert_eq!(failed_seed("thread 'main' panicked: seed 3 failed"), Some(3));
-        assert_eq!(failed_seed("2000 seeds passed"), None);
+        assert_eq!(failed_seed("2000 seeds passed, plain and scrambled"), None);
     }
 }

@@ -1,8 +1,10 @@
 //! The other side, written by hand: one connection that a scripted listener took.
 
-use sockeye::sim::{Listener, Peer, PeerEnd};
+use sockeye::sim::{Listener, PeerEnd};
 use sockeye_proto::handshake::key;
 use sockeye_proto::wire::mask;
+
+use crate::wire::Wire;
 
 /// A frame as it came.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,7 +17,7 @@ pub struct Frame {
 }
 
 pub struct Server {
-    pub peer: Peer,
+    pub peer: Wire,
     /// What came and was not used up.
     pub input: Vec<u8>,
     /// The last head that came.
@@ -27,7 +29,12 @@ pub struct Server {
 
 impl Server {
     pub fn accept(listener: &Listener) -> Option<Self> {
-        let peer = listener.accept()?;
+        Self::accept_scrambled(listener, None)
+    }
+
+    /// As [`accept`](Self::accept), from a service whose bytes are scrambled with this seed.
+    pub fn accept_scrambled(listener: &Listener, scrambled: Option<u64>) -> Option<Self> {
+        let peer = Wire::new(listener.accept()?, scrambled);
         Some(Self { peer, input: Vec::new(), head: String::new(), frames: Vec::new(), open: false })
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use sockeye::sim::{Network, Peer, PeerEnd};
+use sockeye::sim::{Network, PeerEnd};
 use sockeye::sys::Address;
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input};
@@ -14,6 +14,7 @@ use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{MessageKind, Role, mask};
 
 use crate::rng::Rng;
+use crate::wire::{Taken, Wire};
 
 /// What a client heard.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,7 +30,7 @@ pub enum Heard {
 
 /// The client's side of one connection.
 pub struct Client {
-    pub peer: Option<Peer>,
+    pub peer: Option<Wire>,
     conn: Option<Connection>,
     limits: Arc<ProtocolLimits>,
     rng: Rng,
@@ -46,18 +47,24 @@ pub struct Client {
     closing: bool,
     pub received: usize,
     ended: Option<PeerEnd>,
+    ended_inside_record: bool,
 }
 
 impl Client {
     /// Connects; the handshake is not sent yet.
     pub fn connect(network: &Network, to: &Address, seed: u64) -> io::Result<Self> {
+        Self::connect_scrambled(network, to, seed, None)
+    }
+
+    /// As [`connect`](Self::connect), to a service whose bytes are scrambled with this seed.
+    pub fn connect_scrambled(network: &Network, to: &Address, seed: u64, scrambled: Option<u64>) -> io::Result<Self> {
         let mut limits = ProtocolLimits::default();
         limits.ping_after = None;
         let mut rng = Rng::new(seed);
         let mut nonce = [0; 16];
         nonce.fill_with(|| rng.draw() as u8);
         Ok(Self {
-            peer: Some(network.connect(to)?),
+            peer: Some(Wire::new(network.connect(to)?, scrambled)),
             conn: None,
             limits: Arc::new(limits),
             rng,
@@ -71,6 +78,7 @@ impl Client {
             closing: false,
             received: 0,
             ended: None,
+            ended_inside_record: false,
         })
     }
 
@@ -171,16 +179,17 @@ impl Client {
         (self.rng.draw() as u32).to_le_bytes()
     }
 
-    /// Takes up to `most` bytes that arrived and hears what they say.
+    /// Takes up to `most` bytes that arrived, as the network carries them, and hears what they say.
     pub fn pump(&mut self, most: usize, now: Instant) {
         let Some(peer) = &self.peer else { return };
         let end = peer.end();
-        let bytes = peer.recv_at_most(most);
-        if bytes.is_empty() {
+        let Taken { wire_bytes, plaintext: bytes } = peer.take(most);
+        if wire_bytes == 0 {
             self.ended = self.ended.or(end);
+            self.ended_inside_record = self.ended.is_some() && peer.is_inside_record();
             return;
         }
-        self.received += bytes.len();
+        self.received += wire_bytes;
         if self.status.is_none() {
             self.head.extend_from_slice(&bytes);
             if let Some(rest) = self.hear_head(now) {
@@ -194,6 +203,11 @@ impl Client {
     /// How the server ended the connection, once all before that was taken.
     pub fn end(&self) -> Option<PeerEnd> {
         self.ended
+    }
+
+    /// Whether the server's last record was not complete when the connection ended.
+    pub fn ended_inside_record(&self) -> bool {
+        self.ended_inside_record
     }
 
     fn hear_head(&mut self, now: Instant) -> Option<Vec<u8>> {
@@ -261,6 +275,14 @@ impl Client {
     pub fn shutdown(&self) {
         if let Some(peer) = &self.peer {
             peer.shutdown();
+        }
+    }
+
+    /// Ends the sending side, behind the beginning of a record if bytes are sealed.
+    pub fn shutdown_inside_record(&self) {
+        if let Some(peer) = &self.peer {
+            // A message that is never complete.
+            peer.shutdown_inside_record(b"\x81\x84\0\0\0\0lost");
         }
     }
 

@@ -27,7 +27,7 @@ pub enum Fault {
     Terse,
     /// `wait` returns only some of the ready handles; the rest come with the next call.
     SmallBatch,
-    /// `wait` fails with `Interrupted`.
+    /// `wait`, `recv` or `send` fails with `Interrupted`: nothing happened, and no edge follows.
     Interrupted,
     /// `accept` fails for want of descriptors or memory (the connection stays), or because the connection is gone.
     AcceptFailed,

@@ -328,6 +328,9 @@ impl State {
         if self.plant(Fault::Race) {
             self.arrive(end.other());
         }
+        if self.plant(Fault::Interrupted) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         if self.would_block(place, Edges::READ) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -372,6 +375,9 @@ impl State {
         }
         if own.reset || own.shut {
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.plant(Fault::Interrupted) {
+            return Err(io::ErrorKind::Interrupted.into());
         }
         if self.would_block(place, Edges::WRITE) {
             return Err(io::ErrorKind::WouldBlock.into());

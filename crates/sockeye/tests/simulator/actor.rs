@@ -11,7 +11,7 @@ use sockeye_proto::time::Instant;
 use sockeye_testing::server::machine::{hash, pattern};
 use sockeye_testing::server::{Client, Heard};
 
-use super::plan::{Ending, PeerPlan, Step};
+use super::plan::{Ending, PeerPlan, Step, Way};
 
 /// Rules to break: the bytes, and the code that the server must close with.
 pub(crate) const VIOLATIONS: [(&[u8], u16); 9] = [
@@ -37,7 +37,7 @@ const REQUESTS: [(&[u8], u16); 4] = [
 pub(crate) struct Actor {
     pub(crate) index: usize,
     pub(crate) plan: PeerPlan,
-    seed: u64,
+    way: Way,
     client: Option<Client>,
     step: usize,
     /// Nothing is done before that.
@@ -60,13 +60,13 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) fn new(index: usize, plan: PeerPlan, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(index: usize, plan: PeerPlan, way: Way, now: Instant) -> Self {
         let (expected, sent) = (Vec::new(), Vec::new());
         let timers = plan.open.starts_with("timer");
         let mut actor = Self {
             index,
             plan,
-            seed,
+            way,
             client: None,
             step: 0,
             until: None,
@@ -122,8 +122,8 @@ impl Actor {
     }
 
     fn connect(&mut self, network: &Network, to: &Address, now: Instant) -> bool {
-        let seed = self.seed ^ (self.index as u64) << 32;
-        let Ok(mut client) = Client::connect(network, to, seed) else {
+        let seed = self.way.cut ^ (self.index as u64) << 32;
+        let Ok(mut client) = Client::connect_scrambled(network, to, seed, self.way.scrambled) else {
             // The service is drained.
             (self.done, self.lossy) = (true, true);
             return false;
@@ -247,6 +247,8 @@ impl Actor {
             }
             Ending::CloseEarly(code) => client.close(CloseCode::new(code).map_or_else(Close::empty, Close::new), now),
             Ending::Ignore | Ending::Silent => client.answers = false,
+            // Inside a record it is an end as any other: what the record holds never came.
+            Ending::HalfClose if self.index % 2 == 0 => client.shutdown_inside_record(),
             Ending::HalfClose => client.shutdown(),
             Ending::Violate(which) => client.raw(VIOLATIONS[which].0),
             Ending::Reset => client.reset(),
@@ -371,6 +373,10 @@ impl Actor {
         }
         if client.end() != Some(PeerEnd::Finished) {
             return Err("TCP did not end in good order".to_owned());
+        }
+        // What was sealed is sent whole before the end, as a Close frame is.
+        if client.ended_inside_record() {
+            return Err("TCP ended inside a record".to_owned());
         }
         Ok(())
     }

@@ -8,6 +8,37 @@ use sockeye::sim::{Fault, Faults};
 use sockeye_testing::rng::Rng;
 use sockeye_testing::server::{echo, machine};
 
+/// One way to run a script. All ways come to the same, unless connections are lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Which network.
+    pub(crate) cut: u64,
+    /// In a loop outside.
+    pub(crate) outside: bool,
+    /// All bytes go through the transform that stands for TLS, with this seed.
+    pub(crate) scrambled: Option<u64>,
+}
+
+impl Way {
+    pub(crate) fn inside(seed: u64) -> Self {
+        Self { cut: seed, outside: false, scrambled: None }
+    }
+
+    pub(crate) fn outside(seed: u64) -> Self {
+        Self { cut: seed ^ 0x0FD0_FD0F, outside: true, scrambled: None }
+    }
+
+    /// The first way again, on a network that cuts everything in other places.
+    pub(crate) fn elsewhere(seed: u64) -> Self {
+        Self { cut: seed ^ 0x00C0_FFEE, outside: false, scrambled: None }
+    }
+
+    pub(crate) fn scrambled(seed: u64, outside: bool) -> Self {
+        let cut = seed ^ if outside { 0x5CA3_0D0F } else { 0x5CA3_B1ED };
+        Self { cut, outside, scrambled: Some(seed) }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Connections are lost, closed by others and turned away: what is compared between two networks is less.

@@ -17,7 +17,7 @@ use sockeye_testing::outer::{Outer, Table};
 use sockeye_testing::server::{Hub, Machine, Notes, echo};
 
 use super::actor::Actor;
-use super::plan::{Ending, Plan, Step};
+use super::plan::{Ending, Plan, Step, Way};
 
 /// Turns in which nothing happens, not even time.
 const SPIN: usize = 20;
@@ -43,7 +43,7 @@ struct World {
     happened: ((Instant, u64), usize),
 }
 
-/// Runs a seed on one network, or on two and compares. The error tells what went wrong.
+/// Runs a seed in all ways and compares what it came to, unless connections are lost. The error tells what went wrong.
 pub(crate) fn run_seed(seed: u64, planted: Option<Fault>, verbose: bool) -> Result<(), String> {
     let plan = Plan::new(seed);
     let faults = |cut| match planted {
@@ -53,31 +53,27 @@ pub(crate) fn run_seed(seed: u64, planted: Option<Fault>, verbose: bool) -> Resu
     if verbose {
         println!("{plan:#?}");
     }
-    let first = run_plan(&plan, seed, faults(seed), false, verbose)?;
-    // Edges are not reported to a loop that watches levels, so none can be lost.
-    let outside = match planted {
-        Some(_) => first.clone(),
-        None => run_plan(&plan, seed ^ 0x0FD0_FD0F, faults(seed ^ 0x0FD0_FD0F), true, verbose)
-            .map_err(|why| format!("in a loop outside: {why}"))?,
-    };
-    if plan.chaos {
-        return Ok(());
+    let first = run_plan(&plan, Way::inside(seed), faults(seed), verbose)?;
+    let mut others = vec![Way::scrambled(seed, false)];
+    if planted.is_none() {
+        // Edges are not reported to a loop that watches levels, so none can be lost.
+        others.extend([Way::outside(seed), Way::scrambled(seed, true)]);
     }
-    let second = run_plan(&plan, seed ^ 0x00C0_FFEE, faults(seed ^ 0x00C0_FFEE), false, verbose)?;
-    for ((one, other), outside) in first.iter().zip(&second).zip(&outside) {
-        if one != other {
-            return Err(format!("two networks, two stories:\n {one}\n {other}"));
-        }
-        if one != outside {
-            return Err(format!("two loops, two stories:\n {one}\n {outside}"));
+    if !plan.chaos {
+        others.push(Way::elsewhere(seed));
+    }
+    for way in others {
+        let story = run_plan(&plan, way, faults(way.cut), verbose).map_err(|why| format!("{way:?}: {why}"))?;
+        if let Some((one, other)) = first.iter().zip(&story).find(|(one, other)| !plan.chaos && one != other) {
+            return Err(format!("{way:?}: two ways, two stories:\n {one}\n {other}"));
         }
     }
     Ok(())
 }
 
-fn run_plan(plan: &Plan, cut: u64, faults: Faults, outside: bool, verbose: bool) -> Result<Vec<String>, String> {
+fn run_plan(plan: &Plan, way: Way, faults: Faults, verbose: bool) -> Result<Vec<String>, String> {
     let run = || {
-        let mut world = World::new(plan, cut, faults.clone(), outside, verbose)?;
+        let mut world = World::new(plan, way, faults.clone(), verbose)?;
         let trace = verbose.then(|| world.network.trace());
         let result = world.run();
         let result = result.and_then(|()| world.check(plan));
@@ -94,10 +90,11 @@ fn run_plan(plan: &Plan, cut: u64, faults: Faults, outside: bool, verbose: bool)
 }
 
 impl World {
-    fn new(plan: &Plan, cut: u64, faults: Faults, outside: bool, verbose: bool) -> Result<Self, String> {
+    fn new(plan: &Plan, way: Way, faults: Faults, verbose: bool) -> Result<Self, String> {
         if verbose {
-            println!("{faults:?}");
+            println!("{way:?} {faults:?}");
         }
+        let Way { cut, outside, scrambled } = way;
         let network = Network::with_faults(cut, faults.clone().with(Fault::RegisterFailed, 0));
         let host = network.host();
         if let Some(limit) = plan.descriptors {
@@ -108,11 +105,14 @@ impl World {
         // A turn steps a connection for its report, a spurious one, the ready list and a deadline.
         hub.most_receives.set(plan.limits.turn_frames * 5);
         let watched = Table::default();
-        let builder = Service::builder()
+        let mut builder = Service::builder()
             .limits(plan.limits.clone())
             .protocol(Machine::new(&hub))
             .protocol(echo::echo(&hub, plan.outbox_bytes))
             .listen(Address::Ip(([127, 0, 0, 1], 0).into()));
+        if let Some(seed) = scrambled {
+            builder = builder.scrambled(seed);
+        }
         let service = if outside {
             builder.build_external_with(host.sys(), watched.clone())
         } else {
@@ -123,7 +123,7 @@ impl World {
         network.set_faults(faults);
         let address = service.local_addresses()[0].clone();
         let start = network.now();
-        let actors = plan.peers.iter().enumerate().map(|(i, peer)| Actor::new(i, peer.clone(), cut, start)).collect();
+        let actors = plan.peers.iter().enumerate().map(|(i, peer)| Actor::new(i, peer.clone(), way, start)).collect();
         let jobs_run = Arc::new(AtomicUsize::new(0));
         let (jobs, drain) = (plan.jobs.clone(), plan.drain);
         let mut world = Self {

@@ -68,6 +68,12 @@ impl Scrambler {
         self.partial = rest.to_vec();
     }
 
+    /// Whether a record has begun to arrive, and is not complete.
+    #[must_use]
+    pub fn is_inside_record(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     fn next(&mut self) -> u8 {
         // Xorshift64: any stream does that is the same on both sides.
         self.state ^= self.state << 13;

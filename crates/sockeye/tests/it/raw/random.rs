@@ -1,20 +1,22 @@
 //! Peers that do anything, on a network that does anything, in a loop of ours and in one outside: what comes back is
-//! what was sent, in order, and each connection is opened and closed once.
+//! what was sent, in order, and each connection is opened and closed once. Bytes are plain, or go through the
+//! transform that stands for TLS.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::raw::RawClosed;
 use sockeye::service::ServiceState;
-use sockeye::sim::{Faults, Network, Peer, PeerEnd, Turn, seeds};
+use sockeye::sim::{Faults, Network, PeerEnd, Turn, seeds};
 use sockeye::sys::Address;
 use sockeye::{Limits, Service};
 use sockeye_testing::outer::{Outer, Table};
 use sockeye_testing::raw::{Log, NAME, Note, Obeys};
 use sockeye_testing::rng::Rng;
+use sockeye_testing::wire::Wire;
 
 struct Client {
-    peer: Option<Peer>,
+    peer: Option<Wire>,
     sent: Vec<u8>,
     back: Vec<u8>,
     actions: usize,
@@ -22,7 +24,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(peer: Option<Peer>) -> Self {
+    fn new(peer: Option<Wire>) -> Self {
         Self { peer, sent: Vec::new(), back: Vec::new(), actions: 30, was_reset: false }
     }
 
@@ -71,7 +73,7 @@ impl Client {
     }
 }
 
-fn play(seed: u64, is_outer: bool, faults: Faults) -> Vec<Note> {
+fn play(seed: u64, is_outer: bool, faults: Faults, scrambled: Option<u64>) -> Vec<Note> {
     let mut rng = Rng::new(seed);
     let network = Network::with_faults(seed, Faults::none());
     let host = network.host();
@@ -86,7 +88,10 @@ fn play(seed: u64, is_outer: bool, faults: Faults) -> Vec<Note> {
         most,
         every: Some(Duration::from_secs(1)),
     };
-    let builder = Service::builder().limits(limits).raw(obeys);
+    let mut builder = Service::builder().limits(limits).raw(obeys);
+    if let Some(seed) = scrambled {
+        builder = builder.scrambled(seed);
+    }
     let builder = builder.listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), NAME);
     let table = Table::default();
     let (mut service, mut outer) = if is_outer {
@@ -97,7 +102,7 @@ fn play(seed: u64, is_outer: bool, faults: Faults) -> Vec<Note> {
     };
     let address = service.local_addresses()[0].clone();
     network.set_faults(faults);
-    let connect = |_| Client::new(network.connect(&address).ok());
+    let connect = |_| Client::new(network.connect(&address).ok().map(|peer| Wire::new(peer, scrambled)));
     let mut clients: Vec<Client> = (0..6).map(connect).collect();
     let limit = network.now() + Duration::from_secs(3600);
     let mut drained = false;
@@ -145,7 +150,9 @@ fn whatever_peers_and_network_do() {
     let mut seen = Vec::new();
     for seed in seeds(60) {
         for (is_outer, faults) in [(false, Faults::usual()), (true, Faults::usual()), (false, Faults::harsh())] {
-            seen.extend(play(seed, is_outer, faults));
+            for scrambled in [None, Some(seed)] {
+                seen.extend(play(seed, is_outer, faults.clone(), scrambled));
+            }
         }
     }
     for wanted in [RawClosed::Local, RawClosed::Peer, RawClosed::Reset] {

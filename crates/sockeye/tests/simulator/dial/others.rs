@@ -9,6 +9,7 @@ use super::{Act, Body};
 pub(super) struct Stage {
     pub(super) listener: Listener,
     act: Act,
+    scrambled: Option<u64>,
     guests: Vec<Guest>,
 }
 
@@ -22,12 +23,13 @@ struct Guest {
 }
 
 impl Stage {
-    pub(super) fn new(network: &Network, at: &str, act: Act) -> Self {
-        Self { listener: network.listen(&sockeye::sys::Address::Ip(at.parse().unwrap())), act, guests: Vec::new() }
+    pub(super) fn new(network: &Network, at: &str, act: Act, scrambled: Option<u64>) -> Self {
+        let listener = network.listen(&sockeye::sys::Address::Ip(at.parse().unwrap()));
+        Self { listener, act, scrambled, guests: Vec::new() }
     }
 
     pub(super) fn act(&mut self) {
-        while let Some(server) = Server::accept(&self.listener) {
+        while let Some(server) = Server::accept_scrambled(&self.listener, self.scrambled) {
             self.guests.push(Guest { server, step: 0, answered: 0, gone: false });
         }
         for guest in &mut self.guests {
@@ -78,7 +80,10 @@ impl Guest {
             Act::NoHttp => self.server.send("SSH-2.0-x\r\n\r\n"),
             Act::Silent | Act::HttpSilent => {}
             Act::Half => self.server.send("HTTP/1.1 101 Switching Protocols\r\nUpgr"),
-            Act::Ends => self.server.peer.shutdown(),
+            Act::Ends => {
+                let late = self.server.acceptance("");
+                self.server.peer.shutdown_inside_record(late.as_bytes());
+            }
             Act::Resets => self.server.peer.reset(),
             _ => self.server.open(""),
         }
