@@ -25,6 +25,7 @@ pub struct Bench {
     pub start: Instant,
     pub turns: usize,
     pub drained: bool,
+    scrambled: Option<u64>,
 }
 
 impl Bench {
@@ -36,15 +37,34 @@ impl Bench {
         Self::on(seed, faults, limits, |host| host.sys())
     }
 
+    /// With bytes that are scrambled with this seed, on both sides.
+    pub fn scrambled(seed: u64, faults: Faults, limits: Limits, scrambled: u64) -> Self {
+        Self::built(seed, faults, limits, Some(scrambled), |host| host.sys())
+    }
+
     pub fn on(seed: u64, faults: Faults, limits: Limits, sys: impl FnOnce(&Host) -> Box<dyn Sys>) -> Self {
+        Self::built(seed, faults, limits, None, sys)
+    }
+
+    fn built(
+        seed: u64,
+        faults: Faults,
+        limits: Limits,
+        scrambled: Option<u64>,
+        sys: impl FnOnce(&Host) -> Box<dyn Sys>,
+    ) -> Self {
         let network = Network::with_faults(seed, faults);
         let host = network.host();
         host.set_descriptor_limit(20_000);
         let notes = Rc::new(Notes::default());
         let probe = Probe { notes: notes.clone(), interval: Some(SECOND) };
-        let service = Service::builder().limits(limits).protocol(probe).build_with(sys(&host)).unwrap();
+        let mut builder = Service::builder().limits(limits).protocol(probe);
+        if let Some(seed) = scrambled {
+            builder = builder.scrambled(seed);
+        }
+        let service = builder.build_with(sys(&host)).unwrap();
         let start = network.now();
-        Self { network, host, service, notes, start, turns: 0, drained: false }
+        Self { network, host, service, notes, start, turns: 0, drained: false, scrambled }
     }
 
     pub fn connect(&mut self, connect: &Connect) -> ConnId {
@@ -120,9 +140,9 @@ impl Bench {
 
     /// The next connection at a listener.
     pub fn accepted(&mut self, listener: &Listener) -> Server {
-        let mut server = None;
+        let (mut server, scrambled) = (None, self.scrambled);
         self.until(|_| {
-            server = server.take().or_else(|| Server::accept(listener));
+            server = server.take().or_else(|| Server::accept_scrambled(listener, scrambled));
             server.is_some()
         });
         server.unwrap()

@@ -24,6 +24,7 @@ pub struct Bench {
     pub deaf: Vec<usize>,
     pub turns: usize,
     pub drained: bool,
+    scrambled: Option<u64>,
     start: Instant,
 }
 
@@ -36,29 +37,41 @@ impl Bench {
         Self::on(faults, limits, |host| host.sys())
     }
 
+    /// With bytes that are scrambled with this seed, on both sides.
+    pub fn scrambled(faults: Faults, limits: Limits, seed: u64) -> Self {
+        Self::built(faults, limits, Some(seed), |host| host.sys())
+    }
+
     /// On a system that the test puts around the simulated one.
     pub fn on(faults: Faults, limits: Limits, sys: impl FnOnce(&Host) -> Box<dyn Sys>) -> Self {
+        Self::built(faults, limits, None, sys)
+    }
+
+    fn built(faults: Faults, limits: Limits, scrambled: Option<u64>, sys: impl FnOnce(&Host) -> Box<dyn Sys>) -> Self {
         let network = Network::with_faults(1, faults);
         let host = network.host();
         host.set_descriptor_limit(100_000);
         let hub = Rc::new(Hub::default());
         hub.most_receives.set(usize::MAX);
-        let service = Service::builder()
+        let mut builder = Service::builder()
             .limits(limits)
             .protocol(Machine::new(&hub))
             .protocol(echo::echo(&hub, 17 << 20))
-            .listen(Address::Ip(([127, 0, 0, 1], 80).into()))
-            .build_with(sys(&host))
-            .expect("the service can be built");
+            .listen(Address::Ip(([127, 0, 0, 1], 80).into()));
+        if let Some(seed) = scrambled {
+            builder = builder.scrambled(seed);
+        }
+        let service = builder.build_with(sys(&host)).expect("the service can be built");
         let start = network.now();
         let (clients, deaf) = (Vec::new(), Vec::new());
-        Self { network, host, hub, service, clients, deaf, turns: 0, drained: false, start }
+        Self { network, host, hub, service, clients, deaf, turns: 0, drained: false, scrambled, start }
     }
 
     /// A client that connects and says nothing yet.
     pub fn connect(&mut self) -> usize {
         let number = self.clients.len();
-        let client = Client::connect(&self.network, &self.service.local_addresses()[0].clone(), number as u64);
+        let address = self.service.local_addresses()[0].clone();
+        let client = Client::connect_scrambled(&self.network, &address, number as u64, self.scrambled);
         self.clients.push(client.expect("somebody listens"));
         number
     }

@@ -10,5 +10,6 @@ mod reconnect;
 mod redirects;
 mod requests;
 mod responses;
+mod scrambled;
 mod sockets;
 mod statistics;

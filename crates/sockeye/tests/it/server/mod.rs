@@ -9,6 +9,7 @@ mod http;
 mod ids;
 mod layers;
 mod proxy_header;
+mod scrambled;
 mod stalls;
 mod statistics;
 mod system_errors;
