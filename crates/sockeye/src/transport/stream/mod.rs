@@ -58,7 +58,8 @@ impl Stream {
         }
     }
 
-    /// Whether neither the socket nor the stream holds more for now, after a receive of `bytes` into a room of `asked`.
+    /// Whether neither the socket nor the stream holds more for now, after a receive of `bytes` into a room of `asked`. A
+    /// stream says so only if this receive asked the socket: after an earlier one, an edge may have come.
     #[inline(always)]
     pub(super) fn is_drained(&self, bytes: usize, asked: usize) -> bool {
         match self {

@@ -111,6 +111,8 @@ impl Scrambled {
     }
 
     pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<usize> {
+        // What an earlier receive found is out of date: an edge may have come since.
+        self.socket_is_drained = false;
         while self.delivered == self.opened.len() {
             self.opened.clear();
             self.delivered = 0;

@@ -134,7 +134,7 @@ fn interrupted_calls_lose_and_delay_nothing() {
 }
 
 #[test]
-fn what_is_opened_while_reading_is_paused_is_kept() {
+fn what_is_opened_while_reading_is_paused_is_kept_and_hides_nothing_behind_it() {
     for turn_bytes in [64, 64 << 10] {
         let mut limits = Limits::default();
         limits.turn_bytes = turn_bytes;
@@ -144,8 +144,10 @@ fn what_is_opened_while_reading_is_paused_is_kept() {
         bench.clients[client].raw(&frames(&texts));
         bench.pass(Duration::from_millis(200));
         assert_eq!((bench.notes(client).received.len(), bench.replies(client)), (1, 0), "it was read while paused");
-        bench.until(|bench| bench.replies(client) == 3);
-        let expected = texts[1..].iter().map(|text| Heard::Text((*text).to_owned()));
+        // Its edge comes before what is opened is read, and no other follows.
+        bench.clients[client].raw(&frames(&["behind"]));
+        bench.until(|bench| bench.replies(client) == 4);
+        let expected = texts[1..].iter().chain(&["behind"]).map(|text| Heard::Text((*text).to_owned()));
         assert_eq!(bench.clients[client].heard, expected.collect::<Vec<_>>());
         bench.close(client);
         bench.finish();
