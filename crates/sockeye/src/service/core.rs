@@ -227,6 +227,8 @@ impl Service {
         if !self.env.state.lifecycle.is_drain_requested() {
             return;
         }
+        // What was asked to be closed before keeps its own code.
+        self.carry_out_closes();
         // What was published before leaves before the close frames, behind which nothing may follow.
         self.flush_publishes();
         let now = self.env.state.now;

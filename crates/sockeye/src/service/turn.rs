@@ -254,7 +254,7 @@ impl Service {
         self.env.state.queue.timers = timers;
     }
 
-    fn carry_out_closes(&mut self) {
+    pub(super) fn carry_out_closes(&mut self) {
         let mut closes = std::mem::take(&mut self.env.state.queue.closes);
         for (id, close) in closes.drain(..) {
             self.close_now(id, close);

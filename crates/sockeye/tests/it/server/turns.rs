@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sockeye::messages::{Handler, Message, MessageCx};
 use sockeye::proto::close::Cause;
+use sockeye::protocol::ProtocolMut;
 use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::{
@@ -242,6 +243,54 @@ fn an_outbox_does_not_end_the_pause_of_its_handler() {
     other.send(b"\x81\x82\0\0\0\0go");
     turns(&mut service);
     assert_eq!(*heard.borrow(), ["stop", "go", "next"]);
+}
+
+/// Closes the connections that were opened, and drains the service, in one callback.
+struct LastOrders {
+    opened: Vec<ConnId>,
+}
+
+impl Handler for LastOrders {
+    type State = ();
+
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
+        self.opened.push(cx.id());
+    }
+
+    fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(MINUTE)
+    }
+
+    fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+        own.publish_text("bye");
+        for id in &self.opened {
+            own.connection(*id).unwrap().close(CloseCode::POLICY);
+        }
+        own.drain();
+    }
+}
+
+#[test]
+fn what_a_tick_closes_before_it_drains_has_the_code_of_its_own() {
+    let network = Network::with_faults(1, Faults::none());
+    let mut limits = Limits::default();
+    limits.protocol_mut().ping_after = None;
+    let handler = messages::with("last", LastOrders { opened: Vec::new() });
+    let builder = Service::builder().protocol(handler).limits(limits).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let peer = open(&network, &mut service);
+    network.advance(MINUTE);
+    let mut heard = Vec::new();
+    for _ in 0..5 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+        heard.extend(peer.recv());
+    }
+    assert!(service.is_draining());
+    assert_eq!(heard, b"\x81\x03bye\x88\x02\x03\xf0", "1008 is POLICY");
 }
 
 /// A tick of zero would keep the loop turning.
