@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// While it lives, the end of the starter kills this process. Dropping it waits until the watching thread is gone.
@@ -43,7 +43,10 @@ impl Leash {
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        drop(self.release.take());
+        if let Some(release) = self.release.take() {
+            // Closing it alone would not do while a process that the program forked has it open, too.
+            let _ = shutdown(&release, Shutdown::Both);
+        }
         // It does not panic, and it is about to end.
         let _ = self.thread.take().map(JoinHandle::join);
     }
@@ -59,5 +62,29 @@ fn watch(link: &OwnedFd, released: &OwnedFd) {
             Ok(_) if ends[0].revents().is_empty() => _ = kill_process(getpid(), Signal::KILL),
             Ok(_) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_forked_process_that_has_the_descriptors_does_not_hold_the_daemon_up() {
+        let (link, _starter) = UnixStream::pair().unwrap();
+        let leash = Leash::new(link.as_fd()).unwrap();
+        // A fork has a copy of each descriptor.
+        let _copy = leash.release.as_ref().unwrap().try_clone().unwrap();
+        let (over, is_over) = mpsc::channel();
+        thread::spawn(move || {
+            drop(leash);
+            over.send(()).unwrap();
+        });
+        assert_eq!(is_over.recv_timeout(Duration::from_secs(10)), Ok(()));
     }
 }
