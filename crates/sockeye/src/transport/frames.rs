@@ -71,13 +71,18 @@ impl SocketWriter<'_> {
         match role {
             Role::Server => self.put_shared(batch.bytes()),
             Role::Client => {
-                for (kind, payload) in batch.messages() {
-                    let Some(key) = self.mask_key() else { return };
-                    let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, Some(key));
-                    self.put_frame_masked(&head, payload, key);
-                }
+                self.put_published_masked(batch);
+                // The next connection's turn to use the cork comes at once, also when this one broke midway.
                 self.flush();
             }
+        }
+    }
+
+    fn put_published_masked(&mut self, batch: &Framed) {
+        for (kind, payload) in batch.messages() {
+            let Some(key) = self.mask_key() else { return };
+            let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, Some(key));
+            self.put_frame_masked(&head, payload, key);
         }
     }
 

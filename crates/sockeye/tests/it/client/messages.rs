@@ -221,6 +221,8 @@ struct Dry {
 #[derive(Clone, Default)]
 struct Switches {
     dry: Rc<Cell<bool>>,
+    /// The call of the random source that fails, counted from the next; 0: none does.
+    fails_at: Rc<Cell<usize>>,
     stuck: Rc<Cell<bool>>,
     asked: Rc<Cell<ConnectOptions>>,
 }
@@ -237,7 +239,10 @@ impl Clock for Dry {
 
 impl Random for Dry {
     fn random(&mut self, out: &mut [u8]) -> io::Result<()> {
-        if self.switches.dry.get() { Err(io::ErrorKind::Other.into()) } else { self.inner.random(out) }
+        let fails_at = self.switches.fails_at.get();
+        self.switches.fails_at.set(fails_at.saturating_sub(1));
+        let fails = self.switches.dry.get() || fails_at == 1;
+        if fails { Err(io::ErrorKind::Other.into()) } else { self.inner.random(out) }
     }
 }
 
@@ -405,6 +410,29 @@ fn without_randomness_nothing_is_sent() {
         assert_eq!((server.input.len(), server.frames.len()), (0, 0));
         switches.dry.set(false);
     }
+    bench.finish();
+}
+
+/// Of what was published for a connection that breaks midway nothing reaches the next one.
+#[test]
+fn randomness_that_fails_between_published_messages_ends_one_connection_only() {
+    let (mut bench, switches) = dry();
+    let listener = bench.listen("10.0.0.1:80");
+    let (first, _broken) = bench.open(&to("ws://10.0.0.1/"), &listener);
+    let (second, mut server) = bench.open(&to("ws://10.0.0.1/"), &listener);
+    for text in ["one", "two"] {
+        bench.service.control().protocol_named(NAME).unwrap().publish_text(text);
+    }
+    switches.fails_at.set(2);
+    bench.until(|bench| bench.notes.is_over(first));
+    assert_eq!(bench.notes.closed(first).unwrap().0.cause, Cause::Reset);
+    bench.until(|_| {
+        server.pump();
+        server.frames.len() >= 2
+    });
+    assert_eq!((server.frames.len(), bench.notes.is_over(second)), (2, false));
+    drop(server);
+    bench.until(|bench| bench.notes.is_over(second));
     bench.finish();
 }
 
