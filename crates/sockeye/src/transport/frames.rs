@@ -29,6 +29,8 @@ impl SocketWriter<'_> {
     fn break_without_key(&mut self, error: &io::Error) {
         tracing::error!(%error, "no masking key: the system's random source failed");
         self.socket.mark_broken();
+        // Nothing was sent, so no share was used up: the step may send no more all the same.
+        self.io.send_budget = 0;
     }
 
     /// Appends a frame whose payload is still to be masked with `key`, as its head says.

@@ -436,6 +436,29 @@ fn randomness_that_fails_between_published_messages_ends_one_connection_only() {
     bench.finish();
 }
 
+/// A program that sends for as long as it may comes to an end, and goes on with no message that was not begun.
+#[test]
+fn without_randomness_there_is_no_permission_for_another_message_or_fragment() {
+    let (mut bench, switches) = dry();
+    let listener = bench.listen("10.0.0.1:80");
+    let (id, _server) = bench.open(&to("ws://10.0.0.1/"), &listener);
+    switches.fails_at.set(1);
+    let pieces: VecDeque<Vec<u8>> = (0..3).map(|_| b"piece".to_vec()).collect();
+    bench.say(id, Say::Fragments(MessageKind::Text, pieces));
+    bench.until(|bench| bench.notes.is_over(id));
+    assert_eq!(bench.notes.closed(id).unwrap().0.cause, Cause::Reset);
+
+    let (id, _server) = bench.open(&to("ws://10.0.0.1/"), &listener);
+    switches.dry.set(true);
+    let waiting = (0..100).map(|_| Say::Message(MessageKind::Text, b"secret".to_vec()));
+    bench.notes.queues.borrow_mut().entry(id).or_default().extend(waiting);
+    bench.say(id, Say::Message(MessageKind::Text, b"secret".to_vec()));
+    bench.until(|bench| bench.notes.is_over(id));
+    assert_eq!(bench.notes.queues.borrow()[&id].len(), 100, "one was tried");
+    switches.dry.set(false);
+    bench.finish();
+}
+
 /// RFC 6455 section 7.1.1: the server closes TCP first.
 #[test]
 fn a_client_waits_for_the_server_to_end_tcp() {
