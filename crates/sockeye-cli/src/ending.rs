@@ -56,7 +56,7 @@ pub(crate) fn by(closed: &Closed) -> &'static str {
     match closed.initiator {
         Initiator::Local => "us",
         Initiator::Peer => "peer",
-        Initiator::Neither => "nobody",
+        Initiator::Neither => "neither",
     }
 }
 

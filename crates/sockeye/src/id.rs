@@ -1,19 +1,20 @@
-//! What a connection is called.
+//! Connection ids, and tables keyed by them.
 
 use std::error::Error;
 use std::fmt;
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
-/// Names one connection of one service, for ever: slot and generation. Written as `slot.generation`.
+/// Identifies one connection of one service: slot and generation, written as `slot.generation`. An
+/// id is never used for another connection.
 ///
-/// When the connection is over the id is stale; whatever is asked of a stale id answers [`Gone`], and never
-/// touches the connection that took the slot since.
+/// Once the connection has ended the id is stale: requests with it return [`Gone`], and never reach
+/// the connection that uses the slot now.
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ConnId(Slot);
 
 new_key_type! {
-    /// The key that a [`ConnId`] is made of, which writes itself otherwise.
+    /// The key inside a [`ConnId`], which has another text form.
     struct Slot;
 }
 
@@ -47,7 +48,7 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// Something for each connection, by its id. A stale id finds nothing.
+/// A value for each connection, by id. A stale id finds nothing.
 pub(crate) struct Table<T>(SlotMap<Slot, T>);
 
 impl<T> Table<T> {
@@ -63,7 +64,7 @@ impl<T> Table<T> {
         self.0.is_empty()
     }
 
-    /// Gives it an id that no other ever had.
+    /// Inserts a value under an id that was never used before.
     pub(crate) fn insert(&mut self, value: T) -> ConnId {
         ConnId(self.0.insert(value))
     }
@@ -103,14 +104,14 @@ impl<T> Table<T> {
     }
 }
 
-/// The connection is over: it ended before this was asked.
+/// The connection has already ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Gone;
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection is over")
+        f.write_str("the connection has ended")
     }
 }
 

@@ -18,9 +18,9 @@
 //! # }
 //! ```
 //!
-//! What a client names in `Sec-WebSocket-Protocol` chooses among the protocols of a service. A client that names none gets
-//! the first one, or the one given to [`Builder::fallback`], which also takes clients that name something unknown. Plain
-//! HTTP requests go to [`http::Routes`].
+//! What a client names in `Sec-WebSocket-Protocol` chooses among the protocols of a service. A
+//! client that names none gets the first one, or the one given to [`Builder::fallback`], which also
+//! takes clients that name something unknown. Plain HTTP requests go to [`http::Routes`].
 //!
 //! # A first client
 //!
@@ -41,16 +41,18 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Each connect ends with exactly one of [`open`](Protocol::open) and [`failed`](Protocol::failed). [`client`] has what can be
-//! said about it: proxies, deadlines, redirects, a policy to reconnect.
+//! Each connect ends with exactly one of [`open`](Protocol::open) and [`failed`](Protocol::failed).
+//! [`client`] has what can be said about it: proxies, deadlines, redirects, a policy to reconnect.
 //!
 //! # The layer below
 //!
-//! [`Protocol`] has one object for all connections of a protocol, and a [`Session`](Protocol::Session) for each of them.
-//! Its callbacks are lent views that live for one call:
+//! [`Protocol`] has one object for all connections of a protocol, and a
+//! [`Session`](Protocol::Session) for each of them. Its callbacks are lent views that live for one
+//! call:
 //!
-//! * [`Cx`], the context: what is known of the connection, and what may be asked of it: to write, to close, to pause reading, to
-//!   be called later. It is done between callbacks, so no callback runs inside another.
+//! * [`Cx`], the context: what is known of the connection, and what may be asked of it: to write,
+//!   to close, to pause reading, to be called later. It is done between callbacks, so no callback
+//!   runs inside another.
 //! * [`Fragment`], a piece of a message as it arrived. [`messages`] is what collects them.
 //! * [`Tx`], the permission to send, which only [`Protocol::writable`] is given and which sending uses up:
 //!
@@ -92,11 +94,11 @@
 //!
 //! # One spelling
 //!
-//! Whatever is asked of a service is asked of its [`Commands`], and whatever has them spells it the same way: the context of each
-//! callback, [`Control`] between turns, and the jobs of a [`Remote`].
+//! Whatever is asked of a service is asked of its [`Commands`], and whatever has them spells it the
+//! same way: the context of each callback, [`Control`] between turns, and the jobs of a [`Remote`].
 //!
-//! * [`connection(id)`](Commands::connection) is one connection, to write, pause, close or time. A [`ConnId`] is `Copy` and may be
-//!   kept: after the connection has ended the answer is [`Gone`].
+//! * [`connection(id)`](Commands::connection) is one connection, to write, pause, close or time. A
+//!   [`ConnId`] is `Copy` and may be kept: after the connection has ended the answer is [`Gone`].
 //! * [`protocol(handle)`](Commands::protocol) is one WebSocket protocol, to publish and connect. The handle comes from
 //!   [`Builder::add_protocol`], is `Copy`, and is good in its service only; a name will do, too
 //!   ([`protocol_named`](Commands::protocol_named)).
@@ -131,36 +133,39 @@
 //!
 //! # The loop
 //!
-//! [`Service::run`] is all that most programs need. [`Service::run_once`] takes one turn with a timeout of yours;
-//! [`Service::next_deadline`] says when the service has something to do by itself. A [`Service`] stays on its thread; a
-//! [`Remote`] runs closures there from any other. [`Threads`] runs several services on one address, a thread for each, and a
+//! [`Service::run`] is all that most programs need. [`Service::run_once`] takes one turn with a
+//! timeout of yours; [`Service::next_deadline`] says when the service has something to do by
+//! itself. A [`Service`] stays on its thread; a [`Remote`] runs closures there from any other.
+//! [`Threads`] runs several services on one address, a thread for each, and a
 //! [`Group`](threads::Group) reaches them all.
 //!
 //! # Raw TCP and other descriptors
 //!
-//! The module [`raw`] has what is not a WebSocket. A [`Raw`](raw::Raw) endpoint has the connections of a listener whose bytes are a
-//! TCP protocol of the program's own ([`Builder::listen_raw`]), and descriptors that it [adopts](raw::EndpointMut::adopt): pipes,
-//! terminals, datagram sockets, timers. What the program reads and writes itself, such as a library's own socket, has a
-//! [`Watcher`](raw::Watcher) endpoint. The rules are those of [`Protocol`]. A connection that was accepted elsewhere is served
-//! with [`Control::serve`].
+//! The module [`raw`] has what is not a WebSocket. A [`Raw`](raw::Raw) endpoint has the connections
+//! of a listener whose bytes are a TCP protocol of the program's own ([`Builder::listen_raw`]), and
+//! descriptors that it [adopts](raw::EndpointMut::adopt): pipes, terminals, datagram sockets,
+//! timers. What the program reads and writes itself, such as a library's own socket, has a
+//! [`Watcher`](raw::Watcher) endpoint. The rules are those of [`Protocol`]. A connection that was
+//! accepted elsewhere is served with [`Control::serve`].
 //!
 //! # Limits
 //!
-//! [`Limits`] holds every bound with its unit and default. None is unlimited, and a peer that crosses one is told in the
-//! way of its protocol: a status, a close code, or a reset.
+//! [`Limits`] holds every bound with its unit and default. None is unlimited. A peer that exceeds
+//! one gets the answer of its protocol: a status, a close code, or a reset.
 //!
 //! # Tests without sockets
 //!
-//! The feature `sim` adds the module `sim`: a simulated network with a virtual clock
-//! that one seed decides. [`Builder::build_with`] takes the system of a simulated host in place of the real one, and the
-//! service cannot tell.
+//! The feature `sim` adds the module `sim`: a simulated network with a virtual clock that one seed
+//! decides. [`Builder::build_with`] takes the system of a simulated host in place of the real one,
+//! and the service cannot tell.
 //!
 //! # Logging
 //!
-//! Events go to [`tracing`], or to `log` when no `tracing` subscriber is set: ERROR for faults of the program, WARN for
-//! trouble with the system, DEBUG for each connection. What peers sent is in the fields of an event, as it came.
-//! Events of the target `sockeye::access`, at DEBUG, are one for each answer to a request, at its end: peer, method, path,
-//! status, origin, protocol, bytes of the body, milliseconds, and whether all of it was sent.
+//! Events go to [`tracing`], or to `log` when no `tracing` subscriber is set: ERROR for faults of
+//! the program, WARN for trouble with the system, DEBUG for each connection. What peers sent is in
+//! the fields of an event, as it came. Events of the target `sockeye::access`, at DEBUG, are one
+//! for each answer to a request, at its end: peer, method, path, status, origin, protocol, bytes of
+//! the body, milliseconds, and whether all of it was sent.
 //!
 //! # Layers
 //!

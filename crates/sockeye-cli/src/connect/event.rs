@@ -184,7 +184,7 @@ and of its event:
   ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
   close      code (1005: the peer gave none, 1006: there was no close), reason,
-             by (peer, us, nobody), clean (closed in the way of the protocol), how (in words)
+             by (peer, us, neither), clean (by a closing handshake), how (in words)
   failure    stage (resolve, connect, proxy, handshake; input, expect, count, timeout),
              message, status (of a refusal), retry_in (seconds)";
 

@@ -16,9 +16,10 @@ use crate::units::parse_some_time;
 pub(crate) struct Listening {
     /// Address, interface name or unix:PATH to listen on (repeatable) [default: 127.0.0.1]
     ///
-    /// An interface name means all its addresses except link-local ones; localhost means 127.0.0.1 and ::1. 0.0.0.0 listens on
-    /// every interface; so does ::, for IPv4 as well unless --ipv6-only is given. A link-local address needs its interface:
-    /// fe80::1%eth0. unix:@NAME is an abstract Unix socket (Linux): it has no file, and every local process may connect.
+    /// An interface name means all its addresses except link-local ones; localhost means 127.0.0.1
+    /// and ::1. 0.0.0.0 listens on every interface; so does ::, for IPv4 as well unless --ipv6-only
+    /// is given. A link-local address needs its interface: fe80::1%eth0. unix:@NAME is an abstract
+    /// Unix socket (Linux): it has no file, and every local process may connect.
     #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
@@ -39,12 +40,13 @@ pub(crate) struct Listening {
 
     /// Probe a silent TCP peer after TIME, such as 60s, then every INTERVAL, up to COUNT times [defaults: off, 10s, 6]
     ///
-    /// The server pings silent WebSockets anyway, which tests more. This is for plain HTTP connections, and for middleboxes
-    /// that forget idle connections.
+    /// The server pings silent WebSockets anyway, which tests more. This is for plain HTTP
+    /// connections, and for middleboxes that forget idle connections.
     #[arg(long = "tcp-keepalive", value_name = "TIME[,INTERVAL,COUNT]", value_parser = parse_keepalive)]
     pub(crate) keepalive: Option<TcpKeepalive>,
 
-    /// Close a TCP connection whose data stays unacknowledged for TIME, such as 30s [default: the kernel's, about 15 minutes]
+    /// Close a TCP connection whose data stays unacknowledged for TIME, such as 30s [default: the
+    /// kernel's, about 15 minutes]
     #[arg(long = "tcp-user-timeout", value_name = "TIME", value_parser = parse_user_timeout)]
     pub(crate) user_timeout: Option<Duration>,
 }
@@ -89,7 +91,8 @@ impl Listening {
                 "the kernel queues fewer connections than --backlog requests; see net.core.somaxconn"
             );
         }
-        // `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would be in each other's way.
+        // `::` takes IPv4 connections too, unless IPv4 is asked for by itself: then the two would
+        // be in each other's way.
         let mut options = self.options();
         options.ipv6_only |= has(is_ipv4);
         let with_options = |address: Address| {
@@ -134,7 +137,7 @@ fn parse_mode(text: &str) -> Result<u32, &'static str> {
     }
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777).ok_or(HELP)?;
     if mode & 0o222 == 0 {
-        return Err("nobody could connect without write permission; 600, 660 and 666 are common");
+        return Err("connecting requires write permission; 600, 660 and 666 are common");
     }
     Ok(mode)
 }
@@ -185,7 +188,7 @@ mod tests {
             assert!(parse_mode(text).unwrap_err().contains("octal"), "{text}");
         }
         for text in ["0", "444", "555"] {
-            assert!(parse_mode(text).unwrap_err().contains("nobody could connect"), "{text}");
+            assert!(parse_mode(text).unwrap_err().contains("connecting requires write permission"), "{text}");
         }
     }
 

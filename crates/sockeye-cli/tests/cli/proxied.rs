@@ -93,7 +93,8 @@ fn a_proxy_on_a_unix_socket_is_trusted_as_unix() {
 
 #[test]
 fn what_is_no_network_is_refused_with_the_way_to_write_it() {
-    for (network, hint) in [("10.0.0.1/8", "write 10.0.0.0/8"), ("proxy.example", "or `unix`"), ("::1/129", "0 to 128")]
+    for (network, hint) in
+        [("10.0.0.1/8", "did you mean 10.0.0.0/8?"), ("proxy.example", "or `unix`"), ("::1/129", "0 to 128")]
     {
         let (code, text) = failure(&["serve", "--proxy-protocol", network]);
         assert_eq!(code, Some(2));

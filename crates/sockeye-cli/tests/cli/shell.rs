@@ -78,7 +78,7 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["echo", "--interface", "127.0.0.1:80"], "separate option"),
         (&["echo", "--interface", "unix:@"], "@ and a name"),
         (&["echo", "--unix-mode", "rw"], "such as 660"),
-        (&["echo", "--unix-mode", "444"], "nobody could connect"),
+        (&["echo", "--unix-mode", "444"], "connecting requires write permission"),
         (&["echo", "--unix-mode", "660"], "--interface unix:/run/x.sock"),
         (&["serve", "--ipv6-only"], "--interface ::"),
         (&["serve", "--backlog", "0"], "--backlog"),
@@ -217,7 +217,8 @@ fn an_abstract_socket_is_served_and_connected_to_by_its_name() {
     assert_eq!(Running::start(&["echo", "--interface", &interface]).line(), format!("listening on {interface}"));
 }
 
-/// The system's list of sockets says of each which timer runs, and when it is due: of an accepted one that of the keepalive.
+/// The system's list of sockets says of each which timer runs, and when it is due: of an accepted
+/// one that of the keepalive.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_keepalive_of_the_command_line_is_that_of_accepted_sockets() {
@@ -226,7 +227,8 @@ fn the_keepalive_of_the_command_line_is_that_of_accepted_sockets() {
     let stream = TcpStream::connect(&address).unwrap();
     let near = format!("0100007F:{:04X}", stream.peer_addr().unwrap().port());
     let far = format!("0100007F:{:04X}", stream.local_addr().unwrap().port());
-    // Who came later was answered, so the first one was accepted; and with nothing under way no other timer runs for it.
+    // Who came later was answered, so the first one was accepted; and with nothing under way no
+    // other timer runs for it.
     drop(Client::open(&address, "").unwrap());
     let list = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let sockets: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -42,8 +42,8 @@ impl<'b> Origin<'b> {
     }
 }
 
-/// The origins that may connect. An origin must equal one of them in scheme, host and port. There
-/// are no patterns.
+/// The origins that may connect. An origin must equal one of them in scheme, host and port;
+/// patterns are not supported.
 ///
 /// The comparison ignores case and fills in the default ports of `http`, `https`, `ws` and `wss`.
 /// The `null` origin (a sandboxed frame, a local file) is never in the list.

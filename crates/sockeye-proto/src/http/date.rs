@@ -26,8 +26,8 @@ pub fn format(seconds: u64) -> [u8; 29] {
 ///
 /// The day of the week must be valid, but need not match the date. Dates in the RFC 850 form have
 /// years of two digits: 70 to 99 are 1970 to 1999, and the others are 2000 to 2069. The RFC asks
-/// for a window that moves with the clock, but this crate has no clock, and such dates are no
-/// longer sent.
+/// for a window that moves with the clock, but this crate has no clock, and such dates are
+/// obsolete.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<u64> {
     // RFC 9110 section 5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST

@@ -1,4 +1,5 @@
-//! Who may connect: by address, by how many there are from it, by the page and by the host that a request names.
+//! Who may connect: by address, by the number of connections from it, and by the origin and host of
+//! a request.
 
 mod peer_set;
 mod sites;
@@ -18,9 +19,9 @@ pub(crate) type AddressFilter = Box<dyn FnMut(&Address) -> bool>;
 /// The service's answer to "may this address connect?".
 pub(crate) struct Admission {
     filter: Option<AddressFilter>,
-    /// Peers that say in a PROXY header for whom they connect.
+    /// Proxies that are trusted to name their client in a PROXY header.
     proxies: Vec<PeerSet>,
-    /// How many connections each address has; kept only when there is a limit.
+    /// Connections by address; kept only when there is a limit.
     per_address: HashMap<IpAddr, usize>,
     per_address_limit: Option<usize>,
 }
@@ -30,12 +31,13 @@ impl Admission {
         Self { filter, proxies, per_address: HashMap::new(), per_address_limit }
     }
 
-    /// Whether a peer is a proxy that is trusted to say for whom it connects.
+    /// Whether a peer is a proxy that is trusted to name its client.
     pub(crate) fn is_proxy(&self, peer: &Address) -> bool {
         self.proxies.iter().any(|proxies| proxies.contains(peer))
     }
 
-    /// Whether a peer of this address may connect. Counts it if so, until it is [released](Self::release).
+    /// Whether a peer with this address may connect. If so it is counted until it is
+    /// [released](Self::release).
     pub(crate) fn admit(&mut self, peer: &Address, statistics: &mut Statistics) -> bool {
         let is_wanted = self.filter.as_mut().is_none_or(|filter| filter(peer));
         if is_wanted && self.count(peer) {
@@ -61,7 +63,7 @@ impl Admission {
         true
     }
 
-    /// A connection that was admitted ended: its address has one less.
+    /// Uncounts an admitted connection that ended.
     pub(crate) fn release(&mut self, peer: &Address) {
         if let (Some(_), Address::Ip(peer)) = (self.per_address_limit, peer) {
             if let Some(count) = self.per_address.get_mut(&peer.ip()) {

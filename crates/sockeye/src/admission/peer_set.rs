@@ -1,4 +1,4 @@
-//! Sets of addresses, as those who configure a server write them.
+//! Sets of addresses, in the notation of configuration files.
 
 use std::error::Error;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use crate::sys::Address;
 
-/// A set of peers: an IP network such as `10.0.0.0/8` or `2001:db8::/32`, a single IP address, or `unix` for the peers of Unix
-/// sockets.
+/// A set of peers: an IP network such as `10.0.0.0/8` or `2001:db8::/32`, a single IP address, or
+/// `unix` for the peers of Unix sockets.
 ///
 /// ```
 /// # use sockeye::service::PeerSet;
@@ -22,17 +22,17 @@ pub struct PeerSet(Members);
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Members {
-    /// Those whose first `bits` are those of the address, whose others are 0.
+    /// Addresses whose first `bits` bits equal those of the address; its other bits are 0.
     V4(Ipv4Addr, u8),
     V6(Ipv6Addr, u8),
     Unix,
 }
 
 impl PeerSet {
-    /// The peers of Unix sockets, whatever their path, and if they have none.
+    /// The peers of Unix sockets, with or without a path.
     pub const UNIX: Self = Self(Members::Unix);
 
-    /// Whether a peer of this address is one of them.
+    /// Whether a peer with this address belongs to the set.
     #[must_use]
     pub fn contains(&self, peer: &Address) -> bool {
         match (self.0, peer) {
@@ -50,7 +50,7 @@ impl PeerSet {
     }
 }
 
-/// The first bits; shifted by all that there are, a number would be nothing.
+/// The first bits. A shift by the full width would overflow.
 fn first(address: u32, bits: u8) -> u32 {
     address & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)
 }
@@ -87,7 +87,7 @@ impl FromStr for PeerSet {
         let plain = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
         let bits = bits.parse().ok().filter(|bits| plain && *bits <= most).ok_or_else(|| invalid(Why::Bits(most)))?;
         let (members, network): (_, IpAddr) = match address {
-            // Peers' addresses are never written so: such a network would have nobody in it.
+            // Peers' addresses are never written this way, so such a network would match no peer.
             IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => return Err(invalid(Why::Mapped)),
             IpAddr::V6(address) => {
                 let network = Ipv6Addr::from_bits(first_v6(address.to_bits(), bits));
@@ -117,7 +117,7 @@ impl fmt::Display for PeerSet {
     }
 }
 
-/// A text that is no [`PeerSet`].
+/// A text that is not a [`PeerSet`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InvalidPeerSet {
     text: String,
@@ -137,15 +137,16 @@ impl fmt::Display for InvalidPeerSet {
         let Self { text, why } = self;
         match why {
             Why::Address => {
-                write!(f, "{text:?} is no network: write an IP address, a network such as 10.0.0.0/8, or `unix`")
+                write!(f, "{text:?} is not a network: write an IP address, a network such as 10.0.0.0/8, or `unix`")
             }
-            Why::Bits(most) => write!(f, "{text:?} is no network: a number from 0 to {most} follows the slash"),
-            Why::Mapped => write!(f, "{text:?} is IPv4 written as IPv6, and peers are not: write it as IPv4"),
+            Why::Bits(most) => {
+                write!(f, "{text:?} is not a network: the number after the slash must be from 0 to {most}")
+            }
+            Why::Mapped => {
+                write!(f, "{text:?} is an IPv4 network written as IPv6, which matches no peer: write it as IPv4")
+            }
             Why::Beyond(network, bits) => {
-                write!(
-                    f,
-                    "{text:?} is no network, since its address goes on behind {bits} bits: write {network}/{bits}"
-                )
+                write!(f, "{text:?} is not a network, since host bits are set: did you mean {network}/{bits}?")
             }
         }
     }
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_told_why() {
+    fn a_wrong_network_is_explained() {
         for (text, why) in [
             ("", "write an IP address"),
             ("localhost", "write an IP address"),
@@ -195,8 +196,8 @@ mod tests {
             ("10.0.0.0/8/8", "from 0 to 32"),
             ("10.0.0.0/300", "from 0 to 32"),
             ("::1/129", "from 0 to 128"),
-            ("10.0.0.1/8", "write 10.0.0.0/8"),
-            ("2001:db8::1/32", "write 2001:db8::/32"),
+            ("10.0.0.1/8", "did you mean 10.0.0.0/8?"),
+            ("2001:db8::1/32", "did you mean 2001:db8::/32?"),
             ("::ffff:0:0/96", "write it as IPv4"),
             ("10.0.0.0:80", "write an IP address"),
             ("[::1]", "write an IP address"),

@@ -1,4 +1,4 @@
-//! Which sites' pages may connect, and for which hosts requests are answered.
+//! Which origins may connect, and for which hosts requests are answered.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,15 @@ use crate::sys::Address;
 
 /// The pages that may connect (RFC 6455 section 10.2), by the `Origin` that browsers send.
 ///
-/// A page of any site may open a WebSocket to any server that the browser can reach: to this machine and its network too,
-/// and with the user's cookies. What is right depends on who the server is for:
+/// A page of any site may open a WebSocket to any server that the browser can reach, including this
+/// machine and its network, and with the user's cookies. The right policy depends on the server's
+/// users:
 ///
 /// * a tool on the user's own machine, or a service for the pages that it serves itself:
 ///   [`same_host`](Self::same_host), with [`Hosts::local`];
 /// * a site whose pages come from elsewhere: [`only`](Self::only) their origins;
-/// * a public service that asks nobody who they are, or programs that are not browsers and prove who they are in another way
-///   than by cookies: [`any`](Self::any).
+/// * a public service without authentication, or clients that are not browsers and authenticate
+///   without cookies: [`any`](Self::any).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,11 +53,12 @@ impl Origins {
         Ok(Self { list: Some(list), ..Self::any() })
     }
 
-    /// Only pages of the host and port that the request itself is for, as its `Host` has them. `http` and `https` are the
-    /// same here, since a proxy may have ended TLS.
+    /// Only pages of the host and port that the request itself is for, as its `Host` has them.
+    /// `http` and `https` are the same here, since a proxy may have ended TLS.
     ///
-    /// Alone this is no protection from DNS rebinding, where a page makes its own name resolve to this server: the request
-    /// names that host too. Say with [`Builder::hosts`](crate::Builder::hosts) which names are served.
+    /// Alone this does not protect from DNS rebinding, where a page makes its own name resolve to
+    /// this server: the request names that host too. Set the served names with
+    /// [`Builder::hosts`](crate::Builder::hosts).
     #[must_use]
     pub fn same_host() -> Self {
         Self { list: Some(AllowedOrigins::new()), same_host: true, ..Self::any() }
@@ -69,7 +71,8 @@ impl Origins {
         self
     }
 
-    /// Clients that name no origin may connect too, as programs that are not browsers do.
+    /// Clients that send no origin may connect too. Programs that are not browsers usually send
+    /// none.
     #[must_use]
     pub const fn or_missing(mut self) -> Self {
         if let Some(list) = &mut self.list {
@@ -78,22 +81,22 @@ impl Origins {
         self
     }
 
-    /// Refuses plain HTTP requests that name another origin too. Those that name none are answered: a browser names none
-    /// when it loads a page.
+    /// Refuses plain HTTP requests from other origins too. Requests without an origin are answered:
+    /// a browser sends none when it loads a page.
     #[must_use]
     pub const fn for_plain_requests(mut self) -> Self {
         self.plain_requests = true;
         self
     }
 
-    /// Text for the body of a refusal: what somebody who runs the server can do about it.
+    /// Text for the body of a refusal: how the operator can allow it.
     #[must_use]
     pub fn hint(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.hint = text.into();
         self
     }
 
-    /// Why a handshake for `host` is refused; `None`: it is not.
+    /// Why a handshake for `host` is refused; `None` if it is accepted.
     pub(crate) fn refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
         let list = self.list.as_ref()?;
         let is_same = |origin| host.is_some_and(|host| origin::is_from_host(origin, host));
@@ -104,19 +107,21 @@ impl Origins {
         (!is_admitted).then(|| with_hint("this origin may not connect", &self.hint))
     }
 
-    /// As [`refusal`](Self::refusal), of a plain request.
+    /// As [`refusal`](Self::refusal), for a plain request.
     pub(crate) fn plain_refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
         let is_judged = self.plain_requests && origin != Origin::Missing;
         if is_judged { self.refusal(origin, host) } else { None }
     }
 }
 
-/// The hosts that requests are answered for, by their `Host`: the defence against DNS rebinding, where a page of
-/// `evil.example` makes that name resolve to this server, and is then of the same site as it for the browser.
+/// The hosts that requests are answered for, by their `Host`: the defence against DNS rebinding,
+/// where a page of `evil.example` makes that name resolve to this server, which makes it the same
+/// site for the browser.
 ///
-/// * A tool on the user's own machine: [`local`](Self::local), and by name what else it is called.
+/// * A tool on the user's own machine: [`local`](Self::local), and its other names, if it has any.
 /// * A site: [`only`](Self::only) its names.
-/// * What is behind a proxy that looks at the host itself, or has no secrets from those who can reach it: [`any`](Self::any).
+/// * A server behind a proxy that checks the host, or without secrets from those who can reach it:
+///   [`any`](Self::any).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -138,8 +143,8 @@ impl Hosts {
         Self { list: None, local: false, hint: "".into() }
     }
 
-    /// Only these names and addresses, each at any port or at the port behind it. Case does not matter; there are no
-    /// patterns.
+    /// Only these names and addresses, each at any port unless it names one. Case does not matter;
+    /// there are no patterns.
     ///
     /// # Errors
     /// A text that is not a host with an optional port; IPv6 is in brackets.
@@ -151,32 +156,33 @@ impl Hosts {
         Ok(Self { list: Some(list), ..Self::any() })
     }
 
-    /// Only what no other site can be called: literal addresses, `localhost`, names below it, and requests of HTTP/1.0 that
-    /// name no host. Over a Unix socket any host is served, since no name leads a browser there; a proxy that serves
-    /// browsers from it decides which names it passes on.
+    /// Only hosts that no other site can have: literal addresses, `localhost`, names below it, and
+    /// requests of HTTP/1.0 without a host. Over a Unix socket any host is served, since no name
+    /// resolves to it; a proxy in front of it decides which names it forwards.
     #[must_use]
     pub fn local() -> Self {
         Self { list: Some(host::AllowedHosts::new()), local: true, ..Self::any() }
     }
 
-    /// Those of [`local`](Self::local) too.
+    /// Also the hosts of [`local`](Self::local).
     #[must_use]
     pub const fn or_local(mut self) -> Self {
         self.local = true;
         self
     }
 
-    /// Text for the body of a refusal: what somebody who runs the server can do about it.
+    /// Text for the body of a refusal: how the operator can allow it.
     #[must_use]
     pub fn hint(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.hint = text.into();
         self
     }
 
-    /// Why a request for `host` is refused that came from `sender`, which is a proxy if there is one; `None`: it is not.
+    /// Why a request for `host` is refused; `None` if it is accepted. `sender` is the connected
+    /// peer: the proxy, if there is one.
     pub(crate) fn refusal(&self, host: Option<&str>, sender: &Address) -> Option<Cow<'static, str>> {
         let list = self.list.as_ref()?;
-        // A browser names a host in each request, and has no way to a Unix socket.
+        // A browser sends a host in each request, and cannot connect to a Unix socket.
         let is_local = || !matches!(sender, Address::Ip(_)) || host.is_none_or(host::is_local);
         let is_served = host.is_some_and(|host| list.allows(host)) || self.local && is_local();
         (!is_served).then(|| with_hint("this host is not served here", &self.hint))

@@ -1,4 +1,5 @@
-//! A connection of a trusted proxy before its PROXY header is complete: it is not known yet who connects.
+//! A connection from a trusted proxy before its PROXY header is complete: the client is not known
+//! yet.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,14 +23,14 @@ use crate::transport::Read;
 /// A connection whose header is awaited.
 pub(super) struct Proxied {
     decoder: HeaderDecoder,
-    /// The raw endpoint that it will belong to; `None`: it will speak HTTP.
+    /// The raw endpoint that it will belong to; `None` for HTTP.
     endpoint: Option<EndpointIndex>,
-    /// The time of the header counts for the request, too.
+    /// The header's time counts towards the request's deadline.
     accepted: Instant,
     deadline: Instant,
 }
 
-/// What the connection is once it is known who connects.
+/// What the connection becomes once the client is known.
 pub(super) enum AfterProxied {
     Http(Box<Http>),
     Raw(Box<Raw>),
@@ -52,7 +53,7 @@ impl Proxied {
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<AfterProxied> {
         let mut budget = env.limits.turn_bytes;
         while budget > 0 {
-            // Most of it is the first request, which is not read further than its head may be long.
+            // Most of it is the first request, of which no more is read than a head may have.
             let most = budget.min(env.limits.protocol.head_bytes.max(1));
             match wire.socket.read(&mut env.io, &mut env.rx, most) {
                 Read::Bytes(count) => {
@@ -80,7 +81,7 @@ impl Proxied {
         Step::Yield
     }
 
-    /// The header says for whom the proxy connects: that address decides, as an accepted one does.
+    /// The header names the client: its address decides, like that of an accepted connection.
     fn introduce(&self, wire: &mut Wire, env: &mut Env, id: ConnId, source: Source) -> Step<AfterProxied> {
         let proxy = wire.peer.clone();
         let peer = address(source).unwrap_or_else(|| proxy.clone());
@@ -94,7 +95,7 @@ impl Proxied {
             return Step::Next(AfterProxied::Http(Box::new(http)));
         };
         if env.state.lifecycle.is_ending() {
-            // Nothing was said to it yet.
+            // Nothing was sent to it yet.
             return Step::Gone(CloseHow::Normal);
         }
         let mut raw = Raw::new(endpoint);
@@ -108,7 +109,8 @@ impl Proxied {
         Due::Over(self.end(wire, env, id, "the header took too long"))
     }
 
-    /// No header follows. A connection that sends nothing at all, as some health checks do, is no fault.
+    /// No header follows. A connection that sends nothing at all, as some health checks do, is not
+    /// a fault.
     fn end(&self, wire: &Wire, env: &mut Env, id: ConnId, why: &str) -> Step<AfterProxied> {
         if !self.decoder.is_untouched() {
             env.io.meters.statistics.refusals.proxy_header += 1;
@@ -118,7 +120,7 @@ impl Proxied {
     }
 }
 
-/// Who connects; `None`: the proxy itself.
+/// The client's address; `None` if the proxy connects for itself.
 fn address(source: Source) -> Option<Address> {
     match source {
         Source::Ip(address) => Some(Address::Ip(address)),
@@ -140,8 +142,8 @@ fn refuse(wire: &Wire, env: &mut Env, id: ConnId, error: HeaderError) -> Step<Af
     Step::Gone(CloseHow::Normal)
 }
 
-/// A trusted peer that does not do what it is trusted for is configured wrongly, here or there, and serves nobody until an
-/// operator hears of it.
+/// A trusted proxy that sends no header is misconfigured, here or there, and none of its clients
+/// are served: warn the operator.
 fn warn(id: ConnId, wire: &Wire, error: &dyn fmt::Display) {
     tracing::warn!(%id, peer = %wire.peer, %error, "refused: a trusted proxy sent no usable PROXY header");
 }

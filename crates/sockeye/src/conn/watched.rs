@@ -111,8 +111,8 @@ impl Watched {
         }
     }
 
-    /// It broke, and nothing is to be read now. What is unread while reading is paused waits, unless the program waits for
-    /// room, which never comes.
+    /// It broke, and nothing is to be read now. What is unread while reading is paused waits,
+    /// unless the program waits for room, which never comes.
     fn without_reading(&self, socket: &Socket, wants_room: bool) -> Outcome {
         if self.has_input(socket) && !wants_room {
             return Outcome::Wait;
@@ -130,7 +130,7 @@ impl Watched {
         let is_datagrams = socket.kind() == DescriptorKind::Datagrams;
         let is_over = level.error && !is_datagrams;
         if reads && (level.readable || (level.error && is_datagrams)) {
-            // The end of input is readable without end. It is reported when nothing stands before it.
+            // The end of input stays readable. It is reported when nothing is unread before it.
             let is_end = (level.read_closed || is_over) && socket.unread_bytes(io) == 0;
             if !self.call(&mut callbacks, socket, io, Culprit::Receive) {
                 return Outcome::Wait;

@@ -1,7 +1,8 @@
 //! Messages that wait to be sent to one peer, within a bound.
 //!
-//! Most answers consist of what just arrived: an echo, a relay. Such a message is kept as a range of the receive buffer and sent
-//! from there in the same step, without a copy. What remains at the end of the step is copied, because the buffer is reused.
+//! Most answers consist of what just arrived: an echo, a relay. Such a message is kept as a range
+//! of the receive buffer and sent from there in the same step, without a copy. What remains at the
+//! end of the step is copied, because the buffer is reused.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -22,8 +23,8 @@ const PAUSE: usize = 512 * 1024;
 /// its payload and 64 bytes.
 #[derive(Default)]
 pub struct Outbox {
-    /// Pieces of the loop's receive buffer, before all `items`; only until [`release_input`](Self::release_input). The first
-    /// `sent_spots` are sent.
+    /// Pieces of the loop's receive buffer, before all `items`; only until
+    /// [`release_input`](Self::release_input). The first `sent_spots` are sent.
     spots: Vec<Spot>,
     sent_spots: usize,
     items: VecDeque<Item>,
@@ -197,7 +198,8 @@ impl Outbox {
             }
             self.items.push_back(item);
         }
-        // A burst must not stay in memory, and large blocks are given back a way that keeps the allocator from hoarding them.
+        // A burst must not stay in memory, and large blocks are given back a way that keeps the
+        // allocator from hoarding them.
         items.shrink_to(1);
         cx.give_buffer(small);
     }
@@ -223,7 +225,7 @@ impl Outbox {
         if self.items.is_empty() {
             self.small.clear();
             self.taken = 0;
-            // A burst must not stay in memory for ever.
+            // The memory of a burst must not be kept.
             if self.small.capacity() > KEEP || self.items.capacity() > KEEP_ITEMS {
                 self.small.shrink_to(KEEP);
                 self.items.shrink_to(KEEP_ITEMS);
@@ -234,7 +236,8 @@ impl Outbox {
         }
     }
 
-    /// Leaves little memory to an empty outbox that nobody uses for now: a burst must not stay with each of the spare ones.
+    /// Shrinks an empty outbox that is not in use: spare outboxes must not all keep the memory of a
+    /// burst.
     pub(super) fn shrink(&mut self) {
         self.small.shrink_to(SPARE);
         self.items.shrink_to(SPARE / size_of::<Item>());

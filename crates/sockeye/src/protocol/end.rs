@@ -1,32 +1,35 @@
-//! How connections end that are no WebSockets.
+//! How raw and watched connections end.
 
 use std::fmt;
 use std::io;
 
-/// How to end a connection that is no WebSocket: what its callbacks return as an error.
+/// How to end a raw or watched connection: the error type of its callbacks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RawClose {
-    /// In good order: what was written is sent, then the end. What it does not take within
-    /// [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) is dropped, and the connection is reset.
+    /// Gracefully: output already written is sent first. Output that the peer does not accept
+    /// within [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) is dropped,
+    /// and the connection is reset.
     Normal,
-    /// At once: what waits is dropped, and the peer of a TCP connection sees a reset.
+    /// Immediately: unsent output is dropped, and the peer of a TCP connection sees a reset.
     Reset,
 }
 
-/// How a connection ended that is no WebSocket.
+/// How a raw or watched connection ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RawClosed {
-    /// The program ended it, or the service was drained; what was written before has been sent.
+    /// The program ended it, or the service was drained. All output was sent.
     Local,
-    /// The peer ended its sending side, and the program had nothing more to say; what was written before has been sent.
+    /// The peer ended its sending side, and the program then ended the connection. All output was
+    /// sent.
     Peer,
-    /// It broke, or both sides were ended by the other end. Why, if the system said so.
+    /// It broke, or the other end closed both directions; with the system's error, if it reported
+    /// one.
     Broken(Option<io::ErrorKind>),
     /// The program reset it.
     Reset,
-    /// What was written could not be sent in the time that an end may take.
+    /// The output could not be sent within the close timeout.
     Timeout,
     /// The service was dropped.
     Dropped,
@@ -40,7 +43,7 @@ impl fmt::Display for RawClosed {
             Self::Broken(None) => f.write_str("broken"),
             Self::Broken(Some(kind)) => write!(f, "broken: {kind}"),
             Self::Reset => f.write_str("reset by us"),
-            Self::Timeout => f.write_str("the last output was not taken in time"),
+            Self::Timeout => f.write_str("the last output was not accepted in time"),
             Self::Dropped => f.write_str("the service was dropped"),
         }
     }

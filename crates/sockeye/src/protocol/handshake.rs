@@ -1,6 +1,6 @@
-//! A handshake that is done, as `open` sees it.
+//! A completed handshake, as `open` sees it.
 
-/// The opening handshake of a connection, which [`Protocol::open`](crate::Protocol::open) is told of.
+/// The opening handshake of a connection, as passed to [`Protocol::open`](crate::Protocol::open).
 ///
 /// ```
 /// use sockeye::{Cx, Handshake};
@@ -16,8 +16,8 @@ pub struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    /// The subprotocol that the server chose, one of those that the client offered (RFC 6455 section 1.9); `None` if it chose
-    /// none.
+    /// The subprotocol that the server chose, one of those that the client offered (RFC 6455
+    /// section 1.9); `None` if it chose none.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&'a str> {
         self.subprotocol

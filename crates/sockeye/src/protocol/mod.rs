@@ -43,20 +43,20 @@ pub(crate) use self::watch::Watcher;
 pub use crate::id::{ConnId, Gone};
 pub use crate::state::Commands;
 
-/// What an endpoint does on the connections that negotiated its name.
+/// The callbacks for connections that negotiated the endpoint's name.
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
 /// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
 /// `receive`, `writable`, `ping`, `pong` and `timer`, then `closed`. `closed` comes exactly once for each `open`, and
 /// nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is done between callbacks.
 ///
-/// Returning `Err(close)` from a callback starts the closing handshake with that code and reason. Once a close has started,
-/// from either side, `receive` is not called any more; `writable` is called at most once more, for what was asked for
-/// before: the close frame waits for it.
+/// Returning `Err(close)` from a callback starts the closing handshake with that code and reason.
+/// Once a close has started, from either side, `receive` is no longer called. `writable` is called
+/// at most once more, if it was requested before; the close frame waits for it.
 ///
-/// A callback that panics takes the loop with it: nothing is caught.
+/// A panic in a callback is not caught: it unwinds through the loop.
 pub trait Protocol: 'static {
-    /// What is kept for each connection.
+    /// The state of one connection.
     type Session: 'static;
 
     /// The token of `Sec-WebSocket-Protocol` (RFC 6455 section 1.9) that chooses this protocol.
@@ -68,11 +68,12 @@ pub trait Protocol: 'static {
         Decision::accept()
     }
 
-    /// The connection is open; what is returned is kept for it.
+    /// The connection is open. Returns its session.
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Self::Session;
 
-    /// A piece of a message came. Pieces come as the network brings them, so only their concatenation has a meaning; see
-    /// [`crate::messages`] for whole messages. A message ends with the piece that is `last`, which may be empty.
+    /// A piece of a message arrived. The network decides where pieces are cut, so only their
+    /// concatenation has a meaning; see [`crate::messages`] for whole messages. A message ends with
+    /// the piece that is `last`, which may be empty.
     ///
     /// # Errors
     /// The close to start.
@@ -87,26 +88,28 @@ pub trait Protocol: 'static {
 
     /// The bytes of the current read are about to be overwritten. Called only if [`Cx::keep_input`] asked for it.
     ///
-    /// A callback may keep [ranges of the input](Cx::input_range) until then, so that what is sent in the same step needs no copy:
-    /// [`writable`](Self::writable), which comes before this, sends out of [`Cx::input`]. What is still kept now has to be copied,
-    /// to a buffer of the loop's ([`Commands::take_buffer`]) for instance. For layers such as [`messages`](crate::messages).
+    /// A callback may keep [ranges of the input](Cx::input_range) until then, so that data sent in
+    /// the same step needs no copy: [`writable`](Self::writable), which comes before this, sends
+    /// from [`Cx::input`]. Copy what you still need now, for example to a buffer of the loop
+    /// ([`Commands::take_buffer`]). For layers such as [`messages`](crate::messages).
     fn release_input(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
         let _ = (cx, session);
     }
 
-    /// The connection is over. The session comes by value: nothing can follow.
+    /// The connection has ended. The session is passed by value: no callback follows.
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Self::Session, closed: Closed) {
         let _ = (cx, session, closed);
     }
 
-    /// A connection that was asked for with [`connect`](ProtocolMut::connect) failed to open. Each connect ends with exactly one
-    /// of this and [`open`](Self::open). The default logs a warning, unless the program itself cancelled it.
+    /// A connection requested with [`connect`](ProtocolMut::connect) failed to open. Each connect
+    /// has exactly one outcome: this or [`open`](Self::open). The default logs a warning, unless
+    /// the program itself cancelled it.
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         let _ = own;
         failure.warn_unheard(id);
     }
 
-    /// A ping came. It is answered without this; for those who want to know.
+    /// A ping arrived. The loop answers it; this is only a notification.
     ///
     /// # Errors
     /// The close to start.
@@ -115,7 +118,7 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// A pong came, asked for or not (RFC 6455 section 5.5.3).
+    /// A pong arrived, solicited or not (RFC 6455 section 5.5.3).
     ///
     /// # Errors
     /// The close to start.
@@ -133,14 +136,14 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// How often [`tick`](Self::tick) is called. Read once, when the protocol is given to the builder, which refuses
-    /// zero: the loop would never rest.
+    /// How often [`tick`](Self::tick) is called. Read once, when the protocol is added to the
+    /// builder, which refuses zero: the loop would never sleep.
     fn interval(&self) -> Option<Duration> {
         None
     }
 
-    /// Called every [`interval`](Self::interval) while any connection of this protocol is open. Ticks that were missed are not
-    /// made up for.
+    /// Called every [`interval`](Self::interval) while any connection of this protocol is open.
+    /// Missed ticks are not repeated.
     fn tick(&mut self, own: &mut ProtocolMut<'_>) {
         let _ = own;
     }
@@ -158,14 +161,15 @@ pub(crate) enum Verdict {
 }
 
 impl Decision {
-    /// Accept, naming the protocol that was chosen when the client offered any.
+    /// Accept, with the chosen protocol if the client offered any.
     #[must_use]
     pub fn accept() -> Self {
         Self(Verdict::Accept)
     }
 
-    /// Accept, naming this one of the protocols that the client offered. A name that was not offered is left out of
-    /// the answer (RFC 6455 section 4.2.2 point 5: it must be one of the client's), and an error is logged.
+    /// Accept, with this one of the protocols that the client offered. A name that was not offered
+    /// is left out of the answer (RFC 6455 section 4.2.2 point 5: it must be one of the client's),
+    /// and an error is logged.
     #[must_use]
     pub fn accept_subprotocol(name: impl Into<String>) -> Self {
         Self(Verdict::AcceptAs(name.into()))

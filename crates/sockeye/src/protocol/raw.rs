@@ -6,27 +6,31 @@ use std::time::Duration;
 use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, RawCx};
 use crate::transport::SocketWriter;
 
-/// What an endpoint does on connections whose bytes have no framing of ours: those of a listener of
-/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak a TCP protocol of the program's own, and
-/// descriptors that the program gives to the loop with [`EndpointMut::adopt`].
+/// The callbacks for connections without WebSocket framing: those of a listener of
+/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak the program's own TCP protocol,
+/// and descriptors that the program gives to the loop with [`EndpointMut::adopt`].
 ///
-/// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one [`Session`](Self::Session) for
-/// each, callbacks that never run inside one another, and writing only in [`writable`](Self::writable), by a permission that is
-/// used up. The callbacks come in this order: `open`, then any of `receive`, `writable` and `timer`, `ended` at most once and
-/// no `receive` after it, then `closed`, exactly once, and nothing after it.
+/// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one
+/// [`Session`](Self::Session) for each, callbacks that never nest, and writing only in
+/// [`writable`](Self::writable), with a permission that is used up. The callbacks come in this
+/// order: `open`, then any of `receive`, `writable` and `timer`, `ended` at most once and no
+/// `receive` after it, then `closed`, exactly once, and nothing after it.
 ///
-/// Returning `Err(end)` ends the connection so; nothing but `closed` follows. [`ConnectionMut::close`](crate::protocol::ConnectionMut::close) does the same as
-/// `Err(RawClose::Normal)`: the code means nothing here. There is no keepalive and no deadline but those that the program sets with
-/// [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer). Publishing and connecting are for WebSockets:
-/// [`Commands::protocol`](crate::Commands::protocol) finds one.
+/// Returning `Err(end)` ends the connection that way; only `closed` follows.
+/// [`ConnectionMut::close`](crate::protocol::ConnectionMut::close) does the same as
+/// `Err(RawClose::Normal)`: the code is ignored. There is no keepalive, and the only deadlines are
+/// those that the program sets with
+/// [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer). To publish or connect,
+/// use a WebSocket protocol of the service ([`Commands::protocol`](crate::Commands::protocol)).
 ///
-/// Of what is no TCP or Unix stream socket each read comes by itself, and each write is a call of its own: a datagram, a
-/// number of an eventfd, a record of inotify. What they mean is not looked into. Datagrams that get lost, in either
-/// direction, are no errors, and an empty one is received as such. The hang-up of a terminal is the end of its input. A
-/// pipe that nobody reads any more breaks when it is written to, and raises SIGPIPE, which Rust programs ignore from
-/// their start; a program that restores its default must not write to pipes here.
+/// On anything but a TCP or Unix stream socket, each read and each write is one system call: a
+/// datagram, the counter of an eventfd, a record of inotify. The loop does not interpret them. Lost
+/// datagrams, in either direction, are not errors, and an empty one is delivered as such. The
+/// hang-up of a terminal is the end of its input. Writing to a pipe without readers breaks it and
+/// raises SIGPIPE, which Rust programs ignore from their start; a program that restores the default
+/// action must not write to pipes here.
 ///
-/// A callback that panics takes the loop with it: nothing is caught.
+/// A panic in a callback is not caught: it unwinds through the loop.
 ///
 /// ```
 /// use sockeye::Service;
@@ -63,35 +67,36 @@ use crate::transport::SocketWriter;
 /// # Service::builder().raw(Echo).listen_raw("127.0.0.1:0", "echo").build().unwrap();
 /// ```
 pub trait Raw: 'static {
-    /// What is kept for each connection.
+    /// The state of one connection.
     type Session: 'static;
 
-    /// What the endpoint is called: a token, and no other endpoint's name, WebSocket protocols included.
+    /// The endpoint's name: a token, unique among all endpoints, WebSocket protocols included.
     fn name(&self) -> &str;
 
-    /// The connection is open; what is returned is kept for it.
+    /// The connection is open. Returns its session.
     fn open(&mut self, cx: &mut RawCx<'_>) -> Self::Session;
 
-    /// What one read brought; empty for an empty datagram or packet only. Of a stream the pieces are as the network cut them.
+    /// The bytes of one read; empty only for an empty datagram or packet. On a stream the network
+    /// decides where pieces are cut.
     ///
     /// # Errors
     /// How to end the connection.
     fn receive(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose>;
 
-    /// The peer has ended its sending side. `Ok` goes on writing, for as long as the peer takes it; what is not defined ends
-    /// the connection, once all that was written is sent.
+    /// The peer has ended its sending side. With `Ok` the program can go on writing, as long as the
+    /// peer accepts it. The default ends the connection once all output is sent.
     ///
     /// # Errors
-    /// How to end the connection. [`RawClose::Normal`] is told as [`RawClosed::Peer`].
+    /// How to end the connection. [`RawClose::Normal`] is reported as [`RawClosed::Peer`].
     fn ended(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
         let _ = (cx, session);
         Err(RawClose::Normal)
     }
 
-    /// There is room for output, and this was asked for by one of the `request_writable` calls. A request is used up by the
-    /// call; several before it are one.
+    /// There is room for output, after one of the `request_writable` calls. The call uses up the
+    /// request; several requests before it count as one.
     ///
-    /// It never comes for what was opened for reading only. What is not defined writes nothing.
+    /// It is never called for a descriptor opened for reading only. The default writes nothing.
     ///
     /// # Errors
     /// How to end the connection.
@@ -105,19 +110,20 @@ pub trait Raw: 'static {
         Ok(())
     }
 
-    /// The connection is over. The session comes by value: nothing can follow.
+    /// The connection has ended. The session is passed by value: no callback follows.
     fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: Self::Session, ended: RawClosed) {
         let _ = (cx, session, ended);
     }
 
-    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
-    /// logs a warning.
+    /// An adoption failed with this error. Each adoption has exactly one outcome: this or
+    /// [`open`](Self::open). The default logs a warning.
     fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         let _ = own;
-        tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Raw::failed, which would be told, is not implemented");
+        tracing::warn!(%id, endpoint = self.name(), %error, "adoption failed, and Raw::failed is not implemented");
     }
 
-    /// The moment asked for with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer) is here.
+    /// The timer set with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer)
+    /// has expired.
     ///
     /// # Errors
     /// How to end the connection.
@@ -131,8 +137,8 @@ pub trait Raw: 'static {
         None
     }
 
-    /// Called every [`interval`](Self::interval) while any connection of this endpoint is open. Ticks that were missed are not
-    /// made up for.
+    /// Called every [`interval`](Self::interval) while any connection of this endpoint is open.
+    /// Missed ticks are not repeated.
     fn tick(&mut self, own: &mut EndpointMut<'_>) {
         let _ = own;
     }
@@ -149,8 +155,8 @@ impl<'a> RawWritable<'a> {
         Self { port }
     }
 
-    /// Writes all of `bytes`: what the system does not take at once waits in the connection's queue. Nothing is written
-    /// of no bytes.
+    /// Writes all of `bytes`: what the system does not accept at once waits in the connection's
+    /// queue. An empty slice writes nothing.
     pub fn write(self, bytes: &[u8]) -> RawAfterWrite<'a> {
         let io = &mut *self.port.out.io;
         io.send_budget = io.send_budget.saturating_sub(bytes.len() + io.frame_cost);
@@ -165,8 +171,9 @@ pub struct RawAfterWrite<'a> {
 }
 
 impl<'a> RawAfterWrite<'a> {
-    /// The permission for another write, while less than [`Limits::output_low_water`](crate::Limits::output_low_water) waits
-    /// and this connection's share of the turn is not used up. When it is `None` and there is more to write, ask for the
+    /// The permission for another write, while less than
+    /// [`Limits::output_low_water`](crate::Limits::output_low_water) waits and this connection's
+    /// share of the turn is not used up. When it is `None` and there is more to write, ask for the
     /// writable callback again.
     #[must_use]
     pub fn more(self) -> Option<RawWritable<'a>> {
@@ -176,7 +183,7 @@ impl<'a> RawAfterWrite<'a> {
     }
 }
 
-/// Where a permission leads: the connection's way out, for one callback.
+/// The output of one connection, borrowed by a permission for one callback.
 pub(crate) struct RawSendCx<'a> {
     pub(crate) out: SocketWriter<'a>,
 }

@@ -1,4 +1,4 @@
-//! Descriptors that the program reads and writes itself: the loop says when.
+//! Descriptors that the program reads and writes itself when the loop reports readiness.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, RawCx};
 
-/// What an endpoint does with descriptors that it reads and writes itself: a library's own socket, a poller inside this
-/// one, a datagram socket whose senders matter, a listener. They are given to the loop with
-/// [`EndpointMut::adopt`], as for a [`Raw`](crate::raw::Raw) endpoint, and the rules are the same. A
-/// library that closes its descriptor itself is watched by a duplicate (`try_clone_to_owned`), which is to be closed
-/// when the library is done.
+/// The callbacks for descriptors that the program reads and writes itself: a library's socket, a
+/// nested poller, a datagram socket whose senders matter, a listener. They are given to the loop
+/// with [`EndpointMut::adopt`], as for a [`Raw`](crate::raw::Raw) endpoint, and the rules are the
+/// same. If a library closes its descriptor itself, adopt a duplicate (`try_clone_to_owned`), and
+/// close that when the library is done.
 ///
-/// The loop tells of *levels*: [`readable`](Self::readable) comes again in the next turn for as long as there is
-/// something to read, so a callback may take as much or as little as it likes. Before each call the descriptor is
-/// asked, so that a call means what it says. One that takes nothing has the loop turn without a rest, which leaves the
-/// others their share but takes all that a core has: who does not want to be called for now uses [`ConnectionMut::pause_reading`](crate::protocol::ConnectionMut::pause_reading).
+/// Readiness is level-triggered: [`readable`](Self::readable) is called again in the next turn
+/// while there is something to read, so a callback may read as much or as little as it likes. The
+/// descriptor is polled before each call, so calls are never spurious. A callback that reads
+/// nothing keeps the loop spinning: other connections get their share, but a core is fully used. To
+/// stop the calls for a while, use
+/// [`ConnectionMut::pause_reading`](crate::protocol::ConnectionMut::pause_reading).
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -24,7 +26,7 @@ use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, Raw
 /// use sockeye::Service;
 /// use sockeye::raw::{RawClose, RawCx, Watcher};
 ///
-/// /// Answers whoever sends a datagram.
+/// /// Sends each datagram back to its sender.
 /// struct Answer(UdpSocket);
 ///
 /// impl Watcher for Answer {
@@ -55,27 +57,29 @@ use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, Raw
 /// # Ok(()) }
 /// ```
 pub trait Watcher: 'static {
-    /// What is kept for each descriptor.
+    /// The state of one descriptor.
     type Session: 'static;
 
-    /// What the endpoint is called: a token, and no other endpoint's name, WebSocket protocols included.
+    /// The endpoint's name: a token, unique among all endpoints, WebSocket protocols included.
     fn name(&self) -> &str;
 
-    /// The descriptor is watched; what is returned is kept for it.
+    /// The descriptor is being watched. Returns its session.
     fn open(&mut self, cx: &mut RawCx<'_>) -> Self::Session;
 
-    /// There is something to read: data, connections to accept, an error, or the end of input. At most once a turn.
+    /// There is something to read: data, connections to accept, an error, or the end of input.
+    /// Called at most once a turn.
     ///
-    /// Whoever finds the end of input says so with `Err(RawClose::Normal)`. It is not told twice: when all that came before
-    /// was read and this returns `Ok`, it is not called again.
+    /// At the end of input return `Err(RawClose::Normal)`. The end is reported once: if all input
+    /// before it was read and this returns `Ok`, it is not called again.
     ///
     /// # Errors
-    /// How to end it. The descriptor is closed; [`RawClose::Reset`] has the peer of a TCP connection see a reset.
+    /// How to end it. The descriptor is closed; after [`RawClose::Reset`] the peer of a TCP
+    /// connection sees a reset.
     fn readable(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, fd: BorrowedFd<'_>)
     -> Result<(), RawClose>;
 
-    /// There is room to write, and this was asked for by one of the `request_writable` calls. A request is used up by the
-    /// call; several before it are one.
+    /// There is room to write, after one of the `request_writable` calls. The call uses up the
+    /// request; several requests before it count as one.
     ///
     /// # Errors
     /// As [`readable`](Self::readable).
@@ -89,20 +93,22 @@ pub trait Watcher: 'static {
         Ok(())
     }
 
-    /// It is over: the program ended it, the service was drained or dropped, or the other end is gone ([`RawClosed::Peer`],
-    /// [`RawClosed::Broken`]). The session comes by value: nothing can follow.
+    /// It has ended: the program ended it, the service was drained or dropped, or the other end is
+    /// gone ([`RawClosed::Peer`], [`RawClosed::Broken`]). The session is passed by value: no
+    /// callback follows.
     fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: Self::Session, ended: RawClosed) {
         let _ = (cx, session, ended);
     }
 
-    /// An adoption did not come about, and why. Each ends with exactly one of this and [`open`](Self::open). What is not defined
-    /// logs a warning.
+    /// An adoption failed with this error. Each adoption has exactly one outcome: this or
+    /// [`open`](Self::open). The default logs a warning.
     fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         let _ = own;
-        tracing::warn!(%id, endpoint = self.name(), %error, "not adopted; Watcher::failed, which would be told, is not implemented");
+        tracing::warn!(%id, endpoint = self.name(), %error, "adoption failed, and Watcher::failed is not implemented");
     }
 
-    /// The moment asked for with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer) is here.
+    /// The timer set with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer)
+    /// has expired.
     ///
     /// # Errors
     /// As [`readable`](Self::readable).
@@ -116,8 +122,8 @@ pub trait Watcher: 'static {
         None
     }
 
-    /// Called every [`interval`](Self::interval) while any descriptor of this endpoint is watched. Ticks that were missed are not
-    /// made up for.
+    /// Called every [`interval`](Self::interval) while any descriptor of this endpoint is watched.
+    /// Missed ticks are not repeated.
     fn tick(&mut self, own: &mut EndpointMut<'_>) {
         let _ = own;
     }

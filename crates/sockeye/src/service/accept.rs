@@ -1,4 +1,4 @@
-//! Listeners: who is let in, and what happens when nobody can be.
+//! Accepting: who is admitted, and when accepting pauses.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Descriptors that the program gives to the loop.
+//! Adoption of descriptors that the program gives to the loop.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,8 @@ use crate::statistics::Culprit;
 use crate::sys::{AdoptOptions, Adopted, CloseHow, DescriptorKind};
 
 impl Service {
-    /// Carries out the adoptions that were wished for. Those that a callback of one of these wishes for wait for the next time.
+    /// Carries out the requested adoptions. Those that their callbacks request wait for the next
+    /// call.
     pub(crate) fn start_adoptions(&mut self) {
         let adoptions = std::mem::take(&mut self.env.state.queue.adoptions);
         self.adopting = adoptions.len();
@@ -38,7 +39,7 @@ impl Service {
         let is_watched = self.env.state.kind(endpoint) == EndpointKind::Watcher;
         if adopted.kind == DescriptorKind::Listener && !is_watched {
             self.env.io.sys.close(adopted.handle, CloseHow::Normal);
-            let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watcher accepts them";
+            let text = "it is a listener: serve its connections with Builder::listen_raw, or accept them in a Watcher";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         self.register_adopted(id, &adopted)?;
@@ -68,7 +69,7 @@ impl Service {
         let (handle, peer) = (adopted.handle, adopted.peer.clone());
         if adopted.kind != DescriptorKind::Stream {
             self.env.io.sys.close(handle, CloseHow::Normal);
-            let text = "it is not a connected TCP or Unix stream socket, so nothing can be served on it";
+            let text = "it is not a connected TCP or Unix stream socket, so it cannot be served";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let id = self.env.state.registry.insert_accepted();
@@ -92,7 +93,7 @@ impl Service {
         if self.is_draining() { Err(ending()) } else { Ok(()) }
     }
 
-    /// Takes an adoption back that was not carried out. Returns whether there was one.
+    /// Cancels an adoption that was not carried out. Returns whether there was one.
     pub(crate) fn cancel_adoption(&mut self, id: ConnId) -> bool {
         let Some(fd) = self.env.state.queue.take_adoption(id) else { return false };
         drop(fd);
@@ -125,6 +126,6 @@ fn ending() -> io::Error {
 
 fn no_room(limit: usize) -> io::Error {
     io::Error::other(format!(
-        "the service has its {limit} connections already (Limits::connections, and what the descriptor limit allows)"
+        "the service already has its maximum of {limit} connections (Limits::connections, or the descriptor limit)"
     ))
 }

@@ -30,14 +30,14 @@ use crate::sys::external::External;
 use crate::sys::{Address, ListenOptions, Real, Sys};
 use crate::transport::{Carrier, LoopIo};
 
-/// Descriptors kept free for what is no connection: files being served, the program's own.
+/// Descriptors reserved for other uses: files being served, the program's own.
 const RESERVE: u64 = 16;
-/// And for the poller, the waker and a listener of each other service that is built in its turn.
+/// Descriptors reserved for the poller, waker and listener of each further service in the process.
 const RESERVE_SERVICE: u64 = 4;
 
-/// Describes a [`Service`]: what it speaks, where it listens, and what it allows.
+/// Describes a [`Service`]: its protocols, listeners and limits.
 pub struct Builder {
-    /// Which one it is, for its handles.
+    /// Identifies the builder, for its handles.
     id: BuilderId,
     limits: Limits,
     endpoints: Vec<Endpoint>,
@@ -48,10 +48,10 @@ pub struct Builder {
     hosts: Hosts,
     addresses: Option<AddressFilter>,
     proxies: Vec<PeerSet>,
-    /// Those that it has in common with others like it, before anything of its own.
+    /// Listeners shared with other services; they come before its own.
     shared_listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
     listen: Vec<(ListenAddr, ListenOptions)>,
-    /// Those whose connections go to the raw endpoint of that name.
+    /// Listeners for the raw endpoint of that name.
     listen_raw: Vec<(ListenAddr, ListenOptions, String)>,
     /// How many services of this process share its descriptors.
     services: u64,
@@ -89,7 +89,7 @@ impl Builder {
         }
     }
 
-    /// What peers may make the service hold and wait for.
+    /// Sets the limits on memory, time and connections.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -103,7 +103,8 @@ impl Builder {
         self
     }
 
-    /// As [`protocol`](Self::protocol), and gives a handle of it for [`Commands::protocol`](crate::Commands::protocol).
+    /// As [`protocol`](Self::protocol), and returns a handle for
+    /// [`Commands::protocol`](crate::Commands::protocol).
     ///
     /// ```
     /// use sockeye::{Service, messages};
@@ -111,7 +112,7 @@ impl Builder {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut builder = Service::builder();
     /// let chat = builder.add_protocol(messages::echo("chat"));
-    /// // The handle is `Copy`: others of the service may have it, too.
+    /// // The handle is `Copy`, so other endpoints of the service can use it.
     /// builder.add_protocol(messages::on("news", move |cx, message| {
     ///     if let (Ok(mut chat), Some(text)) = (cx.protocol(chat), message.as_text()) {
     ///         chat.publish_text(text);
@@ -126,15 +127,16 @@ impl Builder {
         ProtocolHandle::new(self.add(protocol.interval(), Endpoint::protocol(protocol)))
     }
 
-    /// Adds a protocol for every client that offers none of the others, whatever it offers; the first name that such a
-    /// client offers is the one that it is answered.
+    /// Adds a protocol for every client that offers none of the others, whatever it offers. The
+    /// answer names the first subprotocol that such a client offers.
     #[must_use]
     pub fn fallback(mut self, protocol: impl Protocol) -> Self {
         self.add_fallback(protocol);
         self
     }
 
-    /// As [`fallback`](Self::fallback), and gives a handle of it for [`Commands::protocol`](crate::Commands::protocol).
+    /// As [`fallback`](Self::fallback), and returns a handle for
+    /// [`Commands::protocol`](crate::Commands::protocol).
     pub fn add_fallback<P: Protocol>(&mut self, protocol: P) -> ProtocolHandle<P> {
         let handle = self.add_protocol(protocol);
         self.fallback = Some(handle.target.index);
@@ -149,20 +151,22 @@ impl Builder {
         self
     }
 
-    /// As [`raw`](Self::raw), and gives a handle of it for [`Commands::endpoint`](crate::Commands::endpoint).
+    /// As [`raw`](Self::raw), and returns a handle for
+    /// [`Commands::endpoint`](crate::Commands::endpoint).
     pub fn add_raw<R: Raw>(&mut self, raw: R) -> EndpointHandle<R> {
         EndpointHandle::new(self.add(raw.interval(), Endpoint::raw(raw)))
     }
 
-    /// Adds an endpoint of descriptors that the program reads and writes itself, when the loop says so. It
-    /// [adopts](crate::raw::EndpointMut::adopt) them.
+    /// Adds an endpoint of descriptors that the program reads and writes itself when the loop
+    /// reports readiness. It [adopts](crate::raw::EndpointMut::adopt) them.
     #[must_use]
     pub fn watcher(mut self, watcher: impl Watcher) -> Self {
         self.add_watcher(watcher);
         self
     }
 
-    /// As [`watcher`](Self::watcher), and gives a handle of it for [`Commands::endpoint`](crate::Commands::endpoint).
+    /// As [`watcher`](Self::watcher), and returns a handle for
+    /// [`Commands::endpoint`](crate::Commands::endpoint).
     pub fn add_watcher<W: Watcher>(&mut self, watcher: W) -> EndpointHandle<W> {
         EndpointHandle::new(self.add(watcher.interval(), Endpoint::watcher(watcher)))
     }
@@ -176,38 +180,40 @@ impl Builder {
         HandleTarget { builder: self.id, index }
     }
 
-    /// What plain HTTP requests are answered. Without routes every one of them is answered 426.
+    /// Sets the answers to plain HTTP requests. Without routes every request is answered 426.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = Some(routes);
         self
     }
 
-    /// The pages that may connect; others are answered 403. Default: [`Origins::any`]. [`Origins`] says what is right for
-    /// whom.
+    /// The origins that may connect; others are answered 403. Default: [`Origins::any`]. See
+    /// [`Origins`] for which to choose.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
         self.origins = origins;
         self
     }
 
-    /// The hosts that requests are answered for; others are answered 421. Default: [`Hosts::any`]. [`Hosts`] says what is
-    /// right for whom.
+    /// The hosts that requests are answered for; others are answered 421. Default: [`Hosts::any`].
+    /// See [`Hosts`] for which to choose.
     #[must_use]
     pub fn hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
     }
 
-    /// Peers that are proxies and say for whom they connect, by the PROXY protocol, version 1 or 2 (HAProxy's
-    /// proxy-protocol.txt). Each of their connections must begin with its header: one without is closed, and counted in
-    /// [`Refusals::proxy_header`](crate::statistics::Refusals::proxy_header). The address that the header names is the
-    /// peer's from then on: to [`filter`](Self::filter), [`Limits::connections_per_address`],
-    /// [`Cx::peer`](crate::Cx::peer) and logs. A header that names none (`LOCAL`, `UNKNOWN`), as of a check of health,
-    /// leaves the proxy's own. May be called several times.
+    /// Peers that are proxies and name their client by the PROXY protocol, version 1 or 2
+    /// (HAProxy's proxy-protocol.txt). Each of their connections must begin with its header: one
+    /// without is closed, and counted in
+    /// [`Refusals::proxy_header`](crate::statistics::Refusals::proxy_header). The address that the
+    /// header names is the peer's from then on: to [`filter`](Self::filter),
+    /// [`Limits::connections_per_address`], [`Cx::peer`](crate::Cx::peer) and logs. A header that
+    /// names none (`LOCAL`, `UNKNOWN`), as from a health check, leaves the proxy's own address. May
+    /// be called several times.
     ///
-    /// From anybody else a header is what it looks like, a bad request. Trust no network from which clients can connect by
-    /// themselves: they could say that they are anybody.
+    /// From any other peer such a header is a bad request. Do not trust a network from which
+    /// clients can connect directly: they could claim any address.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -220,15 +226,16 @@ impl Builder {
         self
     }
 
-    /// Asked for each new connection, before a request is read; those for which it says `false` are reset.
+    /// A filter for new connections, called before a request is read. Connections for which it
+    /// returns `false` are reset.
     #[must_use]
     pub fn filter(mut self, filter: impl FnMut(&Address) -> bool + 'static) -> Self {
         self.addresses = Some(Box::new(filter));
         self
     }
 
-    /// Listens there too: at an address, or on a listener that is open already. May be called several times; port 0 takes a free
-    /// port.
+    /// Adds a listener: an address, or a listener that is already open. May be called several
+    /// times; port 0 picks a free port.
     #[must_use]
     pub fn listen(self, listen: impl Into<ListenAddr>) -> Self {
         self.listen_with(listen, ListenOptions::default())
@@ -241,10 +248,11 @@ impl Builder {
         self
     }
 
-    /// Listens there for the raw endpoint of that [name](Raw::name): whoever connects is its connection at once, with no HTTP and
-    /// no WebSocket. What is said to all connections of the service (filters, limits, shares of a turn) holds for these too.
-    /// [`Service::local_addresses`] has these behind those of [`listen`](Self::listen). One that all
-    /// [`Threads`](crate::Threads) are to share is given to [`Threads::listen_raw`](crate::Threads::listen_raw).
+    /// Adds a listener for the raw endpoint of that [name](Raw::name): each accepted connection
+    /// belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
+    /// shares apply to these too. [`Service::local_addresses`] lists them after those of
+    /// [`listen`](Self::listen). For a listener shared by all [`Threads`](crate::Threads) use
+    /// [`Threads::listen_raw`](crate::Threads::listen_raw).
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)
@@ -257,8 +265,9 @@ impl Builder {
         self
     }
 
-    /// Carries the bytes of every connection that is accepted or made through a reversible transform, the
-    /// [`Scrambler`](crate::sim::Scrambler) of this seed, as TLS would. It tests the loop and keeps no secret.
+    /// Carries the bytes of every connection that is accepted or made through a reversible
+    /// transform, the [`Scrambler`](crate::sim::Scrambler) of this seed, as TLS would. It is for
+    /// tests of the loop and not a cipher.
     #[cfg(any(test, feature = "sim"))]
     #[must_use]
     pub fn scrambled(mut self, seed: u64) -> Self {
@@ -266,8 +275,8 @@ impl Builder {
         self
     }
 
-    /// Makes it one of `services` like it, which listen on `listen` before anything of their own, and have a place each for what
-    /// they count.
+    /// Makes it one of `services` alike, which listen on `listen` before their own listeners, and
+    /// publish their counters separately.
     pub(crate) fn shared(
         mut self,
         listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
@@ -283,16 +292,16 @@ impl Builder {
     /// Builds the service on the real system.
     ///
     /// # Errors
-    /// An address that cannot be listened on; a name of an endpoint that is no token or comes twice; an
-    /// [interval](Protocol::interval) of 0; a raw listener for a name that no [`Raw`] has; limits that
-    /// contradict each other; or a system without room for a poller.
+    /// An address that cannot be listened on; an endpoint name that is not a token or not unique;
+    /// an [interval](Protocol::interval) of 0; a raw listener for a name that no [`Raw`] has;
+    /// limits that contradict each other; or no descriptor left for a poller.
     pub fn build(self) -> Result<Service, Error> {
         let real = Real::new().map_err(Error::system)?;
         self.build_with(Box::new(real))
     }
 
-    /// Builds the service for a loop of the program's own, which watches the descriptors that `hook` is told of; see
-    /// [`poll`](crate::poll).
+    /// Builds the service for the program's own event loop, which watches the descriptors reported
+    /// to `hook`; see [`poll`](crate::poll).
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -343,7 +352,8 @@ impl Builder {
             .map(|&(endpoint, every)| Tick { endpoint, every, next: now + every, resting: false })
             .collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
-        // Room before for what a connection kept of the read before, and behind for a stash that begins with it.
+        // Head room for bytes kept from the previous read, and tail room for a stash that begins
+        // with them.
         let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
         let policy = Policy {
@@ -389,7 +399,7 @@ impl Builder {
         })
     }
 
-    /// The endpoints' names: tokens (RFC 6455 section 4.1), none twice.
+    /// The endpoints' names: tokens (RFC 6455 section 4.1), all different.
     fn names(&self) -> Result<Arc<[EndpointInfo]>, Error> {
         let mut names: Vec<EndpointInfo> = Vec::new();
         if self.endpoints.len() >= usize::from(u16::MAX) {
@@ -399,7 +409,7 @@ impl Builder {
             let name = endpoint.name();
             if !is_token(name.as_bytes()) {
                 return Err(Error::configuration(format!(
-                    "the name {name:?} of an endpoint is not a token (RFC 9110 section 5.6.2)"
+                    "the endpoint name {name:?} is not a token (RFC 9110 section 5.6.2)"
                 )));
             }
             if names.iter().any(|other| other.name == name) {
@@ -414,7 +424,7 @@ impl Builder {
         if let Some((endpoint, _)) = self.ticks.iter().find(|(_, every)| every.is_zero()) {
             let name = self.endpoints.get(endpoint.get()).map_or("", |endpoint| endpoint.name());
             return Err(Error::configuration(format!(
-                "the interval of the endpoint {name:?} is 0: the loop would never rest"
+                "the interval of the endpoint {name:?} is 0: the loop would never sleep"
             )));
         }
         let limits = &self.limits;
@@ -425,11 +435,11 @@ impl Builder {
             ("output_low_water", limits.output_low_water),
         ] {
             if value == 0 {
-                return Err(Error::configuration(format!("Limits::{what} is 0: nothing could be done")));
+                return Err(Error::configuration(format!("Limits::{what} is 0: the service could not make progress")));
             }
         }
         if limits.connections == Some(0) {
-            return Err(Error::configuration("Limits::connections is 0: nobody could connect"));
+            return Err(Error::configuration("Limits::connections is 0: no connection would be possible"));
         }
         if limits.output_low_water > limits.output_hard {
             return Err(Error::configuration("Limits::output_low_water is above Limits::output_hard"));
@@ -438,7 +448,7 @@ impl Builder {
     }
 }
 
-/// Listeners, and of those for a raw endpoint which one it is.
+/// Listeners, each with the index of its raw endpoint, if it has one.
 fn listeners(
     listeners: impl Iterator<Item = (ListenAddr, ListenOptions, Option<String>)>,
     names: &[EndpointInfo],
@@ -455,10 +465,10 @@ fn raw_endpoint(name: &str, names: &[EndpointInfo]) -> Result<EndpointIndex, Err
     let wrong = match found.map(|(index, own)| (index, own.kind)) {
         Some((index, EndpointKind::Raw)) => return Ok(EndpointIndex(index as u16)),
         Some((_, EndpointKind::WebSocket)) => {
-            format!("{name:?} is a WebSocket protocol, whose listeners are those of Builder::listen")
+            format!("{name:?} is a WebSocket protocol; use Builder::listen")
         }
         Some((_, EndpointKind::Watcher)) => {
-            format!("{name:?} is a Watcher, which accepts by itself, from a listener that it adopts; a Raw is served")
+            format!("{name:?} is a Watcher, which accepts from a listener that it adopts; only a Raw can be served")
         }
         None => format!("the service has no raw endpoint {name:?}; add it with Builder::raw"),
     };

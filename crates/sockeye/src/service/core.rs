@@ -1,4 +1,4 @@
-//! What a service is made of. Each other file of this folder adds what it does about one subject.
+//! The parts of a service. Each other file of this folder adds its methods for one subject.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::external::Registrations;
 use crate::sys::{Address, CloseHow, Readiness};
 
-/// WebSocket servers and clients in one thread: sockets, protocols, and the loop that moves them.
+/// WebSocket servers and clients in one thread: sockets, protocols, and the loop that drives them.
 ///
-/// It is `!Send`: it stays on the thread that built it, and so does everything that it lends. Other threads reach it
-/// through a [`Remote`].
+/// It is `!Send`: it stays on the thread that built it, and so does everything borrowed from it.
+/// Other threads reach it through a [`Remote`](crate::Remote).
 ///
 /// ```no_run
 /// use sockeye::{Service, messages};
@@ -48,25 +48,26 @@ pub struct Service {
     pub(super) ticks: Vec<Tick>,
     pub(super) accepting: Accepting,
     pub(super) connecting: Connecting,
-    /// Adoptions that are about to be carried out, behind the present one.
+    /// The rest of the adoptions being carried out.
     pub(super) adopting: usize,
     pub(super) max_connections: usize,
     pub(super) timers: Timers,
-    /// The deadlines of this turn, while they are seen to.
+    /// The deadlines of this turn, while they are handled.
     pub(super) due: Vec<(Instant, ConnId)>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) events: Vec<Readiness>,
     /// Connections whose steps ended in this turn; their slots are freed at its end.
     pub(super) dead: Vec<ConnId>,
-    /// [`Service::run_once`] has returned that it is drained.
+    /// [`Service::run_once`] has reported the end of the drain.
     pub(super) end_reported: bool,
-    /// What a loop of the program's own watches for this one.
+    /// What the program's own loop watches for this service.
     pub(super) external: Option<Rc<RefCell<Registrations>>>,
-    /// The last look at the poller brought as much as it can: there may be more.
+    /// The last wait returned a full batch of events: there may be more.
     pub(super) crowded: bool,
 }
 
-/// What the compiler names when a service is sent to another thread: build it there, or reach it through a [`Remote`](crate::Remote).
+/// Named in the compiler's error when a service is sent to another thread: build it there, or reach
+/// it through a [`Remote`](crate::Remote).
 pub(super) struct ServiceStaysOnItsThread;
 
 /// A protocol's regular callback.
@@ -78,11 +79,13 @@ pub(super) struct Tick {
     pub(super) resting: bool,
 }
 
-/// A service between two callbacks: what jobs of a [`Remote`](crate::Remote), or the program between turns, may ask.
+/// Access to a service between two callbacks: for jobs of a [`Remote`](crate::Remote), and for the
+/// program between turns.
 ///
-/// It dereferences to [`Commands`], so the spelling is that of the callbacks. Whatever is asked is done by the loop: no callback
-/// runs before [`Service::run_once`] or [`Service::run`] does, and [`Service::next_deadline`] says that there is something to do.
-/// A control cannot run the loop, so a job cannot run inside a turn again.
+/// It dereferences to [`Commands`](crate::Commands), so its methods are those of the callbacks. The
+/// loop carries out the requests: no callback runs before [`Service::run_once`] or
+/// [`Service::run`], and [`Service::next_deadline`] shows that work is pending. A control cannot
+/// run the loop, so turns do not nest.
 ///
 /// ```
 /// use sockeye::{CloseCode, Connect, Service, messages};
@@ -105,29 +108,30 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Control<'_>) + Send>;
 /// The jobs that wait for a service.
 pub(crate) type Jobs = JobQueue<Job>;
 
-/// What [`Service::run_once`] came to.
+/// The result of [`Service::run_once`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ServiceState {
     /// The service goes on.
     Running,
-    /// It was drained and the last connection is gone: nothing will happen any more.
+    /// It was drained and the last connection is gone: nothing more will happen.
     Drained,
 }
 
 impl Service {
-    /// Runs until the service is drained; see [`Control::drain`].
+    /// Runs until the service is drained; see [`Commands::drain`](crate::Commands::drain).
     ///
     /// # Errors
-    /// The poller's, which it cannot work without. What goes wrong with a connection ends that connection only.
+    /// Errors of the poller, which the loop cannot work without. An error of a connection ends that
+    /// connection only.
     pub fn run(&mut self) -> Result<(), Error> {
         while self.run_once(None)? == ServiceState::Running {}
         Ok(())
     }
 
-    /// One turn: waits for something to do, at most `timeout` (`None`: as long as it takes, zero: not at all), and does
-    /// it. A deadline of the service itself may end the wait sooner. With a [`PollHook`](crate::poll::PollHook) it never waits,
-    /// whatever the timeout.
+    /// Runs one turn: waits for work for at most `timeout` (`None`: without limit, zero: not at
+    /// all), and does it. A deadline of the service itself may end the wait sooner. With a
+    /// [`PollHook`](crate::poll::PollHook) it never waits, whatever the timeout.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -137,12 +141,13 @@ impl Service {
         Ok(state)
     }
 
-    /// When the service next has something to do of its own accord; `None`: only when a socket or another thread says
-    /// so. A moment that is past means now, and so does the end of a drain, until [`run_once`](Self::run_once) has told of it.
+    /// When the service next has work without an event from a socket or another thread; `None` if
+    /// only such an event gives it work. A moment in the past means now. The end of a drain counts
+    /// as work until [`run_once`](Self::run_once) has reported it.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        // The end of a drain is something to do too: to report it, once. And so are the slots of connects that were
-        // called off between turns.
+        // Reporting the end of a drain, once, is work too. So is freeing the slots of connects that
+        // were cancelled between turns.
         if self.env.state.has_work()
             || (self.is_drained() && !self.end_reported)
             || !self.dead.is_empty()
@@ -169,14 +174,16 @@ impl Service {
         others.into_iter().flatten().chain(ticks).min()
     }
 
-    /// Where the service listens, in the order of [`Builder::listen`], with the ports that were really taken.
+    /// Where the service listens, in the order of [`Builder::listen`](crate::Builder::listen), with
+    /// the actual ports.
     #[must_use]
     pub fn local_addresses(&self) -> &[Address] {
         self.accepting.addresses()
     }
 
-    /// How many connections there may be at once: [`Limits::connections`](crate::Limits::connections), and no more than the
-    /// descriptor limit at start less the descriptors in use then and 16.
+    /// How many connections there may be at once:
+    /// [`Limits::connections`](crate::Limits::connections), and no more than the descriptor limit
+    /// at start less the descriptors in use then and 16.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
@@ -194,24 +201,24 @@ impl Service {
         &self.env.io.meters.statistics
     }
 
-    /// What may be asked of the service between turns.
+    /// Access to the service between turns.
     pub fn control(&mut self) -> Control<'_> {
-        // The last turn may be long ago, and what is asked for begins now.
+        // The last turn may be long ago, and requests begin now.
         self.env.state.now = self.env.io.sys.now();
         Control { service: self }
     }
 
-    /// Ends in good order: see [`Control::drain`].
+    /// Shuts down gracefully: see [`Commands::drain`](crate::Commands::drain).
     pub fn drain(&mut self) {
         self.control().drain();
     }
 
-    /// Whether the loop outside, if there is one, said something that was not looked at.
+    /// Whether an external loop, if there is one, reported something that was not handled yet.
     pub(super) fn has_reports(&self) -> bool {
         self.external.as_ref().is_some_and(|watch| watch.borrow().has_reports())
     }
 
-    /// Whether it is being drained, or was: from the moment at which that was asked for.
+    /// Whether a drain was requested, is running or is done.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.env.state.lifecycle.is_ending() || self.env.state.lifecycle.is_drain_requested()
@@ -221,8 +228,8 @@ impl Service {
         self.env.state.lifecycle.is_ending() && self.env.state.registry.is_empty()
     }
 
-    /// Starts a drain that was asked for: listeners are closed at once, WebSockets get 1001, raw connections and idle HTTP
-    /// connections end.
+    /// Starts a requested drain: listeners are closed at once, WebSockets get 1001, raw connections
+    /// and idle HTTP connections end.
     pub(super) fn start_requested_drain(&mut self) {
         if !self.env.state.lifecycle.is_drain_requested() {
             return;
@@ -255,9 +262,11 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Every open connection gets its `closed`, with cause [`Dropped`](Cause::Dropped) or [`RawClosed::Dropped`], before the
-/// sockets are closed; every connect that has no outcome yet gets its `failed`. What these last callbacks wish for is
-/// not carried out.
+/// Every open connection gets its `closed`, with cause
+/// [`Dropped`](sockeye_proto::close::Cause::Dropped) or
+/// [`RawClosed::Dropped`](crate::raw::RawClosed::Dropped), before the sockets are closed; every
+/// connect without an outcome gets its `failed`. Requests from these last callbacks are not carried
+/// out.
 impl Drop for Service {
     fn drop(&mut self) {
         self.jobs.end();

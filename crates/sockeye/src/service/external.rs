@@ -1,4 +1,4 @@
-//! The service inside a loop of the program's own.
+//! The service inside the program's own event loop.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -9,12 +9,14 @@ use crate::service::core::{Service, ServiceState};
 use crate::sys::Handle;
 
 impl Service {
-    /// Says what the program's loop saw of a descriptor that the [`PollHook`](crate::poll::PollHook) was told of, and
-    /// does what there is to do about it, without waiting. A report that is repeated, stale or wrong does no harm.
+    /// Reports an event that the program's loop saw on a descriptor registered through the
+    /// [`PollHook`](crate::poll::PollHook), and handles it without waiting. A report that is
+    /// repeated, stale or wrong does no harm.
     ///
     /// # Errors
-    /// [`Error::is_unknown_descriptor`] when the descriptor is none of this service, or not any more: another one of
-    /// the same batch may have ended it. As [`run`](Self::run) otherwise.
+    /// [`Error::is_unknown_descriptor`] when the descriptor is not registered with this service, or
+    /// no longer: an earlier event of the same batch may have closed it. As [`run`](Self::run)
+    /// otherwise.
     pub fn service_fd(&mut self, fd: RawFd, ready: Ready) -> Result<ServiceState, Error> {
         let Some(watch) = self.external.clone().filter(|watch| watch.borrow().knows(fd)) else {
             return Err(Error::unknown_descriptor(fd));
@@ -29,25 +31,26 @@ impl Service {
         self.turn(Some(Duration::ZERO))
     }
 
-    /// How long the program's loop may wait: until the next of the service's own deadlines, not at all when there is
-    /// pending work, and as long as it likes when this is `None`.
+    /// How long the program's loop may wait: until the service's next deadline, zero when work is
+    /// pending, and without limit when this is `None`.
     #[must_use]
     pub fn next_timeout(&mut self) -> Option<Duration> {
         let now = self.env.io.sys.now();
         self.next_deadline().map(|at| at.saturating_duration_since(now))
     }
 
-    /// Whether there is something to do at once: then [`run_once`](Self::run_once) is to be called before the loop waits.
+    /// Whether work is pending: then call [`run_once`](Self::run_once) before the loop waits.
     #[must_use]
     pub fn has_pending_work(&mut self) -> bool {
         self.next_timeout().is_some_and(|timeout| timeout.is_zero())
     }
 
-    /// One descriptor for loops that watch no more than one: it is readable when [`run_once`](Self::run_once) has
-    /// something to do about a socket, and [`next_timeout`](Self::next_timeout) says when else to call that. Watched by
-    /// level, or by edge if `run_once` is called until nothing is pending. Of no use with a
-    /// [`PollHook`](crate::poll::PollHook), whose loop watches every descriptor. `None` where the system has none, as
-    /// the simulated one.
+    /// A single descriptor for the program's loop to watch: it is readable when
+    /// [`run_once`](Self::run_once) has work on a socket; [`next_timeout`](Self::next_timeout)
+    /// returns when else to call it. Watch it level-triggered, or edge-triggered if `run_once` is
+    /// called until nothing is pending. Not useful with a [`PollHook`](crate::poll::PollHook),
+    /// whose loop watches every descriptor. `None` where the system has none, as on the simulated
+    /// one.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.env.io.sys.descriptor()

@@ -1,4 +1,4 @@
-//! Where a listener comes from: an address, a name, or somebody who opened it before.
+//! Where a listener comes from: an address, a name, or a descriptor opened elsewhere.
 
 use std::fmt;
 use std::io;
@@ -10,14 +10,15 @@ use std::sync::Arc;
 use crate::error::{Error, ListenTarget};
 use crate::sys::{Address, Handle, ListenOptions, Sys};
 
-/// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`, of which every
-/// address that the name has is listened on, or `unix:/run/x.sock`, or `unix:@name` for an abstract socket.
+/// Where to listen: an address, or a text such as `127.0.0.1:7681`, `[::1]:0` or `localhost:80`,
+/// where every address of the name is listened on, or `unix:/run/x.sock`, or `unix:@name` for an
+/// abstract socket.
 ///
-/// Or a listener that is open already: a [`TcpListener`], a [`UnixListener`], or the descriptor of one, as a service manager
-/// or a parent process hands it on. It is checked to be one. Of its [`ListenOptions`] only `keepalive` and `user_timeout` are
-/// set; the rest is the business of whoever opened it, and so is the file of a Unix socket, which is not removed. The
-/// [`Threads`](crate::Threads) of one program may share it: a connection that comes wakes all of them that have nothing
-/// to do, and one gets it.
+/// Or a listener that is already open: a [`TcpListener`], a [`UnixListener`], or the descriptor of
+/// one, as passed by a service manager or a parent process. Building checks that it is a listener.
+/// Of its [`ListenOptions`] only `keepalive` and `user_timeout` are applied; the rest is up to its
+/// creator, as is the file of a Unix socket, which is not removed. The [`Threads`](crate::Threads)
+/// of one program may share it: a new connection wakes all idle threads, and one gets it.
 #[derive(Clone, Debug)]
 pub struct ListenAddr(Target);
 
@@ -27,11 +28,11 @@ enum Target {
     Text(String),
 }
 
-/// A [`ListenAddr`] whose names were looked up.
+/// A [`ListenAddr`] after name resolution.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Address(Address),
-    /// Opened before. Each service has a duplicate, so that cloning needs no descriptor.
+    /// Already open. Each service has a duplicate, so that cloning needs no descriptor.
     Inherited(Arc<OwnedFd>),
 }
 
@@ -44,7 +45,9 @@ impl ListenAddr {
         if let Some(name) = text.strip_prefix("unix:") {
             return match Address::unix(name) {
                 Some(address) => Ok(vec![Source::Address(address)]),
-                None => Err(Error::configuration(format!("{text}: a path must follow `unix:`, or `@` and a name"))),
+                None => Err(Error::configuration(format!(
+                    "{text}: `unix:` must be followed by a path, or by `@` and a name"
+                ))),
             };
         }
         let found = text.to_socket_addrs().map_err(|error| Error::listen(ListenTarget::Name(text), error))?;
@@ -53,7 +56,7 @@ impl ListenAddr {
 }
 
 impl Source {
-    /// What an error names.
+    /// The text that an error names.
     pub(crate) fn target(&self) -> ListenTarget {
         match self {
             Self::Address(address) => ListenTarget::Address(address.clone()),

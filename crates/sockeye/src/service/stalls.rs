@@ -45,7 +45,7 @@ impl Service {
         io.meters.stopwatch.watch(now, culprit);
         let stall = Stall { duration: found.worst, culprit, protocol, connection: found.whose.id, computed };
         if let Some(unsaid) = io.meters.stopwatch.may_warn(now) {
-            tracing::warn!(stalls = found.count, unsaid, "the loop stood still for {stall}");
+            tracing::warn!(stalls = found.count, unsaid, "the loop was held up for {stall}");
         }
         let stalls = &mut io.meters.statistics.stalls;
         stalls.count += found.count;
@@ -56,7 +56,7 @@ impl Service {
         }
     }
 
-    /// The name of the protocol whose callback it was, or whose connection.
+    /// The name of the protocol to which the callback or the connection belongs.
     fn protocol_of(&self, found: &Found) -> Option<String> {
         let connection = found.whose.id.and_then(|id| self.env.state.registry.get(id));
         let endpoint = found.whose.endpoint.map(usize::from).or_else(|| Some(connection?.endpoint.get()))?;

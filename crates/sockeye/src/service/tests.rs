@@ -338,7 +338,7 @@ fn texts_name_unix_sockets_too() {
     for text in ["unix:", "unix:@"] {
         let error = builder().listen(text).build_with(network.sys()).unwrap_err();
         assert!(
-            error.to_string().contains(&format!("{text}: a path must follow `unix:`, or `@` and a name")),
+            error.to_string().contains(&format!("{text}: `unix:` must be followed by a path, or by `@` and a name")),
             "{error}"
         );
     }

@@ -2,12 +2,14 @@
 //!
 //! What threads can share:
 //!
-//! * An IP address, with `SO_REUSEPORT`: the kernel distributes connections. The first thread binds without the option, which
-//!   fails if another process is there, and sets it afterwards ([`ListenOptions::claim`]). Otherwise a foreign server on the port
-//!   would not be an error, and half of the clients would meet the wrong one.
-//! * Not the path of a Unix socket: the kernel does not distribute its connections, so the first thread would serve all of them.
-//! * A listener that is open already, such as one from a service manager: one queue, of which each thread watches a duplicate. A
-//!   connection wakes all idle threads, and one gets it.
+//! * An IP address, with `SO_REUSEPORT`: the kernel distributes connections. The first thread binds
+//!   without the option, which fails if another process is there, and sets it afterwards
+//!   ([`ListenOptions::claim`]). Otherwise a foreign server on the port would not be an error, and
+//!   half of the clients would meet the wrong one.
+//! * Not the path of a Unix socket: the kernel does not distribute its connections, so the first
+//!   thread would serve all of them.
+//! * A listener that is open already, such as one from a service manager: one queue, of which each
+//!   thread watches a duplicate. A connection wakes all idle threads, and one gets it.
 
 mod group;
 #[cfg(test)]
@@ -32,10 +34,10 @@ pub use self::worker::{BuildError, Worker};
 
 /// Describes several services that share addresses, a thread for each.
 ///
-/// A [`Service`](crate::Service) stays on the thread that built it, and so do its protocols: a closure describes it there,
-/// once in each thread. The system deals new connections out to the threads (`SO_REUSEPORT`), and a connection
-/// stays where it came. What the threads have in common crosses between them by a [`Group`], or is behind a lock of the
-/// program's.
+/// A [`Service`](crate::Service) stays on the thread that built it, and so do its protocols: a
+/// closure describes it there, once in each thread. The system deals new connections out to the
+/// threads (`SO_REUSEPORT`), and a connection stays where it came. What the threads have in common
+/// crosses between them by a [`Group`], or is behind a lock of the program's.
 ///
 /// ```no_run
 /// use sockeye::{Service, Threads, messages};
@@ -54,9 +56,10 @@ pub use self::worker::{BuildError, Worker};
 /// # }
 /// ```
 ///
-/// [`Limits`](crate::Limits) and [filters](Builder::filter) are those of each service: with `Limits::connections` at 1,000,
-/// four threads hold 4,000. Without it each has an equal share of what the descriptor limit allows. A thread at its limit
-/// pauses accepting, and the connections that the system dealt to it wait though other threads have room.
+/// [`Limits`](crate::Limits) and [filters](Builder::filter) are those of each service: with
+/// `Limits::connections` at 1,000, four threads hold 4,000. Without it each has an equal share of
+/// what the descriptor limit allows. A thread at its limit pauses accepting, and the connections
+/// that the system dealt to it wait though other threads have room.
 pub struct Threads {
     count: usize,
     /// With the raw endpoint that it is for.
@@ -80,9 +83,10 @@ impl Threads {
 
     /// Has all threads listen there; may be called several times. Port 0 takes a free port, the same for all.
     ///
-    /// Nobody else may listen there, not even who would share. The address of a Unix socket cannot be shared by several threads:
-    /// starting fails. One of them may listen there, by [`Builder::listen`] in the closure. A listener that is open already is
-    /// shared by all, of whatever kind it is.
+    /// No other process may listen there, not even with `SO_REUSEPORT`. Several threads cannot
+    /// share the address of a Unix socket: starting fails. One of them can listen there, by
+    /// [`Builder::listen`] in the closure. All threads share a listener that is already open, of
+    /// any kind.
     #[must_use]
     pub fn listen(self, listen: impl Into<ListenAddr>) -> Self {
         self.listen_with(listen, ListenOptions::default())
@@ -95,8 +99,9 @@ impl Threads {
         self
     }
 
-    /// Has all threads listen there for the [`Raw`](crate::raw::Raw) endpoint of that name, which each of their services must have; as
-    /// [`listen`](Self::listen) otherwise, and [`Builder::listen_raw`].
+    /// Has all threads listen there for the [`Raw`](crate::raw::Raw) endpoint of that name, which
+    /// each of their services must have; as [`listen`](Self::listen) otherwise, and
+    /// [`Builder::listen_raw`].
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)
@@ -109,8 +114,9 @@ impl Threads {
         self
     }
 
-    /// Keeps each thread on a core of its own: the first one on the first core that the process may use, and so on, round
-    /// and round. Default off: the system knows better when anything else runs on the machine.
+    /// Keeps each thread on a core of its own: the first one on the first core that the process may
+    /// use, and so on, round and round. Default off: the system knows better when anything else
+    /// runs on the machine.
     #[must_use]
     pub fn pin(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
@@ -128,14 +134,16 @@ impl Threads {
         Ok(self.build(describe)?.serve())
     }
 
-    /// Starts the threads. `describe` is called in each of them, first in thread 0 alone, and describes its service, which
-    /// is built there with the shared listeners. When all are built this returns, and they wait.
+    /// Starts the threads. `describe` is called in each of them, first in thread 0 alone, and
+    /// describes its service, which is built there with the shared listeners. When all are built
+    /// this returns, and they wait.
     ///
     /// Connections that come meanwhile wait too, as they do for a busy server.
     ///
     /// # Errors
-    /// The first one of any thread: of `describe`, as [`Error::build_error`]; of [`Builder::build`]; a panic. Nothing was
-    /// served then: every service was dropped, its listeners with it, and every thread has ended.
+    /// The first one of any thread: of `describe`, as [`Error::build_error`]; of
+    /// [`Builder::build`]; a panic. Nothing was served then: every service was dropped, its
+    /// listeners with it, and every thread has ended.
     pub fn build(
         self,
         describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
@@ -270,8 +278,8 @@ impl Drop for Starting {
     }
 }
 
-/// Several services that are built and wait: nothing is accepted yet. Dropping it drops them, and waits for the end of their
-/// threads.
+/// Several services that are built and wait: nothing is accepted yet. Dropping it drops them, and
+/// waits for the end of their threads.
 pub struct ReadyThreads {
     starting: Starting,
     remotes: Vec<Remote>,
@@ -365,11 +373,12 @@ impl RunningThreads {
         let _ = self.group.drain();
     }
 
-    /// Waits until all threads are over: drained, by [`drain`](Self::drain) or by a callback of any thread, or failed. When one
-    /// thread ends, for whatever reason, the others are drained.
+    /// Waits until all threads are over: drained, by [`drain`](Self::drain) or by a callback of any
+    /// thread, or failed. When one thread ends, for whatever reason, the others are drained.
     ///
     /// # Errors
-    /// The first one: of a [`run`](crate::Service::run), or a panic ([`Error::is_panic`]). [`Error::thread`] says where.
+    /// The first one: of a [`run`](crate::Service::run), or a panic ([`Error::is_panic`]).
+    /// [`Error::thread`] says where.
     pub fn join(self) -> Result<(), Error> {
         self.join_each(|_, _| {})
     }

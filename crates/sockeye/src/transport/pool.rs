@@ -54,7 +54,7 @@ impl Pool {
         self.look_at
     }
 
-    /// Lets go of what nobody used for a while. Called once a turn.
+    /// Frees buffers that were unused for a while. Called once a turn.
     #[inline]
     pub(crate) fn tidy(&mut self, now: Instant) {
         if self.bytes > IDLE_BYTES {
@@ -89,8 +89,9 @@ impl Pool {
 
 /// Gives memory back to the system.
 ///
-/// Freeing a large mapped block teaches glibc's allocator to serve blocks of that size from its heap from then on
-/// (`M_MMAP_THRESHOLD` in mallopt(3)), where up to twice as much stays behind after a burst. A small one teaches it nothing.
+/// Freeing a large mapped block teaches glibc's allocator to serve blocks of that size from its
+/// heap from then on (`M_MMAP_THRESHOLD` in mallopt(3)), where up to twice as much stays behind
+/// after a burst. A small one teaches it nothing.
 pub(crate) fn release(mut buffer: Vec<u8>) {
     if buffer.capacity() >= MAPPED {
         buffer.clear();

@@ -1,4 +1,5 @@
-//! The integration tests that share a process. One module for each subject; `cargo test -p sockeye --test it SUBJECT` runs it.
+//! The integration tests that share a process, one module for each subject.
+//! `cargo test -p sockeye --test it SUBJECT` runs it.
 //!
 //! * `server`: what happens to a service that is connected to;
 //! * `client`: connections of our own, stage by stage;
@@ -7,8 +8,10 @@
 //! * `external_loop`: services inside loops of the test's own;
 //! * `short_reads`: reads that end before all was read.
 //!
-//! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has a profile of its own. What counts descriptors or memory of the whole process, forks, or runs itself again is in `tests/process`; what must not
-//! compile, in `tests/compile_fail`. What several of them use is in the crate `sockeye-testing`.
+//! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has its
+//! own profile. Tests that count descriptors or memory of the whole process, fork, or run
+//! themselves again are in `tests/process`; code that must not compile is in `tests/compile_fail`.
+//! Shared helpers are in the crate `sockeye-testing`.
 
 mod client;
 mod external_loop;

@@ -1,4 +1,4 @@
-//! Connections of our own, from the wish to a socket that stands: waiting, looking up, racing.
+//! Outgoing connections, from the request to a connected socket: waiting, resolving, racing.
 //!
 //! ```text
 //!  connect ─▶ Later ─▶ Resolving ─▶ Racing ─▶ conn::opening ─▶ open

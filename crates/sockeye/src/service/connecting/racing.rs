@@ -20,7 +20,8 @@ impl Service {
         self.race_on(id);
     }
 
-    /// Starts those whose time has come, or who have nobody to wait for. Ends the attempt when nobody is left.
+    /// Starts the sockets that are due, or that need not wait for another. Ends the attempt when no
+    /// socket is left.
     pub(super) fn race_on(&mut self, id: ConnId) {
         let now = self.env.state.now;
         loop {
@@ -63,7 +64,7 @@ impl Service {
         Ok(())
     }
 
-    /// The poller reported a socket that does not stand yet. A token of the past finds nobody.
+    /// The poller reported a socket that is not connected yet. A stale token finds nothing.
     pub(crate) fn racer_event(&mut self, token: u64) {
         let Some(&id) = self.connecting.racers.get(&token) else { return };
         let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get_mut(&id) else { return };
@@ -103,8 +104,8 @@ impl Service {
         let Part::Racing(race) = attempt.part else { return };
         let cause = match race.last {
             Some((address, error)) => FailureCause::Connect { address, error, tried: race.tried },
-            // There was one address at least, and each that is not there any more failed; a connect without an outcome
-            // would be worse than a poor one.
+            // There was at least one address, and each one removed has failed; a connect without an
+            // outcome would be worse than an imprecise error.
             None => FailureCause::Io(io::ErrorKind::NotFound.into()),
         };
         self.fail(id, attempt.plan, Stage::Connect, cause);

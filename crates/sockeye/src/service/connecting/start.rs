@@ -12,7 +12,8 @@ use crate::state::Planned;
 use crate::sys::{Address, Resolved};
 
 impl Service {
-    /// Begins the connects that were wished for. Those that a callback of one of these wishes for wait for the next time.
+    /// Begins the connects that were wished for. Those that a callback of one of these wishes for
+    /// wait for the next time.
     pub(crate) fn start_connects(&mut self) {
         let planned = std::mem::take(&mut self.env.state.connects.planned);
         self.connecting.next = planned.len();
@@ -49,8 +50,8 @@ impl Service {
         self.attempt(id, plan);
     }
 
-    /// Whether there are no more connections than there may be. Those that ended in this turn have their slots until its end, and
-    /// those that were wished for later come later.
+    /// Whether there are no more connections than there may be. Those that ended in this turn have
+    /// their slots until its end, and those that were wished for later come later.
     pub(in crate::service) fn has_room(&self) -> bool {
         let state = &self.env.state;
         let connects = self.connecting.next + state.connects.planned.len();
@@ -87,7 +88,7 @@ impl Service {
     pub(crate) fn take_resolved(&mut self) {
         while let Some(Resolved { ticket, addresses, .. }) = self.env.io.sys.resolved() {
             let id = ConnId::from_u64(ticket);
-            // Nobody waits any more: cancelled, or too late.
+            // The attempt is gone: cancelled, or too late.
             let Some(Attempt { part: Part::Resolving { .. }, .. }) = self.connecting.attempts.get(&id) else {
                 continue;
             };
@@ -128,8 +129,8 @@ impl Service {
         self.carry_out_between();
     }
 
-    /// Asks once more before a deadline ends an attempt. If the loop itself was held up the answer may be there since long, and
-    /// the system tells of so many sockets at a time only.
+    /// Asks once more before a deadline ends an attempt. If the loop itself was held up the answer
+    /// may be there since long, and the system tells of so many sockets at a time only.
     fn look_again(&mut self, id: ConnId) {
         self.take_resolved();
         let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get(&id) else { return };

@@ -361,7 +361,7 @@ fn what_cannot_be_watched_is_refused_with_its_reason() {
         assert_eq!(refused(File::open(&file).unwrap().into()), format!("a regular file {always}"));
         assert_eq!(refused(File::open("/").unwrap().into()), format!("a directory {always}"));
         assert_eq!(refused(File::open("/dev/null").unwrap().into()), format!("this device {always}"));
-        let text = "it is a listener, which has nothing to read: Builder::listen_raw serves its connections, and a Watcher accepts them";
+        let text = "it is a listener: serve its connections with Builder::listen_raw, or accept them in a Watcher";
         assert_eq!(refused(listener.try_clone().unwrap().into()), text);
         assert_eq!(real.service.connections(), 0);
         assert!(real.is_quiet());
@@ -379,7 +379,7 @@ fn the_number_of_connections_is_a_bound_for_adopted_ones_too() {
         let ids: Vec<_> = pipes.iter().map(|(read, _)| real.adopt(read.try_clone().unwrap())).collect();
         let notes: Vec<_> = ids.iter().map(|id| real.story(*id).notes.clone()).collect();
         let text =
-            "the service has its 2 connections already (Limits::connections, and what the descriptor limit allows)";
+            "the service already has its maximum of 2 connections (Limits::connections, or the descriptor limit)";
         assert_eq!(notes, [vec![Note::Open], vec![Note::Open], vec![Note::Failed(text.to_owned())]]);
         real.service.control().connection(ids[0]).unwrap().close(CloseCode::NORMAL);
         real.end_of(ids[0]);
@@ -465,7 +465,7 @@ fn a_connection_that_was_accepted_elsewhere_is_served() {
         assert!(answer.starts_with(b"HTTP/1.1 101"));
         real.service.control().connection(id).unwrap().request_writable();
         let refused = |result: io::Result<sockeye::ConnId>| result.unwrap_err().to_string();
-        let text = "it is not a connected TCP or Unix stream socket, so nothing can be served on it";
+        let text = "it is not a connected TCP or Unix stream socket, so it cannot be served";
         assert_eq!(refused(real.service.control().serve(pipe().0)), text);
         assert_eq!(refused(real.service.control().serve(listener)), text);
     });

@@ -156,15 +156,15 @@ fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
     };
     let text = "listen_raw: the service has no raw endpoint \"nobody\"; add it with Builder::raw";
     assert_eq!(build("nobody"), text);
-    let text = "listen_raw: \"echo\" is a WebSocket protocol, whose listeners are those of Builder::listen";
+    let text = "listen_raw: \"echo\" is a WebSocket protocol; use Builder::listen";
     assert_eq!(build("echo"), text);
     let text =
-        "listen_raw: \"watch\" is a Watcher, which accepts by itself, from a listener that it adopts; a Raw is served";
+        "listen_raw: \"watch\" is a Watcher, which accepts from a listener that it adopts; only a Raw can be served";
     assert_eq!(build("watch"), text);
     let twice = Service::builder().raw(Silent("twice")).watcher(Silent("twice")).build().unwrap_err();
     assert_eq!(twice.to_string(), "two endpoints have the name \"twice\"");
     let no_token = Service::builder().raw(Silent("a name")).build().unwrap_err();
-    let text = "the name \"a name\" of an endpoint is not a token (RFC 9110 section 5.6.2)";
+    let text = "the endpoint name \"a name\" is not a token (RFC 9110 section 5.6.2)";
     assert_eq!(no_token.to_string(), text);
     let mut bench = Bench::new();
     let connect = sockeye::Connect::new("ws://127.0.0.1/").unwrap();
