@@ -1,9 +1,9 @@
-//! A WebSocket engine for programs that own their event loop: one thread, one loop, written only when the socket is
-//! writable.
+//! A WebSocket engine for programs that own their event loop: one thread, one loop, and writing
+//! only when the socket is writable.
 //!
 //! # A first server
 //!
-//! [`messages`] is the short way: whole messages, a closure, and outboxes that are bounded.
+//! [`messages`] is the quick start: whole messages, a closure, and bounded outboxes.
 //!
 //! ```no_run
 //! use sockeye::{CloseCode, Service, messages};
@@ -18,13 +18,14 @@
 //! # }
 //! ```
 //!
-//! What a client names in `Sec-WebSocket-Protocol` chooses among the protocols of a service. A
-//! client that names none gets the first one, or the one given to [`Builder::fallback`], which also
-//! takes clients that name something unknown. Plain HTTP requests go to [`http::Routes`].
+//! A client chooses among the protocols of a service by `Sec-WebSocket-Protocol`. A client that
+//! names none gets the first one, or the one given to [`Builder::fallback`], which also accepts
+//! clients that name an unknown one. Plain HTTP requests go to [`http::Routes`].
 //!
 //! # A first client
 //!
-//! The same protocols and handlers, on a connection that [`connect`](protocol::ProtocolMut::connect) asked for:
+//! The same protocols and handlers, on a connection made with
+//! [`connect`](protocol::ProtocolMut::connect):
 //!
 //! ```no_run
 //! use sockeye::{Connect, Service, messages};
@@ -41,25 +42,25 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Each connect ends with exactly one of [`open`](Protocol::open) and [`failed`](Protocol::failed).
-//! [`client`] has what can be said about it: proxies, deadlines, redirects, a policy to reconnect.
+//! Each connect has exactly one outcome: [`open`](Protocol::open) or [`failed`](Protocol::failed).
+//! [`client`] has its options: proxies, deadlines, redirects, a policy to reconnect.
 //!
 //! # The layer below
 //!
 //! [`Protocol`] has one object for all connections of a protocol, and a
-//! [`Session`](Protocol::Session) for each of them. Its callbacks are lent views that live for one
+//! [`Session`](Protocol::Session) for each of them. Its callbacks borrow views that live for one
 //! call:
 //!
-//! * [`Cx`], the context: what is known of the connection, and what may be asked of it: to write,
-//!   to close, to pause reading, to be called later. It is done between callbacks, so no callback
-//!   runs inside another.
-//! * [`Fragment`], a piece of a message as it arrived. [`messages`] is what collects them.
-//! * [`Tx`], the permission to send, which only [`Protocol::writable`] is given and which sending uses up:
+//! * [`Cx`], the context: facts about the connection, and requests to write, close, pause reading
+//!   or be called later. Requests are carried out between callbacks, so no callback runs inside
+//!   another.
+//! * [`Fragment`], a piece of a message as it arrived. [`messages`] collects them.
+//! * [`Tx`], the permission to send. Only [`Protocol::writable`] gets one, and sending uses it up:
 //!
 //! ```
 //! use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx};
 //!
-//! /// Counts what each client sends, and tells it when asked with an empty message.
+//! /// Counts the bytes that each client sends, and reports the sum on an empty message.
 //! struct Meter;
 //!
 //! impl Protocol for Meter {
@@ -77,7 +78,7 @@
 //!         let piece = fragment.payload.as_bytes();
 //!         *bytes += piece.len() as u64;
 //!         if fragment.first && fragment.last && piece.is_empty() {
-//!             cx.request_writable(); // nothing can be sent from here
+//!             cx.request_writable(); // sending is possible in `writable` only
 //!         }
 //!         Ok(())
 //!     }
@@ -92,16 +93,17 @@
 //! # sockeye::Service::builder().protocol(Meter).build().unwrap();
 //! ```
 //!
-//! # One spelling
+//! # Commands
 //!
-//! Whatever is asked of a service is asked of its [`Commands`], and whatever has them spells it the
-//! same way: the context of each callback, [`Control`] between turns, and the jobs of a [`Remote`].
+//! [`Commands`] controls a running service. It is the same in the context of each callback, in
+//! [`Control`] between turns, and in the jobs of a [`Remote`].
 //!
 //! * [`connection(id)`](Commands::connection) is one connection, to write, pause, close or time. A
-//!   [`ConnId`] is `Copy` and may be kept: after the connection has ended the answer is [`Gone`].
-//! * [`protocol(handle)`](Commands::protocol) is one WebSocket protocol, to publish and connect. The handle comes from
-//!   [`Builder::add_protocol`], is `Copy`, and is good in its service only; a name will do, too
-//!   ([`protocol_named`](Commands::protocol_named)).
+//!   [`ConnId`] is `Copy` and may be kept: after the connection has ended the lookup returns
+//!   [`Gone`].
+//! * [`protocol(handle)`](Commands::protocol) is one WebSocket protocol, to publish and connect.
+//!   The handle comes from [`Builder::add_protocol`], is `Copy`, and is valid in its service only;
+//!   a name works too ([`protocol_named`](Commands::protocol_named)).
 //! * [`endpoint(handle)`](Commands::endpoint) is one endpoint of [`raw`] connections, to adopt descriptors.
 //!
 //! ```
@@ -133,20 +135,20 @@
 //!
 //! # The loop
 //!
-//! [`Service::run`] is all that most programs need. [`Service::run_once`] takes one turn with a
-//! timeout of yours; [`Service::next_deadline`] says when the service has something to do by
-//! itself. A [`Service`] stays on its thread; a [`Remote`] runs closures there from any other.
+//! [`Service::run`] is all that most programs need. [`Service::run_once`] runs one turn with a
+//! timeout that you choose; [`Service::next_deadline`] is when the service next has work without an
+//! event. A [`Service`] stays on its thread; a [`Remote`] runs closures there from any other.
 //! [`Threads`] runs several services on one address, a thread for each, and a
 //! [`Group`](threads::Group) reaches them all.
 //!
 //! # Raw TCP and other descriptors
 //!
-//! The module [`raw`] has what is not a WebSocket. A [`Raw`](raw::Raw) endpoint has the connections
-//! of a listener whose bytes are a TCP protocol of the program's own ([`Builder::listen_raw`]), and
-//! descriptors that it [adopts](raw::EndpointMut::adopt): pipes, terminals, datagram sockets,
-//! timers. What the program reads and writes itself, such as a library's own socket, has a
-//! [`Watcher`](raw::Watcher) endpoint. The rules are those of [`Protocol`]. A connection that was
-//! accepted elsewhere is served with [`Control::serve`].
+//! The module [`raw`] is for everything that is not a WebSocket. A [`Raw`](raw::Raw) endpoint
+//! serves the connections of a listener that speaks a TCP protocol of your own
+//! ([`Builder::listen_raw`]), and descriptors that it [adopts](raw::EndpointMut::adopt): pipes,
+//! terminals, datagram sockets, timers. A [`Watcher`](raw::Watcher) endpoint watches descriptors
+//! that the program reads and writes itself, such as a library's socket. The rules are those of
+//! [`Protocol`]. [`Control::serve`] serves a connection that was accepted elsewhere.
 //!
 //! # Limits
 //!
@@ -155,16 +157,16 @@
 //!
 //! # Tests without sockets
 //!
-//! The feature `sim` adds the module `sim`: a simulated network with a virtual clock that one seed
-//! decides. [`Builder::build_with`] takes the system of a simulated host in place of the real one,
-//! and the service cannot tell.
+//! The feature `sim` adds the module `sim`: a simulated network with a virtual clock, driven by one
+//! seed. [`Builder::build_with`] builds the same service on a simulated host instead of the real
+//! system.
 //!
 //! # Logging
 //!
 //! Events go to [`tracing`], or to `log` when no `tracing` subscriber is set: ERROR for faults of
-//! the program, WARN for trouble with the system, DEBUG for each connection. What peers sent is in
-//! the fields of an event, as it came. Events of the target `sockeye::access`, at DEBUG, are one
-//! for each answer to a request, at its end: peer, method, path, status, origin, protocol, bytes of
+//! the program, WARN for trouble with the system, DEBUG for each connection. Data from peers is in
+//! the fields of an event, unchanged. At the end of each answer to a request there is one DEBUG
+//! event with the target `sockeye::access`: peer, method, path, status, origin, protocol, bytes of
 //! the body, milliseconds, and whether all of it was sent.
 //!
 //! # Layers
@@ -175,19 +177,20 @@
 //! * [`threads`]: several services on one address, each in a thread of its own
 //! * [`service`]: the loop
 //! * `conn`: one connection, its phases and its steps
-//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw) and [`Watcher`](raw::Watcher), and the views that their
-//!   callbacks are lent; the last two are public as [`raw`]
-//! * `state`: what callbacks may touch while the loop holds a connection
-//! * `transport`: one socket: reading, the cork, what waits, and whether its bytes are sealed
+//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw) and [`Watcher`](raw::Watcher), and
+//!   the views that their callbacks borrow; the last two are public as [`raw`]
+//! * `state`: what callbacks may access while the loop holds a connection
+//! * `transport`: one socket: reading, the cork, the backlog, and whether its bytes are sealed
 //! * `admission`: who may connect
 //! * [`http`]: routes, files, answers
-//! * [`client`]: descriptions of connections to be made, ways through proxies, why a connection failed
-//! * [`poll`]: the hook of a loop of the program's own
+//! * [`client`]: how to connect, proxies, reconnecting, and why a connection failed
+//! * [`poll`]: the hook for the program's own event loop
 //! * [`statistics`]: what is counted
-//! * [`error`]: why a service could not be built or cannot go on
+//! * [`error`]: why a service could not be built or had to stop
 //! * [`sys`]: every system call of the loop, real or simulated
-//! * [`daemon`]: going into the background or being kept there by a service manager; no other module names it
-//! * [`proto`], which is the crate `sockeye-proto`: the protocol itself, without I/O
+//! * [`daemon`]: running in the background, with or without a service manager; no other module
+//!   names it
+//! * [`proto`], the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
 
 pub mod client;

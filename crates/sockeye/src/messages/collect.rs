@@ -11,7 +11,8 @@ use sockeye_proto::event::{Fragment, Payload};
 use crate::messages::Message;
 use crate::protocol::Commands;
 
-/// What came of a message so far. Memory grows with the bytes that came, not with those that were announced.
+/// The part of a message that has arrived. Memory grows with the received bytes, not with the
+/// announced length.
 #[derive(Default)]
 pub(crate) enum Partial {
     #[default]

@@ -1,4 +1,4 @@
-//! Who handles messages, and what it may do meanwhile.
+//! The handler of messages, and the context of its callbacks.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::client::Failure;
 use crate::messages::{Full, Message, Outbox};
 use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, ProtocolMut, Request};
 
-/// Handles the messages of one protocol. There is one object for all connections, and a state for each.
+/// Handles the messages of one protocol: one object for all connections, and a state for each.
 pub trait Handler: 'static {
-    /// What is kept for each connection.
+    /// The state of one connection.
     type State: 'static;
 
     /// As [`Protocol::filter`](crate::Protocol::filter).
@@ -23,7 +23,7 @@ pub trait Handler: 'static {
     /// The connection is open.
     fn open(&mut self, cx: &mut MessageCx<'_, '_>, handshake: &Handshake<'_>) -> Self::State;
 
-    /// A message came, whole.
+    /// A whole message arrived.
     ///
     /// # Errors
     /// The close to start.
@@ -34,7 +34,7 @@ pub trait Handler: 'static {
         message: Message<'_>,
     ) -> Result<(), Close>;
 
-    /// The connection is over.
+    /// The connection has ended.
     fn closed(&mut self, cx: &mut ClosedCx<'_>, state: Self::State, closed: Closed) {
         let _ = (cx, state, closed);
     }
@@ -58,8 +58,8 @@ pub trait Handler: 'static {
 
 /// The context of a [`Handler`]'s callback: that of its connection, and an outbox.
 ///
-/// It dereferences to [`Cx`], so what is said there of a connection, its protocol and the service holds here. It lives for one
-/// callback.
+/// It dereferences to [`Cx`], with its methods for the connection, its protocol and the service. It
+/// lives for one callback.
 ///
 /// ```
 /// use sockeye::messages::{Message, MessageCx};
@@ -91,12 +91,13 @@ impl DerefMut for MessageCx<'_, '_> {
 }
 
 impl MessageCx<'_, '_> {
-    /// Puts a message into this connection's outbox; it leaves when the socket takes it, in this turn if it can.
+    /// Puts a message into this connection's outbox. It is sent when the socket accepts it, in this
+    /// turn if possible.
     ///
     /// # Errors
-    /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less than it is sent. What
-    /// to do then depends on what the message is, so that `?` does not say it: close with a code, or leave out what
-    /// only the newest of matters.
+    /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less
+    /// than it is sent. The right reaction depends on the message, so `?` alone does not work:
+    /// close with a code, or drop a message that a newer one replaces.
     ///
     /// ```
     /// # use sockeye::{CloseCode, messages};
@@ -123,7 +124,7 @@ impl MessageCx<'_, '_> {
         }
     }
 
-    /// The messages that wait to be sent.
+    /// The messages waiting to be sent.
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         self.outbox

@@ -1,4 +1,4 @@
-//! A message as a handler gets it and sends it.
+//! A message as a handler receives and sends it.
 
 use std::borrow::Cow;
 

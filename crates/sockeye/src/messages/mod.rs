@@ -1,8 +1,10 @@
 //! Whole messages: the quick start.
 //!
-//! Fragments are collected up to [`Limits::message_bytes`](sockeye_proto::limits::ProtocolLimits::message_bytes), and what is sent
-//! goes through a bounded [`Outbox`] that the layer empties in writable callbacks. While an outbox is well filled,
-//! reading from that peer pauses, so a peer that does not read cannot make anything grow.
+//! Fragments are collected up to
+//! [`Limits::message_bytes`](sockeye_proto::limits::ProtocolLimits::message_bytes), and output goes
+//! through a bounded [`Outbox`] that the layer empties in writable callbacks. While an outbox is
+//! well filled, reading from that peer pauses, so a peer that does not read cannot make memory
+//! grow.
 //!
 //! A chat room:
 //!
@@ -54,9 +56,9 @@ pub fn echo(name: impl Into<String>) -> Messages<impl Handler> {
     on(name, |cx, message| cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into()))
 }
 
-/// One message of the default limit, and what may wait before it.
+/// One message of the default limit, and the load from which reading pauses.
 const DEFAULT_BOUND: usize = 17 * 1024 * 1024;
-/// At most so many idle [`Busy`] are kept.
+/// How many idle [`Busy`] are kept.
 const SPARE: usize = 64;
 
 /// A [`Protocol`] of whole messages; see the [module](self).
@@ -64,14 +66,15 @@ pub struct Messages<H: Handler> {
     name: String,
     handler: H,
     bound: usize,
-    /// What the connection whose step is running has to send, if nothing waited for it before. Empty between steps.
+    /// The output of the connection whose step is running, if nothing waited for it before. Empty
+    /// between steps.
     scratch: Outbox,
     /// For connections that become busy, so that becoming busy allocates nothing.
-    #[expect(clippy::vec_box, reason = "the boxes themselves are what is kept for the next connection")]
+    #[expect(clippy::vec_box, reason = "the boxes themselves are kept for the next connection")]
     spare: Vec<Box<Busy>>,
 }
 
-/// What is kept for a connection: 8 bytes and the handler's state.
+/// The state of a connection: 8 bytes and the handler's state.
 pub struct Session<S> {
     state: S,
     busy: Option<Box<Busy>>,
@@ -91,9 +94,9 @@ impl Busy {
 }
 
 impl<H: Handler> Messages<H> {
-    /// How many bytes an outbox holds at most, 64 more than its payload for each message. Default 17 MiB: a message of
-    /// the default limit, after what may wait when reading pauses. Reading pauses at half of it, and at 512 KiB already
-    /// when that is less.
+    /// The maximum bytes of an outbox; each message counts as its payload and 64 bytes. Default 17
+    /// MiB: a message of the default limit, on top of the load at which reading pauses. Reading
+    /// pauses at half of this, or at 512 KiB if that is less.
     #[must_use]
     pub fn outbox_bytes(mut self, bound: usize) -> Self {
         self.bound = bound;
@@ -101,7 +104,7 @@ impl<H: Handler> Messages<H> {
         self
     }
 
-    /// What was kept for the connection, or new.
+    /// The connection's kept state, or a new one.
     fn take_busy(&mut self, session: &mut Session<H::State>) -> Box<Busy> {
         session.busy.take().unwrap_or_else(|| {
             let mut busy = self.spare.pop().unwrap_or_default();
@@ -110,7 +113,7 @@ impl<H: Handler> Messages<H> {
         })
     }
 
-    /// Keeps what has to outlive the step.
+    /// Keeps the state that must outlive the step.
     #[cold]
     fn keep(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>) {
         let mut busy = self.take_busy(session);
@@ -120,7 +123,7 @@ impl<H: Handler> Messages<H> {
         session.busy = Some(busy);
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Frees what an idle connection does not need.
     fn rest(&mut self, session: &mut Session<H::State>) {
         if session.busy.as_ref().is_some_and(|busy| busy.is_idle()) {
             if let Some(busy) = session.busy.take() {
@@ -154,8 +157,9 @@ impl<H: Handler> Messages<H> {
         permission
     }
 
-    /// Calls the handler. A connection for which nothing waits uses the scratch outbox, which is empty between steps; so
-    /// what is in the scratch outbox came after what is in the connection's own.
+    /// Calls the handler. A connection for which nothing waits uses the scratch outbox, which is
+    /// empty between steps, so messages in the scratch outbox are newer than those in the
+    /// connection's own.
     #[inline(always)]
     fn deliver(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>, message: Message<'_>) -> Result<(), Close> {
         let outbox = match &mut session.busy {
@@ -173,7 +177,7 @@ impl<H: Handler> Messages<H> {
         result
     }
 
-    /// A message that comes in pieces is collected in a buffer of its own.
+    /// A message that arrives in pieces is collected in its own buffer.
     #[cold]
     fn collect(
         &mut self,
@@ -234,7 +238,7 @@ impl<H: Handler> Protocol for Messages<H> {
         }
         self.scratch.send(permission, cx.input());
         if self.scratch.is_empty() {
-            // What `send_busy` left may have ranges of the input, too.
+            // What `send_busy` left may contain ranges of the input, too.
             cx.keep_input(session.busy.is_some());
         } else {
             cx.request_writable();

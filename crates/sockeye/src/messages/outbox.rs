@@ -1,8 +1,8 @@
 //! Messages that wait to be sent to one peer, within a bound.
 //!
-//! Most answers consist of what just arrived: an echo, a relay. Such a message is kept as a range
-//! of the receive buffer and sent from there in the same step, without a copy. What remains at the
-//! end of the step is copied, because the buffer is reused.
+//! Most answers consist of bytes that just arrived: an echo, a relay. Such a message is kept as a
+//! range of the receive buffer and sent from there in the same step, without a copy. The rest is
+//! copied at the end of the step, because the buffer is reused.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,9 +14,10 @@ use sockeye_proto::wire::MessageKind;
 use crate::messages::Message;
 use crate::protocol::{Commands, Cx, Writable};
 
-/// A message under this many bytes is copied behind the others; a larger one keeps a buffer of its own.
+/// A message under this many bytes is appended to the shared buffer; a larger one keeps its own
+/// buffer.
 const SMALL: usize = 4 * 1024;
-/// An outbox with this many bytes pauses reading, whatever its bound.
+/// An outbox with this many bytes pauses reading, even if its bound is higher.
 const PAUSE: usize = 512 * 1024;
 
 /// The messages that wait for one connection's socket. It never holds more than its bound, of which each message takes
@@ -52,7 +53,7 @@ struct Spot {
     kind: MessageKind,
 }
 
-/// Where a payload is.
+/// The place of a payload.
 enum Place {
     /// Next in `small`.
     Small,
@@ -60,20 +61,20 @@ enum Place {
 }
 
 impl Outbox {
-    /// How many messages wait.
+    /// The number of waiting messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len() + self.spots.len() - self.sent_spots
     }
 
-    /// Whether none waits.
+    /// Whether no message waits.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.spots.len() == self.sent_spots
     }
 
-    /// How many payload bytes wait.
+    /// The number of waiting payload bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.load - self.len() * MESSAGE
@@ -90,7 +91,8 @@ impl Outbox {
         self.load >= self.mark
     }
 
-    /// Takes a message in. One that is a piece of what just arrived stays where it is: most leave in the same step.
+    /// Adds a message. One that is part of the input just received stays where it is: most leave in
+    /// the same step.
     #[inline(always)]
     pub(super) fn push<'m>(&mut self, message: Message<'m>, cx: &mut Cx<'_>) -> Result<(), Full<'m>> {
         let (bytes, kind) = (message.as_bytes(), message.kind());
@@ -132,7 +134,7 @@ impl Outbox {
         Place::Large(buffer)
     }
 
-    /// Sends while there is a permission to. `input` is what the present read brought.
+    /// Sends while there is a permission. `input` is the bytes of the current read.
     #[inline(always)]
     pub(super) fn send<'t>(&mut self, permission: Option<Writable<'t>>, input: &[u8]) -> Option<Writable<'t>> {
         let mut permission = permission;
@@ -172,14 +174,14 @@ impl Outbox {
         permission
     }
 
-    /// Copies what is still in the receive buffer, which is about to be used again.
+    /// Copies messages out of the receive buffer, which is about to be reused.
     #[cold]
     pub(super) fn release_input(&mut self, cx: &mut Cx<'_>) {
         if self.spots.is_empty() {
             return;
         }
         let input = cx.input();
-        // They come before all items, and small payloads stand in the order of their items.
+        // They come before all items, and small payloads are in the order of their items.
         let mut items = std::mem::take(&mut self.items);
         let small = std::mem::take(&mut self.small);
         let mut taken = std::mem::take(&mut self.taken);
@@ -198,16 +200,17 @@ impl Outbox {
             }
             self.items.push_back(item);
         }
-        // A burst must not stay in memory, and large blocks are given back a way that keeps the
-        // allocator from hoarding them.
+        // The memory of a burst is released, large blocks in a way that keeps the allocator from
+        // retaining them.
         items.shrink_to(1);
         cx.give_buffer(small);
     }
 
-    /// Moves all that waits here behind what waits there. Nothing here may be in the receive buffer any more.
+    /// Moves all waiting messages behind those of another outbox. None may still be in the receive
+    /// buffer.
     #[cold]
     pub(super) fn move_to(&mut self, other: &mut Self) {
-        debug_assert!(self.spots.is_empty(), "what is in the receive buffer is copied first");
+        debug_assert!(self.spots.is_empty(), "messages in the receive buffer are copied first");
         let mut taken = self.taken;
         for item in self.items.drain(..) {
             if matches!(item.place, Place::Small) {
@@ -220,7 +223,7 @@ impl Outbox {
         self.forget();
     }
 
-    /// Forgets the small messages that are sent.
+    /// Removes the small messages that were sent.
     fn compact(&mut self) {
         if self.items.is_empty() {
             self.small.clear();
@@ -254,7 +257,7 @@ impl Outbox {
         self.forget();
     }
 
-    /// Nothing waits any longer: its places are empty.
+    /// Nothing waits any longer: clears the places.
     fn forget(&mut self) {
         self.spots.clear();
         self.sent_spots = 0;
@@ -264,27 +267,28 @@ impl Outbox {
     }
 }
 
-/// A piece that an item names. Items name only what is there; an empty slice is better than a panic if one does not.
+/// The bytes of an item. Items are always in range; if one is not, an empty slice is better than a
+/// panic.
 #[inline]
 fn piece(bytes: &[u8], start: usize, len: usize) -> &[u8] {
     bytes.get(start..start.saturating_add(len)).unwrap_or_default()
 }
 
-/// What a message costs beside its payload, so that small and empty ones are bounded too.
+/// The cost of a message beside its payload, so that small and empty ones are bounded too.
 const MESSAGE: usize = 64;
 
-/// What a message of `len` bytes costs of an outbox's bound.
+/// The cost of a message of `len` bytes against an outbox's bound.
 #[inline]
 fn cost(len: usize) -> usize {
     len.saturating_add(MESSAGE)
 }
 
-/// Memory for small messages that an empty outbox keeps.
+/// Capacity for small messages that an empty outbox keeps.
 const KEEP: usize = 256 * 1024;
 /// Places for messages that an empty outbox keeps.
 const KEEP_ITEMS: usize = 2048;
 
-/// And what of each kind a spare one keeps.
+/// And the capacity of each kind that a spare one keeps.
 const SPARE: usize = 4 * 1024;
 
 impl fmt::Debug for Outbox {
@@ -293,7 +297,7 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// The outbox has no room for this message; here it is back.
+/// The outbox has no room for this message, which is returned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "it is what it holds")]
 pub struct Full<'m>(pub Message<'m>);

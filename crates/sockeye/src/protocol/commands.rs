@@ -1,4 +1,4 @@
-//! What may be asked of a service, whatever the connection.
+//! Commands that concern the whole service, and lookups of its parts.
 
 use sockeye_proto::time::Instant;
 
@@ -14,7 +14,7 @@ impl Commands {
         self.now
     }
 
-    /// How many connections the service has, of any kind.
+    /// The number of connections of the service, of any kind.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.registry.len()
@@ -81,29 +81,31 @@ impl Commands {
         Ok(EndpointMut { commands: self, endpoint })
     }
 
-    /// The WebSocket protocol of an index that was looked up before.
+    /// The WebSocket protocol at an index that was looked up before.
     pub(crate) fn protocol_at(&mut self, endpoint: EndpointIndex) -> ProtocolMut<'_> {
         ProtocolMut { commands: self, endpoint }
     }
 
-    /// Ends the service in good order. The loop stops listening, sends every WebSocket a close frame with 1001, lets requests
-    /// that are being answered finish, and after [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) resets what is
-    /// left. [`Service::run`](crate::Service::run) returns when the last connection has ended.
+    /// Shuts the service down gracefully. The loop stops listening, sends every WebSocket a close
+    /// frame with 1001, finishes the answers that have begun, and after
+    /// [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout) resets what is left.
+    /// [`Service::run`](crate::Service::run) returns when the last connection has ended.
     ///
-    /// What was published or asked to be closed before comes first.
+    /// Messages published and closes requested before this come first.
     pub fn drain(&mut self) {
         self.lifecycle.request_drain();
     }
 
-    /// An empty buffer of the loop's, with memory if there is a spare one. For layers that keep what does not fit into a callback:
-    /// with [`give_buffer`](Self::give_buffer), a busy connection allocates nothing.
+    /// Takes an empty buffer from the loop's pool, with memory if there is a spare one. For layers
+    /// that keep data between callbacks: together with [`give_buffer`](Self::give_buffer), a busy
+    /// connection allocates nothing.
     #[must_use]
     pub fn take_buffer(&mut self) -> Vec<u8> {
         self.pool.borrow_mut().take()
     }
 
-    /// Gives a buffer to the loop: one that [`take_buffer`](Self::take_buffer) lent, or any other. The loop keeps as many as its
-    /// bounds allow, and gives the memory of the rest back to the system.
+    /// Returns a buffer to the loop's pool: one from [`take_buffer`](Self::take_buffer), or any
+    /// other. The loop keeps as many as its bounds allow, and frees the rest.
     pub fn give_buffer(&mut self, buffer: Vec<u8>) {
         self.pool.borrow_mut().give(buffer);
     }

@@ -1,4 +1,4 @@
-//! The context of a callback: its connection, its protocol, and what belongs to this call.
+//! The contexts of callbacks: the connection, its protocol, and the data of this call.
 
 use std::ops::{Deref, DerefMut, Range};
 
@@ -8,10 +8,12 @@ use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::sys::Address;
 
-/// The context of a callback of a [`Protocol`](crate::Protocol): the connection that it is about, and through it the service.
+/// The context of a callback of a [`Protocol`](crate::Protocol): its connection, and through it the
+/// service.
 ///
-/// It dereferences to [`ConnectionMut`], and that to [`Commands`]. It lives for one callback and cannot leave the thread. What
-/// is asked of it is done between callbacks, so no callback runs inside another.
+/// It dereferences to [`ConnectionMut`], and that to [`Commands`]. It lives for one callback and
+/// cannot leave the thread. Requests are carried out between callbacks, so no callback runs inside
+/// another.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,7 +32,7 @@ pub struct Cx<'a> {
     pub(crate) connection: ConnectionMut<'a>,
     pub(crate) endpoint: EndpointIndex,
     pub(crate) peer: &'a Address,
-    /// The bytes of the present read, in the callbacks that follow its delivery.
+    /// The bytes of the current read, in the callbacks that follow its delivery.
     pub(crate) input: &'a [u8],
 }
 
@@ -51,19 +53,20 @@ impl<'a> Cx<'a> {
         ProtocolMut { commands: self.connection.commands, endpoint: self.endpoint }
     }
 
-    /// In [`writable`](crate::Protocol::writable) and [`release_input`](crate::Protocol::release_input): the bytes of the read
-    /// that was delivered before, of which a layer may have kept [ranges](Self::input_range). Empty in other callbacks.
+    /// In [`writable`](crate::Protocol::writable) and
+    /// [`release_input`](crate::Protocol::release_input): the bytes of the read just delivered, of
+    /// which a layer may have kept [ranges](Self::input_range). Empty in other callbacks.
     #[must_use]
     #[inline]
     pub fn input(&self) -> &'a [u8] {
         self.input
     }
 
-    /// In [`receive`](crate::Protocol::receive): where in [`input`](Self::input) these bytes are, which are a part of a fragment's
-    /// payload. `None` if they are elsewhere.
+    /// In [`receive`](crate::Protocol::receive): the range of these bytes, a part of a fragment's
+    /// payload, in [`input`](Self::input). `None` if they are not part of it.
     ///
-    /// A range is good until [`release_input`](crate::Protocol::release_input), which must be asked for with
-    /// [`keep_input`](Self::keep_input).
+    /// A range is valid until [`release_input`](crate::Protocol::release_input), which must be
+    /// requested with [`keep_input`](Self::keep_input).
     #[must_use]
     #[inline]
     pub fn input_range(&self, bytes: &[u8]) -> Option<Range<usize>> {
@@ -71,15 +74,17 @@ impl<'a> Cx<'a> {
         Some(start..start + bytes.len())
     }
 
-    /// Asks for [`release_input`](crate::Protocol::release_input) before the present read's bytes are overwritten; `false` takes
-    /// that back. For layers that keep [ranges of the input](Self::input_range).
+    /// Requests [`release_input`](crate::Protocol::release_input) before the bytes of the current
+    /// read are overwritten; `false` cancels the request. For layers that keep [ranges of the
+    /// input](Self::input_range).
     #[inline]
     pub fn keep_input(&mut self, keep: bool) {
         self.connection.commands.running.set_keeps_input(keep);
     }
 
     /// Pauses reading for a layer whose output is behind, or ends that pause. It is independent of
-    /// [`pause_reading`](ConnectionMut::pause_reading), which is the program's: reading goes on when neither is set.
+    /// the program's [`pause_reading`](ConnectionMut::pause_reading): reading goes on when neither
+    /// is set.
     #[inline]
     pub fn set_back_pressure(&mut self, on: bool) {
         self.connection.commands.running.set_held(on);
@@ -104,8 +109,8 @@ impl DerefMut for Cx<'_> {
 
 /// The context of a callback of a [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint.
 ///
-/// It dereferences to [`ConnectionMut`], and that to [`Commands`], as [`Cx`] does. There is nothing to publish here and nothing to
-/// connect: these are for WebSockets, and [`Commands::protocol`] finds one.
+/// It dereferences to [`ConnectionMut`], and that to [`Commands`], as [`Cx`] does. To publish or
+/// connect, use a WebSocket protocol of the service ([`Commands::protocol`]).
 pub struct RawCx<'a> {
     pub(crate) connection: ConnectionMut<'a>,
     pub(crate) endpoint: EndpointIndex,
@@ -143,8 +148,8 @@ impl DerefMut for RawCx<'_> {
     }
 }
 
-/// The context of [`Protocol::closed`](crate::Protocol::closed): the connection has ended, so it cannot be written to, paused or
-/// closed.
+/// The context of [`Protocol::closed`](crate::Protocol::closed): the connection has ended, so it
+/// cannot be written to, paused or closed.
 ///
 /// It dereferences to [`Commands`].
 pub struct ClosedCx<'a> {
@@ -178,19 +183,20 @@ impl<'a> ClosedCx<'a> {
         self.peer
     }
 
-    /// Whether this side had asked for the connection ([`ProtocolMut::connect`]), rather than accepted it.
+    /// Whether this side made the connection ([`ProtocolMut::connect`]), rather than accepted it.
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.commands.registry.get(self.id).is_some_and(Entry::is_client)
     }
 
-    /// The attempt that follows, of a connection that is kept up by a [`Reconnect`](crate::client::Reconnect) policy.
+    /// The next attempt of a connection with a [`Reconnect`](crate::client::Reconnect) policy, if
+    /// one follows.
     #[must_use]
     pub fn retry(&self) -> Option<Retry> {
         self.retry
     }
 
-    /// Cancels the attempt that [`retry`](Self::retry) announces. It has no outcome.
+    /// Cancels the attempt announced by [`retry`](Self::retry). It then has no outcome.
     pub fn stop_reconnecting(&mut self) {
         if let Some(retry) = self.retry.take() {
             self.commands.take_back_retry(retry);
@@ -217,8 +223,9 @@ impl DerefMut for ClosedCx<'_> {
     }
 }
 
-/// The context of [`Raw::closed`](crate::raw::Raw::closed) and [`Watcher::closed`](crate::raw::Watcher::closed): the connection
-/// has ended, so it cannot be written to, paused or closed.
+/// The context of [`Raw::closed`](crate::raw::Raw::closed) and
+/// [`Watcher::closed`](crate::raw::Watcher::closed): the connection has ended, so it cannot be
+/// written to, paused or closed.
 ///
 /// It dereferences to [`Commands`].
 pub struct RawClosedCx<'a> {

@@ -1,5 +1,5 @@
-//! The endpoints of a service behind three object types, one for each kind of connection. Each holds the program's object
-//! and the sessions of its connections.
+//! The endpoints of a service behind three object types, one for each kind of connection. Each
+//! holds the program's object and the sessions of its connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,7 +15,7 @@ use crate::protocol::{
 };
 use crate::state::{Commands, EndpointIndex, EndpointKind};
 
-/// An endpoint, by what its connections are. A callback of another kind cannot be named.
+/// An endpoint, by the kind of its connections, so that callbacks of another kind cannot be called.
 pub(crate) enum Endpoint {
     WebSocket(Box<dyn WebSocketEndpoint>),
     Raw(Box<dyn RawEndpoint>),
@@ -51,7 +51,7 @@ impl Endpoint {
         }
     }
 
-    /// How many sessions it has.
+    /// The number of its sessions.
     pub(crate) fn sessions(&self) -> usize {
         match self {
             Self::WebSocket(endpoint) => endpoint.sessions(),
@@ -108,7 +108,7 @@ impl Endpoints {
         }
     }
 
-    /// One whose connections are not WebSockets.
+    /// A raw or watcher endpoint.
     pub(crate) fn descriptors(&mut self, index: EndpointIndex) -> Option<&mut dyn DescriptorEndpoint> {
         match self.0.get_mut(index.get()) {
             Some(Endpoint::Raw(endpoint)) => Some(&mut **endpoint),
@@ -166,7 +166,7 @@ struct WithSessions<P, S> {
 }
 
 impl<P, S> WithSessions<P, S> {
-    /// Calls back for a session. One that is not there has no connection, so nothing is called.
+    /// Calls back for a session. A missing session has no connection, so nothing is called.
     #[inline(always)]
     fn with<E>(&mut self, session: u32, call: impl FnOnce(&mut P, &mut S) -> Result<(), E>) -> Result<(), E> {
         match self.sessions.get_mut(session) {
@@ -244,7 +244,7 @@ struct RawWithSessions<R: Raw>(WithSessions<R, R::Session>);
 /// A [`Watcher`] and its sessions.
 struct WatcherWithSessions<W: Watcher>(WithSessions<W, W::Session>);
 
-/// [`Raw`] and [`Watcher`] are traits that are read alone, so each has these callbacks by itself.
+/// [`Raw`] and [`Watcher`] repeat these callbacks, so that each trait can be read alone.
 macro_rules! descriptor_endpoint {
     ($adapter:ident, $bound:ident) => {
         impl<T: $bound> DescriptorEndpoint for $adapter<T> {

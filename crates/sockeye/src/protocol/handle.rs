@@ -1,4 +1,5 @@
-//! What the builder gives back for what was added to it: typed, copyable, and good for one service only.
+//! Handles of protocols and endpoints that the builder returns: typed, copyable, and valid for one
+//! service only.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,9 +8,11 @@ use crate::state::{BuilderId, EndpointIndex};
 
 /// A [`Protocol`](crate::Protocol) of a service: what [`Builder::add_protocol`](crate::Builder::add_protocol) returns.
 ///
-/// [`Commands::protocol`](crate::Commands::protocol) takes it, in any callback of the service and from
-/// [`Control`](crate::Control). It is `Copy`, `Send` and `Sync`. A handle of another service is answered
-/// [`UnknownProtocol::Handle`](crate::protocol::UnknownProtocol::Handle), and never reaches a protocol that it was not made for.
+/// [`Commands::protocol`](crate::Commands::protocol) takes it, in any callback of the service and
+/// from [`Control`](crate::Control). It is `Copy`, `Send` and `Sync`. For a handle of another
+/// service the lookup returns
+/// [`UnknownProtocol::Handle`](crate::protocol::UnknownProtocol::Handle); it never reaches another
+/// protocol.
 ///
 /// ```
 /// use sockeye::{Service, messages};
@@ -29,14 +32,14 @@ pub struct ProtocolHandle<P> {
 /// A [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint of a service: what
 /// [`Builder::add_raw`](crate::Builder::add_raw) and [`Builder::add_watcher`](crate::Builder::add_watcher) return.
 ///
-/// [`Commands::endpoint`](crate::Commands::endpoint) takes it. It is `Copy`, `Send` and `Sync`, and good for the service of its
-/// builder only, as a [`ProtocolHandle`] is.
+/// [`Commands::endpoint`](crate::Commands::endpoint) takes it. It is `Copy`, `Send` and `Sync`, and
+/// valid for the service of its builder only, like a [`ProtocolHandle`].
 pub struct EndpointHandle<E> {
     pub(crate) target: HandleTarget,
     of: PhantomData<fn() -> E>,
 }
 
-/// Where a handle leads.
+/// The target of a handle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct HandleTarget {
     pub(crate) builder: BuilderId,
@@ -55,7 +58,7 @@ impl<E> EndpointHandle<E> {
     }
 }
 
-// Derived, these would ask the same of the user's type.
+// Derived implementations would require the same of the user's type.
 
 impl<P> Clone for ProtocolHandle<P> {
     fn clone(&self) -> Self {

@@ -15,25 +15,25 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The path: percent-decoded once, without dot segments, beginning with `/`.
+    /// The path: percent-decoded once, without dot segments, starting with `/`.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.path
     }
 
-    /// What follows the `?` of the target, as it came.
+    /// The query: what follows the `?` of the target, unchanged.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
         self.query
     }
 
-    /// The first header of that name (in any case), as it came.
+    /// The first header of that name (in any case), unchanged.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.offer.head.fields.get(name)
     }
 
-    /// All headers, as they came.
+    /// All headers, unchanged.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.offer.head.fields.iter()
     }
@@ -59,8 +59,8 @@ impl<'a> Request<'a> {
     }
 
     /// The address of the trusted proxy that the connection came through
-    /// ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), if there is one. Then [`peer`](Self::peer) is for
-    /// whom it says that it connects.
+    /// ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)), if there is one. Then
+    /// [`peer`](Self::peer) is the client that the proxy named.
     #[must_use]
     pub fn proxy(&self) -> Option<&'a Address> {
         self.proxy

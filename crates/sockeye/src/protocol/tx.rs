@@ -1,17 +1,18 @@
-//! Sending, as values: a permission to send is lent to the writable callback, and using it up is a move.
+//! Permissions to send: values that the writable callback gets, and that sending consumes.
 
 use sockeye_proto::conn::{Connection, ControlPayload};
 use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
 use crate::transport::SocketWriter;
 
-/// What may be sent now. The shape follows the connection: with an unfinished fragmented message there is no way to
-/// begin another (RFC 6455 section 5.4: fragments of one message must not be interleaved with another's).
+/// What may be sent now. The variant follows the connection's state: with an unfinished fragmented
+/// message another cannot begin (RFC 6455 section 5.4: fragments of one message must not be
+/// interleaved with another's).
 #[non_exhaustive]
 pub enum Tx<'a> {
     /// No message is unfinished: one may be sent or begun.
     Idle(Writable<'a>),
-    /// A fragmented message is unfinished: it must be gone on with.
+    /// A fragmented message is unfinished: it must be continued.
     Mid(Fragmented<'a>),
 }
 
@@ -54,43 +55,47 @@ impl<'a> Writable<'a> {
         self.send(MessageKind::Binary, payload)
     }
 
-    /// Sends a whole text message that is given away: what the socket does not take at once is kept without a copy.
+    /// Sends a whole text message from an owned buffer: what the socket does not accept at once is
+    /// kept without a copy.
     pub fn text_owned(self, text: String) -> AfterSend<'a> {
         self.send_owned(MessageKind::Text, text.into_bytes())
     }
 
-    /// Sends a whole binary message that is given away: what the socket does not take at once is kept without a copy.
+    /// Sends a whole binary message from an owned buffer: what the socket does not accept at once
+    /// is kept without a copy.
     pub fn binary_owned(self, payload: Vec<u8>) -> AfterSend<'a> {
         self.send_owned(MessageKind::Binary, payload)
     }
 
-    /// Begins a text message of several fragments with its first one.
+    /// Begins a fragmented text message with its first fragment.
     pub fn begin_text(self, text: &str) -> AfterFragment<TextFragments<'a>> {
         self.port.send(Some(MessageKind::Text), false, text.as_bytes());
         AfterFragment { next: self.port.next().map(|port| TextFragments { port }) }
     }
 
-    /// Begins a binary message of several fragments with its first one.
+    /// Begins a fragmented binary message with its first fragment.
     pub fn begin_binary(self, payload: &[u8]) -> AfterFragment<BinaryFragments<'a>> {
         self.port.send(Some(MessageKind::Binary), false, payload);
         AfterFragment { next: self.port.next().map(|port| BinaryFragments { port }) }
     }
 
-    /// Sends a ping beside the messages; the permission stays. The answer comes to
+    /// Sends a ping; the permission stays. The answer arrives in
     /// [`Protocol::pong`](crate::Protocol::pong).
     pub fn ping(&mut self, payload: ControlPayload) {
         self.port.ping(payload);
     }
 
-    /// Sends a whole message of bytes. Those of a text must be valid UTF-8, which is not checked: for layers and relays whose text was
-    /// checked when it came. [`text`](Self::text) and [`binary`](Self::binary) leave nothing to get wrong.
+    /// Sends a whole message of bytes. Text must be valid UTF-8, which is not checked: for layers
+    /// and relays whose text was checked on arrival. [`text`](Self::text) and
+    /// [`binary`](Self::binary) cannot be misused.
     #[inline]
     pub fn send(self, kind: MessageKind, payload: &[u8]) -> AfterSend<'a> {
         self.port.send(Some(kind), true, payload);
         AfterSend { port: self.port }
     }
 
-    /// As [`send`](Self::send), of a buffer that is given away: what the socket does not take at once is kept without a copy.
+    /// As [`send`](Self::send), from an owned buffer: what the socket does not accept at once is
+    /// kept without a copy.
     pub fn send_owned(self, kind: MessageKind, payload: Vec<u8>) -> AfterSend<'a> {
         self.port.send_owned(kind, payload);
         AfterSend { port: self.port }
@@ -103,17 +108,19 @@ pub struct AfterSend<'a> {
 }
 
 impl<'a> AfterSend<'a> {
-    /// The permission for another message, while less than [`Limits::output_low_water`](crate::Limits::output_low_water)
-    /// waits for the socket and this connection's share of the turn is not used up. When it is `None` and there is more
-    /// to send, ask for the writable callback again.
+    /// The permission for another message, while less than
+    /// [`Limits::output_low_water`](crate::Limits::output_low_water) waits for the socket and this
+    /// connection's share of the turn is not used up. When it is `None` and there is more to send,
+    /// ask for the writable callback again.
     #[inline]
     #[must_use]
     pub fn more(self) -> Option<Writable<'a>> {
         self.port.next().map(|port| Writable { port })
     }
 
-    /// As [`more`](Self::more), but in the last call before a Close frame the permission always comes back. For layers whose
-    /// waiting messages are bounded: no later call comes that could send them.
+    /// As [`more`](Self::more), but in the last call before a Close frame the permission always
+    /// comes back. For layers whose waiting messages are bounded: no later call comes that could
+    /// send them.
     #[inline]
     #[must_use]
     pub fn more_or_last(self) -> Option<Writable<'a>> {
@@ -124,7 +131,7 @@ impl<'a> AfterSend<'a> {
     }
 }
 
-/// A fragmented message that must be gone on with or finished before any other.
+/// A fragmented message that must be continued or finished before any other.
 #[non_exhaustive]
 pub enum Fragmented<'a> {
     /// It is a text message.
@@ -134,8 +141,8 @@ pub enum Fragmented<'a> {
 }
 
 impl Fragmented<'_> {
-    /// Sends a ping between the fragments; the permission stays. RFC 6455 section 5.4: "Control frames (see Section 5.5) MAY be
-    /// injected in the middle of a fragmented message."
+    /// Sends a ping between the fragments; the permission stays. RFC 6455 section 5.4: "Control
+    /// frames (see Section 5.5) MAY be injected in the middle of a fragmented message."
     pub fn ping(&mut self, payload: ControlPayload) {
         match self {
             Self::Text(fragments) => fragments.ping(payload),
@@ -150,8 +157,8 @@ pub struct AfterFragment<T> {
 }
 
 impl<T> AfterFragment<T> {
-    /// The permission for the next fragment; `None` as for [`AfterSend::more`]. The message then goes on in a later writable
-    /// callback, as [`Tx::Mid`].
+    /// The permission for the next fragment; `None` as for [`AfterSend::more`]. The message then
+    /// goes on in a later writable callback, as [`Tx::Mid`].
     #[must_use]
     pub fn more(self) -> Option<T> {
         self.next
@@ -208,11 +215,11 @@ impl<'a> BinaryFragments<'a> {
     }
 }
 
-/// Where a permission leads: the connection's framing and its way out, for one callback.
+/// The framing and output of one connection, borrowed by a permission for one callback.
 pub(crate) struct SendCx<'a> {
     pub(crate) ws: &'a mut Connection,
     pub(crate) out: SocketWriter<'a>,
-    /// A Close frame waits for this call to end, and there is none after it.
+    /// A Close frame waits for this call to end: it is the last one.
     pub(crate) last: bool,
 }
 

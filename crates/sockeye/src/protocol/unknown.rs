@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// The service does not have what was asked for.
+/// The service does not have this protocol or endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum UnknownProtocol {

@@ -13,8 +13,8 @@ use crate::state::{Commands, EndpointIndex, Entry};
 
 /// One connection of the service. [`Commands::connection`] looks it up, and the context of each callback is one.
 ///
-/// It dereferences to [`Commands`], so whatever can be asked of the service can be asked here. On a connection that is still
-/// being opened only [`close`](Self::close) has an effect.
+/// It dereferences to [`Commands`], so all commands to the service are available here. On a
+/// connection that is still being opened only [`close`](Self::close) has an effect.
 ///
 /// ```
 /// use sockeye::{CloseCode, Commands, ConnId};
@@ -39,38 +39,40 @@ impl ConnectionMut<'_> {
         self.id
     }
 
-    /// Whether this side asked for the connection ([`ProtocolMut::connect`]), rather than accepted it.
+    /// Whether this side made the connection ([`ProtocolMut::connect`]), rather than accepted it.
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.commands.registry.get(self.id).is_some_and(Entry::is_client)
     }
 
-    /// Asks for the writable callback of the connection: in this turn if its socket can take data, else when it can.
+    /// Requests the writable callback of the connection: in this turn if its socket can accept
+    /// data, else when it can.
     #[inline]
     pub fn request_writable(&mut self) {
         // One that has ended, or is not open yet, is not written to.
         let _ = self.commands.want_write(self.id);
     }
 
-    /// Stops delivering what the connection sends, until [`resume_reading`](Self::resume_reading). At most one read's worth is
-    /// kept meanwhile; then the peer's own sending stalls.
+    /// Stops delivering input, until [`resume_reading`](Self::resume_reading). At most one read is
+    /// kept meanwhile; then the peer's sending stalls.
     pub fn pause_reading(&mut self) {
         self.commands.set_paused(self.id, true);
     }
 
-    /// Continues to deliver what the connection sends.
+    /// Delivers input again.
     pub fn resume_reading(&mut self) {
         self.commands.set_paused(self.id, false);
     }
 
-    /// Starts the closing handshake of a WebSocket. A connection that is still being opened is cancelled: its outcome is
-    /// [`failed`](crate::Protocol::failed). A raw connection ends as by [`RawClose::Normal`](crate::raw::RawClose::Normal),
-    /// whatever the code.
+    /// Starts the closing handshake of a WebSocket. A connection that is still being opened is
+    /// cancelled: its outcome is [`failed`](crate::Protocol::failed). A raw connection ends as by
+    /// [`RawClose::Normal`](crate::raw::RawClose::Normal); the code is ignored.
     pub fn close(&mut self, close: impl Into<Close>) {
         let _ = self.commands.push_close(self.id, close.into());
     }
 
-    /// Asks for [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer that was set before.
+    /// Calls [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer
+    /// that was set before.
     pub fn set_timer(&mut self, delay: Duration) {
         let at = self.commands.now() + delay;
         self.commands.queue.timers.push((self.id, Some(at)));
@@ -81,7 +83,8 @@ impl ConnectionMut<'_> {
         self.commands.queue.timers.push((self.id, None));
     }
 
-    /// Has no other attempt follow when this connection ends, whatever its [`Reconnect`](crate::client::Reconnect) policy says.
+    /// Prevents another attempt when this connection ends, despite its
+    /// [`Reconnect`](crate::client::Reconnect) policy.
     pub fn stop_reconnecting(&mut self) {
         self.commands.connects.release(self.id);
     }
@@ -128,14 +131,14 @@ impl ProtocolMut<'_> {
         self.commands.name_of(self.endpoint)
     }
 
-    /// Asks for the writable callback of every connection of the protocol.
+    /// Requests the writable callback of every connection of the protocol.
     pub fn request_writable(&mut self) {
         self.commands.want_write_all(self.endpoint);
     }
 
     /// Sends a text message to every connection of the protocol.
     ///
-    /// What is published in one turn leaves in one send for each connection. A connection that has
+    /// Messages published in one turn leave in one send for each connection. A connection that has
     /// [`Limits::output_hard`](crate::Limits::output_hard) bytes waiting already is closed (cause
     /// [`Overflow`](sockeye_proto::close::Cause::Overflow)) instead of growing.
     pub fn publish_text(&mut self, text: &str) {
@@ -152,10 +155,11 @@ impl ProtocolMut<'_> {
         self.commands.push_publish(self.endpoint, kind, payload);
     }
 
-    /// Connects to a server, for this protocol. The connect has exactly one outcome, [`open`](crate::Protocol::open) or
-    /// [`failed`](crate::Protocol::failed), with the id that is returned here. Nothing blocks, and neither is called before
-    /// the present callback has returned. While the service is being drained every connect fails; what is asked for after its
-    /// end has no outcome.
+    /// Connects to a server, for this protocol. The connect has exactly one outcome,
+    /// [`open`](crate::Protocol::open) or [`failed`](crate::Protocol::failed), with the id that is
+    /// returned here. Nothing blocks, and neither is called before the current callback has
+    /// returned. While the service is being drained every connect fails; a connect after its end
+    /// has no outcome.
     pub fn connect(&mut self, connect: Connect) -> ConnId {
         self.commands.push_connect(self.endpoint, connect)
     }
@@ -194,25 +198,30 @@ impl EndpointMut<'_> {
         self.commands.name_of(self.endpoint)
     }
 
-    /// Asks for the writable callback of every connection of the endpoint.
+    /// Requests the writable callback of every connection of the endpoint.
     pub fn request_writable(&mut self) {
         self.commands.want_write_all(self.endpoint);
     }
 
-    /// Gives a descriptor to the loop: a pipe, a terminal, a socket that something else opened or accepted, a datagram socket, an
-    /// eventfd, a timerfd, whatever can be watched. For a [`Raw`](crate::raw::Raw) endpoint the loop reads and writes it. For a
-    /// [`Watcher`](crate::raw::Watcher) endpoint the program does, when the loop says so.
+    /// Gives a descriptor to the loop: a pipe, a terminal, a socket opened or accepted elsewhere, a
+    /// datagram socket, an eventfd, a timerfd, anything that can be polled. For a
+    /// [`Raw`](crate::raw::Raw) endpoint the loop reads and writes it. For a
+    /// [`Watcher`](crate::raw::Watcher) endpoint the program does, when the loop reports readiness.
     ///
-    /// The adoption has exactly one outcome, [`open`](crate::raw::Raw::open) or [`failed`](crate::raw::Raw::failed), with the id
-    /// that is returned here, and not before the present callback has returned. Implement `failed` to learn why it failed. What
-    /// is asked for in the last callbacks of a service that ends has no outcome. It counts as a connection.
+    /// The adoption has exactly one outcome, [`open`](crate::raw::Raw::open) or
+    /// [`failed`](crate::raw::Raw::failed), with the id that is returned here, and not before the
+    /// current callback has returned. Implement `failed` to learn why it failed. An adoption
+    /// requested in the last callbacks of a service has no outcome. An adopted descriptor counts as
+    /// a connection.
     ///
-    /// The loop owns the descriptor from here on and closes it in the end. It becomes non-blocking and is closed on `exec`.
-    /// Non-blocking is a property of what was opened, so everyone who has another descriptor of it sees it: open a terminal that
-    /// other programs use anew, by its name.
+    /// The loop owns the descriptor from here on and closes it in the end. It becomes non-blocking
+    /// and close-on-exec. Non-blocking is a property of the open file description, so every
+    /// duplicate of the descriptor is affected: reopen a terminal that other programs use, by its
+    /// name.
     ///
-    /// These fail, with a text that says so: regular files and directories, which are always ready; listeners, unless for a
-    /// `Watcher`; and everything while the service ends or has all the connections that it may have.
+    /// These adoptions fail, with an explanation: regular files and directories, which are always
+    /// ready; listeners, unless for a `Watcher`; and all while the service ends or is at its limit
+    /// of connections.
     ///
     /// ```
     /// # use std::os::fd::BorrowedFd;

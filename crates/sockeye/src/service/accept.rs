@@ -10,12 +10,12 @@ use crate::state::{EndpointIndex, Entry};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow, Handle};
 
-/// How long accepting pauses when the system has no room for another connection. A connection that ends in between
-/// ends the pause too.
+/// How long accepting pauses when the system is out of resources for another connection. A
+/// connection that ends meanwhile ends the pause too.
 const RETRY: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Accepts what waits, within the turn's share and the number of connections there may be.
+    /// Accepts waiting connections, within the turn's share and the limit of connections.
     pub(crate) fn accept_some(&mut self) {
         let now = self.env.state.now;
         if self.accepting.retry_at.is_some_and(|at| at > now) || !self.accepting.any_ready() {
@@ -41,7 +41,7 @@ impl Service {
                     return;
                 }
                 if share == 0 {
-                    // More are waiting: come back in the next turn, without a wait.
+                    // More are waiting: continue in the next turn, without a wait.
                     self.accepting.retry_at = Some(now);
                     self.env.io.meters.statistics.limits.turn_accepts += 1;
                     return;
@@ -68,7 +68,7 @@ impl Service {
                     listener.ready = false;
                     true
                 }
-                // One that is gone already is no reason to stop.
+                // One that is already gone does not stop accepting.
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => true,
                 // No room (EMFILE, ENFILE, ENOBUFS, ENOMEM) or refused by the system (EPERM, EPROTO): the connection
                 // stays in the queue and no edge announces it again, so a timer does.
@@ -128,7 +128,7 @@ impl Service {
         }
     }
 
-    /// Puts a connection into its slot.
+    /// Stores a connection in its slot.
     pub(super) fn install(&mut self, id: ConnId, mut conn: Conn) {
         let entry = self.env.state.registry.get(id);
         let statistics = &mut self.env.io.meters.statistics;
@@ -139,7 +139,8 @@ impl Service {
         }
         let deadline = conn.deadline();
         conn.set_armed(deadline);
-        // One without a deadline is no reason to wake up, not even in centuries: loops outside count in small numbers.
+        // Without a deadline there is no timer, not even in centuries: external loops count in
+        // small integers.
         if deadline != NEVER {
             self.timers.add(deadline, id);
         }

@@ -8,16 +8,16 @@ use sockeye_proto::time::Instant;
 use crate::state::EndpointIndex;
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
-/// At most one log line about it in such a time.
+/// At most one log line about paused accepting in this time.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// All listeners of a service.
 pub(super) struct Accepting {
     pub(super) listeners: Vec<Listener>,
     pub(super) addresses: Vec<Address>,
-    /// Whose turn it is to be first: a crowd at one must not keep the others waiting.
+    /// The listener that is first in this turn: a busy one must not starve the others.
     pub(super) first: usize,
-    /// Accepting pauses until then, or until a connection ends.
+    /// Accepting is paused until then, or until a connection ends.
     pub(super) retry_at: Option<Instant>,
     pub(super) logged_at: Option<Instant>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Listener {
     pub(super) handle: Handle,
     /// An edge came and `accept` has not answered "none" since.
     pub(super) ready: bool,
-    /// Whose raw connections these are; `None`: they speak HTTP.
+    /// The endpoint of its raw connections; `None` for HTTP.
     pub(super) endpoint: Option<EndpointIndex>,
 }
 
@@ -35,7 +35,7 @@ impl Accepting {
         Self { listeners: Vec::new(), addresses: Vec::new(), first: 0, retry_at: None, logged_at: None }
     }
 
-    /// Takes an open listener, registered under its number among the listeners.
+    /// Adds an open listener, registered under its index.
     pub(super) fn add(
         &mut self,
         sys: &mut dyn Sys,
@@ -69,8 +69,8 @@ impl Accepting {
         self.retry_at
     }
 
-    /// A connection ended and its slot is free: a pause is over. Called at the end of the turn, since until then the slot
-    /// counts, and accepting would only pause anew.
+    /// A connection ended and its slot is free: a pause is over. Called at the end of the turn,
+    /// since until then the slot counts, and accepting would only pause anew.
     pub(super) fn end_pause(&mut self) {
         if self.retry_at.is_some() {
             self.retry_at = Some(Instant::from_nanos(0));
@@ -88,7 +88,7 @@ impl Accepting {
         self.listeners.iter().any(|listener| listener.ready)
     }
 
-    /// Whether a line about trouble with accepting may be logged now.
+    /// Whether a line about paused accepting may be logged now.
     pub(super) fn may_log(&mut self, now: Instant) -> bool {
         let quiet = self.logged_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if !quiet {

@@ -1,4 +1,4 @@
-//! What may be asked of a service between two callbacks, beside what [`Commands`] has.
+//! The methods of [`Control`] beyond those of [`Commands`].
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -10,18 +10,19 @@ use crate::state::Commands;
 use crate::statistics::Statistics;
 
 impl Control<'_> {
-    /// Serves a connection that something else accepted, such as a parent process, as if a listener of this service
-    /// had: HTTP, and WebSocket from there. It must be a connected TCP or Unix stream socket. The service closes it in the end;
-    /// other descriptors of it stay open.
+    /// Serves a connection accepted elsewhere, for example by a parent process, as if a listener of
+    /// this service had accepted it: HTTP, and WebSocket from there. It must be a connected TCP or
+    /// Unix stream socket. The service closes this descriptor in the end; duplicates stay open.
     ///
     /// # Errors
-    /// The system's, or a text that says what the descriptor is instead, that its peer may not connect, or that the
-    /// service has no room for it or is ending. The descriptor is closed.
+    /// An error of the system, or one that explains that the descriptor is of another kind, that
+    /// its peer may not connect, that the limit of connections is reached, or that the service is
+    /// ending. The descriptor is closed.
     pub fn serve(&mut self, fd: impl Into<OwnedFd>) -> io::Result<ConnId> {
         self.service.serve(fd.into())
     }
 
-    /// What the service has done since it was built.
+    /// What the service has counted since it was built.
     #[must_use]
     pub fn statistics(&self) -> &Statistics {
         self.service.statistics()

@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::state::{EndpointIndex, EndpointInfo, EndpointKind};
 use crate::sys::Wake;
 
-/// What threads and loop share: jobs of type `J`, in order.
+/// The queue that threads and loop share: jobs of type `J`, in order.
 pub(crate) struct JobQueue<J> {
     inner: Mutex<Inner<J>>,
     wake: Arc<dyn Wake>,
@@ -21,10 +21,11 @@ pub(crate) struct JobQueue<J> {
 
 struct Inner<J> {
     waiting: VecDeque<J>,
-    /// What the waiting jobs carry.
+    /// The bytes that the waiting jobs carry.
     bytes: usize,
     over: bool,
-    /// The service is to be drained, behind the jobs. No job, so that there is always room for it.
+    /// Drain the service after the jobs. It is a flag and not a job, so that there is always room
+    /// for it.
     drain: bool,
 }
 
@@ -41,14 +42,15 @@ impl<J> JobQueue<J> {
         self.names.iter().position(is_wanted).map(|index| EndpointIndex(index as u16))
     }
 
-    /// Takes all that wait now, and whether to drain after them; what a job adds meanwhile wakes the loop again.
+    /// Takes all waiting jobs, and whether to drain after them. Jobs added meanwhile wake the loop
+    /// again.
     pub(crate) fn take(&self) -> (VecDeque<J>, bool) {
         let mut inner = self.lock();
         inner.bytes = 0;
         (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.drain))
     }
 
-    /// Asks for a drain. False when the service is over.
+    /// Requests a drain. False when the service has ended.
     pub(crate) fn drain(&self) -> bool {
         let over = {
             let mut inner = self.lock();
@@ -77,12 +79,12 @@ impl<J> JobQueue<J> {
     }
 }
 
-/// Gives each of the services a job, or none of them one, under all their locks at once: so what is given to the same
-/// several services comes in one order to all. Services that are over are passed over.
+/// Gives a job to all of the services or to none, under all their locks at once, so that jobs for
+/// the same services arrive everywhere in one order. Services that have ended are skipped.
 ///
-/// `services` come in the order in which everybody locks them, none twice. The locks are held for the time it takes to
-/// append a pointer to each queue; no foreign code runs under them, so `job_of`, which is given the index of a service, must not
-/// call any.
+/// `services` are in the order in which every caller locks them, each once. The locks are held for
+/// the time it takes to append a pointer to each queue; no foreign code may run under them, so
+/// `job_of`, which gets the index of a service, must not call any.
 pub(crate) fn put_all<J>(
     services: &[&Arc<JobQueue<J>>],
     bytes: usize,
@@ -114,11 +116,11 @@ pub(crate) fn put_all<J>(
     Ok(())
 }
 
-/// Why a job was not taken.
+/// Why a job was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// The service is over.
+    /// The service has ended.
     Gone,
     /// Too many jobs are waiting, or jobs with too many bytes.
     Full,
@@ -131,7 +133,7 @@ pub enum RemoteError {
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Gone => "the service is over",
+            Self::Gone => "the service has ended",
             Self::Full => "too many jobs wait for the service (Limits::remote_jobs, Limits::remote_bytes)",
             Self::Starting => "the services are still being built",
             Self::UnknownProtocol => "no service of the group has a WebSocket protocol of that name",

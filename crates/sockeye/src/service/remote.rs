@@ -1,4 +1,4 @@
-//! The one thing that crosses threads: closures that run on the loop's thread.
+//! The one way across threads: closures that run on the loop's thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Remote {
     /// Has the loop's thread run `job` between two callbacks, and wakes the loop. Jobs of one thread run in order.
     ///
     /// # Errors
-    /// [`RemoteError::Gone`] when the service is over, [`RemoteError::Full`] when
+    /// [`RemoteError::Gone`] when the service has ended, [`RemoteError::Full`] when
     /// [`Limits::remote_jobs`](crate::Limits::remote_jobs) are waiting. The job is dropped then.
     pub fn run(&self, job: impl FnOnce(&mut Control<'_>) + Send + 'static) -> Result<(), RemoteError> {
         let mut job = Some(Box::new(job) as Job);

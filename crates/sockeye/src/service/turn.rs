@@ -5,8 +5,8 @@
 //!            └──────────── commands are carried out between steps ──────────┘
 //! ```
 //!
-//! What is left on the ready list makes the next wait a look only. A connection that used up its share of the turn waits for
-//! the ready list of the next one; what the kernel says of it until then is noted.
+//! While the ready list is not empty the next wait only polls. A connection that used up its share
+//! of the turn goes on the ready list of the next turn; events for it until then are noted.
 
 use std::io;
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl Service {
         }
     }
 
-    /// What was asked to end between turns ends before anything else happens.
+    /// Closes requested between turns come before anything else.
     fn carry_out_ends(&mut self) {
         if !self.env.state.queue.closes.is_empty() {
             self.carry_out_closes();
@@ -117,14 +117,14 @@ impl Service {
         }
     }
 
-    /// Notes what the kernel said, and takes a step. An event of an older generation finds no connection.
+    /// Notes the event, and takes a step. An event of an older generation finds no connection.
     #[inline]
     fn on_event(&mut self, event: Readiness) {
         let id = ConnId::from_u64(event.token);
         let Some(entry) = self.env.state.registry.get(id) else { return };
         let Some(conn) = self.connections.in_slot(id) else { return };
         conn.note(&event);
-        // Its step comes with the ready list: two would be two shares.
+        // Its step comes with the ready list: two steps would be two shares.
         if !entry.is_queued() {
             self.step_entry(id, entry);
         }
@@ -162,7 +162,7 @@ impl Service {
         }
     }
 
-    /// Does what a step led to.
+    /// Carries out the outcome of a step.
     fn after_step(&mut self, id: ConnId, outcome: Outcome) {
         match outcome {
             Outcome::Wait => self.arm(id),
@@ -177,7 +177,8 @@ impl Service {
         self.carry_out_between();
     }
 
-    /// What callbacks or jobs asked for is done before the next of them, so that commands do not pile up.
+    /// Requests of a callback or job are carried out before the next one, so that commands do not
+    /// pile up.
     pub(super) fn carry_out_between(&mut self) {
         if !self.env.state.publishing.is_empty() {
             self.flush_large_publishes();
@@ -185,7 +186,7 @@ impl Service {
         self.carry_out();
     }
 
-    /// Makes sure that the connection is looked at when its next deadline is due.
+    /// Sets the loop's timer for the connection's next deadline.
     #[inline]
     pub(super) fn arm(&mut self, id: ConnId) {
         let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { return };
@@ -196,8 +197,8 @@ impl Service {
         }
     }
 
-    /// Closes the socket now. The slot is freed at the end of the turn, so that an event of this batch cannot meet a
-    /// successor.
+    /// Closes the socket now. The slot is freed at the end of the turn, so that an event of this
+    /// batch cannot reach a successor.
     pub(super) fn close_and_retire(&mut self, id: ConnId, how: CloseHow) {
         if let Some(conn) = self.connections.take(id) {
             conn.close_socket(&mut self.env, id, how);
@@ -224,7 +225,7 @@ impl Service {
         });
     }
 
-    /// Carries out what callbacks asked for: adoptions, timers, closes and connects.
+    /// Carries out the requests of callbacks: adoptions, timers, closes and connects.
     #[inline]
     fn carry_out(&mut self) {
         if !self.env.state.queue.adoptions.is_empty() {
@@ -259,13 +260,13 @@ impl Service {
         for (id, close) in closes.drain(..) {
             self.close_now(id, close);
         }
-        // Connects that were cancelled have had their callbacks, which may have asked for more.
+        // The callbacks of cancelled connects may have requested more.
         closes.append(&mut self.env.state.queue.closes);
         self.env.state.queue.closes = closes;
     }
 
-    /// Starts the closing handshake, or the end of a raw connection; its frame leaves when the ready list comes to it. A
-    /// connect that has no outcome yet is cancelled.
+    /// Starts the closing handshake, or the end of a raw connection; its frame leaves with the
+    /// ready list. A connect without an outcome is cancelled.
     fn close_now(&mut self, id: ConnId, close: Close) {
         if self.env.state.registry.is_connecting(id) {
             self.cancel(id, FailureCause::Cancelled);
@@ -281,7 +282,7 @@ impl Service {
 
     fn fire_deadlines(&mut self) {
         let now = self.env.state.now;
-        // All that is due is taken first: an entry that is due again at once waits a turn.
+        // All due entries are taken first: one that is due again at once waits for the next turn.
         let mut due = std::mem::take(&mut self.due);
         while let Some(entry) = self.timers.pop_due(now) {
             due.push(entry);
@@ -304,7 +305,7 @@ impl Service {
                 self.after_step(id, outcome);
             }
         }
-        // A crowd with one deadline must not leave its memory behind.
+        // Many connections with the same deadline must not leave their memory behind.
         due.shrink_to(DUE);
         self.due = due;
         self.tick();
@@ -313,8 +314,9 @@ impl Service {
         }
     }
 
-    /// The regular callbacks of the endpoints. One that fell behind is called once, not once for each time missed; one whose
-    /// connections are all being closed is not called, and does not wake the loop, until another opens.
+    /// Calls `tick` of the endpoints that are due. Missed ticks are not repeated. While all
+    /// connections of an endpoint are closing, `tick` is not called and does not wake the loop,
+    /// until another one opens.
     fn tick(&mut self) {
         let now = self.env.state.now;
         let opened = std::mem::take(&mut self.env.state.opened);
@@ -341,7 +343,7 @@ impl Service {
         }
     }
 
-    /// The time of a drain is over: what is left is reset.
+    /// The drain timed out: remaining connections are reset.
     fn abandon_all(&mut self) {
         for id in self.env.state.registry.ids() {
             let Self { env, connections, .. } = self;
@@ -368,5 +370,5 @@ impl Service {
     }
 }
 
-/// Room for deadlines of one turn that is kept.
+/// Capacity kept for the deadlines of one turn.
 const DUE: usize = 1024;

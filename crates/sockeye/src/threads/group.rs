@@ -1,4 +1,4 @@
-//! Several services as one: what is asked of a group is done in each of them.
+//! Several services as one: a request to a group is carried out in each of them.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,13 +9,16 @@ use crate::protocol::ProtocolMut;
 use crate::service::{Control, Job, Jobs, Remote, RemoteError, put_all};
 use crate::state::EndpointIndex;
 
-/// A handle on several services, each in a thread of its own: those of [`Threads`](crate::Threads), or [any](Self::of).
+/// A handle on several services, each in its own thread: those of [`Threads`](crate::Threads), or
+/// [any](Self::of).
 ///
-/// What a group is asked for arrives in all of its services or in none, and in one order: when two threads publish at
-/// the same time, either all services get the one message first or all get the other one. It passes through the queues
-/// that [`Remote`] uses and is done between two callbacks, in the service of the caller too; in each service the
-/// bounds are [`Limits::remote_jobs`](crate::Limits::remote_jobs) and [`Limits::remote_bytes`](crate::Limits::remote_bytes),
-/// and the group is as full as the fullest of its services. Services that are over are passed over.
+/// A request to a group arrives in all of its services or in none, and in one order: when two
+/// threads publish at the same time, all services get the two messages in the same order. Requests
+/// pass through the queues that [`Remote`] uses and are carried out between two callbacks, also in
+/// the caller's own service; in each service the bounds are
+/// [`Limits::remote_jobs`](crate::Limits::remote_jobs) and
+/// [`Limits::remote_bytes`](crate::Limits::remote_bytes), and the group is as full as the fullest
+/// of its services. Services that have ended are skipped.
 #[derive(Clone)]
 pub struct Group {
     members: Arc<OnceLock<Members>>,
@@ -24,12 +27,13 @@ pub struct Group {
 struct Members {
     /// By index.
     remotes: Vec<Remote>,
-    /// In the order of their addresses, none twice: the order in which every group locks them.
+    /// In the order of their addresses, each once: the order in which every group locks them.
     locking: Vec<Arc<Jobs>>,
 }
 
 impl Group {
-    /// The services that these remotes reach, for a program that starts its threads itself.
+    /// A group of the services that these remotes reach, for a program that starts its threads
+    /// itself.
     #[must_use]
     pub fn of(remotes: impl IntoIterator<Item = Remote>) -> Self {
         let group = Self::starting();
@@ -46,14 +50,15 @@ impl Group {
         let mut locking: Vec<_> = remotes.iter().map(|remote| Arc::clone(remote.jobs())).collect();
         locking.sort_by_key(Arc::as_ptr);
         locking.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        // It is completed once, by the one that made it.
+        // It is completed once, by its creator.
         let _ = self.members.set(Members { remotes, locking });
     }
 
     /// The service of one thread.
     ///
     /// # Errors
-    /// [`RemoteError::Gone`] when there is none of this index, [`RemoteError::Starting`] while the services are being built.
+    /// [`RemoteError::Gone`] when no service has this index, [`RemoteError::Starting`] while the
+    /// services are being built.
     pub fn remote(&self, index: usize) -> Result<Remote, RemoteError> {
         self.members()?.remotes.get(index).cloned().ok_or(RemoteError::Gone)
     }
@@ -61,8 +66,9 @@ impl Group {
     /// Has every service run `job` between two callbacks.
     ///
     /// # Errors
-    /// [`RemoteError::Full`] when a service takes no more jobs, and then none gets this one; [`RemoteError::Gone`] when all
-    /// services are over; [`RemoteError::Starting`] while they are being built.
+    /// [`RemoteError::Full`] when the queue of a service is full, and then no service gets the job;
+    /// [`RemoteError::Gone`] when all services have ended; [`RemoteError::Starting`] while they are
+    /// being built.
     pub fn run_on_all(&self, job: impl Fn(&mut Control<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {
         self.put(0, job)
     }
@@ -89,10 +95,12 @@ impl Group {
         GroupProtocol { group: self.clone(), name: name.into(), found: OnceLock::new() }
     }
 
-    /// Ends every service in good order, after the jobs that wait; see [`Commands::drain`](crate::Commands::drain). There is always room for this.
+    /// Shuts every service down gracefully, after the waiting jobs; see
+    /// [`Commands::drain`](crate::Commands::drain). There is always room for this.
     ///
     /// # Errors
-    /// [`RemoteError::Gone`] when all services are over; [`RemoteError::Starting`] while they are being built.
+    /// [`RemoteError::Gone`] when all services have ended; [`RemoteError::Starting`] while they are
+    /// being built.
     pub fn drain(&self) -> Result<(), RemoteError> {
         let drained = self.members()?.locking.iter().filter(|service| service.drain()).count();
         if drained == 0 { Err(RemoteError::Gone) } else { Ok(()) }
@@ -121,7 +129,8 @@ impl fmt::Debug for Group {
 
 /// A WebSocket protocol of all services of a [`Group`] that have it; see [`Group::protocol`].
 ///
-/// It is `Send` and `Sync`. What it is asked for is done by each of these services, as [`Group`] describes.
+/// It is `Send` and `Sync`. Requests are carried out by each of these services, as [`Group`]
+/// describes.
 #[derive(Clone)]
 pub struct GroupProtocol {
     group: Group,
@@ -155,7 +164,7 @@ impl GroupProtocol {
         self.publish(MessageKind::Binary, payload)
     }
 
-    /// Asks for the writable callback of every connection of the protocol, in all services.
+    /// Requests the writable callback of every connection of the protocol, in all services.
     ///
     /// # Errors
     /// As [`publish_text`](Self::publish_text).

@@ -1,14 +1,14 @@
-//! Several services on one address, each in a thread of its own.
+//! Several services on one address, each in its own thread.
 //!
 //! What threads can share:
 //!
 //! * An IP address, with `SO_REUSEPORT`: the kernel distributes connections. The first thread binds
 //!   without the option, which fails if another process is there, and sets it afterwards
 //!   ([`ListenOptions::claim`]). Otherwise a foreign server on the port would not be an error, and
-//!   half of the clients would meet the wrong one.
+//!   half of the clients would reach the wrong one.
 //! * Not the path of a Unix socket: the kernel does not distribute its connections, so the first
 //!   thread would serve all of them.
-//! * A listener that is open already, such as one from a service manager: one queue, of which each
+//! * A listener that is already open, such as one from a service manager: one queue, of which each
 //!   thread watches a duplicate. A connection wakes all idle threads, and one gets it.
 
 mod group;
@@ -35,9 +35,9 @@ pub use self::worker::{BuildError, Worker};
 /// Describes several services that share addresses, a thread for each.
 ///
 /// A [`Service`](crate::Service) stays on the thread that built it, and so do its protocols: a
-/// closure describes it there, once in each thread. The system deals new connections out to the
-/// threads (`SO_REUSEPORT`), and a connection stays where it came. What the threads have in common
-/// crosses between them by a [`Group`], or is behind a lock of the program's.
+/// closure describes it there, once in each thread. The system distributes new connections to the
+/// threads (`SO_REUSEPORT`), and a connection stays on its thread. Threads share data through a
+/// [`Group`], or behind a lock of the program.
 ///
 /// ```no_run
 /// use sockeye::{Service, Threads, messages};
@@ -56,32 +56,33 @@ pub use self::worker::{BuildError, Worker};
 /// # }
 /// ```
 ///
-/// [`Limits`](crate::Limits) and [filters](Builder::filter) are those of each service: with
+/// [`Limits`](crate::Limits) and [filters](Builder::filter) apply to each service: with
 /// `Limits::connections` at 1,000, four threads hold 4,000. Without it each has an equal share of
-/// what the descriptor limit allows. A thread at its limit pauses accepting, and the connections
-/// that the system dealt to it wait though other threads have room.
+/// the descriptor limit. A thread at its limit pauses accepting, and the connections that the
+/// system assigned to it wait, even if other threads have room.
 pub struct Threads {
     count: usize,
-    /// With the raw endpoint that it is for.
+    /// Each with the name of its raw endpoint.
     listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
     pinned: bool,
 }
 
 impl Threads {
-    /// So many threads; 0: one for each core that the process may use.
+    /// Describes `count` threads; 0 means one for each core that the process may use.
     #[must_use]
     pub fn new(count: usize) -> Self {
         let count = if count == 0 { thread::available_parallelism().map_or(1, Into::into) } else { count };
         Self { count, listen: Vec::new(), pinned: false }
     }
 
-    /// How many threads there will be.
+    /// The number of threads.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Has all threads listen there; may be called several times. Port 0 takes a free port, the same for all.
+    /// Adds a listener of all threads. May be called several times. Port 0 picks a free port, the
+    /// same for all.
     ///
     /// No other process may listen there, not even with `SO_REUSEPORT`. Several threads cannot
     /// share the address of a Unix socket: starting fails. One of them can listen there, by
@@ -92,38 +93,39 @@ impl Threads {
         self.listen_with(listen, ListenOptions::default())
     }
 
-    /// As [`listen`](Self::listen), with options, of which `reuse_port` and `claim` are set as needed.
+    /// As [`listen`](Self::listen), with options; `reuse_port` and `claim` are overwritten as
+    /// needed.
     #[must_use]
     pub fn listen_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
         self.listen.push((listen.into(), options, None));
         self
     }
 
-    /// Has all threads listen there for the [`Raw`](crate::raw::Raw) endpoint of that name, which
-    /// each of their services must have; as [`listen`](Self::listen) otherwise, and
-    /// [`Builder::listen_raw`].
+    /// Adds a listener of all threads for the [`Raw`](crate::raw::Raw) endpoint of that name, which
+    /// each service must have. Otherwise as [`listen`](Self::listen) and [`Builder::listen_raw`].
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)
     }
 
-    /// As [`listen_raw`](Self::listen_raw), with options, of which `reuse_port` and `claim` are set as needed.
+    /// As [`listen_raw`](Self::listen_raw), with options; `reuse_port` and `claim` are overwritten
+    /// as needed.
     #[must_use]
     pub fn listen_raw_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions, name: &str) -> Self {
         self.listen.push((listen.into(), options, Some(name.to_owned())));
         self
     }
 
-    /// Keeps each thread on a core of its own: the first one on the first core that the process may
-    /// use, and so on, round and round. Default off: the system knows better when anything else
-    /// runs on the machine.
+    /// Pins each thread to a core: the first one to the first core that the process may use, and so
+    /// on, round robin. Default off: the system schedules better when anything else runs on the
+    /// machine.
     #[must_use]
     pub fn pin(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
     }
 
-    /// Starts the threads, and lets them serve: [`build`](Self::build) and [`ReadyThreads::serve`].
+    /// Starts the threads and serves: [`build`](Self::build), then [`ReadyThreads::serve`].
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -135,15 +137,15 @@ impl Threads {
     }
 
     /// Starts the threads. `describe` is called in each of them, first in thread 0 alone, and
-    /// describes its service, which is built there with the shared listeners. When all are built
-    /// this returns, and they wait.
+    /// describes its service, which is built there with the shared listeners. This returns when all
+    /// are built, and waiting.
     ///
-    /// Connections that come meanwhile wait too, as they do for a busy server.
+    /// New connections wait meanwhile, as for a busy server.
     ///
     /// # Errors
-    /// The first one of any thread: of `describe`, as [`Error::build_error`]; of
-    /// [`Builder::build`]; a panic. Nothing was served then: every service was dropped, its
-    /// listeners with it, and every thread has ended.
+    /// The first error of any thread: of `describe`, as [`Error::build_error`]; of
+    /// [`Builder::build`]; a panic. Then nothing was served: every service and listener was
+    /// dropped, and every thread has ended.
     pub fn build(
         self,
         describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
@@ -162,7 +164,7 @@ impl Threads {
         };
         let (ended, endings) = mpsc::channel();
         starting.ended = Some(ended);
-        // The first one finds the free ports, and whether anybody else listens there.
+        // The first one finds free ports, and conflicts with other processes.
         let claimed = listen.iter().map(|(source, options, name)| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (count > 1, count > 1);
@@ -170,12 +172,12 @@ impl Threads {
         });
         let first = starting.spawn(0, claimed.collect())?;
         let first = starting.wait_until_ready(&first)?;
-        // Those of the first service that it has in common with the others come first.
+        // The first service's shared listeners come first.
         let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options, name))| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (true, false);
             let source = match source {
-                // With the port that it really has.
+                // With its actual port.
                 Source::Address(_) => Source::Address(address.clone()),
                 Source::Inherited(_) => source.clone(),
             };
@@ -187,7 +189,7 @@ impl Threads {
         for report in others {
             ready.push(starting.wait_until_ready(&report)?);
         }
-        // From here on the end of all shares means that all threads are over.
+        // From here on, once all clones are dropped, all threads have ended.
         starting.ended = None;
         let max_connections = ready.iter().map(|ready| ready.max_connections).sum();
         let mut addresses: Vec<Address> = Vec::new();
@@ -200,7 +202,7 @@ impl Threads {
         Ok(ReadyThreads { starting, remotes, addresses, max_connections, endings })
     }
 
-    /// Where to listen, names looked up.
+    /// The shared listeners, names resolved.
     fn addresses(&self) -> Result<Vec<(Source, ListenOptions, Option<String>)>, Error> {
         if self.count > MOST {
             return Err(Error::configuration(format!("{} threads are too many: {MOST} is the most", self.count)));
@@ -229,17 +231,17 @@ impl fmt::Debug for Threads {
 
 type Describe = dyn Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync;
 
-/// Threads that are being started. Dropped before they serve, it ends them, and waits for that.
+/// Threads that are being started. Dropping it before they serve ends them and waits for their end.
 struct Starting {
     describe: Arc<Describe>,
     group: Group,
     count: usize,
     pinned: bool,
     board: Arc<Board>,
-    /// Starts each thread, by a message, or ends it, by being dropped.
+    /// A message starts each thread; dropping the sender ends it.
     starters: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
-    /// For each thread a share of it.
+    /// Cloned into each thread.
     ended: Option<Sender<EndReport>>,
 }
 
@@ -251,7 +253,9 @@ impl Starting {
     ) -> Result<Receiver<Result<ReadyReport, Error>>, Error> {
         let (report, reports) = mpsc::channel();
         let (starter, start) = mpsc::channel();
-        let Some(ended) = self.ended.clone() else { return Err(Error::configuration("the threads serve already")) };
+        let Some(ended) = self.ended.clone() else {
+            return Err(Error::configuration("the threads are already serving"));
+        };
         let config = WorkerConfig { listen, pinned: self.pinned, board: Arc::clone(&self.board), report, start, ended };
         let worker = Worker { index, threads: self.count, group: self.group.clone() };
         let describe = Arc::clone(&self.describe);
@@ -266,7 +270,7 @@ impl Starting {
 
     /// Waits until the service of one thread is built.
     fn wait_until_ready(&self, report: &Receiver<Result<ReadyReport, Error>>) -> Result<ReadyReport, Error> {
-        // A thread reports before it ends, whatever happens to it.
+        // A thread always reports before it ends.
         report.recv().unwrap_or_else(|_| Err(Error::configuration("a thread exited before it reported its result")))
     }
 }
@@ -278,8 +282,8 @@ impl Drop for Starting {
     }
 }
 
-/// Several services that are built and wait: nothing is accepted yet. Dropping it drops them, and
-/// waits for the end of their threads.
+/// Several services that are built but do not accept yet. Dropping it drops them, and waits for the
+/// end of their threads.
 pub struct ReadyThreads {
     starting: Starting,
     remotes: Vec<Remote>,
@@ -301,7 +305,7 @@ impl ReadyThreads {
         self.max_connections
     }
 
-    /// Lets them serve.
+    /// Starts serving.
     #[must_use = "dropping what it returns ends the services"]
     pub fn serve(mut self) -> RunningThreads {
         let group = self.starting.group.clone();
@@ -326,7 +330,7 @@ impl fmt::Debug for ReadyThreads {
     }
 }
 
-/// Several services that serve. Dropping it drains them and waits for their end.
+/// Several running services. Dropping it drains them and waits for their end.
 pub struct RunningThreads {
     group: Group,
     addresses: Vec<Address>,
@@ -337,19 +341,19 @@ pub struct RunningThreads {
 }
 
 impl RunningThreads {
-    /// Where they listen: what they share first, and each address once.
+    /// Where they listen: shared listeners first, each address once.
     #[must_use]
     pub fn local_addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// The most connections that there can be at one time, in all threads together.
+    /// The maximum number of simultaneous connections, in all threads together.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
     }
 
-    /// How many threads there are.
+    /// The number of threads.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads.len()
@@ -361,29 +365,31 @@ impl RunningThreads {
         &self.group
     }
 
-    /// What all services have done together, as it was at most a second ago unless their loops are held up.
+    /// The sum of what all services have counted, at most a second old unless their loops are held
+    /// up.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.board.sum()
     }
 
-    /// Ends all services in good order; see [`Commands::drain`](crate::Commands::drain).
+    /// Shuts all services down gracefully; see [`Commands::drain`](crate::Commands::drain).
     pub fn drain(&self) {
-        // They are over already, or on the way.
+        // They have already ended, or are about to.
         let _ = self.group.drain();
     }
 
-    /// Waits until all threads are over: drained, by [`drain`](Self::drain) or by a callback of any
-    /// thread, or failed. When one thread ends, for whatever reason, the others are drained.
+    /// Waits until all threads have ended: drained, by [`drain`](Self::drain) or by a callback of
+    /// any thread, or failed. When one thread ends, for any reason, the others are drained.
     ///
     /// # Errors
-    /// The first one: of a [`run`](crate::Service::run), or a panic ([`Error::is_panic`]).
-    /// [`Error::thread`] says where.
+    /// The first error: of a [`run`](crate::Service::run), or a panic ([`Error::is_panic`]).
+    /// [`Error::thread`] names the thread.
     pub fn join(self) -> Result<(), Error> {
         self.join_each(|_, _| {})
     }
 
-    /// As [`join`](Self::join), and hands over what each service has counted, as soon as its thread is over.
+    /// As [`join`](Self::join), and passes on the statistics of each service as soon as its thread
+    /// has ended.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -416,10 +422,10 @@ impl Drop for RunningThreads {
 
 fn wait_for(threads: &mut Vec<JoinHandle<()>>) {
     for thread in threads.drain(..) {
-        // What it may have panicked with is in its report.
+        // A panic is in its report already.
         let _ = thread.join();
     }
 }
 
-/// Far more than there are cores in any machine.
+/// Far more than any machine has cores.
 const MOST: usize = 1024;

@@ -10,7 +10,7 @@ use crate::statistics::{Board, BoardSlot, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::group::Group;
 
-/// Why the service of a thread cannot be described.
+/// An error of the closure that describes the service of a thread.
 pub type BuildError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One of the threads, as the closure that describes its service sees it.
@@ -22,19 +22,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The number of the thread, from 0.
+    /// The index of the thread, from 0.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// How many threads there are.
+    /// The number of threads.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// The group of all threads. It can be used from the first callback on; before that it answers
+    /// The group of all threads. It can be used from the first callback on; before that it returns
     /// [`RemoteError::Starting`](crate::service::RemoteError::Starting).
     #[must_use]
     pub fn group(&self) -> &Group {
@@ -42,15 +42,15 @@ impl Worker {
     }
 }
 
-/// What a thread needs to begin.
+/// What a thread needs to start.
 pub(super) struct WorkerConfig {
     pub(super) listen: Vec<(Source, ListenOptions, Option<String>)>,
     pub(super) pinned: bool,
-    /// Where what all threads count can be read.
+    /// Where the counters of all threads are published.
     pub(super) board: Arc<Board>,
     /// Receives the outcome of building.
     pub(super) report: Sender<Result<ReadyReport, Error>>,
-    /// Something comes when all threads are ready, and never if one is not.
+    /// Receives a message when all threads are ready, and none if one failed.
     pub(super) start: Receiver<()>,
     /// Receives the outcome of serving.
     pub(super) ended: Sender<EndReport>,
@@ -70,7 +70,7 @@ pub(super) struct ReadyReport {
     pub(super) max_connections: usize,
 }
 
-/// The life of a thread. A panic becomes an error.
+/// The main function of a thread. A panic becomes an error.
 pub(super) fn work(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
@@ -94,10 +94,11 @@ pub(super) fn work(
     if let Err(error) = &result {
         tracing::error!(thread = index, %error, "a thread failed; the others are drained");
     }
-    // However it ended, the others end too. Before the start there is nothing to end.
+    // Its end, for any reason, ends the others. Before the start there is nothing to end.
     let _ = worker.group.drain();
     let statistics = service.statistics().clone();
-    // Apart from the unwinding, so that a callback that panics once more ends this thread and not the process.
+    // Not while unwinding, so that another panic in a callback ends this thread and not the
+    // process.
     let dropped = caught(|| {
         drop(service);
         Ok(())
@@ -115,7 +116,7 @@ fn built(
     slot: BoardSlot,
 ) -> Result<Service, Error> {
     if pinned {
-        // Before anything is allocated, so that memory is near the core.
+        // Before anything is allocated, so that memory is local to the core.
         cores::pin(worker.index).map_err(Error::system)?;
     }
     let builder = describe(worker).map_err(Error::build)?;
@@ -127,7 +128,7 @@ fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {
     let mut told = false;
     while service.run_once(None)? == ServiceState::Running {
         if service.is_draining() && !told {
-            // A callback of this thread asked for the end: that means all.
+            // A callback of this thread requested a drain, which applies to all.
             told = true;
             let _ = group.drain();
         }
@@ -135,7 +136,7 @@ fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {
     Ok(())
 }
 
-/// A panic as an error. What was borrowed is not used after one, but to be dropped.
+/// Turns a panic into an error. What was borrowed is only dropped afterwards.
 fn caught<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(Error::panicked(&*payload)))
 }
