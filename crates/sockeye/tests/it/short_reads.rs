@@ -88,3 +88,22 @@ fn a_frame_behind_a_message_with_descriptors_is_read() {
     drop(service);
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+/// An urgent mark that stays is no work.
+#[test]
+fn urgent_data_does_not_keep_the_loop_awake() {
+    let mut service = Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:0").build().unwrap();
+    let Address::Ip(address) = service.local_addresses()[0] else { panic!("an IP address was asked for") };
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(HANDSHAKE).unwrap();
+    turns(&mut service);
+    for _ in 0..3 {
+        send(&client, b"!", SendFlags::OOB).unwrap();
+        turns(&mut service);
+    }
+    let begin = std::time::Instant::now();
+    for _ in 0..3 {
+        service.run_once(Some(Duration::from_millis(50))).unwrap();
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(140), "{:?}", begin.elapsed());
+}
