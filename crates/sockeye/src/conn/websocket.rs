@@ -371,7 +371,7 @@ impl WebSocket {
             // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
             // message unless an extension has been negotiated that can interpret the interleaving."
             let aside = self.aside.get_or_insert_default();
-            aside.held_bytes += batch.len() + SHARE;
+            aside.held_bytes += batch.memory() + SHARE;
             aside.held.push(batch.clone());
             return Published::Sent;
         }

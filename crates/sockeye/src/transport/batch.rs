@@ -84,6 +84,11 @@ impl Framed {
         self.bytes.0.len()
     }
 
+    /// How many bytes of memory it takes: many small messages take more for their lengths than for their frames.
+    pub(crate) fn memory(&self) -> usize {
+        self.len() + self.messages.len() * size_of::<Message>()
+    }
+
     /// The messages.
     pub(super) fn messages(&self) -> impl Iterator<Item = (MessageKind, &[u8])> {
         let payload = |message: &Message| self.bytes.0.get(message.start..message.start + message.len);
@@ -130,6 +135,7 @@ mod tests {
             wire = &wire[head_len + payload.len()..];
         }
         assert!(wire.is_empty());
+        assert_eq!(framed.memory(), framed.len() + 8 * size_of::<Message>());
         let lengths: Vec<_> = framed.messages().map(|(_, payload)| payload.len()).collect();
         assert_eq!(lengths, [0, 1, 125, 126, 127, 65_535, 65_536, 4]);
     }
