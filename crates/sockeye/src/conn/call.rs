@@ -5,14 +5,14 @@ use crate::protocol::{Cx, RawCx};
 use crate::statistics::{Culprit, Whose};
 use crate::transport::LoopIo;
 
-/// Who is called back in this round, in which context.
+/// The endpoint that is called back in this round, and its context.
 pub(super) struct Caller<'a, E: ?Sized, C> {
     pub(super) endpoint: &'a mut E,
     pub(super) session: u32,
     pub(super) cx: C,
 }
 
-/// A context that knows whose callback it is for.
+/// A context that knows the connection of its callback.
 pub(super) trait Context {
     fn whose(&self) -> Whose;
 }
@@ -48,7 +48,7 @@ impl<E: ?Sized, C: Context> Caller<'_, E, C> {
         result
     }
 
-    /// A callback of which there are many, outside the hot path.
+    /// A frequent callback, outside the hot path.
     pub(super) fn call_if_watchful<R>(
         &mut self,
         io: &mut LoopIo,
@@ -62,7 +62,7 @@ impl<E: ?Sized, C: Context> Caller<'_, E, C> {
         }
     }
 
-    /// A callback that is rare, and measured always.
+    /// A rare callback, always measured.
     #[cold]
     pub(super) fn call_rarely<R>(
         &mut self,

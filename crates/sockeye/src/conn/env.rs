@@ -1,4 +1,4 @@
-//! What the steps of all connections work with, one after another, and the one way to call the program back.
+//! The state that the steps of all connections share, and the only way to call the program back.
 
 use sockeye_proto::close::Closed;
 
@@ -21,15 +21,16 @@ pub(crate) struct Env {
     pub(crate) endpoints: Endpoints,
     pub(crate) policy: Policy,
     pub(crate) admission: Admission,
-    /// The one receive buffer. Its head room takes what a connection kept of the read before.
+    /// The one receive buffer. Its head room takes bytes that a connection kept from the previous
+    /// read.
     pub(crate) rx: Box<[u8]>,
     pub(crate) limits: Limits,
-    /// Where the counters meet those of other threads, if there are any.
+    /// Where counters are published for other threads, if there are any.
     pub(crate) board: Option<BoardSlot>,
 }
 
 impl Env {
-    /// Whether a peer of this address may connect. Counts the connection if so.
+    /// Whether a peer with this address may connect. Counts the connection if so.
     pub(super) fn admit(&mut self, id: ConnId, peer: &Address) -> bool {
         let is_admitted = self.admission.admit(peer, &mut self.io.meters.statistics);
         if let Some(entry) = self.state.registry.get_mut(id).filter(|_| is_admitted) {
@@ -113,7 +114,7 @@ impl Env {
         timed(&mut self.io, Culprit::Closed, whose, || endpoint.closed(cx, entry.session, closed));
     }
 
-    /// An open connection is open no longer. `None`: it was not, and its end is of no interest.
+    /// Marks a connection as no longer open. `None` if it was not open.
     fn end(&mut self, id: ConnId) -> Option<Entry> {
         let entry = self.state.registry.get_mut(id).filter(|entry| entry.is_open())?;
         entry.set_open(false);
@@ -125,7 +126,7 @@ fn whose(id: ConnId, entry: Entry) -> Whose {
     Whose::of(entry.endpoint.0, id)
 }
 
-/// Reads the clock around a callback, so that a stall in it has a name.
+/// Reads the clock around a callback, so that a stall in it can be attributed.
 fn timed<R>(io: &mut LoopIo, culprit: Culprit, whose: Whose, call: impl FnOnce() -> R) -> R {
     io.steps_over(0);
     let result = call();

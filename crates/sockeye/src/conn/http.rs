@@ -1,7 +1,7 @@
 //! The HTTP phase: heads, bodies, answers, and the upgrade.
 //!
-//! One request is answered at a time; what the peer sends behind it waits. Files are read in the writable step, so
-//! neither a large file nor a slow reader holds more than one piece of it in memory.
+//! One request is answered at a time; pipelined input waits. Files are read in the writable step,
+//! so neither a large file nor a slow reader holds more than one piece of it in memory.
 
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
@@ -31,7 +31,7 @@ pub(super) struct Http {
     /// The bytes of an incomplete head; while a body arrives, the whole head.
     head: Vec<u8>,
     state: State,
-    /// What is left to send of a file.
+    /// The rest of a file to send.
     file: Option<FileBody>,
     /// The request is a HEAD, whose answer has no body. Known before the head is complete, and even if it is refused.
     bodiless: bool,
@@ -39,7 +39,7 @@ pub(super) struct Http {
     /// A request was answered before.
     reused: bool,
     deadline: Instant,
-    /// What was left to send when the present window of the slow-reader rule began.
+    /// The unsent bytes when the current window of the slow-reader rule began.
     left: u64,
     /// The log entry of the request that is being answered.
     access: Access,
@@ -47,7 +47,7 @@ pub(super) struct Http {
     proxy: Option<Box<Address>>,
 }
 
-/// What an HTTP connection becomes.
+/// The phase that follows HTTP.
 pub(super) enum AfterHttp {
     WebSocket(WebSocket),
     Linger(Linger),
@@ -113,7 +113,8 @@ impl Http {
                 if !wire.socket.has_input() {
                     return Step::Gone(CloseHow::Normal);
                 }
-                // The next request is here already: to close now would reset the connection, and the last answer with it.
+                // The next request has already arrived: closing now would reset the connection, and
+                // lose the last answer.
                 return Step::Next(AfterHttp::Linger(Linger::begin(wire, env)));
             }
             if budget == 0 {
@@ -121,9 +122,9 @@ impl Http {
             }
             let head_bytes = env.limits.protocol.head_bytes;
             let most = match self.state {
-                // Not more than a head may have: what is over it is refused before it is read.
+                // At most the size of a head: more is refused before it is read.
                 State::Head => budget.min(head_bytes.saturating_sub(self.head.len()).max(1)),
-                // What comes behind the body is kept, and copied for each of the requests that it may be full of.
+                // Bytes after the body are kept, and copied for each request in them.
                 State::Body { .. } | State::Responding => budget.min(head_bytes.max(1)),
             };
             let count = match wire.socket.read(&mut env.io, &mut env.rx, most) {
@@ -142,7 +143,7 @@ impl Http {
         }
     }
 
-    /// Takes a piece of input. Returns the WebSocket once the connection is upgraded.
+    /// Processes a piece of input. Returns the WebSocket once the connection is upgraded.
     fn feed(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, bytes: &[u8]) -> Option<WebSocket> {
         if matches!(self.state, State::Body { .. }) {
             self.feed_body(wire, env, bytes);
@@ -181,7 +182,7 @@ impl Http {
         }
     }
 
-    /// A head is complete; `rest` is what came behind it.
+    /// A head is complete; `rest` is the input after it.
     fn request(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, head: &[u8], rest: &[u8]) -> Option<WebSocket> {
         let parsed = match RequestHead::parse(head, &env.limits.protocol) {
             Ok(parsed) => parsed,
@@ -201,8 +202,9 @@ impl Http {
         };
         let sender = self.proxy.as_deref().unwrap_or(&wire.peer);
         if let Some(reason) = env.policy.host_refusal(&parsed, sender) {
-            // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that the request was directed
-            // at a server that is unable or unwilling to produce an authoritative response for the target URI."
+            // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that
+            // the request was directed at a server that is unable or unwilling to produce an
+            // authoritative response for the target URI."
             self.answer_error(wire, env, 421, &reason, |refusals| &mut refusals.host);
             return None;
         }
@@ -251,8 +253,9 @@ impl Http {
             }
             Length::Exact(length) if length > limit => self.refuse_body(wire, env, BodyError::TooLarge),
             length => {
-                // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it sends the body; but "A server
-                // that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation."
+                // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it
+                // sends the body; but "A server that receives a 100-continue expectation in an
+                // HTTP/1.0 request MUST ignore that expectation."
                 let waits = rest.is_empty() && head.version == Version::Http11;
                 if waits && head.fields.has_token("expect", "100-continue") {
                     env.io.cork().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -304,7 +307,7 @@ impl Http {
             let reason = "this is a WebSocket server; connect with a WebSocket client";
             return self.answer_error(wire, env, 426, reason, |refusals| &mut refusals.plain);
         };
-        // An Upgrade that was declined: what follows may be in the other protocol, so nothing is read behind it.
+        // A declined Upgrade: what follows may be in the other protocol, so no more is read.
         let declined = head.fields.get("upgrade").is_some();
         self.keep_alive = head.version == Version::Http11
             && !head.fields.has_token("connection", "close")
@@ -343,7 +346,7 @@ impl Http {
         self.answer_error(wire, env, error.status(), &error.to_string(), |refusals| &mut refusals.request);
     }
 
-    /// Answers with an error, after which nothing that the peer sends means anything.
+    /// Answers with an error. Further input of the peer is ignored.
     fn answer_error(&mut self, wire: &mut Wire, env: &mut Env, status: u16, reason: &str, counter: Counter) {
         let statistics = &mut env.io.meters.statistics;
         *counter(&mut statistics.refusals) += 1;
@@ -370,12 +373,12 @@ impl Http {
         self.left = self.unsent(wire) + env.io.corked() as u64;
     }
 
-    /// What is not sent of the answer: what waits for the socket, and the rest of the file.
+    /// The unsent bytes of the answer: queued output and the rest of the file.
     fn unsent(&self, wire: &Wire) -> u64 {
         wire.socket.backlog_bytes() as u64 + self.file.as_ref().map_or(0, FileBody::remaining)
     }
 
-    /// Sends what is left of the answer. `None`: it is all sent, and the next request may come.
+    /// Sends the rest of the answer. `None` if all is sent, and the next request may come.
     fn respond(&mut self, wire: &mut Wire, env: &mut Env, budget: &mut usize) -> Option<Step<AfterHttp>> {
         self.access.seen(env.state.now);
         if let Err(how) = self.send_file(wire, env, budget) {
@@ -415,7 +418,8 @@ impl Http {
             let room = CORK.min(env.rx.len()).min(*budget);
             let count = match file.read_at(&mut env.rx[..room]) {
                 Ok(count) if count > 0 => count,
-                // Shorter than it was when its length was announced: only ending the connection tells the peer.
+                // Shorter than its announced length: only ending the connection shows that to the
+                // peer.
                 other => {
                     tracing::warn!(
                         peer = %wire.peer,
@@ -470,7 +474,8 @@ fn hint_at_proxy_header(peer: &Address, head: &[u8]) {
     }
 }
 
-/// Whether the request that begins so is a HEAD. One empty line before it is passed over, as the scanner does.
+/// Whether a request that starts with these bytes is a HEAD. One empty line before it is skipped,
+/// as in the scanner.
 fn is_head(request: &[u8]) -> bool {
     request.strip_prefix(b"\r\n").unwrap_or(request).starts_with(b"HEAD ")
 }

@@ -1,7 +1,8 @@
 //! The end of a connection that has sent its last bytes while the peer may still be sending.
 //!
-//! Closing a TCP socket with unread input resets the connection, and a reset can overtake our last bytes (RFC 9112
-//! section 9.6). So our side is ended first, and input is read and dropped until the peer ends its own or time is up.
+//! Closing a TCP socket with unread input resets the connection, and a reset can overtake our last
+//! bytes (RFC 9112 section 9.6). So our side is shut down first, and input is read and dropped
+//! until the peer ends its side or the timeout passes.
 
 use sockeye_proto::time::Instant;
 
@@ -11,17 +12,17 @@ use crate::conn::wire::{NEVER, Wire};
 use crate::sys::CloseHow;
 use crate::transport::{Read, SocketWriter};
 
-/// Flush, end our side, drain.
+/// Flush, shut down our side, drain.
 pub(super) struct Linger {
     until: Instant,
-    /// Our side is ended.
+    /// Our side is shut down.
     is_shut: bool,
     /// The peer ended its side.
     has_ended: bool,
 }
 
 impl Linger {
-    /// Begins to linger. What is queued is still sent; what was read and not used is dropped.
+    /// Starts lingering. Queued output is still sent; unused input is dropped.
     pub(super) fn begin(wire: &mut Wire, env: &Env) -> Self {
         wire.socket.drop_unread();
         wire.user_timer = NEVER;

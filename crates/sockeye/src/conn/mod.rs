@@ -1,4 +1,4 @@
-//! One connection: its socket, its phase, and what it keeps while it cannot go on.
+//! One connection: its socket, its phase, and its state between steps.
 //!
 //! ```text
 //!  accept  ─▶ (Proxied) ─▶ Http ───── 101 ──▶ WebSocket ─── closed ──▶ (Linger) ─▶ gone
@@ -10,9 +10,10 @@
 //!  adopt, for a watcher ──────▶ Watched ───── closed ──▶ gone
 //! ```
 //!
-//! A *step* moves one connection as far as its socket, its share of the turn and its own state allow. Each phase has its
-//! own step: it works on itself, on the [`Wire`] and on the [`Env`] of the loop, and returns the next phase where one
-//! follows. Nothing outside this folder knows the phases, and nothing here knows the table of connections.
+//! A *step* moves one connection as far as its socket, its share of the turn and its own state
+//! allow. Each phase has its own step: it works on itself, on the [`Wire`] and on the [`Env`] of
+//! the loop, and returns the next phase where one follows. Nothing outside this folder knows the
+//! phases, and nothing here knows the table of connections.
 
 mod call;
 mod env;
@@ -56,15 +57,15 @@ pub(crate) use self::opening::Unopened;
 pub(crate) use self::websocket::Published;
 pub(crate) use self::wire::NEVER;
 
-/// A connection and where it is in its life.
+/// A connection and its phase.
 pub(crate) struct Conn {
     phase: Phase,
     wire: Wire,
 }
 
-/// What the bytes mean.
+/// The phase decides how bytes are interpreted.
 enum Phase {
-    /// A trusted proxy has not said yet for whom it connects.
+    /// A trusted proxy has not named its client yet.
     Proxied(Box<Proxied>),
     Http(Box<Http>),
     Opening(Box<Opening>),
@@ -83,14 +84,15 @@ pub(crate) enum Outcome {
     Yield,
     /// There is more to do, though the share is not spent: go on in the next round.
     Later,
-    /// The connection is over: close the socket so, and free the slot.
+    /// The connection has ended: close the socket this way, and free the slot.
     Gone(CloseHow),
-    /// A connection of our own did not become a WebSocket.
+    /// An outgoing connection did not become a WebSocket.
     Unopened(Box<Unopened>),
 }
 
 impl Conn {
-    /// A connection that a listener accepted, for the raw endpoint or for HTTP. `None`: it may not connect.
+    /// A connection that a listener accepted, for the raw endpoint or for HTTP. `None` if it may
+    /// not connect.
     pub(crate) fn accepted(
         env: &mut Env,
         id: ConnId,
@@ -111,7 +113,7 @@ impl Conn {
         Some(Self::new(phase, socket, peer))
     }
 
-    /// A connection of our own that TCP has connected.
+    /// An outgoing connection that TCP has connected.
     pub(crate) fn opening(env: &Env, handle: Handle, peer: Address, plan: Box<Plan>) -> Self {
         let socket = Socket::connected(&env.io, handle, &peer);
         Self::new(Phase::Opening(Box::new(Opening::new(plan))), socket, peer)
@@ -175,7 +177,8 @@ impl Conn {
         }
     }
 
-    /// Whether a step may have brought the deadline forward. The deadline of an open WebSocket moves back with each read.
+    /// Whether a step may have brought the deadline forward. The deadline of an open WebSocket
+    /// moves back with each read.
     #[inline]
     pub(crate) fn needs_arming(&self) -> bool {
         self.wire.armed == NEVER || !matches!(&self.phase, Phase::WebSocket(ws) if ws.is_open())
@@ -220,7 +223,7 @@ impl Conn {
         outcome
     }
 
-    /// What follows the step of a WebSocket.
+    /// The outcome of a WebSocket's step.
     #[cold]
     fn after_progress(&mut self, env: &mut Env, id: ConnId, progress: Progress) -> Outcome {
         match (progress, &mut self.phase) {
@@ -234,7 +237,7 @@ impl Conn {
         }
     }
 
-    /// A step of what is not, or no longer, a WebSocket.
+    /// A step of a phase other than WebSocket.
     #[cold]
     fn other_step(&mut self, env: &mut Env, id: ConnId, entry: Entry) -> Outcome {
         let wire = &mut self.wire;
@@ -253,7 +256,7 @@ impl Conn {
         self.follow::<Phase>(env, id, step)
     }
 
-    /// Goes on in the phase that follows, if one does.
+    /// Continues in the next phase, if one follows.
     fn follow<N: Into<Phase>>(&mut self, env: &mut Env, id: ConnId, step: Step<N>) -> Outcome {
         match step {
             Step::Wait => Outcome::Wait,
@@ -261,7 +264,7 @@ impl Conn {
             Step::Later => Outcome::Later,
             Step::Next(next) => self.next_phase(env, id, next.into()),
             Step::Gone(how) => {
-                // What was corked for this connection must not go to the next one.
+                // Bytes corked for this connection must not go to the next one.
                 env.io.clear_cork();
                 Outcome::Gone(how)
             }
@@ -279,7 +282,7 @@ impl Conn {
         }
     }
 
-    /// A connection of our own failed to open.
+    /// An outgoing connection failed to open.
     #[cold]
     fn fail(&mut self, env: &mut Env, cause: FailureCause) -> Outcome {
         env.io.clear_cork();
@@ -290,8 +293,9 @@ impl Conn {
     pub(crate) fn due(&mut self, env: &mut Env, id: ConnId) -> Outcome {
         let now = env.state.now;
         let Some(entry) = env.state.registry.get(id) else { return Outcome::Gone(CloseHow::Normal) };
-        // A step comes before a deadline ends the connection. If the loop itself was held up (stopped, or short of the
-        // processor) the peer may have done its part long ago, and the kernel reports so many sockets at a time only.
+        // Take a step before a deadline ends the connection. If the loop itself was held up
+        // (stopped, or short of CPU time) the peer may have met the deadline, and the kernel
+        // reports a limited number of sockets at a time.
         let mut last = Outcome::Wait;
         if self.phase.ends_at().is_some_and(|at| at <= now) {
             self.wire.socket.assume_ready();
@@ -316,7 +320,7 @@ impl Conn {
         };
         match due {
             Due::Over(step) => self.follow(env, id, step),
-            // A callback of a timer may have asked for something.
+            // A timer's callback may have made requests.
             Due::Step => {
                 let entry = env.state.registry.get(id).unwrap_or(entry);
                 self.step(env, id, entry)
@@ -335,13 +339,13 @@ impl Conn {
         true
     }
 
-    /// The service is being drained: WebSockets get 1001 (RFC 6455 section 7.4.1), raw connections end. The other phases
-    /// look at the service's lifecycle in their next step.
+    /// The service is being drained: WebSockets get 1001 (RFC 6455 section 7.4.1), raw connections
+    /// end. The other phases look at the service's lifecycle in their next step.
     pub(crate) fn drain(&mut self, now: Instant, until: Instant) {
         self.close(CloseCode::GOING_AWAY.into(), now, until);
     }
 
-    /// Ends the connection without a word to the peer, and calls `closed` if it was open.
+    /// Ends the connection without notifying the peer, and calls `closed` if it was open.
     pub(crate) fn abort(&mut self, env: &mut Env, id: ConnId, abort: Abort) {
         match &mut self.phase {
             Phase::WebSocket(ws) => ws.abort(&self.wire, env, id, abort.cause()),
@@ -350,7 +354,7 @@ impl Conn {
         }
     }
 
-    /// Gives up a connection of our own that is not a WebSocket yet.
+    /// Gives up an outgoing connection that is not a WebSocket yet.
     pub(crate) fn give_up(&mut self, cause: FailureCause) -> Option<Box<Unopened>> {
         match &mut self.phase {
             Phase::Opening(opening) => opening.give_up(cause),
@@ -358,8 +362,8 @@ impl Conn {
         }
     }
 
-    /// Sends what was published, or keeps it until the end of an unfinished message.
-    /// `hard`: more than so many bytes may not wait.
+    /// Sends what was published, or keeps it until the end of an unfinished message. `hard`: the
+    /// maximum of unsent bytes.
     pub(crate) fn publish(&mut self, io: &mut LoopIo, hard: usize, batch: &Rc<Framed>) -> Published {
         match &mut self.phase {
             Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, hard, batch),
@@ -367,7 +371,7 @@ impl Conn {
         }
     }
 
-    /// Closes the socket. Its address has one connection less.
+    /// Closes the socket, and uncounts the connection of its address.
     pub(crate) fn close_socket(self, env: &mut Env, id: ConnId, how: CloseHow) {
         if env.state.registry.get(id).is_some_and(Entry::is_admitted) {
             env.admission.release(&self.wire.peer);
@@ -376,12 +380,12 @@ impl Conn {
     }
 }
 
-/// Why a connection is ended without a word to the peer.
+/// Why a connection is ended without notifying the peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Abort {
-    /// The time of a drain is over.
+    /// The drain timed out.
     DrainTimeout,
-    /// Too much output waits.
+    /// Too much output is waiting.
     Overflow,
     /// The service was dropped.
     Dropped,
@@ -454,7 +458,8 @@ impl Phase {
         }
     }
 
-    /// When the connection is ended for being late, unless a step moves that. The ping after a silence ends nothing.
+    /// The deadline that ends the connection, unless a step moves it. The one for a keepalive ping
+    /// does not.
     fn ends_at(&self) -> Option<Instant> {
         match self {
             Self::WebSocket(ws) => ws.ends_at(),
@@ -463,7 +468,7 @@ impl Phase {
     }
 }
 
-/// Measures the steps before this one. Returns whether this one is to be measured by itself.
+/// Measures the steps before this one. Returns whether to measure this one by itself.
 #[cold]
 fn look_at_the_clock(env: &mut Env) -> bool {
     env.io.steps_over(1);
@@ -476,7 +481,8 @@ mod tests {
 
     #[test]
     fn a_connection_is_no_larger_than_it_was() {
-        // 8 of these bytes say how the stream is carried: without the feature `sim` there is one way only.
+        // 8 of these bytes hold the kind of stream, of which there is only one without the feature
+        // `sim`.
         assert!(size_of::<Conn>() <= 232, "{}", size_of::<Conn>());
         assert!(size_of::<Outcome>() <= 16, "{}", size_of::<Outcome>());
     }

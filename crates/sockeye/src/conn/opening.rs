@@ -1,4 +1,4 @@
-//! A connection of our own on its way from TCP to WebSocket: the proxy in between, then the opening handshake.
+//! An outgoing connection between TCP and WebSocket: the proxy, if any, then the opening handshake.
 
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::client::HandshakeError;
@@ -24,7 +24,7 @@ pub(super) struct Opening {
     /// Invariant: `Some` until the connection opens or is given up.
     plan: Option<Box<Plan>>,
     state: State,
-    /// The end of the present part, which is not later than that of the attempt.
+    /// The deadline of the current stage, not later than that of the attempt.
     deadline: Instant,
 }
 
@@ -40,7 +40,7 @@ enum State {
     },
 }
 
-/// The response to the handshake, as far as it arrived.
+/// The response to the handshake, as far as it has arrived.
 struct Answer {
     nonce: [u8; 16],
     scanner: HeadScanner,
@@ -49,8 +49,8 @@ struct Answer {
     informational: usize,
 }
 
-/// A connection of our own that did not become a WebSocket. The service decides what follows: another address, another
-/// attempt, or the callback.
+/// An outgoing connection that did not become a WebSocket. The service decides what follows:
+/// another address, another attempt, or the callback.
 #[derive(Debug)]
 pub(crate) struct Unopened {
     pub(crate) plan: Box<Plan>,
@@ -75,7 +75,8 @@ impl Opening {
         }
     }
 
-    /// Writes, reads and decides as far as socket and turn allow. An error ends the attempt: [`give_up`](Self::give_up).
+    /// Writes, reads and decides as far as socket and turn allow. An error ends the attempt:
+    /// [`give_up`](Self::give_up).
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Step<WebSocket>, FailureCause> {
         if matches!(self.state, State::New) {
             self.begin(env)?;
@@ -90,7 +91,7 @@ impl Opening {
             if budget == 0 {
                 return Ok(Step::Yield);
             }
-            // More than a head is not read before it is known what follows it.
+            // No more than a head is read before it is known what follows it.
             let most = budget.min(env.limits.protocol.head_bytes.max(1));
             match wire.socket.read(&mut env.io, &mut env.rx, most) {
                 Read::Bytes(count) => {
@@ -136,7 +137,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Takes what arrived. Returns the WebSocket once the server has accepted.
+    /// Processes input. Returns the WebSocket once the server has accepted.
     fn feed(
         &mut self,
         wire: &mut Wire,
@@ -168,13 +169,13 @@ impl Opening {
         }
     }
 
-    /// Looks for the end of the head, and decides by it.
+    /// Looks for the end of the head, and acts on the head.
     fn read_head(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Option<WebSocket>, FailureCause> {
         let (Some(plan), State::Head(answer)) = (&self.plan, &mut self.state) else { return Ok(None) };
         match answer.read(plan.connect(), &env.limits.protocol)? {
             Head::Incomplete => Ok(None),
             Head::Accepted { length, subprotocol } => {
-                // What came behind the head are frames already.
+                // Frames may already follow the head.
                 let head = std::mem::take(&mut answer.head);
                 wire.socket.keep_unread(&env.io.pool, head.get(length..).unwrap_or_default());
                 Ok(self.open(wire, env, id, subprotocol.as_deref()))
@@ -187,7 +188,7 @@ impl Opening {
         }
     }
 
-    /// A status other than 101: its body is collected, since it may say why.
+    /// A status other than 101: its body is collected, since it may explain the refusal.
     fn begin_refusal(&mut self, length: usize, limits: &ProtocolLimits, now: u64) -> Result<(), FailureCause> {
         let (Some(plan), State::Head(answer)) = (&self.plan, &mut self.state) else { return Ok(()) };
         let bytes = std::mem::take(&mut answer.head);
@@ -195,7 +196,7 @@ impl Opening {
         let head = ResponseHead::parse(&bytes[..length], limits).map_err(wrong)?;
         let body = Length::of_response(&head).map_err(wrong)?;
         let mut refusal = Box::new(Refusal::new(&head, now));
-        // What is over the limit is cut off here, which is not an error.
+        // The body is cut at the limit, which is not an error.
         let mut decoder = Decoder::new(body, u64::MAX);
         // The body of a redirect that is followed is of no use.
         let done = matches!(body, Length::None | Length::Exact(0))
@@ -222,7 +223,7 @@ impl Opening {
         }
     }
 
-    /// The peer ended its side before it accepted.
+    /// The peer ended its side before accepting.
     fn ended(&mut self) -> FailureCause {
         if let State::Body { refusal, until_close, .. } = &mut self.state {
             if !*until_close {
@@ -233,7 +234,7 @@ impl Opening {
         FailureCause::Ended
     }
 
-    /// The connection broke. What was answered before is not taken back by that.
+    /// The connection broke. An answer received before that still counts.
     fn broken(&mut self) -> FailureCause {
         if let State::Body { refusal, .. } = &mut self.state {
             refusal.cut();
@@ -242,7 +243,7 @@ impl Opening {
         FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())
     }
 
-    /// Why the attempt ends at its deadline. A refusal whose body did not come to its end is a refusal all the same.
+    /// Why the attempt ends at its deadline. A refusal with an incomplete body is still a refusal.
     pub(super) fn timed_out(&mut self, now: Instant) -> FailureCause {
         if let State::Body { refusal, .. } = &mut self.state {
             refusal.cut();
@@ -252,7 +253,7 @@ impl Opening {
         FailureCause::Timeout { after }
     }
 
-    /// Ends the attempt. `None`: it was opened or given up before.
+    /// Ends the attempt. `None` if it was already opened or given up.
     pub(super) fn give_up(&mut self, cause: FailureCause) -> Option<Box<Unopened>> {
         let stage = self.stage();
         self.plan.take().map(|plan| Box::new(Unopened { plan, stage, cause }))
@@ -294,7 +295,7 @@ impl Answer {
     }
 }
 
-/// Adds to the body of a refusal. Returns whether nothing more of it is wanted.
+/// Adds to the body of a refusal. Returns whether it is full.
 fn collect(refusal: &mut Refusal, decoder: &mut Decoder, mut input: &[u8], most: u64) -> bool {
     loop {
         match decoder.decode(&mut input) {

@@ -1,4 +1,4 @@
-//! Who is served what: addresses, hosts, origins, protocols, plain requests.
+//! Policy: which addresses, hosts and origins are served, and with which protocols and routes.
 
 use std::borrow::Cow;
 use std::mem;
@@ -26,8 +26,8 @@ pub(crate) struct Policy {
     pub(crate) fallback: Option<EndpointIndex>,
 }
 
-/// What was refused before. The first refusal is a warning: a page that fails does not tell its user why. Later ones are
-/// not, since any page can cause as many as it likes.
+/// What was refused before. The first refusal is logged as a warning, since a failing page does not
+/// show why. Later ones are not, since any page can cause any number of them.
 #[derive(Debug, Default)]
 pub(crate) struct FirstRefusals {
     host: bool,
@@ -35,7 +35,8 @@ pub(crate) struct FirstRefusals {
 }
 
 impl Policy {
-    /// Why a request for that host is refused that came from `sender`, which is a proxy if there is one; `None`: it is not.
+    /// Why a request for that host is refused; `None` if it is accepted. `sender` is the connected
+    /// peer: the proxy, if there is one.
     pub(crate) fn host_refusal(&mut self, head: &RequestHead<'_>, sender: &Address) -> Option<Cow<'static, str>> {
         let reason = self.hosts.refusal(head.host(), sender)?;
         if !mem::replace(&mut self.refused.host, true) {
@@ -44,14 +45,14 @@ impl Policy {
         Some(reason)
     }
 
-    /// Why a handshake from that origin is refused; `None`: it is not.
+    /// Why a handshake from that origin is refused; `None` if it is accepted.
     pub(crate) fn origin_refusal(&mut self, offer: &Offer<'_>) -> Option<Cow<'static, str>> {
         let reason = self.origins.refusal(offer.origin(), offer.head.host())?;
         self.warn_of_origin(offer.head, &reason);
         Some(reason)
     }
 
-    /// As [`origin_refusal`](Self::origin_refusal), of a plain request.
+    /// As [`origin_refusal`](Self::origin_refusal), for a plain request.
     pub(crate) fn plain_origin_refusal(&mut self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
         let reason = self.origins.plain_refusal(Origin::of(&head.fields), head.host())?;
         self.warn_of_origin(head, &reason);
@@ -69,8 +70,9 @@ impl Policy {
         tracing::warn!(origin, host = head.host(), reason, "request refused; others like it are logged at debug level");
     }
 
-    /// The endpoint for an offer, and the subprotocol to name: the first that the client wants and we speak
-    /// (RFC 6455 section 4.2.2 point 4). A client that names none gets the fallback, else the first protocol.
+    /// The endpoint for an offer, and the subprotocol to name: the first one that the client offers
+    /// and we support (RFC 6455 section 4.2.2 point 4). A client that names none gets the fallback,
+    /// else the first protocol.
     pub(crate) fn choose<'o>(&self, offer: &Offer<'o>) -> Option<(EndpointIndex, Option<&'o str>)> {
         let mut wanted = None;
         let is_websocket = |own: &EndpointInfo| own.kind == EndpointKind::WebSocket;

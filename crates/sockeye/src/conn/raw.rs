@@ -1,9 +1,9 @@
 //! Connections without messages: read, deliver, write, end.
 //!
-//! What to know before editing: once an end is decided ([`Raw::ending`]) no callback follows but `closed`. Output that
-//! waits is sent first, and until then input is read and dropped, since a peer that waits for us to read takes nothing.
-//! A connection that broke delivers what it still has before it ends; a paused one keeps it for later, and takes no
-//! steps meanwhile.
+//! What to know before editing: once an end is decided ([`Raw::ending`]) no callback follows but
+//! `closed`. Waiting output is sent first; until then input is read and dropped, since a peer that
+//! is blocked on sending does not read. A broken connection delivers its remaining input before it
+//! ends; a paused one keeps it for later, and takes no steps meanwhile.
 
 use std::io;
 
@@ -23,7 +23,7 @@ use crate::statistics::Culprit;
 use crate::sys::{CloseHow, DescriptorKind};
 use crate::transport::{LoopIo, Read, Socket, SocketWriter};
 
-/// A connection that speaks a protocol of the program's own.
+/// A connection that speaks the program's own protocol.
 pub(super) struct Raw {
     endpoint: EndpointIndex,
     ending: Option<Ending>,
@@ -45,7 +45,8 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// How the end of a broken descriptor is reported. One that cannot be read cannot say why; there is one reason.
+    /// How the end of a broken descriptor is reported. One that is not open for reading cannot
+    /// report its error; there is only one possible.
     pub(super) fn broken(self, error: Option<io::ErrorKind>) -> RawClosed {
         RawClosed::Broken(error.or_else(|| (!self.readable).then_some(io::ErrorKind::BrokenPipe)))
     }
@@ -102,7 +103,7 @@ impl Raw {
         self.ending.map_or(NEVER, |ending| ending.until)
     }
 
-    /// Whether the writable callback is asked for, and can ever come.
+    /// Whether the writable callback is requested, and can ever be called.
     fn wants_room(&self, running: &RunningStep) -> bool {
         running.wants_write() && self.access.writable
     }
@@ -149,7 +150,7 @@ impl Raw {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends waiting output, as far as the socket accepts it.
     fn flush(&mut self, socket: &mut Socket, io: &mut LoopIo) {
         if socket.has_backlog() || io.corked() > 0 {
             SocketWriter::new(io, socket).flush();
@@ -181,7 +182,7 @@ impl Raw {
         self.has_input(socket) && (self.is_ending() || !running.is_paused()) || self.can_write(running, socket)
     }
 
-    /// One read, of at most `budget` bytes. What came behind the header of a proxy is first.
+    /// One read, of at most `budget` bytes. Input after a proxy's header comes first.
     fn read(&mut self, socket: &mut Socket, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
         let read = if socket.has_kept() || socket.kind() == DescriptorKind::Stream {
             socket.read(io, rx, budget)
@@ -194,7 +195,7 @@ impl Raw {
         read
     }
 
-    /// The callback for what one read brought.
+    /// The callback for the bytes of one read.
     fn deliver(&mut self, callbacks: &mut Callbacks<'_>, io: &mut LoopIo, read: &Read, rx: &[u8], until: Instant) {
         match *read {
             Read::Nothing | Read::Failed(_) => {}
@@ -224,7 +225,7 @@ impl Raw {
             raw.writable(cx, session, RawWritable::new(&mut RawSendCx { out: SocketWriter::new(io, socket) }))
         });
         if io.send_budget == before {
-            // A call that writes nothing costs something too, so asking again and again does not keep the loop.
+            // A call that writes nothing has a cost too, so repeated requests do not hold the loop.
             io.send_budget = before.saturating_sub(io.frame_cost);
         } else {
             self.output_lost |= socket.is_broken();
@@ -232,7 +233,8 @@ impl Raw {
         self.apply(&mut callbacks.cx, result, RawClosed::Local, until);
     }
 
-    /// Decides the end that a callback returned or asked for on its own connection, so that nothing is delivered after it.
+    /// Decides the end that a callback returned or requested on its own connection, so that nothing
+    /// is delivered after it.
     fn apply(&mut self, commands: &mut Commands, result: Result<(), RawClose>, normal: RawClosed, until: Instant) {
         match result {
             Ok(()) => {}
@@ -250,9 +252,9 @@ impl Raw {
         commands.take_closes(id, |_| self.end(RawClosed::Local, until));
     }
 
-    /// Reads what is delivered no longer. Returns whether there may be more.
+    /// Reads and drops input that is no longer delivered. Returns whether there may be more.
     fn discard(&mut self, running: &mut RunningStep, socket: &mut Socket, io: &mut LoopIo, rx: &mut [u8]) -> bool {
-        // A connection that has nothing left to send is over, and its socket's next phase reads.
+        // Without unsent output the connection ends, and the next phase reads.
         if !socket.has_backlog() || !self.has_input(socket) {
             return false;
         }
@@ -260,7 +262,7 @@ impl Raw {
         match self.read(socket, io, rx, budget.bytes) {
             Read::Bytes(count) => {
                 budget.bytes = budget.bytes.saturating_sub(count);
-                // Datagrams may be empty, and come as fast as they are read.
+                // Datagrams may be empty, and arrive as fast as they are read.
                 budget.frames -= 1;
             }
             Read::Nothing | Read::Failed(_) => {}
@@ -276,8 +278,9 @@ impl Raw {
             if !broken {
                 return if more || self.can_write(running, socket) { Outcome::More } else { Outcome::Wait };
             }
-            // What came before is delivered first. When reading is paused that waits, unless it would wait in vain: no
-            // further edge comes, and a program that wants to write before it goes on reading never does.
+            // Earlier input is delivered first. While reading is paused it waits, unless that would
+            // be in vain: no further edge comes, and a program that wants to write before it
+            // resumes reading never can.
             let in_vain = running.is_paused() && (self.output_lost || self.wants_room(running));
             return match self.has_input(socket) && !in_vain {
                 true if running.is_paused() => Outcome::Wait,
@@ -299,14 +302,15 @@ impl Raw {
         }
     }
 
-    /// It is over: calls `closed`, and decides how the socket ends.
+    /// Ends it: calls `closed`, and decides how the socket is closed.
     #[cold]
     fn finish(&self, wire: &mut Wire, env: &mut Env, id: ConnId, closed: RawClosed) -> Step<Linger> {
         let is_done = self.input_ended || wire.socket.is_broken() || wire.socket.kind() != DescriptorKind::Stream;
         env.report_raw_closed(id, &wire.peer, closed);
         match closed {
             RawClosed::Reset | RawClosed::Timeout | RawClosed::Dropped => Step::Gone(CloseHow::Reset),
-            // Closing with input unread would reset the connection, and overtake our last bytes.
+            // Closing with unread input would reset the connection, which could overtake our last
+            // bytes.
             RawClosed::Local | RawClosed::Peer if !is_done => Step::Next(Linger::begin(wire, env)),
             _ => Step::Gone(CloseHow::Normal),
         }

@@ -1,4 +1,4 @@
-//! What a step of a phase leads to.
+//! The outcomes of a phase's step.
 
 use std::convert::Infallible;
 
@@ -14,11 +14,11 @@ pub(super) enum Step<N = Infallible> {
     Later,
     /// Another phase follows: take a step in it now.
     Next(N),
-    /// The connection is over: close the socket so, and free the slot.
+    /// The connection has ended: close the socket this way, and free the slot.
     Gone(CloseHow),
 }
 
-/// What a deadline led to.
+/// The outcome of a deadline.
 pub(super) enum Due<N = Infallible> {
     /// Nothing by itself: take a step.
     Step,
@@ -26,7 +26,7 @@ pub(super) enum Due<N = Infallible> {
 }
 
 impl<N> Step<N> {
-    /// The same step, with what follows as another type.
+    /// The same step, with another type of next phase.
     pub(super) fn map<M>(self, map: impl FnOnce(N) -> M) -> Step<M> {
         match self {
             Self::Wait => Step::Wait,

@@ -1,4 +1,4 @@
-//! From HTTP to WebSocket: who may, and as which protocol.
+//! The upgrade from HTTP to WebSocket: whether it is accepted, and for which protocol.
 
 use std::borrow::Cow;
 
@@ -31,8 +31,8 @@ impl Refused {
     }
 }
 
-/// Decides about a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called. `log` is given the
-/// subprotocol that was chosen, before that.
+/// Decides on a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called.
+/// `log` gets the chosen subprotocol before that.
 pub(super) fn upgrade(
     proxy: Option<&Address>,
     wire: &Wire,
@@ -49,7 +49,7 @@ pub(super) fn upgrade(
         return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
     let Some((endpoint, name)) = env.policy.choose(offer) else {
-        let reason = "none of the subprotocols offered is spoken here";
+        let reason = "none of the offered subprotocols is supported here";
         return Err(Refused::new(400, reason, |refusals| &mut refusals.subprotocol));
     };
     let Some(callee) = env.endpoints.web_socket(endpoint) else {

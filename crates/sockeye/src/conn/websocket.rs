@@ -1,8 +1,8 @@
 //! The WebSocket phase: read, deliver, answer, and let the protocol write.
 //!
-//! What to know before editing: a round reads once, calls back for what arrived, then lets the protocol write. Control
-//! frames go before more data. Once a close has started nothing is delivered, and `writable` is called once more at most:
-//! the Close frame waits for it.
+//! What to know before editing: a round reads once, calls back for what arrived, then lets the
+//! protocol write. Control frames go before more data. Once a close has started nothing is
+//! delivered, and `writable` is called at most once more: the Close frame waits for it.
 
 use std::rc::Rc;
 
@@ -30,51 +30,51 @@ use crate::transport::{CORK, Framed, LoopIo, Read, Socket, SocketWriter};
 /// A connection after its handshake.
 pub(super) struct WebSocket {
     protocol: Connection,
-    /// What few connections have; `None` in the others.
+    /// State that few connections need; `None` in the others.
     aside: Option<Box<Aside>>,
 }
 
-/// What waits for a moment that few connections have.
+/// Rare waiting state.
 #[derive(Default)]
 struct Aside {
     /// Published messages that wait for the end of our own fragmented message, in order.
     held: Vec<Rc<Framed>>,
-    /// What they hold, the cost of holding included.
+    /// Their bytes, overhead included.
     held_bytes: usize,
     /// The writable callback was called once more after a Close frame was queued: now that frame goes.
     had_last_call: bool,
 }
 
-/// How far a step came. It is small, since it is returned for each message.
+/// The progress of a step. It is small, since it is returned for each message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Progress {
     Wait,
     Yield,
     Later,
-    /// The connection is over: [`WebSocket::finish`] says what follows.
+    /// The connection has ended: [`WebSocket::finish`] decides what follows.
     Over,
 }
 
-/// What became of a batch of published messages at one connection.
+/// The outcome of a batch of published messages at one connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Published {
     Sent,
     /// It was sent or queued, and no step or edge of this connection would follow by itself.
     NeedsStep,
-    /// The connection has more waiting than it may have.
+    /// More output waits than allowed.
     Overflow,
     /// It is not an open WebSocket.
     NotWanted,
 }
 
-/// What a share of a batch costs, beside its bytes.
+/// The overhead of a share of a batch, beside its bytes.
 const SHARE: usize = 64;
 
 /// The protocol of a connection and the context of its callbacks, for one round.
 type Callbacks<'a> = Caller<'a, dyn WebSocketEndpoint + 'a, Cx<'a>>;
 
 impl WebSocket {
-    /// A connection whose handshake is done.
+    /// A connection after its handshake.
     pub(super) fn new(role: Role, env: &Env) -> Self {
         let protocol = Connection::new(role, env.limits.protocol.clone(), env.state.now);
         Self { protocol, aside: None }
@@ -98,7 +98,8 @@ impl WebSocket {
         env.state.opened = true;
         let subprotocol = handshake.subprotocol().unwrap_or_default();
         tracing::debug!(%id, peer = %wire.peer, protocol = subprotocol, "open");
-        // What the callback asks for its own connection is kept as in any other step. A step follows.
+        // Requests of the callback for its own connection are kept as in any other step. A step
+        // follows.
         let entry = *entry;
         env.state.enter(id, entry, ReadBudget::default());
         let session = env.call_protocol(id, &wire.peer, Culprit::Open, |endpoint, cx, _| endpoint.open(cx, handshake));
@@ -157,8 +158,9 @@ impl WebSocket {
         }
     }
 
-    /// Goes on while the budget allows. Returns whether there may be more to do. It is apart from the first round, which is
-    /// nearly always the only one, so that nothing of that is kept for a next.
+    /// Goes on while the budget allows. Returns whether there may be more to do. It is separate
+    /// from the first round, which is nearly always the only one, so that the first keeps no state
+    /// for another.
     #[inline(never)]
     fn more_rounds<const WATCHED: bool>(&mut self, wire: &mut Wire, env: &mut Env) -> bool {
         while !env.state.running.budget.is_spent() && env.io.send_budget > 0 {
@@ -268,14 +270,15 @@ impl WebSocket {
             endpoint.writable(cx, session, Tx::new(&mut SendCx { ws: protocol, out, last }))
         });
         if io.send_budget == before {
-            // A call that sends nothing costs as much as a small frame, so asking again and again does not keep the loop.
+            // A call that sends nothing costs as much as a small frame, so repeated requests do not
+            // hold the loop.
             io.send_budget = before.saturating_sub(io.frame_cost);
         }
         self.apply(&mut callbacks.cx, result);
     }
 
-    /// Pings and pongs go before more data: a callback that fills the socket each time would keep them waiting. So would it
-    /// a Close frame, before which there is one more call.
+    /// Pings and pongs go before more data: a callback that fills the socket each time would delay
+    /// them. The same holds for a Close frame, before which there is one more call.
     #[inline]
     fn before_write(&mut self, out: &mut SocketWriter<'_>) {
         if self.protocol.state() != State::Open {
@@ -291,14 +294,14 @@ impl WebSocket {
         self.aside.as_ref().is_some_and(|aside| aside.had_last_call)
     }
 
-    /// Whether what the peer sends has to wait. Once a Close frame of ours is queued nothing is delivered any more, so there
-    /// is nothing to wait for, and the peer's Close frame must be found.
+    /// Whether what the peer sends has to wait. Once our Close frame is queued nothing is
+    /// delivered, so there is nothing to wait for, and the peer's Close frame must be found.
     #[inline]
     fn is_paused(&self, running: &RunningStep) -> bool {
         running.is_paused() && self.protocol.state() == State::Open
     }
 
-    /// Whether the protocol asked for its writable callback and could have it now.
+    /// Whether the protocol requested its writable callback and it could be called now.
     #[inline(always)]
     fn can_write(&self, running: &RunningStep, socket: &Socket) -> bool {
         running.wants_write()
@@ -306,7 +309,7 @@ impl WebSocket {
             && (self.protocol.state() == State::Open || (self.protocol.can_send() && !self.had_last_call()))
     }
 
-    /// Whether it asked for it once more, which few do.
+    /// Whether it requested it once more, which is rare.
     #[inline]
     fn can_write_more(&self, running: &RunningStep, socket: &Socket) -> bool {
         #[cold]
@@ -316,7 +319,8 @@ impl WebSocket {
         running.wants_write() && look(self, running, socket)
     }
 
-    /// Starts the close that a callback returned or asked for on its own connection, so that nothing is delivered after it.
+    /// Starts the close that a callback returned or requested on its own connection, so that
+    /// nothing is delivered after it.
     #[inline]
     fn apply(&mut self, commands: &mut Commands, result: Result<(), Close>) {
         if let Err(close) = result {
@@ -334,7 +338,7 @@ impl WebSocket {
         commands.take_closes(id, |close| self.protocol.close(close, now));
     }
 
-    /// Sends what was published while a fragmented message was unfinished, once it is finished.
+    /// Sends messages published while a fragmented message was unfinished, once it is finished.
     #[cold]
     fn send_held(&mut self, wire: &mut Wire, env: &mut Env) {
         if self.protocol.mid_message().is_some() {
@@ -368,8 +372,9 @@ impl WebSocket {
             return Published::Overflow;
         }
         if self.protocol.mid_message().is_some() {
-            // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
-            // message unless an extension has been negotiated that can interpret the interleaving."
+            // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between
+            // the fragments of another message unless an extension has been negotiated that can
+            // interpret the interleaving."
             let aside = self.aside.get_or_insert_default();
             aside.held_bytes += batch.memory() + SHARE;
             aside.held.push(batch.clone());
@@ -379,7 +384,7 @@ impl WebSocket {
         if socket.needs_step() { Published::NeedsStep } else { Published::Sent }
     }
 
-    /// Sends what the protocol has to say on its own account. Returns whether the connection is over.
+    /// Sends the protocol's own frames. Returns whether the connection has ended.
     #[cold]
     fn is_over(&mut self, wire: &mut Wire, env: &mut Env, can_write: bool) -> bool {
         let has_input = wire.socket.has_input() && !self.is_paused(&env.state.running);
@@ -389,8 +394,8 @@ impl WebSocket {
             answer(&mut self.protocol, &mut out);
             out.flush();
         }
-        // A reset is terminal. What came before it is delivered first, unless reading is paused: no further edge comes, and
-        // waiting for room to answer would be in vain.
+        // A reset is final. Input before it is delivered first, unless reading is paused: no
+        // further edge comes, and waiting for room to answer would be in vain.
         if wire.socket.is_broken() && !has_input {
             self.protocol.handle_reset();
         }
@@ -400,7 +405,7 @@ impl WebSocket {
         self.protocol.state() == State::Ended
     }
 
-    /// The connection is over: calls `closed`, and decides how the TCP connection ends.
+    /// Ends the connection: calls `closed`, and decides how the TCP connection is closed.
     #[cold]
     pub(super) fn finish(&self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<Linger> {
         let closed = self.protocol.closed();
@@ -414,7 +419,7 @@ impl WebSocket {
         }
     }
 
-    /// Ends the connection without a word to the peer.
+    /// Ends the connection without notifying the peer.
     pub(super) fn abort(&mut self, wire: &Wire, env: &mut Env, id: ConnId, cause: Cause) {
         self.protocol.abort(cause);
         let closed = self.protocol.closed();
@@ -436,8 +441,9 @@ impl WebSocket {
         if self.protocol.next_deadline().is_some_and(|at| at <= now) {
             let progress = wire.socket.take_progress(env.limits.slow_reader_bytes);
             let paused = !wire.socket.has_backlog() && env.state.registry.get(id).is_some_and(Entry::is_paused);
-            // While we do not read, the silence is our own; and a peer that takes what waits for it is alive, while the
-            // ping may wait behind that. Stuck output says the contrary, and may be why we do not read.
+            // While we do not read, the silence is ours. A peer that accepts waiting output is
+            // alive, though the ping may wait behind that output. Stuck output proves the contrary,
+            // and may be why we do not read.
             if self.is_open() && (paused || (progress && self.protocol.awaits_pong())) {
                 self.protocol.receive_done(now);
             }
@@ -460,7 +466,7 @@ impl WebSocket {
     }
 }
 
-/// Has the endpoint copy what it still means to send from the receive buffer.
+/// Makes the endpoint copy pending messages out of the receive buffer.
 #[cold]
 fn release_input(callbacks: &mut Callbacks<'_>) {
     callbacks.cx.running.keeps_input = false;
@@ -483,7 +489,7 @@ fn control_event(
         _ => {}
     }
     let result = match event {
-        // Nothing is delivered behind a close of our own.
+        // Nothing is delivered after our own close.
         Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => {
             callbacks.call_rarely(out.io, Culprit::Pong, |endpoint, cx, session, _| endpoint.pong(cx, session, payload))
         }
@@ -497,9 +503,9 @@ fn control_event(
         }
         Ok(_) => Ok(()),
     };
-    // The pong is queued already. Each is sent now, so that every ping is answered while the socket takes data; once it
-    // does not, the connection keeps the newest only. A Close frame waits for the end of the step: what is owed for the
-    // messages before it goes first.
+    // The pong is queued already. Each is sent now, so that every ping is answered while the socket
+    // takes data; once it does not, the connection keeps the newest only. A Close frame waits for
+    // the end of the step: answers to earlier messages go first.
     if ws.state() == State::Open {
         answer(ws, out);
     }
@@ -527,10 +533,10 @@ enum Ending {
 impl Ending {
     fn of(closed: &Closed, socket: &Socket) -> Self {
         match closed.cause {
-            // Its time is up: a violation ends at once when all is sent.
+            // The time is up: a violation ends at once when all is sent.
             Cause::Violation(_) if socket.has_backlog() => Self::Reset,
             Cause::Violation(_) => Self::Linger,
-            // The peer ended its side only, and may still read what was handed over for it.
+            // The peer ended only its sending side, and may still read our output.
             Cause::Eof if socket.has_backlog() => Self::Linger,
             Cause::Timeout(Timeout::Close | Timeout::Keepalive) | Cause::Overflow | Cause::Dropped => Self::Reset,
             _ => Self::Close,
@@ -538,8 +544,8 @@ impl Ending {
     }
 }
 
-/// After a complete closing handshake the peer has nothing more to say. What it sent all the same is read, so that our
-/// close does not become a reset that overtakes our close frame.
+/// After a complete closing handshake the peer sends nothing more. If it still did, that is read,
+/// so that our close does not become a reset that overtakes our close frame.
 fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
     wire.socket.drop_unread();
     let mut budget = env.limits.turn_bytes;
@@ -552,10 +558,10 @@ fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
     Step::Next(Linger::begin(wire, env))
 }
 
-/// The next attempt of a connection that is to be kept up, unless the program itself ended it.
+/// The next attempt of a reconnecting connection, unless the program itself ended it.
 #[cold]
 fn plan_retry(env: &mut Env, id: ConnId, closed: &Closed) -> Option<Retry> {
-    // A rule that the peer broke is reported to it in a Close frame of ours, too.
+    // A violation by the peer also makes us send a Close frame.
     let failed = match (closed.cause, &closed.sent) {
         (Cause::Violation(violation), Some(sent)) => {
             sent.code() == Some(violation.close_code()) && sent.reason() == violation.rule()

@@ -1,4 +1,4 @@
-//! What a connection has in every phase.
+//! The part of a connection that all phases share.
 
 use sockeye_proto::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::transport::Socket;
 /// No deadline.
 pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
-/// A connection below its phase: the socket, whose it is, and when to look at it.
+/// A connection below its phase: the socket, its owner, and its deadlines.
 pub(super) struct Wire {
     pub(super) socket: Socket,
     pub(super) peer: Address,

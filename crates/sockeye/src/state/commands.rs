@@ -1,4 +1,5 @@
-//! Everything that callbacks may touch: [`Commands`], whose public methods are in [`protocol`](crate::protocol).
+//! Everything that callbacks may access: [`Commands`], whose public methods are in
+//! [`protocol`](crate::protocol).
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -23,11 +24,12 @@ use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
 use crate::transport::pool::Pool;
 
-/// What may be asked of a service: by callbacks, which reach it through their context, by [`Control`](crate::Control)
-/// between turns, and by jobs of a [`Remote`](crate::Remote). The spelling is the same everywhere.
+/// The commands to a running service: for callbacks, through their context, for
+/// [`Control`](crate::Control) between turns, and for jobs of a [`Remote`](crate::Remote). They are
+/// the same everywhere.
 ///
-/// Whatever is asked is done by the loop, between callbacks. A [connection](Self::connection), a
-/// [protocol](Self::protocol) or an [endpoint](Self::endpoint) is looked up once, and asked then.
+/// The loop carries out commands between callbacks. Look up a [connection](Self::connection), a
+/// [protocol](Self::protocol) or an [endpoint](Self::endpoint) once, then call its methods.
 ///
 /// ```
 /// use sockeye::{Commands, ConnId, Gone};
@@ -40,7 +42,7 @@ use crate::transport::pool::Pool;
 /// }
 /// ```
 pub struct Commands {
-    /// Whose handles are good here.
+    /// The builder whose handles are valid here.
     pub(crate) builder: BuilderId,
     /// The service's endpoints, by index.
     pub(crate) endpoints: Arc<[EndpointInfo]>,
@@ -54,9 +56,9 @@ pub struct Commands {
     pub(crate) now: Instant,
     /// The same as that of the [`LoopIo`](crate::transport::LoopIo).
     pub(crate) pool: Rc<RefCell<Pool>>,
-    /// A connection was opened since the ticks were last looked at.
+    /// A connection was opened since the ticks were last checked.
     pub(crate) opened: bool,
-    /// Whatever holds a share of this stays on the loop's thread.
+    /// Its type keeps everything that contains it on the loop's thread.
     _not_send: PhantomData<Rc<()>>,
 }
 
@@ -90,12 +92,12 @@ impl Commands {
         self.endpoints.get(endpoint.get()).map_or("", |endpoint| &endpoint.name)
     }
 
-    /// What the connections of an endpoint are.
+    /// The kind of an endpoint's connections.
     pub(crate) fn kind(&self, endpoint: EndpointIndex) -> EndpointKind {
         self.endpoints.get(endpoint.get()).map_or(EndpointKind::WebSocket, |endpoint| endpoint.kind)
     }
 
-    /// Begins a step of a connection.
+    /// Starts a step of a connection.
     #[inline]
     pub(crate) fn enter(&mut self, id: ConnId, entry: Entry, budget: ReadBudget) {
         self.running.begin(id, entry, budget);
@@ -107,7 +109,7 @@ impl Commands {
         self.running.end(&mut self.registry);
     }
 
-    /// Asks for the writable callback of one connection.
+    /// Requests the writable callback of one connection.
     #[inline]
     pub(crate) fn want_write(&mut self, id: ConnId) -> Result<(), Gone> {
         if self.running.id == id {
@@ -115,8 +117,8 @@ impl Commands {
             return Ok(());
         }
         let entry = self.registry.get_mut(id).filter(|entry| entry.is_open()).ok_or(Gone)?;
-        // One that wanted to already is either queued or waits for its socket, whose edge is a step: another would change
-        // nothing.
+        // If it was already requested, the connection is queued or waits for its socket, whose edge
+        // is a step: nothing to do.
         if entry.flags & registry::WANTS_WRITE == 0 {
             entry.flags |= registry::WANTS_WRITE;
             self.registry.enqueue(id);
@@ -128,7 +130,7 @@ impl Commands {
         self.queue.want_write_all(endpoint);
     }
 
-    /// Pauses reading, or ends the pause, by the program's own wish.
+    /// Pauses reading, or ends the pause, for the program.
     pub(crate) fn set_paused(&mut self, id: ConnId, paused: bool) {
         if self.running.id == id {
             return self.running.set_paused(paused);
@@ -141,7 +143,7 @@ impl Commands {
         }
     }
 
-    /// Asks for the end of a connection.
+    /// Requests the end of a connection.
     pub(crate) fn push_close(&mut self, id: ConnId, close: Close) -> Result<(), Gone> {
         if !self.registry.get(id).is_some_and(|entry| entry.is_open() || entry.is_connecting()) {
             return Err(Gone);
@@ -150,7 +152,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Takes the last close that was asked for a connection, if there is one.
+    /// Takes the last close requested for a connection, if there is one.
     #[cold]
     pub(crate) fn take_closes(&mut self, id: ConnId, mut apply: impl FnMut(Close)) {
         self.queue.closes.retain(|(wished, close)| {
@@ -161,22 +163,22 @@ impl Commands {
         });
     }
 
-    /// Asks for a connection; its id is good at once.
+    /// Requests a connection; its id is valid at once.
     pub(crate) fn push_connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
         let id = self.registry.insert_connecting(endpoint);
         self.connects.plan(id, Box::new(Plan::new(connect)));
         id
     }
 
-    /// Asks for an adoption; its id is good at once.
+    /// Requests an adoption; its id is valid at once.
     pub(crate) fn push_adoption(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
         let id = self.registry.insert_adopting(endpoint);
         self.queue.adoptions.push(Adoption { id, fd });
         id
     }
 
-    /// Plans the next attempt after one that failed, unless `random` is missing because there is to be none. `asked` is
-    /// how long the server wants to be left alone.
+    /// Plans the next attempt after a failed one, unless `random` is `None`, which means that none
+    /// may follow. `asked` is the minimum wait that the server requested.
     pub(crate) fn retry(
         &mut self,
         endpoint: EndpointIndex,
@@ -193,21 +195,21 @@ impl Commands {
         retry
     }
 
-    /// As [`retry`](Self::retry), after the end of an open connection that was to be kept up.
+    /// As [`retry`](Self::retry), after the end of an open connection with a reconnect policy.
     pub(crate) fn retry_after_close(&mut self, id: ConnId, random: Option<u64>) -> Option<Retry> {
         let plan = self.connects.take_kept(id, self.now)?;
         let endpoint = self.registry.get(id)?.endpoint;
         self.retry(endpoint, plan, random, None)
     }
 
-    /// Takes an attempt back that was planned after the end of an open connection. It has no outcome.
+    /// Cancels an attempt planned after the end of an open connection. It has no outcome.
     pub(crate) fn take_back_retry(&mut self, retry: Retry) {
         if self.connects.take_planned(retry.id).is_some() {
             self.registry.remove(retry.id);
         }
     }
 
-    /// Whether callbacks asked for something that is carried out between steps.
+    /// Whether there are requests to carry out between steps.
     #[inline]
     pub(crate) fn has_new_commands(&self) -> bool {
         !self.publishing.is_empty() || !self.queue.is_empty() || !self.connects.planned.is_empty()
@@ -221,7 +223,7 @@ impl Commands {
             || self.lifecycle.is_drain_requested()
     }
 
-    /// Turns the wishes for all connections of a protocol into wishes for each.
+    /// Turns requests for all connections of a protocol into requests for each.
     pub(crate) fn spread_all_writable(&mut self) {
         if self.queue.has_all_writable() {
             let queue = &self.queue;
@@ -230,7 +232,8 @@ impl Commands {
         }
     }
 
-    /// Keeps a message for every connection of a WebSocket protocol until the loop sends what was published.
+    /// Keeps a message for every connection of a WebSocket protocol until the loop sends the
+    /// published messages.
     pub(crate) fn push_publish(&mut self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
         self.publishing.push(endpoint, kind, payload);
     }

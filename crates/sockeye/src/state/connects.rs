@@ -1,4 +1,4 @@
-//! The connects of a service that were asked for and have not begun, and those that are kept up.
+//! The connects of a service that were requested and not started, and the reconnecting ones.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::id::ConnId;
 pub(crate) struct Planned {
     pub(crate) id: ConnId,
     pub(crate) plan: Box<Plan>,
-    /// How long to wait before it.
+    /// The wait before it.
     pub(crate) after: Duration,
 }
 
-/// Connects that have no socket yet, and what is needed to make the open ones again.
+/// Connects without a socket yet, and the plans to reconnect open ones.
 #[derive(Debug, Default)]
 pub(crate) struct Connects {
-    /// Asked for, and not begun.
+    /// Requested, and not started.
     pub(crate) planned: Vec<Planned>,
-    /// Open, and to be kept up.
+    /// Open, with a reconnect policy.
     kept: HashMap<ConnId, Box<Plan>>,
 }
 
@@ -32,7 +32,7 @@ impl Connects {
         self.planned.push(Planned { id, plan, after: Duration::ZERO });
     }
 
-    /// Takes back a connect that has not begun.
+    /// Cancels a connect that has not started.
     pub(crate) fn take_planned(&mut self, id: ConnId) -> Option<Box<Plan>> {
         let index = self.planned.iter().position(|planned| planned.id == id)?;
         Some(self.planned.remove(index).plan)
@@ -46,13 +46,13 @@ impl Connects {
         }
     }
 
-    /// Whether this connection is to be kept up.
+    /// Whether this connection has a reconnect policy.
     #[inline]
     pub(crate) fn keeps(&self, id: ConnId) -> bool {
         !self.kept.is_empty() && self.kept.contains_key(&id)
     }
 
-    /// The connection is not to be kept up any more.
+    /// Stops reconnecting this connection.
     pub(crate) fn release(&mut self, id: ConnId) {
         self.kept.remove(&id);
     }
@@ -64,7 +64,7 @@ impl Connects {
         Some(plan)
     }
 
-    /// Plans the attempt after one that is over, under a new id.
+    /// Plans the attempt after one that has ended, under a new id.
     pub(super) fn plan_again(
         &mut self,
         id: ConnId,

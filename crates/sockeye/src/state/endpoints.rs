@@ -1,4 +1,4 @@
-//! What is known of the endpoints of a service.
+//! Names and kinds of the endpoints of a service.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ impl EndpointIndex {
     }
 }
 
-/// What the connections of an endpoint are.
+/// The kind of an endpoint's connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum EndpointKind {
     WebSocket,
@@ -22,19 +22,19 @@ pub(crate) enum EndpointKind {
     Watcher,
 }
 
-/// An endpoint, as others know it.
+/// An endpoint as seen from outside.
 #[derive(Clone, Debug)]
 pub(crate) struct EndpointInfo {
     pub(crate) name: String,
     pub(crate) kind: EndpointKind,
 }
 
-/// Which builder a service comes from: the handles of another are not good for it.
+/// Identifies the builder of a service: handles of another are not valid for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct BuilderId(u64);
 
 impl BuilderId {
-    /// One that no other builder of the process has.
+    /// An identity that is unique in the process.
     pub(crate) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed))

@@ -2,21 +2,21 @@
 
 use sockeye_proto::time::Instant;
 
-/// The one place that knows whether the service is being drained.
+/// The single record of whether the service is being drained.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Lifecycle {
     #[default]
     Running,
-    /// A drain was asked for; the loop starts it between two callbacks.
+    /// A drain was requested; the loop starts it between two callbacks.
     DrainRequested,
-    /// Connections are closing; what is left at this time is reset.
+    /// Connections are closing; the rest is reset at this time.
     Draining(Instant),
-    /// The service was dropped: nothing begins any more.
+    /// The service was dropped: nothing new starts.
     Dropped,
 }
 
 impl Lifecycle {
-    /// Asks for a drain, unless one has begun.
+    /// Requests a drain, unless one has started.
     pub(crate) fn request_drain(&mut self) {
         if matches!(self, Self::Running) {
             *self = Self::DrainRequested;
@@ -27,13 +27,13 @@ impl Lifecycle {
         matches!(self, Self::DrainRequested)
     }
 
-    /// Whether connections are being closed, or were: nothing new begins.
+    /// Whether connections are being closed, or were: nothing new starts.
     #[inline]
     pub(crate) fn is_ending(self) -> bool {
         matches!(self, Self::Draining(_) | Self::Dropped)
     }
 
-    /// When what is left is reset.
+    /// When the remaining connections are reset.
     pub(crate) fn drain_deadline(self) -> Option<Instant> {
         match self {
             Self::Draining(until) => Some(until),

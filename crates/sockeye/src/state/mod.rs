@@ -1,7 +1,7 @@
-//! What callbacks may touch while the loop holds a connection, by subject.
+//! The state that callbacks may access while the loop holds a connection, by subject.
 //!
-//! Connections themselves are in a table of the service, so that a callback can ask about any id while the loop works on
-//! one of them.
+//! Connections themselves are in a table of the service, so that a callback can ask about any id
+//! while the loop works on one of them.
 
 mod commands;
 mod connects;

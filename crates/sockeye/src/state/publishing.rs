@@ -5,10 +5,10 @@ use sockeye_proto::wire::MessageKind;
 use crate::state::endpoints::EndpointIndex;
 use crate::transport::Batch;
 
-/// What was published since the last flush, by endpoint.
+/// The messages published since the last flush, by endpoint.
 pub(crate) struct Publishing {
     batches: Vec<Batch>,
-    /// Something was published: one flag, since it is looked at after each step.
+    /// Something was published: one flag, since it is checked after each step.
     any: bool,
 }
 
@@ -30,24 +30,24 @@ impl Publishing {
         !self.any
     }
 
-    /// How many endpoints there are.
+    /// The number of endpoints.
     pub(crate) fn endpoints(&self) -> u16 {
         self.batches.len() as u16
     }
 
-    /// Everything is about to be taken.
+    /// Clears the flag: everything is about to be taken.
     pub(crate) fn begin_flush(&mut self) {
         self.any = false;
     }
 
-    /// Takes what was published to one endpoint, if it has at least `least` bytes and is not empty.
+    /// Takes the messages of one endpoint, if they have at least `least` bytes and are not empty.
     pub(crate) fn take(&mut self, endpoint: EndpointIndex, least: usize) -> Option<Batch> {
         let batch = self.batches.get_mut(endpoint.get())?;
         let is_wanted = !batch.is_empty() && batch.bytes() >= least;
         is_wanted.then(|| std::mem::take(batch))
     }
 
-    /// Gives the memory of a batch that was sent back, if nothing was published meanwhile.
+    /// Returns the memory of a sent batch, if nothing was published meanwhile.
     pub(crate) fn recycle(&mut self, endpoint: EndpointIndex, empty: Batch) {
         if let Some(batch) = self.batches.get_mut(endpoint.get()).filter(|batch| batch.is_empty()) {
             *batch = empty;

@@ -1,4 +1,4 @@
-//! What callbacks asked for and the loop carries out between them.
+//! Requests of callbacks that the loop carries out between them.
 
 use std::os::fd::OwnedFd;
 
@@ -14,12 +14,12 @@ pub(crate) struct CommandQueue {
     pub(crate) closes: Vec<(ConnId, Close)>,
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
     pub(crate) adoptions: Vec<Adoption>,
-    /// One flag an endpoint: the writable callback of all its connections is asked for.
+    /// One flag per endpoint: the writable callback of all its connections is requested.
     all_writable: Vec<bool>,
     any_all_writable: bool,
 }
 
-/// A descriptor that is to be adopted.
+/// A descriptor to adopt.
 pub(crate) struct Adoption {
     pub(crate) id: ConnId,
     pub(crate) fd: OwnedFd,
@@ -30,7 +30,7 @@ impl CommandQueue {
         Self { all_writable: vec![false; endpoints], ..Self::default() }
     }
 
-    /// Whether something is to be carried out between steps.
+    /// Whether there is something to carry out between steps.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.closes.is_empty() && self.timers.is_empty() && self.adoptions.is_empty()
@@ -47,7 +47,7 @@ impl CommandQueue {
         }
     }
 
-    /// Whether the writable callback of all connections of that endpoint is asked for.
+    /// Whether the writable callback of all connections of that endpoint is requested.
     pub(super) fn wants_all(&self, endpoint: EndpointIndex) -> bool {
         self.all_writable.get(endpoint.get()).copied().unwrap_or(false)
     }
@@ -57,7 +57,7 @@ impl CommandQueue {
         self.any_all_writable = false;
     }
 
-    /// Takes a wish to adopt back. Returns its descriptor, if there was one.
+    /// Cancels a requested adoption. Returns its descriptor, if there was one.
     pub(crate) fn take_adoption(&mut self, id: ConnId) -> Option<OwnedFd> {
         let index = self.adoptions.iter().position(|adoption| adoption.id == id)?;
         Some(self.adoptions.remove(index).fd)

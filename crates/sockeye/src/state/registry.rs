@@ -1,12 +1,12 @@
-//! Which connections there are, and which of them have something to do: 8 bytes for each, which the callbacks of other
-//! connections may reach while the loop works on one of them.
+//! The connections that exist, and the ready list: 8 bytes for each connection, which callbacks of
+//! other connections may access while the loop works on one of them.
 
 use std::collections::VecDeque;
 
 use crate::id::{ConnId, Table};
 use crate::state::endpoints::EndpointIndex;
 
-/// What is known of one connection outside its own step.
+/// The state of one connection that is accessible outside its own step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     /// The number of its session at its endpoint.
@@ -15,25 +15,25 @@ pub(crate) struct Entry {
     pub(super) flags: u16,
 }
 
-/// The number of no session. An entry has it until `open` has returned, so that an `open` that panics does not lead to
-/// another's session.
+/// Marks an entry without a session. An entry has it until `open` has returned, so that a panic in
+/// `open` does not lead to another's session.
 const NO_SESSION: u32 = u32::MAX;
 
 const OPEN: u16 = 1;
 pub(super) const WANTS_WRITE: u16 = 2;
 const QUEUED: u16 = 4;
 pub(super) const PAUSED: u16 = 8;
-/// Paused by a layer whose outbox is well filled; [`PAUSED`] is the program's own wish.
+/// Paused by a layer whose outbox is well filled; [`PAUSED`] is the program's own pause.
 pub(super) const HELD: u16 = 16;
-/// On its way: asked for with `connect` or `adopt`, and neither open nor failed yet.
+/// Pending: requested with `connect` or `adopt`, and neither open nor failed yet.
 const CONNECTING: u16 = 32;
-/// Asked for with `connect`.
+/// Requested with `connect`.
 const CLIENT: u16 = 64;
 /// Given to the loop with `adopt`.
 const ADOPTED: u16 = 128;
 /// It counts among the connections of its address.
 const ADMITTED: u16 = 256;
-/// What the running step keeps of its own connection.
+/// The flags that the running step keeps for its own connection.
 pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD;
 
 impl Entry {
@@ -55,7 +55,7 @@ impl Entry {
         self.flags & ADOPTED != 0
     }
 
-    /// Whether it was asked for, and is neither open nor failed yet.
+    /// Whether it was requested, and is neither open nor failed yet.
     pub(crate) fn is_connecting(self) -> bool {
         self.flags & CONNECTING != 0
     }
@@ -65,7 +65,7 @@ impl Entry {
         self.set(CONNECTING, false);
     }
 
-    /// Whether it was asked for with `connect`, that is, not accepted.
+    /// Whether it was requested with `connect`, that is, not accepted.
     pub(crate) fn is_client(self) -> bool {
         self.flags & CLIENT != 0
     }
@@ -121,7 +121,7 @@ impl Registry {
         Self { entries: Table::new(), ready: VecDeque::new(), later: Vec::new() }
     }
 
-    /// How many connections there are, of any kind, those on their way included.
+    /// How many connections there are, of any kind, pending ones included.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -172,7 +172,7 @@ impl Registry {
         self.entries.remove(id);
     }
 
-    /// Drops everything that has no outcome yet.
+    /// Drops everything without an outcome.
     pub(crate) fn remove_connecting(&mut self) {
         self.entries.retain(|_, entry| !entry.is_connecting());
     }
@@ -197,10 +197,12 @@ impl Registry {
         }
     }
 
-    /// Has all open connections of the endpoints for which `is_wanted` want to write, and queues them.
+    /// Requests the writable callback of all open connections of the endpoints selected by
+    /// `is_wanted`, and queues them.
     pub(super) fn want_write_of(&mut self, is_wanted: impl Fn(EndpointIndex) -> bool) {
         for (id, entry) in self.entries.iter_mut() {
-            // One that wanted to already is either queued or waits for its socket, whose edge is a step.
+            // If it was already requested, the connection is queued or waits for its socket, whose
+            // edge is a step.
             if is_wanted(entry.endpoint) && entry.is_open() && entry.flags & WANTS_WRITE == 0 {
                 entry.flags |= WANTS_WRITE;
                 if entry.flags & QUEUED == 0 {
@@ -215,12 +217,12 @@ impl Registry {
         !self.ready.is_empty()
     }
 
-    /// How many connections are on the ready list of this turn.
+    /// The number of connections on the ready list of this turn.
     pub(crate) fn ready_len(&self) -> usize {
         self.ready.len()
     }
 
-    /// Takes the next of the ready list. Ids of connections that ended meanwhile are passed over.
+    /// Takes the next id of the ready list. Ids of connections that ended meanwhile are skipped.
     pub(crate) fn next_ready(&mut self) -> Option<ConnId> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -231,7 +233,7 @@ impl Registry {
         None
     }
 
-    /// The turn is over: every connection has a whole share again.
+    /// The turn has ended: every connection has a whole share again.
     pub(crate) fn begin_shares(&mut self) {
         self.ready.extend(self.later.drain(..));
     }

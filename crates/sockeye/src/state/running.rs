@@ -3,22 +3,23 @@
 use crate::id::ConnId;
 use crate::state::registry::{Entry, HELD, OF_STEP, PAUSED, Registry, WANTS_WRITE};
 
-/// The connection whose step is running. Its flags are here meanwhile, since its own callbacks change them most; the end of
-/// the step puts them back.
+/// The connection whose step is running. Its flags are here meanwhile, since its own callbacks
+/// change them most often; the end of the step writes them back.
 pub(crate) struct RunningStep {
     pub(crate) id: ConnId,
-    /// What the step began with.
+    /// The flags at the start of the step.
     pub(crate) entry: Entry,
     pub(crate) budget: ReadBudget,
     /// Those of its flags that are [`OF_STEP`].
     flags: u16,
-    /// The endpoint keeps ranges of the present read, and is to be told before it is overwritten.
+    /// The endpoint keeps ranges of the current read, and must be notified before it is
+    /// overwritten.
     pub(crate) keeps_input: bool,
-    /// Where the bytes of the present read are: address and length. Callbacks are lent pieces of them.
+    /// Address and length of the bytes of the current read. Callbacks borrow pieces of them.
     window: (usize, usize),
 }
 
-/// What is left to read of the turn's share of one connection.
+/// The rest of one connection's read budget for the turn.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ReadBudget {
     pub(crate) bytes: usize,
@@ -79,13 +80,13 @@ impl RunningStep {
         self.flags & (PAUSED | HELD) != 0
     }
 
-    /// The writable callback was asked for.
+    /// The writable callback was requested.
     #[inline]
     pub(super) fn want_write(&mut self) {
         self.flags |= WANTS_WRITE;
     }
 
-    /// The wish for the writable callback is carried out.
+    /// The request for the writable callback was carried out.
     #[inline]
     pub(crate) fn grant_write(&mut self) {
         self.flags &= !WANTS_WRITE;
@@ -95,13 +96,13 @@ impl RunningStep {
         self.set(PAUSED, paused);
     }
 
-    /// A layer whose output is behind holds reading back, or no longer does.
+    /// A layer whose output is behind pauses reading, or resumes it.
     #[inline]
     pub(crate) fn set_held(&mut self, held: bool) {
         self.set(HELD, held);
     }
 
-    /// The endpoint keeps ranges of the present read, or no longer does.
+    /// The endpoint keeps ranges of the current read, or no longer does.
     #[inline]
     pub(crate) fn set_keeps_input(&mut self, keeps: bool) {
         self.keeps_input = keeps;
@@ -116,20 +117,20 @@ impl RunningStep {
         }
     }
 
-    /// The offset of `bytes` within the present read, if they are a piece of it.
+    /// The offset of `bytes` within the current read, if they are part of it.
     #[inline]
     pub(crate) fn offset_of(&self, bytes: &[u8]) -> Option<usize> {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(self.window.0);
         (offset < self.window.1 && bytes.len() <= self.window.1 - offset).then_some(offset)
     }
 
-    /// The present read is in `bytes`.
+    /// The current read is in `bytes`.
     #[inline]
     pub(crate) fn set_window(&mut self, bytes: &[u8]) {
         self.window = (bytes.as_ptr() as usize, bytes.len());
     }
 
-    /// The present read is used up: its bytes may be overwritten.
+    /// The current read is used up: its bytes may be overwritten.
     #[inline]
     pub(crate) fn clear_window(&mut self) {
         self.window = (0, 0);
