@@ -214,7 +214,7 @@ fn what_all_threads_did_is_told_together() {
     }
     running.log_line("final statistics of all threads");
     let line = running.log_line("websockets: ");
-    assert!(line.contains("websockets: 0 now, ") && line.contains(&format!("{MANY} of peers")), "{line}");
+    assert!(line.contains("websockets: 0 now, ") && line.contains(&format!("{MANY} opened by peers")), "{line}");
     assert!(running.ended().success());
 }
 

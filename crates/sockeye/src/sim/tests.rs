@@ -153,6 +153,7 @@ impl Connection {
                         moved = true;
                     }
                     Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
+                    Err(e) if e.kind() == ErrorKind::Interrupted => moved = true,
                     Err(_) => return Err(()),
                 }
             }
@@ -170,6 +171,7 @@ impl Connection {
                         moved = true;
                     }
                     Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
+                    Err(e) if e.kind() == ErrorKind::Interrupted => moved = true,
                     Err(_) => return Err(()),
                 }
             }

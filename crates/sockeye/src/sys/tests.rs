@@ -70,9 +70,11 @@ fn the_system_keeps_its_promises_over_abstract_sockets() {
 
 #[test]
 fn the_simulated_network_keeps_its_promises() {
+    // A call that a signal interrupts is repeated by its caller: the tests of the simulator and of the loop do so.
+    let faults = sim::Faults::usual().with(sim::Fault::Interrupted, 0);
     for seed in sim::seeds(40) {
         for test in TESTS {
-            test(&mut simulated(sim::Network::new(seed), false));
+            test(&mut simulated(sim::Network::with_faults(seed, faults.clone()), false));
         }
     }
     for test in TESTS {

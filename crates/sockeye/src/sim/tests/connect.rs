@@ -128,6 +128,7 @@ impl Caller {
             match self.sys.send(handle, &[IoSlice::new(&call.sent[sent..])]) {
                 Ok(count) => sent += count,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return self.retry(n),
             }
             if sent == call.sent.len() && self.sys.shutdown_write(handle).is_err() {
@@ -146,6 +147,7 @@ impl Caller {
                 Ok(0) => return self.retry(n),
                 Ok(count) => call.received.extend_from_slice(&buffer[..count]),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return self.retry(n),
             }
         }
