@@ -53,7 +53,7 @@ pub(crate) fn release(workspace: &Workspace) -> Result<Checks, Failure> {
 }
 
 /// The command's own tests once more, on what is released: daemons, signals, exit codes and hostile servers among them. The
-/// tests themselves are those that [`test`] has built.
+/// tests themselves are those that [`test()`] has built.
 pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
         release(workspace)?;

@@ -3,13 +3,14 @@
 //! From top to bottom:
 //!
 //! * [`args`] lists the subcommands. Each has a folder with its `args`: the servers [`serve`] and [`echo`], the clients
-//!   [`connect`], [`ping`] and [`bench`], and [`fraggle`], which is either; [`manual`] prints completions and man pages.
+//!   [`connect`], [`ping`] and [`mod@bench`], and [`fraggle`], which is either; [`manual`] prints completions and man pages.
 //! * [`server`] runs the servers: it opens the listeners, prints where they are, and stops on signals. [`background`] turns
 //!   the process into a daemon first.
 //! * [`options`] has the options that several subcommands share, [`interface`] the addresses behind `--interface`.
 //! * [`stop`] and [`signals`] handle signals, [`stdout`] writes standard output without blocking the loop, [`log`] writes the
 //!   log. [`failure`] becomes the exit code.
 #![forbid(unsafe_code)]
+#![allow(rustdoc::bare_urls, reason = "the doc comments of options are the text of --help")]
 
 mod args;
 mod background;
