@@ -194,7 +194,7 @@ fn op01_sigusr1_and_sighup_are_answered_in_the_log() {
     let started = Instant::now();
     let logged = |text: &str| server.log_since(started).iter().filter(|(_, line)| line.contains(text)).count();
     server.signal(Signal::USR1);
-    eventually("SIGUSR1 is answered", PATIENCE, || logged("statistics") == 1);
+    eventually("SIGUSR1 is answered", PATIENCE, || logged("msg=statistics") + logged("msg=\"statistics") == 1);
     server.signal(Signal::HUP);
     eventually("SIGHUP is answered", PATIENCE, || logged("reload") == 1);
     peer.echoes();
