@@ -260,10 +260,9 @@ impl WebSocket {
         if !self.can_write(&callbacks.cx.running, socket) {
             return;
         }
-        self.before_write(&mut SocketWriter::new(io, socket));
+        let last = self.before_write(&mut SocketWriter::new(io, socket));
         callbacks.cx.running.grant_write();
         let before = io.send_budget;
-        let last = self.had_last_call();
         let protocol = &mut self.protocol;
         let result = callbacks.call::<WATCHED, _>(io, Culprit::Writable, |endpoint, cx, session, io| {
             let out = SocketWriter::new(io, socket);
@@ -279,13 +278,17 @@ impl WebSocket {
 
     /// Pings and pongs go before more data: a callback that fills the socket each time would delay
     /// them. The same holds for a Close frame, before which there is one more call.
+    /// Returns whether this is that call, the last one.
     #[inline]
-    fn before_write(&mut self, out: &mut SocketWriter<'_>) {
+    fn before_write(&mut self, out: &mut SocketWriter<'_>) -> bool {
         if self.protocol.state() != State::Open {
             self.aside.get_or_insert_default().had_last_call = true;
-        } else if self.protocol.wants_transmit() {
+            return true;
+        }
+        if self.protocol.wants_transmit() {
             out.transmit(&mut self.protocol);
         }
+        false
     }
 
     /// Whether the writable callback was called for the last time before the Close frame.
