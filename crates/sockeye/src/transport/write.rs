@@ -114,6 +114,9 @@ impl<'a> SocketWriter<'a> {
             }
         }
         let corked = self.io.cork.len();
+        if corked == 0 && bytes.is_empty() {
+            return 0;
+        }
         let Socket { stream, handle, .. } = &mut *self.socket;
         let result = if corked == 0 {
             stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(bytes)])
