@@ -299,10 +299,12 @@ const PIECES: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::sim::Network;
+    use crate::sim::{Fault, Faults, Network};
     use crate::statistics::Meters;
-    use crate::sys::{Address, Handle};
+    use crate::sys::{Address, Handle, ListenOptions};
 
     #[test]
     fn small_published_frames_are_copied_and_large_ones_shared() {
@@ -320,5 +322,31 @@ mod tests {
         let backlog = socket.backlog.unwrap();
         assert_eq!((Rc::strong_count(&small), Rc::strong_count(&large)), (1, 2));
         assert_eq!((backlog.pieces.len(), backlog.len()), (3, 3003 + SHARE));
+    }
+
+    #[test]
+    fn an_empty_payload_behind_an_interrupted_send_sends_nothing() {
+        let network = Network::with_faults(1, Faults::none());
+        let host = network.host();
+        let mut io = LoopIo::new(host.sys(), Rc::default(), Meters::new(None), 1, 1);
+        let address = Address::Ip(([127, 0, 0, 1], 80).into());
+        let (listener, address) = io.sys.listen(&address, &ListenOptions::default()).unwrap();
+        let peer = network.connect(&address).unwrap();
+        network.advance(Duration::ZERO);
+        let (handle, address) = io.sys.accept(listener).unwrap();
+        let mut socket = Socket::connected(&io, handle, &address);
+
+        network.set_faults(Faults::none().with(Fault::Interrupted, 1000));
+        SocketWriter::new(&mut io, &mut socket).put_bytes(&[1; DIRECT]);
+        assert!(socket.has_backlog() && socket.is_writable());
+        assert_eq!(host.calls().send, 1);
+
+        network.set_faults(Faults::none());
+        // The simulator fails on a send of zero bytes.
+        assert_eq!(SocketWriter::new(&mut io, &mut socket).send_after_cork(&[]), 0);
+        assert_eq!(host.calls().send, 2);
+        assert!(socket.is_clear());
+        network.advance(Duration::ZERO);
+        assert_eq!(peer.recv(), [1; DIRECT]);
     }
 }

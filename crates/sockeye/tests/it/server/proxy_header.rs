@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::http::{Response, Routes};
 use sockeye::service::PeerSet as Peers;
 use sockeye::sim::{Faults, Network, Outcome, Peer, PeerEnd, Turn, seeds};
 use sockeye::statistics::Statistics;
@@ -190,6 +191,23 @@ fn what_follows_the_header_byte_by_byte_is_http() {
     peer.send(LINE);
     assert_eq!(site.until(|| peer.is_closed()), Limits::default().handshake_timeout);
     assert_eq!(site.refusals(), []);
+}
+
+#[test]
+fn later_requests_of_a_connection_come_through_the_same_proxy() {
+    let get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let routes = Routes::new().get("/", |_| Response::text("a page"));
+    let mut site = Site::with(|builder| builder.routes(routes).proxy_protocol(["0.0.0.0/0".parse().unwrap()]));
+    let peer = site.connect();
+    peer.send(&[LINE, get].concat());
+    let mut answer = Vec::new();
+    site.until(|| {
+        answer.extend(peer.recv());
+        answer.ends_with(b"a page")
+    });
+    peer.send(&upgrade(""));
+    site.until(|| peer.recv().starts_with(b"HTTP/1.1 101 "));
+    assert_eq!(site.take_seen(), [format!("192.0.2.7:56244 by {}", peer.address()), "192.0.2.7:56244".to_owned()]);
 }
 
 #[test]

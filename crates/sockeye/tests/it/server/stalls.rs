@@ -78,6 +78,11 @@ impl Protocol for Slow {
         self.pass("failed");
     }
 
+    fn ping(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), Close> {
+        self.pass("ping");
+        Ok(())
+    }
+
     fn pong(&mut self, _: &mut Cx<'_>, (): &mut (), _: &[u8]) -> Result<(), Close> {
         self.pass("pong");
         Ok(())
@@ -167,6 +172,7 @@ fn rare_callbacks_are_always_named() {
         ("filter", Culprit::Filter, true),
         ("open", Culprit::Open, true),
         ("handler", Culprit::Handler, false),
+        ("ping", Culprit::Ping, true),
         ("pong", Culprit::Pong, true),
         ("timer", Culprit::Timer, true),
         ("tick", Culprit::Tick, true),
@@ -177,7 +183,7 @@ fn rare_callbacks_are_always_named() {
         bench.slow.next(name, took, true);
         let peer = bench.open();
         let _page = bench.asking(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        peer.send(b"\x8a\x80\0\0\0\0");
+        peer.send(b"\x89\x80\0\0\0\0\x8a\x80\0\0\0\0");
         bench.turn();
         bench.slow.network.advance(Duration::from_secs(4));
         bench.turn();
