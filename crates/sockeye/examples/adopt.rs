@@ -66,14 +66,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let program = arguments.next().ok_or("usage: adopt COMMAND [ARGUMENT]...")?;
     let mut child = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn()?;
-    let mut service = Service::builder()
-        .protocol(messages::on("feed", |_, _| Ok(())))
-        .raw(Lines)
-        .listen("127.0.0.1:9001")
-        .listen_raw("127.0.0.1:9002", "lines")
-        .build()?;
+    let mut builder = Service::builder().protocol(messages::on("feed", |_, _| Ok(())));
+    let lines = builder.add_raw(Lines);
+    let mut service = builder.listen("127.0.0.1:9001").listen_raw("127.0.0.1:9002", lines).build()?;
     let output = child.stdout.take().ok_or("the command has no output")?;
-    service.control().endpoint_named("lines")?.adopt(output);
+    service.control().endpoint(lines)?.adopt(output);
     service.run()?;
     child.wait()?;
     Ok(())

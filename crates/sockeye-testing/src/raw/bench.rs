@@ -204,10 +204,12 @@ impl Bench {
         let (log, most) = (Log::default(), Rc::default());
         let (name, is_mute) = (NAME, false);
         let obeys = Obeys { name, is_mute, log: Rc::clone(&log), chunk, most: Rc::clone(&most), every: None };
-        let builder = Service::builder().raw(obeys).protocol(messages::echo("echo"));
+        let mut builder = Service::builder();
+        let raw = builder.add_raw(obeys);
+        let builder = builder.protocol(messages::echo("echo"));
         let service = describe(builder)
             .listen(Address::Ip(([127, 0, 0, 1], 80).into()))
-            .listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), NAME)
+            .listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), raw)
             .build_with(host.sys())
             .expect("the service can be built");
         Self { network, host, service, log, most, drained: false }

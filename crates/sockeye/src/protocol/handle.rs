@@ -32,7 +32,7 @@ pub struct ProtocolHandle<P> {
 /// A [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint of a service: what
 /// [`Builder::add_raw`](crate::Builder::add_raw) and [`Builder::add_watcher`](crate::Builder::add_watcher) return.
 ///
-/// [`Commands::endpoint`](crate::Commands::endpoint) takes it. It is `Copy`, `Send` and `Sync`, and
+/// [`Commands::endpoint`](crate::Commands::endpoint) and [`Builder::listen_raw`](crate::Builder::listen_raw) take it. It is `Copy`, `Send` and `Sync`, and
 /// valid for the service of its builder only, like a [`ProtocolHandle`].
 pub struct EndpointHandle<E> {
     pub(crate) target: HandleTarget,

@@ -64,7 +64,13 @@ use crate::transport::SocketWriter;
 ///         Ok(())
 ///     }
 /// }
-/// # Service::builder().raw(Echo).listen_raw("127.0.0.1:0", "echo").build().unwrap();
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let mut builder = Service::builder();
+/// let echo = builder.add_raw(Echo);
+/// let service = builder.listen_raw("127.0.0.1:0", echo).build()?;
+/// # let _ = service;
+/// # Ok(()) }
 /// ```
 pub trait Raw: 'static {
     /// The state of one connection.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,11 +49,10 @@ pub struct Builder {
     hosts: Hosts,
     addresses: Option<AddressFilter>,
     proxies: Vec<PeerSet>,
-    /// Listeners shared with other services; they come before its own.
+    /// Listeners shared with other services; they come before its own. Some are for the raw endpoint of that name.
     shared_listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
     listen: Vec<(ListenAddr, ListenOptions)>,
-    /// Listeners for the raw endpoint of that name.
-    listen_raw: Vec<(ListenAddr, ListenOptions, String)>,
+    listen_raw: Vec<(ListenAddr, ListenOptions, HandleTarget)>,
     /// How many services of this process share its descriptors.
     services: u64,
     board: Option<BoardSlot>,
@@ -248,20 +248,25 @@ impl Builder {
         self
     }
 
-    /// Adds a listener for the raw endpoint of that [name](Raw::name): each accepted connection
-    /// belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
+    /// Adds a listener for a raw endpoint, with the handle that [`add_raw`](Self::add_raw) of this builder returned: each
+    /// accepted connection belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
     /// shares apply to these too. [`Service::local_addresses`] lists them after those of
     /// [`listen`](Self::listen). For a listener shared by all [`Threads`](crate::Threads) use
     /// [`Threads::listen_raw`](crate::Threads::listen_raw).
     #[must_use]
-    pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
-        self.listen_raw_with(listen, ListenOptions::default(), name)
+    pub fn listen_raw<R: Raw>(self, listen: impl Into<ListenAddr>, endpoint: EndpointHandle<R>) -> Self {
+        self.listen_raw_with(listen, ListenOptions::default(), endpoint)
     }
 
     /// As [`listen_raw`](Self::listen_raw), with options.
     #[must_use]
-    pub fn listen_raw_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions, name: &str) -> Self {
-        self.listen_raw.push((listen.into(), options, name.to_owned()));
+    pub fn listen_raw_with<R: Raw>(
+        mut self,
+        listen: impl Into<ListenAddr>,
+        options: ListenOptions,
+        endpoint: EndpointHandle<R>,
+    ) -> Self {
+        self.listen_raw.push((listen.into(), options, endpoint.target));
         self
     }
 
@@ -293,7 +298,7 @@ impl Builder {
     ///
     /// # Errors
     /// An address that cannot be listened on; an endpoint name that is not a token or not unique;
-    /// an [interval](Protocol::interval) of 0; a raw listener for a name that no [`Raw`] has;
+    /// an [interval](Protocol::interval) of 0; a raw listener with a handle of another builder, or of no [`Raw`];
     /// limits that contradict each other; or no descriptor left for a poller.
     pub fn build(self) -> Result<Service, Error> {
         let real = Real::new().map_err(Error::system)?;
@@ -325,13 +330,11 @@ impl Builder {
     ///
     /// # Errors
     /// As [`build`](Self::build).
-    pub fn build_with(self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
+    pub fn build_with(mut self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
         let names = self.names()?;
         self.check()?;
         let mut accepting = Accepting::new();
-        let raw = self.listen_raw.into_iter().map(|(listen, options, name)| (listen, options, Some(name)));
-        let own = self.listen.into_iter().map(|(listen, options)| (listen, options, None)).chain(raw);
-        for (listen, options, endpoint) in listeners(self.shared_listen.into_iter().chain(own), &names)? {
+        for (listen, options, endpoint) in self.listeners(&names)? {
             for source in listen.resolve()? {
                 let (handle, bound) =
                     source.open(&mut *sys, &options).map_err(|error| Error::listen(source.target(), error))?;
@@ -420,6 +423,26 @@ impl Builder {
         Ok(names.into())
     }
 
+    /// All listeners, each with its raw endpoint, if it has one: first those of all threads, then HTTP, then raw.
+    fn listeners(
+        &mut self,
+        names: &[EndpointInfo],
+    ) -> Result<Vec<(ListenAddr, ListenOptions, Option<EndpointIndex>)>, Error> {
+        let mut listeners = Vec::new();
+        for (listen, options, name) in mem::take(&mut self.shared_listen) {
+            let endpoint = name.map(|name| raw_named(&name, names)).transpose()?;
+            listeners.push((listen, options, endpoint));
+        }
+        for (listen, options) in mem::take(&mut self.listen) {
+            listeners.push((listen, options, None));
+        }
+        for (listen, options, target) in mem::take(&mut self.listen_raw) {
+            let index = if target.builder == self.id { target.index } else { EndpointIndex::NONE };
+            listeners.push((listen, options, Some(raw_endpoint(index, names)?)));
+        }
+        Ok(listeners)
+    }
+
     fn check(&self) -> Result<(), Error> {
         if let Some((endpoint, _)) = self.ticks.iter().find(|(_, every)| every.is_zero()) {
             let name = self.endpoints.get(endpoint.get()).map_or("", |endpoint| endpoint.name());
@@ -448,29 +471,25 @@ impl Builder {
     }
 }
 
-/// Listeners, each with the index of its raw endpoint, if it has one.
-fn listeners(
-    listeners: impl Iterator<Item = (ListenAddr, ListenOptions, Option<String>)>,
-    names: &[EndpointInfo],
-) -> Result<Vec<(ListenAddr, ListenOptions, Option<EndpointIndex>)>, Error> {
-    let with_index = |(listen, options, name): (ListenAddr, ListenOptions, Option<String>)| {
-        let endpoint = name.map(|name| raw_endpoint(&name, names)).transpose()?;
-        Ok((listen, options, endpoint))
+/// The raw endpoint of that name, for a listener of several services.
+fn raw_named(name: &str, names: &[EndpointInfo]) -> Result<EndpointIndex, Error> {
+    let Some(index) = names.iter().position(|own| own.name == name) else {
+        let wrong = format!("listen_raw: the service has no raw endpoint {name:?}; add it with Builder::raw");
+        return Err(Error::configuration(wrong));
     };
-    listeners.map(with_index).collect()
+    raw_endpoint(EndpointIndex(index as u16), names)
 }
 
-fn raw_endpoint(name: &str, names: &[EndpointInfo]) -> Result<EndpointIndex, Error> {
-    let found = names.iter().enumerate().find(|(_, own)| own.name == name);
-    let wrong = match found.map(|(index, own)| (index, own.kind)) {
-        Some((index, EndpointKind::Raw)) => return Ok(EndpointIndex(index as u16)),
-        Some((_, EndpointKind::WebSocket)) => {
+fn raw_endpoint(index: EndpointIndex, names: &[EndpointInfo]) -> Result<EndpointIndex, Error> {
+    let wrong = match names.get(index.get()) {
+        Some(EndpointInfo { kind: EndpointKind::Raw, .. }) => return Ok(index),
+        Some(EndpointInfo { kind: EndpointKind::WebSocket, name }) => {
             format!("{name:?} is a WebSocket protocol; use Builder::listen")
         }
-        Some((_, EndpointKind::Watcher)) => {
+        Some(EndpointInfo { kind: EndpointKind::Watcher, name }) => {
             format!("{name:?} is a Watcher, which accepts from a listener that it adopts; only a Raw can be served")
         }
-        None => format!("the service has no raw endpoint {name:?}; add it with Builder::raw"),
+        None => "the handle is of another service; use that of Builder::add_raw".to_owned(),
     };
     Err(Error::configuration(format!("listen_raw: {wrong}")))
 }

@@ -102,7 +102,8 @@ impl Threads {
     }
 
     /// Adds a listener of all threads for the [`Raw`](crate::raw::Raw) endpoint of that name, which
-    /// each service must have. Otherwise as [`listen`](Self::listen) and [`Builder::listen_raw`].
+    /// each service must have. It is a name and not a handle, as in [`Builder::listen_raw`], because each thread has an
+    /// endpoint of its own, and none exists yet. Otherwise as [`listen`](Self::listen) and [`Builder::listen_raw`].
     #[must_use]
     pub fn listen_raw(self, listen: impl Into<ListenAddr>, name: &str) -> Self {
         self.listen_raw_with(listen, ListenOptions::default(), name)

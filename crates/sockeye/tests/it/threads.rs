@@ -472,6 +472,8 @@ fn a_raw_listener_is_served_by_all_threads() {
     let missing = Threads::new(2).listen_raw("127.0.0.1:0", "says").start(|_| Ok(plain())).unwrap_err();
     let text = "thread 0: listen_raw: the service has no raw endpoint \"says\"; add it with Builder::raw";
     assert_eq!(missing.to_string(), text);
+    let wrong = Threads::new(2).listen_raw("127.0.0.1:0", "echo").start(|_| Ok(plain())).unwrap_err();
+    assert_eq!(wrong.to_string(), "thread 0: listen_raw: \"echo\" is a WebSocket protocol; use Builder::listen");
 }
 
 /// A thread that is stuck in a callback makes all of them silent, whatever the others do.

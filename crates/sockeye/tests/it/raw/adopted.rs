@@ -20,6 +20,8 @@ use sockeye::raw::RawClosed;
 use sockeye::{CloseCode, Limits};
 use sockeye_testing::raw::{MUTE, NAME, Note, POURS, Real, both, both_with};
 
+use super::failures_logged::Silent;
+
 /// Both ends do not block, so that a test reads and writes between turns.
 fn pipe() -> (File, File) {
     let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
@@ -392,7 +394,10 @@ fn the_number_of_connections_is_a_bound_for_adopted_ones_too() {
 fn an_adopted_connection_is_not_among_those_of_its_address() {
     let mut limits = Limits::default();
     limits.connections_per_address = Some(1);
-    let describe = move |builder: sockeye::Builder| builder.limits(limits.clone()).listen_raw("127.0.0.1:0", NAME);
+    let describe = move |mut builder: sockeye::Builder| {
+        let silent = builder.add_raw(Silent("silent"));
+        builder.limits(limits.clone()).listen_raw("127.0.0.1:0", silent)
+    };
     both_with(1, describe, |mut real| {
         let sockeye::sys::Address::Ip(address) = real.service.local_addresses()[0].clone() else { panic!() };
         let _first = TcpStream::connect(address).unwrap();

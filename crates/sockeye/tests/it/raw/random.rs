@@ -88,11 +88,12 @@ fn play(seed: u64, is_outer: bool, faults: Faults, scrambled: Option<u64>) -> Ve
         most,
         every: Some(Duration::from_secs(1)),
     };
-    let mut builder = Service::builder().limits(limits).raw(obeys);
+    let mut builder = Service::builder().limits(limits);
+    let raw = builder.add_raw(obeys);
     if let Some(seed) = scrambled {
         builder = builder.scrambled(seed);
     }
-    let builder = builder.listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), NAME);
+    let builder = builder.listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), raw);
     let table = Table::default();
     let (mut service, mut outer) = if is_outer {
         let service = builder.build_external_with(host.sys(), table.clone()).unwrap();

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use sockeye::error::ErrorKind;
 use sockeye::protocol::UnknownProtocol;
+use sockeye::raw::EndpointHandle;
 use sockeye::sim::Faults;
-use sockeye::{Limits, Service, messages};
+use sockeye::{Builder, Limits, Service, messages};
 use sockeye_testing::raw::{Bench, NAME, Note};
 
 use super::failures_logged::Silent;
@@ -149,18 +151,21 @@ fn a_system_without_descriptors_says_so() {
 }
 
 #[test]
-fn an_endpoint_that_is_missing_or_of_another_kind_is_named() {
-    let build = |name: &str| {
-        let builder = Service::builder().protocol(messages::echo("echo")).watcher(Silent("watch"));
-        builder.listen_raw("127.0.0.1:0", name).build().unwrap_err().to_string()
+fn an_endpoint_that_is_of_another_service_or_kind_is_named() {
+    let refused = |builder: Builder, handle: EndpointHandle<Silent>| {
+        let error = builder.listen_raw("127.0.0.1:0", handle).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        error.to_string()
     };
-    let text = "listen_raw: the service has no raw endpoint \"nobody\"; add it with Builder::raw";
-    assert_eq!(build("nobody"), text);
-    let text = "listen_raw: \"echo\" is a WebSocket protocol; use Builder::listen";
-    assert_eq!(build("echo"), text);
+    let mut builder = Service::builder().protocol(messages::echo("echo"));
+    // Its type is a Raw, too.
+    let watcher = builder.add_watcher(Silent("watch"));
     let text =
         "listen_raw: \"watch\" is a Watcher, which accepts from a listener that it adopts; only a Raw can be served";
-    assert_eq!(build("watch"), text);
+    assert_eq!(refused(builder, watcher), text);
+    let foreign = Service::builder().add_raw(Silent("raw"));
+    let text = "listen_raw: the handle is of another service; use that of Builder::add_raw";
+    assert_eq!(refused(Service::builder().raw(Silent("raw")), foreign), text);
     let twice = Service::builder().raw(Silent("twice")).watcher(Silent("twice")).build().unwrap_err();
     assert_eq!(twice.to_string(), "two endpoints have the name \"twice\"");
     let no_token = Service::builder().raw(Silent("a name")).build().unwrap_err();

@@ -166,11 +166,12 @@ fn a_raw_endpoint_reaches_the_protocols_beside_it() {
     network.unreachable(&unreachable);
     let (failed, unknown) = (Rc::default(), Rc::default());
     let (own, others) = (Rc::clone(&failed), Rc::new(RefCell::new(Vec::new())));
-    let mut service = Service::builder()
-        .raw(Asks { failed: own, unknown: Rc::clone(&unknown) })
+    let mut builder = Service::builder();
+    let asks = builder.add_raw(Asks { failed: own, unknown: Rc::clone(&unknown) });
+    let mut service = builder
         .protocol(Feed { failed: Rc::clone(&others) })
         .listen(Address::Ip(([127, 0, 0, 1], 80).into()))
-        .listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), "asks")
+        .listen_raw(Address::Ip(([127, 0, 0, 1], 7).into()), asks)
         .build_with(host.sys())
         .unwrap();
     let addresses = service.local_addresses().to_vec();
