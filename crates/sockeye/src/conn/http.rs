@@ -1,29 +1,28 @@
 //! The HTTP phase: heads, bodies, answers, and the upgrade.
 //!
-//! One request is answered at a time; pipelined input waits. Files are read in the writable step,
-//! so neither a large file nor a slow reader holds more than one piece of it in memory.
+//! One request is answered at a time; pipelined input waits.
 
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{BodyError, Decoder, Length};
-use sockeye_proto::http::emit;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
 use sockeye_proto::time::Instant;
 
 use crate::conn::env::Env;
+use crate::conn::file::send_file;
 use crate::conn::linger::Linger;
 use crate::conn::step::{Due, Step};
 use crate::conn::upgrade::{Counter, Refused, upgrade};
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::access::Access;
-use crate::http::{Body, FileBody, HttpRequest, Response};
+use crate::http::{Body, FileBody, Framing, HttpRequest};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
 use crate::transport::pool::Buffer;
-use crate::transport::{CORK, Read, SocketWriter};
+use crate::transport::{Read, SocketWriter};
 
 /// A connection that speaks HTTP.
 pub(super) struct Http {
@@ -313,7 +312,8 @@ impl Http {
             && !head.fields.has_token("connection", "close")
             && !declined
             && !env.state.lifecycle.is_ending();
-        if write_head(env.io.cork(), &response, date, self.keep_alive).is_err() {
+        let framing = Framing::of(&response);
+        if response.write_head(env.io.cork(), framing, date, self.keep_alive).is_err() {
             // Cannot happen: a Response takes safe fields only.
             return self.answer_error(wire, env, 500, "", |refusals| &mut refusals.internal);
         }
@@ -381,7 +381,7 @@ impl Http {
     /// Sends the rest of the answer. `None` if all is sent, and the next request may come.
     fn respond(&mut self, wire: &mut Wire, env: &mut Env, budget: &mut usize) -> Option<Step<AfterHttp>> {
         self.access.seen(env.state.now);
-        if let Err(how) = self.send_file(wire, env, budget) {
+        if let Err(how) = send_file(&mut self.file, &mut self.access, wire, env, budget) {
             return Some(Step::Gone(how));
         }
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
@@ -400,41 +400,6 @@ impl Http {
             return None;
         }
         Some(Step::Next(AfterHttp::Linger(Linger::begin(wire, env))))
-    }
-
-    /// Reads and sends pieces of the file while the socket takes them.
-    fn send_file(&mut self, wire: &mut Wire, env: &mut Env, budget: &mut usize) -> Result<(), CloseHow> {
-        if wire.socket.has_backlog() {
-            SocketWriter::new(&mut env.io, &mut wire.socket).flush();
-        }
-        while let Some(file) = &mut self.file {
-            if file.remaining() == 0 {
-                self.file = None;
-                break;
-            }
-            if !wire.socket.is_clear() || *budget == 0 {
-                break;
-            }
-            let room = CORK.min(env.rx.len()).min(*budget);
-            let count = match file.read_at(&mut env.rx[..room]) {
-                Ok(count) if count > 0 => count,
-                // Shorter than its announced length: only ending the connection shows that to the
-                // peer.
-                other => {
-                    tracing::warn!(
-                        peer = %wire.peer,
-                        ?other,
-                        "a file changed or failed while it was sent; the connection is reset"
-                    );
-                    return Err(CloseHow::Reset);
-                }
-            };
-            file.advance(count);
-            self.access.sent(count);
-            *budget -= count;
-            SocketWriter::new(&mut env.io, &mut wire.socket).put(&env.rx[..count]);
-        }
-        Ok(())
     }
 
     /// The deadline passed: of the head, of the pause between requests, or of the slow-reader rule.
@@ -478,20 +443,4 @@ fn hint_at_proxy_header(peer: &Address, head: &[u8]) {
 /// as in the scanner.
 fn is_head(request: &[u8]) -> bool {
     request.strip_prefix(b"\r\n").unwrap_or(request).starts_with(b"HEAD ")
-}
-
-/// The head of an answer, with the fields that belong to the connection.
-fn write_head(out: &mut Vec<u8>, response: &Response, date: u64, keep_alive: bool) -> Result<(), emit::InvalidField> {
-    let mut head = emit::ResponseWriter::new(out, response.status()).date(date);
-    for (name, value) in response.fields() {
-        head = head.field(name, value)?;
-    }
-    if let Some(length) = response.content_length() {
-        head = head.content_length(length);
-    }
-    if !keep_alive {
-        head = head.field("Connection", "close")?;
-    }
-    head.finish();
-    Ok(())
 }

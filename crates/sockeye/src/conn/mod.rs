@@ -17,6 +17,7 @@
 
 mod call;
 mod env;
+mod file;
 mod http;
 mod linger;
 mod opening;

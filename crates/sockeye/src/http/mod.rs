@@ -8,6 +8,7 @@
 pub(crate) mod access;
 mod body;
 mod files;
+mod framing;
 mod precondition;
 mod request;
 mod response;
@@ -19,6 +20,7 @@ pub use response::{InvalidHeader, Response};
 pub use routes::Routes;
 
 pub(crate) use body::FileBody;
+pub(crate) use framing::Framing;
 pub(crate) use response::Body;
 
 #[cfg(test)]
