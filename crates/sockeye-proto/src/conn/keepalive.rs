@@ -13,18 +13,19 @@ impl Connection {
     ///
     /// A caller that has paused reading calls it also at each deadline, because the silence is then
     /// not the peer's.
+    ///
+    /// Returns whether [`next_deadline`](Self::next_deadline) may have come forward. Usually it moves
+    /// back.
     #[inline]
-    pub fn receive_done(&mut self, now: Instant) {
+    pub fn receive_done(&mut self, now: Instant) -> bool {
         self.activity = now;
-        if self.state == State::Open {
-            self.timer = None;
-        } else {
-            self.start_close_timer(now);
-        }
+        let is_quiet = self.state == State::Open && self.timer.is_none();
+        !is_quiet && self.stop_waiting(now)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due. The deadline moves with every read, so
-    /// ask again when it has come, not after each call.
+    /// When [`handle_timeout`](Self::handle_timeout) is due. The deadline moves back with every read,
+    /// so ask again when it has come, not after each call; only when
+    /// [`receive_done`](Self::receive_done) says so has it come forward.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         match (self.state, self.timer) {
@@ -62,10 +63,15 @@ impl Connection {
         }
     }
 
+    /// Bytes arrived while a ping was unanswered, or while the connection was closing.
     #[cold]
-    fn start_close_timer(&mut self, now: Instant) {
-        if self.timer.is_none() && self.state != State::Ended {
+    fn stop_waiting(&mut self, now: Instant) -> bool {
+        let before = self.next_deadline();
+        if self.state == State::Open {
+            self.timer = None;
+        } else if self.timer.is_none() && self.state != State::Ended {
             self.timer = Some(now + self.limits.close_timeout);
         }
+        self.next_deadline().is_some_and(|after| before.is_none_or(|before| after < before))
     }
 }

@@ -179,7 +179,7 @@ impl Conn {
     }
 
     /// Whether a step may have brought the deadline forward. The deadline of an open WebSocket
-    /// moves back with each read.
+    /// moves back with each read; where it does not, `armed` was cleared.
     #[inline]
     pub(crate) fn needs_arming(&self) -> bool {
         self.wire.armed == NEVER || !matches!(&self.phase, Phase::WebSocket(ws) if ws.is_open())
@@ -276,6 +276,10 @@ impl Conn {
     #[cold]
     fn next_phase(&mut self, env: &mut Env, id: ConnId, phase: Phase) -> Outcome {
         self.phase = phase;
+        // A deadline that comes sooner than that of the phase before is armed after the step.
+        if self.phase.deadline() < self.wire.armed {
+            self.wire.armed = NEVER;
+        }
         // `open` or `closed` may have been called.
         match env.state.registry.get(id) {
             Some(entry) => self.step(env, id, entry),

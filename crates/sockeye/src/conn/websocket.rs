@@ -175,15 +175,16 @@ impl WebSocket {
     #[inline(always)]
     fn round<const WATCHED: bool>(&mut self, wire: &mut Wire, env: &mut Env) -> bool {
         let Env { io, state, endpoints, rx, .. } = env;
-        let Wire { socket, peer, .. } = wire;
+        let Wire { socket, peer, armed, .. } = wire;
         let Entry { endpoint: index, session, .. } = state.running.entry;
         let Some(endpoint) = endpoints.web_socket(index) else { return false };
         let count = if self.is_paused(&state.running) { 0 } else { self.read(&mut state.running, socket, io, rx) };
         let arrived = &mut rx[..HEADROOM + count];
         let id = state.running.id;
         let mut callbacks = Caller { endpoint, session, cx: Cx::new(state, index, id, peer) };
-        if count > 0 {
-            self.deliver::<WATCHED>(&mut callbacks, socket, io, arrived);
+        if count > 0 && self.deliver::<WATCHED>(&mut callbacks, socket, io, arrived) {
+            // The deadline came forward.
+            *armed = NEVER;
         }
         callbacks.cx.input = arrived;
         self.write::<WATCHED>(&mut callbacks, socket, io);
@@ -217,7 +218,8 @@ impl WebSocket {
         0
     }
 
-    /// The callbacks for what a read brought, which is behind the head room of `arrived`.
+    /// The callbacks for what a read brought, which is behind the head room of `arrived`. Returns
+    /// whether the deadline may have come forward.
     #[inline(always)]
     fn deliver<const WATCHED: bool>(
         &mut self,
@@ -225,7 +227,7 @@ impl WebSocket {
         socket: &mut Socket,
         io: &mut LoopIo,
         arrived: &mut [u8],
-    ) {
+    ) -> bool {
         callbacks.cx.running.set_window(arrived);
         let mut input = Input::new(arrived, HEADROOM);
         while !input.is_empty() {
@@ -248,7 +250,7 @@ impl WebSocket {
             };
             self.apply(&mut callbacks.cx, result);
         }
-        self.protocol.receive_done(callbacks.cx.now());
+        self.protocol.receive_done(callbacks.cx.now())
     }
 
     /// The writable callback, if it was asked for and the socket takes data.

@@ -5,6 +5,7 @@
 //! * `client`: connections of our own, stage by stage;
 //! * `raw`: raw connections, adopted and watched descriptors;
 //! * `threads`: services in several threads;
+//! * `keepalive`: pings of both roles, to the instant;
 //! * `external_loop`: services inside loops of the test's own;
 //! * `short_reads`: reads that end before all was read.
 //!
@@ -15,6 +16,7 @@
 
 mod client;
 mod external_loop;
+mod keepalive;
 mod raw;
 mod server;
 mod short_reads;

@@ -36,17 +36,28 @@ fn a_silent_peer_gets_a_ping_and_then_times_out() {
 #[test]
 fn any_input_restarts_keepalive() {
     let mut connection = open(Role::Server);
-    connection.receive_done(at(10));
+    assert!(!connection.receive_done(at(10)));
     assert_eq!(connection.next_deadline(), Some(at(35)));
     // A timer that was set for the old deadline does nothing.
     connection.handle_timeout(at(25));
     assert!(!connection.wants_transmit());
     connection.handle_timeout(at(35));
     assert!(connection.wants_transmit());
-    connection.receive_done(at(40));
+    assert!(!connection.receive_done(at(40)));
     assert_eq!(connection.next_deadline(), Some(at(65)));
     connection.handle_timeout(at(55));
     assert_eq!(connection.state(), State::Open);
+}
+
+#[test]
+fn an_answer_that_brings_the_next_ping_forward_says_so() {
+    let limits = ProtocolLimits { ping_after: Some(Duration::from_secs(1)), ..ProtocolLimits::default() };
+    let mut connection = with_limits(Role::Server, limits);
+    connection.handle_timeout(at(1));
+    assert_eq!(connection.next_deadline(), Some(at(21)));
+    assert!(connection.receive_done(at(2)));
+    assert_eq!(connection.next_deadline(), Some(at(3)));
+    assert!(!connection.receive_done(at(2)));
 }
 
 #[test]
