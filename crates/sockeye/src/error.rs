@@ -8,6 +8,8 @@ use std::os::fd::RawFd;
 
 use crate::sys::Address;
 
+pub use crate::limits::LimitError;
+
 /// Why a service could not be built or cannot go on.
 ///
 /// [`kind`](Self::kind) says what it is about, and the other methods give what is known of that. `Debug` prints the same as
@@ -37,6 +39,7 @@ pub enum ErrorKind {
 #[derive(Debug)]
 enum Repr {
     Configuration(String),
+    Limit(Box<LimitError>),
     Listen(Box<ListenError>),
     Poll(io::Error),
     System(io::Error),
@@ -49,6 +52,10 @@ enum Repr {
 impl Error {
     pub(crate) fn configuration(what: impl Into<String>) -> Self {
         Self(Repr::Configuration(what.into()))
+    }
+
+    pub(crate) fn limit(error: LimitError) -> Self {
+        Self(Repr::Limit(Box::new(error)))
     }
 
     pub(crate) fn listen(target: ListenTarget, source: io::Error) -> Self {
@@ -87,7 +94,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self.cause() {
-            Repr::Configuration(_) => ErrorKind::Configuration,
+            Repr::Configuration(_) | Repr::Limit(_) => ErrorKind::Configuration,
             Repr::Listen(_) => ErrorKind::Listen,
             Repr::Poll(_) => ErrorKind::Poll,
             Repr::System(_) => ErrorKind::System,
@@ -128,6 +135,15 @@ impl Error {
         self.kind() == ErrorKind::UnknownDescriptor
     }
 
+    /// The limit that is out of its range.
+    #[must_use]
+    pub fn as_limit(&self) -> Option<&LimitError> {
+        match self.cause() {
+            Repr::Limit(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The listener that could not be opened, and why.
     #[must_use]
     pub fn as_listen(&self) -> Option<&ListenError> {
@@ -144,6 +160,7 @@ impl Error {
             Repr::Listen(error) => Some(&error.source),
             Repr::Poll(error) | Repr::System(error) => Some(error),
             Repr::Configuration(_)
+            | Repr::Limit(_)
             | Repr::UnknownDescriptor(_)
             | Repr::Build(_)
             | Repr::Panicked(_)
@@ -170,6 +187,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Configuration(what) => f.write_str(what),
+            Repr::Limit(error) => error.fmt(f),
             Repr::Listen(error) => error.fmt(f),
             Repr::Poll(error) => write!(f, "the poller failed: {error}"),
             Repr::System(error) => write!(f, "cannot start: {error}"),

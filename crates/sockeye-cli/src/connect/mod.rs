@@ -78,7 +78,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     announce(&dialog.borrow().screen, &service);
     if let Some(mut wanted) = wanted {
         if connect.reconnect {
-            wanted = wanted.reconnect(Reconnect::new());
+            wanted = wanted.reconnect(Reconnect::new()).map_err(|error| Failure::usage(error.to_string()))?;
         }
         // The console is the one protocol that there is.
         service

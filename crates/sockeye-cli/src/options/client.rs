@@ -113,7 +113,8 @@ impl ClientArgs {
         if !self.addresses.is_empty() {
             connect = connect.to(self.addresses.iter().cloned());
         }
-        Ok(connect.timeout(self.connect_timeout).redirects(self.redirects))
+        let connect = connect.redirects(self.redirects).timeout(self.connect_timeout);
+        connect.map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))
     }
 
     fn credentials(&self) -> Result<Option<(String, String)>, Failure> {

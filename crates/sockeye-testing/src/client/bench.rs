@@ -200,5 +200,5 @@ pub fn timeouts() -> Timeouts {
 }
 
 pub fn to(url: &str) -> Connect {
-    Connect::new(url).unwrap().timeouts(timeouts())
+    Connect::new(url).unwrap().timeouts(timeouts()).unwrap()
 }

@@ -13,6 +13,7 @@ use crate::client::credentials::{Credentials, CredentialsError};
 use crate::client::proxy::{EnvironmentError, Proxy};
 use crate::client::reconnect::Reconnect;
 use crate::client::url::{Url, UrlError};
+use crate::limits::{LimitError, table};
 use crate::sys::{Address, ConnectOptions, TcpKeepalive};
 
 /// What to connect to, and how. Each setter validates its argument, so every `Connect` can be carried out.
@@ -145,18 +146,21 @@ impl Connect {
     }
 
     /// Time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+    ///
+    /// # Errors
+    /// `ConnectError::Limit`: less than 1 ms or more than 365 days.
+    pub fn timeout(self, timeout: Duration) -> Result<Self, ConnectError> {
+        table::CONNECT_TIMEOUT.check_time(timeout)?;
+        Ok(Self { timeout, ..self })
     }
 
     /// Time limit of each stage.
-    #[must_use]
-    pub fn timeouts(self, mut timeouts: Timeouts) -> Self {
-        // RFC 8305 section 5: "a subsequent connection MUST NOT be started within 10 milliseconds of the previous
-        // attempt."
-        timeouts.head_start = timeouts.head_start.max(Duration::from_millis(10));
-        Self { timeouts, ..self }
+    ///
+    /// # Errors
+    /// `ConnectError::Limit`: one of them is less than 1 ms, or 10 ms for `head_start`, or more than 365 days.
+    pub fn timeouts(self, timeouts: Timeouts) -> Result<Self, ConnectError> {
+        timeouts.check()?;
+        Ok(Self { timeouts, ..self })
     }
 
     /// The maximum number of redirects (301, 302, 303, 307, 308) to follow. Default 0: a redirect is reported like any
@@ -170,9 +174,12 @@ impl Connect {
     }
 
     /// Reconnects when the connection fails or is lost. Default: no.
-    #[must_use]
-    pub fn reconnect(self, policy: Reconnect) -> Self {
-        Self { reconnect: Some(policy), ..self }
+    ///
+    /// # Errors
+    /// `ConnectError::Limit`: a value of the policy is out of its range.
+    pub fn reconnect(self, policy: Reconnect) -> Result<Self, ConnectError> {
+        policy.check()?;
+        Ok(Self { reconnect: Some(policy), ..self })
     }
 
     /// The URL to connect to.
@@ -289,7 +296,7 @@ impl From<Url> for Connect {
             authorization,
             proxy: None,
             proxy_from_env: false,
-            timeout: Duration::from_secs(30),
+            timeout: table::CONNECT_TIMEOUT.default_time(),
             timeouts: Timeouts::default(),
             redirects: 0,
             reconnect: None,
@@ -336,8 +343,25 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let stage = Duration::from_secs(10);
-        Self { resolve: stage, connect: stage, head_start: Duration::from_millis(250), proxy: stage, handshake: stage }
+        Self {
+            resolve: table::RESOLVE.default_time(),
+            connect: table::CONNECT.default_time(),
+            head_start: table::HEAD_START.default_time(),
+            proxy: table::PROXY.default_time(),
+            handshake: table::HANDSHAKE.default_time(),
+        }
+    }
+}
+
+impl Timeouts {
+    fn check(&self) -> Result<(), LimitError> {
+        table::RESOLVE.check_time(self.resolve)?;
+        table::CONNECT.check_time(self.connect)?;
+        // RFC 8305 section 5: "a subsequent connection MUST NOT be started within 10 milliseconds of the previous
+        // attempt."
+        table::HEAD_START.check_time(self.head_start)?;
+        table::PROXY.check_time(self.proxy)?;
+        table::HANDSHAKE.check_time(self.handshake)
     }
 }
 
@@ -353,6 +377,8 @@ pub enum ConnectError {
     Credentials(CredentialsError),
     /// The environment's proxy is invalid.
     Environment(EnvironmentError),
+    /// A time or a reconnect policy out of its range.
+    Limit(LimitError),
     /// Invalid or unsupported socket options. `Display` names the first one.
     Socket(ConnectOptions),
 }
@@ -364,6 +390,7 @@ impl fmt::Display for ConnectError {
             Self::Handshake(error) => error.fmt(f),
             Self::Credentials(error) => error.fmt(f),
             Self::Environment(error) => error.fmt(f),
+            Self::Limit(error) => error.fmt(f),
             Self::Socket(options) => match options.check() {
                 Err(error) => error.fmt(f),
                 Ok(()) => f.write_str("invalid socket options"),
@@ -377,6 +404,12 @@ impl Error for ConnectError {}
 impl From<UrlError> for ConnectError {
     fn from(error: UrlError) -> Self {
         Self::Url(error)
+    }
+}
+
+impl From<LimitError> for ConnectError {
+    fn from(error: LimitError) -> Self {
+        Self::Limit(error)
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::limits::{LimitError, table};
+
 /// Reconnecting after a failure or a loss: exponential backoff with jitter.
 ///
 /// The wait before the first new attempt is [`initial`](Self::initial). It is multiplied by [`factor`](Self::factor)
 /// with each failure in a row, up to [`cap`](Self::cap). A random part of it, at most [`jitter`](Self::jitter), is
-/// taken off, so that the clients of a restarted server do not all come back at once.
+/// taken off, so that the clients of a restarted server do not all come back at once. No wait is shorter than 10 ms.
+///
+/// [`Connect::reconnect`](crate::Connect::reconnect) checks the range of each value, which the repository's
+/// `docs/limits.md` lists.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reconnect {
     initial: Duration,
@@ -27,13 +32,13 @@ impl Reconnect {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            initial: Duration::from_millis(500),
+            initial: table::RECONNECT_INITIAL.default_time(),
             factor: 2.0,
-            cap: Duration::from_secs(30),
+            cap: table::RECONNECT_CAP.default_time(),
             jitter: 0.5,
-            stable: Duration::from_secs(60),
+            stable: table::RECONNECT_STABLE.default_time(),
             attempts: None,
-            obeys: Duration::from_secs(300),
+            obeys: table::RECONNECT_OBEYS.default_time(),
         }
     }
 
@@ -90,6 +95,15 @@ impl Reconnect {
 
 /// Used by the loop.
 impl Reconnect {
+    /// Whether each value is in its range.
+    pub(crate) fn check(&self) -> Result<(), LimitError> {
+        table::RECONNECT_INITIAL.check_time(self.initial)?;
+        table::RECONNECT_CAP.check_time(self.cap)?;
+        table::RECONNECT_STABLE.check_time(self.stable)?;
+        table::RECONNECT_OBEYS.check_time(self.obeys)?;
+        self.attempts.map_or(Ok(()), |attempts| table::RECONNECT_ATTEMPTS.check_number(u64::from(attempts)))
+    }
+
     /// The wait before the next attempt after `failures` in a row, which are 0 if a stable connection was lost.
     /// `random` has 64 random bits; `asked` is the server's `Retry-After`. `None`: give up.
     pub(crate) fn delay(&self, failures: u32, random: u64, asked: Option<Duration>) -> Option<Duration> {
@@ -104,7 +118,8 @@ impl Reconnect {
         let chance = (random >> 11) as f64 / (1_u64 << 53) as f64;
         let spread = full * self.jitter * chance;
         let rounded = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(self.cap).min(self.cap);
-        let own = rounded(full - spread);
+        // With a jitter of 1 nearly all of a wait may be taken off.
+        let own = rounded(full - spread).max(SHORTEST.min(self.cap));
         let asked = asked.map(|asked| asked.min(self.obeys)).filter(|asked| !asked.is_zero());
         Some(asked.map_or(own, |asked| own.max(asked.saturating_add(rounded(spread)))))
     }
@@ -120,6 +135,9 @@ impl Default for Reconnect {
         Self::new()
     }
 }
+
+/// No wait is shorter, whatever the jitter takes off.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,9 @@ use sockeye_proto::event::Fragment;
 
 use self::collect::Partial;
 use crate::client::Failure;
-use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, Protocol, ProtocolMut, Request, Tx, Writable};
+use crate::protocol::{
+    ClosedCx, ConnId, Cx, Decision, Handshake, MessageLimits, Protocol, ProtocolMut, Request, Tx, Writable,
+};
 
 pub use self::handler::{Closure, Handler, MessageCx};
 pub use self::message::Message;
@@ -47,7 +49,8 @@ where
 
 /// A protocol whose messages are handled by a [`Handler`], which can keep a state for each connection.
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
-    let messages = Messages { name: name.into(), handler, bound: 0, scratch: Outbox::default(), spare: Vec::new() };
+    let (scratch, limits) = (Outbox::default(), MessageLimits::default());
+    let messages = Messages { name: name.into(), handler, bound: 0, limits, scratch, spare: Vec::new() };
     messages.outbox_bytes(DEFAULT_BOUND)
 }
 
@@ -66,6 +69,7 @@ pub struct Messages<H: Handler> {
     name: String,
     handler: H,
     bound: usize,
+    limits: MessageLimits,
     /// The output of the connection whose step is running, if nothing waited for it before. Empty
     /// between steps.
     scratch: Outbox,
@@ -96,10 +100,11 @@ impl Busy {
 impl<H: Handler> Messages<H> {
     /// The maximum bytes of an outbox; each message counts as its payload and 64 bytes. Default 17
     /// MiB: a message of the default limit, on top of the load at which reading pauses. Reading
-    /// pauses at half of this, or at 512 KiB if that is less.
+    /// pauses at half of this, or at 512 KiB if that is less. The builder refuses less than 128 bytes.
     #[must_use]
     pub fn outbox_bytes(mut self, bound: usize) -> Self {
         self.bound = bound;
+        self.limits.outbox_bytes = Some(bound);
         self.scratch.set_bound(bound);
         self
     }
@@ -268,6 +273,10 @@ impl<H: Handler> Protocol for Messages<H> {
 
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         self.handler.failed(own, id, failure);
+    }
+
+    fn limits(&self) -> MessageLimits {
+        self.limits
     }
 
     fn interval(&self) -> Option<std::time::Duration> {

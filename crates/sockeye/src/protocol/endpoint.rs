@@ -8,6 +8,7 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
+use crate::limits::MessageLimits;
 use crate::protocol::sessions::Sessions;
 use crate::protocol::{
     ClosedCx, ConnId, Cx, Decision, EndpointMut, Handshake, Protocol, ProtocolMut, Raw, RawClose, RawClosed,
@@ -48,6 +49,14 @@ impl Endpoint {
             Self::WebSocket(endpoint) => endpoint.name(),
             Self::Raw(endpoint) => endpoint.name(),
             Self::Watcher(endpoint) => endpoint.name(),
+        }
+    }
+
+    /// The limits of its connections, where they differ from the service's.
+    pub(crate) fn limits(&self) -> MessageLimits {
+        match self {
+            Self::WebSocket(endpoint) => endpoint.limits(),
+            Self::Raw(_) | Self::Watcher(_) => MessageLimits::default(),
         }
     }
 
@@ -121,6 +130,7 @@ impl Endpoints {
 /// The callbacks of a [`Protocol`], with sessions by number.
 pub(crate) trait WebSocketEndpoint {
     fn name(&self) -> &str;
+    fn limits(&self) -> MessageLimits;
     fn sessions(&self) -> usize;
     fn tick(&mut self, own: &mut ProtocolMut<'_>);
     fn filter(&mut self, request: &Request<'_>) -> Decision;
@@ -179,6 +189,10 @@ impl<P, S> WithSessions<P, S> {
 impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
     fn name(&self) -> &str {
         self.object.name()
+    }
+
+    fn limits(&self) -> MessageLimits {
+        self.object.limits()
     }
 
     fn sessions(&self) -> usize {

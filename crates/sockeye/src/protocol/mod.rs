@@ -41,6 +41,7 @@ pub(crate) use self::views::EndpointMut;
 pub use self::views::{ConnectionMut, ProtocolMut};
 pub(crate) use self::watch::Watcher;
 pub use crate::id::{ConnId, Gone};
+pub use crate::limits::MessageLimits;
 pub use crate::state::Commands;
 
 /// The callbacks for connections that negotiated the endpoint's name.
@@ -134,6 +135,12 @@ pub trait Protocol: 'static {
     fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), Close> {
         let _ = (cx, session);
         Ok(())
+    }
+
+    /// The limits of this protocol's connections, where they differ from the service's. Read once, when the service is
+    /// built, which refuses values out of their range. [`ConnectionMut::set_message_bytes`] is for a single connection.
+    fn limits(&self) -> MessageLimits {
+        MessageLimits::default()
     }
 
     /// How often [`tick`](Self::tick) is called. Read once, when the protocol is added to the

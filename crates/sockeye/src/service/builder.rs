@@ -15,7 +15,7 @@ use crate::conn::Env;
 use crate::conn::policy::{FirstRefusals, Policy};
 use crate::error::Error;
 use crate::http::Routes;
-use crate::limits::Limits;
+use crate::limits::{Limits, table};
 use crate::poll::PollHook;
 use crate::protocol::endpoint::{Endpoint, Endpoints};
 use crate::protocol::{EndpointHandle, HandleTarget, Protocol, ProtocolHandle, Raw, Watcher};
@@ -299,7 +299,8 @@ impl Builder {
     /// # Errors
     /// An address that cannot be listened on; an endpoint name that is not a token or not unique;
     /// an [interval](Protocol::interval) of 0; a raw listener with a handle of another builder, or of no [`Raw`];
-    /// limits that contradict each other; or no descriptor left for a poller.
+    /// a [limit](Error::as_limit) out of its range; limits that contradict each other; or no
+    /// descriptor left for a poller.
     pub fn build(self) -> Result<Service, Error> {
         let real = Real::new().map_err(Error::system)?;
         self.build_with(Box::new(real))
@@ -451,18 +452,9 @@ impl Builder {
             )));
         }
         let limits = &self.limits;
-        for (what, value) in [
-            ("turn_bytes", limits.turn_bytes),
-            ("turn_frames", limits.turn_frames),
-            ("turn_accepts", limits.turn_accepts),
-            ("output_low_water", limits.output_low_water),
-        ] {
-            if value == 0 {
-                return Err(Error::configuration(format!("Limits::{what} is 0: the service could not make progress")));
-            }
-        }
-        if limits.connections == Some(0) {
-            return Err(Error::configuration("Limits::connections is 0: no connection would be possible"));
+        table::check(limits).map_err(Error::limit)?;
+        for endpoint in &self.endpoints {
+            table::check_messages(&endpoint.limits()).map_err(Error::limit)?;
         }
         if limits.output_low_water > limits.output_hard {
             return Err(Error::configuration("Limits::output_low_water is above Limits::output_hard"));

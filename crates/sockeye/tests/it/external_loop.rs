@@ -317,7 +317,7 @@ fn a_client_that_nobody_answers_leaves_the_loop_outside_asleep() {
         let port = listener.local_addr().unwrap().as_socket().unwrap().port();
         let mut timeouts = Timeouts::default();
         (timeouts.connect, timeouts.handshake) = (Duration::from_secs(1), Duration::from_secs(1));
-        let connect = Connect::new(&format!("ws://127.0.0.1:{port}/")).unwrap().timeouts(timeouts);
+        let connect = Connect::new(&format!("ws://127.0.0.1:{port}/")).unwrap().timeouts(timeouts).unwrap();
         service.control().protocol_named("hopeless").unwrap().connect(connect);
         let mut rounds = 0;
         while !failed.get() {

@@ -196,7 +196,7 @@ fn summary(failure: &Failure) -> &'static str {
 fn connect(url: &str) -> Connect {
     let mut timeouts = Timeouts::default();
     (timeouts.connect, timeouts.proxy, timeouts.handshake) = (SHORT, SHORT, SHORT);
-    Connect::new(url).unwrap().timeouts(timeouts)
+    Connect::new(url).unwrap().timeouts(timeouts).unwrap()
 }
 
 fn descriptors() -> usize {

@@ -4,6 +4,7 @@
 mod closing;
 mod frames;
 mod keepalive;
+mod limits;
 mod random;
 mod sending;
 mod text;

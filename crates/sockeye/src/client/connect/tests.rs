@@ -176,9 +176,9 @@ fn redirects_that_are_not_followed() {
 
 #[test]
 fn times_have_their_defaults_and_bounds() {
-    let connect = connect("ws://a/").timeout(Duration::from_secs(3));
+    let connect = connect("ws://a/").timeout(Duration::from_secs(3)).unwrap();
     assert_eq!((connect.timeout, connect.timeouts.head_start), (Duration::from_secs(3), Duration::from_millis(250)));
-    let timeouts = Timeouts { head_start: Duration::ZERO, proxy: Duration::ZERO, ..Timeouts::default() };
-    let connect = connect.timeouts(timeouts);
-    assert_eq!((connect.timeouts.head_start, connect.timeouts.proxy), (Duration::from_millis(10), Duration::ZERO));
+    let timeouts = Timeouts { head_start: Duration::from_millis(9), ..Timeouts::default() };
+    let error = connect.timeouts(timeouts).unwrap_err();
+    assert_eq!(error.to_string(), "Timeouts::head_start is 9 ms, and the least is 10 ms");
 }

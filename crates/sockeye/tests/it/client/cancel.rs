@@ -55,8 +55,8 @@ impl Others {
             Way::Http => connect.proxy(Proxy::parse("http://one.example:80").unwrap()),
             Way::Socks => connect.proxy(Proxy::parse("socks5://me:pw@one.example:80").unwrap()),
             Way::Again => {
-                let again = Reconnect::new().initial(Duration::from_millis(3));
-                to("ws://10.0.0.7/").reconnect(again)
+                let again = Reconnect::new().initial(Duration::from_millis(10));
+                to("ws://10.0.0.7/").reconnect(again).unwrap()
             }
             _ => connect,
         }

@@ -97,7 +97,7 @@ fn a_head_that_trickles_in_is_given_up() {
 
 #[test]
 fn everything_together_has_a_deadline_in_whatever_stage() {
-    let short = |connect: Connect| connect.timeout(2 * SECOND);
+    let short = |connect: Connect| connect.timeout(2 * SECOND).unwrap();
     let mut bench = Bench::new();
     bench.network.name_stalls("slow.example");
     bench.network.silence(&ip("10.0.0.1:80"));
@@ -125,7 +125,7 @@ fn everything_together_has_a_deadline_in_whatever_stage() {
 fn the_deadline_of_everything_spans_the_stages() {
     let mut bench = Bench::new();
     let listener = bench.listen("10.0.0.3:3128");
-    let connect = to("ws://example.com/").timeout(7 * SECOND).proxy(Proxy::parse("10.0.0.3:3128").unwrap());
+    let connect = to("ws://example.com/").timeout(7 * SECOND).unwrap().proxy(Proxy::parse("10.0.0.3:3128").unwrap());
     let id = bench.connect(&connect);
     let mut proxy = bench.asked(&listener);
     bench.pass(4 * SECOND);
@@ -142,7 +142,7 @@ fn who_answered_in_time_is_not_too_late_because_we_are() {
     let mut bench = Bench::new();
     bench.network.name("example.com", ["10.0.0.1".parse().unwrap()]);
     let listener = bench.listen("10.0.0.1:80");
-    let id = bench.connect(&to("ws://example.com/").timeout(60 * SECOND));
+    let id = bench.connect(&to("ws://example.com/").timeout(60 * SECOND).unwrap());
     bench.turn();
     // The name is looked up.
     bench.network.advance(20 * SECOND);

@@ -13,7 +13,7 @@ fn policy() -> Reconnect {
 }
 
 fn kept(policy: Reconnect) -> Connect {
-    to("ws://10.0.0.1/").reconnect(policy)
+    to("ws://10.0.0.1/").reconnect(policy).unwrap()
 }
 
 /// Until this attempt is over; the wait before the next, and its id.
@@ -260,7 +260,7 @@ fn the_next_attempt_is_called_off_by_its_id() {
     for wait in [Duration::ZERO, 499 * MILLI, 500 * MILLI] {
         let mut bench = Bench::new();
         bench.network.silence(&ip("10.0.0.1:80"));
-        let connect = kept(policy()).timeout(SECOND);
+        let connect = kept(policy()).timeout(SECOND).unwrap();
         let id = bench.connect(&connect);
         let (_, id) = next(&mut bench, id).unwrap();
         bench.pass(wait);
@@ -278,7 +278,7 @@ fn a_limit_of_one_is_enough_for_one_that_is_kept_up() {
     limits.connections = Some(1);
     let mut bench = Bench::with(1, Faults::none(), limits);
     let listener = bench.listen("10.0.0.1:80");
-    let at_once = policy().initial(Duration::ZERO).attempts(Some(3));
+    let at_once = policy().initial(Duration::from_millis(10)).attempts(Some(3));
     let mut id = bench.connect(&kept(at_once));
     for round in 0..5 {
         let mut server = bench.asked(&listener);

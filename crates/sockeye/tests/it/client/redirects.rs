@@ -172,7 +172,7 @@ fn addresses_that_were_given_are_for_the_first_origin() {
 fn redirects_share_one_deadline() {
     let mut bench = named();
     let listener = bench.listen("10.0.0.1:80");
-    let id = bench.connect(&secretive().redirects(9).timeout(10 * SECOND));
+    let id = bench.connect(&secretive().redirects(9).timeout(10 * SECOND).unwrap());
     for _ in 0..2 {
         let server = bench.asked(&listener);
         bench.pass(4 * SECOND);

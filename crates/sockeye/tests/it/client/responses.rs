@@ -314,7 +314,7 @@ fn answers_cut_at_every_byte_come_to_the_same() {
             let faults = Faults::usual().with_segment(3).with(Fault::Delayed, 10);
             let mut bench = Bench::with(seed, faults, Limits::default());
             let listener = bench.listen("10.0.0.1:80");
-            let mut connect = to("ws://10.0.0.1/").timeout(600 * SECOND).timeouts(Default::default());
+            let mut connect = to("ws://10.0.0.1/").timeout(600 * SECOND).unwrap().timeouts(Default::default()).unwrap();
             if proxied {
                 connect = connect.proxy(Proxy::parse("10.0.0.1:80").unwrap());
             }

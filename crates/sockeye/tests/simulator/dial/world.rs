@@ -315,7 +315,7 @@ fn ip(address: &str) -> Address {
 fn connect(url: &str) -> Connect {
     let mut timeouts = Timeouts::default();
     (timeouts.resolve, timeouts.connect, timeouts.proxy, timeouts.handshake) = (STAGE, STAGE, STAGE, STAGE);
-    Connect::new(url).unwrap().timeouts(timeouts).timeout(ALL)
+    Connect::new(url).unwrap().timeouts(timeouts).and_then(|connect| connect.timeout(ALL)).unwrap()
 }
 
 impl Call {
@@ -340,7 +340,7 @@ impl Call {
         let mut connect = connect.redirects(dial.redirects);
         if let Some(attempts) = dial.attempts {
             let policy = Reconnect::new().initial(Duration::from_millis(10)).jitter(0.0).attempts(Some(attempts));
-            connect = connect.reconnect(policy);
+            connect = connect.reconnect(policy).unwrap();
         }
         let begins = start + dial.start;
         let progress = (0, begins);

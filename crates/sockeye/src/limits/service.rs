@@ -1,9 +1,13 @@
-//! The limits of a service. Each has a finite default, except [`Limits::connections_per_address`].
+//! The limits that a program sets.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Every limit of a service. Change single fields of [`Limits::default`].
+///
+/// Each has a least and a most value, which the repository's `docs/limits.md` lists.
+/// [`Builder::build`](crate::Builder::build) returns an error for a value out of this range; it names the limit, the value
+/// and the bound.
 ///
 /// ```
 /// let mut limits = sockeye::Limits::default();
@@ -80,6 +84,20 @@ impl Limits {
     pub fn protocol_mut(&mut self) -> &mut sockeye_proto::limits::ProtocolLimits {
         Arc::make_mut(&mut self.protocol)
     }
+}
+
+/// The limits of one [`Protocol`](crate::Protocol), which its [`limits`](crate::Protocol::limits) returns. Change single
+/// fields of [`MessageLimits::default`], where all are `None`: those of the service.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct MessageLimits {
+    /// The largest message in bytes that is received, instead of that of
+    /// [`ProtocolLimits::message_bytes`](sockeye_proto::limits::ProtocolLimits::message_bytes).
+    pub message_bytes: Option<u64>,
+    /// Bytes of messages that the protocol itself keeps for one connection until they are sent, if it keeps any. The
+    /// protocol enforces it; the builder checks its range. See
+    /// [`Messages::outbox_bytes`](crate::messages::Messages::outbox_bytes).
+    pub outbox_bytes: Option<usize>,
 }
 
 impl Default for Limits {
