@@ -12,6 +12,11 @@ pub fn check(data: &[u8]) {
     if list.add(text).is_ok() {
         assert!(list.allows(text), "an origin allows itself");
     }
+    let _ = target::query_value(text, "name");
+    if let Ok(path) = target::TargetPath::parse(text) {
+        assert!(path.as_str().starts_with('/') && path.below("") == Some(path.as_str()), "{path:?}");
+        assert_eq!(path.is_plain(), target::normalise(text).is_ok(), "{path:?}");
+    }
     let Ok(path) = target::normalise(text) else { return };
     assert!(path.starts_with('/') && !path.contains("//"), "{path:?}");
     assert!(!path.contains(['\0', '\\']), "{path:?}");

@@ -142,11 +142,12 @@ fn sm04_bad_chunks_are_refused() {
         trailers.as_str(),
     ];
     on_files(|server| {
-        for method in ["POST", "GET"] {
+        // A file takes no POST, which the head decides already.
+        for (method, statuses) in [("POST", &[405][..]), ("GET", &[400, 413])] {
             let request = Request::get("/canary.txt").method(method).add("Transfer-Encoding", "chunked");
             for body in bodies {
                 let what = format!("{method}, chunks {:?}", &body[..body.len().min(40)]);
-                refused(server, &what, request.clone().body(body).bytes(), &[400, 413]);
+                refused(server, &what, request.clone().body(body).bytes(), statuses);
             }
         }
     });

@@ -262,7 +262,7 @@ fn the_access_log_has_a_line_for_each_answer() {
     for (text, status, method, reason) in [
         ("HEAD /app.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200, "HEAD", Value::Null),
         ("GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404, "GET", Value::Null),
-        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413, "POST", "body".into()),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 405, "POST", "takes".into()),
         ("no request at all\r\n\r\n", 400, "", "the first line is malformed".into()),
         ("GET / HTTP/1.1\r\n\r\n", 400, "", "Host".into()),
     ] {

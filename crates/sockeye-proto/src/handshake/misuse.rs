@@ -58,7 +58,10 @@ impl From<InvalidField> for ApiMisuse {
 }
 
 /// Checks that the calling program may add this field to a handshake.
-pub(super) fn check_extra(name: &str, value: &str) -> Result<(), ApiMisuse> {
+///
+/// # Errors
+/// [`ApiMisuse::FieldName`], [`ApiMisuse::FieldValue`], [`ApiMisuse::FieldReserved`].
+pub fn check_extra(name: &str, value: &str) -> Result<(), ApiMisuse> {
     emit::check_field(name, value)?;
     let websocket = name.as_bytes().get(..14).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"sec-websocket-"));
     if websocket || RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {

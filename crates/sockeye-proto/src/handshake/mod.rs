@@ -14,7 +14,7 @@ pub mod server;
 
 mod misuse;
 
-pub use self::misuse::ApiMisuse;
+pub use self::misuse::{ApiMisuse, check_extra};
 
 /// The value of `Sec-WebSocket-Version`. RFC 6455 section 4.1: "The value of this header field MUST
 /// be 13."

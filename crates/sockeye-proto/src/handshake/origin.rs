@@ -46,7 +46,11 @@ impl<'b> Origin<'b> {
 /// patterns are not supported.
 ///
 /// The comparison ignores case and fills in the default ports of `http`, `https`, `ws` and `wss`.
-/// The `null` origin (a sandboxed frame, a local file) is never in the list.
+///
+/// Two origins without a host can be named too: `file://`, which some browsers and web views send
+/// for local files, and `null`, which they send for local files, sandboxed frames and `data:` pages.
+/// Any page of any site can make a frame with the origin `null`, so with it in the list the origin
+/// protects from nothing.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedOrigins {
     origins: Vec<Entry>,
@@ -60,7 +64,8 @@ impl AllowedOrigins {
         Self { origins: Vec::new(), missing: false }
     }
 
-    /// Adds an origin: `scheme://host`, with a port if it is not the default port of the scheme.
+    /// Adds an origin: `scheme://host`, with a port if it is not the default port of the scheme; a
+    /// scheme without hosts, as `file://`; or `null`.
     ///
     /// # Errors
     /// `origin` is anything else, for instance has a path or a wildcard.
@@ -93,14 +98,14 @@ impl AllowedOrigins {
     }
 }
 
-/// The text is not `scheme://host[:port]`.
+/// The text is neither `scheme://host[:port]` nor `null`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct InvalidOrigin;
 
 impl fmt::Display for InvalidOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an origin must be scheme://host[:port], without a path")
+        f.write_str("an origin must be scheme://host[:port], without a path, or null")
     }
 }
 
@@ -109,7 +114,7 @@ impl core::error::Error for InvalidOrigin {}
 #[derive(Clone, Debug)]
 struct Entry {
     scheme: String,
-    host: OwnedHost,
+    host: Option<OwnedHost>,
     port: Option<u16>,
 }
 
@@ -121,10 +126,10 @@ enum OwnedHost {
 
 impl Entry {
     fn equals(&self, other: Parsed<'_>) -> bool {
-        let host = match &self.host {
+        let host = self.host.as_ref().map(|host| match host {
             OwnedHost::Name(name) => Host::Name(name),
             OwnedHost::V6(address) => Host::V6(*address),
-        };
+        });
         self.scheme.eq_ignore_ascii_case(other.scheme) && self.port == other.port && host == other.host
     }
 }
@@ -132,14 +137,22 @@ impl Entry {
 /// RFC 6454 section 4: an origin is the triple of scheme, host and port.
 #[derive(Clone, Copy, Debug)]
 struct Parsed<'a> {
+    /// Empty for `null`.
     scheme: &'a str,
-    host: Host<'a>,
+    /// `None`: `null`, or a scheme without hosts.
+    host: Option<Host<'a>>,
     /// `None`: none is given, and the scheme has no default port.
     port: Option<u16>,
 }
 
 impl<'a> Parsed<'a> {
     fn parse(origin: &'a str) -> Option<Self> {
+        // RFC 6454 section 6.1: "If the origin is not a scheme/host/port triple, then return the
+        // string "null" (i.e., the code point sequence U+006E, U+0075, U+006C, U+006C) and abort
+        // these steps."
+        if origin == "null" {
+            return Some(Self { scheme: "", host: None, port: None });
+        }
         let (scheme, rest) = origin.split_once("://")?;
         // RFC 3986 section 3.1: `scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`
         let valid = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -147,15 +160,18 @@ impl<'a> Parsed<'a> {
         if !valid {
             return None;
         }
+        if rest.is_empty() && default_port(scheme).is_none() {
+            return Some(Self { scheme, host: None, port: None });
+        }
         let Authority { host, port } = Authority::parse(rest)?;
-        Some(Self { scheme, host, port: port.or_else(|| default_port(scheme)) })
+        Some(Self { scheme, host: Some(host), port: port.or_else(|| default_port(scheme)) })
     }
 
     fn to_entry(self) -> Entry {
-        let host = match self.host {
+        let host = self.host.map(|host| match host {
             Host::Name(name) => OwnedHost::Name(name.into()),
             Host::V6(address) => OwnedHost::V6(address),
-        };
+        });
         Entry { scheme: self.scheme.into(), host, port: self.port }
     }
 }
@@ -170,12 +186,12 @@ impl<'a> Parsed<'a> {
 pub fn is_from_host(origin: &str, host: &str) -> bool {
     let (Some(origin), Some(host)) = (Parsed::parse(origin), Authority::parse(host)) else { return false };
     let is_web = ["http", "https"].iter().any(|scheme| origin.scheme.eq_ignore_ascii_case(scheme));
-    is_web && origin.host == host.host && origin.port == host.port.or_else(|| default_port(origin.scheme))
+    is_web && origin.host == Some(host.host) && origin.port == host.port.or_else(|| default_port(origin.scheme))
 }
 
 /// Whether a client may send `text` as its origin.
 pub(super) fn is_valid(text: &str) -> bool {
-    text == "null" || Parsed::parse(text).is_some()
+    Parsed::parse(text).is_some()
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -291,8 +307,39 @@ mod tests {
 
     #[test]
     fn only_origins_can_be_added() {
-        for bad in ["", "*", "null", "example.com", "http://", "http://*.example.com/", "http://a/", "http://a b"] {
+        for bad in [
+            "",
+            "*",
+            "example.com",
+            "http://",
+            "HTTPS://",
+            "wss://",
+            "://",
+            "file:///",
+            "file:",
+            "Null",
+            "null, null",
+            "http://*.example.com/",
+            "http://a/",
+            "http://a b",
+        ] {
             assert_eq!(AllowedOrigins::new().add(bad), Err(InvalidOrigin), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_without_a_host_can_be_named_one_by_one() {
+        for (named, allowed, refused) in [
+            ("null", &["null"][..], &["Null", "null://", "file://", "null:", "http://null", ""][..]),
+            ("file://", &["file://", "FILE://"], &["null", "file:///", "file://host", "app://", "file:"]),
+            ("capacitor://", &["capacitor://"], &["capacitor://localhost", "null", "file://"]),
+            ("capacitor://localhost", &["capacitor://localhost"], &["capacitor://", "ionic://localhost"]),
+        ] {
+            let mut list = AllowedOrigins::new();
+            list.add(named).unwrap();
+            allowed.iter().for_each(|origin| assert!(list.allows(origin), "{named}: {origin}"));
+            refused.iter().for_each(|origin| assert!(!list.allows(origin), "{named}: {origin}"));
+            assert!(!is_from_host(named, "localhost"), "{named}");
         }
     }
 }

@@ -31,6 +31,23 @@ impl<'b> Fields<'b> {
         self.lines.iter().filter(move |line| line.name.eq_ignore_ascii_case(name)).map(|line| line.value)
     }
 
+    /// The value of the first cookie named `name`, as sent (RFC 6265 section 4.2.1). Names are
+    /// case-sensitive. A browser sends the cookie with the longest path first.
+    ///
+    /// ```
+    /// use sockeye_proto::http::RequestHead;
+    ///
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; id=42\r\n\r\n";
+    /// let head = RequestHead::parse(head, &Default::default())?;
+    /// assert_eq!(head.fields.cookie("id"), Some(&b"42"[..]));
+    /// # Ok::<(), sockeye_proto::http::HeadError>(())
+    /// ```
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&'b [u8]> {
+        let pairs = self.all("cookie").flat_map(|line| line.split(|&byte| byte == b';')).map(syntax::trim_ows);
+        pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")).next()
+    }
+
     /// All lines as name and value, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> {
         self.lines.iter().map(|line| (line.name, line.value))
@@ -66,3 +83,26 @@ impl<'b> Fields<'b> {
 /// A field that may appear only once appears more than once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Repeated;
+
+#[cfg(test)]
+mod tests {
+    use crate::http::RequestHead;
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: aid=1; id=2;id=3; Id=4; empty=;flag\r\ncookie: late=\"q\"; \xff=x\r\n\r\n";
+        let head = RequestHead::parse(head, &crate::limits::ProtocolLimits::default()).unwrap();
+        for (name, value) in [
+            ("id", Some("2")),
+            ("aid", Some("1")),
+            ("Id", Some("4")),
+            ("empty", Some("")),
+            ("late", Some("\"q\"")),
+            ("flag", None),
+            ("i", None),
+            ("none", None),
+        ] {
+            assert_eq!(head.fields.cookie(name), value.map(str::as_bytes), "{name}");
+        }
+    }
+}

@@ -23,14 +23,14 @@ impl Refusal {
         self.status
     }
 
-    /// The value of the first field named `name`, case-insensitively.
+    /// The value of the first header field of this name, case-insensitively.
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<&[u8]> {
-        self.fields().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// Names and values of all fields, in order.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    /// Names and values of all header fields, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
@@ -50,7 +50,7 @@ impl Refusal {
     /// The `Location` field, if it is UTF-8.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
-        self.field("location").and_then(|value| std::str::from_utf8(value).ok())
+        self.header("location").and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The wait that the server asks for: `Retry-After` (RFC 9110 section 10.2.3) of a 503 or 429. A date is relative
@@ -145,8 +145,8 @@ mod tests {
     fn it_has_status_and_fields() {
         let refusal = refusal("HTTP/1.1 302 x\r\nSet-Cookie: a\r\nset-cookie: b\r\nLocation: /c\r\n\r\n");
         assert_eq!(refusal.to_string(), "302 Found");
-        assert_eq!(refusal.field("SET-COOKIE"), Some(&b"a"[..]));
-        assert_eq!(refusal.fields().count(), 3);
+        assert_eq!(refusal.header("SET-COOKIE"), Some(&b"a"[..]));
+        assert_eq!(refusal.headers().count(), 3);
         assert_eq!(refusal.location(), Some("/c"));
         assert!(refusal.is_redirect());
         assert!(!format!("{refusal:?}").contains("ookie"));
@@ -157,7 +157,7 @@ mod tests {
         let head = b"HTTP/1.1 302 x\r\nLocation: \xff\r\n\r\n";
         let refusal = Refusal::new(&ResponseHead::parse(head, &ProtocolLimits::default()).unwrap(), 0);
         assert_eq!(refusal.location(), None);
-        assert_eq!(refusal.field("location"), Some(&b"\xff"[..]));
+        assert_eq!(refusal.header("location"), Some(&b"\xff"[..]));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{BodyError, Decoder, Length};
-use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version, target};
+use sockeye_proto::http::target::{TargetPath, is_authority};
+use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version};
 use sockeye_proto::time::Instant;
 
 use crate::conn::env::Env;
@@ -16,9 +17,10 @@ use crate::conn::upgrade::{Counter, Refused, upgrade};
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::access::Access;
-use crate::http::{Body, FileBody, Framing, HttpRequest};
+use crate::http::{Body, FileBody, Framing, HttpRequest, Response};
 use crate::id::ConnId;
 use crate::limits::Limits;
+use crate::protocol::Request;
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{Address, CloseHow};
 use crate::transport::pool::Buffer;
@@ -192,10 +194,10 @@ impl Http {
             }
         };
         self.access = Access::of(&wire.peer, Some(&parsed), env.state.now);
-        let path = match target::normalise(parsed.target) {
+        let path = match TargetPath::parse(parsed.target) {
             Ok(path) => path,
             Err(error) => {
-                self.refuse_head(wire, env, error);
+                self.refuse_target(wire, env, &parsed, error);
                 return None;
             }
         };
@@ -216,7 +218,10 @@ impl Http {
                     wire.socket.keep_unread(&env.state.pool, rest);
                     return Some(ws);
                 }
-                Err(Refused { status, reason, counter }) => self.answer_error(wire, env, status, &reason, counter),
+                Err(Refused { response, reason, counter }) => {
+                    *counter(&mut env.io.meters.statistics.refusals) += 1;
+                    self.refuse(wire, env, response, &reason);
+                }
             },
             Ok(None) => match env.policy.plain_origin_refusal(&parsed) {
                 Some(reason) => self.answer_error(wire, env, 403, &reason, |refusals| &mut refusals.origin),
@@ -232,14 +237,23 @@ impl Http {
         env: &mut Env,
         id: ConnId,
         offer: &Offer<'_>,
-        path: &str,
+        path: &TargetPath,
     ) -> Result<WebSocket, Refused> {
-        let access = &mut self.access;
-        upgrade(self.proxy.as_deref(), wire, env, id, offer, path, |protocol| access.upgraded(protocol))
+        let (access, proxy) = (&mut self.access, self.proxy.as_deref());
+        let request = Request { id, offer, path, peer: &wire.peer, proxy };
+        upgrade(wire, env, &request, |protocol| access.upgraded(protocol))
     }
 
     /// A request that does not offer to speak WebSocket.
-    fn plain(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &str, raw: &[u8], rest: &[u8]) {
+    fn plain(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        head: &RequestHead<'_>,
+        path: &TargetPath,
+        raw: &[u8],
+        rest: &[u8],
+    ) {
         let length = match Length::of_request(head) {
             Ok(length) => length,
             Err(error) => return self.refuse_head(wire, env, error),
@@ -250,6 +264,10 @@ impl Http {
                 wire.socket.keep_unread(&env.state.pool, rest);
                 self.dispatch(wire, env, head, path, &[]);
             }
+            // RFC 9110 section 10.1.1: "A server that receives a 100-continue expectation [...] MUST send [...] an
+            // immediate response with a final status code, if that status can be determined by examining just the
+            // method, target URI, and header fields". Nothing waits for a body that nothing takes.
+            _ if self.refuse_by_head(wire, env, head, path) => {}
             Length::Exact(length) if length > limit => self.refuse_body(wire, env, BodyError::TooLarge),
             length => {
                 // RFC 9110 section 10.1.1: a client that expects 100 may wait for it before it
@@ -287,24 +305,35 @@ impl Http {
             Ok(head) => head,
             Err(error) => return self.refuse_head(wire, env, error),
         };
-        match target::normalise(head.target) {
+        match TargetPath::parse(head.target) {
             Ok(path) => self.dispatch(wire, env, &head, &path, &body.0),
             Err(error) => self.refuse_head(wire, env, error),
         }
     }
 
-    /// Has the routes answer, and writes the answer's head and the body as far as it is in memory.
-    fn dispatch(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &str, body: &[u8]) {
-        let date = env.io.sys.wall_clock();
+    /// Answers a request with a body that nothing takes. Returns whether it is one.
+    fn refuse_by_head(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &TargetPath) -> bool {
+        let Some(routes) = &env.policy.routes else {
+            self.answer_error(wire, env, 426, NO_ROUTES, |refusals| &mut refusals.plain);
+            return true;
+        };
+        let (statistics, board) = (&env.io.meters.statistics, env.board.as_ref());
+        let request = HttpRequest { head, path, body: &[], peer: &wire.peer, now: 0, statistics, board };
+        let Some(response) = routes.refusal(&request) else { return false };
+        self.refuse(wire, env, response, "nothing here takes such a request");
+        true
+    }
+
+    /// Has the routes answer.
+    fn dispatch(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &TargetPath, body: &[u8]) {
+        let now = env.io.sys.wall_clock();
         env.io.steps_over(0);
         let (statistics, board) = (&env.io.meters.statistics, env.board.as_ref());
-        let (query, peer) = (target::query(head.target), &wire.peer);
-        let request = HttpRequest { head, path, query, body, peer, now: date, statistics, board };
+        let request = HttpRequest { head, path, body, peer: &wire.peer, now, statistics, board };
         let response = env.policy.respond(&request);
         env.io.lap(Culprit::Handler, Whose::default());
         let Some(response) = response else {
-            let reason = "this is a WebSocket server; connect with a WebSocket client";
-            return self.answer_error(wire, env, 426, reason, |refusals| &mut refusals.plain);
+            return self.answer_error(wire, env, 426, NO_ROUTES, |refusals| &mut refusals.plain);
         };
         // A declined Upgrade: what follows may be in the other protocol, so no more is read.
         let declined = head.fields.get("upgrade").is_some();
@@ -312,13 +341,18 @@ impl Http {
             && !head.fields.has_token("connection", "close")
             && !declined
             && !env.state.lifecycle.is_ending();
+        self.access.answered(response.status());
+        self.send(wire, env, response, now);
+    }
+
+    /// Writes the answer's head, and the body as far as it is in memory.
+    fn send(&mut self, wire: &mut Wire, env: &mut Env, response: Response, date: u64) {
         let framing = Framing::of(&response);
         if response.write_head(env.io.cork(), framing, date, self.keep_alive).is_err() {
             // Cannot happen: a Response takes safe fields only.
             return self.answer_error(wire, env, 500, "", |refusals| &mut refusals.internal);
         }
         env.io.meters.statistics.responded(response.status());
-        self.access.answered(response.status());
         match response.into_body() {
             Body::Bytes(bytes) => {
                 self.access.sent(bytes.len());
@@ -328,6 +362,33 @@ impl Http {
             Body::Empty => {}
         }
         self.begin_response(wire, env);
+    }
+
+    /// Answers with a response that refuses the request. Further input of the peer is ignored: what follows may be the
+    /// rest of a body, or in another protocol.
+    fn refuse(&mut self, wire: &mut Wire, env: &mut Env, response: Response, reason: &str) {
+        let response = response.finish(self.bodiless);
+        tracing::debug!(peer = %wire.peer, status = response.status(), reason, "request refused");
+        self.access.refused(response.status(), reason);
+        self.keep_alive = false;
+        wire.socket.drop_unread();
+        let date = env.io.sys.wall_clock();
+        self.send(wire, env, response, date);
+    }
+
+    /// A target that names no path: it is malformed, or in a form that only methods have which nothing here takes.
+    fn refuse_target(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, error: HeadError) {
+        let status = match (head.method, head.target) {
+            // RFC 9110 section 9.3.7: "An OPTIONS request with an asterisk ("*") as the request target [...] applies to
+            // the server in general rather than to a specific resource."
+            ("OPTIONS", "*") => 405,
+            // RFC 9110 section 9.1: "An origin server that receives a request method that is unrecognized or not
+            // implemented SHOULD respond with the 501 (Not Implemented) status code."
+            ("CONNECT", target) if is_authority(target) => 501,
+            _ => return self.refuse_head(wire, env, error),
+        };
+        let response = Response::error(status).allowing(env.policy.methods());
+        self.refuse(wire, env, response, "nothing here takes this method");
     }
 
     fn refuse_head(&mut self, wire: &mut Wire, env: &mut Env, error: HeadError) {
@@ -444,3 +505,6 @@ fn hint_at_proxy_header(peer: &Address, head: &[u8]) {
 fn is_head(request: &[u8]) -> bool {
     request.strip_prefix(b"\r\n").unwrap_or(request).starts_with(b"HEAD ")
 }
+
+/// Why plain requests are refused where there are no routes.
+const NO_ROUTES: &str = "this is a WebSocket server; connect with a WebSocket client";

@@ -176,9 +176,12 @@ impl Opening {
             Head::Incomplete => Ok(None),
             Head::Accepted { length, subprotocol } => {
                 // Frames may already follow the head.
-                let head = std::mem::take(&mut answer.head);
-                wire.socket.keep_unread(&env.io.pool, head.get(length..).unwrap_or_default());
-                Ok(self.open(wire, env, id, subprotocol.as_deref()))
+                let bytes = std::mem::take(&mut answer.head);
+                let (head, rest) = bytes.split_at(length);
+                let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
+                let head = ResponseHead::parse(head, &env.limits.protocol).map_err(wrong)?;
+                wire.socket.keep_unread(&env.io.pool, rest);
+                Ok(self.open(wire, env, id, &Handshake::made(&head, subprotocol.as_deref())))
             }
             Head::Refused { length } => {
                 let now = env.io.sys.wall_clock();
@@ -207,12 +210,12 @@ impl Opening {
     }
 
     /// The handshake is done: from here on it is a WebSocket.
-    fn open(&mut self, wire: &Wire, env: &mut Env, id: ConnId, subprotocol: Option<&str>) -> Option<WebSocket> {
+    fn open(&mut self, wire: &Wire, env: &mut Env, id: ConnId, handshake: &Handshake<'_>) -> Option<WebSocket> {
         let plan = self.plan.take()?;
         let endpoint = env.state.registry.get(id)?.endpoint;
         let mut ws = WebSocket::new(Role::Client, env);
         env.state.connects.opened(id, plan, env.state.now);
-        ws.open(wire, env, id, endpoint, &Handshake { subprotocol });
+        ws.open(wire, env, id, endpoint, handshake);
         Some(ws)
     }
 

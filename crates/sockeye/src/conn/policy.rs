@@ -93,4 +93,9 @@ impl Policy {
     pub(crate) fn respond(&mut self, request: &HttpRequest<'_>) -> Option<Response> {
         self.routes.as_mut().map(|routes| routes.dispatch(request))
     }
+
+    /// The methods that some path takes.
+    pub(crate) fn methods(&self) -> &'static str {
+        self.routes.as_ref().map_or("GET", Routes::methods)
+    }
 }

@@ -2,24 +2,23 @@
 
 use std::borrow::Cow;
 
-use sockeye_proto::handshake::server::Offer;
-use sockeye_proto::http::target;
 use sockeye_proto::wire::Role;
 
 use crate::conn::env::Env;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
-use crate::id::ConnId;
-use crate::protocol::{Handshake, Request, Verdict};
+use crate::http::Response;
+use crate::protocol::{Acceptance, Handshake, Request, Verdict};
+use crate::state::EndpointIndex;
 use crate::statistics::{Culprit, Refusals, Whose};
-use crate::sys::Address;
 
 /// Chooses the counter of a reason.
 pub(super) type Counter = fn(&mut Refusals) -> &mut u64;
 
 /// Why a handshake is refused.
 pub(super) struct Refused {
-    pub(super) status: u16,
+    pub(super) response: Response,
+    /// For the log.
     pub(super) reason: Cow<'static, str>,
     /// Where it is counted.
     pub(super) counter: Counter,
@@ -27,56 +26,72 @@ pub(super) struct Refused {
 
 impl Refused {
     fn new(status: u16, reason: impl Into<Cow<'static, str>>, counter: Counter) -> Self {
-        Self { status, reason: reason.into(), counter }
+        let reason = reason.into();
+        Self { response: Response::refusal(status, &reason), reason, counter }
     }
 }
 
 /// Decides on a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called.
 /// `log` gets the chosen subprotocol before that.
 pub(super) fn upgrade(
-    proxy: Option<&Address>,
     wire: &Wire,
     env: &mut Env,
-    id: ConnId,
-    offer: &Offer<'_>,
-    path: &str,
+    request: &Request<'_>,
     log: impl FnOnce(Option<&str>),
 ) -> Result<WebSocket, Refused> {
     if env.state.lifecycle.is_ending() {
         return Err(Refused::new(503, "the service is ending", |refusals| &mut refusals.draining));
     }
-    if let Some(reason) = env.policy.origin_refusal(offer) {
+    if let Some(reason) = env.policy.origin_refusal(request.offer) {
         return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
-    let Some((endpoint, name)) = env.policy.choose(offer) else {
+    let Some((endpoint, name)) = env.policy.choose(request.offer) else {
         let reason = "none of the offered subprotocols is supported here";
         return Err(Refused::new(400, reason, |refusals| &mut refusals.subprotocol));
     };
     let Some(callee) = env.endpoints.web_socket(endpoint) else {
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     };
-    let query = target::query(offer.head.target);
     env.io.steps_over(0);
-    let verdict = callee.filter(&Request { offer, path, query, peer: &wire.peer, proxy }).0;
-    env.io.lap(Culprit::Filter, Whose::of(endpoint.0, id));
-    let chosen: Option<Cow<'_, str>> = match verdict {
-        Verdict::Accept => name.map(Cow::Borrowed),
-        Verdict::AcceptAs(name) if offer.protocols().any(|offered| offered == name) => Some(Cow::Owned(name)),
-        Verdict::AcceptAs(name) => {
+    let verdict = callee.filter(request).0;
+    env.io.lap(Culprit::Filter, Whose::of(endpoint.0, request.id()));
+    match verdict {
+        Verdict::Accept(acceptance) => accept(wire, env, request, endpoint, name, acceptance, log),
+        Verdict::Refuse { response, reason } => {
+            let needs_allow = response.status() == 405 && response.field("Allow").is_none();
+            let response = if needs_allow { response.allowing("GET") } else { response };
+            Err(Refused { response, reason, counter: |refusals| &mut refusals.filter })
+        }
+    }
+}
+
+/// Writes the 101 and calls `open`. `name` is the subprotocol that the service chose.
+fn accept(
+    wire: &Wire,
+    env: &mut Env,
+    request: &Request<'_>,
+    endpoint: EndpointIndex,
+    name: Option<&str>,
+    acceptance: Acceptance,
+    log: impl FnOnce(Option<&str>),
+) -> Result<WebSocket, Refused> {
+    let Acceptance { subprotocol, fields, value } = acceptance;
+    let chosen = match &subprotocol {
+        None => name,
+        Some(name) if request.protocols().any(|offered| offered == name) => Some(&**name),
+        Some(name) => {
             tracing::error!(protocol = %name, "the filter chose a subprotocol that the client did not offer; none is named");
             None
         }
-        Verdict::Refuse { status, reason } => {
-            return Err(Refused::new(status, reason, |refusals| &mut refusals.filter));
-        }
     };
-    if let Err(misuse) = offer.accept(env.io.cork(), chosen.as_deref(), &[]) {
+    let fields: Vec<_> = fields.iter().collect();
+    if let Err(misuse) = request.offer.accept(env.io.cork(), chosen, &fields) {
         tracing::error!(%misuse, "a handshake could not be answered");
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     }
     env.io.meters.statistics.responded(101);
-    log(chosen.as_deref());
+    log(chosen);
     let mut ws = WebSocket::new(Role::Server, env);
-    ws.open(wire, env, id, endpoint, &Handshake { subprotocol: chosen.as_deref() });
+    ws.open(wire, env, request.id(), endpoint, &Handshake::accepted(request, chosen, value));
     Ok(ws)
 }

@@ -1,5 +1,6 @@
 //! The head of an answer, with the fields that belong to the connection.
 
+use sockeye_proto::handshake::VERSION;
 use sockeye_proto::http::emit::{self, InvalidField};
 
 use crate::http::response::Response;
@@ -37,7 +38,15 @@ impl Response {
             Framing::None => head,
             Framing::Length(length) => head.content_length(length),
         };
-        if !keep_alive {
+        if self.status() == 426 {
+            // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response"; section 7.8:
+            // "A sender of Upgrade MUST also send an "Upgrade" connection option".
+            head = head.field("Upgrade", "websocket")?;
+            if self.field("Sec-WebSocket-Version").is_none() {
+                head = head.field("Sec-WebSocket-Version", VERSION)?;
+            }
+            head = head.field("Connection", if keep_alive { "Upgrade" } else { "close, Upgrade" })?;
+        } else if !keep_alive {
             head = head.field("Connection", "close")?;
         }
         head.finish();

@@ -7,6 +7,7 @@
 
 pub(crate) mod access;
 mod body;
+mod fields;
 mod files;
 mod framing;
 mod precondition;
@@ -14,12 +15,14 @@ mod request;
 mod response;
 mod routes;
 
+pub use fields::InvalidHeader;
 pub use files::Files;
 pub use request::HttpRequest;
-pub use response::{InvalidHeader, Response};
+pub use response::Response;
 pub use routes::Routes;
 
 pub(crate) use body::FileBody;
+pub(crate) use fields::Fields;
 pub(crate) use framing::Framing;
 pub(crate) use response::Body;
 

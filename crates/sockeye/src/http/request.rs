@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sockeye_proto::http::RequestHead;
+use sockeye_proto::http::target::{self, TargetPath};
 
 use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::Address;
@@ -12,10 +13,7 @@ use crate::sys::Address;
 pub struct HttpRequest<'r> {
     /// As received.
     pub(crate) head: &'r RequestHead<'r>,
-    /// Decoded once and without dot segments (`http::target::normalise`).
-    pub(crate) path: &'r str,
-    /// As received, without the question mark.
-    pub(crate) query: Option<&'r str>,
+    pub(crate) path: &'r TargetPath,
     /// At most `Limits::body_bytes`.
     pub(crate) body: &'r [u8],
     pub(crate) peer: &'r Address,
@@ -33,16 +31,29 @@ impl<'r> HttpRequest<'r> {
         self.head.method
     }
 
-    /// The path, percent-decoded once and without dot segments. It begins with a slash.
+    /// The path, percent-decoded once and without dot segments. It begins with a slash. It may have any character,
+    /// encoded slashes and NUL included, and U+FFFD for bytes that are not UTF-8: do not use it as the name of a file.
     #[must_use]
-    pub const fn path(&self) -> &'r str {
-        self.path
+    pub fn path(&self) -> &'r str {
+        self.path.as_str()
+    }
+
+    /// The target as received: path and query, percent-encoded.
+    #[must_use]
+    pub const fn target(&self) -> &'r str {
+        self.head.target
     }
 
     /// The query: the text after the question mark, not decoded.
     #[must_use]
-    pub const fn query(&self) -> Option<&'r str> {
-        self.query
+    pub fn query(&self) -> Option<&'r str> {
+        target::query(self.target())
+    }
+
+    /// The first value of `name` in the query, decoded as browsers encode forms (`a=1&b=2`, where `+` is a space).
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        target::query_value(self.query()?, name)
     }
 
     /// The value of the first header field of this name, case-insensitively.
@@ -52,8 +63,20 @@ impl<'r> HttpRequest<'r> {
     }
 
     /// The values of all header fields of this name, case-insensitively.
-    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
         self.head.fields.all(name)
+    }
+
+    /// Names and values of all header fields, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'r str, &'r [u8])> {
+        self.head.fields.iter()
+    }
+
+    /// The value of the first cookie of this name, as sent (RFC 6265 section 4.2.1); `None` too if it is not UTF-8.
+    /// Names are case-sensitive.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&'r str> {
+        self.head.fields.cookie(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The body; empty if the request has none.
@@ -92,7 +115,7 @@ impl fmt::Debug for HttpRequest<'_> {
         // Without fields and body: they may hold cookies and passwords, which must not get into logs.
         f.debug_struct("HttpRequest")
             .field("method", &self.method())
-            .field("path", &self.path)
+            .field("path", &self.path())
             .field("peer", self.peer)
             .finish_non_exhaustive()
     }

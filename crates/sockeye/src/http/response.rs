@@ -1,13 +1,12 @@
 //! Responses of handlers and files. The loop writes them, and adds the fields of the connection.
 
 use std::borrow::Cow;
-use std::error::Error;
-use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 
-use sockeye_proto::http::emit::{self, InvalidField};
+use sockeye_proto::http::emit;
 
 use crate::http::body::FileBody;
+use crate::http::fields::{Fields, InvalidHeader};
 
 /// An HTTP response: status, header fields and body.
 ///
@@ -27,7 +26,7 @@ use crate::http::body::FileBody;
 #[derive(Clone, Debug)]
 pub struct Response {
     status: u16,
-    fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    fields: Fields,
     body: Body,
     /// The Content-Length of a response to HEAD, whose `body` is empty.
     head_length: Option<u64>,
@@ -47,7 +46,7 @@ pub(crate) enum Body {
 impl Response {
     /// A response without a body. A status outside 200 to 599 becomes 500: a handler cannot send interim responses.
     pub const fn new(status: u16) -> Self {
-        Self { status: final_status(status), fields: Vec::new(), body: Body::Empty, head_length: None }
+        Self { status: final_status(status), fields: Fields::new(), body: Body::Empty, head_length: None }
     }
 
     /// 200 with plain text.
@@ -69,6 +68,11 @@ impl Response {
     pub fn error(status: u16) -> Self {
         let status = final_status(status);
         Self::text(format!("{status} {}\n", emit::reason(status))).with_status(status)
+    }
+
+    /// A short plain text that says why something is refused: `reason`, or the status if it is empty.
+    pub(crate) fn refusal(status: u16, reason: &str) -> Self {
+        if reason.is_empty() { Self::error(status) } else { Self::text(format!("{reason}\n")).with_status(status) }
     }
 
     /// Sets the status; see [`new`](Self::new) for the range.
@@ -102,9 +106,14 @@ impl Response {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
     ) -> Result<Self, InvalidHeader> {
-        let (name, value) = checked(name.into(), value.into())?;
-        self.set(name, value);
+        self.fields.set_checked(name.into(), value.into())?;
         Ok(self)
+    }
+
+    /// Adds the field `Allow`, which a 405 must have.
+    pub(crate) fn allowing(mut self, methods: &'static str) -> Self {
+        self.set("Allow", methods);
+        self
     }
 
     pub(crate) const fn status(&self) -> u16 {
@@ -113,12 +122,12 @@ impl Response {
 
     /// The fields in the order they were set. Names and values are valid and safe to write.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().map(|(name, value)| (&**name, &**value))
+        self.fields.iter()
     }
 
     /// The first field of this name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
+        self.fields.get(name)
     }
 
     /// The value of Content-Length; `None` if that field must not be sent.
@@ -140,12 +149,18 @@ impl Response {
     pub(super) fn not_modified(mut self) -> Self {
         // RFC 9110 section 15.4.5: "a sender SHOULD NOT generate representation metadata other than the above listed
         // fields".
-        self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        self.fields.remove("Content-Type");
         Self { status: 304, body: Body::Empty, ..self }
     }
 
-    /// The last step of each response: removes a body that must not be sent.
-    pub(super) fn finish(mut self, head_only: bool) -> Self {
+    /// The last step of each response: adds a field that the status requires, and removes a body that must not be sent.
+    pub(crate) fn finish(mut self, head_only: bool) -> Self {
+        // RFC 9110 section 15.5.2: "The server generating a 401 response MUST send a WWW-Authenticate header field
+        // (Section 11.6.1) containing at least one challenge applicable to the target resource." This one makes no
+        // browser ask for a password.
+        if self.status == 401 && self.field("WWW-Authenticate").is_none() {
+            self.set("WWW-Authenticate", "Bearer realm=\"service\"");
+        }
         match self.status {
             // RFC 9110 section 15.3.6: "a server MUST NOT generate content in a 205 response".
             204 | 205 | 304 => self.body = Body::Empty,
@@ -174,11 +189,7 @@ impl Response {
 
     /// As [`header`](Self::header), for a name and a value known to be safe.
     pub(super) fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
-        let name = name.into();
-        if !name.eq_ignore_ascii_case("set-cookie") {
-            self.fields.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
-        }
-        self.fields.push((name, value.into()));
+        self.fields.set(name.into(), value.into());
     }
 }
 
@@ -189,44 +200,6 @@ impl Body {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(file) => file.remaining(),
         }
-    }
-}
-
-/// Why a header field cannot be sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum InvalidHeader {
-    /// The name is not a token (RFC 9110 section 5.6.2).
-    Name,
-    /// The value has a control character.
-    Value,
-    /// The loop writes this field itself.
-    Reserved,
-}
-
-impl fmt::Display for InvalidHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name => "the name of a header field must be a token (RFC 9110 section 5.6.2)",
-            Self::Value => "the value of a header field must not contain a control character",
-            Self::Reserved => "this header field frames the response; the service sets it itself",
-        })
-    }
-}
-
-impl Error for InvalidHeader {}
-
-/// Checks a field that the program gave.
-pub(super) fn checked(
-    name: Cow<'static, str>,
-    value: Cow<'static, str>,
-) -> Result<(Cow<'static, str>, Cow<'static, str>), InvalidHeader> {
-    // RFC 9110 section 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous".
-    match emit::check_field(&name, &value) {
-        Err(InvalidField::Name) => Err(InvalidHeader::Name),
-        Err(_) => Err(InvalidHeader::Value),
-        Ok(()) if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) => Err(InvalidHeader::Reserved),
-        Ok(()) => Ok((name, value)),
     }
 }
 
@@ -241,12 +214,10 @@ fn string_bytes(text: Cow<'static, str>) -> Cow<'static, [u8]> {
     }
 }
 
-const RESERVED: [&str; 7] =
-    ["Connection", "Content-Length", "Date", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade"];
-
 #[cfg(test)]
 mod tests {
-    use super::{Body, InvalidHeader, Response};
+    use super::{Body, Response};
+    use crate::http::InvalidHeader;
 
     #[test]
     fn a_header_cannot_split_the_response() {
@@ -284,6 +255,15 @@ mod tests {
             assert_eq!(Response::new(given).status(), sent);
             assert_eq!(Response::error(given).status(), sent);
         }
+    }
+
+    #[test]
+    fn an_unauthorized_request_is_challenged() {
+        let challenge = |response: Response| response.finish(false).field("WWW-Authenticate").map(str::to_owned);
+        assert_eq!(challenge(Response::error(401)).as_deref(), Some("Bearer realm=\"service\""));
+        let own = Response::error(401).header("www-authenticate", "Basic realm=\"a\"").unwrap();
+        assert_eq!(challenge(own).as_deref(), Some("Basic realm=\"a\""));
+        assert_eq!(challenge(Response::error(403)), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use sockeye_proto::http::target::TargetPath;
+
 use crate::http::files::Files;
 use crate::http::precondition;
 use crate::http::request::HttpRequest;
@@ -87,19 +89,36 @@ impl Routes {
         self.answer(request).finish(request.method() == "HEAD")
     }
 
+    /// The response to a request that nothing here takes, which its head alone decides. `None`: something takes it.
+    pub(crate) fn refusal(&self, request: &HttpRequest<'_>) -> Option<Response> {
+        let path = request.path;
+        if let Some(exact) = self.exact.get(request.path()).filter(|_| path.is(request.path())) {
+            return (!exact.takes(request.method())).then(|| not_allowed(exact.allow()));
+        }
+        match self.files.iter().find(|(prefix, _)| below(path, prefix).is_some()) {
+            None => Some(Response::error(404)),
+            Some(_) if !request.retrieves() => Some(not_allowed(GET)),
+            // Servers and file systems differ on what such a name means.
+            Some(_) if !path.is_plain() => Some(Response::error(400)),
+            Some(_) => None,
+        }
+    }
+
+    /// The methods that some path takes.
+    pub(crate) fn methods(&self) -> &'static str {
+        if self.exact.values().any(|exact| exact.post.is_some()) { GET_AND_POST } else { GET }
+    }
+
     fn answer(&mut self, request: &HttpRequest<'_>) -> Response {
-        let path = request.path();
-        if let Some(exact) = self.exact.get_mut(path) {
-            return match exact.handler(request.method()) {
-                Some(handler) => precondition::apply(handler(request), request),
-                None => not_allowed(exact.allow()),
-            };
+        if let Some(refusal) = self.refusal(request) {
+            return refusal;
         }
-        match self.files.iter().find_map(|(prefix, files)| Some((files, below(path, prefix)?))) {
-            Some((files, rest)) if request.retrieves() => files.respond(request, rest),
-            Some(_) => not_allowed(GET),
-            None => Response::error(404),
+        let handler = self.exact.get_mut(request.path()).filter(|_| request.path.is(request.path()));
+        if let Some(handler) = handler.and_then(|exact| exact.handler(request.method())) {
+            return precondition::apply(handler(request), request);
         }
+        let files = self.files.iter().find_map(|(prefix, files)| Some((files, below(request.path, prefix)?)));
+        files.map_or_else(|| Response::error(404), |(files, rest)| files.respond(request, rest))
     }
 
     fn exact_mut(&mut self, path: &str) -> &mut Exact {
@@ -136,9 +155,17 @@ impl Exact {
         }
     }
 
+    fn takes(&self, method: &str) -> bool {
+        match method {
+            "GET" | "HEAD" => self.get.is_some(),
+            "POST" => self.post.is_some(),
+            _ => false,
+        }
+    }
+
     const fn allow(&self) -> &'static str {
         match (&self.get, &self.post) {
-            (Some(_), Some(_)) => "GET, HEAD, POST",
+            (Some(_), Some(_)) => GET_AND_POST,
             (None, Some(_)) => "POST",
             (_, None) => GET,
         }
@@ -148,14 +175,12 @@ impl Exact {
 /// RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response containing a list
 /// of the target resource's currently supported methods."
 fn not_allowed(allow: &'static str) -> Response {
-    let mut response = Response::error(405);
-    response.set("Allow", allow);
-    response
+    Response::error(405).allowing(allow)
 }
 
 /// The rest of `path` after `prefix`: empty, or beginning with a slash.
-fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
-    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+fn below<'p>(path: &'p TargetPath, prefix: &str) -> Option<&'p str> {
+    path.below(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn absolute(path: &str) -> String {
@@ -163,6 +188,7 @@ fn absolute(path: &str) -> String {
 }
 
 const GET: &str = "GET, HEAD";
+const GET_AND_POST: &str = "GET, HEAD, POST";
 
 #[cfg(test)]
 mod tests;

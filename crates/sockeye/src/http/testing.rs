@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, io, process};
 
-use sockeye_proto::http::{RequestHead, target};
+use sockeye_proto::http::RequestHead;
+use sockeye_proto::http::target::TargetPath;
 use sockeye_proto::limits::ProtocolLimits;
 
 use crate::http::{Body, FileBody, HttpRequest, Response};
@@ -22,20 +23,10 @@ pub(super) fn request<T>(line: &str, fields: &[(&str, &str)], act: impl FnOnce(&
     }
     text.push_str("\r\n");
     let head = RequestHead::parse(text.as_bytes(), &ProtocolLimits::default()).unwrap();
-    let path = target::normalise(head.target).unwrap();
-    let query = target::query(head.target);
+    let path = TargetPath::parse(head.target).unwrap();
     let statistics = Statistics::default();
     let peer = &Address::Unnamed;
-    act(&HttpRequest {
-        head: &head,
-        path: &path,
-        query,
-        body: b"",
-        peer,
-        now: NOW,
-        statistics: &statistics,
-        board: None,
-    })
+    act(&HttpRequest { head: &head, path: &path, body: b"", peer, now: NOW, statistics: &statistics, board: None })
 }
 
 /// The whole body, read in small pieces.

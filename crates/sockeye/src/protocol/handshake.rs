@@ -1,25 +1,114 @@
 //! A completed handshake, as `open` sees it.
 
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+
+use sockeye_proto::http::ResponseHead;
+
+use crate::protocol::Request;
+
 /// The opening handshake of a connection, as passed to [`Protocol::open`](crate::Protocol::open).
+///
+/// For a connection that was accepted it has the client's [request](Self::request) and the value that
+/// the filter [made of it](Self::take); for one that was made with
+/// [`connect`](crate::protocol::ProtocolMut::connect), the [fields](Self::response_headers) of the
+/// server's response.
 ///
 /// ```
 /// use sockeye::{Cx, Handshake};
 ///
+/// struct User(String);
+///
 /// fn opened(cx: &mut Cx<'_>, handshake: &Handshake<'_>) {
-///     println!("{} speaks {}", cx.peer(), handshake.subprotocol().unwrap_or("no named protocol"));
+///     // The filter accepted with `Decision::accept().with(User(..))`.
+///     let user = handshake.take::<User>().map_or_else(|| "somebody".to_owned(), |User(name)| name);
+///     let path = handshake.request().map_or("", |request| request.path());
+///     println!("{user} at {} is in {path}", cx.peer());
 /// }
 /// ```
-#[derive(Debug)]
-#[non_exhaustive]
 pub struct Handshake<'a> {
-    pub(crate) subprotocol: Option<&'a str>,
+    subprotocol: Option<&'a str>,
+    side: Side<'a>,
+    /// In a cell, since `open` borrows the handshake only.
+    value: Cell<Option<Box<dyn Any>>>,
+}
+
+#[derive(Clone, Copy)]
+enum Side<'a> {
+    Accepted(&'a Request<'a>),
+    Made(&'a ResponseHead<'a>),
 }
 
 impl<'a> Handshake<'a> {
+    pub(crate) fn accepted(
+        request: &'a Request<'a>,
+        subprotocol: Option<&'a str>,
+        value: Option<Box<dyn Any>>,
+    ) -> Self {
+        Self { subprotocol, side: Side::Accepted(request), value: Cell::new(value) }
+    }
+
+    pub(crate) fn made(response: &'a ResponseHead<'a>, subprotocol: Option<&'a str>) -> Self {
+        Self { subprotocol, side: Side::Made(response), value: Cell::new(None) }
+    }
+
     /// The subprotocol that the server chose, one of those that the client offered (RFC 6455
     /// section 1.9); `None` if it chose none.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&'a str> {
         self.subprotocol
+    }
+
+    /// The client's request; `None` if this side made the connection.
+    #[must_use]
+    pub fn request(&self) -> Option<&'a Request<'a>> {
+        match self.side {
+            Side::Accepted(request) => Some(request),
+            Side::Made(_) => None,
+        }
+    }
+
+    /// Takes the value that the filter handed over ([`Decision::with`](crate::Decision::with)).
+    /// `None` if it handed over none, one of another type, which stays there, or if it was taken.
+    #[must_use]
+    pub fn take<T: 'static>(&self) -> Option<T> {
+        match self.value.take()?.downcast() {
+            Ok(value) => Some(*value),
+            Err(other) => {
+                self.value.set(Some(other));
+                None
+            }
+        }
+    }
+
+    /// The value of the first field of this name in the server's response, case-insensitively.
+    /// `None` if the connection was accepted.
+    #[must_use]
+    pub fn response_header(&self, name: &str) -> Option<&'a [u8]> {
+        match self.side {
+            Side::Accepted(_) => None,
+            Side::Made(response) => response.fields.get(name),
+        }
+    }
+
+    /// Names and values of all fields of the server's response, in order. None if the connection
+    /// was accepted.
+    pub fn response_headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let response = match self.side {
+            Side::Accepted(_) => None,
+            Side::Made(response) => Some(response),
+        };
+        response.into_iter().flat_map(|response| response.fields.iter())
+    }
+}
+
+impl fmt::Debug for Handshake<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without fields: they may hold cookies.
+        f.debug_struct("Handshake")
+            .field("subprotocol", &self.subprotocol)
+            .field("request", &self.request())
+            .finish_non_exhaustive()
     }
 }

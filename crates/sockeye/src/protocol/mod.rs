@@ -6,6 +6,7 @@
 
 mod commands;
 pub(crate) mod cx;
+mod decision;
 pub(crate) mod end;
 pub(crate) mod endpoint;
 pub(crate) mod handle;
@@ -18,7 +19,6 @@ mod unknown;
 pub(crate) mod views;
 pub(crate) mod watch;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use sockeye_proto::close::{Close, Closed};
@@ -28,6 +28,8 @@ use crate::client::Failure;
 
 pub use self::cx::{ClosedCx, Cx};
 pub(crate) use self::cx::{RawClosedCx, RawCx};
+pub use self::decision::Decision;
+pub(crate) use self::decision::{Acceptance, Verdict};
 pub(crate) use self::end::{RawClose, RawClosed};
 pub use self::handle::ProtocolHandle;
 pub(crate) use self::handle::{EndpointHandle, HandleTarget};
@@ -153,39 +155,5 @@ pub trait Protocol: 'static {
     /// Missed ticks are not repeated.
     fn tick(&mut self, own: &mut ProtocolMut<'_>) {
         let _ = own;
-    }
-}
-
-/// The answer to a handshake.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Decision(pub(crate) Verdict);
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Verdict {
-    Accept,
-    AcceptAs(String),
-    Refuse { status: u16, reason: Cow<'static, str> },
-}
-
-impl Decision {
-    /// Accept, with the chosen protocol if the client offered any.
-    #[must_use]
-    pub fn accept() -> Self {
-        Self(Verdict::Accept)
-    }
-
-    /// Accept, with this one of the protocols that the client offered. A name that was not offered
-    /// is left out of the answer (RFC 6455 section 4.2.2 point 5: it must be one of the client's),
-    /// and an error is logged.
-    #[must_use]
-    pub fn accept_subprotocol(name: impl Into<String>) -> Self {
-        Self(Verdict::AcceptAs(name.into()))
-    }
-
-    /// Refuse with an HTTP status of 400 to 599 (others become 403) and a short plain text.
-    #[must_use]
-    pub fn refuse(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        let status = if (400..600).contains(&status) { status } else { 403 };
-        Self(Verdict::Refuse { status, reason: reason.into() })
     }
 }

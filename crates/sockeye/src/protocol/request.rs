@@ -1,41 +1,94 @@
 //! The handshake request, as the filter sees it.
 
+use std::fmt;
+
 use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
+use sockeye_proto::http::target::{self, TargetPath};
 
+use crate::id::ConnId;
 use crate::sys::Address;
 
-/// A handshake that waits for the protocol's [`Decision`](crate::Decision).
+/// A client's handshake: for [`Protocol::filter`](crate::Protocol::filter), where it waits for the
+/// [`Decision`](crate::Decision), and for `open`, in its [`Handshake`](crate::Handshake).
+///
+/// ```
+/// use sockeye::{Decision, Request};
+///
+/// fn filter(request: &Request<'_>) -> Decision {
+///     let room = request.path().strip_prefix("/rooms/").unwrap_or("lobby");
+///     match request.query_value("token").as_deref() {
+///         Some("secret") => Decision::accept().with(room.to_owned()),
+///         _ => Decision::refuse(401, "a token, please"),
+///     }
+/// }
+/// ```
 pub struct Request<'a> {
+    pub(crate) id: ConnId,
     pub(crate) offer: &'a Offer<'a>,
-    pub(crate) path: &'a str,
-    pub(crate) query: Option<&'a str>,
+    pub(crate) path: &'a TargetPath,
     pub(crate) peer: &'a Address,
     pub(crate) proxy: Option<&'a Address>,
 }
 
 impl<'a> Request<'a> {
-    /// The path: percent-decoded once, without dot segments, starting with `/`.
+    /// The id that the connection has, and will have in `open` and after it.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The path: percent-decoded once, without dot segments, starting with `/`. It may have any
+    /// character, encoded slashes and NUL included, and U+FFFD for bytes that are not UTF-8: do not
+    /// use it as the name of a file.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.path
+        self.path.as_str()
+    }
+
+    /// The target as received: path and query, percent-encoded.
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        self.offer.head.target
     }
 
     /// The query: what follows the `?` of the target, unchanged.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        self.query
+        target::query(self.target())
     }
 
-    /// The first header of that name (in any case), unchanged.
+    /// The first value of `name` in the query, decoded as browsers encode forms
+    /// (`a=1&b=2`, where `+` is a space).
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        target::query_value(self.query()?, name)
+    }
+
+    /// The value of the first header field of this name, case-insensitively, unchanged.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.offer.head.fields.get(name)
     }
 
-    /// All headers, unchanged.
+    /// The values of all header fields of this name, case-insensitively, unchanged.
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.offer.head.fields.all(name)
+    }
+
+    /// Names and values of all header fields, in order, unchanged.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.offer.head.fields.iter()
+    }
+
+    /// The value of the first cookie of this name, as sent (RFC 6265 section 4.2.1); `None` too if
+    /// it is not UTF-8. Names are case-sensitive.
+    ///
+    /// A browser sends cookies with handshakes of pages of other sites too, so a decision by a cookie
+    /// needs [`Origins`](crate::service::Origins).
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.offer.head.fields.cookie(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The subprotocols that the client offers, in its order of preference.
@@ -64,5 +117,16 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn proxy(&self) -> Option<&'a Address> {
         self.proxy
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without fields and query: they may hold cookies and passwords, which must not get into logs.
+        f.debug_struct("Request")
+            .field("id", &self.id)
+            .field("path", &self.path())
+            .field("peer", self.peer)
+            .finish_non_exhaustive()
     }
 }

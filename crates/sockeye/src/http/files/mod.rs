@@ -15,11 +15,12 @@ use sockeye_proto::http::date;
 use sockeye_proto::http::range::{self, Range};
 
 use crate::http::body::FileBody;
+use crate::http::fields::{self, InvalidHeader};
 use crate::http::files::path::Below;
 use crate::http::files::root::{Resolve, Root};
 use crate::http::precondition;
 use crate::http::request::HttpRequest;
-use crate::http::response::{self, Body, InvalidHeader, Response};
+use crate::http::response::{Body, Response};
 
 /// The files below one directory.
 ///
@@ -63,7 +64,7 @@ impl Files {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
     ) -> Result<Self, InvalidHeader> {
-        self.fields.push(response::checked(name.into(), value.into())?);
+        self.fields.push(fields::checked(name.into(), value.into())?);
         Ok(self)
     }
 

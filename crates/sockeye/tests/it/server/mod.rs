@@ -5,6 +5,7 @@ mod backpressure;
 mod closing;
 mod crowds;
 mod deadlines;
+mod handshake;
 mod http;
 mod ids;
 mod layers;

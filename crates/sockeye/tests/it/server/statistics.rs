@@ -309,7 +309,10 @@ fn bounds_of_requests_by_name() {
         ("handshake_timeout", b"GET".to_vec()),
         ("handshake_timeout", Vec::new()),
     ] {
-        let mut site = Site::limited(large);
+        let mut limits = Limits::default();
+        large(&mut limits);
+        let routes = Routes::new().get("/", |_| Response::text("x")).post("/", |_| Response::text("x"));
+        let mut site = Site::new(|builder| builder.limits(limits).routes(routes));
         let peer = site.connect();
         if !request.is_empty() {
             peer.send(&request);
