@@ -27,6 +27,7 @@ pub(crate) fn describe(closed: &Closed) -> String {
             format!("the peer broke a rule: {violation}; closed with {}", code_sent(closed))
         }
         (Cause::Overflow, _) => "the peer does not read".to_owned(),
+        (Cause::Aborted, _) => "aborted by us".to_owned(),
         // `Dropped`, and what a later version may add.
         (_, _) => "the connection was dropped".to_owned(),
     }

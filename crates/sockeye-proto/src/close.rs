@@ -140,6 +140,8 @@ pub enum Cause {
     Overflow,
     /// The program dropped the connection or its service.
     Dropped,
+    /// The program ended the connection at once, without the closing handshake.
+    Aborted,
 }
 
 /// Which deadline passed.

@@ -1,44 +1,66 @@
 //! Connection ids, and tables keyed by them.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use slotmap::{Key, KeyData, SlotMap, new_key_type};
-
-/// Identifies one connection of one service: slot and generation, written as `slot.generation`. An
-/// id is never used for another connection.
+/// Identifies one connection of one service, once: no other connection of the process has the id, of whichever service or
+/// thread, as long as both services exist. Written as `service.slot.generation`.
 ///
-/// Once the connection has ended the id is stale: requests with it return [`Gone`], and never reach
-/// the connection that uses the slot now.
+/// Once the connection has ended the id is stale: a lookup returns [`Gone`], and never reaches the connection that uses the
+/// slot now. The same holds for the id of another service, and for the default id, which no connection has.
+///
+/// ```
+/// use sockeye::{ConnId, Service};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let mut service = Service::builder().build()?;
+/// assert!(service.control().connection(ConnId::default()).is_err());
+/// # Ok(()) }
+/// ```
+// From the top: 16 bits for the service, never 0; 22 for the generation, never 0; 26 for the slot. So the upper half of an id
+// is never 0, which tells it from the tokens of listeners.
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConnId(Slot);
-
-new_key_type! {
-    /// The key inside a [`ConnId`], which has another text form.
-    struct Slot;
-}
+pub struct ConnId(u64);
 
 impl ConnId {
-    /// The id as a number, for logs and for tables keyed by numbers.
-    #[must_use]
-    pub fn as_u64(self) -> u64 {
-        self.0.data().as_ffi()
+    fn new(service: u16, generation: u32, slot: usize) -> Self {
+        Self(u64::from(service) << (GENERATION_BITS + SLOT_BITS) | u64::from(generation) << SLOT_BITS | slot as u64)
     }
 
+    /// The id as a number, for logs and for tables keyed by numbers.
+    #[must_use]
+    #[inline]
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
     pub(crate) fn from_u64(token: u64) -> Self {
-        Self(KeyData::from_ffi(token).into())
+        Self(token)
     }
 
     /// The slot's index.
+    #[inline]
     pub(crate) fn slot(self) -> usize {
-        (self.as_u64() & 0xFFFF_FFFF) as usize
+        (self.0 & (MAX_SLOTS - 1)) as usize
+    }
+
+    #[inline]
+    fn generation(self) -> u32 {
+        (self.0 >> SLOT_BITS) as u32 & MAX_GENERATION
+    }
+
+    #[inline]
+    fn service(self) -> u16 {
+        (self.0 >> (GENERATION_BITS + SLOT_BITS)) as u16
     }
 }
 
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.as_u64();
-        write!(f, "{}.{}", id & 0xFFFF_FFFF, id >> 32)
+        write!(f, "{}.{}.{}", self.service(), self.slot(), self.generation())
     }
 }
 
@@ -48,59 +70,165 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// A value for each connection, by id. A stale id finds nothing.
-pub(crate) struct Table<T>(SlotMap<Slot, T>);
+const SLOT_BITS: u32 = 26;
+const GENERATION_BITS: u32 = 22;
+const MAX_SLOTS: u64 = 1 << SLOT_BITS;
+/// A slot that was used this often is not used again.
+const MAX_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 
-impl<T> Table<T> {
-    pub(crate) fn new() -> Self {
-        Self(SlotMap::with_key())
+/// The number of a service, which no other has while it exists.
+#[derive(Debug)]
+pub(crate) struct ServiceNumber(u16);
+
+/// The numbers of the process.
+struct Numbers {
+    last: u16,
+    in_use: BTreeSet<u16>,
+}
+
+static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { last: 0, in_use: BTreeSet::new() });
+
+impl ServiceNumber {
+    /// The number of a new service: the one that was given back longest ago. `None` when the process has 65,534 services.
+    pub(crate) fn next() -> Option<Self> {
+        let mut numbers = Numbers::lock();
+        let last = numbers.last;
+        let number = (last + 1..=Self::MAX).chain(1..=last).find(|number| !numbers.in_use.contains(number))?;
+        numbers.last = number;
+        numbers.in_use.insert(number);
+        Some(Self(number))
+    }
+
+    /// All bits of an id are never set together: that is the token of the waker.
+    const MAX: u16 = u16::MAX - 1;
+}
+
+impl Drop for ServiceNumber {
+    fn drop(&mut self) {
+        Numbers::lock().in_use.remove(&self.0);
+    }
+}
+
+impl Numbers {
+    fn lock() -> MutexGuard<'static, Self> {
+        // A panic under the lock leaves nothing half done.
+        NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A value for each connection of a service, by id. The id of another connection or service finds nothing.
+pub(crate) struct Table<T> {
+    service: ServiceNumber,
+    slots: Vec<Slot<T>>,
+    /// Slots that can be used again; the last one is next.
+    free: Vec<u32>,
+    len: usize,
+}
+
+struct Slot<T> {
+    /// How often the slot was used. The lowest bit says that it is in use, the rest is the generation.
+    uses: u32,
+    /// Meaningless while the slot is not in use.
+    value: T,
+}
+
+impl<T> Slot<T> {
+    #[inline]
+    fn is_used(&self) -> bool {
+        self.uses & USED != 0
+    }
+
+    fn generation(&self) -> u32 {
+        self.uses >> 1
+    }
+}
+
+const USED: u32 = 1;
+
+impl<T: Copy> Table<T> {
+    pub(crate) fn new(service: ServiceNumber) -> Self {
+        Self { service, slots: Vec::new(), free: Vec::new(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len == 0
+    }
+
+    /// Whether no connection can be added: a service can have 67 million at once.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.slots.len() as u64 == MAX_SLOTS
     }
 
     /// Inserts a value under an id that was never used before.
+    ///
+    /// # Panics
+    /// When the table [is full](Self::is_full). Peers cannot fill it: accepting pauses before. A program could, with 67
+    /// million connects of its own.
     pub(crate) fn insert(&mut self, value: T) -> ConnId {
-        ConnId(self.0.insert(value))
+        assert!(!self.is_full(), "a service has at most {MAX_SLOTS} connections");
+        self.len += 1;
+        let index = self.free.pop().map_or(self.slots.len(), |index| index as usize);
+        let uses = match self.slots.get_mut(index) {
+            Some(slot) => {
+                // The next generation: such a slot is free, and was not used too often.
+                slot.uses = (slot.uses + 2) | USED;
+                slot.value = value;
+                slot.uses
+            }
+            None => {
+                self.slots.push(Slot { uses: 2 | USED, value });
+                2 | USED
+            }
+        };
+        ConnId::new(self.service.0, uses >> 1, index)
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
-        self.0.remove(id.0)
+        let value = *self.get(id)?;
+        let slot = self.slots.get_mut(id.slot())?;
+        slot.uses &= !USED;
+        self.len -= 1;
+        // An id must not come back. A slot that has used up its generations rests: 12 bytes for four million connections.
+        if slot.generation() < MAX_GENERATION {
+            self.free.push(id.slot() as u32);
+        }
+        Some(value)
     }
 
     #[inline]
     pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
-        self.0.get(id.0)
+        let slot = self.slots.get(id.slot())?;
+        (slot.uses == id.generation() << 1 | USED && id.service() == self.service.0).then_some(&slot.value)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
-        self.0.get_mut(id.0)
+        let slot = self.slots.get_mut(id.slot())?;
+        (slot.uses == id.generation() << 1 | USED && id.service() == self.service.0).then_some(&mut slot.value)
     }
 
     pub(crate) fn contains_key(&self, id: ConnId) -> bool {
-        self.0.contains_key(id.0)
-    }
-
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(ConnId, &mut T) -> bool) {
-        self.0.retain(|slot, value| keep(ConnId(slot), value));
+        self.get(id).is_some()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.0.iter().map(|(slot, value)| (ConnId(slot), value))
+        let service = self.service.0;
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_used());
+        used.map(move |(index, slot)| (ConnId::new(service, slot.generation(), index), &slot.value))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
-        self.0.iter_mut().map(|(slot, value)| (ConnId(slot), value))
+        let service = self.service.0;
+        let used = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_used());
+        used.map(move |(index, slot)| (ConnId::new(service, slot.generation(), index), &mut slot.value))
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = ConnId> {
-        self.0.keys().map(ConnId)
+        self.iter().map(|(id, _)| id)
     }
 }
 
@@ -121,16 +249,75 @@ impl Error for Gone {}
 mod tests {
     use super::*;
 
+    fn table() -> Table<char> {
+        Table::new(ServiceNumber::next().unwrap())
+    }
+
     #[test]
     fn an_id_is_written_in_one_way() {
-        let mut table = Table::new();
+        let mut table = table();
+        let number = table.service.0;
         let first = table.insert('a');
-        assert_eq!((first.to_string(), format!("{first:?}")), ("1.1".to_owned(), "ConnId(1.1)".to_owned()));
+        assert_eq!(first.to_string(), format!("{number}.0.1"));
+        assert_eq!(format!("{first:?}"), format!("ConnId({first})"));
         assert_eq!(table.remove(first), Some('a'));
         let second = table.insert('b');
-        assert_eq!(format!("{:?}", Some(second)), "Some(ConnId(1.3))");
+        assert_eq!(second.to_string(), format!("{number}.0.2"));
         assert_eq!((table.get(first), table.get(second)), (None, Some(&'b')));
         assert_eq!(ConnId::from_u64(second.as_u64()), second);
-        assert_eq!(size_of::<Option<ConnId>>(), 8);
+        assert_eq!((size_of::<ConnId>(), size_of::<Slot<u64>>(), size_of::<Slot<[u32; 2]>>()), (8, 16, 12));
+    }
+
+    #[test]
+    fn no_table_takes_the_default_id_or_that_of_another() {
+        let (mut table, mut other) = (table(), table());
+        assert_eq!(table.get(ConnId::default()), None);
+        let (id, foreign) = (table.insert('a'), other.insert('b'));
+        assert_ne!(id, foreign);
+        assert_eq!((id.slot(), id.generation()), (foreign.slot(), foreign.generation()));
+        for id in [ConnId::default(), foreign] {
+            assert!(table.get(id).is_none() && table.get_mut(id).is_none() && table.remove(id).is_none());
+        }
+        assert_eq!((table.get(id), table.len()), (Some(&'a'), 1));
+        // The next service has a number of its own, also when another one ended meanwhile.
+        drop(other);
+        assert_eq!(self::table().get(foreign), None);
+    }
+
+    #[test]
+    fn a_slot_that_has_used_up_its_generations_is_not_used_again() {
+        let mut table = table();
+        let first = table.insert('a');
+        let mut id = first;
+        for _ in 1..MAX_GENERATION {
+            table.remove(id);
+            id = table.insert('a');
+        }
+        assert_eq!((id.slot(), id.generation()), (0, MAX_GENERATION));
+        assert_eq!((table.get(id), table.get(first)), (Some(&'a'), None));
+        table.remove(id);
+        let next = table.insert('b');
+        assert_eq!((next.slot(), next.generation(), table.len()), (1, 1, 1));
+        assert_eq!((table.get(first), table.get(id), table.iter().count()), (None, None, 1));
+    }
+
+    #[test]
+    fn a_removed_value_is_not_walked_over() {
+        let mut table = table();
+        let ids = ['a', 'b', 'c'].map(|value| table.insert(value));
+        table.remove(ids[1]);
+        assert_eq!(table.keys().collect::<Vec<_>>(), [ids[0], ids[2]]);
+        for (_, value) in table.iter_mut() {
+            *value = 'd';
+        }
+        assert_eq!(table.iter().collect::<Vec<_>>(), [(ids[0], &'d'), (ids[2], &'d')]);
+        assert!(!table.is_empty() && !table.is_full());
+    }
+
+    #[test]
+    fn an_id_is_never_the_token_of_a_listener_or_of_the_waker() {
+        for id in [ConnId::new(1, 1, 0), ConnId::new(ServiceNumber::MAX, MAX_GENERATION, MAX_SLOTS as usize - 1)] {
+            assert!(id.as_u64() >> 32 != 0 && id.as_u64() != u64::MAX);
+        }
     }
 }

@@ -12,7 +12,7 @@ use sockeye_proto::time::Instant;
 use crate::conn::env::Env;
 use crate::conn::file::send_file;
 use crate::conn::linger::Linger;
-use crate::conn::step::{Due, Step};
+use crate::conn::step::{Closing, Due, Step};
 use crate::conn::upgrade::{Counter, Refused, upgrade};
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
@@ -94,6 +94,16 @@ impl Http {
         self.proxy = proxy;
         self.reused = true;
         self.deadline = now + limits.idle_timeout;
+    }
+
+    /// The program closes the connection. An answer that has begun is finished; what the peer has sent meanwhile is not
+    /// answered.
+    pub(super) fn close(&mut self) -> Closing {
+        if !matches!(self.state, State::Responding) {
+            return Closing::Now;
+        }
+        self.keep_alive = false;
+        Closing::Step
     }
 
     fn is_between_requests(&self) -> bool {

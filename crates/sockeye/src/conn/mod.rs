@@ -55,6 +55,7 @@ use crate::transport::{Framed, LoopIo, Socket};
 
 pub(crate) use self::env::Env;
 pub(crate) use self::opening::Unopened;
+pub(crate) use self::step::Closing;
 pub(crate) use self::websocket::Published;
 pub(crate) use self::wire::NEVER;
 
@@ -333,21 +334,25 @@ impl Conn {
         }
     }
 
-    /// Starts the closing handshake, or the end of a raw connection. Returns whether there is something to close.
-    pub(crate) fn close(&mut self, close: Close, now: Instant, until: Instant) -> bool {
+    /// Starts the closing handshake, or the end of another connection.
+    pub(crate) fn close(&mut self, close: Close, now: Instant, until: Instant) -> Closing {
         match &mut self.phase {
             Phase::WebSocket(ws) => ws.close(close, now),
             Phase::Raw(raw) => raw.end(RawClosed::Local, until),
             Phase::Watched(watched) => watched.end(RawClosed::Local),
-            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => return false,
+            Phase::Http(http) => return http.close(),
+            Phase::Proxied(_) => return Closing::Now,
+            Phase::Opening(_) | Phase::Linger(_) => return Closing::Ignored,
         }
-        true
+        Closing::Step
     }
 
     /// The service is being drained: WebSockets get 1001 (RFC 6455 section 7.4.1), raw connections
     /// end. The other phases look at the service's lifecycle in their next step.
     pub(crate) fn drain(&mut self, now: Instant, until: Instant) {
-        self.close(CloseCode::GOING_AWAY.into(), now, until);
+        if matches!(self.phase, Phase::WebSocket(_) | Phase::Raw(_) | Phase::Watched(_)) {
+            self.close(CloseCode::GOING_AWAY.into(), now, until);
+        }
     }
 
     /// Ends the connection without notifying the peer, and calls `closed` if it was open.
@@ -394,6 +399,8 @@ pub(crate) enum Abort {
     Overflow,
     /// The service was dropped.
     Dropped,
+    /// The program asked for it.
+    Requested,
 }
 
 impl Abort {
@@ -402,6 +409,7 @@ impl Abort {
             Self::DrainTimeout => Cause::Timeout(Timeout::Close),
             Self::Overflow => Cause::Overflow,
             Self::Dropped => Cause::Dropped,
+            Self::Requested => Cause::Aborted,
         }
     }
 
@@ -409,6 +417,7 @@ impl Abort {
         match self {
             Self::DrainTimeout | Self::Overflow => RawClosed::Timeout,
             Self::Dropped => RawClosed::Dropped,
+            Self::Requested => RawClosed::Reset,
         }
     }
 }

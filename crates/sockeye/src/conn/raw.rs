@@ -18,7 +18,7 @@ use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
 use crate::protocol::endpoint::RawEndpoint;
 use crate::protocol::{RawClose, RawClosed, RawCx, RawSendCx, RawWritable};
-use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
+use crate::state::{Commands, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::{CloseHow, DescriptorKind};
 use crate::transport::{LoopIo, Read, Socket, SocketWriter};
@@ -80,7 +80,7 @@ impl Raw {
             return;
         }
         let until = self.end_deadline(env);
-        self.take_own_closes(&mut env.state, id, until);
+        self.take_own_ends(&mut env.state, id, until);
         if self.is_ending() {
             env.state.registry.enqueue(id);
         }
@@ -93,6 +93,11 @@ impl Raw {
     /// Decides the end, unless it was decided before.
     pub(super) fn end(&mut self, closed: RawClosed, until: Instant) {
         self.ending.get_or_insert(Ending { closed, until });
+    }
+
+    /// Decides that the connection is reset, whatever was decided before.
+    fn abort(&mut self, until: Instant) {
+        self.ending = Some(Ending { closed: RawClosed::Reset, until });
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -241,15 +246,18 @@ impl Raw {
             Err(RawClose::Normal) => self.end(normal, until),
             Err(RawClose::Reset) => self.end(RawClosed::Reset, until),
         }
-        if !commands.queue.closes.is_empty() {
+        if !commands.queue.ends.is_empty() {
             let id = commands.running.id;
-            self.take_own_closes(commands, id, until);
+            self.take_own_ends(commands, id, until);
         }
     }
 
     #[cold]
-    fn take_own_closes(&mut self, commands: &mut Commands, id: ConnId, until: Instant) {
-        commands.take_closes(id, |_| self.end(RawClosed::Local, until));
+    fn take_own_ends(&mut self, commands: &mut Commands, id: ConnId, until: Instant) {
+        commands.take_ends(id, |end| match end {
+            End::Close(_) => self.end(RawClosed::Local, until),
+            End::Abort => self.abort(until),
+        });
     }
 
     /// Reads and drops input that is no longer delivered. Returns whether there may be more.

@@ -25,6 +25,17 @@ pub(super) enum Due<N = Infallible> {
     Over(Step<N>),
 }
 
+/// What the loop is to do for a connection that is to be closed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Closing {
+    /// Take a step, in which it ends or goes on to its end.
+    Step,
+    /// Close the socket.
+    Now,
+    /// It is ending already.
+    Ignored,
+}
+
 impl<N> Step<N> {
     /// The same step, with another type of next phase.
     pub(super) fn map<M>(self, map: impl FnOnce(N) -> M) -> Step<M> {

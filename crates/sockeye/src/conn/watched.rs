@@ -13,7 +13,7 @@ use crate::conn::wire::Wire;
 use crate::id::ConnId;
 use crate::protocol::endpoint::WatcherEndpoint;
 use crate::protocol::{RawClose, RawClosed, RawCx};
-use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
+use crate::state::{Commands, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::{CloseHow, DescriptorKind, Readiness};
 use crate::transport::{LoopIo, Socket};
@@ -48,7 +48,7 @@ impl Watched {
         if !raw::open(self.endpoint, wire, env, id) {
             return;
         }
-        self.take_own_closes(&mut env.state, id);
+        self.take_own_ends(&mut env.state, id);
         if self.is_ending() {
             env.state.registry.enqueue(id);
         }
@@ -178,12 +178,15 @@ impl Watched {
             Err(RawClose::Reset) => self.end(RawClosed::Reset),
         }
         let id = commands.running.id;
-        self.take_own_closes(commands, id);
+        self.take_own_ends(commands, id);
     }
 
-    fn take_own_closes(&mut self, commands: &mut Commands, id: ConnId) {
-        if !commands.queue.closes.is_empty() {
-            commands.take_closes(id, |_| self.end(RawClosed::Local));
+    fn take_own_ends(&mut self, commands: &mut Commands, id: ConnId) {
+        if !commands.queue.ends.is_empty() {
+            commands.take_ends(id, |end| match end {
+                End::Close(_) => self.end(RawClosed::Local),
+                End::Abort => self.ending = Some(RawClosed::Reset),
+            });
         }
     }
 

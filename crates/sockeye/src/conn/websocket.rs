@@ -22,7 +22,7 @@ use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
 use crate::protocol::endpoint::WebSocketEndpoint;
 use crate::protocol::{Cx, Handshake, SendCx, Tx};
-use crate::state::{Commands, EndpointIndex, Entry, ReadBudget, RunningStep};
+use crate::state::{Commands, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
 use crate::transport::{CORK, Framed, LoopIo, Read, Socket, SocketWriter};
@@ -107,7 +107,7 @@ impl WebSocket {
         if let (Some(session), Some(entry)) = (session, env.state.registry.get_mut(id)) {
             entry.session = session;
         }
-        self.take_own_closes(&mut env.state, id);
+        self.take_own_ends(&mut env.state, id);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -324,23 +324,26 @@ impl WebSocket {
         running.wants_write() && look(self, running, socket)
     }
 
-    /// Starts the close that a callback returned or requested on its own connection, so that
+    /// Starts the end that a callback returned or requested on its own connection, so that
     /// nothing is delivered after it.
     #[inline]
     fn apply(&mut self, commands: &mut Commands, result: Result<(), Close>) {
         if let Err(close) = result {
             self.protocol.close(close, commands.now);
         }
-        if !commands.queue.closes.is_empty() {
+        if !commands.queue.ends.is_empty() {
             let id = commands.running.id;
-            self.take_own_closes(commands, id);
+            self.take_own_ends(commands, id);
         }
     }
 
     #[cold]
-    fn take_own_closes(&mut self, commands: &mut Commands, id: ConnId) {
+    fn take_own_ends(&mut self, commands: &mut Commands, id: ConnId) {
         let now = commands.now;
-        commands.take_closes(id, |close| self.protocol.close(close, now));
+        commands.take_ends(id, |end| match end {
+            End::Close(close) => self.protocol.close(close.clone(), now),
+            End::Abort => self.protocol.abort(Cause::Aborted),
+        });
     }
 
     /// Sends messages published while a fragmented message was unfinished, once it is finished.
@@ -543,7 +546,9 @@ impl Ending {
             Cause::Violation(_) => Self::Linger,
             // The peer ended only its sending side, and may still read our output.
             Cause::Eof if socket.has_backlog() => Self::Linger,
-            Cause::Timeout(Timeout::Close | Timeout::Keepalive) | Cause::Overflow | Cause::Dropped => Self::Reset,
+            Cause::Timeout(Timeout::Close | Timeout::Keepalive) | Cause::Overflow | Cause::Dropped | Cause::Aborted => {
+                Self::Reset
+            }
             _ => Self::Close,
         }
     }
@@ -574,7 +579,7 @@ fn plan_retry(env: &mut Env, id: ConnId, closed: &Closed) -> Option<Retry> {
         _ => false,
     };
     let own = closed.initiator == Initiator::Local && !failed;
-    let over = env.state.lifecycle.is_ending() || own || closed.cause == Cause::Dropped;
+    let over = env.state.lifecycle.is_ending() || own || matches!(closed.cause, Cause::Dropped | Cause::Aborted);
     let random = if over { None } else { env.io.random_u64() };
     env.state.retry_after_close(id, random)
 }

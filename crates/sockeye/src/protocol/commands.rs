@@ -26,13 +26,13 @@ impl Commands {
         self.registry.get(id).is_some_and(Entry::is_open)
     }
 
-    /// One connection, which is open or still being opened.
+    /// One connection, which is open or may still open: a handshake or a request of it may be under way.
     ///
     /// # Errors
-    /// [`Gone`] when the connection has ended.
+    /// [`Gone`] when the connection has ended, and for every id that this service never gave out.
     pub fn connection(&mut self, id: ConnId) -> Result<ConnectionMut<'_>, Gone> {
         match self.registry.get(id) {
-            Some(entry) if entry.is_open() || entry.is_connecting() => Ok(ConnectionMut { commands: self, id }),
+            Some(entry) if entry.is_alive() => Ok(ConnectionMut { commands: self, id }),
             _ => Err(Gone),
         }
     }

@@ -9,12 +9,12 @@ use sockeye_proto::wire::MessageKind;
 
 use crate::client::Connect;
 use crate::protocol::ConnId;
-use crate::state::{Commands, EndpointIndex, Entry};
+use crate::state::{Commands, End, EndpointIndex, Entry};
 
 /// One connection of the service. [`Commands::connection`] looks it up, and the context of each callback is one.
 ///
 /// It dereferences to [`Commands`], so all commands to the service are available here. On a
-/// connection that is still being opened only [`close`](Self::close) has an effect.
+/// connection that is still being opened only [`close`](Self::close) and [`abort`](Self::abort) have an effect.
 ///
 /// ```
 /// use sockeye::{CloseCode, Commands, ConnId};
@@ -64,11 +64,30 @@ impl ConnectionMut<'_> {
         self.commands.set_paused(self.id, false);
     }
 
-    /// Starts the closing handshake of a WebSocket. A connection that is still being opened is
+    /// Starts the closing handshake of a WebSocket. A connection of ours that is still being opened is
     /// cancelled: its outcome is [`failed`](crate::Protocol::failed). A raw connection ends as by
-    /// [`RawClose::Normal`](crate::raw::RawClose::Normal); the code is ignored.
+    /// [`RawClose::Normal`](crate::raw::RawClose::Normal); the code is ignored. An accepted connection that speaks HTTP
+    /// still, or waits for its handshake, ends after the answer that has begun, if there is one.
     pub fn close(&mut self, close: impl Into<Close>) {
-        let _ = self.commands.push_close(self.id, close.into());
+        self.commands.push_end(self.id, End::Close(close.into()));
+    }
+
+    /// Ends the connection at once, without the closing handshake: what waits is not sent, and the peer of a TCP
+    /// connection sees a reset. `closed` follows, with cause [`Aborted`](sockeye_proto::close::Cause::Aborted) or
+    /// [`RawClosed::Reset`](crate::raw::RawClosed::Reset). A connection that is still being opened is cancelled as by
+    /// [`close`](Self::close).
+    ///
+    /// ```
+    /// use sockeye::{Commands, ConnId};
+    ///
+    /// fn throw_out(commands: &mut Commands, id: ConnId) {
+    ///     if let Ok(mut connection) = commands.connection(id) {
+    ///         connection.abort(); // without a Close frame, and without time to answer one
+    ///     }
+    /// }
+    /// ```
+    pub fn abort(&mut self) {
+        self.commands.push_end(self.id, End::Abort);
     }
 
     /// Calls [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer

@@ -35,7 +35,7 @@ impl Service {
         self.accepting.first = (first + 1) % count.max(1);
         for index in (first..count).chain(0..first) {
             while self.accepting.listeners.get(index).is_some_and(|listener| listener.ready) {
-                if self.env.state.registry.len() >= self.max_connections {
+                if self.env.state.registry.len() >= self.max_connections || self.env.state.registry.is_full() {
                     self.env.io.meters.statistics.limits.connections += 1;
                     self.pause_accepting("the limit of connections is reached", None);
                     return;

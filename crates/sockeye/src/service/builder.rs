@@ -15,6 +15,7 @@ use crate::conn::Env;
 use crate::conn::policy::{FirstRefusals, Policy};
 use crate::error::Error;
 use crate::http::Routes;
+use crate::id::ServiceNumber;
 use crate::limits::{Limits, table};
 use crate::poll::PollHook;
 use crate::protocol::endpoint::{Endpoint, Endpoints};
@@ -368,7 +369,10 @@ impl Builder {
             names: Arc::clone(&names),
             fallback: self.fallback,
         };
-        let state = Commands::new(self.id, names, now);
+        let number = ServiceNumber::next();
+        let number =
+            number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
+        let state = Commands::new(self.id, number, names, now);
         let meters = Meters::new(self.limits.stall);
         let mut io = LoopIo::new(sys, Rc::clone(&state.pool), meters, frame_cost, self.limits.output_low_water);
         io.carrier = self.carrier;

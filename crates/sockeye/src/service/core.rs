@@ -235,7 +235,7 @@ impl Service {
             return;
         }
         // What was asked to be closed before keeps its own code.
-        self.carry_out_closes();
+        self.carry_out_requested_ends();
         // What was published before leaves before the close frames, behind which nothing may follow.
         self.flush_publishes();
         let now = self.env.state.now;

@@ -14,11 +14,11 @@ use std::time::Duration;
 use sockeye_proto::close::Close;
 
 use crate::client::FailureCause;
-use crate::conn::{Abort, Outcome};
+use crate::conn::{Abort, Closing, Outcome};
 use crate::error::Error;
 use crate::id::ConnId;
 use crate::service::core::{Control, Service, ServiceState};
-use crate::state::Entry;
+use crate::state::{End, Entry};
 use crate::statistics::{Culprit, Whose};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
@@ -33,7 +33,7 @@ impl Service {
 
     fn take_turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
         self.wait(timeout)?;
-        self.carry_out_ends();
+        self.begin_with_ends();
         let mut events = std::mem::take(&mut self.events);
         let mut woken = false;
         for event in &events {
@@ -100,9 +100,9 @@ impl Service {
     }
 
     /// Closes requested between turns come before anything else.
-    fn carry_out_ends(&mut self) {
-        if !self.env.state.queue.closes.is_empty() {
-            self.carry_out_closes();
+    fn begin_with_ends(&mut self) {
+        if !self.env.state.queue.ends.is_empty() {
+            self.carry_out_requested_ends();
         }
         self.start_requested_drain();
     }
@@ -201,6 +201,9 @@ impl Service {
     /// batch cannot reach a successor.
     pub(super) fn close_and_retire(&mut self, id: ConnId, how: CloseHow) {
         if let Some(conn) = self.connections.take(id) {
+            if let Some(entry) = self.env.state.registry.get_mut(id) {
+                entry.set_ended();
+            }
             conn.close_socket(&mut self.env, id, how);
             self.env.io.meters.statistics.connection_ends();
             self.dead.push(id);
@@ -234,8 +237,8 @@ impl Service {
         if !self.env.state.queue.timers.is_empty() {
             self.carry_out_timers();
         }
-        if !self.env.state.queue.closes.is_empty() {
-            self.carry_out_closes();
+        if !self.env.state.queue.ends.is_empty() {
+            self.carry_out_requested_ends();
         }
         if !self.env.state.connects.planned.is_empty() {
             self.start_connects();
@@ -255,18 +258,35 @@ impl Service {
         self.env.state.queue.timers = timers;
     }
 
-    pub(super) fn carry_out_closes(&mut self) {
-        let mut closes = std::mem::take(&mut self.env.state.queue.closes);
-        for (id, close) in closes.drain(..) {
-            self.close_now(id, close);
+    pub(super) fn carry_out_requested_ends(&mut self) {
+        let mut ends = std::mem::take(&mut self.env.state.queue.ends);
+        for (id, end) in ends.drain(..) {
+            match end {
+                End::Close(close) => self.close_now(id, close),
+                End::Abort => self.abort_now(id),
+            }
         }
-        // The callbacks of cancelled connects may have requested more.
-        closes.append(&mut self.env.state.queue.closes);
-        self.env.state.queue.closes = closes;
+        // The callbacks of connections that ended may have requested more.
+        ends.append(&mut self.env.state.queue.ends);
+        self.env.state.queue.ends = ends;
+    }
+
+    /// Ends a connection that is alive without notifying its peer.
+    fn abort_now(&mut self, id: ConnId) {
+        let Some(entry) = self.env.state.registry.get(id).filter(|entry| entry.is_alive()) else { return };
+        if entry.is_connecting() {
+            return self.cancel(id, FailureCause::Cancelled);
+        }
+        let Self { env, connections, .. } = self;
+        if let Some(conn) = connections.in_slot(id) {
+            conn.abort(env, id, Abort::Requested);
+            self.close_and_retire(id, CloseHow::Reset);
+        }
     }
 
     /// Starts the closing handshake, or the end of a raw connection; its frame leaves with the
-    /// ready list. A connect without an outcome is cancelled.
+    /// ready list. A connect without an outcome is cancelled. A connection that speaks HTTP ends at once, or after the
+    /// answer that has begun.
     fn close_now(&mut self, id: ConnId, close: Close) {
         if self.env.state.registry.is_connecting(id) {
             self.cancel(id, FailureCause::Cancelled);
@@ -274,9 +294,11 @@ impl Service {
         }
         let now = self.env.state.now;
         let until = now + self.env.limits.protocol.close_timeout;
-        let conn = self.connections.get_mut(&self.env.state.registry, id);
-        if conn.is_some_and(|conn| conn.close(close, now, until)) {
-            self.env.state.registry.enqueue(id);
+        let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { return };
+        match conn.close(close, now, until) {
+            Closing::Step => self.env.state.registry.enqueue(id),
+            Closing::Now => self.close_and_retire(id, CloseHow::Normal),
+            Closing::Ignored => {}
         }
     }
 

@@ -8,18 +8,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_proto::close::Close;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::MessageKind;
 
 use crate::client::plan::Plan;
 use crate::client::{Connect, Retry};
-use crate::id::{ConnId, Gone};
+use crate::id::{ConnId, Gone, ServiceNumber};
 use crate::state::connects::Connects;
 use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
 use crate::state::lifecycle::Lifecycle;
 use crate::state::publishing::Publishing;
-use crate::state::queue::{Adoption, CommandQueue};
+use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
 use crate::transport::pool::Pool;
@@ -63,12 +62,12 @@ pub struct Commands {
 }
 
 impl Commands {
-    pub(crate) fn new(builder: BuilderId, endpoints: Arc<[EndpointInfo]>, now: Instant) -> Self {
+    pub(crate) fn new(builder: BuilderId, number: ServiceNumber, endpoints: Arc<[EndpointInfo]>, now: Instant) -> Self {
         let count = endpoints.len();
         Self {
             builder,
             endpoints,
-            registry: Registry::new(),
+            registry: Registry::new(number),
             queue: CommandQueue::new(count),
             connects: Connects::default(),
             publishing: Publishing::new(count),
@@ -143,21 +142,19 @@ impl Commands {
         }
     }
 
-    /// Requests the end of a connection.
-    pub(crate) fn push_close(&mut self, id: ConnId, close: Close) -> Result<(), Gone> {
-        if !self.registry.get(id).is_some_and(|entry| entry.is_open() || entry.is_connecting()) {
-            return Err(Gone);
+    /// Requests the end of a connection that is alive.
+    pub(crate) fn push_end(&mut self, id: ConnId, end: End) {
+        if self.registry.get(id).is_some_and(Entry::is_alive) {
+            self.queue.ends.push((id, end));
         }
-        self.queue.closes.push((id, close));
-        Ok(())
     }
 
-    /// Takes the last close requested for a connection, if there is one.
+    /// Takes the ends requested for a connection, in order.
     #[cold]
-    pub(crate) fn take_closes(&mut self, id: ConnId, mut apply: impl FnMut(Close)) {
-        self.queue.closes.retain(|(wished, close)| {
+    pub(crate) fn take_ends(&mut self, id: ConnId, mut apply: impl FnMut(&End)) {
+        self.queue.ends.retain(|(wished, end)| {
             if *wished == id {
-                apply(close.clone());
+                apply(end);
             }
             *wished != id
         });

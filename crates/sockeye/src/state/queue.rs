@@ -11,12 +11,21 @@ use crate::state::endpoints::EndpointIndex;
 /// Commands that wait for the end of the callback.
 #[derive(Default)]
 pub(crate) struct CommandQueue {
-    pub(crate) closes: Vec<(ConnId, Close)>,
+    pub(crate) ends: Vec<(ConnId, End)>,
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
     pub(crate) adoptions: Vec<Adoption>,
     /// One flag per endpoint: the writable callback of all its connections is requested.
     all_writable: Vec<bool>,
     any_all_writable: bool,
+}
+
+/// How a connection is to end.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// In order: by the closing handshake, if it is a WebSocket.
+    Close(Close),
+    /// At once.
+    Abort,
 }
 
 /// A descriptor to adopt.
@@ -34,7 +43,7 @@ impl CommandQueue {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         // One comparison for the three: this is asked after each step.
-        self.closes.len() | self.timers.len() | self.adoptions.len() == 0
+        self.ends.len() | self.timers.len() | self.adoptions.len() == 0
     }
 
     pub(super) fn has_all_writable(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::id::{ConnId, Table};
+use crate::id::{ConnId, ServiceNumber, Table};
 use crate::state::endpoints::EndpointIndex;
 
 /// The state of one connection that is accessible outside its own step.
@@ -33,13 +33,15 @@ const CLIENT: u16 = 64;
 const ADOPTED: u16 = 128;
 /// It counts among the connections of its address.
 const ADMITTED: u16 = 256;
+/// Accepted, and neither open nor ended: HTTP, or what comes before it.
+const BEGINNING: u16 = 512;
 /// The flags that the running step keeps for its own connection.
 pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD;
 
 impl Entry {
     /// A connection that was accepted.
     pub(super) fn accepted() -> Self {
-        Self { session: NO_SESSION, endpoint: EndpointIndex::NONE, flags: 0 }
+        Self { session: NO_SESSION, endpoint: EndpointIndex::NONE, flags: BEGINNING }
     }
 
     fn connecting(endpoint: EndpointIndex) -> Self {
@@ -60,9 +62,21 @@ impl Entry {
         self.flags & CONNECTING != 0
     }
 
-    /// Its outcome is known.
+    /// It is open, or its outcome is known.
     pub(crate) fn set_connected(&mut self) {
-        self.set(CONNECTING, false);
+        self.set(CONNECTING | BEGINNING, false);
+    }
+
+    /// Whether its id can still be used: it is open, or may be in future. Once `closed` or `failed` was called it cannot,
+    /// though the socket may linger.
+    #[inline]
+    pub(crate) fn is_alive(self) -> bool {
+        self.flags & (OPEN | CONNECTING | BEGINNING) != 0
+    }
+
+    /// Nothing more is to be done with it by its id.
+    pub(crate) fn set_ended(&mut self) {
+        self.set(OPEN | CONNECTING | BEGINNING, false);
     }
 
     /// Whether it was requested with `connect`, that is, not accepted.
@@ -117,8 +131,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new() -> Self {
-        Self { entries: Table::new(), ready: VecDeque::new(), later: Vec::new() }
+    pub(super) fn new(service: ServiceNumber) -> Self {
+        Self { entries: Table::new(service), ready: VecDeque::new(), later: Vec::new() }
     }
 
     /// How many connections there are, of any kind, pending ones included.
@@ -128,6 +142,11 @@ impl Registry {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether there is no room for another one.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.is_full()
     }
 
     pub(crate) fn contains(&self, id: ConnId) -> bool {
@@ -174,7 +193,11 @@ impl Registry {
 
     /// Drops everything without an outcome.
     pub(crate) fn remove_connecting(&mut self) {
-        self.entries.retain(|_, entry| !entry.is_connecting());
+        for id in self.ids() {
+            if self.is_connecting(id) {
+                self.entries.remove(id);
+            }
+        }
     }
 
     /// Puts a connection on the ready list, once.

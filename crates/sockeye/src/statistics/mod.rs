@@ -159,6 +159,8 @@ counters! {
         overflow,
         /// The service or the program dropped the connection.
         dropped,
+        /// The program ended the connection without the closing handshake.
+        aborted,
     }
 
     /// Closed raw connections, by [`RawClosed`](crate::raw::RawClosed).
@@ -412,6 +414,7 @@ impl Statistics {
                 closes.overflow += 1;
                 limits.output_hard += 1;
             }
+            Cause::Aborted => closes.aborted += 1,
             // `Dropped`, the only cause left.
             _ => closes.dropped += 1,
         }

@@ -60,6 +60,7 @@ fn every_cause_and_every_code_has_a_counter() {
         (Cause::Violation(Violation::FragmentsTooTiny), "violation", Some("tiny_fragments")),
         (Cause::Overflow, "overflow", Some("output_hard")),
         (Cause::Dropped, "dropped", None),
+        (Cause::Aborted, "aborted", None),
     ];
     for (cause, name, limit) in causes {
         let mut statistics = Statistics { websockets_now: 1, ..Statistics::default() };

@@ -7,6 +7,7 @@
 //! * `threads`: services in several threads;
 //! * `keepalive`: pings of both roles, to the instant;
 //! * `external_loop`: services inside loops of the test's own;
+//! * `views`: views of connections and protocols, order and ids;
 //! * `short_reads`: reads that end before all was read.
 //!
 //! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has its
@@ -21,3 +22,4 @@ mod raw;
 mod server;
 mod short_reads;
 mod threads;
+mod views;
