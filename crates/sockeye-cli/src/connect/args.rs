@@ -32,9 +32,6 @@ pub(crate) struct Connect {
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
-    #[command(flatten)]
-    pub(crate) admission: Admission,
-
     /// Send this text first (repeatable); standard input follows
     #[arg(short, long = "send", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) sends: Vec<String>,
@@ -100,6 +97,9 @@ pub(crate) struct Connect {
     #[arg(long)]
     pub(crate) reconnect: bool,
 
+    #[command(flatten, next_help_heading = "Clients that may connect, with --listen only")]
+    pub(crate) admission: Admission,
+
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -135,7 +135,7 @@ command: /close [CODE [REASON]], /ping [TEXT], /help. A line that begins with //
 Otherwise each line of standard input is a message, and each message a line of standard output; --binary raw reads and \
 writes plain bytes. How the connection ended is written to standard error.
 
-Exit status: 0 success, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS, 5 the server refused the \
-handshake, 6 a protocol error or an abnormal close (not 1000, 1001 or a close without a code), 7 an expectation was not \
+Exit status: 0 success, 1 general failure, 2 usage, 3 not resolved or not connected, 4 a wss \
+URL (there is no TLS yet), 5 the server refused the handshake, 6 a protocol error or an abnormal close (not 1000, 1001 or a close without a code), 7 an expectation was not \
 met, 124 timed out.
 ";

@@ -10,9 +10,10 @@ use crate::transport::batch::{Framed, opcode};
 use crate::transport::write::{CORK, SocketWriter};
 
 impl SocketWriter<'_> {
-    /// A key for one frame. RFC 6455 section 5.3: "The masking key needs to be unpredictable; thus, the masking key
-    /// MUST be derived from a strong source of entropy". Without one nothing can be sent: the connection is broken
-    /// then.
+    /// A key for one frame. RFC 6455 section 10.3: "Clients MUST choose a new masking key for each frame, using an
+    /// algorithm that cannot be predicted by end applications that provide data." And section 5.3: "The masking key needs
+    /// to be unpredictable; thus, the masking key MUST be derived from a strong source of entropy". Without one nothing
+    /// can be sent: the connection is broken then.
     #[inline]
     pub(crate) fn mask_key(&mut self) -> Option<[u8; 4]> {
         let mut key = [0; 4];
