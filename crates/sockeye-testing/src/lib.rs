@@ -2,7 +2,8 @@
 //!
 //! [`server`] tests a service whose peers are clients, [`client`] one that connects, [`raw`] one that adopts descriptors or
 //! listens for raw connections. Each has a `Bench`: a service on a simulated network, or on the real system, with what a test
-//! asks it. [`pair`] is two services, a server and a client of it. [`outer`] is an event loop around a service, [`wire`] a scripted peer whose bytes may be sealed, [`rng`] the scripts' own
+//! asks it. [`pair`] is two services, a server and a client of it. [`turns`] gives turns to a service on a simulated network,
+//! [`outer`] is an event loop around a service, [`wire`] a scripted peer whose bytes may be sealed, [`rng`] the scripts' own
 //! random numbers.
 //!
 //! A test that needs nothing from here is better off without it.
@@ -21,4 +22,5 @@ pub mod pair;
 pub mod raw;
 pub mod rng;
 pub mod server;
+pub mod turns;
 pub mod wire;

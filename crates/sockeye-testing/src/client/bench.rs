@@ -6,13 +6,14 @@ use std::time::Duration;
 use sockeye::client::Timeouts;
 use sockeye::proto::time::Instant;
 use sockeye::service::ServiceState;
-use sockeye::sim::{Faults, Host, Listener, Network, Turn};
+use sockeye::sim::{Faults, Host, Listener, Network};
 use sockeye::sys::{Address, Sys};
 use sockeye::{ConnId, Connect, Limits, Service};
 
 use super::cause::cause;
 use super::probe::{NAME, Notes, Probe, Say};
 use super::server::Server;
+use crate::turns::Turns;
 
 pub const MILLI: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -90,34 +91,15 @@ impl Bench {
     }
 
     /// Takes turns until `done`, for ten virtual hours at most; says how long it took.
-    pub fn until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> Duration {
-        let (begin, network) = (self.network.now(), self.network.clone());
-        let limit = begin + Duration::from_secs(36_000);
-        let mut came = false;
-        network.run(|| {
-            self.turn();
-            came = done(self);
-            if came || network.now() >= limit {
-                return Turn::Done;
-            }
-            let deadline = if self.drained { None } else { self.service.next_deadline() };
-            Turn::Sleep(Some(deadline.unwrap_or(limit).min(limit)))
-        });
+    pub fn until(&mut self, done: impl FnMut(&mut Self) -> bool) -> Duration {
+        let (came, took) = self.turn_until(Duration::from_secs(36_000), done);
         assert!(came, "it did not come; seen: {:?}", self.notes.seen.borrow());
-        network.now().saturating_duration_since(begin)
+        took
     }
 
     /// Lets time pass.
     pub fn pass(&mut self, time: Duration) {
-        let (network, until) = (self.network.clone(), self.network.now() + time);
-        network.run(|| {
-            self.turn();
-            if network.now() >= until {
-                return Turn::Done;
-            }
-            let deadline = if self.drained { None } else { self.service.next_deadline() };
-            Turn::Sleep(Some(deadline.unwrap_or(until).min(until)))
-        });
+        self.turn_for(time);
     }
 
     /// Since the beginning.
@@ -182,6 +164,20 @@ impl Bench {
         drop(service);
         assert_eq!((host.leaked_handles(), host.open_handles(), Rc::strong_count(&notes.sessions)), (0, 0, 1));
         notes
+    }
+}
+
+impl Turns for Bench {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn turn(&mut self) {
+        Self::turn(self);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.drained { None } else { self.service.next_deadline() }
     }
 }
 

@@ -6,11 +6,14 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::proto::time::Instant;
 use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
 use sockeye::service::ServiceState;
-use sockeye::sim::{Faults, Host, Network, Peer, Turn};
+use sockeye::sim::{Faults, Host, Network, Peer};
 use sockeye::sys::Address;
 use sockeye::{Builder, CloseCode, ConnId, Limits, Service, messages};
+
+use crate::turns::Turns;
 
 /// What a callback was told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -229,34 +232,14 @@ impl Bench {
 
     /// Takes turns until `done`, for ten virtual minutes at most; says how long it took.
     pub fn until(&mut self, mut done: impl FnMut(&Self) -> bool) -> Duration {
-        let (begin, network) = (self.network.now(), self.network.clone());
-        let limit = begin + Duration::from_secs(600);
-        let mut is_done = false;
-        network.run(|| {
-            self.turn();
-            is_done = done(self);
-            if is_done || network.now() >= limit {
-                return Turn::Done;
-            }
-            let deadline = if self.drained { None } else { self.service.next_deadline() };
-            Turn::Sleep(Some(deadline.unwrap_or(limit).min(limit)))
-        });
-        assert!(is_done, "it did not come: {:?}", self.log.borrow());
-        network.now().saturating_duration_since(begin)
+        let (came, took) = self.turn_until(Duration::from_secs(600), |bench| done(bench));
+        assert!(came, "it did not come: {:?}", self.log.borrow());
+        took
     }
 
     /// Takes turns until nothing is left to do at this moment.
     pub fn settle(&mut self) {
-        let until = self.network.now() + Duration::from_millis(1);
-        let network = self.network.clone();
-        network.run(|| {
-            self.turn();
-            if network.now() >= until {
-                return Turn::Done;
-            }
-            let deadline = if self.drained { None } else { self.service.next_deadline() };
-            Turn::Sleep(Some(deadline.unwrap_or(until).min(until)))
-        });
+        self.turn_for(Duration::from_millis(1));
     }
 
     pub fn story(&self, number: usize) -> Ref<'_, Story> {
@@ -291,5 +274,19 @@ impl Bench {
             let last = story.notes.last();
             assert!(matches!(last, Some(Note::Closed(_) | Note::Failed(_))), "{id} has no end: {story:?}");
         }
+    }
+}
+
+impl Turns for Bench {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn turn(&mut self) {
+        Self::turn(self);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.drained { None } else { self.service.next_deadline() }
     }
 }

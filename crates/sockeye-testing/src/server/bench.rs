@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::service::ServiceState;
-use sockeye::sim::{Faults, Host, Network, Turn};
+use sockeye::sim::{Faults, Host, Network};
 use sockeye::sys::{Address, Sys};
 use sockeye::{Close, CloseCode, Closed, Limits, Service};
 use sockeye_proto::time::Instant;
@@ -13,6 +13,7 @@ use super::client::{Client, Heard};
 use super::hub::{Hub, Notes};
 use super::machine::Machine;
 use super::{echo, machine};
+use crate::turns::Turns;
 
 pub struct Bench {
     pub network: Network,
@@ -114,31 +115,14 @@ impl Bench {
 
     /// Takes turns until `done`, for ten virtual minutes at most; says how long it took.
     pub fn until(&mut self, mut done: impl FnMut(&Self) -> bool) -> Duration {
-        let (begin, network) = (self.network.now(), self.network.clone());
-        let limit = begin + Duration::from_secs(600);
-        network.run(|| {
-            self.turn();
-            if done(self) || network.now() >= limit {
-                return Turn::Done;
-            }
-            let deadline = if self.drained { None } else { self.service.next_deadline() };
-            Turn::Sleep(Some(deadline.unwrap_or(limit).min(limit)))
-        });
-        assert!(done(self), "it did not come");
-        network.now().saturating_duration_since(begin)
+        let (came, took) = self.turn_until(Duration::from_secs(600), |bench| done(bench));
+        assert!(came, "it did not come");
+        took
     }
 
     /// Lets time pass.
     pub fn pass(&mut self, time: Duration) {
-        let (network, until) = (self.network.clone(), self.network.now() + time);
-        network.run(|| {
-            self.turn();
-            if network.now() >= until {
-                return Turn::Done;
-            }
-            let deadline = if self.drained { None } else { self.service.next_deadline() };
-            Turn::Sleep(Some(deadline.unwrap_or(until).min(until)))
-        });
+        self.turn_for(time);
     }
 
     /// Since the beginning.
@@ -185,5 +169,19 @@ impl Bench {
         let (host, hub) = (self.host.clone(), self.hub.clone());
         drop(self);
         assert_eq!((host.leaked_handles(), Rc::strong_count(&hub.sessions)), (0, 1));
+    }
+}
+
+impl Turns for Bench {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn turn(&mut self) {
+        Self::turn(self);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.drained { None } else { self.service.next_deadline() }
     }
 }
