@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 
 /// What the first socket of an attempt connects to.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) enum FirstHop {
     /// These addresses, without a lookup.
     Addresses(Vec<Address>),
     /// A name to look up.
@@ -75,15 +75,15 @@ impl Plan {
     }
 
     /// What to connect to: the given addresses, the proxy, or the URL's host.
-    pub(crate) fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> FirstHop {
         let connect = self.connect();
         if !connect.addresses().is_empty() {
-            return Target::Addresses(connect.addresses().to_vec());
+            return FirstHop::Addresses(connect.addresses().to_vec());
         }
         let (host, port) = connect.first_host();
         match host.parse() {
-            Ok(ip) => Target::Addresses(vec![Address::Ip(SocketAddr::new(ip, port))]),
-            Err(_) => Target::Name { host: host.to_owned(), port },
+            Ok(ip) => FirstHop::Addresses(vec![Address::Ip(SocketAddr::new(ip, port))]),
+            Err(_) => FirstHop::Name { host: host.to_owned(), port },
         }
     }
 

@@ -2,7 +2,7 @@
 //! around each callback only while the loop is watchful, that is, searches for the cause of a stall.
 
 use crate::protocol::{Cx, RawCx};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::{Culprit, WorkOwner};
 use crate::transport::LoopIo;
 
 /// The endpoint that is called back in this round, and its context.
@@ -14,18 +14,18 @@ pub(super) struct Caller<'a, E: ?Sized, C> {
 
 /// A context that knows the connection of its callback.
 pub(super) trait Context {
-    fn whose(&self) -> Whose;
+    fn owner(&self) -> WorkOwner;
 }
 
 impl Context for Cx<'_> {
-    fn whose(&self) -> Whose {
-        Whose::of(self.endpoint.0, self.id())
+    fn owner(&self) -> WorkOwner {
+        WorkOwner::of(self.endpoint.0, self.id())
     }
 }
 
 impl Context for RawCx<'_> {
-    fn whose(&self) -> Whose {
-        Whose::of(self.endpoint.0, self.id())
+    fn owner(&self) -> WorkOwner {
+        WorkOwner::of(self.endpoint.0, self.id())
     }
 }
 
@@ -43,7 +43,7 @@ impl<E: ?Sized, C: Context> Caller<'_, E, C> {
         }
         let result = call(self.endpoint, &mut self.cx, self.session, io);
         if WATCHED {
-            io.lap(culprit, self.cx.whose());
+            io.lap(culprit, self.cx.owner());
         }
         result
     }

@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::protocol::endpoint::{DescriptorEndpoint, Endpoint, Endpoints, WebSocketEndpoint};
 use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx};
 use crate::state::{Commands, EndpointIndex, Entry};
-use crate::statistics::{BoardSlot, Culprit, Whose};
+use crate::statistics::{BoardSlot, Culprit, WorkOwner};
 use crate::sys::Address;
 use crate::transport::LoopIo;
 
@@ -51,7 +51,7 @@ impl Env {
         let entry = self.state.registry.get(id)?;
         let endpoint = self.endpoints.web_socket(entry.endpoint)?;
         let cx = &mut Cx::new(&mut self.state, entry.endpoint, id, peer);
-        Some(timed(&mut self.io, culprit, whose(id, entry), || call(endpoint, cx, entry.session)))
+        Some(timed(&mut self.io, culprit, owner(id, entry), || call(endpoint, cx, entry.session)))
     }
 
     /// A callback of another connection outside the rounds of its step.
@@ -66,7 +66,7 @@ impl Env {
         let entry = self.state.registry.get(id)?;
         let endpoint = self.endpoints.descriptors(entry.endpoint)?;
         let cx = &mut RawCx::new(&mut self.state, entry.endpoint, id, peer);
-        Some(timed(&mut self.io, culprit, whose(id, entry), || call(endpoint, cx, entry.session)))
+        Some(timed(&mut self.io, culprit, owner(id, entry), || call(endpoint, cx, entry.session)))
     }
 
     /// A callback of an endpoint outside the life of an open connection.
@@ -80,8 +80,8 @@ impl Env {
     ) {
         let Some(callee) = self.endpoints.get_mut(endpoint) else { return };
         let commands = &mut self.state;
-        let whose = Whose { endpoint: Some(endpoint.0), id };
-        timed(&mut self.io, culprit, whose, || call(callee, commands));
+        let owner = WorkOwner { endpoint: Some(endpoint.0), id };
+        timed(&mut self.io, culprit, owner, || call(callee, commands));
     }
 
     /// The `closed` callback of a WebSocket, once. `retry` is the attempt that follows, if one does.
@@ -90,8 +90,8 @@ impl Env {
         let Some(entry) = self.end(id) else { return };
         let Some(endpoint) = self.endpoints.web_socket(entry.endpoint) else { return };
         let cx = &mut ClosedCx::new(&mut self.state, entry.endpoint, id, peer, retry);
-        let whose = whose(id, entry);
-        timed(&mut self.io, Culprit::Closed, whose, || endpoint.closed(cx, entry.session, closed));
+        let owner = owner(id, entry);
+        timed(&mut self.io, Culprit::Closed, owner, || endpoint.closed(cx, entry.session, closed));
     }
 
     /// The `closed` callback of another connection, once.
@@ -110,8 +110,8 @@ impl Env {
         } += 1;
         let Some(endpoint) = self.endpoints.descriptors(entry.endpoint) else { return };
         let cx = &mut RawClosedCx::new(&mut self.state, entry.endpoint, id, peer);
-        let whose = whose(id, entry);
-        timed(&mut self.io, Culprit::Closed, whose, || endpoint.closed(cx, entry.session, closed));
+        let owner = owner(id, entry);
+        timed(&mut self.io, Culprit::Closed, owner, || endpoint.closed(cx, entry.session, closed));
     }
 
     /// Marks a connection as no longer open. `None` if it was not open.
@@ -122,14 +122,14 @@ impl Env {
     }
 }
 
-fn whose(id: ConnId, entry: Entry) -> Whose {
-    Whose::of(entry.endpoint.0, id)
+fn owner(id: ConnId, entry: Entry) -> WorkOwner {
+    WorkOwner::of(entry.endpoint.0, id)
 }
 
 /// Reads the clock around a callback, so that a stall in it can be attributed.
-fn timed<R>(io: &mut LoopIo, culprit: Culprit, whose: Whose, call: impl FnOnce() -> R) -> R {
+fn timed<R>(io: &mut LoopIo, culprit: Culprit, owner: WorkOwner, call: impl FnOnce() -> R) -> R {
     io.steps_over(0);
     let result = call();
-    io.lap(culprit, whose);
+    io.lap(culprit, owner);
     result
 }

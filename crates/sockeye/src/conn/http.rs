@@ -21,7 +21,7 @@ use crate::http::{Body, FileBody, Framing, HttpRequest, Response};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::protocol::Request;
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{Address, CloseHow};
 use crate::transport::pool::Buffer;
 use crate::transport::{Read, SocketWriter};
@@ -341,7 +341,7 @@ impl Http {
         let (statistics, board) = (&env.io.meters.statistics, env.board.as_ref());
         let request = HttpRequest { head, path, body, peer: &wire.peer, now, statistics, board };
         let response = env.policy.respond(&request);
-        env.io.lap(Culprit::Handler, Whose::default());
+        env.io.lap(Culprit::Handler, WorkOwner::default());
         let Some(response) = response else {
             return self.answer_error(wire, env, 426, NO_ROUTES, |refusals| &mut refusals.plain);
         };

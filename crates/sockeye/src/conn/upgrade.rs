@@ -10,7 +10,7 @@ use crate::conn::wire::Wire;
 use crate::http::Response;
 use crate::protocol::{Acceptance, Handshake, Request, Verdict};
 use crate::state::EndpointIndex;
-use crate::statistics::{Culprit, Refusals, Whose};
+use crate::statistics::{Culprit, Refusals, WorkOwner};
 
 /// Chooses the counter of a reason.
 pub(super) type Counter = fn(&mut Refusals) -> &mut u64;
@@ -54,7 +54,7 @@ pub(super) fn upgrade(
     };
     env.io.steps_over(0);
     let verdict = callee.filter(request).0;
-    env.io.lap(Culprit::Filter, Whose::of(endpoint.0, request.id()));
+    env.io.lap(Culprit::Filter, WorkOwner::of(endpoint.0, request.id()));
     match verdict {
         Verdict::Accept(acceptance) => accept(wire, env, request, endpoint, name, acceptance, log),
         Verdict::Refuse { response, reason } => {

@@ -7,7 +7,7 @@ use crate::conn::{Conn, NEVER};
 use crate::id::ConnId;
 use crate::service::core::Service;
 use crate::state::{EndpointIndex, Entry};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{Address, CloseHow, Handle};
 
 /// How long accepting pauses when the system is out of resources for another connection. A
@@ -23,7 +23,7 @@ impl Service {
         }
         self.env.io.steps_over(0);
         self.accept_waiting();
-        self.env.io.lap(Culprit::Accept, Whose::default());
+        self.env.io.lap(Culprit::Accept, WorkOwner::default());
     }
 
     fn accept_waiting(&mut self) {
@@ -115,7 +115,7 @@ impl Service {
         tracing::debug!(%id, peer = %conn.peer(), "accepted");
         self.install(id, conn);
         if raw.is_some() {
-            self.env.io.lap(Culprit::Accept, Whose::default());
+            self.env.io.lap(Culprit::Accept, WorkOwner::default());
         }
         self.begin(id);
     }

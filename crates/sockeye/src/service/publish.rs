@@ -6,7 +6,7 @@ use crate::conn::{Abort, Published};
 use crate::id::ConnId;
 use crate::service::core::Service;
 use crate::state::{EndpointIndex, Publishing};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::CloseHow;
 use crate::transport::{Batch, Framed};
 
@@ -19,7 +19,7 @@ impl Service {
         self.env.state.publishing.begin_flush();
         self.env.io.steps_over(0);
         self.flush_batches(0);
-        self.env.io.lap(Culprit::Publish, Whose::default());
+        self.env.io.lap(Culprit::Publish, WorkOwner::default());
     }
 
     /// Sends the batches that have grown large.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_proto::time::Instant;
 
 use crate::service::core::Service;
-use crate::statistics::{Found, Stall};
+use crate::statistics::{Stall, TurnStalls};
 
 impl Service {
     /// The wait is over. Time spent waiting does not count as a stall.
@@ -36,14 +36,14 @@ impl Service {
     }
 
     #[cold]
-    fn stalled(&mut self, found: &Found, now: Instant) {
+    fn stalled(&mut self, found: &TurnStalls, now: Instant) {
         let Some(culprit) = found.culprit else { return };
         let protocol = self.protocol_of(found);
         let io = &mut self.env.io;
         let time = io.sys.processor_time();
         let computed = io.meters.stopwatch.computed(now, time, found.worst);
         io.meters.stopwatch.watch(now, culprit);
-        let stall = Stall { duration: found.worst, culprit, protocol, connection: found.whose.id, computed };
+        let stall = Stall { duration: found.worst, culprit, protocol, connection: found.owner.id, computed };
         if let Some(unsaid) = io.meters.stopwatch.may_warn(now) {
             tracing::warn!(stalls = found.count, unsaid, "the loop was held up for {stall}");
         }
@@ -57,9 +57,9 @@ impl Service {
     }
 
     /// The name of the protocol to which the callback or the connection belongs.
-    fn protocol_of(&self, found: &Found) -> Option<String> {
-        let connection = found.whose.id.and_then(|id| self.env.state.registry.get(id));
-        let endpoint = found.whose.endpoint.map(usize::from).or_else(|| Some(connection?.endpoint.get()))?;
+    fn protocol_of(&self, found: &TurnStalls) -> Option<String> {
+        let connection = found.owner.id.and_then(|id| self.env.state.registry.get(id));
+        let endpoint = found.owner.endpoint.map(usize::from).or_else(|| Some(connection?.endpoint.get()))?;
         self.env.state.endpoints.get(endpoint).map(|endpoint| endpoint.name.clone())
     }
 }

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::id::ConnId;
 use crate::service::core::{Control, Service, ServiceState};
 use crate::state::{End, Entry};
-use crate::statistics::{Culprit, Whose};
+use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
 impl Service {
@@ -383,7 +383,7 @@ impl Service {
             self.env.io.meters.statistics.work.jobs += 1;
             self.env.io.steps_over(0);
             job(&mut Control { service: self });
-            self.env.io.lap(Culprit::Job, Whose::default());
+            self.env.io.lap(Culprit::Job, WorkOwner::default());
             self.carry_out_between();
         }
         if drain {

@@ -29,7 +29,7 @@ impl State {
         if way == Some(Way::Unreachable) {
             return Err(Errno::HOSTUNREACH.into());
         }
-        let fails = self.plant(Fault::ConnectFailed);
+        let fails = self.inject(Fault::ConnectFailed);
         if fails && self.random.chance(500) {
             return Err(AT_ONCE[self.random.index(AT_ONCE.len())].into());
         }
@@ -96,8 +96,8 @@ impl State {
     pub(super) fn syn_arrives(&mut self, end: EndId) {
         let Some(connection) = self.connections.get(&end.connection) else { return };
         if let Owner::Host(place) = connection.ends[end.side].owner {
-            if self.plant(Fault::Spurious) {
-                self.haunt(place);
+            if self.inject(Fault::Spurious) {
+                self.report_falsely(place);
             }
         }
         let to = &self.connections[&end.connection].ends[SERVER].address;

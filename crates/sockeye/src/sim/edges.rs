@@ -21,7 +21,7 @@ impl State {
         if edges.has(Edges::READ) {
             slot.drained = false;
         }
-        if self.plant(Fault::Delayed) {
+        if self.inject(Fault::Delayed) {
             self.schedule_late(Event::Edge(place, edges));
         } else {
             self.mark(place, edges);
@@ -40,9 +40,9 @@ impl State {
     }
 
     /// Reports a handle for no reason.
-    pub(super) fn haunt(&mut self, place: Place) {
+    pub(super) fn report_falsely(&mut self, place: Place) {
         if let Some(slot) = self.hosts[place.host].slot_at(place) {
-            slot.phantom = true;
+            slot.false_report = true;
             self.mark(place, Edges::WRITE);
         }
     }
@@ -54,8 +54,8 @@ impl State {
         }
     }
 
-    /// Plants a `WouldBlock` at a handle: it lasts a while, and an edge ends it.
-    pub(super) fn plant_block(&mut self, place: Place, edges: Edges) {
+    /// Injects a `WouldBlock` at a handle: it lasts a while, and an edge ends it.
+    pub(super) fn inject_block(&mut self, place: Place, edges: Edges) {
         if let Some(slot) = self.hosts[place.host].slot_at(place) {
             slot.blocked = slot.blocked | edges;
             if edges.has(Edges::READ) {
@@ -65,14 +65,14 @@ impl State {
         }
     }
 
-    /// Whether a planted `WouldBlock` holds at a handle, or begins now.
+    /// Whether an injected `WouldBlock` holds at a handle, or begins now.
     pub(super) fn would_block(&mut self, place: Place, edges: Edges) -> bool {
         if self.hosts[place.host].slot_at(place).is_some_and(|slot| slot.blocked.has(edges)) {
             return true;
         }
-        let begins = self.plant(Fault::WouldBlock);
+        let begins = self.inject(Fault::WouldBlock);
         if begins {
-            self.plant_block(place, edges);
+            self.inject_block(place, edges);
         }
         begins
     }
@@ -83,13 +83,13 @@ impl State {
             ready.push(Readiness { readable: true, ..Readiness::new(WAKE) });
         }
         let waiting = self.hosts[host].ready.len();
-        let small = waiting > 1 && self.plant(Fault::SmallBatch);
+        let small = waiting > 1 && self.inject(Fault::SmallBatch);
         let batch = if small { self.random.size(waiting) } else { waiting };
         for _ in 0..batch {
             let Some(place) = self.hosts[host].ready.pop_front() else { break };
             ready.extend(self.report(place));
         }
-        if !self.hosts[host].slots.is_empty() && self.plant(Fault::Spurious) {
+        if !self.hosts[host].slots.is_empty() && self.inject(Fault::Spurious) {
             let at = self.random.index(self.hosts[host].slots.len());
             let token = self.hosts[host].slots[at].as_ref().and_then(|slot| slot.token);
             ready.extend(token.map(|token| Readiness { readable: true, writable: true, ..Readiness::new(token) }));
@@ -108,10 +108,10 @@ impl State {
         let slot = self.hosts[place.host].slot_at(place)?;
         let token = slot.token?;
         let pending = std::mem::replace(&mut slot.pending, Edges::NONE);
-        let phantom = std::mem::take(&mut slot.phantom);
+        let false_report = std::mem::take(&mut slot.false_report);
         let (what, blocked) = (slot.what, slot.blocked);
         let mut report = self.readiness(token, what);
-        if phantom {
+        if false_report {
             report.writable = true;
             return Some(report);
         }

@@ -40,7 +40,7 @@ pub enum Fault {
     /// The network resets a connection, for each piece that arrives.
     Reset,
     /// The edge that says "there is room again" never comes. This *breaks* the promises: it is what a lost wake-up in the loop
-    /// would look like, planted so that a test can prove that it would notice one.
+    /// would look like, injected so that a test can prove that it would notice one.
     LostEdge,
 }
 

@@ -79,16 +79,24 @@ pub(super) struct Slot {
     pub(super) token: Option<u64>,
     /// A call returned that there is nothing to read: the next arrival is an edge.
     pub(super) drained: bool,
-    /// Planted `WouldBlock`s that are not over.
+    /// Injected `WouldBlock`s that are not over.
     pub(super) blocked: Edges,
     pub(super) pending: Edges,
     /// The next report shows room where there is none.
-    pub(super) phantom: bool,
+    pub(super) false_report: bool,
 }
 
 impl Slot {
     pub(super) const fn new(what: What, serial: u64) -> Self {
-        Self { what, serial, token: None, drained: false, blocked: Edges::NONE, pending: Edges::NONE, phantom: false }
+        Self {
+            what,
+            serial,
+            token: None,
+            drained: false,
+            blocked: Edges::NONE,
+            pending: Edges::NONE,
+            false_report: false,
+        }
     }
 }
 

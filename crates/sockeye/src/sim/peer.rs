@@ -93,7 +93,7 @@ impl Peer {
     pub fn close(self) {}
 
     /// Takes no more than `bytes` that are not [received](Self::recv) yet; 0 stops reading, and pushes back on the other side.
-    /// Without this there is no bound.
+    /// Without this there is no limit.
     pub fn set_window(&self, bytes: usize) {
         let mut state = self.state();
         if let Some(connection) = state.connections.get_mut(&self.end.connection) {

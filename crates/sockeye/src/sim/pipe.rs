@@ -130,7 +130,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// The first end is the one that connects, with its address; `SERVER` waits to be accepted. Scripted peers have no
-    /// bounds of their own.
+    /// limits of their own.
     pub(super) fn new(owner: Owner, client: Address, server: Address, faults: &Faults) -> Self {
         let end = |owner, address| End {
             owner,

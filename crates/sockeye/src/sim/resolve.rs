@@ -17,13 +17,13 @@ impl State {
         }
         self.hosts[host].questions += 1;
         let Some(mut found) = self.names.look_up(name) else { return Ok(()) };
-        if self.plant(Fault::ResolveFailed) {
+        if self.inject(Fault::ResolveFailed) {
             found = Err(temporary_failure());
         }
         let addresses = found.map(|ips| ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
         let (life, answer) = (self.hosts[host].life, Resolved::new(ticket, addresses));
         let event = Event::Answer { host, life, answer };
-        if self.plant(Fault::Delayed) {
+        if self.inject(Fault::Delayed) {
             self.schedule_late(event)
         } else {
             self.schedule(event)

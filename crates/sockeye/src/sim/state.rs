@@ -78,7 +78,7 @@ pub(super) enum Event {
     Answer { host: usize, life: u64, answer: Resolved },
     /// An edge that was held back.
     Edge(Place, Edges),
-    /// A planted `WouldBlock` is over.
+    /// An injected `WouldBlock` is over.
     Unblock(Place, Edges),
 }
 
@@ -104,7 +104,7 @@ impl State {
     }
 
     /// Whether `fault` happens now.
-    pub(super) fn plant(&mut self, fault: Fault) -> bool {
+    pub(super) fn inject(&mut self, fault: Fault) -> bool {
         let happens = self.random.chance(self.faults.rate(fault));
         if happens {
             self.counts.add(fault);
@@ -155,7 +155,7 @@ impl State {
     /// Moves the clock to where the next thing happens or to the deadline; false when there is neither.
     pub(super) fn jump(&mut self, deadline: Option<u64>) -> bool {
         let Some(mut next) = self.next_event().into_iter().chain(deadline).min() else { return false };
-        if deadline != Some(next) && self.plant(Fault::Together) {
+        if deadline != Some(next) && self.inject(Fault::Together) {
             next = (next + self.random.below(TOGETHER_NANOS)).min(deadline.unwrap_or(u64::MAX));
         }
         self.now = self.now.max(next);
@@ -223,7 +223,7 @@ impl State {
             }
             return;
         }
-        if self.plant(Fault::Reset) {
+        if self.inject(Fault::Reset) {
             self.reset_arrives(from);
             self.reset_arrives(from.other());
             return;
@@ -253,7 +253,7 @@ impl State {
         if end.full && pipe.has_room() {
             end.full = false;
             let owner = end.owner;
-            if !self.plant(Fault::LostEdge) {
+            if !self.inject(Fault::LostEdge) {
                 self.edge(owner, Edges::WRITE, true);
             }
         }

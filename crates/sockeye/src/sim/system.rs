@@ -221,7 +221,7 @@ impl State {
         ready.clear();
         self.hosts[host].calls.wait += 1;
         self.hosts[host].turn = self.turn;
-        if self.plant(Fault::Interrupted) {
+        if self.inject(Fault::Interrupted) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let deadline = timeout.map(|timeout| (Instant::from_nanos(self.now) + timeout).as_nanos());
@@ -264,7 +264,7 @@ impl State {
             self.drain(place);
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        if self.plant(Fault::AcceptFailed) {
+        if self.inject(Fault::AcceptFailed) {
             let error = ACCEPT_ERRORS[self.random.index(ACCEPT_ERRORS.len())];
             if [Errno::CONNABORTED, Errno::PROTO, Errno::PERM].contains(&error) {
                 self.dequeue(id);
@@ -309,7 +309,7 @@ impl State {
     }
 
     fn set_token(&mut self, place: Place, token: u64) -> io::Result<()> {
-        if self.plant(Fault::RegisterFailed) {
+        if self.inject(Fault::RegisterFailed) {
             return Err(Errno::NOMEM.into());
         }
         let what = self.slot(place).what;
@@ -325,10 +325,10 @@ impl State {
         if buffer.is_empty() {
             self.fail(format_args!("recv on {handle:?} into an empty buffer"));
         }
-        if self.plant(Fault::Race) {
+        if self.inject(Fault::Race) {
             self.arrive(end.other());
         }
-        if self.plant(Fault::Interrupted) {
+        if self.inject(Fault::Interrupted) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.would_block(place, Edges::READ) {
@@ -363,7 +363,7 @@ impl State {
         if total == 0 {
             self.fail(format_args!("send on {handle:?} of nothing"));
         }
-        if self.plant(Fault::Race) {
+        if self.inject(Fault::Race) {
             self.arrive(end.other());
         }
         let own = &mut self.connection(end).ends[end.side];
@@ -376,7 +376,7 @@ impl State {
         if own.reset || own.shut {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.plant(Fault::Interrupted) {
+        if self.inject(Fault::Interrupted) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.would_block(place, Edges::WRITE) {
@@ -390,9 +390,9 @@ impl State {
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if count > 1 && self.plant(Fault::ShortSend) {
+        if count > 1 && self.inject(Fault::ShortSend) {
             count = self.random.size(count - 1);
-            self.plant_block(place, Edges::WRITE);
+            self.inject_block(place, Edges::WRITE);
         }
         let bytes = buffers.iter().flat_map(|buffer| buffer.iter()).take(count);
         self.connection(end).pipes[end.side].travelling.extend(bytes);

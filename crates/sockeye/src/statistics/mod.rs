@@ -18,7 +18,7 @@ pub(crate) use self::board::{Board, BoardSlot};
 pub(crate) use self::meters::Meters;
 pub(crate) use self::prometheus::MEDIA_TYPE;
 pub use self::stalls::{Culprit, Stall, Stalls};
-pub(crate) use self::stalls::{Found, Stopwatch, Whose};
+pub(crate) use self::stalls::{Stopwatch, TurnStalls, WorkOwner};
 
 use std::collections::BTreeMap;
 

@@ -174,12 +174,12 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// The endpoint and connection that a piece of work belongs to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Whose {
+pub(crate) struct WorkOwner {
     pub(crate) endpoint: Option<u16>,
     pub(crate) id: Option<ConnId>,
 }
 
-impl Whose {
+impl WorkOwner {
     pub(crate) fn of(endpoint: u16, id: ConnId) -> Self {
         Self { endpoint: Some(endpoint), id: Some(id) }
     }
@@ -187,12 +187,12 @@ impl Whose {
 
 /// The stalls of one turn.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct TurnStalls {
     pub(crate) count: u64,
     pub(crate) total: Duration,
     pub(crate) worst: Duration,
     pub(crate) culprit: Option<Culprit>,
-    pub(crate) whose: Whose,
+    pub(crate) owner: WorkOwner,
 }
 
 /// Measures a turn, piece by piece.
@@ -213,7 +213,7 @@ pub(crate) struct Stopwatch {
     watchful_until: Instant,
     /// How long the loop is watchful the next time.
     watchful: Duration,
-    found: Found,
+    found: TurnStalls,
     /// The last reading of the CPU time, and when it was taken.
     processor: Option<(Instant, Option<Duration>)>,
     warned_at: Option<Instant>,
@@ -233,7 +233,7 @@ impl Stopwatch {
             running: false,
             watchful_until: never,
             watchful: WATCHFUL,
-            found: Found::default(),
+            found: TurnStalls::default(),
             processor: None,
             warned_at: None,
             unsaid: 0,
@@ -278,39 +278,45 @@ impl Stopwatch {
     }
 
     /// Notes that a piece of work is over.
-    pub(crate) fn lap(&mut self, now: Instant, culprit: Culprit, whose: Whose) {
+    pub(crate) fn lap(&mut self, now: Instant, culprit: Culprit, owner: WorkOwner) {
         let took = now.saturating_duration_since(self.mark);
         self.mark = now;
         // The rest of a step after its callback belongs to that step.
-        self.steps = u32::from(whose.id.is_some());
+        self.steps = u32::from(owner.id.is_some());
         if self.threshold.is_some_and(|threshold| took >= threshold) {
             self.found.count += 1;
             self.found.total += took;
             if took > self.found.worst {
-                (self.found.worst, self.found.culprit, self.found.whose) = (took, Some(culprit), whose);
+                (self.found.worst, self.found.culprit, self.found.owner) = (took, Some(culprit), owner);
             }
         }
     }
 
     /// Notes that the steps since the last clock reading are over, except `unfinished` of them.
     pub(crate) fn steps_over(&mut self, now: Instant, unfinished: u32) {
-        let (culprit, whose) = match self.steps.saturating_sub(unfinished) {
-            0 => (Culprit::Loop, Whose::default()),
-            1 if unfinished == 0 => (Culprit::Steps(1), Whose { endpoint: None, id: Some(self.last) }),
-            count => (Culprit::Steps(count), Whose::default()),
+        let (culprit, owner) = match self.steps.saturating_sub(unfinished) {
+            0 => (Culprit::Loop, WorkOwner::default()),
+            1 if unfinished == 0 => (Culprit::Steps(1), WorkOwner { endpoint: None, id: Some(self.last) }),
+            count => (Culprit::Steps(count), WorkOwner::default()),
         };
-        self.lap(now, culprit, whose);
+        self.lap(now, culprit, owner);
         self.steps = unfinished;
     }
 
     /// Notes that the turn is over. Returns its duration and its stalls.
-    pub(crate) fn end(&mut self, now: Instant) -> (Duration, Option<Found>) {
+    pub(crate) fn end(&mut self, now: Instant) -> (Duration, Option<TurnStalls>) {
         self.steps_over(now, 0);
         self.running = false;
         let took = now.saturating_duration_since(self.begun);
         let mut found = std::mem::take(&mut self.found);
         if found.count == 0 && self.threshold.is_some_and(|threshold| took >= threshold) {
-            found = Found { count: 1, total: took, worst: took, culprit: Some(Culprit::Turn), whose: Whose::default() };
+            found = TurnStalls {
+                count: 1,
+                total: took,
+                worst: took,
+                culprit: Some(Culprit::Turn),
+                owner: WorkOwner::default(),
+            };
         }
         (took, (found.count > 0).then_some(found))
     }

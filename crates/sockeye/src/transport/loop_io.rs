@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-use crate::statistics::{Culprit, Meters, Whose};
+use crate::statistics::{Culprit, Meters, WorkOwner};
 use crate::sys::Sys;
 use crate::transport::pool::Pool;
 use crate::transport::stream::Carrier;
@@ -84,10 +84,10 @@ impl LoopIo {
 
     /// A piece of work is done: its time is attributed to `culprit`.
     #[cold]
-    pub(crate) fn lap(&mut self, culprit: Culprit, whose: Whose) {
+    pub(crate) fn lap(&mut self, culprit: Culprit, owner: WorkOwner) {
         if self.meters.stopwatch.is_running() {
             let now = self.sys.now();
-            self.meters.stopwatch.lap(now, culprit, whose);
+            self.meters.stopwatch.lap(now, culprit, owner);
         }
     }
 

@@ -18,7 +18,7 @@ const FIRST_TOKEN: u64 = 1 << 31;
 #[derive(Default)]
 pub(in crate::service) struct Connecting {
     pub(super) attempts: HashMap<ConnId, Attempt>,
-    /// Whose socket has which token.
+    /// WorkOwner socket has which token.
     pub(super) racers: HashMap<u64, ConnId>,
     pub(super) last_token: u64,
     /// Those that are about to be begun, behind the present one.

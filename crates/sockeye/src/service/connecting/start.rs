@@ -2,7 +2,7 @@
 
 use sockeye_proto::time::Instant;
 
-use crate::client::plan::{Plan, Target};
+use crate::client::plan::{FirstHop, Plan};
 use crate::client::{FailureCause, Stage};
 use crate::conn::NEVER;
 use crate::id::ConnId;
@@ -71,8 +71,8 @@ impl Service {
         }
         let now = self.env.state.now;
         match plan.target() {
-            Target::Addresses(addresses) => self.race(id, plan, addresses),
-            Target::Name { host, port } => match self.env.io.sys.resolve(id.as_u64(), &host, port) {
+            FirstHop::Addresses(addresses) => self.race(id, plan, addresses),
+            FirstHop::Name { host, port } => match self.env.io.sys.resolve(id.as_u64(), &host, port) {
                 Ok(()) => {
                     let until = now + plan.timeouts().resolve;
                     let part = Part::Resolving { until };
