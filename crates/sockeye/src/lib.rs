@@ -152,7 +152,7 @@
 //!
 //! # Limits
 //!
-//! [`Limits`] holds every bound with its unit and default. None is unlimited. A peer that exceeds
+//! [`Limits`] holds every limit with its unit and default. None is unlimited. A peer that exceeds
 //! one gets the answer of its protocol: a status, a close code, or a reset.
 //!
 //! # Tests without sockets

@@ -128,14 +128,14 @@ impl Connect {
     /// service sends WebSocket pings.
     ///
     /// # Errors
-    /// `ConnectError::Socket`: a value out of the bounds of [`TcpKeepalive`].
+    /// `ConnectError::Socket`: a value out of the limits of [`TcpKeepalive`].
     pub fn keepalive(mut self, keepalive: TcpKeepalive) -> Result<Self, ConnectError> {
         self.socket.keepalive = Some(keepalive);
         self.socket_checked()
     }
 
     /// How long sent bytes may stay unacknowledged before the system drops the connection; see
-    /// [`ListenOptions::user_timeout`](crate::sys::ListenOptions::user_timeout). It also bounds connecting. Only on
+    /// [`ListenOptions::user_timeout`](crate::sys::ListenOptions::user_timeout). It also limits connecting. Only on
     /// Linux.
     ///
     /// # Errors

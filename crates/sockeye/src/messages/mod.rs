@@ -50,8 +50,8 @@ where
 /// A protocol whose messages are handled by a [`Handler`], which can keep a state for each connection.
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
     let (scratch, limits) = (Outbox::default(), MessageLimits::default());
-    let messages = Messages { name: name.into(), handler, bound: 0, limits, scratch, spare: Vec::new() };
-    messages.outbox_bytes(DEFAULT_BOUND)
+    let messages = Messages { name: name.into(), handler, outbox_bytes: 0, limits, scratch, spare: Vec::new() };
+    messages.outbox_bytes(DEFAULT_LIMIT)
 }
 
 /// A protocol that sends each message back to where it came from.
@@ -60,7 +60,7 @@ pub fn echo(name: impl Into<String>) -> Messages<impl Handler> {
 }
 
 /// One message of the default limit, and the load from which reading pauses.
-const DEFAULT_BOUND: usize = 17 * 1024 * 1024;
+const DEFAULT_LIMIT: usize = 17 * 1024 * 1024;
 /// How many idle [`Busy`] are kept.
 const SPARE: usize = 64;
 
@@ -68,7 +68,7 @@ const SPARE: usize = 64;
 pub struct Messages<H: Handler> {
     name: String,
     handler: H,
-    bound: usize,
+    outbox_bytes: usize,
     limits: MessageLimits,
     /// The output of the connection whose step is running, if nothing waited for it before. Empty
     /// between steps.
@@ -102,10 +102,10 @@ impl<H: Handler> Messages<H> {
     /// MiB: a message of the default limit, on top of the load at which reading pauses. Reading
     /// pauses at half of this, or at 512 KiB if that is less. The builder refuses less than 128 bytes.
     #[must_use]
-    pub fn outbox_bytes(mut self, bound: usize) -> Self {
-        self.bound = bound;
-        self.limits.outbox_bytes = Some(bound);
-        self.scratch.set_bound(bound);
+    pub fn outbox_bytes(mut self, bytes: usize) -> Self {
+        self.outbox_bytes = bytes;
+        self.limits.outbox_bytes = Some(bytes);
+        self.scratch.set_limit(bytes);
         self
     }
 
@@ -113,7 +113,7 @@ impl<H: Handler> Messages<H> {
     fn take_busy(&mut self, session: &mut Session<H::State>) -> Box<Busy> {
         session.busy.take().unwrap_or_else(|| {
             let mut busy = self.spare.pop().unwrap_or_default();
-            busy.outbox.set_bound(self.bound);
+            busy.outbox.set_limit(self.outbox_bytes);
             busy
         })
     }
@@ -212,7 +212,7 @@ impl<H: Handler> Protocol for Messages<H> {
 
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Self::Session {
         let mut busy = self.spare.pop().unwrap_or_default();
-        busy.outbox.set_bound(self.bound);
+        busy.outbox.set_limit(self.outbox_bytes);
         let state = self.handler.open(&mut MessageCx { cx, outbox: &mut busy.outbox }, handshake);
         if !busy.outbox.is_empty() {
             cx.request_writable();

@@ -1,4 +1,4 @@
-//! Messages that wait to be sent to one peer, within a bound.
+//! Messages that wait to be sent to one peer, within a limit.
 //!
 //! Most answers consist of bytes that just arrived: an echo, a relay. Such a message is kept as a
 //! range of the receive buffer and sent from there in the same step, without a copy. The rest is
@@ -17,10 +17,10 @@ use crate::protocol::{Commands, Cx, Writable};
 /// A message under this many bytes is appended to the shared buffer; a larger one keeps its own
 /// buffer.
 const SMALL: usize = 4 * 1024;
-/// An outbox with this many bytes pauses reading, even if its bound is higher.
+/// An outbox with this many bytes pauses reading, even if its limit is higher.
 const PAUSE: usize = 512 * 1024;
 
-/// The messages that wait for one connection's socket. It never holds more than its bound, of which each message takes
+/// The messages that wait for one connection's socket. It never holds more than its limit, of which each message takes
 /// its payload and 64 bytes.
 #[derive(Default)]
 pub struct Outbox {
@@ -32,9 +32,9 @@ pub struct Outbox {
     /// The small messages, one behind another; `taken` bytes of it are sent.
     small: Vec<u8>,
     taken: usize,
-    /// Invariant: what waits costs this much, see [`cost`]; `load <= bound`.
+    /// Invariant: what waits costs this much, see [`cost`]; `load <= limit`.
     load: usize,
-    bound: usize,
+    limit: usize,
     /// Reading pauses from this load on.
     mark: usize,
 }
@@ -80,9 +80,9 @@ impl Outbox {
         self.load - self.len() * MESSAGE
     }
 
-    pub(super) fn set_bound(&mut self, bound: usize) {
-        self.bound = bound;
-        self.mark = PAUSE.min(bound / 2).max(1);
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.mark = PAUSE.min(limit / 2).max(1);
     }
 
     /// Whether reading should pause.
@@ -97,7 +97,7 @@ impl Outbox {
     pub(super) fn push<'m>(&mut self, message: Message<'m>, cx: &mut Cx<'_>) -> Result<(), Full<'m>> {
         let (bytes, kind) = (message.as_bytes(), message.kind());
         let len = bytes.len();
-        if cost(len) > self.bound - self.load {
+        if cost(len) > self.limit - self.load {
             return Err(Full(message));
         }
         self.load += cost(len);
@@ -277,7 +277,7 @@ fn piece(bytes: &[u8], start: usize, len: usize) -> &[u8] {
 /// The cost of a message beside its payload, so that small and empty ones are bounded too.
 const MESSAGE: usize = 64;
 
-/// The cost of a message of `len` bytes against an outbox's bound.
+/// The cost of a message of `len` bytes against an outbox's limit.
 #[inline]
 fn cost(len: usize) -> usize {
     len.saturating_add(MESSAGE)

@@ -105,7 +105,7 @@ impl Commands {
     }
 
     /// Returns a buffer to the loop's pool: one from [`take_buffer`](Self::take_buffer), or any
-    /// other. The loop keeps as many as its bounds allow, and frees the rest.
+    /// other. The loop keeps as many as its limits allow, and frees the rest.
     pub fn give_buffer(&mut self, buffer: Vec<u8>) {
         self.pool.borrow_mut().give(buffer);
     }

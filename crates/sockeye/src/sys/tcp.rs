@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// Connections the system queues until they are accepted; the system may have a lower bound of its own. At least 1,
+    /// Connections the system queues until they are accepted; the system may have a lower limit of its own. At least 1,
     /// default 4096.
     pub backlog: u32,
     /// Lets several sockets listen on one address, each with a share of the connections. Default off.
@@ -47,7 +47,7 @@ impl ListenOptions {
     /// Whether each value can be meant.
     ///
     /// # Errors
-    /// `InvalidInput`, with the option, its value and its bounds.
+    /// `InvalidInput`, with the option, its value and its limits.
     pub(crate) fn check(&self) -> io::Result<()> {
         if self.backlog == 0 {
             return Err(invalid("ListenOptions::backlog is 0: the least is 1".to_owned()));
@@ -71,7 +71,7 @@ impl ListenOptions {
 pub struct ConnectOptions {
     /// As [`ListenOptions::keepalive`], of this connection.
     pub keepalive: Option<TcpKeepalive>,
-    /// As [`ListenOptions::user_timeout`], of this connection; it bounds connecting, too.
+    /// As [`ListenOptions::user_timeout`], of this connection; it limits connecting, too.
     pub user_timeout: Option<Duration>,
 }
 
@@ -85,7 +85,7 @@ impl ConnectOptions {
 /// When the system looks whether a silent TCP peer is still there (RFC 9293 section 3.8.4).
 ///
 /// A peer that answers none of the probes is given up after `idle + interval * probes`. Both times are whole seconds, from 1 to
-/// 32,767 (nine hours), and there are 1 to 127 probes: the bounds of Linux.
+/// 32,767 (nine hours), and there are 1 to 127 probes: the limits of Linux.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TcpKeepalive {

@@ -15,7 +15,7 @@ use crate::state::EndpointIndex;
 /// A request to a group arrives in all of its services or in none, and in one order: when two
 /// threads publish at the same time, all services get the two messages in the same order. Requests
 /// pass through the queues that [`Remote`] uses and are carried out between two callbacks, also in
-/// the caller's own service; in each service the bounds are
+/// the caller's own service; in each service the limits are
 /// [`Limits::remote_jobs`](crate::Limits::remote_jobs) and
 /// [`Limits::remote_bytes`](crate::Limits::remote_bytes), and the group is as full as the fullest
 /// of its services. Services that have ended are skipped.
