@@ -1,4 +1,4 @@
-//! Messages that many connections are sent alike, kept as messages until they are sent, then framed once for all.
+//! Published messages: kept as messages until the end of the turn, then framed once for all connections.
 
 use std::rc::Rc;
 

@@ -30,7 +30,7 @@ impl SocketWriter<'_> {
     fn break_without_key(&mut self, error: &io::Error) {
         tracing::error!(%error, "no masking key: the system's random source failed");
         self.socket.mark_broken();
-        // Nothing was sent, so no share was used up: the step may send no more all the same.
+        // Nothing was sent, so the budget of the step is not used up; the step must not send more all the same.
         self.io.send_budget = 0;
     }
 
@@ -52,7 +52,7 @@ impl SocketWriter<'_> {
     #[inline(never)]
     fn put_long_masked(&mut self, head: &EncodedHeader, payload: &[u8], key: [u8; 4]) {
         self.put(head);
-        // Piece by piece: a piece is masked in a buffer that exists anyway.
+        // Piece by piece: each is masked in a spare buffer of the pool.
         let mut piece = self.io.pool.borrow_mut().take();
         for (index, bytes) in payload.chunks(CORK).enumerate() {
             piece.clear();
@@ -75,7 +75,7 @@ impl SocketWriter<'_> {
             Role::Server => self.put_shared(batch.bytes()),
             Role::Client => {
                 self.put_published_masked(batch);
-                // The next connection's turn to use the cork comes at once, also when this one broke midway.
+                // The next connection uses the cork at once, also if this one broke in the middle.
                 self.flush();
             }
         }

@@ -7,9 +7,9 @@ use sockeye_proto::time::Instant;
 
 /// How many spare buffers are kept.
 const SPARE: usize = 64;
-/// How many bytes all spare buffers may hold together while they are in use,
+/// How many bytes all spare buffers may hold together.
 const SPARE_BYTES: usize = 16 * 1024 * 1024;
-/// and how many of those that were not needed for this long: what a burst of large messages took is given back.
+/// How many bytes stay in buffers that were not needed for [`IDLE`]: the memory of a burst of large messages is freed.
 const IDLE_BYTES: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// From this capacity on the allocator maps a buffer by itself.
@@ -23,7 +23,7 @@ pub(crate) const MAPPED: usize = 128 * 1024;
 pub(crate) struct Pool {
     spare: Vec<Vec<u8>>,
     bytes: usize,
-    /// So many, at the bottom, were not needed since `look_at` was set.
+    /// How many buffers at the bottom of the stack were not needed since `look_at` was set.
     unused: usize,
     look_at: Option<Instant>,
 }

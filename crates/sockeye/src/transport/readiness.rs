@@ -1,4 +1,4 @@
-//! What the kernel said about one socket. It says so only once (the poller is edge-triggered), so it is kept here.
+//! What the kernel reported about one socket. The poller is edge-triggered and reports a change once, so it is kept here.
 
 use crate::sys;
 
@@ -39,8 +39,8 @@ impl Readiness {
         self.0 & BROKEN != 0
     }
 
-    /// Whether a read that brings less than was asked for means that nothing more is there. It does not once an end of the
-    /// input was reported, which no further edge announces, nor where a read stops early.
+    /// Whether a short read means that nothing more is there. It does not after the end of the input was reported, which
+    /// no further edge announces, nor on a socket whose reads may stop early.
     #[inline]
     pub(super) fn trusts_short_reads(self) -> bool {
         self.0 & (READ_CLOSED | BROKEN | STOPS_EARLY) == 0

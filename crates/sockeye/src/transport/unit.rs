@@ -1,5 +1,6 @@
-//! Descriptors that are not stream sockets: each read and each write is one call, since one call may carry a datagram, or
-//! a number. Nothing is merged. A rest is tried again until there is no room, because nothing else says that there is none.
+//! Descriptors that are not stream sockets: each read and each write is one call, because one call may carry a datagram
+//! or a number. Nothing is merged. A rest is written again until the call would block: a short count does not mean that
+//! the descriptor is full.
 
 use std::io;
 
@@ -13,7 +14,8 @@ use crate::transport::socket::Socket;
 use crate::transport::write::SocketWriter;
 
 impl Socket {
-    /// One read. It ignores the byte budget, so that a datagram is not cut. Only the system says that nothing more is there.
+    /// One read. It ignores the byte budget, so that a datagram is not cut. Only `WouldBlock` means that nothing more is
+    /// there.
     ///
     /// `reset` holds the reset that was reported ahead of the packets before it.
     pub(crate) fn read_unit(&mut self, io: &mut LoopIo, rx: &mut [u8], reset: &mut Option<io::ErrorKind>) -> Read {
@@ -69,7 +71,7 @@ impl Socket {
 }
 
 impl SocketWriter<'_> {
-    /// Writes `bytes` by a call of their own, now or when there is room.
+    /// Writes `bytes` in one call, now or when there is room.
     pub(super) fn put_unit(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -102,7 +104,7 @@ impl SocketWriter<'_> {
         }
     }
 
-    /// Returns how many bytes were taken. Less than all of them: there is no room, or the descriptor broke.
+    /// Returns how many bytes were taken. Fewer than all: there is no room, or the descriptor broke.
     fn write_unit(&mut self, bytes: &[u8]) -> usize {
         let mut sent = 0;
         while sent < bytes.len() && self.socket.readiness.can_send() {

@@ -154,7 +154,7 @@ impl<'a> SocketWriter<'a> {
         }
     }
 
-    /// The same writer, borrowed anew: what only a rare path needs is not put together for the usual one.
+    /// The same writer, borrowed again for a rare path, so that the usual path does not build an argument for it.
     #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> SocketWriter<'_> {
         SocketWriter { io: self.io, socket: self.socket }

@@ -18,10 +18,10 @@ const FIRST_TOKEN: u64 = 1 << 31;
 #[derive(Default)]
 pub(in crate::service) struct Connecting {
     pub(super) attempts: HashMap<ConnId, Attempt>,
-    /// WorkOwner socket has which token.
+    /// The attempt that each token's socket belongs to.
     pub(super) racers: HashMap<u64, ConnId>,
     pub(super) last_token: u64,
-    /// Those that are about to be begun, behind the present one.
+    /// How many connects of the running batch have not begun yet.
     pub(super) next: usize,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Attempt {
 }
 
 pub(super) enum Part {
-    /// It begins then.
+    /// It begins at this time.
     Later(Instant),
     Resolving {
         until: Instant,

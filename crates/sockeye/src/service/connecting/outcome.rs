@@ -1,4 +1,4 @@
-//! How an attempt ends without a connection: redirected, told as failed, or cancelled.
+//! How an attempt ends without a connection: it is redirected, fails, or is cancelled.
 
 use crate::client::plan::Plan;
 use crate::client::{Failure, FailureCause, Refusal, Retry, Stage};
@@ -11,7 +11,7 @@ use crate::statistics::Culprit;
 use crate::sys::CloseHow;
 
 impl Service {
-    /// A connection of our own did not become a WebSocket: its socket is closed, and a redirect followed.
+    /// A connection of our own did not become a WebSocket. Closes its socket, and follows a redirect.
     pub(crate) fn retire_unopened(&mut self, id: ConnId, unopened: Unopened) {
         let Unopened { mut plan, stage, cause } = unopened;
         if let Some(conn) = self.connections.take(id) {
@@ -80,8 +80,8 @@ impl Service {
         }
     }
 
-    /// In a drain connects fail at once. When there is nothing else left, or its time is over, what callbacks went on to wish for
-    /// has no outcome any more, or there would be no end.
+    /// In a drain connects fail at once. When nothing else is left, or the time of the drain is over, further requests of
+    /// callbacks have no outcome: otherwise the drain would never end.
     pub(crate) fn end_drain_of_connects(&mut self) {
         let state = &self.env.state;
         if !state.lifecycle.is_ending() || (state.connects.planned.is_empty() && state.queue.adoptions.is_empty()) {
@@ -94,7 +94,7 @@ impl Service {
         }
     }
 
-    /// Tells all that are on their way, and drops what that leads to.
+    /// Cancels all attempts, and drops what their callbacks request.
     pub(crate) fn abandon_connects(&mut self) {
         self.cancel_all();
         self.env.state.connects.planned.clear();
@@ -102,9 +102,9 @@ impl Service {
         self.env.state.registry.remove_connecting();
     }
 
-    /// Gives up everything that is on its way: the service ends.
+    /// Cancels all attempts: the service ends.
     pub(crate) fn cancel_all(&mut self) {
-        // A callback may wish for more meanwhile; draining refuses that.
+        // A callback may request more meanwhile; a draining service refuses it.
         let planned = self.env.state.connects.planned.iter().map(|planned| planned.id);
         let opening = self.env.state.registry.iter().filter(|(_, entry)| entry.is_connecting()).map(|(id, _)| id);
         let ids: Vec<_> = planned.chain(opening).collect();

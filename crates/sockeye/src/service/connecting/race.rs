@@ -11,7 +11,7 @@ use crate::sys::{Address, CloseHow, Handle, Sys};
 pub(super) struct Race {
     pub(super) waiting: VecDeque<Address>,
     pub(super) racers: Vec<Racer>,
-    /// When the next one starts though none before it failed.
+    /// When the next one starts even if none before it failed.
     pub(super) next: Instant,
     pub(super) until: Instant,
     pub(super) tried: usize,

@@ -12,8 +12,8 @@ use crate::state::Planned;
 use crate::sys::{Address, Resolved};
 
 impl Service {
-    /// Begins the connects that were wished for. Those that a callback of one of these wishes for
-    /// wait for the next time.
+    /// Begins the connects that were requested. What their callbacks request waits for the next
+    /// call.
     pub(crate) fn start_connects(&mut self) {
         let planned = std::mem::take(&mut self.env.state.connects.planned);
         self.connecting.next = planned.len();
@@ -50,8 +50,8 @@ impl Service {
         self.attempt(id, plan);
     }
 
-    /// Whether there are no more connections than there may be. Those that ended in this turn have
-    /// their slots until its end, and those that were wished for later come later.
+    /// Whether the number of connections is within the limit. Connections that ended in this turn
+    /// keep their slots until its end and do not count, nor do later requests.
     pub(in crate::service) fn has_room(&self) -> bool {
         let state = &self.env.state;
         let connects = self.connecting.next + state.connects.planned.len();
@@ -59,7 +59,7 @@ impl Service {
         state.registry.len().saturating_sub(others) <= self.max_connections
     }
 
-    /// The first part of an attempt, or of what a redirect leads to.
+    /// Starts an attempt, or what follows from a redirect: the lookup, or the race.
     pub(super) fn attempt(&mut self, id: ConnId, plan: Box<Plan>) {
         if plan.connect().url().is_secure() {
             return self.fail(
@@ -84,11 +84,11 @@ impl Service {
         }
     }
 
-    /// Answers of the resolver may be there.
+    /// Takes the answers of the resolver, if there are any.
     pub(crate) fn take_resolved(&mut self) {
         while let Some(Resolved { ticket, addresses, .. }) = self.env.io.sys.resolved() {
             let id = ConnId::from_u64(ticket);
-            // The attempt is gone: cancelled, or too late.
+            // The attempt is over: cancelled or timed out.
             let Some(Attempt { part: Part::Resolving { .. }, .. }) = self.connecting.attempts.get(&id) else {
                 continue;
             };
@@ -107,7 +107,7 @@ impl Service {
         }
     }
 
-    /// A deadline of an attempt may be due.
+    /// Checks whether a deadline of an attempt has passed.
     pub(crate) fn attempt_due(&mut self, id: ConnId, at: Instant) {
         let now = self.env.state.now;
         let Some(attempt) = self.connecting.attempts.get_mut(&id).filter(|attempt| attempt.armed == at) else { return };
@@ -129,8 +129,8 @@ impl Service {
         self.carry_out_between();
     }
 
-    /// Asks once more before a deadline ends an attempt. If the loop itself was held up the answer
-    /// may be there since long, and the system tells of so many sockets at a time only.
+    /// Asks once more before a deadline ends an attempt. If the loop itself was held up, the answer may be waiting
+    /// already: the system reports a limited number of sockets at a time.
     fn look_again(&mut self, id: ConnId) {
         self.take_resolved();
         let Some(Attempt { part: Part::Racing(race), .. }) = self.connecting.attempts.get(&id) else { return };

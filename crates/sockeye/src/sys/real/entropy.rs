@@ -55,7 +55,7 @@ impl Entropy {
 #[derive(Debug)]
 struct Pool {
     memory: Memory,
-    /// WorkOwner pool it is, where the system does not clear it in a child.
+    /// Whose pool it is, where the system does not clear it in a child.
     owner: Option<u32>,
     #[cfg(test)]
     refills: usize,

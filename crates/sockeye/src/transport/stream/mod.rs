@@ -42,7 +42,7 @@ impl Carrier {
 pub(super) enum Stream {
     /// As they are.
     Plain,
-    /// In records that are reversibly changed, as TLS would carry them.
+    /// In records of a reversible transform, as TLS would carry them.
     #[cfg(any(test, feature = "sim"))]
     Scrambled(Box<Scrambled>),
 }

@@ -75,7 +75,7 @@ impl Scrambler {
     }
 
     fn next(&mut self) -> u8 {
-        // Xorshift64: any stream does that is the same on both sides.
+        // Xorshift64. Any stream will do that is the same on both sides.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
