@@ -1,10 +1,10 @@
 //! How a connection ended: for people in words, for scripts as an exit code.
 
 use sockeye::Closed;
+use sockeye::log::escape;
 use sockeye::proto::close::{Cause, Initiator, Timeout};
 
 use crate::failure::{Failure, PROTOCOL};
-use crate::log;
 
 /// The end of a connection in words, as `closed by the peer: 1000 bye`.
 pub(crate) fn describe(closed: &Closed) -> String {
@@ -46,8 +46,7 @@ fn sent(closed: &Closed) -> String {
 fn in_words(code: Option<u16>, reason: &str) -> String {
     let mut shown = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
     if !reason.is_empty() {
-        shown.push(' ');
-        log::escape(&mut shown, reason, "");
+        shown.push_str(&format!(" {}", escape(reason)));
     }
     shown
 }

@@ -36,6 +36,7 @@ mod units;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use sockeye::log::escape;
 
 use crate::args::{Arguments, Command};
 use crate::background::Background;
@@ -94,10 +95,7 @@ fn run(level: LogLevel, act: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
 
 /// Prints why the command failed.
 fn report(failure: &Failure) -> ExitCode {
-    let mut text = "sockeye: ".to_owned();
-    log::escape(&mut text, &failure.message, "");
-    text.push('\n');
-    log::print(&text);
+    log::print(&format!("sockeye: {}\n", escape(&failure.message)));
     // Standard error may have no reader, so the log gets it too.
     if log::is_elsewhere() {
         tracing::error!("{}", failure.message);

@@ -169,6 +169,9 @@
 //! event with the target `sockeye::access`: peer, method, path, status, origin, protocol, bytes of
 //! the body, milliseconds, and whether all of it was sent.
 //!
+//! The feature `log` adds the module `log`: lines on standard error, in a file, in syslog or in the journal that never block the
+//! loop, escape what peers sent, and are limited for each peer.
+//!
 //! # Layers
 //!
 //! Top to bottom; each names only those below it:
@@ -190,6 +193,7 @@
 //! * [`sys`]: every system call of the loop, real or simulated
 //! * [`daemon`]: running in the background, with or without a service manager; no other module
 //!   names it
+//! * `log` (feature): the log of a program; it collects events of `tracing` and names no other module
 //! * [`proto`], the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
 
@@ -198,6 +202,8 @@ mod conn;
 pub mod daemon;
 pub mod error;
 pub mod http;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod messages;
 pub mod poll;
 pub mod protocol;

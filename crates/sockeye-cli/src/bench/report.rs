@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use sockeye::log::escape;
 
 use super::figures::{bytes, count, per_second, time};
 use super::tally::{Errors, Latencies};
 use super::threshold::Figure;
 use crate::bench::args::Mode;
-use crate::log;
 
 /// The figures of a run. Times are in nanoseconds.
 #[derive(Debug)]
@@ -61,9 +61,7 @@ impl Report {
 
     /// Lines for people.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        log::escape(&mut text, &self.url, "");
-        _ = writeln!(text, ": {}", self.settings);
+        let mut text = format!("{}: {}\n", escape(&self.url), self.settings);
         let cut = if self.interrupted { ", interrupted" } else { "" };
         let warm_up =
             if self.warm_up > 0 { format!(", after {} of warm-up", time(self.warm_up)) } else { String::new() };
@@ -101,10 +99,8 @@ impl Report {
             row(text, "errors", "none");
         }
         for (kind, number, first) in self.errors.kinds() {
-            let mut line = format!("{} {kind}: ", count(number));
             // A server may be quoted in it.
-            log::escape(&mut line, first, "");
-            row(text, "errors", &line);
+            row(text, "errors", &format!("{} {kind}: {}", count(number), escape(first)));
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use sockeye::messages::Message;
 
 use crate::connect::encoding::Encoding;
-use crate::log::Utc;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -112,7 +111,9 @@ struct Object(String);
 
 impl Object {
     fn new(event: &str, now: SystemTime, since_start: Duration) -> Self {
-        let (time, elapsed) = (Utc::of(now), since_start.as_secs_f64());
+        // A clock before 1970 was never set.
+        let time = humantime::format_rfc3339_millis(now.max(SystemTime::UNIX_EPOCH));
+        let elapsed = since_start.as_secs_f64();
         Self(format!(r#"{{"event":"{event}","time":"{time}","elapsed":{elapsed:.6}"#))
     }
 

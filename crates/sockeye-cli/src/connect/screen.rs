@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use sockeye::log::escape;
 use sockeye::messages::Message;
 
 use crate::connect::encoding::Encoding;
@@ -89,9 +90,7 @@ impl Screen {
 
     /// A line in response to a typed command.
     pub(crate) fn answer(&self, text: &str) {
-        let mut line = "* ".to_owned();
-        log::escape(&mut line, text, "");
-        self.say(&line);
+        self.say(&format!("* {}", escape(text)));
     }
 
     /// A line of ours. What a peer has said in it has to be escaped.

@@ -1,9 +1,11 @@
 //! What people and scripts see of a message or a ping. Pure: the same words every time.
 
+use std::fmt::Write as _;
+
+use sockeye::log::{escape, quote};
 use sockeye::messages::Message;
 
 use crate::connect::encoding::Encoding;
-use crate::log;
 
 /// A message as one entry of standard output, its end included.
 ///
@@ -32,11 +34,7 @@ pub(crate) fn control(mark: char, what: &str, payload: &[u8]) -> String {
     let mut line = format!("{mark} {what}");
     match std::str::from_utf8(payload) {
         Ok("") => {}
-        Ok(text) => {
-            line.push_str(" \"");
-            log::escape(&mut line, text, "\"\\");
-            line.push('"');
-        }
+        Ok(text) => line.push_str(&format!(" {}", quote(text))),
         Err(_) => {
             line.push(' ');
             line.push_str(&Encoding::Hex.encode(payload));
@@ -58,7 +56,8 @@ fn marked(mark: char, text: &str) -> String {
             if index > 0 {
                 shown.push('\t');
             }
-            log::escape(&mut shown, part, "");
+            // Writing to a `String` does not fail.
+            _ = write!(shown, "{}", escape(part));
         }
     }
     shown

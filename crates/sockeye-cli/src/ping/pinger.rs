@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sockeye::log::escape;
 use sockeye::proto::conn::ControlPayload;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Fragment, Handshake, Protocol, Tx};
@@ -127,9 +128,7 @@ impl Run {
         self.left = self.left.saturating_sub(1);
         if let Some(failure) = failure.filter(|_| !self.stopping) {
             if self.plan.connections > 1 {
-                let mut line = "* ".to_owned();
-                log::escape(&mut line, &failure.message, "");
-                log::print(&format!("{line}\n"));
+                log::print(&format!("* {}\n", escape(&failure.message)));
             }
             self.failure.get_or_insert(failure);
         }

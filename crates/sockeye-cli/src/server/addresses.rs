@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
+use sockeye::log::escape;
 use sockeye::sys::Address;
-
-use crate::log;
 
 /// One line for each listener.
 pub(super) fn announcement(addresses: &[Address]) -> String {
@@ -22,7 +21,7 @@ pub(crate) fn describe(out: &mut String, address: &Address) {
     match address {
         // The `Display` of a socket address brackets IPv6. Writing to a `String` cannot fail.
         Address::Ip(address) => _ = write!(out, "ws://{address}/"),
-        other => log::escape(out, &other.to_string(), ""),
+        other => _ = write!(out, "{}", escape(&other.to_string())),
     }
 }
 

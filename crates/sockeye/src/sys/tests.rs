@@ -222,7 +222,7 @@ fn a_full_output_gives_an_edge_when_there_is_room(world: &mut World) {
     let (handle, mut far) = world.pair();
     far.stop_reading();
     let chunk: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
-    let mut sent = Vec::new();
+    let mut sent = Vec::<u8>::new();
     loop {
         match world.sys.send(handle, &[IoSlice::new(&chunk)]) {
             Ok(count) => sent.extend(&chunk[..count]),

@@ -8,6 +8,7 @@
 //! * `keepalive`: pings of both roles, to the instant;
 //! * `external_loop`: services inside loops of the test's own;
 //! * `views`: views of connections and protocols, order and ids;
+//! * `log`: the log of a program;
 //! * `short_reads`: reads that end before all was read.
 //!
 //! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has its
@@ -18,6 +19,7 @@
 mod client;
 mod external_loop;
 mod keepalive;
+mod log;
 mod raw;
 mod server;
 mod short_reads;

@@ -5,10 +5,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+
+use super::level::Level;
 
 /// A place for records.
 pub(super) trait Sink {
@@ -36,8 +37,11 @@ impl<'a> Records<'a> {
 }
 
 pub(super) enum Target {
-    /// Standard error, or the line editor that draws on its terminal.
-    Stderr,
+    Stream {
+        stream: Box<dyn Write + Send>,
+        /// Its last line is not whole.
+        torn: bool,
+    },
     File {
         path: PathBuf,
         file: File,
@@ -48,9 +52,18 @@ pub(super) enum Target {
         path: PathBuf,
         socket: Option<UnixDatagram>,
     },
+    /// A function of the program. Records are a level, a target, a zero byte and a line.
+    Emitter(Emit),
 }
 
+/// Gets level, target and line.
+pub(super) type Emit = Box<dyn FnMut(Level, &str, &str) + Send>;
+
 impl Target {
+    pub(super) fn stream(stream: impl Write + Send + 'static) -> Self {
+        Self::Stream { stream: Box::new(stream), torn: false }
+    }
+
     pub(super) fn file(path: &Path) -> io::Result<Self> {
         Ok(Self::File { path: path.to_owned(), file: open(path)?, torn: false })
     }
@@ -64,15 +77,15 @@ impl Target {
 impl Sink for Target {
     fn write(&mut self, records: Records<'_>) -> u64 {
         match self {
-            Self::Stderr => {
-                if !DIVERTED.get().is_some_and(|show| show(records.bytes)) {
-                    // There is no reader, so no one misses it.
-                    let _ = io::stderr().write_all(records.bytes);
+            Self::Stream { stream, torn } => write_lines(stream, records, torn),
+            Self::File { file, torn, .. } => write_lines(file, records, torn),
+            Self::Socket { path, socket } => records.iter().filter(|record| !send(path, socket, record)).count() as u64,
+            Self::Emitter(emit) => {
+                for (level, target, line) in records.iter().filter_map(emitted) {
+                    emit(level, target, line);
                 }
                 0
             }
-            Self::File { file, torn, .. } => write_lines(file, records, torn),
-            Self::Socket { path, socket } => records.iter().filter(|record| !send(path, socket, record)).count() as u64,
         }
     }
 
@@ -80,6 +93,13 @@ impl Sink for Target {
         let Self::File { path, file, torn } = self else { return None };
         Some(open(path).map(|opened| (*file, *torn) = (opened, false)))
     }
+}
+
+/// Takes a record for an emitter apart.
+fn emitted(record: &[u8]) -> Option<(Level, &str, &str)> {
+    let (level, rest) = record.split_first()?;
+    let (target, line) = std::str::from_utf8(rest).ok()?.split_once('\0')?;
+    Some((*Level::ALL.get(usize::from(*level))?, target, line))
 }
 
 /// Writes lines as far as it goes, and says how many are not there as a whole. What is left of one is ended before the next.
@@ -96,6 +116,8 @@ fn write_lines(file: &mut impl Write, records: Records<'_>, torn: &mut bool) -> 
             Err(_) => break,
         }
     }
+    // One that keeps them back says at the next line what became of them.
+    let _ = file.flush();
     let whole = records.ends.partition_point(|&end| end <= written);
     *torn = written > whole.checked_sub(1).map_or(0, |last| records.ends[last]);
     (records.ends.len() - whole) as u64
@@ -120,9 +142,9 @@ fn send(path: &Path, socket: &mut Option<UnixDatagram>, record: &[u8]) -> bool {
     false
 }
 
-/// Why the socket does not accept packets at the moment; `None` if it does.
-pub(super) fn refusal(path: &Path) -> Option<io::Error> {
-    connect(path).err()
+/// Whether the socket accepts packets at the moment.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    connect(path).map(drop)
 }
 
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
@@ -147,9 +169,6 @@ fn open(path: &Path) -> io::Result<File> {
 fn is_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
-
-/// Draws records in place of standard error, if a line editor does.
-pub(super) static DIVERTED: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

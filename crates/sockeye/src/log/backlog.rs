@@ -1,4 +1,4 @@
-//! Log lines that wait to be written by a thread of the log's own, so that a reader who stops reading stops the log and
+//! Records that wait to be written by a thread of the log's own, so that a reader who stops reading stops the log and
 //! nothing else.
 
 use std::io;
@@ -14,8 +14,9 @@ pub(super) struct Backlog {
     changed: Condvar,
 }
 
-/// Invariant: `waiting.len() <= MOST`, and so is 16 times the number of `ends`.
+/// Invariant: `waiting.len() <= most`, and so is 16 times the number of `ends`.
 struct State {
+    most: usize,
     waiting: Vec<u8>,
     /// Where each record of `waiting` ends.
     ends: Vec<usize>,
@@ -23,10 +24,12 @@ struct State {
     writing: bool,
     /// Records for which there was no room since the last ones were taken.
     dropped: u64,
+    /// Records that were dropped here or by the sink.
+    lost: u64,
     /// The sink is to be reopened once what waits is written.
     reopen: bool,
-    /// Whether the sink can be reopened.
-    reopens: bool,
+    /// Nothing will be appended.
+    closed: bool,
 }
 
 /// What the log has to say of itself.
@@ -38,17 +41,19 @@ pub(super) enum Note {
 }
 
 impl Backlog {
-    pub(super) const fn new() -> Self {
-        let state =
-            State { waiting: Vec::new(), ends: Vec::new(), writing: false, dropped: 0, reopen: false, reopens: false };
+    /// For at most so many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        let (waiting, ends) = (Vec::new(), Vec::new());
+        let state = State { most, waiting, ends, writing: false, dropped: 0, lost: 0, reopen: false, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Appends a record; it is dropped and counted when too much waits already. Never blocks for the reader.
     pub(super) fn push(&self, record: &[u8]) {
         let mut state = self.state();
-        if record.len() > MOST - state.waiting.len() || state.ends.len() >= MOST / 16 {
+        if record.len() > state.most - state.waiting.len() || state.ends.len() >= state.most / 16 {
             state.dropped += 1;
+            state.lost += 1;
             return;
         }
         state.waiting.extend_from_slice(record);
@@ -58,28 +63,36 @@ impl Backlog {
         self.changed.notify_all();
     }
 
-    /// Has the sink begin anew. False: it is of a kind that does not.
-    pub(super) fn reopen(&self) -> bool {
-        let mut state = self.state();
-        state.reopen = state.reopens;
-        let reopens = state.reopens;
-        drop(state);
+    /// Has the sink opened anew, once what waits is written.
+    pub(super) fn reopen(&self) {
+        self.state().reopen = true;
         self.changed.notify_all();
-        reopens
     }
 
-    /// Records that the sink can be reopened.
-    pub(super) fn set_reopens(&self) {
-        self.state().reopens = true;
+    /// Ends [`write_to`](Self::write_to), once what waits is written.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
     }
 
-    /// Writes records in an endless loop. `note` makes a record about the log itself. A log that cannot be written does not stop
-    /// the process: lost records are counted, and reported once something can be written again.
+    /// Records that were dropped here or by the sink.
+    pub(super) fn lost(&self) -> u64 {
+        self.state().lost
+    }
+
+    /// Writes records until the backlog is closed. `note` makes a record about the log itself. A log that cannot be written does
+    /// not stop the process: lost records are counted, and reported once something can be written again.
     pub(super) fn write_to(&self, mut sink: impl Sink, note: impl Fn(Note) -> Vec<u8>) {
         let mut lost = 0;
         let mut state = self.state();
         loop {
-            state = self.changed.wait_while(state, |state| state.is_empty()).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait_while(state, |state| state.is_empty() && !state.closed)
+                .unwrap_or_else(PoisonError::into_inner);
+            if state.is_empty() {
+                return;
+            }
             let waiting = mem::take(&mut state.waiting);
             let ends = mem::take(&mut state.ends);
             lost += mem::take(&mut state.dropped);
@@ -102,6 +115,7 @@ impl Backlog {
             }
             drop((waiting, ends));
             state = self.state();
+            state.lost += failed;
             state.writing = false;
             self.changed.notify_all();
         }
@@ -124,9 +138,6 @@ impl State {
     }
 }
 
-/// Bytes that may wait: some thousand lines.
-const MOST: usize = 256 * 1024;
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -134,6 +145,8 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    const MOST: usize = 256 * 1024;
 
     /// Takes what is written only when there is a place in the channel.
     struct Pipe(SyncSender<String>);
@@ -155,7 +168,7 @@ mod tests {
 
     fn started(places: usize) -> (Arc<Backlog>, Receiver<String>) {
         let (sender, receiver) = sync_channel(places);
-        let backlog = Arc::new(Backlog::new());
+        let backlog = Arc::new(Backlog::new(MOST));
         let writing = Arc::clone(&backlog);
         thread::spawn(move || {
             writing.write_to(Pipe(sender), |note| match note {
@@ -193,6 +206,7 @@ mod tests {
         }
         assert!((MOST / line.len()..2 * MOST / line.len()).contains(&count), "{count}");
         assert_eq!(missed, format!("{} missed", 2 * MOST / line.len() - count));
+        assert_eq!(backlog.lost(), (2 * MOST / line.len() - count) as u64);
         backlog.push(b"again\n");
         assert_eq!(written.recv_timeout(Duration::from_secs(60)).unwrap(), "again\n");
     }
@@ -213,11 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn beginning_anew_is_said() {
+    fn opening_anew_is_said() {
         let (backlog, written) = started(1000);
-        assert!(!backlog.reopen(), "not yet");
-        backlog.set_reopens();
-        assert!(backlog.reopen());
+        backlog.reopen();
         assert_eq!(written.recv_timeout(Duration::from_secs(60)).unwrap(), "Reopened\n");
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_written() {
+        let (backlog, written) = started(1000);
+        backlog.push(b"last\n");
+        backlog.close();
+        // The channel ends with the thread.
+        assert_eq!(written.iter().collect::<String>(), "last\n");
     }
 }
