@@ -113,6 +113,23 @@ fn servers_that_publish() {
 }
 
 #[test]
+fn the_feed_sends_its_newest_price() {
+    let server = Server::start("feed", &["127.0.0.1:0"]);
+    let mut peer = upgraded(&server.address(), "feed");
+    let mut last = 0;
+    for _ in 0..3 {
+        let mut head = [0; 2];
+        peer.read_exact(&mut head).unwrap();
+        let mut text = vec![0; usize::from(head[1])];
+        peer.read_exact(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let version: u64 = text.split(' ').next().unwrap().parse().unwrap();
+        assert!(version > last, "{text} after {last}");
+        last = version;
+    }
+}
+
+#[test]
 fn the_counter_counts() {
     let server = Server::start("counter", &["127.0.0.1:0"]);
     let mut peer = upgraded(&server.address(), "counter");

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Network, Turn};
 use sockeye::{
-    Builder, Close, Closed, ClosedCx, ConnId, Connect, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx,
+    Builder, Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Fragment, Handshake, Limits, Protocol, Service,
+    Tx,
 };
 use sockeye_proto::time::Instant;
 
@@ -41,6 +42,11 @@ impl Script {
     /// Calls `hook` in each callback but `closed`, with what was noted.
     pub fn with(hook: impl FnMut(&mut Cx<'_>, &mut Session, &str) -> Result<(), Close> + 'static) -> Self {
         Self { log: Log::default(), hook: Box::new(hook) }
+    }
+
+    /// What it notes.
+    pub fn log(&self) -> Log {
+        self.log.clone()
     }
 
     fn call(&mut self, cx: &mut Cx<'_>, session: &mut Session, what: String) -> Result<(), Close> {
@@ -99,9 +105,15 @@ impl Protocol for Script {
         self.call(cx, session, "timer".to_owned())
     }
 
+    fn closing(&mut self, cx: &mut Cx<'_>, session: &mut Session, received: &Close) {
+        let code = received.code().map(CloseCode::get);
+        let result = self.call(cx, session, format!("closing {code:?} {}", received.reason()));
+        result.expect("a close is on its way already");
+    }
+
     fn closed(&mut self, cx: &mut ClosedCx<'_>, _: Session, closed: Closed) {
         let codes =
-            [&closed.sent, &closed.received].map(|close| close.as_ref().and_then(Close::code).map(|code| code.get()));
+            [&closed.sent, &closed.received].map(|close| close.as_ref().and_then(Close::code).map(CloseCode::get));
         let line = format!("closed {:?} {:?} {codes:?}", closed.cause, closed.initiator);
         self.log.borrow_mut().push((cx.now(), line));
     }

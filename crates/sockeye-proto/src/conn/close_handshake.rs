@@ -58,6 +58,11 @@ impl CloseHandshake {
         exchange.received = Some(close);
     }
 
+    /// The peer's Close frame, once it has arrived.
+    pub(super) fn received(&self) -> Option<&Close> {
+        self.0.as_ref()?.received.as_ref()
+    }
+
     /// Sets the cause of the end, unless there is one: the first cause is kept.
     pub(super) fn set_cause(&mut self, cause: Cause) {
         self.exchange().cause.get_or_insert(cause);

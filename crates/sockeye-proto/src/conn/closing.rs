@@ -66,8 +66,14 @@ impl Connection {
         self.handshake.summary()
     }
 
+    /// The peer's Close frame, if it has arrived.
+    #[must_use]
+    pub fn close_received(&self) -> Option<&Close> {
+        self.handshake.received()
+    }
+
     /// Handles the peer's Close frame. Answers it, unless our own is already queued or sent.
-    pub(super) fn close_received(&mut self, frame: CloseFrame<'_>) {
+    pub(super) fn take_close(&mut self, frame: CloseFrame<'_>) {
         let code = frame.code.and_then(CloseCode::new);
         self.handshake.set_received(match code {
             Some(code) => Close::with_reason(code, Cow::Owned(frame.reason.to_owned())).unwrap_or_default(),

@@ -235,7 +235,7 @@ impl Connection {
         match header.opcode {
             OpCode::Close => {
                 let frame = parse_body(body)?;
-                self.close_received(frame);
+                self.take_close(frame);
                 input.clear();
                 Ok(Some(Event::Close(frame)))
             }

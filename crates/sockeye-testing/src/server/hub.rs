@@ -43,6 +43,8 @@ pub struct Notes {
     asked_with_all: bool,
     pub pokes: u32,
     pub paused: bool,
+    /// The peer's Close frame was told of.
+    pub closing: bool,
     receives: (u64, usize),
 }
 
@@ -120,6 +122,13 @@ impl Hub {
         });
     }
 
+    /// The peer's Close frame is told of.
+    pub fn closing(&self, peer: usize) {
+        if self.of(peer, |notes| std::mem::replace(&mut notes.closing, true)) {
+            self.fail(format!("closing came twice for peer {peer}"));
+        }
+    }
+
     /// The writable callback is asked for.
     pub fn asked(&self, peer: usize) {
         self.of(peer, |notes| notes.asked = true);
@@ -151,6 +160,9 @@ impl Hub {
         });
         if paused {
             self.fail(format!("peer {peer} is paused, and {what} comes"));
+        }
+        if self.of(peer, |notes| notes.closing) {
+            self.fail(format!("peer {peer} is closing, and {what} comes"));
         }
         if count > self.most_receives.get() {
             self.fail(format!("peer {peer} is brought more than {} pieces in one turn", self.most_receives.get()));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::proto::close::Initiator;
 use sockeye::proto::wire::MessageKind;
 use sockeye::protocol::{AfterFragment, AfterSend, Fragmented};
 use sockeye::{
@@ -338,7 +339,16 @@ impl Protocol for Machine {
         Ok(())
     }
 
+    fn closing(&mut self, cx: &mut Cx<'_>, session: &mut Session, received: &Close) {
+        let _inside = self.hub.enter_open("closing", session.peer, cx.id());
+        self.hub.note(cx.now(), || format!("{} closing {received:?}", session.peer));
+        self.hub.closing(session.peer);
+    }
+
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Session, closed: Closed) {
+        if closed.initiator == Initiator::Peer && !self.hub.of(session.peer, |notes| notes.closing) {
+            self.hub.fail(format!("peer {} closed, and closing did not come", session.peer));
+        }
         let _inside = self.hub.enter("closed");
         self.hub.note(cx.now(), || format!("{} {closed:?}", session.peer));
         let id: ConnId = cx.id();

@@ -1,6 +1,7 @@
 //! The callbacks of a running step, of which there are many: the endpoint is looked up once, and the clock is read
 //! around each callback only while the loop is watchful, that is, searches for the cause of a stall.
 
+use crate::protocol::endpoint::WebSocketEndpoint;
 use crate::protocol::{Cx, RawCx};
 use crate::statistics::{Culprit, WorkOwner};
 use crate::transport::LoopIo;
@@ -11,6 +12,9 @@ pub(super) struct Caller<'a, E: ?Sized, C> {
     pub(super) session: u32,
     pub(super) cx: C,
 }
+
+/// The protocol of a WebSocket and the context of its callbacks, for one round.
+pub(super) type Callbacks<'a> = Caller<'a, dyn WebSocketEndpoint + 'a, Cx<'a>>;
 
 /// A context that knows the connection of its callback.
 pub(super) trait Context {

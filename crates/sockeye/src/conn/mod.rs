@@ -16,6 +16,7 @@
 //! phases, and nothing here knows the table of connections.
 
 mod call;
+mod control;
 mod env;
 mod file;
 mod http;

@@ -8,24 +8,23 @@ use std::rc::Rc;
 
 use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
 use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
-use sockeye_proto::error::Violation;
 use sockeye_proto::event::Event;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
 
 use crate::client::Retry;
-use crate::conn::call::Caller;
+use crate::conn::call::{Callbacks, Caller};
+use crate::conn::control::{answer, control_event};
 use crate::conn::env::Env;
 use crate::conn::linger::Linger;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
-use crate::protocol::endpoint::WebSocketEndpoint;
 use crate::protocol::{Cx, Handshake, SendCx, Tx};
 use crate::state::{Commands, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
-use crate::transport::{CORK, Framed, LoopIo, Read, Socket, SocketWriter};
+use crate::transport::{Framed, LoopIo, Read, Socket, SocketWriter};
 
 /// A connection after its handshake.
 pub(super) struct WebSocket {
@@ -69,9 +68,6 @@ pub(crate) enum Published {
 
 /// The overhead of a share of a batch, beside its bytes.
 const SHARE: usize = 64;
-
-/// The protocol of a connection and the context of its callbacks, for one round.
-type Callbacks<'a> = Caller<'a, dyn WebSocketEndpoint + 'a, Cx<'a>>;
 
 impl WebSocket {
     /// A connection after its handshake.
@@ -479,56 +475,6 @@ impl WebSocket {
 fn release_input(callbacks: &mut Callbacks<'_>) {
     callbacks.cx.running.keeps_input = false;
     callbacks.endpoint.release_input(&mut callbacks.cx, callbacks.session);
-}
-
-/// Pings, pongs, closes and violations.
-#[cold]
-fn control_event(
-    ws: &mut Connection,
-    event: Result<Option<Event<'_>>, Violation>,
-    out: &mut SocketWriter<'_>,
-    callbacks: &mut Callbacks<'_>,
-) -> Result<(), Close> {
-    let received = &mut out.io.meters.statistics.received;
-    match event {
-        Ok(Some(Event::Ping(_))) => received.pings += 1,
-        Ok(Some(Event::Pong(_))) => received.pongs += 1,
-        Ok(Some(Event::Close(_))) => received.closes += 1,
-        _ => {}
-    }
-    let result = match event {
-        // Nothing is delivered after our own close.
-        Ok(Some(Event::Pong(payload))) if ws.state() == State::Open => {
-            callbacks.call_rarely(out.io, Culprit::Pong, |endpoint, cx, session, _| endpoint.pong(cx, session, payload))
-        }
-        Ok(Some(Event::Ping(payload))) if ws.state() == State::Open => {
-            callbacks.call_rarely(out.io, Culprit::Ping, |endpoint, cx, session, _| endpoint.ping(cx, session, payload))
-        }
-        Err(violation) => {
-            let cx = &callbacks.cx;
-            tracing::debug!(id = %cx.id(), peer = %cx.peer(), %violation, "protocol violation");
-            Ok(())
-        }
-        Ok(_) => Ok(()),
-    };
-    // The pong is queued already. Each is sent now, so that every ping is answered while the socket
-    // takes data; once it does not, the connection keeps the newest only. A Close frame waits for
-    // the end of the step: answers to earlier messages go first.
-    if ws.state() == State::Open {
-        answer(ws, out);
-    }
-    result
-}
-
-/// Sends waiting control frames, if the socket takes data.
-#[inline]
-fn answer(ws: &mut Connection, out: &mut SocketWriter<'_>) {
-    if ws.wants_transmit() && out.socket.is_clear() {
-        out.transmit(ws);
-        if out.io.corked() >= CORK {
-            out.flush();
-        }
-    }
 }
 
 /// How the TCP connection ends.

@@ -10,6 +10,11 @@ use crate::messages::{Full, Message, Outbox};
 use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, ProtocolMut, Request};
 
 /// Handles the messages of one protocol: one object for all connections, and a state for each.
+///
+/// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
+/// `message`, `writable`, `ping`, `pong` and `timer`, then at most once `closing`, then `closed`. What is pushed in any
+/// of them is sent in order. Once a close has started, from either side, `message`, `ping` and `pong` are no longer
+/// called, and what waits in the outbox is sent before our Close frame.
 pub trait Handler: 'static {
     /// The state of one connection.
     type State: 'static;
@@ -33,6 +38,99 @@ pub trait Handler: 'static {
         state: &mut Self::State,
         message: Message<'_>,
     ) -> Result<(), Close>;
+
+    /// Messages left the outbox and at most [`Messages::outbox_low_water`] bytes of it are still
+    /// waiting (default 0: the outbox is empty), or this was asked for by one of the
+    /// [`request_writable`](crate::protocol::ConnectionMut::request_writable) calls: push more now.
+    ///
+    /// It is called only when the socket can take data, so this is where a feed pushes its newest
+    /// value: a peer that reads slowly misses the values in between, and nothing piles up for it.
+    /// It may be called without a request, so look whether there is something new.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockeye::messages::{self, Handler, Message, MessageCx};
+    /// use sockeye::protocol::ProtocolMut;
+    /// use sockeye::{Close, CloseCode, Handshake, Service};
+    ///
+    /// struct Feed {
+    ///     price: u64,
+    /// }
+    ///
+    /// impl Handler for Feed {
+    ///     type State = u64; // the price that was pushed last
+    ///
+    ///     fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) -> u64 {
+    ///         cx.request_writable();
+    ///         0
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut MessageCx<'_, '_>, _: &mut u64, _: Message<'_>) -> Result<(), Close> {
+    ///         Err(CloseCode::POLICY.into())
+    ///     }
+    ///
+    ///     fn writable(&mut self, cx: &mut MessageCx<'_, '_>, last: &mut u64) -> Result<(), Close> {
+    ///         if *last != self.price {
+    ///             *last = self.price;
+    ///             cx.push(self.price.to_string()).map_err(|_| CloseCode::TRY_AGAIN)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn interval(&self) -> Option<Duration> {
+    ///         Some(Duration::from_millis(10))
+    ///     }
+    ///
+    ///     fn tick(&mut self, own: &mut ProtocolMut<'_>) {
+    ///         self.price += 1; // it comes from somewhere
+    ///         own.request_writable(); // each connection, when its socket can take data
+    ///     }
+    /// }
+    /// # Service::builder().protocol(messages::with("feed", Feed { price: 1 })).build().unwrap();
+    /// ```
+    ///
+    /// [`Messages::outbox_low_water`]: crate::messages::Messages::outbox_low_water
+    ///
+    /// # Errors
+    /// The close to start.
+    fn writable(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State) -> Result<(), Close> {
+        let _ = (cx, state);
+        Ok(())
+    }
+
+    /// As [`Protocol::ping`](crate::Protocol::ping).
+    ///
+    /// # Errors
+    /// The close to start.
+    fn ping(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State, payload: &[u8]) -> Result<(), Close> {
+        let _ = (cx, state, payload);
+        Ok(())
+    }
+
+    /// As [`Protocol::pong`](crate::Protocol::pong).
+    ///
+    /// # Errors
+    /// The close to start.
+    fn pong(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State, payload: &[u8]) -> Result<(), Close> {
+        let _ = (cx, state, payload);
+        Ok(())
+    }
+
+    /// As [`Protocol::timer`](crate::Protocol::timer).
+    ///
+    /// # Errors
+    /// The close to start.
+    fn timer(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State) -> Result<(), Close> {
+        let _ = (cx, state);
+        Ok(())
+    }
+
+    /// As [`Protocol::closing`](crate::Protocol::closing): the peer's Close frame arrived. What is
+    /// pushed here is still sent.
+    fn closing(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State, received: &Close) {
+        let _ = (cx, state, received);
+    }
 
     /// The connection has ended.
     fn closed(&mut self, cx: &mut ClosedCx<'_>, state: Self::State, closed: Closed) {

@@ -49,8 +49,8 @@ where
 
 /// A protocol whose messages are handled by a [`Handler`], which can keep a state for each connection.
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
-    let (scratch, limits) = (Outbox::default(), MessageLimits::default());
-    let messages = Messages { name: name.into(), handler, outbox_bytes: 0, limits, scratch, spare: Vec::new() };
+    let (name, scratch, limits) = (name.into(), Outbox::default(), MessageLimits::default());
+    let messages = Messages { name, handler, outbox_bytes: 0, low_water: 0, limits, scratch, spare: Vec::new() };
     messages.outbox_bytes(DEFAULT_LIMIT)
 }
 
@@ -69,6 +69,8 @@ pub struct Messages<H: Handler> {
     name: String,
     handler: H,
     outbox_bytes: usize,
+    /// The handler's `writable` is called while no more than this waits.
+    low_water: usize,
     limits: MessageLimits,
     /// The output of the connection whose step is running, if nothing waited for it before. Empty
     /// between steps.
@@ -106,6 +108,15 @@ impl<H: Handler> Messages<H> {
         self.outbox_bytes = bytes;
         self.limits.outbox_bytes = Some(bytes);
         self.scratch.set_limit(bytes);
+        self
+    }
+
+    /// [`Handler::writable`] is called when messages were sent and no more than this still waits;
+    /// each message counts as its payload and 64 bytes. Default 0: the outbox is empty, so what is
+    /// pushed then leaves next. More keeps a producer ahead of the socket.
+    #[must_use]
+    pub fn outbox_low_water(mut self, bytes: usize) -> Self {
+        self.low_water = bytes;
         self
     }
 
@@ -162,16 +173,28 @@ impl<H: Handler> Messages<H> {
         permission
     }
 
-    /// Calls the handler. A connection for which nothing waits uses the scratch outbox, which is
-    /// empty between steps, so messages in the scratch outbox are newer than those in the
+    /// Sends what the handler pushed in its `writable`. What is left is kept at the end of the step.
+    #[inline(never)]
+    fn send_pushed(&mut self, cx: &mut Cx<'_>, permission: Option<Writable<'_>>) {
+        self.scratch.send(permission, cx.input());
+        cx.keep_input(!self.scratch.is_empty());
+    }
+
+    /// Calls the handler in a step. A connection for which nothing waits uses the scratch outbox,
+    /// which is empty between steps, so messages in the scratch outbox are newer than those in the
     /// connection's own.
     #[inline(always)]
-    fn deliver(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>, message: Message<'_>) -> Result<(), Close> {
+    fn call<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &mut Session<H::State>,
+        call: impl FnOnce(&mut H, &mut MessageCx<'_, '_>, &mut H::State) -> R,
+    ) -> R {
         let outbox = match &mut session.busy {
             Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
             _ => &mut self.scratch,
         };
-        let result = self.handler.message(&mut MessageCx { cx, outbox: &mut *outbox }, &mut session.state, message);
+        let result = call(&mut self.handler, &mut MessageCx { cx, outbox: &mut *outbox }, &mut session.state);
         if !outbox.is_empty() {
             cx.keep_input(true);
             cx.request_writable();
@@ -180,6 +203,34 @@ impl<H: Handler> Messages<H> {
             }
         }
         result
+    }
+
+    /// Calls the handler outside of a step: what it pushes is kept for the next one.
+    #[cold]
+    fn call_between<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &mut Session<H::State>,
+        call: impl FnOnce(&mut H, &mut MessageCx<'_, '_>, &mut H::State) -> R,
+    ) -> R {
+        let mut busy = self.take_busy(session);
+        let result = call(&mut self.handler, &mut MessageCx { cx, outbox: &mut busy.outbox }, &mut session.state);
+        if !busy.outbox.is_empty() {
+            cx.request_writable();
+            if busy.outbox.is_well_filled() {
+                cx.set_back_pressure(true);
+            }
+        }
+        session.busy = Some(busy);
+        self.rest(session);
+        result
+    }
+
+    /// Whether so little waits that the handler may push more.
+    #[inline(always)]
+    fn is_low(&self, session: &Session<H::State>) -> bool {
+        self.scratch.is_under(self.low_water)
+            && session.busy.as_ref().is_none_or(|busy| busy.outbox.is_under(self.low_water))
     }
 
     /// A message that arrives in pieces is collected in its own buffer.
@@ -232,7 +283,7 @@ impl<H: Handler> Protocol for Messages<H> {
                 None => return Ok(()),
             }
         };
-        self.deliver(cx, session, message)
+        self.call(cx, session, |handler, cx, state| handler.message(cx, state, message))
     }
 
     #[inline]
@@ -241,7 +292,19 @@ impl<H: Handler> Protocol for Messages<H> {
         if session.busy.is_some() {
             permission = self.send_busy(cx, session, permission);
         }
-        self.scratch.send(permission, cx.input());
+        permission = self.scratch.send(permission, cx.input());
+        let mut result = Ok(());
+        if self.is_low(session) {
+            // As in `call`.
+            let outbox = match &mut session.busy {
+                Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
+                _ => &mut self.scratch,
+            };
+            result = self.handler.writable(&mut MessageCx { cx, outbox }, &mut session.state);
+            if !self.scratch.is_empty() {
+                self.send_pushed(cx, permission);
+            }
+        }
         if self.scratch.is_empty() {
             // What `send_busy` left may contain ranges of the input, too.
             cx.keep_input(session.busy.is_some());
@@ -250,7 +313,7 @@ impl<H: Handler> Protocol for Messages<H> {
         }
         let busy_is_full = session.busy.as_ref().is_some_and(|busy| busy.outbox.is_well_filled());
         cx.set_back_pressure(busy_is_full || self.scratch.is_well_filled());
-        Ok(())
+        result
     }
 
     #[cold]
@@ -260,6 +323,22 @@ impl<H: Handler> Protocol for Messages<H> {
         } else if let Some(busy) = &mut session.busy {
             busy.outbox.release_input(cx);
         }
+    }
+
+    fn ping(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
+        self.call(cx, session, |handler, cx, state| handler.ping(cx, state, payload))
+    }
+
+    fn pong(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
+        self.call(cx, session, |handler, cx, state| handler.pong(cx, state, payload))
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), Close> {
+        self.call_between(cx, session, |handler, cx, state| handler.timer(cx, state))
+    }
+
+    fn closing(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, received: &Close) {
+        self.call(cx, session, |handler, cx, state| handler.closing(cx, state, received));
     }
 
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Self::Session, closed: Closed) {

@@ -91,6 +91,12 @@ impl Outbox {
         self.load >= self.mark
     }
 
+    /// Whether at most `bytes` wait, as [`cost`] counts.
+    #[inline]
+    pub(super) fn is_under(&self, bytes: usize) -> bool {
+        self.load <= bytes
+    }
+
     /// Adds a message. One that is part of the input just received stays where it is: most leave in
     /// the same step.
     #[inline(always)]

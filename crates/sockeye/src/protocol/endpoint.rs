@@ -141,6 +141,7 @@ pub(crate) trait WebSocketEndpoint {
     fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
+    fn closing(&mut self, cx: &mut Cx<'_>, session: u32, received: &Close);
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed);
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure);
 }
@@ -239,6 +240,12 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
 
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
         self.with(session, |protocol, session| protocol.timer(cx, session))
+    }
+
+    fn closing(&mut self, cx: &mut Cx<'_>, session: u32, received: &Close) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            self.object.closing(cx, session, received);
+        }
     }
 
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed) {

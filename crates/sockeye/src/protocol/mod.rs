@@ -50,12 +50,14 @@ pub use crate::state::Commands;
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
 /// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
-/// `receive`, `writable`, `ping`, `pong` and `timer`, then `closed`. `closed` comes exactly once for each `open`, and
-/// nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is done between callbacks.
+/// `receive`, `writable`, `ping`, `pong` and `timer`, then at most once `closing`, then `closed`. `closed` comes exactly
+/// once for each `open`, and nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is
+/// done between callbacks.
 ///
 /// Returning `Err(close)` from a callback starts the closing handshake with that code and reason.
-/// Once a close has started, from either side, `receive` is no longer called. `writable` is called
-/// at most once more, if it was requested before; the close frame waits for it.
+/// Once a close has started, from either side, `receive`, `ping` and `pong` are no longer called; `timer` still is.
+/// `writable` is called at most once more, if it was requested before that or in `closing`; our Close frame waits for
+/// it.
 ///
 /// A panic in a callback is not caught: it unwinds through the loop.
 pub trait Protocol: 'static {
@@ -97,6 +99,35 @@ pub trait Protocol: 'static {
     /// ([`Commands::take_buffer`]). For layers such as [`messages`](crate::messages).
     fn release_input(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) {
         let _ = (cx, session);
+    }
+
+    /// The peer's Close frame arrived, and ours has not been sent: the last chance to send something.
+    ///
+    /// Everything that the peer sent before it has been delivered; it sends nothing more. The answer, with the same
+    /// code, is queued, so a close requested here has no effect. If [`request_writable`](ConnectionMut::request_writable)
+    /// was called before or is called here, [`writable`](Self::writable) is called once more. RFC 6455 section 5.5.1:
+    /// "An endpoint MAY delay sending a Close frame until its current message is sent". Then the answer leaves, and
+    /// [`closed`](Self::closed) follows. All of this together has
+    /// [`close_timeout`](sockeye_proto::limits::ProtocolLimits::close_timeout).
+    ///
+    /// It is called at most once, also when both sides close at the same time. It is not called when the frame answers
+    /// a Close frame of ours, when the peer broke a rule, or when the TCP connection ends without a Close frame. While
+    /// reading is paused the frame is not read.
+    ///
+    /// ```
+    /// use sockeye::{Close, CloseCode, Cx};
+    ///
+    /// // In an implementation of `Protocol`:
+    /// fn closing(cx: &mut Cx<'_>, report: &mut Option<String>, received: &Close) {
+    ///     if received.code() == Some(CloseCode::NORMAL) {
+    ///         *report = Some("all of yours was stored".to_owned());
+    ///         cx.request_writable(); // `writable` sends it before the answer to the Close frame
+    ///     }
+    /// }
+    /// # let _ = closing;
+    /// ```
+    fn closing(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, received: &Close) {
+        let _ = (cx, session, received);
     }
 
     /// The connection has ended. The session is passed by value: no callback follows.

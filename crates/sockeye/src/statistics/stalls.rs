@@ -67,6 +67,8 @@ pub enum Culprit {
     Receive,
     /// [`Protocol::writable`](crate::Protocol::writable).
     Writable,
+    /// [`Protocol::closing`](crate::Protocol::closing).
+    Closing,
     /// [`Protocol::closed`](crate::Protocol::closed).
     Closed,
     /// [`Protocol::failed`](crate::Protocol::failed).
@@ -102,6 +104,7 @@ impl Display for Culprit {
             Self::Open => "the open callback",
             Self::Receive => "the receive callback",
             Self::Writable => "the writable callback",
+            Self::Closing => "the closing callback",
             Self::Closed => "the closed callback",
             Self::Failed => "the failed callback",
             Self::Ping => "the ping callback",

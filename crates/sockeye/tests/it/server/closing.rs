@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sockeye::proto::close::{Cause, Initiator};
-use sockeye::sim::{Faults, PeerEnd};
-use sockeye::{Close, CloseCode, Limits};
+use sockeye::sim::{Faults, Network, PeerEnd, Turn};
+use sockeye::{Close, CloseCode, Limits, Service};
 use sockeye_proto::close::Timeout;
-use sockeye_testing::server::{Bench, echo, machine};
+use sockeye_testing::pair::{NAME, Pair, Script};
+use sockeye_testing::server::{Bench, Client, echo, machine};
 
 #[test]
 fn a_close_is_answered_with_its_code_and_the_server_ends_tcp() {
@@ -196,4 +197,107 @@ fn a_drain_tells_everybody_and_ends() {
     assert!(bench.clients[idle].end().is_some());
     assert_eq!(bench.time() - begin, Duration::from_secs(5));
     bench.finish();
+}
+
+/// What the server of a pair was called for, without the opening.
+fn server_log(mut pair: Pair) -> Vec<String> {
+    pair.until(|pair| pair.server.has("closed") && pair.client.has("closed"));
+    pair.server.log().split_off(1)
+}
+
+fn pair(server: Script, client: Script) -> Pair {
+    Pair::new(Faults::none(), (server, Limits::default()), (client, Limits::default()), false)
+}
+
+#[test]
+fn the_peers_close_is_told_once_while_something_can_still_be_sent() {
+    let server = Script::with(|_, session, what| {
+        match what {
+            "receive early" => session.queue.push("answer".to_owned()),
+            _ if what.starts_with("closing") => session.queue.push("last".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    });
+    let client = Script::with(|cx, session, what| {
+        match what {
+            "open" => session.queue.push("early".to_owned()),
+            "writable" => cx.close(Close::with_reason(CloseCode::new(4001).unwrap(), "enough").unwrap()),
+            _ => {}
+        }
+        Ok(())
+    });
+    let mut pair = pair(server, client);
+    pair.until(|pair| pair.server.has("closed") && pair.client.has("closed"));
+    // The answer to what came in the same read, and the last words, in one last call.
+    let server = pair.server.log().split_off(1);
+    assert_eq!(
+        server,
+        ["receive early", "closing Some(4001) enough", "writable", "closed Handshake Peer [Some(4001), Some(4001)]"]
+    );
+    // Its own close is not told, and after it nothing is received.
+    let client = pair.client.log();
+    assert_eq!(client, ["open", "writable", "closed Handshake Local [Some(4001), Some(4001)]"]);
+}
+
+#[test]
+fn without_a_request_nothing_comes_between_closing_and_the_end() {
+    let client = Script::with(|_, _, what| if what == "open" { Err(Close::empty()) } else { Ok(()) });
+    let log = server_log(pair(Script::new(), client));
+    assert_eq!(log, ["closing None ", "closed Handshake Peer [None, None]"]);
+}
+
+#[test]
+fn closes_that_cross_are_told_of_once_if_ours_has_not_left() {
+    // The server closes in the callback before the one for the peer's Close frame: ours has not left.
+    let closes = |on: &'static str, code: CloseCode| {
+        Script::with(move |cx, session, what| {
+            if what == "open" && on != "open" {
+                session.queue.push("x".to_owned());
+            }
+            if what == on {
+                cx.close(code);
+            }
+            Ok(())
+        })
+    };
+    let server = Script::with(|cx, _, what| {
+        if what == "receive x" {
+            cx.close(CloseCode::POLICY);
+        }
+        Ok(())
+    });
+    let log = server_log(pair(server, closes("writable", CloseCode::NORMAL)));
+    assert_eq!(log, ["receive x", "closing Some(1000) ", "closed Handshake Local [Some(1008), Some(1000)]"]);
+    // Both close in `open`. The server's has left when the client's arrives, which is then the answer to it. It comes to
+    // the client with the answer to the handshake, before its own can leave.
+    let mut pair = pair(closes("open", CloseCode::POLICY), closes("open", CloseCode::NORMAL));
+    pair.until(|pair| pair.server.has("closed") && pair.client.has("closed"));
+    assert_eq!(pair.server.log(), ["open", "closed Handshake Local [Some(1008), Some(1000)]"]);
+    let client = pair.client.log();
+    assert_eq!(client, ["open", "closing Some(1008) ", "closed Handshake Local [Some(1000), Some(1008)]"]);
+}
+
+#[test]
+fn an_end_without_a_close_frame_is_no_closing() {
+    for bytes in [&b"\xFF\xFF"[..], b"\x88\x81\0\0\0\0x", b""] {
+        let script = Script::new();
+        let log = script.log();
+        let network = Network::new(1);
+        let builder = Service::builder().protocol(script).listen("10.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let mut client = Client::connect(&network, &service.local_addresses()[0], 1).unwrap();
+        client.handshake("/", NAME);
+        network.run(|| {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            let was_open = client.is_open();
+            client.pump(usize::MAX, network.now());
+            if client.is_open() && !was_open {
+                client.raw(bytes);
+                client.shutdown();
+            }
+            if log.borrow().len() == 2 { Turn::Done } else { Turn::Sleep(service.next_deadline()) }
+        });
+        assert!(log.borrow()[1].1.starts_with("closed"), "{:?}", log.borrow());
+    }
 }

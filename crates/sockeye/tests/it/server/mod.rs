@@ -9,6 +9,7 @@ mod handshake;
 mod http;
 mod ids;
 mod layers;
+mod messages;
 mod proxy_header;
 mod scrambled;
 mod stalls;
