@@ -71,6 +71,7 @@ const STEPS: &[Step] = &[
     Step { name: "tools", about: "programs and packages that the other steps need", run: tools::install },
     Step { name: "fmt", about: "formatting", run: rust::format },
     Step { name: "clippy", about: "lints, warnings denied, for each feature set", run: rust::lint },
+    Step { name: "features", about: "the library without features, and with each alone", run: rust::features },
     Step { name: "test", about: "unit, integration, doc and compile-fail tests of every crate", run: rust::test },
     Step { name: "doc", about: "documentation without warnings", run: rust::document },
     Step { name: "house", about: "house rules: sizes, unsafe, layers, leftovers, README", run: house::run },

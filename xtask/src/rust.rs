@@ -18,10 +18,9 @@ pub(crate) fn format(workspace: &Workspace) -> Result<Checks, Failure> {
 }
 
 pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
-    let sets: [&[&str]; 4] = [
+    let sets: [&[&str]; 3] = [
         &["--workspace", "--all-targets", "--all-features"],
         &["--package", "sockeye-proto", "--no-default-features"],
-        &["--package", "sockeye", "--no-default-features"],
         // It is no part of "all targets": see `abuse`.
         &["--package", "sockeye-cli", "--test", "abuse"],
     ];
@@ -32,6 +31,30 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut fuzz = workspace.cargo(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--all-targets", "--target-dir"]);
     must_succeed(fuzz.arg(workspace.target().join("fuzz")).args(["--", "-D", "warnings"]))?;
     Ok(Checks::passed(sets.len() as u64 + 1))
+}
+
+/// The library without features and with each alone, warnings denied: a feature that needs another one says so in its
+/// manifest, and code that only one needs is not in the others. All of them together are linted by [`lint`].
+pub(crate) fn features(workspace: &Workspace) -> Result<Checks, Failure> {
+    const MANIFEST: &str = "crates/sockeye/Cargo.toml";
+    let manifest = std::fs::read_to_string(workspace.root().join(MANIFEST))
+        .map_err(|error| Failure::new(format!("{MANIFEST}: {error}"), Checks::default()))?;
+    let features = feature_names(&manifest);
+    for set in ["", "default"].iter().chain(&features) {
+        let mut command = workspace.cargo(["clippy", "--package", "sockeye", "--no-default-features"]);
+        if !set.is_empty() {
+            command.args(["--features", set]);
+        }
+        must_succeed(command.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(Checks::passed(features.len() as u64 + 2))
+}
+
+/// The features of a manifest, but not `default`.
+fn feature_names(manifest: &str) -> Vec<&str> {
+    let lines = manifest.lines().skip_while(|line| *line != "[features]").skip(1);
+    let names = lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.starts_with('#'));
+    names.filter_map(|line| Some(line.split_once(" = ")?.0)).filter(|name| *name != "default").collect()
 }
 
 pub(crate) fn test(workspace: &Workspace) -> Result<Checks, Failure> {
@@ -139,6 +162,12 @@ mod tests {
         .map(str::to_owned);
         let (checks, ignored) = count(&lines);
         assert_eq!((checks.passed, checks.failed, ignored), (13, 4, 2));
+    }
+
+    #[test]
+    fn features_are_found() {
+        let manifest = "[package]\nname = \"x\"\n\n[features]\ndefault = [\"a\"]\n# Of a.\na = []\nb = [\"dep:c\"]\n\n[x]\nd = 1\n";
+        assert_eq!(feature_names(manifest), ["a", "b"]);
     }
 
     #[test]

@@ -172,6 +172,18 @@
 //! The feature `log` adds the module `log`: lines on standard error, in a file, in syslog or in the journal that never block the
 //! loop, escape what peers sent, and are limited for each peer.
 //!
+//! # Cargo features
+//!
+//! Each adds modules and changes nothing else.
+//!
+//! | feature | on by default | what it adds |
+//! |---|---|---|
+//! | `client` | yes | connections of our own: [`Connect`], [`client`] |
+//! | `files` | yes | files as answers to HTTP requests: [`http::Files`] |
+//! | `daemon` | no | background processes, pid files, other users, systemd: the module `daemon` |
+//! | `log` | no | logs of a program: the module `log` |
+//! | `sim` | no | the simulator: the module `sim` |
+//!
 //! # Layers
 //!
 //! Top to bottom; each names only those below it:
@@ -191,14 +203,16 @@
 //! * [`statistics`]: what is counted
 //! * [`error`]: why a service could not be built or had to stop
 //! * [`sys`]: every system call of the loop, real or simulated
-//! * [`daemon`]: running in the background, with or without a service manager; no other module
+//! * `daemon` (feature): running in the background, with or without a service manager; no other module
 //!   names it
 //! * `log` (feature): the log of a program; it collects events of `tracing` and names no other module
 //! * [`proto`], the crate `sockeye-proto`: the protocol itself, without I/O
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod client;
 mod conn;
+#[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod error;
 pub mod http;

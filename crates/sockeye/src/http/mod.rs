@@ -6,8 +6,11 @@
 //! Handlers run on the loop's thread, and files are read on it: a slow handler or disk holds up every connection.
 
 pub(crate) mod access;
-mod body;
 mod fields;
+#[cfg(feature = "files")]
+mod files;
+#[cfg(not(feature = "files"))]
+#[path = "no_files.rs"]
 mod files;
 mod framing;
 mod precondition;
@@ -16,13 +19,14 @@ mod response;
 mod routes;
 
 pub use fields::InvalidHeader;
+#[cfg(feature = "files")]
 pub use files::Files;
 pub use request::HttpRequest;
 pub use response::Response;
 pub use routes::Routes;
 
-pub(crate) use body::FileBody;
 pub(crate) use fields::Fields;
+pub(crate) use files::FileBody;
 pub(crate) use framing::Framing;
 pub(crate) use response::Body;
 

@@ -18,6 +18,7 @@ pub struct HttpRequest<'r> {
     pub(crate) body: &'r [u8],
     pub(crate) peer: &'r Address,
     /// Seconds since 1970, as in the Date field of the response.
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "files compare it"))]
     pub(crate) now: u64,
     pub(crate) statistics: &'r Statistics,
     /// Of several threads.

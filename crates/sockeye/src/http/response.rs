@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use sockeye_proto::http::emit;
 
-use crate::http::body::FileBody;
 use crate::http::fields::{Fields, InvalidHeader};
+use crate::http::files::FileBody;
 
 /// An HTTP response: status, header fields and body.
 ///
@@ -40,6 +40,7 @@ pub(crate) enum Body {
     /// In memory.
     Bytes(Cow<'static, [u8]>),
     /// In an open file.
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "there are none"))]
     File(FileBody),
 }
 

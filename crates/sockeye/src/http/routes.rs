@@ -74,6 +74,7 @@ impl Routes {
     }
 
     /// Serves files for GET and HEAD of `prefix` and of all paths below it. `/a` covers `/a/b`, not `/ab`.
+    #[cfg(feature = "files")]
     #[must_use]
     pub fn files(mut self, prefix: &str, files: Files) -> Self {
         let mut prefix = absolute(prefix);

@@ -1,5 +1,6 @@
 //! Files below one directory, as responses to GET and HEAD.
 
+mod body;
 mod path;
 mod root;
 
@@ -14,13 +15,14 @@ use rustix::io::Errno;
 use sockeye_proto::http::date;
 use sockeye_proto::http::range::{self, Range};
 
-use crate::http::body::FileBody;
 use crate::http::fields::{self, InvalidHeader};
 use crate::http::files::path::Below;
 use crate::http::files::root::{Resolve, Root};
 use crate::http::precondition;
 use crate::http::request::HttpRequest;
 use crate::http::response::{Body, Response};
+
+pub(crate) use self::body::FileBody;
 
 /// The files below one directory.
 ///
