@@ -20,7 +20,8 @@
 //!
 //! A client chooses among the protocols of a service by `Sec-WebSocket-Protocol`. A client that
 //! names none gets the first one, or the one given to [`Builder::fallback`], which also accepts
-//! clients that name an unknown one. Plain HTTP requests go to [`http::Routes`].
+//! clients that name an unknown one. A protocol may also have a path of its own
+//! ([`Builder::protocol_at`]). Plain HTTP requests go to [`http::Routes`].
 //!
 //! # A first client
 //!

@@ -1,6 +1,7 @@
-//! Who may connect: by address, by the number of connections from it, and by the origin and host of
-//! a request.
+//! Who may connect: by address, by the number of connections from it, by the origin and host of a
+//! request, and by the decision of a filter.
 
+mod decision;
 mod peer_set;
 mod sites;
 
@@ -10,6 +11,8 @@ use std::net::IpAddr;
 use crate::statistics::Statistics;
 use crate::sys::Address;
 
+pub use self::decision::Decision;
+pub(crate) use self::decision::{Acceptance, Verdict};
 pub use self::peer_set::{InvalidPeerSet, PeerSet};
 pub use self::sites::{Hosts, Origins};
 

@@ -9,11 +9,12 @@ use sockeye_proto::http::target::{TargetPath, is_authority};
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version};
 use sockeye_proto::time::Instant;
 
+use crate::admission::Decision;
 use crate::conn::env::Env;
 use crate::conn::file::send_file;
 use crate::conn::linger::Linger;
 use crate::conn::step::{Closing, Due, Step};
-use crate::conn::upgrade::{Counter, Refused, upgrade};
+use crate::conn::upgrade::{Counter, Refused, Upgraded, decide, ending, undecided, upgrade};
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::access::Access;
@@ -29,7 +30,7 @@ use crate::transport::{Read, SocketWriter};
 /// A connection that speaks HTTP.
 pub(super) struct Http {
     scanner: HeadScanner,
-    /// The bytes of an incomplete head; while a body arrives, the whole head.
+    /// The bytes of an incomplete head; while a body arrives or a decision is awaited, the whole head.
     head: Vec<u8>,
     state: State,
     /// The rest of a file to send.
@@ -56,7 +57,12 @@ pub(super) enum AfterHttp {
 
 enum State {
     Head,
-    Body { decoder: Decoder, bytes: Buffer },
+    Body {
+        decoder: Decoder,
+        bytes: Buffer,
+    },
+    /// The program decides later on the handshake, whose head is kept.
+    Undecided,
     Responding,
 }
 
@@ -120,6 +126,12 @@ impl Http {
                     Some(step) => return step,
                 }
             }
+            if self.is_undecided() {
+                match self.await_decision(wire, env, id) {
+                    None => continue,
+                    Some(step) => return step,
+                }
+            }
             if env.state.lifecycle.is_ending() && self.is_between_requests() {
                 if !wire.socket.has_input() {
                     return Step::Gone(CloseHow::Normal);
@@ -136,7 +148,7 @@ impl Http {
                 // At most the size of a head: more is refused before it is read.
                 State::Head => budget.min(head_bytes.saturating_sub(self.head.len()).max(1)),
                 // Bytes after the body are kept, and copied for each request in them.
-                State::Body { .. } | State::Responding => budget.min(head_bytes.max(1)),
+                State::Body { .. } | State::Undecided | State::Responding => budget.min(head_bytes.max(1)),
             };
             let count = match wire.socket.read(&mut env.io, &mut env.rx, most) {
                 Read::Bytes(count) => count,
@@ -223,16 +235,24 @@ impl Http {
             Err(refusal) => {
                 self.answer_error(wire, env, refusal.status, refusal.reason, |refusals| &mut refusals.handshake);
             }
-            Ok(Some(offer)) => match self.upgrade(wire, env, id, &offer, &path) {
-                Ok(ws) => {
-                    wire.socket.keep_unread(&env.state.pool, rest);
-                    return Some(ws);
+            Ok(Some(offer)) => {
+                let (access, proxy) = (&mut self.access, self.proxy.as_deref());
+                let request = Request { id, offer: &offer, path: &path, peer: &wire.peer, proxy };
+                match upgrade(wire, env, &request, |protocol| access.upgraded(protocol)) {
+                    Ok(Upgraded::Open(ws)) => {
+                        wire.socket.keep_unread(&env.state.pool, rest);
+                        return Some(ws);
+                    }
+                    Ok(Upgraded::Undecided) => {
+                        wire.socket.keep_unread(&env.state.pool, rest);
+                        self.head = head.to_vec();
+                        self.state = State::Undecided;
+                        self.deadline = env.state.now + env.limits.decision_timeout;
+                        env.state.undecided.insert(id);
+                    }
+                    Err(refused) => self.refuse_handshake(wire, env, refused),
                 }
-                Err(Refused { response, reason, counter }) => {
-                    *counter(&mut env.io.meters.statistics.refusals) += 1;
-                    self.refuse(wire, env, response, &reason);
-                }
-            },
+            }
             Ok(None) => match env.policy.plain_origin_refusal(&parsed) {
                 Some(reason) => self.answer_error(wire, env, 403, &reason, |refusals| &mut refusals.origin),
                 None => self.plain(wire, env, &parsed, &path, head, rest),
@@ -241,17 +261,65 @@ impl Http {
         None
     }
 
-    fn upgrade(
-        &mut self,
-        wire: &Wire,
-        env: &mut Env,
-        id: ConnId,
-        offer: &Offer<'_>,
-        path: &TargetPath,
-    ) -> Result<WebSocket, Refused> {
+    /// Whether the program decides later on a handshake.
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self.state, State::Undecided)
+    }
+
+    /// Carries out the decision on a handshake, once there is one. Nothing is read until then: what the peer sends stays
+    /// in its socket. `None`: there is an answer to send.
+    fn await_decision(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Option<Step<AfterHttp>> {
+        let refused = if env.state.lifecycle.is_ending() {
+            ending()
+        } else if let Some(decision) = env.state.undecided.take(id) {
+            match self.decide(wire, env, id, decision) {
+                Ok(Upgraded::Open(ws)) => {
+                    self.state = State::Head;
+                    return Some(Step::Next(AfterHttp::WebSocket(ws)));
+                }
+                Ok(Upgraded::Undecided) => {
+                    env.state.undecided.insert(id);
+                    return Some(Step::Wait);
+                }
+                Err(refused) => refused,
+            }
+        } else if wire.socket.is_broken() || wire.socket.has_read_closed() {
+            // Without a sending side it could not even end the WebSocket (RFC 6455 section 5.5.1).
+            return Some(Step::Gone(CloseHow::Normal));
+        } else {
+            return Some(Step::Wait);
+        };
+        self.refuse_undecided(wire, env, id, refused);
+        None
+    }
+
+    fn decide(&mut self, wire: &Wire, env: &mut Env, id: ConnId, decision: Decision) -> Result<Upgraded, Refused> {
+        let head = std::mem::take(&mut self.head);
+        // All of it was accepted when the head came, so that nothing fails now.
+        let parsed = RequestHead::parse(&head, &env.limits.protocol).ok();
+        let offer = parsed.as_ref().and_then(|parsed| Offer::of(parsed).ok().flatten());
+        let path = parsed.as_ref().and_then(|parsed| TargetPath::parse(parsed.target).ok());
+        let (Some(offer), Some(path)) = (&offer, &path) else { return Err(ending()) };
         let (access, proxy) = (&mut self.access, self.proxy.as_deref());
         let request = Request { id, offer, path, peer: &wire.peer, proxy };
-        upgrade(wire, env, &request, |protocol| access.upgraded(protocol))
+        let upgraded = decide(wire, env, &request, decision, |protocol| access.upgraded(protocol));
+        if matches!(upgraded, Ok(Upgraded::Undecided)) {
+            self.head = head;
+        }
+        upgraded
+    }
+
+    /// Ends the wait for a decision.
+    fn refuse_undecided(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, refused: Refused) {
+        env.state.undecided.remove(id);
+        self.head = Vec::new();
+        self.refuse_handshake(wire, env, refused);
+    }
+
+    fn refuse_handshake(&mut self, wire: &mut Wire, env: &mut Env, refused: Refused) {
+        let Refused { response, reason, counter } = refused;
+        *counter(&mut env.io.meters.statistics.refusals) += 1;
+        self.refuse(wire, env, response, &reason);
     }
 
     /// A request that does not offer to speak WebSocket.
@@ -474,7 +542,7 @@ impl Http {
     }
 
     /// The deadline passed: of the head, of the pause between requests, or of the slow-reader rule.
-    pub(super) fn due(&mut self, wire: &mut Wire, env: &mut Env) -> Due<AfterHttp> {
+    pub(super) fn due(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Due<AfterHttp> {
         let limits = &mut env.io.meters.statistics.limits;
         match self.state {
             State::Responding => {
@@ -486,6 +554,10 @@ impl Http {
                 }
                 self.left = left;
                 self.deadline = env.state.now + env.limits.slow_reader_window;
+            }
+            State::Undecided => {
+                limits.decision_timeout += 1;
+                self.refuse_undecided(wire, env, id, undecided());
             }
             State::Head | State::Body { .. } => {
                 let counter = if self.reused { &mut limits.idle_timeout } else { &mut limits.handshake_timeout };

@@ -22,6 +22,7 @@ mod file;
 mod http;
 mod linger;
 mod opening;
+pub(crate) mod paths;
 pub(crate) mod policy;
 mod proxied;
 mod raw;
@@ -318,7 +319,7 @@ impl Conn {
             Phase::Watched(watched) => watched.due(wire, env, id).map(Into::into),
             phase if phase.deadline() > now => return last,
             Phase::Proxied(proxied) => proxied.due(wire, env, id).map(Into::into),
-            Phase::Http(http) => http.due(wire, env).map(Into::into),
+            Phase::Http(http) => http.due(wire, env, id).map(Into::into),
             Phase::Opening(opening) => {
                 let cause = opening.timed_out(now);
                 return self.fail(env, cause);
@@ -386,6 +387,9 @@ impl Conn {
     pub(crate) fn close_socket(self, env: &mut Env, id: ConnId, how: CloseHow) {
         if env.state.registry.get(id).is_some_and(Entry::is_admitted) {
             env.admission.release(&self.wire.peer);
+        }
+        if matches!(&self.phase, Phase::Http(http) if http.is_undecided()) {
+            env.state.undecided.remove(id);
         }
         self.wire.socket.close(&mut env.io, how);
     }

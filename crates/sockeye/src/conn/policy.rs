@@ -7,8 +7,10 @@ use std::sync::Arc;
 use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::RequestHead;
+use sockeye_proto::http::target::TargetPath;
 
 use crate::admission::{Hosts, Origins};
+use crate::conn::paths::Paths;
 use crate::http::{HttpRequest, Response, Routes};
 use crate::state::{EndpointIndex, EndpointInfo, EndpointKind};
 use crate::sys::Address;
@@ -20,6 +22,7 @@ pub(crate) struct Policy {
     pub(crate) refused: FirstRefusals,
     /// `None`: nothing but WebSocket is served.
     pub(crate) routes: Option<Routes>,
+    pub(crate) paths: Paths,
     /// The endpoints, by index.
     pub(crate) names: Arc<[EndpointInfo]>,
     /// Takes any subprotocol and none.
@@ -32,6 +35,15 @@ pub(crate) struct Policy {
 pub(crate) struct FirstRefusals {
     host: bool,
     origin: bool,
+}
+
+/// Why no endpoint is for an offer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unchosen {
+    /// No protocol is at the path.
+    Path,
+    /// The client wants others than there are.
+    Subprotocol,
 }
 
 impl Policy {
@@ -70,22 +82,34 @@ impl Policy {
         tracing::warn!(origin, host = head.host(), reason, "request refused; others like it are logged at debug level");
     }
 
-    /// The endpoint for an offer, and the subprotocol to name: the first one that the client offers
-    /// and we support (RFC 6455 section 4.2.2 point 4). A client that names none gets the fallback,
-    /// else the first protocol.
-    pub(crate) fn choose<'o>(&self, offer: &Offer<'o>) -> Option<(EndpointIndex, Option<&'o str>)> {
+    /// The endpoint for an offer, and the subprotocol to name. The path decides, if a protocol is
+    /// there. Otherwise it is the first one that the client offers and we support (RFC 6455 section
+    /// 4.2.2 point 4). A client that names none gets the fallback, else the first protocol.
+    pub(crate) fn choose<'o>(
+        &self,
+        offer: &Offer<'o>,
+        path: &TargetPath,
+    ) -> Result<(EndpointIndex, Option<&'o str>), Unchosen> {
+        if let Some(endpoint) = self.paths.find(path) {
+            let own = self.names.get(endpoint.get()).map_or("", |own| &own.name);
+            return Ok((endpoint, offer.protocols().find(|name| *name == own)));
+        }
+        let is_candidate = |(index, own): &(usize, &EndpointInfo)| {
+            own.kind == EndpointKind::WebSocket && !self.paths.has(EndpointIndex(*index as u16))
+        };
+        let candidates = || self.names.iter().enumerate().filter(is_candidate);
         let mut wanted = None;
-        let is_websocket = |own: &EndpointInfo| own.kind == EndpointKind::WebSocket;
         for name in offer.protocols() {
-            if let Some(index) = self.names.iter().position(|own| own.name == name && is_websocket(own)) {
-                return Some((EndpointIndex(index as u16), Some(name)));
+            if let Some((index, _)) = candidates().find(|(_, own)| own.name == name) {
+                return Ok((EndpointIndex(index as u16), Some(name)));
             }
             wanted = wanted.or(Some(name));
         }
-        match (self.fallback, wanted) {
-            (Some(fallback), wanted) => Some((fallback, wanted)),
-            (None, None) => Some((EndpointIndex(self.names.iter().position(is_websocket)? as u16), None)),
-            (None, Some(_)) => None,
+        match (self.fallback, wanted, candidates().next()) {
+            (Some(fallback), wanted, _) => Ok((fallback, wanted)),
+            (None, _, None) => Err(Unchosen::Path),
+            (None, None, Some((index, _))) => Ok((EndpointIndex(index as u16), None)),
+            (None, Some(_), Some(_)) => Err(Unchosen::Subprotocol),
         }
     }
 

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use sockeye_proto::wire::Role;
 
+use crate::admission::{Acceptance, Decision, Verdict};
 use crate::conn::env::Env;
+use crate::conn::policy::Unchosen;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::Response;
-use crate::protocol::{Acceptance, Handshake, Request, Verdict};
+use crate::protocol::{Handshake, Request};
 use crate::state::EndpointIndex;
 use crate::statistics::{Culprit, Refusals, WorkOwner};
 
@@ -31,50 +33,86 @@ impl Refused {
     }
 }
 
-/// Decides on a valid offer. `Ok`: the 101 is in the cork and the endpoint's `open` was called.
-/// `log` gets the chosen subprotocol before that.
+/// What follows a valid offer that is not refused.
+pub(super) enum Upgraded {
+    /// The 101 is in the cork, and the endpoint's `open` was called.
+    Open(WebSocket),
+    /// The program decides later.
+    Undecided,
+}
+
+/// Decides on a valid offer. `log` gets the chosen subprotocol before `open` is called.
 pub(super) fn upgrade(
     wire: &Wire,
     env: &mut Env,
     request: &Request<'_>,
     log: impl FnOnce(Option<&str>),
-) -> Result<WebSocket, Refused> {
+) -> Result<Upgraded, Refused> {
     if env.state.lifecycle.is_ending() {
-        return Err(Refused::new(503, "the service is ending", |refusals| &mut refusals.draining));
+        return Err(ending());
     }
     if let Some(reason) = env.policy.origin_refusal(request.offer) {
         return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
-    let Some((endpoint, name)) = env.policy.choose(request.offer) else {
-        let reason = "none of the offered subprotocols is supported here";
-        return Err(Refused::new(400, reason, |refusals| &mut refusals.subprotocol));
-    };
+    let (endpoint, _) = choose(env, request)?;
     let Some(callee) = env.endpoints.web_socket(endpoint) else {
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     };
     env.io.steps_over(0);
-    let verdict = callee.filter(request).0;
+    let decision = callee.filter(request);
     env.io.lap(Culprit::Filter, WorkOwner::of(endpoint.0, request.id()));
-    match verdict {
-        Verdict::Accept(acceptance) => accept(wire, env, request, endpoint, name, acceptance, log),
+    decide(wire, env, request, decision, log)
+}
+
+/// Carries out a decision.
+pub(super) fn decide(
+    wire: &Wire,
+    env: &mut Env,
+    request: &Request<'_>,
+    decision: Decision,
+    log: impl FnOnce(Option<&str>),
+) -> Result<Upgraded, Refused> {
+    match decision.0 {
+        Verdict::Accept(acceptance) => accept(wire, env, request, acceptance, log).map(Upgraded::Open),
         Verdict::Refuse { response, reason } => {
             let needs_allow = response.status() == 405 && response.field("Allow").is_none();
             let response = if needs_allow { response.allowing("GET") } else { response };
             Err(Refused { response, reason, counter: |refusals| &mut refusals.filter })
         }
+        Verdict::Later => Ok(Upgraded::Undecided),
     }
 }
 
-/// Writes the 101 and calls `open`. `name` is the subprotocol that the service chose.
+/// The service ends before the handshake is decided.
+pub(super) fn ending() -> Refused {
+    Refused::new(503, "the service is ending", |refusals| &mut refusals.draining)
+}
+
+/// The program did not decide in time.
+pub(super) fn undecided() -> Refused {
+    Refused::new(503, "the decision took too long", |refusals| &mut refusals.undecided)
+}
+
+/// The endpoint of a request, and the subprotocol to name.
+fn choose<'r>(env: &Env, request: &Request<'r>) -> Result<(EndpointIndex, Option<&'r str>), Refused> {
+    env.policy.choose(request.offer, request.path).map_err(|unchosen| match unchosen {
+        Unchosen::Path => Refused::new(404, "nothing is at this path", |refusals| &mut refusals.path),
+        Unchosen::Subprotocol => {
+            let reason = "none of the offered subprotocols is supported here";
+            Refused::new(400, reason, |refusals| &mut refusals.subprotocol)
+        }
+    })
+}
+
+/// Writes the 101 and calls `open`.
 fn accept(
     wire: &Wire,
     env: &mut Env,
     request: &Request<'_>,
-    endpoint: EndpointIndex,
-    name: Option<&str>,
     acceptance: Acceptance,
     log: impl FnOnce(Option<&str>),
 ) -> Result<WebSocket, Refused> {
+    let (endpoint, name) = choose(env, request)?;
     let Acceptance { subprotocol, fields, value } = acceptance;
     let chosen = match &subprotocol {
         None => name,

@@ -22,6 +22,9 @@ pub struct Limits {
     /// Time from accept to the end of the first request, with its body and a PROXY header before it; default 10 s;
     /// after that the connection is closed, with a 408 if part of a request arrived.
     pub handshake_timeout: Duration,
+    /// Time from a filter's [`Decision::later`](crate::Decision::later) to the decision; default 10 s; after that the
+    /// handshake is answered 503.
+    pub decision_timeout: Duration,
     /// Size in bytes of the PROXY header from a trusted proxy
     /// ([`Builder::proxy_protocol`](crate::Builder::proxy_protocol)); default 4 KiB; a larger one closes the
     /// connection.
@@ -105,6 +108,7 @@ impl Default for Limits {
         Self {
             protocol: Arc::default(),
             handshake_timeout: Duration::from_secs(10),
+            decision_timeout: Duration::from_secs(10),
             proxy_header_bytes: 4 * 1024,
             idle_timeout: Duration::from_secs(10),
             slow_reader_bytes: 4 * 1024,

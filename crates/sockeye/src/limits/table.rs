@@ -144,6 +144,8 @@ pub(crate) static FIELDS: &[Field] = &[
     field!(handshake_timeout, Time, secs(10), SHORTEST, LONGEST,
         "from accept to the end of the first request, with its body and a PROXY header",
         "408 if part of the request arrived; closed"),
+    field!(decision_timeout, Time, secs(10), SHORTEST, LONGEST,
+        "from a filter's `Decision::later` to the decision", "503"),
     field!(proxy_header_bytes, Bytes, number(4 * KIB), 232, 65_551,
         "the PROXY header of a trusted proxy; a line of version 1 has at most 107 bytes", "closed"),
     field!(idle_timeout, Time, secs(10), SHORTEST, LONGEST,

@@ -3,7 +3,7 @@
 use sockeye_proto::time::Instant;
 
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
-use crate::protocol::{ConnId, EndpointHandle, Gone, ProtocolHandle, UnknownProtocol};
+use crate::protocol::{ConnId, Decision, EndpointHandle, Gone, ProtocolHandle, UnknownProtocol};
 use crate::state::{Commands, EndpointIndex, EndpointKind, Entry};
 
 impl Commands {
@@ -84,6 +84,19 @@ impl Commands {
     /// The WebSocket protocol at an index that was looked up before.
     pub(crate) fn protocol_at(&mut self, endpoint: EndpointIndex) -> ProtocolMut<'_> {
         ProtocolMut { commands: self, endpoint }
+    }
+
+    /// Decides on a handshake that [`Decision::later`] left waiting. The answer is sent, and
+    /// [`open`](crate::Protocol::open) called, after the current callback. [`Decision::later`] has no
+    /// effect here.
+    ///
+    /// # Errors
+    /// [`Gone`] when no handshake of that id waits: the connection has ended, was refused because the
+    /// decision took too long, or the decision was made before.
+    pub fn decide(&mut self, id: ConnId, decision: Decision) -> Result<(), Gone> {
+        self.undecided.decide(id, decision)?;
+        self.registry.enqueue(id);
+        Ok(())
     }
 
     /// Shuts the service down gracefully. The loop stops listening, sends every WebSocket a close

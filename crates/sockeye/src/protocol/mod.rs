@@ -6,7 +6,6 @@
 
 mod commands;
 pub(crate) mod cx;
-mod decision;
 pub(crate) mod end;
 pub(crate) mod endpoint;
 pub(crate) mod handle;
@@ -28,8 +27,6 @@ use crate::client::Failure;
 
 pub use self::cx::{ClosedCx, Cx};
 pub(crate) use self::cx::{RawClosedCx, RawCx};
-pub use self::decision::Decision;
-pub(crate) use self::decision::{Acceptance, Verdict};
 pub(crate) use self::end::{RawClose, RawClosed};
 pub use self::handle::ProtocolHandle;
 pub(crate) use self::handle::{EndpointHandle, HandleTarget};
@@ -42,6 +39,7 @@ pub use self::unknown::UnknownProtocol;
 pub(crate) use self::views::EndpointMut;
 pub use self::views::{ConnectionMut, ProtocolMut};
 pub(crate) use self::watch::Watcher;
+pub use crate::admission::Decision;
 pub use crate::id::{ConnId, Gone};
 pub use crate::limits::MessageLimits;
 pub use crate::state::Commands;

@@ -12,6 +12,7 @@ use sockeye_proto::http::is_token;
 
 use crate::admission::{AddressFilter, Admission, Hosts, Origins, PeerSet};
 use crate::conn::Env;
+use crate::conn::paths::Paths;
 use crate::conn::policy::{FirstRefusals, Policy};
 use crate::error::Error;
 use crate::http::Routes;
@@ -45,6 +46,8 @@ pub struct Builder {
     endpoints: Vec<Endpoint>,
     ticks: Vec<(EndpointIndex, Duration)>,
     fallback: Option<EndpointIndex>,
+    /// The paths of protocols. The builder of a handle is checked when the service is built.
+    paths: Vec<(String, HandleTarget)>,
     routes: Option<Routes>,
     origins: Origins,
     hosts: Hosts,
@@ -76,6 +79,7 @@ impl Builder {
             endpoints: Vec::new(),
             ticks: Vec::new(),
             fallback: None,
+            paths: Vec::new(),
             routes: None,
             origins: Origins::any(),
             hosts: Hosts::any(),
@@ -179,6 +183,10 @@ impl Builder {
         }
         self.endpoints.push(endpoint);
         HandleTarget { builder: self.id, index }
+    }
+
+    pub(super) fn push_path(&mut self, path: String, target: HandleTarget) {
+        self.paths.push((path, target));
     }
 
     /// Sets the answers to plain HTTP requests. Without routes every request is answered 426.
@@ -335,6 +343,7 @@ impl Builder {
     pub fn build_with(mut self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
         let names = self.names()?;
         self.check()?;
+        let policy = self.policy(&names)?;
         let mut accepting = Accepting::new();
         for (listen, options, endpoint) in self.listeners(&names)? {
             for source in listen.resolve()? {
@@ -361,14 +370,6 @@ impl Builder {
         // with them.
         let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
-        let policy = Policy {
-            origins: self.origins,
-            hosts: self.hosts,
-            refused: FirstRefusals::default(),
-            routes: self.routes,
-            names: Arc::clone(&names),
-            fallback: self.fallback,
-        };
         let number = ServiceNumber::next();
         let number =
             number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
@@ -446,6 +447,31 @@ impl Builder {
             listeners.push((listen, options, Some(raw_endpoint(index, names)?)));
         }
         Ok(listeners)
+    }
+
+    fn policy(&mut self, names: &Arc<[EndpointInfo]>) -> Result<Policy, Error> {
+        Ok(Policy {
+            origins: self.origins.clone(),
+            hosts: self.hosts.clone(),
+            refused: FirstRefusals::default(),
+            routes: self.routes.take(),
+            paths: self.paths()?,
+            names: Arc::clone(names),
+            fallback: self.fallback,
+        })
+    }
+
+    fn paths(&mut self) -> Result<Paths, Error> {
+        let mut paths = Paths::default();
+        for (path, target) in mem::take(&mut self.paths) {
+            if target.builder != self.id {
+                return Err(Error::configuration(format!(
+                    "the handle of the protocol at {path:?} is from the builder of another service"
+                )));
+            }
+            paths.add(path, target.index).map_err(Error::configuration)?;
+        }
+        Ok(paths)
     }
 
     fn check(&self) -> Result<(), Error> {

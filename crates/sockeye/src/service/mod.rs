@@ -11,6 +11,7 @@ mod core;
 mod external;
 mod jobs;
 mod listen;
+mod paths;
 mod publish;
 mod remote;
 mod stalls;

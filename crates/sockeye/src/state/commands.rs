@@ -21,6 +21,7 @@ use crate::state::publishing::Publishing;
 use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
+use crate::state::undecided::Undecided;
 use crate::transport::pool::Pool;
 
 /// The commands to a running service: for callbacks, through their context, for
@@ -48,6 +49,7 @@ pub struct Commands {
     pub(crate) registry: Registry,
     pub(crate) queue: CommandQueue,
     pub(crate) connects: Connects,
+    pub(crate) undecided: Undecided,
     pub(crate) publishing: Publishing,
     pub(crate) running: RunningStep,
     pub(crate) lifecycle: Lifecycle,
@@ -70,6 +72,7 @@ impl Commands {
             registry: Registry::new(number),
             queue: CommandQueue::new(count),
             connects: Connects::default(),
+            undecided: Undecided::default(),
             publishing: Publishing::new(count),
             running: RunningStep::none(),
             lifecycle: Lifecycle::default(),

@@ -11,6 +11,7 @@ mod publishing;
 mod queue;
 mod registry;
 mod running;
+mod undecided;
 
 pub use self::commands::Commands;
 pub(crate) use self::connects::Planned;

@@ -229,10 +229,14 @@ counters! {
         host,
         /// An origin that is not allowed.
         origin,
+        /// No protocol is at the path.
+        path,
         /// No supported subprotocol.
         subprotocol,
         /// [`Protocol::filter`](crate::Protocol::filter) refused the handshake.
         filter,
+        /// The program did not decide on the handshake in time.
+        undecided,
         /// The service is draining.
         draining,
         /// A handshake that breaks RFC 6455 section 4.
@@ -261,6 +265,8 @@ counters! {
         turn_bytes,
         /// No complete request in time.
         handshake_timeout,
+        /// The program did not decide on a handshake in time.
+        decision_timeout,
         /// A PROXY header that is too long.
         proxy_header_bytes,
         /// No next request in time; usual for connections that browsers keep.

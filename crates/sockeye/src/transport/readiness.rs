@@ -39,6 +39,10 @@ impl Readiness {
         self.0 & BROKEN != 0
     }
 
+    pub(super) fn has_read_closed(self) -> bool {
+        self.0 & READ_CLOSED != 0
+    }
+
     /// Whether a short read means that nothing more is there. It does not after the end of the input was reported, which
     /// no further edge announces, nor on a socket whose reads may stop early.
     #[inline]

@@ -99,6 +99,11 @@ impl Socket {
         self.readiness.is_broken()
     }
 
+    /// Whether the poller said that the peer ended its sending side. What it sent before may still be unread.
+    pub(crate) fn has_read_closed(&self) -> bool {
+        self.readiness.has_read_closed()
+    }
+
     pub(crate) fn mark_broken(&mut self) {
         self.readiness.set_broken(true);
     }

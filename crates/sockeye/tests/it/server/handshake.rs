@@ -15,13 +15,13 @@ use sockeye::{
 use sockeye_testing::server::upgrade;
 
 /// What was called, in order.
-type Notes = Rc<RefCell<Vec<String>>>;
+pub(super) type Notes = Rc<RefCell<Vec<String>>>;
 
 /// A protocol whose filter is a closure, and which notes what it is handed.
-struct Door<F> {
-    name: &'static str,
-    notes: Notes,
-    filter: F,
+pub(super) struct Door<F> {
+    pub(super) name: &'static str,
+    pub(super) notes: Notes,
+    pub(super) filter: F,
 }
 
 impl<F: FnMut(&Request<'_>) -> Decision + 'static> Protocol for Door<F> {
@@ -37,7 +37,7 @@ impl<F: FnMut(&Request<'_>) -> Decision + 'static> Protocol for Door<F> {
 
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) {
         let mut notes = self.notes.borrow_mut();
-        notes.push(format!("open {} {:?}", cx.id(), handshake.subprotocol()));
+        notes.push(format!("open {:?}", handshake.subprotocol()));
         if let Some(number) = handshake.take::<u32>() {
             assert_eq!(handshake.take::<u32>(), None, "it was taken");
             notes.push(format!("number {number}"));
@@ -46,6 +46,7 @@ impl<F: FnMut(&Request<'_>) -> Decision + 'static> Protocol for Door<F> {
             notes.push(format!("text {text}"));
         }
         if let Some(request) = handshake.request() {
+            assert_eq!(request.id(), cx.id());
             notes.push(facts(request));
         }
         for (name, value) in handshake.response_headers() {
@@ -80,8 +81,7 @@ impl<F: FnMut(&Request<'_>) -> Decision + 'static> Protocol for Door<F> {
 
 fn facts(request: &Request<'_>) -> String {
     format!(
-        "{} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
-        request.id(),
+        "{} {} {:?} {:?} {:?} {:?} {:?} {:?}",
         request.path(),
         request.target(),
         request.query(),
@@ -93,18 +93,21 @@ fn facts(request: &Request<'_>) -> String {
     )
 }
 
-struct World {
-    network: Network,
-    service: Service,
+pub(super) struct World {
+    pub(super) network: Network,
+    pub(super) service: Service,
     notes: Notes,
 }
 
 impl World {
-    fn new(filter: impl FnMut(&Request<'_>) -> Decision + 'static) -> Self {
+    pub(super) fn new(filter: impl FnMut(&Request<'_>) -> Decision + 'static) -> Self {
         Self::with(filter, |builder| builder)
     }
 
-    fn with(filter: impl FnMut(&Request<'_>) -> Decision + 'static, change: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(super) fn with(
+        filter: impl FnMut(&Request<'_>) -> Decision + 'static,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let network = Network::with_faults(1, Faults::none());
         let notes = Notes::default();
         let door = Door { name: "door", notes: Rc::clone(&notes), filter };
@@ -113,30 +116,30 @@ impl World {
         Self { network, service, notes }
     }
 
-    fn connect(&self) -> Peer {
+    pub(super) fn connect(&self) -> Peer {
         self.network.connect(&self.service.local_addresses()[0]).unwrap()
     }
 
-    fn turns(&mut self, count: usize) {
+    pub(super) fn turns(&mut self, count: usize) {
         for _ in 0..count {
             self.service.run_once(Some(Duration::ZERO)).unwrap();
         }
     }
 
     /// What a new peer is answered at once.
-    fn answer(&mut self, request: impl AsRef<[u8]>) -> String {
+    pub(super) fn answer(&mut self, request: impl AsRef<[u8]>) -> String {
         let peer = self.connect();
         peer.send(request.as_ref());
         self.turns(5);
         String::from_utf8(peer.recv()).unwrap()
     }
 
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.borrow_mut())
     }
 }
 
-fn ask(target: &str, fields: &str) -> Vec<u8> {
+pub(super) fn ask(target: &str, fields: &str) -> Vec<u8> {
     String::from_utf8(upgrade(fields)).unwrap().replacen("GET / ", &format!("GET {target} "), 1).into_bytes()
 }
 
@@ -162,9 +165,9 @@ fn open_is_handed_what_the_filter_saw_and_made_however_the_request_is_cut() {
         world.turns(3);
         assert!(peer.recv().starts_with(b"HTTP/1.1 101 "));
         let facts = seen.borrow().clone();
-        let expected = "1.1 /rooms/a/b /rooms/a%2Fb?room=x+y Some(\"room=x+y\") Some(\"x y\") Some(\"s1\") Some(\"1\") 2 [\"door\", \"other\"]";
+        let expected = "/rooms/a/b /rooms/a%2Fb?room=x+y Some(\"room=x+y\") Some(\"x y\") Some(\"s1\") Some(\"1\") 2 [\"door\", \"other\"]";
         assert_eq!(facts, expected);
-        let expected = ["open 1.1 Some(\"door\")", "number 42", expected, "receive [104, 105]"];
+        let expected = ["open Some(\"door\")", "number 42", expected, "receive [104, 105]"];
         assert_eq!(world.notes(), expected, "cut at {cut}");
     }
 }
@@ -302,7 +305,7 @@ fn handlers_and_protocols_take_any_path() {
         let answer = world.answer(ask(target, ""));
         assert!(answer.starts_with("HTTP/1.1 101 "), "{target}: {answer}");
         let notes = world.notes();
-        assert!(notes[1].starts_with(&format!("1.1 {path} {target} ")), "{notes:?}");
+        assert!(notes[1].starts_with(&format!("{path} {target} ")), "{notes:?}");
     }
     for (target, status) in [("/100%", 400), ("/%zz", 400), ("/..", 400), ("x", 400)] {
         let answer = World::new(|_| Decision::accept()).answer(ask(target, ""));
@@ -441,4 +444,87 @@ fn a_handler_of_messages_is_handed_the_same() {
         service.run_once(Some(Duration::ZERO)).unwrap();
     }
     assert_eq!(*notes.borrow(), ["/who"]);
+}
+
+/// A service with a protocol for each of these paths, and perhaps one without.
+fn at_paths(paths: &[(&'static str, &'static str)], free: Option<&'static str>) -> (Network, Service, Notes) {
+    let network = Network::with_faults(1, Faults::none());
+    let notes = Notes::default();
+    let door = |name: &'static str| {
+        let own = Rc::clone(&notes);
+        let filter = move |_: &Request<'_>| {
+            own.borrow_mut().push(name.to_owned());
+            Decision::accept()
+        };
+        Door { name, notes: Notes::default(), filter }
+    };
+    let mut builder = Service::builder();
+    for &(path, name) in paths {
+        builder = builder.protocol_at(path, door(name));
+    }
+    if let Some(name) = free {
+        builder = builder.protocol(door(name));
+    }
+    let service = builder.listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    (network, service, notes)
+}
+
+#[test]
+fn a_protocol_is_chosen_by_path_and_else_by_subprotocol() {
+    let paths = [("/chat", "chat"), ("/rooms/", "rooms"), ("/rooms/vip", "vip")];
+    let one = |name: &'static str| Some(name);
+    for (free, target, offered, chosen, named, status) in [
+        (Some("free"), "/chat", "", one("chat"), None, 101),
+        (Some("free"), "/chat?x", "chat", one("chat"), one("chat"), 101),
+        (Some("free"), "/chat", "free", one("chat"), None, 101),
+        (Some("free"), "/chat", "x, chat", one("chat"), one("chat"), 101),
+        (Some("free"), "/rooms/a/b", "", one("rooms"), None, 101),
+        (Some("free"), "/rooms/vip", "vip", one("vip"), one("vip"), 101),
+        (Some("free"), "/rooms/a%2Fb", "", one("rooms"), None, 101),
+        // Elsewhere a protocol that has a path cannot be reached, not even by its name.
+        (Some("free"), "/", "chat", None, None, 400),
+        (Some("free"), "/rooms", "rooms", None, None, 400),
+        (Some("free"), "/rooms%2Fa", "rooms", None, None, 400),
+        (Some("free"), "/", "", one("free"), None, 101),
+        (Some("free"), "/chat/", "chat, free", one("free"), one("free"), 101),
+        (None, "/", "", None, None, 404),
+        (None, "/chat/", "chat", None, None, 404),
+        (None, "/rooms/", "", one("rooms"), None, 101),
+    ] {
+        let (network, mut service, notes) = at_paths(&paths, free);
+        let peer = network.connect(&service.local_addresses()[0]).unwrap();
+        let offer = if offered.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {offered}\r\n") };
+        peer.send(&ask(target, &offer));
+        for _ in 0..3 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+        let answer = String::from_utf8(peer.recv()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {offered}: {answer}");
+        assert_eq!(notes.borrow().first().map(String::as_str), chosen, "{target} {offered}");
+        let named = named.map(|name| format!("\r\nSec-WebSocket-Protocol: {name}\r\n"));
+        assert_eq!(answer.contains("Sec-WebSocket-Protocol"), named.is_some(), "{target} {offered}: {answer}");
+        assert!(named.is_none_or(|named| answer.contains(&named)), "{target} {offered}: {answer}");
+        assert_eq!(service.statistics().refusals.path, u64::from(status == 404));
+    }
+}
+
+#[test]
+fn a_protocol_may_have_several_paths_and_each_path_one_protocol() {
+    let build =
+        |builder: Builder| builder.build_with(Network::new(1).sys()).map(drop).map_err(|error| error.to_string());
+    let mut builder = Service::builder();
+    let echo = builder.add_protocol_at("/a", messages::echo("echo"));
+    builder.add_path("/b/", echo);
+    build(builder).unwrap();
+    for (path, wrong) in
+        [("/a", "two protocols are at the path"), ("a", "can match no request"), ("/x/../y", "can match")]
+    {
+        let builder =
+            Service::builder().protocol_at("/a", messages::echo("echo")).protocol_at(path, messages::echo("b"));
+        let error = build(builder).unwrap_err();
+        assert!(error.contains(wrong), "{path}: {error}");
+    }
+    let mut stranger = Service::builder();
+    stranger.add_path("/a", echo);
+    assert!(build(stranger).unwrap_err().contains("another service"));
 }

@@ -16,4 +16,5 @@ mod stalls;
 mod statistics;
 mod system_errors;
 mod turns;
+mod undecided;
 mod writing;

@@ -36,6 +36,7 @@ pub(crate) enum Verdict {
         response: Response,
         reason: Cow<'static, str>,
     },
+    Later,
 }
 
 /// What goes into the 101, and to `open`.
@@ -94,6 +95,37 @@ impl Decision {
         Self(Verdict::Refuse { response, reason: "".into() })
     }
 
+    /// Decide later, after a look-up that would hold up the loop: the connection waits until
+    /// [`Commands::decide`](crate::Commands::decide) is called with its [id](crate::Request::id), in a
+    /// callback or in a job of another thread. Then `open` gets the request as the filter did.
+    ///
+    /// Meanwhile nothing more is read from the client. After
+    /// [`Limits::decision_timeout`](crate::Limits::decision_timeout), or when the service is drained, it
+    /// is answered 503. When it ends the connection, the id is [`Gone`](crate::Gone).
+    ///
+    /// ```
+    /// use std::sync::{Arc, OnceLock};
+    /// use std::thread;
+    ///
+    /// use sockeye::{Decision, Remote, Request};
+    ///
+    /// # fn user_of(token: &str) -> Option<u32> { token.parse().ok() }
+    /// /// The remote is set once the service is built.
+    /// fn filter(request: &Request<'_>, remote: &Arc<OnceLock<Remote>>) -> Decision {
+    ///     let (id, remote) = (request.id(), Arc::clone(remote));
+    ///     let token = request.query_value("token").unwrap_or_default();
+    ///     thread::spawn(move || {
+    ///         let user = user_of(&token); // may take its time
+    ///         let decide = move || user.map_or_else(|| Decision::refuse(403, "unknown"), |user| Decision::accept().with(user));
+    ///         remote.get()?.run(move |control| drop(control.decide(id, decide()))).ok()
+    ///     });
+    ///     Decision::later()
+    /// }
+    /// ```
+    pub fn later() -> Self {
+        Self(Verdict::Later)
+    }
+
     /// Accepts with this one of the subprotocols that the client offered. A name that was not
     /// offered is left out of the answer (RFC 6455 section 4.2.2 point 5: it must be one of the
     /// client's), and an error is logged. No effect on a refusal.
@@ -104,7 +136,8 @@ impl Decision {
         self
     }
 
-    /// Sets a header field of the answer, be it the 101 or a refusal. It replaces one of the same
+    /// Sets a header field of the answer, be it the 101 or a refusal. No effect on
+    /// [`later`](Self::later). It replaces one of the same
     /// name, except Set-Cookie, which may occur many times.
     ///
     /// # Errors
@@ -128,6 +161,7 @@ impl Decision {
                 Verdict::Accept(acceptance)
             }
             Verdict::Refuse { response, reason } => Verdict::Refuse { response: response.header(name, value)?, reason },
+            Verdict::Later => Verdict::Later,
         }))
     }
 
@@ -153,6 +187,7 @@ impl fmt::Debug for Decision {
             Verdict::Refuse { response, .. } => {
                 f.debug_struct("Refuse").field("status", &response.status()).finish_non_exhaustive()
             }
+            Verdict::Later => f.write_str("Later"),
         }
     }
 }
