@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::proto::conn::ControlPayload;
 use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Network, Turn};
 use sockeye::{
@@ -31,6 +32,9 @@ pub struct Script {
 #[derive(Default)]
 pub struct Session {
     pub queue: Vec<String>,
+    /// The payload of keepalive pings, unless none are to be sent.
+    pub payload: Vec<u8>,
+    pub skips_pings: bool,
 }
 
 impl Script {
@@ -99,6 +103,13 @@ impl Protocol for Script {
 
     fn pong(&mut self, cx: &mut Cx<'_>, session: &mut Session, payload: &[u8]) -> Result<(), Close> {
         self.call(cx, session, format!("pong {}", String::from_utf8_lossy(payload)))
+    }
+
+    fn ping_due(&mut self, cx: &mut Cx<'_>, session: &mut Session) -> Option<ControlPayload> {
+        if let Err(close) = self.call(cx, session, "due".to_owned()) {
+            cx.close(close);
+        }
+        (!session.skips_pings).then(|| ControlPayload::new(&session.payload).expect("it is short"))
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Session) -> Result<(), Close> {

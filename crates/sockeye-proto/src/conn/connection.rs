@@ -25,8 +25,8 @@ use crate::wire::{MessageKind, Role};
 ///   or writing failed: [`handle_reset`](Self::handle_reset).
 /// * To send data: [`frame`](Self::frame) returns the frame header. Put it and the payload on the
 ///   wire, after all earlier output.
-/// * [`close`](Self::close), [`ping`](Self::ping) and [`handle_timeout`](Self::handle_timeout) only
-///   queue frames. Call [`transmit`](Self::transmit) whenever
+/// * [`close`](Self::close), [`ping`](Self::ping), [`pong`](Self::pong) and
+///   [`handle_timeout`](Self::handle_timeout) only queue frames. Call [`transmit`](Self::transmit) whenever
 ///   [`wants_transmit`](Self::wants_transmit) is true.
 /// * When the output is empty (the transport has accepted everything) and the
 ///   [`state`](Self::state) is [`State::Draining`]: [`handle_flushed`](Self::handle_flushed).

@@ -1,6 +1,9 @@
 //! Deadlines of keepalive and of the closing handshake. Lazy: a read costs one store, and no timer
 //! is moved.
 
+use alloc::sync::Arc;
+use core::time::Duration;
+
 use super::connection::Connection;
 use super::control::Pending;
 use super::state::State;
@@ -34,6 +37,30 @@ impl Connection {
             (State::Closing | State::Draining, deadline) => deadline,
             (State::Ended, _) => None,
         }
+    }
+
+    /// Gives this connection a keepalive of its own, instead of that of its
+    /// [limits](crate::limits::ProtocolLimits): the silence after which a ping is sent (`None`: no pings),
+    /// and the longest time from the ping until anything arrives. Both count from when they began, so
+    /// something may be due at once.
+    ///
+    /// The connection then has a copy of its limits.
+    pub fn set_keepalive(&mut self, ping_after: Option<Duration>, pong_within: Duration) {
+        if (self.limits.ping_after, self.limits.pong_within) != (ping_after, pong_within) {
+            let limits = Arc::make_mut(&mut self.limits);
+            (limits.ping_after, limits.pong_within) = (ping_after, pong_within);
+        }
+        if ping_after.is_none() && self.state == State::Open {
+            // Nothing is awaited any longer.
+            self.timer = None;
+        }
+    }
+
+    /// Whether [`handle_timeout`](Self::handle_timeout) would queue a keepalive ping. A
+    /// [`ping`](Self::ping) that is queued before that serves as it.
+    #[must_use]
+    pub fn is_ping_due(&self, now: Instant) -> bool {
+        self.state == State::Open && self.timer.is_none() && self.next_deadline().is_some_and(|due| due <= now)
     }
 
     /// Whether a keepalive ping was queued and nothing has arrived since.

@@ -94,6 +94,22 @@ impl Connection {
         Ok(())
     }
 
+    /// Queues a pong that answers no ping. RFC 6455 section 5.5.3: "A Pong frame MAY be sent
+    /// unsolicited. This serves as a unidirectional heartbeat." If a pong waits already, which may be
+    /// the answer to a ping, that one stays and serves as well.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`]: the connection is not open.
+    pub fn pong(&mut self, payload: ControlPayload) -> Result<(), SendError> {
+        if self.state != State::Open {
+            return Err(SendError::Closed);
+        }
+        if self.control.pong.is_none() {
+            self.control.pong.set(payload);
+        }
+        Ok(())
+    }
+
     /// Whether [`transmit`](Self::transmit) would append anything.
     #[must_use]
     #[inline]

@@ -51,7 +51,7 @@ use crate::client::FailureCause;
 use crate::client::plan::Plan;
 use crate::id::ConnId;
 use crate::protocol::RawClosed;
-use crate::state::{EndpointIndex, Entry};
+use crate::state::{ControlRequest, EndpointIndex, Entry};
 use crate::sys::{Address, Adopted, CloseHow, Handle};
 use crate::transport::{Framed, LoopIo, Socket};
 
@@ -347,6 +347,14 @@ impl Conn {
             Phase::Opening(_) | Phase::Linger(_) => return Closing::Ignored,
         }
         Closing::Step
+    }
+
+    /// Carries out what is asked of a WebSocket beside its messages. Returns whether a frame waits to leave.
+    pub(crate) fn control(&mut self, request: ControlRequest, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::WebSocket(ws) => ws.control(request, now),
+            _ => false,
+        }
     }
 
     /// The service is being drained: WebSockets get 1001 (RFC 6455 section 7.4.1), raw connections

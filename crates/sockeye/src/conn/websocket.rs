@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
-use sockeye_proto::conn::{Connection, HEADROOM, Input, State};
+use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input, State};
 use sockeye_proto::event::Event;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
@@ -21,7 +21,7 @@ use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
 use crate::protocol::{Cx, Handshake, SendCx, Tx};
-use crate::state::{Commands, End, EndpointIndex, Entry, ReadBudget, RunningStep};
+use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
 use crate::transport::{Framed, LoopIo, Read, Socket, SocketWriter};
@@ -116,6 +116,25 @@ impl WebSocket {
 
     pub(super) fn ends_at(&self) -> Option<Instant> {
         if self.is_open() && !self.protocol.awaits_pong() { None } else { self.protocol.next_deadline() }
+    }
+
+    /// Carries out a request beside the messages. Returns whether a frame waits to leave.
+    #[cold]
+    pub(super) fn control(&mut self, request: ControlRequest, now: Instant) -> bool {
+        match request {
+            ControlRequest::Ping(payload) => return self.protocol.ping(payload).is_ok(),
+            ControlRequest::Pong(payload) => return self.protocol.pong(payload).is_ok(),
+            ControlRequest::SetKeepalive(own) => self.protocol.set_keepalive(own.ping_after, own.pong_within),
+            ControlRequest::NoteAlive => self.note_alive(now),
+        }
+        false
+    }
+
+    /// The peer is alive, though nothing arrived.
+    fn note_alive(&mut self, now: Instant) {
+        if self.is_open() {
+            self.protocol.receive_done(now);
+        }
     }
 
     pub(super) fn close(&mut self, close: Close, now: Instant) {
@@ -448,8 +467,11 @@ impl WebSocket {
             // While we do not read, the silence is ours. A peer that accepts waiting output is
             // alive, though the ping may wait behind that output. Stuck output proves the contrary,
             // and may be why we do not read.
-            if self.is_open() && (paused || (progress && self.protocol.awaits_pong())) {
-                self.protocol.receive_done(now);
+            if paused || (progress && self.protocol.awaits_pong()) {
+                self.note_alive(now);
+            }
+            if self.protocol.is_ping_due(now) {
+                self.ping_due(wire, env, id);
             }
             self.protocol.handle_timeout(now);
         }
@@ -458,6 +480,23 @@ impl WebSocket {
             self.timer(wire, env, id);
         }
         Due::Step
+    }
+
+    /// A keepalive ping is due: the protocol gives its payload, or leaves it out.
+    fn ping_due(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
+        let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_open()) else { return };
+        env.state.enter(id, entry, ReadBudget::default());
+        let payload =
+            env.call_protocol(id, &wire.peer, Culprit::PingDue, |endpoint, cx, session| endpoint.ping_due(cx, session));
+        self.apply(&mut env.state, Ok(()));
+        env.state.leave();
+        match payload.unwrap_or(Some(ControlPayload::EMPTY)) {
+            None => self.note_alive(env.state.now),
+            // One that the program asked for and that still waits serves as well.
+            Some(payload) if payload.as_bytes().is_empty() => {}
+            // It is not sent if the callback closed the connection.
+            Some(payload) => _ = self.protocol.ping(payload),
+        }
     }
 
     fn timer(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {

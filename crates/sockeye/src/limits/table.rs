@@ -198,6 +198,15 @@ pub(crate) fn message_bytes() -> &'static Limit {
     &FIELDS[0].limit
 }
 
+/// The rows of keepalive, which a connection may have values of its own for.
+pub(crate) fn ping_after() -> &'static Limit {
+    &FIELDS[8].limit
+}
+
+pub(crate) fn pong_within() -> &'static Limit {
+    &FIELDS[9].limit
+}
+
 /// The limits of one protocol, of a connect, and of reconnecting.
 #[cfg(test)]
 #[rustfmt::skip]

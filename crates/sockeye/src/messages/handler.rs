@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sockeye_proto::close::{Close, Closed};
+use sockeye_proto::conn::ControlPayload;
 
 use crate::client::Failure;
 use crate::messages::{Full, Message, Outbox};
@@ -12,7 +13,7 @@ use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, ProtocolMut, Re
 /// Handles the messages of one protocol: one object for all connections, and a state for each.
 ///
 /// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
-/// `message`, `writable`, `ping`, `pong` and `timer`, then at most once `closing`, then `closed`. What is pushed in any
+/// `message`, `writable`, `ping`, `pong`, `ping_due` and `timer`, then at most once `closing`, then `closed`. What is pushed in any
 /// of them is sent in order. Once a close has started, from either side, `message`, `ping` and `pong` are no longer
 /// called, and what waits in the outbox is sent before our Close frame.
 pub trait Handler: 'static {
@@ -115,6 +116,12 @@ pub trait Handler: 'static {
     fn pong(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State, payload: &[u8]) -> Result<(), Close> {
         let _ = (cx, state, payload);
         Ok(())
+    }
+
+    /// As [`Protocol::ping_due`](crate::Protocol::ping_due).
+    fn ping_due(&mut self, cx: &mut MessageCx<'_, '_>, state: &mut Self::State) -> Option<ControlPayload> {
+        let _ = (cx, state);
+        Some(ControlPayload::EMPTY)
     }
 
     /// As [`Protocol::timer`](crate::Protocol::timer).

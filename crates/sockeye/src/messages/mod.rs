@@ -27,6 +27,7 @@ mod message;
 mod outbox;
 
 use sockeye_proto::close::{Close, CloseCode, Closed};
+use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
 use self::collect::Partial;
@@ -331,6 +332,10 @@ impl<H: Handler> Protocol for Messages<H> {
 
     fn pong(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
         self.call(cx, session, |handler, cx, state| handler.pong(cx, state, payload))
+    }
+
+    fn ping_due(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Option<ControlPayload> {
+        self.call_between(cx, session, |handler, cx, state| handler.ping_due(cx, state))
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), Close> {

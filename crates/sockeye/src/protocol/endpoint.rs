@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use sockeye_proto::close::{Close, Closed};
+use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
@@ -140,6 +141,7 @@ pub(crate) trait WebSocketEndpoint {
     fn release_input(&mut self, cx: &mut Cx<'_>, session: u32);
     fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
+    fn ping_due(&mut self, cx: &mut Cx<'_>, session: u32) -> Option<ControlPayload>;
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn closing(&mut self, cx: &mut Cx<'_>, session: u32, received: &Close);
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed);
@@ -240,6 +242,11 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
 
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
         self.with(session, |protocol, session| protocol.timer(cx, session))
+    }
+
+    fn ping_due(&mut self, cx: &mut Cx<'_>, session: u32) -> Option<ControlPayload> {
+        let session = self.sessions.get_mut(session)?;
+        self.object.ping_due(cx, session)
     }
 
     fn closing(&mut self, cx: &mut Cx<'_>, session: u32, received: &Close) {

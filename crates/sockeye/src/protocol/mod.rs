@@ -21,6 +21,7 @@ pub(crate) mod watch;
 use std::time::Duration;
 
 use sockeye_proto::close::{Close, Closed};
+use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
 use crate::client::Failure;
@@ -41,6 +42,7 @@ pub use self::views::{ConnectionMut, ProtocolMut};
 pub(crate) use self::watch::Watcher;
 pub use crate::admission::Decision;
 pub use crate::id::{ConnId, Gone};
+pub use crate::limits::Keepalive;
 pub use crate::limits::MessageLimits;
 pub use crate::state::Commands;
 
@@ -48,12 +50,13 @@ pub use crate::state::Commands;
 ///
 /// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
 /// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
-/// `receive`, `writable`, `ping`, `pong` and `timer`, then at most once `closing`, then `closed`. `closed` comes exactly
+/// `receive`, `writable`, `ping`, `pong`, `ping_due` and `timer`, then at most once `closing`, then `closed`. `closed` comes exactly
 /// once for each `open`, and nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is
 /// done between callbacks.
 ///
 /// Returning `Err(close)` from a callback starts the closing handshake with that code and reason.
-/// Once a close has started, from either side, `receive`, `ping` and `pong` are no longer called; `timer` still is.
+/// Once a close has started, from either side, `receive`, `ping`, `pong` and `ping_due` are no longer called; `timer` still
+/// is.
 /// `writable` is called at most once more, if it was requested before that or in `closing`; our Close frame waits for
 /// it.
 ///
@@ -157,6 +160,17 @@ pub trait Protocol: 'static {
     fn pong(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, payload: &[u8]) -> Result<(), Close> {
         let _ = (cx, session, payload);
         Ok(())
+    }
+
+    /// The peer was silent for so long that a keepalive ping is due
+    /// ([`ping_after`](sockeye_proto::limits::ProtocolLimits::ping_after), or
+    /// [`ConnectionMut::set_keepalive`]). Returns the payload of the ping, or `None` for no ping: then the silence
+    /// counts from now, as after [`ConnectionMut::note_alive`]. The default is a ping without a payload.
+    ///
+    /// It is not called while reading is paused, because the silence is ours then.
+    fn ping_due(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Option<ControlPayload> {
+        let _ = (cx, session);
+        Some(ControlPayload::EMPTY)
     }
 
     /// The timer set with [`ConnectionMut::set_timer`] is due.

@@ -5,11 +5,13 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sockeye_proto::close::Close;
+use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::wire::MessageKind;
 
 use crate::client::Connect;
+use crate::limits::Keepalive;
 use crate::protocol::ConnId;
-use crate::state::{Commands, End, EndpointIndex, Entry};
+use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry};
 
 /// One connection of the service. [`Commands::connection`] looks it up, and the context of each callback is one.
 ///
@@ -88,6 +90,45 @@ impl ConnectionMut<'_> {
     /// ```
     pub fn abort(&mut self) {
         self.commands.push_end(self.id, End::Abort);
+    }
+
+    /// Sends a ping, in this turn if the socket takes data and before further messages. The peer's answer arrives in
+    /// [`Protocol::pong`](crate::Protocol::pong).
+    ///
+    /// One ping can wait: a newer one replaces it. On a connection that is closing, or not a WebSocket, it has no
+    /// effect.
+    ///
+    /// ```
+    /// use sockeye::protocol::ConnectionMut;
+    /// use sockeye::proto::conn::{ControlPayload, PayloadTooLong};
+    ///
+    /// fn measure(connection: &mut ConnectionMut<'_>, number: u64) -> Result<(), PayloadTooLong> {
+    ///     connection.ping(ControlPayload::new(&number.to_be_bytes())?); // at most 125 bytes
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn ping(&mut self, payload: ControlPayload) {
+        self.commands.queue.controls.push((self.id, ControlRequest::Ping(payload)));
+    }
+
+    /// Sends a pong that answers no ping, as [`ping`](Self::ping) sends a ping. RFC 6455 section 5.5.3: "A Pong frame
+    /// MAY be sent unsolicited. This serves as a unidirectional heartbeat."
+    ///
+    /// If a pong waits already, for instance the answer to a ping, that one stays: it is a sign of life as well.
+    pub fn pong(&mut self, payload: ControlPayload) {
+        self.commands.queue.controls.push((self.id, ControlRequest::Pong(payload)));
+    }
+
+    /// Gives this WebSocket a keepalive of its own, instead of that of
+    /// [`Limits::protocol`](crate::Limits::protocol). The silence that has passed counts, so a ping may be due at once.
+    pub fn set_keepalive(&mut self, keepalive: Keepalive) {
+        self.commands.queue.controls.push((self.id, ControlRequest::SetKeepalive(keepalive)));
+    }
+
+    /// The peer is known to be alive, though nothing arrived on this connection: keepalive counts its silence from now.
+    /// For programs that hear of a peer elsewhere, for instance in a datagram.
+    pub fn note_alive(&mut self) {
+        self.commands.queue.controls.push((self.id, ControlRequest::NoteAlive));
     }
 
     /// Calls [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer

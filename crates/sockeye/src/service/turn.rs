@@ -237,6 +237,9 @@ impl Service {
         if !self.env.state.queue.timers.is_empty() {
             self.carry_out_timers();
         }
+        if !self.env.state.queue.controls.is_empty() {
+            self.carry_out_controls();
+        }
         if !self.env.state.queue.ends.is_empty() {
             self.carry_out_requested_ends();
         }
@@ -256,6 +259,21 @@ impl Service {
             }
         }
         self.env.state.queue.timers = timers;
+    }
+
+    /// Pings, pongs and keepalive of single connections. A frame leaves with the ready list.
+    #[cold]
+    fn carry_out_controls(&mut self) {
+        let now = self.env.state.now;
+        let mut controls = std::mem::take(&mut self.env.state.queue.controls);
+        for (id, request) in controls.drain(..) {
+            let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { continue };
+            if conn.control(request, now) {
+                self.env.state.registry.enqueue(id);
+            }
+            self.arm(id);
+        }
+        self.env.state.queue.controls = controls;
     }
 
     pub(super) fn carry_out_requested_ends(&mut self) {

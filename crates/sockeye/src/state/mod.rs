@@ -18,6 +18,6 @@ pub(crate) use self::connects::Planned;
 pub(crate) use self::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
 pub(crate) use self::lifecycle::Lifecycle;
 pub(crate) use self::publishing::Publishing;
-pub(crate) use self::queue::{Adoption, End};
+pub(crate) use self::queue::{Adoption, ControlRequest, End};
 pub(crate) use self::registry::{Entry, Registry};
 pub(crate) use self::running::{ReadBudget, RunningStep};

@@ -3,9 +3,11 @@
 use std::os::fd::OwnedFd;
 
 use sockeye_proto::close::Close;
+use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::time::Instant;
 
 use crate::id::ConnId;
+use crate::limits::Keepalive;
 use crate::state::endpoints::EndpointIndex;
 
 /// Commands that wait for the end of the callback.
@@ -14,6 +16,7 @@ pub(crate) struct CommandQueue {
     pub(crate) ends: Vec<(ConnId, End)>,
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
     pub(crate) adoptions: Vec<Adoption>,
+    pub(crate) controls: Vec<(ConnId, ControlRequest)>,
     /// One flag per endpoint: the writable callback of all its connections is requested.
     all_writable: Vec<bool>,
     any_all_writable: bool,
@@ -26,6 +29,18 @@ pub(crate) enum End {
     Close(Close),
     /// At once.
     Abort,
+}
+
+/// What is asked of a WebSocket beside its messages.
+#[derive(Debug)]
+pub(crate) enum ControlRequest {
+    /// Send a ping.
+    Ping(ControlPayload),
+    /// Send a pong that answers no ping.
+    Pong(ControlPayload),
+    /// The peer is alive.
+    NoteAlive,
+    SetKeepalive(Keepalive),
 }
 
 /// A descriptor to adopt.
@@ -42,8 +57,8 @@ impl CommandQueue {
     /// Whether there is something to carry out between steps.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        // One comparison for the three: this is asked after each step.
-        self.ends.len() | self.timers.len() | self.adoptions.len() == 0
+        // One comparison for all: this is asked after each step.
+        self.ends.len() | self.timers.len() | self.adoptions.len() | self.controls.len() == 0
     }
 
     pub(super) fn has_all_writable(&self) -> bool {

@@ -77,6 +77,8 @@ pub enum Culprit {
     Ping,
     /// [`Protocol::pong`](crate::Protocol::pong).
     Pong,
+    /// [`Protocol::ping_due`](crate::Protocol::ping_due).
+    PingDue,
     /// [`Protocol::timer`](crate::Protocol::timer).
     Timer,
     /// [`Protocol::tick`](crate::Protocol::tick).
@@ -109,6 +111,7 @@ impl Display for Culprit {
             Self::Failed => "the failed callback",
             Self::Ping => "the ping callback",
             Self::Pong => "the pong callback",
+            Self::PingDue => "the ping_due callback",
             Self::Timer => "the timer callback",
             Self::Tick => "the tick callback",
             Self::Job => "a job",

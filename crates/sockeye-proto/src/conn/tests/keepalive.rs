@@ -77,3 +77,46 @@ fn without_keepalive_there_is_no_deadline() {
     assert_eq!(connection.state(), State::Open);
     assert!(!connection.wants_transmit());
 }
+
+#[test]
+fn one_connection_has_a_keepalive_of_its_own() {
+    let mut connection = open(Role::Server);
+    let seconds = Duration::from_secs;
+    connection.set_keepalive(Some(seconds(5)), seconds(2));
+    assert_eq!(connection.next_deadline(), Some(at(5)));
+    assert!(!connection.is_ping_due(at(4)) && connection.is_ping_due(at(5)));
+    connection.handle_timeout(at(5));
+    assert!(connection.awaits_pong() && !connection.is_ping_due(at(8)));
+    assert_eq!(connection.next_deadline(), Some(at(7)));
+    // Without it the ping that is not answered does not matter.
+    connection.set_keepalive(None, seconds(2));
+    assert_eq!((connection.next_deadline(), connection.awaits_pong()), (None, false));
+    connection.handle_timeout(at(100));
+    assert_eq!(connection.state(), State::Open);
+    connection.set_keepalive(Some(seconds(30)), seconds(2));
+    assert_eq!(connection.next_deadline(), Some(at(30)));
+    // A closing handshake keeps its deadline.
+    connection.close(crate::close::Close::empty(), at(10));
+    connection.set_keepalive(None, seconds(2));
+    assert_eq!(connection.next_deadline(), Some(at(15)));
+    assert!(!connection.is_ping_due(at(100)));
+}
+
+#[test]
+fn a_pong_that_nobody_asked_for_does_not_replace_an_answer() {
+    let payload = |bytes: &[u8]| ControlPayload::new(bytes).unwrap();
+    for role in BOTH {
+        let mut connection = open(role);
+        connection.pong(payload(b"first")).unwrap();
+        connection.pong(payload(b"second")).unwrap();
+        assert_eq!(sent(&mut connection), frame(!role, 0x8A, b"first"));
+        let mut input = vec![0; HEADROOM];
+        input.extend(frame(role, 0x89, b"asked"));
+        let mut input = Input::new(&mut input, HEADROOM);
+        while connection.receive(&mut input).unwrap().is_some() {}
+        connection.pong(payload(b"unasked")).unwrap();
+        assert_eq!(sent(&mut connection), frame(!role, 0x8A, b"asked"));
+        connection.close(crate::close::Close::empty(), NOW);
+        assert!(connection.pong(payload(b"late")).is_err());
+    }
+}

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::messages::{self, Handler, Message, MessageCx, Messages};
+use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::time::Instant;
-use sockeye::protocol::ProtocolMut;
+use sockeye::protocol::{Keepalive, ProtocolMut};
 use sockeye::sim::{Faults, Network, Turn};
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Handshake, Service};
 use sockeye_testing::server::{Client, Heard};
@@ -88,6 +89,7 @@ impl Handler for Names {
     fn message(&mut self, cx: &mut MessageCx<'_, '_>, asked: &mut bool, message: Message<'_>) -> Result<(), Close> {
         match message.as_text() {
             Some("timer") => cx.set_timer(MILLI),
+            Some("keepalive") => cx.set_keepalive(Keepalive::new(2 * MILLI, 1000 * MILLI).unwrap()),
             Some("writable") => {
                 *asked = true;
                 cx.request_writable();
@@ -114,6 +116,12 @@ impl Handler for Names {
     fn pong(&mut self, cx: &mut MessageCx<'_, '_>, _: &mut bool, payload: &[u8]) -> Result<(), Close> {
         self.push(cx, &format!("pong {}", payload.len()));
         if payload == b"bye" { Err(CloseCode::GOING_AWAY.into()) } else { Ok(()) }
+    }
+
+    fn ping_due(&mut self, cx: &mut MessageCx<'_, '_>, _: &mut bool) -> Option<ControlPayload> {
+        self.push(cx, "due");
+        cx.set_keepalive(Keepalive::OFF);
+        Some(ControlPayload::new(b"silence").unwrap())
     }
 
     fn timer(&mut self, cx: &mut MessageCx<'_, '_>, asked: &mut bool) -> Result<(), Close> {
@@ -166,6 +174,16 @@ fn a_close_that_a_callback_returns_is_sent_behind_what_it_pushed() {
     // The ping after it is not reported, and the Close frame that answers ours is no `closing`.
     assert_eq!(world.texts(0), ["open", "pong 3"]);
     assert_eq!(world.clients[0].close_heard(), Some(Some(1001)));
+}
+
+#[test]
+fn what_is_pushed_when_a_ping_is_due_is_sent() {
+    let mut world = World::new(Faults::none(), messages::with("test", Names::default()), 1);
+    world.clients[0].text("keepalive");
+    world.pass(100 * MILLI);
+    let heard = [Heard::Text("due".to_owned()), Heard::Ping(b"silence".to_vec()), Heard::Text("pong 7".to_owned())];
+    let all = &world.clients[0].heard[2..];
+    assert!(all.len() == 3 && heard.iter().all(|one| all.contains(one)), "{all:?}");
 }
 
 /// A feed of a value that changes every millisecond.
