@@ -1,11 +1,11 @@
 //! Close codes, close frames, and the summary of how a connection ended.
 
 use alloc::borrow::Cow;
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use crate::error::Violation;
 
-pub use crate::code::CloseCode;
+pub use crate::code::{CloseCode, InvalidCloseCode};
 
 /// The content of a Close frame: nothing, a code, or a code and a reason of at most 123 bytes (RFC
 /// 6455 section 5.5.1).
@@ -60,6 +60,28 @@ impl Close {
     }
 }
 
+/// The code and the reason, as `1008 no such room`; `no code` without one. Control characters and other invisible
+/// characters of a reason, which may be the peer's, are escaped.
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "{code}")?,
+            None => f.write_str("no code")?,
+        }
+        if self.reason.is_empty() {
+            return Ok(());
+        }
+        f.write_char(' ')?;
+        for part in self.reason.chars() {
+            match part {
+                '"' | '\'' | '\\' => f.write_char(part)?,
+                _ => write!(f, "{}", part.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl From<CloseCode> for Close {
     fn from(code: CloseCode) -> Self {
         Self::new(code)
@@ -109,6 +131,42 @@ impl Closed {
     }
 }
 
+/// One line for a log or a person, such as `closed by the peer: 1001 see you`. It names each Close frame that matters.
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sent = FrameOrNone(self.sent.as_ref());
+        match (self.cause, self.initiator) {
+            (Cause::Handshake | Cause::Eof, Initiator::Peer) => {
+                write!(f, "closed by the peer: {}", FrameOrNone(self.received.as_ref()))
+            }
+            (Cause::Handshake, _) => write!(f, "closed by us: {sent}"),
+            (Cause::Eof, Initiator::Local) => {
+                write!(f, "the peer closed the connection without answering our close ({sent})")
+            }
+            (Cause::Eof, Initiator::Neither) => f.write_str("the peer dropped the connection without a close (1006)"),
+            (Cause::Reset, _) => f.write_str("the connection was reset (1006)"),
+            (Cause::Timeout(Timeout::Close), _) => write!(f, "the peer did not answer our close ({sent})"),
+            (Cause::Timeout(Timeout::Keepalive), _) => f.write_str("the peer did not answer a ping (1006)"),
+            (Cause::Violation(_), _) => write!(f, "{}; closed with {}", self.cause, code_of(self.sent.as_ref())),
+            (Cause::Overflow | Cause::Dropped | Cause::Aborted, _) => self.cause.fmt(f),
+        }
+    }
+}
+
+/// A Close frame in a text.
+struct FrameOrNone<'a>(Option<&'a Close>);
+
+impl fmt::Display for FrameOrNone<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.unwrap_or(&Close::empty()).fmt(f)
+    }
+}
+
+/// The same without its reason, which repeats the violation.
+fn code_of(close: Option<&Close>) -> Close {
+    close.and_then(Close::code).map_or(Close::empty(), Close::new)
+}
+
 /// Which endpoint sent the first Close frame.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there are two endpoints")]
@@ -120,6 +178,16 @@ pub enum Initiator {
     Peer,
     /// No Close frame was sent or received.
     Neither,
+}
+
+impl fmt::Display for Initiator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "us",
+            Self::Peer => "the peer",
+            Self::Neither => "neither",
+        })
+    }
 }
 
 /// Why a connection ended.
@@ -144,6 +212,21 @@ pub enum Cause {
     Aborted,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handshake => f.write_str("the closing handshake completed"),
+            Self::Eof => f.write_str("the peer ended the TCP connection without the closing handshake"),
+            Self::Reset => f.write_str("the connection was reset"),
+            Self::Timeout(timeout) => timeout.fmt(f),
+            Self::Violation(violation) => write!(f, "the peer broke a rule: {violation}"),
+            Self::Overflow => f.write_str("the peer does not read"),
+            Self::Dropped => f.write_str("the connection was dropped"),
+            Self::Aborted => f.write_str("aborted by us"),
+        }
+    }
+}
+
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -154,10 +237,92 @@ pub enum Timeout {
     Keepalive,
 }
 
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Close => "the peer did not complete the closing handshake in time",
+            Self::Keepalive => "the peer did not answer a ping in time",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::string::ToString;
+
+    #[test]
+    fn a_close_frame_is_shown_with_its_reason_escaped() {
+        let shown = |reason: &'static str| Close::with_reason(CloseCode::POLICY, reason).unwrap().to_string();
+        assert_eq!(shown(""), "1008");
+        assert_eq!(shown("it's \"over\""), "1008 it's \"over\"");
+        assert_eq!(shown("\u{1b}[2Jred\n\u{202e}"), "1008 \\u{1b}[2Jred\\n\\u{202e}");
+        assert_eq!(Close::empty().to_string(), "no code");
+    }
+
+    #[test]
+    fn an_end_is_one_line() {
+        let bye = Some(Close::with_reason(CloseCode::GOING_AWAY, "bye").unwrap());
+        let normal = Some(CloseCode::NORMAL.into());
+        let broken = Some(Close::with_reason(CloseCode::PROTOCOL_ERROR, "reserved opcode").unwrap());
+        let violation = Cause::Violation(Violation::ReservedOpCode);
+        for (cause, initiator, sent, received, text) in [
+            (Cause::Handshake, Initiator::Peer, &normal, &bye, "closed by the peer: 1001 bye"),
+            (Cause::Handshake, Initiator::Local, &bye, &normal, "closed by us: 1001 bye"),
+            (
+                Cause::Eof,
+                Initiator::Local,
+                &normal,
+                &None,
+                "the peer closed the connection without answering our close (1000)",
+            ),
+            (Cause::Eof, Initiator::Peer, &None, &bye, "closed by the peer: 1001 bye"),
+            (Cause::Eof, Initiator::Neither, &None, &None, "the peer dropped the connection without a close (1006)"),
+            (Cause::Reset, Initiator::Neither, &None, &None, "the connection was reset (1006)"),
+            (
+                Cause::Timeout(Timeout::Close),
+                Initiator::Local,
+                &normal,
+                &None,
+                "the peer did not answer our close (1000)",
+            ),
+            (
+                Cause::Timeout(Timeout::Keepalive),
+                Initiator::Neither,
+                &None,
+                &None,
+                "the peer did not answer a ping (1006)",
+            ),
+            (
+                violation,
+                Initiator::Local,
+                &broken,
+                &None,
+                "the peer broke a rule: reserved opcode (RFC 6455 section 5.2); closed with 1002",
+            ),
+            (Cause::Overflow, Initiator::Neither, &None, &None, "the peer does not read"),
+            (Cause::Dropped, Initiator::Neither, &None, &None, "the connection was dropped"),
+            (Cause::Aborted, Initiator::Neither, &None, &None, "aborted by us"),
+        ] {
+            let closed = Closed { sent: sent.clone(), received: received.clone(), initiator, cause };
+            assert_eq!(closed.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn causes_deadlines_and_initiators_are_words() {
+        assert_eq!(Cause::Handshake.to_string(), "the closing handshake completed");
+        assert_eq!(Cause::Eof.to_string(), "the peer ended the TCP connection without the closing handshake");
+        assert_eq!(
+            Cause::Timeout(Timeout::Close).to_string(),
+            "the peer did not complete the closing handshake in time"
+        );
+        assert_eq!(Timeout::Keepalive.to_string(), "the peer did not answer a ping in time");
+        assert_eq!(
+            [Initiator::Local, Initiator::Peer, Initiator::Neither].map(|by| by.to_string()),
+            ["us", "the peer", "neither"]
+        );
+    }
 
     #[test]
     fn a_reason_has_at_most_123_bytes() {

@@ -59,6 +59,52 @@ impl CloseCode {
     }
 }
 
+/// As [`CloseCode::new`], with an error for `?`.
+///
+/// ```
+/// use sockeye_proto::close::CloseCode;
+///
+/// # fn main() -> Result<(), sockeye_proto::close::InvalidCloseCode> {
+/// assert_eq!(CloseCode::try_from(1000)?, CloseCode::NORMAL);
+/// assert_eq!(CloseCode::try_from(1006).unwrap_err().code(), 1006);
+/// # Ok(()) }
+/// ```
+impl TryFrom<u16> for CloseCode {
+    type Error = InvalidCloseCode;
+
+    fn try_from(code: u16) -> Result<Self, InvalidCloseCode> {
+        Self::new(code).ok_or(InvalidCloseCode { code })
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+/// A number that must not be sent as a close code (RFC 6455 section 7.4).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct InvalidCloseCode {
+    code: u16,
+}
+
+impl InvalidCloseCode {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.code
+    }
+}
+
+impl fmt::Display for InvalidCloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a close code that may be sent (RFC 6455 section 7.4)", self.code)
+    }
+}
+
+impl core::error::Error for InvalidCloseCode {}
+
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -68,12 +114,19 @@ impl fmt::Display for CloseCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn only_the_codes_of_section_7_4_can_be_constructed() {
         for code in 0..=u16::MAX {
             let legal = (1000..=1003).contains(&code) || (1007..=1014).contains(&code) || (3000..=4999).contains(&code);
             assert_eq!(CloseCode::new(code).map(CloseCode::get), legal.then_some(code));
+            assert_eq!(
+                CloseCode::try_from(code).map(u16::from),
+                CloseCode::new(code).map(CloseCode::get).ok_or(InvalidCloseCode { code })
+            );
         }
+        let error = CloseCode::try_from(1006).unwrap_err();
+        assert_eq!(error.to_string(), "1006 is not a close code that may be sent (RFC 6455 section 7.4)");
     }
 }

@@ -9,6 +9,7 @@
 //! A test that needs nothing from here is better off without it.
 
 #![expect(
+    missing_debug_implementations,
     missing_docs,
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,

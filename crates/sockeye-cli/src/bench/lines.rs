@@ -8,7 +8,6 @@ use sockeye::proto::close::Cause;
 use sockeye::{Closed, ConnId};
 
 use super::tally::{Errors, Latencies, latencies};
-use crate::ending;
 use crate::failure::{Failure, TIMEOUT};
 
 /// Moments are nanoseconds of one clock.
@@ -106,7 +105,7 @@ impl Lines {
                 let code = closed.code_seen();
                 self.errors.add("closed", 1, || format!("the server closed with {code}"));
             }
-            _ => self.errors.add("lost", 1, || ending::describe(closed)),
+            _ => self.errors.add("lost", 1, || closed.to_string()),
         }
     }
 

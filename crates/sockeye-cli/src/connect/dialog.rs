@@ -259,7 +259,7 @@ impl Dialog {
     /// The connection is over. `retry`: after so long there will be another.
     pub(crate) fn closed(&mut self, closed: &Closed, retry: Option<Duration>) {
         self.conn = None;
-        let how = ending::describe(closed);
+        let how = closed.to_string();
         let reason = closed.received.as_ref().map_or("", |close| close.reason());
         self.screen.event(&Event::Close {
             code: closed.code_seen(),

@@ -12,7 +12,6 @@ use sockeye::proto::conn::ControlPayload;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Fragment, Handshake, Protocol, Tx};
 
-use crate::ending;
 use crate::failure::{Failure, PROTOCOL};
 use crate::log;
 use crate::ping::flight::{Flight, Reply};
@@ -275,7 +274,7 @@ impl Protocol for Pinger {
         let mut run = self.run.borrow_mut();
         run.open.remove(&cx.id());
         if !train.done {
-            run.ended(Some(Failure { code: PROTOCOL, message: ending::describe(&closed) }));
+            run.ended(Some(Failure { code: PROTOCOL, message: closed.to_string() }));
         }
     }
 

@@ -49,6 +49,7 @@ impl<'b> Fields<'b> {
     }
 
     /// All lines as name and value, in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> {
         self.lines.iter().map(|line| (line.name, line.value))
     }

@@ -399,7 +399,18 @@ impl fmt::Display for ConnectError {
     }
 }
 
-impl Error for ConnectError {}
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Url(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::Credentials(error) => Some(error),
+            Self::Environment(error) => Some(error),
+            Self::Limit(error) => Some(error),
+            Self::Socket(_) => None,
+        }
+    }
+}
 
 impl From<UrlError> for ConnectError {
     fn from(error: UrlError) -> Self {

@@ -172,7 +172,15 @@ impl fmt::Display for ProxyError {
     }
 }
 
-impl Error for ProxyError {}
+impl Error for ProxyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Place(error) => Some(error),
+            Self::Credentials(error) => Some(error),
+            Self::Scheme | Self::Tls | Self::Path => None,
+        }
+    }
+}
 
 /// An environment variable whose value is not a valid proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -190,7 +198,11 @@ impl fmt::Display for EnvironmentError {
     }
 }
 
-impl Error for EnvironmentError {}
+impl Error for EnvironmentError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -54,4 +54,12 @@ impl fmt::Display for RedirectError {
     }
 }
 
-impl Error for RedirectError {}
+impl Error for RedirectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Location(error) => Some(error),
+            Self::Environment(error) => Some(error),
+            Self::TooMany | Self::LocationMissing | Self::Downgrade => None,
+        }
+    }
+}

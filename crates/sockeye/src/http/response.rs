@@ -46,26 +46,31 @@ pub(crate) enum Body {
 
 impl Response {
     /// A response without a body. A status outside 200 to 599 becomes 500: a handler cannot send interim responses.
+    #[must_use]
     pub const fn new(status: u16) -> Self {
         Self { status: final_status(status), fields: Fields::new(), body: Body::Empty, head_length: None }
     }
 
     /// 200 with plain text.
+    #[must_use]
     pub fn text(body: impl Into<Cow<'static, str>>) -> Self {
         Self::bytes("text/plain; charset=utf-8", string_bytes(body.into()))
     }
 
     /// 200 with an HTML page.
+    #[must_use]
     pub fn html(body: impl Into<Cow<'static, str>>) -> Self {
         Self::bytes("text/html; charset=utf-8", string_bytes(body.into()))
     }
 
     /// 200 with any bytes. A media type that is not valid in a header becomes `application/octet-stream`.
+    #[must_use]
     pub fn bytes(media_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         Self::new(200).with_media_type(media_type.into()).with_body(Body::Bytes(body.into()))
     }
 
     /// A response with a short text body that names the status, such as `404 Not Found`.
+    #[must_use]
     pub fn error(status: u16) -> Self {
         let status = final_status(status);
         Self::text(format!("{status} {}\n", emit::reason(status))).with_status(status)

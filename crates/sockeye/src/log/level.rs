@@ -43,6 +43,7 @@ pub enum Level {
 
 impl Level {
     /// The number that syslog and the journal have for it, from 3 to 7.
+    #[must_use]
     pub fn severity(self) -> u8 {
         self as u8 + 3
     }

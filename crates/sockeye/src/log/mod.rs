@@ -305,6 +305,7 @@ pub struct Log(Arc<Shared>);
 
 impl Log {
     /// A layer that takes events into this log, with the levels of its [`Logger`].
+    #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + 'static
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -329,6 +330,7 @@ impl Log {
 
     /// How many lines were dropped because they could not be written, or not in time. Those that [`Logger::peer_limit`] left
     /// out are not among them.
+    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.0.backlog.lost()
     }

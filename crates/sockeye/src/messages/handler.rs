@@ -1,5 +1,6 @@
 //! The handler of messages, and the context of its callbacks.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -16,6 +17,12 @@ use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, ProtocolMut, Re
 /// `message`, `writable`, `ping`, `pong`, `ping_due` and `timer`, then at most once `closing`, then `closed`. What is pushed in any
 /// of them is sent in order. Once a close has started, from either side, `message`, `ping` and `pong` are no longer
 /// called, and what waits in the outbox is sent before our Close frame.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of messages",
+    label = "the trait `Handler` is not implemented for it",
+    note = "for a closure: `messages::on(name, |cx, message| ..)`",
+    note = "a `Protocol` needs no handler: give it to `Builder::protocol`"
+)]
 pub trait Handler: 'static {
     /// The state of one connection.
     type State: 'static;
@@ -181,6 +188,12 @@ pub struct MessageCx<'t, 'c> {
     pub(super) outbox: &'t mut Outbox,
 }
 
+impl fmt::Debug for MessageCx<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageCx").field("cx", self.cx).field("outbox", self.outbox).finish()
+    }
+}
+
 impl<'c> Deref for MessageCx<'_, 'c> {
     type Target = Cx<'c>;
 
@@ -239,6 +252,12 @@ impl MessageCx<'_, '_> {
 /// A [`Handler`] that is a closure; see [`on`](crate::messages::on).
 pub struct Closure<F> {
     pub(super) handle: F,
+}
+
+impl<F> fmt::Debug for Closure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closure").finish_non_exhaustive()
+    }
 }
 
 impl<F> Handler for Closure<F>

@@ -26,6 +26,8 @@ mod handler;
 mod message;
 mod outbox;
 
+use std::fmt;
+
 use sockeye_proto::close::{Close, CloseCode, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
@@ -85,6 +87,21 @@ pub struct Messages<H: Handler> {
 pub struct Session<S> {
     state: S,
     busy: Option<Box<Busy>>,
+}
+
+impl<H: Handler> fmt::Debug for Messages<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages")
+            .field("name", &self.name)
+            .field("outbox_bytes", &self.outbox_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Session<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 /// What a connection has only while a message is on its way from one step to a later one.

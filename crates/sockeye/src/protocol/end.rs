@@ -15,6 +15,15 @@ pub enum RawClose {
     Reset,
 }
 
+impl fmt::Display for RawClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Normal => "a graceful end",
+            Self::Reset => "a reset",
+        })
+    }
+}
+
 /// How a raw or watched connection ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

@@ -6,6 +6,7 @@
 
 mod commands;
 pub(crate) mod cx;
+mod debug;
 pub(crate) mod end;
 pub(crate) mod endpoint;
 pub(crate) mod handle;
@@ -61,6 +62,13 @@ pub use crate::state::Commands;
 /// it.
 ///
 /// A panic in a callback is not caught: it unwinds through the loop.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a WebSocket protocol",
+    label = "the trait `Protocol` is not implemented for it",
+    note = "for a closure that gets whole messages: `messages::on(name, |cx, message| ..)`",
+    note = "for a `messages::Handler`: `messages::with(name, handler)`",
+    note = "for a `Raw` or a `Watcher`: `Builder::raw` or `Builder::watcher`"
+)]
 pub trait Protocol: 'static {
     /// The state of one connection.
     type Session: 'static;

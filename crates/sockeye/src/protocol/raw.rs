@@ -72,6 +72,11 @@ use crate::transport::SocketWriter;
 /// # let _ = service;
 /// # Ok(()) }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint of raw connections",
+    label = "the trait `Raw` is not implemented for it",
+    note = "for a WebSocket protocol, `messages::on` included: `Builder::protocol`; for a `Watcher`: `Builder::watcher`"
+)]
 pub trait Raw: 'static {
     /// The state of one connection.
     type Session: 'static;

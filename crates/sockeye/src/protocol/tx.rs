@@ -8,6 +8,7 @@ use crate::transport::SocketWriter;
 /// What may be sent now. The variant follows the connection's state: with an unfinished fragmented
 /// message another cannot begin (RFC 6455 section 5.4: fragments of one message must not be
 /// interleaved with another's).
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Tx<'a> {
     /// No message is unfinished: one may be sent or begun.
@@ -132,6 +133,7 @@ impl<'a> AfterSend<'a> {
 }
 
 /// A fragmented message that must be continued or finished before any other.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Fragmented<'a> {
     /// It is a text message.

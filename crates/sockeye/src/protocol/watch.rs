@@ -56,6 +56,11 @@ use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, Raw
 /// service.control().endpoint(answer)?.adopt(watched);
 /// # Ok(()) }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint of watched descriptors",
+    label = "the trait `Watcher` is not implemented for it",
+    note = "for descriptors that the loop reads and writes, implement `Raw` and use `Builder::raw`"
+)]
 pub trait Watcher: 'static {
     /// The state of one descriptor.
     type Session: 'static;

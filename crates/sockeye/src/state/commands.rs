@@ -42,6 +42,8 @@ use crate::transport::pool::Pool;
 /// }
 /// ```
 pub struct Commands {
+    /// Keeps everything that contains it on the loop's thread. First, so that the compiler names it first.
+    stays: PhantomData<*mut ViewsStayOnTheThreadOfTheService>,
     /// The builder whose handles are valid here.
     pub(crate) builder: BuilderId,
     /// The service's endpoints, by index.
@@ -59,9 +61,10 @@ pub struct Commands {
     pub(crate) pool: Rc<RefCell<Pool>>,
     /// A connection was opened since the ticks were last checked.
     pub(crate) opened: bool,
-    /// Its type keeps everything that contains it on the loop's thread.
-    _not_send: PhantomData<Rc<()>>,
 }
+
+/// What the compiler names when a view is sent to another thread. Use a [`Remote`](crate::Remote) there.
+pub(crate) struct ViewsStayOnTheThreadOfTheService;
 
 impl Commands {
     pub(crate) fn new(builder: BuilderId, number: ServiceNumber, endpoints: Arc<[EndpointInfo]>, now: Instant) -> Self {
@@ -79,7 +82,7 @@ impl Commands {
             now,
             pool: Rc::default(),
             opened: false,
-            _not_send: PhantomData,
+            stays: PhantomData,
         }
     }
 

@@ -107,3 +107,33 @@ fn source_and_io_error_return_the_cause() {
     let id = ConnId::from_u64(1 << 32 | 1);
     assert_eq!(failure.with_retry(id, Duration::ZERO).retry, Some(Retry { id, after: Duration::ZERO }));
 }
+
+/// Each error from outside in, by its sources.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
+}
+
+#[test]
+fn errors_lead_to_what_they_wrap() {
+    use crate::client::{Connect, ConnectError, CredentialsError, EnvironmentError, ProxyError, UrlError};
+    use sockeye_proto::http::HeadError;
+
+    let environment = EnvironmentError { variable: "ALL_PROXY", error: ProxyError::Place(UrlError::Port) };
+    let redirect = RedirectError::Environment(environment);
+    let port = UrlError::Port.to_string();
+    let place = format!("the proxy is invalid: {port}");
+    let wrong = format!("ALL_PROXY is not a valid proxy: {place}");
+    assert_eq!(
+        chain(&redirect),
+        [format!("cannot follow a redirect: {wrong}"), wrong.clone(), place.clone(), port.clone()]
+    );
+    assert_eq!(chain(&ConnectError::Environment(environment)), [wrong.clone(), wrong, place, port.clone()]);
+    assert_eq!(chain(&Connect::new("ws://a:0/").unwrap_err()).last(), Some(&port));
+    assert_eq!(chain(&RedirectError::Location(UrlError::Port)).last(), Some(&port));
+    let colon = CredentialsError::Colon;
+    assert_eq!(chain(&ProxyError::Credentials(colon)).last(), Some(&colon.to_string()));
+    let failure = Failure::new(Stage::Proxy, FailureCause::Proxy(ProxyFailure::Head(HeadError::HeadTooLong)));
+    assert_eq!(chain(&failure).last(), Some(&HeadError::HeadTooLong.to_string()));
+    let system = || io::Error::from(io::ErrorKind::ConnectionReset);
+    assert_eq!(chain(&Failure::new(Stage::Handshake, FailureCause::Io(system()))).last(), Some(&system().to_string()));
+}

@@ -87,7 +87,14 @@ impl fmt::Display for ProxyFailure {
     }
 }
 
-impl Error for ProxyFailure {}
+impl Error for ProxyFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Head(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// The meaning of a reply code, in the words of RFC 1928 section 6.
 const fn socks_reply(code: u8) -> &'static str {

@@ -12,6 +12,7 @@ mod layers;
 mod messages;
 mod proxy_header;
 mod scrambled;
+mod shown;
 mod stalls;
 mod statistics;
 mod system_errors;
