@@ -211,7 +211,11 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(not(feature = "client"))]
+#[path = "no_client.rs"]
+mod client;
 mod conn;
 #[cfg(feature = "daemon")]
 pub mod daemon;
@@ -230,6 +234,7 @@ pub mod threads;
 
 mod admission;
 mod id;
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "some are limits of connects"))]
 mod limits;
 mod state;
 mod transport;
@@ -237,6 +242,7 @@ mod transport;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
+#[cfg(feature = "client")]
 pub use self::client::{Connect, Failure};
 pub use self::error::Error;
 pub use self::limits::Limits;

@@ -21,6 +21,10 @@ mod env;
 mod file;
 mod http;
 mod linger;
+#[cfg(feature = "client")]
+mod opening;
+#[cfg(not(feature = "client"))]
+#[path = "no_opening.rs"]
 mod opening;
 pub(crate) mod paths;
 pub(crate) mod policy;
@@ -48,7 +52,6 @@ use self::watched::Watched;
 use self::websocket::{Progress, WebSocket};
 use self::wire::Wire;
 use crate::client::FailureCause;
-use crate::client::plan::Plan;
 use crate::id::ConnId;
 use crate::protocol::RawClosed;
 use crate::state::{ControlRequest, EndpointIndex, Entry};
@@ -72,6 +75,7 @@ enum Phase {
     /// A trusted proxy has not named its client yet.
     Proxied(Box<Proxied>),
     Http(Box<Http>),
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
     Opening(Box<Opening>),
     WebSocket(WebSocket),
     Raw(Box<Raw>),
@@ -118,7 +122,8 @@ impl Conn {
     }
 
     /// An outgoing connection that TCP has connected.
-    pub(crate) fn opening(env: &Env, handle: Handle, peer: Address, plan: Box<Plan>) -> Self {
+    #[cfg(feature = "client")]
+    pub(crate) fn opening(env: &Env, handle: Handle, peer: Address, plan: Box<crate::client::plan::Plan>) -> Self {
         let socket = Socket::connected(&env.io, handle, &peer);
         Self::new(Phase::Opening(Box::new(Opening::new(plan))), socket, peer)
     }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
 
-use crate::client::Failure;
 use crate::messages::{Full, Message, Outbox};
-use crate::protocol::{ClosedCx, ConnId, Cx, Decision, Handshake, ProtocolMut, Request};
+use crate::protocol::{ClosedCx, Cx, Decision, Handshake, ProtocolMut, Request};
 
 /// Handles the messages of one protocol: one object for all connections, and a state for each.
 ///
@@ -152,7 +151,8 @@ pub trait Handler: 'static {
     }
 
     /// As [`Protocol::failed`](crate::Protocol::failed).
-    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: crate::ConnId, failure: crate::Failure) {
         let _ = own;
         failure.warn_unheard(id);
     }

@@ -33,10 +33,7 @@ use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
 use self::collect::Partial;
-use crate::client::Failure;
-use crate::protocol::{
-    ClosedCx, ConnId, Cx, Decision, Handshake, MessageLimits, Protocol, ProtocolMut, Request, Tx, Writable,
-};
+use crate::protocol::{ClosedCx, Cx, Decision, Handshake, MessageLimits, Protocol, ProtocolMut, Request, Tx, Writable};
 
 pub use self::handler::{Closure, Handler, MessageCx};
 pub use self::message::Message;
@@ -372,7 +369,8 @@ impl<H: Handler> Protocol for Messages<H> {
         }
     }
 
-    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: crate::ConnId, failure: crate::Failure) {
         self.handler.failed(own, id, failure);
     }
 

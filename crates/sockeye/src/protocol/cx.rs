@@ -153,11 +153,12 @@ impl DerefMut for RawCx<'_> {
 ///
 /// It dereferences to [`Commands`].
 pub struct ClosedCx<'a> {
-    commands: &'a mut Commands,
+    pub(super) commands: &'a mut Commands,
     endpoint: EndpointIndex,
     id: ConnId,
     peer: &'a Address,
-    retry: Option<Retry>,
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "there is none"))]
+    pub(super) retry: Option<Retry>,
 }
 
 impl<'a> ClosedCx<'a> {
@@ -187,20 +188,6 @@ impl<'a> ClosedCx<'a> {
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.commands.registry.get(self.id).is_some_and(Entry::is_client)
-    }
-
-    /// The next attempt of a connection with a [`Reconnect`](crate::client::Reconnect) policy, if
-    /// one follows.
-    #[must_use]
-    pub fn retry(&self) -> Option<Retry> {
-        self.retry
-    }
-
-    /// Cancels the attempt announced by [`retry`](Self::retry). It then has no outcome.
-    pub fn stop_reconnecting(&mut self) {
-        if let Some(retry) = self.retry.take() {
-            self.commands.take_back_retry(retry);
-        }
     }
 
     /// The protocol whose callback this is.

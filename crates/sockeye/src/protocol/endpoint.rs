@@ -8,7 +8,6 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
-use crate::client::Failure;
 use crate::limits::MessageLimits;
 use crate::protocol::sessions::Sessions;
 use crate::protocol::{
@@ -145,7 +144,8 @@ pub(crate) trait WebSocketEndpoint {
     fn timer(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn closing(&mut self, cx: &mut Cx<'_>, session: u32, received: &Close);
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed);
-    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure);
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: crate::client::Failure);
 }
 
 /// The callbacks that [`Raw`] and [`Watcher`] have in common.
@@ -261,7 +261,8 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
         }
     }
 
-    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: crate::client::Failure) {
         self.object.failed(own, id, failure);
     }
 }

@@ -37,6 +37,7 @@ pub struct Handshake<'a> {
 #[derive(Clone, Copy)]
 enum Side<'a> {
     Accepted(&'a Request<'a>),
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
     Made(&'a ResponseHead<'a>),
 }
 
@@ -49,6 +50,7 @@ impl<'a> Handshake<'a> {
         Self { subprotocol, side: Side::Accepted(request), value: Cell::new(value) }
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn made(response: &'a ResponseHead<'a>, subprotocol: Option<&'a str>) -> Self {
         Self { subprotocol, side: Side::Made(response), value: Cell::new(None) }
     }

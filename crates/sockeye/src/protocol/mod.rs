@@ -5,6 +5,8 @@
 //! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
 
 mod commands;
+#[cfg(feature = "client")]
+mod connects;
 pub(crate) mod cx;
 mod debug;
 pub(crate) mod end;
@@ -24,8 +26,6 @@ use std::time::Duration;
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
-
-use crate::client::Failure;
 
 pub use self::cx::{ClosedCx, Cx};
 pub(crate) use self::cx::{RawClosedCx, RawCx};
@@ -147,7 +147,8 @@ pub trait Protocol: 'static {
     /// A connection requested with [`connect`](ProtocolMut::connect) failed to open. Each connect
     /// has exactly one outcome: this or [`open`](Self::open). The default logs a warning, unless
     /// the program itself cancelled it.
-    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: crate::client::Failure) {
         let _ = own;
         failure.warn_unheard(id);
     }

@@ -8,7 +8,6 @@ use sockeye_proto::close::Close;
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::wire::MessageKind;
 
-use crate::client::Connect;
 use crate::limits::Keepalive;
 use crate::protocol::ConnId;
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry};
@@ -142,12 +141,6 @@ impl ConnectionMut<'_> {
     pub fn clear_timer(&mut self) {
         self.commands.queue.timers.push((self.id, None));
     }
-
-    /// Prevents another attempt when this connection ends, despite its
-    /// [`Reconnect`](crate::client::Reconnect) policy.
-    pub fn stop_reconnecting(&mut self) {
-        self.commands.connects.release(self.id);
-    }
 }
 
 impl Deref for ConnectionMut<'_> {
@@ -213,15 +206,6 @@ impl ProtocolMut<'_> {
     /// Text must be valid UTF-8.
     pub(crate) fn publish(&mut self, kind: MessageKind, payload: &[u8]) {
         self.commands.push_publish(self.endpoint, kind, payload);
-    }
-
-    /// Connects to a server, for this protocol. The connect has exactly one outcome,
-    /// [`open`](crate::Protocol::open) or [`failed`](crate::Protocol::failed), with the id that is
-    /// returned here. Nothing blocks, and neither is called before the current callback has
-    /// returned. While the service is being drained every connect fails; a connect after its end
-    /// has no outcome.
-    pub fn connect(&mut self, connect: Connect) -> ConnId {
-        self.commands.push_connect(self.endpoint, connect)
     }
 }
 

@@ -4,6 +4,10 @@ mod accept;
 mod accepting;
 mod adopt;
 mod builder;
+#[cfg(feature = "client")]
+mod connecting;
+#[cfg(not(feature = "client"))]
+#[path = "no_connecting.rs"]
 mod connecting;
 mod connections;
 mod control;
@@ -12,6 +16,7 @@ mod external;
 mod jobs;
 mod listen;
 mod paths;
+mod pending;
 mod publish;
 mod remote;
 mod stalls;

@@ -243,7 +243,7 @@ impl Service {
         if !self.env.state.queue.ends.is_empty() {
             self.carry_out_requested_ends();
         }
-        if !self.env.state.connects.planned.is_empty() {
+        if self.env.state.connects.has_planned() {
             self.start_connects();
         }
     }

@@ -6,13 +6,10 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::MessageKind;
 
-use crate::client::plan::Plan;
-use crate::client::{Connect, Retry};
 use crate::id::{ConnId, Gone, ServiceNumber};
 use crate::state::connects::Connects;
 use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
@@ -166,13 +163,6 @@ impl Commands {
         });
     }
 
-    /// Requests a connection; its id is valid at once.
-    pub(crate) fn push_connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
-        let id = self.registry.insert_connecting(endpoint);
-        self.connects.plan(id, Box::new(Plan::new(connect)));
-        id
-    }
-
     /// Requests an adoption; its id is valid at once.
     pub(crate) fn push_adoption(&mut self, endpoint: EndpointIndex, fd: OwnedFd) -> ConnId {
         let id = self.registry.insert_adopting(endpoint);
@@ -180,42 +170,10 @@ impl Commands {
         id
     }
 
-    /// Plans the next attempt after a failed one, unless `random` is `None`, which means that none
-    /// may follow. `asked` is the minimum wait that the server requested.
-    pub(crate) fn retry(
-        &mut self,
-        endpoint: EndpointIndex,
-        plan: Box<Plan>,
-        random: Option<u64>,
-        asked: Option<Duration>,
-    ) -> Option<Retry> {
-        let random = random?;
-        let id = self.registry.insert_connecting(endpoint);
-        let retry = self.connects.plan_again(id, plan, random, asked);
-        if retry.is_none() {
-            self.registry.remove(id);
-        }
-        retry
-    }
-
-    /// As [`retry`](Self::retry), after the end of an open connection with a reconnect policy.
-    pub(crate) fn retry_after_close(&mut self, id: ConnId, random: Option<u64>) -> Option<Retry> {
-        let plan = self.connects.take_kept(id, self.now)?;
-        let endpoint = self.registry.get(id)?.endpoint;
-        self.retry(endpoint, plan, random, None)
-    }
-
-    /// Cancels an attempt planned after the end of an open connection. It has no outcome.
-    pub(crate) fn take_back_retry(&mut self, retry: Retry) {
-        if self.connects.take_planned(retry.id).is_some() {
-            self.registry.remove(retry.id);
-        }
-    }
-
     /// Whether there are requests to carry out between steps.
     #[inline]
     pub(crate) fn has_new_commands(&self) -> bool {
-        !self.publishing.is_empty() || !self.queue.is_empty() || !self.connects.planned.is_empty()
+        !self.publishing.is_empty() || !self.queue.is_empty() || self.connects.has_planned()
     }
 
     /// Whether there is something to do without waiting.

@@ -28,6 +28,22 @@ pub(crate) struct Connects {
 }
 
 impl Connects {
+    /// Whether there are some to start.
+    #[inline]
+    pub(crate) fn has_planned(&self) -> bool {
+        !self.planned.is_empty()
+    }
+
+    /// Those to start.
+    pub(crate) fn planned_ids(&self) -> impl ExactSizeIterator<Item = ConnId> {
+        self.planned.iter().map(|planned| planned.id)
+    }
+
+    /// Drops those to start.
+    pub(crate) fn clear_planned(&mut self) {
+        self.planned.clear();
+    }
+
     pub(super) fn plan(&mut self, id: ConnId, plan: Box<Plan>) {
         self.planned.push(Planned { id, plan, after: Duration::ZERO });
     }

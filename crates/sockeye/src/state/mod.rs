@@ -3,7 +3,13 @@
 //! Connections themselves are in a table of the service, so that a callback can ask about any id
 //! while the loop works on one of them.
 
+#[cfg(feature = "client")]
+mod attempts;
 mod commands;
+#[cfg(feature = "client")]
+mod connects;
+#[cfg(not(feature = "client"))]
+#[path = "no_connects.rs"]
 mod connects;
 mod endpoints;
 mod lifecycle;
@@ -14,6 +20,7 @@ mod running;
 mod undecided;
 
 pub use self::commands::Commands;
+#[cfg(feature = "client")]
 pub(crate) use self::connects::Planned;
 pub(crate) use self::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
 pub(crate) use self::lifecycle::Lifecycle;

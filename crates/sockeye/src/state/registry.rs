@@ -44,6 +44,7 @@ impl Entry {
         Self { session: NO_SESSION, endpoint: EndpointIndex::NONE, flags: BEGINNING }
     }
 
+    #[cfg(feature = "client")]
     fn connecting(endpoint: EndpointIndex) -> Self {
         Self { session: NO_SESSION, endpoint, flags: CONNECTING | CLIENT }
     }
@@ -179,6 +180,7 @@ impl Registry {
         self.entries.insert(Entry::accepted())
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn insert_connecting(&mut self, endpoint: EndpointIndex) -> ConnId {
         self.entries.insert(Entry::connecting(endpoint))
     }

@@ -117,6 +117,7 @@ impl Socket {
     }
 
     /// Reads even though the poller has not said that there is something: a failed send may hide what arrived before.
+    #[cfg(feature = "client")]
     pub(crate) fn assume_readable(&mut self) {
         self.readiness.set_readable(true);
     }

@@ -64,6 +64,11 @@ impl Attempt {
 }
 
 impl Connecting {
+    /// How many connects of the running batch have not begun yet.
+    pub(in crate::service) fn unstarted(&self) -> usize {
+        self.next
+    }
+
     /// Whether the loop's timers have the right entry for this attempt.
     pub(in crate::service) fn is_armed(&self, id: ConnId, at: Instant) -> bool {
         self.attempts.get(&id).is_some_and(|attempt| attempt.armed == at)

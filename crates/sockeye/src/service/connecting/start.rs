@@ -50,15 +50,6 @@ impl Service {
         self.attempt(id, plan);
     }
 
-    /// Whether the number of connections is within the limit. Connections that ended in this turn
-    /// keep their slots until its end and do not count, nor do later requests.
-    pub(in crate::service) fn has_room(&self) -> bool {
-        let state = &self.env.state;
-        let connects = self.connecting.next + state.connects.planned.len();
-        let others = self.dead.len() + connects + self.adopting + state.queue.adoptions.len();
-        state.registry.len().saturating_sub(others) <= self.max_connections
-    }
-
     /// Starts an attempt, or what follows from a redirect: the lookup, or the race.
     pub(super) fn attempt(&mut self, id: ConnId, plan: Box<Plan>) {
         if plan.connect().url().is_secure() {

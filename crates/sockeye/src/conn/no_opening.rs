@@ -1,0 +1,34 @@
+//! Stands for `opening` without the feature `client`: no connection is being opened.
+#![expect(clippy::needless_pass_by_ref_mut, reason = "signatures are those of `opening`")]
+
+use sockeye_proto::time::Instant;
+
+use crate::client::FailureCause;
+use crate::conn::env::Env;
+use crate::conn::step::Step;
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::Wire;
+use crate::id::ConnId;
+
+pub(super) enum Opening {}
+
+#[derive(Debug)]
+pub(crate) enum Unopened {}
+
+impl Opening {
+    pub(super) fn deadline(&self) -> Instant {
+        match *self {}
+    }
+
+    pub(super) fn step(&mut self, _: &mut Wire, _: &mut Env, _: ConnId) -> Result<Step<WebSocket>, FailureCause> {
+        match *self {}
+    }
+
+    pub(super) fn timed_out(&self, _: Instant) -> FailureCause {
+        match *self {}
+    }
+
+    pub(super) fn give_up(&mut self, _: FailureCause) -> Option<Box<Unopened>> {
+        match *self {}
+    }
+}
