@@ -1,6 +1,9 @@
 //! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views of
 //! the caller's buffer.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::wire::MessageKind;
 
 /// Something that the peer sent.
@@ -67,6 +70,30 @@ impl<'b> Payload<'b> {
             Payload::Text(_) => MessageKind::Text,
             Payload::Binary(_) => MessageKind::Binary,
         }
+    }
+}
+
+impl<'b> From<&'b str> for Payload<'b> {
+    fn from(text: &'b str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'b> From<&'b String> for Payload<'b> {
+    fn from(text: &'b String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'b> From<&'b [u8]> for Payload<'b> {
+    fn from(bytes: &'b [u8]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'b> From<&'b Vec<u8>> for Payload<'b> {
+    fn from(bytes: &'b Vec<u8>) -> Self {
+        Self::Binary(bytes)
     }
 }
 

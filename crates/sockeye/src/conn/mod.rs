@@ -29,6 +29,7 @@ mod opening;
 pub(crate) mod paths;
 pub(crate) mod policy;
 mod proxied;
+mod published;
 mod raw;
 mod step;
 mod upgrade;
@@ -56,12 +57,12 @@ use crate::id::ConnId;
 use crate::protocol::RawClosed;
 use crate::state::{ControlRequest, EndpointIndex, Entry};
 use crate::sys::{Address, Adopted, CloseHow, Handle};
-use crate::transport::{Framed, LoopIo, Socket};
+use crate::transport::{Apart, Framed, LoopIo, Socket};
 
 pub(crate) use self::env::Env;
 pub(crate) use self::opening::Unopened;
+pub(crate) use self::published::Published;
 pub(crate) use self::step::Closing;
-pub(crate) use self::websocket::Published;
 pub(crate) use self::wire::NEVER;
 
 /// A connection and its phase.
@@ -387,13 +388,18 @@ impl Conn {
         }
     }
 
-    /// Sends what was published, or keeps it until the end of an unfinished message. `hard`: the
-    /// maximum of unsent bytes.
-    pub(crate) fn publish(&mut self, io: &mut LoopIo, hard: usize, batch: &Rc<Framed>) -> Published {
+    /// Sends what was published and pushed, or keeps it until the end of an unfinished message. `apart`: what differs at this
+    /// connection.
+    pub(crate) fn publish(&mut self, io: &mut LoopIo, batch: &Rc<Framed>, apart: Option<&Apart>) -> Published {
         match &mut self.phase {
-            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, hard, batch),
+            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, batch, apart),
             _ => Published::NotWanted,
         }
+    }
+
+    /// How many bytes wait for the socket.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.wire.socket.backlog_bytes()
     }
 
     /// Closes the socket, and uncounts the connection of its address.

@@ -144,6 +144,9 @@ impl Raw {
         if wire.socket.is_broken() {
             self.error = self.error.or_else(|| env.io.take_send_error());
         }
+        if wire.socket.has_backlog() || entry.is_behind() {
+            self.note_queued(wire, env, id);
+        }
         let outcome = self.outcome(&wire.socket, &env.state.running, more);
         let is_spent = env.state.running.budget.is_spent() || env.io.send_budget == 0;
         env.state.leave();
@@ -153,6 +156,22 @@ impl Raw {
             Outcome::More => Step::Later,
             Outcome::Over(closed) => self.finish(wire, env, id, closed),
         }
+    }
+
+    /// Notes how much waits for the descriptor, and calls back when that has fallen under the mark. In a step.
+    #[cold]
+    fn note_queued(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
+        let mark = env.io.low_water;
+        if !env.state.registry.note_queued(id, wire.socket.backlog_bytes(), mark) || self.is_ending() {
+            return;
+        }
+        let until = self.end_deadline(env);
+        let Env { io, state, endpoints, .. } = env;
+        let Entry { endpoint: index, session, .. } = state.running.entry;
+        let Some(endpoint) = endpoints.raw(index) else { return };
+        let mut callbacks = Caller { endpoint, session, cx: RawCx::new(state, index, id, &wire.peer) };
+        let result = callbacks.call_rarely(io, Culprit::LowWater, |raw, cx, session, _| raw.low_water(cx, session));
+        self.apply(&mut callbacks.cx, result, RawClosed::Local, until);
     }
 
     /// Sends waiting output, as far as the socket accepts it.

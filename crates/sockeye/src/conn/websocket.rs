@@ -4,8 +4,6 @@
 //! protocol write. Control frames go before more data. Once a close has started nothing is
 //! delivered, and `writable` is called at most once more: the Close frame waits for it.
 
-use std::rc::Rc;
-
 use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input, State};
 use sockeye_proto::event::Event;
@@ -24,22 +22,20 @@ use crate::protocol::{Cx, Handshake, SendCx, Tx};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
-use crate::transport::{Framed, LoopIo, Read, Socket, SocketWriter};
+use crate::transport::{Held, LoopIo, Read, Socket, SocketWriter};
 
 /// A connection after its handshake.
 pub(super) struct WebSocket {
-    protocol: Connection,
+    pub(super) protocol: Connection,
     /// State that few connections need; `None` in the others.
-    aside: Option<Box<Aside>>,
+    pub(super) aside: Option<Box<Aside>>,
 }
 
 /// Rare waiting state.
 #[derive(Default)]
-struct Aside {
-    /// Published messages that wait for the end of our own fragmented message, in order.
-    held: Vec<Rc<Framed>>,
-    /// Their bytes, overhead included.
-    held_bytes: usize,
+pub(super) struct Aside {
+    /// Published messages that wait for the end of our own fragmented message.
+    pub(super) held: Held,
     /// The writable callback was called once more after a Close frame was queued: now that frame goes.
     had_last_call: bool,
 }
@@ -53,21 +49,6 @@ pub(super) enum Progress {
     /// The connection has ended: [`WebSocket::finish`] decides what follows.
     Over,
 }
-
-/// The outcome of a batch of published messages at one connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Published {
-    Sent,
-    /// It was sent or queued, and no step or edge of this connection would follow by itself.
-    NeedsStep,
-    /// More output waits than allowed.
-    Overflow,
-    /// It is not an open WebSocket.
-    NotWanted,
-}
-
-/// The overhead of a share of a batch, beside its bytes.
-const SHARE: usize = 64;
 
 impl WebSocket {
     /// A connection after its handshake.
@@ -157,13 +138,16 @@ impl WebSocket {
         let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
         if self.aside.is_some() {
-            self.send_held(wire, env);
+            self.forget_held();
+        }
+        if wire.socket.has_backlog() || entry.is_behind() {
+            self.note_queued(wire, env, id);
         }
         // The last flush may have made room for a writable callback that waits.
         let can_write = self.can_write_more(&env.state.running, &wire.socket);
         env.state.leave();
         let is_quiet = self.is_open() && !self.protocol.wants_transmit() && !wire.socket.is_broken();
-        if !is_quiet && self.is_over(wire, env, can_write) {
+        if !is_quiet && self.is_over(wire, env, id, entry, can_write) {
             return Progress::Over;
         }
         match (more, can_write) {
@@ -280,10 +264,12 @@ impl WebSocket {
         let last = self.before_write(&mut SocketWriter::new(io, socket));
         callbacks.cx.running.grant_write();
         let before = io.send_budget;
-        let protocol = &mut self.protocol;
+        let Self { protocol, aside } = self;
+        let held = aside.as_mut().map(|aside| &mut aside.held);
         let result = callbacks.call::<WATCHED, _>(io, Culprit::Writable, |endpoint, cx, session, io| {
             let out = SocketWriter::new(io, socket);
-            endpoint.writable(cx, session, Tx::new(&mut SendCx { ws: protocol, out, last }))
+            let port = &mut SendCx { ws: protocol, out, held, id: cx.id(), endpoint: cx.endpoint, last };
+            endpoint.writable(cx, session, Tx::new(port))
         });
         if io.send_budget == before {
             // A call that sends nothing costs as much as a small frame, so repeated requests do not
@@ -342,7 +328,7 @@ impl WebSocket {
     /// Starts the end that a callback returned or requested on its own connection, so that
     /// nothing is delivered after it.
     #[inline]
-    fn apply(&mut self, commands: &mut Commands, result: Result<(), Close>) {
+    pub(super) fn apply(&mut self, commands: &mut Commands, result: Result<(), Close>) {
         if let Err(close) = result {
             self.protocol.close(close, commands.now);
         }
@@ -361,57 +347,14 @@ impl WebSocket {
         });
     }
 
-    /// Sends messages published while a fragmented message was unfinished, once it is finished.
-    #[cold]
-    fn send_held(&mut self, wire: &mut Wire, env: &mut Env) {
-        if self.protocol.mid_message().is_some() {
-            return;
-        }
-        let Some(aside) = &mut self.aside else { return };
-        aside.held_bytes = 0;
-        let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
-        for batch in std::mem::take(&mut aside.held) {
-            out.put_published(self.protocol.role(), &batch);
-        }
-        out.flush();
-        if self.is_open() {
-            self.aside = None;
-        }
-    }
-
-    /// Sends what was published, or keeps it until the end of an unfinished message.
-    pub(super) fn publish(
-        &mut self,
-        socket: &mut Socket,
-        io: &mut LoopIo,
-        hard: usize,
-        batch: &Rc<Framed>,
-    ) -> Published {
-        if !self.protocol.can_send() {
-            return Published::NotWanted;
-        }
-        let waiting = socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held_bytes);
-        if waiting > 0 && waiting.saturating_add(batch.len()) > hard {
-            return Published::Overflow;
-        }
-        if self.protocol.mid_message().is_some() {
-            // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between
-            // the fragments of another message unless an extension has been negotiated that can
-            // interpret the interleaving."
-            let aside = self.aside.get_or_insert_default();
-            aside.held_bytes += batch.memory() + SHARE;
-            aside.held.push(batch.clone());
-            return Published::Sent;
-        }
-        SocketWriter::new(io, socket).put_published(self.protocol.role(), batch);
-        if socket.needs_step() { Published::NeedsStep } else { Published::Sent }
-    }
-
     /// Sends the protocol's own frames. Returns whether the connection has ended.
     #[cold]
-    fn is_over(&mut self, wire: &mut Wire, env: &mut Env, can_write: bool) -> bool {
+    fn is_over(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, entry: Entry, can_write: bool) -> bool {
         let has_input = wire.socket.has_input() && !self.is_paused(&env.state.running);
         let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
+        if self.protocol.state() != State::Open && !out.io.outgoing.is_empty() {
+            self.catch_up(&mut out, entry.endpoint, id);
+        }
         // A Close frame waits for the last call before it.
         if self.protocol.state() == State::Open || !can_write {
             answer(&mut self.protocol, &mut out);

@@ -157,6 +157,15 @@ pub trait Handler: 'static {
         failure.warn_unheard(id);
     }
 
+    /// As [`Protocol::low_water`](crate::Protocol::low_water).
+    ///
+    /// # Errors
+    /// The close to start.
+    fn low_water(&mut self, cx: &mut Cx<'_>, state: &mut Self::State) -> Result<(), Close> {
+        let _ = (cx, state);
+        Ok(())
+    }
+
     /// As [`Protocol::interval`](crate::Protocol::interval).
     fn interval(&self) -> Option<Duration> {
         None
@@ -210,7 +219,18 @@ impl DerefMut for MessageCx<'_, '_> {
 
 impl MessageCx<'_, '_> {
     /// Puts a message into this connection's outbox. It is sent when the socket accepts it, in this
-    /// turn if possible.
+    /// turn if possible, and behind what was published before. What is published later may overtake it while it waits. To
+    /// send to another connection: [`ConnectionMut::push`](crate::protocol::ConnectionMut::push).
+    ///
+    /// ```
+    /// use sockeye::messages::{Message, MessageCx};
+    /// use sockeye::ConnId;
+    ///
+    /// fn pass_on(cx: &mut MessageCx<'_, '_>, to: ConnId, message: &Message<'_>) {
+    ///     let sent = cx.connection(to).is_ok_and(|mut other| other.push(message).is_ok());
+    ///     let _ = cx.push(if sent { "sent" } else { "not sent" });
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use sockeye_proto::event::Payload;
 use sockeye_proto::wire::MessageKind;
 
 /// A whole message.
@@ -39,6 +40,15 @@ impl Message<'_> {
         match self {
             Self::Text(text) => Some(text),
             Self::Binary(_) => None,
+        }
+    }
+}
+
+impl<'m> From<&'m Message<'_>> for Payload<'m> {
+    fn from(message: &'m Message<'_>) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text),
+            Message::Binary(payload) => Self::Binary(payload),
         }
     }
 }

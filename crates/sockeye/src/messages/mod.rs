@@ -360,6 +360,10 @@ impl<H: Handler> Protocol for Messages<H> {
         self.call(cx, session, |handler, cx, state| handler.closing(cx, state, received));
     }
 
+    fn low_water(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), Close> {
+        self.handler.low_water(cx, &mut session.state)
+    }
+
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: Self::Session, closed: Closed) {
         self.handler.closed(cx, session.state, closed);
         if let Some(mut busy) = session.busy {

@@ -20,6 +20,14 @@ impl Commands {
         self.registry.len()
     }
 
+    /// The open connections of the service, of any kind: WebSockets, raw connections and watched descriptors. It takes 8 bytes
+    /// for each; the ids can be looked up while it is walked over. For those of one protocol see
+    /// [`ProtocolMut::connection_ids`].
+    #[must_use]
+    pub fn connection_ids(&self) -> Vec<ConnId> {
+        self.registry.open_ids(|_| true)
+    }
+
     /// Whether the connection is an open WebSocket, raw connection or watched descriptor.
     #[must_use]
     pub fn is_open(&self, id: ConnId) -> bool {

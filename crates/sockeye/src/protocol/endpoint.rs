@@ -138,6 +138,7 @@ pub(crate) trait WebSocketEndpoint {
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
     fn release_input(&mut self, cx: &mut Cx<'_>, session: u32);
+    fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
     fn ping(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn pong(&mut self, cx: &mut Cx<'_>, session: u32, payload: &[u8]) -> Result<(), Close>;
     fn ping_due(&mut self, cx: &mut Cx<'_>, session: u32) -> Option<ControlPayload>;
@@ -164,6 +165,7 @@ pub(crate) trait RawEndpoint: DescriptorEndpoint {
     fn receive(&mut self, cx: &mut RawCx<'_>, session: u32, bytes: &[u8]) -> Result<(), RawClose>;
     fn ended(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
     fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose>;
+    fn low_water(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
 }
 
 /// The callbacks of a [`Watcher`], whose descriptors the program reads and writes.
@@ -255,6 +257,10 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
         }
     }
 
+    fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close> {
+        self.with(session, |protocol, session| protocol.low_water(cx, session))
+    }
+
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed) {
         if let Some(session) = self.sessions.remove(session) {
             self.object.closed(cx, session, closed);
@@ -325,6 +331,10 @@ impl<R: Raw> RawEndpoint for RawWithSessions<R> {
 
     fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose> {
         self.0.with(session, |raw, session| raw.writable(cx, session, tx))
+    }
+
+    fn low_water(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
+        self.0.with(session, |raw, session| raw.low_water(cx, session))
     }
 }
 

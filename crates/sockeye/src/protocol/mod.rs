@@ -13,6 +13,7 @@ pub(crate) mod end;
 pub(crate) mod endpoint;
 pub(crate) mod handle;
 mod handshake;
+mod push_error;
 pub(crate) mod raw;
 mod request;
 mod sessions;
@@ -33,6 +34,7 @@ pub(crate) use self::end::{RawClose, RawClosed};
 pub use self::handle::ProtocolHandle;
 pub(crate) use self::handle::{EndpointHandle, HandleTarget};
 pub use self::handshake::Handshake;
+pub use self::push_error::PushError;
 pub(crate) use self::raw::{Raw, RawSendCx, RawWritable};
 pub use self::request::Request;
 pub(crate) use self::tx::SendCx;
@@ -137,6 +139,17 @@ pub trait Protocol: 'static {
     /// ```
     fn closing(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, received: &Close) {
         let _ = (cx, session, received);
+    }
+
+    /// What waits for the peer has fallen below [`Limits::output_low_water`](crate::Limits::output_low_water), after it
+    /// had reached that: it reads again. Programs that hold back what they push ask for
+    /// [`queued_bytes`](ConnectionMut::queued_bytes) before, and go on here.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn low_water(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Result<(), Close> {
+        let _ = (cx, session);
+        Ok(())
     }
 
     /// The connection has ended. The session is passed by value: no callback follows.

@@ -121,6 +121,16 @@ pub trait Raw: 'static {
         Ok(())
     }
 
+    /// What waits for the peer has fallen below [`Limits::output_low_water`](crate::Limits::output_low_water), after it
+    /// had reached that; see [`ConnectionMut::queued_bytes`](crate::protocol::ConnectionMut::queued_bytes).
+    ///
+    /// # Errors
+    /// How to end the connection.
+    fn low_water(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
+        let _ = (cx, session);
+        Ok(())
+    }
+
     /// The connection has ended. The session is passed by value: no callback follows.
     fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: Self::Session, ended: RawClosed) {
         let _ = (cx, session, ended);

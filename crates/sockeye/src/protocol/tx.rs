@@ -3,7 +3,9 @@
 use sockeye_proto::conn::{Connection, ControlPayload};
 use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
-use crate::transport::SocketWriter;
+use crate::id::ConnId;
+use crate::state::EndpointIndex;
+use crate::transport::{Held, SocketWriter};
 
 /// What may be sent now. The variant follows the connection's state: with an unfinished fragmented
 /// message another cannot begin (RFC 6455 section 5.4: fragments of one message must not be
@@ -187,7 +189,7 @@ impl<'a> TextFragments<'a> {
 
     /// Sends the last fragment, which may be empty.
     pub fn finish(self, text: &str) -> AfterSend<'a> {
-        self.port.send(None, true, text.as_bytes());
+        self.port.finish(text.as_bytes());
         AfterSend { port: self.port }
     }
 }
@@ -212,7 +214,7 @@ impl<'a> BinaryFragments<'a> {
 
     /// Sends the last fragment, which may be empty.
     pub fn finish(self, payload: &[u8]) -> AfterSend<'a> {
-        self.port.send(None, true, payload);
+        self.port.finish(payload);
         AfterSend { port: self.port }
     }
 }
@@ -221,6 +223,10 @@ impl<'a> BinaryFragments<'a> {
 pub(crate) struct SendCx<'a> {
     pub(crate) ws: &'a mut Connection,
     pub(crate) out: SocketWriter<'a>,
+    /// Published messages that wait for the end of a fragmented message.
+    pub(crate) held: Option<&'a mut Held>,
+    pub(crate) id: ConnId,
+    pub(crate) endpoint: EndpointIndex,
     /// A Close frame waits for this call to end: it is the last one.
     pub(crate) last: bool,
 }
@@ -228,6 +234,9 @@ pub(crate) struct SendCx<'a> {
 impl<'a> SendCx<'a> {
     #[inline(always)]
     fn send(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
+        if kind.is_some() {
+            self.catch_up();
+        }
         if self.ws.role() == Role::Client {
             self.send_masked(kind, last, payload);
         } else if let Some(head) = self.head(kind, last, payload.len(), None) {
@@ -243,7 +252,24 @@ impl<'a> SendCx<'a> {
         }
     }
 
+    /// A message that begins goes behind what was published before.
+    #[inline(always)]
+    fn catch_up(&mut self) {
+        if !self.out.io.outgoing.is_empty() {
+            self.out.reborrow().catch_up(self.ws.role(), self.endpoint.0, self.id.as_u64());
+        }
+    }
+
+    /// A fragmented message is finished: what waited for that comes next.
+    fn finish(&mut self, payload: &[u8]) {
+        self.send(None, true, payload);
+        if let Some(held) = &mut self.held {
+            held.release(self.ws.role(), &mut self.out);
+        }
+    }
+
     fn send_owned(&mut self, kind: MessageKind, payload: Vec<u8>) {
+        self.catch_up();
         if self.ws.role() == Role::Client {
             let Some(key) = self.out.mask_key() else { return };
             if let Some(head) = self.head(Some(kind), true, payload.len(), Some(key)) {

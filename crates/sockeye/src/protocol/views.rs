@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::ControlPayload;
+use sockeye_proto::event::Payload;
 use sockeye_proto::wire::MessageKind;
 
 use crate::limits::Keepalive;
-use crate::protocol::ConnId;
+use crate::protocol::{ConnId, PushError};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry};
 
 /// One connection of the service. [`Commands::connection`] looks it up, and the context of each callback is one.
@@ -130,6 +131,56 @@ impl ConnectionMut<'_> {
         self.commands.queue.controls.push((self.id, ControlRequest::NoteAlive));
     }
 
+    /// The name of its protocol or endpoint; `None` while that is not decided, as before the handshake.
+    #[must_use]
+    pub fn protocol_name(&self) -> Option<&str> {
+        let entry = self.commands.registry.get(self.id)?;
+        Some(self.commands.name_of(entry.endpoint)).filter(|name| !name.is_empty())
+    }
+
+    /// How many bytes wait for the connection: what its socket did not take by the end of its last step, and what was
+    /// [pushed](Self::push) since. Messages in an [outbox](crate::messages::Outbox) are not among them.
+    ///
+    /// [`Protocol::low_water`](crate::Protocol::low_water) is called when they become few.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.commands.queued_bytes(self.id)
+    }
+
+    /// Sends a message to this connection, from anywhere: the answer of a worker thread, a message of one member to
+    /// another. It leaves with what is published, at the end of the turn, and in the order of both: see
+    /// [`ProtocolMut::publish_text`]. Text is `&str` or a [`Payload`], which is text that was checked when it arrived, so
+    /// a relay checks nothing again.
+    ///
+    /// Unlike a published message it never closes a connection that reads too slowly. Accepted means queued: a connection
+    /// that ends does not send what waits.
+    ///
+    /// ```
+    /// use sockeye::protocol::{Commands, ConnId, PushError};
+    ///
+    /// fn whisper(commands: &mut Commands, to: ConnId, text: &str) {
+    ///     match commands.connection(to).map(|mut connection| connection.push(text)) {
+    ///         Ok(Ok(())) => {}
+    ///         Ok(Err(PushError::Full)) => println!("{to} reads too slowly"),
+    ///         Ok(Err(error)) => println!("{to}: {error}"),
+    ///         Err(gone) => println!("{to}: {gone}"),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PushError::Full`] when [`Limits::output_hard`](crate::Limits::output_hard) would be exceeded by what waits for
+    /// it; a longer message is accepted if nothing else does. [`PushError::NotOpen`] when the connection is not an open
+    /// WebSocket. Nothing is sent then.
+    pub fn push<'m>(&mut self, message: impl Into<Payload<'m>>) -> Result<(), PushError> {
+        let message = message.into();
+        match self.commands.push_message(self.id, message.kind(), message.as_bytes()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PushError::Full),
+            Err(_) => Err(PushError::NotOpen),
+        }
+    }
+
     /// Calls [`Protocol::timer`](crate::Protocol::timer) once, after `delay`. It replaces the timer
     /// that was set before.
     pub fn set_timer(&mut self, delay: Duration) {
@@ -184,12 +235,36 @@ impl ProtocolMut<'_> {
         self.commands.name_of(self.endpoint)
     }
 
+    /// The open connections of the protocol. It walks all connections of the service, and takes 8 bytes for each of them;
+    /// the ids can be looked up while it is walked over.
+    ///
+    /// ```
+    /// use sockeye::protocol::ProtocolMut;
+    ///
+    /// fn rest(own: &mut ProtocolMut<'_>) {
+    ///     for id in own.connection_ids() {
+    ///         if let Ok(mut connection) = own.connection(id) {
+    ///             connection.pause_reading();
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn connection_ids(&self) -> Vec<ConnId> {
+        self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint)
+    }
+
     /// Requests the writable callback of every connection of the protocol.
     pub fn request_writable(&mut self) {
         self.commands.want_write_all(self.endpoint);
     }
 
     /// Sends a text message to every connection of the protocol.
+    ///
+    /// **Order.** Nothing overtakes a published message: at every connection it arrives before what is sent, published,
+    /// [pushed](ConnectionMut::push) or closed after it, also from elsewhere. The other way round, it overtakes messages that
+    /// still wait for a writable callback, such as those in an [outbox](crate::messages::Outbox). It waits for the end of a
+    /// fragmented message that the connection has begun; if that never ends, it is lost, as by [`abort`](ConnectionMut::abort).
     ///
     /// Messages published in one turn leave in one send for each connection. A connection that has
     /// [`Limits::output_hard`](crate::Limits::output_hard) bytes waiting already is closed (cause
@@ -204,7 +279,7 @@ impl ProtocolMut<'_> {
     }
 
     /// Text must be valid UTF-8.
-    pub(crate) fn publish(&mut self, kind: MessageKind, payload: &[u8]) {
+    pub(crate) fn publish(&self, kind: MessageKind, payload: &[u8]) {
         self.commands.push_publish(self.endpoint, kind, payload);
     }
 }
@@ -240,6 +315,12 @@ impl EndpointMut<'_> {
     #[must_use]
     pub fn name(&self) -> &str {
         self.commands.name_of(self.endpoint)
+    }
+
+    /// The open connections of the endpoint; see [`ProtocolMut::connection_ids`].
+    #[must_use]
+    pub fn connection_ids(&self) -> Vec<ConnId> {
+        self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint)
     }
 
     /// Requests the writable callback of every connection of the endpoint.

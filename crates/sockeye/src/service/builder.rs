@@ -373,9 +373,10 @@ impl Builder {
         let number = ServiceNumber::next();
         let number =
             number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
-        let state = Commands::new(self.id, number, names, now);
+        let state = Commands::new(self.id, number, names, self.limits.output_hard, now);
         let meters = Meters::new(self.limits.stall);
-        let mut io = LoopIo::new(sys, Rc::clone(&state.pool), meters, frame_cost, self.limits.output_low_water);
+        let (pool, outgoing) = (Rc::clone(&state.pool), Rc::clone(&state.outgoing));
+        let mut io = LoopIo::new(sys, pool, outgoing, meters, frame_cost, self.limits.output_low_water);
         io.carrier = self.carrier;
         io.meters.statistics.connections_limit = max_connections as u64;
         let env = Env {

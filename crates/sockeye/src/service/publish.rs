@@ -5,18 +5,18 @@ use std::rc::Rc;
 use crate::conn::{Abort, Published};
 use crate::id::ConnId;
 use crate::service::core::Service;
-use crate::state::{EndpointIndex, Publishing};
+use crate::state::EndpointIndex;
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::CloseHow;
-use crate::transport::{Batch, Framed};
+use crate::transport::{Outgoing, Waiting};
 
 impl Service {
-    /// Sends what was published in this turn.
+    /// Sends what was published and pushed in this turn.
     pub(super) fn flush_publishes(&mut self) {
-        if self.env.state.publishing.is_empty() {
+        if self.env.state.outgoing.is_empty() {
             return;
         }
-        self.env.state.publishing.begin_flush();
+        self.env.state.outgoing.begin_flush();
         self.env.io.steps_over(0);
         self.flush_batches(0);
         self.env.io.lap(Culprit::Publish, WorkOwner::default());
@@ -24,59 +24,57 @@ impl Service {
 
     /// Sends the batches that have grown large.
     pub(super) fn flush_large_publishes(&mut self) {
-        self.flush_batches(Publishing::LARGE_BYTES);
+        self.flush_batches(Outgoing::LARGE_BYTES);
     }
 
     fn flush_batches(&mut self, least: usize) {
-        for index in 0..self.env.state.publishing.endpoints() {
-            let endpoint = EndpointIndex(index);
-            if let Some(batch) = self.env.state.publishing.take(endpoint, least) {
-                self.flush_batch(endpoint, batch);
+        for index in 0..self.env.state.outgoing.endpoints() {
+            if let Some(waiting) = self.env.state.outgoing.take(index, least) {
+                self.flush_batch(EndpointIndex(index), waiting);
             }
         }
     }
 
-    fn flush_batch(&mut self, endpoint: EndpointIndex, batch: Batch) {
-        let messages = batch.len() as u64;
-        let framed = Rc::new(batch.framed());
-        let receivers = self.send_batch(endpoint, &framed);
-        let statistics = &mut self.env.io.meters.statistics;
-        statistics.work.publishes += 1;
-        statistics.sent.messages += messages * receivers;
-        // No connection kept a share: the memory serves the next turn.
-        if let Some(empty) = Rc::into_inner(framed).and_then(|framed| framed.recycle(Publishing::KEPT_BYTES)) {
-            self.env.state.publishing.recycle(endpoint, empty);
-        }
-    }
-
-    /// Returns how many connections it goes to.
-    fn send_batch(&mut self, endpoint: EndpointIndex, batch: &Rc<Framed>) -> u64 {
-        let hard = self.env.limits.output_hard;
-        let (mut over, mut again, mut receivers) = (Vec::new(), Vec::new(), 0);
+    fn flush_batch(&mut self, endpoint: EndpointIndex, mut waiting: Waiting) {
+        let batch = Rc::new(std::mem::take(&mut waiting.published).framed());
+        let mut audience = Audience::default();
         let Self { env, connections, .. } = self;
-        for (id, entry) in env.state.registry.iter() {
-            if !entry.is_open() || entry.endpoint != endpoint {
-                continue;
+        let registry = &env.state.registry;
+        if batch.frames().len() == 0 {
+            for (id, apart) in waiting.into_apart() {
+                let id = ConnId::from_u64(id);
+                let entry = registry.get(id).filter(|entry| entry.is_open());
+                if let Some(conn) = entry.and_then(|_| connections.in_slot(id)) {
+                    audience.note(id, conn.publish(&mut env.io, &batch, Some(&apart)), conn.queued_bytes());
+                }
             }
-            let Some(conn) = connections.in_slot(id) else { continue };
-            match conn.publish(&mut env.io, hard, batch) {
-                Published::NotWanted => continue,
-                Published::Overflow => {
-                    over.push(id);
+        } else {
+            env.io.meters.statistics.work.publishes += 1;
+            for (id, entry) in registry.iter() {
+                if !entry.is_open() || entry.endpoint != endpoint {
                     continue;
                 }
-                Published::NeedsStep => again.push(id),
-                Published::Sent => {}
+                if let Some(conn) = connections.in_slot(id) {
+                    let apart = waiting.take_apart(id.as_u64());
+                    audience.note(id, conn.publish(&mut env.io, &batch, apart.as_ref()), conn.queued_bytes());
+                }
             }
-            receivers += 1;
         }
-        for id in again {
+        env.io.meters.statistics.sent.messages += audience.messages;
+        let mark = env.io.low_water;
+        for (id, queued) in audience.behind {
+            self.env.state.registry.note_growth(id, queued, mark);
+        }
+        for id in audience.again {
             self.env.state.registry.enqueue(id);
         }
-        for id in over {
+        for id in audience.over {
             self.overflow(id);
         }
-        receivers
+        // No connection kept a share: the memory serves the next turn.
+        if let Some(empty) = Rc::into_inner(batch).and_then(|batch| batch.recycle(Outgoing::KEPT_BYTES)) {
+            self.env.state.outgoing.recycle(endpoint.0, empty);
+        }
     }
 
     /// A peer that takes nothing while more is published for it than may wait is given up.
@@ -87,5 +85,34 @@ impl Service {
         tracing::debug!(%id, peer = %conn.peer(), "too much output waits; the connection is reset");
         conn.abort(env, id, Abort::Overflow);
         self.close_and_retire(id, CloseHow::Reset);
+    }
+}
+
+/// What became of a batch at its connections.
+#[derive(Default)]
+struct Audience {
+    messages: u64,
+    /// Bytes wait for their sockets.
+    behind: Vec<(ConnId, usize)>,
+    /// They need a step.
+    again: Vec<ConnId>,
+    /// More waits for them than may.
+    over: Vec<ConnId>,
+}
+
+impl Audience {
+    fn note(&mut self, id: ConnId, published: Published, queued: usize) {
+        if queued > 0 {
+            self.behind.push((id, queued));
+        }
+        match published {
+            Published::NotWanted => {}
+            Published::Overflow => self.over.push(id),
+            Published::NeedsStep(count) => {
+                self.messages += count as u64;
+                self.again.push(id);
+            }
+            Published::Sent(count) => self.messages += count as u64,
+        }
     }
 }

@@ -180,7 +180,7 @@ impl Service {
     /// Requests of a callback or job are carried out before the next one, so that commands do not
     /// pile up.
     pub(super) fn carry_out_between(&mut self) {
-        if !self.env.state.publishing.is_empty() {
+        if !self.env.state.outgoing.is_empty() {
             self.flush_large_publishes();
         }
         self.carry_out();

@@ -14,11 +14,11 @@ use crate::id::{ConnId, Gone, ServiceNumber};
 use crate::state::connects::Connects;
 use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
 use crate::state::lifecycle::Lifecycle;
-use crate::state::publishing::Publishing;
 use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
 use crate::state::undecided::Undecided;
+use crate::transport::Outgoing;
 use crate::transport::pool::Pool;
 
 /// The commands to a running service: for callbacks, through their context, for
@@ -49,7 +49,8 @@ pub struct Commands {
     pub(crate) queue: CommandQueue,
     pub(crate) connects: Connects,
     pub(crate) undecided: Undecided,
-    pub(crate) publishing: Publishing,
+    /// The same as that of the [`LoopIo`](crate::transport::LoopIo).
+    pub(crate) outgoing: Rc<Outgoing>,
     pub(crate) running: RunningStep,
     pub(crate) lifecycle: Lifecycle,
     /// When this turn began.
@@ -64,7 +65,13 @@ pub struct Commands {
 pub(crate) struct ViewsStayOnTheThreadOfTheService;
 
 impl Commands {
-    pub(crate) fn new(builder: BuilderId, number: ServiceNumber, endpoints: Arc<[EndpointInfo]>, now: Instant) -> Self {
+    pub(crate) fn new(
+        builder: BuilderId,
+        number: ServiceNumber,
+        endpoints: Arc<[EndpointInfo]>,
+        output_hard: usize,
+        now: Instant,
+    ) -> Self {
         let count = endpoints.len();
         Self {
             builder,
@@ -73,7 +80,7 @@ impl Commands {
             queue: CommandQueue::new(count),
             connects: Connects::default(),
             undecided: Undecided::default(),
-            publishing: Publishing::new(count),
+            outgoing: Rc::new(Outgoing::new(count, output_hard)),
             running: RunningStep::none(),
             lifecycle: Lifecycle::default(),
             now,
@@ -173,7 +180,7 @@ impl Commands {
     /// Whether there are requests to carry out between steps.
     #[inline]
     pub(crate) fn has_new_commands(&self) -> bool {
-        !self.publishing.is_empty() || !self.queue.is_empty() || self.connects.has_planned()
+        !self.outgoing.is_empty() || !self.queue.is_empty() || self.connects.has_planned()
     }
 
     /// Whether there is something to do without waiting.
@@ -193,9 +200,25 @@ impl Commands {
         }
     }
 
+    /// How many bytes wait for an open connection: in its queue when that was last noted, and pushed since.
+    pub(crate) fn queued_bytes(&self, id: ConnId) -> usize {
+        let Some(entry) = self.registry.get(id) else { return 0 };
+        self.registry.queued_bytes(id) + self.outgoing.pushed_bytes(entry.endpoint.0, id.as_u64())
+    }
+
+    /// Keeps a message for one connection until the loop sends the published messages. `Ok(false)` when too much waits.
+    pub(crate) fn push_message(&self, id: ConnId, kind: MessageKind, payload: &[u8]) -> Result<bool, Gone> {
+        let entry = self.registry.get(id).filter(|entry| entry.is_open()).ok_or(Gone)?;
+        if self.kind(entry.endpoint) != EndpointKind::WebSocket {
+            return Err(Gone);
+        }
+        let queued = self.registry.queued_bytes(id);
+        Ok(self.outgoing.push(entry.endpoint.0, id.as_u64(), queued, kind, payload))
+    }
+
     /// Keeps a message for every connection of a WebSocket protocol until the loop sends the
     /// published messages.
-    pub(crate) fn push_publish(&mut self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
-        self.publishing.push(endpoint, kind, payload);
+    pub(crate) fn push_publish(&self, endpoint: EndpointIndex, kind: MessageKind, payload: &[u8]) {
+        self.outgoing.publish(endpoint.0, kind, payload);
     }
 }

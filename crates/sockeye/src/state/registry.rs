@@ -1,7 +1,7 @@
 //! The connections that exist, and the ready list: 8 bytes for each connection, which callbacks of
 //! other connections may access while the loop works on one of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::id::{ConnId, ServiceNumber, Table};
 use crate::state::endpoints::EndpointIndex;
@@ -35,6 +35,8 @@ const ADOPTED: u16 = 128;
 const ADMITTED: u16 = 256;
 /// Accepted, and neither open nor ended: HTTP, or what comes before it.
 const BEGINNING: u16 = 512;
+/// Output waits for its socket: it is in [`Registry::queued`].
+const BEHIND: u16 = 1024;
 /// The flags that the running step keeps for its own connection.
 pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD;
 
@@ -98,6 +100,12 @@ impl Entry {
         self.flags & (PAUSED | HELD) != 0
     }
 
+    /// Whether output waited for its socket when that was last noted.
+    #[inline]
+    pub(crate) fn is_behind(self) -> bool {
+        self.flags & BEHIND != 0
+    }
+
     /// Whether it counts among the connections of its address.
     pub(crate) fn is_admitted(self) -> bool {
         self.flags & ADMITTED != 0
@@ -129,11 +137,21 @@ pub(crate) struct Registry {
     ready: VecDeque<ConnId>,
     /// Those that used up their share of this turn. They are `QUEUED` too, and on the ready list from the next turn on.
     later: Vec<ConnId>,
+    /// Connections whose sockets did not take everything (`BEHIND`).
+    queued: BTreeMap<ConnId, Queued>,
+}
+
+/// What waits for a socket.
+#[derive(Clone, Copy)]
+struct Queued {
+    bytes: usize,
+    /// It has reached the mark, and the fall under it was not reported yet.
+    was_high: bool,
 }
 
 impl Registry {
     pub(super) fn new(service: ServiceNumber) -> Self {
-        Self { entries: Table::new(service), ready: VecDeque::new(), later: Vec::new() }
+        Self { entries: Table::new(service), ready: VecDeque::new(), later: Vec::new(), queued: BTreeMap::new() }
     }
 
     /// How many connections there are, of any kind, pending ones included.
@@ -176,6 +194,12 @@ impl Registry {
         self.entries.keys().collect()
     }
 
+    /// The open connections of some endpoints.
+    pub(crate) fn open_ids(&self, is_wanted: impl Fn(EndpointIndex) -> bool) -> Vec<ConnId> {
+        let open = self.entries.iter().filter(|(_, entry)| entry.is_open() && is_wanted(entry.endpoint));
+        open.map(|(id, _)| id).collect()
+    }
+
     pub(crate) fn insert_accepted(&mut self) -> ConnId {
         self.entries.insert(Entry::accepted())
     }
@@ -190,7 +214,39 @@ impl Registry {
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) {
-        self.entries.remove(id);
+        if self.entries.remove(id).is_some_and(Entry::is_behind) {
+            self.queued.remove(&id);
+        }
+    }
+
+    /// How many bytes wait for the socket of a connection, as last noted.
+    pub(crate) fn queued_bytes(&self, id: ConnId) -> usize {
+        if self.queued.is_empty() { 0 } else { self.queued.get(&id).map_or(0, |queued| queued.bytes) }
+    }
+
+    /// Notes how many bytes wait for the socket of a connection. Returns whether they have fallen under `mark`.
+    #[cold]
+    pub(crate) fn note_queued(&mut self, id: ConnId, bytes: usize, mark: usize) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        entry.set(BEHIND, bytes > 0);
+        let was_high = self.queued.get(&id).is_some_and(|queued| queued.was_high);
+        let is_low = bytes < mark;
+        if bytes > 0 {
+            self.queued.insert(id, Queued { bytes, was_high: !is_low });
+        } else {
+            self.queued.remove(&id);
+        }
+        was_high && is_low
+    }
+
+    /// As [`note_queued`](Self::note_queued), where no callback may follow: a fall is reported by the next step.
+    pub(crate) fn note_growth(&mut self, id: ConnId, bytes: usize, mark: usize) {
+        if self.note_queued(id, bytes, mark) {
+            self.queued.insert(id, Queued { bytes, was_high: true });
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.set(BEHIND, true);
+            }
+        }
     }
 
     /// Drops everything without an outcome.

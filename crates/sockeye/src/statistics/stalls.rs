@@ -69,6 +69,8 @@ pub enum Culprit {
     Writable,
     /// [`Protocol::closing`](crate::Protocol::closing).
     Closing,
+    /// [`Protocol::low_water`](crate::Protocol::low_water).
+    LowWater,
     /// [`Protocol::closed`](crate::Protocol::closed).
     Closed,
     /// [`Protocol::failed`](crate::Protocol::failed).
@@ -107,6 +109,7 @@ impl Display for Culprit {
             Self::Receive => "the receive callback",
             Self::Writable => "the writable callback",
             Self::Closing => "the closing callback",
+            Self::LowWater => "the low_water callback",
             Self::Closed => "the closed callback",
             Self::Failed => "the failed callback",
             Self::Ping => "the ping callback",

@@ -174,7 +174,7 @@ impl GroupProtocol {
 
     fn publish(&self, kind: MessageKind, payload: &[u8]) -> Result<(), RemoteError> {
         let payload = payload.to_owned();
-        self.put(payload.len(), move |mut own| own.publish(kind, &payload))
+        self.put(payload.len(), move |own| own.publish(kind, &payload))
     }
 
     fn put(&self, bytes: usize, job: impl Fn(ProtocolMut<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {

@@ -1,22 +1,21 @@
-//! Published messages: kept as messages until the end of the turn, then framed once for all connections.
+//! Published messages: framed once for all connections of servers, and still messages for clients.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use sockeye_proto::wire::{EncodedHeader, MessageKind, OpCode};
 
 use crate::transport::pool::Buffer;
 
-/// Messages in the order in which they were published.
-///
-/// Each payload lies behind room for the head of its frame, so that framing copies nothing. Invariant: a message's payload
-/// is `bytes[start..start + len]`, and its head goes to the `head_len` bytes before that.
+/// Messages in the order in which they were published, as a server's frames. Invariant: each message's payload is
+/// `bytes[start..start + len]`, and the head of its frame is between the end of the one before and `start`.
 #[derive(Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     messages: Vec<Message>,
 }
 
-struct Message {
+pub(crate) struct Message {
     kind: MessageKind,
     start: usize,
     len: usize,
@@ -32,31 +31,26 @@ impl Batch {
         self.messages.len()
     }
 
-    /// How many bytes its frames will have.
+    /// How many bytes a server's frames of all messages have.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
+    /// Adds a message. A server's frames are not masked (RFC 6455 section 5.1) and so the same for all.
     pub(crate) fn push(&mut self, kind: MessageKind, payload: &[u8]) {
-        let head_len = server_head(kind, payload.len()).len();
-        let start = self.bytes.len() + head_len;
-        self.bytes.resize(start, 0);
+        self.bytes.extend_from_slice(&EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, None));
+        self.messages.push(Message { kind, start: self.bytes.len(), len: payload.len() });
         self.bytes.extend_from_slice(payload);
-        self.messages.push(Message { kind, start, len: payload.len() });
     }
 
-    /// Writes the heads of a server's frames, which are not masked (RFC 6455 section 5.1) and so the same for all.
-    pub(crate) fn framed(mut self) -> Framed {
-        for Message { kind, start, len } in &self.messages {
-            let head = server_head(*kind, *len);
-            self.bytes[start - head.len()..*start].copy_from_slice(&head);
-        }
+    pub(crate) fn frames(&self) -> Frames<'_> {
+        Frames { bytes: &self.bytes, messages: &self.messages }
+    }
+
+    /// The batch as connections share it.
+    pub(crate) fn framed(self) -> Framed {
         Framed { bytes: Rc::new(Buffer(self.bytes)), messages: self.messages }
     }
-}
-
-fn server_head(kind: MessageKind, len: usize) -> EncodedHeader {
-    EncodedHeader::new(true, 0, opcode(kind), len as u64, None)
 }
 
 /// The opcode of a whole message (RFC 6455 section 5.6).
@@ -67,7 +61,7 @@ pub(super) fn opcode(kind: MessageKind) -> OpCode {
     }
 }
 
-/// A batch whose frames are ready to be sent.
+/// A batch to which nothing is added any more, and which connections share.
 pub(crate) struct Framed {
     bytes: Rc<Buffer>,
     messages: Vec<Message>,
@@ -79,20 +73,13 @@ impl Framed {
         &self.bytes
     }
 
-    /// How many bytes the frames have.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.0.len()
-    }
-
     /// How many bytes of memory it takes: many small messages take more for their lengths than for their frames.
     pub(crate) fn memory(&self) -> usize {
-        self.len() + self.messages.len() * size_of::<Message>()
+        self.bytes.0.len() + self.messages.len() * size_of::<Message>()
     }
 
-    /// The messages.
-    pub(super) fn messages(&self) -> impl Iterator<Item = (MessageKind, &[u8])> {
-        let payload = |message: &Message| self.bytes.0.get(message.start..message.start + message.len);
-        self.messages.iter().map(move |message| (message.kind, payload(message).unwrap_or_default()))
+    pub(crate) fn frames(&self) -> Frames<'_> {
+        Frames { bytes: &self.bytes.0, messages: &self.messages }
     }
 
     /// An empty batch with the memory of this one, of which it keeps at most `most` bytes; `None` while a connection still
@@ -105,6 +92,39 @@ impl Framed {
         messages.clear();
         messages.shrink_to(most / size_of::<Message>());
         Some(Batch { bytes, messages })
+    }
+}
+
+/// A view of consecutive messages, and of a server's frames of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Frames<'a> {
+    bytes: &'a [u8],
+    messages: &'a [Message],
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) fn len(self) -> usize {
+        self.messages.len()
+    }
+
+    /// A server's frames of the messages of a range, one after another.
+    pub(crate) fn bytes(self, range: Range<usize>) -> &'a [u8] {
+        self.bytes.get(self.end_of(range.start)..self.end_of(range.end)).unwrap_or_default()
+    }
+
+    /// The messages of a range.
+    pub(crate) fn messages(self, range: Range<usize>) -> impl Iterator<Item = (MessageKind, &'a [u8])> {
+        let messages = self.messages.get(range).unwrap_or_default();
+        messages.iter().map(move |message| {
+            let payload = self.bytes.get(message.start..message.start + message.len);
+            (message.kind, payload.unwrap_or_default())
+        })
+    }
+
+    /// Where the first `count` messages end.
+    pub(crate) fn end_of(self, count: usize) -> usize {
+        let last = self.messages.get(..count).unwrap_or(self.messages).last();
+        last.map_or(0, |message| message.start + message.len)
     }
 }
 
@@ -135,8 +155,10 @@ mod tests {
             wire = &wire[head_len + payload.len()..];
         }
         assert!(wire.is_empty());
-        assert_eq!(framed.memory(), framed.len() + 8 * size_of::<Message>());
-        let lengths: Vec<_> = framed.messages().map(|(_, payload)| payload.len()).collect();
+        let frames = framed.frames();
+        assert_eq!(framed.memory(), frames.bytes(0..8).len() + 8 * size_of::<Message>());
+        assert_eq!([frames.bytes(0..1), frames.bytes(8..8), frames.bytes(7..9)].map(<[u8]>::len), [2, 0, 6]);
+        let lengths: Vec<_> = frames.messages(0..8).map(|(_, payload)| payload.len()).collect();
         assert_eq!(lengths, [0, 1, 125, 126, 127, 65_535, 65_536, 4]);
     }
 

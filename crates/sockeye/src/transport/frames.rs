@@ -2,11 +2,13 @@
 //! frames go before what is corked later.
 
 use std::io;
+use std::rc::Rc;
 
 use sockeye_proto::conn::Connection;
-use sockeye_proto::wire::{EncodedHeader, Role, mask};
+use sockeye_proto::wire::{EncodedHeader, MessageKind, Role, mask};
 
 use crate::transport::batch::{Framed, opcode};
+use crate::transport::outgoing::{Apart, Run};
 use crate::transport::write::{CORK, SocketWriter};
 
 impl SocketWriter<'_> {
@@ -69,20 +71,48 @@ impl SocketWriter<'_> {
         self.put_frame_owned(head, payload);
     }
 
-    /// Sends published messages. A server's frames are the same bytes for every connection, a client's are masked.
-    pub(crate) fn put_published(&mut self, role: Role, batch: &Framed) {
+    /// Sends published messages, from the one with the number `first`. A server's frames are the same bytes for every
+    /// connection, a client's are masked.
+    pub(crate) fn put_published(&mut self, role: Role, batch: &Framed, first: usize) {
         match role {
-            Role::Server => self.put_shared(batch.bytes()),
-            Role::Client => {
-                self.put_published_masked(batch);
-                // The next connection uses the cork at once, also if this one broke in the middle.
-                self.flush();
-            }
+            Role::Server => self.put_shared(batch.bytes(), batch.frames().end_of(first)),
+            Role::Client => self.put_masked(batch.frames().messages(first..batch.frames().len())),
+        }
+        // The next connection uses the cork at once, also if this one broke in the middle.
+        self.flush();
+    }
+
+    /// Sends what waits for one connection: of the published messages, and its own.
+    pub(crate) fn put_apart(&mut self, role: Role, batch: &Framed, apart: &Apart) {
+        apart.runs(batch.frames(), &mut |run| self.put_run(role, run));
+        self.flush();
+    }
+
+    /// Sends what waits for this connection before its own next message, unless that is more than may wait for it. Then
+    /// the flush decides what becomes of it.
+    #[cold]
+    pub(crate) fn catch_up(&mut self, role: Role, endpoint: u16, id: u64) {
+        let outgoing = Rc::clone(&self.io.outgoing);
+        let most = if self.socket.has_backlog() {
+            outgoing.hard.saturating_sub(self.socket.backlog_bytes())
+        } else {
+            usize::MAX
+        };
+        outgoing.catch_up(endpoint, id, most, |run| {
+            self.io.meters.statistics.sent.messages += run.len() as u64;
+            self.put_run(role, run);
+        });
+    }
+
+    fn put_run(&mut self, role: Role, run: &Run<'_>) {
+        match role {
+            Role::Server => self.put_bytes(run.bytes()),
+            Role::Client => self.put_masked(run.messages()),
         }
     }
 
-    fn put_published_masked(&mut self, batch: &Framed) {
-        for (kind, payload) in batch.messages() {
+    fn put_masked<'m>(&mut self, messages: impl Iterator<Item = (MessageKind, &'m [u8])>) {
+        for (kind, payload) in messages {
             let Some(key) = self.mask_key() else { return };
             let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, Some(key));
             self.put_frame_masked(&head, payload, key);
@@ -113,3 +143,35 @@ impl SocketWriter<'_> {
         self.io.meters.statistics.sent.controls(&self.io.cork[start..]);
     }
 }
+
+/// Published messages that wait for the end of their connection's own fragmented message, in order.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// Each with the number of its first message that was not sent yet.
+    batches: Vec<(Rc<Framed>, usize)>,
+    /// Their bytes, overhead included.
+    bytes: usize,
+}
+
+impl Held {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn hold(&mut self, batch: Rc<Framed>, first: usize) {
+        self.bytes += batch.memory() + SHARE;
+        self.batches.push((batch, first));
+    }
+
+    /// The fragmented message is finished.
+    #[cold]
+    pub(crate) fn release(&mut self, role: Role, out: &mut SocketWriter<'_>) {
+        self.bytes = 0;
+        for (batch, first) in std::mem::take(&mut self.batches) {
+            out.put_published(role, &batch, first);
+        }
+    }
+}
+
+/// The overhead of a share of a batch, beside its bytes.
+const SHARE: usize = 64;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::statistics::{Culprit, Meters, WorkOwner};
 use crate::sys::Sys;
+use crate::transport::outgoing::Outgoing;
 use crate::transport::pool::Pool;
 use crate::transport::stream::Carrier;
 
@@ -15,6 +16,8 @@ pub(crate) struct LoopIo {
     /// The one cork buffer. Invariant: empty between the steps of two connections.
     pub(super) cork: Vec<u8>,
     pub(crate) pool: Rc<RefCell<Pool>>,
+    /// The same as that of the callbacks.
+    pub(crate) outgoing: Rc<Outgoing>,
     /// How many bytes the running step may still send in writable callbacks. Each frame costs `frame_cost` beside its
     /// payload.
     pub(crate) send_budget: usize,
@@ -33,6 +36,7 @@ impl LoopIo {
     pub(crate) fn new(
         sys: Box<dyn Sys>,
         pool: Rc<RefCell<Pool>>,
+        outgoing: Rc<Outgoing>,
         meters: Meters,
         frame_cost: usize,
         low_water: usize,
@@ -41,6 +45,7 @@ impl LoopIo {
             sys,
             cork: Vec::new(),
             pool,
+            outgoing,
             send_budget: 0,
             frame_cost,
             low_water,

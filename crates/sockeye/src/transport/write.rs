@@ -91,9 +91,11 @@ impl<'a> SocketWriter<'a> {
         }
     }
 
-    /// Appends bytes that many connections send alike. An unsent rest is shared, unless sharing would cost more than a copy.
-    pub(crate) fn put_shared(&mut self, bytes: &Rc<Buffer>) {
-        let sent = self.send_after_cork(&bytes.0);
+    /// Appends bytes that many connections send alike, all behind `start`. An unsent rest is shared, unless sharing would
+    /// cost more than a copy.
+    pub(crate) fn put_shared(&mut self, bytes: &Rc<Buffer>, start: usize) {
+        let start = start.min(bytes.0.len());
+        let sent = start + self.send_after_cork(&bytes.0[start..]);
         let rest = &bytes.0[sent..];
         if rest.len() >= SHARE {
             self.backlog().push_piece(Data::Shared(bytes.clone()), sent);
@@ -305,20 +307,21 @@ mod tests {
     use crate::sim::{Fault, Faults, Network};
     use crate::statistics::Meters;
     use crate::sys::{Address, Handle, ListenOptions};
+    use crate::transport::Outgoing;
 
     #[test]
     fn small_published_frames_are_copied_and_large_ones_shared() {
         let network = Network::new(1);
-        let mut io = LoopIo::new(network.sys(), Rc::default(), Meters::new(None), 1, 1);
+        let mut io = LoopIo::new(network.sys(), Rc::default(), Rc::new(Outgoing::new(0, 0)), Meters::new(None), 1, 1);
         // Not writable: nothing is sent.
         let mut socket = Socket::new(Handle::new(0), DescriptorKind::Stream, &Address::Unnamed);
         let mut writer = SocketWriter::new(&mut io, &mut socket);
         let (small, large) = (Rc::new(Buffer(vec![1; 3])), Rc::new(Buffer(vec![2; SHARE])));
         for _ in 0..1000 {
-            writer.put_shared(&small);
+            writer.put_shared(&small, 0);
         }
-        writer.put_shared(&large);
-        writer.put_shared(&small);
+        writer.put_shared(&large, 0);
+        writer.put_shared(&small, 0);
         let backlog = socket.backlog.unwrap();
         assert_eq!((Rc::strong_count(&small), Rc::strong_count(&large)), (1, 2));
         assert_eq!((backlog.pieces.len(), backlog.len()), (3, 3003 + SHARE));
@@ -328,7 +331,7 @@ mod tests {
     fn an_empty_payload_behind_an_interrupted_send_sends_nothing() {
         let network = Network::with_faults(1, Faults::none());
         let host = network.host();
-        let mut io = LoopIo::new(host.sys(), Rc::default(), Meters::new(None), 1, 1);
+        let mut io = LoopIo::new(host.sys(), Rc::default(), Rc::new(Outgoing::new(0, 0)), Meters::new(None), 1, 1);
         let address = Address::Ip(([127, 0, 0, 1], 80).into());
         let (listener, address) = io.sys.listen(&address, &ListenOptions::default()).unwrap();
         let peer = network.connect(&address).unwrap();

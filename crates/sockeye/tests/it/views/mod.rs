@@ -2,6 +2,8 @@
 //! network, one a server and one its clients, do what each test scripts, and note what happens to them.
 
 mod ids;
+mod order;
+mod push;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +29,8 @@ pub(crate) struct Notes {
     pub(crate) open: RefCell<Vec<ConnId>>,
     pub(crate) received: RefCell<BTreeMap<ConnId, Vec<String>>>,
     pub(crate) closed: RefCell<BTreeMap<ConnId, Closed>>,
+    /// Whose queued bytes have become few.
+    pub(crate) low: RefCell<Vec<ConnId>>,
     pub(crate) failed: RefCell<Vec<(ConnId, String)>>,
 }
 
@@ -85,6 +89,11 @@ impl Protocol for Scripted {
         call.map_or(Ok(()), |call| call(cx, tx))
     }
 
+    fn low_water(&mut self, cx: &mut Cx<'_>, _: &mut String) -> Result<(), Close> {
+        self.notes.low.borrow_mut().push(cx.id());
+        Ok(())
+    }
+
     fn closed(&mut self, cx: &mut ClosedCx<'_>, _: String, closed: Closed) {
         self.notes.closed.borrow_mut().insert(cx.id(), closed);
     }
@@ -141,6 +150,21 @@ impl World {
             world.until(|world| world.client.notes.open.borrow().len() > index);
         }
         world
+    }
+
+    /// The notes of the side that acts, and of the other.
+    pub(crate) fn actor(&self, of_client: bool) -> (Rc<Notes>, Rc<Notes>) {
+        let (server, client) = (self.server.notes.clone(), self.client.notes.clone());
+        if of_client { (client, server) } else { (server, client) }
+    }
+
+    pub(crate) fn control_of(&mut self, of_client: bool) -> Control<'_> {
+        if of_client { self.client.control() } else { self.server.control() }
+    }
+
+    /// The codes that both sides saw at the end of a connection.
+    pub(crate) fn closed_codes(&self, index: usize) -> [u16; 2] {
+        [&self.server, &self.client].map(|side| side.notes.closed(index).expect("it has ended").code_seen())
     }
 
     /// Takes turns until `done`.

@@ -1,0 +1,99 @@
+//! What was published and pushed, at one WebSocket: where it goes among the connection's own messages, and how much of it
+//! may wait.
+
+use std::rc::Rc;
+
+use sockeye_proto::conn::State;
+
+use crate::conn::env::Env;
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::Wire;
+use crate::id::ConnId;
+use crate::state::EndpointIndex;
+use crate::statistics::Culprit;
+use crate::transport::{Apart, Framed, LoopIo, Socket, SocketWriter};
+
+/// The outcome of a batch of published messages at one connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Published {
+    /// So many were sent or queued.
+    Sent(usize),
+    /// So many were sent or queued, and no step or edge of this connection would follow by itself.
+    NeedsStep(usize),
+    /// More output waits than allowed.
+    Overflow,
+    /// It is not an open WebSocket, or was sent everything before.
+    NotWanted,
+}
+
+impl WebSocket {
+    /// Frees the place of messages that waited for the end of a fragmented message, once it is finished.
+    #[cold]
+    pub(super) fn forget_held(&mut self) {
+        if self.is_open() && self.protocol.mid_message().is_none() {
+            self.aside = None;
+        }
+    }
+
+    /// Sends what was published and pushed, or keeps it until the end of an unfinished message. `apart`: what differs at
+    /// this connection.
+    pub(super) fn publish(
+        &mut self,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        batch: &Rc<Framed>,
+        apart: Option<&Apart>,
+    ) -> Published {
+        let frames = batch.frames();
+        let all = Apart::default();
+        let waits = apart.unwrap_or(&all);
+        let count = waits.len(frames);
+        if !self.protocol.can_send() || count == 0 {
+            return Published::NotWanted;
+        }
+        let published = waits.published_bytes(frames);
+        let queued = socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held.bytes());
+        // What was pushed had room when it was.
+        if queued > 0 && published > 0 && queued.saturating_add(published) > io.outgoing.hard {
+            return Published::Overflow;
+        }
+        let first = waits.only_taken();
+        if self.protocol.mid_message().is_some() {
+            // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between
+            // the fragments of another message unless an extension has been negotiated that can
+            // interpret the interleaving."
+            let held = &mut self.aside.get_or_insert_default().held;
+            match first {
+                Some(first) => held.hold(batch.clone(), first),
+                None => held.hold(Rc::new(waits.to_batch(frames).framed()), 0),
+            }
+            return Published::Sent(count);
+        }
+        let mut out = SocketWriter::new(io, socket);
+        match first {
+            Some(first) => out.put_published(self.protocol.role(), batch, first),
+            None => out.put_apart(self.protocol.role(), batch, waits),
+        }
+        if socket.needs_step() { Published::NeedsStep(count) } else { Published::Sent(count) }
+    }
+
+    /// A Close frame waits. What was published before goes before it, since nothing may follow.
+    pub(super) fn catch_up(&self, out: &mut SocketWriter<'_>, endpoint: EndpointIndex, id: ConnId) {
+        if self.protocol.can_send() && self.protocol.mid_message().is_none() {
+            out.catch_up(self.protocol.role(), endpoint.0, id.as_u64());
+        }
+    }
+
+    /// Notes how much waits for the socket, and calls back when that has fallen under the mark. In a step.
+    #[cold]
+    pub(super) fn note_queued(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
+        let mark = env.io.low_water;
+        if env.state.registry.note_queued(id, wire.socket.backlog_bytes(), mark) && self.protocol.state() == State::Open
+        {
+            let call = env.call_protocol(id, &wire.peer, Culprit::LowWater, |endpoint, cx, session| {
+                endpoint.low_water(cx, session)
+            });
+            self.apply(&mut env.state, call.unwrap_or(Ok(())));
+        }
+    }
+}
