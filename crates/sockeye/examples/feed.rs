@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::protocol::ProtocolMut;
+use sockeye::sys::ListenOptions;
 use sockeye::{Close, CloseCode, Handshake, Service};
 
 struct Feed {
@@ -51,7 +52,9 @@ impl Handler for Feed {
 fn main() -> Result<(), sockeye::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".to_owned());
     let feed = messages::with("feed", Feed { version: 1, price: 100.0 });
-    let mut service = Service::builder().protocol(feed).listen(address).build()?;
+    let mut options = ListenOptions::default();
+    options.unsent_bytes = Some(4 * 1024); // or the system holds megabytes of old prices for a slow peer
+    let mut service = Service::builder().protocol(feed).listen_with(address, options).build()?;
     println!("listening on ws://{}/", service.local_addresses()[0]);
     service.run()
 }

@@ -145,6 +145,27 @@ impl Connect {
         self.socket_checked()
     }
 
+    /// How many bytes of output the system keeps until the server acknowledges them; see
+    /// [`ListenOptions::send_buffer_bytes`](crate::sys::ListenOptions::send_buffer_bytes).
+    ///
+    /// # Errors
+    /// `ConnectError::Socket`: less than 2 KiB or more than 1 GiB.
+    pub fn send_buffer_bytes(mut self, bytes: u32) -> Result<Self, ConnectError> {
+        self.socket.send_buffer_bytes = Some(bytes);
+        self.socket_checked()
+    }
+
+    /// The socket takes output while fewer bytes than this have not been sent, so that the newest value does not wait
+    /// behind many old ones; see [`ListenOptions::unsent_bytes`](crate::sys::ListenOptions::unsent_bytes). Only on
+    /// Linux.
+    ///
+    /// # Errors
+    /// `ConnectError::Socket`: 0, more than 1 GiB, or not supported by the system.
+    pub fn unsent_bytes(mut self, bytes: u32) -> Result<Self, ConnectError> {
+        self.socket.unsent_bytes = Some(bytes);
+        self.socket_checked()
+    }
+
     /// Time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.
     ///
     /// # Errors

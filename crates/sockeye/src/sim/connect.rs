@@ -18,7 +18,7 @@ use crate::sys::{Address, Handle};
 
 impl State {
     /// A host begins to connect.
-    pub(super) fn begin(&mut self, host: usize, to: &Address) -> io::Result<Handle> {
+    pub(super) fn begin(&mut self, host: usize, to: &Address, room: usize) -> io::Result<Handle> {
         if matches!(to, Address::Unnamed) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -43,6 +43,7 @@ impl State {
         let local = self.local_address(host, to);
         let mut made = Connection::new(Owner::Host(place), local, to.clone(), &self.faults);
         made.ends[CLIENT].connecting = listener.is_none() || fails;
+        made.limit_room(CLIENT, room);
         self.connections.insert(connection, made);
         match listener {
             _ if fails => {

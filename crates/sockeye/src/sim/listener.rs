@@ -95,7 +95,8 @@ impl State {
     pub(super) fn listen_scripted(&mut self, address: &Address) -> io::Result<u64> {
         let address = self.listener_address(address)?;
         let id = self.serial();
-        let listener = state::Listener { address, owner: Owner::Peer, queue: Default::default(), backlog: 4096 };
+        let (owner, queue) = (Owner::Peer, Default::default());
+        let listener = state::Listener { address, owner, queue, backlog: 4096, room: usize::MAX };
         self.listeners.insert(id, listener);
         Ok(id)
     }

@@ -151,6 +151,12 @@ impl Connection {
         }
     }
 
+    /// One side sends at most so much ahead.
+    pub(super) fn limit_room(&mut self, side: usize, room: usize) {
+        let pipe = &mut self.pipes[side];
+        pipe.room = pipe.room.min(room);
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.ends.iter().all(|end| end.owner == Owner::Closed)
     }

@@ -48,6 +48,8 @@ pub(super) struct Listener {
     pub(super) owner: Owner,
     pub(super) queue: VecDeque<EndId>,
     pub(super) backlog: usize,
+    /// How much the accepted connections may send ahead.
+    pub(super) room: usize,
 }
 
 /// What the network does with attempts to connect to an address.
@@ -303,7 +305,10 @@ impl State {
             return;
         }
         found.queue.push_back(end);
-        let owner = found.owner;
+        let (owner, room) = (found.owner, found.room);
+        if let Some(connection) = self.connections.get_mut(&end.connection) {
+            connection.limit_room(end.side, room);
+        }
         self.edge(owner, Edges::READ, false);
     }
 

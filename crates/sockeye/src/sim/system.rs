@@ -109,7 +109,7 @@ impl Sockets for System {
         options.check()?;
         let mut state = self.state();
         state.hosts[self.host].calls.connect += 1;
-        let result = state.begin(self.host, address);
+        let result = state.begin(self.host, address, room(options.send_buffer_bytes, options.unsent_bytes));
         state.note(|| format!("host {} connect {address} {}", self.host, show(&result)));
         result
     }
@@ -245,7 +245,8 @@ impl State {
         let id = self.serial();
         let place = self.open_slot(host, What::Listener(id));
         let (owner, backlog) = (Owner::Host(place), options.backlog as usize);
-        let listener = Listener { address: address.clone(), owner, queue: Default::default(), backlog };
+        let room = room(options.send_buffer_bytes, options.unsent_bytes);
+        let listener = Listener { address: address.clone(), owner, queue: Default::default(), backlog, room };
         self.listeners.insert(id, listener);
         Ok((Handle::new(place.handle), address))
     }
@@ -454,6 +455,11 @@ impl State {
     fn drain(&mut self, place: Place) {
         self.slot(place).drained = true;
     }
+}
+
+/// How much may be sent ahead with these options. The simulator does not tell what is on its way from what was not sent.
+fn room(send_buffer_bytes: Option<u32>, unsent_bytes: Option<u32>) -> usize {
+    [send_buffer_bytes, unsent_bytes].into_iter().flatten().min().map_or(usize::MAX, |bytes| bytes as usize)
 }
 
 fn show<T: std::fmt::Debug>(result: &io::Result<T>) -> String {

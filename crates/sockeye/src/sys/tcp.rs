@@ -27,6 +27,37 @@ pub struct ListenOptions {
     /// Of accepted TCP connections: how long sent bytes may stay unacknowledged before the system gives the connection up
     /// (`TCP_USER_TIMEOUT`, RFC 5482), 1 ms to 24 days. Only on Linux. Default: the system's, about 15 minutes.
     pub user_timeout: Option<Duration>,
+    /// Of accepted TCP connections: how many bytes of output the system keeps until the peer acknowledges them
+    /// (`SO_SNDBUF`), 2 KiB to 1 GiB. Linux doubles it for its own bookkeeping, and lowers what exceeds
+    /// `net.core.wmem_max`. Default: the system's, which grows with the connection, to 4 MiB and more.
+    ///
+    /// A value bounds the throughput: at most so much is on its way in one round trip. Where only
+    /// [`unsent_bytes`](Self::unsent_bytes) is set, the buffer still grows as a fast connection needs.
+    pub send_buffer_bytes: Option<u32>,
+    /// Of accepted TCP connections: the socket takes output while fewer bytes than this have not been sent to the network
+    /// (`TCP_NOTSENT_LOWAT`), 1 byte to 1 GiB. Only on Linux. Default: none beside the size of the
+    /// send buffer.
+    ///
+    /// For feeds whose newest value wins. A writable callback comes when the socket takes output; what it then sends waits
+    /// behind everything that the system holds already. For a peer that reads slowly that is megabytes of old values by
+    /// default, and about as much as this with a small value such as 16 KiB. Bytes on their way to the peer, or in its
+    /// receive buffer, do not count.
+    ///
+    /// ```
+    /// use sockeye::sys::ListenOptions;
+    /// use sockeye::{Service, messages};
+    ///
+    /// # fn main() -> Result<(), sockeye::Error> {
+    /// let mut options = ListenOptions::default();
+    /// # #[cfg(target_os = "linux")]
+    /// # {
+    /// options.unsent_bytes = Some(16 * 1024);
+    /// # }
+    /// let service = Service::builder().protocol(messages::echo("feed")).listen_with("127.0.0.1:0", options).build()?;
+    /// # let _ = service;
+    /// # Ok(()) }
+    /// ```
+    pub unsent_bytes: Option<u32>,
 }
 
 impl Default for ListenOptions {
@@ -39,6 +70,8 @@ impl Default for ListenOptions {
             unix_mode: None,
             keepalive: None,
             user_timeout: None,
+            send_buffer_bytes: None,
+            unsent_bytes: None,
         }
     }
 }
@@ -61,7 +94,8 @@ impl ListenOptions {
                 return Err(invalid(format!("ListenOptions::unix_mode is {mode:#o}: {text}")));
             }
         }
-        check(self.keepalive.as_ref(), self.user_timeout)
+        check(self.keepalive.as_ref(), self.user_timeout)?;
+        check_output(self.send_buffer_bytes, self.unsent_bytes)
     }
 }
 
@@ -73,12 +107,17 @@ pub struct ConnectOptions {
     pub keepalive: Option<TcpKeepalive>,
     /// As [`ListenOptions::user_timeout`], of this connection; it limits connecting, too.
     pub user_timeout: Option<Duration>,
+    /// As [`ListenOptions::send_buffer_bytes`], of this connection.
+    pub send_buffer_bytes: Option<u32>,
+    /// As [`ListenOptions::unsent_bytes`], of this connection.
+    pub unsent_bytes: Option<u32>,
 }
 
 impl ConnectOptions {
     /// As [`ListenOptions::check`].
     pub(crate) fn check(&self) -> io::Result<()> {
-        check(self.keepalive.as_ref(), self.user_timeout)
+        check(self.keepalive.as_ref(), self.user_timeout)?;
+        check_output(self.send_buffer_bytes, self.unsent_bytes)
     }
 }
 
@@ -129,6 +168,22 @@ fn check(keepalive: Option<&TcpKeepalive>, user_timeout: Option<Duration>) -> io
     Ok(())
 }
 
+fn check_output(send_buffer_bytes: Option<u32>, unsent_bytes: Option<u32>) -> io::Result<()> {
+    for (what, bytes, least) in
+        [("send_buffer_bytes", send_buffer_bytes, SEND_BUFFER_BYTES), ("unsent_bytes", unsent_bytes, 1)]
+    {
+        if bytes.is_some_and(|bytes| !(least..=OUTPUT_BYTES).contains(&bytes)) {
+            let bytes = bytes.unwrap_or_default();
+            return Err(invalid(format!("{what} is {bytes}: {least} to {OUTPUT_BYTES} (1 GiB)")));
+        }
+    }
+    if unsent_bytes.is_some() && !cfg!(target_os = "linux") {
+        let text = "unsent_bytes is TCP_NOTSENT_LOWAT of Linux, which this system does not have";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    Ok(())
+}
+
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
@@ -138,6 +193,12 @@ const KEEPALIVE_SECONDS: u64 = 32_767;
 
 /// `MAX_TCP_KEEPCNT` of Linux.
 const KEEPALIVE_PROBES: u32 = 127;
+
+/// Linux has a least of its own, about twice this after doubling.
+const SEND_BUFFER_BYTES: u32 = 2048;
+
+/// Linux doubles it, and takes an `int`.
+const OUTPUT_BYTES: u32 = 1 << 30;
 
 /// Linux takes an `int`.
 const USER_TIMEOUT_MILLIS: u128 = i32::MAX as u128;
@@ -168,6 +229,10 @@ mod tests {
             (keepalive(1, 1, 128), "probes is 128"),
             (ListenOptions { user_timeout: Some(Duration::from_micros(999)), ..default() }, "user_timeout is 999µs"),
             (ListenOptions { user_timeout: Some(Duration::MAX), ..default() }, "user_timeout is"),
+            (ListenOptions { send_buffer_bytes: Some(2047), ..default() }, "send_buffer_bytes is 2047: 2048 to"),
+            (ListenOptions { send_buffer_bytes: Some((1 << 30) + 1), ..default() }, "send_buffer_bytes is 1073741825"),
+            (ListenOptions { unsent_bytes: Some(0), ..default() }, "unsent_bytes is 0: 1 to"),
+            (ListenOptions { unsent_bytes: Some(u32::MAX), ..default() }, "unsent_bytes is 4294967295"),
         ] {
             let error = options.check().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
@@ -177,5 +242,10 @@ mod tests {
         assert!(ListenOptions { unix_mode: Some(0o200), ..default() }.check().is_ok());
         let most = Duration::from_millis(i32::MAX as u64);
         assert!(ConnectOptions { user_timeout: Some(most), ..ConnectOptions::default() }.check().is_ok());
+        for (send_buffer_bytes, unsent_bytes) in [(2048, 1), (1 << 30, 1 << 30)] {
+            let (send_buffer_bytes, unsent_bytes) = (Some(send_buffer_bytes), Some(unsent_bytes));
+            assert!(ListenOptions { send_buffer_bytes, unsent_bytes, ..default() }.check().is_ok());
+            assert!(ConnectOptions { send_buffer_bytes, unsent_bytes, ..ConnectOptions::default() }.check().is_ok());
+        }
     }
 }

@@ -103,5 +103,23 @@ pub(super) fn set_patience(
     Ok(())
 }
 
+/// Sets how much output the system keeps of a TCP socket. The values were checked.
+pub(super) fn set_output(
+    socket: BorrowedFd<'_>,
+    send_buffer_bytes: Option<u32>,
+    unsent_bytes: Option<u32>,
+) -> io::Result<()> {
+    if let Some(bytes) = send_buffer_bytes {
+        sockopt::set_socket_send_buffer_size(socket, bytes as usize)?;
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(bytes) = unsent_bytes {
+        socket2::SockRef::from(&socket).set_tcp_notsent_lowat(bytes)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = unsent_bytes;
+    Ok(())
+}
+
 /// `sun_path` has 108 bytes, the last of which is a NUL.
 const UNIX_PATH_BYTES: usize = 107;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
-use crate::sys::real::address::{new_socket, set_patience, unix_name};
+use crate::sys::real::address::{new_socket, set_output, set_patience, unix_name};
 use crate::sys::{Address, ConnectOptions};
 
 pub(super) fn begin(address: &Address, options: &ConnectOptions) -> io::Result<OwnedFd> {
@@ -24,6 +24,7 @@ fn begin_ip(address: SocketAddr, options: &ConnectOptions) -> io::Result<OwnedFd
     let _ = sockopt::set_tcp_nodelay(&socket, true);
     // The program chose these, so failing to set them is an error.
     set_patience(socket.as_fd(), options.keepalive, options.user_timeout)?;
+    set_output(socket.as_fd(), options.send_buffer_bytes, options.unsent_bytes)?;
     match net::connect(&socket, &address) {
         // POSIX: a connect that a signal interrupted goes on by itself, and beginning it anew would be an error.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),

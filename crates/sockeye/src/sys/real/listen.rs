@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, Mode, RawMode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
-use crate::sys::real::address::{new_socket, set_patience, unix_name};
+use crate::sys::real::address::{new_socket, set_output, set_patience, unix_name};
 use crate::sys::{Address, ListenOptions};
 
 /// A listener that is open.
@@ -72,7 +72,8 @@ fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener>
 pub(super) fn tune(socket: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     // A frame should leave when it is written.
     sockopt::set_tcp_nodelay(socket, true)?;
-    set_patience(socket, options.keepalive, options.user_timeout)
+    set_patience(socket, options.keepalive, options.user_timeout)?;
+    set_output(socket, options.send_buffer_bytes, options.unsent_bytes)
 }
 
 /// Binding, and listening a moment later, are one step for all who take the lock: a socket that is bound and does not listen

@@ -76,6 +76,8 @@ fn accepted_sockets_have_what_was_asked_of_their_listener() {
     let options = ListenOptions {
         keepalive: Some(keepalive),
         user_timeout: Some(Duration::from_millis(12_345)),
+        send_buffer_bytes: Some(20_000),
+        unsent_bytes: Some(3_000),
         ..ListenOptions::default()
     };
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -84,6 +86,7 @@ fn accepted_sockets_have_what_was_asked_of_their_listener() {
         let _stream = TcpStream::connect(ip).unwrap();
         let (handle, _) = accept(&mut sys, listener);
         has_patience(sys.table.borrow(handle).unwrap(), keepalive, 12_345);
+        keeps_little(sys.table.borrow(handle).unwrap());
         sys.close(listener, CloseHow::Normal);
     }
     // Without them the system's own times stand.
@@ -102,15 +105,51 @@ fn has_patience(socket: BorrowedFd<'_>, keepalive: TcpKeepalive, millis: u32) {
     assert_eq!(sockopt::tcp_user_timeout(socket).unwrap(), millis);
 }
 
+/// Linux doubles the size of the buffer.
+#[cfg(target_os = "linux")]
+fn keeps_little(socket: BorrowedFd<'_>) {
+    assert_eq!(sockopt::socket_send_buffer_size(socket).unwrap(), 40_000);
+    assert_eq!(socket2::SockRef::from(&socket).tcp_notsent_lowat().unwrap(), 3_000);
+}
+
+/// A peer that does not read: the system holds what is in its buffers, and little that has not been sent.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_socket_takes_no_output_that_waits_in_the_system() {
+    let taken = |unsent_bytes| {
+        let mut sys = Real::new().unwrap();
+        let options = ListenOptions { unsent_bytes, ..ListenOptions::default() };
+        let (listener, address) = sys.listen(&Address::Ip(([127, 0, 0, 1], 0).into()), &options).unwrap();
+        let Address::Ip(ip) = address else { panic!("{address}") };
+        let peer = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        peer.set_recv_buffer_size(8192).unwrap();
+        peer.connect(&ip.into()).unwrap();
+        let (handle, _) = accept(&mut sys, listener);
+        let (mut taken, piece) = (0, [0; 1000]);
+        while let Ok(count) = sys.send(handle, &[IoSlice::new(&piece)]) {
+            taken += count;
+        }
+        taken
+    };
+    let (little, much) = (taken(Some(4096)), taken(None));
+    assert!(little < 100_000 && much > 2 * little, "{little} bytes were taken with a bound, {much} without");
+}
+
 #[test]
 fn connecting_sockets_have_what_was_asked_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::Ip(listener.local_addr().unwrap());
     let mut sys = Real::new().unwrap();
     let keepalive = TcpKeepalive::new(Duration::from_secs(5), Duration::from_secs(6), 3);
-    let mut options = ConnectOptions { keepalive: Some(keepalive), user_timeout: Some(Duration::from_millis(900)) };
+    let mut options = ConnectOptions {
+        keepalive: Some(keepalive),
+        user_timeout: Some(Duration::from_millis(900)),
+        send_buffer_bytes: Some(20_000),
+        unsent_bytes: Some(3_000),
+    };
     let handle = sys.connect(&address, &options).unwrap();
     has_patience(sys.table.borrow(handle).unwrap(), keepalive, 900);
+    keeps_little(sys.table.borrow(handle).unwrap());
     options.user_timeout = Some(Duration::ZERO);
     assert_eq!(sys.connect(&address, &options).unwrap_err().kind(), ErrorKind::InvalidInput);
 }

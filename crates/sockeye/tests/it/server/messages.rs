@@ -9,6 +9,7 @@ use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::time::Instant;
 use sockeye::protocol::{Keepalive, ProtocolMut};
 use sockeye::sim::{Faults, Network, Turn};
+use sockeye::sys::ListenOptions;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Handshake, Service};
 use sockeye_testing::server::{Client, Heard};
 
@@ -23,8 +24,13 @@ struct World {
 
 impl World {
     fn new(faults: Faults, protocol: Messages<impl Handler>, clients: usize) -> Self {
+        Self::with(faults, protocol, ListenOptions::default(), clients)
+    }
+
+    fn with(faults: Faults, protocol: Messages<impl Handler>, options: ListenOptions, clients: usize) -> Self {
         let network = Network::with_faults(1, faults);
-        let service = Service::builder().protocol(protocol).listen("10.0.0.1:80").build_with(network.sys()).unwrap();
+        let builder = Service::builder().protocol(protocol).listen_with("10.0.0.1:80", options);
+        let service = builder.build_with(network.sys()).unwrap();
         let mut world = Self { network, service, clients: Vec::new() };
         for number in 0..clients {
             let address = &world.service.local_addresses()[0];
@@ -245,6 +251,30 @@ fn a_reader_that_stops_gets_the_newest_value_of_a_feed_when_it_reads_again() {
     let values: Vec<u64> = world.texts(0).into_iter().map(value).collect();
     assert!(*values.last().unwrap() >= newest, "{values:?} and {newest}");
     assert!(values.len() <= 24, "{} values came, and only the newest was wanted", values.len());
+}
+
+/// The system takes a megabyte for a peer that reads nothing, unless it was asked to hold less.
+#[test]
+fn old_values_do_not_wait_in_the_system_if_it_holds_little() {
+    let sent_to_who_stopped = |options: ListenOptions| {
+        let feed = Feed { value: 0, most_waiting: Rc::default() };
+        let faults = Faults::none().with_buffers(1 << 20, 1000);
+        let mut world = World::with(faults, messages::with("test", feed), options, 1);
+        world.pass(20 * MILLI);
+        let before = world.texts(0).len();
+        world.clients[0].peer.as_ref().unwrap().set_window(0);
+        world.pass(1000 * MILLI);
+        world.clients[0].peer.as_ref().unwrap().set_window(1 << 20);
+        world.pass(MILLI);
+        world.texts(0).len() - before
+    };
+    let mut options = ListenOptions::default();
+    assert!(sent_to_who_stopped(options) >= 1000);
+    options.unsent_bytes = Some(2000);
+    assert!(sent_to_who_stopped(options) <= 22);
+    options.unsent_bytes = None;
+    options.send_buffer_bytes = Some(4000);
+    assert!(sent_to_who_stopped(options) <= 42);
 }
 
 /// Keeps its outbox filled up to a mark.
