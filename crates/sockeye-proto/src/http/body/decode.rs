@@ -106,6 +106,16 @@ impl Decoder {
         matches!(self.state, State::Done)
     }
 
+    /// How many bytes of data follow before any framing: the rest of the body, or of the current chunk. 0 between
+    /// chunks, and for a body that ends with the connection.
+    #[must_use]
+    pub const fn data_left(&self) -> u64 {
+        match self.state {
+            State::Exact | State::Data => self.left,
+            _ => 0,
+        }
+    }
+
     fn data<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<&'b [u8]>, BodyError> {
         if input.is_empty() {
             return Ok(None);

@@ -272,3 +272,17 @@ proptest! {
         prop_assert_eq!(decode_cut(Length::Chunked, 50, &bytes, &cuts), decode_cut(Length::Chunked, 50, &bytes, &[]));
     }
 }
+
+#[test]
+fn the_data_before_the_next_framing_is_known() {
+    let mut decoder = Decoder::new(Length::Exact(5), 10);
+    assert_eq!(decoder.data_left(), 5);
+    assert_eq!(decoder.decode(&mut &b"ab"[..]), Ok(Some(&b"ab"[..])));
+    assert_eq!(decoder.data_left(), 3);
+    let mut decoder = Decoder::new(Length::Chunked, 10);
+    assert_eq!(decoder.data_left(), 0);
+    assert_eq!(decoder.decode(&mut &b"4\r\na"[..]), Ok(Some(&b"a"[..])));
+    assert_eq!(decoder.data_left(), 3);
+    assert_eq!(decoder.decode(&mut &b"bcd\r"[..]), Ok(Some(&b"bcd"[..])));
+    assert_eq!(decoder.data_left(), 0);
+}
