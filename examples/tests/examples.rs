@@ -129,6 +129,60 @@ fn the_feed_sends_its_newest_price() {
     }
 }
 
+/// Sends an HTTP request. Returns where its answer comes.
+fn asked(address: &str, request: &str, body: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    BufReader::new(stream)
+}
+
+/// Reads lines until one is `wanted`.
+fn expect_line(answer: &mut impl BufRead, wanted: &str) {
+    let mut seen = String::new();
+    while !seen.lines().any(|line| line == wanted) {
+        assert!(answer.read_line(&mut seen).unwrap() > 0, "{wanted:?} is not in {seen}");
+    }
+}
+
+#[test]
+fn events_are_sent_beside_a_websocket() {
+    let server = Server::start("events", &["127.0.0.1:0"]);
+    let address = server.address();
+    let mut events = asked(&address, "GET /events", "");
+    expect_line(&mut events, "Content-Type: text/event-stream");
+    expect_line(&mut events, "retry: 1000");
+    let mut peer = upgraded(&address, "chat");
+    peer.write_all(HI).unwrap();
+    expect_text(&mut peer, "hi");
+    expect_line(&mut events, "data: hi");
+}
+
+#[test]
+fn a_long_poll_waits_for_a_note() {
+    let server = Server::start("long_poll", &["127.0.0.1:0"]);
+    let address = server.address();
+    let mut waits = asked(&address, "GET /?after=0", "");
+    expect_line(&mut asked(&address, "POST /", "a note\n"), "HTTP/1.1 204 No Content");
+    expect_line(&mut waits, "X-Next: 1");
+    expect_line(&mut waits, "a note");
+    expect_line(&mut asked(&address, "DELETE /", ""), "HTTP/1.1 405 Method Not Allowed");
+}
+
+#[test]
+fn an_upload_can_be_had_again() {
+    let directory = env::temp_dir().join(format!("sockeye-upload-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let server = Server::start("upload", &[directory.to_str().unwrap(), "127.0.0.1:0"]);
+    let address = server.address();
+    expect_line(&mut asked(&address, "PUT /some.txt", "what was sent\n"), "HTTP/1.1 201 Created");
+    expect_line(&mut asked(&address, "GET /some.txt", ""), "what was sent");
+    expect_line(&mut asked(&address, "PUT /.hidden", "x"), "HTTP/1.1 403 Forbidden");
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 #[test]
 fn the_counter_counts() {
     let server = Server::start("counter", &["127.0.0.1:0"]);
