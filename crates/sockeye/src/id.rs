@@ -76,6 +76,44 @@ const MAX_SLOTS: u64 = 1 << SLOT_BITS;
 /// A slot that was used this often is not used again.
 const MAX_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 
+/// Identifies one HTTP request of one service, once: its connection, and a number that is never used again. Written as
+/// `service.slot.generation/number`.
+///
+/// A connection that is kept alive carries one request after another. The id of an answered request is stale:
+/// [`Commands::request`](crate::Commands::request) returns [`Gone`], and never the request that the connection carries
+/// now.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RequestId {
+    connection: ConnId,
+    number: u64,
+}
+
+impl RequestId {
+    pub(crate) fn new(connection: ConnId, number: u64) -> Self {
+        Self { connection, number }
+    }
+
+    pub(crate) fn connection(self) -> ConnId {
+        self.connection
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.number
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.connection, self.number)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
 /// The number of a service, which no other has while it exists.
 #[derive(Debug)]
 pub(crate) struct ServiceNumber(u16);

@@ -151,6 +151,12 @@
 //! that the program reads and writes itself, such as a library's socket. The rules are those of
 //! [`Protocol`]. [`Control::serve`] serves a connection that was accepted elsewhere.
 //!
+//! # HTTP requests with a session
+//!
+//! [`http::Routes`] answer plain requests with closures and files. A [`Responder`](responder::Responder) has a session for
+//! each request: the body comes in pieces, and the answer goes now, later, from another thread, or as a stream with the
+//! same permissions. See [`responder`].
+//!
 //! # Limits
 //!
 //! [`Limits`] holds every limit with its unit and default. None is unlimited. A peer that exceeds
@@ -193,8 +199,9 @@
 //! * [`threads`]: several services on one address, each in a thread of its own
 //! * [`service`]: the loop
 //! * `conn`: one connection, its phases and its steps
-//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw) and [`Watcher`](raw::Watcher), and
-//!   the views that their callbacks borrow; the last two are public as [`raw`]
+//! * [`protocol`]: the traits [`Protocol`], [`Raw`](raw::Raw), [`Watcher`](raw::Watcher) and
+//!   [`Responder`](responder::Responder), and the views that their callbacks borrow; the last three are
+//!   public as [`raw`] and [`responder`]
 //! * `state`: what callbacks may access while the loop holds a connection
 //! * `transport`: one socket: reading, the cork, the backlog, and whether its bytes are sealed
 //! * `admission`: who may connect
@@ -227,6 +234,7 @@ pub mod messages;
 pub mod poll;
 pub mod protocol;
 pub mod raw;
+pub mod responder;
 pub mod service;
 pub mod statistics;
 pub mod sys;

@@ -43,6 +43,7 @@ const LAYERS: &[&str] = &[
     "service",
     "conn",
     "raw",
+    "responder",
     "protocol",
     "state",
     "transport",

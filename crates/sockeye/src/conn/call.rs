@@ -2,7 +2,7 @@
 //! around each callback only while the loop is watchful, that is, searches for the cause of a stall.
 
 use crate::protocol::endpoint::WebSocketEndpoint;
-use crate::protocol::{Cx, RawCx};
+use crate::protocol::{Cx, RawCx, RequestCx};
 use crate::statistics::{Culprit, WorkOwner};
 use crate::transport::LoopIo;
 
@@ -30,6 +30,12 @@ impl Context for Cx<'_> {
 impl Context for RawCx<'_> {
     fn owner(&self) -> WorkOwner {
         WorkOwner::of(self.endpoint.0, self.id())
+    }
+}
+
+impl Context for RequestCx<'_> {
+    fn owner(&self) -> WorkOwner {
+        WorkOwner::of(self.endpoint.0, self.id().connection())
     }
 }
 

@@ -5,10 +5,10 @@ use sockeye_proto::close::Closed;
 use crate::admission::Admission;
 use crate::client::Retry;
 use crate::conn::policy::Policy;
-use crate::id::ConnId;
+use crate::id::{ConnId, RequestId};
 use crate::limits::Limits;
 use crate::protocol::endpoint::{DescriptorEndpoint, Endpoint, Endpoints, WebSocketEndpoint};
-use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx};
+use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx, RequestClosedCx, RequestEnd};
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::statistics::{BoardSlot, Culprit, WorkOwner};
 use crate::sys::Address;
@@ -112,6 +112,45 @@ impl Env {
         let cx = &mut RawClosedCx::new(&mut self.state, entry.endpoint, id, peer);
         let owner = owner(id, entry);
         timed(&mut self.io, Culprit::Closed, owner, || endpoint.closed(cx, entry.session, closed));
+    }
+
+    /// The `closed` callback of a request with a session, once. The connection may carry another one afterwards.
+    #[cold]
+    pub(super) fn report_request_closed(&mut self, id: RequestId, peer: &Address, end: RequestEnd) {
+        let connection = id.connection();
+        let Some(entry) = self.end(connection) else { return };
+        self.forget_session(connection);
+        match end {
+            RequestEnd::Fault(fault) => {
+                let responder = self.state.name_of(entry.endpoint);
+                tracing::error!(%id, %peer, responder, %fault, "an answer is not valid HTTP; the connection is reset");
+            }
+            _ => tracing::debug!(%id, %peer, %end, "request ended"),
+        }
+        let ends = &mut self.io.meters.statistics.request_ends;
+        *match end {
+            RequestEnd::Answered => &mut ends.answered,
+            RequestEnd::PeerGone => &mut ends.peer_gone,
+            RequestEnd::Broken(_) => &mut ends.broken,
+            RequestEnd::Timeout(_) => &mut ends.timeout,
+            RequestEnd::BadBody(_) => &mut ends.bad_body,
+            RequestEnd::Fault(_) => &mut ends.fault,
+            RequestEnd::Aborted => &mut ends.aborted,
+            RequestEnd::Drained => &mut ends.drained,
+            RequestEnd::Dropped => &mut ends.dropped,
+        } += 1;
+        let Some(endpoint) = self.endpoints.responder(entry.endpoint) else { return };
+        let cx = &mut RequestClosedCx::new(&mut self.state, entry.endpoint, id, peer);
+        let owner = owner(connection, entry);
+        timed(&mut self.io, Culprit::Closed, owner, || endpoint.closed(cx, entry.session, end));
+    }
+
+    /// A request has ended, or was answered without a session: nothing of it is left for the next one.
+    pub(super) fn forget_session(&mut self, id: ConnId) {
+        self.state.exchanges.end(id);
+        if let Some(entry) = self.state.registry.get_mut(id) {
+            entry.end_session();
+        }
     }
 
     /// Marks a connection as no longer open. `None` if it was not open.

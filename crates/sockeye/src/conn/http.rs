@@ -5,13 +5,15 @@
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{BodyError, Decoder, Length};
-use sockeye_proto::http::target::{TargetPath, is_authority};
+use sockeye_proto::http::target::TargetPath;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version};
 use sockeye_proto::time::Instant;
 
 use crate::admission::Decision;
 use crate::conn::env::Env;
+use crate::conn::exchange::{Arrival, Exchange};
 use crate::conn::file::send_file;
+use crate::conn::head::{hint_at_proxy_header, is_head};
 use crate::conn::linger::Linger;
 use crate::conn::step::{Closing, Due, Step};
 use crate::conn::upgrade::{Counter, Refused, Upgraded, decide, ending, undecided, upgrade};
@@ -52,6 +54,7 @@ pub(super) struct Http {
 /// The phase that follows HTTP.
 pub(super) enum AfterHttp {
     WebSocket(WebSocket),
+    Exchange(Box<Exchange>),
     Linger(Linger),
 }
 
@@ -81,6 +84,14 @@ impl Http {
             access: Access::default(),
             proxy: None,
         }
+    }
+
+    /// The next request of a connection, whose last one another phase has answered.
+    pub(super) fn next(limits: &Limits, now: Instant, proxy: Option<Box<Address>>) -> Self {
+        let mut next = Self::new(limits, now);
+        next.proxy = proxy;
+        next.restart(limits, now);
+        next
     }
 
     /// The connection came through a proxy, for a client elsewhere.
@@ -160,14 +171,14 @@ impl Http {
             let rx = std::mem::take(&mut env.rx);
             let next = self.feed(wire, env, id, &rx[HEADROOM..HEADROOM + count]);
             env.rx = rx;
-            if let Some(ws) = next {
-                return Step::Next(AfterHttp::WebSocket(ws));
+            if let Some(next) = next {
+                return Step::Next(next);
             }
         }
     }
 
-    /// Processes a piece of input. Returns the WebSocket once the connection is upgraded.
-    fn feed(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, bytes: &[u8]) -> Option<WebSocket> {
+    /// Processes a piece of input. Returns the next phase once a request leads to it.
+    fn feed(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, bytes: &[u8]) -> Option<AfterHttp> {
         if matches!(self.state, State::Body { .. }) {
             self.feed_body(wire, env, bytes);
             return None;
@@ -206,7 +217,7 @@ impl Http {
     }
 
     /// A head is complete; `rest` is the input after it.
-    fn request(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, head: &[u8], rest: &[u8]) -> Option<WebSocket> {
+    fn request(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, head: &[u8], rest: &[u8]) -> Option<AfterHttp> {
         let parsed = match RequestHead::parse(head, &env.limits.protocol) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -241,7 +252,7 @@ impl Http {
                 match upgrade(wire, env, &request, |protocol| access.upgraded(protocol)) {
                     Ok(Upgraded::Open(ws)) => {
                         wire.socket.keep_unread(&env.state.pool, rest);
-                        return Some(ws);
+                        return Some(AfterHttp::WebSocket(ws));
                     }
                     Ok(Upgraded::Undecided) => {
                         wire.socket.keep_unread(&env.state.pool, rest);
@@ -255,7 +266,13 @@ impl Http {
             }
             Ok(None) => match env.policy.plain_origin_refusal(&parsed) {
                 Some(reason) => self.answer_error(wire, env, 403, &reason, |refusals| &mut refusals.origin),
-                None => self.plain(wire, env, &parsed, &path, head, rest),
+                None => match env.policy.responder(parsed.method, &path) {
+                    Some(endpoint) => {
+                        let arrival = Arrival { endpoint, head: &parsed, path: &path, rest };
+                        return self.exchange(wire, env, id, arrival);
+                    }
+                    None => self.plain(wire, env, &parsed, &path, head, rest),
+                },
             },
         }
         None
@@ -320,6 +337,20 @@ impl Http {
         let Refused { response, reason, counter } = refused;
         *counter(&mut env.io.meters.statistics.refusals) += 1;
         self.refuse(wire, env, response, &reason);
+    }
+
+    /// A request for a responder.
+    fn exchange(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, arrival: Arrival<'_>) -> Option<AfterHttp> {
+        match Length::of_request(arrival.head) {
+            Err(error) => self.refuse_head(wire, env, error),
+            Ok(_) if env.state.lifecycle.is_ending() => self.refuse_handshake(wire, env, ending()),
+            Ok(length) => {
+                let (access, proxy) = (std::mem::take(&mut self.access), self.proxy.take());
+                let exchange = Exchange::begin(arrival, length, access, proxy, wire, env, id);
+                return Some(AfterHttp::Exchange(Box::new(exchange)));
+            }
+        }
+        None
     }
 
     /// A request that does not offer to speak WebSocket.
@@ -456,17 +487,10 @@ impl Http {
 
     /// A target that names no path: it is malformed, or in a form that only methods have which nothing here takes.
     fn refuse_target(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, error: HeadError) {
-        let status = match (head.method, head.target) {
-            // RFC 9110 section 9.3.7: "An OPTIONS request with an asterisk ("*") as the request target [...] applies to
-            // the server in general rather than to a specific resource."
-            ("OPTIONS", "*") => 405,
-            // RFC 9110 section 9.1: "An origin server that receives a request method that is unrecognized or not
-            // implemented SHOULD respond with the 501 (Not Implemented) status code."
-            ("CONNECT", target) if is_authority(target) => 501,
-            _ => return self.refuse_head(wire, env, error),
-        };
-        let response = Response::error(status).allowing(env.policy.methods());
-        self.refuse(wire, env, response, "nothing here takes this method");
+        match env.policy.method_refusal(head) {
+            Some(response) => self.refuse(wire, env, response, "nothing here takes this method"),
+            None => self.refuse_head(wire, env, error),
+        }
     }
 
     fn refuse_head(&mut self, wire: &mut Wire, env: &mut Env, error: HeadError) {
@@ -570,22 +594,6 @@ impl Http {
         }
         Due::Step
     }
-}
-
-/// Logs a hint when a bad request looks like a PROXY header from a peer that is not trusted.
-fn hint_at_proxy_header(peer: &Address, head: &[u8]) {
-    if head.starts_with(b"PROXY ") || head.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
-        tracing::debug!(
-            %peer,
-            "a PROXY header of a peer that is not trusted; is it a proxy that proxy_protocol (--proxy-protocol) should name?"
-        );
-    }
-}
-
-/// Whether a request that starts with these bytes is a HEAD. One empty line before it is skipped,
-/// as in the scanner.
-fn is_head(request: &[u8]) -> bool {
-    request.strip_prefix(b"\r\n").unwrap_or(request).starts_with(b"HEAD ")
 }
 
 /// Why plain requests are refused where there are no routes.

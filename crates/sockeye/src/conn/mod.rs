@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  accept  ─▶ (Proxied) ─▶ Http ───── 101 ──▶ WebSocket ─── closed ──▶ (Linger) ─▶ gone
-//!                           └── refused, or `Connection: close` ─────────▲
+//!                           ├── refused, or `Connection: close` ─────────▲
+//!                           └─▶ Exchange ─── answered ──▶ Http, or the same ┘
 //!  connect ─▶ Opening ─────────────── 101 ──▶ WebSocket ─── closed ──▶ gone
 //!              └── refused, or too late ───────────────────────────────▲
 //!  accept, of a raw listener ─▶ (Proxied) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
@@ -18,7 +19,9 @@
 mod call;
 mod control;
 mod env;
+mod exchange;
 mod file;
+mod head;
 mod http;
 mod linger;
 #[cfg(feature = "client")]
@@ -43,6 +46,7 @@ use std::rc::Rc;
 use sockeye_proto::close::{Cause, Close, CloseCode, Timeout};
 use sockeye_proto::time::Instant;
 
+use self::exchange::{AfterExchange, Exchange};
 use self::http::{AfterHttp, Http};
 use self::linger::Linger;
 use self::opening::Opening;
@@ -54,7 +58,7 @@ use self::websocket::{Progress, WebSocket};
 use self::wire::Wire;
 use crate::client::FailureCause;
 use crate::id::ConnId;
-use crate::protocol::RawClosed;
+use crate::protocol::{RawClosed, RequestEnd};
 use crate::state::{ControlRequest, EndpointIndex, Entry};
 use crate::sys::{Address, Adopted, CloseHow, Handle};
 use crate::transport::{Apart, Framed, LoopIo, Socket};
@@ -76,6 +80,8 @@ enum Phase {
     /// A trusted proxy has not named its client yet.
     Proxied(Box<Proxied>),
     Http(Box<Http>),
+    /// A responder answers a request.
+    Exchange(Box<Exchange>),
     #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
     Opening(Box<Opening>),
     WebSocket(WebSocket),
@@ -150,7 +156,12 @@ impl Conn {
         match &mut self.phase {
             Phase::Raw(raw) => raw.open(&self.wire, env, id),
             Phase::Watched(watched) => watched.open(&self.wire, env, id),
-            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::WebSocket(_) | Phase::Linger(_) => {}
+            Phase::Proxied(_)
+            | Phase::Http(_)
+            | Phase::Exchange(_)
+            | Phase::Opening(_)
+            | Phase::WebSocket(_)
+            | Phase::Linger(_) => {}
         }
     }
 
@@ -177,12 +188,13 @@ impl Conn {
         self.wire.socket.note(event);
     }
 
-    /// Whether it is a WebSocket or raw connection that is not being closed.
+    /// Whether it is a WebSocket, a raw connection or a request with a session, and not being closed.
     pub(crate) fn is_open(&self) -> bool {
         match &self.phase {
             Phase::WebSocket(ws) => ws.is_open(),
             Phase::Raw(raw) => !raw.is_ending(),
             Phase::Watched(watched) => !watched.is_ending(),
+            Phase::Exchange(exchange) => exchange.is_open(),
             Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => false,
         }
     }
@@ -254,6 +266,10 @@ impl Conn {
         let step = match &mut self.phase {
             Phase::Proxied(proxied) => proxied.step(wire, env, id).map(Into::into),
             Phase::Http(http) => http.step(wire, env, id).map(Into::into),
+            Phase::Exchange(exchange) => {
+                let step = exchange.step(wire, env, id, entry);
+                return self.after_exchange(env, id, step);
+            }
             Phase::Opening(opening) => match opening.step(wire, env, id) {
                 Ok(step) => step.map(Into::into),
                 Err(cause) => return self.fail(env, cause),
@@ -264,6 +280,24 @@ impl Conn {
             Phase::Linger(linger) => linger.step(wire, env).map(Into::into),
         };
         self.follow::<Phase>(env, id, step)
+    }
+
+    /// The outcome of an exchange. The next request has a step of its own, in a later round: what the last callbacks
+    /// asked for comes first, and the requests of one peer cannot nest.
+    fn after_exchange(&mut self, env: &mut Env, id: ConnId, step: Step<AfterExchange>) -> Outcome {
+        let step = match step {
+            Step::Next(AfterExchange::Request(proxy)) => {
+                self.phase = Phase::Http(Box::new(Http::next(&env.limits, env.state.now, proxy)));
+                let has_work = self.wire.socket.has_input() || env.state.lifecycle.is_ending();
+                return if has_work { Outcome::Later } else { Outcome::Wait };
+            }
+            Step::Next(AfterExchange::Linger(linger)) => Step::Next(linger),
+            Step::Wait => Step::Wait,
+            Step::Yield => Step::Yield,
+            Step::Later => Step::Later,
+            Step::Gone(how) => Step::Gone(how),
+        };
+        self.follow(env, id, step)
     }
 
     /// Continues in the next phase, if one follows.
@@ -323,6 +357,10 @@ impl Conn {
             Phase::WebSocket(ws) => ws.due(wire, env, id).map(Into::into),
             Phase::Raw(raw) => raw.due(wire, env, id).map(Into::into),
             Phase::Watched(watched) => watched.due(wire, env, id).map(Into::into),
+            Phase::Exchange(exchange) => match exchange.due(wire, env, id) {
+                Due::Over(step) => return self.after_exchange(env, id, step),
+                Due::Step => Due::Step,
+            },
             phase if phase.deadline() > now => return last,
             Phase::Proxied(proxied) => proxied.due(wire, env, id).map(Into::into),
             Phase::Http(http) => http.due(wire, env, id).map(Into::into),
@@ -348,6 +386,7 @@ impl Conn {
             Phase::WebSocket(ws) => ws.close(close, now),
             Phase::Raw(raw) => raw.end(RawClosed::Local, until),
             Phase::Watched(watched) => watched.end(RawClosed::Local),
+            Phase::Exchange(exchange) => exchange.close(),
             Phase::Http(http) => return http.close(),
             Phase::Proxied(_) => return Closing::Now,
             Phase::Opening(_) | Phase::Linger(_) => return Closing::Ignored,
@@ -364,10 +403,14 @@ impl Conn {
     }
 
     /// The service is being drained: WebSockets get 1001 (RFC 6455 section 7.4.1), raw connections
-    /// end. The other phases look at the service's lifecycle in their next step.
+    /// end, and responders get `draining`. The other phases look at the service's lifecycle in their next step.
     pub(crate) fn drain(&mut self, now: Instant, until: Instant) {
-        if matches!(self.phase, Phase::WebSocket(_) | Phase::Raw(_) | Phase::Watched(_)) {
-            self.close(CloseCode::GOING_AWAY.into(), now, until);
+        match &mut self.phase {
+            Phase::Exchange(exchange) => exchange.drain(),
+            Phase::WebSocket(_) | Phase::Raw(_) | Phase::Watched(_) => {
+                self.close(CloseCode::GOING_AWAY.into(), now, until);
+            }
+            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
         }
     }
 
@@ -376,6 +419,7 @@ impl Conn {
         match &mut self.phase {
             Phase::WebSocket(ws) => ws.abort(&self.wire, env, id, abort.cause()),
             Phase::Raw(_) | Phase::Watched(_) => env.report_raw_closed(id, &self.wire.peer, abort.raw()),
+            Phase::Exchange(exchange) => env.report_request_closed(exchange.id(), &self.wire.peer, abort.request()),
             Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
         }
     }
@@ -444,6 +488,14 @@ impl Abort {
             Self::Requested => RawClosed::Reset,
         }
     }
+
+    fn request(self) -> RequestEnd {
+        match self {
+            Self::DrainTimeout | Self::Overflow => RequestEnd::Drained,
+            Self::Dropped => RequestEnd::Dropped,
+            Self::Requested => RequestEnd::Aborted,
+        }
+    }
 }
 
 impl From<Infallible> for Phase {
@@ -468,6 +520,7 @@ impl From<AfterHttp> for Phase {
     fn from(next: AfterHttp) -> Self {
         match next {
             AfterHttp::WebSocket(ws) => Self::WebSocket(ws),
+            AfterHttp::Exchange(exchange) => Self::Exchange(exchange),
             AfterHttp::Linger(linger) => Self::Linger(linger),
         }
     }
@@ -488,6 +541,7 @@ impl Phase {
         match self {
             Self::Proxied(proxied) => proxied.deadline(),
             Self::Http(http) => http.deadline(),
+            Self::Exchange(exchange) => exchange.deadline(),
             Self::Opening(opening) => opening.deadline(),
             Self::WebSocket(ws) => ws.deadline(),
             Self::Raw(raw) => raw.deadline(),

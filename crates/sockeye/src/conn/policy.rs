@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::RequestHead;
-use sockeye_proto::http::target::TargetPath;
+use sockeye_proto::http::target::{TargetPath, is_authority};
 
 use crate::admission::{Hosts, Origins};
 use crate::conn::paths::Paths;
@@ -113,13 +113,28 @@ impl Policy {
         }
     }
 
+    /// The responder for a plain request, if it is for one.
+    pub(crate) fn responder(&self, method: &str, path: &TargetPath) -> Option<EndpointIndex> {
+        self.routes.as_ref()?.find_responder(method, path).map(EndpointIndex)
+    }
+
     /// The answer to a plain request; `None` when only WebSocket is served.
     pub(crate) fn respond(&mut self, request: &HttpRequest<'_>) -> Option<Response> {
         self.routes.as_mut().map(|routes| routes.dispatch(request))
     }
 
-    /// The methods that some path takes.
-    pub(crate) fn methods(&self) -> &'static str {
-        self.routes.as_ref().map_or("GET", Routes::methods)
+    /// The answer to a request whose target is in a form that only a method has which nothing here takes.
+    pub(crate) fn method_refusal(&self, head: &RequestHead<'_>) -> Option<Response> {
+        let status = match (head.method, head.target) {
+            // RFC 9110 section 9.3.7: "An OPTIONS request with an asterisk ("*") as the request target [...] applies to
+            // the server in general rather than to a specific resource."
+            ("OPTIONS", "*") => 405,
+            // RFC 9110 section 9.1: "An origin server that receives a request method that is unrecognized or not
+            // implemented SHOULD respond with the 501 (Not Implemented) status code."
+            ("CONNECT", target) if is_authority(target) => 501,
+            _ => return None,
+        };
+        let methods = self.routes.as_ref().map_or_else(|| "GET".to_owned(), Routes::methods);
+        Some(Response::error(status).allowing(methods))
     }
 }

@@ -12,6 +12,10 @@ pub(crate) enum Framing {
     None,
     /// By its length.
     Length(u64),
+    /// By the last chunk.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
 }
 
 impl Framing {
@@ -35,8 +39,9 @@ impl Response {
             head = head.field(name, value)?;
         }
         head = match framing {
-            Framing::None => head,
+            Framing::None | Framing::UntilClose => head,
             Framing::Length(length) => head.content_length(length),
+            Framing::Chunked => head.field("Transfer-Encoding", "chunked")?,
         };
         if self.status() == 426 {
             // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response"; section 7.8:

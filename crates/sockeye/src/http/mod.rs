@@ -3,6 +3,9 @@
 //! [`Routes`] choose the handler of an [`HttpRequest`]; the handler or [`Files`] make a [`Response`]; the loop writes
 //! it. Nothing here reads or writes a socket, or reads a clock.
 //!
+//! A handler gets the whole body and answers at once. For requests that need more, such as uploads, long polls and
+//! streams, see [`responder`](crate::responder).
+//!
 //! Handlers run on the loop's thread, and files are read on it: a slow handler or disk holds up every connection.
 
 pub(crate) mod access;
@@ -13,9 +16,10 @@ mod files;
 #[path = "no_files.rs"]
 mod files;
 mod framing;
-mod precondition;
+pub(crate) mod precondition;
 mod request;
 mod response;
+mod route;
 mod routes;
 
 pub use fields::InvalidHeader;
@@ -23,6 +27,7 @@ pub use fields::InvalidHeader;
 pub use files::Files;
 pub use request::HttpRequest;
 pub use response::Response;
+pub use route::{ResponderTarget, Route};
 pub use routes::Routes;
 
 pub(crate) use fields::Fields;

@@ -11,7 +11,7 @@ use crate::http::response::Response;
 /// RFC 9110 section 13.2.1: "A server MUST ignore all received preconditions if its response to the same request
 /// without those conditions, prior to processing the request content, would have been a status code other than a 2xx
 /// (Successful) or 412".
-pub(super) fn apply(response: Response, request: &HttpRequest<'_>) -> Response {
+pub(crate) fn apply(response: Response, request: &HttpRequest<'_>) -> Response {
     if response.status() != 200 || !request.retrieves() {
         return response;
     }

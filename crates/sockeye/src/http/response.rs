@@ -1,7 +1,11 @@
 //! Responses of handlers and files. The loop writes them, and adds the fields of the connection.
 
 use std::borrow::Cow;
+#[cfg(feature = "files")]
+use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
+#[cfg(feature = "files")]
+use std::io;
 
 use sockeye_proto::http::emit;
 
@@ -69,6 +73,23 @@ impl Response {
         Self::new(200).with_media_type(media_type.into()).with_body(Body::Bytes(body.into()))
     }
 
+    /// 200 with the bytes of an open file, from its beginning to its present end. They are read while they are sent, on
+    /// the loop's thread. A file that becomes shorter meanwhile breaks the connection. The media type is as for
+    /// [`bytes`](Self::bytes). [`Files`](crate::http::Files) has ranges and conditional requests too.
+    ///
+    /// # Errors
+    ///
+    /// The system's error, or [`InvalidInput`](io::ErrorKind::InvalidInput) for anything but a regular file.
+    #[cfg(feature = "files")]
+    pub fn file(media_type: &'static str, file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let body = Body::File(FileBody::new(file, 0, metadata.len()));
+        Ok(Self::new(200).with_media_type(media_type.into()).with_body(body))
+    }
+
     /// A response with a short text body that names the status, such as `404 Not Found`.
     #[must_use]
     pub fn error(status: u16) -> Self {
@@ -117,7 +138,7 @@ impl Response {
     }
 
     /// Adds the field `Allow`, which a 405 must have.
-    pub(crate) fn allowing(mut self, methods: &'static str) -> Self {
+    pub(crate) fn allowing(mut self, methods: impl Into<Cow<'static, str>>) -> Self {
         self.set("Allow", methods);
         self
     }
@@ -144,6 +165,10 @@ impl Response {
             204 | 304 => None,
             _ => Some(self.head_length.unwrap_or_else(|| self.body.length())),
         }
+    }
+
+    pub(crate) const fn body(&self) -> &Body {
+        &self.body
     }
 
     /// The body to send: empty for HEAD, 204, 205 and 304, whatever the handler returned.

@@ -3,17 +3,24 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use sockeye_proto::http::is_token;
 use sockeye_proto::http::target::TargetPath;
 
 use crate::http::files::Files;
 use crate::http::precondition;
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
+use crate::http::route::{Methods, ResponderTarget, Route};
 use crate::statistics;
 
 /// The routes of plain HTTP requests.
 ///
-/// An exact path has precedence over a prefix, and a longer prefix over a shorter one. Paths are given decoded
+/// A closure answers a whole request at once ([`get`](Self::get), [`post`](Self::post)), a directory serves its files
+/// ([`files`](Self::files)), and a [`Responder`](crate::responder::Responder) has a session for each request
+/// ([`responder`](Self::responder)).
+///
+/// An exact path has precedence over a prefix, and a longer prefix over a shorter one. On one path a closure has
+/// precedence over a responder. Paths are given decoded
 /// (`/größe`, not `/gr%C3%B6%C3%9Fe`). If no path matches, the response is 404; if only the method does not match, 405.
 /// A route for GET also answers HEAD. Setting a route again replaces it.
 ///
@@ -38,7 +45,7 @@ use crate::statistics;
 pub struct Routes {
     exact: HashMap<String, Exact>,
     /// Longest prefix first; no prefix ends with a slash.
-    files: Vec<(String, Files)>,
+    prefixes: Vec<(String, Prefix)>,
 }
 
 impl Routes {
@@ -79,10 +86,91 @@ impl Routes {
     pub fn files(mut self, prefix: &str, files: Files) -> Self {
         let mut prefix = absolute(prefix);
         prefix.truncate(prefix.trim_end_matches('/').len());
-        self.files.retain(|(other, _)| *other != prefix);
-        let at = self.files.partition_point(|(other, _)| other.len() >= prefix.len());
-        self.files.insert(at, (prefix, files));
+        self.set_prefix(prefix, Prefix::Files(files));
         self
+    }
+
+    /// Gives the requests of a [`Route`] to a [`Responder`](crate::responder::Responder), by the handle that
+    /// [`Builder::add_responder`](crate::Builder::add_responder) returned. [`Builder::build`](crate::Builder::build)
+    /// refuses the handle of another builder.
+    ///
+    /// The path of the request is the normalised one ([`HttpRequest::path`]).
+    ///
+    /// ```
+    /// # use sockeye::http::{HttpRequest, Response};
+    /// # use sockeye::responder::{RequestCx, Responder};
+    /// use sockeye::Service;
+    /// use sockeye::http::{Route, Routes};
+    ///
+    /// # struct Store;
+    /// # impl Responder for Store {
+    /// #     type Session = ();
+    /// #     fn name(&self) -> &str { "store" }
+    /// #     fn request(&mut self, _: &mut RequestCx<'_>, _: &HttpRequest<'_>) -> Result<(), Response> { Ok(()) }
+    /// # }
+    /// # fn main() -> Result<(), sockeye::Error> {
+    /// let mut builder = Service::builder();
+    /// let store = builder.add_responder(Store);
+    /// let routes = Routes::new()
+    ///     .get("/store", |_| Response::text("use PUT below this path"))
+    ///     .responder(Route::below("/store").methods(["GET", "PUT", "DELETE"]), store);
+    /// let service = builder.routes(routes).build()?;
+    /// # let _ = service;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn responder(mut self, route: impl Into<Route>, responder: impl Into<ResponderTarget>) -> Self {
+        let Route { path, is_prefix, methods } = route.into();
+        let own = ResponderRoute { target: responder.into(), methods };
+        let mut path = absolute(&path);
+        if is_prefix {
+            path.truncate(path.trim_end_matches('/').len());
+            self.set_prefix(path, Prefix::Responder(own));
+        } else {
+            self.exact_mut(&path).responder = Some(own);
+        }
+        self
+    }
+
+    fn set_prefix(&mut self, prefix: String, target: Prefix) {
+        self.prefixes.retain(|(other, _)| *other != prefix);
+        let at = self.prefixes.partition_point(|(other, _)| other.len() >= prefix.len());
+        self.prefixes.insert(at, (prefix, target));
+    }
+
+    /// The responder's endpoint for a request, if it is for one.
+    pub(crate) fn find_responder(&self, method: &str, path: &TargetPath) -> Option<u16> {
+        let route = match (self.find_exact(path), self.find_prefix(path)) {
+            (Some(exact), _) if exact.has_handler(method) => None,
+            (Some(exact), _) => exact.responder.as_ref(),
+            (None, Some((Prefix::Responder(route), _))) => Some(route),
+            (None, _) => None,
+        };
+        route.filter(|route| route.methods.has(method)).map(|route| route.target.endpoint)
+    }
+
+    fn find_exact(&self, path: &TargetPath) -> Option<&Exact> {
+        self.exact.get(path.as_str()).filter(|_| path.is(path.as_str()))
+    }
+
+    fn find_prefix<'p>(&self, path: &'p TargetPath) -> Option<(&Prefix, &'p str)> {
+        self.prefixes.iter().find_map(|(prefix, target)| Some((target, below(path, prefix)?)))
+    }
+
+    /// A fault in the routes to responders, for a service of that builder.
+    pub(crate) fn fault(&self, builder: u64) -> Option<String> {
+        let exact = self.exact.values().filter_map(|exact| exact.responder.as_ref());
+        let prefixes = self.prefixes.iter().filter_map(|(_, prefix)| match prefix {
+            Prefix::Responder(route) => Some(route),
+            Prefix::Files(_) => None,
+        });
+        exact.chain(prefixes).find_map(|route| {
+            if route.target.builder != builder {
+                return Some("the handle is of another service; use that of Builder::add_responder".to_owned());
+            }
+            let method = route.methods.listed().iter().find(|method| !is_token(method.as_bytes()))?;
+            Some(format!("the method {method:?} is not a token (RFC 9110 section 9.1)"))
+        })
     }
 
     /// The response to `request`, complete except for the fields of the connection.
@@ -92,22 +180,36 @@ impl Routes {
 
     /// The response to a request that nothing here takes, which its head alone decides. `None`: something takes it.
     pub(crate) fn refusal(&self, request: &HttpRequest<'_>) -> Option<Response> {
-        let path = request.path;
-        if let Some(exact) = self.exact.get(request.path()).filter(|_| path.is(request.path())) {
-            return (!exact.takes(request.method())).then(|| not_allowed(exact.allow()));
+        let (path, method) = (request.path, request.method());
+        if let Some(exact) = self.find_exact(path) {
+            return (!exact.takes(method)).then(|| not_allowed(request, exact.allow()));
         }
-        match self.files.iter().find(|(prefix, _)| below(path, prefix).is_some()) {
+        match self.find_prefix(path) {
             None => Some(Response::error(404)),
-            Some(_) if !request.retrieves() => Some(not_allowed(GET)),
+            Some((Prefix::Responder(route), _)) if route.methods.has(method) => None,
+            Some((Prefix::Responder(route), _)) => Some(not_allowed(request, route.methods.listed().join(", "))),
+            Some((Prefix::Files(_), _)) if !request.retrieves() => Some(not_allowed(request, GET.to_owned())),
             // Servers and file systems differ on what such a name means.
-            Some(_) if !path.is_plain() => Some(Response::error(400)),
-            Some(_) => None,
+            Some((Prefix::Files(_), _)) if !path.is_plain() => Some(Response::error(400)),
+            Some((Prefix::Files(_), _)) => None,
         }
     }
 
     /// The methods that some path takes.
-    pub(crate) fn methods(&self) -> &'static str {
-        if self.exact.values().any(|exact| exact.post.is_some()) { GET_AND_POST } else { GET }
+    pub(crate) fn methods(&self) -> String {
+        let mut allowed = vec!["GET".to_owned(), "HEAD".to_owned()];
+        let exact = self.exact.values().flat_map(|exact| exact.methods());
+        let prefixes = self.prefixes.iter().flat_map(|(_, prefix)| match prefix {
+            Prefix::Responder(route) => route.methods.listed(),
+            Prefix::Files(_) => &[],
+        });
+        for method in exact.chain(prefixes.map(|method| &**method)) {
+            if !allowed.iter().any(|known| known == method) {
+                allowed.push(method.to_owned());
+            }
+        }
+        allowed[2..].sort_unstable();
+        allowed.join(", ")
     }
 
     fn answer(&mut self, request: &HttpRequest<'_>) -> Response {
@@ -118,8 +220,11 @@ impl Routes {
         if let Some(handler) = handler.and_then(|exact| exact.handler(request.method())) {
             return precondition::apply(handler(request), request);
         }
-        let files = self.files.iter().find_map(|(prefix, files)| Some((files, below(request.path, prefix)?)));
-        files.map_or_else(|| Response::error(404), |(files, rest)| files.respond(request, rest))
+        match self.find_prefix(request.path) {
+            Some((Prefix::Files(files), rest)) => files.respond(request, rest),
+            // What a responder takes never comes here.
+            Some((Prefix::Responder(_), _)) | None => Response::error(404),
+        }
     }
 
     fn exact_mut(&mut self, path: &str) -> &mut Exact {
@@ -130,11 +235,7 @@ impl Routes {
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exact = self.exact.iter().map(|(path, exact)| (path, exact.allow()));
-        let files = self.files.iter().map(|(prefix, files)| (prefix, files));
-        f.debug_struct("Routes")
-            .field("exact", &exact.collect::<Vec<_>>())
-            .field("files", &files.collect::<Vec<_>>())
-            .finish()
+        f.debug_struct("Routes").field("exact", &exact.collect::<Vec<_>>()).field("prefixes", &self.prefixes).finish()
     }
 }
 
@@ -145,6 +246,23 @@ type Handler = Box<dyn FnMut(&HttpRequest<'_>) -> Response>;
 struct Exact {
     get: Option<Handler>,
     post: Option<Handler>,
+    /// Gets what they do not take.
+    responder: Option<ResponderRoute>,
+}
+
+/// What a prefix leads to.
+#[derive(Debug)]
+enum Prefix {
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "there are none"))]
+    Files(Files),
+    Responder(ResponderRoute),
+}
+
+/// A way to a responder.
+#[derive(Debug)]
+struct ResponderRoute {
+    target: ResponderTarget,
+    methods: Methods,
 }
 
 impl Exact {
@@ -156,7 +274,7 @@ impl Exact {
         }
     }
 
-    fn takes(&self, method: &str) -> bool {
+    fn has_handler(&self, method: &str) -> bool {
         match method {
             "GET" | "HEAD" => self.get.is_some(),
             "POST" => self.post.is_some(),
@@ -164,19 +282,34 @@ impl Exact {
         }
     }
 
-    const fn allow(&self) -> &'static str {
-        match (&self.get, &self.post) {
-            (Some(_), Some(_)) => GET_AND_POST,
-            (None, Some(_)) => "POST",
-            (_, None) => GET,
+    fn takes(&self, method: &str) -> bool {
+        self.has_handler(method) || self.responder.as_ref().is_some_and(|route| route.methods.has(method))
+    }
+
+    fn methods(&self) -> impl Iterator<Item = &str> {
+        let own = ["GET", "HEAD", "POST"].into_iter().filter(|method| self.has_handler(method));
+        own.chain(self.responder.iter().flat_map(|route| route.methods.listed()).map(|method| &**method))
+    }
+
+    /// The methods that are answered, for the Allow field.
+    fn allow(&self) -> String {
+        let mut allowed: Vec<&str> = Vec::new();
+        for method in self.methods() {
+            if !allowed.contains(&method) {
+                allowed.push(method);
+            }
         }
+        allowed.join(", ")
     }
 }
 
 /// RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response containing a list
 /// of the target resource's currently supported methods."
-fn not_allowed(allow: &'static str) -> Response {
-    Response::error(405).allowing(allow)
+fn not_allowed(request: &HttpRequest<'_>, allow: String) -> Response {
+    // RFC 9110 section 9.3.7: "A server generating a successful response to OPTIONS SHOULD send any header that might
+    // indicate optional features implemented by the server and applicable to the target resource (e.g., Allow)".
+    let response = if request.method() == "OPTIONS" { Response::new(204) } else { Response::error(405) };
+    response.allowing(allow)
 }
 
 /// The rest of `path` after `prefix`: empty, or beginning with a slash.
@@ -189,7 +322,6 @@ fn absolute(path: &str) -> String {
 }
 
 const GET: &str = "GET, HEAD";
-const GET_AND_POST: &str = "GET, HEAD, POST";
 
 #[cfg(test)]
 mod tests;

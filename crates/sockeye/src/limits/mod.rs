@@ -1,5 +1,5 @@
-//! The limits of a service. Each has a finite default, except [`Limits::connections_per_address`], and a least and a most
-//! value in the [table].
+//! The limits of a service. Each has a finite default, except [`Limits::connections_per_address`] and
+//! [`Limits::answer_timeout`], and a least and a most value in the [table].
 
 mod keepalive;
 mod limit;
@@ -10,4 +10,4 @@ mod tests;
 
 pub use self::keepalive::Keepalive;
 pub use self::limit::LimitError;
-pub use self::service::{Limits, MessageLimits};
+pub use self::service::{Limits, MessageLimits, RequestLimits};

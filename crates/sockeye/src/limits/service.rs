@@ -40,6 +40,16 @@ pub struct Limits {
     pub slow_reader_bytes: u64,
     /// Length of each window in which [`slow_reader_bytes`](Self::slow_reader_bytes) are counted; default 10 s.
     pub slow_reader_window: Duration,
+    /// Bytes of a request's body that a peer must send to a [`Responder`](crate::responder::Responder) in each
+    /// [`slow_sender_window`](Self::slow_sender_window), while reading is not paused; default 4 KiB; with fewer the
+    /// request is answered 408, if its answer has not begun, and the connection ends.
+    pub slow_sender_bytes: u64,
+    /// Length of each window in which [`slow_sender_bytes`](Self::slow_sender_bytes) are counted; default 10 s.
+    pub slow_sender_window: Duration,
+    /// Time from the head of a request to the beginning of its answer by a [`Responder`](crate::responder::Responder);
+    /// default `None`, no such limit, since a long poll answers when there is something to say; after that the request
+    /// is answered 503, and the connection ends.
+    pub answer_timeout: Option<Duration>,
     /// Output in bytes queued for one peer; default 64 KiB; with this much or more a writable callback gets no
     /// permission to send another message.
     ///
@@ -113,6 +123,9 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(10),
             slow_reader_bytes: 4 * 1024,
             slow_reader_window: Duration::from_secs(10),
+            slow_sender_bytes: 4 * 1024,
+            slow_sender_window: Duration::from_secs(10),
+            answer_timeout: None,
             output_low_water: 64 * 1024,
             output_hard: 16 * 1024 * 1024,
             connections: None,
@@ -123,6 +136,56 @@ impl Default for Limits {
             stall: Some(Duration::from_millis(100)),
             remote_jobs: 65_536,
             remote_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// The limits of one HTTP request with a session. They are those of the service, until the
+/// [`Responder`](crate::responder::Responder) [changes them](crate::responder::RequestCx::limits).
+///
+/// ```
+/// use sockeye::http::{HttpRequest, Response};
+/// use sockeye::responder::{RequestCx, RequestEnd, Responder, ResponseTx};
+/// # struct Upload;
+/// # impl Responder for Upload {
+/// #     type Session = u64;
+/// #     fn name(&self) -> &str { "upload" }
+///
+/// fn request(&mut self, cx: &mut RequestCx<'_>, request: &HttpRequest<'_>) -> Result<u64, Response> {
+///     if request.header("Authorization").is_some() {
+///         cx.limits().body_bytes = 1 << 30; // for those who may
+///     }
+///     Ok(0)
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RequestLimits {
+    /// Size in bytes of the body; default [`body_bytes`](sockeye_proto::limits::ProtocolLimits::body_bytes); a larger
+    /// one is answered 413. A change has an effect in [`request`](crate::responder::Responder::request) only.
+    pub body_bytes: u64,
+    /// See [`Limits::slow_sender_bytes`].
+    pub slow_sender_bytes: u64,
+    /// See [`Limits::slow_sender_window`]. A change has an effect from the next window on.
+    pub slow_sender_window: Duration,
+    /// See [`Limits::slow_reader_bytes`]: while output waits.
+    pub slow_reader_bytes: u64,
+    /// See [`Limits::slow_reader_window`]. A change has an effect from the next window on.
+    pub slow_reader_window: Duration,
+    /// See [`Limits::answer_timeout`].
+    pub answer_timeout: Option<Duration>,
+}
+
+impl RequestLimits {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            body_bytes: limits.protocol.body_bytes,
+            slow_sender_bytes: limits.slow_sender_bytes,
+            slow_sender_window: limits.slow_sender_window,
+            slow_reader_bytes: limits.slow_reader_bytes,
+            slow_reader_window: limits.slow_reader_window,
+            answer_timeout: limits.answer_timeout,
         }
     }
 }

@@ -84,7 +84,8 @@ impl Commands {
     /// # Errors
     /// [`UnknownProtocol::Endpoint`] when the service has no endpoint of that name that is not a WebSocket protocol.
     pub fn endpoint_named(&mut self, name: &str) -> Result<EndpointMut<'_>, UnknownProtocol> {
-        let endpoint = self.find_endpoint(name, |kind| kind != EndpointKind::WebSocket);
+        let is_wanted = |kind| matches!(kind, EndpointKind::Raw | EndpointKind::Watcher);
+        let endpoint = self.find_endpoint(name, is_wanted);
         let endpoint = endpoint.ok_or(UnknownProtocol::Endpoint)?;
         Ok(EndpointMut { commands: self, endpoint })
     }
@@ -115,6 +116,12 @@ impl Commands {
     /// Messages published and closes requested before this come first.
     pub fn drain(&mut self) {
         self.lifecycle.request_drain();
+    }
+
+    /// Whether a drain was requested, is running or is done.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.lifecycle.is_ending() || self.lifecycle.is_drain_requested()
     }
 
     /// Takes an empty buffer from the loop's pool, with memory if there is a spare one. For layers

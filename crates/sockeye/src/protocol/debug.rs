@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use crate::protocol::answering::{AfterPiece, BodyPermission, HeadPermission};
 use crate::protocol::raw::RawAfterWrite;
+use crate::protocol::request_views::RequestMut;
 use crate::protocol::{
     AfterFragment, AfterSend, BinaryFragments, ClosedCx, Commands, ConnectionMut, Cx, EndpointMut, ProtocolMut,
-    RawClosedCx, RawCx, RawWritable, TextFragments, Writable,
+    RawClosedCx, RawCx, RawWritable, RequestClosedCx, RequestCx, ResponderMut, TextFragments, Writable,
 };
 
 impl fmt::Debug for Commands {
@@ -33,6 +35,18 @@ impl fmt::Debug for EndpointMut<'_> {
     }
 }
 
+impl fmt::Debug for RequestMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMut").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ResponderMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponderMut").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
 /// Contexts: the connection and its peer.
 macro_rules! contexts {
     ($($name:ident),*) => {$(
@@ -44,7 +58,7 @@ macro_rules! contexts {
     )*};
 }
 
-contexts!(Cx, ClosedCx, RawCx, RawClosedCx);
+contexts!(Cx, ClosedCx, RawCx, RawClosedCx, RequestCx, RequestClosedCx);
 
 /// Permissions, which have nothing to show but what they permit.
 macro_rules! permissions {
@@ -58,6 +72,7 @@ macro_rules! permissions {
 }
 
 permissions!(Writable, AfterSend, TextFragments, BinaryFragments, RawWritable, RawAfterWrite);
+permissions!(HeadPermission, BodyPermission, AfterPiece);
 
 impl<T> fmt::Debug for AfterFragment<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! The endpoints of a service behind three object types, one for each kind of connection. Each
+//! The endpoints of a service behind four object types, one for each kind of connection. Each
 //! holds the program's object and the sessions of its connections.
 
 use std::io;
@@ -8,11 +8,13 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
+use crate::http::{HttpRequest, Response};
 use crate::limits::MessageLimits;
 use crate::protocol::sessions::Sessions;
 use crate::protocol::{
     ClosedCx, ConnId, Cx, Decision, EndpointMut, Handshake, Protocol, ProtocolMut, Raw, RawClose, RawClosed,
-    RawClosedCx, RawCx, RawWritable, Request, Tx, Watcher,
+    RawClosedCx, RawCx, RawWritable, Request, RequestClosedCx, RequestCx, RequestEnd, Responder, ResponderMut,
+    ResponseTx, Tx, Watcher,
 };
 use crate::state::{Commands, EndpointIndex, EndpointKind};
 
@@ -21,6 +23,7 @@ pub(crate) enum Endpoint {
     WebSocket(Box<dyn WebSocketEndpoint>),
     Raw(Box<dyn RawEndpoint>),
     Watcher(Box<dyn WatcherEndpoint>),
+    Responder(Box<dyn ResponderEndpoint>),
 }
 
 impl Endpoint {
@@ -36,11 +39,16 @@ impl Endpoint {
         Self::Watcher(Box::new(WatcherWithSessions(WithSessions { object: watcher, sessions: Sessions::new() })))
     }
 
+    pub(crate) fn responder(responder: impl Responder) -> Self {
+        Self::Responder(Box::new(WithSessions { object: responder, sessions: Sessions::new() }))
+    }
+
     pub(crate) fn kind(&self) -> EndpointKind {
         match self {
             Self::WebSocket(_) => EndpointKind::WebSocket,
             Self::Raw(_) => EndpointKind::Raw,
             Self::Watcher(_) => EndpointKind::Watcher,
+            Self::Responder(_) => EndpointKind::Responder,
         }
     }
 
@@ -49,6 +57,7 @@ impl Endpoint {
             Self::WebSocket(endpoint) => endpoint.name(),
             Self::Raw(endpoint) => endpoint.name(),
             Self::Watcher(endpoint) => endpoint.name(),
+            Self::Responder(endpoint) => endpoint.name(),
         }
     }
 
@@ -56,7 +65,7 @@ impl Endpoint {
     pub(crate) fn limits(&self) -> MessageLimits {
         match self {
             Self::WebSocket(endpoint) => endpoint.limits(),
-            Self::Raw(_) | Self::Watcher(_) => MessageLimits::default(),
+            Self::Raw(_) | Self::Watcher(_) | Self::Responder(_) => MessageLimits::default(),
         }
     }
 
@@ -66,6 +75,7 @@ impl Endpoint {
             Self::WebSocket(endpoint) => endpoint.sessions(),
             Self::Raw(endpoint) => endpoint.sessions(),
             Self::Watcher(endpoint) => endpoint.sessions(),
+            Self::Responder(endpoint) => endpoint.sessions(),
         }
     }
 
@@ -75,6 +85,7 @@ impl Endpoint {
             Self::WebSocket(object) => object.tick(&mut ProtocolMut { commands, endpoint }),
             Self::Raw(object) => object.tick(&mut EndpointMut { commands, endpoint }),
             Self::Watcher(object) => object.tick(&mut EndpointMut { commands, endpoint }),
+            Self::Responder(object) => object.tick(&mut ResponderMut { commands, endpoint }),
         }
     }
 }
@@ -113,6 +124,13 @@ impl Endpoints {
     pub(crate) fn watcher(&mut self, index: EndpointIndex) -> Option<&mut dyn WatcherEndpoint> {
         match self.0.get_mut(index.get()) {
             Some(Endpoint::Watcher(endpoint)) => Some(&mut **endpoint),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn responder(&mut self, index: EndpointIndex) -> Option<&mut dyn ResponderEndpoint> {
+        match self.0.get_mut(index.get()) {
+            Some(Endpoint::Responder(endpoint)) => Some(&mut **endpoint),
             _ => None,
         }
     }
@@ -172,6 +190,20 @@ pub(crate) trait RawEndpoint: DescriptorEndpoint {
 pub(crate) trait WatcherEndpoint: DescriptorEndpoint {
     fn readable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose>;
     fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose>;
+}
+
+/// The callbacks of a [`Responder`], with sessions by number.
+pub(crate) trait ResponderEndpoint {
+    fn name(&self) -> &str;
+    fn sessions(&self) -> usize;
+    fn tick(&mut self, own: &mut ResponderMut<'_>);
+    fn request(&mut self, cx: &mut RequestCx<'_>, request: &HttpRequest<'_>) -> Result<u32, Response>;
+    fn body(&mut self, cx: &mut RequestCx<'_>, session: u32, piece: &[u8]) -> Option<Response>;
+    fn body_ended(&mut self, cx: &mut RequestCx<'_>, session: u32) -> Option<Response>;
+    fn writable(&mut self, cx: &mut RequestCx<'_>, session: u32, tx: ResponseTx<'_>);
+    fn timer(&mut self, cx: &mut RequestCx<'_>, session: u32) -> Option<Response>;
+    fn draining(&mut self, cx: &mut RequestCx<'_>, session: u32);
+    fn closed(&mut self, cx: &mut RequestClosedCx<'_>, session: u32, end: RequestEnd);
 }
 
 /// The program's object, and the sessions of its connections.
@@ -345,5 +377,57 @@ impl<W: Watcher> WatcherEndpoint for WatcherWithSessions<W> {
 
     fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, fd: BorrowedFd<'_>) -> Result<(), RawClose> {
         self.0.with(session, |watcher, session| watcher.writable(cx, session, fd))
+    }
+}
+
+impl<R: Responder> ResponderEndpoint for WithSessions<R, R::Session> {
+    fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn tick(&mut self, own: &mut ResponderMut<'_>) {
+        self.object.tick(own);
+    }
+
+    fn request(&mut self, cx: &mut RequestCx<'_>, request: &HttpRequest<'_>) -> Result<u32, Response> {
+        let session = self.object.request(cx, request)?;
+        Ok(self.sessions.insert(session))
+    }
+
+    fn body(&mut self, cx: &mut RequestCx<'_>, session: u32, piece: &[u8]) -> Option<Response> {
+        let session = self.sessions.get_mut(session)?;
+        self.object.body(cx, session, piece)
+    }
+
+    fn body_ended(&mut self, cx: &mut RequestCx<'_>, session: u32) -> Option<Response> {
+        let session = self.sessions.get_mut(session)?;
+        self.object.body_ended(cx, session)
+    }
+
+    fn writable(&mut self, cx: &mut RequestCx<'_>, session: u32, tx: ResponseTx<'_>) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            self.object.writable(cx, session, tx);
+        }
+    }
+
+    fn timer(&mut self, cx: &mut RequestCx<'_>, session: u32) -> Option<Response> {
+        let session = self.sessions.get_mut(session)?;
+        self.object.timer(cx, session)
+    }
+
+    fn draining(&mut self, cx: &mut RequestCx<'_>, session: u32) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            self.object.draining(cx, session);
+        }
+    }
+
+    fn closed(&mut self, cx: &mut RequestClosedCx<'_>, session: u32, end: RequestEnd) {
+        if let Some(session) = self.sessions.remove(session) {
+            self.object.closed(cx, session, end);
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::http::ResponderTarget;
 use crate::state::{BuilderId, EndpointIndex};
 
 /// A [`Protocol`](crate::Protocol) of a service: what [`Builder::add_protocol`](crate::Builder::add_protocol) returns.
@@ -39,6 +40,16 @@ pub struct EndpointHandle<E> {
     of: PhantomData<fn() -> E>,
 }
 
+/// A [`Responder`](crate::responder::Responder) of a service: what
+/// [`Builder::add_responder`](crate::Builder::add_responder) returns.
+///
+/// [`Routes::responder`](crate::http::Routes::responder) and [`Commands::responder`](crate::Commands::responder) take it.
+/// It is `Copy`, `Send` and `Sync`, and valid for the service of its builder only, like a [`ProtocolHandle`].
+pub struct ResponderHandle<R> {
+    pub(crate) target: HandleTarget,
+    of: PhantomData<fn() -> R>,
+}
+
 /// The target of a handle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct HandleTarget {
@@ -55,6 +66,18 @@ impl<P> ProtocolHandle<P> {
 impl<E> EndpointHandle<E> {
     pub(crate) fn new(target: HandleTarget) -> Self {
         Self { target, of: PhantomData }
+    }
+}
+
+impl<R> ResponderHandle<R> {
+    pub(crate) fn new(target: HandleTarget) -> Self {
+        Self { target, of: PhantomData }
+    }
+}
+
+impl<R> From<ResponderHandle<R>> for ResponderTarget {
+    fn from(handle: ResponderHandle<R>) -> Self {
+        Self { builder: handle.target.builder.as_u64(), endpoint: handle.target.index.0 }
     }
 }
 
@@ -101,5 +124,27 @@ impl<E> Eq for EndpointHandle<E> {}
 impl<E> fmt::Debug for EndpointHandle<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EndpointHandle({})", self.target.index.0)
+    }
+}
+
+impl<R> Clone for ResponderHandle<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for ResponderHandle<R> {}
+
+impl<R> PartialEq for ResponderHandle<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target
+    }
+}
+
+impl<R> Eq for ResponderHandle<R> {}
+
+impl<R> fmt::Debug for ResponderHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResponderHandle({})", self.target.index.0)
     }
 }

@@ -4,6 +4,7 @@
 //! Everything here that acts on a connection lives no longer than one callback, and none of it can leave the loop's
 //! thread. Sending exists only on a [`Writable`], which only the writable callback is given.
 
+pub(crate) mod answering;
 mod commands;
 #[cfg(feature = "client")]
 mod connects;
@@ -16,6 +17,8 @@ mod handshake;
 mod push_error;
 pub(crate) mod raw;
 mod request;
+pub(crate) mod request_views;
+pub(crate) mod responder;
 mod sessions;
 mod tx;
 mod unknown;
@@ -28,15 +31,18 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
+pub(crate) use self::answering::{Answering, ResponseFault, ResponsePort, ResponseTx};
 pub use self::cx::{ClosedCx, Cx};
 pub(crate) use self::cx::{RawClosedCx, RawCx};
 pub(crate) use self::end::{RawClose, RawClosed};
 pub use self::handle::ProtocolHandle;
-pub(crate) use self::handle::{EndpointHandle, HandleTarget};
+pub(crate) use self::handle::{EndpointHandle, HandleTarget, ResponderHandle};
 pub use self::handshake::Handshake;
 pub use self::push_error::PushError;
 pub(crate) use self::raw::{Raw, RawSendCx, RawWritable};
 pub use self::request::Request;
+pub(crate) use self::request_views::{RequestClosedCx, RequestCx, ResponderMut};
+pub(crate) use self::responder::{RequestEnd, RequestTimeout, Responder};
 pub(crate) use self::tx::SendCx;
 pub use self::tx::{AfterFragment, AfterSend, BinaryFragments, Fragmented, TextFragments, Tx, Writable};
 pub use self::unknown::UnknownProtocol;

@@ -11,6 +11,8 @@ pub enum UnknownProtocol {
     Protocol,
     /// No [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint has the name.
     Endpoint,
+    /// No [`Responder`](crate::responder::Responder) has the name.
+    Responder,
     /// The handle is from the builder of another service.
     Handle,
 }
@@ -20,6 +22,7 @@ impl fmt::Display for UnknownProtocol {
         f.write_str(match self {
             Self::Protocol => "the service has no WebSocket protocol of that name (Builder::protocol)",
             Self::Endpoint => "the service has no endpoint of that name (Builder::raw, Builder::watcher)",
+            Self::Responder => "the service has no responder of that name (Builder::add_responder)",
             Self::Handle => "the handle is from the builder of another service",
         })
     }

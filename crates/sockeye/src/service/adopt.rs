@@ -114,7 +114,7 @@ impl Service {
             match object {
                 Endpoint::Raw(raw) => raw.failed(own, id, error),
                 Endpoint::Watcher(watcher) => watcher.failed(own, id, error),
-                Endpoint::WebSocket(_) => {}
+                Endpoint::WebSocket(_) | Endpoint::Responder(_) => {}
             }
         });
     }

@@ -20,7 +20,9 @@ use crate::id::ServiceNumber;
 use crate::limits::{Limits, table};
 use crate::poll::PollHook;
 use crate::protocol::endpoint::{Endpoint, Endpoints};
-use crate::protocol::{EndpointHandle, HandleTarget, Protocol, ProtocolHandle, Raw, Watcher};
+use crate::protocol::{
+    EndpointHandle, HandleTarget, Protocol, ProtocolHandle, Raw, Responder, ResponderHandle, Watcher,
+};
 use crate::service::accepting::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::connections::Connections;
@@ -174,6 +176,12 @@ impl Builder {
     /// [`Commands::endpoint`](crate::Commands::endpoint).
     pub fn add_watcher<W: Watcher>(&mut self, watcher: W) -> EndpointHandle<W> {
         EndpointHandle::new(self.add(watcher.interval(), Endpoint::watcher(watcher)))
+    }
+
+    /// Adds a responder: HTTP requests with a session. [`Routes::responder`] says for which paths, with the handle, which
+    /// [`Commands::responder`](crate::Commands::responder) takes too.
+    pub fn add_responder<R: Responder>(&mut self, responder: R) -> ResponderHandle<R> {
+        ResponderHandle::new(self.add(responder.interval(), Endpoint::responder(responder)))
     }
 
     fn add(&mut self, every: Option<Duration>, endpoint: Endpoint) -> HandleTarget {
@@ -482,6 +490,9 @@ impl Builder {
                 "the interval of the endpoint {name:?} is 0: the loop would never sleep"
             )));
         }
+        if let Some(fault) = self.routes.as_ref().and_then(|routes| routes.fault(self.id.as_u64())) {
+            return Err(Error::configuration(format!("Routes::responder: {fault}")));
+        }
         let limits = &self.limits;
         table::check(limits).map_err(Error::limit)?;
         for endpoint in &self.endpoints {
@@ -511,6 +522,9 @@ fn raw_endpoint(index: EndpointIndex, names: &[EndpointInfo]) -> Result<Endpoint
         }
         Some(EndpointInfo { kind: EndpointKind::Watcher, name }) => {
             format!("{name:?} is a Watcher, which accepts from a listener that it adopts; only a Raw can be served")
+        }
+        Some(EndpointInfo { kind: EndpointKind::Responder, name }) => {
+            format!("{name:?} is a responder, which gets its requests by Routes::responder")
         }
         None => "the handle is of another service; use that of Builder::add_raw".to_owned(),
     };

@@ -221,7 +221,7 @@ impl Service {
     /// Whether a drain was requested, is running or is done.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.env.state.lifecycle.is_ending() || self.env.state.lifecycle.is_drain_requested()
+        self.env.state.is_draining()
     }
 
     pub(super) fn is_drained(&self) -> bool {

@@ -13,6 +13,7 @@ use sockeye_proto::wire::MessageKind;
 use crate::id::{ConnId, Gone, ServiceNumber};
 use crate::state::connects::Connects;
 use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
+use crate::state::exchanges::Exchanges;
 use crate::state::lifecycle::Lifecycle;
 use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
@@ -49,6 +50,8 @@ pub struct Commands {
     pub(crate) queue: CommandQueue,
     pub(crate) connects: Connects,
     pub(crate) undecided: Undecided,
+    /// Which HTTP requests have a session.
+    pub(crate) exchanges: Exchanges,
     /// The same as that of the [`LoopIo`](crate::transport::LoopIo).
     pub(crate) outgoing: Rc<Outgoing>,
     pub(crate) running: RunningStep,
@@ -80,6 +83,7 @@ impl Commands {
             queue: CommandQueue::new(count),
             connects: Connects::default(),
             undecided: Undecided::default(),
+            exchanges: Exchanges::default(),
             outgoing: Rc::new(Outgoing::new(count, output_hard)),
             running: RunningStep::none(),
             lifecycle: Lifecycle::default(),

@@ -20,6 +20,7 @@ pub(crate) enum EndpointKind {
     WebSocket,
     Raw,
     Watcher,
+    Responder,
 }
 
 /// An endpoint as seen from outside.
@@ -34,6 +35,11 @@ pub(crate) struct EndpointInfo {
 pub(crate) struct BuilderId(u64);
 
 impl BuilderId {
+    /// The identity as a number.
+    pub(crate) fn as_u64(self) -> u64 {
+        self.0
+    }
+
     /// An identity that is unique in the process.
     pub(crate) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);

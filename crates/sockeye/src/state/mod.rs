@@ -12,6 +12,7 @@ mod connects;
 #[path = "no_connects.rs"]
 mod connects;
 mod endpoints;
+mod exchanges;
 mod lifecycle;
 mod queue;
 mod registry;

@@ -96,6 +96,20 @@ impl Entry {
         self.set(OPEN, open);
     }
 
+    /// A session of that endpoint begins, on a connection that may have had others before.
+    pub(crate) fn begin_session(&mut self, endpoint: EndpointIndex) {
+        self.endpoint = endpoint;
+        self.session = NO_SESSION;
+        self.flags = self.flags & !OF_STEP | OPEN;
+    }
+
+    /// The session has ended, and nothing of it is left for the next one.
+    pub(crate) fn end_session(&mut self) {
+        self.endpoint = EndpointIndex::NONE;
+        self.session = NO_SESSION;
+        self.flags &= !(OF_STEP | OPEN);
+    }
+
     pub(crate) fn is_paused(self) -> bool {
         self.flags & (PAUSED | HELD) != 0
     }

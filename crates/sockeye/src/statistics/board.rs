@@ -117,6 +117,7 @@ impl AddAssign<&Self> for Statistics {
             sent,
             closes,
             raw_closes,
+            request_ends,
             codes_received,
             codes_sent,
             responses,
@@ -137,6 +138,7 @@ impl AddAssign<&Self> for Statistics {
         self.sent.add(sent);
         self.closes.add(closes);
         self.raw_closes.add(raw_closes);
+        self.request_ends.add(request_ends);
         self.codes_received.add(codes_received);
         self.codes_sent.add(codes_sent);
         for (status, count) in responses {

@@ -56,6 +56,8 @@ pub struct Statistics {
     pub closes: Closes,
     /// Closed raw connections, by cause.
     pub raw_closes: RawCloses,
+    /// HTTP requests with a session that ended, by cause.
+    pub request_ends: RequestEnds,
     /// Closed WebSockets, by the code in the peer's Close frame.
     pub codes_received: Codes,
     /// Closed WebSockets, by the code in our Close frame.
@@ -179,6 +181,28 @@ counters! {
         dropped,
     }
 
+    /// HTTP requests with a session that ended, by [`RequestEnd`](crate::responder::RequestEnd).
+    RequestEnds {
+        /// Answered.
+        answered,
+        /// The peer ended the connection before the answer was complete.
+        peer_gone,
+        /// The connection broke.
+        broken,
+        /// A limit on time or progress was hit.
+        timeout,
+        /// The body was malformed or too large.
+        bad_body,
+        /// The program broke the framing of its answer.
+        fault,
+        /// The program gave it up.
+        aborted,
+        /// The service was drained.
+        drained,
+        /// The service was dropped.
+        dropped,
+    }
+
     /// Close codes of RFC 6455 section 7.4 and its registry. The names are `c` and the code.
     Codes {
         /// 1000, normal.
@@ -273,6 +297,10 @@ counters! {
         idle_timeout,
         /// A response was read too slowly.
         slow_reader_bytes,
+        /// A body was sent too slowly.
+        slow_sender_bytes,
+        /// A responder did not answer in time.
+        answer_timeout,
         /// Too much output was queued.
         output_hard,
         /// A head with too many bytes.
@@ -346,6 +374,7 @@ impl Statistics {
             sent: self.sent.since(&earlier.sent),
             closes: self.closes.since(&earlier.closes),
             raw_closes: self.raw_closes.since(&earlier.raw_closes),
+            request_ends: self.request_ends.since(&earlier.request_ends),
             codes_received: self.codes_received.since(&earlier.codes_received),
             codes_sent: self.codes_sent.since(&earlier.codes_sent),
             responses: responses.filter(|(_, count)| *count > 0).collect(),

@@ -73,6 +73,8 @@ impl Statistics {
         page.labelled("sockeye_closes_total", "WebSockets closed, by cause.", "cause", self.closes.named());
         let raw = self.raw_closes.named();
         page.labelled("sockeye_raw_closes_total", "Raw connections closed, by cause.", "cause", raw);
+        let requests = self.request_ends.named();
+        page.labelled("sockeye_request_ends_total", "HTTP requests with a session, by their end.", "end", requests);
         let help = "WebSockets closed, by the code in the peer's Close frame; 1005: no code, 1006: no frame.";
         page.labelled("sockeye_close_codes_received_total", help, "code", codes(&self.codes_received));
         let help = "WebSockets closed, by the code in our Close frame; 1005: no code, 1006: no frame.";

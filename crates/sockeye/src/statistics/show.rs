@@ -34,6 +34,9 @@ impl Display for Statistics {
         traffic(f, "sent", &self.sent)?;
         counted(f, "closed by cause", self.closes.named())?;
         // Left out if zero: most services have none.
+        if self.request_ends.named().any(|(_, count)| count > 0) {
+            counted(f, "requests with a session by their end", self.request_ends.named())?;
+        }
         if self.raw_closes.named().any(|(_, count)| count > 0) {
             counted(f, "raw connections closed by cause", self.raw_closes.named())?;
         }

@@ -4,6 +4,7 @@
 //! * `server`: what happens to a service that is connected to;
 //! * `client`: connections of our own, stage by stage;
 //! * `raw`: raw connections, adopted and watched descriptors;
+//! * `responder`: HTTP requests with a session;
 //! * `threads`: services in several threads;
 //! * `keepalive`: pings of both roles, to the instant;
 //! * `external_loop`: services inside loops of the test's own;
@@ -21,6 +22,7 @@ mod external_loop;
 mod keepalive;
 mod log;
 mod raw;
+mod responder;
 mod server;
 mod short_reads;
 mod threads;

@@ -11,6 +11,7 @@ mod descriptors;
 mod fork;
 mod numbers;
 mod systemd;
+mod uploads;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         numbers::a_number_that_is_given_out_again_is_nobody_elses,
         numbers::what_others_have_is_let_go_and_can_be_adopted_again,
         allocations::an_echoed_message_allocates_nothing,
+        uploads::a_gigabyte_takes_less_than_a_megabyte,
         daemon::one_that_is_ready,
         daemon::one_that_says_why_not,
         daemon::one_that_says_why_not_and_lives_on_is_ended,

@@ -15,7 +15,7 @@ pub(crate) struct FileBody {
 }
 
 impl FileBody {
-    pub(super) fn new(file: File, offset: u64, remaining: u64) -> Self {
+    pub(in crate::http) fn new(file: File, offset: u64, remaining: u64) -> Self {
         Self { file: Arc::new(file), offset, remaining }
     }
 

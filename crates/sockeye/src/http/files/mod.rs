@@ -86,9 +86,12 @@ impl Files {
         self
     }
 
-    /// The response to GET or HEAD of `rest`, the path after the prefix: empty, or beginning with a slash.
-    pub(super) fn respond(&self, request: &HttpRequest<'_>, rest: &str) -> Response {
-        match self.find(rest) {
+    /// The response to GET or HEAD for the file `path`, which begins with a slash: the rest of the request's path after
+    /// a prefix, or any other path below the directory. For a [`Responder`](crate::responder::Responder) that answers
+    /// with files; the body of the request is not looked at.
+    #[must_use]
+    pub fn respond(&self, request: &HttpRequest<'_>, path: &str) -> Response {
+        match self.find(path) {
             Ok(Found::File { file, metadata, name }) => self.send(request, file, &metadata, name),
             Ok(Found::Directory) => redirect(request),
             Err(error) => {

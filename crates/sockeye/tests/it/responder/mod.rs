@@ -1,0 +1,8 @@
+//! HTTP requests with a session, in the simulator: framing, answers, ends and limits.
+
+mod answers;
+mod bench;
+mod ends;
+mod framing;
+mod limits;
+mod streams;
