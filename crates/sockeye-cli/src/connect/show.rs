@@ -81,6 +81,9 @@ mod tests {
     fn a_terminal_gets_nothing_that_it_would_obey() {
         assert_eq!(shown("grüß dich", true, None), "< grüß dich\n".as_bytes());
         assert_eq!(shown("\x1b[2J\x07\u{9b}x\u{202e}", true, None), b"< \\u{1b}[2J\\u{7}\\u{9b}x\\u{202e}\n");
+        for text in ["نمی\u{200c}دانم", "क\u{94d}\u{200d}ष", "👩\u{200d}👩\u{200d}👧"] {
+            assert_eq!(shown(text, true, None), format!("< {text}\n").as_bytes(), "its joiners hide nothing");
+        }
         assert_eq!(shown("a\rb\u{7f}", true, None), b"< a\\rb\\u{7f}\n");
         assert_eq!(shown("{\n\t1\n}", true, None), b"< {\n  \t1\n  }\n");
         assert_eq!(shown("a\n> sent by nobody", true, None), b"< a\n  > sent by nobody\n");

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use unicode_width::UnicodeWidthChar as _;
+use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::keys::Key;
 
@@ -93,15 +94,13 @@ impl Line {
         self.cursor = from;
     }
 
-    /// The boundary before the character before the cursor, with all marks that stand on it.
+    /// The boundary before what a reader takes for the character before the cursor (UAX #29: an extended grapheme cluster).
     fn left(&self) -> usize {
-        let before = self.text[..self.cursor].char_indices().rev();
-        before.into_iter().find(|(_, c)| width(*c) > 0).map_or(0, |(index, _)| index)
+        self.text[..self.cursor].grapheme_indices(true).next_back().map_or(0, |(index, _)| index)
     }
 
     fn right(&self) -> usize {
-        let after = self.text[self.cursor..].char_indices().skip(1);
-        after.into_iter().find(|(_, c)| width(*c) > 0).map_or(self.text.len(), |(index, _)| self.cursor + index)
+        self.cursor + self.text[self.cursor..].graphemes(true).next().map_or(0, str::len)
     }
 
     fn word_left(&self) -> usize {
@@ -117,39 +116,37 @@ impl Line {
 
     /// The part of the line that fits into `columns` with the cursor in it, and the cursor's column.
     pub(super) fn window(&self, columns: usize) -> (String, usize) {
-        let mut start = 0;
-        let mut column: usize = self.text[..self.cursor].chars().map(width).sum();
-        let mut before = self.text[..self.cursor].char_indices();
         // One column is left for the cursor behind the last character.
-        while column >= columns.max(1) {
-            let Some((index, c)) = before.next() else { break };
-            column -= width(c);
-            start = index + c.len_utf8();
+        let most = columns.max(1) - 1;
+        let (mut start, mut column) = (self.cursor, 0);
+        for (index, cluster) in self.text[..self.cursor].grapheme_indices(true).rev() {
+            let width = visible(cluster).width();
+            if column + width > most {
+                break;
+            }
+            (start, column) = (index, column + width);
         }
-        let mut room = columns.max(1) - 1;
+        let mut room = most;
         let mut shown = String::new();
-        for c in self.text[start..].chars() {
-            let Some(rest) = room.checked_sub(width(c)) else { break };
+        for cluster in self.text[start..].graphemes(true).map(visible) {
+            let Some(rest) = room.checked_sub(cluster.width()) else { break };
             room = rest;
-            shown.push(visible(c));
+            shown.push_str(&cluster);
         }
         (shown, column)
     }
 }
 
-/// Columns of a character.
-fn width(c: char) -> usize {
-    visible(c).width().unwrap_or(0)
-}
-
-/// Characters that would move the cursor have a sign instead.
-pub(super) fn visible(c: char) -> char {
-    match c {
+/// Text with a sign for each character that would move the cursor or change the direction of what follows.
+pub(super) fn visible(text: &str) -> String {
+    let sign = |c: char| match c {
         '\n' => '↵',
         '\t' => '→',
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '·',
         c if c.is_control() => '·',
         c => c,
-    }
+    };
+    text.chars().map(sign).collect()
 }
 
 /// Lines that can be recalled.
@@ -231,6 +228,47 @@ mod tests {
         assert_eq!(shown(&line).1, 2);
         line.press(Key::Backspace);
         assert_eq!(shown(&line), ("a漢".to_owned(), 1));
+    }
+
+    #[test]
+    fn what_a_reader_takes_for_one_character_is_one() {
+        // Terminals give a column to each letter of a conjunct.
+        for (first, last, columns) in [
+            ("a", "👩\u{200d}👩\u{200d}👧", 2),
+            ("🇩🇪", "🇫🇷", 2),
+            ("❤\u{fe0f}\u{200d}🔥", "👍🏽", 2),
+            ("क", "क\u{94d}ष\u{93f}", 3),
+            ("가", "\u{1112}\u{1161}\u{11ab}", 2),
+        ] {
+            let mut line = Line::default();
+            typed(&mut line, &format!("{first}{last}"));
+            let end = shown(&line).1;
+            line.press(Key::Left);
+            assert_eq!(end - shown(&line).1, columns, "{last}");
+            line.press(Key::Home);
+            line.press(Key::Right);
+            line.press(Key::Delete);
+            assert_eq!(shown(&line).0, first);
+            typed(&mut line, last);
+            line.press(Key::Backspace);
+            assert_eq!(shown(&line).0, first);
+        }
+        // Two flags are four marks of which any two would be one.
+        let mut line = Line::default();
+        typed(&mut line, "🇩🇪🇫🇷");
+        line.press(Key::Backspace);
+        assert_eq!(shown(&line), ("🇩🇪".to_owned(), 2));
+    }
+
+    #[test]
+    fn joiners_are_shown_as_they_are_and_marks_of_direction_as_a_sign() {
+        let mut line = Line::default();
+        typed(&mut line, "می\u{200c}خواهم");
+        assert_eq!(shown(&line), ("می\u{200c}خواهم".to_owned(), 7));
+        line.press(Key::KillToStart);
+        typed(&mut line, "a\u{202e}b\u{2066}");
+        assert_eq!(shown(&line), ("a·b·".to_owned(), 4));
+        assert_eq!(line.press(Key::Enter), Did::Entered("a\u{202e}b\u{2066}".to_owned()));
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn press(keys: impl Iterator<Item = Key>) -> Vec<Did> {
             Did::Entered(line) => {
                 out.extend_from_slice(ERASE);
                 out.extend_from_slice(PROMPT.as_bytes());
-                out.extend_from_slice(line.chars().map(visible).collect::<String>().as_bytes());
+                out.extend_from_slice(visible(line).as_bytes());
                 out.push(b'\n');
             }
             Did::Cleared => out.extend_from_slice(b"\x1b[H\x1b[2J"),
