@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    bench, client, conformance, dist, help, house, interop, package, rust, simulator, tools, workspace::Workspace,
+    api, bench, client, conformance, dist, help, house, interop, package, rust, simulator, tools, workspace::Workspace,
 };
 
 /// How many single things were checked.
@@ -74,6 +74,11 @@ const STEPS: &[Step] = &[
     Step { name: "features", about: "the library without features, and with each alone", run: rust::features },
     Step { name: "test", about: "unit, integration, doc and compile-fail tests of every crate", run: rust::test },
     Step { name: "doc", about: "documentation without warnings", run: rust::document },
+    Step {
+        name: "api",
+        about: "the public items of the libraries against docs/api",
+        run: |workspace| api::run(workspace, false),
+    },
     Step { name: "house", about: "house rules: sizes, unsafe, layers, leftovers, README", run: house::run },
     Step {
         name: "sim",

@@ -1,12 +1,13 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
+//! the steps ([`rust`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
 //! thing, and so does [`mod@bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod bench;
 mod client;
 mod conformance;
@@ -37,6 +38,8 @@ Usage: cargo xtask TASK
   house [--graph | --english]
         The house rules alone; or every circle of the import graph, by its files and names; or every phrase of the word list
         for comments and messages.
+  api
+        Writes the public items of the libraries into docs/api, one a line. The gate compares them.
   sim [--seeds N] [--seed S]
         N simulator seeds (2000), from seed S on (0). With --seed alone: just that one.
   conformance [--client] [--cases LIST] [--repeat N] [--binary FILE]
@@ -70,7 +73,7 @@ Usage: cargo xtask TASK
 ";
 
 /// What can be asked for, as documents may name it.
-const TASKS: &[&str] = &["test", "house", "sim", "conformance", "fuzz", "bench", "dist", "help"];
+const TASKS: &[&str] = &["test", "house", "api", "sim", "conformance", "fuzz", "bench", "dist", "help"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -131,6 +134,10 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
                     if help_texts { help::run(workspace, true) } else { dist::run(workspace, out) }
                 },
             )
+        }
+        "api" => {
+            options.finish()?;
+            single(&Workspace::find(None)?, |workspace| api::run(workspace, true))
         }
         "package" => {
             options.finish()?;

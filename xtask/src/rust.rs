@@ -105,7 +105,7 @@ pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
     tests(&mut command)
 }
 
-fn must_succeed(command: &mut Command) -> Result<(), Failure> {
+pub(crate) fn must_succeed(command: &mut Command) -> Result<(), Failure> {
     process::run(command, LIMIT)?.success(&process::shown(command))?;
     Ok(())
 }
