@@ -160,7 +160,8 @@ fn published_messages_are_masked_each_with_its_own_key() {
             let own = usize::from(index == 0);
             bench.until(|_| {
                 server.pump();
-                server.messages().len() == 41 + own
+                let data = server.frames.iter().rfind(|frame| frame.opcode < 8);
+                server.messages().len() == 41 + own && data.is_some_and(|frame| frame.last)
             });
             let mut messages = server.messages();
             messages.retain(|message| *message != vec![b'x'; 15_000]);
