@@ -25,3 +25,8 @@ pub mod rng;
 pub mod server;
 pub mod turns;
 pub mod wire;
+
+/// The code of the guide as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide.md")]
+mod guide {}

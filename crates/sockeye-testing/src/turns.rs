@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sockeye::Service;
 use sockeye::proto::time::Instant;
 use sockeye::sim::{Network, Turn};
 
@@ -34,5 +35,27 @@ pub trait Turns {
     /// Takes turns for this virtual time.
     fn turn_for(&mut self, time: Duration) {
         self.turn_until(time, |_| false);
+    }
+}
+
+/// Services in one simulated network, which are turned together.
+pub struct Together<const N: usize> {
+    pub network: Network,
+    pub services: [Service; N],
+}
+
+impl<const N: usize> Turns for Together<N> {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn turn(&mut self) {
+        for service in &mut self.services {
+            service.run_once(Some(Duration::ZERO)).expect("the simulated poller does not fail");
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.services.iter().filter_map(Service::next_deadline).min()
     }
 }

@@ -1,6 +1,11 @@
 //! A chat room on every core: one thread per core, and each message goes to the connections of all threads.
 //!
-//! `cargo run --example threads [ADDRESS]`, then as with `chat`. Ctrl-C ends it.
+//! `cargo run --example threads [ADDRESS]`, then in the consoles of two browser windows. Ctrl-C ends it.
+//!
+//! ```js
+//! chat = new WebSocket("ws://127.0.0.1:7681/", "chat"); chat.onmessage = event => console.log(event.data)
+//! chat.send("hello")
+//! ```
 
 use sockeye::messages::{self, Message};
 use sockeye::{CloseCode, Service, Threads};

@@ -2,6 +2,9 @@
 //!
 //! `cargo run --example feed [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:7681/ --protocol feed`.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use sockeye::messages::{self, Handler, Message, MessageCx};
