@@ -95,6 +95,10 @@ impl WebSocket {
         self.protocol.next_deadline().unwrap_or(NEVER)
     }
 
+    pub(super) fn is_ping_due(&self, now: Instant) -> bool {
+        self.protocol.is_ping_due(now)
+    }
+
     pub(super) fn ends_at(&self) -> Option<Instant> {
         if self.is_open() && !self.protocol.awaits_pong() { None } else { self.protocol.next_deadline() }
     }
@@ -407,9 +411,9 @@ impl WebSocket {
         if self.protocol.next_deadline().is_some_and(|at| at <= now) {
             let progress = wire.socket.take_progress(env.limits.slow_reader_bytes);
             let paused = !wire.socket.has_backlog() && env.state.registry.get(id).is_some_and(Entry::is_paused);
-            // While we do not read, the silence is ours. A peer that accepts waiting output is
-            // alive, though the ping may wait behind that output. Stuck output proves the contrary,
-            // and may be why we do not read.
+            // While we do not read, the silence is ours. A peer whose system acknowledged output
+            // since the ping is alive, though the ping may wait behind that output. Stuck output
+            // proves the contrary, and may be why we do not read.
             if paused || (progress && self.protocol.awaits_pong()) {
                 self.note_alive(now);
             }

@@ -28,6 +28,36 @@ fn a_peer_that_never_reads_is_read_no_more_and_ends() {
     bench.finish();
 }
 
+/// The systems of both sides take some of the output, too little for a writable edge. That shows when the loop sends once
+/// more, and says nothing of a peer that has not read since it was pinged.
+#[test]
+fn what_our_own_system_takes_is_no_sign_of_life() {
+    let mut bench = Bench::with(Faults::none().with_buffers(30_000, 30_000), Limits::default());
+    let client = bench.open();
+    bench.clients[client].peer.as_ref().unwrap().set_window(8_000);
+    bench.deaf.push(client);
+    bench.clients[client].text("!big 500000");
+    let took = bench.until(|bench| bench.closed(client).is_some());
+    assert_eq!(took, Duration::from_secs(45));
+    assert_eq!(bench.closed(client).unwrap().cause, Cause::Timeout(Timeout::Keepalive));
+    bench.finish();
+}
+
+/// What it reads is too little for a writable edge between a ping and the time for its pong, and shows that it is there.
+#[test]
+fn a_peer_that_reads_very_slowly_is_alive() {
+    let mut bench = Bench::with(Faults::none().with_buffers(60_000, 30_000), Limits::default());
+    let client = bench.open();
+    bench.deaf.push(client);
+    bench.clients[client].text("!big 500000");
+    for second in 1..=300 {
+        bench.clients[client].peer.as_ref().unwrap().set_window(500 * second);
+        bench.pass(Duration::from_secs(1));
+        assert_eq!(bench.closed(client), None, "given up after {:?}", bench.time());
+    }
+    bench.finish();
+}
+
 #[test]
 fn a_peer_that_reads_slowly_is_served_to_the_end() {
     let mut bench = Bench::with(Faults::none().with_buffers(20_000, 20_000), Limits::default());
