@@ -65,10 +65,18 @@ pub struct Limits {
     ///
     /// With [`Threads`](crate::Threads) it applies to each thread, and the default is an equal share for each.
     pub connections: Option<usize>,
-    /// Simultaneous connections from one IP address; default `None`, no such limit; a connection beyond it is reset.
+    /// Simultaneous connections from one IP address, or from one network of [`ipv4_prefix_bits`](Self::ipv4_prefix_bits)
+    /// or [`ipv6_prefix_bits`](Self::ipv6_prefix_bits); default `None`, no such limit; a connection beyond it is reset.
     ///
     /// With [`Threads`](crate::Threads) it applies to each thread.
     pub connections_per_address: Option<usize>,
+    /// Leading bits of an IPv4 address that [`connections_per_address`](Self::connections_per_address) compares; default
+    /// 32, the whole address.
+    pub ipv4_prefix_bits: u32,
+    /// Leading bits of an IPv6 address that [`connections_per_address`](Self::connections_per_address) compares; default
+    /// 64: a single host usually has a whole /64 (RFC 4291 section 2.5.1), and could take another address for each
+    /// connection. Networks of customers are often a /56 or a /48 (RFC 6177).
+    pub ipv6_prefix_bits: u32,
     /// Bytes read from, and bytes sent to, one connection in one turn, and the size of the loop's receive buffer;
     /// default 512 KiB; the connection continues in the next turn.
     ///
@@ -130,6 +138,8 @@ impl Default for Limits {
             output_hard: 16 * 1024 * 1024,
             connections: None,
             connections_per_address: None,
+            ipv4_prefix_bits: 32,
+            ipv6_prefix_bits: 64,
             turn_bytes: 512 * 1024,
             turn_frames: 1024,
             turn_accepts: 64,

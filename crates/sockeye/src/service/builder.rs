@@ -392,7 +392,7 @@ impl Builder {
             state,
             endpoints: Endpoints::new(self.endpoints),
             policy,
-            admission: Admission::new(self.addresses, self.proxies, self.limits.connections_per_address),
+            admission: Admission::new(self.addresses, self.proxies, &self.limits),
             rx,
             limits: self.limits,
             board: self.board,

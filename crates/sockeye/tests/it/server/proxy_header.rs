@@ -331,6 +331,13 @@ fn addresses_are_judged_and_counted_by_the_header() {
     site.turns();
     assert!(site.answer(&[&from("192.0.2.7")]).1.starts_with("HTTP/1.1 101 "));
 
+    // A host has a whole /64 of IPv6 addresses.
+    let six = |client: &str| [format!("PROXY TCP6 {client} 2001:db8::ffff 1 2\r\n").as_bytes(), &upgrade("")].concat();
+    let (_first, answer) = site.answer(&[&six("2001:db8:1:2::1")]);
+    assert!(answer.starts_with("HTTP/1.1 101 "));
+    assert_eq!(site.answer(&[&six("2001:db8:1:2::2")]).1, "");
+    assert!(site.answer(&[&six("2001:db8:1:3::1")]).1.starts_with("HTTP/1.1 101 "));
+
     // A header without a name counts for the proxy, which is one address of all its connections here.
     let own = [b"PROXY UNKNOWN\r\n", &upgrade("")[..]].concat();
     let (_own, answer) = site.answer(&[&own]);
