@@ -96,8 +96,8 @@ impl<'a> BodyPermission<'a> {
         AfterPiece { port: self.port }
     }
 
-    /// Ends the answer. Only [`closed`](crate::responder::Responder::closed) follows, once the peer's system has taken
-    /// all of it.
+    /// Ends the answer. Only [`closed`](crate::responder::Responder::closed) follows, once the system has taken all of
+    /// it.
     ///
     /// Fewer bytes than the length that was announced end the exchange with [`ResponseFault::TooShort`].
     pub fn end(self) {

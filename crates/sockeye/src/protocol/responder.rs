@@ -87,7 +87,8 @@ pub trait Responder: 'static {
         None
     }
 
-    /// The whole body has arrived. It is called for a request without a body, too. Returns the answer, if it is known.
+    /// The whole body has arrived; trailers behind it were checked and dropped. It is called for a request without a body,
+    /// too. Returns the answer, if it is known.
     fn body_ended(&mut self, cx: &mut RequestCx<'_>, session: &mut Self::Session) -> Option<Response> {
         let _ = (cx, session);
         None
@@ -133,11 +134,11 @@ pub trait Responder: 'static {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RequestEnd {
-    /// The peer's system has taken the whole answer.
+    /// The system has taken the whole answer, to send it to the peer.
     Answered,
     /// The peer ended the connection, or its sending side, before the answer was complete.
     PeerGone,
-    /// The connection broke before the peer had taken the whole answer; with the system's error, if it reported one.
+    /// The connection broke before the system had taken the whole answer; with the system's error, if it reported one.
     Broken(Option<io::ErrorKind>),
     /// A limit on time or progress was hit.
     Timeout(RequestTimeout),

@@ -61,9 +61,9 @@ impl Stall {
 pub enum Culprit {
     /// [`Protocol::filter`](crate::Protocol::filter).
     Filter,
-    /// [`Protocol::open`](crate::Protocol::open).
+    /// [`Protocol::open`](crate::Protocol::open), or [`Responder::request`](crate::responder::Responder::request).
     Open,
-    /// [`Protocol::receive`](crate::Protocol::receive).
+    /// [`Protocol::receive`](crate::Protocol::receive), or [`Responder::body`](crate::responder::Responder::body).
     Receive,
     /// [`Protocol::writable`](crate::Protocol::writable).
     Writable,
