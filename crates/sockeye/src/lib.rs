@@ -248,6 +248,7 @@ mod state;
 mod transport;
 
 #[cfg(any(test, feature = "sim"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
 
 #[cfg(feature = "client")]

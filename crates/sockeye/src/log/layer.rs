@@ -1,7 +1,7 @@
 //! The layer of `tracing-subscriber`: from events to records in the backlog.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -9,7 +9,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::line::{Fields, Line};
+use super::level::Level;
+use super::line::{Fields, Line, TARGET};
 use super::shared::Shared;
 
 pub(super) struct LogLayer(pub(super) Arc<Shared>);
@@ -46,7 +47,12 @@ where
             }
         }
         if self.0.pace.admits(&mut line, Instant::now()) {
-            self.0.backlog.push(&self.0.form.record(&line, SystemTime::now()));
+            self.0.push(&line);
+        }
+        let forgotten = self.0.pace.take_forgotten();
+        if forgotten > 0 {
+            let message = format!("{forgotten} lines about peers that have become quiet were left out");
+            self.0.push(&Line::new(Level::Notice, TARGET, message));
         }
     }
 }

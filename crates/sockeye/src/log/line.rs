@@ -151,6 +151,9 @@ impl Write for Bounded {
     }
 }
 
+/// The target of the log's own lines.
+pub(super) const TARGET: &str = "sockeye::log";
+
 /// The target of events of the access log.
 pub(super) const ACCESS: &str = "sockeye::access";
 

@@ -87,7 +87,7 @@ use tracing_subscriber::{Layer, layer::SubscriberExt as _};
 use self::backlog::{Backlog, Note};
 use self::form::{Form, Tag};
 use self::layer::LogLayer;
-use self::line::{ACCESS, Line};
+use self::line::{ACCESS, Line, TARGET};
 use self::pace::Pace;
 use self::shared::Shared;
 use self::sink::{Emit, Target};
@@ -216,7 +216,7 @@ impl Logger {
     ///
     /// Limited are lines of `notice` and above with a field `peer`, an IP address with or without a port; the addresses of a /64 of IPv6
     /// are one peer, and so are all peers without an address. The next line about the peer has the field `suppressed`: how many
-    /// were left out. Less severe levels and the access log are not limited: somebody asked for all of them.
+    /// were left out. [`Log::suppressed`] counts all of them. Less severe levels and the access log are not limited: somebody asked for all of them.
     pub fn peer_limit(mut self, lines: u32, every: Duration) -> Self {
         (self.burst, self.every) = (lines, every);
         self
@@ -335,6 +335,11 @@ impl Log {
         self.0.backlog.lost()
     }
 
+    /// How many lines [`Logger::peer_limit`] left out.
+    pub fn suppressed(&self) -> u64 {
+        self.0.pace.suppressed()
+    }
+
     /// Whether the syslog daemon or the journal takes packets at the moment. Without one nothing is logged until it is there, so a
     /// program may want to say so. Other destinations are well.
     ///
@@ -349,10 +354,7 @@ impl Log {
     pub fn print(&self, text: &str) {
         match &self.0.form {
             Form::Lines(_) => self.0.backlog.push(text.as_bytes()),
-            form => {
-                let line = Line::new(Level::Notice, TARGET, text.trim_end().to_owned());
-                self.0.backlog.push(&form.record(&line, SystemTime::now()));
-            }
+            _ => self.0.push(&Line::new(Level::Notice, TARGET, text.trim_end().to_owned())),
         }
     }
 }
@@ -397,9 +399,6 @@ fn said(note: &Note) -> Line {
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
-
-/// The target of the log's own lines.
-const TARGET: &str = "sockeye::log";
 
 /// For a reader who is slow, and for the thread that writes, which gets no time at once on a busy machine. Only one who does
 /// not read at all costs that much.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ pub(super) struct Pace {
     /// Then one in this time.
     every: Duration,
     buckets: Mutex<HashMap<Peer, Bucket>>,
+    /// Lines that were left out.
+    suppressed: AtomicU64,
+    /// Those of them about peers that were forgotten since, which no line has told yet.
+    forgotten: AtomicU64,
 }
 
 /// Invariant: at most [`PEERS`] of them have one each; the others share that of [`Peer::Other`].
@@ -39,7 +44,20 @@ struct Bucket {
 
 impl Pace {
     pub(super) fn new(burst: u32, every: Duration) -> Self {
-        Self { burst: burst.max(1), every: every.max(Duration::from_nanos(1)), buckets: Mutex::default() }
+        let every = every.max(Duration::from_nanos(1));
+        let (suppressed, forgotten) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { burst: burst.max(1), every, buckets: Mutex::default(), suppressed, forgotten }
+    }
+
+    /// How many lines were left out.
+    pub(super) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
+    /// How many of them were about peers that were forgotten since the last call.
+    pub(super) fn take_forgotten(&self) -> u64 {
+        // Usually there are none, and nothing is written that other threads read.
+        if self.forgotten.load(Ordering::Relaxed) == 0 { 0 } else { self.forgotten.swap(0, Ordering::Relaxed) }
     }
 
     /// Whether a line may be written. One that follows others that might not be says how many these were.
@@ -51,13 +69,20 @@ impl Pace {
         let peer = Peer::of(peer);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= PEERS && !buckets.contains_key(&peer) {
-            buckets.retain(|_, bucket| !bucket.is_full(self, now));
+            buckets.retain(|_, bucket| {
+                let is_full = bucket.is_full(self, now);
+                if is_full {
+                    self.forgotten.fetch_add(bucket.suppressed, Ordering::Relaxed);
+                }
+                !is_full
+            });
         }
         let peer = if buckets.len() >= PEERS && !buckets.contains_key(&peer) { Peer::Other } else { peer };
         let bucket = buckets.entry(peer).or_insert(Bucket { lines: self.burst, at: now, suppressed: 0 });
         bucket.fill(self, now);
         if bucket.lines == 0 {
             bucket.suppressed += 1;
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         bucket.lines -= 1;
@@ -96,9 +121,9 @@ impl Bucket {
         }
     }
 
-    /// Nothing is known of it that a new one would not know.
+    /// Whether it allows as much as a new one.
     fn is_full(&self, pace: &Pace, now: Instant) -> bool {
-        self.suppressed == 0 && self.earned(pace, now) >= pace.burst - self.lines
+        self.earned(pace, now) >= pace.burst - self.lines
     }
 }
 
@@ -162,5 +187,24 @@ mod tests {
         assert!(!pace.admits(&mut line(Level::Warn, "t", Some(&peer(1 << 30))), start), "one too many");
         assert!(pace.admits(&mut line(Level::Warn, "t", Some(&peer(1 << 30))), start + 2 * EVERY));
         assert!(pace.buckets.lock().unwrap().len() < 10);
+    }
+
+    #[test]
+    fn peers_that_were_too_loud_are_forgotten_too_and_their_lines_counted() {
+        let (pace, start) = (pace(), Instant::now());
+        let peer = |number: u32| format!("{}:80", std::net::Ipv4Addr::from_bits(number));
+        let shout = |number, now| {
+            (0..21).filter(|_| pace.admits(&mut line(Level::Warn, "t", Some(&peer(number))), now)).count()
+        };
+        for number in 0..PEERS as u32 {
+            assert_eq!(shout(number, start), 20);
+        }
+        let later = start + 20 * EVERY;
+        // Each of many new peers has its own count again.
+        for number in 1 << 30..(1 << 30) + 3 {
+            assert_eq!(shout(number, later), 20);
+        }
+        assert_eq!((pace.suppressed(), pace.take_forgotten()), (PEERS as u64 + 3, PEERS as u64));
+        assert_eq!(pace.take_forgotten(), 0);
     }
 }

@@ -97,15 +97,15 @@ fn what_peers_sent_cannot_pass_for_a_line() {
 
 #[test]
 fn lines_about_one_peer_are_limited() {
-    let lines = lines_of(
-        |log| log.level(Level::Info).peer_limit(2, Duration::from_secs(3600)),
-        || {
-            let _span = info_span!("connection", peer = "192.0.2.1:7").entered();
-            (0..100).for_each(|number| warn!(target: "t", number, "loud"));
-            debug!(target: "t", "asked for");
-            warn!(target: "t", peer = "192.0.2.2:7", "another");
-        },
-    );
+    let (log, lines) = emitted(|log| log.level(Level::Info).peer_limit(2, Duration::from_secs(3600)));
+    written(&log, || {
+        let _span = info_span!("connection", peer = "192.0.2.1:7").entered();
+        (0..100).for_each(|number| warn!(target: "t", number, "loud"));
+        debug!(target: "t", "asked for");
+        warn!(target: "t", peer = "192.0.2.2:7", "another");
+    });
+    let lines: Vec<_> = lines.try_iter().collect();
+    assert_eq!((log.suppressed(), log.dropped()), (98, 0));
     let expected = [
         "warn t: loud number=0 peer=192.0.2.1:7",
         "warn t: loud number=1 peer=192.0.2.1:7",
