@@ -83,6 +83,29 @@ impl Connection {
         self.role
     }
 
+    /// Its limits.
+    #[must_use]
+    #[inline]
+    pub fn limits(&self) -> &Arc<ProtocolLimits> {
+        &self.limits
+    }
+
+    /// Replaces the limits, from the next frame on: a peer that has logged in may send more than a stranger.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sockeye_proto::{conn::Connection, limits::ProtocolLimits, time::Instant, wire::Role};
+    /// let stranger = Arc::new(ProtocolLimits::default());
+    /// let mut friend = ProtocolLimits::default();
+    /// friend.message_bytes *= 4;
+    /// let mut connection = Connection::new(Role::Server, stranger, Instant::from_nanos(0));
+    /// connection.set_limits(Arc::new(friend));
+    /// assert_eq!(connection.limits().message_bytes, 64 * 1024 * 1024);
+    /// ```
+    pub fn set_limits(&mut self, limits: Arc<ProtocolLimits>) {
+        self.limits = limits;
+    }
+
     /// The current state.
     #[must_use]
     #[inline]

@@ -144,8 +144,8 @@ impl Connection {
         // RFC 6455 section 10.4: "Implementations that have implementation- and/or
         // platform-specific limitations regarding the frame size or total message size after
         // reassembly from multiple frames MUST protect themselves against exceeding those limits."
-        // `message` is at most `message_bytes` and 0 for a new one.
-        if header.len > self.limits.message_bytes - receiver.message {
+        // `message` is 0 for a new one. The limit may have become lower since the message began.
+        if header.len > self.limits.message_bytes.saturating_sub(receiver.message) {
             return Err(Violation::MessageTooBig);
         }
         let new = header.opcode != OpCode::Continuation;

@@ -81,7 +81,10 @@ impl Refusal {
     /// Appends `piece` to the body, up to `limit` bytes in total. `false`: the limit is reached, stop reading.
     pub(crate) fn keep(&mut self, piece: &[u8], limit: u64) -> bool {
         let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.body.len());
-        let kept = piece.len().min(room);
+        let mut kept = piece.len().min(room);
+        if self.body.try_reserve(kept).is_err() {
+            kept = 0;
+        }
         self.body.extend_from_slice(&piece[..kept]);
         self.truncated |= kept < piece.len();
         !self.truncated

@@ -12,7 +12,7 @@ use sockeye_proto::time::Instant;
 use crate::admission::Decision;
 use crate::conn::env::Env;
 use crate::conn::exchange::{Arrival, Exchange};
-use crate::conn::file::send_file;
+use crate::conn::file::{Rest, keep_piece, send_rest, send_rest_later};
 use crate::conn::head::{hint_at_proxy_header, is_head};
 use crate::conn::linger::Linger;
 use crate::conn::step::{Closing, Due, Step};
@@ -20,7 +20,7 @@ use crate::conn::upgrade::{Counter, Refused, Upgraded, decide, ending, undecided
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::access::Access;
-use crate::http::{Body, FileBody, Framing, HttpRequest, Response};
+use crate::http::{Body, Framing, HttpRequest, Response};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::protocol::Request;
@@ -35,8 +35,8 @@ pub(super) struct Http {
     /// The bytes of an incomplete head; while a body arrives or a decision is awaited, the whole head.
     head: Vec<u8>,
     state: State,
-    /// The rest of a file to send.
-    file: Option<FileBody>,
+    /// The rest of a body to send.
+    rest: Option<Rest>,
     /// The request is a HEAD, whose answer has no body. Known before the head is complete, and even if it is refused.
     bodiless: bool,
     keep_alive: bool,
@@ -75,7 +75,7 @@ impl Http {
             scanner: HeadScanner::new(&limits.protocol),
             head: Vec::new(),
             state: State::Head,
-            file: None,
+            rest: None,
             bodiless: false,
             keep_alive: true,
             reused: false,
@@ -398,7 +398,8 @@ impl Http {
         let State::Body { decoder, bytes } = &mut self.state else { return };
         loop {
             match decoder.decode(&mut input) {
-                Ok(Some(piece)) => bytes.0.extend_from_slice(piece),
+                Ok(Some(piece)) if keep_piece(&mut bytes.0, piece, env) => {}
+                Ok(Some(_)) => return self.refuse_body(wire, env, BodyError::TooLarge),
                 Ok(None) => break,
                 Err(error) => return self.refuse_body(wire, env, error),
             }
@@ -454,7 +455,7 @@ impl Http {
         self.send(wire, env, response, now);
     }
 
-    /// Writes the answer's head, and the body as far as it is in memory.
+    /// Writes the answer's head. The body follows as the socket takes it.
     fn send(&mut self, wire: &mut Wire, env: &mut Env, response: Response, date: u64) {
         let framing = Framing::of(&response);
         if response.write_head(env.io.cork(), framing, date, self.keep_alive).is_err() {
@@ -463,11 +464,8 @@ impl Http {
         }
         env.io.meters.statistics.responded(response.status());
         match response.into_body() {
-            Body::Bytes(bytes) => {
-                self.access.sent(bytes.len());
-                SocketWriter::new(&mut env.io, &mut wire.socket).put(&bytes);
-            }
-            Body::File(file) => self.file = Some(file),
+            Body::Bytes(bytes) => self.rest = Some(Rest::of_bytes(bytes)),
+            Body::File(file) => self.rest = Some(Rest::File(file)),
             Body::Empty => {}
         }
         self.begin_response(wire, env);
@@ -536,15 +534,15 @@ impl Http {
         self.left = self.unsent(wire) + env.io.corked() as u64;
     }
 
-    /// The unsent bytes of the answer: queued output and the rest of the file.
+    /// The unsent bytes of the answer: queued output and the rest of the body.
     fn unsent(&self, wire: &Wire) -> u64 {
-        wire.socket.backlog_bytes() as u64 + self.file.as_ref().map_or(0, FileBody::remaining)
+        wire.socket.backlog_bytes() as u64 + self.rest.as_ref().map_or(0, Rest::remaining)
     }
 
     /// Sends the rest of the answer. `None` if all is sent, and the next request may come.
     fn respond(&mut self, wire: &mut Wire, env: &mut Env, budget: &mut usize) -> Option<Step<AfterHttp>> {
         self.access.seen(env.state.now);
-        if let Err(how) = send_file(&mut self.file, &mut self.access, wire, env, budget) {
+        if let Err(how) = send_rest(&mut self.rest, &mut self.access, wire, env, budget) {
             return Some(Step::Gone(how));
         }
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
@@ -554,8 +552,8 @@ impl Http {
         if wire.socket.has_backlog() {
             return Some(Step::Wait);
         }
-        if self.file.is_some() {
-            return Some(if *budget == 0 { Step::Yield } else { Step::Later });
+        if self.rest.is_some() {
+            return Some(send_rest_later(wire, *budget));
         }
         self.access.complete();
         if self.keep_alive {

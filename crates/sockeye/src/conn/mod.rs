@@ -42,8 +42,10 @@ mod wire;
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sockeye_proto::close::{Cause, Close, CloseCode, Timeout};
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 
 use self::exchange::{AfterExchange, Exchange};
@@ -403,6 +405,13 @@ impl Conn {
         match &mut self.phase {
             Phase::WebSocket(ws) => ws.control(request, now),
             _ => false,
+        }
+    }
+
+    /// Sets the limits of a WebSocket.
+    pub(crate) fn set_limits(&mut self, limits: Arc<ProtocolLimits>) {
+        if let Phase::WebSocket(ws) = &mut self.phase {
+            ws.set_limits(limits);
         }
     }
 

@@ -213,7 +213,7 @@ impl Opening {
     fn open(&mut self, wire: &Wire, env: &mut Env, id: ConnId, handshake: &Handshake<'_>) -> Option<WebSocket> {
         let plan = self.plan.take()?;
         let endpoint = env.state.registry.get(id)?.endpoint;
-        let mut ws = WebSocket::new(Role::Client, env);
+        let mut ws = WebSocket::new(Role::Client, env, endpoint);
         env.state.connects.opened(id, plan, env.state.now);
         ws.open(wire, env, id, endpoint, handshake);
         Some(ws)

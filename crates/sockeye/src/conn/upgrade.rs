@@ -129,7 +129,7 @@ fn accept(
     }
     env.io.meters.statistics.responded(101);
     log(chosen);
-    let mut ws = WebSocket::new(Role::Server, env);
+    let mut ws = WebSocket::new(Role::Server, env, endpoint);
     ws.open(wire, env, request.id(), endpoint, &Handshake::accepted(request, chosen, value));
     Ok(ws)
 }

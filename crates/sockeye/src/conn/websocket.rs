@@ -4,9 +4,12 @@
 //! protocol write. Control frames go before more data. Once a close has started nothing is
 //! delivered, and `writable` is called at most once more: the Close frame waits for it.
 
+use std::sync::Arc;
+
 use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input, State};
 use sockeye_proto::event::Event;
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
 
@@ -52,8 +55,8 @@ pub(super) enum Progress {
 
 impl WebSocket {
     /// A connection after its handshake.
-    pub(super) fn new(role: Role, env: &Env) -> Self {
-        let protocol = Connection::new(role, env.limits.protocol.clone(), env.state.now);
+    pub(super) fn new(role: Role, env: &Env, endpoint: EndpointIndex) -> Self {
+        let protocol = Connection::new(role, env.state.message_limits.of(endpoint), env.state.now);
         Self { protocol, aside: None }
     }
 
@@ -78,13 +81,20 @@ impl WebSocket {
         // Requests of the callback for its own connection are kept as in any other step. A step
         // follows.
         let entry = *entry;
-        env.state.enter(id, entry, ReadBudget::default());
+        self.enter(env, id, entry, ReadBudget::default());
         let session = env.call_protocol(id, &wire.peer, Culprit::Open, |endpoint, cx, _| endpoint.open(cx, handshake));
         env.state.leave();
         if let (Some(session), Some(entry)) = (session, env.state.registry.get_mut(id)) {
             entry.session = session;
         }
-        self.take_own_ends(&mut env.state, id);
+        self.take_own_requests(&mut env.state, id);
+    }
+
+    /// Starts a step, or a callback outside of one.
+    #[inline(always)]
+    fn enter(&self, env: &mut Env, id: ConnId, entry: Entry, budget: ReadBudget) {
+        env.state.enter(id, entry, budget);
+        env.state.running.message_bytes = self.protocol.limits().message_bytes;
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -137,7 +147,7 @@ impl WebSocket {
         entry: Entry,
     ) -> Progress {
         let budget = ReadBudget { bytes: env.limits.turn_bytes, frames: env.limits.turn_frames };
-        env.state.enter(id, entry, budget);
+        self.enter(env, id, entry, budget);
         env.io.begin_step(env.limits.turn_bytes);
         let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
@@ -336,19 +346,35 @@ impl WebSocket {
         if let Err(close) = result {
             self.protocol.close(close, commands.now);
         }
-        if !commands.queue.ends.is_empty() {
+        if commands.queue.has_own() {
             let id = commands.running.id;
-            self.take_own_ends(commands, id);
+            self.take_own_requests(commands, id);
         }
     }
 
+    /// Carries out what a callback asked for its own connection, before the next frame.
     #[cold]
-    fn take_own_ends(&mut self, commands: &mut Commands, id: ConnId) {
+    fn take_own_requests(&mut self, commands: &mut Commands, id: ConnId) {
         let now = commands.now;
         commands.take_ends(id, |end| match end {
             End::Close(close) => self.protocol.close(close.clone(), now),
             End::Abort => self.protocol.abort(Cause::Aborted),
         });
+        if let Some(limits) = commands.take_limits(id) {
+            commands.running.message_bytes = limits.message_bytes;
+            self.set_limits(limits);
+        }
+    }
+
+    /// Takes the largest message of these limits, and shares them unless its keepalive is its own.
+    pub(super) fn set_limits(&mut self, mut limits: Arc<ProtocolLimits>) {
+        let own = self.protocol.limits();
+        if (own.ping_after, own.pong_within) != (limits.ping_after, limits.pong_within) {
+            let mut copy = ProtocolLimits::clone(own);
+            copy.message_bytes = limits.message_bytes;
+            limits = Arc::new(copy);
+        }
+        self.protocol.set_limits(limits);
     }
 
     /// Sends the protocol's own frames. Returns whether the connection has ended.
@@ -448,7 +474,7 @@ impl WebSocket {
 
     fn timer(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
         let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_open()) else { return };
-        env.state.enter(id, entry, ReadBudget::default());
+        self.enter(env, id, entry, ReadBudget::default());
         let result =
             env.call_protocol(id, &wire.peer, Culprit::Timer, |endpoint, cx, session| endpoint.timer(cx, session));
         self.apply(&mut env.state, result.unwrap_or(Ok(())));

@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
+use sockeye_proto::close::{Close, CloseCode};
 use sockeye_proto::event::{Fragment, Payload};
 
 use crate::messages::Message;
-use crate::protocol::Commands;
+use crate::protocol::{Commands, Cx};
 
 /// The part of a message that has arrived. Memory grows with the received bytes, not with the
 /// announced length.
@@ -26,21 +27,32 @@ impl Partial {
         matches!(self, Self::None)
     }
 
-    pub(crate) fn push(&mut self, fragment: &Fragment<'_>, commands: &mut Commands) {
+    /// An error if the memory cannot be had: the connection is to be closed.
+    pub(crate) fn push(&mut self, fragment: &Fragment<'_>, cx: &mut Cx<'_>) -> Result<(), Close> {
         if fragment.first {
-            let buffer = commands.take_buffer();
             *self = match fragment.payload {
-                // An empty buffer is valid UTF-8.
-                Payload::Text(_) => Self::Text(String::from_utf8(buffer).unwrap_or_default()),
-                Payload::Binary(_) => Self::Binary(buffer),
+                Payload::Text(_) => Self::Text(String::new()),
+                Payload::Binary(_) => Self::Binary(Vec::new()),
             };
         }
-        match (self, fragment.payload) {
-            (Self::Text(text), Payload::Text(more)) => text.push_str(more),
-            (Self::Binary(payload), Payload::Binary(more)) => payload.extend_from_slice(more),
+        let most = usize::try_from(cx.message_bytes()).unwrap_or(usize::MAX);
+        let grown = match (&mut *self, fragment.payload) {
+            (Self::Text(text), Payload::Text(more)) => cx.extend_text(text, more, most),
+            (Self::Binary(payload), Payload::Binary(more)) => cx.extend_buffer(payload, more, most),
             // The protocol keeps the kind of a message to its end.
-            _ => debug_assert!(false, "the kind of a message changed"),
-        }
+            _ => {
+                debug_assert!(false, "the kind of a message changed");
+                Ok(())
+            }
+        };
+        grown.map_err(|error| {
+            tracing::warn!(id = %cx.id(), peer = %cx.peer(), %error, "no memory for a message; the connection is closed");
+            self.clear(cx);
+            // RFC 6455 section 7.4.1: "1011 indicates that a server is terminating the connection because it encountered an
+            // unexpected condition that prevented it from fulfilling the request." 1009 would say that the message is too
+            // big at any time.
+            CloseCode::INTERNAL.into()
+        })
     }
 
     pub(crate) fn take(&mut self) -> Option<Message<'static>> {

@@ -135,6 +135,30 @@ impl<H: Handler> Messages<H> {
         self
     }
 
+    /// The largest message in bytes that connections of this protocol receive. Default: that of the service,
+    /// [`ProtocolLimits::message_bytes`](sockeye_proto::limits::ProtocolLimits::message_bytes).
+    /// [`set_message_bytes`](crate::protocol::ConnectionMut::set_message_bytes) is for a single connection.
+    ///
+    /// ```
+    /// use sockeye::{CloseCode, Service, messages};
+    ///
+    /// // A stranger can send short messages only.
+    /// let files = messages::on("files", |cx, message| {
+    ///     if message.as_text() == Some("the password") {
+    ///         cx.set_message_bytes(64 << 20).map_err(|_| CloseCode::INTERNAL)?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let service = Service::builder().protocol(files.message_bytes(200)).build()?;
+    /// # let _ = service;
+    /// # Ok::<(), sockeye::Error>(())
+    /// ```
+    #[must_use]
+    pub fn message_bytes(mut self, bytes: u64) -> Self {
+        self.limits.message_bytes = Some(bytes);
+        self
+    }
+
     /// The connection's kept state, or a new one.
     fn take_busy(&mut self, session: &mut Session<H::State>) -> Box<Busy> {
         session.busy.take().unwrap_or_else(|| {
@@ -255,13 +279,14 @@ impl<H: Handler> Messages<H> {
         cx: &mut Cx<'_>,
         session: &mut Session<H::State>,
         fragment: &Fragment<'_>,
-    ) -> Option<Message<'static>> {
+    ) -> Result<Option<Message<'static>>, Close> {
         let mut busy = self.take_busy(session);
-        busy.partial.push(fragment, cx);
+        let pushed = busy.partial.push(fragment, cx);
         let message = if fragment.last { busy.partial.take() } else { None };
         session.busy = Some(busy);
         self.rest(session);
-        message
+        pushed?;
+        Ok(message)
     }
 }
 
@@ -293,7 +318,7 @@ impl<H: Handler> Protocol for Messages<H> {
         let message = if fragment.first && fragment.last {
             fragment.payload.into()
         } else {
-            match self.collect(cx, session, &fragment) {
+            match self.collect(cx, session, &fragment)? {
                 Some(message) => message,
                 None => return Ok(()),
             }

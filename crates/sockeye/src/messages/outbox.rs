@@ -5,10 +5,11 @@
 //! copied at the end of the step, because the buffer is reused.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::error::Error;
 use std::fmt;
 
+use sockeye_proto::close::CloseCode;
 use sockeye_proto::wire::MessageKind;
 
 use crate::messages::Message;
@@ -106,38 +107,48 @@ impl Outbox {
         if cost(len) > self.limit - self.load {
             return Err(Full(message));
         }
-        self.load += cost(len);
         if self.items.is_empty() {
             if let Some(range) = cx.input_range(bytes) {
                 if let (Ok(start), Ok(len)) = (u32::try_from(range.start), u32::try_from(len)) {
+                    self.load += cost(len as usize);
                     self.spots.push(Spot { start, len, kind });
                     return Ok(());
                 }
             }
         }
-        self.push_item(message, len, kind, cx);
+        self.push_item(message, len, kind, cx)
+    }
+
+    /// Memory that cannot be had is as good as an outbox without room.
+    #[cold]
+    fn push_item<'m>(
+        &mut self,
+        message: Message<'m>,
+        len: usize,
+        kind: MessageKind,
+        commands: &mut Commands,
+    ) -> Result<(), Full<'m>> {
+        let place = match message {
+            Message::Text(Cow::Owned(text)) => Place::Large(text.into_bytes()),
+            Message::Binary(Cow::Owned(payload)) => Place::Large(payload),
+            borrowed => match self.copy(borrowed.as_bytes(), commands) {
+                Ok(place) => place,
+                Err(_) => return Err(Full(borrowed)),
+            },
+        };
+        self.load += cost(len);
+        self.items.push_back(Item { place, len, kind });
         Ok(())
     }
 
-    #[cold]
-    fn push_item(&mut self, message: Message<'_>, len: usize, kind: MessageKind, commands: &mut Commands) {
-        let place = match message {
-            Message::Text(Cow::Borrowed(text)) => self.copy(text.as_bytes(), commands),
-            Message::Binary(Cow::Borrowed(payload)) => self.copy(payload, commands),
-            Message::Text(Cow::Owned(text)) => Place::Large(text.into_bytes()),
-            Message::Binary(Cow::Owned(payload)) => Place::Large(payload),
-        };
-        self.items.push_back(Item { place, len, kind });
-    }
-
-    fn copy(&mut self, payload: &[u8], commands: &mut Commands) -> Place {
+    fn copy(&mut self, payload: &[u8], commands: &mut Commands) -> Result<Place, TryReserveError> {
         if payload.len() < SMALL {
-            self.small.extend_from_slice(payload);
-            return Place::Small;
+            commands.extend_buffer(&mut self.small, payload, self.limit)?;
+            return Ok(Place::Small);
         }
-        let mut buffer = commands.take_buffer();
-        buffer.extend_from_slice(payload);
-        Place::Large(buffer)
+        let mut buffer = Vec::new();
+        commands.extend_buffer(&mut buffer, payload, payload.len())?;
+        Ok(Place::Large(buffer))
     }
 
     /// Sends while there is a permission. `input` is the bytes of the current read.
@@ -194,14 +205,19 @@ impl Outbox {
         for index in self.sent_spots..self.spots.len() {
             let spot = self.spots[index];
             let payload = piece(input, spot.start as usize, spot.len as usize);
-            let place = self.copy(payload, cx);
+            let place = match self.copy(payload, cx) {
+                Ok(place) => place,
+                Err(error) => return self.fail(&error, cx),
+            };
             self.items.push_back(Item { place, len: payload.len(), kind: spot.kind });
         }
         self.spots.clear();
         self.sent_spots = 0;
         for item in items.drain(..) {
             if matches!(item.place, Place::Small) {
-                self.small.extend_from_slice(piece(&small, taken, item.len));
+                if let Err(error) = cx.extend_buffer(&mut self.small, piece(&small, taken, item.len), self.limit) {
+                    return self.fail(&error, cx);
+                }
                 taken += item.len;
             }
             self.items.push_back(item);
@@ -210,6 +226,14 @@ impl Outbox {
         // retaining them.
         items.shrink_to(1);
         cx.give_buffer(small);
+    }
+
+    /// Messages that wait cannot be kept, so nothing may be sent behind them.
+    #[cold]
+    fn fail(&mut self, error: &TryReserveError, cx: &mut Cx<'_>) {
+        tracing::warn!(id = %cx.id(), peer = %cx.peer(), %error, "no memory for messages that wait; the connection is closed");
+        self.clear(cx);
+        cx.close(CloseCode::INTERNAL);
     }
 
     /// Moves all waiting messages behind those of another outbox. None may still be in the receive

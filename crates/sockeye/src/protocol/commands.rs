@@ -1,10 +1,13 @@
 //! Commands that concern the whole service, and lookups of its parts.
 
+use std::collections::TryReserveError;
+
 use sockeye_proto::time::Instant;
 
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
 use crate::protocol::{ConnId, Decision, EndpointHandle, Gone, ProtocolHandle, UnknownProtocol};
 use crate::state::{Commands, EndpointIndex, EndpointKind, Entry};
+use crate::transport::pool::make_room;
 
 impl Commands {
     /// When this turn of the loop began, on the loop's monotonic clock.
@@ -130,6 +133,35 @@ impl Commands {
     #[must_use]
     pub fn take_buffer(&mut self) -> Vec<u8> {
         self.pool.borrow_mut().take()
+    }
+
+    /// Appends to a buffer that grows with what a peer sends, and will never hold more than `most` bytes. An empty one
+    /// without memory comes from the pool. For layers that keep data between callbacks.
+    ///
+    /// # Errors
+    /// The memory cannot be had. A peer decided how much it is, so it must not end the process: close this connection,
+    /// with [`CloseCode::INTERNAL`](crate::CloseCode::INTERNAL).
+    pub fn extend_buffer(&mut self, buffer: &mut Vec<u8>, bytes: &[u8], most: usize) -> Result<(), TryReserveError> {
+        if buffer.capacity() == 0 {
+            *buffer = self.take_buffer();
+        }
+        make_room(buffer, bytes.len(), most)?;
+        buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// As [`extend_buffer`](Self::extend_buffer), for text.
+    ///
+    /// # Errors
+    /// As [`extend_buffer`](Self::extend_buffer).
+    pub fn extend_text(&mut self, buffer: &mut String, text: &str, most: usize) -> Result<(), TryReserveError> {
+        if buffer.capacity() == 0 {
+            // An empty buffer is valid UTF-8.
+            *buffer = String::from_utf8(self.take_buffer()).unwrap_or_default();
+        }
+        make_room(buffer, text.len(), most)?;
+        buffer.push_str(text);
+        Ok(())
     }
 
     /// Returns a buffer to the loop's pool: one from [`take_buffer`](Self::take_buffer), or any

@@ -74,6 +74,14 @@ impl<'a> Cx<'a> {
         Some(start..start + bytes.len())
     }
 
+    /// The largest message in bytes that this connection receives:
+    /// [`set_message_bytes`](ConnectionMut::set_message_bytes) of the connection,
+    /// [`limits`](crate::Protocol::limits) of the protocol, or the service's. For layers that collect messages.
+    #[must_use]
+    pub fn message_bytes(&self) -> u64 {
+        self.connection.commands.running.message_bytes
+    }
+
     /// Requests [`release_input`](crate::Protocol::release_input) before the bytes of the current
     /// read are overwritten; `false` cancels the request. For layers that keep [ranges of the
     /// input](Self::input_range).

@@ -9,7 +9,7 @@ use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Payload;
 use sockeye_proto::wire::MessageKind;
 
-use crate::limits::Keepalive;
+use crate::limits::{Keepalive, LimitError, table};
 use crate::protocol::{ConnId, PushError};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry};
 
@@ -191,6 +191,18 @@ impl ConnectionMut<'_> {
     /// Clears the timer.
     pub fn clear_timer(&mut self) {
         self.commands.queue.timers.push((self.id, None));
+    }
+
+    /// Sets the largest message in bytes that this connection receives, from its next frame on: a client that has logged in
+    /// may send more than a stranger. It replaces [`Protocol::limits`](crate::Protocol::limits) and the service's limit.
+    /// Connections with the same limit share the memory for it.
+    ///
+    /// # Errors
+    /// Less than 1 byte, or more than 4 EiB.
+    pub fn set_message_bytes(&mut self, bytes: u64) -> Result<(), LimitError> {
+        table::message_bytes().check_number(bytes)?;
+        self.commands.queue.message_bytes.push((self.id, bytes));
+        Ok(())
     }
 }
 

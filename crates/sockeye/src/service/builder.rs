@@ -29,7 +29,7 @@ use crate::service::connections::Connections;
 use crate::service::core::{Jobs, Service, Tick};
 use crate::service::listen::ListenAddr;
 use crate::service::timers::Timers;
-use crate::state::{BuilderId, Commands, EndpointIndex, EndpointInfo, EndpointKind};
+use crate::state::{BuilderId, Commands, EndpointIndex, EndpointInfo, EndpointKind, MessageLimitSets};
 use crate::statistics::{BoardSlot, Meters};
 use crate::sys::external::External;
 use crate::sys::{Address, ListenOptions, Real, Sys};
@@ -381,7 +381,9 @@ impl Builder {
         let number = ServiceNumber::next();
         let number =
             number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
-        let state = Commands::new(self.id, number, names, self.limits.output_hard, now);
+        let mut state = Commands::new(self.id, number, names, self.limits.output_hard, now);
+        let own = self.endpoints.iter().map(|endpoint| endpoint.limits().message_bytes);
+        state.message_limits = MessageLimitSets::new(&self.limits.protocol, own);
         let meters = Meters::new(self.limits.stall);
         let (pool, outgoing) = (Rc::clone(&state.pool), Rc::clone(&state.outgoing));
         let mut io = LoopIo::new(sys, pool, outgoing, meters, frame_cost, self.limits.output_low_water);

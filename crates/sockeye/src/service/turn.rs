@@ -66,7 +66,7 @@ impl Service {
         self.env.state.registry.begin_shares();
         self.end_drain_of_connects();
         self.free_dead();
-        self.env.state.pool.borrow_mut().tidy(self.env.state.now);
+        self.env.io.tidy(self.env.state.now);
         self.turn_ends();
         if let Some(board) = &mut self.env.board {
             board.turn_ends(self.env.state.now, &self.env.io.meters.statistics);
@@ -99,8 +99,11 @@ impl Service {
         }
     }
 
-    /// Closes requested between turns come before anything else.
+    /// Ends and limits requested between turns come before anything else.
     fn begin_with_ends(&mut self) {
+        if !self.env.state.queue.message_bytes.is_empty() {
+            self.carry_out_limits();
+        }
         if !self.env.state.queue.ends.is_empty() {
             self.carry_out_requested_ends();
         }
@@ -234,6 +237,9 @@ impl Service {
         if !self.env.state.queue.adoptions.is_empty() {
             self.start_adoptions();
         }
+        if !self.env.state.queue.message_bytes.is_empty() {
+            self.carry_out_limits();
+        }
         if !self.env.state.queue.timers.is_empty() {
             self.carry_out_timers();
         }
@@ -245,6 +251,16 @@ impl Service {
         }
         if self.env.state.connects.has_planned() {
             self.start_connects();
+        }
+    }
+
+    #[cold]
+    fn carry_out_limits(&mut self) {
+        while let Some(&(id, _)) = self.env.state.queue.message_bytes.first() {
+            let limits = self.env.state.take_limits(id);
+            if let (Some(conn), Some(limits)) = (self.connections.in_slot(id), limits) {
+                conn.set_limits(limits);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::MessageKind;
 
@@ -15,6 +16,7 @@ use crate::state::connects::Connects;
 use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
 use crate::state::exchanges::Exchanges;
 use crate::state::lifecycle::Lifecycle;
+use crate::state::message_limits::MessageLimitSets;
 use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
@@ -55,6 +57,7 @@ pub struct Commands {
     /// The same as that of the [`LoopIo`](crate::transport::LoopIo).
     pub(crate) outgoing: Rc<Outgoing>,
     pub(crate) running: RunningStep,
+    pub(crate) message_limits: MessageLimitSets,
     pub(crate) lifecycle: Lifecycle,
     /// When this turn began.
     pub(crate) now: Instant,
@@ -86,6 +89,7 @@ impl Commands {
             exchanges: Exchanges::default(),
             outgoing: Rc::new(Outgoing::new(count, output_hard)),
             running: RunningStep::none(),
+            message_limits: MessageLimitSets::default(),
             lifecycle: Lifecycle::default(),
             now,
             pool: Rc::default(),
@@ -172,6 +176,20 @@ impl Commands {
             }
             *wished != id
         });
+    }
+
+    /// Takes the limits that a connection was given last, if it was.
+    #[cold]
+    pub(crate) fn take_limits(&mut self, id: ConnId) -> Option<Arc<ProtocolLimits>> {
+        let mut bytes = None;
+        self.queue.message_bytes.retain(|&(wished, wanted)| {
+            if wished == id {
+                bytes = Some(wanted);
+            }
+            wished != id
+        });
+        let endpoint = self.registry.get(id)?.endpoint;
+        bytes.map(|bytes| self.message_limits.with(endpoint, bytes))
     }
 
     /// Requests an adoption; its id is valid at once.

@@ -17,6 +17,8 @@ pub(crate) struct CommandQueue {
     pub(crate) timers: Vec<(ConnId, Option<Instant>)>,
     pub(crate) adoptions: Vec<Adoption>,
     pub(crate) controls: Vec<(ConnId, ControlRequest)>,
+    /// The largest messages of single connections.
+    pub(crate) message_bytes: Vec<(ConnId, u64)>,
     /// One flag per endpoint: the writable callback of all its connections is requested.
     all_writable: Vec<bool>,
     any_all_writable: bool,
@@ -58,7 +60,13 @@ impl CommandQueue {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         // One comparison for all: this is asked after each step.
-        self.ends.len() | self.timers.len() | self.adoptions.len() | self.controls.len() == 0
+        self.ends.len() | self.timers.len() | self.adoptions.len() | self.controls.len() | self.message_bytes.len() == 0
+    }
+
+    /// Whether something may be for the running connection, which does it before its next frame.
+    #[inline]
+    pub(crate) fn has_own(&self) -> bool {
+        self.ends.len() | self.message_bytes.len() != 0
     }
 
     pub(super) fn has_all_writable(&self) -> bool {

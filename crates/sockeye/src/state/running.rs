@@ -15,6 +15,8 @@ pub(crate) struct RunningStep {
     /// The endpoint keeps ranges of the current read, and must be notified before it is
     /// overwritten.
     pub(crate) keeps_input: bool,
+    /// The largest message that the connection receives.
+    pub(crate) message_bytes: u64,
     /// Address and length of the bytes of the current read. Callbacks borrow pieces of them.
     window: (usize, usize),
 }
@@ -40,6 +42,7 @@ impl RunningStep {
             budget: ReadBudget::default(),
             flags: 0,
             keeps_input: false,
+            message_bytes: 0,
             window: (0, 0),
         }
     }

@@ -173,8 +173,10 @@ impl GroupProtocol {
     }
 
     fn publish(&self, kind: MessageKind, payload: &[u8]) -> Result<(), RemoteError> {
-        let payload = payload.to_owned();
-        self.put(payload.len(), move |own| own.publish(kind, &payload))
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(payload.len()).map_err(|_| RemoteError::Full)?;
+        copy.extend_from_slice(payload);
+        self.put(copy.len(), move |own| own.publish(kind, &copy))
     }
 
     fn put(&self, bytes: usize, job: impl Fn(ProtocolMut<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {

@@ -1,10 +1,10 @@
 //! Bytes that a socket did not take yet.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::rc::Rc;
 
-use crate::transport::pool::{Buffer, MAPPED, Pool, release};
+use crate::transport::pool::{Buffer, MAPPED, Pool, make_room, release};
 
 /// A piece of the backlog that small rests are gathered in. It is twice the size from which the allocator maps a block by
 /// itself, so that the memory of a peer that was far behind goes back to the system and leaves no holes.
@@ -56,20 +56,23 @@ impl Backlog {
         std::mem::take(&mut self.progress)
     }
 
-    pub(super) fn push_bytes(&mut self, bytes: &[u8], pool: &RefCell<Pool>) {
+    pub(super) fn push_bytes(&mut self, bytes: &[u8], pool: &RefCell<Pool>) -> Result<(), TryReserveError> {
         if bytes.is_empty() {
-            return;
+            return Ok(());
         }
-        self.len += bytes.len();
         if let Some(Piece { data: Data::Owned(last), .. }) = self.pieces.back_mut() {
             if last.len() + bytes.len() <= PIECE {
+                make_room(last, bytes.len(), PIECE)?;
                 last.extend_from_slice(bytes);
-                return;
+                self.len += bytes.len();
+                return Ok(());
             }
         }
         let mut buffer = pool.borrow_mut().take();
+        make_room(&mut buffer, bytes.len(), PIECE)?;
         buffer.extend_from_slice(bytes);
-        self.pieces.push_back(Piece { data: Data::Owned(buffer), sent: 0 });
+        self.push_piece(Data::Owned(buffer), 0);
+        Ok(())
     }
 
     pub(super) fn push_piece(&mut self, data: Data, sent: usize) {
@@ -117,7 +120,7 @@ mod tests {
     fn a_long_backlog_of_small_frames_is_in_few_large_pieces() {
         let (mut backlog, pool) = (Backlog::default(), RefCell::new(Pool::default()));
         for _ in 0..10_000 {
-            backlog.push_bytes(&[7; 100], &pool);
+            backlog.push_bytes(&[7; 100], &pool).unwrap();
         }
         assert_eq!((backlog.pieces.len(), backlog.len()), (4, 1_000_000));
     }

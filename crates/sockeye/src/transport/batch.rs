@@ -1,11 +1,12 @@
 //! Published messages: framed once for all connections of servers, and still messages for clients.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 use std::rc::Rc;
 
 use sockeye_proto::wire::{EncodedHeader, MessageKind, OpCode};
 
-use crate::transport::pool::Buffer;
+use crate::transport::pool::{Buffer, make_room};
 
 /// Messages in the order in which they were published, as a server's frames. Invariant: each message's payload is
 /// `bytes[start..start + len]`, and the head of its frame is between the end of the one before and `start`.
@@ -36,11 +37,15 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// Adds a message. A server's frames are not masked (RFC 6455 section 5.1) and so the same for all.
-    pub(crate) fn push(&mut self, kind: MessageKind, payload: &[u8]) {
-        self.bytes.extend_from_slice(&EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, None));
+    /// Adds a message. A server's frames are not masked (RFC 6455 section 5.1) and so the same for all. An error if there is
+    /// no memory for it.
+    pub(crate) fn push(&mut self, kind: MessageKind, payload: &[u8]) -> Result<(), TryReserveError> {
+        let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, None);
+        make_room(&mut self.bytes, head.len().saturating_add(payload.len()), usize::MAX)?;
+        self.bytes.extend_from_slice(&head);
         self.messages.push(Message { kind, start: self.bytes.len(), len: payload.len() });
         self.bytes.extend_from_slice(payload);
+        Ok(())
     }
 
     pub(crate) fn frames(&self) -> Frames<'_> {
@@ -139,9 +144,9 @@ mod tests {
         let payloads = [0, 1, 125, 126, 127, 65_535, 65_536].map(|len| vec![7; len]);
         let mut batch = Batch::default();
         for payload in &payloads {
-            batch.push(MessageKind::Binary, payload);
+            batch.push(MessageKind::Binary, payload).unwrap();
         }
-        batch.push(MessageKind::Text, b"last");
+        batch.push(MessageKind::Text, b"last").unwrap();
         let framed = batch.framed();
         let mut wire = &framed.bytes().0[..];
         let expected =
@@ -165,13 +170,13 @@ mod tests {
     #[test]
     fn memory_is_used_again_unless_it_is_shared() {
         let mut batch = Batch::default();
-        batch.push(MessageKind::Binary, &[1; 1000]);
+        batch.push(MessageKind::Binary, &[1; 1000]).unwrap();
         let framed = batch.framed();
         let share = framed.bytes().clone();
         assert!(framed.recycle(100).is_none());
         drop(share);
         let mut batch = Batch::default();
-        batch.push(MessageKind::Binary, &[1; 1000]);
+        batch.push(MessageKind::Binary, &[1; 1000]).unwrap();
         let again = batch.framed().recycle(100).unwrap();
         assert!(again.is_empty() && again.bytes.capacity() < 1000);
     }

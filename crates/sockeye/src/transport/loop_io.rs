@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use sockeye_proto::time::Instant;
+
 use crate::statistics::{Culprit, Meters, WorkOwner};
 use crate::sys::Sys;
 use crate::transport::outgoing::Outgoing;
-use crate::transport::pool::Pool;
+use crate::transport::pool::{Pool, release};
 use crate::transport::stream::Carrier;
 
 /// The system, the cork, the pool of buffers, and the meters that count what goes through them.
@@ -69,6 +71,15 @@ impl LoopIo {
         self.cork.clear();
     }
 
+    /// The turn ends: what a burst left is given back.
+    #[inline]
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        if self.cork.capacity() > CORK_KEPT {
+            release(std::mem::take(&mut self.cork));
+        }
+        self.pool.borrow_mut().tidy(now);
+    }
+
     /// Begins a step of one connection.
     #[inline]
     pub(crate) fn begin_step(&mut self, send_budget: usize) {
@@ -106,3 +117,6 @@ impl LoopIo {
         }
     }
 }
+
+/// A cork that grew larger, by a head of the program's with very long fields, is not kept.
+const CORK_KEPT: usize = 512 * 1024;

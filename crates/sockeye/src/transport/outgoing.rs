@@ -87,7 +87,9 @@ impl Outgoing {
 
     pub(crate) fn publish(&self, endpoint: u16, kind: MessageKind, payload: &[u8]) {
         self.any.set(true);
-        self.with(endpoint, |waiting| waiting.published.push(kind, payload));
+        if let Some(Err(error)) = self.with(endpoint, |waiting| waiting.published.push(kind, payload)) {
+            tracing::error!(%error, bytes = payload.len(), "no memory to publish a message, which is lost");
+        }
     }
 
     /// Keeps a message for one connection, for which `queued` bytes wait elsewhere. False when there is no room for it.
@@ -100,11 +102,14 @@ impl Outgoing {
         self.with(endpoint, |waiting| {
             let apart = waiting.apart.entry(id).or_default();
             let before = apart.pushed.bytes();
-            apart.pushed.push(kind, payload);
-            apart.behind.push(waiting.published.len());
-            waiting.pushed_bytes += apart.pushed.bytes() - before;
-        });
-        true
+            let is_pushed = apart.pushed.push(kind, payload).is_ok();
+            if is_pushed {
+                apart.behind.push(waiting.published.len());
+                waiting.pushed_bytes += apart.pushed.bytes() - before;
+            }
+            is_pushed
+        })
+        .unwrap_or(true)
     }
 
     /// How many bytes were pushed to a connection and not sent yet.
@@ -214,7 +219,9 @@ impl Apart {
         let mut all = Batch::default();
         self.runs(published, &mut |run| {
             for (kind, payload) in run.messages() {
-                all.push(kind, payload);
+                if let Err(error) = all.push(kind, payload) {
+                    tracing::error!(%error, "no memory for a message that was published or pushed, which is lost");
+                }
             }
         });
         all

@@ -1,6 +1,7 @@
 //! Buffers that connections borrow while they need them, so that an idle connection owns none and a busy one
 //! allocates none.
 
+use std::collections::TryReserveError;
 use std::time::Duration;
 
 use sockeye_proto::time::Instant;
@@ -14,6 +15,12 @@ const IDLE_BYTES: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// From this capacity on the allocator maps a buffer by itself.
 pub(crate) const MAPPED: usize = 128 * 1024;
+
+/// A buffer that grows with what a peer sends is on the allocator's heap up to this capacity, and then at once in a
+/// mapping of its own: among blocks of a crowd that has gone, one that stays keeps the whole heap.
+const HEAP: usize = 4 * 1024;
+/// What must be left after a large buffer has grown, for the small allocations of the program, which cannot fail.
+const LEFT: usize = 1024 * 1024;
 
 /// Spare buffers, empty and with their memory.
 ///
@@ -87,6 +94,76 @@ impl Pool {
     }
 }
 
+/// A buffer that [`make_room`] makes room in.
+pub(crate) trait Room: Default {
+    fn len(&self) -> usize;
+    fn capacity(&self) -> usize;
+    fn try_reserve_exact(&mut self, more: usize) -> Result<(), TryReserveError>;
+    fn into_bytes(self) -> Vec<u8>;
+}
+
+impl Room for Vec<u8> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn try_reserve_exact(&mut self, more: usize) -> Result<(), TryReserveError> {
+        self.try_reserve_exact(more)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self
+    }
+}
+
+impl Room for String {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn try_reserve_exact(&mut self, more: usize) -> Result<(), TryReserveError> {
+        self.try_reserve_exact(more)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.into_bytes()
+    }
+}
+
+/// Makes room for `more` bytes in a buffer that will never hold more than `most`. It grows at least twofold, but not beyond
+/// `most`. An error if the memory cannot be had: a peer decided how much, so it must not end the process.
+pub(crate) fn make_room(buffer: &mut impl Room, more: usize, most: usize) -> Result<(), TryReserveError> {
+    if more <= buffer.capacity() - buffer.len() { Ok(()) } else { grow(buffer, more, most) }
+}
+
+#[cold]
+fn grow(buffer: &mut impl Room, more: usize, most: usize) -> Result<(), TryReserveError> {
+    let len = buffer.len();
+    let needed = len.saturating_add(more);
+    let doubled = needed.max(buffer.capacity().saturating_mul(2));
+    let mapped = if doubled > HEAP { doubled.max(MAPPED) } else { doubled };
+    let wanted = mapped.min(most).max(needed);
+    buffer.try_reserve_exact(wanted - len).or_else(|_| buffer.try_reserve_exact(more))?;
+    if buffer.capacity() >= MAPPED {
+        let mut left = Vec::new();
+        let result = left.try_reserve_exact(LEFT);
+        release(left);
+        if result.is_err() {
+            release(std::mem::take(buffer).into_bytes());
+        }
+        return result;
+    }
+    Ok(())
+}
+
 /// Gives memory back to the system.
 ///
 /// Freeing a large mapped block teaches glibc's allocator to serve blocks of that size from its
@@ -131,6 +208,35 @@ mod tests {
         assert!(pool.bytes <= SPARE_BYTES && pool.spare.len() <= SPARE);
         pool.give(Vec::with_capacity(SPARE_BYTES + 1));
         assert!(pool.bytes <= SPARE_BYTES);
+    }
+
+    #[test]
+    fn a_buffer_grows_twofold_in_large_blocks_and_never_beyond_its_most() {
+        let mut buffer = Vec::new();
+        let mut seen = Vec::new();
+        for _ in 0..16 * 1024 {
+            make_room(&mut buffer, 1024, 16 * 1024 * 1024).unwrap();
+            buffer.extend_from_slice(&[7; 1024]);
+            if seen.last() != Some(&buffer.capacity()) {
+                seen.push(buffer.capacity());
+            }
+        }
+        let small = [1, 2, 4].map(|kib| kib * 1024);
+        let large = (0..8).map(|power| MAPPED << power);
+        assert_eq!(seen, small.into_iter().chain(large).collect::<Vec<_>>());
+
+        let mut buffer = vec![7; 10_000_000];
+        make_room(&mut buffer, 1, 10_000_001).unwrap();
+        assert_eq!(buffer.capacity(), 10_000_001);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error() {
+        for more in [usize::MAX, isize::MAX as usize, 1 << 62] {
+            let mut buffer = vec![7; 3];
+            assert!(make_room(&mut buffer, more, usize::MAX).is_err());
+            assert_eq!(buffer, [7; 3]);
+        }
     }
 
     #[test]

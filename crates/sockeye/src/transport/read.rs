@@ -7,7 +7,7 @@ use std::io;
 use sockeye_proto::conn::HEADROOM;
 
 use crate::transport::loop_io::LoopIo;
-use crate::transport::pool::{Buffer, Pool};
+use crate::transport::pool::{Buffer, Pool, make_room};
 use crate::transport::socket::Socket;
 
 /// The outcome of a read.
@@ -85,6 +85,10 @@ impl Socket {
             return;
         }
         let mut buffer = pool.borrow_mut().take();
+        if let Err(error) = make_room(&mut buffer, rest.len(), rest.len()) {
+            tracing::warn!(%error, "no memory for input that waits; the connection is reset");
+            return self.mark_broken();
+        }
         buffer.extend_from_slice(rest);
         self.kept = Some(Box::new(Buffer(buffer)));
     }

@@ -9,6 +9,7 @@ use sockeye_proto::conn::HEADROOM;
 use crate::sys::DescriptorKind;
 use crate::transport::backlog::Data;
 use crate::transport::loop_io::LoopIo;
+use crate::transport::pool::make_room;
 use crate::transport::read::Read;
 use crate::transport::socket::Socket;
 use crate::transport::write::SocketWriter;
@@ -80,6 +81,9 @@ impl SocketWriter<'_> {
         let sent = if self.socket.backlog.is_none() { self.write_unit(bytes) } else { 0 };
         if sent < bytes.len() && !self.socket.is_broken() {
             let mut rest = self.io.pool.borrow_mut().take();
+            if make_room(&mut rest, bytes.len() - sent, bytes.len()).is_err() {
+                return self.break_with(io::ErrorKind::OutOfMemory);
+            }
             rest.extend_from_slice(&bytes[sent..]);
             self.backlog().push_piece(Data::Owned(rest), 0);
         }

@@ -1,5 +1,6 @@
 //! Output of one connection: the cork first, the backlog for what the socket did not take.
 
+use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
@@ -23,14 +24,16 @@ impl<'a> SocketWriter<'a> {
         Self { io, socket }
     }
 
-    /// Appends bytes.
+    /// Appends bytes. As many as the cork takes are sent from where they are.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        if let Some(backlog) = &mut self.socket.backlog {
+        if self.socket.backlog.is_some() {
             // What was corked without a look at the backlog goes first.
-            backlog.push_bytes(&self.io.cork, &self.io.pool);
+            self.queue_cork(0);
             self.io.cork.clear();
-            backlog.push_bytes(bytes, &self.io.pool);
-            return;
+            return self.queue_copy(bytes);
+        }
+        if bytes.len() >= CORK {
+            return self.put_direct(bytes);
         }
         self.io.cork.extend_from_slice(bytes);
         if self.io.cork.len() >= CORK {
@@ -43,13 +46,21 @@ impl<'a> SocketWriter<'a> {
         if self.socket.kind != DescriptorKind::Stream {
             return self.put_unit(bytes);
         }
-        if bytes.len() < DIRECT {
-            return self.put(bytes);
-        }
+        if bytes.len() < DIRECT { self.put(bytes) } else { self.put_direct(bytes) }
+    }
+
+    #[cold]
+    fn put_direct(&mut self, bytes: &[u8]) {
         let sent = self.send_after_cork(bytes);
         if sent < bytes.len() {
             self.queue_copy(&bytes[sent..]);
         }
+    }
+
+    /// Sends as many of the bytes as the socket takes now, behind what is corked. Returns how many that is; nothing of the
+    /// rest is kept.
+    pub(crate) fn send_some(&mut self, bytes: &[u8]) -> usize {
+        self.send_after_cork(bytes)
     }
 
     /// Appends a frame; a large payload is sent from where it is.
@@ -276,17 +287,26 @@ impl<'a> SocketWriter<'a> {
 
     fn queue_copy(&mut self, rest: &[u8]) {
         self.backlog();
-        if let Some(backlog) = &mut self.socket.backlog {
-            backlog.push_bytes(rest, &self.io.pool);
+        let Some(backlog) = &mut self.socket.backlog else { return };
+        if let Err(error) = backlog.push_bytes(rest, &self.io.pool) {
+            self.break_without_memory(&error);
         }
     }
 
     /// Queues what is in the cork behind `sent` bytes.
     fn queue_cork(&mut self, sent: usize) {
         self.backlog();
-        if let Some(backlog) = &mut self.socket.backlog {
-            backlog.push_bytes(&self.io.cork[sent..], &self.io.pool);
+        let Some(backlog) = &mut self.socket.backlog else { return };
+        if let Err(error) = backlog.push_bytes(&self.io.cork[sent..], &self.io.pool) {
+            self.break_without_memory(&error);
         }
+    }
+
+    /// What the socket did not take cannot be kept, so nothing may follow it.
+    #[cold]
+    fn break_without_memory(&mut self, error: &TryReserveError) {
+        tracing::warn!(%error, "no memory for output that waits; the connection is reset");
+        self.break_with(io::ErrorKind::OutOfMemory);
     }
 }
 

@@ -9,6 +9,7 @@ mod crowd_of_connects;
 mod daemon;
 mod descriptors;
 mod fork;
+mod memory;
 mod numbers;
 mod systemd;
 mod uploads;
@@ -25,13 +26,16 @@ macro_rules! tests {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = daemon::play() {
+    if let Some(code) = daemon::play().or_else(memory::play) {
         return code;
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     // The forks come first: later tests start threads, which may take a moment to be gone.
     let tests = tests![
+        memory::what_a_crowd_held_is_given_back,
+        memory::a_page_that_is_not_read_is_not_copied,
+        memory::memory_that_cannot_be_had_ends_a_connection_and_not_the_process,
         fork::a_child_draws_other_bytes_than_its_parent,
         fork::a_child_leaves_its_parents_socket_where_it_is,
         descriptors::without_descriptors_connecting_fails_at_once,

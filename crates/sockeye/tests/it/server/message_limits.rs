@@ -1,0 +1,120 @@
+//! The largest message of a protocol, and of a connection after its login.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::sim::{Faults, Network, Peer, Turn};
+use sockeye::{CloseCode, ConnId, Service, messages};
+use sockeye_testing::server::upgrade;
+
+/// A text of this length, masked with zeros.
+fn text(len: u16) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | 126];
+    if len < 126 {
+        frame = vec![0x81, 0x80 | len as u8];
+    } else {
+        frame.extend(len.to_be_bytes());
+    }
+    frame.extend([0; 4]);
+    frame.resize(frame.len() + usize::from(len), b'x');
+    frame
+}
+
+fn login() -> Vec<u8> {
+    [&[0x81, 0x85, 0, 0, 0, 0][..], b"login"].concat()
+}
+
+struct Site {
+    network: Network,
+    service: Service,
+    /// The connections that sent a message.
+    ids: Rc<RefCell<Vec<ConnId>>>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let network = Network::with_faults(1, Faults::none());
+        // Says how long a message is.
+        let ids: Rc<RefCell<Vec<ConnId>>> = Rc::default();
+        let seen = Rc::clone(&ids);
+        let length = move |cx: &mut messages::MessageCx<'_, '_>, message: messages::Message<'_>| {
+            if message.as_text() == Some("login") {
+                cx.set_message_bytes(1000).map_err(|_| CloseCode::INTERNAL)?;
+            }
+            seen.borrow_mut().push(cx.id());
+            let said = format!("{} of {};", message.as_bytes().len(), cx.message_bytes());
+            cx.push(said).map_err(|_| CloseCode::TRY_AGAIN.into())
+        };
+        let short = messages::on("short", length.clone()).message_bytes(200);
+        let long = messages::on("long", length);
+        let builder = Service::builder().protocol(short).protocol(long).listen("127.0.0.1:80");
+        let service = builder.build_with(network.sys()).unwrap();
+        Self { network, service, ids }
+    }
+
+    fn open(&mut self, protocol: &str) -> Peer {
+        let peer = self.network.connect(&self.service.local_addresses()[0]).unwrap();
+        peer.send(&upgrade(&format!("Sec-WebSocket-Protocol: {protocol}\r\n")));
+        self.turns();
+        assert!(peer.recv().starts_with(b"HTTP/1.1 101 "));
+        peer
+    }
+
+    fn turns(&mut self) {
+        let until = self.network.now() + Duration::from_secs(1);
+        let (network, service) = (&self.network, &mut self.service);
+        network.run(|| {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            if network.now() >= until { Turn::Done } else { Turn::Sleep(Some(until)) }
+        });
+    }
+
+    /// The texts that come back, or the code of the close.
+    fn answer(&mut self, peer: &Peer, input: &[u8]) -> String {
+        peer.send(input);
+        self.turns();
+        let bytes = peer.recv();
+        match bytes[..] {
+            [0x88, _, high, low, ..] => format!("closed with {}", u16::from_be_bytes([high, low])),
+            _ => bytes.iter().filter(|byte| (b' '..0x7f).contains(*byte)).map(|&byte| char::from(byte)).collect(),
+        }
+    }
+}
+
+#[test]
+fn a_protocol_has_a_limit_of_its_own() {
+    let mut site = Site::new();
+    let (short, long) = (site.open("short"), site.open("long"));
+    assert_eq!(site.answer(&short, &text(200)), "200 of 200;");
+    assert_eq!(site.answer(&short, &text(201)), "closed with 1009");
+    assert_eq!(site.answer(&long, &text(60_000)), "60000 of 16777216;");
+}
+
+#[test]
+fn a_connection_has_a_limit_of_its_own_from_its_next_frame_on() {
+    let mut site = Site::new();
+    let (peer, other) = (site.open("short"), site.open("short"));
+    // The long message is in the same read as what allows it.
+    let input = [login(), text(1000), text(1000)].concat();
+    assert_eq!(site.answer(&peer, &input), "5 of 200;1000 of 1000;1000 of 1000;");
+    assert_eq!(site.answer(&other, &text(201)), "closed with 1009");
+    // Halfway through a message that becomes too long.
+    let mut half = vec![0x01, 0x80 | 50, 0, 0, 0, 0];
+    half.resize(56, b'x');
+    assert_eq!(site.answer(&peer, &half), "");
+    site.ids.borrow().iter().for_each(|&id| {
+        if let Ok(mut connection) = site.service.control().connection(id) {
+            connection.set_message_bytes(10).unwrap();
+        }
+    });
+    assert_eq!(site.answer(&peer, &[0x80, 0x80, 0, 0, 0, 0]), "50 of 10;");
+    assert_eq!(site.answer(&peer, &text(11)), "closed with 1009");
+}
+
+#[test]
+fn a_limit_out_of_range_is_refused() {
+    let short = messages::echo("echo").message_bytes(0);
+    let error = Service::builder().protocol(short).build().unwrap_err();
+    assert_eq!(error.to_string(), "ProtocolLimits::message_bytes is 0 bytes, and the least is 1 byte");
+}

@@ -1,0 +1,207 @@
+//! What peers make a service hold: as much as they sent and no copies, and given back when they are gone. Counted in
+//! resident pages, on real sockets, with the peers in the same thread.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, fs};
+
+use sockeye::http::{Response, Routes};
+use sockeye::sys::Address;
+use sockeye::{Limits, Service, messages};
+use sockeye_proto::wire::{EncodedHeader, OpCode};
+
+const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const MIB: usize = 1024 * 1024;
+/// How much more may be resident than before, beside a tenth of that.
+const SLACK: usize = 8 * MIB;
+
+/// The resident bytes of this process.
+fn resident() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+fn assert_is_back(before: usize, what: &str) {
+    let now = resident();
+    let most = before + SLACK.max(before / 10);
+    assert!(now <= most, "{what}: {} KiB resident before, {} KiB after", before / 1024, now / 1024);
+}
+
+struct Site {
+    service: Service,
+    address: SocketAddr,
+}
+
+impl Site {
+    fn new(limits: Limits, routes: Routes) -> Self {
+        let echo = messages::echo("echo");
+        let builder = Service::builder().limits(limits).routes(routes).protocol(echo).listen("127.0.0.1:0");
+        let service = builder.build().unwrap();
+        let Address::Ip(address) = service.local_addresses()[0].clone() else { panic!("no address") };
+        Self { service, address }
+    }
+
+    fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let peer = TcpStream::connect(self.address).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        peer
+    }
+
+    /// A WebSocket.
+    fn open(&mut self) -> TcpStream {
+        let mut peer = self.connect();
+        assert_eq!(peer.write(HANDSHAKE).unwrap(), HANDSHAKE.len());
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            self.turns(1);
+            take(&mut peer, &mut answer);
+        }
+        peer
+    }
+
+    /// Sends all of it, or what the service takes of it before it ends the connection.
+    fn send(&mut self, peer: &mut TcpStream, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match peer.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.turns(1),
+                Err(_) => break,
+            }
+        }
+        self.turns(1);
+    }
+
+    fn assert_echoes(&mut self, peer: &mut TcpStream) {
+        self.send(peer, b"\x81\x82\0\0\0\0hi");
+        let mut answer = Vec::new();
+        while answer.len() < 4 {
+            self.turns(1);
+            take(peer, &mut answer);
+        }
+        assert_eq!(answer, b"\x81\x02hi");
+    }
+
+    fn until_gone(&mut self, left: usize) {
+        while self.service.connections() > left {
+            self.turns(1);
+        }
+        // What was not needed for a second is given back.
+        let idle = self.service.next_deadline().map(|_| Duration::from_millis(1200));
+        if let Some(idle) = idle {
+            self.service.run_once(Some(idle)).unwrap();
+        }
+        self.turns(2);
+    }
+}
+
+fn take(peer: &mut TcpStream, into: &mut Vec<u8>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = peer.read(&mut buffer) {
+        into.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// The head of a message that is not masked with anything but zeros.
+fn head(len: usize) -> Vec<u8> {
+    EncodedHeader::new(true, 0, OpCode::Binary, len as u64, Some([0; 4])).to_vec()
+}
+
+pub(crate) fn a_page_that_is_not_read_is_not_copied() {
+    let page: &'static [u8] = Box::leak(vec![b'x'; 32 * MIB].into_boxed_slice());
+    let routes = Routes::new().get("/", move |_| Response::bytes("text/plain", page));
+    let mut site = Site::new(Limits::default(), routes);
+    let mut canary = site.open();
+    let before = resident();
+    let mut peers = Vec::new();
+    for _ in 0..8 {
+        let mut peer = site.connect();
+        site.send(&mut peer, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        peers.push(peer);
+    }
+    site.turns(200);
+    assert_is_back(before, "eight pages of 32 MiB wait");
+    site.assert_echoes(&mut canary);
+
+    // Each is there whole for those who read.
+    let mut got = Vec::new();
+    while got.len() < page.len() {
+        site.turns(1);
+        take(&mut peers[3], &mut got);
+    }
+    assert!(got.ends_with(&page[..MIB]) && got.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+pub(crate) fn what_a_crowd_held_is_given_back() {
+    for (announced, sent, piece) in [(15 * MIB, 300_000, 60_000), (15 * MIB, 31_000, 8_000), (100_000, 90_000, 90_000)]
+    {
+        let mut site = Site::new(Limits::default(), Routes::new());
+        let mut first = site.open();
+        let before = resident();
+        let mut crowd: Vec<_> = (0..500).map(|_| site.open()).collect();
+        for peer in &mut crowd {
+            site.send(peer, &head(announced));
+        }
+        let payload = vec![0; piece];
+        for _ in 0..sent / piece {
+            for peer in &mut crowd {
+                site.send(peer, &payload);
+            }
+        }
+        let mut later = site.open();
+        drop(crowd);
+        site.until_gone(2);
+        assert_is_back(before, &format!("500 peers sent {sent} of {announced} bytes"));
+        site.assert_echoes(&mut first);
+        site.assert_echoes(&mut later);
+    }
+}
+
+/// The same program once more, with little memory.
+pub(crate) fn memory_that_cannot_be_had_ends_a_connection_and_not_the_process() {
+    let this = env::current_exe().unwrap();
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -v 262144 && exec \"$0\""])
+        .arg(this)
+        .env(LITTLE_MEMORY, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr).into_owned() + &String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{}: {said}", child.status);
+}
+
+/// The part of that program. `None`: this is not it.
+pub(crate) fn play() -> Option<ExitCode> {
+    env::var_os(LITTLE_MEMORY)?;
+    let mut site = Site::new(Limits::default(), Routes::new());
+    let mut canary = site.open();
+    let payload = vec![0; MIB];
+    let mut codes = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 0..24 {
+        let mut peer = site.open();
+        site.send(&mut peer, &head(16 * MIB));
+        for _ in 0..15 {
+            site.send(&mut peer, &payload);
+        }
+        let mut answer = Vec::new();
+        take(&mut peer, &mut answer);
+        codes.extend(answer.get(2..4).map(|code| u16::from_be_bytes([code[0], code[1]])));
+        peers.push(peer);
+        site.assert_echoes(&mut canary);
+    }
+    // RFC 6455 section 7.4.1: 1011, "an unexpected condition that prevented it from fulfilling the request".
+    assert!(codes.len() >= 5 && codes.iter().all(|&code| code == 1011), "{codes:?}");
+    Some(ExitCode::SUCCESS)
+}
+
+const LITTLE_MEMORY: &str = "SOCKEYE_TEST_LITTLE_MEMORY";
