@@ -113,6 +113,7 @@ pub fn detach() -> io::Result<Side> {
 /// killed too. A thread sees to that, so code that must run before any other thread exists belongs before [`detach`].
 /// Dropping this value without either reports that the daemon died, and the starter then ends it.
 #[derive(Debug)]
+#[must_use = "dropping it reports that the daemon died"]
 pub struct Daemon {
     /// Let go first: behind the report of a failure the starter may end at any time.
     _leash: Leash,

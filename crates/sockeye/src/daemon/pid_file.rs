@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 /// A file with a process id, locked as long as this value lives. Dropping it removes the file.
 #[derive(Debug)]
+#[must_use = "dropping it removes the file"]
 pub struct PidFile {
     path: PathBuf,
     file: File,

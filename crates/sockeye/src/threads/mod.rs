@@ -285,6 +285,7 @@ impl Drop for Starting {
 
 /// Several services that are built but do not accept yet. Dropping it drops them, and waits for the
 /// end of their threads.
+#[must_use = "dropping it ends the threads"]
 pub struct ReadyThreads {
     starting: Starting,
     remotes: Vec<Remote>,
@@ -307,7 +308,6 @@ impl ReadyThreads {
     }
 
     /// Starts serving.
-    #[must_use = "dropping what it returns ends the services"]
     pub fn serve(mut self) -> RunningThreads {
         let group = self.starting.group.clone();
         group.complete(self.remotes);
@@ -332,6 +332,7 @@ impl fmt::Debug for ReadyThreads {
 }
 
 /// Several running services. Dropping it drains them and waits for their end.
+#[must_use = "dropping it drains the services and waits for their end"]
 pub struct RunningThreads {
     group: Group,
     addresses: Vec<Address>,
