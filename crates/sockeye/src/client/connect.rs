@@ -3,6 +3,7 @@
 use std::env;
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sockeye_proto::handshake::ApiMisuse;
@@ -164,6 +165,24 @@ impl Connect {
     pub fn unsent_bytes(mut self, bytes: u32) -> Result<Self, ConnectError> {
         self.socket.unsent_bytes = Some(bytes);
         self.socket_checked()
+    }
+
+    /// Connects from this address of the host, for hosts that have several. With a proxy it is the connection to the
+    /// proxy that comes from it. Default: the system picks one. Addresses of the other family are not reached, and an
+    /// address that is not the host's own fails with [`FailureCause::Connect`](crate::client::FailureCause::Connect).
+    ///
+    /// ```
+    /// use sockeye::Connect;
+    ///
+    /// # fn main() -> Result<(), sockeye::client::ConnectError> {
+    /// let connect = Connect::new("ws://localhost/")?.source([127, 0, 0, 2].into());
+    /// # let _ = connect;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn source(mut self, address: IpAddr) -> Self {
+        self.socket.source = Some(address);
+        self
     }
 
     /// Time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.

@@ -6,7 +6,7 @@
 //! ```
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
 
@@ -14,16 +14,25 @@ use crate::sim::faults::Fault;
 use crate::sim::host::{Edges, FIRST_PORT, What};
 use crate::sim::pipe::{CLIENT, Connection, EndId, Owner, SERVER};
 use crate::sim::state::{Event, RECONNECT_NANOS, State, Way};
-use crate::sys::{Address, Handle};
+use crate::sys::{Address, Handle, check_family};
 
 impl State {
     /// A host begins to connect.
-    pub(super) fn begin(&mut self, host: usize, to: &Address, room: usize) -> io::Result<Handle> {
+    pub(super) fn begin(
+        &mut self,
+        host: usize,
+        to: &Address,
+        source: Option<IpAddr>,
+        room: usize,
+    ) -> io::Result<Handle> {
         if matches!(to, Address::Unnamed) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if self.hosts[host].in_use() >= self.hosts[host].descriptor_limit {
             return Err(Errno::MFILE.into());
+        }
+        if let (Some(source), Address::Ip(to)) = (source, to) {
+            check_family(source, to.ip())?;
         }
         let way = self.ways.iter().find(|(address, _)| address == to).map(|(_, way)| *way);
         if way == Some(Way::Unreachable) {
@@ -40,7 +49,7 @@ impl State {
         let connection = self.serial();
         let end = EndId { connection, side: CLIENT };
         let place = self.open_slot(host, What::End(end));
-        let local = self.local_address(host, to);
+        let local = self.local_address(host, to, source);
         let mut made = Connection::new(Owner::Host(place), local, to.clone(), &self.faults);
         made.ends[CLIENT].connecting = listener.is_none() || fails;
         made.limit_room(CLIENT, room);
@@ -69,15 +78,17 @@ impl State {
         Ok(id)
     }
 
-    fn local_address(&mut self, host: usize, to: &Address) -> Address {
+    /// A simulated host has every address.
+    fn local_address(&mut self, host: usize, to: &Address, source: Option<IpAddr>) -> Address {
         let Address::Ip(to) = to else { return Address::Unnamed };
         let last = self.hosts[host].last_port;
         let port = last.checked_add(1).unwrap_or(FIRST_PORT + 1);
         self.hosts[host].last_port = port;
-        Address::Ip(match to {
-            SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, port).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, port).into(),
-        })
+        let own = match to {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        Address::Ip((source.unwrap_or(own), port).into())
     }
 
     /// How connecting came out.

@@ -109,7 +109,8 @@ impl Sockets for System {
         options.check()?;
         let mut state = self.state();
         state.hosts[self.host].calls.connect += 1;
-        let result = state.begin(self.host, address, room(options.send_buffer_bytes, options.unsent_bytes));
+        let result =
+            state.begin(self.host, address, options.source, room(options.send_buffer_bytes, options.unsent_bytes));
         state.note(|| format!("host {} connect {address} {}", self.host, show(&result)));
         result
     }

@@ -74,6 +74,7 @@ pub use self::names::{ADDRESSES, Names, QUESTIONS, Resolved};
 pub use self::poller::{EVENTS_PER_WAIT, Poller, Readiness, WAKE, Wake};
 pub use self::real::Real;
 pub use self::sockets::{CloseHow, Descriptors, Handle, Sockets};
+pub(crate) use self::tcp::check_family;
 pub use self::tcp::{ConnectOptions, ListenOptions, TcpKeepalive};
 
 /// The system as the loop sees it. The promises of every back end are listed in the [module's documentation](self).

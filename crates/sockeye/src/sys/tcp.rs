@@ -1,6 +1,7 @@
 //! What the system does by itself to notice that a TCP peer is gone, and the options of both sides that ask for it.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How to listen.
@@ -111,6 +112,9 @@ pub struct ConnectOptions {
     pub send_buffer_bytes: Option<u32>,
     /// As [`ListenOptions::unsent_bytes`], of this connection.
     pub unsent_bytes: Option<u32>,
+    /// The address of this host that the connection comes from, with a port that the system picks. Default: the system
+    /// picks both. An attempt to an IP address of the other family fails; other sockets take no notice.
+    pub source: Option<IpAddr>,
 }
 
 impl ConnectOptions {
@@ -142,6 +146,17 @@ impl TcpKeepalive {
     pub const fn new(idle: Duration, interval: Duration, probes: u32) -> Self {
         Self { idle, interval, probes }
     }
+}
+
+/// Whether a connection can come from `source` and go to `to`.
+///
+/// # Errors
+/// `AddrNotAvailable`, as the system says of an address that is not its own.
+pub(crate) fn check_family(source: IpAddr, to: IpAddr) -> io::Result<()> {
+    if source.is_ipv4() == to.is_ipv4() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::AddrNotAvailable, format!("it cannot be reached from {source}")))
 }
 
 fn check(keepalive: Option<&TcpKeepalive>, user_timeout: Option<Duration>) -> io::Result<()> {

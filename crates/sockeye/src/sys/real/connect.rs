@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
 use crate::sys::real::address::{new_socket, set_output, set_patience, unix_name};
-use crate::sys::{Address, ConnectOptions};
+use crate::sys::{Address, ConnectOptions, check_family};
 
 pub(super) fn begin(address: &Address, options: &ConnectOptions) -> io::Result<OwnedFd> {
     options.check()?;
@@ -25,6 +25,10 @@ fn begin_ip(address: SocketAddr, options: &ConnectOptions) -> io::Result<OwnedFd
     // The program chose these, so failing to set them is an error.
     set_patience(socket.as_fd(), options.keepalive, options.user_timeout)?;
     set_output(socket.as_fd(), options.send_buffer_bytes, options.unsent_bytes)?;
+    if let Some(source) = options.source {
+        check_family(source, address.ip())?;
+        net::bind(&socket, &SocketAddr::new(source, 0))?;
+    }
     match net::connect(&socket, &address) {
         // POSIX: a connect that a signal interrupted goes on by itself, and beginning it anew would be an error.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),

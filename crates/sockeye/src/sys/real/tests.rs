@@ -146,10 +146,18 @@ fn connecting_sockets_have_what_was_asked_for() {
         user_timeout: Some(Duration::from_millis(900)),
         send_buffer_bytes: Some(20_000),
         unsent_bytes: Some(3_000),
+        source: Some([127, 0, 0, 2].into()),
     };
     let handle = sys.connect(&address, &options).unwrap();
     has_patience(sys.table.borrow(handle).unwrap(), keepalive, 900);
     keeps_little(sys.table.borrow(handle).unwrap());
+    let Address::Ip(local) = sys.local_address(handle).unwrap() else { panic!("not of TCP") };
+    assert_eq!(local.ip().to_string(), "127.0.0.2");
+    for foreign in ["::1", "192.0.2.1"] {
+        let source = Some(foreign.parse().unwrap());
+        let error = sys.connect(&address, &ConnectOptions { source, ..options }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable, "{foreign}: {error}");
+    }
     options.user_timeout = Some(Duration::ZERO);
     assert_eq!(sys.connect(&address, &options).unwrap_err().kind(), ErrorKind::InvalidInput);
 }

@@ -138,3 +138,23 @@ fn no_descriptors_are_left() {
     drop(listener);
     bench.finish();
 }
+
+#[test]
+fn a_connect_comes_from_the_address_that_was_chosen() {
+    let mut bench = Bench::new();
+    named(&bench, &["2001:db8::1", "10.0.0.1"]);
+    let listener = bench.listen("10.0.0.1:80");
+    let from = |source: &str| to("ws://example.com/").source(source.parse().unwrap());
+    // The other family is not reached from it, and costs no time.
+    let id = bench.connect(&from("10.0.0.77"));
+    let mut server = bench.asked(&listener);
+    let sockeye::sys::Address::Ip(peer) = server.peer.remote_address() else { panic!("not of TCP") };
+    assert_eq!((peer.ip().to_string().as_str(), bench.time()), ("10.0.0.77", Duration::ZERO));
+    server.open("");
+    bench.until(|bench| bench.notes.is_open(id));
+    let id = bench.connect(&from("2001:db8::77"));
+    let why = bench.failed(id).1;
+    assert!(why.starts_with("Connect: connect "), "{why}");
+    drop(server);
+    bench.finish();
+}
