@@ -166,6 +166,11 @@ pub trait Handler: 'static {
         Ok(())
     }
 
+    /// As [`Protocol::own_timer`](crate::Protocol::own_timer).
+    fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64) {
+        let _ = (own, token);
+    }
+
     /// As [`Protocol::interval`](crate::Protocol::interval).
     fn interval(&self) -> Option<Duration> {
         None

@@ -114,7 +114,33 @@ impl Busy {
     }
 }
 
+impl<S> Session<S> {
+    /// The handler's state of the connection.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The handler's state of the connection.
+    #[must_use]
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+}
+
 impl<H: Handler> Messages<H> {
+    /// The handler.
+    #[must_use]
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, for the program between turns: see [`Control::protocol_object`](crate::Control::protocol_object).
+    #[must_use]
+    pub fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
     /// The maximum bytes of an outbox; each message counts as its payload and 64 bytes. Default 17
     /// MiB: a message of the default limit, on top of the load at which reading pauses. Reading
     /// pauses at half of this, or at 512 KiB if that is less. The builder refuses less than 128 bytes.
@@ -409,6 +435,10 @@ impl<H: Handler> Protocol for Messages<H> {
 
     fn interval(&self) -> Option<std::time::Duration> {
         self.handler.interval()
+    }
+
+    fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64) {
+        self.handler.own_timer(own, token);
     }
 
     fn tick(&mut self, own: &mut ProtocolMut<'_>) {

@@ -1,6 +1,7 @@
 //! The endpoints of a service behind four object types, one for each kind of connection. Each
 //! holds the program's object and the sessions of its connections.
 
+use std::any::Any;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -79,6 +80,16 @@ impl Endpoint {
         }
     }
 
+    /// The callback of a timer without a connection.
+    pub(crate) fn own_timer(&mut self, commands: &mut Commands, endpoint: EndpointIndex, token: u64) {
+        match self {
+            Self::WebSocket(object) => object.own_timer(&mut ProtocolMut { commands, endpoint }, token),
+            Self::Raw(object) => object.own_timer(&mut EndpointMut { commands, endpoint }, token),
+            Self::Watcher(object) => object.own_timer(&mut EndpointMut { commands, endpoint }, token),
+            Self::Responder(_) => {}
+        }
+    }
+
     /// The regular callback.
     pub(crate) fn tick(&mut self, commands: &mut Commands, endpoint: EndpointIndex) {
         match self {
@@ -135,6 +146,37 @@ impl Endpoints {
         }
     }
 
+    /// The program's object behind a WebSocket protocol.
+    pub(crate) fn protocol_object<P: Protocol>(&mut self, index: EndpointIndex) -> Option<&mut P> {
+        let endpoint = self.web_socket(index)?.as_any().downcast_mut::<WithSessions<P, P::Session>>()?;
+        Some(&mut endpoint.object)
+    }
+
+    /// The program's object behind a raw or watcher endpoint.
+    pub(crate) fn endpoint_object<E: 'static>(&mut self, index: EndpointIndex) -> Option<&mut E> {
+        self.descriptors(index)?.object().downcast_mut()
+    }
+
+    /// The program's object behind a WebSocket protocol, and one of its sessions.
+    pub(crate) fn protocol_session<P: Protocol>(
+        &mut self,
+        index: EndpointIndex,
+        session: u32,
+    ) -> Option<(&mut P, &mut P::Session)> {
+        let endpoint = self.web_socket(index)?.as_any().downcast_mut::<WithSessions<P, P::Session>>()?;
+        Some((&mut endpoint.object, endpoint.sessions.get_mut(session)?))
+    }
+
+    /// The program's object behind a raw endpoint, and one of its sessions.
+    pub(crate) fn raw_session<R: Raw>(
+        &mut self,
+        index: EndpointIndex,
+        session: u32,
+    ) -> Option<(&mut R, &mut R::Session)> {
+        let RawWithSessions(endpoint) = self.descriptors(index)?.as_any().downcast_mut::<RawWithSessions<R>>()?;
+        Some((&mut endpoint.object, endpoint.sessions.get_mut(session)?))
+    }
+
     /// A raw or watcher endpoint.
     pub(crate) fn descriptors(&mut self, index: EndpointIndex) -> Option<&mut dyn DescriptorEndpoint> {
         match self.0.get_mut(index.get()) {
@@ -150,7 +192,10 @@ pub(crate) trait WebSocketEndpoint {
     fn name(&self) -> &str;
     fn limits(&self) -> MessageLimits;
     fn sessions(&self) -> usize;
+    /// Itself, to find the program's types again.
+    fn as_any(&mut self) -> &mut dyn Any;
     fn tick(&mut self, own: &mut ProtocolMut<'_>);
+    fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64);
     fn filter(&mut self, request: &Request<'_>) -> Decision;
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> u32;
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
@@ -171,7 +216,11 @@ pub(crate) trait WebSocketEndpoint {
 pub(crate) trait DescriptorEndpoint {
     fn name(&self) -> &str;
     fn sessions(&self) -> usize;
+    /// The program's object.
+    fn object(&mut self) -> &mut dyn Any;
+    fn as_any(&mut self) -> &mut dyn Any;
     fn tick(&mut self, own: &mut EndpointMut<'_>);
+    fn own_timer(&mut self, own: &mut EndpointMut<'_>, token: u64);
     fn open(&mut self, cx: &mut RawCx<'_>) -> u32;
     fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
     fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, closed: RawClosed);
@@ -234,6 +283,14 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
 
     fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64) {
+        self.object.own_timer(own, token);
     }
 
     fn tick(&mut self, own: &mut ProtocolMut<'_>) {
@@ -321,6 +378,18 @@ macro_rules! descriptor_endpoint {
 
             fn sessions(&self) -> usize {
                 self.0.sessions.len()
+            }
+
+            fn object(&mut self) -> &mut dyn Any {
+                &mut self.0.object
+            }
+
+            fn as_any(&mut self) -> &mut dyn Any {
+                self
+            }
+
+            fn own_timer(&mut self, own: &mut EndpointMut<'_>, token: u64) {
+                self.0.object.own_timer(own, token);
             }
 
             fn tick(&mut self, own: &mut EndpointMut<'_>) {

@@ -216,6 +216,11 @@ pub trait Protocol: 'static {
         MessageLimits::default()
     }
 
+    /// A timer set with [`ProtocolMut::set_timer`] is due, with its token.
+    fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64) {
+        let _ = (own, token);
+    }
+
     /// How often [`tick`](Self::tick) is called. Read once, when the protocol is added to the
     /// builder, which refuses zero: the loop would never sleep.
     fn interval(&self) -> Option<Duration> {

@@ -153,6 +153,11 @@ pub trait Raw: 'static {
         Ok(())
     }
 
+    /// A timer set with [`EndpointMut::set_timer`] is due, with its token.
+    fn own_timer(&mut self, own: &mut EndpointMut<'_>, token: u64) {
+        let _ = (own, token);
+    }
+
     /// How often [`tick`](Self::tick) is called; as [`Protocol::interval`](crate::Protocol::interval).
     fn interval(&self) -> Option<Duration> {
         None

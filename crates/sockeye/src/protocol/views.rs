@@ -266,6 +266,32 @@ impl ProtocolMut<'_> {
         self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint)
     }
 
+    /// Sets a timer that belongs to no connection: [`own_timer`](crate::Protocol::own_timer) is called once, with this token, after
+    /// `delay`. It replaces the timer with the same token, if one is set; others are independent. It comes also while no
+    /// connection is open, other than [`tick`](crate::Protocol::tick), and keeps the service's
+    /// [next deadline](crate::Service::next_deadline) exact. It does not keep a service that is drained from its end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockeye::protocol::ProtocolMut;
+    ///
+    /// const SAVE: u64 = 1;
+    ///
+    /// fn changed(own: &mut ProtocolMut<'_>) {
+    ///     own.set_timer(SAVE, Duration::from_secs(10)); // after ten seconds without another change
+    /// }
+    /// ```
+    pub fn set_timer(&mut self, token: u64, delay: Duration) {
+        let at = self.commands.now() + delay;
+        self.commands.own_timers.set(self.endpoint, token, at);
+    }
+
+    /// Clears the timer with this token.
+    pub fn clear_timer(&mut self, token: u64) {
+        self.commands.own_timers.clear(self.endpoint, token);
+    }
+
     /// Requests the writable callback of every connection of the protocol.
     pub fn request_writable(&mut self) {
         self.commands.want_write_all(self.endpoint);
@@ -333,6 +359,20 @@ impl EndpointMut<'_> {
     #[must_use]
     pub fn connection_ids(&self) -> Vec<ConnId> {
         self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint)
+    }
+
+    /// Sets a timer that belongs to no connection: [`own_timer`](crate::raw::Raw::own_timer) is called once, with this token, after
+    /// `delay`. It replaces the timer with the same token, if one is set; others are independent. It comes also while no
+    /// connection is open, other than [`tick`](crate::raw::Raw::tick), and keeps the service's
+    /// [next deadline](crate::Service::next_deadline) exact. It does not keep a service that is drained from its end.
+    pub fn set_timer(&mut self, token: u64, delay: Duration) {
+        let at = self.commands.now() + delay;
+        self.commands.own_timers.set(self.endpoint, token, at);
+    }
+
+    /// Clears the timer with this token.
+    pub fn clear_timer(&mut self, token: u64) {
+        self.commands.own_timers.clear(self.endpoint, token);
     }
 
     /// Requests the writable callback of every connection of the endpoint.

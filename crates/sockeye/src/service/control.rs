@@ -4,9 +4,12 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 
-use crate::protocol::ConnId;
-use crate::service::core::Control;
-use crate::state::Commands;
+use crate::conn::Env;
+use crate::protocol::{
+    ConnId, Cx, EndpointHandle, Gone, HandleTarget, Protocol, ProtocolHandle, Raw, RawCx, UnknownProtocol,
+};
+use crate::service::core::{Control, Service};
+use crate::state::{Commands, Entry, ReadBudget};
 use crate::statistics::Statistics;
 
 impl Control<'_> {
@@ -20,6 +23,126 @@ impl Control<'_> {
     /// ending. The descriptor is closed.
     pub fn serve(&mut self, fd: impl Into<OwnedFd>) -> io::Result<ConnId> {
         self.service.serve(fd.into())
+    }
+
+    /// The program's own object behind a WebSocket protocol. Callbacks borrow their objects, so it can be reached from
+    /// here only: between turns, and in the jobs of a [`Remote`](crate::Remote).
+    ///
+    /// ```
+    /// use sockeye::messages::{self, Handler, Message, MessageCx};
+    /// use sockeye::{Close, Handshake, Service};
+    ///
+    /// struct Room {
+    ///     motto: String,
+    /// }
+    ///
+    /// impl Handler for Room {
+    ///     type State = ();
+    ///
+    ///     fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
+    ///         let _ = cx.push(self.motto.as_str());
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Service::builder();
+    /// let room = builder.add_protocol(messages::with("room", Room { motto: "be kind".to_owned() }));
+    /// let mut service = builder.build()?;
+    /// service.control().protocol_object(room)?.handler_mut().motto = "be brief".to_owned();
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Handle`] when the handle is from the builder of another service.
+    pub fn protocol_object<P: Protocol>(&mut self, handle: ProtocolHandle<P>) -> Result<&mut P, UnknownProtocol> {
+        let env = &mut self.service.env;
+        let own = handle.target.builder == env.state.builder;
+        let object = if own { env.endpoints.protocol_object(handle.target.index) } else { None };
+        object.ok_or(UnknownProtocol::Handle)
+    }
+
+    /// The program's own object behind a raw or watcher endpoint; see [`protocol_object`](Self::protocol_object).
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Handle`] when the handle is from the builder of another service.
+    pub fn endpoint_object<E: 'static>(&mut self, handle: EndpointHandle<E>) -> Result<&mut E, UnknownProtocol> {
+        let env = &mut self.service.env;
+        let own = handle.target.builder == env.state.builder;
+        let object = if own { env.endpoints.endpoint_object(handle.target.index) } else { None };
+        object.ok_or(UnknownProtocol::Handle)
+    }
+
+    /// Calls `call` with the session of an open connection, its protocol's object and a context, as a callback is
+    /// called. What it asks for is done when the loop goes on.
+    ///
+    /// ```
+    /// use sockeye::messages::{Handler, Messages};
+    /// use sockeye::protocol::ProtocolHandle;
+    /// use sockeye::{CloseCode, ConnId, Gone, Service};
+    ///
+    /// fn log_in<H: Handler<State = Option<String>>>(
+    ///     service: &mut Service,
+    ///     handle: ProtocolHandle<Messages<H>>,
+    ///     id: ConnId,
+    ///     name: Option<String>,
+    /// ) -> Result<(), Gone> {
+    ///     service.control().with_session(handle, id, |_, cx, session| match name {
+    ///         Some(name) => *session.state_mut() = Some(name),
+    ///         None => cx.close(CloseCode::POLICY),
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Gone`] when no open connection of that protocol has the id; `call` is not called then.
+    pub fn with_session<P: Protocol, R>(
+        &mut self,
+        handle: ProtocolHandle<P>,
+        id: ConnId,
+        call: impl FnOnce(&mut P, &mut Cx<'_>, &mut P::Session) -> R,
+    ) -> Result<R, Gone> {
+        let entry = self.open_entry(handle.target, id)?;
+        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let conn = connections.in_slot(id).ok_or(Gone)?;
+        let (object, session) = endpoints.protocol_session::<P>(entry.endpoint, entry.session).ok_or(Gone)?;
+        state.enter(id, entry, ReadBudget::default());
+        let result = call(object, &mut Cx::new(state, entry.endpoint, id, conn.peer()), session);
+        state.leave();
+        // A step does what it asked for itself.
+        state.registry.enqueue(id);
+        Ok(result)
+    }
+
+    /// As [`with_session`](Self::with_session), for a connection of a raw endpoint.
+    ///
+    /// # Errors
+    /// [`Gone`] when no open connection of that endpoint has the id; `call` is not called then.
+    pub fn with_raw_session<E: Raw, R>(
+        &mut self,
+        handle: EndpointHandle<E>,
+        id: ConnId,
+        call: impl FnOnce(&mut E, &mut RawCx<'_>, &mut E::Session) -> R,
+    ) -> Result<R, Gone> {
+        let entry = self.open_entry(handle.target, id)?;
+        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let conn = connections.in_slot(id).ok_or(Gone)?;
+        let (object, session) = endpoints.raw_session::<E>(entry.endpoint, entry.session).ok_or(Gone)?;
+        state.enter(id, entry, ReadBudget::default());
+        let result = call(object, &mut RawCx::new(state, entry.endpoint, id, conn.peer()), session);
+        state.leave();
+        state.registry.enqueue(id);
+        Ok(result)
+    }
+
+    /// The entry of an open connection of an endpoint.
+    fn open_entry(&self, target: HandleTarget, id: ConnId) -> Result<Entry, Gone> {
+        let state = &self.service.env.state;
+        let entry = state.registry.get(id).filter(|entry| entry.is_open() && entry.endpoint == target.index);
+        entry.filter(|_| target.builder == state.builder).ok_or(Gone)
     }
 
     /// What the service has counted since it was built.

@@ -170,7 +170,8 @@ impl Service {
         let drain = self.env.state.lifecycle.drain_deadline();
         let pool = self.env.state.pool.borrow().look_at();
         let page = self.env.board.as_ref().and_then(BoardSlot::deadline);
-        let others = [self.timers.next(), self.accepting.retry_at(), drain, pool, page];
+        let own_timers = self.env.state.own_timers.next();
+        let others = [own_timers, self.timers.next(), self.accepting.retry_at(), drain, pool, page];
         others.into_iter().flatten().chain(ticks).min()
     }
 

@@ -364,9 +364,25 @@ impl Service {
         // Many connections with the same deadline must not leave their memory behind.
         due.shrink_to(DUE);
         self.due = due;
+        self.fire_own_timers();
         self.tick();
         if self.env.state.lifecycle.drain_deadline().is_some_and(|deadline| deadline <= now) {
             self.abandon_all();
+        }
+    }
+
+    /// Calls for the timers of protocols and endpoints that are due. One that is set for now by these calls waits for the
+    /// next turn.
+    fn fire_own_timers(&mut self) {
+        let now = self.env.state.now;
+        for (endpoint, token) in self.env.state.own_timers.due(now) {
+            if self.env.state.own_timers.take(endpoint, token, now) {
+                self.env.io.meters.statistics.work.deadlines += 1;
+                self.env.call_endpoint(endpoint, None, Culprit::OwnTimer, |object, commands| {
+                    object.own_timer(commands, endpoint, token);
+                });
+                self.carry_out_between();
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKi
 use crate::state::exchanges::Exchanges;
 use crate::state::lifecycle::Lifecycle;
 use crate::state::message_limits::MessageLimitSets;
+use crate::state::own_timers::OwnTimers;
 use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
@@ -51,6 +52,7 @@ pub struct Commands {
     pub(crate) registry: Registry,
     pub(crate) queue: CommandQueue,
     pub(crate) connects: Connects,
+    pub(crate) own_timers: OwnTimers,
     pub(crate) undecided: Undecided,
     /// Which HTTP requests have a session.
     pub(crate) exchanges: Exchanges,
@@ -85,6 +87,7 @@ impl Commands {
             registry: Registry::new(number),
             queue: CommandQueue::new(count),
             connects: Connects::default(),
+            own_timers: OwnTimers::default(),
             undecided: Undecided::default(),
             exchanges: Exchanges::default(),
             outgoing: Rc::new(Outgoing::new(count, output_hard)),

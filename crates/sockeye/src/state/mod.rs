@@ -15,6 +15,7 @@ mod endpoints;
 mod exchanges;
 mod lifecycle;
 mod message_limits;
+mod own_timers;
 mod queue;
 mod registry;
 mod running;

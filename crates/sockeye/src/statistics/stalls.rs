@@ -83,6 +83,8 @@ pub enum Culprit {
     PingDue,
     /// [`Protocol::timer`](crate::Protocol::timer).
     Timer,
+    /// [`Protocol::own_timer`](crate::Protocol::own_timer).
+    OwnTimer,
     /// [`Protocol::tick`](crate::Protocol::tick).
     Tick,
     /// A job of another thread, by [`Remote::run`](crate::Remote::run).
@@ -116,6 +118,7 @@ impl Display for Culprit {
             Self::Pong => "the pong callback",
             Self::PingDue => "the ping_due callback",
             Self::Timer => "the timer callback",
+            Self::OwnTimer => "the own_timer callback",
             Self::Tick => "the tick callback",
             Self::Job => "a job",
             Self::Handler => "a route's handler",

@@ -1,6 +1,7 @@
 //! The views of connections and protocols: what they are asked, and in which order it is done. Two services on one simulated
 //! network, one a server and one its clients, do what each test scripts, and note what happens to them.
 
+mod access;
 mod ids;
 mod order;
 mod push;
