@@ -135,8 +135,7 @@ mod tests {
 
     #[test]
     fn a_host_with_many_addresses_has_no_more_connections_than_one_with_one() {
-        let mut limits = Limits::default();
-        limits.connections_per_address = Some(2);
+        let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
         let mut admission = Admission::new(None, Vec::new(), &limits);
         let mut statistics = Statistics::default();
         let peer = |text: &str| Address::Ip((text.parse::<IpAddr>().unwrap(), 1).into());
