@@ -108,7 +108,7 @@ impl Responder for Tester {
                     "fill" => return head.respond(Response::bytes("text/plain", vec![b'-'; 1 << 20])),
                     "length" => head.stream(Response::new(200), Some(length)),
                     "short" => head.stream(Response::new(200), Some(length + 1)),
-                    "long" => head.stream(Response::new(200), Some(length - 1)),
+                    "long" => head.stream(Response::new(200), Some(length.saturating_sub(1))),
                     "none" => head.stream(Response::new(204), None),
                     _ => head.stream(Response::text("<"), None),
                 }

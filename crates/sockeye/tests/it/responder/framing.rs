@@ -1,7 +1,7 @@
 //! RFC 9112: where requests and answers begin and end, however the bytes are cut.
 
 use sockeye::Limits;
-use sockeye::sim::Faults;
+use sockeye::sim::{Faults, seeds};
 
 use super::bench::{Site, ask};
 
@@ -75,7 +75,7 @@ fn answers_are_the_same_however_they_are_cut() {
 #[test]
 fn a_bad_network_changes_nothing() {
     let (requests, answers) = conversation();
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let mut site = Site::with(seed, Faults::usual(), Limits::default());
         assert_eq!(site.answer(&requests), answers, "seed {seed}");
         assert!(is_answered_as_expected(&site), "seed {seed}");

@@ -5,4 +5,5 @@ mod bench;
 mod ends;
 mod framing;
 mod limits;
+mod random;
 mod streams;
