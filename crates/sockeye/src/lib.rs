@@ -99,8 +99,8 @@
 //! [`Commands`] controls a running service. It is the same in the context of each callback, in
 //! [`Control`] between turns, and in the jobs of a [`Remote`].
 //!
-//! * [`connection(id)`](Commands::connection) is one connection, to write, pause, close or time. A
-//!   [`ConnId`] is `Copy` and may be kept: after the connection has ended the lookup returns
+//! * [`connection(id)`](Commands::connection) is one connection, to push to, write, pause, close, abort or
+//!   time. A [`ConnId`] is `Copy` and may be kept: after the connection has ended the lookup returns
 //!   [`Gone`].
 //! * [`protocol(handle)`](Commands::protocol) is one WebSocket protocol, to publish and connect.
 //!   The handle comes from [`Builder::add_protocol`], is `Copy`, and is valid in its service only;
