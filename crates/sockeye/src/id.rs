@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Identifies one connection of one service, once: no other connection of the process has the id, of whichever service or
@@ -268,6 +269,32 @@ impl<T: Copy> Table<T> {
     pub(crate) fn keys(&self) -> impl Iterator<Item = ConnId> {
         self.iter().map(|(id, _)| id)
     }
+}
+
+/// Identifies the builder of a service: handles of another are not valid for it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct BuilderId(u64);
+
+impl BuilderId {
+    /// The identity as a number.
+    pub(crate) fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// An identity that is unique in the process.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A listener of a service: what [`Builder::add_listener`](crate::Builder::add_listener) and
+/// [`Control::listen`](crate::Control::listen) return. It is `Copy`, and no other listener of the process
+/// ever has it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ListenerHandle {
+    pub(crate) builder: BuilderId,
+    pub(crate) number: u64,
 }
 
 /// The connection has already ended.

@@ -1,6 +1,7 @@
 //! Who may connect: by address, by the number of connections from it or its network, by the origin and host of a
 //! request, and by the decision of a filter.
 
+mod accepted;
 mod decision;
 mod peer_set;
 mod sites;
@@ -8,21 +9,27 @@ mod sites;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::statistics::Statistics;
 use crate::sys::Address;
 
+pub use self::accepted::{AcceptedConnection, Ended};
 pub use self::decision::Decision;
 pub(crate) use self::decision::{Acceptance, Verdict};
 pub use self::peer_set::{InvalidPeerSet, PeerSet};
 pub use self::sites::{Hosts, Origins};
 
-/// A filter of peers, by address.
-pub(crate) type AddressFilter = Box<dyn FnMut(&Address) -> bool>;
+/// A filter of accepted connections.
+pub(crate) type AcceptFilter = Box<dyn FnMut(&AcceptedConnection<'_>) -> bool>;
 
-/// The service's answer to "may this address connect?".
+/// What is called at the end of each connection that was admitted.
+pub(crate) type EndHook = Box<dyn FnMut(ConnId, Ended)>;
+
+/// The service's answer to "may this connect?".
 pub(crate) struct Admission {
-    filter: Option<AddressFilter>,
+    filter: Option<AcceptFilter>,
+    on_end: Option<EndHook>,
     /// Proxies that are trusted to name their client in a PROXY header.
     proxies: Vec<PeerSet>,
     /// Connections by network; kept only when there is a limit.
@@ -56,9 +63,14 @@ impl Networks {
 }
 
 impl Admission {
-    pub(crate) fn new(filter: Option<AddressFilter>, proxies: Vec<PeerSet>, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        filter: Option<AcceptFilter>,
+        on_end: Option<EndHook>,
+        proxies: Vec<PeerSet>,
+        limits: &Limits,
+    ) -> Self {
         let networks = Networks { ipv4_bits: limits.ipv4_prefix_bits, ipv6_bits: limits.ipv6_prefix_bits };
-        Self { filter, proxies, per_network: HashMap::new(), limit: limits.connections_per_address, networks }
+        Self { filter, on_end, proxies, per_network: HashMap::new(), limit: limits.connections_per_address, networks }
     }
 
     /// Whether a peer is a proxy that is trusted to name its client.
@@ -66,21 +78,39 @@ impl Admission {
         self.proxies.iter().any(|proxies| proxies.contains(peer))
     }
 
-    /// Whether a peer with this address may connect. If so it is counted until it is
+    /// Whether another connection of this address may be there. If so it is counted until it is
     /// [released](Self::release).
-    pub(crate) fn admit(&mut self, peer: &Address, statistics: &mut Statistics) -> bool {
-        let is_wanted = self.filter.as_mut().is_none_or(|filter| filter(peer));
-        if is_wanted && self.count(peer) {
-            return true;
-        }
-        if is_wanted {
+    pub(crate) fn has_room(&mut self, peer: &Address, statistics: &mut Statistics) -> bool {
+        let has_room = self.count(peer);
+        if !has_room {
             statistics.refusals.per_address += 1;
             statistics.limits.connections_per_address += 1;
-        } else {
-            statistics.refusals.address += 1;
+            tracing::debug!(%peer, "refused: too many connections of the address");
         }
-        tracing::debug!(%peer, "refused by address");
-        false
+        has_room
+    }
+
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Whether the program wants a connection that was counted. If not, it is uncounted.
+    pub(crate) fn passes(&mut self, accepted: &AcceptedConnection<'_>, statistics: &mut Statistics) -> bool {
+        let is_wanted = self.filter.as_mut().is_none_or(|filter| filter(accepted));
+        if !is_wanted {
+            self.release(accepted.peer);
+            statistics.refusals.address += 1;
+            tracing::debug!(peer = %accepted.peer, "refused by the filter");
+        }
+        is_wanted
+    }
+
+    /// An admitted connection has ended.
+    pub(crate) fn end(&mut self, id: ConnId, peer: &Address, ended: Ended) {
+        self.release(peer);
+        if let Some(on_end) = &mut self.on_end {
+            on_end(id, ended);
+        }
     }
 
     fn count(&mut self, peer: &Address) -> bool {
@@ -93,8 +123,8 @@ impl Admission {
         true
     }
 
-    /// Uncounts an admitted connection that ended.
-    pub(crate) fn release(&mut self, peer: &Address) {
+    /// Uncounts a connection of this address.
+    fn release(&mut self, peer: &Address) {
         if let (Some(_), Address::Ip(peer)) = (self.limit, peer) {
             let network = self.networks.of(peer.ip());
             if let Some(count) = self.per_network.get_mut(&network) {
@@ -136,10 +166,10 @@ mod tests {
     #[test]
     fn a_host_with_many_addresses_has_no_more_connections_than_one_with_one() {
         let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
-        let mut admission = Admission::new(None, Vec::new(), &limits);
+        let mut admission = Admission::new(None, None, Vec::new(), &limits);
         let mut statistics = Statistics::default();
         let peer = |text: &str| Address::Ip((text.parse::<IpAddr>().unwrap(), 1).into());
-        let mut admit = |admission: &mut Admission, text: &str| admission.admit(&peer(text), &mut statistics);
+        let mut admit = |admission: &mut Admission, text: &str| admission.has_room(&peer(text), &mut statistics);
         for number in 0..100 {
             assert_eq!(admit(&mut admission, &format!("2001:db8::{number:x}")), number < 2);
         }

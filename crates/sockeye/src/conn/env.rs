@@ -1,17 +1,19 @@
 //! The state that the steps of all connections share, and the only way to call the program back.
 
+use std::rc::Rc;
+
 use sockeye_proto::close::Closed;
 
-use crate::admission::Admission;
+use crate::admission::{AcceptedConnection, Admission};
 use crate::client::Retry;
-use crate::conn::policy::Policy;
-use crate::id::{ConnId, RequestId};
+use crate::conn::policy::Site;
+use crate::id::{ConnId, ListenerHandle, RequestId};
 use crate::limits::Limits;
 use crate::protocol::endpoint::{DescriptorEndpoint, Endpoint, Endpoints, WebSocketEndpoint};
 use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx, RequestClosedCx, RequestEnd};
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::statistics::{BoardSlot, Culprit, WorkOwner};
-use crate::sys::Address;
+use crate::sys::{Address, Handle};
 use crate::transport::LoopIo;
 
 /// The loop, as a connection sees it. The table of connections is not in it.
@@ -19,7 +21,8 @@ pub(crate) struct Env {
     pub(crate) io: LoopIo,
     pub(crate) state: Commands,
     pub(crate) endpoints: Endpoints,
-    pub(crate) policy: Policy,
+    /// What connections get that no listener accepted.
+    pub(crate) site: Rc<Site>,
     pub(crate) admission: Admission,
     /// The one receive buffer. Its head room takes bytes that a connection kept from the previous
     /// read.
@@ -30,13 +33,30 @@ pub(crate) struct Env {
 }
 
 impl Env {
-    /// Whether a peer with this address may connect. Counts the connection if so.
-    pub(super) fn admit(&mut self, id: ConnId, peer: &Address) -> bool {
-        let is_admitted = self.admission.admit(peer, &mut self.io.meters.statistics);
-        if let Some(entry) = self.state.registry.get_mut(id).filter(|_| is_admitted) {
+    /// Whether an accepted connection may go on. Counts it if so.
+    pub(super) fn admit(
+        &mut self,
+        id: ConnId,
+        handle: Handle,
+        peer: &Address,
+        proxy: Option<&Address>,
+        listener: Option<ListenerHandle>,
+    ) -> bool {
+        if !self.admission.has_room(peer, &mut self.io.meters.statistics) {
+            return false;
+        }
+        if self.admission.has_filter() {
+            let local = &self.io.sys.local_address(handle).unwrap_or(Address::Unnamed);
+            let descriptor = self.io.sys.borrow(handle).ok();
+            let accepted = AcceptedConnection { id, peer, proxy, local, listener, descriptor };
+            if !self.admission.passes(&accepted, &mut self.io.meters.statistics) {
+                return false;
+            }
+        }
+        if let Some(entry) = self.state.registry.get_mut(id) {
             entry.set_admitted();
         }
-        is_admitted
+        true
     }
 
     /// A callback of a WebSocket outside the rounds of its step.

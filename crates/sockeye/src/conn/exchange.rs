@@ -16,6 +16,7 @@ use crate::conn::call::Caller;
 use crate::conn::env::Env;
 use crate::conn::file::send_file;
 use crate::conn::linger::Linger;
+use crate::conn::policy::Via;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
 use crate::http::access::Access;
@@ -26,7 +27,7 @@ use crate::protocol::endpoint::ResponderEndpoint;
 use crate::protocol::{Answering, RequestCx, RequestEnd, RequestTimeout, ResponseFault, ResponsePort, ResponseTx};
 use crate::state::{EndpointIndex, Entry, ReadBudget};
 use crate::statistics::{Culprit, WorkOwner};
-use crate::sys::{Address, CloseHow};
+use crate::sys::CloseHow;
 use crate::transport::{LoopIo, Read, Socket, SocketWriter};
 
 /// A request that a responder answers.
@@ -55,8 +56,7 @@ pub(super) struct Exchange {
     /// The end of the window of the slow-reader rule, while output waits.
     reader_until: Instant,
     answer_until: Instant,
-    /// The trusted proxy that the connection came through.
-    proxy: Option<Box<Address>>,
+    via: Via,
 }
 
 /// A request for a responder, as the HTTP phase hands it over.
@@ -70,8 +70,8 @@ pub(super) struct Arrival<'r> {
 
 /// What follows an exchange.
 pub(super) enum AfterExchange {
-    /// The next request of the connection, which came through this proxy.
-    Request(Option<Box<Address>>),
+    /// The next request of the connection, which came so.
+    Request(Via),
     Linger(Linger),
 }
 
@@ -92,7 +92,7 @@ impl Exchange {
         arrival: Arrival<'_>,
         length: Length,
         access: Access,
-        proxy: Option<Box<Address>>,
+        via: Via,
         wire: &mut Wire,
         env: &mut Env,
         id: ConnId,
@@ -127,7 +127,7 @@ impl Exchange {
             sender_until: NEVER,
             reader_until: NEVER,
             answer_until: NEVER,
-            proxy,
+            via,
         };
         match result {
             Ok(session) => {
@@ -461,7 +461,7 @@ impl Exchange {
         self.answering.access.complete();
         env.report_request_closed(self.id, &wire.peer, RequestEnd::Answered);
         if self.answering.keeps_alive() {
-            return Step::Next(AfterExchange::Request(self.proxy.take()));
+            return Step::Next(AfterExchange::Request(self.via.clone()));
         }
         Step::Next(AfterExchange::Linger(Linger::begin(wire, env)))
     }

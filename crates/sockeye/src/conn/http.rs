@@ -2,6 +2,8 @@
 //!
 //! One request is answered at a time; pipelined input waits.
 
+use std::rc::Rc;
+
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{BodyError, Decoder, Length};
@@ -9,14 +11,14 @@ use sockeye_proto::http::target::TargetPath;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, Version};
 use sockeye_proto::time::Instant;
 
-use crate::admission::Decision;
 use crate::conn::env::Env;
 use crate::conn::exchange::{Arrival, Exchange};
 use crate::conn::file::{Rest, keep_piece, send_rest, send_rest_later};
 use crate::conn::head::{hint_at_proxy_header, is_head};
 use crate::conn::linger::Linger;
+use crate::conn::policy::{Site, Via};
 use crate::conn::step::{Closing, Due, Step};
-use crate::conn::upgrade::{Counter, Refused, Upgraded, decide, ending, undecided, upgrade};
+use crate::conn::upgrade::{Counter, Kept, Refused, Upgraded, ending, undecided, upgrade};
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::access::Access;
@@ -31,6 +33,8 @@ use crate::transport::{Read, SocketWriter};
 
 /// A connection that speaks HTTP.
 pub(super) struct Http {
+    /// That of its listener.
+    site: Rc<Site>,
     scanner: HeadScanner,
     /// The bytes of an incomplete head; while a body arrives or a decision is awaited, the whole head.
     head: Vec<u8>,
@@ -70,8 +74,9 @@ enum State {
 }
 
 impl Http {
-    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
+    pub(super) fn new(limits: &Limits, now: Instant, site: Rc<Site>) -> Self {
         Self {
+            site,
             scanner: HeadScanner::new(&limits.protocol),
             head: Vec::new(),
             state: State::Head,
@@ -87,8 +92,8 @@ impl Http {
     }
 
     /// The next request of a connection, whose last one another phase has answered.
-    pub(super) fn next(limits: &Limits, now: Instant, proxy: Option<Box<Address>>) -> Self {
-        let mut next = Self::new(limits, now);
+    pub(super) fn next(limits: &Limits, now: Instant, Via { site, proxy }: Via) -> Self {
+        let mut next = Self::new(limits, now, site);
         next.proxy = proxy;
         next.restart(limits, now);
         next
@@ -107,7 +112,7 @@ impl Http {
     /// Ready for the next request of a kept-alive connection.
     fn restart(&mut self, limits: &Limits, now: Instant) {
         let proxy = self.proxy.take();
-        *self = Self::new(limits, now);
+        *self = Self::new(limits, now, Rc::clone(&self.site));
         self.proxy = proxy;
         self.reused = true;
         self.deadline = now + limits.idle_timeout;
@@ -235,7 +240,7 @@ impl Http {
             }
         };
         let sender = self.proxy.as_deref().unwrap_or(&wire.peer);
-        if let Some(reason) = env.policy.host_refusal(&parsed, sender) {
+        if let Some(reason) = self.site.host_refusal(&parsed, sender) {
             // RFC 9110 section 15.5.20: "The 421 (Misdirected Request) status code indicates that
             // the request was directed at a server that is unable or unwilling to produce an
             // authoritative response for the target URI."
@@ -247,9 +252,11 @@ impl Http {
                 self.answer_error(wire, env, refusal.status, refusal.reason, |refusals| &mut refusals.handshake);
             }
             Ok(Some(offer)) => {
+                let site = Rc::clone(&self.site);
                 let (access, proxy) = (&mut self.access, self.proxy.as_deref());
-                let request = Request { id, offer: &offer, path: &path, peer: &wire.peer, proxy };
-                match upgrade(wire, env, &request, |protocol| access.upgraded(protocol)) {
+                let request =
+                    Request { id, offer: &offer, path: &path, peer: &wire.peer, proxy, listener: site.listener };
+                match upgrade(wire, env, &site, &request, |protocol| access.upgraded(protocol)) {
                     Ok(Upgraded::Open(ws)) => {
                         wire.socket.keep_unread(&env.state.pool, rest);
                         return Some(AfterHttp::WebSocket(ws));
@@ -264,9 +271,9 @@ impl Http {
                     Err(refused) => self.refuse_handshake(wire, env, refused),
                 }
             }
-            Ok(None) => match env.policy.plain_origin_refusal(&parsed) {
+            Ok(None) => match self.site.plain_origin_refusal(&parsed) {
                 Some(reason) => self.answer_error(wire, env, 403, &reason, |refusals| &mut refusals.origin),
-                None => match env.policy.responder(parsed.method, &path) {
+                None => match self.site.responder(parsed.method, &path) {
                     Some(endpoint) => {
                         let arrival = Arrival { endpoint, head: &parsed, path: &path, rest };
                         return self.exchange(wire, env, id, arrival);
@@ -289,7 +296,9 @@ impl Http {
         let refused = if env.state.lifecycle.is_ending() {
             ending()
         } else if let Some(decision) = env.state.undecided.take(id) {
-            match self.decide(wire, env, id, decision) {
+            let (access, proxy) = (&mut self.access, self.proxy.as_deref());
+            let kept = Kept { id, head: &self.head, peer: &wire.peer, proxy };
+            match kept.decide(wire, env, &self.site, decision, |protocol| access.upgraded(protocol)) {
                 Ok(Upgraded::Open(ws)) => {
                     self.state = State::Head;
                     return Some(Step::Next(AfterHttp::WebSocket(ws)));
@@ -308,22 +317,6 @@ impl Http {
         };
         self.refuse_undecided(wire, env, id, refused);
         None
-    }
-
-    fn decide(&mut self, wire: &Wire, env: &mut Env, id: ConnId, decision: Decision) -> Result<Upgraded, Refused> {
-        let head = std::mem::take(&mut self.head);
-        // All of it was accepted when the head came, so that nothing fails now.
-        let parsed = RequestHead::parse(&head, &env.limits.protocol).ok();
-        let offer = parsed.as_ref().and_then(|parsed| Offer::of(parsed).ok().flatten());
-        let path = parsed.as_ref().and_then(|parsed| TargetPath::parse(parsed.target).ok());
-        let (Some(offer), Some(path)) = (&offer, &path) else { return Err(ending()) };
-        let (access, proxy) = (&mut self.access, self.proxy.as_deref());
-        let request = Request { id, offer, path, peer: &wire.peer, proxy };
-        let upgraded = decide(wire, env, &request, decision, |protocol| access.upgraded(protocol));
-        if matches!(upgraded, Ok(Upgraded::Undecided)) {
-            self.head = head;
-        }
-        upgraded
     }
 
     /// Ends the wait for a decision.
@@ -345,8 +338,8 @@ impl Http {
             Err(error) => self.refuse_head(wire, env, error),
             Ok(_) if env.state.lifecycle.is_ending() => self.refuse_handshake(wire, env, ending()),
             Ok(length) => {
-                let (access, proxy) = (std::mem::take(&mut self.access), self.proxy.take());
-                let exchange = Exchange::begin(arrival, length, access, proxy, wire, env, id);
+                let via = Via { site: Rc::clone(&self.site), proxy: self.proxy.take() };
+                let exchange = Exchange::begin(arrival, length, std::mem::take(&mut self.access), via, wire, env, id);
                 return Some(AfterHttp::Exchange(Box::new(exchange)));
             }
         }
@@ -423,7 +416,9 @@ impl Http {
 
     /// Answers a request with a body that nothing takes. Returns whether it is one.
     fn refuse_by_head(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, path: &TargetPath) -> bool {
-        let Some(routes) = &env.policy.routes else {
+        let site = Rc::clone(&self.site);
+        let routes = site.routes.borrow();
+        let Some(routes) = &*routes else {
             self.answer_error(wire, env, 426, NO_ROUTES, |refusals| &mut refusals.plain);
             return true;
         };
@@ -440,7 +435,7 @@ impl Http {
         env.io.steps_over(0);
         let (statistics, board) = (&env.io.meters.statistics, env.board.as_ref());
         let request = HttpRequest { head, path, body, peer: &wire.peer, now, statistics, board };
-        let response = env.policy.respond(&request);
+        let response = self.site.routes.borrow_mut().as_mut().map(|routes| routes.dispatch(&request));
         env.io.lap(Culprit::Handler, WorkOwner::default());
         let Some(response) = response else {
             return self.answer_error(wire, env, 426, NO_ROUTES, |refusals| &mut refusals.plain);
@@ -485,7 +480,7 @@ impl Http {
 
     /// A target that names no path: it is malformed, or in a form that only methods have which nothing here takes.
     fn refuse_target(&mut self, wire: &mut Wire, env: &mut Env, head: &RequestHead<'_>, error: HeadError) {
-        match env.policy.method_refusal(head) {
+        match self.site.method_refusal(head) {
             Some(response) => self.refuse(wire, env, response, "nothing here takes this method"),
             None => self.refuse_head(wire, env, error),
         }

@@ -58,6 +58,7 @@ use self::step::{Due, Step};
 use self::watched::Watched;
 use self::websocket::{Progress, WebSocket};
 use self::wire::Wire;
+use crate::admission::Ended;
 use crate::client::FailureCause;
 use crate::id::ConnId;
 use crate::protocol::{RawClosed, RequestEnd};
@@ -67,6 +68,7 @@ use crate::transport::{Apart, Framed, LoopIo, Socket};
 
 pub(crate) use self::env::Env;
 pub(crate) use self::opening::Unopened;
+pub(crate) use self::policy::Entrance;
 pub(crate) use self::published::Published;
 pub(crate) use self::step::Closing;
 pub(crate) use self::wire::NEVER;
@@ -108,23 +110,23 @@ pub(crate) enum Outcome {
 }
 
 impl Conn {
-    /// A connection that a listener accepted, for the raw endpoint or for HTTP. `None` if it may
-    /// not connect.
+    /// A connection that a listener accepted. `None` if it may not connect.
     pub(crate) fn accepted(
         env: &mut Env,
         id: ConnId,
         handle: Handle,
         peer: Address,
-        raw: Option<EndpointIndex>,
+        entrance: Entrance,
     ) -> Option<Self> {
         let phase = if env.admission.is_proxy(&peer) {
-            Phase::Proxied(Box::new(Proxied::new(&env.limits, env.state.now, raw)))
-        } else if !env.admit(id, &peer) {
+            Phase::Proxied(Box::new(Proxied::new(&env.limits, env.state.now, entrance)))
+        } else if !env.admit(id, handle, &peer, None, entrance.listener()) {
             return None;
-        } else if let Some(endpoint) = raw {
-            Phase::Raw(Box::new(Raw::new(endpoint)))
         } else {
-            Phase::Http(Box::new(Http::new(&env.limits, env.state.now)))
+            match entrance {
+                Entrance::Raw { endpoint, .. } => Phase::Raw(Box::new(Raw::new(endpoint))),
+                Entrance::Http(site) => Phase::Http(Box::new(Http::new(&env.limits, env.state.now, site))),
+            }
         };
         let socket = Socket::connected(&env.io, handle, &peer);
         Some(Self::new(phase, socket, peer))
@@ -288,8 +290,8 @@ impl Conn {
     /// asked for comes first, and the requests of one peer cannot nest.
     fn after_exchange(&mut self, env: &mut Env, id: ConnId, step: Step<AfterExchange>) -> Outcome {
         let step = match step {
-            Step::Next(AfterExchange::Request(proxy)) => {
-                self.phase = Phase::Http(Box::new(Http::next(&env.limits, env.state.now, proxy)));
+            Step::Next(AfterExchange::Request(via)) => {
+                self.phase = Phase::Http(Box::new(Http::next(&env.limits, env.state.now, via)));
                 let has_work = self.wire.socket.has_input() || env.state.lifecycle.is_ending();
                 return if has_work { Outcome::Later } else { Outcome::Wait };
             }
@@ -461,8 +463,10 @@ impl Conn {
 
     /// Closes the socket, and uncounts the connection of its address.
     pub(crate) fn close_socket(self, env: &mut Env, id: ConnId, how: CloseHow) {
-        if env.state.registry.get(id).is_some_and(Entry::is_admitted) {
-            env.admission.release(&self.wire.peer);
+        if let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_admitted()) {
+            // An accepted connection has no endpoint before it is opened.
+            let ended = if entry.endpoint == EndpointIndex::NONE { Ended::Unopened } else { Ended::Opened };
+            env.admission.end(id, &self.wire.peer, ended);
         }
         if matches!(&self.phase, Phase::Http(http) if http.is_undecided()) {
             env.state.undecided.remove(id);

@@ -1,7 +1,9 @@
-//! Policy: which addresses, hosts and origins are served, and with which protocols and routes.
+//! Policy: which hosts and origins a listener serves, and with which protocols and routes.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::mem;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_proto::handshake::origin::Origin;
@@ -11,22 +13,62 @@ use sockeye_proto::http::target::{TargetPath, is_authority};
 
 use crate::admission::{Hosts, Origins};
 use crate::conn::paths::Paths;
-use crate::http::{HttpRequest, Response, Routes};
-use crate::state::{EndpointIndex, EndpointInfo, EndpointKind};
+use crate::http::{Response, Routes};
+use crate::id::ListenerHandle;
+use crate::state::{EndpointIndex, EndpointInfo};
 use crate::sys::Address;
 
-/// The service's answers to "may they?" and "what do they get?".
-pub(crate) struct Policy {
+/// Where an accepted connection begins.
+#[derive(Clone)]
+pub(crate) enum Entrance {
+    /// With HTTP.
+    Http(Rc<Site>),
+    /// At a raw endpoint.
+    Raw { endpoint: EndpointIndex, listener: ListenerHandle },
+}
+
+impl Entrance {
+    /// The listener that accepted the connection, if one did.
+    pub(super) fn listener(&self) -> Option<ListenerHandle> {
+        match self {
+            Self::Http(site) => site.listener,
+            Self::Raw { listener, .. } => Some(*listener),
+        }
+    }
+}
+
+/// A listener's answers to "may they?" and "what do they get?". Its connections share it while they speak HTTP, so it outlives
+/// a listener that was closed.
+#[derive(Clone)]
+pub(crate) struct Site {
+    /// `None`: the service's own, for connections that no listener accepted.
+    pub(crate) listener: Option<ListenerHandle>,
     pub(crate) origins: Origins,
     pub(crate) hosts: Hosts,
-    pub(crate) refused: FirstRefusals,
-    /// `None`: nothing but WebSocket is served.
-    pub(crate) routes: Option<Routes>,
-    pub(crate) paths: Paths,
-    /// The endpoints, by index.
-    pub(crate) names: Arc<[EndpointInfo]>,
+    /// `None`: nothing but WebSocket is served. Shared by the listeners that have none of their own.
+    pub(crate) routes: Rc<RefCell<Option<Routes>>>,
+    pub(crate) protocols: Protocols,
+    pub(crate) refused: Rc<RefCell<FirstRefusals>>,
+}
+
+/// How a connection came: what a request that follows on it still has to know.
+#[derive(Clone)]
+pub(super) struct Via {
+    pub(super) site: Rc<Site>,
+    /// The trusted proxy that the connection came through.
+    pub(super) proxy: Option<Box<Address>>,
+}
+
+/// The protocols of a listener.
+#[derive(Clone)]
+pub(crate) struct Protocols {
+    pub(crate) paths: Rc<Paths>,
+    /// Those that are chosen by subprotocol.
+    pub(crate) named: Rc<[EndpointIndex]>,
     /// Takes any subprotocol and none.
     pub(crate) fallback: Option<EndpointIndex>,
+    /// All endpoints of the service, by index.
+    pub(crate) names: Arc<[EndpointInfo]>,
 }
 
 /// What was refused before. The first refusal is logged as a warning, since a failing page does not
@@ -46,33 +88,33 @@ pub(crate) enum Unchosen {
     Subprotocol,
 }
 
-impl Policy {
+impl Site {
     /// Why a request for that host is refused; `None` if it is accepted. `sender` is the connected
     /// peer: the proxy, if there is one.
-    pub(crate) fn host_refusal(&mut self, head: &RequestHead<'_>, sender: &Address) -> Option<Cow<'static, str>> {
+    pub(crate) fn host_refusal(&self, head: &RequestHead<'_>, sender: &Address) -> Option<Cow<'static, str>> {
         let reason = self.hosts.refusal(head.host(), sender)?;
-        if !mem::replace(&mut self.refused.host, true) {
+        if !mem::replace(&mut self.refused.borrow_mut().host, true) {
             tracing::warn!(host = head.host(), %reason, "request refused; others like it are logged at debug level");
         }
         Some(reason)
     }
 
     /// Why a handshake from that origin is refused; `None` if it is accepted.
-    pub(crate) fn origin_refusal(&mut self, offer: &Offer<'_>) -> Option<Cow<'static, str>> {
+    pub(crate) fn origin_refusal(&self, offer: &Offer<'_>) -> Option<Cow<'static, str>> {
         let reason = self.origins.refusal(offer.origin(), offer.head.host())?;
         self.warn_of_origin(offer.head, &reason);
         Some(reason)
     }
 
     /// As [`origin_refusal`](Self::origin_refusal), for a plain request.
-    pub(crate) fn plain_origin_refusal(&mut self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
+    pub(crate) fn plain_origin_refusal(&self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
         let reason = self.origins.plain_refusal(Origin::of(&head.fields), head.host())?;
         self.warn_of_origin(head, &reason);
         Some(reason)
     }
 
-    fn warn_of_origin(&mut self, head: &RequestHead<'_>, reason: &str) {
-        if mem::replace(&mut self.refused.origin, true) {
+    fn warn_of_origin(&self, head: &RequestHead<'_>, reason: &str) {
+        if mem::replace(&mut self.refused.borrow_mut().origin, true) {
             return;
         }
         let origin = match Origin::of(&head.fields) {
@@ -82,45 +124,9 @@ impl Policy {
         tracing::warn!(origin, host = head.host(), reason, "request refused; others like it are logged at debug level");
     }
 
-    /// The endpoint for an offer, and the subprotocol to name. The path decides, if a protocol is
-    /// there. Otherwise it is the first one that the client offers and we support (RFC 6455 section
-    /// 4.2.2 point 4). A client that names none gets the fallback, else the first protocol.
-    pub(crate) fn choose<'o>(
-        &self,
-        offer: &Offer<'o>,
-        path: &TargetPath,
-    ) -> Result<(EndpointIndex, Option<&'o str>), Unchosen> {
-        if let Some(endpoint) = self.paths.find(path) {
-            let own = self.names.get(endpoint.get()).map_or("", |own| &own.name);
-            return Ok((endpoint, offer.protocols().find(|name| *name == own)));
-        }
-        let is_candidate = |(index, own): &(usize, &EndpointInfo)| {
-            own.kind == EndpointKind::WebSocket && !self.paths.has(EndpointIndex(*index as u16))
-        };
-        let candidates = || self.names.iter().enumerate().filter(is_candidate);
-        let mut wanted = None;
-        for name in offer.protocols() {
-            if let Some((index, _)) = candidates().find(|(_, own)| own.name == name) {
-                return Ok((EndpointIndex(index as u16), Some(name)));
-            }
-            wanted = wanted.or(Some(name));
-        }
-        match (self.fallback, wanted, candidates().next()) {
-            (Some(fallback), wanted, _) => Ok((fallback, wanted)),
-            (None, _, None) => Err(Unchosen::Path),
-            (None, None, Some((index, _))) => Ok((EndpointIndex(index as u16), None)),
-            (None, Some(_), Some(_)) => Err(Unchosen::Subprotocol),
-        }
-    }
-
     /// The responder for a plain request, if it is for one.
     pub(crate) fn responder(&self, method: &str, path: &TargetPath) -> Option<EndpointIndex> {
-        self.routes.as_ref()?.find_responder(method, path).map(EndpointIndex)
-    }
-
-    /// The answer to a plain request; `None` when only WebSocket is served.
-    pub(crate) fn respond(&mut self, request: &HttpRequest<'_>) -> Option<Response> {
-        self.routes.as_mut().map(|routes| routes.dispatch(request))
+        self.routes.borrow().as_ref()?.find_responder(method, path).map(EndpointIndex)
     }
 
     /// The answer to a request whose target is in a form that only a method has which nothing here takes.
@@ -134,7 +140,36 @@ impl Policy {
             ("CONNECT", target) if is_authority(target) => 501,
             _ => return None,
         };
-        let methods = self.routes.as_ref().map_or_else(|| "GET".to_owned(), Routes::methods);
+        let methods = self.routes.borrow().as_ref().map_or_else(|| "GET".to_owned(), Routes::methods);
         Some(Response::error(status).allowing(methods))
+    }
+}
+
+impl Protocols {
+    /// The endpoint for an offer, and the subprotocol to name. The path decides, if a protocol is
+    /// there. Otherwise it is the first one that the client offers and we support (RFC 6455 section
+    /// 4.2.2 point 4). A client that names none gets the fallback, else the first protocol.
+    pub(crate) fn choose<'o>(
+        &self,
+        offer: &Offer<'o>,
+        path: &TargetPath,
+    ) -> Result<(EndpointIndex, Option<&'o str>), Unchosen> {
+        let name_of = |endpoint: EndpointIndex| self.names.get(endpoint.get()).map_or("", |own| &own.name);
+        if let Some(endpoint) = self.paths.find(path) {
+            return Ok((endpoint, offer.protocols().find(|name| *name == name_of(endpoint))));
+        }
+        let mut wanted = None;
+        for name in offer.protocols() {
+            if let Some(&endpoint) = self.named.iter().find(|&&endpoint| name_of(endpoint) == name) {
+                return Ok((endpoint, Some(name)));
+            }
+            wanted = wanted.or(Some(name));
+        }
+        match (self.fallback, wanted, self.named.first()) {
+            (Some(fallback), wanted, _) => Ok((fallback, wanted)),
+            (None, _, None) => Err(Unchosen::Path),
+            (None, None, Some(&first)) => Ok((first, None)),
+            (None, Some(_), Some(_)) => Err(Unchosen::Subprotocol),
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
+use std::rc::Rc;
 
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::proxy_protocol::{HeaderDecoder, HeaderError, Source};
@@ -11,20 +12,20 @@ use sockeye_proto::time::Instant;
 
 use crate::conn::env::Env;
 use crate::conn::http::Http;
+use crate::conn::policy::Entrance;
 use crate::conn::raw::Raw;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
 use crate::limits::Limits;
-use crate::state::EndpointIndex;
 use crate::sys::{Address, CloseHow};
 use crate::transport::Read;
 
 /// A connection whose header is awaited.
 pub(super) struct Proxied {
     decoder: HeaderDecoder,
-    /// The raw endpoint that it will belong to; `None` for HTTP.
-    endpoint: Option<EndpointIndex>,
+    /// Where it begins once the client is known.
+    entrance: Entrance,
     /// The header's time counts towards the request's deadline.
     accepted: Instant,
     deadline: Instant,
@@ -37,10 +38,10 @@ pub(super) enum AfterProxied {
 }
 
 impl Proxied {
-    pub(super) fn new(limits: &Limits, now: Instant, endpoint: Option<EndpointIndex>) -> Self {
+    pub(super) fn new(limits: &Limits, now: Instant, entrance: Entrance) -> Self {
         Self {
             decoder: HeaderDecoder::new(limits.proxy_header_bytes),
-            endpoint,
+            entrance,
             accepted: now,
             deadline: now + limits.handshake_timeout,
         }
@@ -85,14 +86,17 @@ impl Proxied {
     fn introduce(&self, wire: &mut Wire, env: &mut Env, id: ConnId, source: Source) -> Step<AfterProxied> {
         let proxy = wire.peer.clone();
         let peer = address(source).unwrap_or_else(|| proxy.clone());
-        if !env.admit(id, &peer) {
+        if !env.admit(id, wire.socket.handle(), &peer, Some(&proxy), self.entrance.listener()) {
             return Step::Gone(CloseHow::Reset);
         }
         tracing::debug!(%id, %peer, %proxy, "introduced");
         wire.peer = peer;
-        let Some(endpoint) = self.endpoint else {
-            let http = Http::new(&env.limits, self.accepted).through(proxy);
-            return Step::Next(AfterProxied::Http(Box::new(http)));
+        let endpoint = match &self.entrance {
+            Entrance::Raw { endpoint, .. } => *endpoint,
+            Entrance::Http(site) => {
+                let http = Http::new(&env.limits, self.accepted, Rc::clone(site)).through(proxy);
+                return Step::Next(AfterProxied::Http(Box::new(http)));
+            }
         };
         if env.state.lifecycle.is_ending() {
             // Nothing was sent to it yet.

@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 
+use sockeye_proto::handshake::server::Offer;
+use sockeye_proto::http::RequestHead;
+use sockeye_proto::http::target::TargetPath;
 use sockeye_proto::wire::Role;
 
 use crate::admission::{Acceptance, Decision, Verdict};
 use crate::conn::env::Env;
-use crate::conn::policy::Unchosen;
+use crate::conn::policy::{Site, Unchosen};
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::http::Response;
+use crate::id::ConnId;
 use crate::protocol::{Handshake, Request};
 use crate::state::EndpointIndex;
 use crate::statistics::{Culprit, Refusals, WorkOwner};
+use crate::sys::Address;
 
 /// Chooses the counter of a reason.
 pub(super) type Counter = fn(&mut Refusals) -> &mut u64;
@@ -45,35 +50,66 @@ pub(super) enum Upgraded {
 pub(super) fn upgrade(
     wire: &Wire,
     env: &mut Env,
+    site: &Site,
     request: &Request<'_>,
     log: impl FnOnce(Option<&str>),
 ) -> Result<Upgraded, Refused> {
     if env.state.lifecycle.is_ending() {
         return Err(ending());
     }
-    if let Some(reason) = env.policy.origin_refusal(request.offer) {
+    if let Some(reason) = site.origin_refusal(request.offer) {
         return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
-    let (endpoint, _) = choose(env, request)?;
+    let (endpoint, _) = choose(site, request)?;
     let Some(callee) = env.endpoints.web_socket(endpoint) else {
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     };
     env.io.steps_over(0);
     let decision = callee.filter(request);
     env.io.lap(Culprit::Filter, WorkOwner::of(endpoint.0, request.id()));
-    decide(wire, env, request, decision, log)
+    decide(wire, env, site, request, decision, log)
+}
+
+/// A handshake whose head was kept, since the program decides later.
+pub(super) struct Kept<'a> {
+    pub(super) id: ConnId,
+    pub(super) head: &'a [u8],
+    pub(super) peer: &'a Address,
+    pub(super) proxy: Option<&'a Address>,
+}
+
+impl Kept<'_> {
+    /// Carries out the decision.
+    pub(super) fn decide(
+        &self,
+        wire: &Wire,
+        env: &mut Env,
+        site: &Site,
+        decision: Decision,
+        log: impl FnOnce(Option<&str>),
+    ) -> Result<Upgraded, Refused> {
+        let &Self { id, head, peer, proxy } = self;
+        // All of it was accepted when the head came, so that nothing fails now.
+        let parsed = RequestHead::parse(head, &env.limits.protocol).ok();
+        let offer = parsed.as_ref().and_then(|parsed| Offer::of(parsed).ok().flatten());
+        let path = parsed.as_ref().and_then(|parsed| TargetPath::parse(parsed.target).ok());
+        let (Some(offer), Some(path)) = (&offer, &path) else { return Err(ending()) };
+        let request = Request { id, offer, path, peer, proxy, listener: site.listener };
+        decide(wire, env, site, &request, decision, log)
+    }
 }
 
 /// Carries out a decision.
-pub(super) fn decide(
+fn decide(
     wire: &Wire,
     env: &mut Env,
+    site: &Site,
     request: &Request<'_>,
     decision: Decision,
     log: impl FnOnce(Option<&str>),
 ) -> Result<Upgraded, Refused> {
     match decision.0 {
-        Verdict::Accept(acceptance) => accept(wire, env, request, acceptance, log).map(Upgraded::Open),
+        Verdict::Accept(acceptance) => accept(wire, env, site, request, acceptance, log).map(Upgraded::Open),
         Verdict::Refuse { response, reason } => {
             let needs_allow = response.status() == 405 && response.field("Allow").is_none();
             let response = if needs_allow { response.allowing("GET") } else { response };
@@ -94,8 +130,8 @@ pub(super) fn undecided() -> Refused {
 }
 
 /// The endpoint of a request, and the subprotocol to name.
-fn choose<'r>(env: &Env, request: &Request<'r>) -> Result<(EndpointIndex, Option<&'r str>), Refused> {
-    env.policy.choose(request.offer, request.path).map_err(|unchosen| match unchosen {
+fn choose<'r>(site: &Site, request: &Request<'r>) -> Result<(EndpointIndex, Option<&'r str>), Refused> {
+    site.protocols.choose(request.offer, request.path).map_err(|unchosen| match unchosen {
         Unchosen::Path => Refused::new(404, "nothing is at this path", |refusals| &mut refusals.path),
         Unchosen::Subprotocol => {
             let reason = "none of the offered subprotocols is supported here";
@@ -108,11 +144,12 @@ fn choose<'r>(env: &Env, request: &Request<'r>) -> Result<(EndpointIndex, Option
 fn accept(
     wire: &Wire,
     env: &mut Env,
+    site: &Site,
     request: &Request<'_>,
     acceptance: Acceptance,
     log: impl FnOnce(Option<&str>),
 ) -> Result<WebSocket, Refused> {
-    let (endpoint, name) = choose(env, request)?;
+    let (endpoint, name) = choose(site, request)?;
     let Acceptance { subprotocol, fields, value } = acceptance;
     let chosen = match &subprotocol {
         None => name,

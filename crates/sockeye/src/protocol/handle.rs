@@ -5,7 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::http::ResponderTarget;
-use crate::state::{BuilderId, EndpointIndex};
+use crate::id::BuilderId;
+use crate::state::EndpointIndex;
 
 /// A [`Protocol`](crate::Protocol) of a service: what [`Builder::add_protocol`](crate::Builder::add_protocol) returns.
 ///

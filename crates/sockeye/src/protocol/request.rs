@@ -6,7 +6,7 @@ use sockeye_proto::handshake::origin::Origin;
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::target::{self, TargetPath};
 
-use crate::id::ConnId;
+use crate::id::{ConnId, ListenerHandle};
 use crate::sys::Address;
 
 /// A client's handshake: for [`Protocol::filter`](crate::Protocol::filter), where it waits for the
@@ -29,6 +29,7 @@ pub struct Request<'a> {
     pub(crate) path: &'a TargetPath,
     pub(crate) peer: &'a Address,
     pub(crate) proxy: Option<&'a Address>,
+    pub(crate) listener: Option<ListenerHandle>,
 }
 
 impl<'a> Request<'a> {
@@ -109,6 +110,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn peer(&self) -> &'a Address {
         self.peer
+    }
+
+    /// The listener that accepted the connection; `None` if it was accepted elsewhere
+    /// ([`Control::serve`](crate::Control::serve)).
+    #[must_use]
+    pub fn listener(&self) -> Option<ListenerHandle> {
+        self.listener
     }
 
     /// The address of the trusted proxy that the connection came through

@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use crate::conn::{Conn, NEVER};
+use crate::conn::{Conn, Entrance, NEVER};
 use crate::id::ConnId;
 use crate::service::core::Service;
-use crate::state::{EndpointIndex, Entry};
+use crate::state::Entry;
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{Address, CloseHow, Handle};
 
@@ -34,7 +34,7 @@ impl Service {
         let first = self.accepting.first;
         self.accepting.first = (first + 1) % count.max(1);
         for index in (first..count).chain(0..first) {
-            while self.accepting.listeners.get(index).is_some_and(|listener| listener.ready) {
+            while self.accepting.is_ready(index) {
                 if self.env.state.registry.len() >= self.max_connections || self.env.state.registry.is_full() {
                     self.env.io.meters.statistics.limits.connections += 1;
                     self.pause_accepting("the limit of connections is reached", None);
@@ -56,11 +56,11 @@ impl Service {
 
     /// Accepts one connection. Returns false when accepting has to pause.
     fn accept_one(&mut self, index: usize) -> bool {
-        let Some(listener) = self.accepting.listeners.get_mut(index) else { return false };
+        let Some(Some(listener)) = self.accepting.listeners.get_mut(index) else { return false };
         match self.env.io.sys.accept(listener.handle) {
             Ok((handle, peer)) => {
-                let endpoint = listener.endpoint;
-                self.admit(handle, peer, endpoint);
+                let entrance = listener.entrance.clone();
+                self.admit(handle, peer, entrance);
                 true
             }
             Err(error) => match error.kind() {
@@ -96,9 +96,10 @@ impl Service {
         }
     }
 
-    fn admit(&mut self, handle: Handle, peer: Address, raw: Option<EndpointIndex>) {
+    fn admit(&mut self, handle: Handle, peer: Address, entrance: Entrance) {
+        let is_raw = matches!(entrance, Entrance::Raw { .. });
         let id = self.env.state.registry.insert_accepted();
-        let Some(conn) = Conn::accepted(&mut self.env, id, handle, peer, raw) else {
+        let Some(conn) = Conn::accepted(&mut self.env, id, handle, peer, entrance) else {
             self.env.io.sys.close(handle, CloseHow::Reset);
             self.env.state.registry.remove(id);
             return;
@@ -114,7 +115,7 @@ impl Service {
         }
         tracing::debug!(%id, peer = %conn.peer(), "accepted");
         self.install(id, conn);
-        if raw.is_some() {
+        if is_raw {
             self.env.io.lap(Culprit::Accept, WorkOwner::default());
         }
         self.begin(id);

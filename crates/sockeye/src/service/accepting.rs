@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::state::EndpointIndex;
+use crate::conn::Entrance;
 use crate::sys::{Address, CloseHow, Handle, Sys};
 
 /// At most one log line about paused accepting in this time.
@@ -13,8 +13,12 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// All listeners of a service.
 pub(super) struct Accepting {
-    pub(super) listeners: Vec<Listener>,
+    /// A closed listener leaves its place to the next one.
+    pub(super) listeners: Vec<Option<Listener>>,
+    /// The addresses of the open listeners, in the order in which they were opened.
     pub(super) addresses: Vec<Address>,
+    /// The number of the next listener.
+    next: u64,
     /// The listener that is first in this turn: a busy one must not starve the others.
     pub(super) first: usize,
     /// Accepting is paused until then, or until a connection ends.
@@ -24,15 +28,24 @@ pub(super) struct Accepting {
 
 pub(super) struct Listener {
     pub(super) handle: Handle,
+    /// That of its handle. The addresses of a name have one number.
+    number: u64,
+    address: Address,
     /// An edge came and `accept` has not answered "none" since.
     pub(super) ready: bool,
-    /// The endpoint of its raw connections; `None` for HTTP.
-    pub(super) endpoint: Option<EndpointIndex>,
+    pub(super) entrance: Entrance,
 }
 
 impl Accepting {
-    pub(super) fn new() -> Self {
-        Self { listeners: Vec::new(), addresses: Vec::new(), first: 0, retry_at: None, logged_at: None }
+    /// No listeners yet; `next` is the number of the first one that is opened later.
+    pub(super) fn new(next: u64) -> Self {
+        Self { listeners: Vec::new(), addresses: Vec::new(), next, first: 0, retry_at: None, logged_at: None }
+    }
+
+    /// A number for one more listener.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
     }
 
     /// Adds an open listener, registered under its index.
@@ -41,12 +54,44 @@ impl Accepting {
         sys: &mut dyn Sys,
         handle: Handle,
         address: Address,
-        endpoint: Option<EndpointIndex>,
+        number: u64,
+        entrance: Entrance,
     ) -> io::Result<()> {
-        let token = self.listeners.len() as u64;
-        self.listeners.push(Listener { handle, ready: false, endpoint });
-        self.addresses.push(address);
-        sys.register(handle, token)
+        let free = self.listeners.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.listeners.len());
+        if let Err(error) = sys.register(handle, index as u64) {
+            sys.close(handle, CloseHow::Normal);
+            return Err(error);
+        }
+        self.addresses.push(address.clone());
+        let listener = Some(Listener { handle, number, address, ready: false, entrance });
+        match self.listeners.get_mut(index) {
+            Some(place) => *place = listener,
+            None => self.listeners.push(listener),
+        }
+        Ok(())
+    }
+
+    /// Closes the listener of that number. Returns whether it was open.
+    pub(super) fn close(&mut self, sys: &mut dyn Sys, number: u64) -> bool {
+        let mut any = false;
+        for place in &mut self.listeners {
+            if let Some(listener) = place.take_if(|listener| listener.number == number) {
+                sys.close(listener.handle, CloseHow::Normal);
+                // Only open listeners have an address here, each once.
+                if let Some(at) = self.addresses.iter().position(|address| *address == listener.address) {
+                    self.addresses.remove(at);
+                }
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The addresses of the listener of that number.
+    pub(super) fn addresses_of(&self, number: u64) -> Vec<Address> {
+        let own = self.listeners.iter().flatten().filter(|listener| listener.number == number);
+        own.map(|listener| listener.address.clone()).collect()
     }
 
     pub(super) fn addresses(&self) -> &[Address] {
@@ -59,8 +104,12 @@ impl Accepting {
         token < self.listeners.len() as u64
     }
 
+    pub(super) fn is_ready(&self, index: usize) -> bool {
+        self.listeners.get(index).is_some_and(|place| place.as_ref().is_some_and(|listener| listener.ready))
+    }
+
     pub(super) fn mark_ready(&mut self, token: u64) {
-        if let Some(listener) = self.listeners.get_mut(token as usize) {
+        if let Some(Some(listener)) = self.listeners.get_mut(token as usize) {
             listener.ready = true;
         }
     }
@@ -78,14 +127,14 @@ impl Accepting {
     }
 
     pub(super) fn close_all(&mut self, sys: &mut dyn Sys) {
-        for listener in self.listeners.drain(..) {
+        for listener in self.listeners.drain(..).flatten() {
             sys.close(listener.handle, CloseHow::Normal);
         }
         self.retry_at = None;
     }
 
     pub(super) fn any_ready(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.ready)
+        self.listeners.iter().flatten().any(|listener| listener.ready)
     }
 
     /// Whether a line about paused accepting may be logged now.

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
-use crate::conn::Conn;
+use crate::conn::{Conn, Entrance};
 use crate::id::ConnId;
 use crate::protocol::EndpointMut;
 use crate::protocol::endpoint::Endpoint;
@@ -73,7 +74,8 @@ impl Service {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let id = self.env.state.registry.insert_accepted();
-        let Some(conn) = Conn::accepted(&mut self.env, id, handle, peer.clone(), None) else {
+        let entrance = Entrance::Http(Rc::clone(&self.env.site));
+        let Some(conn) = Conn::accepted(&mut self.env, id, handle, peer.clone(), entrance) else {
             self.env.io.sys.close(handle, CloseHow::Reset);
             self.env.state.registry.remove(id);
             let text = format!("{peer} may not connect (Builder::filter, Limits::connections_per_address)");

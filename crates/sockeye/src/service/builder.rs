@@ -1,5 +1,6 @@
 //! Describing a service.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
 
-use crate::admission::{AddressFilter, Admission, Hosts, Origins, PeerSet};
+use crate::admission::{AcceptFilter, AcceptedConnection, Admission, EndHook, Ended, Hosts, Origins, PeerSet};
 use crate::conn::Env;
 use crate::conn::paths::Paths;
-use crate::conn::policy::{FirstRefusals, Policy};
+use crate::conn::policy::{Protocols, Site};
 use crate::error::Error;
 use crate::http::Routes;
-use crate::id::ServiceNumber;
+use crate::id::{BuilderId, ConnId, ListenerHandle, ServiceNumber};
 use crate::limits::{Limits, table};
 use crate::poll::PollHook;
 use crate::protocol::endpoint::{Endpoint, Endpoints};
@@ -28,11 +29,12 @@ use crate::service::connecting::Connecting;
 use crate::service::connections::Connections;
 use crate::service::core::{Jobs, Service, Tick};
 use crate::service::listen::ListenAddr;
+use crate::service::listen_at::{Listen, entrance, free_protocols, raw_endpoint};
 use crate::service::timers::Timers;
-use crate::state::{BuilderId, Commands, EndpointIndex, EndpointInfo, EndpointKind, MessageLimitSets};
+use crate::state::{Commands, EndpointIndex, EndpointInfo, MessageLimitSets};
 use crate::statistics::{BoardSlot, Meters};
 use crate::sys::external::External;
-use crate::sys::{Address, ListenOptions, Real, Sys};
+use crate::sys::{ListenOptions, Real, Sys};
 use crate::transport::{Carrier, LoopIo};
 
 /// Descriptors reserved for other uses: files being served, the program's own.
@@ -53,12 +55,12 @@ pub struct Builder {
     routes: Option<Routes>,
     origins: Origins,
     hosts: Hosts,
-    addresses: Option<AddressFilter>,
+    filter: Option<AcceptFilter>,
+    on_end: Option<EndHook>,
     proxies: Vec<PeerSet>,
     /// Listeners shared with other services; they come before its own. Some are for the raw endpoint of that name.
     shared_listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
-    listen: Vec<(ListenAddr, ListenOptions)>,
-    listen_raw: Vec<(ListenAddr, ListenOptions, HandleTarget)>,
+    listeners: Vec<(ListenerHandle, Listen)>,
     /// How many services of this process share its descriptors.
     services: u64,
     board: Option<BoardSlot>,
@@ -85,11 +87,11 @@ impl Builder {
             routes: None,
             origins: Origins::any(),
             hosts: Hosts::any(),
-            addresses: None,
+            filter: None,
+            on_end: None,
             proxies: Vec::new(),
             shared_listen: Vec::new(),
-            listen: Vec::new(),
-            listen_raw: Vec::new(),
+            listeners: Vec::new(),
             services: 1,
             board: None,
             carrier: Carrier::default(),
@@ -243,11 +245,37 @@ impl Builder {
         self
     }
 
-    /// A filter for new connections, called before a request is read. Connections for which it
-    /// returns `false` are reset.
+    /// A filter of accepted connections, called before anything is read; of a trusted proxy's
+    /// connection, once its PROXY header has named the client. A connection for which it returns `false`
+    /// is reset. See [`on_end`](Self::on_end) for the end of the others.
     #[must_use]
-    pub fn filter(mut self, filter: impl FnMut(&Address) -> bool + 'static) -> Self {
-        self.addresses = Some(Box::new(filter));
+    pub fn filter(mut self, filter: impl FnMut(&AcceptedConnection<'_>) -> bool + 'static) -> Self {
+        self.filter = Some(Box::new(filter));
+        self
+    }
+
+    /// Called once at the end of each accepted connection that the [`filter`](Self::filter) admitted,
+    /// whether it was opened or not, after the `closed` of its protocol. So a program that keeps
+    /// something for each connection has one place to drop it.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// use sockeye::{Service, messages};
+    ///
+    /// # fn main() -> Result<(), sockeye::Error> {
+    /// let here = Rc::new(Cell::new(0));
+    /// let (begun, ended) = (Rc::clone(&here), Rc::clone(&here));
+    /// let builder = Service::builder()
+    ///     .protocol(messages::echo("echo"))
+    ///     .filter(move |_| { begun.set(begun.get() + 1); true })
+    ///     .on_end(move |_, _| ended.set(ended.get() - 1));
+    /// # builder.build().map(drop) }
+    /// ```
+    #[must_use]
+    pub fn on_end(mut self, on_end: impl FnMut(ConnId, Ended) + 'static) -> Self {
+        self.on_end = Some(Box::new(on_end));
         self
     }
 
@@ -260,9 +288,24 @@ impl Builder {
 
     /// As [`listen`](Self::listen), with options.
     #[must_use]
-    pub fn listen_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
-        self.listen.push((listen.into(), options));
+    pub fn listen_with(self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
+        self.listener(Listen::new(listen).options(options))
+    }
+
+    /// Adds a listener with protocols, routes, origins or hosts of its own.
+    #[must_use]
+    pub fn listener(mut self, listen: Listen) -> Self {
+        self.add_listener(listen);
         self
+    }
+
+    /// As [`listener`](Self::listener), and returns a handle: for
+    /// [`Control::stop_listening`](crate::Control::stop_listening), and to compare with
+    /// [`Request::listener`](crate::Request::listener).
+    pub fn add_listener(&mut self, listen: Listen) -> ListenerHandle {
+        let handle = ListenerHandle { builder: self.id, number: self.listeners.len() as u64 };
+        self.listeners.push((handle, listen));
+        handle
     }
 
     /// Adds a listener for a raw endpoint, with the handle that [`add_raw`](Self::add_raw) of this builder returned: each
@@ -278,13 +321,12 @@ impl Builder {
     /// As [`listen_raw`](Self::listen_raw), with options.
     #[must_use]
     pub fn listen_raw_with<R: Raw>(
-        mut self,
+        self,
         listen: impl Into<ListenAddr>,
         options: ListenOptions,
         endpoint: EndpointHandle<R>,
     ) -> Self {
-        self.listen_raw.push((listen.into(), options, endpoint.target));
-        self
+        self.listener(Listen::new(listen).options(options).raw(endpoint))
     }
 
     /// Carries the bytes of every connection that is accepted or made through a reversible
@@ -351,16 +393,8 @@ impl Builder {
     pub fn build_with(mut self, mut sys: Box<dyn Sys>) -> Result<Service, Error> {
         let names = self.names()?;
         self.check()?;
-        let policy = self.policy(&names)?;
-        let mut accepting = Accepting::new();
-        for (listen, options, endpoint) in self.listeners(&names)? {
-            for source in listen.resolve()? {
-                let (handle, bound) =
-                    source.open(&mut *sys, &options).map_err(|error| Error::listen(source.target(), error))?;
-                let added = accepting.add(&mut *sys, handle, bound, endpoint);
-                added.map_err(|error| Error::listen(source.target(), error))?;
-            }
-        }
+        let site = self.site(&names)?;
+        let accepting = self.accepting(&mut *sys, &site, &names)?;
         let descriptors = sys.descriptors();
         let reserve = RESERVE + (self.services - 1) * RESERVE_SERVICE;
         let room = descriptors.limit.saturating_sub(descriptors.in_use).saturating_sub(reserve) / self.services;
@@ -393,8 +427,8 @@ impl Builder {
             io,
             state,
             endpoints: Endpoints::new(self.endpoints),
-            policy,
-            admission: Admission::new(self.addresses, self.proxies, &self.limits),
+            site: Rc::new(site),
+            admission: Admission::new(self.filter, self.on_end, self.proxies, &self.limits),
             rx,
             limits: self.limits,
             board: self.board,
@@ -440,35 +474,45 @@ impl Builder {
         Ok(names.into())
     }
 
-    /// All listeners, each with its raw endpoint, if it has one: first those of all threads, then HTTP, then raw.
-    fn listeners(
-        &mut self,
-        names: &[EndpointInfo],
-    ) -> Result<Vec<(ListenAddr, ListenOptions, Option<EndpointIndex>)>, Error> {
+    /// Opens all listeners: first those of all threads, then HTTP, then raw.
+    fn accepting(&mut self, sys: &mut dyn Sys, site: &Site, names: &[EndpointInfo]) -> Result<Accepting, Error> {
         let mut listeners = Vec::new();
         for (listen, options, name) in mem::take(&mut self.shared_listen) {
-            let endpoint = name.map(|name| raw_named(&name, names)).transpose()?;
-            listeners.push((listen, options, endpoint));
+            let handle = ListenerHandle { builder: self.id, number: (self.listeners.len() + listeners.len()) as u64 };
+            let mut listen = Listen::new(listen).options(options);
+            let raw = name.map(|name| raw_named(&name, names)).transpose()?;
+            listen.raw = raw.map(|index| HandleTarget { builder: self.id, index });
+            listeners.push((handle, listen));
         }
-        for (listen, options) in mem::take(&mut self.listen) {
-            listeners.push((listen, options, None));
+        let (raw, http): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.listeners).into_iter().partition(|(_, listen)| listen.raw.is_some());
+        let mut accepting = Accepting::new((listeners.len() + raw.len() + http.len()) as u64);
+        for (handle, listen) in listeners.into_iter().chain(http).chain(raw) {
+            let (addr, options, entrance) = entrance(listen, handle, site, names)?;
+            for source in addr.resolve()? {
+                let (socket, bound) =
+                    source.open(sys, &options).map_err(|error| Error::listen(source.target(), error))?;
+                let added = accepting.add(sys, socket, bound, handle.number, entrance.clone());
+                added.map_err(|error| Error::listen(source.target(), error))?;
+            }
         }
-        for (listen, options, target) in mem::take(&mut self.listen_raw) {
-            let index = if target.builder == self.id { target.index } else { EndpointIndex::NONE };
-            listeners.push((listen, options, Some(raw_endpoint(index, names)?)));
-        }
-        Ok(listeners)
+        Ok(accepting)
     }
 
-    fn policy(&mut self, names: &Arc<[EndpointInfo]>) -> Result<Policy, Error> {
-        Ok(Policy {
+    /// What the connections of listeners get that say nothing else.
+    fn site(&mut self, names: &Arc<[EndpointInfo]>) -> Result<Site, Error> {
+        let paths = self.paths()?;
+        let claimed =
+            self.listeners.iter().flat_map(|(_, listen)| listen.claimed()).map(|endpoint| endpoint.0).collect();
+        let named = free_protocols(names, &paths, &claimed);
+        let fallback = self.fallback.filter(|fallback| !claimed.contains(&fallback.0));
+        Ok(Site {
+            listener: None,
             origins: self.origins.clone(),
             hosts: self.hosts.clone(),
-            refused: FirstRefusals::default(),
-            routes: self.routes.take(),
-            paths: self.paths()?,
-            names: Arc::clone(names),
-            fallback: self.fallback,
+            routes: Rc::new(RefCell::new(self.routes.take())),
+            protocols: Protocols { paths: Rc::new(paths), named, fallback, names: Arc::clone(names) },
+            refused: Rc::default(),
         })
     }
 
@@ -516,25 +560,11 @@ fn raw_named(name: &str, names: &[EndpointInfo]) -> Result<EndpointIndex, Error>
     raw_endpoint(EndpointIndex(index as u16), names)
 }
 
-fn raw_endpoint(index: EndpointIndex, names: &[EndpointInfo]) -> Result<EndpointIndex, Error> {
-    let wrong = match names.get(index.get()) {
-        Some(EndpointInfo { kind: EndpointKind::Raw, .. }) => return Ok(index),
-        Some(EndpointInfo { kind: EndpointKind::WebSocket, name }) => {
-            format!("{name:?} is a WebSocket protocol; use Builder::listen")
-        }
-        Some(EndpointInfo { kind: EndpointKind::Watcher, name }) => {
-            format!("{name:?} is a Watcher, which accepts from a listener that it adopts; only a Raw can be served")
-        }
-        Some(EndpointInfo { kind: EndpointKind::Responder, name }) => {
-            format!("{name:?} is a responder, which gets its requests by Routes::responder")
-        }
-        None => "the handle is of another service; use that of Builder::add_raw".to_owned(),
-    };
-    Err(Error::configuration(format!("listen_raw: {wrong}")))
-}
-
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("limits", &self.limits).field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
     }
 }

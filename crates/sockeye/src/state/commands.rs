@@ -11,9 +11,9 @@ use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::MessageKind;
 
-use crate::id::{ConnId, Gone, ServiceNumber};
+use crate::id::{BuilderId, ConnId, Gone, ServiceNumber};
 use crate::state::connects::Connects;
-use crate::state::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
+use crate::state::endpoints::{EndpointIndex, EndpointInfo, EndpointKind};
 use crate::state::exchanges::Exchanges;
 use crate::state::lifecycle::Lifecycle;
 use crate::state::message_limits::MessageLimitSets;

@@ -24,7 +24,7 @@ mod undecided;
 pub use self::commands::Commands;
 #[cfg(feature = "client")]
 pub(crate) use self::connects::Planned;
-pub(crate) use self::endpoints::{BuilderId, EndpointIndex, EndpointInfo, EndpointKind};
+pub(crate) use self::endpoints::{EndpointIndex, EndpointInfo, EndpointKind};
 pub(crate) use self::lifecycle::Lifecycle;
 pub(crate) use self::message_limits::MessageLimitSets;
 pub(crate) use self::queue::{Adoption, ControlRequest, End};

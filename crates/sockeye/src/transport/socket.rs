@@ -50,6 +50,10 @@ impl Socket {
         socket
     }
 
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
     pub(crate) fn kind(&self) -> DescriptorKind {
         self.kind
     }

@@ -69,8 +69,8 @@ fn a_trusted_proxy_says_who_connects_wherever_its_header_is_cut() {
         let seen = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&seen);
         let mut bench = Bench::built(Faults::none(), 8192, |builder| {
-            builder.proxy_protocol([everybody]).filter(move |peer| {
-                log.borrow_mut().push(peer.to_string());
+            builder.proxy_protocol([everybody]).filter(move |accepted| {
+                log.borrow_mut().push(accepted.peer().to_string());
                 true
             })
         });

@@ -9,6 +9,7 @@ mod handshake;
 mod http;
 mod ids;
 mod layers;
+mod listeners;
 mod message_limits;
 mod messages;
 mod proxy_header;

@@ -298,9 +298,9 @@ fn addresses_are_judged_and_counted_by_the_header() {
     limits.connections_per_address = Some(1);
     let mut site = Site::with(|builder| {
         let asked = Rc::clone(&asked);
-        builder.limits(limits).proxy_protocol(["0.0.0.0/0".parse().unwrap()]).filter(move |peer| {
-            asked.borrow_mut().push(peer.to_string());
-            !matches!(peer, Address::Ip(ip) if ip.ip() == banned)
+        builder.limits(limits).proxy_protocol(["0.0.0.0/0".parse().unwrap()]).filter(move |accepted| {
+            asked.borrow_mut().push(accepted.peer().to_string());
+            !matches!(accepted.peer(), Address::Ip(ip) if ip.ip() == banned)
         })
     });
     let from = |client: &str| [format!("PROXY TCP4 {client} 203.0.113.1 1 2\r\n").as_bytes(), &upgrade("")].concat();

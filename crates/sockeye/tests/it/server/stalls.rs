@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sockeye::http::{Response, Routes};
 use sockeye::protocol::ProtocolMut;
+use sockeye::service::AcceptedConnection;
 use sockeye::sim::{Faults, Host, Network, Peer};
 use sockeye::statistics::{Culprit, Stall, Stalls};
 use sockeye::{
@@ -121,7 +122,7 @@ impl Bench {
             handler.pass("handler");
             Response::text("x")
         });
-        let admits = move |_: &sockeye::sys::Address| {
+        let admits = move |_: &AcceptedConnection<'_>| {
             filter.pass("accept");
             true
         };
