@@ -240,9 +240,40 @@ impl<H: Handler> Messages<H> {
 
     /// Sends what the handler pushed in its `writable`. What is left is kept at the end of the step.
     #[inline(never)]
-    fn send_pushed(&mut self, cx: &mut Cx<'_>, permission: Option<Writable<'_>>) {
+    fn send_pushed(&mut self, cx: &mut Cx<'_>, session: &Session<H::State>, permission: Option<Writable<'_>>) {
         self.scratch.send(permission, cx.input());
-        cx.keep_input(!self.scratch.is_empty());
+        if self.scratch.is_empty() {
+            // What `send_busy` left may contain ranges of the input, too.
+            cx.keep_input(session.busy.is_some());
+        } else {
+            cx.keep_input(true);
+            cx.request_writable();
+        }
+        let busy_is_full = session.busy.as_ref().is_some_and(|busy| busy.outbox.is_well_filled());
+        cx.set_back_pressure(busy_is_full || self.scratch.is_well_filled());
+    }
+
+    /// The writable callback of a connection for which messages wait.
+    #[cold]
+    fn write_rest(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &mut Session<H::State>,
+        permission: Option<Writable<'_>>,
+    ) -> Result<(), Close> {
+        let permission = if session.busy.is_some() { self.send_busy(cx, session, permission) } else { permission };
+        let permission = self.scratch.send(permission, cx.input());
+        let mut result = Ok(());
+        if self.is_low(session) {
+            // As in `call`.
+            let outbox = match &mut session.busy {
+                Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
+                _ => &mut self.scratch,
+            };
+            result = self.handler.writable(&mut MessageCx { cx, outbox }, &mut session.state);
+        }
+        self.send_pushed(cx, session, permission);
+        result
     }
 
     /// Calls the handler in a step. A connection for which nothing waits uses the scratch outbox,
@@ -354,31 +385,22 @@ impl<H: Handler> Protocol for Messages<H> {
 
     #[inline]
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
-        let mut permission = tx.idle();
+        let permission = tx.idle();
         if session.busy.is_some() {
-            permission = self.send_busy(cx, session, permission);
+            return self.write_rest(cx, session, permission);
         }
-        permission = self.scratch.send(permission, cx.input());
-        let mut result = Ok(());
-        if self.is_low(session) {
-            // As in `call`.
-            let outbox = match &mut session.busy {
-                Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
-                _ => &mut self.scratch,
-            };
-            result = self.handler.writable(&mut MessageCx { cx, outbox }, &mut session.state);
-            if !self.scratch.is_empty() {
-                self.send_pushed(cx, permission);
-            }
+        let permission = self.scratch.send(permission, cx.input());
+        if !self.scratch.is_empty() {
+            return self.write_rest(cx, session, permission);
         }
-        if self.scratch.is_empty() {
-            // What `send_busy` left may contain ranges of the input, too.
-            cx.keep_input(session.busy.is_some());
-        } else {
-            cx.request_writable();
+        // Usually everything is sent by now, and the handler adds nothing.
+        let result = self.handler.writable(&mut MessageCx { cx, outbox: &mut self.scratch }, &mut session.state);
+        if !self.scratch.is_empty() {
+            self.send_pushed(cx, session, permission);
+            return result;
         }
-        let busy_is_full = session.busy.as_ref().is_some_and(|busy| busy.outbox.is_well_filled());
-        cx.set_back_pressure(busy_is_full || self.scratch.is_well_filled());
+        cx.keep_input(false);
+        cx.set_back_pressure(false);
         result
     }
 

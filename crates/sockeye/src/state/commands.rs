@@ -203,7 +203,7 @@ impl Commands {
     }
 
     /// Whether there are requests to carry out between steps.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_new_commands(&self) -> bool {
         !self.outgoing.is_empty() || !self.queue.is_empty() || self.connects.has_planned()
     }

@@ -57,7 +57,7 @@ impl CommandQueue {
     }
 
     /// Whether there is something to carry out between steps.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         // One comparison for all: this is asked after each step.
         self.ends.len() | self.timers.len() | self.adoptions.len() | self.controls.len() | self.message_bytes.len() == 0
