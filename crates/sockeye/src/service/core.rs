@@ -21,6 +21,7 @@ use crate::state::{EndpointIndex, Lifecycle};
 use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::external::Registrations;
 use crate::sys::{Address, CloseHow, Readiness};
+use crate::transport::pool::release;
 
 /// WebSocket servers and clients in one thread: sockets, protocols, and the loop that drives them.
 ///
@@ -286,5 +287,6 @@ impl Drop for Service {
             }
         }
         self.accepting.close_all(&mut *self.env.io.sys);
+        release(std::mem::take(&mut self.env.rx).into_vec());
     }
 }

@@ -118,5 +118,11 @@ impl LoopIo {
     }
 }
 
+impl Drop for LoopIo {
+    fn drop(&mut self) {
+        release(std::mem::take(&mut self.cork));
+    }
+}
+
 /// A cork that grew larger, by a head of the program's with very long fields, is not kept.
 const CORK_KEPT: usize = 512 * 1024;

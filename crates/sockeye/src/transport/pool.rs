@@ -94,6 +94,12 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.spare.drain(..).for_each(release);
+    }
+}
+
 /// A buffer that [`make_room`] makes room in.
 pub(crate) trait Room: Default {
     fn len(&self) -> usize;
