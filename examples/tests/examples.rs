@@ -55,11 +55,15 @@ impl Drop for Server {
 
 /// A WebSocket connection: the handshake is done.
 fn upgraded(address: &str, protocol: &str) -> TcpStream {
+    upgraded_at("/", address, protocol)
+}
+
+fn upgraded_at(target: &str, address: &str, protocol: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let named = if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
     let request = format!(
-        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{named}\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();
@@ -105,11 +109,10 @@ fn servers_that_publish() {
         expect_text(&mut peer, "hi");
     }
     let server = Server::start("chat", &["127.0.0.1:0"]);
-    let mut peer = upgraded(&server.address(), "chat");
+    let mut peer = upgraded_at("/rooms/lobby?token=secret-of-ann", &server.address(), "chat");
+    expect_text(&mut peer, "ann is here");
     peer.write_all(HI).unwrap();
-    let mut start = [0; 4];
-    peer.read_exact(&mut start).unwrap();
-    assert_eq!(&start[2..], b"1 ", "the number of the line, then who said it");
+    expect_text(&mut peer, "ann: hi");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! * `keepalive`: pings of both roles, to the instant;
 //! * `external_loop`: services inside loops of the test's own;
 //! * `views`: views of connections and protocols, order and ids;
+//! * `examples`: chat, feed and resume, by the tests beside them;
 //! * `log`: the log of a program;
 //! * `short_reads`: reads that end before all was read.
 //!
@@ -18,6 +19,7 @@
 //! Shared helpers are in the crate `sockeye-testing`.
 
 mod client;
+mod examples;
 mod external_loop;
 mod keepalive;
 mod log;
