@@ -62,14 +62,14 @@ impl Backlog {
         }
         if let Some(Piece { data: Data::Owned(last), .. }) = self.pieces.back_mut() {
             if last.len() + bytes.len() <= PIECE {
-                make_room(last, bytes.len(), PIECE)?;
+                make_room_in_piece(last, bytes.len())?;
                 last.extend_from_slice(bytes);
                 self.len += bytes.len();
                 return Ok(());
             }
         }
         let mut buffer = pool.borrow_mut().take();
-        make_room(&mut buffer, bytes.len(), PIECE)?;
+        make_room_in_piece(&mut buffer, bytes.len())?;
         buffer.extend_from_slice(bytes);
         self.push_piece(Data::Owned(buffer), 0);
         Ok(())
@@ -100,6 +100,27 @@ impl Backlog {
         }
     }
 }
+
+/// Makes room in a piece. More than a few frames go into a block of the full size at once: the allocator maps it, also
+/// after the program has freed messages that taught it to keep smaller blocks on its heap, and it costs only the pages that
+/// are written.
+fn make_room_in_piece(buffer: &mut Vec<u8>, more: usize) -> Result<(), TryReserveError> {
+    let needed = buffer.len().saturating_add(more);
+    if needed <= buffer.capacity() {
+        return Ok(());
+    }
+    if needed <= SHORT {
+        return buffer.try_reserve(more);
+    }
+    let mut block = Vec::new();
+    make_room(&mut block, needed.max(PIECE), usize::MAX)?;
+    block.extend_from_slice(buffer);
+    release(std::mem::replace(buffer, block));
+    Ok(())
+}
+
+/// A piece of at most this many bytes is on the allocator's heap.
+const SHORT: usize = 4 * 1024;
 
 /// A connection that breaks with much unsent leaves no memory behind.
 impl Drop for Backlog {
