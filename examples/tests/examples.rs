@@ -59,12 +59,19 @@ fn upgraded(address: &str, protocol: &str) -> TcpStream {
 }
 
 fn upgraded_at(target: &str, address: &str, protocol: &str) -> TcpStream {
+    let fields = if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
+    let (stream, head) = answered(target, address, &fields);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    stream
+}
+
+/// Asks for a WebSocket with these fields. Returns the head of the answer, too.
+fn answered(target: &str, address: &str, fields: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let named = if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{named}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut head = Vec::new();
@@ -73,9 +80,23 @@ fn upgraded_at(target: &str, address: &str, protocol: &str) -> TcpStream {
         stream.read_exact(&mut byte).unwrap();
         head.extend(byte);
     }
-    let head = String::from_utf8(head).unwrap();
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
+    (stream, String::from_utf8(head).unwrap())
+}
+
+/// Reads one unmasked text message, of at most 125 bytes.
+fn read_text(stream: &mut TcpStream) -> String {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[0], 0x81);
+    let mut text = vec![0; usize::from(head[1])];
+    stream.read_exact(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn send_text(stream: &mut TcpStream, text: &str) {
+    // Masked with zeros.
+    let frame = [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
+    stream.write_all(&frame).unwrap();
 }
 
 /// Reads one unmasked text frame of `text`.
@@ -121,11 +142,7 @@ fn the_feed_sends_its_newest_price() {
     let mut peer = upgraded(&server.address(), "feed");
     let mut last = 0;
     for _ in 0..3 {
-        let mut head = [0; 2];
-        peer.read_exact(&mut head).unwrap();
-        let mut text = vec![0; usize::from(head[1])];
-        peer.read_exact(&mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
+        let text = read_text(&mut peer);
         let version: u64 = text.split(' ').next().unwrap().parse().unwrap();
         assert!(version > last, "{text} after {last}");
         last = version;
@@ -219,6 +236,70 @@ fn the_second_of_two_services_ends_both() {
     expect_text(&mut peer, "hi");
     drop(peer);
     upgraded(&private, "").write_all(b"\x81\x83\0\0\0\0end").unwrap();
+    assert!(server.child.wait().unwrap().success());
+}
+
+/// A connection that sends lines and reads lines.
+fn lines(address: &str) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    BufReader::new(stream)
+}
+
+#[test]
+fn a_line_protocol_and_websockets_share_a_mio_loop() {
+    let mut server = Server::start("in_mio", &["127.0.0.1:0", "127.0.0.1:0"]);
+    let (websockets, plain) = (server.address(), server.address());
+    let mut peer = upgraded(&websockets, "board");
+    // One that sends many commands and one that reads no answers do not stop the others.
+    let mut greedy = TcpStream::connect(&plain).unwrap();
+    greedy.write_all(&b"last\n".repeat(1000)).unwrap();
+    let mut speaker = lines(&plain);
+    // A line may arrive in parts, and several at once.
+    speaker.get_mut().write_all(b"say tea is").unwrap();
+    speaker.get_mut().write_all(b" ready\nhum\n").unwrap();
+    expect_text(&mut peer, "tea is ready");
+    expect_line(&mut speaker, "sent to 1 connections");
+    expect_line(&mut speaker, "unknown command");
+    // Its ping behind it says that the message was read.
+    peer.write_all(&[HI, b"\x89\x80\0\0\0\0"].concat()).unwrap();
+    peer.read_exact(&mut [0; 2]).unwrap();
+    speaker.get_mut().write_all(b"last\n").unwrap();
+    expect_line(&mut speaker, "hi");
+    let mut endless = lines(&plain);
+    let _ = endless.get_mut().write_all(&[b'a'; 100_000]);
+    assert!(matches!(endless.read(&mut [0]), Ok(0) | Err(_)), "a line without an end ends the connection");
+    drop(peer);
+    speaker.get_mut().write_all(b"stop\n").unwrap();
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn listeners_serve_different_things_and_come_and_go() {
+    let mut server = Server::start("listeners", &["127.0.0.1:0", "127.0.0.1:0"]);
+    let (inner, public) = (server.address(), server.address());
+    expect_line(&mut asked(&inner, "GET /metrics", ""), "HTTP/1.1 200 OK");
+    expect_line(&mut asked(&public, "GET /metrics", ""), "HTTP/1.1 426 Upgrade Required");
+    let (ours, other) = ("Origin: https://chat.example.com\r\n", "Origin: https://example.org\r\n");
+    for (address, fields, status) in [(&public, other, 403), (&public, "", 403), (&inner, ours, 403)] {
+        let (_, head) = answered("/", address, fields);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{address}, {fields:?}: {head}");
+    }
+    let mut admin = upgraded(&inner, "admin");
+    let (mut member, _) = answered("/", &public, ours);
+    send_text(&mut admin, "close");
+    expect_text(&mut admin, "closed");
+    assert!(TcpStream::connect(&public).is_err());
+    send_text(&mut member, "still here");
+    expect_text(&mut member, "still here");
+    send_text(&mut admin, "open");
+    let answer = read_text(&mut admin);
+    let reopened = answer.strip_prefix("open at ws://").and_then(|rest| rest.strip_suffix('/')).expect(&answer);
+    let (mut late, _) = answered("/", reopened, ours);
+    send_text(&mut late, "hello");
+    expect_text(&mut member, "hello");
+    send_text(&mut admin, "quit");
+    drop((admin, member, late));
     assert!(server.child.wait().unwrap().success());
 }
 
