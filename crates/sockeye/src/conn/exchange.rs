@@ -171,6 +171,10 @@ impl Exchange {
         self.id
     }
 
+    pub(super) fn limits(&mut self) -> &mut RequestLimits {
+        &mut self.limits
+    }
+
     /// Whether callbacks may follow, other than `closed`.
     pub(super) fn is_open(&self) -> bool {
         self.over.is_none() && !self.answering.is_finished()

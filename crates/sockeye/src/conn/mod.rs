@@ -34,6 +34,7 @@ pub(crate) mod policy;
 mod proxied;
 mod published;
 mod raw;
+mod reached;
 mod step;
 mod upgrade;
 mod watched;

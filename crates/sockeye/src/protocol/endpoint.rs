@@ -86,7 +86,7 @@ impl Endpoint {
             Self::WebSocket(object) => object.own_timer(&mut ProtocolMut { commands, endpoint }, token),
             Self::Raw(object) => object.own_timer(&mut EndpointMut { commands, endpoint }, token),
             Self::Watcher(object) => object.own_timer(&mut EndpointMut { commands, endpoint }, token),
-            Self::Responder(_) => {}
+            Self::Responder(object) => object.own_timer(&mut ResponderMut { commands, endpoint }, token),
         }
     }
 
@@ -157,6 +157,12 @@ impl Endpoints {
         self.descriptors(index)?.object().downcast_mut()
     }
 
+    /// The program's object behind a responder.
+    pub(crate) fn responder_object<R: Responder>(&mut self, index: EndpointIndex) -> Option<&mut R> {
+        let endpoint = self.responder(index)?.as_any().downcast_mut::<WithSessions<R, R::Session>>()?;
+        Some(&mut endpoint.object)
+    }
+
     /// The program's object behind a WebSocket protocol, and one of its sessions.
     pub(crate) fn protocol_session<P: Protocol>(
         &mut self,
@@ -174,6 +180,27 @@ impl Endpoints {
         session: u32,
     ) -> Option<(&mut R, &mut R::Session)> {
         let RawWithSessions(endpoint) = self.descriptors(index)?.as_any().downcast_mut::<RawWithSessions<R>>()?;
+        Some((&mut endpoint.object, endpoint.sessions.get_mut(session)?))
+    }
+
+    /// The program's object behind a watcher endpoint, and one of its sessions.
+    pub(crate) fn watcher_session<W: Watcher>(
+        &mut self,
+        index: EndpointIndex,
+        session: u32,
+    ) -> Option<(&mut W, &mut W::Session)> {
+        let WatcherWithSessions(endpoint) =
+            self.descriptors(index)?.as_any().downcast_mut::<WatcherWithSessions<W>>()?;
+        Some((&mut endpoint.object, endpoint.sessions.get_mut(session)?))
+    }
+
+    /// The program's object behind a responder, and the session of one of its requests.
+    pub(crate) fn request_session<R: Responder>(
+        &mut self,
+        index: EndpointIndex,
+        session: u32,
+    ) -> Option<(&mut R, &mut R::Session)> {
+        let endpoint = self.responder(index)?.as_any().downcast_mut::<WithSessions<R, R::Session>>()?;
         Some((&mut endpoint.object, endpoint.sessions.get_mut(session)?))
     }
 
@@ -245,7 +272,9 @@ pub(crate) trait WatcherEndpoint: DescriptorEndpoint {
 pub(crate) trait ResponderEndpoint {
     fn name(&self) -> &str;
     fn sessions(&self) -> usize;
+    fn as_any(&mut self) -> &mut dyn Any;
     fn tick(&mut self, own: &mut ResponderMut<'_>);
+    fn own_timer(&mut self, own: &mut ResponderMut<'_>, token: u64);
     fn request(&mut self, cx: &mut RequestCx<'_>, request: &HttpRequest<'_>) -> Result<u32, Response>;
     fn body(&mut self, cx: &mut RequestCx<'_>, session: u32, piece: &[u8]) -> Option<Response>;
     fn body_ended(&mut self, cx: &mut RequestCx<'_>, session: u32) -> Option<Response>;
@@ -458,8 +487,16 @@ impl<R: Responder> ResponderEndpoint for WithSessions<R, R::Session> {
         self.sessions.len()
     }
 
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
     fn tick(&mut self, own: &mut ResponderMut<'_>) {
         self.object.tick(own);
+    }
+
+    fn own_timer(&mut self, own: &mut ResponderMut<'_>, token: u64) {
+        self.object.own_timer(own, token);
     }
 
     fn request(&mut self, cx: &mut RequestCx<'_>, request: &HttpRequest<'_>) -> Result<u32, Response> {

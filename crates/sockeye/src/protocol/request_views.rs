@@ -132,6 +132,69 @@ impl ResponderMut<'_> {
         self.commands.name_of(self.endpoint)
     }
 
+    /// The requests of the responder that have a session. It walks all connections of the service, and takes 24 bytes for
+    /// each of these; the ids can be looked up while it is walked over.
+    ///
+    /// ```
+    /// use sockeye::responder::ResponderMut;
+    ///
+    /// fn give_all_up(own: &mut ResponderMut<'_>) {
+    ///     for id in own.request_ids() {
+    ///         if let Ok(mut request) = own.request(id) {
+    ///             request.abort();
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn request_ids(&self) -> Vec<RequestId> {
+        let connections = self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint);
+        connections.into_iter().filter_map(|connection| self.commands.exchanges.of(connection)).collect()
+    }
+
+    /// Sets a timer that belongs to no request: [`own_timer`](crate::responder::Responder::own_timer) is called once, with
+    /// this token, after `delay`. It replaces the timer with the same token, if one is set; others are independent. It comes
+    /// also while there is no request, other than [`tick`](crate::responder::Responder::tick), and keeps the service's
+    /// [next deadline](crate::Service::next_deadline) exact. It does not keep a service that is drained from its end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockeye::http::{HttpRequest, Response};
+    /// use sockeye::responder::{RequestCx, Responder, ResponderMut};
+    ///
+    /// /// Reads what it serves again, a minute after somebody asked last.
+    /// struct Rates;
+    ///
+    /// const RENEW: u64 = 1;
+    ///
+    /// impl Responder for Rates {
+    ///     type Session = ();
+    ///
+    ///     fn name(&self) -> &str {
+    ///         "rates"
+    ///     }
+    ///
+    ///     fn request(&mut self, cx: &mut RequestCx<'_>, _: &HttpRequest<'_>) -> Result<(), Response> {
+    ///         cx.own_responder().set_timer(RENEW, Duration::from_secs(60));
+    ///         Err(Response::text("1.08"))
+    ///     }
+    ///
+    ///     fn own_timer(&mut self, _: &mut ResponderMut<'_>, _: u64) {
+    ///         // read them
+    ///     }
+    /// }
+    /// ```
+    pub fn set_timer(&mut self, token: u64, delay: Duration) {
+        let at = self.commands.now() + delay;
+        self.commands.own_timers.set(self.endpoint, token, at);
+    }
+
+    /// Clears the timer with this token.
+    pub fn clear_timer(&mut self, token: u64) {
+        self.commands.own_timers.clear(self.endpoint, token);
+    }
+
     /// Requests the writable callback of every request of the responder.
     pub fn request_writable(&mut self) {
         self.commands.want_write_all(self.endpoint);

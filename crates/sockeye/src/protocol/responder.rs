@@ -119,6 +119,11 @@ pub trait Responder: 'static {
         let _ = (cx, session, end);
     }
 
+    /// A timer set with [`ResponderMut::set_timer`] is due, with its token.
+    fn own_timer(&mut self, own: &mut ResponderMut<'_>, token: u64) {
+        let _ = (own, token);
+    }
+
     /// How often [`tick`](Self::tick) is called; as [`Protocol::interval`](crate::Protocol::interval).
     fn interval(&self) -> Option<Duration> {
         None

@@ -4,9 +4,11 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 
-use crate::conn::Env;
+use crate::conn::{Conn, Env};
+use crate::id::RequestId;
 use crate::protocol::{
-    ConnId, Cx, EndpointHandle, Gone, HandleTarget, Protocol, ProtocolHandle, Raw, RawCx, UnknownProtocol,
+    ConnId, Cx, EndpointHandle, Gone, HandleTarget, Protocol, ProtocolHandle, Raw, RawCx, RequestCx, Responder,
+    ResponderHandle, UnknownProtocol, Watcher,
 };
 use crate::service::core::{Control, Service};
 use crate::state::{Commands, Entry, ReadBudget};
@@ -76,6 +78,17 @@ impl Control<'_> {
         object.ok_or(UnknownProtocol::Handle)
     }
 
+    /// The program's own object behind a responder; see [`protocol_object`](Self::protocol_object).
+    ///
+    /// # Errors
+    /// [`UnknownProtocol::Handle`] when the handle is from the builder of another service.
+    pub fn responder_object<R: Responder>(&mut self, handle: ResponderHandle<R>) -> Result<&mut R, UnknownProtocol> {
+        let env = &mut self.service.env;
+        let own = handle.target.builder == env.state.builder;
+        let object = if own { env.endpoints.responder_object(handle.target.index) } else { None };
+        object.ok_or(UnknownProtocol::Handle)
+    }
+
     /// Calls `call` with the session of an open connection, its protocol's object and a context, as a callback is
     /// called. What it asks for is done when the loop goes on.
     ///
@@ -135,6 +148,90 @@ impl Control<'_> {
         let result = call(object, &mut RawCx::new(state, entry.endpoint, id, conn.peer()), session);
         state.leave();
         state.registry.enqueue(id);
+        Ok(result)
+    }
+
+    /// As [`with_session`](Self::with_session), for a descriptor of a watcher.
+    ///
+    /// # Errors
+    /// [`Gone`] when no open connection of that endpoint has the id; `call` is not called then.
+    pub fn with_watcher_session<W: Watcher, R>(
+        &mut self,
+        handle: EndpointHandle<W>,
+        id: ConnId,
+        call: impl FnOnce(&mut W, &mut RawCx<'_>, &mut W::Session) -> R,
+    ) -> Result<R, Gone> {
+        let entry = self.open_entry(handle.target, id)?;
+        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let conn = connections.in_slot(id).ok_or(Gone)?;
+        let (object, session) = endpoints.watcher_session::<W>(entry.endpoint, entry.session).ok_or(Gone)?;
+        state.enter(id, entry, ReadBudget::default());
+        let result = call(object, &mut RawCx::new(state, entry.endpoint, id, conn.peer()), session);
+        state.leave();
+        state.registry.enqueue(id);
+        Ok(result)
+    }
+
+    /// As [`with_session`](Self::with_session), for an HTTP request that is not answered yet. To answer it, leave the answer
+    /// in the session and ask for the writable callback.
+    ///
+    /// ```
+    /// use sockeye::Remote;
+    /// use sockeye::http::{HttpRequest, Response};
+    /// use sockeye::responder::{RequestCx, RequestId, Responder, ResponderHandle, ResponseTx};
+    ///
+    /// struct Reports;
+    ///
+    /// impl Responder for Reports {
+    ///     /// The report, once a worker thread has written it.
+    ///     type Session = Option<String>;
+    ///
+    ///     fn name(&self) -> &str {
+    ///         "reports"
+    ///     }
+    ///
+    ///     fn request(&mut self, _: &mut RequestCx<'_>, _: &HttpRequest<'_>) -> Result<Option<String>, Response> {
+    ///         Ok(None)
+    ///     }
+    ///
+    ///     fn writable(&mut self, _: &mut RequestCx<'_>, report: &mut Option<String>, tx: ResponseTx<'_>) {
+    ///         if let (Some(report), Some(head)) = (report.take(), tx.head()) {
+    ///             head.respond(Response::text(report));
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// /// On the worker thread.
+    /// fn is_written(remote: &Remote, handle: ResponderHandle<Reports>, id: RequestId, text: String) {
+    ///     let _ = remote.run(move |control| {
+    ///         let _ = control.with_request_session(handle, id, |_, cx, report| {
+    ///             *report = Some(text);
+    ///             cx.request_writable();
+    ///         });
+    ///     });
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Gone`] when no request of that responder has the id, or its answer is complete; `call` is not called then.
+    pub fn with_request_session<P: Responder, R>(
+        &mut self,
+        handle: ResponderHandle<P>,
+        id: RequestId,
+        call: impl FnOnce(&mut P, &mut RequestCx<'_>, &mut P::Session) -> R,
+    ) -> Result<R, Gone> {
+        let connection = id.connection();
+        let entry = self.open_entry(handle.target, connection)?;
+        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        if !state.exchanges.contains(id) {
+            return Err(Gone);
+        }
+        let (peer, limits) = connections.in_slot(connection).and_then(Conn::request).ok_or(Gone)?;
+        let (object, session) = endpoints.request_session::<P>(entry.endpoint, entry.session).ok_or(Gone)?;
+        state.enter(connection, entry, ReadBudget::default());
+        let result = call(object, &mut RequestCx::new(state, entry.endpoint, id, peer, limits), session);
+        state.leave();
+        state.registry.enqueue(connection);
         Ok(result)
     }
 

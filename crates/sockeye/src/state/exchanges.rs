@@ -29,6 +29,11 @@ impl Exchanges {
         }
     }
 
+    /// The request that this connection carries.
+    pub(crate) fn of(&self, connection: ConnId) -> Option<RequestId> {
+        self.open.get(&connection).map(|&number| RequestId::new(connection, number))
+    }
+
     /// Whether the request has a session.
     pub(crate) fn contains(&self, id: RequestId) -> bool {
         self.open.get(&id.connection()) == Some(&id.number())
@@ -45,8 +50,10 @@ mod tests {
         let connection = ConnId::default();
         let first = exchanges.begin(connection);
         assert!(exchanges.contains(first));
+        assert_eq!(exchanges.of(connection), Some(first));
         exchanges.end(connection);
         assert!(!exchanges.contains(first));
+        assert_eq!(exchanges.of(connection), None);
         let second = exchanges.begin(connection);
         assert_ne!(first, second);
         assert_eq!((exchanges.contains(first), exchanges.contains(second)), (false, true));

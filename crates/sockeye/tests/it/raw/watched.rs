@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use sockeye::raw::{EndpointMut, RawClose, RawClosed, RawClosedCx, RawCx, Watcher};
-use sockeye::{CloseCode, ConnId};
+use sockeye::{CloseCode, ConnId, Service};
 use sockeye_testing::raw::{Real, both_with};
 
 /// What happened, in order.
@@ -150,7 +151,7 @@ fn a_level_is_told_until_it_is_gone() {
 #[test]
 fn one_turn_has_one_call_of_each_kind() {
     both(|real, script| {
-        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
         far.write_all(b"never read").unwrap();
         script.writes(|cx, _| {
             cx.request_writable();
@@ -409,10 +410,36 @@ fn a_drain_and_the_end_of_the_service_end_them() {
         assert_eq!(script.take(), ["closed Local"]);
     });
     let script = Script::default();
-    let mut service = sockeye::Service::builder().watcher(Scripted(script.clone())).build().unwrap();
+    let mut service = Service::builder().watcher(Scripted(script.clone())).build().unwrap();
     let (read, _write) = pipe();
     service.control().endpoint_named("watcher").unwrap().adopt(read);
     service.run_once(Some(Duration::ZERO)).unwrap();
     drop(service);
     assert_eq!(script.take(), ["open", "closed Dropped"]);
+}
+
+#[test]
+fn a_session_is_reached_between_turns() {
+    let script = Script::default();
+    let mut builder = Service::builder();
+    let handle = builder.add_watcher(Scripted(script.clone()));
+    let mut service = builder.build().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let id = service.control().endpoint(handle).unwrap().adopt(theirs);
+    assert!(service.control().with_watcher_session(handle, id, |_, _, _| ()).is_err(), "it is not open yet");
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    let visit = |_: &mut Scripted, cx: &mut RawCx<'_>, calls: &mut u32| {
+        *calls += 10;
+        cx.request_writable();
+        *calls
+    };
+    assert_eq!(service.control().with_watcher_session(handle, id, visit).ok(), Some(10));
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    (&ours).write_all(b"x").unwrap();
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*script.events.borrow(), ["open", "writable", "readable"]);
+    assert_eq!(service.control().with_watcher_session(handle, id, |_, _, calls| *calls).ok(), Some(11));
+    service.control().connection(id).unwrap().abort();
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    assert!(service.control().with_watcher_session(handle, id, |_, _, _| ()).is_err(), "it has ended");
 }

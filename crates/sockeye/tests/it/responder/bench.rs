@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::http::{HttpRequest, Response, Route, Routes};
-use sockeye::responder::{RequestClosedCx, RequestCx, RequestEnd, RequestId, Responder, ResponderHandle, ResponseTx};
+use sockeye::responder::{
+    RequestClosedCx, RequestCx, RequestEnd, RequestId, Responder, ResponderHandle, ResponderMut, ResponseTx,
+};
 use sockeye::sim::{Faults, Network, Outcome, Peer, Turn};
 use sockeye::{Limits, Service, messages};
 
@@ -17,6 +19,8 @@ pub(super) struct Notes {
     pub(super) ids: Rc<RefCell<Vec<RequestId>>>,
     /// Bytes of bodies.
     pub(super) received: Rc<RefCell<usize>>,
+    /// The tokens of timers without a request.
+    pub(super) tokens: Rc<RefCell<Vec<u64>>>,
 }
 
 impl Notes {
@@ -26,12 +30,12 @@ impl Notes {
 }
 
 pub(super) struct Tester {
-    notes: Notes,
+    pub(super) notes: Notes,
 }
 
 pub(super) struct Talk {
     how: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     sent: usize,
     /// Once a late answer is due.
     is_ready: bool,
@@ -145,6 +149,10 @@ impl Responder for Tester {
             return None;
         }
         Some(Response::new(200))
+    }
+
+    fn own_timer(&mut self, _: &mut ResponderMut<'_>, token: u64) {
+        self.notes.tokens.borrow_mut().push(token);
     }
 
     fn draining(&mut self, cx: &mut RequestCx<'_>, talk: &mut Talk) {

@@ -1,5 +1,6 @@
 //! HTTP requests with a session, in the simulator: framing, answers, ends and limits.
 
+mod access;
 mod answers;
 mod bench;
 mod ends;

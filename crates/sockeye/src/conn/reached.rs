@@ -1,0 +1,15 @@
+//! What the program reaches of a connection between turns.
+
+use crate::conn::{Conn, Phase};
+use crate::limits::RequestLimits;
+use crate::sys::Address;
+
+impl Conn {
+    /// The peer, and the limits of the request that the connection carries. `None` once no callback but `closed` follows.
+    pub(crate) fn request(&mut self) -> Option<(&Address, &mut RequestLimits)> {
+        match &mut self.phase {
+            Phase::Exchange(exchange) if exchange.is_open() => Some((&self.wire.peer, exchange.limits())),
+            _ => None,
+        }
+    }
+}
