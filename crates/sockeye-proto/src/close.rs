@@ -148,6 +148,7 @@ impl fmt::Display for Closed {
             (Cause::Timeout(Timeout::Close), _) => write!(f, "the peer did not answer our close ({sent})"),
             (Cause::Timeout(Timeout::Keepalive), _) => f.write_str("the peer did not answer a ping (1006)"),
             (Cause::Violation(_), _) => write!(f, "{}; closed with {}", self.cause, code_of(self.sent.as_ref())),
+            (Cause::Timeout(Timeout::Message) | Cause::Shed, _) => write!(f, "{}; closed with {sent}", self.cause),
             (Cause::Overflow | Cause::Dropped | Cause::Aborted, _) => self.cause.fmt(f),
         }
     }
@@ -206,6 +207,8 @@ pub enum Cause {
     Violation(Violation),
     /// The peer read so slowly that the output reached its hard limit.
     Overflow,
+    /// The service held too much for all its peers together, and most for this one.
+    Shed,
     /// The program dropped the connection or its service.
     Dropped,
     /// The program ended the connection at once, without the closing handshake.
@@ -221,6 +224,7 @@ impl fmt::Display for Cause {
             Self::Timeout(timeout) => timeout.fmt(f),
             Self::Violation(violation) => write!(f, "the peer broke a rule: {violation}"),
             Self::Overflow => f.write_str("the peer does not read"),
+            Self::Shed => f.write_str("too much was held for all peers together"),
             Self::Dropped => f.write_str("the connection was dropped"),
             Self::Aborted => f.write_str("aborted by us"),
         }
@@ -235,6 +239,8 @@ pub enum Timeout {
     Close,
     /// [`ProtocolLimits::pong_within`](crate::limits::ProtocolLimits::pong_within).
     Keepalive,
+    /// A message that has begun made too little progress.
+    Message,
 }
 
 impl fmt::Display for Timeout {
@@ -242,6 +248,7 @@ impl fmt::Display for Timeout {
         f.write_str(match self {
             Self::Close => "the peer did not complete the closing handshake in time",
             Self::Keepalive => "the peer did not answer a ping in time",
+            Self::Message => "a message made too little progress",
         })
     }
 }

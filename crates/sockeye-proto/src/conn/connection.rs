@@ -83,6 +83,12 @@ impl Connection {
         self.role
     }
 
+    /// How many payload bytes have arrived of the message that is being received; `None` between messages.
+    #[must_use]
+    pub fn received_bytes(&self) -> Option<u64> {
+        self.receiver.kind.map(|_| self.receiver.message - self.receiver.remaining)
+    }
+
     /// Its limits.
     #[must_use]
     #[inline]

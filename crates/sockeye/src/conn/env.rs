@@ -177,7 +177,9 @@ impl Env {
     fn end(&mut self, id: ConnId) -> Option<Entry> {
         let entry = self.state.registry.get_mut(id).filter(|entry| entry.is_open())?;
         entry.set_open(false);
-        Some(*entry)
+        let entry = *entry;
+        self.state.holdings.remove(id);
+        Some(entry)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::conn::wire::Wire;
 use crate::http::FileBody;
 use crate::http::access::Access;
 use crate::sys::CloseHow;
-use crate::transport::pool::make_room;
+use crate::transport::pool::{Buffer, make_room};
 use crate::transport::{CORK, SocketWriter};
 
 /// What is still to be sent of a body.
@@ -17,21 +17,48 @@ pub(super) enum Rest {
     File(FileBody),
     /// The first `sent` bytes were sent.
     Bytes {
-        bytes: Cow<'static, [u8]>,
+        bytes: Page,
         sent: usize,
     },
 }
 
+/// Bytes in memory; those that are owned go back to the system at their end.
+pub(super) enum Page {
+    Static(&'static [u8]),
+    Owned(Buffer),
+}
+
+impl Page {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Owned(buffer) => &buffer.0,
+        }
+    }
+}
+
 impl Rest {
     pub(super) fn of_bytes(bytes: Cow<'static, [u8]>) -> Self {
+        let bytes = match bytes {
+            Cow::Borrowed(bytes) => Page::Static(bytes),
+            Cow::Owned(bytes) => Page::Owned(Buffer::new(bytes)),
+        };
         Self::Bytes { bytes, sent: 0 }
+    }
+
+    /// How much memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Bytes { bytes: Page::Owned(buffer), .. } => buffer.0.capacity(),
+            Self::Bytes { bytes: Page::Static(_), .. } | Self::File(_) => 0,
+        }
     }
 
     /// Bytes still to send.
     pub(super) fn remaining(&self) -> u64 {
         match self {
             Self::File(file) => file.remaining(),
-            Self::Bytes { bytes, sent } => (bytes.len() - sent) as u64,
+            Self::Bytes { bytes, sent } => (bytes.bytes().len() - sent) as u64,
         }
     }
 }
@@ -52,7 +79,8 @@ pub(super) fn send_rest(
             *rest = file.map(Rest::File);
             sent
         }
-        Some(Rest::Bytes { bytes, mut sent }) => {
+        Some(Rest::Bytes { bytes: page, mut sent }) => {
+            let bytes = page.bytes();
             if wire.socket.has_backlog() {
                 SocketWriter::new(&mut env.io, &mut wire.socket).flush();
             }
@@ -64,7 +92,7 @@ pub(super) fn send_rest(
                 sent += count;
             }
             if sent < bytes.len() {
-                *rest = Some(Rest::Bytes { bytes, sent });
+                *rest = Some(Rest::Bytes { bytes: page, sent });
             }
             Ok(())
         }

@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+mod held;
+
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::server::{Offer, refuse, refuse_head};
 use sockeye_proto::http::body::{BodyError, Decoder, Length};
@@ -29,7 +31,7 @@ use crate::protocol::Request;
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{Address, CloseHow};
 use crate::transport::pool::Buffer;
-use crate::transport::{Read, SocketWriter};
+use crate::transport::{Charge, Read, SocketWriter};
 
 /// A connection that speaks HTTP.
 pub(super) struct Http {
@@ -44,6 +46,8 @@ pub(super) struct Http {
     /// The request is a HEAD, whose answer has no body. Known before the head is complete, and even if it is refused.
     bodiless: bool,
     keep_alive: bool,
+    /// The memory of the head and of the bodies.
+    held: Charge,
     /// A request was answered before.
     reused: bool,
     deadline: Instant,
@@ -83,6 +87,7 @@ impl Http {
             rest: None,
             bodiless: false,
             keep_alive: true,
+            held: Charge::default(),
             reused: false,
             deadline: now + limits.handshake_timeout,
             left: 0,
@@ -398,7 +403,7 @@ impl Http {
             }
         }
         if !decoder.is_done() {
-            return;
+            return self.count(env);
         }
         let body = std::mem::take(bytes);
         let raw = std::mem::take(&mut self.head);
@@ -525,6 +530,8 @@ impl Http {
 
     fn begin_response(&mut self, wire: &Wire, env: &Env) {
         self.state = State::Responding;
+        self.head = Vec::new();
+        self.count(env);
         self.deadline = env.state.now + env.limits.slow_reader_window;
         self.left = self.unsent(wire) + env.io.corked() as u64;
     }

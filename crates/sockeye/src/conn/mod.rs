@@ -16,6 +16,7 @@
 //! the loop, and returns the next phase where one follows. Nothing outside this folder knows the
 //! phases, and nothing here knows the table of connections.
 
+mod abort;
 mod call;
 mod control;
 mod env;
@@ -35,6 +36,7 @@ mod proxied;
 mod published;
 mod raw;
 mod reached;
+mod shedding;
 mod step;
 mod upgrade;
 mod watched;
@@ -45,7 +47,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sockeye_proto::close::{Cause, Close, CloseCode, Timeout};
+use sockeye_proto::close::{Close, CloseCode};
 use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 
@@ -62,11 +64,12 @@ use self::wire::Wire;
 use crate::admission::Ended;
 use crate::client::FailureCause;
 use crate::id::ConnId;
-use crate::protocol::{RawClosed, RequestEnd};
+use crate::protocol::RawClosed;
 use crate::state::{ControlRequest, EndpointIndex, Entry};
 use crate::sys::{Address, Adopted, CloseHow, Handle};
 use crate::transport::{Apart, Framed, LoopIo, Socket};
 
+pub(crate) use self::abort::Abort;
 pub(crate) use self::env::Env;
 pub(crate) use self::opening::Unopened;
 pub(crate) use self::policy::Entrance;
@@ -473,46 +476,6 @@ impl Conn {
             env.state.undecided.remove(id);
         }
         self.wire.socket.close(&mut env.io, how);
-    }
-}
-
-/// Why a connection is ended without notifying the peer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Abort {
-    /// The drain timed out.
-    DrainTimeout,
-    /// Too much output is waiting.
-    Overflow,
-    /// The service was dropped.
-    Dropped,
-    /// The program asked for it.
-    Requested,
-}
-
-impl Abort {
-    fn cause(self) -> Cause {
-        match self {
-            Self::DrainTimeout => Cause::Timeout(Timeout::Close),
-            Self::Overflow => Cause::Overflow,
-            Self::Dropped => Cause::Dropped,
-            Self::Requested => Cause::Aborted,
-        }
-    }
-
-    fn raw(self) -> RawClosed {
-        match self {
-            Self::DrainTimeout | Self::Overflow => RawClosed::Timeout,
-            Self::Dropped => RawClosed::Dropped,
-            Self::Requested => RawClosed::Reset,
-        }
-    }
-
-    fn request(self) -> RequestEnd {
-        match self {
-            Self::DrainTimeout | Self::Overflow => RequestEnd::Drained,
-            Self::Dropped => RequestEnd::Dropped,
-            Self::Requested => RequestEnd::Aborted,
-        }
     }
 }
 

@@ -24,6 +24,14 @@ impl Opening {
         match *self {}
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        match *self {}
+    }
+
+    pub(super) fn shed(&self) -> FailureCause {
+        match *self {}
+    }
+
     pub(super) fn timed_out(&self, _: Instant) -> FailureCause {
         match *self {}
     }

@@ -17,13 +17,15 @@ use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
 use crate::protocol::Handshake;
-use crate::transport::{Read, SocketWriter};
+use crate::transport::{Charge, Read, SocketWriter};
 
 /// A connection that TCP has connected and that is not a WebSocket yet.
 pub(super) struct Opening {
     /// Invariant: `Some` until the connection opens or is given up.
     plan: Option<Box<Plan>>,
     state: State,
+    /// The memory of the answer, as far as it has arrived.
+    held: Charge,
     /// The deadline of the current stage, not later than that of the attempt.
     deadline: Instant,
 }
@@ -61,11 +63,21 @@ pub(crate) struct Unopened {
 impl Opening {
     pub(super) fn new(plan: Box<Plan>) -> Self {
         let deadline = plan.ends();
-        Self { plan: Some(plan), state: State::New, deadline }
+        Self { plan: Some(plan), state: State::New, held: Charge::default(), deadline }
     }
 
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Too much is held for all peers together: the attempt fails.
+    #[expect(clippy::unused_self, reason = "without the feature `client` there is none")]
+    pub(super) fn shed(&self) -> FailureCause {
+        FailureCause::Io(std::io::ErrorKind::OutOfMemory.into())
     }
 
     fn stage(&self) -> Stage {
@@ -100,6 +112,12 @@ impl Opening {
                     let rx = std::mem::take(&mut env.rx);
                     let next = self.feed(wire, env, id, &rx[HEADROOM..HEADROOM + count]);
                     env.rx = rx;
+                    let held = match &self.state {
+                        State::Head(answer) => answer.head.capacity(),
+                        State::Body { refusal, .. } => refusal.body().len(),
+                        State::New | State::Proxy(_) => 0,
+                    };
+                    self.held.set(&env.state.account, held);
                     if let Some(ws) = next? {
                         return Ok(Step::Next(ws));
                     }

@@ -54,7 +54,8 @@ impl WebSocket {
         let published = waits.published_bytes(frames);
         let queued = socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held.bytes());
         // What was pushed had room when it was.
-        if queued > 0 && published > 0 && queued.saturating_add(published) > io.outgoing.hard {
+        let too_much = queued.saturating_add(published) > io.outgoing.hard || io.pool.borrow().account().is_over();
+        if queued > 0 && published > 0 && too_much {
             return Published::Overflow;
         }
         let first = waits.only_taken();
@@ -63,10 +64,12 @@ impl WebSocket {
             // the fragments of another message unless an extension has been negotiated that can
             // interpret the interleaving."
             let held = &mut self.aside.get_or_insert_default().held;
-            match first {
-                Some(first) => held.hold(batch.clone(), first),
-                None => held.hold(Rc::new(waits.to_batch(frames).framed()), 0),
-            }
+            let (batch, first) = match first {
+                Some(first) => (batch.clone(), first),
+                None => (Rc::new(waits.to_batch(frames).framed()), 0),
+            };
+            batch.hold(io.pool.borrow().account());
+            held.hold(batch, first);
             return Published::Sent(count);
         }
         let mut out = SocketWriter::new(io, socket);

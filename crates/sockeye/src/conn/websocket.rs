@@ -422,6 +422,41 @@ impl WebSocket {
         self.report_closed(wire, env, id, closed);
     }
 
+    /// How much is held of what was published.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.aside.as_ref().map_or(0, |aside| aside.held.bytes())
+    }
+
+    pub(super) fn arrived_of_message(&self) -> Option<u64> {
+        self.protocol.received_bytes().filter(|_| self.is_open())
+    }
+
+    /// Ends the connection now, and frees what is held for it. The Close frame is sent if it can go at once.
+    #[cold]
+    pub(super) fn shed(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        id: ConnId,
+        close: Close,
+        cause: Cause,
+    ) -> Step<Linger> {
+        let is_told = self.is_open() && wire.socket.is_clear();
+        if is_told {
+            self.protocol.close(close, env.state.now);
+            let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
+            out.transmit(&mut self.protocol);
+            out.flush();
+        }
+        self.aside = None;
+        self.abort(wire, env, id, cause);
+        if is_told && wire.socket.is_clear() {
+            Step::Next(Linger::begin(wire, env))
+        } else {
+            Step::Gone(CloseHow::Reset)
+        }
+    }
+
     fn report_closed(&self, wire: &Wire, env: &mut Env, id: ConnId, closed: Closed) {
         if !env.state.registry.get(id).is_some_and(Entry::is_open) {
             return;

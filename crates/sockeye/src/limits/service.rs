@@ -43,6 +43,10 @@ pub struct Limits {
     /// Bytes of a request's body that a peer must send to a [`Responder`](crate::responder::Responder) in each
     /// [`slow_sender_window`](Self::slow_sender_window), while reading is not paused; default 4 KiB; with fewer the
     /// request is answered 408, if its answer has not begun, and the connection ends.
+    ///
+    /// The same holds for an unfinished WebSocket message of which something is
+    /// [held](crate::protocol::ConnectionMut::set_held_bytes): with fewer in a whole window the connection is closed with
+    /// 1008 and cause [`Timeout::Message`](sockeye_proto::close::Timeout::Message).
     pub slow_sender_bytes: u64,
     /// Length of each window in which [`slow_sender_bytes`](Self::slow_sender_bytes) are counted; default 10 s.
     pub slow_sender_window: Duration,
@@ -60,6 +64,15 @@ pub struct Limits {
     ///
     /// An empty queue accepts a larger message.
     pub output_hard: usize,
+    /// Bytes that the service holds for all its peers together: incomplete messages, requests and answers, and output that
+    /// waits; default `None`, 1 GiB. Beyond it the connections that hold most are shed until a sixteenth is free: a
+    /// WebSocket is closed with 1013 and cause [`Shed`](sockeye_proto::close::Cause::Shed), a request is answered 503, and
+    /// what does not read is reset. The others go on.
+    ///
+    /// It may be exceeded by what one step of one connection adds. What a [`Protocol`](crate::Protocol) keeps itself is
+    /// counted if it [says so](crate::protocol::ConnectionMut::set_held_bytes), as [`messages`](crate::messages) does.
+    /// With [`Threads`](crate::Threads) it applies to each thread, and the default is an equal share for each.
+    pub total_bytes: Option<usize>,
     /// Simultaneous connections of any kind; default `None`, the descriptor limit at start minus the descriptors in use
     /// and 16, which also caps a larger value; at the limit accepting pauses.
     ///
@@ -136,6 +149,7 @@ impl Default for Limits {
             answer_timeout: None,
             output_low_water: 64 * 1024,
             output_hard: 16 * 1024 * 1024,
+            total_bytes: None,
             connections: None,
             connections_per_address: None,
             ipv4_prefix_bits: 32,

@@ -55,6 +55,15 @@ impl Partial {
         })
     }
 
+    /// How much memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Text(text) => text.capacity(),
+            Self::Binary(payload) => payload.capacity(),
+        }
+    }
+
     pub(crate) fn take(&mut self) -> Option<Message<'static>> {
         match std::mem::take(self) {
             Self::None => None,

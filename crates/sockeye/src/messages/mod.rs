@@ -109,6 +109,11 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
+    /// About how much memory it takes.
+    fn memory(&self) -> usize {
+        if self.is_idle() { 0 } else { self.partial.memory() + self.outbox.memory() }
+    }
+
     fn is_idle(&self) -> bool {
         self.outbox.is_empty() && self.partial.is_none()
     }
@@ -202,10 +207,12 @@ impl<H: Handler> Messages<H> {
         self.scratch.release_input(cx);
         self.scratch.move_to(&mut busy.outbox);
         session.busy = Some(busy);
+        self.rest(cx, session);
     }
 
-    /// Frees what an idle connection does not need.
-    fn rest(&mut self, session: &mut Session<H::State>) {
+    /// Frees what an idle connection does not need, and says how much is held for another.
+    fn rest(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>) {
+        cx.set_held_bytes(session.busy.as_ref().map_or(0, |busy| busy.memory()));
         if session.busy.as_ref().is_some_and(|busy| busy.is_idle()) {
             if let Some(busy) = session.busy.take() {
                 self.spare(busy);
@@ -234,7 +241,7 @@ impl<H: Handler> Messages<H> {
         if !busy.outbox.is_empty() {
             cx.request_writable();
         }
-        self.rest(session);
+        self.rest(cx, session);
         permission
     }
 
@@ -318,7 +325,7 @@ impl<H: Handler> Messages<H> {
             }
         }
         session.busy = Some(busy);
-        self.rest(session);
+        self.rest(cx, session);
         result
     }
 
@@ -341,7 +348,7 @@ impl<H: Handler> Messages<H> {
         let pushed = busy.partial.push(fragment, cx);
         let message = if fragment.last { busy.partial.take() } else { None };
         session.busy = Some(busy);
-        self.rest(session);
+        self.rest(cx, session);
         pushed?;
         Ok(message)
     }
@@ -366,7 +373,7 @@ impl<H: Handler> Protocol for Messages<H> {
             cx.request_writable();
         }
         let mut session = Session { state, busy: Some(busy) };
-        self.rest(&mut session);
+        self.rest(cx, &mut session);
         session
     }
 
@@ -410,6 +417,7 @@ impl<H: Handler> Protocol for Messages<H> {
             self.keep(cx, session);
         } else if let Some(busy) = &mut session.busy {
             busy.outbox.release_input(cx);
+            self.rest(cx, session);
         }
     }
 

@@ -81,6 +81,11 @@ impl Outbox {
         self.load - self.len() * MESSAGE
     }
 
+    /// About how much memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.load.max(self.small.len())
+    }
+
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
         self.mark = PAUSE.min(limit / 2).max(1);

@@ -204,6 +204,17 @@ impl ConnectionMut<'_> {
         self.commands.queue.message_bytes.push((self.id, bytes));
         Ok(())
     }
+
+    /// Says how many bytes the protocol holds for this connection at the moment, in its session or elsewhere. They count
+    /// towards [`Limits::total_bytes`](crate::Limits::total_bytes), and a message of which something is held must go on
+    /// ([`Limits::slow_sender_bytes`](crate::Limits::slow_sender_bytes)). It is 0 at first, and again once the connection
+    /// has ended. [`messages`](crate::messages) says it for what it collects and queues.
+    pub fn set_held_bytes(&mut self, bytes: usize) {
+        let commands = &mut *self.commands;
+        if commands.registry.get(self.id).is_some_and(Entry::is_open) {
+            commands.holdings.set(self.id, bytes, &commands.account, commands.now);
+        }
+    }
 }
 
 impl Deref for ConnectionMut<'_> {

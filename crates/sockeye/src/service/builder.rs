@@ -37,6 +37,8 @@ use crate::sys::external::External;
 use crate::sys::{ListenOptions, Real, Sys};
 use crate::transport::{Carrier, LoopIo};
 
+/// The default of [`Limits::total_bytes`], for all services of the process together.
+const TOTAL_BYTES: usize = 1024 * 1024 * 1024;
 /// Descriptors reserved for other uses: files being served, the program's own.
 const RESERVE: u64 = 16;
 /// Descriptors reserved for the poller, waker and listener of each further service in the process.
@@ -417,12 +419,19 @@ impl Builder {
             number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
         let mut state = Commands::new(self.id, number, names, self.limits.output_hard, now);
         let own = self.endpoints.iter().map(|endpoint| endpoint.limits().message_bytes);
+        let total = self
+            .limits
+            .total_bytes
+            .unwrap_or_else(|| TOTAL_BYTES / usize::try_from(self.services).unwrap_or(usize::MAX));
+        state.account.set_limit(total);
+        state.holdings.window = self.limits.slow_sender_window;
         state.message_limits = MessageLimitSets::new(&self.limits.protocol, own);
         let meters = Meters::new(self.limits.stall);
         let (pool, outgoing) = (Rc::clone(&state.pool), Rc::clone(&state.outgoing));
         let mut io = LoopIo::new(sys, pool, outgoing, meters, frame_cost, self.limits.output_low_water);
         io.carrier = self.carrier;
         io.meters.statistics.connections_limit = max_connections as u64;
+        io.meters.statistics.held_bytes_limit = total as u64;
         let env = Env {
             io,
             state,
@@ -450,6 +459,7 @@ impl Builder {
             end_reported: false,
             external: None,
             crowded: false,
+            shed_warned: None,
         })
     }
 

@@ -65,6 +65,8 @@ pub struct Service {
     pub(super) external: Option<Rc<RefCell<Registrations>>>,
     /// The last wait returned a full batch of events: there may be more.
     pub(super) crowded: bool,
+    /// When a warning last said that connections were shed.
+    pub(super) shed_warned: Option<Instant>,
 }
 
 /// Named in the compiler's error when a service is sent to another thread: build it there, or reach
@@ -169,10 +171,11 @@ impl Service {
             })
             .map(|tick| tick.next);
         let drain = self.env.state.lifecycle.drain_deadline();
+        let senders = self.env.state.holdings.window_ends();
         let pool = self.env.state.pool.borrow().look_at();
         let page = self.env.board.as_ref().and_then(BoardSlot::deadline);
         let own_timers = self.env.state.own_timers.next();
-        let others = [own_timers, self.timers.next(), self.accepting.retry_at(), drain, pool, page];
+        let others = [own_timers, self.timers.next(), self.accepting.retry_at(), drain, pool, page, senders];
         others.into_iter().flatten().chain(ticks).min()
     }
 

@@ -20,6 +20,7 @@ mod paths;
 mod pending;
 mod publish;
 mod remote;
+mod shedding;
 mod stalls;
 #[cfg(test)]
 mod tests;

@@ -67,6 +67,8 @@ impl Service {
         self.end_drain_of_connects();
         self.free_dead();
         self.env.io.tidy(self.env.state.now);
+        let (account, statistics) = (&self.env.state.account, &mut self.env.io.meters.statistics);
+        (statistics.held_bytes, statistics.held_bytes_most) = (account.held() as u64, account.most() as u64);
         self.turn_ends();
         if let Some(board) = &mut self.env.board {
             board.turn_ends(self.env.state.now, &self.env.io.meters.statistics);
@@ -237,6 +239,9 @@ impl Service {
         if !self.env.state.queue.adoptions.is_empty() {
             self.start_adoptions();
         }
+        if self.env.state.account.is_over() {
+            self.shed();
+        }
         if !self.env.state.queue.message_bytes.is_empty() {
             self.carry_out_limits();
         }
@@ -365,6 +370,9 @@ impl Service {
         due.shrink_to(DUE);
         self.due = due;
         self.fire_own_timers();
+        if !self.env.state.holdings.is_empty() {
+            self.end_slow_senders();
+        }
         self.tick();
         if self.env.state.lifecycle.drain_deadline().is_some_and(|deadline| deadline <= now) {
             self.abandon_all();

@@ -15,6 +15,7 @@ use crate::id::{BuilderId, ConnId, Gone, ServiceNumber};
 use crate::state::connects::Connects;
 use crate::state::endpoints::{EndpointIndex, EndpointInfo, EndpointKind};
 use crate::state::exchanges::Exchanges;
+use crate::state::holdings::Holdings;
 use crate::state::lifecycle::Lifecycle;
 use crate::state::message_limits::MessageLimitSets;
 use crate::state::own_timers::OwnTimers;
@@ -22,8 +23,8 @@ use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
 use crate::state::undecided::Undecided;
-use crate::transport::Outgoing;
 use crate::transport::pool::Pool;
+use crate::transport::{Account, Outgoing};
 
 /// The commands to a running service: for callbacks, through their context, for
 /// [`Control`](crate::Control) between turns, and for jobs of a [`Remote`](crate::Remote). They are
@@ -60,6 +61,10 @@ pub struct Commands {
     pub(crate) outgoing: Rc<Outgoing>,
     pub(crate) running: RunningStep,
     pub(crate) message_limits: MessageLimitSets,
+    /// What protocols hold for single connections.
+    pub(crate) holdings: Holdings,
+    /// The same as that of the pool.
+    pub(crate) account: Rc<Account>,
     pub(crate) lifecycle: Lifecycle,
     /// When this turn began.
     pub(crate) now: Instant,
@@ -81,6 +86,8 @@ impl Commands {
         now: Instant,
     ) -> Self {
         let count = endpoints.len();
+        let pool: Rc<RefCell<Pool>> = Rc::default();
+        let account = Rc::clone(pool.borrow().account());
         Self {
             builder,
             endpoints,
@@ -93,9 +100,11 @@ impl Commands {
             outgoing: Rc::new(Outgoing::new(count, output_hard)),
             running: RunningStep::none(),
             message_limits: MessageLimitSets::default(),
+            holdings: Holdings::default(),
+            account,
             lifecycle: Lifecycle::default(),
             now,
-            pool: Rc::default(),
+            pool,
             opened: false,
             stays: PhantomData,
         }
@@ -205,7 +214,7 @@ impl Commands {
     /// Whether there are requests to carry out between steps.
     #[inline(always)]
     pub(crate) fn has_new_commands(&self) -> bool {
-        !self.outgoing.is_empty() || !self.queue.is_empty() || self.connects.has_planned()
+        !self.outgoing.is_empty() || !self.queue.is_empty() || self.connects.has_planned() || self.account.is_over()
     }
 
     /// Whether there is something to do without waiting.

@@ -13,6 +13,7 @@ mod connects;
 mod connects;
 mod endpoints;
 mod exchanges;
+mod holdings;
 mod lifecycle;
 mod message_limits;
 mod own_timers;

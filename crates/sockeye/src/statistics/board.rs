@@ -31,7 +31,14 @@ impl Board {
 
     /// Notes the end of a thread: its counters stay, and its gauges become 0.
     pub(crate) fn end(&self, index: usize, statistics: &Statistics) {
-        let over = Statistics { connections_now: 0, connections_limit: 0, websockets_now: 0, ..statistics.clone() };
+        let over = Statistics {
+            connections_now: 0,
+            connections_limit: 0,
+            held_bytes: 0,
+            held_bytes_limit: 0,
+            websockets_now: 0,
+            ..statistics.clone()
+        };
         self.put(index, over);
     }
 
@@ -110,6 +117,9 @@ impl AddAssign<&Self> for Statistics {
             connections_now,
             connections_most,
             connections_limit,
+            held_bytes,
+            held_bytes_most,
+            held_bytes_limit,
             websockets,
             websockets_now,
             websockets_most,
@@ -131,6 +141,9 @@ impl AddAssign<&Self> for Statistics {
         self.connections_now += connections_now;
         self.connections_most += connections_most;
         self.connections_limit += connections_limit;
+        self.held_bytes += held_bytes;
+        self.held_bytes_most += held_bytes_most;
+        self.held_bytes_limit += held_bytes_limit;
         self.websockets.add(websockets);
         self.websockets_now += websockets_now;
         self.websockets_most += websockets_most;

@@ -42,6 +42,12 @@ pub struct Statistics {
     /// The maximum number of simultaneous connections: [`Service::max_connections`](crate::Service::max_connections),
     /// summed over threads. Not a counter.
     pub connections_limit: u64,
+    /// Bytes that are held for peers: incomplete messages, requests and answers, and output that waits. Not a counter.
+    pub held_bytes: u64,
+    /// The most that was held at any time. Not a counter.
+    pub held_bytes_most: u64,
+    /// [`Limits::total_bytes`](crate::Limits::total_bytes), beyond which connections are shed. Not a counter.
+    pub held_bytes_limit: u64,
     /// WebSockets: connections whose `open` was called.
     pub websockets: WebSockets,
     /// Current WebSockets. Not a counter.
@@ -159,6 +165,10 @@ counters! {
         violation,
         /// Too much output was queued for the peer.
         overflow,
+        /// The service held too much for all peers together, and most for this one.
+        shed,
+        /// The peer did not go on with a message.
+        message_timeout,
         /// The service or the program dropped the connection.
         dropped,
         /// The program ended the connection without the closing handshake.
@@ -297,12 +307,14 @@ counters! {
         idle_timeout,
         /// A response was read too slowly.
         slow_reader_bytes,
-        /// A body was sent too slowly.
+        /// A body or a message was sent too slowly.
         slow_sender_bytes,
         /// A responder did not answer in time.
         answer_timeout,
         /// Too much output was queued.
         output_hard,
+        /// A connection was shed, because too much was held for all together.
+        total_bytes,
         /// A head with too many bytes.
         head_bytes,
         /// A head with too many lines.
@@ -433,6 +445,9 @@ impl Statistics {
                 closes.keepalive_timeout += 1;
                 limits.pong_within += 1;
             }
+            // Counted where it is shed or found.
+            Cause::Shed => closes.shed += 1,
+            Cause::Timeout(Timeout::Message) => closes.message_timeout += 1,
             Cause::Timeout(_) => {
                 closes.close_timeout += 1;
                 limits.close_timeout += 1;

@@ -26,6 +26,11 @@ impl Statistics {
         page.gauge("sockeye_connections_most", "Highest number of simultaneous connections.", self.connections_most);
         let help = "Maximum number of simultaneous connections, over all threads.";
         page.gauge("sockeye_connections_limit", help, self.connections_limit);
+        let help = "Bytes held for peers: incomplete messages, requests and answers, and output that waits.";
+        page.gauge("sockeye_held_bytes", help, self.held_bytes);
+        page.gauge("sockeye_held_bytes_most", "The most bytes held for peers.", self.held_bytes_most);
+        let help = "Bytes held for peers beyond which connections are shed, over all threads.";
+        page.gauge("sockeye_held_bytes_limit", help, self.held_bytes_limit);
         page.labelled(
             "sockeye_connections_total",
             "Connections opened, by who opened them; by the program are adopted descriptors.",

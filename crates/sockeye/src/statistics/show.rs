@@ -30,6 +30,11 @@ impl Display for Statistics {
             websockets.opened_by_us,
             websockets.closed
         )?;
+        writeln!(
+            f,
+            "held for peers: {} bytes now, {} peak, {} at most",
+            self.held_bytes, self.held_bytes_most, self.held_bytes_limit
+        )?;
         traffic(f, "received", &self.received)?;
         traffic(f, "sent", &self.sent)?;
         counted(f, "closed by cause", self.closes.named())?;

@@ -102,6 +102,7 @@ fn the_text_for_people() {
         different().to_string(),
         "connections: 2 now, 3 peak, 2 accepted, 1 connected, 1 closed\n\
          websockets: 2 now, 3 peak, 2 opened by peers, 1 opened by us, 1 closed\n\
+         held for peers: 0 bytes now, 0 peak, 0 at most\n\
          received: 11 bytes, 12 messages, 70 frames, 14 pings, 15 pongs, 16 closes\n\
          sent: 21 bytes, 22 messages, 120 frames, 24 pings, 25 pongs, 26 closes\n\
          closed by cause: handshake 1\n\

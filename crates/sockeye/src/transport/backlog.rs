@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{TryReserveError, VecDeque};
 use std::rc::Rc;
 
+use crate::transport::account::Charge;
 use crate::transport::pool::{Buffer, MAPPED, Pool, make_room, release};
 
 /// A piece of the backlog that small rests are gathered in. It is twice the size from which the allocator maps a block by
@@ -16,6 +17,8 @@ pub(super) struct Backlog {
     pub(super) pieces: VecDeque<Piece>,
     /// Invariant: the sum of the unsent bytes of the pieces.
     len: usize,
+    /// The memory of the pieces that are not shared; a shared one counts for itself.
+    held: Charge,
     /// Bytes that the socket took since [`take_progress`](Self::take_progress) was last called.
     progress: usize,
 }
@@ -62,25 +65,38 @@ impl Backlog {
         }
         if let Some(Piece { data: Data::Owned(last), .. }) = self.pieces.back_mut() {
             if last.len() + bytes.len() <= PIECE {
+                let before = last.capacity();
                 make_room_in_piece(last, bytes.len())?;
                 last.extend_from_slice(bytes);
+                let grown = last.capacity() - before;
                 self.len += bytes.len();
+                self.held.set(pool.borrow().account(), self.held.bytes() + grown);
                 return Ok(());
             }
         }
         let mut buffer = pool.borrow_mut().take();
         make_room_in_piece(&mut buffer, bytes.len())?;
         buffer.extend_from_slice(bytes);
-        self.push_piece(Data::Owned(buffer), 0);
+        self.push_piece(Data::Owned(buffer), 0, pool);
         Ok(())
     }
 
-    pub(super) fn push_piece(&mut self, data: Data, sent: usize) {
+    pub(super) fn push_piece(&mut self, data: Data, sent: usize, pool: &RefCell<Pool>) {
         let piece = Piece { data, sent };
-        self.len += piece.unsent().len();
-        if !piece.unsent().is_empty() {
-            self.pieces.push_back(piece);
+        if piece.unsent().is_empty() {
+            return;
         }
+        self.len += piece.unsent().len();
+        match &piece.data {
+            Data::Owned(bytes) => self.held.set(pool.borrow().account(), self.held.bytes() + bytes.capacity()),
+            Data::Shared(bytes) => bytes.hold(pool.borrow().account()),
+        }
+        self.pieces.push_back(piece);
+    }
+
+    /// How much memory is held for the peer, its part of what is shared included.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.bytes().max(self.len)
     }
 
     /// The socket took `count` bytes from the front.
@@ -95,6 +111,7 @@ impl Backlog {
             }
             count -= unsent;
             if let Some(Piece { data: Data::Owned(buffer), .. }) = self.pieces.pop_front() {
+                self.held.set(pool.borrow().account(), self.held.bytes() - buffer.capacity());
                 pool.borrow_mut().give(buffer);
             }
         }

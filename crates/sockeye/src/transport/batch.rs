@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use sockeye_proto::wire::{EncodedHeader, MessageKind, OpCode};
 
+use crate::transport::account::Account;
 use crate::transport::pool::{Buffer, make_room};
 
 /// Messages in the order in which they were published, as a server's frames. Invariant: each message's payload is
@@ -54,7 +55,7 @@ impl Batch {
 
     /// The batch as connections share it.
     pub(crate) fn framed(self) -> Framed {
-        Framed { bytes: Rc::new(Buffer(self.bytes)), messages: self.messages }
+        Framed { bytes: Rc::new(Buffer::new(self.bytes)), messages: self.messages }
     }
 }
 
@@ -76,6 +77,11 @@ impl Framed {
     /// A server's frames, one after another.
     pub(super) fn bytes(&self) -> &Rc<Buffer> {
         &self.bytes
+    }
+
+    /// Counts it as held for a peer, once for all that share it.
+    pub(crate) fn hold(&self, account: &Rc<Account>) {
+        self.bytes.hold(account);
     }
 
     /// How many bytes of memory it takes: many small messages take more for their lengths than for their frames.

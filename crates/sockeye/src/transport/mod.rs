@@ -11,6 +11,7 @@
 //! put. The cork is empty between the steps of two connections. All fields are private to this folder: the phases of a
 //! connection ask and act through methods, and do not know whether bytes are sealed on their way ([`stream`]).
 
+mod account;
 mod backlog;
 mod batch;
 mod frames;
@@ -24,6 +25,7 @@ mod stream;
 mod unit;
 mod write;
 
+pub(crate) use self::account::{Account, Charge};
 pub(crate) use self::batch::Framed;
 pub(crate) use self::frames::Held;
 pub(crate) use self::loop_io::LoopIo;

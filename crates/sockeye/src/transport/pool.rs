@@ -1,10 +1,14 @@
 //! Buffers that connections borrow while they need them, so that an idle connection owns none and a busy one
 //! allocates none.
 
+use std::cell::OnceCell;
 use std::collections::TryReserveError;
+use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_proto::time::Instant;
+
+use crate::transport::account::{Account, Charge};
 
 /// How many spare buffers are kept.
 const SPARE: usize = 64;
@@ -28,6 +32,8 @@ const LEFT: usize = 1024 * 1024;
 /// `bytes > IDLE_BYTES` (from the end of the turn on).
 #[derive(Default)]
 pub(crate) struct Pool {
+    /// Where the bytes are counted that are held for peers.
+    account: Rc<Account>,
     spare: Vec<Vec<u8>>,
     bytes: usize,
     /// How many buffers at the bottom of the stack were not needed since `look_at` was set.
@@ -36,6 +42,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Where the bytes are counted that are held for peers.
+    pub(crate) fn account(&self) -> &Rc<Account> {
+        &self.account
+    }
+
     /// An empty buffer, with memory if there is a spare one.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();
@@ -184,10 +195,24 @@ pub(crate) fn release(mut buffer: Vec<u8>) {
 
 /// Bytes that give their memory back to the system when they are dropped; see [`release`].
 #[derive(Debug, Default)]
-pub(crate) struct Buffer(pub(crate) Vec<u8>);
+pub(crate) struct Buffer(pub(crate) Vec<u8>, OnceCell<Charge>);
 
 impl Buffer {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes, OnceCell::new())
+    }
+
+    /// Counts its memory as held for a peer until it is dropped or taken. Several may share it: it is counted once.
+    pub(crate) fn hold(&self, account: &Rc<Account>) {
+        self.1.get_or_init(|| {
+            let mut held = Charge::default();
+            held.set(account, self.0.capacity());
+            held
+        });
+    }
+
     pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.1.take();
         std::mem::take(&mut self.0)
     }
 }

@@ -90,7 +90,9 @@ impl Socket {
             return self.mark_broken();
         }
         buffer.extend_from_slice(rest);
-        self.kept = Some(Box::new(Buffer(buffer)));
+        let kept = Buffer::new(buffer);
+        kept.hold(pool.borrow().account());
+        self.kept = Some(Box::new(kept));
     }
 
     /// Forgets what was kept.

@@ -92,6 +92,12 @@ impl Socket {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
 
+    /// How much memory is held for the peer: output that waits, and input that was kept.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.0.capacity());
+        self.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes()) + kept
+    }
+
     /// Whether the kernel said that the descriptor takes output.
     pub(crate) fn is_writable(&self) -> bool {
         self.readiness.is_writable()

@@ -85,7 +85,7 @@ impl SocketWriter<'_> {
                 return self.break_with(io::ErrorKind::OutOfMemory);
             }
             rest.extend_from_slice(&bytes[sent..]);
-            self.backlog().push_piece(Data::Owned(rest), 0);
+            self.queue_piece(Data::Owned(rest), 0);
         }
     }
 

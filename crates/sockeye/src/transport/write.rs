@@ -98,7 +98,7 @@ impl<'a> SocketWriter<'a> {
         if sent == payload.len() {
             self.io.pool.borrow_mut().give(payload);
         } else {
-            self.backlog().push_piece(Data::Owned(payload), sent);
+            self.queue_piece(Data::Owned(payload), sent);
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> SocketWriter<'a> {
         let sent = start + self.send_after_cork(&bytes.0[start..]);
         let rest = &bytes.0[sent..];
         if rest.len() >= SHARE {
-            self.backlog().push_piece(Data::Shared(bytes.clone()), sent);
+            self.queue_piece(Data::Shared(bytes.clone()), sent);
         } else if !rest.is_empty() {
             self.queue_copy(rest);
         }
@@ -285,6 +285,13 @@ impl<'a> SocketWriter<'a> {
         self.socket.backlog.get_or_insert_default()
     }
 
+    pub(super) fn queue_piece(&mut self, data: Data, sent: usize) {
+        self.backlog();
+        if let Some(backlog) = &mut self.socket.backlog {
+            backlog.push_piece(data, sent, &self.io.pool);
+        }
+    }
+
     fn queue_copy(&mut self, rest: &[u8]) {
         self.backlog();
         let Some(backlog) = &mut self.socket.backlog else { return };
@@ -336,7 +343,7 @@ mod tests {
         // Not writable: nothing is sent.
         let mut socket = Socket::new(Handle::new(0), DescriptorKind::Stream, &Address::Unnamed);
         let mut writer = SocketWriter::new(&mut io, &mut socket);
-        let (small, large) = (Rc::new(Buffer(vec![1; 3])), Rc::new(Buffer(vec![2; SHARE])));
+        let (small, large) = (Rc::new(Buffer::new(vec![1; 3])), Rc::new(Buffer::new(vec![2; SHARE])));
         for _ in 0..1000 {
             writer.put_shared(&small, 0);
         }

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let tests = tests![
         memory::what_a_crowd_held_is_given_back,
         memory::a_page_that_is_not_read_is_not_copied,
+        memory::a_hostile_crowd_stays_within_what_may_be_held,
         memory::memory_that_cannot_be_had_ends_a_connection_and_not_the_process,
         fork::a_child_draws_other_bytes_than_its_parent,
         fork::a_child_leaves_its_parents_socket_where_it_is,

@@ -96,11 +96,9 @@ impl Site {
             self.turns(1);
         }
         // What was not needed for a second is given back.
-        let idle = self.service.next_deadline().map(|_| Duration::from_millis(1200));
-        if let Some(idle) = idle {
-            self.service.run_once(Some(idle)).unwrap();
+        for _ in 0..5 {
+            self.service.run_once(Some(Duration::from_millis(500))).unwrap();
         }
-        self.turns(2);
     }
 }
 
@@ -168,20 +166,33 @@ pub(crate) fn what_a_crowd_held_is_given_back() {
 
 /// The same program once more, with little memory.
 pub(crate) fn memory_that_cannot_be_had_ends_a_connection_and_not_the_process() {
+    run_with_memory(256 * MIB, "refused");
+}
+
+/// 1,000 hostile peers at once: a third each sends an unfinished message, asks for large pages without reading, and
+/// subscribes without reading.
+pub(crate) fn a_hostile_crowd_stays_within_what_may_be_held() {
+    run_with_memory(TOTAL + 128 * MIB, "crowd");
+}
+
+fn run_with_memory(bytes: usize, part: &str) {
     let this = env::current_exe().unwrap();
-    let child = Command::new("sh")
-        .args(["-c", "ulimit -v 262144 && exec \"$0\""])
-        .arg(this)
-        .env(LITTLE_MEMORY, "1")
-        .output()
-        .unwrap();
+    let limit = format!("ulimit -v {} && exec \"$0\"", bytes / 1024);
+    let child = Command::new("sh").args(["-c", &limit]).arg(this).env(LITTLE_MEMORY, part).output().unwrap();
     let said = String::from_utf8_lossy(&child.stderr).into_owned() + &String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success(), "{}: {said}", child.status);
 }
 
 /// The part of that program. `None`: this is not it.
 pub(crate) fn play() -> Option<ExitCode> {
-    env::var_os(LITTLE_MEMORY)?;
+    match env::var(LITTLE_MEMORY).ok()?.as_str() {
+        "crowd" => play_crowd(),
+        _ => play_refused(),
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+fn play_refused() {
     let mut site = Site::new(Limits::default(), Routes::new());
     let mut canary = site.open();
     let payload = vec![0; MIB];
@@ -201,7 +212,55 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
     // RFC 6455 section 7.4.1: 1011, "an unexpected condition that prevented it from fulfilling the request".
     assert!(codes.len() >= 5 && codes.iter().all(|&code| code == 1011), "{codes:?}");
-    Some(ExitCode::SUCCESS)
+}
+
+fn play_crowd() {
+    let mut limits = Limits::default();
+    limits.total_bytes = Some(TOTAL);
+    limits.protocol_mut().message_bytes = MIB as u64;
+    let routes = Routes::new().get("/", |_| Response::bytes("text/plain", vec![b'x'; MIB]));
+    let mut site = Site::new(limits, routes);
+    let mut canary = site.open();
+    let before = resident();
+    let mut peers = Vec::new();
+    let part = vec![0; 700 * 1024];
+    for index in 0..1000 {
+        let mut peer = site.open();
+        match index % 3 {
+            0 => {
+                site.send(&mut peer, &head(MIB));
+                site.send(&mut peer, &part);
+            }
+            1 => {
+                let mut reader = site.connect();
+                site.send(&mut reader, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                peers.push(reader);
+            }
+            _ => {}
+        }
+        peers.push(peer);
+        if index % 20 == 0 {
+            let news = "n".repeat(50_000);
+            site.service.control().protocol_named("echo").unwrap().publish_text(&news);
+            site.turns(1);
+            let mut got = Vec::new();
+            while got.len() < news.len() + 4 {
+                site.turns(1);
+                take(&mut canary, &mut got);
+            }
+        }
+        let held = site.service.statistics().held_bytes as usize;
+        assert!(held <= TOTAL + TOTAL / 10, "{held}");
+    }
+    assert!(site.service.statistics().limits.total_bytes > 0, "the crowd asked for more than may be held");
+    site.assert_echoes(&mut canary);
+    drop(peers);
+    site.until_gone(1);
+    assert_eq!(site.service.statistics().held_bytes, 0);
+    assert_is_back(before, "1,000 hostile peers");
+    site.assert_echoes(&mut canary);
 }
 
 const LITTLE_MEMORY: &str = "SOCKEYE_TEST_LITTLE_MEMORY";
+/// What the service may hold for the crowd.
+const TOTAL: usize = 64 * MIB;
