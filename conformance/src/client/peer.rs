@@ -160,7 +160,7 @@ fn handshakes(checks: &mut Checks, name: &str, server: &Server<'_>) {
     checks.check(&format!("{name}: what a handshake says arrives"), || {
         let url = format!("ws://joe:s%40cret@{host}/request?from=7&to=%20x");
         let connect =
-            server.way.connect(&url)?.origin("http://example.com").and_then(|it| it.field("X-Sockeye", "a, b"));
+            server.way.connect(&url)?.origin("http://example.com").and_then(|it| it.header("X-Sockeye", "a, b"));
         let mut link = Link::open(connect.map_err(|error| error.to_string())?)?;
         let basic = "Basic am9lOnNAY3JldA==";
         let said = ["/request?from=7&to=%20x", host, "http://example.com", basic, "a, b"];

@@ -9,6 +9,15 @@ pub use crate::code::{CloseCode, InvalidCloseCode};
 
 /// The content of a Close frame: nothing, a code, or a code and a reason of at most 123 bytes (RFC
 /// 6455 section 5.5.1).
+///
+/// ```
+/// use sockeye_proto::close::{Close, CloseCode};
+///
+/// let close = Close::with_reason(CloseCode::POLICY, "too many messages")?;
+/// assert_eq!((close.code(), close.reason()), (Some(CloseCode::POLICY), "too many messages"));
+/// assert_eq!(Close::from(CloseCode::NORMAL).reason(), "");
+/// # Ok::<(), sockeye_proto::close::ReasonTooLong>(())
+/// ```
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Close {
     code: Option<CloseCode>,
@@ -102,6 +111,18 @@ impl fmt::Display for ReasonTooLong {
 impl core::error::Error for ReasonTooLong {}
 
 /// How a connection ended. A normal closure is one of the values, not an error.
+///
+/// ```
+/// use sockeye_proto::close::{Cause, Closed, Initiator};
+///
+/// fn log(closed: &Closed) {
+///     match closed.cause {
+///         Cause::Handshake if closed.initiator == Initiator::Peer => println!("left with {}", closed.code_seen()),
+///         Cause::Handshake => println!("closed by us"),
+///         cause => println!("lost: {cause}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Closed {

@@ -7,6 +7,14 @@ use core::fmt;
 
 /// A status code that an endpoint may send in a Close frame (RFC 6455 section 7.4 and the IANA
 /// registry).
+///
+/// ```
+/// use sockeye_proto::close::CloseCode;
+///
+/// assert_eq!(CloseCode::NORMAL.to_string(), "1000");
+/// assert!(CloseCode::try_from(4000).is_ok()); // private use
+/// assert!(CloseCode::try_from(1006).is_err()); // never sent
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 

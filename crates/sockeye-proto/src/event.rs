@@ -26,6 +26,20 @@ pub enum Event<'b> {
 ///
 /// How a message is cut into pieces depends on the peer's frames and on the reads that delivered
 /// them, so only the concatenation of the pieces is meaningful.
+///
+/// ```
+/// use sockeye_proto::event::Fragment;
+///
+/// /// Counts the bytes of messages as they arrive. Returns the number when a message is complete.
+/// fn count(bytes: &mut usize, fragment: &Fragment<'_>) -> Option<usize> {
+///     if fragment.first {
+///         *bytes = 0;
+///     }
+///     *bytes += fragment.payload.as_bytes().len();
+///     fragment.last.then_some(*bytes)
+/// }
+/// # let _ = count;
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Fragment<'b> {

@@ -14,6 +14,17 @@ pub use crate::limits::LimitError;
 ///
 /// [`kind`](Self::kind) says what it is about, and the other methods give what is known of that. `Debug` prints the same as
 /// `Display`, because that is what is shown when `main` returns an error.
+///
+/// ```
+/// use sockeye::Service;
+/// use sockeye::error::ErrorKind;
+///
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let error = Service::builder().listen(taken.local_addr()?).build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Listen);
+/// println!("{error}"); // names the address, and what the system said
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Error(Repr);
 
 /// What an [`Error`] is about, whichever of the [`Threads`](crate::Threads) it happened in.

@@ -90,7 +90,7 @@ impl ClientArgs {
         for header in &self.headers {
             let (name, value) = split_header(header)?;
             connect = connect
-                .field(name, value)
+                .header(name, value)
                 .map_err(|error| Failure::usage(format!("--header {}: {error}", name_shown(name))))?;
         }
         if let Some(origin) = &self.origin {

@@ -7,6 +7,15 @@ use crate::close::Close;
 use crate::wire::MAX_CONTROL_BYTES;
 
 /// The payload of a ping or pong: at most 125 bytes.
+///
+/// ```
+/// use sockeye_proto::conn::ControlPayload;
+///
+/// let payload = ControlPayload::new(&7_u64.to_be_bytes())?;
+/// assert_eq!(payload.as_bytes().len(), 8);
+/// assert!(ControlPayload::new(&[0; 126]).is_err());
+/// # Ok::<(), sockeye_proto::conn::PayloadTooLong>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct ControlPayload {
     bytes: [u8; MAX_CONTROL_BYTES],

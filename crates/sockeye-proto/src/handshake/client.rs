@@ -18,7 +18,7 @@ use crate::limits::ProtocolLimits;
 ///
 /// let request = UpgradeRequest::new("example.com", "/chat")?
 ///     .protocol("chat.v2")?
-///     .field("Authorization", "Bearer abc")?;
+///     .header("Authorization", "Bearer abc")?;
 /// let mut out = Vec::new();
 /// request.write(&mut out, [7; 16]); // the nonce must be random and new for each connection
 /// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
@@ -78,7 +78,7 @@ impl<'a> UpgradeRequest<'a> {
     ///
     /// # Errors
     /// [`ApiMisuse::FieldName`], [`ApiMisuse::FieldValue`], [`ApiMisuse::FieldReserved`].
-    pub fn field(mut self, name: &'a str, value: &'a str) -> Result<Self, ApiMisuse> {
+    pub fn header(mut self, name: &'a str, value: &'a str) -> Result<Self, ApiMisuse> {
         check_extra(name, value)?;
         if name.eq_ignore_ascii_case("origin") {
             return Err(ApiMisuse::FieldReserved);

@@ -51,6 +51,16 @@ impl<'b> Origin<'b> {
 /// for local files, and `null`, which they send for local files, sandboxed frames and `data:` pages.
 /// Any page of any site can make a frame with the origin `null`, so with it in the list the origin
 /// protects from nothing.
+///
+/// ```
+/// use sockeye_proto::handshake::origin::AllowedOrigins;
+///
+/// let mut allowed = AllowedOrigins::new();
+/// allowed.add("https://example.com")?;
+/// assert!(allowed.allows("https://example.com:443"));
+/// assert!(!allowed.allows("http://example.com"));
+/// # Ok::<(), sockeye_proto::handshake::origin::InvalidOrigin>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct AllowedOrigins {
     origins: Vec<Entry>,

@@ -4,7 +4,7 @@
 //! use sockeye_proto::http::emit::ResponseWriter;
 //!
 //! let mut out = Vec::new();
-//! ResponseWriter::new(&mut out, 204).field("Server", "sockeye")?.finish();
+//! ResponseWriter::new(&mut out, 204).header("Server", "sockeye")?.finish();
 //! assert_eq!(out, b"HTTP/1.1 204 No Content\r\nServer: sockeye\r\n\r\n");
 //! # Ok::<(), sockeye_proto::http::emit::InvalidField>(())
 //! ```
@@ -44,7 +44,7 @@ impl<'o> ResponseWriter<'o> {
     /// # Errors
     /// `name` is not a token, or `value` has CR, LF, NUL or another control character. The whole
     /// head is then removed, because half a response is worse than none.
-    pub fn field(self, name: &str, value: &str) -> Result<Self, InvalidField> {
+    pub fn header(self, name: &str, value: &str) -> Result<Self, InvalidField> {
         check_field(name, value)?;
         Ok(self.line(name, value.as_bytes()))
     }
@@ -178,7 +178,7 @@ mod tests {
     fn fields_are_written_in_order() {
         let mut out = b"before".to_vec();
         ResponseWriter::new(&mut out, 200)
-            .field("A", "b c")
+            .header("A", "b c")
             .unwrap()
             .content_length(u64::MAX)
             .date(784_111_777)
@@ -213,7 +213,7 @@ mod tests {
             ("A\r\n", "c"),
         ] {
             assert!(
-                ResponseWriter::new(&mut out, 200).field("Ok", "ok").unwrap().field(name, value).is_err(),
+                ResponseWriter::new(&mut out, 200).header("Ok", "ok").unwrap().header(name, value).is_err(),
                 "{name:?} {value:?}"
             );
             assert_eq!(out, b"x");

@@ -20,6 +20,30 @@ use crate::sys::{Address, ConnectOptions, TcpKeepalive};
 /// What to connect to, and how. Each setter validates its argument, so every `Connect` can be carried out.
 ///
 /// `Debug` shows no credentials, no field values and no query.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::client::Reconnect;
+/// use sockeye::{Connect, Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let feed = Connect::new("ws://example.com/feed")?
+///     .subprotocol("feed.v2")?
+///     .header("Cookie", "session=abc")?
+///     .timeout(Duration::from_secs(5))?
+///     .reconnect(Reconnect::default())?;
+///
+/// let mut builder = Service::builder();
+/// let print = builder.add_protocol(messages::on("print", |_, message| {
+///     println!("{message:?}");
+///     Ok(())
+/// }));
+/// let mut service = builder.build()?;
+/// let id = service.control().protocol(print)?.connect(feed);
+/// # let _ = id;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Connect {
     url: Url,
@@ -64,7 +88,7 @@ impl Connect {
     /// # Errors
     /// `ConnectError::Handshake`: the name is not a token; the value has a control character; the handshake writes this
     /// field itself, or it has its own setter.
-    pub fn field(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, ConnectError> {
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, ConnectError> {
         let (name, value) = (name.into(), value.into());
         if name.eq_ignore_ascii_case("authorization") {
             self.authorization = Some(value);
@@ -206,7 +230,7 @@ impl Connect {
     /// The maximum number of redirects (301, 302, 303, 307, 308) to follow. Default 0: a redirect is reported like any
     /// refusal.
     ///
-    /// To another origin the handshake is sent without credentials and without the fields that [`field`](Self::field)
+    /// To another origin the handshake is sent without credentials and without the fields that [`header`](Self::header)
     /// added, as any of them may be a secret. A redirect from `wss` to `ws` is never followed.
     #[must_use]
     pub fn redirects(self, max: u8) -> Self {
@@ -270,10 +294,10 @@ impl Connect {
             request = request.protocol(protocol)?;
         }
         if let Some(authorization) = &self.authorization {
-            request = request.field("Authorization", authorization)?;
+            request = request.header("Authorization", authorization)?;
         }
         for (name, value) in &self.fields {
-            request = request.field(name, value)?;
+            request = request.header(name, value)?;
         }
         Ok(request)
     }
@@ -365,6 +389,20 @@ impl fmt::Debug for Connect {
 }
 
 /// Time limits of the stages of connecting. Change single fields of [`Timeouts::default`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::Connect;
+/// use sockeye::client::Timeouts;
+///
+/// # fn main() -> Result<(), sockeye::client::ConnectError> {
+/// let mut timeouts = Timeouts::default();
+/// timeouts.handshake = Duration::from_secs(2);
+/// let connect = Connect::new("ws://example.com/")?.timeouts(timeouts)?;
+/// # let _ = connect;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {

@@ -14,6 +14,24 @@ use crate::id::ConnId;
 use crate::sys::Address;
 
 /// A failed connection attempt. `Display` is one line that a person can act on.
+///
+/// ```
+/// use sockeye::Failure;
+/// use sockeye::client::{FailureCause, Stage};
+///
+/// /// What [`Protocol::failed`](sockeye::Protocol::failed) could do.
+/// fn report(failure: &Failure) {
+///     eprintln!("{failure}");
+///     match (failure.stage, &failure.cause) {
+///         (Stage::Resolve, _) => eprintln!("is the name right?"),
+///         (_, FailureCause::Refused(refusal)) if refusal.status() == 401 => eprintln!("log in first"),
+///         _ => {}
+///     }
+///     if let Some(retry) = &failure.retry {
+///         eprintln!("next attempt in {:?}", retry.after);
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {

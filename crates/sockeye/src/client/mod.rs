@@ -17,7 +17,7 @@
 //!
 //! let connect = Connect::new("ws://example.com/feed?from=7")?
 //!     .subprotocol("feed.v2")?
-//!     .field("Cookie", "session=abc")?
+//!     .header("Cookie", "session=abc")?
 //!     .timeout(Duration::from_secs(5))?
 //!     .reconnect(Reconnect::new().cap(Duration::from_secs(10)))?;
 //! assert_eq!(connect.url().authority(), "example.com");

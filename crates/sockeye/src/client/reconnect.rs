@@ -12,6 +12,16 @@ use crate::limits::{LimitError, table};
 ///
 /// [`Connect::reconnect`](crate::Connect::reconnect) checks the range of each value, which the repository's
 /// `docs/limits.md` lists.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::client::Reconnect;
+///
+/// // 1 s, 2 s, 4 s, .. up to a minute, each less a random part, and no more than 20 attempts.
+/// let policy = Reconnect::new().initial(Duration::from_secs(1)).cap(Duration::from_secs(60)).attempts(Some(20));
+/// # let _ = policy;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reconnect {
     initial: Duration,

@@ -15,6 +15,18 @@ use nix::unistd::{
 };
 
 /// A user and its groups.
+///
+/// ```no_run
+/// use sockeye::daemon::Identity;
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::find(Some("www-data"), None)?;
+/// let mut service = Service::builder().protocol(messages::echo("echo")).listen("0.0.0.0:80").build()?;
+/// identity.assume()?; // after the privileged port is open
+/// service.run()?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Identity {
     user: Uid,

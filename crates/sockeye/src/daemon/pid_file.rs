@@ -15,6 +15,15 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 /// A file with a process id, locked as long as this value lives. Dropping it removes the file.
+///
+/// ```no_run
+/// use sockeye::daemon::PidFile;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pid_file = PidFile::lock("/run/chat.pid")?; // an error if another one is running
+/// pid_file.write()?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it removes the file"]
 pub struct PidFile {

@@ -36,23 +36,23 @@ impl Response {
     ) -> Result<(), InvalidField> {
         let mut head = emit::ResponseWriter::new(out, self.status()).date(date);
         for (name, value) in self.fields() {
-            head = head.field(name, value)?;
+            head = head.header(name, value)?;
         }
         head = match framing {
             Framing::None | Framing::UntilClose => head,
             Framing::Length(length) => head.content_length(length),
-            Framing::Chunked => head.field("Transfer-Encoding", "chunked")?,
+            Framing::Chunked => head.header("Transfer-Encoding", "chunked")?,
         };
         if self.status() == 426 {
             // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response"; section 7.8:
             // "A sender of Upgrade MUST also send an "Upgrade" connection option".
-            head = head.field("Upgrade", "websocket")?;
+            head = head.header("Upgrade", "websocket")?;
             if self.field("Sec-WebSocket-Version").is_none() {
-                head = head.field("Sec-WebSocket-Version", VERSION)?;
+                head = head.header("Sec-WebSocket-Version", VERSION)?;
             }
-            head = head.field("Connection", if keep_alive { "Upgrade" } else { "close, Upgrade" })?;
+            head = head.header("Connection", if keep_alive { "Upgrade" } else { "close, Upgrade" })?;
         } else if !keep_alive {
-            head = head.field("Connection", "close")?;
+            head = head.header("Connection", "close")?;
         }
         head.finish();
         Ok(())

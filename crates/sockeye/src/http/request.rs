@@ -9,6 +9,20 @@ use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::Address;
 
 /// A complete plain HTTP request: head and body. It lives for the call of the handler.
+///
+/// ```
+/// use sockeye::http::{HttpRequest, Response, Routes};
+///
+/// fn greet(request: &HttpRequest<'_>) -> Response {
+///     match request.query_value("name") {
+///         Some(name) => Response::text(format!("hello {name}\n")),
+///         None => Response::error(400),
+///     }
+/// }
+///
+/// let routes = Routes::new().get("/greet", greet);
+/// # drop(routes);
+/// ```
 #[derive(Clone, Copy)]
 pub struct HttpRequest<'r> {
     /// As received.

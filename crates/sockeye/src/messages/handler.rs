@@ -16,6 +16,35 @@ use crate::protocol::{ClosedCx, Cx, Decision, Handshake, ProtocolMut, Request};
 /// `message`, `writable`, `ping`, `pong`, `ping_due` and `timer`, then at most once `closing`, then `closed`. What is pushed in any
 /// of them is sent in order. Once a close has started, from either side, `message`, `ping` and `pong` are no longer
 /// called, and what waits in the outbox is sent before our Close frame.
+///
+/// ```
+/// use sockeye::messages::{self, Handler, Message, MessageCx};
+/// use sockeye::{Close, CloseCode, Closed, ClosedCx, Handshake};
+///
+/// /// Numbers the messages of each connection.
+/// struct Numbering;
+///
+/// impl Handler for Numbering {
+///     type State = u32;
+///
+///     fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) -> u32 {
+///         0
+///     }
+///
+///     fn message(&mut self, cx: &mut MessageCx<'_, '_>, count: &mut u32, message: Message<'_>) -> Result<(), Close> {
+///         let text = message.as_text().ok_or(CloseCode::UNSUPPORTED)?;
+///         *count += 1;
+///         cx.push(format!("{count} {text}")).map_err(|_| CloseCode::TRY_AGAIN.into())
+///     }
+///
+///     fn closed(&mut self, _: &mut ClosedCx<'_>, count: u32, closed: Closed) {
+///         println!("{count} messages; {closed}");
+///     }
+/// }
+///
+/// let protocol = messages::with("numbering", Numbering);
+/// # drop(protocol);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of messages",
     label = "the trait `Handler` is not implemented for it",

@@ -6,6 +6,14 @@ use sockeye_proto::event::Payload;
 use sockeye_proto::wire::MessageKind;
 
 /// A whole message.
+///
+/// ```
+/// use sockeye::messages::Message;
+///
+/// let message = Message::from("hello");
+/// assert_eq!((message.as_text(), message.as_bytes()), (Some("hello"), &b"hello"[..]));
+/// assert_eq!(Message::from(vec![1, 2]).as_text(), None);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 section 5.6 has two kinds of data")]
 pub enum Message<'m> {

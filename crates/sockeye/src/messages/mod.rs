@@ -40,6 +40,16 @@ pub use self::message::Message;
 pub use self::outbox::{Full, Outbox};
 
 /// A protocol whose messages are handled by a closure.
+///
+/// ```
+/// use sockeye::{CloseCode, messages};
+///
+/// let shout = messages::on("shout", |cx, message| {
+///     let text = message.as_text().ok_or(CloseCode::UNSUPPORTED)?;
+///     cx.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN.into())
+/// });
+/// # drop(shout);
+/// ```
 pub fn on<F>(name: impl Into<String>, handle: F) -> Messages<Closure<F>>
 where
     F: FnMut(&mut MessageCx<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
@@ -65,6 +75,17 @@ const DEFAULT_LIMIT: usize = 17 * 1024 * 1024;
 const SPARE: usize = 64;
 
 /// A [`Protocol`] of whole messages; see the [module](self).
+///
+/// ```
+/// use sockeye::{Service, messages};
+///
+/// let chat = messages::on("chat", |cx, message| {
+///     cx.publish(&message);
+///     Ok(())
+/// });
+/// let builder = Service::builder().protocol(chat.message_bytes(4096).outbox_bytes(64 * 1024));
+/// # drop(builder);
+/// ```
 pub struct Messages<H: Handler> {
     name: String,
     handler: H,

@@ -333,6 +333,17 @@ impl fmt::Debug for Outbox {
 }
 
 /// The outbox has no room for this message, which is returned.
+///
+/// ```
+/// use sockeye::messages::{Full, MessageCx};
+///
+/// fn answer(cx: &mut MessageCx<'_, '_>, text: &str) {
+///     if let Err(Full(message)) = cx.push(text) {
+///         println!("{} is {} bytes behind and misses {message:?}", cx.id(), cx.outbox().bytes());
+///     }
+/// }
+/// # let _ = answer;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "it is what it holds")]
 pub struct Full<'m>(pub Message<'m>);

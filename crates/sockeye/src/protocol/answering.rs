@@ -13,6 +13,28 @@ use crate::http::{Body, FileBody, Framing, Response};
 use crate::transport::SocketWriter;
 
 /// What may be sent of the answer now.
+///
+/// ```
+/// use sockeye::http::Response;
+/// use sockeye::responder::ResponseTx;
+///
+/// /// Streams pieces, the head first. Returns whether all were sent.
+/// fn stream(tx: ResponseTx<'_>, pieces: &mut Vec<Vec<u8>>) -> bool {
+///     let mut permission = match tx {
+///         ResponseTx::Head(head) => head.stream(Response::text(""), None).more(),
+///         tx => tx.body(),
+///     };
+///     while let Some(body) = permission {
+///         let Some(piece) = pieces.pop() else {
+///             body.end();
+///             return true;
+///         };
+///         permission = body.write(&piece).more();
+///     }
+///     false // ask for the writable callback again
+/// }
+/// # let _ = stream;
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ResponseTx<'a> {

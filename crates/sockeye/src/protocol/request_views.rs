@@ -120,6 +120,16 @@ impl DerefMut for RequestMut<'_> {
 /// up by its handle, [`Commands::responder_named`] by its name, and [`RequestCx::own_responder`] is that of the callback.
 ///
 /// It dereferences to [`Commands`].
+///
+/// ```
+/// use sockeye::responder::{Responder, ResponderHandle};
+/// use sockeye::{Commands, protocol::UnknownProtocol};
+///
+/// fn something_is_new<R: Responder>(commands: &mut Commands, events: ResponderHandle<R>) -> Result<(), UnknownProtocol> {
+///     commands.responder(events)?.request_writable(); // every stream sends what it lacks
+///     Ok(())
+/// }
+/// ```
 pub struct ResponderMut<'a> {
     pub(crate) commands: &'a mut Commands,
     pub(crate) endpoint: EndpointIndex,

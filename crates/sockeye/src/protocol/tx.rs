@@ -40,6 +40,20 @@ impl<'a> Tx<'a> {
 }
 
 /// The permission to send one message. Sending consumes it; [`AfterSend::more`] gives it back while the peer keeps up.
+///
+/// ```
+/// use sockeye::Tx;
+///
+/// /// What [`Protocol::writable`](sockeye::Protocol::writable) could do: sends as much as the peer takes now. Ask for the callback again
+/// /// when something is left.
+/// fn send_all(tx: Tx<'_>, lines: &mut Vec<String>) {
+///     let mut permission = tx.idle();
+///     while let Some(writable) = permission {
+///         let Some(line) = lines.pop() else { return };
+///         permission = writable.text(&line).more();
+///     }
+/// }
+/// ```
 #[must_use = "the permission is lost when it is dropped unused: ask for the writable callback again"]
 pub struct Writable<'a> {
     port: &'a mut SendCx<'a>,
@@ -82,8 +96,11 @@ impl<'a> Writable<'a> {
         AfterFragment { next: self.port.next().map(|port| BinaryFragments { port }) }
     }
 
-    /// Sends a ping; the permission stays. The answer arrives in
-    /// [`Protocol::pong`](crate::Protocol::pong).
+    /// Sends a ping in the order of the messages: behind those that this callback has sent, before those that follow. The
+    /// permission stays. The answer arrives in [`Protocol::pong`](crate::Protocol::pong).
+    ///
+    /// Without a permission, [`ConnectionMut::ping`](crate::protocol::ConnectionMut::ping) sends one from anywhere. While the
+    /// socket is full one ping waits, by either way, and a newer one replaces it.
     pub fn ping(&mut self, payload: ControlPayload) {
         self.port.ping(payload);
     }
@@ -135,6 +152,21 @@ impl<'a> AfterSend<'a> {
 }
 
 /// A fragmented message that must be continued or finished before any other.
+///
+/// ```
+/// use sockeye::Tx;
+/// use sockeye::protocol::Fragmented;
+///
+/// /// Sends one text message in fragments, one for each writable callback.
+/// fn send_piece(tx: Tx<'_>, piece: &str, is_last: bool) {
+///     match tx {
+///         Tx::Idle(writable) => drop(writable.begin_text(piece)),
+///         Tx::Mid(Fragmented::Text(fragments)) if is_last => drop(fragments.finish(piece)),
+///         Tx::Mid(Fragmented::Text(fragments)) => drop(fragments.fragment(piece)),
+///         _ => {}
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fragmented<'a> {

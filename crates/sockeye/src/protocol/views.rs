@@ -258,8 +258,8 @@ impl ProtocolMut<'_> {
         self.commands.name_of(self.endpoint)
     }
 
-    /// The open connections of the protocol. It walks all connections of the service, and takes 8 bytes for each of them;
-    /// the ids can be looked up while it is walked over.
+    /// The open connections of the protocol. The call looks at all connections of the service and copies the ids, so the
+    /// connections can be looked up and ended while the list is walked.
     ///
     /// ```
     /// use sockeye::protocol::ProtocolMut;
@@ -277,10 +277,10 @@ impl ProtocolMut<'_> {
         self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint)
     }
 
-    /// Sets a timer that belongs to no connection: [`own_timer`](crate::Protocol::own_timer) is called once, with this token, after
-    /// `delay`. It replaces the timer with the same token, if one is set; others are independent. It comes also while no
-    /// connection is open, other than [`tick`](crate::Protocol::tick), and keeps the service's
-    /// [next deadline](crate::Service::next_deadline) exact. It does not keep a service that is drained from its end.
+    /// Sets a timer that belongs to no connection: [`own_timer`](crate::Protocol::own_timer) is called once, with this token,
+    /// after `delay`. It replaces the timer with the same token, if one is set; others are independent. It fires even if no
+    /// connection is open, unlike [`tick`](crate::Protocol::tick), and counts for the service's
+    /// [next deadline](crate::Service::next_deadline). A drain does not wait for it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -354,6 +354,19 @@ impl DerefMut for ProtocolMut<'_> {
 /// [`RawCx::own_endpoint`](crate::raw::RawCx::own_endpoint) is that of the callback.
 ///
 /// It dereferences to [`Commands`].
+///
+/// ```
+/// use sockeye::raw::EndpointMut;
+///
+/// fn cut_off(endpoint: &mut EndpointMut<'_>) {
+///     for id in endpoint.connection_ids() {
+///         if let Ok(mut connection) = endpoint.connection(id) {
+///             connection.abort();
+///         }
+///     }
+/// }
+/// # let _ = cut_off;
+/// ```
 pub struct EndpointMut<'a> {
     pub(crate) commands: &'a mut Commands,
     pub(crate) endpoint: EndpointIndex,
@@ -372,10 +385,8 @@ impl EndpointMut<'_> {
         self.commands.registry.open_ids(|endpoint| endpoint == self.endpoint)
     }
 
-    /// Sets a timer that belongs to no connection: [`own_timer`](crate::raw::Raw::own_timer) is called once, with this token, after
-    /// `delay`. It replaces the timer with the same token, if one is set; others are independent. It comes also while no
-    /// connection is open, other than [`tick`](crate::raw::Raw::tick), and keeps the service's
-    /// [next deadline](crate::Service::next_deadline) exact. It does not keep a service that is drained from its end.
+    /// Sets a timer that belongs to no connection, as [`ProtocolMut::set_timer`] does for a protocol: it calls
+    /// [`Raw::own_timer`](crate::raw::Raw::own_timer) or [`Watcher::own_timer`](crate::raw::Watcher::own_timer).
     pub fn set_timer(&mut self, token: u64, delay: Duration) {
         let at = self.commands.now() + delay;
         self.commands.own_timers.set(self.endpoint, token, at);

@@ -45,6 +45,17 @@ const RESERVE: u64 = 16;
 const RESERVE_SERVICE: u64 = 4;
 
 /// Describes a [`Service`]: its protocols, listeners and limits.
+///
+/// ```
+/// use sockeye::{Limits, Service, messages};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let mut limits = Limits::default();
+/// limits.connections_per_address = Some(20);
+/// let service = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:0").build()?;
+/// # let _ = service;
+/// # Ok(()) }
+/// ```
 pub struct Builder {
     /// Identifies the builder, for its handles.
     id: BuilderId,

@@ -19,6 +19,18 @@ use crate::sys::{Address, Handle, ListenOptions, Sys};
 /// Of its [`ListenOptions`] only `keepalive` and `user_timeout` are applied; the rest is up to its
 /// creator, as is the file of a Unix socket, which is not removed. The [`Threads`](crate::Threads)
 /// of one program may share it: a new connection wakes all idle threads, and one gets it.
+///
+/// ```
+/// use std::net::TcpListener;
+///
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let opened = TcpListener::bind("127.0.0.1:0")?;
+/// let builder = Service::builder().protocol(messages::echo("echo")).listen("localhost:0").listen(opened);
+/// println!("{:?}", builder.build()?.local_addresses());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListenAddr(Target);
 

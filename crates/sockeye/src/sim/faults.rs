@@ -67,6 +67,16 @@ impl Fault {
 }
 
 /// How often each [`Fault`] happens, and how the network is built.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::sim::{Fault, Faults, Network};
+///
+/// let faults = Faults::usual().with(Fault::Reset, 5).with_latency(Duration::from_millis(20));
+/// let network = Network::with_faults(7, faults);
+/// # drop(network);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Faults {
     per_mille: [u16; Fault::ALL.len()],

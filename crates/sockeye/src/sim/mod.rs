@@ -83,6 +83,17 @@ pub use log::Log;
 pub use peer::{Peer, PeerEnd};
 
 /// Hosts, peers, what is between them, and their clock. Clones are the same network.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::sim::Network;
+///
+/// let network = Network::new(7);
+/// let begin = network.now();
+/// network.advance(Duration::from_secs(3600)); // an hour, at once
+/// assert_eq!(network.now().saturating_duration_since(begin), Duration::from_secs(3600));
+/// ```
 #[derive(Clone)]
 pub struct Network {
     state: Rc<RefCell<State>>,

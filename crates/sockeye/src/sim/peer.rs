@@ -13,6 +13,24 @@ use crate::sys::{Address, CloseHow};
 /// [`Network::advance`](super::Network::advance) or a host's own waiting.
 ///
 /// Dropping it closes its connection.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::Service;
+/// use sockeye::sim::{Faults, Network};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = Network::with_faults(1, Faults::none());
+/// let mut service = Service::builder().listen("10.0.0.1:80").build_with(network.sys())?;
+/// let peer = network.connect(&service.local_addresses()[0])?;
+/// peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// for _ in 0..3 {
+///     service.run_once(Some(Duration::ZERO))?;
+/// }
+/// assert!(peer.recv().starts_with(b"HTTP/1.1 426 Upgrade Required\r\n"));
+/// # Ok(()) }
+/// ```
 pub struct Peer {
     pub(super) state: Rc<RefCell<State>>,
     pub(super) end: EndId,

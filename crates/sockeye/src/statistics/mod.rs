@@ -30,6 +30,18 @@ use sockeye_proto::wire::{MAX_CONTROL_BYTES, OpCode};
 /// The statistics of a service since it was built: see [`Service::statistics`](crate::Service::statistics).
 ///
 /// `Display` writes several lines for people, [`prometheus`](Self::prometheus) a page for machines.
+///
+/// ```
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let service = Service::builder().protocol(messages::echo("echo")).build()?;
+/// let before = service.statistics().clone();
+/// // .. later:
+/// let since = service.statistics().since(&before);
+/// println!("{} messages", since.received.messages);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {

@@ -7,6 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Where to listen, where a listener is, or where a connection comes from.
+///
+/// ```
+/// use sockeye::sys::Address;
+///
+/// let address: Address = "127.0.0.1:7681".parse::<std::net::SocketAddr>()?.into();
+/// assert_eq!(address.to_string(), "127.0.0.1:7681");
+/// assert_eq!(Address::unix("/run/chat.sock").unwrap().to_string(), "unix:/run/chat.sock");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Address {

@@ -5,6 +5,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// How to listen.
+///
+/// ```
+/// use sockeye::sys::ListenOptions;
+/// use sockeye::{Service, messages};
+///
+/// let mut options = ListenOptions::default();
+/// options.unsent_bytes = Some(16 * 1024); // for a feed: the newest value does not wait behind many old ones
+/// let builder = Service::builder().protocol(messages::echo("echo")).listen_with("127.0.0.1:0", options);
+/// # drop(builder);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ListenOptions {

@@ -19,6 +19,17 @@ use crate::state::EndpointIndex;
 /// [`Limits::remote_jobs`](crate::Limits::remote_jobs) and
 /// [`Limits::remote_bytes`](crate::Limits::remote_bytes), and the group is as full as the fullest
 /// of its services. Services that have ended are skipped.
+///
+/// ```
+/// use sockeye::threads::Group;
+/// use sockeye::{Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let services = [Service::builder().protocol(messages::echo("chat")).build()?];
+/// let everyone = Group::of(services.iter().map(Service::remote));
+/// everyone.protocol("chat").publish_text("from any thread")?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Group {
     members: Arc<OnceLock<Members>>,

@@ -332,6 +332,17 @@ impl fmt::Debug for ReadyThreads {
 }
 
 /// Several running services. Dropping it drains them and waits for their end.
+///
+/// ```
+/// use sockeye::{Service, Threads, messages};
+///
+/// # fn main() -> Result<(), sockeye::Error> {
+/// let threads = Threads::new(2).listen("127.0.0.1:0").start(|_| Ok(Service::builder().protocol(messages::echo("echo"))))?;
+/// println!("{} connections so far", threads.statistics().connections.accepted);
+/// threads.drain();
+/// threads.join()
+/// # }
+/// ```
 #[must_use = "dropping it drains the services and waits for their end"]
 pub struct RunningThreads {
     group: Group,

@@ -25,7 +25,7 @@ fn the_request_is_the_example_of_the_rfc() {
     let request = UpgradeRequest::new("server.example.com", "/chat?a=b").unwrap();
     let request =
         request.origin("http://example.com").unwrap().protocol("chat").unwrap().protocol("superchat").unwrap();
-    let request = request.field("Cookie", "a=b; c=d").unwrap();
+    let request = request.header("Cookie", "a=b; c=d").unwrap();
     let mut out = Vec::new();
     request.write(&mut out, NONCE);
     assert_eq!(
@@ -98,7 +98,7 @@ fn parts_that_would_split_a_request_are_refused() {
         ("Content-Length", "5", ApiMisuse::FieldReserved),
         ("sec-websocket-key", "x", ApiMisuse::FieldReserved),
     ] {
-        assert_eq!(request().field(name, value).err(), Some(misuse), "{name:?} {value:?}");
+        assert_eq!(request().header(name, value).err(), Some(misuse), "{name:?} {value:?}");
     }
 }
 

@@ -23,7 +23,7 @@ fn the_request_has_everything_described() {
     let connect = connect("ws://joe:pw@example.com:8080/a?b")
         .subprotocol("one")
         .and_then(|connect| connect.subprotocol("two"))
-        .and_then(|connect| connect.field("Cookie", "c=d"))
+        .and_then(|connect| connect.header("Cookie", "c=d"))
         .and_then(|connect| connect.origin("http://example.com"))
         .unwrap();
     let expected = "GET /a?b HTTP/1.1\r\nHost: example.com:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -63,16 +63,16 @@ fn text_that_would_split_the_request_is_rejected() {
         assert!(Connect::new(&format!("ws://example.com/{text}")).is_err(), "{byte:?}");
         assert!(Connect::new(&format!("ws://example.com/?{text}")).is_err(), "{byte:?}");
         assert!(Connect::new(&format!("ws://{text}@example.com/")).is_err(), "{byte:?}");
-        assert_eq!(misuse(new().field(&*text, "v")), ApiMisuse::FieldName);
-        assert_eq!(misuse(new().field("X-A", &*text)), ApiMisuse::FieldValue);
-        assert_eq!(misuse(new().field("Authorization", &*text)), ApiMisuse::FieldValue);
+        assert_eq!(misuse(new().header(&*text, "v")), ApiMisuse::FieldName);
+        assert_eq!(misuse(new().header("X-A", &*text)), ApiMisuse::FieldValue);
+        assert_eq!(misuse(new().header("Authorization", &*text)), ApiMisuse::FieldValue);
         assert_eq!(misuse(new().subprotocol(&*text)), ApiMisuse::Protocol);
         assert_eq!(misuse(new().origin(format!("http://{text}"))), ApiMisuse::Origin);
         assert!(new().basic_auth(&text, "").is_err() && new().basic_auth("", &text).is_err());
     }
     for text in ["", "a b", "a,b", "\u{e9}"] {
         assert_eq!(misuse(new().subprotocol(text)), ApiMisuse::Protocol, "{text:?}");
-        assert_eq!(misuse(new().field(text, "v")), ApiMisuse::FieldName, "{text:?}");
+        assert_eq!(misuse(new().header(text, "v")), ApiMisuse::FieldName, "{text:?}");
     }
     assert_eq!(misuse(new().subprotocol("a").unwrap().subprotocol("a")), ApiMisuse::ProtocolRepeated);
     let reserved = [
@@ -90,7 +90,7 @@ fn text_that_would_split_the_request_is_rejected() {
         "Sec-WebSocket-Anything",
     ];
     for name in reserved {
-        assert_eq!(misuse(new().field(name, "v")), ApiMisuse::FieldReserved, "{name}");
+        assert_eq!(misuse(new().header(name, "v")), ApiMisuse::FieldReserved, "{name}");
     }
 }
 
@@ -98,7 +98,7 @@ fn text_that_would_split_the_request_is_rejected() {
 fn authorization_is_sent_once() {
     let credentials = connect("ws://joe:pw@a/").basic_auth("ann", "geheim").unwrap();
     assert!(written(&credentials).contains("\r\nAuthorization: Basic YW5uOmdlaGVpbQ==\r\n"));
-    let token = credentials.field("authorization", "Bearer t").unwrap();
+    let token = credentials.header("authorization", "Bearer t").unwrap();
     assert!(written(&token).contains("\r\nAuthorization: Bearer t\r\n"));
     assert_eq!(written(&token).matches("uthorization").count(), 1);
     assert_eq!(
@@ -111,8 +111,8 @@ fn authorization_is_sent_once() {
 fn debug_shows_no_secrets() {
     let proxy = Proxy::parse("http://pat:verborgen@proxy:3128").unwrap();
     let connect = connect("ws://joe:geheim@a/path?token=tief")
-        .field("Cookie", "session=leise")
-        .and_then(|connect| connect.field("Authorization", "Bearer stumm"))
+        .header("Cookie", "session=leise")
+        .and_then(|connect| connect.header("Authorization", "Bearer stumm"))
         .unwrap()
         .proxy(proxy);
     let shown = format!("{connect:?} {:#?}", connect);
@@ -138,7 +138,7 @@ fn the_first_host_is_the_proxys_unless_addresses_are_given() {
 fn a_redirect_sends_no_secret_to_another_origin() {
     let start = connect("ws://joe:pw@a/x/y?q")
         .subprotocol("one")
-        .and_then(|connect| connect.field("Cookie", "c=d"))
+        .and_then(|connect| connect.header("Cookie", "c=d"))
         .unwrap()
         .to([Address::Unix("/s".into())])
         .redirects(2);

@@ -38,6 +38,17 @@ pub(crate) use self::body::FileBody;
 /// The directory is opened once: if another one is moved to its path, the old one is still served. Replace a file by
 /// renaming a finished one over it. Truncating a file while it is being sent breaks the connection, because the
 /// Content-Length cannot be met.
+///
+/// ```no_run
+/// use sockeye::Service;
+/// use sockeye::http::{Files, Routes};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let files = Files::open("public")?.header("Cache-Control", "max-age=3600")?;
+/// let builder = Service::builder().routes(Routes::new().files("/", files));
+/// # drop(builder);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Files {
     root: Root,

@@ -9,7 +9,7 @@ fn redirect(server: &Server, status: u16, to: &str) {
 }
 
 fn secretive() -> Connect {
-    to("ws://me:secret@one.example/a?b").subprotocol("chat").unwrap().field("X-Token", "abc").unwrap()
+    to("ws://me:secret@one.example/a?b").subprotocol("chat").unwrap().header("X-Token", "abc").unwrap()
 }
 
 fn named() -> Bench {

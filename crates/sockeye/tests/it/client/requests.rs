@@ -25,22 +25,22 @@ fn cl06_nothing_that_would_split_a_request_can_be_described() {
             assert!(Connect::new(&url).is_err(), "{url:?}");
         }
         assert!(new().subprotocol(&token).is_err(), "{byte:?}");
-        assert!(new().field(&token, "b").is_err(), "{byte:?}");
+        assert!(new().header(&token, "b").is_err(), "{byte:?}");
         assert!(new().origin(format!("http://a{byte}b")).is_err(), "{byte:?}");
         assert!(Proxy::parse(&format!("http://a{byte}b:1")).is_err(), "{byte:?}");
         if !matches!(byte, ' ' | '\t') {
             for name in ["X-Token", "Cookie", "Authorization"] {
-                assert!(new().field(name, &line).is_err(), "{name} {byte:?}");
+                assert!(new().header(name, &line).is_err(), "{name} {byte:?}");
             }
             assert!(new().basic_auth("me", &token).is_err() && new().basic_auth(&token, "pw").is_err(), "{byte:?}");
         }
     }
     assert!(new().basic_auth("a:b", "pw").is_err());
     for own in ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "sec-websocket-version", "Content-Length"] {
-        assert!(new().field(own, "x").is_err(), "{own} is written by the handshake itself");
+        assert!(new().header(own, "x").is_err(), "{own} is written by the handshake itself");
     }
     for split in ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Transfer-Encoding", "Origin"] {
-        assert!(new().field(split, "x").is_err(), "{split}");
+        assert!(new().header(split, "x").is_err(), "{split}");
     }
 }
 
@@ -52,7 +52,7 @@ fn a_request_says_what_was_described_and_no_more() {
     let connect = to("ws://me:p%20w@10.0.0.1:81/a%20b?c=d")
         .subprotocol("one")
         .and_then(|connect| connect.subprotocol("two"))
-        .and_then(|connect| connect.field("Cookie", "a=b; c=d"))
+        .and_then(|connect| connect.header("Cookie", "a=b; c=d"))
         .and_then(|connect| connect.origin("https://example.com"))
         .unwrap();
     let mut keys = Vec::new();
