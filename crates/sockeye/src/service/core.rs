@@ -25,9 +25,6 @@ use crate::transport::pool::release;
 
 /// WebSocket servers and clients in one thread: sockets, protocols, and the loop that drives them.
 ///
-/// It is `!Send`: it stays on the thread that built it, and so does everything borrowed from it.
-/// Other threads reach it through a [`Remote`](crate::Remote).
-///
 /// ```no_run
 /// use sockeye::{Service, messages};
 ///
@@ -38,10 +35,47 @@ use crate::transport::pool::release;
 /// # }
 /// ```
 ///
+/// # Threads
+///
+/// It is `!Send`: it stays on the thread that built it, and so does everything borrowed from it. Other threads reach it
+/// through a [`Remote`](crate::Remote).
+///
 /// ```compile_fail
 /// fn send<T: Send>() {}
 /// send::<sockeye::Service>();
 /// ```
+///
+/// To have a service on another thread, build it there. What can fail early is done before, such as opening the listener, and
+/// what the closure captures is sent:
+///
+/// ```
+/// use std::net::TcpListener;
+/// use std::{sync::mpsc, thread};
+///
+/// use sockeye::{Error, Service, messages};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let (sender, receiver) = mpsc::channel();
+/// let worker = thread::spawn(move || -> Result<(), Error> {
+///     let mut service = Service::builder().protocol(messages::echo("echo")).listen(listener).build()?;
+///     let _ = sender.send(service.remote());
+///     service.run()
+/// });
+/// let remote = receiver.recv()?; // an error when the service could not be built
+/// remote.run(|control| control.drain())?;
+/// worker.join().unwrap()?;
+/// # Ok(()) }
+/// ```
+///
+/// [`Threads`](crate::Threads) does this for several services.
+///
+/// A program that guards a service by its own means, such as a binding for another language that takes a lock around each call,
+/// may move it with a wrapper that it declares `Send`, which is `unsafe`. The library has no thread-locals and compares no
+/// thread ids, so this is sound under three conditions: no call of the service is running and nothing borrowed from it is alive;
+/// the move happens before the next call on the new thread, by a lock or a channel; and everything that the program gave to the
+/// service may be on the new thread too, so no `Rc` in a protocol, a session, a route or a hook has a clone that stays behind.
+/// Dropping the service counts as a call.
 pub struct Service {
     pub(super) stays: PhantomData<*mut ServiceStaysOnItsThread>,
     pub(super) env: Env,

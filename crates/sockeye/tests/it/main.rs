@@ -11,6 +11,7 @@
 //! * `views`: views of connections and protocols, order and ids;
 //! * `examples`: chat, feed and resume, by the tests beside them;
 //! * `log`: the log of a program;
+//! * `moved`: a service that goes from thread to thread;
 //! * `short_reads`: reads that end before all was read.
 //!
 //! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has its
@@ -23,6 +24,7 @@ mod examples;
 mod external_loop;
 mod keepalive;
 mod log;
+mod moved;
 mod raw;
 mod responder;
 mod server;
