@@ -132,6 +132,9 @@ pub struct MessageLimits {
     /// protocol enforces it; the builder checks its range. See
     /// [`Messages::outbox_bytes`](crate::messages::Messages::outbox_bytes).
     pub outbox_bytes: Option<usize>,
+    /// How many of those bytes may still wait when the protocol asks its program for more. The protocol enforces it; the
+    /// builder checks its range. See [`Messages::outbox_low_water`](crate::messages::Messages::outbox_low_water).
+    pub outbox_low_water: Option<usize>,
 }
 
 impl Default for Limits {

@@ -155,7 +155,7 @@ pub(crate) static FIELDS: &[Field] = &[
         "the least of an HTTP response that a peer must take in each `slow_reader_window`", "reset"),
     field!(slow_reader_window, Time, secs(10), SHORTEST, LONGEST,
         "the length of that window", "see `slow_reader_bytes`"),
-    field!(slow_sender_bytes, Bytes, number(4 * KIB), 0, GIB,
+    field!(slow_sender_bytes, Bytes, number(4 * KIB), 1, GIB,
         "the least that a peer must send in each `slow_sender_window`, of a body to a responder or of a message that is held for it",
         "408 if the answer has not begun; closed"),
     field!(slow_sender_window, Time, secs(10), SHORTEST, LONGEST,
@@ -204,6 +204,9 @@ pub(crate) fn check_messages(limits: &MessageLimits) -> Result<(), LimitError> {
     if let Some(bytes) = limits.message_bytes {
         message_bytes().check_number(bytes)?;
     }
+    if let Some(bytes) = limits.outbox_low_water {
+        OUTBOX_LOW_WATER.check_number(bytes as u64)?;
+    }
     limits.outbox_bytes.map_or(Ok(()), |bytes| OUTBOX_BYTES.check_number(bytes as u64))
 }
 
@@ -225,7 +228,7 @@ pub(crate) fn pong_within() -> &'static Limit {
 #[cfg(test)]
 #[rustfmt::skip]
 pub(crate) static OTHERS: &[&Limit] = &[
-    &OUTBOX_BYTES, &CONNECT_TIMEOUT, &RESOLVE, &CONNECT, &HEAD_START, &PROXY, &HANDSHAKE,
+    &OUTBOX_BYTES, &OUTBOX_LOW_WATER, &CONNECT_TIMEOUT, &RESOLVE, &CONNECT, &HEAD_START, &PROXY, &HANDSHAKE,
     &RECONNECT_INITIAL, &RECONNECT_CAP, &RECONNECT_STABLE, &RECONNECT_OBEYS, &RECONNECT_ATTEMPTS,
 ];
 
@@ -236,6 +239,9 @@ mod others {
     pub(crate) static OUTBOX_BYTES: Limit = row!("Messages::outbox_bytes", Bytes, number(17 * MIB), 128, LARGE,
         "payload plus 64 bytes per message, waiting in one outbox; reading from the peer pauses at 512 KiB, or at half of the bound if that is less",
         "`Full(message)`");
+    pub(crate) static OUTBOX_LOW_WATER: Limit = row!("Messages::outbox_low_water", Bytes, number(0), 0, LARGE,
+        "what may still wait in an outbox, counted the same, when `Handler::writable` is called",
+        "it is not called until less waits");
     pub(crate) static CONNECT_TIMEOUT: Limit = row!("Connect::timeout", Time, secs(30), SHORTEST, LONGEST,
         "from the connect command to the open connection", "`failed`, cause `Timeout`");
     pub(crate) static RESOLVE: Limit = row!("Timeouts::resolve", Time, secs(10), SHORTEST, LONGEST,

@@ -148,16 +148,24 @@ fn the_limits_of_a_connect_are_taken_at_both_ends_and_refused_beyond() {
 }
 
 #[test]
-fn the_bound_of_an_outbox_is_checked_by_the_builder() {
-    let build = |bytes| {
+fn the_bounds_of_an_outbox_are_checked_by_the_builder() {
+    let built = |echo: messages::Messages<_>| {
         let network = Network::with_faults(1, Faults::none());
-        Service::builder().protocol(messages::echo("echo").outbox_bytes(bytes)).build_with(network.sys())
+        Service::builder().protocol(echo).build_with(network.sys())
     };
+    let build = |bytes| built(messages::echo("echo").outbox_bytes(bytes));
     let (least, most) = (table::OUTBOX_BYTES.least, table::OUTBOX_BYTES.most);
     assert_eq!((least, most), (Amount::Number(128), Amount::Number(1 << 62)));
     assert!(build(128).is_ok() && build(1 << 62).is_ok());
     for wrong in [0, 127, (1 << 62) + 1, usize::MAX] {
         assert_eq!(build(wrong).unwrap_err().as_limit().unwrap().name(), "Messages::outbox_bytes");
+    }
+    let build = |bytes| built(messages::echo("echo").outbox_low_water(bytes));
+    let (least, most) = (table::OUTBOX_LOW_WATER.least, table::OUTBOX_LOW_WATER.most);
+    assert_eq!((least, most), (Amount::Number(0), Amount::Number(1 << 62)));
+    assert!(build(0).is_ok() && build(1 << 62).is_ok());
+    for wrong in [(1 << 62) + 1, usize::MAX] {
+        assert_eq!(build(wrong).unwrap_err().as_limit().unwrap().name(), "Messages::outbox_low_water");
     }
 }
 

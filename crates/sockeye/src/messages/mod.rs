@@ -180,10 +180,12 @@ impl<H: Handler> Messages<H> {
 
     /// [`Handler::writable`] is called when messages were sent and no more than this still waits;
     /// each message counts as its payload and 64 bytes. Default 0: the outbox is empty, so what is
-    /// pushed then leaves next. More keeps a producer ahead of the socket.
+    /// pushed then leaves next. More keeps a producer ahead of the socket. The builder refuses more
+    /// than 4 EiB.
     #[must_use]
     pub fn outbox_low_water(mut self, bytes: usize) -> Self {
         self.low_water = bytes;
+        self.limits.outbox_low_water = Some(bytes);
         self
     }
 
