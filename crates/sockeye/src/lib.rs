@@ -146,8 +146,8 @@
 //!
 //! The module [`raw`] is for everything that is not a WebSocket. A [`Raw`](raw::Raw) endpoint
 //! serves the connections of a listener that speaks a TCP protocol of your own
-//! ([`Builder::listen_raw`]), and descriptors that it [adopts](raw::EndpointMut::adopt): pipes,
-//! terminals, datagram sockets, timers. A [`Watcher`](raw::Watcher) endpoint watches descriptors
+//! ([`Builder::listen_raw`]), those that it [makes](raw::EndpointMut::connect), and descriptors that it
+//! [adopts](raw::EndpointMut::adopt): pipes, terminals, datagram sockets, timers. A [`Watcher`](raw::Watcher) endpoint watches descriptors
 //! that the program reads and writes itself, such as a library's socket. The rules are those of
 //! [`Protocol`]. [`Control::serve`] serves a connection that was accepted elsewhere.
 //!

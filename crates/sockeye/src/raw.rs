@@ -1,7 +1,7 @@
 //! Raw TCP connections and other descriptors: what is not a WebSocket, in the same loop.
 //!
 //! A [`Raw`] endpoint has connections whose bytes are a protocol of the program's own: those of a listener
-//! ([`Builder::listen_raw`](crate::Builder::listen_raw)), and descriptors that it [adopts](EndpointMut::adopt), such as pipes,
+//! ([`Builder::listen_raw`](crate::Builder::listen_raw)), those that it makes (`EndpointMut::connect`), and descriptors that it [adopts](EndpointMut::adopt), such as pipes,
 //! terminals and datagram sockets. The loop reads and writes them. A [`Watcher`] endpoint has descriptors that the program reads
 //! and writes itself, when the loop says so: a library's own socket, a poller, a listener.
 //!

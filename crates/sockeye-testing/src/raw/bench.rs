@@ -6,12 +6,13 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::client::RawConnect;
 use sockeye::proto::time::Instant;
 use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
 use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Network, Peer};
 use sockeye::sys::Address;
-use sockeye::{Builder, CloseCode, ConnId, Limits, Service, messages};
+use sockeye::{Builder, CloseCode, ConnId, Failure, Limits, Service, messages};
 
 use crate::turns::Turns;
 
@@ -169,7 +170,13 @@ impl Raw for Obeys {
         assert!(cx.connection(id).is_err(), "nobody is left to be called");
     }
 
-    fn failed(&mut self, _: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, failure: Failure) {
+        assert!(own.connection(id).is_err(), "nothing is left of a connect that failed");
+        assert!(failure.retry.is_none());
+        self.note(id, Note::Failed(failure.to_string()));
+    }
+
+    fn adoption_failed(&mut self, _: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         self.note(id, Note::Failed(error.to_string()));
     }
 
@@ -216,6 +223,28 @@ impl Bench {
             .build_with(host.sys())
             .expect("the service can be built");
         Self { network, host, service, log, most, drained: false }
+    }
+
+    /// Connects to a server.
+    pub fn connect_to(&mut self, connect: RawConnect) -> ConnId {
+        let before = self.log.borrow().len();
+        let id = self.service.control().endpoint_named(NAME).expect("it has the endpoint").connect(connect);
+        assert_eq!(self.log.borrow().len(), before, "the outcome came before the call was over");
+        id
+    }
+
+    /// Everything that was noted of a connection; nothing if there was nothing yet.
+    pub fn story_of(&self, id: ConnId) -> Story {
+        self.log.borrow().iter().find(|(other, _)| *other == id).map(|(_, story)| story.clone()).unwrap_or_default()
+    }
+
+    /// Until this connect failed: how long it took, and why.
+    pub fn failed(&mut self, id: ConnId) -> (Duration, String) {
+        let took = self.until(|bench| !bench.story_of(id).notes.is_empty());
+        match &self.story_of(id).notes[..] {
+            [Note::Failed(why)] => (took, why.clone()),
+            other => panic!("it did not fail: {other:?}"),
+        }
     }
 
     pub fn connect(&self) -> Peer {

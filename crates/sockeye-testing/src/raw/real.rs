@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sockeye::poll::{Mode, PollHook, Ready};
 use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
 use sockeye::service::ServiceState;
-use sockeye::{Builder, ConnId, Service, messages};
+use sockeye::{Builder, ConnId, Failure, Service, messages};
 
 use super::bench::{Log, MUTE, NAME, Note, Obeys, Story};
 
@@ -103,8 +103,12 @@ impl Raw for Pours {
         self.obeys.closed(cx, Default::default(), ended);
     }
 
-    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: std::io::Error) {
-        self.obeys.failed(own, id, error);
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, failure: Failure) {
+        self.obeys.failed(own, id, failure);
+    }
+
+    fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: std::io::Error) {
+        self.obeys.adoption_failed(own, id, error);
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! * [`Connect`] describes one connection: the [`Url`], the handshake, the [`Proxy`], [`Timeouts`], redirects, and with
 //!   [`Reconnect`] what happens when the connection is lost.
+//! * [`RawConnect`] describes a connection without WebSocket framing, for the endpoints of [`raw`](crate::raw).
 //! * [`Failure`] says why an attempt failed: the [`Stage`] it had reached and the [`FailureCause`], with the server's
 //!   [`Refusal`] if it answered with a status other than 101.
 //! * [`negotiate`] is a state machine without I/O that connects through a proxy.
@@ -35,6 +36,7 @@ pub mod negotiate;
 mod no_proxy;
 pub(crate) mod plan;
 mod proxy;
+mod raw_connect;
 mod reconnect;
 mod redirect;
 mod refusal;
@@ -45,6 +47,7 @@ pub use credentials::CredentialsError;
 pub use failure::{Failure, FailureCause, Retry, Stage};
 pub use negotiate::ProxyFailure;
 pub use proxy::{EnvironmentError, Proxy, ProxyError};
+pub use raw_connect::RawConnect;
 pub use reconnect::Reconnect;
 pub use redirect::RedirectError;
 pub use refusal::Refusal;

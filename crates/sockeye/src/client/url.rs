@@ -143,6 +143,11 @@ impl Url {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 
+    /// Of a connection that has no URL: host and port, as in a parsed one.
+    pub(super) fn of_host(host: String, port: u16) -> Self {
+        Self { secure: false, host, port, target: "/".to_owned(), credentials: None }
+    }
+
     pub(super) const fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }

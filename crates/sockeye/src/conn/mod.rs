@@ -7,8 +7,8 @@
 //!  connect ─▶ Opening ─────────────── 101 ──▶ WebSocket ─── closed ──▶ gone
 //!              └── refused, or too late ───────────────────────────────▲
 //!  accept, of a raw listener ─▶ (Proxied) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
-//!  adopt ─────────────────────────────────────▲
-//!  adopt, for a watcher ──────▶ Watched ───── closed ──▶ gone
+//!  adopt, and connect of a raw endpoint ──────▲
+//!  the same for a watcher ────▶ Watched ───── closed ──▶ gone
 //! ```
 //!
 //! A *step* moves one connection as far as its socket, its share of the turn and its own state
@@ -30,6 +30,8 @@ mod opening;
 #[cfg(not(feature = "client"))]
 #[path = "no_opening.rs"]
 mod opening;
+#[cfg(feature = "client")]
+mod outgoing;
 pub(crate) mod paths;
 pub(crate) mod policy;
 mod proxied;
@@ -134,13 +136,6 @@ impl Conn {
         };
         let socket = Socket::connected(&env.io, handle, &peer);
         Some(Self::new(phase, socket, peer))
-    }
-
-    /// An outgoing connection that TCP has connected.
-    #[cfg(feature = "client")]
-    pub(crate) fn opening(env: &Env, handle: Handle, peer: Address, plan: Box<crate::client::plan::Plan>) -> Self {
-        let socket = Socket::connected(&env.io, handle, &peer);
-        Self::new(Phase::Opening(Box::new(Opening::new(plan))), socket, peer)
     }
 
     /// A descriptor that the program gave to the loop.

@@ -63,7 +63,7 @@ struct Ending {
 type Callbacks<'a> = Caller<'a, dyn RawEndpoint + 'a, RawCx<'a>>;
 
 impl Raw {
-    /// A connection of a raw listener.
+    /// A connection of a raw listener, or to a server.
     pub(super) fn new(endpoint: EndpointIndex) -> Self {
         Self::adopted(endpoint, true, true)
     }

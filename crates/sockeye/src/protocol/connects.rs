@@ -1,9 +1,9 @@
 //! What the views of connections and protocols can do with the feature `client`.
 
-use crate::client::{Connect, Retry};
+use crate::client::{Connect, RawConnect, Retry};
 use crate::id::ConnId;
 use crate::protocol::cx::ClosedCx;
-use crate::protocol::views::{ConnectionMut, ProtocolMut};
+use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
 
 impl ProtocolMut<'_> {
     /// Connects to a server, for this protocol. The connect has exactly one outcome,
@@ -13,6 +13,55 @@ impl ProtocolMut<'_> {
     /// has no outcome.
     pub fn connect(&mut self, connect: Connect) -> ConnId {
         self.commands.push_connect(self.endpoint, connect)
+    }
+}
+
+impl EndpointMut<'_> {
+    /// Connects to a server, for this endpoint: a [`Raw`](crate::raw::Raw), whose connections the loop reads and writes,
+    /// or a [`Watcher`](crate::raw::Watcher), where the program does. The connect has exactly one outcome,
+    /// [`open`](crate::raw::Raw::open) or [`failed`](crate::raw::Raw::failed), with the id that is returned here. The
+    /// rules are those of [`ProtocolMut::connect`], and closing the id cancels it likewise.
+    ///
+    /// ```
+    /// use sockeye::Service;
+    /// use sockeye::client::RawConnect;
+    /// use sockeye::raw::{Raw, RawClose, RawCx, RawWritable};
+    ///
+    /// /// Asks a server for its banner.
+    /// struct Banner;
+    ///
+    /// impl Raw for Banner {
+    ///     type Session = ();
+    ///
+    ///     fn name(&self) -> &str {
+    ///         "banner"
+    ///     }
+    ///
+    ///     fn open(&mut self, cx: &mut RawCx<'_>) {
+    ///         cx.request_writable();
+    ///     }
+    ///
+    ///     fn writable(&mut self, _: &mut RawCx<'_>, _: &mut (), tx: RawWritable<'_>) -> Result<(), RawClose> {
+    ///         tx.write(b"hello\n");
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn receive(&mut self, _: &mut RawCx<'_>, _: &mut (), bytes: &[u8]) -> Result<(), RawClose> {
+    ///         println!("{}", bytes.escape_ascii());
+    ///         Err(RawClose::Normal)
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Service::builder();
+    /// let banner = builder.add_raw(Banner);
+    /// let mut service = builder.build()?;
+    /// let id = service.control().endpoint(banner)?.connect(RawConnect::new("mail.example.com:25")?);
+    /// # let _ = id;
+    /// # Ok(()) }
+    /// ```
+    pub fn connect(&mut self, connect: RawConnect) -> ConnId {
+        self.commands.push_connect(self.endpoint, connect.into_connect())
     }
 }
 

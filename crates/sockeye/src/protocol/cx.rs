@@ -117,8 +117,8 @@ impl DerefMut for Cx<'_> {
 
 /// The context of a callback of a [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint.
 ///
-/// It dereferences to [`ConnectionMut`], and that to [`Commands`], as [`Cx`] does. To publish or
-/// connect, use a WebSocket protocol of the service ([`Commands::protocol`]).
+/// It dereferences to [`ConnectionMut`], and that to [`Commands`], as [`Cx`] does. To publish, use a
+/// WebSocket protocol of the service ([`Commands::protocol`]).
 pub struct RawCx<'a> {
     pub(crate) connection: ConnectionMut<'a>,
     pub(crate) endpoint: EndpointIndex,

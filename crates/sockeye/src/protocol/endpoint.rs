@@ -251,7 +251,9 @@ pub(crate) trait DescriptorEndpoint {
     fn open(&mut self, cx: &mut RawCx<'_>) -> u32;
     fn timer(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
     fn closed(&mut self, cx: &mut RawClosedCx<'_>, session: u32, closed: RawClosed);
-    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error);
+    fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error);
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, failure: crate::client::Failure);
 }
 
 /// The callbacks of a [`Raw`] endpoint, whose connections the loop reads and writes.
@@ -440,8 +442,13 @@ macro_rules! descriptor_endpoint {
                 }
             }
 
-            fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
-                self.0.object.failed(own, id, error);
+            fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+                self.0.object.adoption_failed(own, id, error);
+            }
+
+            #[cfg(feature = "client")]
+            fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, failure: crate::client::Failure) {
+                self.0.object.failed(own, id, failure);
             }
         }
     };

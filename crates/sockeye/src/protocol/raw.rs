@@ -7,8 +7,8 @@ use crate::protocol::{ConnId, EndpointMut, RawClose, RawClosed, RawClosedCx, Raw
 use crate::transport::SocketWriter;
 
 /// The callbacks for connections without WebSocket framing: those of a listener of
-/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak the program's own TCP protocol,
-/// and descriptors that the program gives to the loop with [`EndpointMut::adopt`].
+/// [`Builder::listen_raw`](crate::Builder::listen_raw), which speak the program's own TCP protocol, those that the
+/// program makes with `EndpointMut::connect`, and descriptors that it gives to the loop with [`EndpointMut::adopt`].
 ///
 /// The rules are those of [`Protocol`](crate::Protocol): one object for all connections, one
 /// [`Session`](Self::Session) for each, callbacks that never nest, and writing only in
@@ -20,8 +20,8 @@ use crate::transport::SocketWriter;
 /// [`ConnectionMut::close`](crate::protocol::ConnectionMut::close) does the same as
 /// `Err(RawClose::Normal)`: the code is ignored. There is no keepalive, and the only deadlines are
 /// those that the program sets with
-/// [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer). To publish or connect,
-/// use a WebSocket protocol of the service ([`Commands::protocol`](crate::Commands::protocol)).
+/// [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer). To publish, use a
+/// WebSocket protocol of the service ([`Commands::protocol`](crate::Commands::protocol)).
 ///
 /// On anything but a TCP or Unix stream socket, each read and each write is one system call: a
 /// datagram, the counter of an eventfd, a record of inotify. The loop does not interpret them. Lost
@@ -136,11 +136,19 @@ pub trait Raw: 'static {
         let _ = (cx, session, ended);
     }
 
+    /// A connection requested with [`connect`](EndpointMut::connect) failed. Each connect has exactly one outcome: this
+    /// or [`open`](Self::open). The default logs a warning, unless the program itself cancelled it.
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, failure: crate::client::Failure) {
+        let _ = own;
+        failure.warn_unheard(id);
+    }
+
     /// An adoption failed with this error. Each adoption has exactly one outcome: this or
     /// [`open`](Self::open). The default logs a warning.
-    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+    fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         let _ = own;
-        tracing::warn!(%id, endpoint = self.name(), %error, "adoption failed, and Raw::failed is not implemented");
+        tracing::warn!(%id, endpoint = self.name(), %error, "adoption failed, and Raw::adoption_failed is not implemented");
     }
 
     /// The timer set with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer)

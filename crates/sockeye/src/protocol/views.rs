@@ -41,7 +41,7 @@ impl ConnectionMut<'_> {
         self.id
     }
 
-    /// Whether this side made the connection ([`ProtocolMut::connect`]), rather than accepted it.
+    /// Whether this side made the connection ([`ProtocolMut::connect`], [`EndpointMut::connect`]), rather than accepted it.
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.commands.registry.get(self.id).is_some_and(Entry::is_client)
@@ -408,8 +408,8 @@ impl EndpointMut<'_> {
     /// [`Watcher`](crate::raw::Watcher) endpoint the program does, when the loop reports readiness.
     ///
     /// The adoption has exactly one outcome, [`open`](crate::raw::Raw::open) or
-    /// [`failed`](crate::raw::Raw::failed), with the id that is returned here, and not before the
-    /// current callback has returned. Implement `failed` to learn why it failed. An adoption
+    /// [`adoption_failed`](crate::raw::Raw::adoption_failed), with the id that is returned here, and not before the
+    /// current callback has returned. Implement `adoption_failed` to learn why it failed. An adoption
     /// requested in the last callbacks of a service has no outcome. An adopted descriptor counts as
     /// a connection.
     ///

@@ -105,11 +105,20 @@ pub trait Watcher: 'static {
         let _ = (cx, session, ended);
     }
 
+    /// A connection requested with [`connect`](EndpointMut::connect) failed. Each connect has exactly one outcome: this
+    /// or [`open`](Self::open). The default logs a warning, unless the program itself cancelled it.
+    #[cfg(feature = "client")]
+    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, failure: crate::client::Failure) {
+        let _ = own;
+        failure.warn_unheard(id);
+    }
+
     /// An adoption failed with this error. Each adoption has exactly one outcome: this or
     /// [`open`](Self::open). The default logs a warning.
-    fn failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
+    fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         let _ = own;
-        tracing::warn!(%id, endpoint = self.name(), %error, "adoption failed, and Watcher::failed is not implemented");
+        let endpoint = self.name();
+        tracing::warn!(%id, endpoint, %error, "adoption failed, and Watcher::adoption_failed is not implemented");
     }
 
     /// The timer set with [`ConnectionMut::set_timer`](crate::protocol::ConnectionMut::set_timer)

@@ -114,8 +114,8 @@ impl Service {
         self.env.call_endpoint(endpoint, Some(id), Culprit::Failed, |object, commands| {
             let own = &mut EndpointMut { commands, endpoint };
             match object {
-                Endpoint::Raw(raw) => raw.failed(own, id, error),
-                Endpoint::Watcher(watcher) => watcher.failed(own, id, error),
+                Endpoint::Raw(raw) => raw.adoption_failed(own, id, error),
+                Endpoint::Watcher(watcher) => watcher.adoption_failed(own, id, error),
                 Endpoint::WebSocket(_) | Endpoint::Responder(_) => {}
             }
         });

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  connect ─▶ Later ─▶ Resolving ─▶ Racing ─▶ conn::opening ─▶ open
+//!                │         │            ├─▶ (not a WebSocket) ─▶ open
 //!                └─────────┴────────────┴────────────┴───────▶ failed (and perhaps the next attempt)
 //! ```
 //!

@@ -4,8 +4,8 @@ use crate::client::plan::Plan;
 use crate::client::{Failure, FailureCause, Refusal, Retry, Stage};
 use crate::conn::Unopened;
 use crate::id::ConnId;
-use crate::protocol::ProtocolMut;
 use crate::protocol::endpoint::Endpoint;
+use crate::protocol::{EndpointMut, ProtocolMut};
 use crate::service::core::Service;
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
@@ -54,10 +54,11 @@ impl Service {
         }
         tracing::debug!(%id, %failure, "no connection");
         self.dead.push(id);
-        self.env.call_endpoint(endpoint, Some(id), Culprit::Failed, |object, commands| {
-            if let Endpoint::WebSocket(protocol) = object {
-                protocol.failed(&mut ProtocolMut { commands, endpoint }, id, failure);
-            }
+        self.env.call_endpoint(endpoint, Some(id), Culprit::Failed, |object, commands| match object {
+            Endpoint::WebSocket(protocol) => protocol.failed(&mut ProtocolMut { commands, endpoint }, id, failure),
+            Endpoint::Raw(raw) => raw.failed(&mut EndpointMut { commands, endpoint }, id, failure),
+            Endpoint::Watcher(watcher) => watcher.failed(&mut EndpointMut { commands, endpoint }, id, failure),
+            Endpoint::Responder(_) => {}
         });
     }
 

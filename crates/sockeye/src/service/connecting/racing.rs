@@ -9,6 +9,7 @@ use crate::id::ConnId;
 use crate::service::connecting::attempts::{Attempt, Part};
 use crate::service::connecting::race::{Race, Racer};
 use crate::service::core::Service;
+use crate::state::EndpointKind;
 use crate::sys::{Address, CloseHow};
 
 impl Service {
@@ -94,8 +95,24 @@ impl Service {
             return self.fail(id, attempt.plan, Stage::Connect, FailureCause::Io(error));
         }
         tracing::debug!(%id, peer = %racer.address, "connected");
-        let conn = Conn::opening(&self.env, racer.handle, racer.address, attempt.plan);
+        let Some(endpoint) = self.env.state.registry.get(id).map(|entry| entry.endpoint) else { return };
+        let Racer { handle, address, .. } = racer;
+        let conn = match self.env.state.kind(endpoint) {
+            EndpointKind::WebSocket | EndpointKind::Responder => {
+                Conn::opening(&self.env, handle, address, attempt.plan)
+            }
+            EndpointKind::Raw => Conn::raw(&self.env, handle, address, endpoint),
+            EndpointKind::Watcher => {
+                // A system without descriptors has none to lend to the program.
+                if let Err(error) = self.env.io.sys.borrow(handle).map(drop) {
+                    self.env.io.sys.close(handle, CloseHow::Normal);
+                    return self.fail(id, attempt.plan, Stage::Connect, FailureCause::Io(error));
+                }
+                Conn::watched(handle, address, endpoint)
+            }
+        };
         self.install(id, conn);
+        self.begin(id);
         self.step(id);
     }
 

@@ -3,6 +3,7 @@
 
 mod adopted;
 mod closing;
+mod connects;
 mod datagrams;
 mod failures_logged;
 mod random;

@@ -62,7 +62,7 @@ impl Watcher for Scripted {
         self.0.note(&format!("closed {ended:?}"));
     }
 
-    fn failed(&mut self, _: &mut EndpointMut<'_>, _: ConnId, error: io::Error) {
+    fn adoption_failed(&mut self, _: &mut EndpointMut<'_>, _: ConnId, error: io::Error) {
         self.0.note(&format!("failed {error}"));
     }
 }

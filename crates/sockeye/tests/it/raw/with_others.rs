@@ -153,7 +153,7 @@ impl Raw for Asks {
         Ok(())
     }
 
-    fn failed(&mut self, _: &mut EndpointMut<'_>, _: sockeye::ConnId, error: std::io::Error) {
+    fn adoption_failed(&mut self, _: &mut EndpointMut<'_>, _: sockeye::ConnId, error: std::io::Error) {
         self.failed.borrow_mut().push(error.to_string());
     }
 }

@@ -140,7 +140,7 @@ impl Raw for Keeper {
         }
     }
 
-    fn failed(&mut self, _: &mut EndpointMut<'_>, _: ConnId, _: io::Error) {
+    fn adoption_failed(&mut self, _: &mut EndpointMut<'_>, _: ConnId, _: io::Error) {
         self.failures.set(self.failures.get() + 1);
     }
 }

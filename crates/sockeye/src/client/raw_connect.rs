@@ -1,0 +1,176 @@
+//! The description of a connection that is not a WebSocket.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::client::connect::{Connect, ConnectError, Timeouts};
+use crate::client::url::{Place, Url, UrlError, check_text};
+use crate::sys::{Address, TcpKeepalive};
+
+/// What to connect a [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint to, and how:
+/// [`EndpointMut::connect`](crate::raw::EndpointMut::connect) takes it. Each setter validates its argument, so every
+/// `RawConnect` can be carried out.
+///
+/// All addresses of a host are tried as for a WebSocket (RFC 8305), with the same deadlines. There is no proxy, and
+/// nothing is repeated by itself: to reconnect, connect again in `closed` and `failed`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::client::RawConnect;
+/// use sockeye::sys::Address;
+///
+/// # fn main() -> Result<(), sockeye::client::ConnectError> {
+/// let database = RawConnect::new("db.example.com:5432")?.timeout(Duration::from_secs(3))?;
+/// let local = RawConnect::from(Address::Unix("/run/postgresql/.s.PGSQL.5432".into()));
+/// # let _ = (database, local);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RawConnect {
+    /// The way to the first byte is that of a WebSocket. Of the URL only host and port are used.
+    connect: Connect,
+}
+
+impl RawConnect {
+    /// Describes a connection to `host:port`: a name, an IPv4 address, or an IPv6 address in brackets.
+    ///
+    /// # Errors
+    /// `ConnectError::Url`: the host is invalid, or the port is missing or not a number from 1 to 65535.
+    pub fn new(place: &str) -> Result<Self, ConnectError> {
+        if place.contains(['@', '#']) {
+            return Err(UrlError::Host.into());
+        }
+        check_text(place)?;
+        let Place { host, port, .. } = Place::parse(place)?;
+        Ok(Self { connect: Url::of_host(host, port.ok_or(UrlError::Port)?).into() })
+    }
+
+    /// Connects to these addresses, in this order, instead of looking the host up. An empty list restores the default:
+    /// the host is looked up.
+    #[must_use]
+    pub fn to(self, addresses: impl IntoIterator<Item = Address>) -> Self {
+        Self { connect: self.connect.to(addresses) }
+    }
+
+    /// As [`Connect::source`].
+    #[must_use]
+    pub fn source(self, address: IpAddr) -> Self {
+        Self { connect: self.connect.source(address) }
+    }
+
+    /// As [`Connect::keepalive`]: there are no WebSocket pings here.
+    ///
+    /// # Errors
+    /// As [`Connect::keepalive`].
+    pub fn keepalive(self, keepalive: TcpKeepalive) -> Result<Self, ConnectError> {
+        Ok(Self { connect: self.connect.keepalive(keepalive)? })
+    }
+
+    /// As [`Connect::user_timeout`].
+    ///
+    /// # Errors
+    /// As [`Connect::user_timeout`].
+    pub fn user_timeout(self, time: Duration) -> Result<Self, ConnectError> {
+        Ok(Self { connect: self.connect.user_timeout(time)? })
+    }
+
+    /// As [`Connect::send_buffer_bytes`].
+    ///
+    /// # Errors
+    /// As [`Connect::send_buffer_bytes`].
+    pub fn send_buffer_bytes(self, bytes: u32) -> Result<Self, ConnectError> {
+        Ok(Self { connect: self.connect.send_buffer_bytes(bytes)? })
+    }
+
+    /// As [`Connect::unsent_bytes`].
+    ///
+    /// # Errors
+    /// As [`Connect::unsent_bytes`].
+    pub fn unsent_bytes(self, bytes: u32) -> Result<Self, ConnectError> {
+        Ok(Self { connect: self.connect.unsent_bytes(bytes)? })
+    }
+
+    /// Time limit from the start to the open connection. Default 30 s.
+    ///
+    /// # Errors
+    /// `ConnectError::Limit`: less than 1 ms or more than 365 days.
+    pub fn timeout(self, timeout: Duration) -> Result<Self, ConnectError> {
+        Ok(Self { connect: self.connect.timeout(timeout)? })
+    }
+
+    /// Time limits of the host lookup and of connecting; the others are not used.
+    ///
+    /// # Errors
+    /// As [`Connect::timeouts`].
+    pub fn timeouts(self, timeouts: Timeouts) -> Result<Self, ConnectError> {
+        Ok(Self { connect: self.connect.timeouts(timeouts)? })
+    }
+
+    /// What the loop carries out.
+    pub(crate) fn into_connect(self) -> Connect {
+        self.connect
+    }
+}
+
+/// Connects to this address.
+impl From<Address> for RawConnect {
+    fn from(address: Address) -> Self {
+        // A name that is never looked up, unless `to` takes the address back.
+        let url = match &address {
+            Address::Ip(ip) => Url::of_host(ip.ip().to_string(), ip.port()),
+            _ => Url::of_host("localhost".to_owned(), 80),
+        };
+        Self { connect: Connect::from(url).to([address]) }
+    }
+}
+
+impl fmt::Debug for RawConnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Connect { addresses, socket, timeout, timeouts, .. } = &self.connect;
+        let (host, port) = self.connect.first_host();
+        f.debug_struct("RawConnect")
+            .field("host", &host)
+            .field("port", &port)
+            .field("addresses", addresses)
+            .field("socket", socket)
+            .field("timeout", timeout)
+            .field("timeouts", timeouts)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_host_and_a_port() {
+        for (text, host, port) in [
+            ("DB.example.com:5432", "db.example.com", 5432),
+            ("127.0.0.1:1", "127.0.0.1", 1),
+            ("[::1]:65535", "::1", 65535),
+        ] {
+            let raw = RawConnect::new(text).unwrap();
+            assert_eq!(raw.connect.first_host(), (host, port), "{text}");
+        }
+        for (text, error) in [
+            ("example.com", UrlError::Port),
+            ("example.com:", UrlError::Port),
+            ("example.com:0", UrlError::Port),
+            ("example.com:65536", UrlError::Port),
+            (":80", UrlError::HostMissing),
+            ("", UrlError::HostMissing),
+            ("::1:80", UrlError::HostMissing),
+            ("joe@example.com:80", UrlError::Host),
+            ("example.com:80/", UrlError::Port),
+            ("tcp://example.com:80", UrlError::Port),
+            ("a b:80", UrlError::Character { at: 1 }),
+            ("[fe80::1%eth0]:80", UrlError::Host),
+        ] {
+            let found = RawConnect::new(text).unwrap_err();
+            assert_eq!(found, ConnectError::Url(error), "{text}");
+        }
+    }
+}
