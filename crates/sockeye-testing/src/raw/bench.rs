@@ -61,6 +61,9 @@ pub struct Session {
     out: Vec<u8>,
     sent: usize,
     goes_on: bool,
+    /// After what was asked for before has been written.
+    half_closes: bool,
+    is_shut: bool,
     end: Option<RawClose>,
 }
 
@@ -113,6 +116,11 @@ impl Raw for Obeys {
                 b'C' => cx.close(CloseCode::NORMAL),
                 // After what was asked for before has been written.
                 b'L' => session.end = Some(RawClose::Normal),
+                b'S' => session.half_closes = true,
+                b'E' => {
+                    cx.shutdown_write();
+                    session.is_shut = true;
+                }
                 b'P' => cx.pause_reading(),
                 b'Q' => {
                     cx.pause_reading();
@@ -140,6 +148,7 @@ impl Raw for Obeys {
     }
 
     fn writable(&mut self, cx: &mut RawCx<'_>, session: &mut Session, tx: RawWritable<'_>) -> Result<(), RawClose> {
+        assert!(!session.is_shut, "writable after the end of our side");
         let (mut tx, before) = (Some(tx), session.sent);
         while session.sent < session.out.len() {
             let Some(permission) = tx else {
@@ -152,6 +161,10 @@ impl Raw for Obeys {
         }
         let mut most = self.most.borrow_mut();
         *most = (session.sent - before).max(*most);
+        if session.half_closes && session.sent == session.out.len() {
+            cx.shutdown_write();
+            session.is_shut = true;
+        }
         match session.end {
             Some(end) if session.sent == session.out.len() => Err(end),
             _ => Ok(()),

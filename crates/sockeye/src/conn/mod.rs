@@ -401,6 +401,15 @@ impl Conn {
         Closing::Step
     }
 
+    /// Ends the sending side of a raw connection. Returns whether a step is to do it.
+    pub(crate) fn end_output(&mut self, until: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Raw(raw) => raw.end_output(until),
+            _ => return false,
+        }
+        true
+    }
+
     /// Carries out what is asked of a WebSocket beside its messages. Returns whether a frame waits to leave.
     pub(crate) fn control(&mut self, request: ControlRequest, now: Instant) -> bool {
         match &mut self.phase {

@@ -31,10 +31,20 @@ pub(super) struct Raw {
     access: Access,
     /// The peer has ended its sending side, and the endpoint was called for that.
     input_ended: bool,
+    output: Output,
     /// Output was dropped because the connection broke.
     output_lost: bool,
     /// Why it broke.
     error: Option<io::ErrorKind>,
+}
+
+/// Our sending side.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Output {
+    Open,
+    /// It ends once everything has left. No callback writes any more.
+    Ending,
+    Ended,
 }
 
 /// In which directions a descriptor was opened.
@@ -71,7 +81,8 @@ impl Raw {
     /// A descriptor that the program opened.
     pub(super) fn adopted(endpoint: EndpointIndex, readable: bool, writable: bool) -> Self {
         let access = Access { readable, writable };
-        Self { endpoint, ending: None, access, input_ended: false, output_lost: false, error: None }
+        let output = Output::Open;
+        Self { endpoint, ending: None, access, input_ended: false, output, output_lost: false, error: None }
     }
 
     /// The connection begins: the `open` callback, once.
@@ -81,7 +92,7 @@ impl Raw {
         }
         let until = self.end_deadline(env);
         self.take_own_ends(&mut env.state, id, until);
-        if self.is_ending() {
+        if self.is_ending() || self.output != Output::Open {
             env.state.registry.enqueue(id);
         }
     }
@@ -100,6 +111,34 @@ impl Raw {
         self.ending = Some(Ending { closed: RawClosed::Reset, until });
     }
 
+    /// Ends our sending side; if the peer has ended its own, both are over.
+    pub(super) fn end_output(&mut self, until: Instant) {
+        if self.input_ended {
+            self.end(RawClosed::Local, until);
+        } else if self.output == Output::Open {
+            self.output = Output::Ending;
+        }
+    }
+
+    /// Carries out the end of our sending side, if everything has left.
+    #[cold]
+    fn shut_output(&mut self, socket: &Socket, io: &mut LoopIo, until: Instant) {
+        if self.is_ending() || socket.has_backlog() {
+            return;
+        }
+        let has_sides = matches!(socket.kind(), DescriptorKind::Stream | DescriptorKind::Packets);
+        if has_sides {
+            self.output = Output::Ended;
+            // It fails when the connection is over, which reading tells.
+            let _ = socket.shutdown_write(io);
+        } else if self.access.readable {
+            tracing::debug!(kind = ?socket.kind(), "it has no sending side that could be ended");
+            self.output = Output::Open;
+        } else {
+            self.end(RawClosed::Local, until);
+        }
+    }
+
     pub(super) fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
@@ -110,7 +149,7 @@ impl Raw {
 
     /// Whether the writable callback is requested, and can ever be called.
     fn wants_room(&self, running: &RunningStep) -> bool {
-        running.wants_write() && self.access.writable
+        running.wants_write() && self.access.writable && self.output == Output::Open
     }
 
     /// Whether there may be something to read and deliver.
@@ -143,6 +182,10 @@ impl Raw {
         self.flush(&mut wire.socket, &mut env.io);
         if wire.socket.is_broken() {
             self.error = self.error.or_else(|| env.io.take_send_error());
+        }
+        if self.output == Output::Ending {
+            let until = self.end_deadline(env);
+            self.shut_output(&wire.socket, &mut env.io, until);
         }
         if wire.socket.has_backlog() || entry.is_behind() {
             self.note_queued(wire, env, id);
@@ -237,6 +280,9 @@ impl Raw {
                 let result =
                     callbacks.call_if_watchful(io, Culprit::Receive, |raw, cx, session, _| raw.ended(cx, session));
                 self.apply(&mut callbacks.cx, result, RawClosed::Peer, until);
+                if self.output != Output::Open {
+                    self.end(RawClosed::Peer, until);
+                }
             }
         }
     }
@@ -276,6 +322,7 @@ impl Raw {
         commands.take_ends(id, |end| match end {
             End::Close(_) => self.end(RawClosed::Local, until),
             End::Abort => self.abort(until),
+            End::Output => self.end_output(until),
         });
     }
 

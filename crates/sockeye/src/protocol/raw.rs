@@ -94,8 +94,12 @@ pub trait Raw: 'static {
     /// How to end the connection.
     fn receive(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose>;
 
-    /// The peer has ended its sending side. With `Ok` the program can go on writing, as long as the
-    /// peer accepts it. The default ends the connection once all output is sent.
+    /// The peer has ended its sending side: it has closed the connection, or only its half of it. With `Ok` the program
+    /// can go on writing, as long as the peer accepts it, until it ends the connection; `receive` is not called any more.
+    /// The default ends the connection once all output is sent.
+    ///
+    /// If the program had ended its own side before, with
+    /// [`shutdown_write`](crate::protocol::ConnectionMut::shutdown_write), the connection is over after this call.
     ///
     /// # Errors
     /// How to end the connection. [`RawClose::Normal`] is reported as [`RawClosed::Peer`].

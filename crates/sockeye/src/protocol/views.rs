@@ -92,6 +92,57 @@ impl ConnectionMut<'_> {
         self.commands.push_end(self.id, End::Abort);
     }
 
+    /// Ends our sending side of a raw connection, as shutdown(2) with `SHUT_WR` does: what was written leaves, then the peer
+    /// sees the end of our output. `writable` is not called any more. Input is delivered as before, until the peer ends
+    /// its side: after [`Raw::ended`](crate::raw::Raw::ended) the connection is over, whatever that returns. If the peer
+    /// has ended its side already, it is over as soon as everything has left.
+    ///
+    /// Nothing limits how long the peer goes on: [`set_timer`](Self::set_timer) does.
+    ///
+    /// It needs a socket with connections. A descriptor that is open for writing only ends by it; on datagram sockets and
+    /// terminals, on descriptors of a [`Watcher`](crate::raw::Watcher), and on WebSockets, which have the closing
+    /// handshake, it has no effect.
+    ///
+    /// ```
+    /// use sockeye::raw::{Raw, RawClose, RawCx, RawWritable};
+    ///
+    /// /// Asks one question, and reads the answer to its end.
+    /// struct Finger;
+    ///
+    /// impl Raw for Finger {
+    ///     type Session = Vec<u8>;
+    ///
+    ///     fn name(&self) -> &str {
+    ///         "finger"
+    ///     }
+    ///
+    ///     fn open(&mut self, cx: &mut RawCx<'_>) -> Vec<u8> {
+    ///         cx.request_writable();
+    ///         Vec::new()
+    ///     }
+    ///
+    ///     fn writable(&mut self, cx: &mut RawCx<'_>, _: &mut Vec<u8>, tx: RawWritable<'_>) -> Result<(), RawClose> {
+    ///         tx.write(b"joe\r\n");
+    ///         cx.shutdown_write(); // that was all
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn receive(&mut self, _: &mut RawCx<'_>, answer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RawClose> {
+    ///         answer.extend_from_slice(&bytes[..bytes.len().min(10_000 - answer.len())]);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn ended(&mut self, _: &mut RawCx<'_>, answer: &mut Vec<u8>) -> Result<(), RawClose> {
+    ///         println!("{}", answer.escape_ascii());
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # sockeye::Service::builder().raw(Finger).build().unwrap();
+    /// ```
+    pub fn shutdown_write(&mut self) {
+        self.commands.push_end(self.id, End::Output);
+    }
+
     /// Sends a ping, in this turn if the socket takes data and before further messages. The peer's answer arrives in
     /// [`Protocol::pong`](crate::Protocol::pong).
     ///

@@ -31,6 +31,8 @@ pub(crate) enum End {
     Close(Close),
     /// At once.
     Abort,
+    /// Only what we send, once it has left. The other direction stays.
+    Output,
 }
 
 /// What is asked of a WebSocket beside its messages.

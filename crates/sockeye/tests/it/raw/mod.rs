@@ -6,6 +6,7 @@ mod closing;
 mod connects;
 mod datagrams;
 mod failures_logged;
+mod half_close;
 mod random;
 mod traffic;
 mod watched;

@@ -48,7 +48,7 @@ impl Client {
             16 => peer.set_window(usize::MAX),
             // What is sent after its end goes nowhere.
             17 if rng.percent(30) => self.actions = 0,
-            18 if rng.percent(30) => peer.send([b"N", b"R", b"C", b"L"][rng.of(0..4)]),
+            18 if rng.percent(30) => peer.send([b"N", b"R", b"C", b"L", b"S", b"E"][rng.of(0..6)]),
             19 if rng.percent(20) => {
                 peer.reset();
                 (self.was_reset, self.actions) = (true, 0);
