@@ -70,7 +70,7 @@ impl Background {
             .map_err(|error| Failure::general(format!("cannot report to the process that started the daemon: {error}")))
     }
 
-    /// Has the starter say why it does not serve. False: there is none that waits.
+    /// Tells the starter why this process does not serve. False: no starter waits.
     pub(crate) fn failed(&mut self, failure: &Failure) -> bool {
         let Some(daemon) = self.daemon.take() else { return false };
         daemon.failed(failure.code, &failure.message);

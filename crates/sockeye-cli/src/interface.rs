@@ -18,7 +18,7 @@ pub(crate) enum Interface {
     Unix(PathBuf),
     /// `unix:@name`.
     Abstract(Vec<u8>),
-    /// The loopback addresses, whatever the interface that has them is called.
+    /// The loopback addresses, under any interface name.
     Localhost,
     Name(String),
 }

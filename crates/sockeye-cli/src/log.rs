@@ -80,7 +80,7 @@ pub(crate) fn print(line: &str) {
     }
 }
 
-/// Has the log file opened anew, which says so in the log. False: the log goes to no file.
+/// Reopens the log file, and notes it in the log. False: the log does not go to a file.
 pub(crate) fn reopen() -> bool {
     STARTED.get().is_some_and(|started| started.log.reopen())
 }

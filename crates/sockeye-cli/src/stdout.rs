@@ -137,7 +137,7 @@ impl Output {
         }
     }
 
-    /// Somebody wants the process to end: from now on a reader that takes nothing is not waited for.
+    /// The process is asked to end: from now on it does not wait for a reader that takes nothing.
     pub(crate) fn hurry(&self) {
         self.shared.state().hurried = true;
         self.shared.changed.notify_all();

@@ -1,4 +1,4 @@
-//! Signals of the commands that connect: the first one stops in good order, the second one at once.
+//! Signals of the commands that connect: the first one stops gracefully, the second one at once.
 
 use std::io;
 use std::thread;

@@ -42,7 +42,7 @@ impl Wire {
     }
 
     /// Ends the sending side. If bytes are sealed, the beginning of a record with `lost` goes before the end: the network
-    /// carries it and nobody may ever see it.
+    /// carries it and no program may see it.
     pub fn shutdown_inside_record(&self, lost: &[u8]) {
         if let Some(transform) = &self.transform {
             let sealed = transform.borrow_mut().seal(lost);

@@ -1,4 +1,4 @@
-//! The shortest server: sends each message back, whatever path and subprotocol the client requests.
+//! The shortest server: sends each message back, at any path and with any subprotocol.
 //!
 //! `cargo run --example echo [ADDRESS]`, then `cargo run -- connect ws://127.0.0.1:9001/`.
 

@@ -1,4 +1,4 @@
-//! A long poll: GET waits until somebody posts, for half a minute at most.
+//! A long poll: GET waits until a note is posted, for half a minute at most.
 //!
 //! ```text
 //! cargo run --example long_poll

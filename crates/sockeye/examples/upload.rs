@@ -1,4 +1,4 @@
-//! Uploads of up to 1 GiB into a directory, a piece at a time, and the files to be had again.
+//! Uploads of up to 1 GiB into a directory, a piece at a time, and downloads of the same files.
 //!
 //! ```text
 //! cargo run --example upload -- /tmp

@@ -112,7 +112,7 @@
 //!
 //! fn welcome(commands: &mut Commands, id: ConnId) -> Result<(), Box<dyn std::error::Error>> {
 //!     commands.connection(id)?.request_writable();
-//!     commands.protocol_named("chat")?.publish_text("somebody has come");
+//!     commands.protocol_named("chat")?.publish_text("a new member");
 //!     Ok(())
 //! }
 //!

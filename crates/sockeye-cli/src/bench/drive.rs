@@ -257,7 +257,7 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    /// Ends every connection in good order.
+    /// Closes every connection gracefully.
     fn close(&mut self) -> Result<(), Failure> {
         self.load.borrow_mut().closing = true;
         self.load.borrow_mut().left = 0;
@@ -317,7 +317,7 @@ impl<'a> Drive<'a> {
         self.load.borrow().clock.now()
     }
 
-    /// Somebody wants it to end, or it is of no worth any more.
+    /// It is asked to end, or its result is of no use any more.
     fn is_cut(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.load.borrow().wrong.is_some()
     }

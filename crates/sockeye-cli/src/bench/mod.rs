@@ -160,7 +160,7 @@ fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<()
         let message = format!("{} of {} messages were answered: {first}", count(report.messages), count(asked));
         return Err(Failure { code: failure::PROTOCOL, message });
     }
-    // The figures are of another load than the one that was asked for, wherever the reason is.
+    // The figures are of another load than the one that was asked for; the reason does not matter.
     match unopened.filter(|_| report.failed > 0 && !report.interrupted) {
         Some(Failure { code, message }) => {
             let all = report.opened + report.failed;

@@ -5,7 +5,7 @@
 pub(crate) enum Pace {
     /// The next one goes when an answer has come: so many are under way on each connection.
     Closed { in_flight: u32 },
-    /// One after another at fixed moments, whatever has been answered.
+    /// One after another at fixed times, independent of the answers.
     Open(Beat),
 }
 

@@ -1,4 +1,4 @@
-//! The bar on a terminal. Anywhere else there is none.
+//! The progress bar. It is shown on a terminal only.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

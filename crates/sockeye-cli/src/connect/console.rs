@@ -181,5 +181,5 @@ fn ping(dialog: &mut Dialog, writable: &mut Writable<'_>) {
     }
 }
 
-/// How the service calls it; no peer gets to see it.
+/// Its name in the service; peers do not see it.
 pub(crate) const NAME: &str = "console";

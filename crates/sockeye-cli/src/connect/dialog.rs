@@ -77,7 +77,7 @@ pub(crate) struct Dialog {
     pub(crate) close: Option<Close>,
     /// The writable callback was asked for and has not come: asking again would only turn the loop.
     pub(crate) asked: bool,
-    /// Pings that somebody typed, oldest first, and when: their pongs are shown.
+    /// Pings that a person typed, oldest first, and when: their pongs are shown.
     typed: VecDeque<(ControlPayload, Instant)>,
     /// Pings that want to be sent.
     pub(crate) pings: VecDeque<ControlPayload>,

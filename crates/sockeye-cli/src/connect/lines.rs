@@ -8,7 +8,7 @@ use crate::connect::stdin::{Input, Stdin};
 /// How standard input is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
-    /// Lines that begin with `/` may be commands: somebody types them.
+    /// Lines that begin with `/` may be commands: a person types them.
     pub(crate) commands: bool,
     /// `None`: lines are text.
     pub(crate) encoding: Option<Encoding>,

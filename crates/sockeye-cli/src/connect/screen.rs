@@ -21,11 +21,11 @@ pub(crate) enum Style {
     Pipe,
     /// A person.
     Terminal,
-    /// A person who types meanwhile.
+    /// A person who types at the same time.
     Editor,
 }
 
-/// What is shown, to whom.
+/// What is shown, and where.
 pub(crate) struct Screen {
     pub(crate) stdout: Output,
     pub(crate) style: Style,
@@ -72,7 +72,7 @@ impl Screen {
         }
     }
 
-    /// One came; so long after a ping that somebody typed.
+    /// One came, this long after a ping that a person typed.
     pub(crate) fn pong(&self, payload: &[u8], typed: Option<Duration>) {
         self.event(&Event::Pong { payload });
         if (self.control || typed.is_some()) && !self.json {

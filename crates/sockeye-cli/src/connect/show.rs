@@ -23,7 +23,7 @@ pub(crate) fn message(out: &mut Vec<u8>, message: &Message<'_>, terminal: bool, 
             encoding => out.extend_from_slice(encoding.unwrap_or(Encoding::Hex).encode(bytes).as_bytes()),
         },
     }
-    // Raw output is a stream of bytes, whatever messages it came in.
+    // Raw output is a stream of bytes without the borders of messages.
     if terminal || encoding != Some(Encoding::Raw) {
         out.push(b'\n');
     }

@@ -102,7 +102,7 @@ impl Stdin {
         matches!(self.shared.state().waiting.front(), Some(Input::Command(Command::Close(_))))
     }
 
-    /// Somebody wants this to end, whatever still waits.
+    /// The process is asked to end, even if input still waits.
     pub(crate) fn interrupt(&self) {
         self.shared.state().interrupted = true;
         self.shared.waker.wake();

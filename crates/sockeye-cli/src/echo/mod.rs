@@ -1,4 +1,4 @@
-//! `sockeye echo`: every message back as it came, whatever path and subprotocol the client asked for.
+//! `sockeye echo`: every message back as it came, at any path and with any subprotocol.
 
 pub(crate) mod args;
 

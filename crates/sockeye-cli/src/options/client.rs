@@ -1,4 +1,4 @@
-//! What the commands that connect have in common: the options that say to whom and how, and the [`Connect`] made of them.
+//! What the commands that connect have in common: the options for the address and the handshake, and the [`Connect`] made of them.
 
 use std::fs;
 use std::io::Read as _;

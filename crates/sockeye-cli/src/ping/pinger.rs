@@ -283,5 +283,5 @@ impl Protocol for Pinger {
     }
 }
 
-/// How the service calls it; no peer gets to see it.
+/// Its name in the service; peers do not see it.
 pub(crate) const NAME: &str = "ping";

@@ -21,7 +21,7 @@ pub(crate) struct Serve {
 
     /// Serve files and folders whose name begins with a dot, too
     ///
-    /// Without this option they are answered with 404, since `.env`, `.git` and the like are rarely meant to be public.
+    /// Without this option they are answered with 404, since files such as `.env` and `.git` are rarely meant to be public.
     /// `/.well-known/` is always served.
     #[arg(long, requires = "dir")]
     pub(crate) dot_files: bool,

@@ -1,6 +1,6 @@
 //! The canvas of lws-mirror-protocol: one ring of messages for the connections of all threads, behind a lock.
 //!
-//! One lock, so that everybody sees the messages in one order and the ring is as bounded for many threads as for one. It is
+//! One lock, so that all readers see the messages in one order and the ring is as bounded for many threads as for one. It is
 //! held for a few steps in memory, never while anything is sent or logged.
 //!
 //! What a change means for a connection of another thread (it has something to read, may write again, is to be closed) is an
@@ -85,7 +85,7 @@ impl Canvas {
         self.lock().ring.join(reader);
     }
 
-    /// Takes a message for everybody.
+    /// Takes a message for all readers.
     pub(crate) fn say(&self, reader: Reader, text: String, now: Instant) -> (Said, Rounds) {
         let mut drawn = self.lock();
         if drawn.ring.is_paused() {
@@ -150,7 +150,7 @@ impl Canvas {
     }
 
     fn lock(&self) -> MutexGuard<'_, Drawn> {
-        // Nothing under the lock is meant to panic; if it did, the other threads are about to end in good order.
+        // Nothing under the lock is meant to panic; if it did, the other threads are about to end.
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -181,7 +181,7 @@ impl Drawn {
         add(&mut self.threads, reader, errand);
     }
 
-    /// What `thread` has to do, and whom it has to ask.
+    /// What `thread` has to do, and which threads it has to ask.
     fn rounds(&mut self, thread: usize) -> Rounds {
         let own = self.threads.get_mut(thread).map(|errands| std::mem::take(&mut errands.list)).unwrap_or_default();
         let mut ask = Vec::new();

@@ -182,7 +182,7 @@ impl<Id: Copy + Eq + Hash> Ring<Id> {
         }
     }
 
-    /// Forgets what everybody has read.
+    /// Forgets what all readers have read.
     fn trim(&mut self) -> Flow {
         while self.messages.front().is_some_and(|message| message.waiting == 0) {
             self.messages.pop_front();

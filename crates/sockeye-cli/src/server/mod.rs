@@ -1,4 +1,4 @@
-//! What `serve`, `echo` and `fraggle` share: open listeners, report where they are, run, and stop in good order.
+//! What `serve`, `echo` and `fraggle` share: open listeners, report where they are, run, and stop gracefully.
 
 mod addresses;
 mod build_failure;
@@ -72,7 +72,7 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     // Before anything is opened here: the numbers of these descriptors are fixed.
     let sockets = systemd::sockets().map_err(|error| Failure::usage(error.to_string()))?;
-    // A signal during the start should also end the service in good order.
+    // A signal during the start should also end the service gracefully.
     let signals = signals::all()?;
     let identity = background::identity(&args.daemon)?;
     // Before the service, so that the file outlives it, and because this error explains more than a port in use.

@@ -1,4 +1,4 @@
-//! Signals of the servers. A separate thread waits for them, so that a second signal ends the process whatever the loop is
+//! Signals of the servers. A separate thread waits for them, so that a second signal ends the process even if the loop is
 //! doing. Everything else is done by the loop, which is woken for it.
 
 use std::io::IsTerminal as _;
@@ -66,7 +66,7 @@ pub(super) fn serve_on(
     })
 }
 
-/// The terminals that somebody could end the process at.
+/// The terminals from which a person could end the process.
 struct Terminals(Vec<BorrowedFd<'static>>);
 
 impl Terminals {
@@ -155,7 +155,7 @@ fn watch(
 struct Telling(Weak<All>);
 
 impl Telling {
-    /// Begins anew. As with signals themselves, a wish that comes while the one before it waits is the same: else a crowd of them
+    /// Starts over. As with signals themselves, a wish that comes while the one before it waits is the same: else a crowd of them
     /// would keep the loops from their work for as long as it takes.
     fn begin(&mut self) -> Option<Arc<All>> {
         if self.0.strong_count() > 0 {

@@ -319,7 +319,7 @@ fn it_listens_for_one_client() {
     assert_eq!(running.ended().code(), Some(0));
 }
 
-/// As before `head`: whoever reads has enough.
+/// As before `head`: the reader has enough.
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
     let server = Running::start(&["serve", "--port", "0"]);
@@ -391,7 +391,7 @@ fn fill(mut writer: impl Write, bytes: &[u8]) -> usize {
 
 /// More than all buffers on the way hold, sockets included.
 const FLOOD: usize = 32 << 20;
-/// Whoever takes nothing for so long has stopped.
+/// A reader that takes nothing for so long has stopped.
 const STOPPED: Duration = Duration::from_millis(500);
 
 #[test]

@@ -96,7 +96,7 @@ fn status(path: &str, name: &str) -> String {
     line.trim_start_matches(':').trim().to_owned()
 }
 
-/// The exit code and what is said of it, when no daemon comes about. Whether this machine has syslog is no matter.
+/// The exit code and the message when no daemon is started. It does not matter whether this machine has syslog.
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let log = if arguments.contains(&"--log-to") { &[][..] } else { &["--log-to", "/dev/null"] };
     let Output { status, stdout, stderr } = finished(&mut sockeye(&[arguments, log].concat()));

@@ -67,7 +67,7 @@ impl Peer {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        // Whoever is written to may have gone: that is for the test to see elsewhere.
+        // The reader may have gone, which the test notices elsewhere.
         let _ = self.stream.get_mut().write_all(bytes);
     }
 

@@ -50,7 +50,7 @@ fn a_trusted_proxy_names_the_client_and_others_do_not() {
         // Input that was not read makes the end a reset.
         let _ = stream.read_to_end(&mut answer);
         assert_eq!(answer, b"");
-        // It is the proxy that is set up wrongly: whoever runs it has to hear of it without having asked.
+        // It is the proxy that is set up wrongly: its operator has to learn of it without asking.
         let line = running.log_line("refused: a trusted proxy sent no usable PROXY header");
         assert!(line.contains("level=warn") && line.contains("error=\"no PROXY header of version 1 or 2"), "{line}");
         assert!(line.contains("peer=127.0.0.1:"), "{line}");

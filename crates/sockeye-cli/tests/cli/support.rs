@@ -58,7 +58,7 @@ pub(crate) fn sockeye(arguments: &[&str]) -> Command {
     command
 }
 
-/// Nor must what a service manager wants of whoever runs the tests.
+/// Nor must what a service manager expects of the process that runs the tests.
 pub(crate) fn without_manager(command: &mut Command) {
     for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(variable);
@@ -70,7 +70,7 @@ pub(crate) fn fed(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, Str
     let mut command = sockeye(arguments);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let (mut writer, input) = (child.stdin.take().unwrap(), input.to_vec());
-    // Whoever ends early takes no more.
+    // A process that ended early takes no more.
     thread::spawn(move || _ = writer.write_all(&input));
     let output = waited_for(child, &command);
     let text = |bytes| String::from_utf8(bytes).unwrap();

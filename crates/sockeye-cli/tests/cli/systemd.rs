@@ -26,7 +26,7 @@ fn activated(socket: impl Into<OwnedFd>, pid: &str, arguments: &[&str]) -> Comma
     command
 }
 
-/// Whoever is told, with a socket at a path of its own.
+/// A service manager that is notified, with a socket at a path of its own.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,

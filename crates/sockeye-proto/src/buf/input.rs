@@ -124,7 +124,7 @@ impl<'b> Input<'b> {
 }
 
 /// A mistake of the caller, which no peer can cause: what a connection keeps of the previous input
-/// is bounded by [`HEADROOM`], whatever arrived, and the caller chooses the room before the data.
+/// is bounded by [`HEADROOM`], independent of the input, and the caller chooses the room before the data.
 /// `sockeye` always leaves `HEADROOM`.
 #[cold]
 fn no_room() -> ! {

@@ -22,7 +22,7 @@ use crate::http::authority::{Authority, Host};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete on purpose")]
 pub enum Origin<'b> {
-    /// There is none: the client is not a browser.
+    /// No `Origin` field: the client is not a browser.
     Missing,
     /// There is one, as sent.
     One(&'b str),

@@ -244,7 +244,7 @@ fn single_key<'b>(head: &RequestHead<'b>) -> Result<&'b [u8], OfferError> {
 /// characters in the range U+0021 to U+007E not including separator characters as defined in
 /// [RFC2616] and MUST all be unique strings."
 fn check_protocols(head: &RequestHead<'_>) -> Result<(), OfferError> {
-    // A separate array, so the fields are read only once whatever is between the names.
+    // A separate array, so the fields are read only once, also with other names in between.
     let mut seen: [&[u8]; MAX_PROTOCOLS] = [&[]; MAX_PROTOCOLS];
     for (index, element) in protocols(head).enumerate() {
         if !syntax::is_token(element) {

@@ -118,7 +118,7 @@ impl ProxyKind {
     fn check(self, credentials: &Credentials) -> Result<(), CredentialsError> {
         match self {
             Self::Http => credentials.basic().map(|_| ()),
-            // RFC 1929 section 2: user name and password have 1 to 255 bytes. An empty password is sent all the same:
+            // RFC 1929 section 2: user name and password have 1 to 255 bytes. An empty password is sent nevertheless:
             // tokens are given as user names, and proxies accept it.
             Self::Socks => {
                 let (user, password) = (credentials.user().len(), credentials.password().len());

@@ -146,7 +146,7 @@ impl Default for Reconnect {
     }
 }
 
-/// No wait is shorter, whatever the jitter takes off.
+/// No wait is shorter, even after the jitter.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

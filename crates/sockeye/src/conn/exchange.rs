@@ -148,7 +148,7 @@ impl Exchange {
         exchange
     }
 
-    /// The program gives the request up, or somebody closes its connection.
+    /// The program aborts the request, or closes its connection.
     pub(super) fn abort(&mut self) {
         self.over.get_or_insert(Over { end: RequestEnd::Aborted, status: None });
     }

@@ -106,7 +106,7 @@ impl Raw {
         self.ending.get_or_insert(Ending { closed, until });
     }
 
-    /// Decides that the connection is reset, whatever was decided before.
+    /// Decides that the connection is reset. This replaces an earlier decision.
     fn abort(&mut self, until: Instant) {
         self.ending = Some(Ending { closed: RawClosed::Reset, until });
     }

@@ -171,7 +171,7 @@ impl Response {
         &self.body
     }
 
-    /// The body to send: empty for HEAD, 204, 205 and 304, whatever the handler returned.
+    /// The body to send: empty for HEAD, 204, 205 and 304, even if the handler returned one.
     pub(crate) fn into_body(self) -> Body {
         self.body
     }

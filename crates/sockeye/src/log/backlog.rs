@@ -63,7 +63,7 @@ impl Backlog {
         self.changed.notify_all();
     }
 
-    /// Has the sink opened anew, once what waits is written.
+    /// Reopens the sink once the waiting lines are written.
     pub(super) fn reopen(&self) {
         self.state().reopen = true;
         self.changed.notify_all();

@@ -29,7 +29,7 @@ pub enum Format {
 pub(super) enum Form {
     Lines(Format),
     /// A packet as `syslog(3)` sends it, but without the time: that would have to be local time, and every daemon takes the
-    /// moment of arrival where there is none.
+    /// moment of arrival where the event has none.
     Syslog(Tag),
     /// A packet of the journal's own protocol.
     Journal(Tag),

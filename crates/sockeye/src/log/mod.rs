@@ -8,7 +8,7 @@
 //! * **It shows nothing that a peer could forge.** What could end a line, move a cursor or pass for another field is
 //!   [escaped](escape()).
 //! * **No peer can fill it.** Lines about one peer are [limited](Logger::peer_limit).
-//! * **It survives its destination.** A [file is opened anew](Log::reopen) after a rotation, a syslog daemon may come and go.
+//! * **It survives its destination.** A [file is reopened](Log::reopen) after a rotation, and a syslog daemon may be restarted.
 //!
 //! ```no_run
 //! use sockeye::log::{Level, Logger};
@@ -42,7 +42,7 @@
 //! ```
 //!
 //! A formatter of `tracing-subscriber` can write into a [`Log`], too, as an `Arc<Log>` is what it calls a `MakeWriter`. Such lines
-//! do not block and are opened anew, but are neither escaped nor limited here.
+//! do not block, and their file is reopened, but they are neither escaped nor limited here.
 //!
 //! # A program's own emitter
 //!
@@ -132,7 +132,7 @@ impl Logger {
         Self::to(To::File(path.into()))
     }
 
-    /// Packets to the syslog daemon, at `/dev/log`, with the facility `daemon`. The daemon may come later, and may be started anew:
+    /// Packets to the syslog daemon, at `/dev/log`, with the facility `daemon`. The daemon may start later, and may be restarted:
     /// see [`Log::check`].
     pub fn syslog() -> Self {
         Self::syslog_at("/dev/log")
@@ -144,7 +144,7 @@ impl Logger {
     }
 
     /// Entries of the journal of systemd, with a field for each field: `peer` becomes `CHAT_PEER` in a program that is
-    /// [named](Self::name) `chat`. The journal may be started anew.
+    /// [named](Self::name) `chat`. The journal may be restarted.
     pub fn journal() -> Self {
         Self::journal_at("/run/systemd/journal/socket")
     }
@@ -191,7 +191,7 @@ impl Logger {
         self
     }
 
-    /// Whether the access log is part of it: a line for each response, with the target `sockeye::access`, whatever the level.
+    /// Whether the access log is part of it: a line for each response, with the target `sockeye::access`, at any level.
     /// At first it is not.
     pub fn access(mut self, access: bool) -> Self {
         self.access = access;
@@ -216,7 +216,7 @@ impl Logger {
     ///
     /// Limited are lines of `notice` and above with a field `peer`, an IP address with or without a port; the addresses of a /64 of IPv6
     /// are one peer, and so are all peers without an address. The next line about the peer has the field `suppressed`: how many
-    /// were left out. [`Log::suppressed`] counts all of them. Less severe levels and the access log are not limited: somebody asked for all of them.
+    /// were left out. [`Log::suppressed`] counts all of them. Less severe levels and the access log are not limited: they are shown only on request.
     pub fn peer_limit(mut self, lines: u32, every: Duration) -> Self {
         (self.burst, self.every) = (lines, every);
         self
@@ -313,7 +313,7 @@ impl Log {
         LogLayer(Arc::clone(&self.0)).with_filter(self.0.filter.clone())
     }
 
-    /// Has the file opened anew once what waits is written, as after a rotation; the log says that this was done, or why the old file is
+    /// Reopens the file once the waiting lines are written, as after a rotation; the log says that this was done, or why the old file is
     /// kept. False: this log goes to no file.
     pub fn reopen(&self) -> bool {
         if self.0.reopens {

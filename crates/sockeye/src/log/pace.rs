@@ -1,6 +1,6 @@
 //! Limits the log lines about one peer, so that it cannot fill a disk or push everything else out of the log.
 //!
-//! Lines of `notice` and above are counted, by the field `peer`; what somebody asked to see beyond that is all shown.
+//! Lines of `notice` and above are counted, by the field `peer`; everything beyond that is shown on request only, and then all of it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -16,7 +16,7 @@ pub(super) trait Sink {
     /// Writes all of them, and says how many were lost.
     fn write(&mut self, records: Records<'_>) -> u64;
 
-    /// Begins anew where the place may have become another one. `None`: nothing to do.
+    /// Reopens a destination that may have been replaced. `None`: nothing to do.
     fn reopen(&mut self) -> Option<io::Result<()>> {
         None
     }
@@ -123,7 +123,7 @@ fn write_lines(file: &mut impl Write, records: Records<'_>, torn: &mut bool) -> 
     (records.ends.len() - whole) as u64
 }
 
-/// Sends a packet; once more on a new socket if the daemon behind the old one is gone, as when it was started anew.
+/// Sends a packet; once more on a new socket if the daemon behind the old one is gone, as after a restart.
 fn send(path: &Path, socket: &mut Option<UnixDatagram>, record: &[u8]) -> bool {
     for _ in 0..2 {
         if socket.is_none() {

@@ -96,7 +96,7 @@ impl RequestMut<'_> {
         self.commands.queue.timers.push((self.id.connection(), None));
     }
 
-    /// Gives the request up: its connection is reset, with whatever was sent of the answer.
+    /// Aborts the request: its connection is reset, even if a part of the answer was sent.
     pub fn abort(&mut self) {
         self.commands.push_end(self.id.connection(), End::Abort);
     }
@@ -173,7 +173,7 @@ impl ResponderMut<'_> {
     /// use sockeye::http::{HttpRequest, Response};
     /// use sockeye::responder::{RequestCx, Responder, ResponderMut};
     ///
-    /// /// Reads what it serves again, a minute after somebody asked last.
+    /// /// Reads what it serves again, a minute after the last request.
     /// struct Rates;
     ///
     /// const RENEW: u64 = 1;

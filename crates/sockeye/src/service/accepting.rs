@@ -119,7 +119,7 @@ impl Accepting {
     }
 
     /// A connection ended and its slot is free: a pause is over. Called at the end of the turn,
-    /// since until then the slot counts, and accepting would only pause anew.
+    /// since until then the slot counts, and accepting would only pause again.
     pub(super) fn end_pause(&mut self) {
         if self.retry_at.is_some() {
             self.retry_at = Some(Instant::from_nanos(0));

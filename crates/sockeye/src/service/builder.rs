@@ -149,7 +149,7 @@ impl Builder {
         ProtocolHandle::new(self.add(protocol.interval(), Endpoint::protocol(protocol)))
     }
 
-    /// Adds a protocol for every client that offers none of the others, whatever it offers. The
+    /// Adds a protocol for every client that offers none of the others. The
     /// answer names the first subprotocol that such a client offers.
     #[must_use]
     pub fn fallback(mut self, protocol: impl Protocol) -> Self {

@@ -168,7 +168,7 @@ impl Service {
 
     /// Runs one turn: waits for work for at most `timeout` (`None`: without limit, zero: not at
     /// all), and does it. A deadline of the service itself may end the wait sooner. With a
-    /// [`PollHook`](crate::poll::PollHook) it never waits, whatever the timeout.
+    /// [`PollHook`](crate::poll::PollHook) it never waits, even with a timeout.
     ///
     /// # Errors
     /// As [`run`](Self::run).

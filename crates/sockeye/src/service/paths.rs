@@ -4,7 +4,7 @@ use crate::protocol::{Protocol, ProtocolHandle};
 use crate::service::builder::Builder;
 
 impl Builder {
-    /// Adds a protocol for the clients that ask for this path, whatever subprotocols they offer. A
+    /// Adds a protocol for the clients that ask for this path, with any subprotocols. A
     /// path that ends with a slash stands for everything below it too: `/rooms/` for `/rooms/` and
     /// `/rooms/a/b`, not for `/rooms`. The longest path that matches decides. Paths are given
     /// decoded; an encoded slash of a request separates nothing (`/rooms%2Fa` is not below `/rooms/`).

@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<u64, Listener>,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) names: Names,
-    /// The result of connecting to these addresses, whatever listens there.
+    /// The result of connecting to these addresses, even if there is a listener.
     pub(super) ways: Vec<(Address, Way)>,
     pub(super) log: Option<Log>,
     /// Counts the turns of [`Network::run`](super::Network::run).
@@ -372,7 +372,7 @@ impl State {
     }
 }
 
-/// A failing test names the seed, whatever it failed of.
+/// Every failing test names its seed.
 impl Drop for State {
     fn drop(&mut self) {
         if thread::panicking() {

@@ -34,7 +34,7 @@ pub trait ForeignDescriptors: Poller {
 
     /// Reads once from an adopted handle that is not a [`DescriptorKind::Stream`]: one datagram, packet or record, or what
     /// there is of other input. `Ok(0)` is the end of input, or of [`DescriptorKind::Datagrams`] an empty one. Drained means
-    /// `WouldBlock`, whatever came before.
+    /// `WouldBlock`, in any state.
     ///
     /// # Errors
     /// As [`recv`](crate::sys::Sockets::recv). An error of one datagram only is `Interrupted`.
@@ -55,7 +55,7 @@ pub trait ForeignDescriptors: Poller {
     }
 
     /// As [`readiness`](Poller::readiness), of an adopted handle that other code reads and writes. A direction that is
-    /// requested and not ready is reported as an edge when it becomes ready, whatever was read and written.
+    /// requested and not ready is reported as an edge when it becomes ready, independent of reads and writes.
     ///
     /// # Errors
     /// The system's, when there is no such handle.

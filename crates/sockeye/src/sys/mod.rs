@@ -79,7 +79,7 @@ pub use self::tcp::{ConnectOptions, ListenOptions, TcpKeepalive};
 
 /// The system as the loop sees it. The promises of every back end are listed in the [module's documentation](self).
 ///
-/// Whatever has all of these traits is one.
+/// Each type with all of these traits is one.
 pub trait Sys: Clock + Random + Poller + Sockets + Names + ForeignDescriptors {}
 
 impl<T: Clock + Random + Poller + Sockets + Names + ForeignDescriptors> Sys for T {}

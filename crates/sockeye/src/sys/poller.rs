@@ -26,19 +26,19 @@ pub trait Poller {
     /// `AlreadyExists` when it was registered before; the system's error when there is no room for it.
     fn register(&mut self, handle: Handle, token: u64) -> io::Result<()>;
 
-    /// Gives a registered handle another token. What is ready now is reported anew under it, as a first edge.
+    /// Gives a registered handle another token. What is ready now is reported again under it, as a first edge.
     ///
     /// # Errors
     /// `NotFound` when it was not registered before; the system's error, and then the old token stays.
     fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()>;
 
-    /// What is true of a handle at this moment, whatever was reported of it; the token is 0. For loops that watch levels.
+    /// The readiness of a handle at this moment, independent of earlier reports; the token is 0. For loops that watch levels.
     ///
     /// # Errors
     /// The system's, when there is no such handle.
     fn readiness(&mut self, handle: Handle) -> io::Result<Readiness>;
 
-    /// The one descriptor that is readable when [`wait`](Self::wait) has something to report; `None` where there is none. Another
+    /// The one descriptor that is readable when [`wait`](Self::wait) has something to report; `None` if the system has no such descriptor. Another
     /// loop may watch it, and must never read from it.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }

@@ -16,7 +16,7 @@ pub trait Sockets {
     /// Takes the next connection and the address of its peer.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none. `ConnectionAborted` and the like concern one connection that is gone already; out of
+    /// `WouldBlock` when there is none. Errors such as `ConnectionAborted` concern one connection that has already ended; out of
     /// descriptors or memory, the connection stays in the queue and *no edge* announces it again.
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, Address)>;
 
@@ -59,7 +59,7 @@ pub trait Sockets {
     /// The connection is over already.
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
 
-    /// Closes `handle` and forgets its registration. Cannot fail: whatever the system says, the handle is gone.
+    /// Closes `handle` and forgets its registration. Cannot fail: even if the system reports an error, the handle is gone.
     fn close(&mut self, handle: Handle, how: CloseHow);
 
     /// How many descriptors this process may have and has.
@@ -100,6 +100,6 @@ pub enum CloseHow {
 pub struct Descriptors {
     /// How many the process may have open at one time (the soft limit).
     pub limit: u64,
-    /// How many it has open, by whatever part of the program.
+    /// How many the process has open, in all parts of the program.
     pub in_use: u64,
 }

@@ -26,10 +26,10 @@ pub struct ListenOptions {
     /// Together with `reuse_port`: the address must be free, even of sockets that share. For the first of the sockets of one
     /// program, so that two programs do not share an address unawares. Default off.
     pub claim: bool,
-    /// An IPv6 listener takes no IPv4 connections. Default off. Whatever the system's own default, this is set.
+    /// An IPv6 listener takes no IPv4 connections. Default off. It is always set, so the system's default does not matter.
     pub ipv6_only: bool,
     /// Mode of the file of a Unix socket, such as `0o660`: 1 to `0o777`, and some user must be allowed to write, since that is
-    /// what connecting asks for. The file never has a wider mode, whatever the umask. Default: what the umask leaves of
+    /// what connecting asks for. The file never has a wider mode, even with a wide umask. Default: what the umask leaves of
     /// `0o777`. An abstract socket has no file, and is refused with a mode; other sockets take no notice.
     pub unix_mode: Option<u32>,
     /// Of accepted TCP connections: has the system look whether a silent peer is still there. Default off: the

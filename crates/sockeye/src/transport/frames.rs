@@ -32,7 +32,7 @@ impl SocketWriter<'_> {
     fn break_without_key(&mut self, error: &io::Error) {
         tracing::error!(%error, "no masking key: the system's random source failed");
         self.socket.mark_broken();
-        // Nothing was sent, so the budget of the step is not used up; the step must not send more all the same.
+        // Nothing was sent, so the budget of the step is not used up; yet the step must not send more.
         self.io.send_budget = 0;
     }
 

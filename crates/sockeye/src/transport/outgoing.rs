@@ -1,6 +1,6 @@
 //! Messages that wait for the next flush: published ones, for all connections of an endpoint, and pushed ones, for one of them.
 //!
-//! The loop flushes at the end of a turn, so that one send for each connection carries all of it. Whatever a connection sends
+//! The loop flushes at the end of a turn, so that one send for each connection carries all of it. What a connection sends
 //! before that, in its own step, goes behind what waits for it: then it is *caught up*, and the flush sends the rest.
 
 use std::cell::{Cell, RefCell};

@@ -132,7 +132,7 @@ impl Socket {
         self.readiness.set_readable(true);
     }
 
-    /// Tries both directions in the next step, whatever the poller has reported.
+    /// Tries both directions in the next step, even without a report of the poller.
     pub(crate) fn assume_ready(&mut self) {
         self.readiness.set_readable(true);
         self.readiness.set_writable(true);

@@ -150,7 +150,7 @@ fn a_listener_that_is_open_already_is_watched_like_any_other() {
 #[test]
 fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
     let watched = Watched::default();
-    // It pauses at once and for ever.
+    // It pauses at once and does not resume.
     struct Deaf;
     impl sockeye::Protocol for Deaf {
         type Session = ();
@@ -361,7 +361,7 @@ fn a_drained_service_does_not_keep_the_loop_of_another_awake() {
         assert!(drained.has_pending_work(), "to say that it is over");
         assert_eq!(drained.run_once(None).unwrap(), ServiceState::Drained);
         assert_eq!([drained.next_timeout(), other.next_timeout()], [None, None], "both may sleep");
-        // Whoever asks again is answered at once.
+        // The next request is answered at once.
         assert_eq!(drained.run_once(None).unwrap(), ServiceState::Drained);
         drained.run().unwrap();
         // Nor does a thread that comes late.

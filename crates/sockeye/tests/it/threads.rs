@@ -410,7 +410,7 @@ fn a_listener_that_is_open_already_is_served_by_all_threads() {
     }
     drop((shut, clients));
     threads.join_drained();
-    // Whoever opened it knows when it is to go.
+    // The program that opened it removes it.
     std::fs::remove_file(path).unwrap();
 }
 

@@ -32,7 +32,7 @@ const SHORT: Duration = Duration::from_millis(150);
 /// What a server does with those who come.
 type Manner = fn(&mut TcpStream) -> bool;
 
-/// A thread that accepts. Whoever is to be kept waiting is held until many others came.
+/// A thread that accepts. Connections that are to wait are held until many others came.
 struct Server {
     address: SocketAddr,
     over: Arc<AtomicBool>,
@@ -69,7 +69,7 @@ impl Server {
     }
 }
 
-/// Reads a request. Whoever went away meanwhile is no fault.
+/// Reads a request. A peer that went away meanwhile is not a failure.
 fn hear(socket: &mut TcpStream) {
     let mut heard = [0; 1024];
     let mut count = 0;

@@ -18,12 +18,12 @@ use crate::connect::lines::Format;
 use crate::connect::stdin::{Input, Stdin};
 use crate::log;
 
-/// Whether somebody types.
+/// Whether a person types.
 pub(crate) fn is_typed() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Whether somebody looks.
+/// Whether a person reads the output.
 pub(crate) fn is_watched() -> bool {
     io::stdout().is_terminal()
 }
@@ -153,7 +153,7 @@ impl Face {
         write(&out)
     }
 
-    /// Draws the row anew.
+    /// Draws the row again.
     fn draw(&self, out: &mut Vec<u8>) {
         // Some terminals do not tell.
         let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));

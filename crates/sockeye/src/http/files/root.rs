@@ -53,7 +53,7 @@ impl Root {
         Ok(Self { directory, resolve: Resolve::Walk })
     }
 
-    /// Opens `path`, whatever its file type. The caller checks the type of the open descriptor, which unlike the path
+    /// Opens `path`, of any file type. The caller checks the type of the open descriptor, which unlike the path
     /// cannot change. Never blocks on a FIFO or a device.
     pub(super) fn file(&self, path: Below<'_>) -> Result<File, Errno> {
         let opened = match self.resolve {

@@ -30,7 +30,7 @@ fn begin_ip(address: SocketAddr, options: &ConnectOptions) -> io::Result<OwnedFd
         net::bind(&socket, &SocketAddr::new(source, 0))?;
     }
     match net::connect(&socket, &address) {
-        // POSIX: a connect that a signal interrupted goes on by itself, and beginning it anew would be an error.
+        // POSIX: a connect that a signal interrupted goes on by itself, and starting it again would be an error.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         // Linux means "no port is left" by it. It must not be taken for an attempt that goes on.
         Err(Errno::AGAIN) => Err(Errno::ADDRNOTAVAIL.into()),

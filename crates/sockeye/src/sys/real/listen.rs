@@ -60,7 +60,7 @@ fn open_ip(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener>
     tune(socket.as_fd(), options)?;
     net::bind(&socket, &address)?;
     if options.reuse_port && options.claim {
-        // Bound without it, the address was nobody's; from here on others may bind it who share.
+        // It was bound without the option, so no other process had the address. From here on others may share it.
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     net::listen(&socket, backlog(options))?;

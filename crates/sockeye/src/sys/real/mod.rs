@@ -360,7 +360,7 @@ fn count_open() -> Option<u64> {
     Some((entries.count() as u64).saturating_sub(1))
 }
 
-/// Whether an accepted socket has `TCP_NODELAY` and the like from its listener, so that they cost no call for each connection.
+/// Whether an accepted socket inherits options such as `TCP_NODELAY` from its listener, so that they cost no call for each connection.
 const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
 
 /// Urgent data is asked for where the poller can report it.

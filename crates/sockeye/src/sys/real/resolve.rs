@@ -19,7 +19,7 @@ use crate::sys::{QUESTIONS, Resolved, Wake};
 mod tests;
 
 /// Questions, answers, and up to [`HELPERS`] threads between them, started when they are needed. Dropping it leaves them to
-/// end by themselves, and whatever they find then is dropped too.
+/// end by themselves, and what they find then is dropped too.
 pub(super) struct Resolver {
     shared: Arc<Shared>,
     lookup: Lookup,

@@ -78,7 +78,7 @@ fn an_answer_has_as_long_as_it_is_given() {
     assert_eq!(site.end(), RequestEnd::Timeout(RequestTimeout::Answer));
     assert_eq!(site.service.statistics().responses[&503], 1);
 
-    // Without a limit, for ever.
+    // Without a limit it waits as long as it takes.
     let mut site = Site::new();
     let peer = site.connect();
     peer.send(&ask("POST /wait", "Content-Length: 1\r\n\r\nx"));
