@@ -17,7 +17,8 @@ use crate::client::url::{Url, UrlError};
 use crate::limits::{LimitError, table};
 use crate::sys::{Address, ConnectOptions, TcpKeepalive};
 
-/// What to connect to, and how. Each setter validates its argument, so every `Connect` can be carried out.
+/// Describes a connection to make: the server, the handshake, proxies, time limits. Each setter checks its argument, so a
+/// `Connect` is always valid. [`ProtocolMut::connect`](crate::protocol::ProtocolMut::connect) takes it.
 ///
 /// `Debug` shows no credentials, no field values and no query.
 ///
@@ -159,7 +160,7 @@ impl Connect {
         self.socket_checked()
     }
 
-    /// How long sent bytes may stay unacknowledged before the system drops the connection; see
+    /// Sets how long sent bytes may stay unacknowledged before the system drops the connection; see
     /// [`ListenOptions::user_timeout`](crate::sys::ListenOptions::user_timeout). It also limits connecting. Only on
     /// Linux.
     ///
@@ -170,7 +171,7 @@ impl Connect {
         self.socket_checked()
     }
 
-    /// How many bytes of output the system keeps until the server acknowledges them; see
+    /// Sets how many bytes of output the system keeps until the server acknowledges them; see
     /// [`ListenOptions::send_buffer_bytes`](crate::sys::ListenOptions::send_buffer_bytes).
     ///
     /// # Errors
@@ -209,7 +210,7 @@ impl Connect {
         self
     }
 
-    /// Time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.
+    /// Sets the time limit of a whole attempt, from its start to the open connection, redirects included. Default 30 s.
     ///
     /// # Errors
     /// `ConnectError::Limit`: less than 1 ms or more than 365 days.
@@ -218,7 +219,7 @@ impl Connect {
         Ok(Self { timeout, ..self })
     }
 
-    /// Time limit of each stage.
+    /// Sets the time limit of each stage.
     ///
     /// # Errors
     /// `ConnectError::Limit`: one of them is less than 1 ms, or 10 ms for `head_start`, or more than 365 days.
@@ -227,7 +228,7 @@ impl Connect {
         Ok(Self { timeouts, ..self })
     }
 
-    /// The maximum number of redirects (301, 302, 303, 307, 308) to follow. Default 0: a redirect is reported like any
+    /// Sets the maximum number of redirects (301, 302, 303, 307, 308) to follow. Default 0: a redirect is reported like any
     /// refusal.
     ///
     /// To another origin the handshake is sent without credentials and without the fields that [`header`](Self::header)

@@ -55,13 +55,13 @@ pub trait Handler: 'static {
     /// The state of one connection.
     type State: 'static;
 
-    /// As [`Protocol::filter`](crate::Protocol::filter).
+    /// Decides on a handshake, as [`Protocol::filter`](crate::Protocol::filter). The default accepts it.
     fn filter(&mut self, request: &Request<'_>) -> Decision {
         let _ = request;
         Decision::accept()
     }
 
-    /// The connection is open.
+    /// The connection is open. Returns its state.
     fn open(&mut self, cx: &mut MessageCx<'_, '_>, handshake: &Handshake<'_>) -> Self::State;
 
     /// A whole message arrived.
@@ -75,13 +75,12 @@ pub trait Handler: 'static {
         message: Message<'_>,
     ) -> Result<(), Close>;
 
-    /// Messages left the outbox and at most [`Messages::outbox_low_water`] bytes of it are still
-    /// waiting (default 0: the outbox is empty), or this was asked for by one of the
-    /// [`request_writable`](crate::protocol::ConnectionMut::request_writable) calls: push more now.
+    /// The socket can take data and there is something to do: messages have left the outbox, and at most
+    /// [`Messages::outbox_low_water`] bytes still wait in it (default 0: it is empty), or the callback was requested by
+    /// [`request_writable`](crate::protocol::ConnectionMut::request_writable).
     ///
-    /// It is called only when the socket can take data, so this is where a feed pushes its newest
-    /// value: a peer that reads slowly misses the values in between, and nothing piles up for it.
-    /// It may be called without a request, so look whether there is something new.
+    /// Here a feed pushes its newest value: a peer that reads slowly misses the values in between, and nothing piles up
+    /// for it. The callback may come without a request, so check whether there is something new.
     ///
     /// ```
     /// use std::time::Duration;
@@ -174,7 +173,7 @@ pub trait Handler: 'static {
         let _ = (cx, state, received);
     }
 
-    /// The connection has ended.
+    /// The connection has ended. The state is passed by value: no callback follows.
     fn closed(&mut self, cx: &mut ClosedCx<'_>, state: Self::State, closed: Closed) {
         let _ = (cx, state, closed);
     }

@@ -55,13 +55,52 @@ pub use crate::limits::Keepalive;
 pub use crate::limits::MessageLimits;
 pub use crate::state::Commands;
 
-/// The callbacks for connections that negotiated the endpoint's name.
+/// A WebSocket protocol: the callbacks for all connections that chose it by its name, or by its path.
 ///
-/// There is one object for all of them, so what they share needs no lock, and one [`Session`](Self::Session) for each.
+/// One object serves all of them, so its fields are what they share, without a lock. Each has a
+/// [`Session`](Self::Session) of its own. Messages arrive in pieces; [`messages`](crate::messages) is the layer for whole ones.
+///
+/// ```
+/// use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Service, Tx};
+///
+/// /// Answers each message with its size.
+/// struct Sizes;
+///
+/// impl Protocol for Sizes {
+///     type Session = usize;
+///
+///     fn name(&self) -> &str {
+///         "sizes"
+///     }
+///
+///     fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> usize {
+///         0
+///     }
+///
+///     fn receive(&mut self, cx: &mut Cx<'_>, size: &mut usize, fragment: Fragment<'_>) -> Result<(), Close> {
+///         *size += fragment.payload.as_bytes().len();
+///         if fragment.last {
+///             cx.request_writable();
+///             cx.pause_reading(); // the next message waits until this one is answered
+///         }
+///         Ok(())
+///     }
+///
+///     fn writable(&mut self, cx: &mut Cx<'_>, size: &mut usize, tx: Tx<'_>) -> Result<(), Close> {
+///         if let Some(permission) = tx.idle() {
+///             permission.text(&std::mem::take(size).to_string());
+///         }
+///         cx.resume_reading();
+///         Ok(())
+///     }
+/// }
+/// # Service::builder().protocol(Sizes).build().unwrap();
+/// ```
+///
 /// The callbacks of one connection come in this order: `filter` (only if the peer connected to us), `open`, then any of
 /// `receive`, `writable`, `ping`, `pong`, `ping_due` and `timer`, then at most once `closing`, then `closed`. `closed` comes exactly
-/// once for each `open`, and nothing after it. No callback runs inside another: what a callback asks of its [`Cx`] is
-/// done between callbacks.
+/// once for each `open`, and no callback after it. No callback runs inside another: what a callback requests from its
+/// [`Cx`] is carried out after it has returned.
 ///
 /// Returning `Err(close)` from a callback starts the closing handshake with that code and reason.
 /// Once a close has started, from either side, `receive`, `ping`, `pong` and `ping_due` are no longer called; `timer` still
@@ -84,7 +123,8 @@ pub trait Protocol: 'static {
     /// The token of `Sec-WebSocket-Protocol` (RFC 6455 section 1.9) that chooses this protocol.
     fn name(&self) -> &str;
 
-    /// Whether a handshake is accepted. It has passed the rules of RFC 6455 and the service's origin list already.
+    /// Decides on a handshake: accepted, refused with a status, or [later](Decision::later). The request has already passed
+    /// the rules of RFC 6455 and the lists of origins and hosts. The default accepts it.
     fn filter(&mut self, request: &Request<'_>) -> Decision {
         let _ = request;
         Decision::accept()
@@ -101,8 +141,9 @@ pub trait Protocol: 'static {
     /// The close to start.
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close>;
 
-    /// The socket can take data, and this was asked for by one of the `request_writable` calls. The call uses
-    /// the request up; several requests before it count as one.
+    /// The socket can take data, and a writable callback was requested, for instance by
+    /// [`ConnectionMut::request_writable`]. Several requests before the call count as one. To be called again, request it
+    /// again.
     ///
     /// # Errors
     /// The close to start.
@@ -147,9 +188,9 @@ pub trait Protocol: 'static {
         let _ = (cx, session, received);
     }
 
-    /// What waits for the peer has fallen below [`Limits::output_low_water`](crate::Limits::output_low_water), after it
-    /// had reached that: it reads again. Programs that hold back what they push ask for
-    /// [`queued_bytes`](ConnectionMut::queued_bytes) before, and go on here.
+    /// The peer reads again: the bytes that wait for it had reached
+    /// [`Limits::output_low_water`](crate::Limits::output_low_water), and are fewer now. A program that stops pushing while
+    /// [`queued_bytes`](ConnectionMut::queued_bytes) is high goes on here.
     ///
     /// # Errors
     /// The close to start.
@@ -195,7 +236,7 @@ pub trait Protocol: 'static {
     /// [`ConnectionMut::set_keepalive`]). Returns the payload of the ping, or `None` for no ping: then the silence
     /// counts from now, as after [`ConnectionMut::note_alive`]. The default is a ping without a payload.
     ///
-    /// It is not called while reading is paused, because the silence is ours then.
+    /// It is not called while reading is paused: the peer may have sent something that was not read.
     fn ping_due(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session) -> Option<ControlPayload> {
         let _ = (cx, session);
         Some(ControlPayload::EMPTY)
@@ -210,8 +251,8 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// The limits of this protocol's connections, where they differ from the service's. Read once, when the service is
-    /// built, which refuses values out of their range. [`ConnectionMut::set_message_bytes`] is for a single connection.
+    /// The limits of this protocol's connections, where they differ from the service's. The builder reads them once and
+    /// refuses values out of their range. [`ConnectionMut::set_message_bytes`] is for a single connection.
     fn limits(&self) -> MessageLimits {
         MessageLimits::default()
     }
@@ -221,8 +262,8 @@ pub trait Protocol: 'static {
         let _ = (own, token);
     }
 
-    /// How often [`tick`](Self::tick) is called. Read once, when the protocol is added to the
-    /// builder, which refuses zero: the loop would never sleep.
+    /// How often [`tick`](Self::tick) is called; `None`, the default: never. It is read once, when the protocol is added to
+    /// the builder. [`Builder::build`](crate::Builder::build) refuses zero, with which the loop would never sleep.
     fn interval(&self) -> Option<Duration> {
         None
     }

@@ -193,8 +193,8 @@ impl Builder {
         EndpointHandle::new(self.add(watcher.interval(), Endpoint::watcher(watcher)))
     }
 
-    /// Adds a responder: HTTP requests with a session. [`Routes::responder`] says for which paths, with the handle, which
-    /// [`Commands::responder`](crate::Commands::responder) takes too.
+    /// Adds a responder, for HTTP requests with a session. Give the handle to [`Routes::responder`] with the paths that
+    /// it answers, and to [`Commands::responder`](crate::Commands::responder) to reach it.
     pub fn add_responder<R: Responder>(&mut self, responder: R) -> ResponderHandle<R> {
         ResponderHandle::new(self.add(responder.interval(), Endpoint::responder(responder)))
     }
@@ -212,14 +212,15 @@ impl Builder {
         self.paths.push((path, target));
     }
 
-    /// Sets the answers to plain HTTP requests. Without routes every request is answered 426.
+    /// Sets the answers to plain HTTP requests, that is, those that do not ask for a WebSocket. Without routes each is
+    /// answered 426.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = Some(routes);
         self
     }
 
-    /// The origins that may connect; others are answered 403. Default: [`Origins::any`]. See
+    /// Sets the origins that may connect; others are answered 403. Default: [`Origins::any`]. See
     /// [`Origins`] for which to choose.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
@@ -227,7 +228,7 @@ impl Builder {
         self
     }
 
-    /// The hosts that requests are answered for; others are answered 421. Default: [`Hosts::any`].
+    /// Sets the hosts that requests may be for; others are answered 421. Default: [`Hosts::any`].
     /// See [`Hosts`] for which to choose.
     #[must_use]
     pub fn hosts(mut self, hosts: Hosts) -> Self {
@@ -235,13 +236,13 @@ impl Builder {
         self
     }
 
-    /// Peers that are proxies and name their client by the PROXY protocol, version 1 or 2
-    /// (HAProxy's proxy-protocol.txt). Each of their connections must begin with its header: one
-    /// without is closed, and counted in
+    /// Trusts these peers as proxies, which name their client by the PROXY protocol, version 1 or 2
+    /// (HAProxy's proxy-protocol.txt). Each of their connections must begin with a PROXY header: one
+    /// without it is closed, and counted in
     /// [`Refusals::proxy_header`](crate::statistics::Refusals::proxy_header). The address that the
     /// header names is the peer's from then on: to [`filter`](Self::filter),
-    /// [`Limits::connections_per_address`], [`Cx::peer`](crate::Cx::peer) and logs. A header that
-    /// names none (`LOCAL`, `UNKNOWN`), as from a health check, leaves the proxy's own address. May
+    /// [`Limits::connections_per_address`], [`Cx::peer`](crate::Cx::peer) and logs. With a header that
+    /// names no address (`LOCAL`, `UNKNOWN`), as from a health check, the peer is the proxy itself. May
     /// be called several times.
     ///
     /// From any other peer such a header is a bad request. Do not trust a network from which
@@ -258,18 +259,18 @@ impl Builder {
         self
     }
 
-    /// A filter of accepted connections, called before anything is read; of a trusted proxy's
-    /// connection, once its PROXY header has named the client. A connection for which it returns `false`
-    /// is reset. See [`on_end`](Self::on_end) for the end of the others.
+    /// Sets a filter of accepted connections. It is called before anything is read, or for a trusted proxy's
+    /// connection once its PROXY header has named the client. A connection for which it returns `false`
+    /// is reset. [`on_end`](Self::on_end) is called for the others, when they end.
     #[must_use]
     pub fn filter(mut self, filter: impl FnMut(&AcceptedConnection<'_>) -> bool + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
     }
 
-    /// Called once at the end of each accepted connection that the [`filter`](Self::filter) admitted,
-    /// whether it was opened or not, after the `closed` of its protocol. So a program that keeps
-    /// something for each connection has one place to drop it.
+    /// Sets a function that is called once at the end of each accepted connection that the [`filter`](Self::filter)
+    /// admitted, also of those that never opened, after the `closed` of its protocol. A program that keeps
+    /// something for each connection drops it here.
     ///
     /// ```
     /// use std::cell::Cell;
