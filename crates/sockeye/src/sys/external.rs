@@ -25,6 +25,8 @@ use crate::sys::{
 /// The descriptors that the outer loop watches. Shared by the service and its system.
 pub(crate) struct Registrations {
     hook: Box<dyn PollHook>,
+    /// The process that registered the descriptors. A child made by `fork` may share the outer poller with it.
+    process: u32,
     /// What wakes the loop from other threads.
     waker: Option<RawFd>,
     woken: bool,
@@ -76,7 +78,7 @@ impl Registrations {
             if entry.ended {
                 // poll(2) would report the end again and again.
                 self.entries.remove(&fd);
-                self.hook.remove(fd);
+                self.unwatch(fd);
                 continue;
             }
             let (more, less) = (entry.wanted - entry.watched, entry.watched - entry.wanted);
@@ -92,11 +94,18 @@ impl Registrations {
 
     /// The outer loop has nothing to watch once the service ends.
     fn forget_all(&mut self) {
-        for (fd, _) in self.entries.drain() {
-            self.hook.remove(fd);
+        for (fd, _) in std::mem::take(&mut self.entries) {
+            self.unwatch(fd);
         }
         if let Some(waker) = self.waker.take() {
-            self.hook.remove(waker);
+            self.unwatch(waker);
+        }
+    }
+
+    /// Tells the hook, unless this is a child made by `fork`: its parent goes on, often with the same poller.
+    fn unwatch(&mut self, fd: RawFd) {
+        if self.process == std::process::id() {
+            self.hook.remove(fd);
         }
     }
 }
@@ -116,6 +125,7 @@ impl External {
     pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> (Self, Rc<RefCell<Registrations>>) {
         let mut watch = Registrations {
             hook,
+            process: std::process::id(),
             waker: inner.descriptor().map(|fd| fd.as_raw_fd()),
             woken: false,
             entries: HashMap::new(),
@@ -321,7 +331,7 @@ impl Sockets for External {
         }
         let mut watch = self.watch.borrow_mut();
         if watch.entries.remove(&fd).is_some() {
-            watch.hook.remove(fd);
+            watch.unwatch(fd);
         }
         drop(watch);
         self.inner.close(handle, how);

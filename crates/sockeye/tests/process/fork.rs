@@ -1,8 +1,10 @@
 //! Children made by `fork`.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use sockeye::Service;
@@ -40,6 +42,29 @@ pub(crate) fn a_child_leaves_its_parents_socket_where_it_is() {
     UnixStream::connect(&path).unwrap();
     drop(service);
     assert!(!path.exists());
+}
+
+/// The child shares the poller with its parent, and what it takes off there is gone for both.
+pub(crate) fn a_child_that_drops_its_copy_does_not_disturb_its_parent() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut service = Some(Service::builder().listen(listener).build().unwrap());
+    in_child(|| {
+        drop(service.take());
+        Vec::new()
+    });
+    let service = service.as_mut().unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut answer = Vec::new();
+    for _ in 0..100 {
+        service.run_once(Some(Duration::from_millis(100))).unwrap();
+        if !matches!(client.read_to_end(&mut answer), Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            break;
+        }
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 426 "), "{:?}", String::from_utf8_lossy(&answer));
 }
 
 /// Of eight bytes each, so that none repeats by chance.

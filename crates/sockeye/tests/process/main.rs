@@ -11,6 +11,7 @@ mod descriptors;
 mod fork;
 mod memory;
 mod numbers;
+mod signals;
 mod systemd;
 mod uploads;
 
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         memory::memory_that_cannot_be_had_ends_a_connection_and_not_the_process,
         fork::a_child_draws_other_bytes_than_its_parent,
         fork::a_child_leaves_its_parents_socket_where_it_is,
+        fork::a_child_that_drops_its_copy_does_not_disturb_its_parent,
+        signals::a_signal_does_not_end_what_is_watched,
         descriptors::without_descriptors_connecting_fails_at_once,
         descriptors::connections_give_their_descriptors_back,
         descriptors::looking_names_up_gives_its_descriptors_back,

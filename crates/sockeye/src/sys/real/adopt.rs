@@ -83,6 +83,7 @@ pub(super) fn always_ready(what: &str) -> io::Error {
 
 pub(super) fn read(fd: BorrowedFd<'_>, kind: DescriptorKind, buffer: &mut [u8]) -> io::Result<usize> {
     if kind == DescriptorKind::Other {
+        keep_from_blocking(fd)?;
         return match rustix::io::read(fd, buffer) {
             // A terminal reports by this that its other end is closed.
             Err(Errno::IO) if fd.is_terminal() => Ok(0),
@@ -102,6 +103,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, kind: DescriptorKind, buffer: &mut [u8]) 
 
 pub(super) fn write(fd: BorrowedFd<'_>, kind: DescriptorKind, bytes: &[u8]) -> io::Result<usize> {
     if kind == DescriptorKind::Other {
+        keep_from_blocking(fd)?;
         return Ok(rustix::io::write(fd, bytes)?);
     }
     match net::send(fd, bytes, SEND) {
@@ -111,6 +113,11 @@ pub(super) fn write(fd: BorrowedFd<'_>, kind: DescriptorKind, bytes: &[u8]) -> i
         }
         result => Ok(result?),
     }
+}
+
+/// What is not a socket has no call that never waits, and whether it blocks is a matter of all who have it.
+fn keep_from_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(ioctl_fionbio(fd, true)?)
 }
 
 /// Clears the pending error of a datagram socket, and those that it keeps.

@@ -1,6 +1,6 @@
 //! Opening listeners.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 #[cfg(target_os = "linux")]
@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use rustix::fs::{self as rfs, OFlags, fstat};
-use rustix::fs::{FlockOperation, Mode, RawMode, fchmod, flock};
+use rustix::fs::fstat;
+use rustix::fs::{self as rfs, FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 
@@ -118,9 +118,11 @@ fn open_abstract(address: &Address, options: &ListenOptions) -> io::Result<Liste
 
 /// Keeps other servers of this library from listening in the same directory while it is held. Unlike a lock file it leaves nothing
 /// behind. There is no lock without the right to read the directory, or when another program holds one for more than a second.
-fn lock_folder(path: &Path) -> Option<File> {
+fn lock_folder(path: &Path) -> Option<OwnedFd> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let folder = File::open(folder).ok()?;
+    // A FIFO in its place would block, and is no folder.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let folder = rfs::open(folder, flags, Mode::empty()).ok()?;
     for _ in 0..LOCK_ATTEMPTS {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Some(folder),

@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, Shutdown, SocketFlags, sockopt};
 use rustix::process::{Resource, getrlimit};
 use sockeye_proto::time::Instant;
@@ -57,6 +57,8 @@ pub struct Real {
     entropy: Entropy,
     /// Since the first question.
     resolver: Option<Resolver>,
+    /// The process that opened the poller. A child made by `fork` has the same poller.
+    process: u32,
 }
 
 impl Real {
@@ -77,6 +79,7 @@ impl Real {
             foreign: HashSet::new(),
             entropy: Entropy::default(),
             resolver: None,
+            process: std::process::id(),
         })
     }
 }
@@ -138,7 +141,7 @@ impl Poller for Real {
     fn readiness(&mut self, handle: Handle) -> io::Result<Readiness> {
         let socket = self.table.borrow(handle)?;
         let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP | PollFlags::PRI)];
-        poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        poll_now(&mut asked)?;
         let seen = asked[0].revents();
         Ok(Readiness {
             token: 0,
@@ -219,7 +222,12 @@ impl Sockets for Real {
         // While its listener lives, a file can be neither taken for stale nor have its inode's number given to another.
         self.paths.retain(|(listener, _)| *listener != handle);
         let Some(socket) = self.table.remove(handle) else { return };
-        if !self.foreign.is_empty() && self.foreign.remove(&handle) {
+        let is_foreign = !self.foreign.is_empty() && self.foreign.remove(&handle);
+        if (is_foreign || how == CloseHow::Reset) && self.process != std::process::id() {
+            // A child made by `fork` shares the poller and the sockets with its parent, so it only closes its copy.
+            return drop(socket);
+        }
+        if is_foreign {
             // While others have it, closing our descriptor does not make the poller forget it.
             let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
         }
@@ -301,7 +309,12 @@ impl ForeignDescriptors for Real {
 /// Whether there is something to accept, or an error to be returned.
 fn is_readable(listener: BorrowedFd<'_>) -> io::Result<bool> {
     let mut asked = [PollFd::new(&listener, PollFlags::IN)];
-    Ok(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+    Ok(poll_now(&mut asked)? > 0)
+}
+
+/// A poll that does not wait, repeated when a signal interrupts it.
+fn poll_now(asked: &mut [PollFd<'_>]) -> io::Result<usize> {
+    Ok(retry_on_intr(|| poll(asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?)
 }
 
 /// Descriptors at the index of their own number: four bytes for each number up to the highest.

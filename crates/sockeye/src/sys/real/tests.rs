@@ -324,6 +324,21 @@ fn a_listener_that_somebody_else_made_block_does_not_stop_the_loop() {
     test.join().unwrap();
 }
 
+/// Opening a FIFO waits for its writer.
+#[test]
+fn a_socket_below_a_fifo_is_refused_at_once() {
+    let folder = Folder::new("fifo");
+    let fifo = folder.0.join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let error = Real::new().unwrap().listen(&Address::Unix(fifo.join("socket")), &ListenOptions::default());
+        done.send(error.unwrap_err().kind()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(ErrorKind::NotADirectory));
+}
+
 #[test]
 fn the_file_of_a_listener_of_somebody_else_stays() {
     let folder = Folder::new("inherited");

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -480,4 +482,31 @@ fn a_connection_that_was_accepted_elsewhere_is_served() {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(real.service.connections(), 0);
     });
+}
+
+/// Whether a pipe blocks is a matter of all who have it, and no call reads one without waiting whatever they did.
+#[test]
+fn a_pipe_that_others_made_block_does_not_stop_the_loop() {
+    let (done, is_done) = mpsc::channel();
+    let test = thread::spawn(move || {
+        both(|mut real| {
+            let (read, mut theirs) = pipe();
+            let (_full, write) = pipe();
+            let copies = [read.try_clone().unwrap(), write.try_clone().unwrap()];
+            real.pour.replace(vec![b'y'; 3_000_000]);
+            let (reads, writes) = (real.adopt(read), real.adopt_as(POURS, write));
+            for copy in copies {
+                rustix::io::ioctl_fionbio(copy, false).unwrap();
+            }
+            theirs.write_all(b"hello").unwrap();
+            real.until(|real| real.received(reads) == b"hello");
+            assert!(real.is_quiet(), "it waits for room");
+            assert_eq!(real.closed(writes), None);
+        });
+        done.send(()).unwrap();
+    });
+    // A test that hangs fails.
+    let outcome = is_done.recv_timeout(Duration::from_secs(20));
+    assert!(outcome != Err(mpsc::RecvTimeoutError::Timeout), "the loop is stuck in a read or write");
+    test.join().unwrap();
 }
