@@ -48,6 +48,7 @@ fn routes(serve: &Serve) -> Result<Routes, Failure> {
                 let hint = port_hint(dir);
                 Failure::usage(format!("cannot serve the folder {}: {error}{hint}", dir.display()))
             })?;
+            files = files.precompressed();
             if serve.dot_files {
                 files = files.dot_files();
             }

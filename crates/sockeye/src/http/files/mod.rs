@@ -1,6 +1,7 @@
 //! Files below one directory, as responses to GET and HEAD.
 
 mod body;
+mod media;
 mod path;
 mod root;
 
@@ -16,6 +17,7 @@ use sockeye_proto::http::date;
 use sockeye_proto::http::range::{self, Range};
 
 use crate::http::fields::{self, InvalidHeader};
+use crate::http::files::media::{media_type, own_coding};
 use crate::http::files::path::Below;
 use crate::http::files::root::{Resolve, Root};
 use crate::http::precondition;
@@ -33,7 +35,7 @@ pub(crate) use self::body::FileBody;
 /// * A path with a name that begins with a dot, such as `/.env` or `/.git/config`, gives 404 whether it exists or not,
 ///   unless [`dot_files`](Files::dot_files) is set. `/.well-known/` is served (RFC 8615).
 /// * ETag, Last-Modified, preconditions and single ranges work; a request for several ranges gets the whole file.
-/// * The media type follows from the extension; text is declared as UTF-8.
+/// * The media type follows from the extension; text is declared as UTF-8. A `.svgz` file is sent as gzip-coded SVG.
 ///
 /// The directory is opened once: if another one is moved to its path, the old one is still served. Replace a file by
 /// renaming a finished one over it. Truncating a file while it is being sent breaks the connection, because the
@@ -53,6 +55,7 @@ pub(crate) use self::body::FileBody;
 pub struct Files {
     root: Root,
     dot_files: bool,
+    precompressed: bool,
     fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
 }
 
@@ -63,7 +66,7 @@ impl Files {
     ///
     /// The system's error, if `root` is not a directory or cannot be opened.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
-        Ok(Self { root: Root::open(root.as_ref())?, dot_files: false, fields: Vec::new() })
+        Ok(Self { root: Root::open(root.as_ref())?, dot_files: false, precompressed: false, fields: Vec::new() })
     }
 
     /// Adds a header field to each response with a file, and to 304: for example Cache-Control or
@@ -97,13 +100,26 @@ impl Files {
         self
     }
 
+    /// Sends `page.html.br` or `page.html.gz` instead of `page.html` to those who accept that coding, if there is such a
+    /// file and it is not older. Without it, or for others, the file itself is sent.
+    #[must_use]
+    pub const fn precompressed(mut self) -> Self {
+        self.precompressed = true;
+        self
+    }
+
     /// The response to GET or HEAD for the file `path`, which begins with a slash: the rest of the request's path after
     /// a prefix, or any other path below the directory. For a [`Responder`](crate::responder::Responder) that answers
     /// with files; the body of the request is not looked at.
     #[must_use]
     pub fn respond(&self, request: &HttpRequest<'_>, path: &str) -> Response {
         match self.find(path) {
-            Ok(Found::File { file, metadata, name }) => self.send(request, file, &metadata, name),
+            Ok(Found::File { file, metadata, name, path }) => {
+                let coded = self.sibling(request, &path, &metadata);
+                let coding = coded.as_ref().map_or_else(|| own_coding(name), |(.., coding)| Some(*coding));
+                let (file, metadata) = coded.map_or((file, metadata), |(file, metadata, _)| (file, metadata));
+                self.send(request, file, &metadata, name, coding)
+            }
             Ok(Found::Directory) => redirect(request),
             Err(error) => {
                 tracing::debug!(path = ?request.path(), %error, "file not served");
@@ -119,13 +135,10 @@ impl Files {
         }
         let index = below.is_empty() || below.ends_with('/');
         let path = if index { Cow::Owned(format!("{below}{INDEX}")) } else { Cow::Borrowed(below) };
-        let path = Below::parse(&path).ok_or(Errno::NOENT)?;
-        let file = self.root.file(path)?;
-        // Metadata of the descriptor, not of the path, which may name another file by now.
-        let metadata = file.metadata().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let (file, metadata) = self.open_file(&path)?;
         if metadata.is_file() {
             let name = if index { INDEX } else { below.rsplit('/').next().unwrap_or(below) };
-            Ok(Found::File { file, metadata, name })
+            Ok(Found::File { file, metadata, name, path })
         } else if metadata.is_dir() && !index {
             Ok(Found::Directory)
         } else {
@@ -133,13 +146,51 @@ impl Files {
         }
     }
 
-    fn send(&self, request: &HttpRequest<'_>, file: File, metadata: &Metadata, name: &str) -> Response {
+    fn open_file(&self, path: &str) -> Result<(File, Metadata), Errno> {
+        let file = self.root.file(Below::parse(path).ok_or(Errno::NOENT)?)?;
+        // Metadata of the descriptor, not of the path, which may name another file by now.
+        let metadata = file.metadata().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok((file, metadata))
+    }
+
+    /// The file beside `path` that has its bytes in a coding that the request accepts.
+    fn sibling(
+        &self,
+        request: &HttpRequest<'_>,
+        path: &str,
+        original: &Metadata,
+    ) -> Option<(File, Metadata, &'static str)> {
+        if !self.precompressed {
+            return None;
+        }
+        media::accepted(request.head).find_map(|(coding, extension)| {
+            let (file, metadata) = self.open_file(&format!("{path}.{extension}")).ok()?;
+            let is_fresh = (metadata.mtime(), metadata.mtime_nsec()) >= (original.mtime(), original.mtime_nsec());
+            (metadata.is_file() && is_fresh).then_some((file, metadata, coding))
+        })
+    }
+
+    fn send(
+        &self,
+        request: &HttpRequest<'_>,
+        file: File,
+        metadata: &Metadata,
+        name: &str,
+        coding: Option<&'static str>,
+    ) -> Response {
         let length = metadata.size();
         let modified = modified(metadata, request.now);
         let mut response = Response::new(200).with_media_type(media_type(name));
         response.set("ETag", etag(metadata));
         response.set("Last-Modified", http_date(modified));
         response.set("Accept-Ranges", "bytes");
+        if let Some(coding) = coding {
+            response.set("Content-Encoding", coding);
+        }
+        if self.precompressed {
+            // RFC 9110 section 12.5.5: it tells caches that "the sender might have selected another representation".
+            response.set("Vary", "Accept-Encoding");
+        }
         for (name, value) in &self.fields {
             response.set(name.clone(), value.clone());
         }
@@ -155,7 +206,7 @@ fn is_hidden(path: &str) -> bool {
 }
 
 enum Found<'p> {
-    File { file: File, metadata: Metadata, name: &'p str },
+    File { file: File, metadata: Metadata, name: &'p str, path: Cow<'p, str> },
     Directory,
 }
 
@@ -197,21 +248,20 @@ fn http_date(seconds: u64) -> String {
     String::from_utf8_lossy(&date::format(seconds)).into_owned()
 }
 
-fn media_type(name: &str) -> Cow<'static, str> {
-    match mime_guess::from_path(name).first_raw() {
-        Some(text) if text.starts_with("text/") => format!("{text}; charset=utf-8").into(),
-        Some(other) => other.into(),
-        None => "application/octet-stream".into(),
-    }
-}
-
 /// 301 to the same path with a slash at the end, so that relative links in the page resolve correctly.
+///
+/// The reference is relative to the path of the request (RFC 9110 section 10.2.2), so it holds behind a proxy that took a
+/// prefix off the path, too.
 fn redirect(request: &HttpRequest<'_>) -> Response {
-    let mut location = String::with_capacity(request.path().len() + 2);
-    // Two leading slashes would name another host.
-    location.push('/');
-    encode(request.path().trim_matches('/'), is_path_byte, &mut location);
-    if location.len() > 1 {
+    let path = request.path().trim_end_matches('/');
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let mut location = String::with_capacity(name.len() + 3);
+    // RFC 3986 section 4.2: a first segment with a colon "would be mistaken for a scheme name".
+    if name.is_empty() || name.contains(':') {
+        location.push_str("./");
+    }
+    encode(name, is_path_byte, &mut location);
+    if !name.is_empty() {
         location.push('/');
     }
     if let Some(query) = request.query() {

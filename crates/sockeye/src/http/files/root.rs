@@ -18,6 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+#[cfg(target_os = "linux")]
+use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
@@ -47,25 +49,26 @@ impl Root {
         let directory = retry_on_intr(|| openat(CWD, path, DIRECTORY, Mode::empty()))?;
         // ENOSYS: a kernel before 5.6. EPERM: a system call filter without this call.
         #[cfg(target_os = "linux")]
-        if !matches!(beneath(directory.as_fd(), "."), Err(Errno::NOSYS | Errno::PERM)) {
+        if !matches!(beneath(directory.as_fd(), ".", FILE), Err(Errno::NOSYS | Errno::PERM)) {
             return Ok(Self { directory, resolve: Resolve::Beneath });
         }
         Ok(Self { directory, resolve: Resolve::Walk })
     }
 
     /// Opens `path`, of any file type. The caller checks the type of the open descriptor, which unlike the path
-    /// cannot change. Never blocks on a FIFO or a device.
+    /// cannot change. What is neither a file nor a directory is not opened, which could do something to a FIFO or a device:
+    /// its descriptor only says what it is.
     pub(super) fn file(&self, path: Below<'_>) -> Result<File, Errno> {
         let opened = match self.resolve {
             #[cfg(target_os = "linux")]
-            Resolve::Beneath => match beneath(self.directory.as_fd(), path.as_str()) {
+            Resolve::Beneath => match plain(|flags| beneath(self.directory.as_fd(), path.as_str(), flags)) {
                 // ENOSYS, EPERM: a system call filter was installed since. EAGAIN: a concurrent rename, with a `..` in
                 // a link. The walk decides, and returns EPERM or EAGAIN itself if that is the true result.
                 Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path),
                 other => other,
             },
             Resolve::Walk => self.walk(path),
-            Resolve::Anywhere => open(self.directory.as_fd(), path.as_str(), FILE),
+            Resolve::Anywhere => plain(|flags| open(self.directory.as_fd(), path.as_str(), flags)),
         };
         opened.map(File::from)
     }
@@ -117,8 +120,12 @@ impl Root {
                 }
                 _ => {}
             }
-            let flags = if last { FILE } else { DIRECTORY };
-            match open(here, &name, flags | OFlags::NOFOLLOW) {
+            let opened = if last {
+                plain(|flags| open(here, &name, flags | OFlags::NOFOLLOW))
+            } else {
+                open(here, &name, DIRECTORY | OFlags::NOFOLLOW)
+            };
+            match opened {
                 Ok(file) if last => return Ok(Pass::Opened(file)),
                 Ok(directory) => held = Some(directory),
                 // O_NOFOLLOW found a link: ELOOP, or EMLINK on FreeBSD; ENOTDIR together with O_DIRECTORY.
@@ -146,12 +153,28 @@ fn open<P: Arg + Copy>(directory: BorrowedFd<'_>, name: P, flags: OFlags) -> Res
     retry_on_intr(|| openat(directory, name, flags, Mode::empty()))
 }
 
+/// Opens what `open` opens with the flags of a file, unless it is something else: then it is not opened, and the descriptor
+/// is good for asking what it is.
+fn plain(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        let found = open(OFlags::PATH | OFlags::CLOEXEC)?;
+        match FileType::from_raw_mode(fstat(&found)?.st_mode) {
+            FileType::RegularFile | FileType::Directory => {}
+            // Found by `O_NOFOLLOW`.
+            FileType::Symlink => return Err(Errno::LOOP),
+            _ => return Ok(found),
+        }
+    }
+    open(FILE)
+}
+
 #[cfg(target_os = "linux")]
-fn beneath(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+fn beneath(directory: BorrowedFd<'_>, path: &str, file_flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::{ResolveFlags, openat2};
 
     let flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    retry_on_intr(|| openat2(directory, path, FILE, Mode::empty(), flags))
+    retry_on_intr(|| openat2(directory, path, file_flags, Mode::empty(), flags))
 }
 
 /// `reached`, then the names of the link's `target`, then `ahead`.

@@ -171,13 +171,17 @@ fn as_many_links_as_the_kernel_allows() {
 }
 
 #[test]
-fn a_fifo_and_a_device_do_not_block() {
+fn a_fifo_and_a_device_are_not_opened() {
     let scratch = scratch();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, scratch.join("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
     for root in both(&scratch) {
         let fifo = root.file(Below::parse("fifo").unwrap()).unwrap();
         assert!(fifo.metadata().unwrap().file_type().is_fifo());
+        // Nobody has it open, so its writer finds no reader.
+        let write = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        let written = rustix::fs::open(scratch.join("fifo"), write, rustix::fs::Mode::empty());
+        assert_eq!(written.unwrap_err(), Errno::NXIO, "it was opened");
     }
     scratch.link("zero", "/dev/zero");
     assert_eq!(read(&scratch, "zero").unwrap_err(), Errno::XDEV);
