@@ -11,9 +11,11 @@ const OFFERED: &[&str] = &["chat", "superchat"];
 pub fn check(data: &[u8]) {
     // The fuzzer cannot guess a hash, so ACCEPT is replaced with the right one.
     let accept = key::accept(&key::encode(NONCE));
-    let response = replace(data, b"ACCEPT", &accept);
+    let mut response = replace(data, b"ACCEPT", &accept);
     let limits = ProtocolLimits::default();
-    let Ok(Some(end)) = HeadScanner::new(&limits).scan(&response) else { return };
+    let mut scanner = HeadScanner::for_response(&limits);
+    let Ok(Some(end)) = scanner.scan(&response) else { return };
+    scanner.unfold(&mut response[..end]);
     let Ok(accepted) = client::check(&response[..end], NONCE, OFFERED, &limits) else { return };
     assert_eq!(accepted.head.status, 101);
     assert!(accepted.protocol.is_none_or(|protocol| OFFERED.contains(&protocol)));

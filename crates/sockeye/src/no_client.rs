@@ -10,3 +10,6 @@ pub(crate) enum FailureCause {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Retry {}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Url {}

@@ -179,6 +179,10 @@ pub fn check<'b>(
         // indicates the use of a subprotocol that was not present in the client's handshake [...],
         // the client MUST _Fail the WebSocket Connection_."
         Ok(Some(value)) => {
+            // Section 4.2.2: the server sends "either the value of a single subprotocol" or none.
+            if value.contains(&b',') {
+                return Err(HandshakeError::ProtocolRepeated);
+            }
             let chosen = syntax::token(value).filter(|chosen| offered.contains(chosen));
             Some(chosen.ok_or(HandshakeError::ProtocolNotOffered)?)
         }
@@ -208,7 +212,7 @@ pub enum HandshakeError {
     Accept,
     /// `Sec-WebSocket-Protocol` names a subprotocol that was not offered.
     ProtocolNotOffered,
-    /// `Sec-WebSocket-Protocol` is repeated.
+    /// `Sec-WebSocket-Protocol` is repeated, or has more than one value.
     ProtocolRepeated,
     /// `Sec-WebSocket-Extensions` names an extension that was not offered.
     ExtensionNotOffered,

@@ -13,9 +13,15 @@ pub enum HeadError {
     Incomplete,
     /// A line does not end in CR LF, or there is a CR or LF elsewhere.
     LineEnd,
+    /// It begins with a TLS record.
+    Tls,
+    /// An answer that begins as SSH does.
+    Ssh,
+    /// An answer that does not begin with `HTTP/`.
+    NotHttp,
     /// A control character, NUL included.
     Control,
-    /// A line begins with white space: a folded field.
+    /// A line begins with white space: a folded field. Responses may have them.
     Folded,
     /// More bytes than [`ProtocolLimits::head_bytes`](crate::limits::ProtocolLimits::head_bytes).
     HeadTooLong,
@@ -86,6 +92,9 @@ impl HeadError {
         match self {
             Self::Incomplete => "the head is not complete",
             Self::LineEnd => "a line must end in CR LF (RFC 9112 section 2.2)",
+            Self::Tls => "it begins with a TLS record, so TLS is spoken on this port",
+            Self::Ssh => "it begins as SSH does",
+            Self::NotHttp => "it does not begin with HTTP/ (RFC 9112 section 2.3)",
             Self::Control => "control characters are forbidden in a head (RFC 9110 section 5.5)",
             Self::Folded => "a field line must not begin with white space (RFC 9112 section 5.2)",
             Self::HeadTooLong => "the head is too long",

@@ -36,7 +36,7 @@ impl<'b> RequestHead<'b> {
     /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the
     /// scanner are checked again.
     pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
-        let (head, mut lines) = delimit(buf, limits)?;
+        let (head, mut lines) = delimit(buf, HeadScanner::new(limits))?;
         let mut request = httparse::Request::new(&mut lines);
         if let Err(error) = request.parse(head) {
             return Err(translate(error, head));
@@ -114,14 +114,14 @@ pub struct ResponseHead<'b> {
 }
 
 impl<'b> ResponseHead<'b> {
-    /// Parses a head that is complete, as reported by a [`HeadScanner`]. Ignores bytes after the
-    /// head.
+    /// Parses a head that is complete, as reported by a [`HeadScanner`], and
+    /// [unfolded](HeadScanner::unfold). Ignores bytes after the head.
     ///
     /// # Errors
-    /// The head breaks a rule, or is not complete ([`HeadError::Incomplete`]). The rules of the
-    /// scanner are checked again.
+    /// The head breaks a rule, has folded lines, or is not complete ([`HeadError::Incomplete`]). The
+    /// rules of the scanner are checked again.
     pub fn parse(buf: &'b [u8], limits: &ProtocolLimits) -> Result<Self, HeadError> {
-        let (head, mut lines) = delimit(buf, limits)?;
+        let (head, mut lines) = delimit(buf, HeadScanner::for_response(limits))?;
         let mut response = httparse::Response::new(&mut lines);
         if let Err(error) = response.parse(head) {
             return Err(translate(error, head));
@@ -145,9 +145,11 @@ pub enum Version {
 }
 
 /// The bytes of the head from its start line on, and storage for exactly its lines.
-fn delimit<'b>(buf: &'b [u8], limits: &ProtocolLimits) -> Result<(&'b [u8], Vec<httparse::Header<'b>>), HeadError> {
-    let mut scanner = HeadScanner::new(limits);
+fn delimit(buf: &[u8], mut scanner: HeadScanner) -> Result<(&[u8], Vec<httparse::Header<'_>>), HeadError> {
     let end = scanner.scan(buf)?.ok_or(HeadError::Incomplete)?;
+    if scanner.has_folds() {
+        return Err(HeadError::Folded);
+    }
     Ok((&buf[scanner.start()..end], vec![httparse::EMPTY_HEADER; scanner.lines()]))
 }
 

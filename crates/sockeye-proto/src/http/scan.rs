@@ -32,6 +32,10 @@ pub struct HeadScanner {
     /// How many field lines have begun; `lines <= head_lines`.
     lines: usize,
     state: State,
+    /// What a start line begins with; empty for requests, whose methods are many.
+    opening: &'static [u8],
+    /// Whether a line was folded, as in responses only.
+    has_folds: bool,
     head_bytes: usize,
     head_lines: usize,
     start_line_bytes: usize,
@@ -64,7 +68,17 @@ enum State {
 }
 
 impl HeadScanner {
-    /// A scanner for one head.
+    /// A scanner for the head of a response: folded lines are allowed, as [`unfold`](Self::unfold)
+    /// says, and an answer that does not begin with `HTTP/` is an error at its first bytes, whether
+    /// more bytes follow or not.
+    #[must_use]
+    pub const fn for_response(limits: &ProtocolLimits) -> Self {
+        let mut scanner = Self::new(limits);
+        scanner.opening = HTTP;
+        scanner
+    }
+
+    /// A scanner for the head of a request.
     #[must_use]
     pub const fn new(limits: &ProtocolLimits) -> Self {
         Self {
@@ -72,6 +86,8 @@ impl HeadScanner {
             start: 0,
             lines: 0,
             state: State::First,
+            opening: b"",
+            has_folds: false,
             head_bytes: limits.head_bytes,
             head_lines: limits.head_lines,
             start_line_bytes: limits.request_line_bytes,
@@ -104,6 +120,41 @@ impl HeadScanner {
         Ok(Some(self.at))
     }
 
+    /// Replaces the ends of folded lines by spaces, in the complete head of a response that this
+    /// scanner found. Then the head can be parsed.
+    ///
+    /// RFC 9112 section 5.2: "A user agent that receives an obs-fold in a response message that is
+    /// not within a "message/http" container MUST replace each received obs-fold with one or more
+    /// SP octets prior to interpreting the field value."
+    ///
+    /// ```
+    /// use sockeye_proto::http::{HeadScanner, ResponseHead};
+    /// use sockeye_proto::limits::ProtocolLimits;
+    ///
+    /// let limits = ProtocolLimits::default();
+    /// let mut head = *b"HTTP/1.1 200 OK\r\nA: one,\r\n two\r\n\r\n";
+    /// let mut scanner = HeadScanner::for_response(&limits);
+    /// assert_eq!(scanner.scan(&head), Ok(Some(head.len())));
+    /// scanner.unfold(&mut head);
+    /// assert_eq!(ResponseHead::parse(&head, &limits)?.fields.get("a"), Some(&b"one,   two"[..]));
+    /// # Ok::<(), sockeye_proto::http::HeadError>(())
+    /// ```
+    pub fn unfold(&self, head: &mut [u8]) {
+        if !self.has_folds {
+            return;
+        }
+        for at in 2..head.len() {
+            if is_ows(head[at]) && head[at - 2..at] == *b"\r\n" {
+                head[at - 2..at].fill(b' ');
+            }
+        }
+    }
+
+    /// Whether a line was folded.
+    pub(super) const fn has_folds(&self) -> bool {
+        self.has_folds
+    }
+
     /// How many field lines have begun.
     pub(super) const fn lines(&self) -> usize {
         self.lines
@@ -118,6 +169,9 @@ impl HeadScanner {
     fn skip_text(&mut self, buf: &[u8]) {
         let mut end = buf.len().min(self.head_bytes);
         if self.state == State::StartLine {
+            if self.at - self.start < self.opening.len() {
+                return;
+            }
             end = end.min(self.start.saturating_add(self.start_line_bytes));
         }
         let Some(rest) = buf.get(self.at..end) else { return };
@@ -153,7 +207,11 @@ impl HeadScanner {
                 // start-line and the first header field MUST either reject the message as invalid
                 // or consume each [...] line".
                 if is_ows(byte) {
-                    return Err(HeadError::Folded);
+                    if self.opening.is_empty() || self.lines == 0 {
+                        return Err(HeadError::Folded);
+                    }
+                    self.has_folds = true;
+                    return Ok(State::Line);
                 }
                 text(byte)?;
                 if self.lines >= self.head_lines {
@@ -175,8 +233,9 @@ impl HeadScanner {
         }
     }
 
-    fn start_line(&self, byte: u8) -> Result<State, HeadError> {
+    fn start_line(&mut self, byte: u8) -> Result<State, HeadError> {
         let len = self.at - self.start;
+        self.check_opening(len, byte)?;
         if byte == b'\r' {
             // A second empty line before the start line.
             return if len == 0 { Err(HeadError::StartLine) } else { Ok(State::LineLf) };
@@ -188,6 +247,29 @@ impl HeadScanner {
         Ok(State::StartLine)
     }
 }
+
+impl HeadScanner {
+    /// Tells other protocols by their first bytes.
+    fn check_opening(&mut self, len: usize, byte: u8) -> Result<(), HeadError> {
+        // RFC 8446 section 5.1: the type of a record is alert(21) or handshake(22).
+        if len == 0 && matches!(byte, 21 | 22) {
+            return Err(HeadError::Tls);
+        }
+        if len == 0 && byte == SSH[0] && !self.opening.is_empty() {
+            self.opening = SSH;
+        }
+        match self.opening.get(len) {
+            Some(expected) if *expected != byte => Err(HeadError::NotHttp),
+            Some(_) if self.opening == SSH && len + 1 == SSH.len() => Err(HeadError::Ssh),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// RFC 9112 section 2.3: `HTTP-name = %x48.54.54.50 ; HTTP`.
+const HTTP: &[u8] = b"HTTP/";
+/// RFC 4253 section 4.2: "both sides MUST send an identification string", which begins with this.
+const SSH: &[u8] = b"SSH-";
 
 /// RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator" (it is not
 /// recognised here, because other recipients differ), and "a sender MUST NOT generate a bare CR

@@ -8,8 +8,10 @@ use std::time::Duration;
 use sockeye_proto::handshake::client;
 
 use crate::client::negotiate::ProxyFailure;
+use crate::client::proxy::Proxy;
 use crate::client::redirect::RedirectError;
 use crate::client::refusal::Refusal;
+use crate::client::url::Url;
 use crate::id::ConnId;
 use crate::sys::Address;
 
@@ -41,6 +43,14 @@ pub struct Failure {
     pub cause: FailureCause,
     /// The next attempt, if [`Reconnect`](crate::client::Reconnect) allows one.
     pub retry: Option<Retry>,
+    route: Option<Box<Route>>,
+}
+
+/// What lay between the description and the server.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) redirected: Option<Url>,
 }
 
 /// The stages of connecting, in order.
@@ -127,6 +137,18 @@ impl Failure {
         }
     }
 
+    /// The URL that failed, if the server had redirected to it.
+    #[must_use]
+    pub fn redirected_to(&self) -> Option<&Url> {
+        self.route.as_ref().and_then(|route| route.redirected.as_ref())
+    }
+
+    /// The proxy that the attempt went through, given or from the environment.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.route.as_ref().and_then(|route| route.proxy.as_ref())
+    }
+
     /// The server's response, if it refused the handshake.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
@@ -172,7 +194,12 @@ impl Failure {
 /// Used by the loop.
 impl Failure {
     pub(crate) const fn new(stage: Stage, cause: FailureCause) -> Self {
-        Self { stage, cause, retry: None }
+        Self { stage, cause, retry: None, route: None }
+    }
+
+    /// Adds what lay between.
+    pub(crate) fn by(self, route: Option<Box<Route>>) -> Self {
+        Self { route, ..self }
     }
 
     /// Adds the next attempt.
@@ -183,13 +210,30 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_cause(f)?;
+        if let Some(proxy) = self.proxy().filter(|_| self.stage != Stage::Handshake) {
+            write!(f, " (the proxy {proxy}")?;
+            match proxy.variable() {
+                Some(variable) => write!(f, ", from {variable})")?,
+                None => f.write_str(")")?,
+            }
+        }
+        match self.redirected_to() {
+            Some(url) => write!(f, " (redirected to {url})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Failure {
+    fn fmt_cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             FailureCause::Resolve { host, error } => write!(f, "{host}: {}", lookup(error)),
             FailureCause::Connect { address, error, tried } => {
                 write!(f, "connecting to {address} failed: {}", plain(error))?;
                 if *tried > 1 { write!(f, " ({tried} addresses tried)") } else { Ok(()) }
             }
-            FailureCause::Proxy(failure) => failure.fmt(f),
+            FailureCause::Proxy(failure) => write!(f, "{failure}"),
             FailureCause::Refused(refusal) => {
                 write!(f, "the server answered {refusal}")?;
                 match refusal.retry_after() {
@@ -197,7 +241,7 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
-            FailureCause::Rule(rule) => rule.fmt(f),
+            FailureCause::Rule(rule) => write!(f, "{rule}"),
             FailureCause::Ended => write!(f, "{} closed the connection before it answered", self.stage.peer()),
             FailureCause::Io(error) => {
                 write!(f, "the connection broke before {} answered: {}", self.stage.peer(), plain(error))
@@ -205,7 +249,7 @@ impl fmt::Display for Failure {
             FailureCause::Timeout { after } => write!(f, "{} within {after:?}", self.stage.silence()),
             FailureCause::Cancelled => f.write_str("the connection attempt was cancelled"),
             FailureCause::NoRoom { limit } => write!(f, "too many connections: the limit is {limit}"),
-            FailureCause::Redirect(error) => error.fmt(f),
+            FailureCause::Redirect(error) => write!(f, "{error}"),
             FailureCause::Unsupported(what) => f.write_str(what),
             FailureCause::Dropped => f.write_str("the service stopped before the connection opened"),
         }

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::client::url::without_zone;
+
 /// The value of the environment variable.
 pub(super) struct NoProxy<'l> {
     list: &'l str,
@@ -16,6 +18,7 @@ impl<'l> NoProxy<'l> {
     /// Whether `host`, in the form of [`Url::host`](crate::client::Url::host), is in the list.
     pub(super) fn covers(&self, host: &str, port: u16) -> bool {
         let entries = self.list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
+        let host = without_zone(host);
         let address = host.parse().ok().map(|address: IpAddr| address.to_canonical());
         entries.into_iter().any(|entry| entry == "*" || covers(entry, host, address, port))
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 
+use crate::client::failure::Route;
 use crate::client::negotiate::{Negotiation, ProxyFailure};
 use crate::client::{Connect, RedirectError, Refusal, Stage, Timeouts};
 use crate::sys::Address;
@@ -85,6 +86,13 @@ impl Plan {
             Ok(ip) => FirstHop::Addresses(vec![Address::Ip(SocketAddr::new(ip, port))]),
             Err(_) => FirstHop::Name { host: host.to_owned(), port },
         }
+    }
+
+    /// What lies between the description and the server of this attempt, if something does.
+    pub(crate) fn route(&self) -> Option<Box<Route>> {
+        let redirected = self.moved.as_ref().map(|moved| moved.url().clone());
+        let proxy = self.connect().via().cloned();
+        (redirected.is_some() || proxy.is_some()).then(|| Box::new(Route { proxy, redirected }))
     }
 
     /// The negotiation with the proxy, if there is one.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::client::credentials::{Credentials, CredentialsError};
 use crate::client::no_proxy::NoProxy;
@@ -24,6 +25,23 @@ pub struct Proxy {
     host: String,
     port: u16,
     pub(super) credentials: Option<Credentials>,
+    variable: Variable,
+}
+
+/// The environment variable that names the proxy. Of no matter to what the proxy is.
+#[derive(Clone, Copy)]
+struct Variable(Option<&'static str>);
+
+impl PartialEq for Variable {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Variable {}
+
+impl Hash for Variable {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -59,7 +77,8 @@ impl Proxy {
         if let Some(credentials) = &credentials {
             kind.check(credentials).map_err(ProxyError::Credentials)?;
         }
-        Ok(Self { kind, host, port: port.unwrap_or_else(|| kind.default_port()), credentials })
+        let port = port.unwrap_or_else(|| kind.default_port());
+        Ok(Self { kind, host, port, credentials, variable: Variable(None) })
     }
 
     /// The proxy that the environment names for `url`: `http_proxy` for `ws`, `https_proxy` for `wss`, otherwise
@@ -89,7 +108,8 @@ impl Proxy {
         if direct.is_some_and(|(_, list)| NoProxy::new(&list).covers(url.host(), url.port())) {
             return Ok(None);
         }
-        Self::parse(value.trim()).map(Some).map_err(|error| EnvironmentError { variable, error })
+        let proxy = Self::parse(value.trim()).map_err(|error| EnvironmentError { variable, error })?;
+        Ok(Some(Self { variable: Variable(Some(variable)), ..proxy }))
     }
 
     /// The host, in the form of [`Url::host`].
@@ -102,6 +122,12 @@ impl Proxy {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The environment variable that names it, if it is [from the environment](Self::from_env).
+    #[must_use]
+    pub const fn variable(&self) -> Option<&'static str> {
+        self.variable.0
     }
 }
 

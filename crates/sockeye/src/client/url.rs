@@ -29,7 +29,7 @@ use crate::client::credentials::Credentials;
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Url {
     secure: bool,
-    /// A name in lower case, or an address; IPv6 without brackets. Only IPv6 has colons.
+    /// A name in lower case, or an address; IPv6 without brackets, and with its zone if it has one. Only IPv6 has colons.
     host: String,
     /// Not 0.
     port: u16,
@@ -64,7 +64,10 @@ impl Url {
         Ok(Self { secure, host, port, target: encode_target(target)?, credentials })
     }
 
-    /// The host: a name in lower case, or an address. IPv6 without brackets.
+    /// The host: a name in lower case, or an address. IPv6 without brackets; a link-local address with its zone, such as
+    /// `fe80::1%eth0` (RFC 4007 section 11).
+    ///
+    /// In the text of a URL the zone follows `%25` (RFC 6874 section 2), or `%` alone, as other programs write it.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -88,14 +91,12 @@ impl Url {
         &self.target
     }
 
-    /// `host[:port]` for the `Host` field: IPv6 in brackets, without the default port.
+    /// `host[:port]` for the `Host` field: IPv6 in brackets and without its zone, which means nothing elsewhere; without the
+    /// default port.
     #[must_use]
     pub fn authority(&self) -> String {
-        if self.port == default_port(self.secure) {
-            bracketed(&self.host)
-        } else {
-            host_and_port(&self.host, self.port)
-        }
+        let host = without_zone(&self.host);
+        if self.port == default_port(self.secure) { bracketed(host) } else { host_and_port(host, self.port) }
     }
 
     /// User name and password, decoded. The password is empty if the URL has none.
@@ -152,6 +153,14 @@ impl Url {
         self.credentials.as_ref()
     }
 
+    /// [`authority`](Self::authority) with the zone, if there is one.
+    fn place(&self) -> String {
+        match self.host.split_once('%') {
+            Some((address, zone)) => self.authority().replacen(address, &format!("{address}%25{zone}"), 1),
+            None => self.authority(),
+        }
+    }
+
     fn parse_foreign(text: &str) -> Result<Self, UrlError> {
         let url = Self::parse(text)?;
         if url.credentials.is_some() { Err(UrlError::Userinfo) } else { Ok(url) }
@@ -181,7 +190,7 @@ impl FromStr for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.target)
+        write!(f, "{scheme}://{}{}", self.place(), self.target)
     }
 }
 
@@ -190,7 +199,7 @@ impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
         let (path, query) = self.target.split_once('?').map_or((&*self.target, ""), |(path, _)| (path, "?.."));
-        write!(f, "Url({scheme}://{}{path}{query})", self.authority())
+        write!(f, "Url({scheme}://{}{path}{query})", self.place())
     }
 }
 
@@ -270,9 +279,7 @@ impl Place {
         let (host, port) = match place.strip_prefix('[') {
             Some(rest) => {
                 let (address, port) = rest.split_once(']').ok_or(UrlError::Host)?;
-                // RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; there is no IPvFuture yet.
-                let address: Ipv6Addr = address.parse().map_err(|_| UrlError::Host)?;
-                (address.to_string(), port)
+                (ipv6(address)?, port)
             }
             None => {
                 let (name, port) = place.split_at(place.find(':').unwrap_or(place.len()));
@@ -292,6 +299,32 @@ pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
         return Err(UrlError::Character { at });
     }
     if text.contains('#') { Err(UrlError::Fragment) } else { Ok(()) }
+}
+
+/// An IPv6 address with its zone, if it has one.
+///
+/// RFC 3986 section 3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"; there is no IPvFuture yet. RFC 6874 section 2:
+/// IPv6addrz = IPv6address "%25" ZoneID. Its section 3 suggests that a bare percent sign be taken too, "to make it easier for
+/// a user to copy and paste".
+fn ipv6(text: &str) -> Result<String, UrlError> {
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => {
+            (address, Some(zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone)))
+        }
+        None => (text, None),
+    };
+    let address: Ipv6Addr = address.parse().map_err(|_| UrlError::Host)?;
+    let Some(zone) = zone else { return Ok(address.to_string()) };
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    if !(1..=ZONE_BYTES).contains(&zone.len()) || !zone.bytes().all(is_valid) || address.is_loopback() {
+        return Err(UrlError::Host);
+    }
+    Ok(format!("{address}%{zone}"))
+}
+
+/// A host without the zone of its address.
+pub(super) fn without_zone(host: &str) -> &str {
+    host.split('%').next().unwrap_or(host)
 }
 
 /// The host, in brackets if it is an IPv6 address.
@@ -408,6 +441,9 @@ fn remove_dot_segments(path: &str) -> String {
     }
     out
 }
+
+/// Longer than the name of any interface.
+const ZONE_BYTES: usize = 64;
 
 /// RFC 9112 section 3: "all HTTP senders and recipients support, at a minimum, request-line lengths of 8000 octets."
 const MAX_BYTES: usize = 8000;

@@ -150,7 +150,7 @@ impl Opening {
         let request = plan.connect().request(nonce, env.io.cork());
         request.map_err(|_| FailureCause::Unsupported("the handshake cannot say what was asked for"))?;
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().handshake);
-        let scanner = HeadScanner::new(&env.limits.protocol);
+        let scanner = HeadScanner::for_response(&env.limits.protocol);
         self.state = State::Head(Answer { nonce, scanner, head: Vec::new(), informational: 0 });
         Ok(())
     }
@@ -195,11 +195,12 @@ impl Opening {
             Head::Accepted { length, subprotocol } => {
                 // Frames may already follow the head.
                 let bytes = std::mem::take(&mut answer.head);
+                let url = plan.connect().url().clone();
                 let (head, rest) = bytes.split_at(length);
                 let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
                 let head = ResponseHead::parse(head, &env.limits.protocol).map_err(wrong)?;
                 wire.socket.keep_unread(&env.io.pool, rest);
-                Ok(self.open(wire, env, id, &Handshake::made(&head, subprotocol.as_deref())))
+                Ok(self.open(wire, env, id, &Handshake::made(&head, &url, subprotocol.as_deref())))
             }
             Head::Refused { length } => {
                 let now = env.io.sys.wall_clock();
@@ -295,6 +296,7 @@ impl Answer {
             let found = self.scanner.scan(&self.head);
             let found = found.map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
             let Some(length) = found else { return Ok(Head::Incomplete) };
+            self.scanner.unfold(&mut self.head[..length]);
             match connect.check(&self.head[..length], self.nonce, limits) {
                 Ok(accepted) => {
                     return Ok(Head::Accepted { length, subprotocol: accepted.protocol.map(str::to_owned) });
@@ -307,7 +309,7 @@ impl Answer {
                         return Err(FailureCause::Rule(HandshakeError::Head(HeadError::HeadTooLong)));
                     }
                     self.head.drain(..length);
-                    self.scanner = HeadScanner::new(limits);
+                    self.scanner = HeadScanner::for_response(limits);
                 }
                 Err(HandshakeError::Status(_)) => return Ok(Head::Refused { length }),
                 Err(rule) => return Err(FailureCause::Rule(rule)),

@@ -6,6 +6,7 @@ use std::fmt;
 
 use sockeye_proto::http::ResponseHead;
 
+use crate::client::Url;
 use crate::protocol::Request;
 
 /// The opening handshake of a connection, as passed to [`Protocol::open`](crate::Protocol::open).
@@ -38,7 +39,7 @@ pub struct Handshake<'a> {
 enum Side<'a> {
     Accepted(&'a Request<'a>),
     #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
-    Made(&'a ResponseHead<'a>),
+    Made(&'a ResponseHead<'a>, &'a Url),
 }
 
 impl<'a> Handshake<'a> {
@@ -51,8 +52,8 @@ impl<'a> Handshake<'a> {
     }
 
     #[cfg(feature = "client")]
-    pub(crate) fn made(response: &'a ResponseHead<'a>, subprotocol: Option<&'a str>) -> Self {
-        Self { subprotocol, side: Side::Made(response), value: Cell::new(None) }
+    pub(crate) fn made(response: &'a ResponseHead<'a>, url: &'a Url, subprotocol: Option<&'a str>) -> Self {
+        Self { subprotocol, side: Side::Made(response, url), value: Cell::new(None) }
     }
 
     /// The subprotocol that the server chose, one of those that the client offered (RFC 6455
@@ -67,7 +68,17 @@ impl<'a> Handshake<'a> {
     pub fn request(&self) -> Option<&'a Request<'a>> {
         match self.side {
             Side::Accepted(request) => Some(request),
-            Side::Made(_) => None,
+            Side::Made(..) => None,
+        }
+    }
+
+    /// The URL of the server, after redirects; `None` if the connection was accepted.
+    #[cfg(feature = "client")]
+    #[must_use]
+    pub fn url(&self) -> Option<&'a Url> {
+        match self.side {
+            Side::Accepted(_) => None,
+            Side::Made(_, url) => Some(url),
         }
     }
 
@@ -90,7 +101,7 @@ impl<'a> Handshake<'a> {
     pub fn response_header(&self, name: &str) -> Option<&'a [u8]> {
         match self.side {
             Side::Accepted(_) => None,
-            Side::Made(response) => response.fields.get(name),
+            Side::Made(response, _) => response.fields.get(name),
         }
     }
 
@@ -99,7 +110,7 @@ impl<'a> Handshake<'a> {
     pub fn response_headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         let response = match self.side {
             Side::Accepted(_) => None,
-            Side::Made(response) => Some(response),
+            Side::Made(response, _) => Some(response),
         };
         response.into_iter().flat_map(|response| response.fields.iter())
     }

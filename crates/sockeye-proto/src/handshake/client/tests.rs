@@ -132,7 +132,7 @@ fn each_broken_rule_has_its_error() {
         (&[UPGRADE, &accept_of("dGhlIHNhbXBsZSBub25jZQ==")], Accept),
         (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: other\r\n"], ProtocolNotOffered),
         (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: Chat\r\n"], ProtocolNotOffered),
-        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat, superchat\r\n"], ProtocolNotOffered),
+        (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat, superchat\r\n"], ProtocolRepeated),
         (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol:\r\n"], ProtocolNotOffered),
         (&[UPGRADE, ACCEPT, "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat\r\n"], ProtocolRepeated),
         (&[UPGRADE, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate\r\n"], ExtensionNotOffered),
@@ -153,7 +153,7 @@ fn each_broken_rule_has_its_error() {
         );
     }
     assert_eq!(checked("HTTP/2.0 101 x", &[UPGRADE, ACCEPT], &[]), Err(HandshakeError::Head(HeadError::Version)));
-    assert_eq!(checked("SSH-2.0-x", &[], &[]), Err(HandshakeError::Head(HeadError::StartLine)));
+    assert_eq!(checked("SSH-2.0-x", &[], &[]), Err(HandshakeError::Head(HeadError::Ssh)));
     assert_eq!(
         check(b"HTTP/1.1 101", NONCE, &[], &ProtocolLimits::default()).err(),
         Some(HandshakeError::Head(HeadError::Incomplete))

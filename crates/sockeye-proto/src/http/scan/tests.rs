@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::http::ResponseHead;
 
 fn limits(head_bytes: usize, head_lines: usize, request_line_bytes: usize) -> ProtocolLimits {
     ProtocolLimits { head_bytes, head_lines, request_line_bytes, ..ProtocolLimits::default() }
@@ -61,14 +62,14 @@ fn a_complete_scanner_stays_complete() {
 
 #[test]
 fn malformed_lines_are_refused_however_they_are_cut() {
-    use HeadError::{Control, Folded, LineEnd, StartLine};
+    use HeadError::{Control, Folded, LineEnd, StartLine, Tls};
     let cases: [(&[u8], HeadError); 22] = [
         (b"\n", LineEnd),
         (b"\r\r", LineEnd),
         (b"\r\n\r\n", StartLine),
         (b"\r\n\n", LineEnd),
         (b"\0", Control),
-        (b"\x16\x03\x01", Control),
+        (b"\x16\x03\x01", Tls),
         (b"GET / HTTP/1.1\n", LineEnd),
         (b"GET / HTTP/1.1\rX", LineEnd),
         (b"GET / HTTP/1.1\r\r\n", LineEnd),
@@ -159,4 +160,62 @@ proptest! {
         let limits = limits(sizes.0, sizes.1, sizes.2);
         prop_assert_eq!(scan_cut(&bytes, &cuts, &limits), scan_cut(&bytes, &[], &limits));
     }
+}
+
+/// The result of a scan that gets one byte more each time, which is that of a scan of all at once.
+fn scan_response(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    let limits = ProtocolLimits::default();
+    let whole = HeadScanner::for_response(&limits).scan(bytes);
+    let mut scanner = HeadScanner::for_response(&limits);
+    let mut found = Ok(None);
+    for end in 0..=bytes.len() {
+        found = scanner.scan(&bytes[..end]);
+        if found != Ok(None) {
+            break;
+        }
+    }
+    assert_eq!(found, whole, "{bytes:?}");
+    whole
+}
+
+#[test]
+fn an_answer_that_is_not_http_is_known_by_its_first_bytes() {
+    for (bytes, found) in [
+        (&b"SSH-"[..], Err(HeadError::Ssh)),
+        (b"SSH", Ok(None)),
+        (b"SMTP", Err(HeadError::NotHttp)),
+        (b"\x15\x03\x03\0\x02\x02\x16", Err(HeadError::Tls)),
+        (b"\x16", Err(HeadError::Tls)),
+        (b"220 mail.example ESMTP", Err(HeadError::NotHttp)),
+        (b"http/1.1", Err(HeadError::NotHttp)),
+        (b"HTTP1", Err(HeadError::NotHttp)),
+        (b"\0\0\x12\x04", Err(HeadError::NotHttp)),
+        (b"<html>", Err(HeadError::NotHttp)),
+        (b"HTTP/1.1 200", Ok(None)),
+        (b"\r\nHTTP/1.1 200", Ok(None)),
+        (b"\r\nx", Err(HeadError::NotHttp)),
+    ] {
+        assert_eq!(scan_response(bytes), found, "{bytes:?}");
+    }
+}
+
+#[test]
+fn folded_lines_of_a_response_are_one_line() {
+    let limits = ProtocolLimits::default();
+    for (folded, value) in [
+        (&b"HTTP/1.1 200 OK\r\nA: one\r\n two\r\nB: c\r\n\r\n"[..], &b"one   two"[..]),
+        (b"HTTP/1.1 200 OK\r\nA:\r\n\tone\r\n \r\n  two\r\nB: c\r\n\r\n", b"one       two"),
+        (b"HTTP/1.1 200 OK\r\nA: one two\r\n \r\nB: c\r\n\r\n", b"one two"),
+    ] {
+        assert_eq!(scan_response(folded), Ok(Some(folded.len())));
+        assert_eq!(ResponseHead::parse(folded, &limits).err(), Some(HeadError::Folded));
+        let mut scanner = HeadScanner::for_response(&limits);
+        let mut head = folded.to_vec();
+        scanner.scan(&head).unwrap();
+        scanner.unfold(&mut head);
+        let head = ResponseHead::parse(&head, &limits).unwrap();
+        assert_eq!((head.fields.get("A"), head.fields.get("B")), (Some(value), Some(&b"c"[..])));
+    }
+    // Nothing is there for it to go on.
+    assert_eq!(scan_response(b"HTTP/1.1 200 OK\r\n A: b"), Err(HeadError::Folded));
 }

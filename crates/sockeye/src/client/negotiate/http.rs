@@ -40,7 +40,13 @@ impl Http {
             request.push_str(&format!("Proxy-Authorization: {basic}\r\n"));
         }
         request.push_str("\r\n");
-        Ok(Self { request, limits: limits.clone(), head: Vec::new(), scanner: HeadScanner::new(limits), interim: 0 })
+        Ok(Self {
+            request,
+            limits: limits.clone(),
+            head: Vec::new(),
+            scanner: HeadScanner::for_response(limits),
+            interim: 0,
+        })
     }
 
     pub(super) fn start(&self, out: &mut Vec<u8>) {
@@ -61,6 +67,7 @@ impl Http {
             // before them. `before <= end <= before + taken`.
             *input = &input[end - before..];
             self.head.truncate(end);
+            self.scanner.unfold(&mut self.head);
             let status = ResponseHead::parse(&self.head, &self.limits).map_err(ProxyFailure::Head)?.status;
             match status {
                 // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
@@ -68,7 +75,7 @@ impl Http {
                 100 | 102..=199 if self.interim < MAX_INTERIM => {
                     self.interim += 1;
                     self.head.clear();
-                    self.scanner = HeadScanner::new(&self.limits);
+                    self.scanner = HeadScanner::for_response(&self.limits);
                 }
                 100 | 102..=199 => return Err(ProxyFailure::Interim),
                 // RFC 9110 section 9.3.6: "Any 2xx (Successful) response indicates that the sender (and all inbound

@@ -77,8 +77,11 @@ fn an_invalid_host_is_rejected_with_the_broken_rule() {
         ("ws://[a]/", Host),
         ("ws://[1.2.3.4]/", Host),
         ("ws://[v1.a]/", Host),
-        ("ws://[fe80::1%25eth0]/", Host),
-        ("ws://[fe80::1%eth0]/", Host),
+        ("ws://[fe80::1%]/", Host),
+        ("ws://[fe80::1%25e%20]/", Host),
+        ("ws://[fe80::1%a%b]/", Host),
+        ("ws://[::1%25lo]/", Host),
+        ("ws://[v1%25eth0]/", Host),
         ("ws://a]/", Host),
         ("ws://a[::1]/", Host),
         ("ws://1/", Host),
@@ -348,4 +351,23 @@ proptest! {
                 Ok((url.host(), url.port(), url.target())));
         }
     }
+}
+
+/// What is written is read, and what others write too.
+#[test]
+fn a_link_local_address_has_a_zone() {
+    for (text, host) in [
+        ("ws://[fe80::1%25eth0]:7/", "fe80::1%eth0"),
+        ("ws://[fe80::1%eth0]:7/", "fe80::1%eth0"),
+        ("ws://[FE80::1%4]:7/", "fe80::1%4"),
+        ("ws://[fe80::1%254]:7/", "fe80::1%4"),
+        ("ws://[fe80::1%25]:7/", "fe80::1%25"),
+    ] {
+        let url = Url::parse(text).unwrap();
+        assert_eq!((url.host(), &*url.authority()), (host, "[fe80::1]:7"), "{text}");
+        assert_eq!(url.to_string(), format!("ws://[fe80::1%25{}]:7/", &host[8..]));
+        assert_eq!(Url::parse(&url.to_string()).unwrap(), url);
+        assert_eq!(url.origin(), "http://[fe80::1]:7");
+    }
+    assert!(!Url::parse("ws://[fe80::1%1]/").unwrap().is_same_origin(&Url::parse("ws://[fe80::1%2]/").unwrap()));
 }

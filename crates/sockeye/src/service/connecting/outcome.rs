@@ -44,7 +44,7 @@ impl Service {
             Stage::Proxy => &mut failures.proxy,
             Stage::Handshake => &mut failures.handshake,
         } += 1;
-        let mut failure = Failure::new(stage, cause);
+        let mut failure = Failure::new(stage, cause).by(plan.route());
         let again = failure.may_pass() && !self.env.state.lifecycle.is_ending();
         plan.count_failure();
         let random = if again { self.env.io.random_u64() } else { None };

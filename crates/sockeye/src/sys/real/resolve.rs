@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -44,9 +44,10 @@ impl Resolver {
             let text = format!("{QUESTIONS} names are being looked up already");
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
-        if let Ok(ip) = host.parse::<IpAddr>() {
+        if let Some(addresses) = known(host) {
             state.under_way += 1;
-            state.answer(Resolved::new(ticket, Ok(vec![SocketAddr::new(ip, port)])));
+            let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+            state.answer(Resolved::new(ticket, Ok(addresses)));
             return Ok(());
         }
         state.questions.push_back(Question { ticket, host: host.to_owned(), port });
@@ -159,6 +160,19 @@ fn help(shared: &Shared, lookup: Lookup, idle: Duration) {
         }
     }
     state.helpers -= 1;
+}
+
+/// What needs no lookup: addresses, and names below `localhost`. `localhost` itself is in the file of hosts.
+///
+/// RFC 6761 section 6.3: "Name resolution APIs and libraries SHOULD recognize localhost names as special and SHOULD always
+/// return the IP loopback address for address queries".
+fn known(host: &str) -> Option<Vec<IpAddr>> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    // At least one character before it.
+    if name.len() > 10 && name.as_bytes()[name.len() - 10..].eq_ignore_ascii_case(b".localhost") {
+        return Some(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
+    }
+    host.parse().ok().map(|ip| vec![ip])
 }
 
 fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

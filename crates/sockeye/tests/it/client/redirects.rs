@@ -1,5 +1,6 @@
 //! Redirects (CL04, as far as it needs no TLS).
 
+use sockeye::client::Proxy;
 use sockeye::sys::Address;
 use sockeye::{ConnId, Connect};
 use sockeye_testing::client::{Bench, SECOND, Server, to};
@@ -181,5 +182,33 @@ fn redirects_share_one_deadline() {
     let server = bench.asked(&listener);
     assert_eq!(bench.failed(id), (2 * SECOND, "Handshake: timeout 10s".to_owned()));
     drop(server);
+    bench.finish();
+}
+
+/// Whoever reads of a failure or of a connection is told which URL it is of.
+#[test]
+fn the_url_in_use_is_known() {
+    let mut bench = named();
+    let listener = bench.listen("10.0.0.1:80");
+    let id = bench.connect(&secretive().redirects(2));
+    let server = bench.asked(&listener);
+    redirect(&server, 302, "wss://two.example/tls");
+    bench.failed(id);
+    let told = bench.notes.failure(id, |failure| (failure.to_string(), failure.redirected_to().cloned()));
+    let (text, url) = told.unwrap();
+    assert!(text.ends_with(" (redirected to wss://two.example/tls)"), "{text}");
+    assert_eq!(url.unwrap().to_string(), "wss://two.example/tls");
+    bench.finish();
+}
+
+#[test]
+fn a_proxy_that_is_down_is_named() {
+    let mut bench = named();
+    let env = |name: &str| (name == "http_proxy").then(|| "http://joe:secret@10.0.0.9:3128".to_owned());
+    let proxy = Proxy::from_env(to("ws://one.example/").url(), &env).unwrap().unwrap();
+    let id = bench.connect(&to("ws://one.example/").proxy(proxy));
+    bench.failed(id);
+    let text = bench.notes.failure(id, |failure| failure.to_string()).unwrap();
+    assert!(text.ends_with(" (the proxy http://10.0.0.9:3128, from http_proxy)"), "{text}");
     bench.finish();
 }

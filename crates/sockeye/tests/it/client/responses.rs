@@ -62,7 +62,7 @@ fn cl01_acceptances_that_are_none() {
     let with = |line: &'static str| move |text: String| text.replace("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"));
     assert_eq!(changed(with("Sec-WebSocket-Protocol: other")), "Handshake: rule ProtocolNotOffered");
     assert_eq!(changed(with("Sec-WebSocket-Protocol: Chat")), "Handshake: rule ProtocolNotOffered");
-    assert_eq!(changed(with("Sec-WebSocket-Protocol: chat, superchat")), "Handshake: rule ProtocolNotOffered");
+    assert_eq!(changed(with("Sec-WebSocket-Protocol: chat, superchat")), "Handshake: rule ProtocolRepeated");
     assert_eq!(changed(with("Sec-WebSocket-Protocol: ")), "Handshake: rule ProtocolNotOffered");
     let both = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: superchat";
     assert_eq!(changed(with(both)), "Handshake: rule ProtocolRepeated");
@@ -120,7 +120,9 @@ fn what_is_no_http_or_ends_early() {
         ("", true, "Handshake: ended"),
         ("HTTP/1.1 101 Swit", true, "Handshake: ended"),
         ("HTTP/1.1 101 S\r\nUpgrade: websocket\r\n", true, "Handshake: ended"),
-        ("SSH-2.0-OpenSSH_9.9\r\n\r\n", false, "Handshake: rule Head"),
+        ("SSH-2.0-OpenSSH_9.9\r\n", false, "Handshake: rule Head(Ssh)"),
+        ("\x15\x03\x03\0\x02\x02\x16", false, "Handshake: rule Head(Tls)"),
+        ("220 mail", false, "Handshake: rule Head(NotHttp)"),
         ("HTTP/1.1 99 x\r\n\r\n", false, "Handshake: rule Head"),
         ("HTTP/1.1 200 x\r\nA : b\r\n\r\n", false, "Handshake: rule Head"),
         ("HTTP/1.1 200 x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", false, "Handshake: rule Head"),
@@ -129,6 +131,16 @@ fn what_is_no_http_or_ends_early() {
         let (took, seen) = answered(answer, ends);
         assert!(took.is_zero() && seen.starts_with(why), "{answer:?}: {seen}");
     }
+}
+
+/// RFC 9112 section 5.2.
+#[test]
+fn folded_lines_of_an_answer_are_unfolded() {
+    let zero = Duration::ZERO;
+    let refusal = "HTTP/1.1 401 x\r\nX: one\r\n\ttwo\r\nContent-Length: 5\r\n\r\nno!!!";
+    assert_eq!(answered(refusal, false), (zero, "Handshake: refused 401 no!!!".to_owned()));
+    let why = changed(|text| text.replace("Upgrade: websocket", "Upgrade:\r\n websocket").replace("Connection", "X"));
+    assert_eq!(why, "Handshake: rule Connection", "the folded line was read");
 }
 
 #[test]

@@ -129,6 +129,21 @@ fn helpers_end_when_nothing_is_asked() {
     }
 }
 
+/// RFC 6761 section 6.3.
+#[test]
+fn names_below_localhost_are_this_machine() {
+    let (resolver, _bell) = resolver(Duration::from_secs(5));
+    for name in ["x.localhost", "a.b.LocalHost."] {
+        resolver.ask(1, name, 80).unwrap();
+        let found = resolver.answer().unwrap().addresses.unwrap();
+        assert_eq!(found, ["[::1]:80", "127.0.0.1:80"].map(|address| address.parse().unwrap()), "{name}");
+    }
+    for name in ["localhost", ".localhost", "xlocalhost", "localhost.example"] {
+        assert_eq!(known(name), None, "{name}");
+    }
+    assert_eq!(resolver.shared.lock().helpers, 0);
+}
+
 #[test]
 fn an_address_needs_no_helper() {
     let (resolver, bell) = resolver(Duration::from_secs(5));
