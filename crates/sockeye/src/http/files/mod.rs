@@ -205,6 +205,7 @@ fn is_hidden(path: &str) -> bool {
     path.strip_prefix(".well-known/").unwrap_or(path).split('/').any(|name| name.starts_with('.'))
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one, for as long as a request is answered")]
 enum Found<'p> {
     File { file: File, metadata: Metadata, name: &'p str, path: Cow<'p, str> },
     Directory,
