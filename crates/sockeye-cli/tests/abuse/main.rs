@@ -23,7 +23,9 @@ mod handshake;
 mod load;
 mod messages;
 mod operations;
+mod responders;
 mod support;
+mod target;
 
 use std::process::ExitCode;
 
@@ -33,11 +35,15 @@ use libtest_mimic::Arguments;
 const ROWS_AT_ONCE: usize = 32;
 
 fn main() -> ExitCode {
+    if std::env::var_os(target::VARIABLE).is_some() {
+        target::serve();
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(ROWS_AT_ONCE);
     let mut cases = [
         handshake::rows(),
         framing::rows(),
+        responders::rows(),
         files::rows(),
         frames::rows(),
         messages::rows(),

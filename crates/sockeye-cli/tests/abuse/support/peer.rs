@@ -205,6 +205,10 @@ impl Peer {
         let length = match reply.field("Content-Length") {
             _ if bodiless => 0,
             Some(length) => length.parse().expect("a length"),
+            None if reply.has_token("Transfer-Encoding", "chunked") => {
+                reply.body = self.chunks(deadline)?;
+                return Ok(reply);
+            }
             None => panic!("no length: {reply:?}"),
         };
         while self.unread().len() < length {
@@ -213,6 +217,35 @@ impl Peer {
         reply.body = self.unread()[..length].to_vec();
         self.used += length;
         Ok(reply)
+    }
+
+    /// A body in chunks, to its end. A server of ours sends neither extensions nor trailers.
+    fn chunks(&mut self, deadline: Instant) -> Result<Vec<u8>, End> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line(deadline)?;
+            let size = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("not a size: {line:?}"));
+            while self.unread().len() < size + 2 {
+                self.fill(deadline)?;
+            }
+            body.extend_from_slice(&self.unread()[..size]);
+            assert_eq!(self.unread()[size..size + 2], *b"\r\n", "the end of a chunk");
+            self.used += size + 2;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    fn line(&mut self, deadline: Instant) -> Result<String, End> {
+        loop {
+            if let Some(end) = self.unread().windows(2).position(|window| window == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.unread()[..end]).into_owned();
+                self.used += end + 2;
+                return Ok(line);
+            }
+            self.fill(deadline)?;
+        }
     }
 
     /// The next frame.

@@ -41,6 +41,11 @@ impl Row {
         Self::with(server, Song::Get("/canary.txt".into(), content))
     }
 
+    /// Beside the service of [`target`](crate::target).
+    pub(crate) fn begin_responders(server: &Server) -> Self {
+        Self::with(server, Song::Get("/hello".into(), b"still singing\n".to_vec()))
+    }
+
     fn with(server: &Server, song: Song) -> Self {
         let canaries = Canaries::start(server, song);
         let process = server.process();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PATIENCE, Process, Request, eventually};
+use crate::target;
 
 /// A line of its standard error, and when it came.
 type Line = (Instant, String);
@@ -21,13 +22,25 @@ pub(crate) struct Launch {
     program: OsString,
     arguments: Vec<OsString>,
     open_files: Option<u32>,
+    variable: Option<&'static str>,
     upgrade: Request,
 }
 
 impl Launch {
     pub(crate) fn new(subcommand: &str) -> Self {
         let program = std::env::var_os("SOCKEYE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into());
-        Self { program, arguments: vec![subcommand.into()], open_files: None, upgrade: Request::upgrade("/") }
+        Self::of(program, vec![subcommand.into()], Request::upgrade("/"))
+    }
+
+    fn of(program: OsString, arguments: Vec<OsString>, upgrade: Request) -> Self {
+        Self { program, arguments, open_files: None, variable: None, upgrade }
+    }
+
+    /// The service of [`target`](crate::target): the command has no responders, so this program is started once more.
+    pub(crate) fn responders() -> Self {
+        let program = std::env::current_exe().expect("a test knows its program");
+        let launch = Self::of(program.into(), Vec::new(), Request::upgrade("/"));
+        Self { variable: Some(target::VARIABLE), ..launch }
     }
 
     /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo does not name binaries of other packages, so
@@ -38,12 +51,8 @@ impl Launch {
         let profile = if cfg!(debug_assertions) { "" } else { " --release" };
         assert!(program.exists(), "{program:?} is not built: cargo build{profile} -p sockeye --example poll_loop");
         let arguments = [Some(OsString::from("127.0.0.1:0")), root.map(Into::into)];
-        Self {
-            program: program.into(),
-            arguments: arguments.into_iter().flatten().collect(),
-            open_files: None,
-            upgrade: Request::upgrade("/").add("Sec-WebSocket-Protocol", "echo"),
-        }
+        let upgrade = Request::upgrade("/").add("Sec-WebSocket-Protocol", "echo");
+        Self::of(program.into(), arguments.into_iter().flatten().collect(), upgrade)
     }
 
     pub(crate) fn echo() -> Self {
@@ -74,6 +83,9 @@ impl Launch {
             }
             None => Command::new(&self.program),
         };
+        if let Some(variable) = self.variable {
+            command.env(variable, "1");
+        }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
