@@ -90,8 +90,10 @@ impl<'a> HeadPermission<'a> {
     /// piece.
     ///
     /// With a `length` the body must have exactly that many bytes. Without, its end is marked: by a last chunk
-    /// (RFC 9112 section 7.1), or for HTTP/1.0 by the end of the connection. The answers to HEAD, and those of status
-    /// 204, 205 and 304, have no body: what is written is counted and dropped.
+    /// (RFC 9112 section 7.1), or for HTTP/1.0 by the end of the connection.
+    ///
+    /// The answers to HEAD, and those of status 204, 205 and 304, have no body: they are complete with their head. No
+    /// permission for a body is given then, and only [`closed`](crate::responder::Responder::closed) follows.
     ///
     /// A `head` with a file ends the exchange with [`ResponseFault::FileInStream`].
     pub fn stream(self, head: Response, length: Option<u64>) -> AfterPiece<'a> {
@@ -136,7 +138,7 @@ pub struct AfterPiece<'a> {
 impl<'a> AfterPiece<'a> {
     /// The permission to go on, while less than [`Limits::output_low_water`](crate::Limits::output_low_water) waits for
     /// the socket and this connection's share of the turn is not used up. When it is `None` and there is more to send,
-    /// ask for the writable callback again.
+    /// ask for the writable callback again: there is no other call once the answer is complete.
     #[must_use]
     pub fn more(self) -> Option<BodyPermission<'a>> {
         let ResponsePort { answering, out } = &*self.port;
@@ -216,8 +218,6 @@ struct Streamed {
     framing: Framing,
     /// The bytes that must follow, if their number was announced.
     left: Option<u64>,
-    /// Whether bytes are sent, rather than dropped.
-    is_sent: bool,
 }
 
 impl Answering {
@@ -297,7 +297,12 @@ impl Answering {
             return;
         }
         spend(out, 0);
-        self.state = State::Body(Streamed { framing, left: length, is_sent: has_body && !self.is_head });
+        if self.is_head || !has_body {
+            // The peer takes it for complete and may send its next request, so a stream without an end must not hold it.
+            self.state = State::Finished;
+            return;
+        }
+        self.state = State::Body(Streamed { framing, left: length });
         if let Body::Bytes(bytes) = head.into_body() {
             self.piece(out, &bytes);
         }
@@ -328,7 +333,7 @@ impl Answering {
             *left = rest;
         }
         // RFC 9112 section 7.1: `last-chunk = 1*("0")`: an empty chunk would end the body.
-        if !body.is_sent || piece.is_empty() {
+        if piece.is_empty() {
             return;
         }
         self.access.sent(piece.len());
@@ -347,7 +352,7 @@ impl Answering {
             self.state = State::Faulty(ResponseFault::TooShort);
             return;
         }
-        if body.is_sent && body.framing == Framing::Chunked {
+        if body.framing == Framing::Chunked {
             // RFC 9112 section 7.1: `last-chunk trailer-section CRLF`, without trailers.
             out.put(b"0\r\n\r\n");
         }

@@ -7,7 +7,7 @@ use sockeye::responder::{RequestClosedCx, RequestCx, RequestEnd, RequestTimeout,
 use sockeye::sim::{Faults, Network};
 use sockeye::{Limits, Service};
 
-use super::bench::ask;
+use super::bench::{Site, ask};
 
 /// Sends the number of its next event to every stream; a reader that is behind gets several at once.
 #[derive(Default)]
@@ -115,4 +115,18 @@ fn those_that_stop_reading_harm_nobody() {
     let statistics = service.statistics();
     assert_eq!(statistics.request_ends.timeout, 100, "those that stopped");
     assert_eq!(service.connections(), 900);
+}
+
+/// Its peer takes the answer for complete with its head, so the next request must not wait for the stream's end.
+#[test]
+fn an_answer_without_a_body_is_complete_with_its_head() {
+    for request in ["HEAD /stream", "HEAD /begin", "HEAD /short", "GET /none"] {
+        let mut site = Site::new();
+        let peer = site.connect();
+        peer.send(&[ask(request, "\r\n"), ask("GET /now", "Connection: close\r\n\r\n")].concat());
+        let answers = site.rest(&peer);
+        assert_eq!(answers.matches("HTTP/1.1 20").count(), 2, "{request}: {answers}");
+        assert!(answers.ends_with("\r\n\r\ndecided by the head"), "{request}: {answers}");
+        assert_eq!(site.end(), RequestEnd::Answered, "{request}");
+    }
 }
