@@ -1,172 +1,23 @@
 // The page of `sockeye serve`, or of what serves the same, in Chromium: node browser.mjs ws://HOST:PORT/
 //
-// Chromium is driven over its debugging protocol. Environment: SERVER is the command line, as a JSON array, of the server
+// Environment: SERVER is the command line, as a JSON array, of the server
 // that is tested (one check starts and ends one of its own; `:PORT` at an argument's end, or an argument `PORT`, becomes
-// its port), PICTURES a folder for screenshots.
+// its port).
 import { spawn } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { check, ensure, equal, finish, WebSocket } from "./checks.mjs";
+import { check, ensure, equal, until } from "./checks.mjs";
+import { inChromium, Tab } from "./chromium.mjs";
 
 const page = process.argv[2].replace("ws:", "http:");
 // The coordinates that drawing commands use, however large the canvas is shown.
 const SPACE = { width: 480, height: 300 };
-const FLAGS = [
-  "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--disable-default-apps", "--mute-audio",
-  // A window in the background is to go on as one in the foreground does.
-  "--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
-  "--remote-debugging-port=0",
-];
 
-/** Looks again and again, at most `limit` milliseconds long, until `condition` gives something true. */
-async function until(what, condition, limit = 15_000) {
-  const deadline = performance.now() + limit;
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    ensure(performance.now() < deadline, `${what}: not within ${limit} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-class Chromium {
-  static async start() {
-    const profile = mkdtempSync(join(tmpdir(), "sockeye-chromium-"));
-    const flags = [...FLAGS, `--user-data-dir=${profile}`];
-    if (process.getuid() === 0) flags.push("--no-sandbox"); // which Chromium refuses to set up for root
-    const child = spawn("chromium", [...flags, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
-    const log = [];
-    const endpoint = await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`chromium does not listen:\n${log.join("\n")}`)), 60_000);
-      createInterface({ input: child.stderr }).on("line", (line) => {
-        log.push(line);
-        const found = /DevTools listening on (ws:\S+)/.exec(line);
-        if (found) { clearTimeout(timer); resolve(found[1]); }
-      });
-      child.once("exit", (code) => reject(new Error(`chromium ended with ${code}:\n${log.join("\n")}`)));
-    });
-    const socket = new WebSocket(endpoint, { maxPayload: 256 << 20, perMessageDeflate: false });
-    await new Promise((resolve, reject) => { socket.once("open", resolve); socket.once("error", reject); });
-    return new Chromium(child, profile, socket);
-  }
-
-  constructor(child, profile, socket) {
-    Object.assign(this, { child, profile, socket, next: 1, pending: new Map(), tabs: new Map() });
-    socket.on("message", (data) => {
-      const message = JSON.parse(data);
-      const call = this.pending.get(message.id);
-      if (!call) return this.tabs.get(message.sessionId)?.hear(message.method, message.params);
-      this.pending.delete(message.id);
-      if (message.error) call.reject(new Error(`${call.method}: ${message.error.message}`));
-      else call.resolve(message.result);
-    });
-  }
-
-  call(method, params = {}, sessionId = undefined) {
-    const id = this.next++;
-    this.socket.send(JSON.stringify({ id, method, params, sessionId }));
-    return new Promise((resolve, reject) => this.pending.set(id, { method, resolve, reject }));
-  }
-
-  /** A new window, which tells everything from its first request on. */
-  async open(url) {
-    const { targetId } = await this.call("Target.createTarget", { url: "about:blank", newWindow: true, width: 1000, height: 900 });
-    const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true });
-    const tab = new Tab(this, targetId, sessionId);
-    this.tabs.set(sessionId, tab);
-    for (const domain of ["Network", "Page", "Runtime", "Log"]) await tab.call(`${domain}.enable`);
-    await tab.call("Emulation.setFocusEmulationEnabled", { enabled: true });
-    await tab.go(url);
-    return tab;
-  }
-
-  /** Ends it in good order: killed, its processes would still write into the profile while that is removed. */
-  async stop() {
-    this.child.removeAllListeners("exit");
-    const ended = new Promise((resolve) => this.child.once("exit", resolve));
-    const timer = setTimeout(() => this.kill(), 10_000);
-    this.call("Browser.close").catch(() => {});
-    await ended;
-    clearTimeout(timer);
-    await rm(this.profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
-  }
-
-  kill() {
-    this.child.kill("SIGKILL");
-  }
-}
-
-class Tab {
-  constructor(browser, targetId, sessionId) {
-    Object.assign(this, { browser, targetId, sessionId, requests: [], errors: [], loads: 0 });
-  }
-
-  call(method, params) {
-    return this.browser.call(method, params, this.sessionId);
-  }
-
-  hear(method, params) {
-    if (method === "Network.requestWillBeSent") this.requests.push(params.request.url);
-    if (method === "Network.webSocketCreated") this.requests.push(params.url);
-    if (method === "Page.loadEventFired") this.loads += 1;
-    const complaint = complaintOf(method, params);
-    // Chromium has advice on how to read pixels; but it is this test that reads them.
-    if (complaint && !complaint.includes("willReadFrequently")) this.errors.push(complaint);
-  }
-
-  async go(url) {
-    const before = this.loads;
-    const { errorText } = await this.call("Page.navigate", { url });
-    ensure(!errorText, `${url}: ${errorText}`);
-    await until("the page to load", () => this.loads > before);
-  }
-
-  async evaluate(expression) {
-    const { result, exceptionDetails } = await this.call("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true });
-    ensure(!exceptionDetails, exceptionDetails?.exception?.description ?? exceptionDetails?.text);
-    return result.value;
-  }
-
-  text(id) {
-    return this.evaluate(`document.getElementById(${JSON.stringify(id)}).textContent.trim()`);
-  }
-
-  state(id) {
-    return this.evaluate(`document.getElementById(${JSON.stringify(id)}).dataset.state`);
-  }
-
+/** The page of `sockeye serve`: a counter, and a canvas. */
+class Page extends Tab {
   async count() {
     const text = await this.text("counter");
     const digits = text.replace(/\D/g, "");
     return digits === "" ? -1 : Number(digits);
-  }
-
-  /** The visible rectangle of an element's content, in the window, once it has been brought there. */
-  async rectangle(id) {
-    await this.call("Page.bringToFront");
-    return this.evaluate(`(async () => {
-      const element = document.getElementById(${JSON.stringify(id)});
-      element.scrollIntoView({ block: "center", behavior: "instant" });
-      // Input is matched with what was last painted, so that has to be this.
-      for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
-      const { left, top } = element.getBoundingClientRect();
-      return { left: left + element.clientLeft, top: top + element.clientTop, width: element.clientWidth, height: element.clientHeight };
-    })()`);
-  }
-
-  mouse(type, x, y) {
-    const buttons = type === "mouseReleased" ? 0 : 1;
-    return this.call("Input.dispatchMouseEvent", { type, x, y, button: "left", buttons, clickCount: 1 });
-  }
-
-  async click(id) {
-    const { left, top, width, height } = await this.rectangle(id);
-    await this.mouse("mousePressed", left + width / 2, top + height / 2);
-    await this.mouse("mouseReleased", left + width / 2, top + height / 2);
   }
 
   /** Draws through points of the canvas' own space: with the mouse, or a finger. */
@@ -194,26 +45,6 @@ class Tab {
       });
     })()`);
   }
-
-  async picture(name) {
-    if (!process.env.PICTURES) return;
-    const { data } = await this.call("Page.captureScreenshot", { format: "png", captureBeyondViewport: true });
-    writeFileSync(join(process.env.PICTURES, `${name}.png`), Buffer.from(data, "base64"));
-  }
-}
-
-/** The error or warning that an event of the debugging protocol brings, if it is one. */
-function complaintOf(method, params) {
-  if (method === "Runtime.exceptionThrown") {
-    return params.exceptionDetails.exception?.description ?? params.exceptionDetails.text;
-  }
-  if (method === "Runtime.consoleAPICalled" && ["error", "assert", "warning"].includes(params.type)) {
-    return params.args.map((argument) => argument.value ?? argument.description).join(" ");
-  }
-  if (method === "Log.entryAdded" && ["error", "warning"].includes(params.entry.level)) {
-    return `${params.entry.text} ${params.entry.url ?? ""}`;
-  }
-  return undefined;
 }
 
 /** Points between two others, the ends apart. */
@@ -239,20 +70,10 @@ async function stroke(source, target, from, to, finger) {
   }
 }
 
-const browser = await Chromium.start();
-for (const signal of ["SIGTERM", "SIGINT"]) {
-  process.once(signal, () => { browser.kill(); process.exit(1); });
-}
-try {
-  await scenario();
-} catch (error) {
-  await check("browser: the script came to its end", () => { throw error; });
-}
-await check("browser: Chromium ends", () => browser.stop());
-finish();
+await inChromium(scenario);
 
-async function scenario() {
-  const [one, two] = [await browser.open(page), await browser.open(page)];
+async function scenario(browser) {
+  const [one, two] = [await browser.open(page, Page), await browser.open(page, Page)];
 
   await check("browser: both connections of both windows are shown as open", async () => {
     for (const tab of [one, two]) {
@@ -325,13 +146,13 @@ async function scenario() {
   });
 
   await check("browser: no errors and no warnings on the console", async () => equal([...one.errors, ...two.errors], []));
-  await check("browser: a server that goes away is shown, and one that comes back is found", comesBack, 60_000);
+  await check("browser: a server that goes away is shown, and one that comes back is found", () => comesBack(browser), 60_000);
 }
 
-async function comesBack() {
+async function comesBack(browser) {
   let server = await serve(0);
   try {
-    const tab = await browser.open(`http://127.0.0.1:${server.port}/`);
+    const tab = await browser.open(`http://127.0.0.1:${server.port}/`, Page);
     const states = async () => [await tab.state("counter-state"), await tab.state("mirror-state")];
     await until("both to open", async () => (await states()).every((state) => state === "open"));
     equal(await server.stop(), 0);

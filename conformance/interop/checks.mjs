@@ -39,6 +39,17 @@ export function ensure(condition, message) {
   if (!condition) throw new Error(message);
 }
 
+/** Looks again and again, at most `limit` milliseconds long, until `condition` gives something true. */
+export async function until(what, condition, limit = 15_000) {
+  const deadline = performance.now() + limit;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    ensure(performance.now() < deadline, `${what}: not within ${limit} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** A connection whose messages wait in a queue until they are asked for. */
 export class Peer {
   static async open(url, protocols = [], options = {}) {

@@ -118,13 +118,14 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "interop",
-        about: "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client",
+        about: "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client; \
+                fetch and curl on HTTP sessions",
         run: interop,
     },
     Step { name: "proxies", about: "a client through tinyproxy and microsocks", run: client::proxies },
     Step {
         name: "browser",
-        about: "Chromium on the page of `sockeye serve`, and of the poll(2) example",
+        about: "Chromium on the page of `sockeye serve`, of the poll(2) example, and of that of server-sent events",
         run: interop::browser,
     },
 ];

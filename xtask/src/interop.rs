@@ -1,7 +1,7 @@
 //! Clients written by others, against the release build: libwebsockets' own test client, node's `ws`, Python's
-//! `websockets`, and Chromium. They judge the command, and the example of a bare poll(2) loop, which serves the same. (Servers
-//! written by others are in [`mod@crate::client`].) The scripts are in `conformance/interop`; each prints `ok NAME` or
-//! `not ok NAME: why` for every check, and succeeds when all are ok.
+//! `websockets`, and Chromium. They judge the command, and the example of a bare poll(2) loop, which serves the same; node's fetch,
+//! curl and Chromium judge the examples of HTTP sessions. (Servers written by others are in [`mod@crate::client`].) The scripts
+//! are in `conformance/interop`; each prints `ok NAME` or `not ok NAME: why` for every check, and succeeds when all are ok.
 
 use std::{
     fs,
@@ -30,14 +30,16 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
             total += bench.run(&tested, &[script])?;
         }
     }
+    total += bench.on_examples("http.mjs")?;
     Ok(total)
 }
 
-/// The built-in page in a real browser.
+/// The built-in page in a real browser, and that of the example of server-sent events.
 pub(crate) fn browser(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = bench.run(&Tested::command(workspace, "serve"), &["browser.mjs"])?;
     total += bench.run(&Tested::poll_loop(workspace)?, &["browser.mjs"])?;
+    total += bench.on_examples("events.mjs")?;
     Ok(total)
 }
 
@@ -109,14 +111,27 @@ impl<'w> Bench<'w> {
     }
 
     fn script(&self, name: &str, url: &str, tested: &Tested) -> Result<Checks, Failure> {
-        let path = self.workspace.root().join("conformance/interop").join(name);
+        let mut command = self.command(name);
+        let output = process::run(command.arg(url).env("SERVER", tested.json()), LIMIT)?;
+        count(name, &output)
+    }
+
+    /// A script that starts the examples of HTTP sessions itself.
+    fn on_examples(&self, name: &str) -> Result<Checks, Failure> {
+        rust::examples(self.workspace)?;
+        let mut command = self.command(name);
+        let output = process::run(command.env("EXAMPLES", self.workspace.examples()), LIMIT)?;
+        count(name, &output)
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let path = self.workspace.root().join("conformance/interop").join(script);
         let is_python = path.extension().is_some_and(|extension| extension == "py");
         let program = if is_python { self.python.as_path() } else { Path::new("node") };
         let mut command = Command::new(program);
-        command.arg(&path).arg(url).env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("SERVER", tested.json()).env("PICTURES", &self.logs);
-        let output = process::run(&mut command, LIMIT)?;
-        count(name, &output)
+        command.arg(&path).env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("PICTURES", &self.logs);
+        command
     }
 }
 

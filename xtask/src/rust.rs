@@ -85,13 +85,15 @@ pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
     tests(command.env("SOCKEYE_BIN", workspace.binary()))
 }
 
-/// The two examples that other steps run: optimised, and with the debug assertions in. The simulator's build has what they are
-/// made of.
+/// The examples that other steps run: optimised, and with the debug assertions in. The simulator's build has what they are made
+/// of.
 pub(crate) fn examples(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut command = workspace.cargo(["build", "--profile", "sim", "--package", "sockeye", "--features", "sim"]);
-    must_succeed(command.args(["--example", "hold", "--example", "poll_loop"]))?;
+    must_succeed(command.args(EXAMPLES.iter().flat_map(|name| ["--example", name])))?;
     Ok(Checks::passed(1))
 }
+
+const EXAMPLES: [&str; 5] = ["hold", "poll_loop", "events", "long_poll", "upload"];
 
 /// The abuse tests judge times and memory, so they are built for release, and only here: their target is `test = false`. They
 /// try the example of a loop of one's own too.

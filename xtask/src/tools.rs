@@ -34,6 +34,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["python3", "-c", "import ensurepip, venv"], package: "python3-venv" },
     Program { probe: &["node", "--version"], package: "nodejs" },
     Program { probe: &["npm", "--version"], package: "npm" },
+    Program { probe: &["curl", "--version"], package: "curl" },
     Program { probe: &["chromium", "--version"], package: "chromium" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
     Program { probe: &["strace", "--version"], package: "strace" },

@@ -61,7 +61,12 @@ impl Workspace {
 
     /// An example of the library, by its name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
-        self.target.join("sim").join("examples").join(name)
+        self.examples().join(name)
+    }
+
+    /// The folder of the examples.
+    pub(crate) fn examples(&self) -> PathBuf {
+        self.target.join("sim").join("examples")
     }
 
     pub(crate) fn binary_is_ours(&self) -> bool {
