@@ -46,8 +46,8 @@ pub struct Real {
     poll: Poll,
     events: Events,
     waker: Arc<RealWaker>,
-    /// The epoch of `now`.
-    start: std::time::Instant,
+    /// The epoch of `now`, as [`monotonic`] counts.
+    start: u64,
     /// Files that Unix listeners made, removed just before these are closed: so they stand before the table, too. As many as
     /// there are Unix listeners.
     paths: Vec<(Handle, SocketPath)>,
@@ -73,7 +73,7 @@ impl Real {
             poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
             waker: Arc::new(RealWaker(waker)),
-            start: std::time::Instant::now(),
+            start: monotonic(),
             paths: Vec::new(),
             table: Table::default(),
             foreign: HashSet::new(),
@@ -86,8 +86,7 @@ impl Real {
 
 impl Clock for Real {
     fn now(&mut self) -> Instant {
-        // The standard library's clock rather than rustix's: the latter reads the vDSO by itself, which valgrind hides.
-        Instant::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Instant::from_nanos(monotonic().saturating_sub(self.start))
     }
 
     fn wall_clock(&mut self) -> u64 {
@@ -95,7 +94,7 @@ impl Clock for Real {
     }
 
     fn processor_time(&mut self) -> Option<Duration> {
-        // As in `now`: not by way of rustix.
+        // As in `monotonic`: not by way of rustix.
         clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
     }
 }
@@ -304,6 +303,15 @@ impl ForeignDescriptors for Real {
     fn borrow(&self, handle: Handle) -> io::Result<BorrowedFd<'_>> {
         self.table.borrow(handle)
     }
+}
+
+/// Nanoseconds of the system's monotonic clock, which is read several times a turn: without the checks and the arithmetic of
+/// two words of `std::time::Instant`.
+fn monotonic() -> u64 {
+    // By way of the C library rather than of rustix: the latter reads the vDSO by itself, which valgrind hides. It fails for
+    // clocks that do not exist only.
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |time| (time.tv_sec() as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec() as u64))
 }
 
 /// Whether there is something to accept, or an error to be returned.
