@@ -56,7 +56,7 @@
 //!   or be called later. Requests are carried out between callbacks, so no callback runs inside
 //!   another.
 //! * [`Fragment`], a piece of a message as it arrived. [`messages`] collects them.
-//! * [`Tx`], the permission to send. Only [`Protocol::writable`] gets one, and sending uses it up:
+//! * [`Tx`], the permission to send. [`Protocol::writable`] gets one, and sending uses it up:
 //!
 //! ```
 //! use sockeye::{Close, Cx, Fragment, Handshake, Protocol, Tx};

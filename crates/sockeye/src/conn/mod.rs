@@ -455,18 +455,27 @@ impl Conn {
         }
     }
 
-    /// Sends what was published and pushed, or keeps it until the end of an unfinished message. `apart`: what differs at this
-    /// connection.
-    pub(crate) fn publish(&mut self, io: &mut LoopIo, batch: &Rc<Framed>, apart: Option<&Apart>) -> Published {
+    /// Sends what was published and pushed, or keeps it until what goes before it is sent. `apart`: what differs at this
+    /// connection. `holds_back`: a layer has messages that go first.
+    pub(crate) fn publish(
+        &mut self,
+        io: &mut LoopIo,
+        batch: &Rc<Framed>,
+        apart: Option<&Apart>,
+        holds_back: bool,
+    ) -> Published {
         match &mut self.phase {
-            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, batch, apart),
+            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, batch, apart, holds_back),
             _ => Published::NotWanted,
         }
     }
 
-    /// How many bytes wait for the socket.
+    /// How many bytes wait for the socket, or for messages that go before them.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.wire.socket.backlog_bytes()
+        match &self.phase {
+            Phase::WebSocket(ws) => ws.queued_bytes(&self.wire.socket),
+            _ => self.wire.socket.backlog_bytes(),
+        }
     }
 
     /// Closes the socket, and uncounts the connection of its address.

@@ -9,7 +9,7 @@ use crate::conn::env::Env;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
-use crate::state::EndpointIndex;
+use crate::state::{Commands, EndpointIndex};
 use crate::statistics::Culprit;
 use crate::transport::{Apart, Framed, LoopIo, Socket, SocketWriter};
 
@@ -20,6 +20,8 @@ pub(crate) enum Published {
     Sent(usize),
     /// So many were sent or queued, and no step or edge of this connection would follow by itself.
     NeedsStep(usize),
+    /// So many wait behind messages of a layer.
+    HeldBack(usize),
     /// More output waits than allowed.
     Overflow,
     /// It is not an open WebSocket, or was sent everything before.
@@ -27,22 +29,42 @@ pub(crate) enum Published {
 }
 
 impl WebSocket {
-    /// Frees the place of messages that waited for the end of a fragmented message, once it is finished.
+    /// Sends what waited behind messages of a layer, once these are sent.
+    #[cold]
+    pub(super) fn release_held(&mut self, commands: &mut Commands, out: &mut SocketWriter<'_>) {
+        if commands.running.holds_back() || self.protocol.mid_message().is_some() || !self.protocol.can_send() {
+            return;
+        }
+        if let Some(aside) = &mut self.aside {
+            aside.held.release(self.protocol.role(), out);
+        }
+        if let Some(entry) = commands.registry.get_mut(commands.running.id) {
+            entry.set_held_back(false);
+        }
+    }
+
+    /// Frees the place of messages that waited, once they are sent.
     #[cold]
     pub(super) fn forget_held(&mut self) {
-        if self.is_open() && self.protocol.mid_message().is_none() {
+        if self.is_open() && self.aside.as_ref().is_some_and(|aside| aside.held.is_empty()) {
             self.aside = None;
         }
     }
 
-    /// Sends what was published and pushed, or keeps it until the end of an unfinished message. `apart`: what differs at
-    /// this connection.
+    /// How many bytes wait for the socket, or for messages that go before them.
+    pub(super) fn queued_bytes(&self, socket: &Socket) -> usize {
+        socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held.bytes())
+    }
+
+    /// Sends what was published and pushed, or keeps it until the end of an unfinished message or of a layer's messages.
+    /// `apart`: what differs at this connection. `holds_back`: a layer has messages that go first.
     pub(super) fn publish(
         &mut self,
         socket: &mut Socket,
         io: &mut LoopIo,
         batch: &Rc<Framed>,
         apart: Option<&Apart>,
+        holds_back: bool,
     ) -> Published {
         let frames = batch.frames();
         let all = Apart::default();
@@ -52,14 +74,14 @@ impl WebSocket {
             return Published::NotWanted;
         }
         let published = waits.published_bytes(frames);
-        let queued = socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held.bytes());
+        let queued = self.queued_bytes(socket);
         // What was pushed had room when it was.
         let too_much = queued.saturating_add(published) > io.outgoing.hard || io.pool.borrow().account().is_over();
         if queued > 0 && published > 0 && too_much {
             return Published::Overflow;
         }
         let first = waits.only_taken();
-        if self.protocol.mid_message().is_some() {
+        if holds_back || self.protocol.mid_message().is_some() {
             // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between
             // the fragments of another message unless an extension has been negotiated that can
             // interpret the interleaving."
@@ -70,7 +92,7 @@ impl WebSocket {
             };
             batch.hold(io.pool.borrow().account());
             held.hold(batch, first);
-            return Published::Sent(count);
+            return if holds_back { Published::HeldBack(count) } else { Published::Sent(count) };
         }
         let mut out = SocketWriter::new(io, socket);
         match first {
@@ -91,7 +113,8 @@ impl WebSocket {
     #[cold]
     pub(super) fn note_queued(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
         let mark = env.io.low_water;
-        if env.state.registry.note_queued(id, wire.socket.backlog_bytes(), mark) && self.protocol.state() == State::Open
+        if env.state.registry.note_queued(id, self.queued_bytes(&wire.socket), mark)
+            && self.protocol.state() == State::Open
         {
             let call = env.call_protocol(id, &wire.peer, Culprit::LowWater, |endpoint, cx, session| {
                 endpoint.low_water(cx, session)

@@ -21,7 +21,7 @@ use crate::conn::linger::Linger;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
-use crate::protocol::{Cx, Handshake, SendCx, Tx};
+use crate::protocol::{Cx, Handshake, Outlet, SendCx, Tx};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
@@ -243,6 +243,7 @@ impl WebSocket {
     ) -> bool {
         callbacks.cx.running.set_window(arrived);
         let mut input = Input::new(arrived, HEADROOM);
+        let mut may_answer = self.may_answer();
         while !input.is_empty() {
             let running = &mut callbacks.cx.running;
             if running.budget.frames == 0 || self.is_paused(running) {
@@ -254,16 +255,30 @@ impl WebSocket {
             let result = match event {
                 Ok(Some(Event::Fragment(ref fragment))) => {
                     io.meters.statistics.received.piece(fragment);
-                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
-                        endpoint.receive(cx, session, fragment)
+                    let ws = &mut self.protocol;
+                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
+                        let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
+                        endpoint.receive(&mut cx.with_outlet(outlet), session, fragment)
                     })
                 }
                 Ok(None) => break,
-                other => control_event(&mut self.protocol, other, &mut SocketWriter::new(io, socket), callbacks),
+                other => {
+                    let result =
+                        control_event(&mut self.protocol, other, &mut SocketWriter::new(io, socket), callbacks);
+                    may_answer = self.may_answer();
+                    result
+                }
             };
             self.apply(&mut callbacks.cx, result);
         }
         self.protocol.receive_done(callbacks.cx.now())
+    }
+
+    /// Whether an answer to what is delivered may go before anything else of this connection: pings and pongs go before
+    /// more data, and the rest of a fragmented message does.
+    #[inline(always)]
+    fn may_answer(&self) -> bool {
+        self.protocol.state() == State::Open && self.protocol.mid_message().is_none() && !self.protocol.wants_transmit()
     }
 
     /// The writable callback, if it was asked for and the socket takes data.
@@ -282,13 +297,17 @@ impl WebSocket {
         let held = aside.as_mut().map(|aside| &mut aside.held);
         let result = callbacks.call::<WATCHED, _>(io, Culprit::Writable, |endpoint, cx, session, io| {
             let out = SocketWriter::new(io, socket);
-            let port = &mut SendCx { ws: protocol, out, held, id: cx.id(), endpoint: cx.endpoint, last };
+            let port =
+                &mut SendCx { ws: protocol, out, held, id: cx.id(), endpoint: cx.endpoint, last, is_ahead: false };
             endpoint.writable(cx, session, Tx::new(port))
         });
         if io.send_budget == before {
             // A call that sends nothing costs as much as a small frame, so repeated requests do not
             // hold the loop.
             io.send_budget = before.saturating_sub(io.frame_cost);
+        }
+        if self.aside.is_some() {
+            self.release_held(&mut callbacks.cx, &mut SocketWriter::new(io, socket));
         }
         self.apply(&mut callbacks.cx, result);
     }
@@ -383,7 +402,8 @@ impl WebSocket {
     fn is_over(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, entry: Entry, can_write: bool) -> bool {
         let has_input = wire.socket.has_input() && !self.is_paused(&env.state.running);
         let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
-        if self.protocol.state() != State::Open && !out.io.outgoing.is_empty() {
+        let holds_back = env.state.running.holds_back();
+        if self.protocol.state() != State::Open && !out.io.outgoing.is_empty() && !holds_back {
             self.catch_up(&mut out, entry.endpoint, id);
         }
         // A Close frame waits for the last call before it.

@@ -75,9 +75,9 @@ pub trait Handler: 'static {
         message: Message<'_>,
     ) -> Result<(), Close>;
 
-    /// The socket can take data and there is something to do: messages have left the outbox, and at most
-    /// [`Messages::outbox_low_water`] bytes still wait in it (default 0: it is empty), or the callback was requested by
-    /// [`request_writable`](crate::protocol::ConnectionMut::request_writable).
+    /// The socket can take data and there is something to do: messages that were pushed have left, and at most
+    /// [`Messages::outbox_low_water`] bytes still wait in the outbox (default 0: it is empty), or the callback was requested
+    /// by [`request_writable`](crate::protocol::ConnectionMut::request_writable).
     ///
     /// Here a feed pushes its newest value: a peer that reads slowly misses the values in between, and nothing piles up
     /// for it. The callback may come without a request, so check whether there is something new.
@@ -228,6 +228,15 @@ pub trait Handler: 'static {
 pub struct MessageCx<'t, 'c> {
     pub(super) cx: &'t mut Cx<'c>,
     pub(super) outbox: &'t mut Outbox,
+    /// A message left in this callback, without waiting in the outbox.
+    pub(super) answered: bool,
+}
+
+impl<'t, 'c> MessageCx<'t, 'c> {
+    #[inline(always)]
+    pub(super) fn new(cx: &'t mut Cx<'c>, outbox: &'t mut Outbox) -> Self {
+        Self { cx, outbox, answered: false }
+    }
 }
 
 impl fmt::Debug for MessageCx<'_, '_> {
@@ -251,9 +260,9 @@ impl DerefMut for MessageCx<'_, '_> {
 }
 
 impl MessageCx<'_, '_> {
-    /// Puts a message into this connection's outbox. It is sent when the socket accepts it, in this
-    /// turn if possible, and behind what was published before. What is published later may overtake it while it waits. To
-    /// send to another connection: [`ConnectionMut::push`](crate::protocol::ConnectionMut::push).
+    /// Sends a message to this connection: at once if the socket takes data now and nothing waits before it, else from the
+    /// outbox, in this turn if possible. It arrives behind what was published or pushed before, and before what is published or
+    /// pushed later. To send to another connection: [`ConnectionMut::push`](crate::protocol::ConnectionMut::push).
     ///
     /// ```
     /// use sockeye::messages::{Message, MessageCx};
@@ -267,7 +276,8 @@ impl MessageCx<'_, '_> {
     ///
     /// # Errors
     /// [`Full`] with the message, when the outbox has no room for it, because the peer reads less
-    /// than it is sent. The right reaction depends on the message, so `?` alone does not work:
+    /// than it is sent. Behind a published message that waits, the room is that of
+    /// [`Limits::output_hard`](crate::Limits::output_hard). The right reaction depends on the message, so `?` alone does not work:
     /// close with a code, or drop a message that a newer one replaces.
     ///
     /// ```
@@ -283,7 +293,13 @@ impl MessageCx<'_, '_> {
     /// ```
     #[inline(always)]
     pub fn push<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Full<'m>> {
-        self.outbox.push(message.into(), self.cx)
+        let message = message.into();
+        if self.outbox.is_empty() && self.cx.can_answer() && self.outbox.has_room(message.as_bytes().len()) {
+            self.answered = true;
+            self.cx.answer(|permission| _ = message.send(permission));
+            return Ok(());
+        }
+        self.outbox.push(message, self.cx)
     }
 
     /// Sends a message to every connection of this protocol, including this one; see

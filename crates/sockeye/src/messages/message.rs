@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use sockeye_proto::event::Payload;
 use sockeye_proto::wire::MessageKind;
 
+use crate::protocol::{AfterSend, Writable};
+
 /// A whole message.
 ///
 /// ```
@@ -39,6 +41,17 @@ impl Message<'_> {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Binary(payload) => payload,
+        }
+    }
+
+    /// Sends it; what the socket does not take of an owned one is kept without a copy.
+    #[inline(always)]
+    pub(super) fn send(self, permission: Writable<'_>) -> AfterSend<'_> {
+        let kind = self.kind();
+        match self {
+            Self::Text(Cow::Owned(text)) => permission.send_owned(kind, text.into_bytes()),
+            Self::Binary(Cow::Owned(payload)) => permission.send_owned(kind, payload),
+            borrowed => permission.send(kind, borrowed.as_bytes()),
         }
     }
 

@@ -54,13 +54,14 @@ pub fn on<F>(name: impl Into<String>, handle: F) -> Messages<Closure<F>>
 where
     F: FnMut(&mut MessageCx<'_, '_>, Message<'_>) -> Result<(), Close> + 'static,
 {
-    with(name, Closure { handle })
+    Messages { has_writable: false, ..with(name, Closure { handle }) }
 }
 
 /// A protocol whose messages are handled by a [`Handler`], which can keep a state for each connection.
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
     let (name, scratch, limits) = (name.into(), Outbox::default(), MessageLimits::default());
-    let messages = Messages { name, handler, outbox_bytes: 0, low_water: 0, limits, scratch, spare: Vec::new() };
+    let (outbox_bytes, low_water, has_writable, spare) = (0, 0, true, Vec::new());
+    let messages = Messages { name, handler, outbox_bytes, low_water, has_writable, limits, scratch, spare };
     messages.outbox_bytes(DEFAULT_LIMIT)
 }
 
@@ -92,6 +93,8 @@ pub struct Messages<H: Handler> {
     outbox_bytes: usize,
     /// The handler's `writable` is called while no more than this waits.
     low_water: usize,
+    /// Whether the handler may have a `writable`; a closure has none.
+    has_writable: bool,
     limits: MessageLimits,
     /// The output of the connection whose step is running, if nothing waited for it before. Empty
     /// between steps.
@@ -233,9 +236,11 @@ impl<H: Handler> Messages<H> {
         self.rest(cx, session);
     }
 
-    /// Frees what an idle connection does not need, and says how much is held for another.
+    /// Frees what an idle connection does not need, and says how much is held for another. What is published from now on goes
+    /// behind messages that wait.
     fn rest(&mut self, cx: &mut Cx<'_>, session: &mut Session<H::State>) {
         cx.set_held_bytes(session.busy.as_ref().map_or(0, |busy| busy.memory()));
+        cx.hold_back(session.busy.as_ref().is_some_and(|busy| !busy.outbox.is_empty()));
         if session.busy.as_ref().is_some_and(|busy| busy.is_idle()) {
             if let Some(busy) = session.busy.take() {
                 self.spare(busy);
@@ -300,7 +305,7 @@ impl<H: Handler> Messages<H> {
                 Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
                 _ => &mut self.scratch,
             };
-            result = self.handler.writable(&mut MessageCx { cx, outbox }, &mut session.state);
+            result = self.handler.writable(&mut MessageCx::new(cx, outbox), &mut session.state);
         }
         self.send_pushed(cx, session, permission);
         result
@@ -320,7 +325,11 @@ impl<H: Handler> Messages<H> {
             Some(busy) if !busy.outbox.is_empty() => &mut busy.outbox,
             _ => &mut self.scratch,
         };
-        let result = call(&mut self.handler, &mut MessageCx { cx, outbox: &mut *outbox }, &mut session.state);
+        let mut own = MessageCx::new(cx, &mut *outbox);
+        let result = call(&mut self.handler, &mut own, &mut session.state);
+        if own.answered && self.has_writable {
+            cx.request_writable();
+        }
         if !outbox.is_empty() {
             cx.keep_input(true);
             cx.request_writable();
@@ -340,7 +349,7 @@ impl<H: Handler> Messages<H> {
         call: impl FnOnce(&mut H, &mut MessageCx<'_, '_>, &mut H::State) -> R,
     ) -> R {
         let mut busy = self.take_busy(session);
-        let result = call(&mut self.handler, &mut MessageCx { cx, outbox: &mut busy.outbox }, &mut session.state);
+        let result = call(&mut self.handler, &mut MessageCx::new(cx, &mut busy.outbox), &mut session.state);
         if !busy.outbox.is_empty() {
             cx.request_writable();
             if busy.outbox.is_well_filled() {
@@ -391,7 +400,7 @@ impl<H: Handler> Protocol for Messages<H> {
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Self::Session {
         let mut busy = self.spare.pop().unwrap_or_default();
         busy.outbox.set_limit(self.outbox_bytes);
-        let state = self.handler.open(&mut MessageCx { cx, outbox: &mut busy.outbox }, handshake);
+        let state = self.handler.open(&mut MessageCx::new(cx, &mut busy.outbox), handshake);
         if !busy.outbox.is_empty() {
             cx.request_writable();
         }
@@ -415,7 +424,7 @@ impl<H: Handler> Protocol for Messages<H> {
 
     #[inline]
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
-        let permission = tx.idle();
+        let permission = tx.ahead_of_published().idle();
         if session.busy.is_some() {
             return self.write_rest(cx, session, permission);
         }
@@ -424,7 +433,7 @@ impl<H: Handler> Protocol for Messages<H> {
             return self.write_rest(cx, session, permission);
         }
         // Usually everything is sent by now, and the handler adds nothing.
-        let result = self.handler.writable(&mut MessageCx { cx, outbox: &mut self.scratch }, &mut session.state);
+        let result = self.handler.writable(&mut MessageCx::new(cx, &mut self.scratch), &mut session.state);
         if !self.scratch.is_empty() {
             self.send_pushed(cx, session, permission);
             return result;

@@ -1,8 +1,8 @@
 //! Messages that wait to be sent to one peer, within a limit.
 //!
-//! Most answers consist of bytes that just arrived: an echo, a relay. Such a message is kept as a
-//! range of the receive buffer and sent from there in the same step, without a copy. The rest is
-//! copied at the end of the step, because the buffer is reused.
+//! What can leave at once does not come here. Many answers consist of bytes that just arrived: an echo, a relay. Such a message is
+//! kept as a range of the receive buffer and sent from there if the socket takes data later in the same step, without a
+//! copy. The rest is copied at the end of the step, because the buffer is reused.
 
 use std::borrow::Cow;
 use std::collections::{TryReserveError, VecDeque};
@@ -72,7 +72,8 @@ impl Outbox {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.spots.len() == self.sent_spots
+        // Every message has a cost.
+        self.load == 0
     }
 
     /// The number of waiting payload bytes.
@@ -103,14 +104,23 @@ impl Outbox {
         self.load <= bytes
     }
 
+    /// Whether a message of `len` bytes fits.
+    #[inline(always)]
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        cost(len) <= self.limit - self.load
+    }
+
     /// Adds a message. One that is part of the input just received stays where it is: most leave in
     /// the same step.
     #[inline(always)]
     pub(super) fn push<'m>(&mut self, message: Message<'m>, cx: &mut Cx<'_>) -> Result<(), Full<'m>> {
         let (bytes, kind) = (message.as_bytes(), message.kind());
         let len = bytes.len();
-        if cost(len) > self.limit - self.load {
+        if !self.has_room(len) {
             return Err(Full(message));
+        }
+        if cx.has_waiting() {
+            return self.push_behind(message, cx);
         }
         if self.items.is_empty() {
             if let Some(range) = cx.input_range(bytes) {
@@ -122,6 +132,19 @@ impl Outbox {
             }
         }
         self.push_item(message, len, kind, cx)
+    }
+
+    /// Puts a message behind what was published or pushed before, which is newer than all messages of the outbox.
+    #[cold]
+    fn push_behind<'m>(&self, message: Message<'m>, cx: &mut Cx<'_>) -> Result<(), Full<'m>> {
+        if cx.connection.push(&message).is_err() {
+            return Err(Full(message));
+        }
+        if self.load.saturating_add(cx.queued_bytes()) >= self.mark {
+            cx.set_back_pressure(true);
+            cx.request_writable();
+        }
+        Ok(())
     }
 
     /// Memory that cannot be had is as good as an outbox without room.

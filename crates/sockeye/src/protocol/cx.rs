@@ -2,11 +2,14 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
+use sockeye_proto::conn::Connection;
+
 use crate::client::Retry;
-use crate::protocol::ConnId;
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
+use crate::protocol::{ConnId, SendCx, Writable};
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::sys::Address;
+use crate::transport::SocketWriter;
 
 /// The context of a callback of a [`Protocol`](crate::Protocol): its connection, and through it the
 /// service.
@@ -34,12 +37,28 @@ pub struct Cx<'a> {
     pub(crate) peer: &'a Address,
     /// The bytes of the current read, in the callbacks that follow its delivery.
     pub(crate) input: &'a [u8],
+    /// Where an answer can go at once, while a message is delivered.
+    pub(crate) outlet: Option<Outlet<'a>>,
+}
+
+/// The framing and the output of the connection whose message is delivered.
+pub(crate) struct Outlet<'a> {
+    pub(crate) ws: &'a mut Connection,
+    pub(crate) out: SocketWriter<'a>,
 }
 
 impl<'a> Cx<'a> {
     #[inline]
     pub(crate) fn new(commands: &'a mut Commands, endpoint: EndpointIndex, id: ConnId, peer: &'a Address) -> Self {
-        Self { connection: ConnectionMut { commands, id }, endpoint, peer, input: &[] }
+        Self { connection: ConnectionMut { commands, id }, endpoint, peer, input: &[], outlet: None }
+    }
+
+    /// The same context with an outlet, for one callback.
+    #[inline(always)]
+    pub(crate) fn with_outlet<'s>(&'s mut self, outlet: Option<Outlet<'s>>) -> Cx<'s> {
+        let ConnectionMut { commands, id } = &mut self.connection;
+        let connection = ConnectionMut { commands, id: *id };
+        Cx { connection, endpoint: self.endpoint, peer: self.peer, input: &[], outlet }
     }
 
     /// The address of the peer.
@@ -88,6 +107,55 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn keep_input(&mut self, keep: bool) {
         self.connection.commands.running.set_keeps_input(keep);
+    }
+
+    /// In [`receive`](crate::Protocol::receive): whether an answer can leave at once. The socket takes data, nothing of this
+    /// connection waits before the answer, and the share of the turn is not used up. For layers that need no
+    /// [`writable`](crate::Protocol::writable) then; `false` in other callbacks.
+    #[must_use]
+    #[inline(always)]
+    pub fn can_answer(&self) -> bool {
+        self.outlet.as_ref().is_some_and(|outlet| outlet.out.socket.is_clear() && outlet.out.io.send_budget > 0)
+    }
+
+    /// Calls `send` with a permission for an answer, if one [can leave](Self::can_answer). For layers.
+    ///
+    /// ```
+    /// use sockeye::Cx;
+    ///
+    /// fn answer(cx: &mut Cx<'_>, waiting: &mut Vec<String>, text: String) {
+    ///     if waiting.is_empty() && cx.can_answer() {
+    ///         cx.answer(|permission| _ = permission.text(&text));
+    ///     } else {
+    ///         waiting.push(text);
+    ///         cx.request_writable();
+    ///     }
+    /// }
+    /// ```
+    #[inline(always)]
+    pub fn answer(&mut self, send: impl FnOnce(Writable<'_>)) {
+        if !self.can_answer() {
+            return;
+        }
+        let (id, endpoint) = (self.connection.id, self.endpoint);
+        if let Some(Outlet { ws, out }) = &mut self.outlet {
+            let out = out.reborrow();
+            send(Writable::new(&mut SendCx { ws, out, held: None, id, endpoint, last: false, is_ahead: false }));
+        }
+    }
+
+    /// Says that messages of a layer wait, so that what is published or pushed to this connection from now on waits behind
+    /// them, until the layer says `false`. It sends them [ahead](crate::Tx::ahead_of_published) of that. For layers that
+    /// keep messages in the order in which the program gave them away; see also [`has_waiting`](Self::has_waiting).
+    pub fn hold_back(&mut self, on: bool) {
+        self.connection.commands.running.set_holds_back(on);
+    }
+
+    /// Whether something that was published or pushed waits for this connection. A message of a layer has to go behind it
+    /// then: the layer [pushes](ConnectionMut::push) it, too.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.connection.commands.has_waiting(self.endpoint, self.connection.id)
     }
 
     /// Pauses reading for a layer whose output is behind, or ends that pause. It is independent of

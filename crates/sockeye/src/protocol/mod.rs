@@ -32,6 +32,7 @@ use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
 pub(crate) use self::answering::{Answering, ResponseFault, ResponsePort, ResponseTx};
+pub(crate) use self::cx::Outlet;
 pub use self::cx::{ClosedCx, Cx};
 pub(crate) use self::cx::{RawClosedCx, RawCx};
 pub(crate) use self::end::{RawClose, RawClosed};

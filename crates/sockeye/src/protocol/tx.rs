@@ -28,6 +28,16 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// What is sent with this permission goes before what was published and pushed and waits still. For a layer whose messages
+    /// are older than that; see [`Cx::hold_back`](crate::Cx::hold_back).
+    #[must_use]
+    pub fn ahead_of_published(mut self) -> Self {
+        if let Self::Idle(writable) = &mut self {
+            writable.port.is_ahead = true;
+        }
+        self
+    }
+
     /// The permission to send a message, unless a fragmented one is unfinished. Endpoints that never fragment always
     /// have it.
     #[must_use]
@@ -60,6 +70,11 @@ pub struct Writable<'a> {
 }
 
 impl<'a> Writable<'a> {
+    #[inline(always)]
+    pub(super) fn new(port: &'a mut SendCx<'a>) -> Self {
+        Self { port }
+    }
+
     /// Sends a whole text message.
     #[inline]
     pub fn text(self, text: &str) -> AfterSend<'a> {
@@ -261,6 +276,8 @@ pub(crate) struct SendCx<'a> {
     pub(crate) endpoint: EndpointIndex,
     /// A Close frame waits for this call to end: it is the last one.
     pub(crate) last: bool,
+    /// What is sent is older than what waits of the published and pushed messages.
+    pub(crate) is_ahead: bool,
 }
 
 impl<'a> SendCx<'a> {
@@ -287,7 +304,7 @@ impl<'a> SendCx<'a> {
     /// A message that begins goes behind what was published before.
     #[inline(always)]
     fn catch_up(&mut self) {
-        if !self.out.io.outgoing.is_empty() {
+        if !self.out.io.outgoing.is_empty() && !self.is_ahead {
             self.out.reborrow().catch_up(self.ws.role(), self.endpoint.0, self.id.as_u64());
         }
     }

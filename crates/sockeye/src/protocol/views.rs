@@ -199,8 +199,8 @@ impl ConnectionMut<'_> {
     }
 
     /// Sends a message to this connection, from anywhere: the answer of a worker thread, a message of one member to
-    /// another. It leaves with what is published, at the end of the turn, and in the order of both: see
-    /// [`ProtocolMut::publish_text`]. Text is `&str` or a [`Payload`], which is text that was checked when it arrived, so
+    /// another. It leaves with what is published, at the end of the turn, and in the order of both and of what an
+    /// [outbox](crate::messages::Outbox) holds: see [`ProtocolMut::publish_text`]. Text is `&str` or a [`Payload`], which is text that was checked when it arrived, so
     /// a relay checks nothing again.
     ///
     /// Unlike a published message it never closes a connection that reads too slowly. Accepted means queued: a connection
@@ -361,9 +361,10 @@ impl ProtocolMut<'_> {
 
     /// Sends a text message to every connection of the protocol.
     ///
-    /// **Order.** Nothing overtakes a published message: at every connection it arrives before what is sent, published,
-    /// [pushed](ConnectionMut::push) or closed after it, also from elsewhere. The other way round, it overtakes messages that
-    /// still wait for a writable callback, such as those in an [outbox](crate::messages::Outbox). It waits for the end of a
+    /// **Order.** What a program did first arrives first: at every connection a published message arrives before what is sent,
+    /// published, [pushed](ConnectionMut::push) or closed after it, also from elsewhere, and after all that was pushed before it,
+    /// also if that still waits in an [outbox](crate::messages::Outbox). Protocols without that layer send in their writable
+    /// callbacks, so what they have not sent yet comes later. It waits for the end of a
     /// fragmented message that the connection has begun; if that never ends, it is lost, as by [`abort`](ConnectionMut::abort).
     ///
     /// Messages published in one turn leave in one send for each connection. A connection that has

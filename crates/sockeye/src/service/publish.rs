@@ -43,9 +43,10 @@ impl Service {
         if batch.frames().len() == 0 {
             for (id, apart) in waiting.into_apart() {
                 let id = ConnId::from_u64(id);
-                let entry = registry.get(id).filter(|entry| entry.is_open());
-                if let Some(conn) = entry.and_then(|_| connections.in_slot(id)) {
-                    audience.note(id, conn.publish(&mut env.io, &batch, Some(&apart)), conn.queued_bytes());
+                let Some(entry) = registry.get(id).filter(|entry| entry.is_open()) else { continue };
+                if let Some(conn) = connections.in_slot(id) {
+                    let published = conn.publish(&mut env.io, &batch, Some(&apart), entry.holds_back());
+                    audience.note(id, published, conn.queued_bytes());
                 }
             }
         } else {
@@ -56,7 +57,8 @@ impl Service {
                 }
                 if let Some(conn) = connections.in_slot(id) {
                     let apart = waiting.take_apart(id.as_u64());
-                    audience.note(id, conn.publish(&mut env.io, &batch, apart.as_ref()), conn.queued_bytes());
+                    let published = conn.publish(&mut env.io, &batch, apart.as_ref(), entry.holds_back());
+                    audience.note(id, published, conn.queued_bytes());
                 }
             }
         }
@@ -64,6 +66,11 @@ impl Service {
         let mark = env.io.low_water;
         for (id, queued) in audience.behind {
             self.env.state.registry.note_growth(id, queued, mark);
+        }
+        for id in audience.held_back {
+            if let Some(entry) = self.env.state.registry.get_mut(id) {
+                entry.set_held_back(true);
+            }
         }
         for id in audience.again {
             self.env.state.registry.enqueue(id);
@@ -94,6 +101,8 @@ struct Audience {
     messages: u64,
     /// Bytes wait for their sockets.
     behind: Vec<(ConnId, usize)>,
+    /// Something waits behind messages of a layer.
+    held_back: Vec<ConnId>,
     /// They need a step.
     again: Vec<ConnId>,
     /// More waits for them than may.
@@ -111,6 +120,10 @@ impl Audience {
             Published::NeedsStep(count) => {
                 self.messages += count as u64;
                 self.again.push(id);
+            }
+            Published::HeldBack(count) => {
+                self.messages += count as u64;
+                self.held_back.push(id);
             }
             Published::Sent(count) => self.messages += count as u64,
         }

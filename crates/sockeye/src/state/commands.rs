@@ -240,6 +240,11 @@ impl Commands {
         self.registry.queued_bytes(id) + self.outgoing.pushed_bytes(entry.endpoint.0, id.as_u64())
     }
 
+    /// Whether something that was published or pushed waits for a connection, of this endpoint.
+    pub(crate) fn has_waiting(&self, endpoint: EndpointIndex, id: ConnId) -> bool {
+        self.outgoing.has_waiting(endpoint.0, id.as_u64()) || self.registry.get(id).is_some_and(Entry::is_held_back)
+    }
+
     /// Keeps a message for one connection until the loop sends the published messages. `Ok(false)` when too much waits.
     pub(crate) fn push_message(&self, id: ConnId, kind: MessageKind, payload: &[u8]) -> Result<bool, Gone> {
         let entry = self.registry.get(id).filter(|entry| entry.is_open()).ok_or(Gone)?;

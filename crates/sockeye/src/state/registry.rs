@@ -37,8 +37,12 @@ const ADMITTED: u16 = 256;
 const BEGINNING: u16 = 512;
 /// Output waits for its socket: it is in [`Registry::queued`].
 const BEHIND: u16 = 1024;
+/// Messages of a layer wait, so what is published and pushed from now on waits behind them.
+pub(super) const HOLDS_BACK: u16 = 2048;
+/// Something that was published or pushed waits behind messages of a layer.
+const HELD_BACK: u16 = 4096;
 /// The flags that the running step keeps for its own connection.
-pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD;
+pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD | HOLDS_BACK;
 
 impl Entry {
     /// A connection that was accepted.
@@ -118,6 +122,21 @@ impl Entry {
     #[inline]
     pub(crate) fn is_behind(self) -> bool {
         self.flags & BEHIND != 0
+    }
+
+    /// Whether what is published and pushed has to wait behind messages of a layer.
+    #[inline]
+    pub(crate) fn holds_back(self) -> bool {
+        self.flags & HOLDS_BACK != 0
+    }
+
+    /// Whether something does.
+    pub(crate) fn is_held_back(self) -> bool {
+        self.flags & HELD_BACK != 0
+    }
+
+    pub(crate) fn set_held_back(&mut self, held: bool) {
+        self.set(HELD_BACK, held);
     }
 
     /// Whether it counts among the connections of its address.

@@ -1,7 +1,7 @@
 //! The connection whose step is running.
 
 use crate::id::ConnId;
-use crate::state::registry::{Entry, HELD, OF_STEP, PAUSED, Registry, WANTS_WRITE};
+use crate::state::registry::{Entry, HELD, HOLDS_BACK, OF_STEP, PAUSED, Registry, WANTS_WRITE};
 
 /// The connection whose step is running. Its flags are here meanwhile, since its own callbacks
 /// change them most often; the end of the step writes them back.
@@ -103,6 +103,16 @@ impl RunningStep {
     #[inline]
     pub(crate) fn set_held(&mut self, held: bool) {
         self.set(HELD, held);
+    }
+
+    /// Messages of a layer wait, or no longer do.
+    pub(crate) fn set_holds_back(&mut self, holds: bool) {
+        self.set(HOLDS_BACK, holds);
+    }
+
+    /// Whether what is published and pushed has to wait behind messages of a layer.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.flags & HOLDS_BACK != 0
     }
 
     /// The endpoint keeps ranges of the current read, or no longer does.

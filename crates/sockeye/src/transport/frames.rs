@@ -144,7 +144,8 @@ impl SocketWriter<'_> {
     }
 }
 
-/// Published messages that wait for the end of their connection's own fragmented message, in order.
+/// Published and pushed messages that wait for the end of their connection's own fragmented message, or for the messages of a
+/// layer, in order.
 #[derive(Default)]
 pub(crate) struct Held {
     /// Each with the number of its first message that was not sent yet.
@@ -158,12 +159,16 @@ impl Held {
         self.bytes
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     pub(crate) fn hold(&mut self, batch: Rc<Framed>, first: usize) {
         self.bytes += batch.memory() + SHARE;
         self.batches.push((batch, first));
     }
 
-    /// The fragmented message is finished.
+    /// What went before is sent.
     #[cold]
     pub(crate) fn release(&mut self, role: Role, out: &mut SocketWriter<'_>) {
         self.bytes = 0;

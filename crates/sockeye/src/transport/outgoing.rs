@@ -112,6 +112,15 @@ impl Outgoing {
         .unwrap_or(true)
     }
 
+    /// Whether anything waits for a connection.
+    pub(crate) fn has_waiting(&self, endpoint: u16, id: u64) -> bool {
+        let has_waiting = |waiting: &mut Waiting| {
+            let published = waiting.published.frames();
+            waiting.apart.get(&id).map_or(published.len(), |apart| apart.len(published)) > 0
+        };
+        !self.is_empty() && self.with(endpoint, has_waiting).unwrap_or(false)
+    }
+
     /// How many bytes were pushed to a connection and not sent yet.
     pub(crate) fn pushed_bytes(&self, endpoint: u16, id: u64) -> usize {
         if self.is_empty() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx};
-use sockeye_testing::server::upgrade;
+use sockeye_testing::server::{Client, Heard, upgrade};
 
 /// Reading pauses from so many bytes on.
 const MARK: usize = 4000;
@@ -255,4 +255,89 @@ fn a_connection_that_ends_gives_its_buffers_back() {
     world.until(|world| world.seen.borrow().closed == 1);
     let buffer = world.service.control().take_buffer();
     assert!(buffer.is_empty() && buffer.capacity() >= 100, "{}", buffer.capacity());
+}
+
+/// Numbers what it is asked for, and keeps its order with what is published.
+#[derive(Default)]
+struct Ordered {
+    number: u32,
+    answers: Rc<RefCell<u32>>,
+}
+
+impl Protocol for Ordered {
+    type Session = VecDeque<String>;
+
+    fn name(&self) -> &'static str {
+        "ordered"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Self::Session {
+        assert!(!cx.can_answer() && !cx.has_waiting());
+        cx.answer(|_| panic!("nothing is to be answered yet"));
+        VecDeque::new()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, queue: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close> {
+        for &step in fragment.payload.as_bytes() {
+            self.number += 1;
+            let text = format!("{:>9000}", self.number);
+            if step == b'P' {
+                cx.own_protocol().publish_text(&text);
+            } else if queue.is_empty() && cx.can_answer() {
+                *self.answers.borrow_mut() += 1;
+                cx.answer(|permission| _ = permission.text(&text));
+            } else if cx.has_waiting() {
+                cx.push(text.as_str()).map_err(|_| CloseCode::TRY_AGAIN)?;
+            } else {
+                queue.push_back(text);
+                cx.request_writable();
+            }
+        }
+        cx.hold_back(!queue.is_empty());
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, queue: &mut Self::Session, tx: Tx<'_>) -> Result<(), Close> {
+        assert!(!cx.can_answer());
+        let mut permission = tx.ahead_of_published().idle();
+        while let (Some(writable), Some(text)) = (permission.take(), queue.pop_front()) {
+            permission = writable.text_owned(text).more();
+        }
+        cx.hold_back(!queue.is_empty());
+        if !queue.is_empty() {
+            cx.request_writable();
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut ClosedCx<'_>, _: Self::Session, _: Closed) {}
+}
+
+#[test]
+fn a_layer_answers_at_once_and_keeps_the_order_of_all() {
+    for (faults, is_slow) in
+        [(Faults::none(), false), (Faults::none().with_buffers(5_000, 5_000).with_segment(700), true)]
+    {
+        let network = Network::with_faults(1, faults);
+        let answers = Rc::default();
+        let protocol = Ordered { number: 0, answers: Rc::clone(&answers) };
+        let builder = Service::builder().protocol(protocol).listen("10.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let mut client = Client::connect(&network, &service.local_addresses()[0], 1).unwrap();
+        client.handshake("/", "ordered");
+        let mut scripts = vec!["ppPp", "PPp", "pPpppPp", "P", "p"];
+        network.run(|| {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            client.pump(usize::MAX, network.now());
+            if client.is_open() {
+                scripts.drain(..).for_each(|script| client.text(script));
+            }
+            let is_done = client.messages().count() == 16;
+            if is_done { Turn::Done } else { Turn::Sleep(service.next_deadline()) }
+        });
+        let texts = client.messages().map(|heard| if let Heard::Text(text) = heard { text.trim() } else { "" });
+        let numbers: Vec<u32> = texts.map(|text| text.parse().unwrap()).collect();
+        assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+        assert!(if is_slow { *answers.borrow() < 10 } else { *answers.borrow() == 10 });
+    }
 }

@@ -10,26 +10,39 @@ use sockeye::proto::time::Instant;
 use sockeye::protocol::{Keepalive, ProtocolMut};
 use sockeye::sim::{Faults, Network, Turn};
 use sockeye::sys::ListenOptions;
-use sockeye::{Close, CloseCode, Closed, ClosedCx, Handshake, Service};
+use sockeye::{Builder, Close, CloseCode, Closed, ClosedCx, Handshake, Limits, Service};
 use sockeye_testing::server::{Client, Heard};
 
 const MILLI: Duration = Duration::from_millis(1);
 
 /// A service and its clients.
-struct World {
+pub(super) struct World {
     network: Network,
     service: Service,
-    clients: Vec<Client>,
+    pub(super) clients: Vec<Client>,
 }
 
 impl World {
-    fn new(faults: Faults, protocol: Messages<impl Handler>, clients: usize) -> Self {
+    pub(super) fn new(faults: Faults, protocol: Messages<impl Handler>, clients: usize) -> Self {
         Self::with(faults, protocol, ListenOptions::default(), clients)
     }
 
+    pub(super) fn with_limits(
+        faults: Faults,
+        protocol: Messages<impl Handler>,
+        limits: Limits,
+        clients: usize,
+    ) -> Self {
+        Self::of(faults, Service::builder().limits(limits).protocol(protocol), ListenOptions::default(), clients)
+    }
+
     fn with(faults: Faults, protocol: Messages<impl Handler>, options: ListenOptions, clients: usize) -> Self {
+        Self::of(faults, Service::builder().protocol(protocol), options, clients)
+    }
+
+    fn of(faults: Faults, builder: Builder, options: ListenOptions, clients: usize) -> Self {
         let network = Network::with_faults(1, faults);
-        let builder = Service::builder().protocol(protocol).listen_with("10.0.0.1:80", options);
+        let builder = builder.listen_with("10.0.0.1:80", options);
         let service = builder.build_with(network.sys()).unwrap();
         let mut world = Self { network, service, clients: Vec::new() };
         for number in 0..clients {
@@ -42,12 +55,12 @@ impl World {
         world
     }
 
-    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, done: impl Fn(&Self) -> bool) {
         self.run(Duration::from_secs(60), &done);
         assert!(done(self), "it did not come");
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.run(time, &|_| false);
     }
 
@@ -65,7 +78,7 @@ impl World {
         });
     }
 
-    fn texts(&self, client: usize) -> Vec<&str> {
+    pub(super) fn texts(&self, client: usize) -> Vec<&str> {
         let messages = self.clients[client].messages();
         messages.filter_map(|heard| if let Heard::Text(text) = heard { Some(&**text) } else { None }).collect()
     }

@@ -13,6 +13,7 @@ mod listeners;
 mod memory;
 mod message_limits;
 mod messages;
+mod outbox_order;
 mod proxy_header;
 mod scrambled;
 mod shown;

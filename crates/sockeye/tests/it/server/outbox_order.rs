@@ -1,0 +1,158 @@
+//! What a program did first arrives first: messages of an outbox, published ones, and ones that are pushed through a looked-up
+//! connection.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::messages::{self, Handler, Message, MessageCx};
+use sockeye::proto::close::Cause;
+use sockeye::protocol::PushError;
+use sockeye::sim::Faults;
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Handshake, Limits};
+
+use super::messages::World;
+
+/// Does what scripts say, with messages that are numbered in the order in which they are given away.
+#[derive(Default)]
+struct Scribe {
+    number: u32,
+    /// What the next writable callbacks do.
+    writable: VecDeque<String>,
+    timer: String,
+    seen: Rc<RefCell<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    full: Option<PushError>,
+    closed: Option<Closed>,
+}
+
+impl Scribe {
+    /// `p` pushes, `P` publishes, and `c` pushes through the connection that it looks up; `+` makes the message before it long.
+    fn run(&mut self, cx: &mut MessageCx<'_, '_>, script: &str) {
+        let mut steps = script.chars().peekable();
+        while let Some(step) = steps.next() {
+            self.number += 1;
+            let width = if steps.next_if_eq(&'+').is_some() { 10_000 } else { 1 };
+            let text = format!("{:>width$}", self.number);
+            match step {
+                'p' => cx.push(text).unwrap(),
+                'P' => cx.own_protocol().publish_text(&text),
+                'c' => {
+                    let id = cx.id();
+                    let pushed = cx.connection(id).unwrap().push(text.as_str());
+                    self.seen.borrow_mut().full = pushed.err();
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
+
+impl Handler for Scribe {
+    type State = ();
+
+    fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
+        if self.number == 0 {
+            self.run(cx, "pPpcPp");
+        }
+    }
+
+    fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+        let text = message.as_text().unwrap();
+        match text.split_at(1) {
+            ("w", script) => {
+                self.writable.push_back(script.to_owned());
+                cx.request_writable();
+            }
+            ("t", script) => {
+                script.clone_into(&mut self.timer);
+                cx.set_timer(Duration::from_millis(1));
+            }
+            ("e", script) => {
+                self.run(cx, script);
+                return Err(CloseCode::NORMAL.into());
+            }
+            _ => self.run(cx, text),
+        }
+        Ok(())
+    }
+
+    fn writable(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut ()) -> Result<(), Close> {
+        if let Some(script) = self.writable.pop_front() {
+            self.run(cx, &script);
+        }
+        Ok(())
+    }
+
+    fn timer(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut ()) -> Result<(), Close> {
+        let script = std::mem::take(&mut self.timer);
+        self.run(cx, &script);
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), closed: Closed) {
+        self.seen.borrow_mut().closed = Some(closed);
+    }
+}
+
+/// Sockets that take everything, little at a time, and next to nothing.
+fn networks() -> [Faults; 3] {
+    let (slow, slowest) = (Faults::none().with_buffers(5_000, 5_000), Faults::none().with_buffers(64, 64));
+    [Faults::none(), slow.with_segment(1_000), slowest.with_segment(8)]
+}
+
+fn numbers(world: &World, client: usize) -> Vec<u32> {
+    world.texts(client).iter().map(|text| text.trim().parse().unwrap()).collect()
+}
+
+/// Whatever the callback, whether the messages wait in the outbox or leave at once.
+#[test]
+fn what_a_program_did_first_arrives_first() {
+    let scripts = ["pP", "Pp", "pPpPp", "pcPpcPp", "Pcp", "p+Pp", "P+pc", "c+pP+pP", "p+p+P+pcp+P", "ppPPccpp"];
+    for faults in networks() {
+        for (index, script) in scripts.iter().enumerate() {
+            let mut world = World::new(faults.clone(), messages::with("test", Scribe::default()), 2);
+            let again = scripts[(index + 3) % scripts.len()];
+            let texts = [script.to_string(), format!("w{script}"), format!("t{script}"), again.to_string()];
+            for text in texts.iter().chain([&format!("w{again}"), &format!("e{script}")]) {
+                world.clients[0].text(text);
+            }
+            world.until(|world| world.clients[0].end().is_some());
+            let (own, other) = (numbers(&world, 0), numbers(&world, 1));
+            let all: Vec<u32> = (1..=own.len() as u32).collect();
+            assert_eq!(own, all, "{script} {faults:?}");
+            assert!(own.len() >= 6 + 3 * script.matches(['p', 'P', 'c']).count());
+            assert!(other.is_sorted() && other.len() > 3, "{other:?}");
+            assert_eq!(world.clients[0].close_heard(), Some(Some(1000)));
+        }
+    }
+}
+
+/// What waits behind an outbox is bounded like what waits for the socket, and goes with the connection.
+#[test]
+fn what_waits_behind_an_outbox_is_bounded() {
+    let mut limits = Limits::default();
+    (limits.output_low_water, limits.output_hard) = (1_000, 50_000);
+    let scribe = Scribe::default();
+    let seen = Rc::clone(&scribe.seen);
+    let faults = Faults::none().with_buffers(5_000, 5_000);
+    let mut world = World::with_limits(faults, messages::with("test", scribe), limits, 2);
+    world.clients[0].peer.as_ref().unwrap().set_window(0);
+    // The second one stays in the outbox, since the socket has not taken the first.
+    world.clients[0].text("p+p+");
+    let mut pushed = 0;
+    while seen.borrow().full.is_none() {
+        world.clients[0].text("c+");
+        world.pass(Duration::from_millis(1));
+        pushed += 1;
+        assert!(pushed < 10, "nothing bounds it");
+    }
+    assert_eq!((seen.borrow().full, seen.borrow().closed.is_none()), (Some(PushError::Full), true));
+    world.clients[1].text("P+");
+    world.until(|_| seen.borrow().closed.is_some());
+    assert_eq!(seen.borrow().closed.as_ref().unwrap().cause, Cause::Overflow);
+}
