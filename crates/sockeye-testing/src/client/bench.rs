@@ -1,5 +1,6 @@
 //! A service that connects, on a simulated network.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use sockeye::proto::time::Instant;
 use sockeye::service::ServiceState;
 use sockeye::sim::{Faults, Host, Listener, Network};
 use sockeye::sys::{Address, Sys};
-use sockeye::{ConnId, Connect, Limits, Service};
+use sockeye::{Builder, ConnId, Connect, Limits, Service};
 
 use super::cause::cause;
 use super::probe::{NAME, Notes, Probe, Say};
@@ -40,11 +41,16 @@ impl Bench {
 
     /// With bytes that are scrambled with this seed, on both sides.
     pub fn scrambled(seed: u64, faults: Faults, limits: Limits, scrambled: u64) -> Self {
-        Self::built(seed, faults, limits, Some(scrambled), |host| host.sys())
+        Self::built(seed, faults, limits, Some(scrambled), |host| host.sys(), |builder| builder)
     }
 
     pub fn on(seed: u64, faults: Faults, limits: Limits, sys: impl FnOnce(&Host) -> Box<dyn Sys>) -> Self {
-        Self::built(seed, faults, limits, None, sys)
+        Self::built(seed, faults, limits, None, sys, |builder| builder)
+    }
+
+    /// With more said to the builder.
+    pub fn described(describe: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::built(1, Faults::none(), Limits::default(), None, |host| host.sys(), describe)
     }
 
     fn built(
@@ -53,13 +59,14 @@ impl Bench {
         limits: Limits,
         scrambled: Option<u64>,
         sys: impl FnOnce(&Host) -> Box<dyn Sys>,
+        describe: impl FnOnce(Builder) -> Builder,
     ) -> Self {
         let network = Network::with_faults(seed, faults);
         let host = network.host();
         host.set_descriptor_limit(20_000);
         let notes = Rc::new(Notes::default());
         let probe = Probe { notes: notes.clone(), interval: Some(SECOND) };
-        let mut builder = Service::builder().limits(limits).protocol(probe);
+        let mut builder = describe(Service::builder().limits(limits).protocol(probe));
         if let Some(seed) = scrambled {
             builder = builder.scrambled(seed);
         }
@@ -70,6 +77,11 @@ impl Bench {
 
     pub fn connect(&mut self, connect: &Connect) -> ConnId {
         self.service.control().protocol_named(NAME).unwrap().connect(connect.clone())
+    }
+
+    /// Connects over a descriptor.
+    pub fn connect_over(&mut self, fd: impl Into<OwnedFd>, connect: &Connect) -> ConnId {
+        self.service.control().protocol_named(NAME).unwrap().connect_over(fd, connect.clone())
     }
 
     pub fn listen(&self, address: &str) -> Listener {

@@ -1,6 +1,6 @@
 //! The other side, written by hand: one connection that a scripted listener took.
 
-use sockeye::sim::{Listener, PeerEnd};
+use sockeye::sim::{Listener, Peer, PeerEnd};
 use sockeye_proto::handshake::key;
 use sockeye_proto::wire::mask;
 
@@ -34,8 +34,16 @@ impl Server {
 
     /// As [`accept`](Self::accept), from a service whose bytes are scrambled with this seed.
     pub fn accept_scrambled(listener: &Listener, scrambled: Option<u64>) -> Option<Self> {
-        let peer = Wire::new(listener.accept()?, scrambled);
-        Some(Self { peer, input: Vec::new(), head: String::new(), frames: Vec::new(), open: false })
+        Some(Self::on(Wire::new(listener.accept()?, scrambled)))
+    }
+
+    /// At the other end of a connection that was not accepted.
+    pub fn of(peer: Peer) -> Self {
+        Self::on(Wire::new(peer, None))
+    }
+
+    fn on(peer: Wire) -> Self {
+        Self { peer, input: Vec::new(), head: String::new(), frames: Vec::new(), open: false }
     }
 
     pub fn send(&self, bytes: impl AsRef<[u8]>) {

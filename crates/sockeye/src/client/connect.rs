@@ -311,6 +311,11 @@ impl Connect {
         &self.addresses
     }
 
+    /// The same handshake, on a connection that exists: no proxy, no redirect, no attempt after it.
+    pub(crate) fn once(self) -> Self {
+        Self { redirects: 0, reconnect: None, ..self.no_proxy() }
+    }
+
     /// The host and port of the first connection: the proxy's, or the URL's.
     pub(crate) fn first_host(&self) -> (&str, u16) {
         match self.via() {

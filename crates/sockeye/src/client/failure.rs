@@ -87,6 +87,9 @@ pub enum FailureCause {
         /// The number of addresses tried.
         tried: usize,
     },
+    /// The descriptor of [`connect_over`](crate::protocol::ProtocolMut::connect_over) cannot be used: it is not a
+    /// connected TCP or Unix stream socket.
+    Descriptor(io::Error),
     /// The proxy did not connect us to the server.
     Proxy(ProxyFailure),
     /// The server answered with a status other than 101.
@@ -162,9 +165,10 @@ impl Failure {
     #[must_use]
     pub const fn io_error(&self) -> Option<&io::Error> {
         match &self.cause {
-            FailureCause::Resolve { error, .. } | FailureCause::Connect { error, .. } | FailureCause::Io(error) => {
-                Some(error)
-            }
+            FailureCause::Resolve { error, .. }
+            | FailureCause::Connect { error, .. }
+            | FailureCause::Descriptor(error)
+            | FailureCause::Io(error) => Some(error),
             _ => None,
         }
     }
@@ -183,6 +187,7 @@ impl Failure {
             FailureCause::Refused(refusal) => matches!(refusal.status(), 408 | 425 | 429 | 500..=599),
             FailureCause::Proxy(failure) => failure.may_pass(),
             FailureCause::Rule(_)
+            | FailureCause::Descriptor(_)
             | FailureCause::Cancelled
             | FailureCause::Redirect(_)
             | FailureCause::Unsupported(_)
@@ -233,6 +238,7 @@ impl Failure {
                 write!(f, "connecting to {address} failed: {}", plain(error))?;
                 if *tried > 1 { write!(f, " ({tried} addresses tried)") } else { Ok(()) }
             }
+            FailureCause::Descriptor(error) => write!(f, "the descriptor cannot be used: {}", plain(error)),
             FailureCause::Proxy(failure) => write!(f, "{failure}"),
             FailureCause::Refused(refusal) => {
                 write!(f, "the server answered {refusal}")?;

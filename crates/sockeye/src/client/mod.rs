@@ -6,6 +6,8 @@
 //! * [`RawConnect`] describes a connection without WebSocket framing, for the endpoints of [`raw`](crate::raw).
 //! * [`Failure`] says why an attempt failed: the [`Stage`] it had reached and the [`FailureCause`], with the server's
 //!   [`Refusal`] if it answered with a status other than 101.
+//! * [`Lookup`] and [`Resolution`] are for programs that look hosts up themselves
+//!   ([`Builder::resolver`](crate::Builder::resolver)).
 //! * [`negotiate`] is a state machine without I/O that connects through a proxy.
 //!
 //! Not public: `plan`, one connect with its progress over redirects and attempts. The service in
@@ -32,6 +34,7 @@ mod chars;
 mod connect;
 mod credentials;
 mod failure;
+mod lookup;
 pub mod negotiate;
 mod no_proxy;
 pub(crate) mod plan;
@@ -45,6 +48,8 @@ mod url;
 pub use connect::{Connect, ConnectError, Timeouts};
 pub use credentials::CredentialsError;
 pub use failure::{Failure, FailureCause, Retry, Stage};
+pub(crate) use lookup::Answer;
+pub use lookup::{Lookup, Resolution};
 pub use negotiate::ProxyFailure;
 pub use proxy::{EnvironmentError, Proxy, ProxyError};
 pub use raw_connect::RawConnect;

@@ -1,6 +1,7 @@
 //! One connect in progress.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sockeye_proto::limits::ProtocolLimits;
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     ends: Instant,
     /// When the connection opened.
     opened: Option<Instant>,
+    /// What the program has connected already; taken when the attempt begins.
+    descriptor: Option<OwnedFd>,
 }
 
 /// What the first socket of an attempt connects to.
@@ -39,7 +42,16 @@ pub(crate) enum FirstHop {
 impl Plan {
     pub(crate) fn new(connect: Connect) -> Self {
         let zero = Instant::from_nanos(0);
-        Self { asked: connect, moved: None, failures: 0, ends: zero, opened: None }
+        Self { asked: connect, moved: None, failures: 0, ends: zero, opened: None, descriptor: None }
+    }
+
+    /// A connect over a socket that is connected. There is only one, so nothing that needs another follows.
+    pub(crate) fn over(connect: Connect, descriptor: OwnedFd) -> Self {
+        Self { descriptor: Some(descriptor), ..Self::new(connect.once()) }
+    }
+
+    pub(crate) fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
     }
 
     /// The description of this attempt.

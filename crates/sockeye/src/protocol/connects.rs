@@ -1,9 +1,24 @@
 //! What the views of connections and protocols can do with the feature `client`.
 
-use crate::client::{Connect, RawConnect, Retry};
-use crate::id::ConnId;
+use std::os::fd::OwnedFd;
+
+use crate::client::{Connect, RawConnect, Resolution, Retry};
+use crate::id::{ConnId, Gone};
 use crate::protocol::cx::ClosedCx;
 use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
+use crate::state::Commands;
+
+impl Commands {
+    /// Answers a look-up that the program's resolver left for later ([`Builder::resolver`](crate::Builder::resolver)).
+    /// The connect goes on after the current callback. [`Resolution::later`] has no effect here.
+    ///
+    /// # Errors
+    /// [`Gone`] when no look-up of that id waits: the connect was cancelled, its time has passed, or it was answered
+    /// before.
+    pub fn resolve(&mut self, id: ConnId, resolution: Resolution) -> Result<(), Gone> {
+        self.connects.resolve(id, resolution)
+    }
+}
 
 impl ProtocolMut<'_> {
     /// Connects to a server, for this protocol. The connect has exactly one outcome,
@@ -13,6 +28,37 @@ impl ProtocolMut<'_> {
     /// has no outcome.
     pub fn connect(&mut self, connect: Connect) -> ConnId {
         self.commands.push_connect(self.endpoint, connect)
+    }
+
+    /// As [`connect`](Self::connect), over a socket that the program has connected itself: a socket pair, a tunnel of its
+    /// own, a descriptor that it inherited. It must be a connected TCP or Unix stream socket; otherwise the outcome is
+    /// [`failed`](crate::Protocol::failed) with
+    /// [`FailureCause::Descriptor`](crate::client::FailureCause::Descriptor).
+    ///
+    /// The URL names the server in the handshake, and nothing is looked up or connected: addresses, proxy and socket
+    /// options of `connect` are not used. A redirect is a failure, and nothing follows the end of the connection, because
+    /// there is one descriptor only.
+    ///
+    /// The loop owns the descriptor from here on, and closes it in the end; it becomes non-blocking and close-on-exec.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use sockeye::{Connect, Service, messages};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Service::builder();
+    /// let echo = builder.add_protocol(messages::echo("echo"));
+    /// let mut service = builder.build()?;
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// // Both ends in one service, without a listener.
+    /// service.control().serve(theirs)?;
+    /// let connect = Connect::new("ws://localhost/")?.subprotocol("echo")?;
+    /// service.control().protocol(echo)?.connect_over(ours, connect);
+    /// # Ok(()) }
+    /// ```
+    pub fn connect_over(&mut self, fd: impl Into<OwnedFd>, connect: Connect) -> ConnId {
+        self.commands.push_connect_over(self.endpoint, connect, fd.into())
     }
 }
 

@@ -65,14 +65,9 @@ impl Service {
         if self.env.state.registry.len() >= self.max_connections || self.env.state.registry.is_full() {
             return Err(no_room(self.max_connections));
         }
-        let options = AdoptOptions { nodelay: true };
+        let options = AdoptOptions { nodelay: true, must_be_connected: true };
         let adopted = self.env.io.sys.adopt(fd, &options)?;
         let (handle, peer) = (adopted.handle, adopted.peer.clone());
-        if adopted.kind != DescriptorKind::Stream {
-            self.env.io.sys.close(handle, CloseHow::Normal);
-            let text = "it is not a connected TCP or Unix stream socket, so it cannot be served";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
         let id = self.env.state.registry.insert_accepted();
         let entrance = Entrance::Http(Rc::clone(&self.env.site));
         let Some(conn) = Conn::accepted(&mut self.env, id, handle, peer.clone(), entrance) else {

@@ -78,6 +78,7 @@ pub struct Builder {
     services: u64,
     board: Option<BoardSlot>,
     carrier: Carrier,
+    pub(super) connecting: Connecting,
 }
 
 impl Service {
@@ -108,6 +109,7 @@ impl Builder {
             services: 1,
             board: None,
             carrier: Carrier::default(),
+            connecting: Connecting::default(),
         }
     }
 
@@ -460,7 +462,7 @@ impl Builder {
             connections: Connections::default(),
             ticks,
             accepting,
-            connecting: Connecting::default(),
+            connecting: self.connecting,
             adopting: 0,
             max_connections,
             timers: Timers::default(),

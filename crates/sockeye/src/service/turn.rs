@@ -254,7 +254,7 @@ impl Service {
         if !self.env.state.queue.ends.is_empty() {
             self.carry_out_requested_ends();
         }
-        if self.env.state.connects.has_planned() {
+        if self.env.state.connects.has_work() {
             self.start_connects();
         }
     }

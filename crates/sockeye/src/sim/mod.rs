@@ -41,6 +41,7 @@
 //! ```
 
 mod connect;
+mod descriptor;
 mod edges;
 mod faults;
 mod host;
@@ -62,7 +63,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ use sockeye_proto::time::Instant;
 
 use self::host::HostState;
 use self::names::Name;
+use self::pipe::{CLIENT, EndId, Owner};
 use self::state::{State, Way};
 use self::system::System;
 use crate::poll::Ready;
@@ -139,6 +141,55 @@ impl Network {
     pub fn connect(&self, to: &Address) -> io::Result<Peer> {
         let end = self.state().connect(to)?;
         Ok(Peer { state: Rc::clone(&self.state), end })
+    }
+
+    /// A descriptor that is connected to a scripted peer, as one end of a socket pair: for programs that
+    /// [serve](crate::Control::serve), [adopt](crate::raw::EndpointMut::adopt) or
+    /// [connect over](crate::protocol::ProtocolMut::connect_over) what they got elsewhere. It belongs to the host whose
+    /// service takes it; until then it is connected, and stays so even if it is dropped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockeye::sim::{Faults, Network, Turn};
+    /// use sockeye::{Connect, Service, messages};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let network = Network::with_faults(1, Faults::none());
+    /// let (fd, peer) = network.descriptor();
+    /// let mut builder = Service::builder();
+    /// let echo = builder.add_protocol(messages::echo("echo"));
+    /// let mut service = builder.build_with(network.sys())?;
+    /// service.control().protocol(echo)?.connect_over(fd, Connect::new("ws://tunnel/")?);
+    /// let mut request = Vec::new();
+    /// network.run(|| {
+    ///     service.run_once(Some(Duration::ZERO)).unwrap();
+    ///     request.extend(peer.recv());
+    ///     if request.ends_with(b"\r\n\r\n") { Turn::Done } else { Turn::Sleep(service.next_deadline()) }
+    /// });
+    /// assert!(request.starts_with(b"GET / HTTP/1.1\r\nHost: tunnel\r\n"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the real system has no descriptor left.
+    #[must_use]
+    pub fn descriptor(&self) -> (OwnedFd, Peer) {
+        let (connection, [_, fd]) = self.state().pair(Owner::Peer);
+        (fd, Peer { state: Rc::clone(&self.state), end: EndId { connection, side: CLIENT } })
+    }
+
+    /// Two descriptors that are connected to each other, for services of one host or of two; see
+    /// [`descriptor`](Self::descriptor).
+    ///
+    /// # Panics
+    ///
+    /// When the real system has no descriptor left.
+    #[must_use]
+    pub fn pair(&self) -> (OwnedFd, OwnedFd) {
+        let (_, [one, other]) = self.state().pair(Owner::Listener);
+        (one, other)
     }
 
     /// A scripted listener. Port 0 becomes a real one.

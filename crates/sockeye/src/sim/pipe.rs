@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 
@@ -119,6 +120,14 @@ impl EndId {
     pub(super) const fn other(self) -> Self {
         Self { connection: self.connection, side: 1 - self.side }
     }
+}
+
+/// The end that a descriptor of the program stands for.
+#[derive(Debug)]
+pub(super) struct Stand {
+    pub(super) inode: u64,
+    pub(super) end: EndId,
+    pub(super) _other: UnixStream,
 }
 
 #[derive(Debug)]

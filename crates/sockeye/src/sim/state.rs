@@ -14,7 +14,7 @@ use crate::sim::faults::{Counts, Fault, Faults};
 use crate::sim::host::{Edges, HostState};
 use crate::sim::log::Log;
 use crate::sim::names::Names;
-use crate::sim::pipe::{CLIENT, Connection, EndId, Fin, Owner, Place, SERVER};
+use crate::sim::pipe::{CLIENT, Connection, EndId, Fin, Owner, Place, SERVER, Stand};
 use crate::sim::random::Random;
 use crate::sys::{Address, CloseHow, Resolved};
 
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<u64, Listener>,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) names: Names,
+    /// What descriptors of the program stand for, until a host takes them.
+    pub(super) stands: Vec<Stand>,
     /// The result of connecting to these addresses, even if there is a listener.
     pub(super) ways: Vec<(Address, Way)>,
     pub(super) log: Option<Log>,
@@ -96,6 +98,7 @@ impl State {
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             names: Names::default(),
+            stands: Vec::new(),
             ways: Vec::new(),
             log: None,
             turn: 0,

@@ -2,7 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::sim::host::{Edges, HostState, Slot, What};
 use crate::sim::pipe::{Connection, EndId, Fin, Owner, Place};
 use crate::sim::state::{Listener, State};
 use crate::sys::{
-    Address, Clock, CloseHow, ConnectOptions, Descriptors, ForeignDescriptors, Handle, ListenOptions, Names, Poller,
-    Random, Readiness, Resolved, Sockets, WAKE, Wake,
+    Address, AdoptOptions, Adopted, Clock, CloseHow, ConnectOptions, Descriptors, ForeignDescriptors, Handle,
+    ListenOptions, Names, Poller, Random, Readiness, Resolved, Sockets, WAKE, Wake,
 };
 
 /// The system of one host. Dropping it ends the process, so to speak: every handle left is closed.
@@ -194,7 +194,18 @@ impl Names for System {
     }
 }
 
-impl ForeignDescriptors for System {}
+impl ForeignDescriptors for System {
+    fn adopt(&mut self, fd: OwnedFd, options: &AdoptOptions) -> io::Result<Adopted> {
+        // Each is connected, and none has small writes to be sent at once.
+        let _ = options;
+        let mut state = self.state();
+        let result = state.adopt(self.host, &fd);
+        state.note(|| format!("host {} adopt {}", self.host, show(&result)));
+        result?.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::Unsupported, "this system takes no descriptors but those of its Network")
+        })
+    }
+}
 
 impl Drop for System {
     fn drop(&mut self) {

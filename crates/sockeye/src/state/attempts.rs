@@ -1,5 +1,6 @@
 //! Requests for connections of our own, and for the attempts after one that has ended.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::client::plan::Plan;
@@ -13,6 +14,13 @@ impl Commands {
     pub(crate) fn push_connect(&mut self, endpoint: EndpointIndex, connect: Connect) -> ConnId {
         let id = self.registry.insert_connecting(endpoint);
         self.connects.plan(id, Box::new(Plan::new(connect)));
+        id
+    }
+
+    /// As [`push_connect`](Self::push_connect), over a socket that is connected already.
+    pub(crate) fn push_connect_over(&mut self, endpoint: EndpointIndex, connect: Connect, fd: OwnedFd) -> ConnId {
+        let id = self.registry.insert_connecting(endpoint);
+        self.connects.plan(id, Box::new(Plan::over(connect, fd)));
         id
     }
 

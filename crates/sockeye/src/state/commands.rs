@@ -214,7 +214,7 @@ impl Commands {
     /// Whether there are requests to carry out between steps.
     #[inline(always)]
     pub(crate) fn has_new_commands(&self) -> bool {
-        !self.outgoing.is_empty() || !self.queue.is_empty() || self.connects.has_planned() || self.account.is_over()
+        !self.outgoing.is_empty() || !self.queue.is_empty() || self.connects.has_work() || self.account.is_over()
     }
 
     /// Whether there is something to do without waiting.

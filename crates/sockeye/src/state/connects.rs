@@ -1,13 +1,13 @@
 //! The connects of a service that were requested and not started, and the reconnecting ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use sockeye_proto::time::Instant;
 
-use crate::client::Retry;
 use crate::client::plan::Plan;
-use crate::id::ConnId;
+use crate::client::{Answer, Resolution, Retry};
+use crate::id::{ConnId, Gone};
 
 /// A connect that waits to begin.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub(crate) struct Connects {
     pub(crate) planned: Vec<Planned>,
     /// Open, with a reconnect policy.
     kept: HashMap<ConnId, Box<Plan>>,
+    /// Connects whose host the program looks up.
+    lookups: BTreeSet<ConnId>,
+    /// The program's answers, at most one for each, which the loop has not taken.
+    pub(crate) resolutions: Vec<(ConnId, Resolution)>,
 }
 
 impl Connects {
@@ -32,6 +36,41 @@ impl Connects {
     #[inline]
     pub(crate) fn has_planned(&self) -> bool {
         !self.planned.is_empty()
+    }
+
+    /// Whether there is something to start, or to go on with.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        self.planned.len() | self.resolutions.len() != 0
+    }
+
+    /// The program is asked for an address.
+    pub(crate) fn begin_lookup(&mut self, id: ConnId) {
+        self.lookups.insert(id);
+    }
+
+    /// No answer is taken any more. Returns whether one was outstanding.
+    pub(crate) fn end_lookup(&mut self, id: ConnId) -> bool {
+        self.lookups.remove(&id)
+    }
+
+    /// The program has answered by what it returned, which comes before what it queued for it.
+    pub(crate) fn forget_lookup(&mut self, id: ConnId) {
+        if !self.end_lookup(id) {
+            self.resolutions.retain(|(other, _)| *other != id);
+        }
+    }
+
+    /// Takes the program's answer, once.
+    pub(crate) fn resolve(&mut self, id: ConnId, resolution: Resolution) -> Result<(), Gone> {
+        if !self.lookups.contains(&id) {
+            return Err(Gone);
+        }
+        if !matches!(resolution.0, Answer::Later) {
+            self.lookups.remove(&id);
+            self.resolutions.push((id, resolution));
+        }
+        Ok(())
     }
 
     /// Those to start.

@@ -15,6 +15,10 @@ impl Connects {
         false
     }
 
+    pub(crate) fn has_work(&self) -> bool {
+        false
+    }
+
     pub(crate) fn planned_ids(&self) -> impl ExactSizeIterator<Item = ConnId> {
         iter::empty()
     }

@@ -75,6 +75,8 @@ pub enum Culprit {
     Closed,
     /// [`Protocol::failed`](crate::Protocol::failed).
     Failed,
+    /// The function of [`Builder::resolver`](crate::Builder::resolver).
+    Resolver,
     /// [`Protocol::ping`](crate::Protocol::ping).
     Ping,
     /// [`Protocol::pong`](crate::Protocol::pong).
@@ -114,6 +116,7 @@ impl Display for Culprit {
             Self::LowWater => "the low_water callback",
             Self::Closed => "the closed callback",
             Self::Failed => "the failed callback",
+            Self::Resolver => "the resolver",
             Self::Ping => "the ping callback",
             Self::Pong => "the pong callback",
             Self::PingDue => "the ping_due callback",

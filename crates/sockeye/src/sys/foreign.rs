@@ -108,6 +108,8 @@ pub enum DescriptorKind {
 pub struct AdoptOptions {
     /// Small writes to a TCP connection are sent at once. Default off: as it was opened.
     pub nodelay: bool,
+    /// It must be a connected stream socket of TCP or Unix; anything else is `InvalidInput`. Default off.
+    pub must_be_connected: bool,
 }
 
 /// A descriptor that was adopted.

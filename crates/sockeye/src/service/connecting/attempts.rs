@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use sockeye_proto::time::Instant;
 
-use crate::client::Stage;
 use crate::client::plan::Plan;
+use crate::client::{Lookup, Resolution, Stage};
 use crate::conn::NEVER;
 use crate::id::ConnId;
 use crate::service::connecting::race::Race;
+use crate::state::Commands;
 use crate::sys::Sys;
 
 /// Tokens of sockets that are not connected yet: below the first generation, above all listeners.
@@ -17,6 +18,8 @@ const FIRST_TOKEN: u64 = 1 << 31;
 /// What has no socket yet, or more than one.
 #[derive(Default)]
 pub(in crate::service) struct Connecting {
+    /// The program's own; `None` while it is called.
+    pub(super) resolver: Option<Resolver>,
     pub(super) attempts: HashMap<ConnId, Attempt>,
     /// The attempt that each token's socket belongs to.
     pub(super) racers: HashMap<u64, ConnId>,
@@ -24,6 +27,9 @@ pub(in crate::service) struct Connecting {
     /// How many connects of the running batch have not begun yet.
     pub(super) next: usize,
 }
+
+/// The program's function that looks hosts up.
+pub(super) type Resolver = Box<dyn FnMut(&mut Commands, &Lookup<'_>) -> Resolution>;
 
 /// One attempt.
 pub(super) struct Attempt {

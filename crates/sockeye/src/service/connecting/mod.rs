@@ -9,6 +9,7 @@
 //! Every connect has exactly one outcome: the endpoint's `open`, or its `failed`, which only [`outcome`] calls.
 
 mod attempts;
+mod lookup;
 mod outcome;
 mod race;
 mod racing;

@@ -37,6 +37,7 @@ impl Service {
         let Some(entry) = self.env.state.registry.get_mut(id).filter(|entry| entry.is_connecting()) else { return };
         entry.set_connected();
         let endpoint = entry.endpoint;
+        self.env.state.connects.end_lookup(id);
         let failures = &mut self.env.io.meters.statistics.failures;
         *match stage {
             Stage::Resolve => &mut failures.resolve,

@@ -1,20 +1,23 @@
 //! The beginning of a connect: waiting, looking the name up, and the deadlines on the way.
 
+use std::os::fd::OwnedFd;
+
 use sockeye_proto::time::Instant;
 
 use crate::client::plan::{FirstHop, Plan};
 use crate::client::{FailureCause, Stage};
-use crate::conn::NEVER;
+use crate::conn::{Conn, NEVER};
 use crate::id::ConnId;
 use crate::service::connecting::attempts::{Attempt, Part};
 use crate::service::core::Service;
 use crate::state::Planned;
-use crate::sys::{Address, Resolved};
+use crate::sys::{AdoptOptions, Adopted, CloseHow};
 
 impl Service {
     /// Begins the connects that were requested. What their callbacks request waits for the next
     /// call.
     pub(crate) fn start_connects(&mut self) {
+        self.take_resolutions();
         let planned = std::mem::take(&mut self.env.state.connects.planned);
         self.connecting.next = planned.len();
         for Planned { id, plan, after } in planned {
@@ -51,7 +54,7 @@ impl Service {
     }
 
     /// Starts an attempt, or what follows from a redirect: the lookup, or the race.
-    pub(super) fn attempt(&mut self, id: ConnId, plan: Box<Plan>) {
+    pub(super) fn attempt(&mut self, id: ConnId, mut plan: Box<Plan>) {
         if plan.connect().url().is_secure() {
             return self.fail(
                 id,
@@ -60,42 +63,32 @@ impl Service {
                 FailureCause::Unsupported("wss:// needs TLS, which is not built yet"),
             );
         }
-        let now = self.env.state.now;
+        if let Some(fd) = plan.take_descriptor() {
+            return self.open_over(id, plan, fd);
+        }
         match plan.target() {
             FirstHop::Addresses(addresses) => self.race(id, plan, addresses),
-            FirstHop::Name { host, port } => match self.env.io.sys.resolve(id.as_u64(), &host, port) {
-                Ok(()) => {
-                    let until = now + plan.timeouts().resolve;
-                    let part = Part::Resolving { until };
-                    self.connecting.attempts.insert(id, Attempt::new(plan, part));
-                    self.arm_attempt(id);
-                }
-                Err(error) => self.fail(id, plan, Stage::Resolve, FailureCause::Resolve { host, error }),
-            },
+            FirstHop::Name { host, port } => self.look_up(id, plan, &host, port),
         }
     }
 
-    /// Takes the answers of the resolver, if there are any.
-    pub(crate) fn take_resolved(&mut self) {
-        while let Some(Resolved { ticket, addresses, .. }) = self.env.io.sys.resolved() {
-            let id = ConnId::from_u64(ticket);
-            // The attempt is over: cancelled or timed out.
-            let Some(Attempt { part: Part::Resolving { .. }, .. }) = self.connecting.attempts.get(&id) else {
-                continue;
-            };
-            let Some(attempt) = self.connecting.take(&mut *self.env.io.sys, id) else { continue };
-            match addresses {
-                Ok(addresses) => {
-                    let addresses = addresses.into_iter().map(Address::Ip).collect();
-                    self.race(id, attempt.plan, addresses);
-                }
-                Err(error) => {
-                    let host = attempt.plan.connect().first_host().0.to_owned();
-                    self.fail(id, attempt.plan, Stage::Resolve, FailureCause::Resolve { host, error });
-                }
-            }
-            self.carry_out_between();
+    /// Begins the handshake on a socket that the program has connected.
+    fn open_over(&mut self, id: ConnId, plan: Box<Plan>, fd: OwnedFd) {
+        let options = AdoptOptions { nodelay: true, must_be_connected: true };
+        let adopted = match self.env.io.sys.adopt(fd, &options) {
+            Ok(adopted) => adopted,
+            Err(error) => return self.fail(id, plan, Stage::Connect, FailureCause::Descriptor(error)),
+        };
+        let Adopted { handle, peer, .. } = adopted;
+        if let Err(error) = self.env.io.sys.register(handle, id.as_u64()) {
+            self.env.io.sys.close(handle, CloseHow::Normal);
+            return self.fail(id, plan, Stage::Connect, FailureCause::Io(error));
         }
+        tracing::debug!(%id, %peer, "connects over a descriptor");
+        let conn = Conn::opening(&self.env, handle, peer, plan);
+        self.install(id, conn);
+        // Its first step comes with the ready list: connects that follow from it must not nest.
+        self.env.state.registry.enqueue(id);
     }
 
     /// Checks whether a deadline of an attempt has passed.

@@ -21,16 +21,17 @@ pub(super) struct Found {
 /// Makes it one as the loop needs it: non-blocking, and ending with `exec`.
 pub(super) fn adapt(fd: BorrowedFd<'_>, options: &AdoptOptions) -> io::Result<Found> {
     let kind = kind(fd)?;
+    let peer = if kind == DescriptorKind::Stream { Some(net::getpeername(fd)) } else { None };
+    if options.must_be_connected && !matches!(peer, Some(Ok(_))) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a connected TCP or Unix stream socket"));
+    }
     let access = fcntl_getfl(fd)? & OFlags::ACCMODE;
     ioctl_fionbio(fd, true)?;
     fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?;
-    let mut peer = Address::Unnamed;
-    if kind == DescriptorKind::Stream {
-        peer = net::getpeername(fd).ok().flatten().map_or(Address::Unnamed, address::read);
-        if options.nodelay && matches!(peer, Address::Ip(_)) {
-            // Failing means that the peer is gone already: reading will tell.
-            let _ = sockopt::set_tcp_nodelay(fd, true);
-        }
+    let peer = peer.and_then(Result::ok).flatten().map_or(Address::Unnamed, address::read);
+    if options.nodelay && matches!(peer, Address::Ip(_)) {
+        // Failing means that the peer is gone already: reading will tell.
+        let _ = sockopt::set_tcp_nodelay(fd, true);
     }
     Ok(Found { kind, peer, readable: access != OFlags::WRONLY, writable: access != OFlags::RDONLY })
 }

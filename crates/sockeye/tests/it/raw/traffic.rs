@@ -143,10 +143,28 @@ fn a_system_without_descriptors_says_so() {
     let id = bench.service.control().endpoint_named(NAME).unwrap().adopt(read);
     bench.until(|bench| !bench.log.borrow().is_empty());
     assert_eq!(bench.id(0), id);
-    let text = "this system takes no descriptors that others opened";
+    let text = "this system takes no descriptors but those of its Network";
     assert_eq!(bench.story(0).notes, [Note::Failed(text.to_owned())]);
     let (read, _write) = rustix::pipe::pipe().unwrap();
     assert_eq!(bench.service.control().serve(read).unwrap_err().to_string(), text);
+    bench.finish();
+}
+
+#[test]
+fn a_simulated_descriptor_is_adopted_once() {
+    let mut bench = Bench::new();
+    let (fd, peer) = bench.network.descriptor();
+    peer.send(b"early");
+    let id = bench.service.control().endpoint_named(NAME).unwrap().adopt(fd);
+    let mut back = Vec::new();
+    bench.until(|_| {
+        back.extend(peer.recv());
+        back == b"early"
+    });
+    assert_eq!((bench.id(0), bench.service.statistics().connections.adopted), (id, 1));
+    peer.shutdown();
+    bench.until(|_| peer.is_closed());
+    drop(peer);
     bench.finish();
 }
 

@@ -123,7 +123,7 @@ fn small_writes_are_sent_at_once_only_if_that_is_asked_for() {
     for nodelay in [false, true] {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let copy = socket.try_clone().unwrap();
-        sys.adopt(socket.into(), &AdoptOptions { nodelay }).unwrap();
+        sys.adopt(socket.into(), &AdoptOptions { nodelay, ..AdoptOptions::default() }).unwrap();
         assert_eq!(copy.nodelay().unwrap(), nodelay);
     }
 }
