@@ -129,7 +129,7 @@ Examples:
   sockeye connect ws://127.0.0.1:9001/ --json --hold | jq .data
   sockeye connect --listen 9002                      wait for a client and talk to it
 
-On a terminal, lines can be edited and have a history, and messages appear above the line. A line that begins with / is a \
+On a terminal, lines can be edited and have a history, which Ctrl-R searches, and messages appear above the line. A line that begins with / is a \
 command: /close [CODE [REASON]], /ping [TEXT], /help. A line that begins with // is sent with one slash.
 
 Otherwise each line of standard input is a message, and each message a line of standard output; --binary raw reads and \

@@ -202,6 +202,29 @@ fn history_and_long_lines() {
 }
 
 #[test]
+fn ctrl_r_searches_the_history() {
+    let (url, orders, frames) = told();
+    let mut terminal = Terminal::start(&url, &[]);
+    // Before the editor has the terminal, Ctrl-R is a key of the system.
+    terminal.until(|screen| screen.row == "> ");
+    terminal.press("say one\rsay two\rsay three\r\x12 t");
+    terminal.until(|screen| screen.row == "(search:  t) say three");
+    // A message in between does not garble it.
+    orders.send(text("hello")).unwrap();
+    terminal.until(|screen| screen.above().contains(&"< hello") && screen.row == "(search:  t) say three");
+    terminal.press("\x12");
+    // The cursor is where the match is.
+    terminal.until(|screen| screen.row == "(search:  t) say two" && screen.column == "(search:  t) say".len());
+    terminal.press("\x07");
+    terminal.until(|screen| screen.row == "> ");
+    terminal.press("\x12one\r");
+    for expected in ["say one", "say two", "say three", "say one"] {
+        orders.send(Vec::new()).unwrap();
+        assert_eq!(frames.recv_timeout(PATIENCE).unwrap(), (TEXT, expected.as_bytes().to_vec()));
+    }
+}
+
+#[test]
 fn commands_and_the_way_back() {
     let (url, orders, frames) = told();
     let mut terminal = Terminal::start(&url, &[]);

@@ -23,6 +23,10 @@ pub(super) enum Key {
     KillWord,
     /// Ctrl-L.
     Clear,
+    /// Ctrl-R.
+    Search,
+    /// Ctrl-G.
+    Cancel,
     /// Ctrl-D: the end of the input if the line is empty.
     EndOfInput,
 }
@@ -106,11 +110,13 @@ impl Keys {
             0x04 => Key::EndOfInput,
             0x05 => Key::End,
             0x06 => Key::Right,
+            0x07 => Key::Cancel,
             0x08 | 0x7f => Key::Backspace,
             0x0b => Key::KillToEnd,
             0x0c => Key::Clear,
             0x0e => Key::Down,
             0x10 => Key::Up,
+            0x12 => Key::Search,
             0x15 => Key::KillToStart,
             0x17 => Key::KillWord,
             0x1b => {
@@ -193,8 +199,8 @@ mod tests {
         assert_eq!(keys(b"\x1b[3~\x1b[1~\x1b[8~\x1b[1;5C\x1b[1;3D"), [Delete, Home, End, WordRight, WordLeft]);
         assert_eq!(keys(b"\x1bb\x1bf\x1b\x7f"), [WordLeft, WordRight, KillWord]);
         assert_eq!(
-            keys(b"\x01\x05\x0b\x15\x17\x04\x7f\r"),
-            [Home, End, KillToEnd, KillToStart, KillWord, EndOfInput, Backspace, Enter]
+            keys(b"\x01\x05\x0b\x15\x17\x04\x7f\x12\x07\r"),
+            [Home, End, KillToEnd, KillToStart, KillWord, EndOfInput, Backspace, Search, Cancel, Enter]
         );
     }
 

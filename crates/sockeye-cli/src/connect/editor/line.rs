@@ -31,10 +31,26 @@ pub(super) struct Line {
     shown: Option<usize>,
     /// The new line, while one of the history is shown.
     new: String,
+    search: Option<Search>,
+}
+
+/// A search in the history, from the newest line to the oldest. Its match is the text that is shown.
+#[derive(Debug)]
+struct Search {
+    wanted: String,
+    /// The line of the history that is shown; none: nothing was found yet.
+    at: Option<usize>,
+    /// Whether the line that is shown has `wanted` in it.
+    is_found: bool,
+    /// The line and its cursor before the search.
+    before: (String, usize),
 }
 
 impl Line {
     pub(super) fn press(&mut self, key: Key) -> Did {
+        if let Some(search) = self.search.take() {
+            return self.press_in_search(search, key);
+        }
         match key {
             Key::Char(c) => {
                 self.text.insert(self.cursor, c);
@@ -56,8 +72,69 @@ impl Line {
             Key::KillWord => self.remove(self.word_left(), self.cursor),
             Key::Up => return self.recall(self.shown.map_or(self.history.len(), |shown| shown).checked_sub(1)),
             Key::Down => return self.recall(self.shown.map(|shown| shown + 1)),
+            Key::Search => {
+                let before = (self.text.clone(), self.cursor);
+                self.search = Some(Search { wanted: String::new(), at: None, is_found: true, before });
+            }
+            Key::Cancel => return Did::Nothing,
         }
         Did::Edited
+    }
+
+    /// A key that does not belong to the search accepts its match, and then does what it always does.
+    fn press_in_search(&mut self, mut search: Search, key: Key) -> Did {
+        let end = self.history.len();
+        match key {
+            Key::Char(c) => {
+                if search.wanted.len() < LONGEST_SEARCH {
+                    search.wanted.push(c);
+                }
+                self.look(search, |at| at.map_or(end, |at| at + 1));
+            }
+            Key::Backspace => {
+                let last = search.wanted.grapheme_indices(true).next_back().map_or(0, |(index, _)| index);
+                search.wanted.truncate(last);
+                self.look(search, |_| end);
+            }
+            Key::Search => self.look(search, |at| at.unwrap_or(end)),
+            Key::Cancel => (self.text, self.cursor) = search.before,
+            key => {
+                if search.at.is_some() {
+                    if self.shown.is_none() {
+                        self.new = search.before.0;
+                    }
+                    self.shown = search.at;
+                }
+                return self.press(key);
+            }
+        }
+        Did::Edited
+    }
+
+    /// Shows the newest line of the history that has what is wanted, among those before `end`. If there is none, the line
+    /// that is shown stays.
+    fn look(&mut self, mut search: Search, end: impl FnOnce(Option<usize>) -> usize) {
+        if search.wanted.is_empty() {
+            (self.text, self.cursor) = search.before.clone();
+            (search.at, search.is_found) = (None, true);
+        } else {
+            let lines = self.history.iter().enumerate().take(end(search.at)).rev();
+            let found = lines.filter_map(|(at, line)| Some((at, line, line.find(&search.wanted)?))).next();
+            search.is_found = found.is_some();
+            if let Some((at, line, place)) = found {
+                (self.text, self.cursor) = (line.clone(), place);
+                search.at = Some(at);
+            }
+        }
+        self.search = Some(search);
+    }
+
+    /// What is in front of the line, in a row of so many columns.
+    pub(super) fn prompt(&self, columns: usize) -> String {
+        let Some(search) = &self.search else { return PROMPT.to_owned() };
+        let what = if search.is_found { "search" } else { "not found" };
+        let prompt = format!("({what}: {}) ", visible(&search.wanted));
+        if prompt.width() > columns / 2 { format!("({what}) ") } else { prompt }
     }
 
     fn enter(&mut self) -> Did {
@@ -151,6 +228,10 @@ pub(super) fn visible(text: &str) -> String {
 
 /// Lines that can be recalled.
 const REMEMBERED: usize = 1000;
+/// Bytes after which a search takes no more, such as a paste.
+const LONGEST_SEARCH: usize = 256;
+/// In front of the line.
+pub(super) const PROMPT: &str = "> ";
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +298,55 @@ mod tests {
         }
         typed(&mut line, "!");
         assert_eq!(line.press(Key::Enter), Did::Entered("two!".to_owned()));
+    }
+
+    #[test]
+    fn a_search_goes_from_new_to_old() {
+        let mut line = Line::default();
+        for text in ["login ann", "say hello", "login bob"] {
+            typed(&mut line, text);
+            line.press(Key::Enter);
+        }
+        typed(&mut line, "new");
+        assert_eq!(line.prompt(80), "> ");
+        for (key, prompt, text, column) in [
+            (Key::Search, "(search: ) ", "new", 3),
+            (Key::Char('o'), "(search: o) ", "login bob", 1),
+            (Key::Search, "(search: o) ", "say hello", 8),
+            (Key::Search, "(search: o) ", "login ann", 1),
+            (Key::Search, "(not found: o) ", "login ann", 1),
+            (Key::Backspace, "(search: ) ", "new", 3),
+            (Key::Char('n'), "(search: n) ", "login bob", 4),
+            (Key::Char(' '), "(search: n ) ", "login bob", 4),
+            (Key::Char('a'), "(search: n a) ", "login ann", 4),
+            (Key::Char('x'), "(not found: n ax) ", "login ann", 4),
+            (Key::Cancel, "> ", "new", 3),
+            (Key::Search, "(search: ) ", "new", 3),
+            (Key::Char('h'), "(search: h) ", "say hello", 4),
+            (Key::Down, "> ", "login bob", 9),
+            (Key::Down, "> ", "new", 3),
+        ] {
+            let name = format!("{key:?}");
+            line.press(key);
+            assert_eq!((&*line.prompt(80), shown(&line)), (prompt, (text.to_owned(), column)), "{name}");
+        }
+        line.press(Key::Search);
+        typed(&mut line, "ann");
+        assert_eq!(line.press(Key::Enter), Did::Entered("login ann".to_owned()));
+        assert_eq!(line.press(Key::Cancel), Did::Nothing);
+    }
+
+    #[test]
+    fn a_search_is_bounded_and_fits_into_its_row() {
+        let mut line = Line::default();
+        line.press(Key::Search);
+        typed(&mut line, &"é".repeat(10_000));
+        assert!(line.search.as_ref().unwrap().wanted.len() <= LONGEST_SEARCH + 4);
+        assert_eq!(line.prompt(80), "(not found) ");
+        for _ in 0..10_000 {
+            line.press(Key::Backspace);
+        }
+        assert_eq!((line.prompt(80), line.press(Key::Enter)), ("(search: ) ".to_owned(), Did::Entered(String::new())));
     }
 
     #[test]

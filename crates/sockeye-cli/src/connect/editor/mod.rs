@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use unicode_width::UnicodeWidthStr as _;
 
 use self::keys::{Key, Keys};
-use self::line::{Did, Line, visible};
+use self::line::{Did, Line, PROMPT, visible};
 use crate::connect::lines::Format;
 use crate::connect::stdin::{Input, Stdin};
 use crate::log;
@@ -158,11 +159,12 @@ impl Face {
         // Some terminals do not tell.
         let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
         let columns = if columns == 0 { 80 } else { columns };
-        let (shown, column) = self.line.window(columns.saturating_sub(PROMPT.len()));
+        let prompt = self.line.prompt(columns);
+        let (shown, column) = self.line.window(columns.saturating_sub(prompt.width()));
         out.extend_from_slice(ERASE);
-        out.extend_from_slice(PROMPT.as_bytes());
+        out.extend_from_slice(prompt.as_bytes());
         out.extend_from_slice(shown.as_bytes());
-        out.extend_from_slice(format!("\r\x1b[{}C", PROMPT.len() + column).as_bytes());
+        out.extend_from_slice(format!("\r\x1b[{}C", prompt.width() + column).as_bytes());
     }
 }
 
@@ -182,7 +184,6 @@ static FACE: Mutex<Option<Face>> = Mutex::new(None);
 /// How the terminal was, if there is an editor.
 static BEFORE: OnceLock<Termios> = OnceLock::new();
 
-const PROMPT: &str = "> ";
 /// To the beginning of the row, and nothing behind it.
 const ERASE: &[u8] = b"\r\x1b[K";
 const PASTE_ON: &[u8] = b"\x1b[?2004h";
