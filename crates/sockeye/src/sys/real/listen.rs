@@ -120,7 +120,7 @@ fn open_abstract(address: &Address, options: &ListenOptions) -> io::Result<Liste
 /// behind. There is no lock without the right to read the directory, or when another program holds one for more than a second.
 fn lock_folder(path: &Path) -> Option<OwnedFd> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    // A FIFO in its place would block, and is no folder.
+    // A FIFO in its place would block, and is not a folder.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let folder = rfs::open(folder, flags, Mode::empty()).ok()?;
     for _ in 0..LOCK_ATTEMPTS {
