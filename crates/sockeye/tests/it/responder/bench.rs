@@ -55,7 +55,7 @@ impl Responder for Tester {
         assert!(request.body().is_empty());
         match &*how {
             "now" => return Err(Response::text("decided by the head")),
-            "write" | "chunked" | "length" | "short" | "long" | "none" => {}
+            "write" | "chunked" | "length" | "short" | "long" | "none" | "unchanged" => {}
             "begin" | "stream" => cx.request_writable(),
             "pause" => {
                 cx.pause_reading();
@@ -89,7 +89,7 @@ impl Responder for Tester {
             "end" | "drop" | "large" | "pause" => {
                 return Some(Response::text(String::from_utf8(talk.body.clone()).unwrap()));
             }
-            "write" | "chunked" | "length" | "short" | "long" | "none" | "fill" => cx.request_writable(),
+            "write" | "chunked" | "length" | "short" | "long" | "none" | "unchanged" | "fill" => cx.request_writable(),
             "twice" => {
                 cx.request_writable();
                 cx.set_timer(Duration::from_secs(1));
@@ -114,6 +114,7 @@ impl Responder for Tester {
                     "short" => head.stream(Response::new(200), Some(length + 1)),
                     "long" => head.stream(Response::new(200), Some(length.saturating_sub(1))),
                     "none" => head.stream(Response::new(204), None),
+                    "unchanged" => head.stream(Response::text("dropped").with_status(304), Some(7)),
                     _ => head.stream(Response::text("<"), None),
                 }
                 .more()

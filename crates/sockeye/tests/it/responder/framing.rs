@@ -5,6 +5,8 @@ use sockeye::sim::{Faults, seeds};
 
 use super::bench::{Site, ask};
 
+const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+
 /// Requests of every framing, pipelined, and what is answered.
 fn conversation() -> (Vec<u8>, String) {
     let requests = [
@@ -15,6 +17,7 @@ fn conversation() -> (Vec<u8>, String) {
         ask("HEAD /end", "\r\n"),
         ask("HEAD /chunked", "Content-Length: 3\r\n\r\nabc"),
         ask("PATCH /none", "Content-Length: 3\r\n\r\nabc"),
+        ask("GET /unchanged", "\r\n"),
         ask("GET /page", "\r\n"),
         ask("POST /write", "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
     ];
@@ -30,6 +33,7 @@ fn conversation() -> (Vec<u8>, String) {
         format!("HTTP/1.1 200 OK\r\n{TEXT}Content-Length: 0\r\n\r\n"),
         format!("HTTP/1.1 200 OK\r\n{TEXT}Transfer-Encoding: chunked\r\n\r\n"),
         "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 304 Not Modified\r\n{TEXT}\r\n"),
         format!("HTTP/1.1 200 OK\r\n{TEXT}Content-Length: 6\r\n\r\na page"),
         format!("HTTP/1.1 200 OK\r\n{PLAIN}Content-Length: 1\r\nConnection: close\r\n\r\nx"),
     ];
@@ -39,7 +43,7 @@ fn conversation() -> (Vec<u8>, String) {
 fn is_answered_as_expected(site: &Site) -> bool {
     let lines = site.notes.lines.borrow();
     let bodies: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("ended ")).collect();
-    bodies == ["hello", "wikiped", "many", "", "abc", "abc", "x"] && site.notes.ends.borrow().len() == 7
+    bodies == ["hello", "wikiped", "many", "", "abc", "abc", "", "x"] && site.notes.ends.borrow().len() == 8
 }
 
 #[test]
@@ -57,6 +61,31 @@ fn requests_are_the_same_however_they_are_cut() {
     let mut site = Site::with(1, Faults::none().with_segment(1), Limits::default());
     assert_eq!(site.answer(&requests), answers, "byte by byte");
     assert!(is_answered_as_expected(&site));
+}
+
+#[test]
+fn an_interim_answer_is_the_same_however_its_request_is_cut() {
+    let head = ask("POST /chunked", "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n");
+    let body = b"2;a=b\r\nhi\r\n0\r\nX: y\r\n\r\n";
+    for cut in 0..=head.len() {
+        for bytes in [1, 3, body.len()] {
+            let mut site = Site::new();
+            let peer = site.connect();
+            peer.send(&head[..cut]);
+            site.settle();
+            assert_eq!(peer.recv(), if cut == head.len() { INTERIM.as_bytes() } else { b"" }, "cut at {cut}");
+            peer.send(&head[cut..]);
+            site.settle();
+            assert_eq!(peer.recv(), if cut == head.len() { b"" } else { INTERIM.as_bytes() }, "cut at {cut}");
+            for piece in body.chunks(bytes) {
+                peer.send(piece);
+                site.settle();
+            }
+            let answer = site.rest(&peer);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "cut at {cut}: {answer}");
+            assert!(answer.ends_with("\r\n\r\n1\r\n<\r\n2\r\nhi\r\n0\r\n\r\n"), "cut at {cut}: {answer}");
+        }
+    }
 }
 
 #[test]
@@ -110,7 +139,6 @@ fn http_1_0_gets_a_length_or_the_end_of_the_connection() {
 
 #[test]
 fn a_client_is_told_to_continue_once_its_body_is_wanted() {
-    const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\n";
     let expects = "Content-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
     let mut site = Site::new();
     let peer = site.connect();
