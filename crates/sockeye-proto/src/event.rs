@@ -21,8 +21,9 @@ pub enum Event<'b> {
     Close(CloseFrame<'b>),
 }
 
-/// A piece of a message: at most the payload of one frame, and at least one byte unless it is the
-/// last piece of its message.
+/// A piece of a message: at most the payload of one frame, at most
+/// [`ProtocolLimits::piece_bytes`](crate::limits::ProtocolLimits::piece_bytes), and at least one byte unless it is the last
+/// piece of its message.
 ///
 /// How a message is cut into pieces depends on the peer's frames and on the reads that delivered
 /// them, so only the concatenation of the pieces is meaningful.
@@ -49,7 +50,7 @@ pub struct Fragment<'b> {
     pub first: bool,
     /// Whether the message ends with this piece. The last piece may be empty.
     pub last: bool,
-    /// How many payload bytes of the current frame have not arrived yet.
+    /// How many payload bytes of the current frame have not been reported yet.
     pub remaining: u64,
     /// The bytes of the piece.
     pub payload: Payload<'b>,

@@ -30,6 +30,9 @@ pub struct ProtocolLimits {
     pub tiny_fragments: u32,
     /// A fragment with fewer payload bytes than this counts as tiny. Default 16.
     pub tiny_fragment_bytes: u64,
+    /// Most bytes of one piece of a message ([`Fragment`](crate::event::Fragment)), for programs that have buffers of their
+    /// own. At least 4, which has room for any code point; less means 4. Default `None`: as much as has arrived.
+    pub piece_bytes: Option<usize>,
     /// Longest time from our Close frame to the end of the closing handshake. Default 5 s. After
     /// it, the TCP connection is ended.
     pub close_timeout: Duration,
@@ -54,6 +57,7 @@ impl Default for ProtocolLimits {
             message_bytes: 16 * 1024 * 1024,
             tiny_fragments: 4096,
             tiny_fragment_bytes: 16,
+            piece_bytes: None,
             close_timeout: Duration::from_secs(5),
             ping_after: Some(Duration::from_secs(25)),
             pong_within: Duration::from_secs(20),

@@ -65,8 +65,8 @@ impl Connection {
     #[must_use]
     pub fn new(role: Role, limits: Arc<ProtocolLimits>, now: Instant) -> Self {
         Self {
+            receiver: Receiver::new(limits.piece_bytes),
             limits,
-            receiver: Receiver::default(),
             control: ControlQueue::default(),
             handshake: CloseHandshake::default(),
             activity: now,
@@ -109,6 +109,7 @@ impl Connection {
     /// assert_eq!(connection.limits().message_bytes, 64 * 1024 * 1024);
     /// ```
     pub fn set_limits(&mut self, limits: Arc<ProtocolLimits>) {
+        self.receiver.pieces_change(limits.piece_bytes);
         self.limits = limits;
     }
 

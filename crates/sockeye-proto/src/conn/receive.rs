@@ -70,7 +70,7 @@ impl Connection {
                 Stage::Tail => {
                     input.prepend(self.receiver.tail.bytes());
                     self.receiver.tail.clear();
-                    self.receiver.between_frames();
+                    self.receiver.between_frames(self.limits.piece_bytes);
                     continue;
                 }
                 Stage::Idle | Stage::Header => self.receive_frame(input),
@@ -170,7 +170,8 @@ impl Connection {
     /// Receives what has arrived of the current data frame, which is nothing if the frame is empty.
     fn receive_piece<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
         let receiver = &mut self.receiver;
-        let count = usize::try_from(receiver.remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
+        let most = input.len().min(receiver.most(self.limits.piece_bytes));
+        let count = usize::try_from(receiver.remaining).map_or(most, |remaining| remaining.min(most));
         if count == 0 && receiver.remaining > 0 {
             return Ok(None);
         }
@@ -191,7 +192,7 @@ impl Connection {
             receiver.tiny = 0;
         }
         if remaining == 0 {
-            receiver.between_frames();
+            receiver.between_frames(self.limits.piece_bytes);
         }
         if !last && payload.as_bytes().is_empty() {
             return Ok(None);

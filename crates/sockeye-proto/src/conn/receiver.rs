@@ -44,7 +44,7 @@ pub(super) struct Receiver {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Stage {
-    /// A header is next, there is no unfinished message, and our Close frame is not queued: the
+    /// A header is next, there is no unfinished message, our Close frame is not queued, and pieces may have any length: the
     /// fast path may run.
     #[default]
     Idle,
@@ -59,6 +59,25 @@ pub(super) enum Stage {
 }
 
 impl Receiver {
+    /// `piece_bytes`: [`ProtocolLimits::piece_bytes`](crate::limits::ProtocolLimits::piece_bytes).
+    pub(super) fn new(piece_bytes: Option<usize>) -> Self {
+        let mut new = Self::default();
+        new.between_frames(piece_bytes);
+        new
+    }
+
+    /// The longest piece that is reported is another from now on.
+    pub(super) fn pieces_change(&mut self, piece_bytes: Option<usize>) {
+        if matches!(self.stage, Stage::Idle | Stage::Header) {
+            self.between_frames(piece_bytes);
+        }
+    }
+
+    /// How many bytes may be taken for the next piece. A carry is reported with them; it is shorter than the least limit.
+    pub(super) fn most(&self, piece_bytes: Option<usize>) -> usize {
+        piece_bytes.map_or(usize::MAX, |most| most.max(LONGEST_CODE_POINT) - usize::from(self.carry_len))
+    }
+
     /// Data is checked and dropped from now on.
     pub(super) fn ignore_data(&mut self) {
         self.ignores_data = true;
@@ -74,8 +93,9 @@ impl Receiver {
     }
 
     /// A frame has ended: sets the stage for the next header.
-    pub(super) fn between_frames(&mut self) {
-        self.stage = if self.kind.is_none() && !self.ignores_data { Stage::Idle } else { Stage::Header };
+    pub(super) fn between_frames(&mut self, piece_bytes: Option<usize>) {
+        let is_fast = self.kind.is_none() && !self.ignores_data && piece_bytes.is_none();
+        self.stage = if is_fast { Stage::Idle } else { Stage::Header };
     }
 
     /// Checks that a frame with `opcode` may come next.
@@ -129,3 +149,6 @@ impl Receiver {
         Ok(text)
     }
 }
+
+/// In bytes of UTF-8.
+const LONGEST_CODE_POINT: usize = 4;

@@ -128,6 +128,10 @@ pub struct MessageLimits {
     /// The largest message in bytes that is received, instead of that of
     /// [`ProtocolLimits::message_bytes`](sockeye_proto::limits::ProtocolLimits::message_bytes).
     pub message_bytes: Option<u64>,
+    /// The longest piece of a message in bytes that [`receive`](crate::Protocol::receive) is given, instead of that of
+    /// [`ProtocolLimits::piece_bytes`](sockeye_proto::limits::ProtocolLimits::piece_bytes): at least 4. For a protocol whose
+    /// pieces go into buffers of a fixed size.
+    pub piece_bytes: Option<usize>,
     /// Bytes of messages that the protocol itself keeps for one connection until they are sent, if it keeps any. The
     /// protocol enforces it; the builder checks its range. See
     /// [`Messages::outbox_bytes`](crate::messages::Messages::outbox_bytes).

@@ -141,6 +141,8 @@ pub(crate) static FIELDS: &[Field] = &[
         "from the ping to a sign of life (any byte, or taking queued output)", "reset, cause `Timeout`"),
     field!(protocol.response_body_bytes, Bytes, number(64 * KIB), 0, GIB,
         "the body of a response that refuses a client's handshake", "the rest is left out"),
+    field!(protocol.piece_bytes, Bytes, None, 4, GIB,
+        "one piece of a message; `None`: as much as has arrived", "the rest comes in further pieces"),
     field!(handshake_timeout, Time, secs(10), SHORTEST, LONGEST,
         "from accept to the end of the first request, with its body and a PROXY header",
         "408 if part of the request arrived; closed"),
@@ -204,6 +206,9 @@ pub(crate) fn check_messages(limits: &MessageLimits) -> Result<(), LimitError> {
     if let Some(bytes) = limits.message_bytes {
         message_bytes().check_number(bytes)?;
     }
+    if let Some(bytes) = limits.piece_bytes {
+        piece_bytes().check_number(bytes as u64)?;
+    }
     if let Some(bytes) = limits.outbox_low_water {
         OUTBOX_LOW_WATER.check_number(bytes as u64)?;
     }
@@ -213,6 +218,11 @@ pub(crate) fn check_messages(limits: &MessageLimits) -> Result<(), LimitError> {
 /// The first row, which protocols and connections may have a value of their own for.
 pub(crate) fn message_bytes() -> &'static Limit {
     &FIELDS[0].limit
+}
+
+/// The longest piece, which protocols may have a value of their own for.
+pub(crate) fn piece_bytes() -> &'static Limit {
+    &FIELDS[11].limit
 }
 
 /// The rows of keepalive, which a connection may have values of its own for.

@@ -432,7 +432,7 @@ impl Builder {
         let number =
             number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
         let mut state = Commands::new(self.id, number, names, self.limits.output_hard, now);
-        let own = self.endpoints.iter().map(|endpoint| endpoint.limits().message_bytes);
+        let own = self.endpoints.iter().map(Endpoint::limits);
         let total = self
             .limits
             .total_bytes

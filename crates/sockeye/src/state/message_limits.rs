@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sockeye_proto::limits::ProtocolLimits;
 
+use crate::limits::MessageLimits;
 use crate::state::endpoints::EndpointIndex;
 
 /// The sets of limits in use.
@@ -17,9 +18,17 @@ pub(crate) struct MessageLimitSets {
 }
 
 impl MessageLimitSets {
-    /// `own`: the largest message of each endpoint, if it has one of its own.
-    pub(crate) fn new(service: &Arc<ProtocolLimits>, own: impl Iterator<Item = Option<u64>>) -> Self {
-        let of = |bytes: Option<u64>| bytes.map_or_else(|| Arc::clone(service), |bytes| with(service, bytes));
+    /// `own`: those that each endpoint has of its own.
+    pub(crate) fn new(service: &Arc<ProtocolLimits>, own: impl Iterator<Item = MessageLimits>) -> Self {
+        let of = |own: MessageLimits| {
+            if own.message_bytes.is_none() && own.piece_bytes.is_none() {
+                return Arc::clone(service);
+            }
+            let mut limits = ProtocolLimits::clone(service);
+            limits.message_bytes = own.message_bytes.unwrap_or(limits.message_bytes);
+            limits.piece_bytes = own.piece_bytes.or(limits.piece_bytes);
+            Arc::new(limits)
+        };
         Self { endpoints: own.map(of).collect(), own: Vec::new() }
     }
 
@@ -63,8 +72,10 @@ mod tests {
     #[test]
     fn connections_with_the_same_limit_share_it() {
         let service = Arc::new(ProtocolLimits::default());
-        let mut sets = MessageLimitSets::new(&service, [None, Some(5)].into_iter());
+        let own = MessageLimits { message_bytes: Some(5), piece_bytes: Some(4), ..MessageLimits::default() };
+        let mut sets = MessageLimitSets::new(&service, [MessageLimits::default(), own].into_iter());
         let (first, second) = (EndpointIndex(0), EndpointIndex(1));
+        assert_eq!((sets.of(first).piece_bytes, sets.with(second, 6).piece_bytes), (None, Some(4)));
         assert!(Arc::ptr_eq(&sets.of(first), &service));
         assert_eq!(sets.of(second).message_bytes, 5);
         assert!(Arc::ptr_eq(&sets.with(second, 5), &sets.of(second)));

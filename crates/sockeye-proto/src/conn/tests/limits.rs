@@ -26,6 +26,7 @@ prop_compose! {
         numbers in prop::array::uniform8(number()),
         (close_timeout, pong_within) in (time(), time()),
         ping_after in prop::option::of(time()),
+        piece in prop::option::of(number()),
     ) -> ProtocolLimits {
         let [head, lines, line, body, message, fragments, fragment, response] = numbers;
         ProtocolLimits {
@@ -36,6 +37,7 @@ prop_compose! {
             message_bytes: message,
             tiny_fragments: fragments as u32,
             tiny_fragment_bytes: fragment,
+            piece_bytes: piece.map(|bytes| bytes as usize),
             close_timeout,
             ping_after,
             pong_within,
@@ -60,6 +62,55 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     prop_oneof![4 => prop::collection::vec(frame, 0..12).prop_map(|frames| frames.concat()), 1 => any::<Vec<u8>>()]
+}
+
+/// The lengths of the pieces of a message of ten four-byte code points.
+fn pieces(piece_bytes: Option<usize>) -> Vec<usize> {
+    let text = "\u{10348}".repeat(10);
+    let mut limits = ProtocolLimits::default();
+    limits.piece_bytes = piece_bytes;
+    let mut buffer = [vec![0; HEADROOM], frame(Role::Server, 0x81, text.as_bytes())].concat();
+    let (mut input, mut connection) = (Input::new(&mut buffer, HEADROOM), with_limits(Role::Server, limits));
+    let mut lengths = Vec::new();
+    while let Some(Event::Fragment(fragment)) = connection.receive(&mut input).unwrap() {
+        lengths.push(fragment.payload.as_bytes().len());
+        assert_eq!(fragment.remaining == 0, fragment.last);
+    }
+    lengths
+}
+
+#[test]
+fn pieces_are_as_long_as_the_limit_allows() {
+    assert_eq!(pieces(None), [40]);
+    for least in [0, 1, 3, 4] {
+        assert_eq!(pieces(Some(least)), [4; 10], "{least}");
+    }
+    assert_eq!(pieces(Some(20)), [20, 20]);
+    // Two bytes of a code point wait for the next piece.
+    assert_eq!(pieces(Some(22)), [20, 20]);
+    assert_eq!(pieces(Some(39)), [36, 4]);
+    for more in [40, 41, usize::MAX] {
+        assert_eq!(pieces(Some(more)), [40], "{more}");
+    }
+}
+
+#[test]
+fn another_length_is_for_the_next_piece() {
+    let mut connection = open(Role::Server);
+    let set = |connection: &mut Connection, piece_bytes| {
+        let mut limits = ProtocolLimits::default();
+        limits.piece_bytes = piece_bytes;
+        connection.set_limits(Arc::new(limits));
+    };
+    let mut buffer = [vec![0; HEADROOM], frame(Role::Server, 0x82, &[7; 100])].concat();
+    let mut input = Input::new(&mut buffer, HEADROOM);
+    let mut lengths = Vec::new();
+    for most in [Some(10), Some(5), None] {
+        set(&mut connection, most);
+        let Some(Event::Fragment(fragment)) = connection.receive(&mut input).unwrap() else { panic!("no piece") };
+        lengths.push(fragment.payload.as_bytes().len());
+    }
+    assert_eq!(lengths, [10, 5, 85]);
 }
 
 proptest! {

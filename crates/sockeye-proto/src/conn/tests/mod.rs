@@ -58,6 +58,8 @@ enum Way {
     General,
     /// Stopping after each event, and continuing with the rest in another buffer.
     Pausing,
+    /// In pieces of so many bytes at most.
+    Pieces(usize),
 }
 
 /// Feeds a connection and records what it reports. Asserts the properties of each piece.
@@ -70,7 +72,12 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(connection: Connection, way: Way) -> Self {
+    fn new(mut connection: Connection, way: Way) -> Self {
+        if let Way::Pieces(most) = way {
+            let mut limits = ProtocolLimits::clone(connection.limits());
+            limits.piece_bytes = Some(most);
+            connection.set_limits(Arc::new(limits));
+        }
         Self { connection, way, received: Vec::new(), message: None, output: Vec::new() }
     }
 
@@ -91,7 +98,7 @@ impl Recorder {
         loop {
             let event = match self.way {
                 Way::General => self.connection.receive_any(&mut input),
-                Way::Usual | Way::Pausing => self.connection.receive(&mut input),
+                Way::Usual | Way::Pausing | Way::Pieces(_) => self.connection.receive(&mut input),
             };
             match event {
                 Ok(Some(event)) => self.record(event),
@@ -125,6 +132,9 @@ impl Recorder {
         assert_eq!(fragment.kind, fragment.payload.kind());
         assert!(fragment.last || !fragment.payload.as_bytes().is_empty());
         assert!(!fragment.last || fragment.remaining == 0);
+        if let Way::Pieces(most) = self.way {
+            assert!(fragment.payload.as_bytes().len() <= most);
+        }
         let (kind, bytes) = self.message.get_or_insert((fragment.kind, Vec::new()));
         assert_eq!(*kind, fragment.kind);
         bytes.extend_from_slice(fragment.payload.as_bytes());
@@ -167,19 +177,21 @@ fn feed<'s>(connection: Connection, way: Way, reads: impl IntoIterator<Item = &'
     recorder.finish()
 }
 
-/// The log of `stream`. Asserts that it is the same in one read, on the general path, with pauses,
+/// The log of `stream`. Asserts that it is the same in one read, on the general path, with pauses, in short pieces,
 /// one byte at a time, and in two reads cut at every byte.
 fn check_with(make: impl Fn() -> Connection, stream: &[u8]) -> Log {
     let log = feed(make(), Way::Usual, [stream]);
-    for way in [Way::General, Way::Pausing] {
+    for way in [Way::General, Way::Pausing, Way::Pieces(4), Way::Pieces(5), Way::Pieces(7), Way::Pieces(1 << 20)] {
         assert_eq!(feed(make(), way, [stream]), log, "{way:?}");
     }
-    for way in [Way::Usual, Way::General, Way::Pausing] {
+    for way in [Way::Usual, Way::General, Way::Pausing, Way::Pieces(4)] {
         assert_eq!(feed(make(), way, stream.chunks(1)), log, "{way:?}, one byte at a time");
     }
     for cut in 0..=stream.len() {
         let (front, back) = stream.split_at(cut);
-        assert_eq!(feed(make(), Way::Usual, [front, back]), log, "cut at {cut}");
+        for way in [Way::Usual, Way::Pieces(4)] {
+            assert_eq!(feed(make(), way, [front, back]), log, "{way:?}, cut at {cut}");
+        }
     }
     log
 }

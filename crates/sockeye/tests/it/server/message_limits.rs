@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::protocol::{Cx, Handshake, MessageLimits, Protocol, Tx};
 use sockeye::sim::{Faults, Network, Peer, Turn};
-use sockeye::{CloseCode, ConnId, Service, messages};
+use sockeye::{Close, CloseCode, ConnId, Fragment, Limits, Service, messages};
 use sockeye_testing::server::upgrade;
 
 /// A text of this length, masked with zeros.
@@ -117,4 +118,70 @@ fn a_limit_out_of_range_is_refused() {
     let short = messages::echo("echo").message_bytes(0);
     let error = Service::builder().protocol(short).build().unwrap_err();
     assert_eq!(error.to_string(), "ProtocolLimits::message_bytes is 0 bytes, and the least is 1 byte");
+}
+
+/// Answers with the lengths of the pieces that it is given.
+struct Pieces(Option<usize>);
+
+impl Protocol for Pieces {
+    type Session = String;
+
+    fn name(&self) -> &str {
+        "pieces"
+    }
+
+    fn limits(&self) -> MessageLimits {
+        let mut limits = MessageLimits::default();
+        limits.piece_bytes = self.0;
+        limits
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> String {
+        String::new()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, lengths: &mut String, fragment: Fragment<'_>) -> Result<(), Close> {
+        lengths.push_str(&format!("{} ", fragment.payload.as_bytes().len()));
+        if fragment.last {
+            cx.push(std::mem::take(lengths).as_str()).map_err(|_| CloseCode::TRY_AGAIN)?;
+        }
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, _: &mut String, _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_protocol_receives_pieces_that_are_no_longer_than_it_asks_for() {
+    // What is asked for, by the protocol and for the service, and the pieces of 10 bytes.
+    for (own, service, expected) in [
+        (None, None, "10 "),
+        (Some(4), None, "4 4 2 "),
+        (None, Some(6), "6 4 "),
+        (Some(9), Some(6), "9 1 "),
+        (Some(1 << 30), Some(6), "10 "),
+    ] {
+        let network = Network::with_faults(1, Faults::none());
+        let mut limits = Limits::default();
+        limits.protocol_mut().piece_bytes = service;
+        let builder = Service::builder().limits(limits).protocol(Pieces(own)).listen("127.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peer = network.connect(&service.local_addresses()[0]).unwrap();
+        peer.send(&[upgrade("Sec-WebSocket-Protocol: pieces\r\n"), text(10), text(10)].concat());
+        for _ in 0..10 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+        let said = peer.recv();
+        let said = &said[said.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4..];
+        let frame = [&[0x81, expected.len() as u8][..], expected.as_bytes()].concat();
+        assert_eq!(said, [&frame[..], &frame[..]].concat(), "{own:?}, {expected}");
+    }
+    // Shorter ones could not hold every code point.
+    for wrong in [0, 3, (1 << 30) + 1] {
+        let network = Network::with_faults(1, Faults::none());
+        let error = Service::builder().protocol(Pieces(Some(wrong))).build_with(network.sys()).unwrap_err();
+        assert_eq!(error.as_limit().unwrap().name(), "ProtocolLimits::piece_bytes");
+    }
 }
