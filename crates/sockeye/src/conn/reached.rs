@@ -3,8 +3,14 @@
 use crate::conn::{Conn, Phase};
 use crate::limits::RequestLimits;
 use crate::sys::Address;
+use crate::transport::LoopIo;
 
 impl Conn {
+    /// The address of our end, asked of the system.
+    pub(crate) fn local_address(&self, io: &mut LoopIo) -> Address {
+        self.wire.socket.local_address(io)
+    }
+
     /// The peer, and the limits of the request that the connection carries. `None` once no callback but `closed` follows.
     pub(crate) fn request(&mut self) -> Option<(&Address, &mut RequestLimits)> {
         match &mut self.phase {

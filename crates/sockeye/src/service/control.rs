@@ -13,6 +13,7 @@ use crate::protocol::{
 use crate::service::core::{Control, Service};
 use crate::state::{Commands, Entry, ReadBudget};
 use crate::statistics::Statistics;
+use crate::sys::Address;
 
 impl Control<'_> {
     /// Serves a connection accepted elsewhere, for example by a parent process, as if a listener of
@@ -87,6 +88,44 @@ impl Control<'_> {
         let own = handle.target.builder == env.state.builder;
         let object = if own { env.endpoints.responder_object(handle.target.index) } else { None };
         object.ok_or(UnknownProtocol::Handle)
+    }
+
+    /// The address of the peer of any connection: a client, the server that this service connected to, or what a trusted
+    /// proxy named. [`Address::Unnamed`] if it has none, and while a connect has none yet.
+    ///
+    /// A callback has that of its own connection in its context.
+    ///
+    /// ```
+    /// use sockeye::{ConnId, Remote};
+    ///
+    /// /// From any thread.
+    /// fn print(remote: &Remote, id: ConnId) {
+    ///     let _ = remote.run(move |control| match control.local_address(id) {
+    ///         Ok(local) => println!("{id}: {} at {local}", control.peer(id).map_or(String::new(), ToString::to_string)),
+    ///         Err(gone) => println!("{id}: {gone}"),
+    ///     });
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection has ended, and for every id that this service never gave out.
+    pub fn peer(&self, id: ConnId) -> Result<&Address, Gone> {
+        let registry = &self.service.env.state.registry;
+        registry.get(id).filter(|entry| entry.is_alive()).ok_or(Gone)?;
+        Ok(self.service.connections.get(registry, id).map_or(&Address::Unnamed, Conn::peer))
+    }
+
+    /// The address of our end of any connection: the one at which it was accepted, or from which it was made; with a
+    /// trusted proxy, that of the connection with the proxy. [`Address::Unnamed`] as for [`peer`](Self::peer). It costs a
+    /// system call.
+    ///
+    /// # Errors
+    /// As [`peer`](Self::peer).
+    pub fn local_address(&mut self, id: ConnId) -> Result<Address, Gone> {
+        let Service { env, connections, .. } = &mut *self.service;
+        env.state.registry.get(id).filter(|entry| entry.is_alive()).ok_or(Gone)?;
+        let conn = connections.get(&env.state.registry, id);
+        Ok(conn.map_or(Address::Unnamed, |conn| conn.local_address(&mut env.io)))
     }
 
     /// Calls `call` with the session of an open connection, its protocol's object and a context, as a callback is

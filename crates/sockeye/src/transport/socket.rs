@@ -176,6 +176,11 @@ impl Socket {
         io.sys.borrow(self.handle)
     }
 
+    /// The address of our end; [`Address::Unnamed`] when it has none, or is over.
+    pub(crate) fn local_address(&self, io: &mut LoopIo) -> Address {
+        io.sys.local_address(self.handle).unwrap_or(Address::Unnamed)
+    }
+
     /// Ends our sending side; input still arrives.
     pub(crate) fn shutdown_write(&self, io: &mut LoopIo) -> io::Result<()> {
         io.sys.shutdown_write(self.handle)

@@ -2,6 +2,7 @@
 //! network, one a server and one its clients, do what each test scripts, and note what happens to them.
 
 mod access;
+mod addresses;
 mod ids;
 mod order;
 mod push;
