@@ -43,7 +43,7 @@ pub enum ErrorKind {
     UnknownDescriptor,
     /// The closure failed that describes the service of one of the [`Threads`](crate::Threads); see [`Error::build_error`].
     Build,
-    /// A callback panicked in one of the [`Threads`](crate::Threads).
+    /// A callback panicked: in one of the [`Threads`](crate::Threads), or earlier in this service, which cannot go on.
     Panicked,
 }
 
@@ -57,6 +57,7 @@ enum Repr {
     UnknownDescriptor(RawFd),
     Build(Box<dyn error::Error + Send + Sync>),
     Panicked(String),
+    Poisoned,
     Thread { index: usize, error: Box<Error> },
 }
 
@@ -90,6 +91,11 @@ impl Error {
         error.downcast::<Self>().map_or_else(|error| Self(Repr::Build(error)), |own| *own)
     }
 
+    /// A callback panicked in an earlier turn.
+    pub(crate) fn poisoned() -> Self {
+        Self(Repr::Poisoned)
+    }
+
     pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -111,7 +117,7 @@ impl Error {
             Repr::System(_) => ErrorKind::System,
             Repr::UnknownDescriptor(_) => ErrorKind::UnknownDescriptor,
             Repr::Build(_) => ErrorKind::Build,
-            Repr::Panicked(_) => ErrorKind::Panicked,
+            Repr::Panicked(_) | Repr::Poisoned => ErrorKind::Panicked,
             Repr::Thread { error, .. } => error.kind(),
         }
     }
@@ -125,7 +131,7 @@ impl Error {
         }
     }
 
-    /// Whether a callback panicked in one of the [`Threads`](crate::Threads).
+    /// Whether a callback panicked, in one of the [`Threads`](crate::Threads) or in an earlier turn of this service.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         self.kind() == ErrorKind::Panicked
@@ -175,6 +181,7 @@ impl Error {
             | Repr::UnknownDescriptor(_)
             | Repr::Build(_)
             | Repr::Panicked(_)
+            | Repr::Poisoned
             | Repr::Thread { .. } => None,
         }
     }
@@ -205,6 +212,7 @@ impl fmt::Display for Error {
             Repr::UnknownDescriptor(fd) => write!(f, "descriptor {fd} is not registered with this service"),
             Repr::Build(error) => error.fmt(f),
             Repr::Panicked(text) => write!(f, "it panicked: {text}"),
+            Repr::Poisoned => f.write_str("a callback panicked in an earlier turn; the service cannot go on"),
             Repr::Thread { index, error } => write!(f, "thread {index}: {error}"),
         }
     }

@@ -15,7 +15,7 @@ use crate::admission::{AcceptFilter, AcceptedConnection, Admission, EndHook, End
 use crate::conn::Env;
 use crate::conn::paths::Paths;
 use crate::conn::policy::{Protocols, Site};
-use crate::error::Error;
+use crate::error::{Error, ListenTarget};
 use crate::http::Routes;
 use crate::id::{BuilderId, ConnId, ListenerHandle, ServiceNumber};
 use crate::limits::{Limits, table};
@@ -28,7 +28,7 @@ use crate::service::accepting::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::connections::Connections;
 use crate::service::core::{Jobs, Service, Tick};
-use crate::service::listen::ListenAddr;
+use crate::service::listen::{ListenAddr, open_all};
 use crate::service::listen_at::{Listen, entrance, free_protocols, raw_endpoint};
 use crate::service::timers::Timers;
 use crate::state::{Commands, EndpointIndex, EndpointInfo, MessageLimitSets};
@@ -471,6 +471,7 @@ impl Builder {
             events: Vec::new(),
             dead: Vec::new(),
             end_reported: false,
+            is_in_turn: false,
             external: None,
             crowded: false,
             shed_warned: None,
@@ -513,11 +514,10 @@ impl Builder {
         let mut accepting = Accepting::new((listeners.len() + raw.len() + http.len()) as u64);
         for (handle, listen) in listeners.into_iter().chain(http).chain(raw) {
             let (addr, options, entrance) = entrance(listen, handle, site, names)?;
-            for source in addr.resolve()? {
-                let (socket, bound) =
-                    source.open(sys, &options).map_err(|error| Error::listen(source.target(), error))?;
+            for (socket, bound) in open_all(sys, &addr.resolve()?, &options)? {
+                let target = ListenTarget::Address(bound.clone());
                 let added = accepting.add(sys, socket, bound, handle.number, entrance.clone());
-                added.map_err(|error| Error::listen(source.target(), error))?;
+                added.map_err(|error| Error::listen(target, error))?;
             }
         }
         Ok(accepting)

@@ -95,6 +95,8 @@ pub struct Service {
     pub(super) dead: Vec<ConnId>,
     /// [`Service::run_once`] has reported the end of the drain.
     pub(super) end_reported: bool,
+    /// A turn has begun. It stays so if a callback panics in it.
+    pub(super) is_in_turn: bool,
     /// What the program's own loop watches for this service.
     pub(super) external: Option<Rc<RefCell<Registrations>>>,
     /// The last wait returned a full batch of events: there may be more.
@@ -160,7 +162,8 @@ impl Service {
     ///
     /// # Errors
     /// Errors of the poller, which the loop cannot work without. An error of a connection ends that
-    /// connection only.
+    /// connection only. After a callback has panicked and the program has caught that, every call fails
+    /// ([`Error::is_panic`]): what was half done could reach another connection.
     pub fn run(&mut self) -> Result<(), Error> {
         while self.run_once(None)? == ServiceState::Running {}
         Ok(())

@@ -20,7 +20,8 @@ pub(crate) struct JobQueue<J> {
 }
 
 struct Inner<J> {
-    waiting: VecDeque<J>,
+    /// With the bytes that each carries.
+    waiting: VecDeque<(J, usize)>,
     /// The bytes that the waiting jobs carry.
     bytes: usize,
     over: bool,
@@ -42,12 +43,19 @@ impl<J> JobQueue<J> {
         self.names.iter().position(is_wanted).map(|index| EndpointIndex(index as u16))
     }
 
-    /// Takes all waiting jobs, and whether to drain after them. Jobs added meanwhile wake the loop
-    /// again.
-    pub(crate) fn take(&self) -> (VecDeque<J>, bool) {
+    /// Takes the jobs of one turn, and whether to drain after them. Jobs that are left, or added
+    /// meanwhile, wake the loop again.
+    pub(crate) fn take(&self) -> (VecDeque<(J, usize)>, bool) {
         let mut inner = self.lock();
-        inner.bytes = 0;
-        (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.drain))
+        if inner.waiting.len() <= JOBS_PER_TURN {
+            inner.bytes = 0;
+            return (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.drain));
+        }
+        let taken: VecDeque<_> = inner.waiting.drain(..JOBS_PER_TURN).collect();
+        inner.bytes -= taken.iter().map(|(_, bytes)| bytes).sum::<usize>().min(inner.bytes);
+        drop(inner);
+        self.wake.wake();
+        (taken, false)
     }
 
     /// Requests a drain. False when the service has ended.
@@ -105,7 +113,7 @@ pub(crate) fn put_all<J>(
     }
     let mut idle = Vec::new();
     for (index, service, inner) in &mut living {
-        inner.waiting.extend(job_of(*index));
+        inner.waiting.extend(job_of(*index).map(|job| (job, bytes)));
         inner.bytes = inner.bytes.saturating_add(bytes);
         if inner.waiting.len() == 1 {
             idle.push(*service);
@@ -115,6 +123,9 @@ pub(crate) fn put_all<J>(
     idle.iter().for_each(|service| service.wake.wake());
     Ok(())
 }
+
+/// Jobs that run in one turn: other threads may give them faster than they run.
+const JOBS_PER_TURN: usize = 1024;
 
 /// Why a job was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,14 +10,14 @@ use crate::admission::{Hosts, Origins};
 use crate::conn::Entrance;
 use crate::conn::paths::Paths;
 use crate::conn::policy::{Protocols, Site};
-use crate::error::Error;
+use crate::error::{Error, ListenTarget};
 use crate::http::Routes;
 use crate::id::ListenerHandle;
 use crate::protocol::{EndpointHandle, HandleTarget, ProtocolHandle, Raw};
 use crate::service::core::{Control, Service};
-use crate::service::listen::ListenAddr;
+use crate::service::listen::{ListenAddr, open_all};
 use crate::state::{EndpointIndex, EndpointInfo, EndpointKind};
-use crate::sys::{Address, ListenOptions};
+use crate::sys::{Address, CloseHow, ListenOptions};
 
 /// Describes a listener: an address, and what is served there if that differs from the rest of the
 /// service. [`Builder::listener`](crate::Builder::listener) takes it, and [`Control::listen`] while the
@@ -224,13 +224,14 @@ impl Service {
         }
         let handle = ListenerHandle { builder: self.env.state.builder, number: self.accepting.next_number() };
         let (addr, options, entrance) = entrance(listen, handle, &self.env.site, &self.env.state.endpoints)?;
-        for source in addr.resolve()? {
-            let opened = source.open(&mut *self.env.io.sys, &options).and_then(|(socket, bound)| {
-                self.accepting.add(&mut *self.env.io.sys, socket, bound, handle.number, entrance.clone())
-            });
-            if let Err(error) = opened {
-                self.accepting.close(&mut *self.env.io.sys, handle.number);
-                return Err(Error::listen(source.target(), error));
+        let sys = &mut *self.env.io.sys;
+        let mut opened = open_all(sys, &addr.resolve()?, &options)?.into_iter();
+        while let Some((socket, bound)) = opened.next() {
+            let target = ListenTarget::Address(bound.clone());
+            if let Err(error) = self.accepting.add(sys, socket, bound, handle.number, entrance.clone()) {
+                opened.for_each(|(socket, _)| sys.close(socket, CloseHow::Normal));
+                self.accepting.close(sys, handle.number);
+                return Err(Error::listen(target, error));
             }
         }
         Ok(handle)

@@ -24,7 +24,11 @@ use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
 impl Service {
     pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
+        if std::mem::replace(&mut self.is_in_turn, true) {
+            return Err(Error::poisoned());
+        }
         let state = self.take_turn(timeout);
+        self.is_in_turn = false;
         if let Some(watch) = &self.external {
             watch.borrow_mut().settle();
         }
@@ -447,7 +451,7 @@ impl Service {
 
     fn run_jobs(&mut self) {
         let (jobs, drain) = self.jobs.take();
-        for job in jobs {
+        for (job, _) in jobs {
             self.env.io.meters.statistics.work.jobs += 1;
             self.env.io.steps_over(0);
             job(&mut Control { service: self });

@@ -166,6 +166,29 @@ fn the_bytes_of_messages_that_wait_are_bounded() {
     assert_eq!(world.group.protocol("ear").publish_binary(&[0; 1]), Err(RemoteError::Full));
 }
 
+/// Between them the connections have their turns.
+#[test]
+fn many_jobs_run_in_order_in_many_turns_and_a_drain_comes_behind_them() {
+    const JOBS: usize = 3000;
+    let mut world = World::new(0, 1, &Limits::default());
+    let ran = std::sync::Arc::new(Mutex::new(Vec::new()));
+    for number in 0..JOBS {
+        let ran = ran.clone();
+        world.group.run_on_all(move |_| ran.lock().unwrap().push(number)).unwrap();
+    }
+    world.group.drain().unwrap();
+    let mut turns = Vec::new();
+    while ran.lock().unwrap().len() < JOBS {
+        let before = ran.lock().unwrap().len();
+        assert!(!world.services[0].is_draining());
+        world.services[0].run_once(Some(Duration::from_millis(10))).unwrap();
+        turns.push(ran.lock().unwrap().len() - before);
+    }
+    assert!(turns.iter().all(|count| *count <= 1024), "{turns:?}");
+    assert!(ran.lock().unwrap().iter().copied().eq(0..JOBS));
+    assert!(world.services[0].is_draining());
+}
+
 #[test]
 fn services_that_are_over_are_passed_over() {
     let mut world = World::new(0, 2, &Limits::default());

@@ -204,6 +204,30 @@ fn an_open_that_panics_takes_nobody_elses_session() {
     assert!(closed.len() == 1 && closed[0].0 == closed[0].1, "{closed:?}");
 }
 
+/// What the panicked one had written would be sent to the next connection that has a step.
+#[test]
+fn a_service_whose_callback_panicked_does_not_go_on() {
+    let network = Network::with_faults(1, Faults::none());
+    let secret = messages::on("secret", |cx, message| {
+        cx.push("a secret of this connection").map_err(|_| CloseCode::INTERNAL)?;
+        assert_ne!(message.as_text(), Some("panic"), "it was told to");
+        Ok(())
+    });
+    let mut service = Service::builder().protocol(secret).listen("127.0.0.1:80").build_with(network.sys()).unwrap();
+    let (first, second) = (open(&network, &mut service), open(&network, &mut service));
+    first.send(b"\x81\x85\0\0\0\0panic");
+    let mut turns = || panic::catch_unwind(AssertUnwindSafe(|| service.run_once(Some(Duration::ZERO))));
+    assert!((0..5).any(|_| turns().is_err()));
+    second.send(b"\x81\x84\0\0\0\0next");
+    for _ in 0..5 {
+        let error = service.run_once(Some(Duration::ZERO)).unwrap_err();
+        assert!(error.is_panic() && error.to_string().contains("an earlier turn"), "{error}");
+    }
+    assert_eq!(second.recv(), b"");
+    drop(service);
+    assert_eq!(second.recv(), b"");
+}
+
 /// An outbox that is well filled pauses reading, and goes on when it is emptier; the handler's own pause is another one.
 #[test]
 fn an_outbox_does_not_end_the_pause_of_its_handler() {
