@@ -3,6 +3,8 @@
 // The canvas keeps the coordinates of 2013 (480 x 300, whatever the size on the screen) and its commands:
 //   d #rrggbb x1 y1 x2 y2;     a line
 //   c #rrggbb x y r;           a circle
+// and one of our own, by itself in a message:
+//   e;                         erase the canvas of everybody
 // so that programs written for libwebsockets can draw with us. Several commands may share a message.
 
 const WIDTH = 480;
@@ -22,8 +24,9 @@ const NORMAL = 1000; // the server has finished with us: do not press
 
 /** A WebSocket that comes back, and says on the page how it is. */
 class Link {
-  constructor(protocol, state, on) {
+  constructor(protocol, query, state, on) {
     this.protocol = protocol;
+    this.query = query;
     this.state = state;
     this.on = on;
     this.retry = RETRY_FIRST;
@@ -44,7 +47,8 @@ class Link {
     this.show("connecting", "Connecting");
     const url = new URL(".", location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = url.hash = "";
+    url.search = this.query;
+    url.hash = "";
     const socket = new WebSocket(url, this.protocol);
     this.socket = socket;
     socket.onopen = () => {
@@ -66,7 +70,7 @@ class Link {
     const wait = this.retry * (0.75 + Math.random() / 4);
     this.retry = Math.min(this.retry * 2, RETRY_MOST);
     const seconds = Math.max(1, Math.round(wait / 1000));
-    this.show("closed", `Closed${reason ? ` (${reason})` : ""}, again in ${seconds} s`);
+    this.show("closed", `Disconnected${reason ? ` (${reason})` : ""}, trying again in ${seconds} s`);
     this.timer = setTimeout(() => this.connect(), wait);
   }
 
@@ -103,7 +107,7 @@ class Link {
 const counter = byId("counter");
 const reset = byId("reset");
 
-const counting = new Link("dumb-increment-protocol", byId("counter-state"), {
+const counting = new Link("dumb-increment-protocol", "", byId("counter-state"), {
   open() {
     reset.disabled = false;
     counter.classList.remove("stale");
@@ -147,10 +151,12 @@ const own = sheet(overlay);
 let unconfirmed = []; // messages sent, oldest first
 let batch = []; // commands of this animation frame
 
+const ERASE = "e;";
 const COLOUR = /^(#[0-9a-f]{3,8}|[a-z]{1,24})$/i;
 
 /** Draws one message. It comes from anybody: what does not read as a command is left out. */
 function draw(ink, message) {
+  if (message === ERASE) return wipe(ink);
   for (const command of message.split(";")) {
     const [verb, colour, ...rest] = command.trim().split(/\s+/);
     const [a, b, c, d] = rest.map(Number);
@@ -192,9 +198,10 @@ function redrawOwn() {
   draw(own, batch.join(""));
 }
 
-const mirror = new Link("lws-mirror-protocol", byId("mirror-state"), {
+const mirror = new Link("lws-mirror-protocol", "canvas", byId("mirror-state"), {
   open() {
     paper.classList.remove("waiting");
+    wipe(shared); // what was drawn so far follows
   },
   message(text) {
     draw(shared, text);
@@ -270,11 +277,15 @@ function place(event) {
 }
 
 const strokes = new Map(); // pointer id -> where it was
+let pointed = false; // the focus is being set by a pointer
 
 canvas.addEventListener("pointerdown", (event) => {
   if (!mirror.open || event.button !== 0) return;
   event.preventDefault();
+  pointed = true;
   canvas.focus({ preventScroll: true });
+  pointed = false;
+  paper.classList.remove("keyed");
   lift();
   canvas.setPointerCapture(event.pointerId);
   const at = place(event);
@@ -313,6 +324,7 @@ canvas.addEventListener("keydown", (event) => {
   const move = MOVES[event.key];
   if (!move && event.key !== " ") return;
   event.preventDefault();
+  paper.classList.add("keyed");
   if (!move) {
     if (event.repeat || !mirror.open) return;
     cursor.down = !cursor.down;
@@ -329,7 +341,12 @@ canvas.addEventListener("keydown", (event) => {
   showPen();
 });
 
-canvas.addEventListener("blur", lift);
+canvas.addEventListener("blur", () => {
+  lift();
+  paper.classList.remove("keyed");
+});
+// Tab came here, not a pointer, which sets the focus itself.
+canvas.addEventListener("focus", () => paper.classList.toggle("keyed", !pointed));
 
 function showPen() {
   pen.hidden = false;
@@ -369,7 +386,6 @@ ownColour.addEventListener("input", () => {
 chooseColour();
 
 byId("clear").onclick = () => {
-  wipe(shared);
-  unconfirmed = [];
-  redrawOwn();
+  flush(); // what was drawn before goes first
+  mirror.send(ERASE);
 };

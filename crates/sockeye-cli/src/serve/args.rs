@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::options::server::{Port, ServerArgs};
+use crate::units::whole;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
@@ -13,7 +14,7 @@ pub(crate) struct Serve {
     pub(crate) dir: Option<PathBuf>,
 
     /// Port to listen on; 0 picks a free one [default: 7681]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = whole::<u16>(0..=65_535))]
     pub(crate) port: Option<u16>,
 
     #[command(flatten)]

@@ -9,12 +9,13 @@
 //! While the ring is paused, what a connection says is held here, behind what others said before it, and reading from that
 //! connection is paused: so at most one message of each is held, however many write in however many threads.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye::ConnId;
 use sockeye::proto::time::Instant;
 
+use super::history::History;
 use super::ring::{Flow, Ring};
 
 /// A connection of one of the threads.
@@ -63,6 +64,9 @@ struct Drawn {
     ring: Ring<Reader>,
     /// At most one message a connection, oldest first. None while the ring is not paused.
     held: VecDeque<(Reader, String)>,
+    history: History,
+    /// What readers that came late still have to get of the history, before the ring.
+    late: HashMap<Reader, VecDeque<Arc<str>>>,
     threads: Vec<Errands>,
 }
 
@@ -77,12 +81,24 @@ struct Errands {
 impl Canvas {
     pub(crate) fn new(threads: usize) -> Arc<Self> {
         let threads = vec![Errands::default(); threads];
-        Arc::new(Self { drawn: Mutex::new(Drawn { ring: Ring::new(), held: VecDeque::new(), threads }) })
+        let drawn = Drawn {
+            ring: Ring::new(),
+            held: VecDeque::new(),
+            history: History::default(),
+            late: HashMap::new(),
+            threads,
+        };
+        Arc::new(Self { drawn: Mutex::new(drawn) })
     }
 
-    /// Adds a reader of all messages from now on.
-    pub(crate) fn join(&self, reader: Reader) {
-        self.lock().ring.join(reader);
+    /// Adds a reader of all messages from now on, and with `late` of those before that draw the canvas as it is.
+    pub(crate) fn join(&self, reader: Reader, late: bool) {
+        let mut drawn = self.lock();
+        drawn.ring.join(reader);
+        let missed = if late { drawn.history.messages() } else { VecDeque::new() };
+        if !missed.is_empty() {
+            drawn.late.insert(reader, missed);
+        }
     }
 
     /// Takes a message for all readers.
@@ -101,12 +117,16 @@ impl Canvas {
 
     /// Whether there is a message for this reader. When there is none, a later message will wake it.
     pub(crate) fn has_next(&self, reader: Reader) -> bool {
-        self.lock().ring.next(reader).is_some()
+        let mut drawn = self.lock();
+        drawn.late.contains_key(&reader) || drawn.ring.next(reader).is_some()
     }
 
     /// Takes the next message for this reader. When there is none, a later message will wake it.
     pub(crate) fn take(&self, reader: Reader, now: Instant) -> Option<(Arc<str>, Rounds)> {
         let mut drawn = self.lock();
+        if let Some(text) = drawn.take_late(reader) {
+            return Some((text, Rounds::default()));
+        }
         let text = Arc::clone(drawn.ring.next(reader)?);
         let flow = drawn.ring.taken(reader);
         drawn.apply(flow, now);
@@ -116,6 +136,7 @@ impl Canvas {
 
     pub(crate) fn leave(&self, reader: Reader, now: Instant) -> Rounds {
         let mut drawn = self.lock();
+        drawn.late.remove(&reader);
         let flow = drawn.ring.leave(reader);
         drawn.apply(flow, now);
         drawn.rounds(reader.thread)
@@ -156,8 +177,22 @@ impl Canvas {
 }
 
 impl Drawn {
+    fn take_late(&mut self, reader: Reader) -> Option<Arc<str>> {
+        // Nobody is late most of the time.
+        if self.late.is_empty() {
+            return None;
+        }
+        let missed = self.late.get_mut(&reader)?;
+        let text = missed.pop_front();
+        if missed.is_empty() {
+            self.late.remove(&reader);
+        }
+        text
+    }
+
     /// Puts a message into the ring, which is not paused; true when it is now.
     fn push(&mut self, text: String, now: Instant) -> bool {
+        self.history.note(&text);
         // It is paused before it is full, so there is room.
         let flow = self.ring.push(text, now).unwrap_or(Flow::Unchanged);
         let Self { ring, threads, .. } = self;
@@ -219,7 +254,7 @@ mod tests {
         let canvas = Canvas::new(threads);
         // Told apart by their threads alone.
         let readers: Vec<_> = (0..threads).map(|thread| Reader { thread, id: ConnId::default() }).collect();
-        readers.iter().for_each(|reader| canvas.join(*reader));
+        readers.iter().for_each(|reader| canvas.join(*reader, false));
         (canvas, readers)
     }
 
@@ -245,6 +280,29 @@ mod tests {
         assert_eq!(canvas.say(readers[0], "c".into(), START).1.ask, [1, 2]);
         canvas.not_asked(2);
         assert_eq!(canvas.leave(readers[0], START).ask, [2]);
+    }
+
+    #[test]
+    fn who_comes_late_gets_what_was_drawn_and_then_the_rest() {
+        let (canvas, readers) = canvas(2);
+        let [one, late] = readers[..] else { panic!("two were asked for") };
+        let _ = canvas.leave(late, START);
+        for text in ["d #fff 1 2 3 4;", "hello", "c #000 1 2 3;"] {
+            let _ = canvas.say(one, text.into(), START);
+        }
+        canvas.join(late, true);
+        assert!(canvas.has_next(late));
+        let _ = canvas.say(one, "d #fff 5 6 7 8;".into(), START);
+        assert_eq!(read(&canvas, late).as_deref(), Some("d #fff 1 2 3 4;c #000 1 2 3;"));
+        assert_eq!(read(&canvas, late).as_deref(), Some("d #fff 5 6 7 8;"));
+        assert_eq!(read(&canvas, late), None);
+        // One that leaves at once leaves nothing, and one that asks for nothing gets nothing.
+        let _ = canvas.leave(late, START);
+        canvas.join(late, true);
+        let _ = canvas.leave(late, START);
+        assert!(canvas.lock().late.is_empty());
+        canvas.join(late, false);
+        assert!(!canvas.has_next(late));
     }
 
     #[test]

@@ -109,6 +109,9 @@ fn too_slow(id: ConnId) -> Close {
     Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY))
 }
 
+/// The query of a page that wants to see the canvas as it is.
+const LATE: &str = "canvas";
+
 /// At most one line in such a time about what cannot be mirrored.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -128,8 +131,13 @@ impl Protocol for Mirror {
         "lws-mirror-protocol"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Writer {
-        self.canvas.join(self.reader(cx.id()));
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Writer {
+        // The page asks for what was drawn before. Programs of 2013 expect nothing but what is sent while they listen.
+        let late = handshake.request().and_then(|request| request.query()) == Some(LATE);
+        self.canvas.join(self.reader(cx.id()), late && !self.close_test);
+        if late {
+            cx.request_writable();
+        }
         Writer::default()
     }
 

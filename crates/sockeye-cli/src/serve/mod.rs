@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod canvas;
 mod counter;
+mod history;
 mod mirror;
 mod page;
 mod ring;
@@ -49,6 +50,10 @@ fn routes(serve: &Serve) -> Result<Routes, Failure> {
                 Failure::usage(format!("cannot serve the folder {}: {error}{hint}", dir.display()))
             })?;
             files = files.precompressed();
+            if !dir.join("index.html").is_file() {
+                let dir = dir.display();
+                tracing::warn!(%dir, "no index.html in the folder, so / is 404: folders are not listed");
+            }
             if serve.dot_files {
                 files = files.dot_files();
             }

@@ -13,10 +13,13 @@ pub(crate) fn routes() -> Result<Routes, InvalidHeader> {
         let part = Response::bytes(media_type, body.as_bytes())
             .with_etag()
             .header("Cache-Control", "no-cache")?
-            .header("Content-Security-Policy", POLICY)?
             .header("Referrer-Policy", "no-referrer")?
             .header("X-Content-Type-Options", "nosniff")?;
-        routes = routes.get(path, move |_| part.clone());
+        routes = routes.get(path, move |request| {
+            let policy = policy(request.header("Host").unwrap_or_default());
+            // Its parts are safe to send, so this fails never.
+            part.clone().header("Content-Security-Policy", policy).unwrap_or_else(|_| Response::error(500))
+        });
     }
     Ok(routes)
 }
@@ -29,13 +32,35 @@ const PARTS: [(&str, &str, &str); 5] = [
     ("/favicon.svg", "image/svg+xml", include_str!("../../page/favicon.svg")),
 ];
 
-/// Everything from this server, WebSockets included, and nothing from anywhere else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+/// Everything from this server, WebSockets included, and nothing from anywhere else. To Safari before version 15.4 `'self'`
+/// means no WebSockets, so those of this host are named, too.
+fn policy(host: &[u8]) -> String {
+    // A host name may have characters that separate directives; none of those that are used has.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    let host = std::str::from_utf8(host).unwrap_or_default();
+    let sockets = if host.is_empty() || !host.bytes().all(|byte| plain(&byte)) {
+        String::new()
+    } else {
+        format!(" ws://{host} wss://{host}")
+    };
+    format!("{POLICY} 'self'{sockets}")
+}
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; connect-src";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policy_names_the_sockets_of_this_host_and_no_other_directive() {
+        assert!(policy(b"localhost:7681").ends_with("; connect-src 'self' ws://localhost:7681 wss://localhost:7681"));
+        assert!(policy(b"[::1]:7681").ends_with(" wss://[::1]:7681"));
+        for host in [&b""[..], b"a;script-src *", b"a b", b"a,b", b"'none'", b"\xff"] {
+            assert!(policy(host).ends_with("; connect-src 'self'"), "{host:?}");
+        }
+    }
 
     #[test]
     fn the_headers_can_be_sent() {
