@@ -1,5 +1,6 @@
 //! Sizes and spans of time as people write them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Bytes, with a suffix as `dd` and others read it: `K` and `KiB` are 1024, `KB` is 1000; the case does not matter.
@@ -58,6 +59,22 @@ pub(crate) fn parse_some_time(text: &str) -> Result<Duration, String> {
 
 const YEAR: f64 = 365.0 * 86_400.0;
 
+/// A whole number within `range`.
+pub(crate) fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| is_number && range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            if *most == u64::MAX {
+                format!("write a whole number of at least {least}")
+            } else {
+                format!("write a whole number from {least} to {most}")
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +119,15 @@ mod tests {
         }
         assert!(parse_some_time("0").is_err());
         assert_eq!(parse_some_time("0.001"), Ok(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn whole_numbers_say_what_they_may_be() {
+        let port = whole::<u16>(0..=65_535);
+        assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65_535)));
+        for bad in ["", "-1", "+1", "1.5", "65536", "http", "99999999999999999999"] {
+            assert_eq!(port(bad).unwrap_err(), "write a whole number from 0 to 65535", "{bad}");
+        }
+        assert!(whole::<u64>(1..=u64::MAX)("x").unwrap_err().ends_with("of at least 1"));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum, ValueHint, value_parser};
+use clap::{Args, ValueEnum, ValueHint};
 
 use crate::bench::sizes::Sizes;
 use crate::bench::threshold::Threshold;
 use crate::options::client::ClientArgs;
-use crate::units::{parse_some_time, parse_span};
+use crate::units::{parse_some_time, parse_span, whole};
 
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
@@ -20,7 +20,7 @@ pub(crate) struct Bench {
     pub(crate) mode: Mode,
 
     /// Number of connections
-    #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = whole::<u32>(1..=1_000_000))]
     pub(crate) connections: u32,
 
     /// Connections to open per second [default: as fast as possible, 128 at a time]
@@ -28,7 +28,7 @@ pub(crate) struct Bench {
     pub(crate) ramp: Option<f64>,
 
     /// Messages in flight on each connection
-    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=65_536))]
     pub(crate) pipeline: u32,
 
     /// Messages per second over all connections, regardless of answers
@@ -51,7 +51,7 @@ pub(crate) struct Bench {
     pub(crate) duration: Duration,
 
     /// Stop after N messages (or handshakes) instead
-    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = whole::<u64>(1..=u64::MAX))]
     pub(crate) count: Option<u64>,
 
     /// Time before the measurement [default: 1s; none with --count or in mode idle]
@@ -63,7 +63,7 @@ pub(crate) struct Bench {
     pub(crate) grace: Duration,
 
     /// Seed of the messages; the same seed gives the same messages [default: random]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: Option<u64>,
 
     /// Print one JSON object instead of text
@@ -72,7 +72,7 @@ pub(crate) struct Bench {
 
     /// Exit with 7 if this holds, such as 'p99>5ms', 'rate<1000' or 'errors>0' (repeatable)
     ///
-    /// Figures: p50, p90, p99, p99.9, max and mean with a time in ns, us, ms or s; rate, messages and errors with a number.
+    /// Figures: p50, p90, p95, p99, p99.9, max and mean with a time in ns, us, ms or s; rate, messages and errors with a number.
     /// Comparisons: > >= < <=.
     #[arg(long = "fail-if", value_name = "CONDITION", value_parser = Threshold::parse)]
     pub(crate) thresholds: Vec<Threshold>,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use hdrhistogram::Histogram;
 use sockeye::client::{FailureCause, Stage};
+use sockeye::log::escape;
 use sockeye::proto::close::Cause;
-use sockeye::{Closed, ConnId};
+use sockeye::{Close, Closed, ConnId};
 
 use super::tally::{Errors, Latencies, latencies};
 use crate::failure::{Failure, TIMEOUT};
@@ -102,8 +103,15 @@ impl Lines {
                 self.errors.add("protocol", 1, || format!("the server broke the protocol: {violation}"));
             }
             Cause::Handshake => {
-                let code = closed.code_seen();
-                self.errors.add("closed", 1, || format!("the server closed with {code}"));
+                self.errors.add("closed", 1, || {
+                    let reason = closed.received.as_ref().map_or("", Close::reason);
+                    let code = closed.code_seen();
+                    if reason.is_empty() {
+                        format!("the server closed with {code}")
+                    } else {
+                        format!("the server closed with {code} {}", escape(reason))
+                    }
+                });
             }
             _ => self.errors.add("lost", 1, || closed.to_string()),
         }

@@ -63,6 +63,16 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
         Mode::Idle => builder.protocol(Opening::once(Rc::clone(&load))),
     };
     let service = builder.build().map_err(|error| Failure::general(error.to_string()))?;
+    let (wanted, most) = (u64::from(bench.connections), service.max_connections() as u64);
+    if wanted > most {
+        // Known before any server is asked for anything.
+        return Err(Failure::general(format!(
+            "{} connections are more than the descriptor limit allows, which is {}; raise it with `ulimit -n {}`",
+            count(wanted),
+            count(most),
+            wanted + SPARE
+        )));
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     server::stop_on(signals, service.remote(), move |_| flag.store(true, Ordering::Relaxed))?;
@@ -122,6 +132,9 @@ fn settings(bench: &Bench, seed: u64) -> String {
         (Mode::Idle, _) => format!("{connections} connections held"),
     }
 }
+
+/// Descriptors that are no connections.
+const SPARE: u64 = 64;
 
 fn messages(number: u32) -> String {
     if number == 1 { "1 message".to_owned() } else { format!("{number} messages") }

@@ -40,7 +40,16 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn rate(&self) -> f64 {
-        self.a_second(self.messages)
+        let rate = self.a_second(self.messages);
+        match self.asked {
+            // The answer to the last message comes a latency after the last beat, which is no shortfall of the rate.
+            Some(asked) if rate < asked => {
+                let sending = self.span.saturating_sub(self.latencies.max);
+                let due = asked * seconds(sending);
+                if self.messages as f64 + 1.0 >= due { asked } else { rate }
+            }
+            _ => rate,
+        }
     }
 
     /// The figure by its name.
@@ -49,6 +58,7 @@ impl Report {
         match figure {
             Figure::P50 => latencies.p50 as f64,
             Figure::P90 => latencies.p90 as f64,
+            Figure::P95 => latencies.p95 as f64,
             Figure::P99 => latencies.p99 as f64,
             Figure::P999 => latencies.p999 as f64,
             Figure::Max => latencies.max as f64,
@@ -185,15 +195,23 @@ fn row(text: &mut String, name: &str, what: &str) {
 }
 
 fn in_words(latencies: &Latencies) -> String {
-    let Latencies { p50, p90, p99, p999, max, .. } = *latencies;
-    format!("p50 {}, p90 {}, p99 {}, p99.9 {}, max {}", time(p50), time(p90), time(p99), time(p999), time(max))
+    let Latencies { count, p50, p90, p95, p99, p999, max, .. } = *latencies;
+    if count == 0 {
+        return "no figures".to_owned();
+    }
+    let [p50, p90, p95, p99, p999, max] = [p50, p90, p95, p99, p999, max].map(time);
+    format!("p50 {p50}, p90 {p90}, p95 {p95}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 
 fn quantiles(latencies: &Latencies) -> Value {
-    let Latencies { p50, p90, p99, p999, max, mean } = *latencies;
+    let Latencies { count, p50, p90, p95, p99, p999, max, mean } = *latencies;
+    if count == 0 {
+        return Value::Null;
+    }
     json!({
         "p50": seconds(p50),
         "p90": seconds(p90),
+        "p95": seconds(p95),
         "p99": seconds(p99),
         "p99.9": seconds(p999),
         "max": seconds(max),
@@ -220,8 +238,10 @@ mod tests {
 
     fn report() -> Report {
         let latencies = Latencies {
+            count: 3_000,
             p50: 1_000_000,
             p90: 2_000_000,
+            p95: 2_500_000,
             p99: 3_000_000,
             p999: 4_000_000,
             max: 5_000_000,
@@ -259,13 +279,20 @@ mod tests {
             "measured      2.00 s, after 500 ms of warm-up\n",
             "messages      3,000, 1,500 a second\n",
             "payload       58.6 KiB each way, 29.3 KiB a second\n",
-            "latency       p50 1.00 ms, p90 2.00 ms, p99 3.00 ms, p99.9 4.00 ms, max 5.00 ms\n",
+            "latency       p50 1.00 ms, p90 2.00 ms, p95 2.50 ms, p99 3.00 ms, p99.9 4.00 ms, max 5.00 ms\n",
             "connections   10 opened, 1 failed, 2 lost\n",
             "errors        2 closed: the server closed with 1011\n",
             "own CPU       50 % of a core\n",
         ] {
             assert!(text.contains(part), "{part}{text}");
         }
+    }
+
+    #[test]
+    fn without_answers_there_are_no_figures() {
+        let report = Report { latencies: Latencies::default(), ..report() };
+        assert!(report.text().contains("  latency       no figures\n"), "{}", report.text());
+        assert_eq!(report.json().pointer("/latency_seconds"), Some(&Value::Null));
     }
 
     #[test]
@@ -297,6 +324,16 @@ mod tests {
         assert_eq!(busy.warning(), None);
         busy.late = Some(Latencies { p99: 1_500_000, ..Latencies::default() });
         assert!(busy.warning().unwrap().contains("1.50 ms"));
+    }
+
+    #[test]
+    fn a_rate_that_was_kept_is_the_one_that_was_asked_for() {
+        let latencies = Latencies { max: 5_000_000, ..report().latencies };
+        let kept = Report { asked: Some(200.0), messages: 400, span: 2_003_000_000, latencies, ..report() };
+        assert_eq!(kept.rate(), 200.0);
+        assert!(kept.text().contains("messages      400, 200 a second\n"), "{}", kept.text());
+        let missed = Report { messages: 390, ..kept };
+        assert!(missed.rate() < 195.0);
     }
 
     #[test]

@@ -111,8 +111,11 @@ pub(crate) fn latencies() -> Histogram<u64> {
 /// Nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Latencies {
+    /// How many were measured; of none the others say nothing.
+    pub(crate) count: u64,
     pub(crate) p50: u64,
     pub(crate) p90: u64,
+    pub(crate) p95: u64,
     pub(crate) p99: u64,
     pub(crate) p999: u64,
     pub(crate) max: u64,
@@ -124,7 +127,16 @@ impl Latencies {
         // A value stands for all that are as good as the same; the largest of them may be above the highest seen.
         let max = histogram.max();
         let at = |quantile| histogram.value_at_quantile(quantile).min(max);
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max, mean: histogram.mean() as u64 }
+        Self {
+            count: histogram.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max,
+            mean: histogram.mean() as u64,
+        }
     }
 }
 

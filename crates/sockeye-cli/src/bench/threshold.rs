@@ -18,6 +18,7 @@ pub(crate) struct Threshold {
 pub(crate) enum Figure {
     P50,
     P90,
+    P95,
     P99,
     P999,
     Max,
@@ -66,8 +67,18 @@ impl Threshold {
 }
 
 impl Figure {
-    const ALL: [Self; 9] =
-        [Self::P50, Self::P90, Self::P99, Self::P999, Self::Max, Self::Mean, Self::Rate, Self::Messages, Self::Errors];
+    const ALL: [Self; 10] = [
+        Self::P50,
+        Self::P90,
+        Self::P95,
+        Self::P99,
+        Self::P999,
+        Self::Max,
+        Self::Mean,
+        Self::Rate,
+        Self::Messages,
+        Self::Errors,
+    ];
 
     fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|figure| figure.to_string() == name)
@@ -101,6 +112,7 @@ impl fmt::Display for Figure {
         f.write_str(match self {
             Self::P50 => "p50",
             Self::P90 => "p90",
+            Self::P95 => "p95",
             Self::P99 => "p99",
             Self::P999 => "p99.9",
             Self::Max => "max",
@@ -112,7 +124,7 @@ impl fmt::Display for Figure {
     }
 }
 
-const HELP: &str = "write a figure (p50, p90, p99, p99.9, max, mean, rate, messages, errors), one of > >= < <=, and a bound, \
+const HELP: &str = "write a figure (p50, p90, p95, p99, p99.9, max, mean, rate, messages, errors), one of > >= < <=, and a bound, \
                     such as 'p99>5ms' or 'rate<1000'";
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::options::client::ClientArgs;
-use crate::units::{parse_size, parse_some_time};
+use crate::units::{parse_size, parse_some_time, whole};
 
 #[derive(Args, Debug)]
 pub(crate) struct Ping {
@@ -13,7 +13,7 @@ pub(crate) struct Ping {
     pub(crate) url: String,
 
     /// Stop after N pings on each connection [default: until Ctrl-C]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = whole::<u32>(1..=u64::from(u32::MAX)))]
     pub(crate) count: Option<u32>,
 
     /// Time between pings [default: 1s]
@@ -33,7 +33,7 @@ pub(crate) struct Ping {
     pub(crate) flood: bool,
 
     /// Number of connections
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=65_536))]
     pub(crate) connections: u32,
 
     /// How long to wait for the last replies

@@ -145,10 +145,23 @@ impl Pinger {
         Self { run, random: RandomState::new() }
     }
 
-    fn reply(&self, cx: &mut Cx<'_>, train: &mut Train, payload: &[u8], bytes: usize) -> Result<(), Close> {
+    /// `payload` begins what came, which has `bytes` bytes, and `is_whole` if the rest is the padding.
+    fn reply(
+        &self,
+        cx: &mut Cx<'_>,
+        train: &mut Train,
+        payload: &[u8],
+        bytes: usize,
+        is_whole: bool,
+    ) -> Result<(), Close> {
         let Some(probe) = Probe::parse(payload).filter(|probe| probe.id == train.id) else { return Ok(()) };
         let now = Instant::now();
         let mut run = self.run.borrow_mut();
+        if !is_whole || bytes != run.plan.size {
+            // As ping(8) tells of wrong data bytes. It is no answer to what was sent.
+            log::print(&format!("* a reply to seq={} differs from what was sent\n", probe.seq));
+            return Ok(());
+        }
         let rtt = match train.flight.reply(probe.seq, now) {
             Reply::First(rtt) => Some(rtt),
             Reply::Again => None,
@@ -182,6 +195,8 @@ pub(crate) struct Train {
     /// The beginning of the message that is coming, and how long it is so far.
     head: Vec<u8>,
     bytes: usize,
+    /// The rest of it is padding.
+    is_whole: bool,
 }
 
 impl Train {
@@ -209,7 +224,17 @@ impl Protocol for Pinger {
         hasher.write_u32(number);
         let id = hasher.finish() as u32;
         cx.request_writable();
-        Train { number, address, id, flight: Flight::default(), due: true, done: false, head: Vec::new(), bytes: 0 }
+        Train {
+            number,
+            address,
+            id,
+            flight: Flight::default(),
+            due: true,
+            done: false,
+            head: Vec::new(),
+            bytes: 0,
+            is_whole: true,
+        }
     }
 
     fn receive(&mut self, cx: &mut Cx<'_>, train: &mut Train, fragment: Fragment<'_>) -> Result<(), Close> {
@@ -217,15 +242,17 @@ impl Protocol for Pinger {
         if fragment.first {
             train.head.clear();
             train.bytes = 0;
+            train.is_whole = true;
         }
-        let missing = Probe::BYTES.saturating_sub(train.head.len());
-        train.head.extend_from_slice(&piece[..missing.min(piece.len())]);
+        let missing = Probe::BYTES.saturating_sub(train.head.len()).min(piece.len());
+        train.head.extend_from_slice(&piece[..missing]);
+        train.is_whole &= Probe::is_padding(&piece[missing..]);
         train.bytes += piece.len();
         if !fragment.last || !self.run.borrow().plan.mirror {
             return Ok(());
         }
         let (head, bytes) = (std::mem::take(&mut train.head), train.bytes);
-        let result = self.reply(cx, train, &head, bytes);
+        let result = self.reply(cx, train, &head, bytes, train.is_whole);
         train.head = head;
         result
     }
@@ -257,7 +284,8 @@ impl Protocol for Pinger {
         if self.run.borrow().plan.mirror {
             return Ok(());
         }
-        self.reply(cx, train, payload, payload.len())
+        let is_whole = payload.get(Probe::BYTES..).is_some_and(Probe::is_padding);
+        self.reply(cx, train, payload, payload.len(), is_whole)
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, train: &mut Train) -> Result<(), Close> {

@@ -19,6 +19,11 @@ impl Probe {
         text
     }
 
+    /// Whether this can follow the numbers.
+    pub(crate) fn is_padding(rest: &[u8]) -> bool {
+        rest.iter().all(|byte| *byte == b'.')
+    }
+
     /// What was sent, from the beginning of what came back.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let digits = std::str::from_utf8(payload.get(..Self::BYTES)?).ok()?;

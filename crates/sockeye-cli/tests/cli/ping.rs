@@ -141,3 +141,18 @@ fn as_json() {
     assert_eq!((&statistics["transmitted"], &statistics["received"]), (&2.into(), &2.into()));
     assert!(statistics["rtt_ms"]["avg"].is_number(), "{out}");
 }
+
+/// A pong has to be the whole of its ping (RFC 6455 section 5.5.3).
+#[test]
+fn a_reply_that_differs_is_none() {
+    let address = upgraded(|peer| {
+        while let Some((opcode, mut payload)) = peer.frame() {
+            if opcode == PING {
+                *payload.last_mut().unwrap() = b'x';
+                peer.send(PONG, &payload);
+            }
+        }
+    });
+    let (code, out, err) = ping(&format!("ws://{address}/"), &["-c", "1", "--timeout", "0.3"]);
+    assert!(code == Some(1) && out.contains("0 received") && err.contains("seq=1 differs"), "{out}{err}");
+}
