@@ -16,7 +16,7 @@ use crate::{
 const CRATES: [&str; 3] = ["sockeye-proto", "sockeye", "sockeye-cli"];
 
 /// What each package has to contain beside its sources.
-const FILES: [&str; 3] = ["README.md", "LICENSE-APACHE", "LICENSE-MIT"];
+const FILES: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
