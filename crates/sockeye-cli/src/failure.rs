@@ -18,6 +18,11 @@ impl Failure {
         Self { code: GENERAL, message }
     }
 
+    /// A signal ended what had no other end: the process ends by SIGINT, as a shell expects of what it runs in a loop.
+    pub(crate) fn interrupted() -> Self {
+        Self { code: INTERRUPTED, message: String::new() }
+    }
+
     /// What the command line asks for cannot be: a folder or address that does not exist, a port in use.
     pub(crate) fn usage(message: String) -> Self {
         Self { code: USAGE, message }
@@ -38,6 +43,9 @@ impl From<&sockeye::Failure> for Failure {
         let mut message = failure.to_string();
         if let FailureCause::Refused(refusal) = &failure.cause {
             quote(&mut message, refusal);
+            if let Some(location) = refusal.location().filter(|_| refusal.is_redirect()) {
+                _ = write!(message, " and redirects to {location}; --redirects follows");
+            }
         }
         Self { code: code_of(failure), message }
     }
@@ -82,6 +90,8 @@ pub(crate) const REFUSED: u8 = 5;
 pub(crate) const PROTOCOL: u8 = 6;
 /// Something that was asked to hold did not.
 pub(crate) const THRESHOLD: u8 = 7;
+/// Ended by SIGINT, which a shell shows as this.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// A time was over, as for timeout(1).
 pub(crate) const TIMEOUT: u8 = 124;
 

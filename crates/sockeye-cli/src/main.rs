@@ -36,11 +36,14 @@ mod units;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use signal_hook::consts::SIGINT;
+use signal_hook::low_level::emulate_default_handler;
 use sockeye::log::escape;
 
 use crate::args::{Arguments, Command};
 use crate::background::Background;
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::options::client::ClientArgs;
 use crate::options::logging::{LogLevel, Logging};
 
 fn main() -> ExitCode {
@@ -54,8 +57,8 @@ fn main() -> ExitCode {
             let background = Background::enter(&mut echo.server, None);
             run_server(background, &echo.server.logging, |background| echo::run(&echo, background))
         }
-        Command::Connect(connect) => run(connect.client.log_level, || connect::run(&connect)),
-        Command::Ping(ping) => run(ping.client.log_level, || ping::run(&ping)),
+        Command::Connect(connect) => run(client_level(&connect.client, connect.quiet), || connect::run(&connect)),
+        Command::Ping(ping) => run(client_level(&ping.client, ping.quiet), || ping::run(&ping)),
         Command::Bench(bench) => run(bench.client.log_level, || bench::run(&bench)),
         Command::Fraggle(fraggle) => run(fraggle.client.log_level, || fraggle::run(&fraggle)),
         Command::Completions(completions) => {
@@ -93,8 +96,19 @@ fn run(level: LogLevel, act: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
     }
 }
 
+/// The level of a client's log: `--quiet` leaves warnings out.
+fn client_level(client: &ClientArgs, quiet: bool) -> LogLevel {
+    if quiet && client.log_level == LogLevel::Warn { LogLevel::Err } else { client.log_level }
+}
+
 /// Prints why the command failed.
 fn report(failure: &Failure) -> ExitCode {
+    if failure.code == INTERRUPTED {
+        // Its editor has given the terminal back by now.
+        log::flush();
+        let _ = emulate_default_handler(SIGINT);
+        return ExitCode::from(failure.code);
+    }
     log::print(&format!("sockeye: {}\n", escape(&failure.message)));
     // Standard error may have no reader, so the log gets it too.
     if log::is_elsewhere() {

@@ -10,10 +10,11 @@ use crate::connect::dialog::Hold;
 use crate::connect::encoding::Encoding;
 use crate::connect::event::SCHEMA;
 use crate::connect::expect::Pattern;
+use crate::connect::lines::Framing;
 use crate::interface::Interface;
 use crate::options::admission::Admission;
 use crate::options::client::ClientArgs;
-use crate::units::{parse_size, parse_some_time, parse_span};
+use crate::units::{parse_size, parse_some_time, parse_span, whole};
 
 #[derive(Args, Debug)]
 pub(crate) struct Connect {
@@ -21,18 +22,20 @@ pub(crate) struct Connect {
     #[arg(required_unless_present = "listen", conflicts_with_all = ["listen", "Admission"])]
     pub(crate) url: Option<String>,
 
-    /// Wait for a client on PORT instead; 0 picks a free one
+    /// Wait for a client instead, on a port of 127.0.0.1 or of ADDR; 0 picks a free one
     ///
     /// One client at a time; others are refused with 503. Ends when the client disconnects, unless --reconnect is given.
-    #[arg(short, long, value_name = "PORT")]
-    pub(crate) listen: Option<u16>,
+    #[arg(short, long, value_name = "[ADDR:]PORT", value_parser = Listen::parse)]
+    pub(crate) listen: Option<Listen>,
 
     /// Address, interface name or unix:PATH to listen on with --listen (repeatable) [default: 127.0.0.1]
     #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
-    /// Send this text first (repeatable); standard input follows
+    /// Send this text, or the file in @FILE, first (repeatable); standard input follows
+    ///
+    /// Write @@ for a text that begins with @. With --reconnect it is sent on each connection.
     #[arg(short, long = "send", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) sends: Vec<String>,
 
@@ -41,6 +44,14 @@ pub(crate) struct Connect {
     /// Without it lines are sent as text, and binary messages are shown in hex.
     #[arg(short, long, value_name = "ENCODING")]
     pub(crate) binary: Option<Encoding>,
+
+    /// Where a message of standard input ends [default: lines, or blocks with --binary raw]
+    #[arg(long, value_name = "FRAMING")]
+    framing: Option<Framing>,
+
+    /// Same as --framing nul: messages end with a NUL byte, in the output too
+    #[arg(short = '0', long = "null", conflicts_with = "framing")]
+    null: bool,
 
     /// Message that must arrive: its text, or regex:EXPRESSION, json:SUBSET or hex:BYTES (repeatable, in order)
     ///
@@ -58,7 +69,7 @@ pub(crate) struct Connect {
     /// Close after N messages have arrived
     ///
     /// The end of standard input does not stop the wait; use --timeout.
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub(crate) count: Option<u64>,
 
     /// Give up after TIME, with exit status 124
@@ -104,6 +115,37 @@ pub(crate) struct Connect {
     pub(crate) client: ClientArgs,
 }
 
+impl Connect {
+    pub(crate) fn framing(&self) -> Framing {
+        let usual = if self.binary == Some(Encoding::Raw) { Framing::Blocks } else { Framing::Lines };
+        if self.null { Framing::Nul } else { self.framing.unwrap_or(usual) }
+    }
+}
+
+/// `--listen`: a port, and an address in front of it if need be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Listen {
+    pub(crate) interface: Option<Interface>,
+    pub(crate) port: u16,
+}
+
+impl Listen {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (interface, port) = match text.rsplit_once(':') {
+            Some((address, port)) if !address.is_empty() => (Some(Interface::parse(address.as_ref())?), port),
+            _ => (None, text.strip_prefix(':').unwrap_or(text)),
+        };
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        match port.parse() {
+            Ok(port) if is_number => Ok(Self { interface, port }),
+            _ => {
+                Err("write a port, such as 9002, or an address and a port, such as 0.0.0.0:9002 or [::]:9002"
+                    .to_owned())
+            }
+        }
+    }
+}
+
 fn parse_interface(text: OsString) -> Result<Interface, &'static str> {
     Interface::parse(&text)
 }
@@ -121,6 +163,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   sockeye connect ws://127.0.0.1:9001/               talk to it; /help shows the commands
   sockeye connect ws://127.0.0.1:9001/ <messages     as a filter: each line is a message
+  sockeye connect ws://127.0.0.1:9001/ -s @order.json a file as one message
   sockeye connect ws://127.0.0.1:9001/ -s hi -e hi -t 5 </dev/null
                                                      as a test: look at the exit status
   sockeye connect ws://127.0.0.1:9001/ -s '{\"id\":7}' -e 'json:{\"id\":7}' -t 5 </dev/null
@@ -130,7 +173,7 @@ Examples:
   sockeye connect --listen 9002                      wait for a client and talk to it
 
 On a terminal, lines can be edited and have a history, which Ctrl-R searches, and messages appear above the line. A line that begins with / is a \
-command: /close [CODE [REASON]], /ping [TEXT], /help. A line that begins with // is sent with one slash.
+command: /close [CODE [REASON]], /quit, /ping [TEXT], /help. A line that begins with // is sent with one slash.
 
 Otherwise each line of standard input is a message, and each message a line of standard output; --binary raw reads and \
 writes plain bytes. How the connection ended is written to standard error.

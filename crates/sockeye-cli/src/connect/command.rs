@@ -47,10 +47,11 @@ fn close(rest: &str) -> Result<Close, String> {
 
 /// What `/help` shows.
 pub(crate) const HELP: &str = "\
-/close [CODE [REASON]]  close, with 1000 if no CODE is given; Ctrl-D does too
+/close [CODE [REASON]]  close, with 1000 if no CODE is given; /quit and Ctrl-D do too
 /ping [TEXT]            send a ping, and show when its pong comes
 //...                   send a line that begins with /
-/help                   show this";
+/help                   show this
+keys                    arrows, Home, End; up and down for the history; Ctrl-A, E, K, U, W as in a shell";
 
 #[cfg(test)]
 mod tests {

@@ -10,21 +10,24 @@ use sockeye::proto::wire::MessageKind;
 use sockeye::protocol::{ProtocolMut, Writable};
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Decision, Fragment, Handshake, Protocol, Request, Tx};
 
+use crate::connect::args::Connect;
 use crate::connect::dialog::Dialog;
 use crate::connect::event::Event;
 
 /// One connection at a time.
 pub(crate) struct Console {
     dialog: Rc<RefCell<Dialog>>,
-    url: Option<String>,
+    is_client: bool,
+    /// Subprotocols are offered.
+    offers: bool,
     /// Goes on with the next client after one has left.
     again: bool,
 }
 
 impl Console {
-    /// With `url` for the side that connects.
-    pub(crate) fn new(dialog: Rc<RefCell<Dialog>>, url: Option<String>, again: bool) -> Self {
-        Self { dialog, url, again }
+    pub(crate) fn new(dialog: Rc<RefCell<Dialog>>, connect: &Connect) -> Self {
+        let (is_client, offers) = (connect.url.is_some(), !connect.client.protocols.is_empty());
+        Self { dialog, is_client, offers: is_client && offers, again: connect.reconnect }
     }
 
     /// Asks for what the dialog wants; `Err` is its wish to close.
@@ -65,14 +68,19 @@ impl Protocol for Console {
         let mut dialog = self.dialog.borrow_mut();
         let address = cx.peer().to_string();
         // What a server of ours answered was asked for on its command line.
-        let subprotocol = handshake.subprotocol().filter(|_| self.url.is_some());
-        dialog.screen.event(&Event::Open { url: self.url.as_deref(), address: &address, subprotocol });
-        let mut note = match &self.url {
-            Some(url) => format!("connected to {url} ({address})"),
-            None => format!("{address} is connected"),
+        let subprotocol = handshake.subprotocol().filter(|_| self.is_client);
+        // After redirects.
+        let url = handshake.url().map(ToString::to_string);
+        let target = handshake.request().map(Request::target);
+        dialog.screen.event(&Event::Open { url: url.as_deref(), target, address: &address, subprotocol });
+        let mut note = match (&url, target) {
+            (Some(url), _) => format!("connected to {url} ({address})"),
+            (None, target) => format!("{address} is connected, GET {}", target.unwrap_or("/")),
         };
-        if let Some(name) = subprotocol {
-            note = format!("{note}, subprotocol {name}");
+        match subprotocol {
+            Some(name) => note = format!("{note}, subprotocol {name}"),
+            None if self.offers => note.push_str(", the server chose no subprotocol"),
+            None => {}
         }
         dialog.screen.note(&note);
         dialog.opened(cx.id());
@@ -156,10 +164,8 @@ impl Protocol for Console {
     }
 
     fn closed(&mut self, cx: &mut ClosedCx<'_>, _: Partial, closed: Closed) {
-        let retry = match self.url {
-            Some(_) => cx.retry().map(|retry| retry.after),
-            None => self.again.then_some(Duration::ZERO),
-        };
+        let retry =
+            if self.is_client { cx.retry().map(|retry| retry.after) } else { self.again.then_some(Duration::ZERO) };
         let mut dialog = self.dialog.borrow_mut();
         dialog.closed(&closed, retry);
         if dialog.is_over() {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sockeye::messages::Message;
+use sockeye::proto::close::{Cause, Initiator};
 use sockeye::proto::conn::ControlPayload;
 use sockeye::{Close, CloseCode, Closed, ConnId};
 
@@ -27,8 +28,8 @@ pub(crate) enum Hold {
 
 /// What the command line asks for.
 pub(crate) struct Plan {
-    /// Sent before standard input.
-    pub(crate) sends: VecDeque<Message<'static>>,
+    /// Sent on each connection before standard input.
+    pub(crate) sends: Vec<Message<'static>>,
     pub(crate) expectations: Expectations,
     /// Messages after which it is over.
     pub(crate) count: Option<u64>,
@@ -53,6 +54,11 @@ enum Phase {
         pongs: u8,
         until: Instant,
     },
+    /// The peer has read everything, and has not answered everything: it has a moment for that.
+    Listening {
+        until: Instant,
+        end: Instant,
+    },
     Holding {
         until: Option<Instant>,
     },
@@ -66,11 +72,19 @@ pub(crate) struct Dialog {
     plan: Plan,
     pub(crate) screen: Screen,
     pub(crate) stdin: Stdin,
+    /// Those of the plan that were not sent on this connection.
+    sends: VecDeque<Message<'static>>,
     phase: Phase,
     /// The open connection.
     conn: Option<ConnId>,
     input_ended: bool,
     received: u64,
+    /// Messages that were handed over.
+    sent: u64,
+    /// Everything that was asked for was done: how the peer ends is a note from here on.
+    done: bool,
+    /// Somebody wants it to end by a signal.
+    interrupted: bool,
     /// Reading is paused until the screen has room.
     pub(crate) paused: bool,
     /// A close that is requested but not carried out yet.
@@ -91,10 +105,14 @@ impl Dialog {
             plan,
             screen,
             stdin,
+            sends: VecDeque::new(),
             phase: Phase::Waiting,
             conn: None,
             input_ended: false,
             received: 0,
+            sent: 0,
+            done: false,
+            interrupted: false,
             paused: false,
             close: None,
             asked: false,
@@ -130,6 +148,7 @@ impl Dialog {
         if self.is_closing() {
             self.close = Some(CloseCode::NORMAL.into());
         } else {
+            self.sends = self.plan.sends.iter().cloned().collect();
             self.phase = Phase::Talking;
         }
     }
@@ -148,6 +167,7 @@ impl Dialog {
             let missing = self.plan.expectations.missing().unwrap_or_default();
             self.fail("expect", THRESHOLD, format!("received {} messages, but not {missing}", self.received));
         } else {
+            self.heard();
             self.rest();
         }
     }
@@ -162,7 +182,7 @@ impl Dialog {
             if payload == SETTLE {
                 // All was read, so the second answer has nothing to wait for.
                 self.phase = Phase::Settling { pongs: pongs + 1, until: until.min(Instant::now() + ANSWER) };
-                if pongs + 1 == SETTLED { self.leave(CloseCode::NORMAL) } else { self.ask_to_settle() }
+                if pongs + 1 == SETTLED { self.settled() } else { self.ask_to_settle() }
             }
         }
     }
@@ -172,12 +192,16 @@ impl Dialog {
         if self.is_closing() {
             return None;
         }
-        if let Some(message) = self.plan.sends.pop_front() {
+        if let Some(message) = self.sends.pop_front() {
+            self.sent += 1;
             return Some(message);
         }
         while self.phase == Phase::Talking || matches!(self.phase, Phase::Holding { .. }) {
             match self.stdin.pop()? {
-                Input::Message(message) => return Some(message),
+                Input::Message(message) => {
+                    self.sent += 1;
+                    return Some(message);
+                }
                 Input::Command(Command::Send(text)) => return Some(text.into()),
                 Input::Command(Command::Close(close)) => self.leave(close),
                 Input::Command(Command::Ping(payload)) => {
@@ -199,7 +223,7 @@ impl Dialog {
 
     /// Everything was handed over, or a message came: is that all?
     pub(crate) fn rest(&mut self) {
-        if self.phase != Phase::Talking || !self.plan.sends.is_empty() {
+        if self.phase != Phase::Talking || !self.sends.is_empty() {
             return;
         }
         let reached = self.plan.count.is_none_or(|count| self.received >= count);
@@ -221,6 +245,26 @@ impl Dialog {
         !self.plan.expectations.is_empty() || self.plan.count.is_some()
     }
 
+    /// The peer has read everything. A server that looks something up first answers a moment later.
+    fn settled(&mut self) {
+        self.done = true;
+        if self.received >= self.sent {
+            return self.leave(CloseCode::NORMAL);
+        }
+        let end = Instant::now() + MOMENT;
+        self.phase = Phase::Listening { until: end, end };
+    }
+
+    /// A message came while answers are waited for.
+    fn heard(&mut self) {
+        let Phase::Listening { end, .. } = self.phase else { return };
+        if self.received >= self.sent {
+            self.leave(CloseCode::NORMAL);
+        } else {
+            self.phase = Phase::Listening { until: end.min(Instant::now() + PAUSE), end };
+        }
+    }
+
     fn ask_to_settle(&mut self) {
         // It is short enough.
         self.pings.push_back(ControlPayload::new(SETTLE).unwrap_or_default());
@@ -228,6 +272,7 @@ impl Dialog {
 
     /// Nothing more to do.
     fn done(&mut self) {
+        self.done = true;
         match self.plan.hold {
             None => self.leave(CloseCode::NORMAL),
             Some(Hold::Forever) => self.phase = Phase::Holding { until: None },
@@ -268,7 +313,7 @@ impl Dialog {
             clean: ending::is_clean(closed),
             how: &how,
         });
-        let judged = ending::judge(closed);
+        let judged = self.judge(closed);
         // What ends as a failure is said there.
         if judged.is_ok() || retry.is_some() || self.verdict.is_some() {
             self.screen.note(&how);
@@ -277,9 +322,21 @@ impl Dialog {
             return;
         }
         if self.verdict.is_none() {
-            self.verdict = self.missing().or_else(|| judged.err());
+            self.verdict = self.missing(&how).or_else(|| judged.err());
+        } else if matches!(closed.cause, Cause::Violation(_)) {
+            // A peer that broke a rule is what took too long, not the time.
+            if let Err(broken) = judged {
+                self.verdict = Some(broken);
+            }
         }
         self.phase = Phase::Over;
+    }
+
+    /// Whether the end is a failure. Servers that end TCP instead of answering a Close frame are common, and what was asked of
+    /// them has come.
+    fn judge(&self, closed: &Closed) -> Result<(), Failure> {
+        let is_unanswered = closed.initiator == Initiator::Local && matches!(closed.cause, Cause::Eof | Cause::Reset);
+        if self.done && is_unanswered { Ok(()) } else { ending::judge(closed) }
     }
 
     /// There will be no connection; or there will, `retry` later.
@@ -310,11 +367,11 @@ impl Dialog {
     }
 
     /// What was asked for and did not come.
-    fn missing(&self) -> Option<Failure> {
+    fn missing(&self, how: &str) -> Option<Failure> {
         let message = match (self.plan.expectations.missing(), self.plan.count) {
-            (Some(missing), _) => format!("the connection ended before {missing}"),
+            (Some(missing), _) => format!("the connection ended before {missing}: {how}"),
             (None, Some(count)) if self.received < count => {
-                format!("the connection ended after {} of {count} messages", self.received)
+                format!("the connection ended after {} of {count} messages: {how}", self.received)
             }
             _ => return None,
         };
@@ -326,6 +383,7 @@ impl Dialog {
     /// Looks after deadlines, signals and the reader of standard output, between two turns of the loop.
     pub(crate) fn look(&mut self, now: Instant) {
         if self.stdin.is_interrupted() && !self.is_closing() {
+            self.interrupted = true;
             if self.conn.is_none() {
                 self.verdict
                     .get_or_insert_with(|| Failure::general("interrupted before the connection was open".to_owned()));
@@ -347,6 +405,12 @@ impl Dialog {
             self.fail("timeout", TIMEOUT, message);
         }
         match self.phase {
+            Phase::Listening { until, .. } if until <= now => {
+                if self.received == 0 {
+                    self.screen.note(&format!("no message came within {MOMENT:?}; --hold or --count waits longer"));
+                }
+                self.leave(CloseCode::NORMAL);
+            }
             Phase::Settling { until, .. } | Phase::Holding { until: Some(until) } if until <= now => {
                 self.leave(CloseCode::NORMAL);
             }
@@ -358,7 +422,7 @@ impl Dialog {
     /// When to look again, if nothing happens before.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Settling { until, .. } | Phase::Closing { until } => Some(until),
+            Phase::Settling { until, .. } | Phase::Listening { until, .. } | Phase::Closing { until } => Some(until),
             Phase::Holding { until } => until,
             _ => None,
         };
@@ -377,7 +441,10 @@ impl Dialog {
         self.screen.finish();
         match self.verdict.take() {
             Some(failure) => Err(failure),
-            None => self.screen.written(),
+            None => {
+                self.screen.written()?;
+                if self.interrupted && !self.has_goals() { Err(Failure::interrupted()) } else { Ok(()) }
+            }
         }
     }
 }
@@ -402,6 +469,10 @@ const SETTLED: u8 = 2;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time for the next one.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Time for the answers of a peer that has read everything, from then on.
+const MOMENT: Duration = Duration::from_secs(1);
+/// Time for the next answer after one.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Typed pings whose pongs are waited for.
 const TYPED: usize = 64;
 /// The library has its own limit for closing, which comes first.

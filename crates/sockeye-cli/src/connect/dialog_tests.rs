@@ -6,7 +6,7 @@ use crate::stdout::{Output, Waker};
 
 fn plan() -> Plan {
     Plan {
-        sends: VecDeque::new(),
+        sends: Vec::new(),
         expectations: Expectations::new(Vec::new(), false),
         count: None,
         hold: None,
@@ -28,6 +28,7 @@ fn open(plan: Plan) -> Dialog {
         style: Style::Pipe,
         json: false,
         encoding: None::<Encoding>,
+        framing: crate::connect::lines::Framing::Lines,
         quiet: true,
         control: false,
         started: Instant::now(),
@@ -201,4 +202,63 @@ fn commands_are_carried_out_in_their_order() {
     assert_eq!(drain(&mut dialog), ["first"]);
     assert_eq!(dialog.pings.len(), 1);
     assert_eq!(code(dialog.close.take()), Some(1001));
+}
+
+/// Everything was read, and not everything was answered.
+fn settled(sent: &[&str], received: &[&str]) -> Dialog {
+    let mut dialog = open(plan());
+    for text in sent {
+        dialog.stdin.push(Input::Message((*text).to_owned().into()));
+    }
+    dialog.stdin.push(Input::End);
+    drain(&mut dialog);
+    for text in received {
+        dialog.message(&(*text).into());
+    }
+    for _ in 0..2 {
+        let ping = dialog.pings.pop_front().unwrap();
+        dialog.pong(ping.as_bytes());
+    }
+    dialog
+}
+
+#[test]
+fn answers_have_a_moment_when_everything_is_read() {
+    // Each message has its answer: nothing is waited for.
+    assert_eq!(code(settled(&["a"], &["A"]).close), Some(1000));
+    assert_eq!(code(settled(&[], &[]).close), Some(1000));
+    let mut dialog = settled(&["a"], &[]);
+    assert!(dialog.close.is_none());
+    dialog.message(&"A".into());
+    assert_eq!(code(dialog.close.take()), Some(1000));
+    // One that answers several by one is not waited for as long.
+    let mut dialog = settled(&["a", "b", "c"], &[]);
+    let whole = dialog.next_look().unwrap();
+    dialog.message(&"ABC".into());
+    let short = dialog.next_look().unwrap();
+    assert!(dialog.close.is_none() && short < whole);
+    dialog.look(short);
+    assert_eq!(code(dialog.close.take()), Some(1000));
+    // One that never answers.
+    let mut dialog = settled(&["a"], &[]);
+    dialog.look(dialog.next_look().unwrap());
+    assert_eq!(code(dialog.close.take()), Some(1000));
+    assert!(dialog.finish().is_ok());
+}
+
+#[test]
+fn what_is_given_is_sent_on_each_connection() {
+    let mut dialog = open(Plan { sends: vec!["subscribe".into()], ..plan() });
+    assert_eq!(drain(&mut dialog), ["subscribe"]);
+    dialog.opened(ConnId::default());
+    assert_eq!(drain(&mut dialog), ["subscribe"]);
+}
+
+#[test]
+fn an_interrupted_one_without_a_goal_ends_by_the_signal() {
+    let mut dialog = open(plan());
+    dialog.stdin.interrupt();
+    dialog.look(Instant::now());
+    assert_eq!(code(dialog.close.take()), Some(1001));
+    assert_eq!(dialog.finish().unwrap_err().code, 130);
 }

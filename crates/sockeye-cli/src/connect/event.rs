@@ -14,6 +14,8 @@ pub(crate) enum Event<'a> {
     },
     Open {
         url: Option<&'a str>,
+        /// What a client asks for: path and query.
+        target: Option<&'a str>,
         address: &'a str,
         subprotocol: Option<&'a str>,
     },
@@ -47,9 +49,12 @@ impl Event<'_> {
         let mut object = Object::new(self.name(), now, since_start);
         match self {
             Self::Listening { address } => object.text("address", address),
-            Self::Open { url, address, subprotocol } => {
+            Self::Open { url, target, address, subprotocol } => {
                 if let Some(url) = url {
                     object.text("url", url);
+                }
+                if let Some(target) = target {
+                    object.text("target", target);
                 }
                 object.text("address", address);
                 object.optional("subprotocol", *subprotocol);
@@ -180,7 +185,8 @@ With --json each line of standard output is an object with these members:
   elapsed  seconds since the start
 and of its event:
   listening  address
-  open       url (when connecting), address, subprotocol (or null)
+  open       url (when connecting: the one in use, after redirects), target (with --listen:
+             path and query), address, subprotocol (or null)
   message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
   ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
@@ -213,7 +219,7 @@ mod tests {
         for (event, encoding, expected) in [
             (Event::Listening { address: "x" }, None, json!({"event": "listening", "address": "x"})),
             (
-                Event::Open { url: Some("ws://a/"), address: "1.2.3.4:80", subprotocol: None },
+                Event::Open { url: Some("ws://a/"), target: None, address: "1.2.3.4:80", subprotocol: None },
                 None,
                 json!({"event": "open", "url": "ws://a/", "address": "1.2.3.4:80", "subprotocol": null}),
             ),

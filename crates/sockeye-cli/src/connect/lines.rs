@@ -2,8 +2,23 @@
 
 use std::io::{self, BufRead, Read};
 
+use clap::ValueEnum;
+
 use crate::connect::encoding::Encoding;
 use crate::connect::stdin::{Input, Stdin};
+
+/// Where a message of standard input ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Framing {
+    /// At the end of its line
+    Lines,
+    /// At a NUL byte; messages on standard output end with one, too
+    Nul,
+    /// Wherever a read ended: blocks of at most 8192 bytes, which follow nothing in the input
+    Blocks,
+    /// At the end of the input: all of it is one message
+    All,
+}
 
 /// How standard input is read.
 #[derive(Clone, Copy, Debug)]
@@ -12,15 +27,19 @@ pub(crate) struct Format {
     pub(crate) commands: bool,
     /// `None`: lines are text.
     pub(crate) encoding: Option<Encoding>,
-    /// Bytes that a line may have.
+    pub(crate) framing: Framing,
+    /// Bytes that a message may have.
     pub(crate) most: u64,
 }
 
 /// Reads to the end. What is wrong with a line is an input too; what cannot be read is the end.
 pub(crate) fn read(source: impl BufRead, format: Format, stdin: &Stdin) {
-    let read = match format.encoding {
-        Some(Encoding::Raw) if !format.commands => blocks(source, stdin),
-        _ => lines(source, format, stdin),
+    let read = match format.framing {
+        _ if format.commands => lines(source, b'\n', format, stdin),
+        Framing::Blocks => blocks(source, stdin),
+        Framing::Lines => lines(source, b'\n', format, stdin),
+        Framing::Nul => lines(source, 0, format, stdin),
+        Framing::All => all(source, format, stdin),
     };
     if let Err(error) = read {
         stdin.push(Input::Wrong(format!("standard input: {error}")));
@@ -28,37 +47,57 @@ pub(crate) fn read(source: impl BufRead, format: Format, stdin: &Stdin) {
     stdin.push(Input::End);
 }
 
-fn lines(mut source: impl BufRead, format: Format, stdin: &Stdin) -> io::Result<()> {
+fn lines(mut source: impl BufRead, end: u8, format: Format, stdin: &Stdin) -> io::Result<()> {
+    let what = if end == 0 { "message" } else { "line" };
     let mut number = 0_u64;
     loop {
         let mut line = Vec::new();
         // With one byte more than is allowed it is seen that there are too many; the line's end may be two.
         let most = format.most.saturating_add(3);
-        if source.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+        if source.by_ref().take(most).read_until(end, &mut line)? == 0 {
             return Ok(());
         }
         number += 1;
-        if line.ends_with(b"\n") {
-            let end = if line.ends_with(b"\r\n") { 2 } else { 1 };
-            line.truncate(line.len() - end);
+        if line.ends_with(&[end]) {
+            let bytes = if line.ends_with(b"\r\n") { 2 } else { 1 };
+            line.truncate(line.len() - bytes);
         }
         if line.len() as u64 > format.most {
-            let error = format!("line {number} of standard input has more than {} bytes (--max-message)", format.most);
+            let error =
+                format!("{what} {number} of standard input has more than {} bytes (--max-message)", format.most);
             stdin.push(Input::Wrong(error));
             return Ok(());
         }
         stdin.push(match String::from_utf8(line) {
             Ok(line) => match Input::of_line(line, format.commands, format.encoding) {
                 Input::Wrong(error) if !format.commands => {
-                    Input::Wrong(format!("line {number} of standard input: {error}"))
+                    Input::Wrong(format!("{what} {number} of standard input: {error}"))
                 }
                 input => input,
             },
+            Err(error) if format.encoding == Some(Encoding::Raw) => Input::Message(error.into_bytes().into()),
             Err(_) => Input::Wrong(format!(
-                "line {number} of standard input is not UTF-8; --binary raw sends arbitrary bytes"
+                "{what} {number} of standard input is not UTF-8; --binary raw sends arbitrary bytes"
             )),
         });
     }
+}
+
+/// The whole input is one message.
+fn all(source: impl BufRead, format: Format, stdin: &Stdin) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    source.take(format.most.saturating_add(1)).read_to_end(&mut bytes)?;
+    stdin.push(if bytes.len() as u64 > format.most {
+        Input::Wrong(format!("standard input has more than {} bytes (--max-message)", format.most))
+    } else {
+        match (format.encoding, String::from_utf8(bytes)) {
+            (Some(Encoding::Raw), Ok(text)) => Input::Message(text.into_bytes().into()),
+            (Some(Encoding::Raw), Err(error)) => Input::Message(error.into_bytes().into()),
+            (encoding, Ok(text)) => Input::of_line(text, false, encoding),
+            (_, Err(_)) => Input::Wrong("standard input is not UTF-8; --binary raw sends arbitrary bytes".to_owned()),
+        }
+    });
+    Ok(())
 }
 
 fn blocks(mut source: impl BufRead, stdin: &Stdin) -> io::Result<()> {
@@ -90,7 +129,7 @@ mod tests {
         Input::Message(text.to_owned().into())
     }
 
-    const FORMAT: Format = Format { commands: false, encoding: None, most: 5 };
+    const FORMAT: Format = Format { commands: false, encoding: None, framing: Framing::Lines, most: 5 };
 
     #[test]
     fn each_line_is_a_message_and_the_last_needs_no_end() {
@@ -122,8 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_input_or_what_ends_with_nul_is_a_message() {
+        let nul = Format { framing: Framing::Nul, most: 20, ..FORMAT };
+        assert_eq!(
+            inputs(b"{\n1\n}\0b\r\n\0\0c", nul),
+            [text("{\n1\n}"), text("b\r\n"), text(""), text("c"), Input::End]
+        );
+        let all = Format { framing: Framing::All, most: 20, ..FORMAT };
+        assert_eq!(inputs(b"{\n  1\n}\n", all), [text("{\n  1\n}\n"), Input::End]);
+        assert!(matches!(&inputs(&[b'x'; 21], all)[0], Input::Wrong(error) if error.contains("20 bytes")));
+        let raw = Format { encoding: Some(Encoding::Raw), ..all };
+        assert_eq!(inputs(b"\xff\n", raw), [Input::Message(b"\xff\n".to_vec().into()), Input::End]);
+        let raw = Format { encoding: Some(Encoding::Raw), ..nul };
+        assert_eq!(inputs(b"\xff\0a", raw)[1], Input::Message(b"a".to_vec().into()));
+    }
+
+    #[test]
     fn raw_input_goes_as_it_comes() {
-        let all = inputs(b"a\n\xff\n", Format { encoding: Some(Encoding::Raw), ..FORMAT });
+        let all = inputs(b"a\n\xff\n", Format { encoding: Some(Encoding::Raw), framing: Framing::Blocks, ..FORMAT });
         assert_eq!(all, [Input::Message(b"a\n\xff\n".to_vec().into()), Input::End]);
     }
 }

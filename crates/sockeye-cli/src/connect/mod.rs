@@ -18,9 +18,10 @@ mod show;
 mod stdin;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::mem;
+use std::path::Path;
 use std::rc::Rc;
 use std::thread;
 use std::time::Instant;
@@ -33,6 +34,7 @@ use sockeye::{Limits, Service};
 use self::args::Connect;
 use self::console::Console;
 use self::dialog::{Dialog, Plan};
+use self::encoding::Encoding;
 use self::event::Event;
 use self::expect::Expectations;
 use self::lines::Format;
@@ -56,16 +58,15 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let stdout = screen.stdout.clone();
     let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, stdin.clone())));
 
-    // Without the password that it may have.
-    let url = wanted.as_ref().map(|wanted| wanted.url().to_string());
-    let console = Console::new(Rc::clone(&dialog), url, connect.reconnect);
+    let console = Console::new(Rc::clone(&dialog), connect);
     let builder = Service::builder().limits(limits(connect)).fallback(console);
-    let mut service = match connect.listen {
-        Some(port) => {
+    let mut service = match &connect.listen {
+        Some(listen) => {
             // Of a client it is the one to claim, and of a server the one to admit.
             let origins: Vec<_> = connect.client.origin.iter().cloned().collect();
             let builder = connect.admission.apply(builder, &origins, false)?;
-            server::listen(builder, &Listening::at(connect.interfaces.clone()), port, "--listen")?
+            let interfaces = listen.interface.iter().chain(&connect.interfaces).cloned().collect();
+            server::listen(builder, &Listening::at(interfaces), listen.port, "--listen")?
         }
         None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
     };
@@ -126,13 +127,10 @@ fn talk(service: &mut Service, dialog: &RefCell<Dialog>) -> Result<(), Failure> 
 }
 
 fn plan(connect: &Connect, started: Instant) -> Result<Plan, Failure> {
-    let mut sends = VecDeque::new();
+    let mut sends = Vec::new();
     for text in &connect.sends {
-        sends.push_back(match connect.binary.map(|encoding| encoding.decode(text)) {
-            None => Message::from(text.clone()),
-            Some(Ok(bytes)) => bytes.into(),
-            Some(Err(error)) => return Err(Failure::usage(format!("--send {text}: {error}"))),
-        });
+        let message = given(text, connect).map_err(|error| Failure::usage(format!("--send {text}: {error}")))?;
+        sends.push(message);
     }
     Ok(Plan {
         sends,
@@ -146,6 +144,35 @@ fn plan(connect: &Connect, started: Instant) -> Result<Plan, Failure> {
     })
 }
 
+/// The message of a `--send`: a text, or what is in a file.
+fn given(text: &str, connect: &Connect) -> Result<Message<'static>, String> {
+    let bytes = match text.strip_prefix('@') {
+        None => text.as_bytes().to_vec(),
+        Some(rest) if rest.starts_with('@') => rest.as_bytes().to_vec(),
+        Some(path) => read_file(Path::new(path), connect.max_message)?,
+    };
+    match connect.binary {
+        Some(Encoding::Raw) => Ok(bytes.into()),
+        encoding => {
+            let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8; --binary raw sends it as it is")?;
+            match encoding {
+                None => Ok(text.into()),
+                Some(encoding) => encoding.decode(&text).map(Message::from),
+            }
+        }
+    }
+}
+
+fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most {
+        return Err(format!("it has more than {most} bytes (--max-message)"));
+    }
+    Ok(bytes)
+}
+
 fn limits(connect: &Connect) -> Limits {
     let mut limits = Limits::default();
     limits.protocol_mut().message_bytes = connect.max_message;
@@ -155,7 +182,8 @@ fn limits(connect: &Connect) -> Limits {
 /// Starts the threads of input and output.
 fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) -> io::Result<Screen> {
     let (typed, watched) = (editor::is_typed(), editor::is_watched());
-    let format = Format { commands: typed, encoding: connect.binary, most: connect.max_message };
+    let framing = connect.framing();
+    let format = Format { commands: typed, encoding: connect.binary, framing, most: connect.max_message };
     let style = if typed && watched && editor::start(format, stdin.clone())? {
         Style::Editor
     } else {
@@ -170,7 +198,16 @@ fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) ->
         _ => Output::to_stdout(waker)?,
     };
     let control = connect.show_control;
-    Ok(Screen { stdout, style, json: connect.json, encoding: connect.binary, quiet: connect.quiet, control, started })
+    Ok(Screen {
+        stdout,
+        style,
+        json: connect.json,
+        encoding: connect.binary,
+        framing,
+        quiet: connect.quiet,
+        control,
+        started,
+    })
 }
 
 /// Says where to connect to.

@@ -8,6 +8,7 @@ use sockeye::messages::Message;
 
 use crate::connect::encoding::Encoding;
 use crate::connect::event::Event;
+use crate::connect::lines::Framing;
 use crate::connect::{editor, show};
 use crate::failure::Failure;
 use crate::log;
@@ -32,6 +33,7 @@ pub(crate) struct Screen {
     /// Write every event as a JSON object.
     pub(crate) json: bool,
     pub(crate) encoding: Option<Encoding>,
+    pub(crate) framing: Framing,
     pub(crate) quiet: bool,
     /// Pings and pongs too.
     pub(crate) control: bool,
@@ -45,6 +47,10 @@ impl Screen {
         }
         let mut out = Vec::with_capacity(message.as_bytes().len() + 3);
         show::message(&mut out, message, self.style != Style::Pipe, self.encoding);
+        if self.style == Style::Pipe && self.framing == Framing::Nul && self.encoding != Some(Encoding::Raw) {
+            out.pop();
+            out.push(0);
+        }
         self.stdout.push(&out);
     }
 

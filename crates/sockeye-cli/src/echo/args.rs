@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::options::server::{Port, ServerArgs};
-use crate::units::parse_size;
+use crate::units::{parse_size, whole};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Echo {
     /// Port to listen on; 0 picks a free one [default: 9001]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = whole::<u16>(0..=65_535))]
     pub(crate) port: Option<u16>,
 
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 pub(crate) mod args;
 
-use sockeye::http::Routes;
+use sockeye::http::{Response, Routes};
 use sockeye::messages::{self, Message, MessageCx};
 use sockeye::threads::GroupProtocol;
 use sockeye::{Builder, Close, CloseCode};
@@ -36,7 +36,11 @@ fn builder(echo: &Echo, thread: &ThreadCx) -> Result<Builder, Failure> {
     let bound = usize::try_from(echo.max_message).unwrap_or(usize::MAX).saturating_add(BESIDE);
     let builder = echo.server.builder()?.limits(limits).fallback(echoes.outbox_bytes(bound));
     Ok(match echo.server.metrics {
-        Some(_) => builder.routes(server::with_metrics(Routes::new(), &echo.server)),
+        // With a page there are paths, and the others are not those of a WebSocket server alone any more.
+        Some(_) => {
+            let routes = Routes::new().get("/", |_| Response::text(WEBSOCKET).with_status(426));
+            builder.routes(server::with_metrics(routes, &echo.server))
+        }
         None => builder,
     })
 }
@@ -54,5 +58,8 @@ fn broadcast(everyone: Option<&GroupProtocol>, cx: &mut MessageCx<'_, '_>, messa
     // A thread has too much waiting: a client that sends faster than all can receive is disconnected.
     taken.map_err(|_| Close::from(CloseCode::TRY_AGAIN))
 }
+
+/// What the library says where there is no page.
+const WEBSOCKET: &str = "this is a WebSocket server; connect with a WebSocket client\n";
 
 const NAME: &str = "echo";

@@ -1,6 +1,6 @@
 //! The options of `sockeye fraggle`.
 
-use clap::{Args, ValueHint, value_parser};
+use clap::{Args, ValueHint};
 
 use crate::options::admission::Admission;
 use crate::options::client::ClientArgs;
@@ -8,6 +8,7 @@ use crate::options::daemon::DaemonArgs;
 use crate::options::listening::Listening;
 use crate::options::logging::Logging;
 use crate::options::server::{Port, ServerArgs};
+use crate::units::whole;
 
 #[derive(Args, Debug)]
 pub(crate) struct Fraggle {
@@ -16,7 +17,7 @@ pub(crate) struct Fraggle {
     pub(crate) url: Option<String>,
 
     /// Port to listen on; 0 picks a free one [default: 7681]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = whole::<u16>(0..=65_535))]
     pub(crate) port: Option<u16>,
 
     #[command(flatten)]
@@ -26,11 +27,11 @@ pub(crate) struct Fraggle {
     pub(crate) admission: Admission,
 
     /// Stop after N messages, over all connections [default: no limit]
-    #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub(crate) count: Option<u64>,
 
     /// Seed of the messages; the same seed gives the same messages [default: random]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: Option<u64>,
 
     #[command(flatten)]

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Command;
+use clap::builder::Resettable;
 use clap_complete::{Shell, generate};
 use clap_mangen::roff::{Roff, roman};
 
@@ -34,8 +35,22 @@ pub(crate) fn write_pages(command: Command, out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
+/// The command without what its help hides.
+fn visible(command: &Command) -> Command {
+    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let about = command.get_about().cloned().unwrap_or_default();
+    // A name has to be static. There are few, and the process ends once they are printed.
+    let name: &'static str = Box::leak(command.get_name().to_owned().into_boxed_str());
+    Command::new(name)
+        .about(about)
+        // What excludes what does not matter to completions, and may name a group.
+        .args(shown.map(|argument| argument.clone().conflicts_with(Resettable::Reset).requires(Resettable::Reset)))
+        .subcommands(command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).map(visible))
+}
+
+fn completions(command: Command, shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
+    let mut command = visible(&command);
     generate(shell, &mut command, "sockeye", &mut script);
     script
 }
@@ -53,6 +68,7 @@ fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
     let subcommands = command.has_subcommands();
+    let is_client = command.get_arguments().any(|argument| argument.get_long() == Some("proxy"));
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let page = clap_mangen::Man::new(command).source(concat!("sockeye ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
@@ -65,7 +81,24 @@ fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
         page.render_subcommands_section(&mut text)?;
     }
     closing(&after).to_writer(&mut text)?;
+    ending(is_client, subcommands).to_writer(&mut text)?;
     Ok((page.get_filename(), text))
+}
+
+/// What the help has no place for.
+fn ending(is_client: bool, is_root: bool) -> Roff {
+    let mut page = Roff::default();
+    if is_client {
+        page.control("SH", ["ENVIRONMENT"]);
+        page.text([roman(
+            "http_proxy, https_proxy, all_proxy: the proxy for ws, for wss, and for both, in lower or upper case. no_proxy: \
+             hosts to reach directly. --proxy is stronger than all of them.",
+        )]);
+    }
+    if !is_root {
+        page.control("SH", ["SEE ALSO"]).text([roman("sockeye(1)")]);
+    }
+    page
 }
 
 /// What follows the options: examples keep their lines, the rest is text.
@@ -79,6 +112,9 @@ fn closing(after: &str) -> Roff {
                 page.text([roman(line)]);
             }
             page.control("fi", []);
+        } else if let Some(statuses) = paragraph.strip_prefix("Exit status: ") {
+            page.control("SH", ["EXIT STATUS"]).text([roman(statuses)]);
+            notes = false;
         } else if !paragraph.is_empty() {
             page.control(if notes { "PP" } else { "SH" }, (!notes).then_some("NOTES"));
             page.text([roman(paragraph)]);
@@ -112,6 +148,16 @@ mod tests {
     }
 
     #[test]
+    fn completions_offer_nothing_that_the_help_hides() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(completions(Arguments::command(), shell)).unwrap();
+            for hidden in ["syslog-socket", "journal-socket", "sockeye__man", "Write the man pages"] {
+                assert!(!script.contains(hidden), "{shell}: {hidden}");
+            }
+        }
+    }
+
+    #[test]
     fn completions_have_every_subcommand_and_option() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = String::from_utf8(completions(Arguments::command(), shell)).unwrap();
@@ -140,6 +186,11 @@ mod tests {
             assert!(page.contains(&format!("sockeye {subcommand}")), "{page}");
             for option in options {
                 assert!(page.contains(&format!("--{option}")), "{subcommand}: --{option}: {page}");
+            }
+            assert!(page.contains(".SH \"SEE ALSO\"") || page.contains(".SH SEE ALSO"), "{page}");
+            if subcommand == "connect" {
+                assert!(page.contains(".SH EXAMPLES") && page.contains(".SH ENVIRONMENT"), "{page}");
+                assert!(page.contains("EXIT STATUS"), "{page}");
             }
         }
         assert_eq!(pages.len(), definitions().len(), "as many as subcommands but `help`, and the command's own");

@@ -12,9 +12,9 @@ use sockeye::client::Proxy;
 use sockeye::sys::Address;
 
 use crate::failure::Failure;
-use crate::interface::UNIX_NAME;
+use crate::interface::{self, Interface, UNIX_NAME};
 use crate::options::logging::LogLevel;
-use crate::units::parse_some_time;
+use crate::units::{parse_some_time, whole};
 
 /// Options beside the URL.
 #[derive(Args, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct ClientArgs {
     pub(crate) headers: Vec<String>,
 
     /// Subprotocol to offer (repeatable, or comma-separated; the preferred one first)
-    #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',', value_parser = trimmed)]
     pub(crate) protocols: Vec<String>,
 
     /// Web origin to send, as a browser does for the page it shows
@@ -44,7 +44,8 @@ pub(crate) struct ClientArgs {
 
     /// Proxy to use, or `none` [default: from http_proxy, https_proxy, all_proxy, no_proxy]
     ///
-    /// `http://[USER:PASSWORD@]HOST:PORT` for CONNECT, `socks5://[USER:PASSWORD@]HOST:PORT` for SOCKS5.
+    /// `http://[USER:PASSWORD@]HOST:PORT` for CONNECT, `socks5://[USER:PASSWORD@]HOST:PORT` for SOCKS5. From the environment, as
+    /// for curl, http_proxy is for ws:// URLs, https_proxy for wss:// ones, and all_proxy for both.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
 
@@ -57,7 +58,7 @@ pub(crate) struct ClientArgs {
     pub(crate) connect_timeout: Duration,
 
     /// Redirects to follow, to ws:// and wss:// URLs; credentials are only sent to their origin
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u8>(0..=255))]
     pub(crate) redirects: u8,
 
     /// Least severe messages to log
@@ -71,7 +72,10 @@ impl ClientArgs {
     /// # Errors
     /// The URL or an option that cannot be used: exit code 2.
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
-        let mut connect = Connect::new(url).map_err(|error| {
+        // As curl takes it, and as people type it.
+        let whole =
+            if url.contains("://") || url.starts_with("unix:") { url.to_owned() } else { format!("ws://{url}") };
+        let mut connect = Connect::new(&whole).map_err(|error| {
             // The `@` of an abstract name does not follow a password.
             let is_unix = url.starts_with("unix:");
             let url = if is_unix { url.to_owned() } else { shown(url) };
@@ -88,10 +92,7 @@ impl ClientArgs {
                 .map_err(|error| Failure::usage(format!("--protocol {name}: {error}")))?;
         }
         for header in &self.headers {
-            let (name, value) = split_header(header)?;
-            connect = connect
-                .header(name, value)
-                .map_err(|error| Failure::usage(format!("--header {}: {error}", name_shown(name))))?;
+            connect = with_header(connect, header)?;
         }
         if let Some(origin) = &self.origin {
             connect = connect
@@ -151,6 +152,47 @@ fn split_header(header: &str) -> Result<(&str, &str), Failure> {
     }
 }
 
+/// Adds a field. Those that the handshake has for itself may come along when a request is copied from a browser.
+fn with_header(mut connect: Connect, header: &str) -> Result<Connect, Failure> {
+    let (name, value) = split_header(header)?;
+    let is = |other: &str| other.eq_ignore_ascii_case(name);
+    if WRITTEN.into_iter().any(is) {
+        tracing::debug!(name, "--header: the handshake writes this field itself");
+        return Ok(connect);
+    }
+    if is("host") {
+        check_host(value, &connect.url().authority())?;
+        return Ok(connect);
+    }
+    if is("origin") {
+        return connect.origin(value).map_err(|error| Failure::usage(format!("--header Origin: {value}: {error}")));
+    }
+    if is("sec-websocket-protocol") {
+        for protocol in value.split(',').map(str::trim) {
+            connect = connect
+                .subprotocol(protocol)
+                .map_err(|error| Failure::usage(format!("--header {name}: {protocol}: {error}")))?;
+        }
+        return Ok(connect);
+    }
+    connect.header(name, value).map_err(|error| Failure::usage(format!("--header {}: {error}", name_shown(name))))
+}
+
+/// A `Host` that was pasted along with a request is that of the URL.
+fn check_host(value: &str, authority: &str) -> Result<(), Failure> {
+    if value.eq_ignore_ascii_case(authority) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--header Host: it is the host of the URL, {authority}; to ask one address for another host, write that host in the \
+         URL, and --connect-to ADDRESS:PORT"
+    )))
+}
+
+fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.trim().to_owned())
+}
+
 /// A URL that cannot be used, without user and password: everything before the last `@` of its authority.
 fn shown(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
@@ -172,11 +214,26 @@ fn name_shown(header: &str) -> &str {
 fn parse_address(text: &str) -> Result<Address, String> {
     match text.strip_prefix("unix:") {
         Some(name) => Address::unix(name).ok_or_else(|| UNIX_NAME.to_owned()),
-        None => text.parse::<SocketAddr>().map(Address::Ip).map_err(|_| {
+        None => text.parse::<SocketAddr>().map(Address::Ip).or_else(|_| scoped(text)).map_err(|()| {
             "write an address with its port, such as 127.0.0.1:7681 or [::1]:7681, or unix:PATH or unix:@NAME"
                 .to_owned()
         }),
     }
+}
+
+/// Fields of a request copied from a browser that each handshake has for itself.
+const WRITTEN: [&str; 5] =
+    ["Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions"];
+
+/// `[fe80::1%eth0]:80`: the standard library reads numbers of interfaces only.
+fn scoped(text: &str) -> Result<Address, ()> {
+    let (place, port) = text.rsplit_once(':').ok_or(())?;
+    let interface = Interface::parse(place.as_ref()).map_err(|_| ())?;
+    if !matches!(interface, Interface::Scoped(..)) || !place.starts_with('[') {
+        return Err(());
+    }
+    let found = interface::resolve(&[interface], port.parse().map_err(|_| ())?, interface::local).map_err(|_| ())?;
+    found.into_iter().next().ok_or(())
 }
 
 /// Bytes of an --auth-file that are looked at.
@@ -232,14 +289,44 @@ mod tests {
         assert!(!shown.contains("pass"), "{shown}");
     }
 
+    /// A request that was copied from a browser, or a URL as it is typed.
+    #[test]
+    fn what_is_pasted_is_taken() {
+        let options = [
+            "-H",
+            "Host: a:81",
+            "-H",
+            "Origin: http://b",
+            "-H",
+            "Sec-WebSocket-Key: x",
+            "-H",
+            "Sec-WebSocket-Version: 13",
+            "-H",
+            "Sec-WebSocket-Extensions: permessage-deflate",
+            "-H",
+            "Connection: Upgrade",
+            "-H",
+            "Upgrade: websocket",
+            "-H",
+            "Sec-WebSocket-Protocol: one, two",
+            "--protocol",
+            "three , four",
+        ];
+        let shown = format!("{:?}", connect("A:81/x", &options).unwrap());
+        for part in ["ws://a:81/x", "http://b", "\"one\"", "\"two\"", "\"three\"", "\"four\""] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_used_is_named() {
         for (url, options, word) in [
-            ("example.com", &[][..], "example.com"),
+            ("a b", &[][..], "a b"),
             ("ftp://example.com/", &[], "ftp"),
             ("ws://example.com/#x", &[], "#"),
             ("ws://a/", &["--header", "Cookie"], "Name: value"),
-            ("ws://a/", &["--header", "Host: b"], "Host"),
+            ("ws://a/", &["--header", "Host: b"], "--connect-to"),
+            ("ws://a/", &["--header", "Content-Length: 5"], "Content-Length"),
             ("ws://a/", &["--protocol", "a b"], "a b"),
             ("ws://a/", &["--origin", "a"], "--origin a"),
             ("ws://a/", &["--auth", "secret"], "USER:PASSWORD"),
@@ -255,10 +342,20 @@ mod tests {
 
     #[test]
     fn addresses_have_ports() {
-        for good in ["127.0.0.1:80", "[::1]:80", "unix:/run/x", "unix:@x"] {
+        for good in ["127.0.0.1:80", "[::1]:80", "[fe80::1%1]:80", "[fe80::1%lo]:80", "unix:/run/x", "unix:@x"] {
             assert!(parse_address(good).is_ok(), "{good}");
         }
-        for bad in ["127.0.0.1", "::1:80", "localhost:80", "unix:", "unix:@", ""] {
+        for bad in [
+            "127.0.0.1",
+            "::1:80",
+            "localhost:80",
+            "unix:",
+            "unix:@",
+            "",
+            "fe80::1%lo:80",
+            "[fe80::1%nosuch]:80",
+            "[::]:x",
+        ] {
             assert!(parse_address(bad).is_err(), "{bad}");
         }
     }

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, value_parser};
 use sockeye::sys::{Address, ListenOptions, TcpKeepalive};
 
 use crate::failure::Failure;
 use crate::interface::{self, Interface};
-use crate::units::parse_some_time;
+use crate::units::{parse_some_time, whole};
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Listening {
@@ -35,7 +35,7 @@ pub(crate) struct Listening {
     pub(crate) unix_mode: Option<u32>,
 
     /// Connections that the kernel queues until they are accepted [default: 4096]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=2_147_483_647))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=2_147_483_647))]
     pub(crate) backlog: Option<u32>,
 
     /// Probe a silent TCP peer after TIME, such as 60s, then every INTERVAL, up to COUNT times [defaults: off, 10s, 6]

@@ -91,15 +91,17 @@ pub(crate) fn run(
         manager.watch(several.group(), threads)?;
         signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone())?;
         background.report_ready(addresses::announcement(several.local_addresses()))?;
+        tell_limit(several.max_connections());
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
-            tracing::info!(thread, "final statistics of a thread");
-            statistics::log(statistics, Some(thread));
+            statistics::log_final(statistics, Some(thread));
             all += statistics;
         });
         manager.stopping();
-        tracing::info!(threads, "final statistics of all threads");
-        statistics::log(&all, None);
+        if all.connections.accepted > 0 {
+            tracing::info!(threads, "final statistics of all threads");
+        }
+        statistics::log_final(&all, None);
         return result.map_err(|error| Failure::general(error.to_string()));
     }
     let builder = build(&ThreadCx { index: 0, threads, group: None, started })?;
@@ -113,9 +115,10 @@ pub(crate) fn run(
     manager.watch(&group, 1)?;
     signals::serve_on(signals, group, 1, most, manager.clone())?;
     background.report_ready(addresses::announcement(service.local_addresses()))?;
+    tell_limit(most);
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
     manager.stopping();
-    statistics::log(service.statistics(), None);
+    statistics::log_final(service.statistics(), None);
     result
 }
 
@@ -128,6 +131,10 @@ fn prepare(args: &ServerArgs, max_connections: usize, identity: Option<&Identity
             "the descriptor limit allows fewer connections than --max-connections; raise it with `ulimit -n`"
         );
     }
+    identity.map_or(Ok(()), background::assume)
+}
+
+fn tell_limit(max_connections: usize) {
     let usage = Usage::now();
     tracing::info!(
         max_connections,
@@ -135,7 +142,6 @@ fn prepare(args: &ServerArgs, max_connections: usize, identity: Option<&Identity
         descriptors = usage.descriptors,
         "limit of connections"
     );
-    identity.map_or(Ok(()), background::assume)
 }
 
 fn write(pid_file: Option<&PidFile>) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -130,8 +131,10 @@ fn redirects_are_followed_as_far_as_asked() {
     };
     let (code, out, err) = fed(&["connect", &format!("ws://{}/", elsewhere()), "--redirects", "1"], b"there\n");
     assert_eq!((code, out.as_str()), (Some(0), "there\n"), "{err}");
+    assert!(err.contains(&format!("connected to {url} (")), "the URL in use: {err}");
     let (code, _, err) = fed(&["connect", &format!("ws://{}/", elsewhere())], b"");
     assert!(code == Some(5) && err.contains("307"), "{err}");
+    assert!(err.contains(&format!("redirects to {url}; --redirects follows")), "{err}");
 }
 
 #[test]
@@ -304,11 +307,12 @@ fn it_connects_again_when_asked_to() {
 
 #[test]
 fn it_listens_for_one_client() {
-    let running = Running::start(&["connect", "--listen", "0", "--send", "hi", "--count", "1"]);
+    let running = Running::start(&["connect", "--listen", "127.0.0.1:0", "--send", "hi", "--count", "1"]);
     let line = running.log_line("listening on ws://");
     let (_, address) = line.split_once("ws://").unwrap();
     let address = address.trim_end_matches('/').to_owned();
     let mut client = Client::open(&address, "").unwrap();
+    running.log_line(" is connected, GET /");
     client.expect("hi");
     assert!(Client::open(&address, "").err().unwrap().starts_with("HTTP/1.1 503 "));
     client.text("hello");
@@ -356,7 +360,8 @@ fn a_signal_closes_with_1001() {
     let running = Running::start(&["connect", &format!("ws://{address}/"), "--hold"]);
     assert_eq!(running.line(), "here");
     running.signal(Signal::INT);
-    assert_eq!(running.ended().code(), Some(0));
+    // So that a shell ends its loop, too.
+    assert_eq!(running.ended().signal(), Some(Signal::INT.as_raw()));
 }
 
 #[test]
@@ -489,4 +494,48 @@ fn a_peer_that_stops_stops_the_writer() {
     let all = (FLOOD - (FLOOD >> 16)).to_string();
     while running.line() != all {}
     assert_eq!(running.ended().code(), Some(0));
+}
+
+/// What a newcomer tries first, with a server that looks something up before it answers.
+#[test]
+fn a_late_answer_is_waited_for_a_moment() {
+    let late = || {
+        upgraded(|peer| {
+            assert_eq!(peer.frame(), Some((TEXT, b"hi".to_vec())));
+            for _ in 0..2 {
+                let (opcode, payload) = peer.frame().unwrap();
+                assert_eq!(opcode, PING);
+                peer.send(PONG, &payload);
+            }
+            peer.send(TEXT, b"late");
+            peer.closed();
+        })
+    };
+    let (code, out, err) = fed(&["connect", &format!("ws://{}/", late())], b"hi\n");
+    assert_eq!((code, out.as_str()), (Some(0), "late\n"), "{err}");
+}
+
+#[test]
+fn a_file_is_one_message() {
+    let (_running, url) = echo();
+    let path = std::env::temp_dir().join(format!("sockeye-send-{}", std::process::id()));
+    let text = "{\n  \"a\": 1\n}\n";
+    std::fs::write(&path, text).unwrap();
+    let file = format!("@{}", path.display());
+    let (code, out, err) = fed(&["connect", &url, "--send", &file, "--send", "@@x", "--count", "2", "-0"], b"");
+    assert_eq!((code, out), (Some(0), format!("{text}\0@x\0")), "{err}");
+    let (code, out, err) = fed(&["connect", &url, "--framing", "all"], text.as_bytes());
+    assert_eq!((code, out), (Some(0), format!("{text}\n")), "{err}");
+    let (code, _, err) = fed(&["connect", &url, "--send", "@/no/such/file"], b"");
+    assert!(code == Some(2) && err.contains("/no/such/file"), "{err}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_subprotocol_that_was_not_chosen_is_told() {
+    let address = upgraded(|peer| {
+        peer.closed();
+    });
+    let (code, _, err) = fed(&["connect", &address, "--protocol", "one , two", "--hold=0"], b"");
+    assert!(code == Some(0) && err.contains("the server chose no subprotocol"), "{err}");
 }

@@ -55,7 +55,7 @@ fn what_cannot_be_asked_for_is_2() {
     for (arguments, word) in [
         (&[][..], "URL"),
         (&["ws://a/", "--listen", "1"], "--listen"),
-        (&["nowhere"], "ws://"),
+        (&["ftp://nowhere/"], "ws://"),
         (&["ws://a/", "--send", "x", "--binary", "hex"], "--send x"),
         (&["ws://a/", "--expect", "regex:("], "regular expression"),
         (&["ws://a/", "--expect", "json:{"], "JSON"),
@@ -168,4 +168,40 @@ fn what_takes_too_long_is_124() {
     };
     assert_ending(&stalls(), &["--connect-timeout", "0.1"], 124, "100ms");
     assert_ending(&stalls(), &["--timeout", "0.1"], 124, "100ms");
+}
+
+/// The cause is told, whatever was asked for.
+#[test]
+fn what_the_server_said_is_told_with_what_is_missing() {
+    let expired = || {
+        upgraded(|peer| {
+            peer.close(1008, "token expired");
+            peer.until_closed();
+        })
+    };
+    for option in [["--expect", "x"], ["--count", "3"]] {
+        assert_ending(&expired(), &option, 7, "1008 token expired");
+    }
+}
+
+/// Such as axum's usual handler.
+#[test]
+fn a_server_that_does_not_answer_our_close_did_what_was_asked_of_it() {
+    let ends = || {
+        upgraded(|peer| {
+            peer.send(TEXT, b"x");
+            peer.until_closed();
+        })
+    };
+    let (code, err) = ending(&ends(), &["--expect", "x"]);
+    assert!(code == Some(0) && err.contains("without answering our close"), "{code:?} {err}");
+}
+
+#[test]
+fn a_rule_that_was_broken_is_told_though_time_is_over() {
+    let address = upgraded(|peer| {
+        peer.write(b"\xff\xff");
+        peer.gone();
+    });
+    assert_ending(&address, &["--hold", "--timeout", "0.3"], 6, "the peer broke a rule");
 }

@@ -243,6 +243,8 @@ fn metrics_are_off_by_default_and_served_where_they_are_asked_for() {
         assert!(!get(&address, "/metrics").0.starts_with("HTTP/1.1 200 "), "{arguments:?}");
         let (_running, address) = running(&[arguments, &["--metrics", "/metrics"]].concat());
         assert!(get(&address, "/nothing").0.starts_with("HTTP/1.1 404 "));
+        let root = if arguments == ["echo"] { "HTTP/1.1 426 " } else { "HTTP/1.1 200 " };
+        assert!(get(&address, "/").0.starts_with(root));
         let mut client = Client::open(&address, "").unwrap();
         client.send(PING, b"x");
         client.frame();
