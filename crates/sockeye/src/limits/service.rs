@@ -131,6 +131,17 @@ pub struct MessageLimits {
     /// The longest piece of a message in bytes that [`receive`](crate::Protocol::receive) is given, instead of that of
     /// [`ProtocolLimits::piece_bytes`](sockeye_proto::limits::ProtocolLimits::piece_bytes): at least 4. For a protocol whose
     /// pieces go into buffers of a fixed size.
+    ///
+    /// ```
+    /// use sockeye::protocol::MessageLimits;
+    ///
+    /// /// What `Protocol::limits` of a relay returns whose other side takes records of 4 KiB.
+    /// fn limits() -> MessageLimits {
+    ///     let mut limits = MessageLimits::default();
+    ///     limits.piece_bytes = Some(4096);
+    ///     limits
+    /// }
+    /// ```
     pub piece_bytes: Option<usize>,
     /// Bytes of messages that the protocol itself keeps for one connection until they are sent, if it keeps any. The
     /// protocol enforces it; the builder checks its range. See

@@ -67,8 +67,7 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
 /// The lengths of the pieces of a message of ten four-byte code points.
 fn pieces(piece_bytes: Option<usize>) -> Vec<usize> {
     let text = "\u{10348}".repeat(10);
-    let mut limits = ProtocolLimits::default();
-    limits.piece_bytes = piece_bytes;
+    let limits = ProtocolLimits { piece_bytes, ..ProtocolLimits::default() };
     let mut buffer = [vec![0; HEADROOM], frame(Role::Server, 0x81, text.as_bytes())].concat();
     let (mut input, mut connection) = (Input::new(&mut buffer, HEADROOM), with_limits(Role::Server, limits));
     let mut lengths = Vec::new();
@@ -98,9 +97,7 @@ fn pieces_are_as_long_as_the_limit_allows() {
 fn another_length_is_for_the_next_piece() {
     let mut connection = open(Role::Server);
     let set = |connection: &mut Connection, piece_bytes| {
-        let mut limits = ProtocolLimits::default();
-        limits.piece_bytes = piece_bytes;
-        connection.set_limits(Arc::new(limits));
+        connection.set_limits(Arc::new(ProtocolLimits { piece_bytes, ..ProtocolLimits::default() }));
     };
     let mut buffer = [vec![0; HEADROOM], frame(Role::Server, 0x82, &[7; 100])].concat();
     let mut input = Input::new(&mut buffer, HEADROOM);
