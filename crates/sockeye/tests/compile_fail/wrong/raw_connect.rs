@@ -1,4 +1,4 @@
-//! Connecting as a raw endpoint: the connection would be a WebSocket.
+//! Connecting a raw endpoint by the description of a WebSocket: there would be no handshake.
 
 use sockeye::Connect;
 use sockeye::raw::{EndpointMut, Raw, RawClose, RawCx};
