@@ -54,6 +54,7 @@ impl Fraggle {
             origins: self.client.origin.iter().cloned().collect(),
             require_origin: false,
             max_connections: None,
+            max_memory: None,
             threads: 1,
             logging: Logging::plain(self.client.log_level),
             daemon: DaemonArgs::default(),

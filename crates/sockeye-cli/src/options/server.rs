@@ -12,6 +12,7 @@ use crate::options::admission::Admission;
 use crate::options::daemon::DaemonArgs;
 use crate::options::listening::Listening;
 use crate::options::logging::Logging;
+use crate::units::parse_size;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
@@ -35,6 +36,13 @@ pub(crate) struct ServerArgs {
     /// Most connections at one time; others wait to be accepted [default: what the descriptor limit allows]
     #[arg(long, value_name = "N", value_parser = parse_connections)]
     pub(crate) max_connections: Option<NonZeroUsize>,
+
+    /// Most memory held for all clients together, such as 256M [default: 1G]
+    ///
+    /// Counted are incomplete messages and requests, and output that waits. Beyond it, the connections for which most is held
+    /// are closed: 1013 for a WebSocket, 503 for a request.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub(crate) max_memory: Option<usize>,
 
     /// Number of threads that serve connections; 0 means one per core
     ///
@@ -97,6 +105,14 @@ fn parse_path(text: &str) -> Result<String, &'static str> {
     Err("write a path of letters, digits, `-`, `.`, `_` and `~` that begins with a slash, such as /metrics")
 }
 
+fn parse_memory(text: &str) -> Result<usize, String> {
+    let size = parse_size(text)?;
+    if size < LEAST_MEMORY as u64 {
+        return Err("it must be at least 1M".to_owned());
+    }
+    usize::try_from(size).map_err(|_| "it is larger than the memory that a process can have".to_owned())
+}
+
 fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
     let number = text.parse::<usize>().map_err(|_| "write a number, such as 1000")?;
     NonZeroUsize::new(number).ok_or("0 would refuse every client; omit the option for what the descriptor limit allows")
@@ -104,6 +120,9 @@ fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
 
 /// The library's limit.
 const THREADS: u64 = 1024;
+
+/// The least that one thread can be given.
+pub(crate) const LEAST_MEMORY: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use self::usage::Usage;
 use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::options::listening::Listening;
-use crate::options::server::{Port, ServerArgs};
+use crate::options::server::{LEAST_MEMORY, Port, ServerArgs};
 
 /// The thread that a service runs in, for its protocols.
 #[derive(Clone)]
@@ -51,10 +51,11 @@ pub(crate) fn threads(args: &ServerArgs) -> usize {
     Threads::new(args.threads).count()
 }
 
-/// The library's limits, changed by the command line. Each thread gets its share of the connections.
+/// The library's limits, changed by the command line. Each thread gets its share of the connections and of the memory.
 pub(crate) fn limits(args: &ServerArgs, thread: &ThreadCx) -> Limits {
     let mut limits = Limits::default();
     limits.connections = args.max_connections.map(|all| share(all.get(), thread.index, thread.threads));
+    limits.total_bytes = args.max_memory.map(|all| all / thread.threads);
     limits
 }
 
@@ -78,6 +79,11 @@ pub(crate) fn run(
     // Before the service, so that the file outlives it, and because this error explains more than a port in use.
     let pid_file = background::pid_file(&args.daemon)?;
     let (threads, started) = (threads(args), Instant::now());
+    if let Some(all) = args.max_memory.filter(|all| all / threads < LEAST_MEMORY) {
+        return Err(Failure::usage(format!(
+            "--max-memory {all} is less than 1 MiB for each of {threads} threads; give at least {threads}M"
+        )));
+    }
     let addrs = listen_addrs::listen_addrs(&args.listening, port, sockets, threads)?;
     if threads > 1 {
         let several = build_threads(addrs, args, threads, move |worker| {

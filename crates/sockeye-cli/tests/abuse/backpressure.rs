@@ -1,6 +1,7 @@
 //! BP: peers that do not read.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ pub(crate) fn rows() -> Vec<Case> {
             bp01_a_broadcast_that_is_not_read_is_bounded,
             bp01_a_burst_that_is_not_read_leaves_no_memory_behind,
             bp02_stalled_subscribers_do_not_hold_up_the_others,
-            bp02_tiny_publications_cost_what_they_carry;
+            bp02_tiny_publications_cost_what_they_carry,
+            bp05_a_crowd_stays_within_what_may_be_held;
     ]
 }
 
@@ -329,4 +331,87 @@ fn bp04_small_socket_buffers_carry_large_messages() {
         assert!(spent < Duration::from_millis(40), "{spent:?} of CPU with nothing to write");
     }
     row.end(&mut server);
+}
+
+/// A peer of a crowd that sends as much as the server takes, and reads nothing.
+struct Pusher<'a> {
+    stream: TcpStream,
+    rest: &'a [u8],
+}
+
+impl Pusher<'_> {
+    /// Whether the server took something.
+    fn push(&mut self) -> bool {
+        let some = &self.rest[..self.rest.len().min(64 << 10)];
+        match self.stream.write(some) {
+            Ok(count) => {
+                self.rest = &self.rest[count..];
+                count > 0
+            }
+            Err(error) => {
+                // What is shed has been reset.
+                if error.kind() != ErrorKind::WouldBlock {
+                    self.rest = &[];
+                }
+                false
+            }
+        }
+    }
+}
+
+fn bp05_a_crowd_stays_within_what_may_be_held() {
+    const PEERS: usize = 1000;
+    const HELD: u64 = 64 << 20;
+    let launch = Launch::echo().with("--metrics").with("/metrics").with("--max-memory").with("64M");
+    // Room for the program itself, its stacks and what the allocator keeps.
+    let mut server = launch.address_space(HELD + (128 << 20)).start();
+    let row = Row::begin(&server);
+    let unfinished = &frame(FIN | BINARY, Noise::new(51).bytes(15 << 20))[..1 << 20];
+    let echoes = frame(FIN | BINARY, Noise::new(52).bytes(100 << 10)).repeat(20);
+    let pages = Request::get("/metrics").bytes().repeat(500);
+    let mut crowd: Vec<Pusher<'_>> = (0..PEERS)
+        .map(|number| {
+            let rest = [unfinished, &echoes, &pages][number % 3];
+            let mut peer = Peer::connect_with_buffers(&server, 16 << 10);
+            if number % 3 < 2 {
+                peer.upgrade(&Request::upgrade("/"));
+            }
+            peer.stream.set_nonblocking(true).expect("a socket");
+            Pusher { stream: peer.stream, rest }
+        })
+        .collect();
+    server.process().forget_peak();
+    let began = Instant::now();
+    let mut last = began;
+    // Until nothing more is taken for a second.
+    while last.elapsed() < Duration::from_secs(1) && began.elapsed() < Duration::from_secs(30) {
+        if crowd.iter_mut().map(Pusher::push).filter(|&took| took).count() > 0 {
+            last = Instant::now();
+        } else {
+            pass(Duration::from_millis(10));
+        }
+    }
+    let most = server.process().peak();
+    let shed = metric(&server, "sockeye_limits_hit_total{limit=\"total_bytes\"}");
+    println!(
+        "{most} bytes resident at most, {} before; {shed} connections shed in {:?}",
+        row.resident(),
+        began.elapsed()
+    );
+    assert!(shed > 0, "the crowd asked for more than may be held");
+    assert!(most <= row.resident() + HELD + HELD / 10, "{most} bytes resident");
+    row.canaries_sing();
+    drop(crowd);
+    // All is back within ten seconds, but for what the allocator keeps of the small blocks of each connection.
+    row.end_with(&mut server, 12 * 1024 * PEERS as u64);
+}
+
+/// A counter of the server.
+fn metric(server: &Server, name: &str) -> u64 {
+    let mut peer = Peer::connect(server);
+    peer.send(Request::get("/metrics").bytes());
+    let reply = peer.reply().expect("a page");
+    let text = String::from_utf8(reply.body).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.trim().parse().expect("a number")
 }

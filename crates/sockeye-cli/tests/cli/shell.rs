@@ -69,6 +69,8 @@ fn usage_errors_exit_with_2_and_name_what_is_wrong() {
         (&["serve", "--log-to", "/no/such/folder/log"], "/no/such/folder/log"),
         (&["serve", "--max-connections", "0"], "0 would refuse every client"),
         (&["serve", "--max-connections", "many"], "such as 1000"),
+        (&["serve", "--max-memory", "1000"], "at least 1M"),
+        (&["serve", "--max-memory", "2M", "--threads", "3"], "at least 3M"),
         (&["serve", "8080"], "write --port 8080"),
         (&["serve", "--origin", "example.com"], "example.com"),
         (&["serve", "--origin", "https://example.com/"], "so write https://example.com\n"),

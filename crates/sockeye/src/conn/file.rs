@@ -9,7 +9,7 @@ use crate::conn::wire::Wire;
 use crate::http::FileBody;
 use crate::http::access::Access;
 use crate::sys::CloseHow;
-use crate::transport::pool::{Buffer, make_room};
+use crate::transport::pool::{Buffer, HEAP, MAPPED, make_room};
 use crate::transport::{CORK, SocketWriter};
 
 /// What is still to be sent of a body.
@@ -33,6 +33,22 @@ impl Page {
         match self {
             Self::Static(bytes) => bytes,
             Self::Owned(buffer) => &buffer.0,
+        }
+    }
+
+    /// The same bytes, in a block that goes back to the system at its end, whatever lies behind it on the heap: pages that
+    /// wait for a crowd must not stay behind.
+    fn off_the_heap(self) -> Self {
+        match self {
+            Self::Owned(buffer) if (HEAP + 1..MAPPED).contains(&buffer.0.capacity()) => {
+                let mut block = Vec::new();
+                if make_room(&mut block, buffer.0.len(), usize::MAX).is_err() {
+                    return Self::Owned(buffer);
+                }
+                block.extend_from_slice(&buffer.0);
+                Self::Owned(Buffer::new(block))
+            }
+            page => page,
         }
     }
 }
@@ -92,7 +108,7 @@ pub(super) fn send_rest(
                 sent += count;
             }
             if sent < bytes.len() {
-                *rest = Some(Rest::Bytes { bytes: page, sent });
+                *rest = Some(Rest::Bytes { bytes: page.off_the_heap(), sent });
             }
             Ok(())
         }

@@ -19,6 +19,9 @@ pub(crate) struct Holdings {
     pub(crate) window: Duration,
 }
 
+/// A table of so many is kept when it is empty.
+const USUAL: usize = 64;
+
 #[derive(Default)]
 struct Holding {
     held: Charge,
@@ -30,8 +33,7 @@ impl Holdings {
     /// So much is held for this connection now.
     pub(crate) fn set(&mut self, id: ConnId, bytes: usize, account: &Rc<Account>, now: Instant) {
         if bytes == 0 {
-            self.of.remove(&id);
-            return;
+            return self.remove(id);
         }
         if self.of.is_empty() {
             self.window_ends = Some(now + self.window);
@@ -46,8 +48,9 @@ impl Holdings {
 
     /// The connection has ended.
     pub(crate) fn remove(&mut self, id: ConnId) {
-        if !self.of.is_empty() {
-            self.of.remove(&id);
+        if self.of.remove(&id).is_some() && self.of.is_empty() && self.of.capacity() > USUAL {
+            // The table of a crowd lies behind what the crowd held, and keeps that on the allocator's heap.
+            self.of = HashMap::new();
         }
     }
 

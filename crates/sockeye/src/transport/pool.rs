@@ -12,9 +12,12 @@ use crate::transport::account::{Account, Charge};
 
 /// How many spare buffers are kept.
 const SPARE: usize = 64;
-/// How many bytes all spare buffers may hold together.
+/// How many bytes all spare buffers may hold together, at most.
 const SPARE_BYTES: usize = 16 * 1024 * 1024;
-/// How many bytes stay in buffers that were not needed for [`IDLE`]: the memory of a burst of large messages is freed.
+/// They are held for no peer, so they are not in the account; they take at most this part of what may be held.
+const SPARE_PART: usize = 32;
+/// How many bytes stay in buffers that were not needed for [`IDLE`], and no middling ones: the memory of a burst of large
+/// messages is freed.
 const IDLE_BYTES: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// From this capacity on the allocator maps a buffer by itself.
@@ -22,26 +25,49 @@ pub(crate) const MAPPED: usize = 128 * 1024;
 
 /// A buffer that grows with what a peer sends is on the allocator's heap up to this capacity, and then at once in a
 /// mapping of its own: among blocks of a crowd that has gone, one that stays keeps the whole heap.
-const HEAP: usize = 4 * 1024;
+pub(crate) const HEAP: usize = 4 * 1024;
 /// What must be left after a large buffer has grown, for the small allocations of the program, which cannot fail.
 const LEFT: usize = 1024 * 1024;
 
 /// Spare buffers, empty and with their memory.
 ///
-/// Invariants: `spare.len() <= SPARE`; the sum of capacities is `bytes <= SPARE_BYTES`; `look_at` is set while
-/// `bytes > IDLE_BYTES` (from the end of the turn on).
-#[derive(Default)]
+/// Invariants: `spare.len() <= SPARE`; the sum of capacities is `bytes <= most`, of `middling` of them those of middling size; `look_at` is
+/// set while [`is_much`](Self::is_much) (from the end of the turn on).
 pub(crate) struct Pool {
     /// Where the bytes are counted that are held for peers.
     account: Rc<Account>,
     spare: Vec<Vec<u8>>,
     bytes: usize,
+    /// How many of them are of middling size.
+    middling: usize,
+    /// How many bytes the spare buffers may hold together.
+    most: usize,
     /// How many buffers at the bottom of the stack were not needed since `look_at` was set.
     unused: usize,
     look_at: Option<Instant>,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            account: Rc::default(),
+            spare: Vec::new(),
+            bytes: 0,
+            middling: 0,
+            most: SPARE_BYTES,
+            unused: 0,
+            look_at: None,
+        }
+    }
+}
+
 impl Pool {
+    /// So much may be held for peers.
+    pub(crate) fn set_limit(&mut self, bytes: usize) {
+        self.account.set_limit(bytes);
+        self.most = SPARE_BYTES.min(bytes / SPARE_PART);
+    }
+
     /// Where the bytes are counted that are held for peers.
     pub(crate) fn account(&self) -> &Rc<Account> {
         &self.account
@@ -51,6 +77,7 @@ impl Pool {
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();
         self.bytes -= buffer.capacity();
+        self.middling -= middling(&buffer);
         self.unused = self.unused.min(self.spare.len());
         buffer
     }
@@ -58,12 +85,13 @@ impl Pool {
     /// Gives a buffer back.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        if capacity == 0 || self.spare.len() >= SPARE || capacity > SPARE_BYTES - self.bytes {
+        if capacity == 0 || self.spare.len() >= SPARE || capacity > self.most - self.bytes {
             release(buffer);
             return;
         }
         buffer.clear();
         self.bytes += capacity;
+        self.middling += middling(&buffer);
         self.spare.push(buffer);
     }
 
@@ -75,11 +103,15 @@ impl Pool {
     /// Frees buffers that were unused for a while. Called once a turn.
     #[inline]
     pub(crate) fn tidy(&mut self, now: Instant) {
-        if self.bytes > IDLE_BYTES {
+        if self.is_much() {
             self.look(now);
         } else {
             self.look_at = None;
         }
+    }
+
+    fn is_much(&self) -> bool {
+        self.bytes > IDLE_BYTES || self.middling > 0
     }
 
     #[cold]
@@ -88,21 +120,27 @@ impl Pool {
             return;
         }
         if self.look_at.is_some() {
-            let mut keep = self.bytes;
-            let go = self.spare[..self.unused].iter().take_while(|buffer| {
-                let is_much = keep > IDLE_BYTES;
-                keep -= buffer.capacity();
-                is_much
-            });
-            let go = go.count();
-            for buffer in self.spare.drain(..go) {
-                self.bytes -= buffer.capacity();
-                release(buffer);
+            let used = self.spare.split_off(self.unused);
+            for buffer in std::mem::replace(&mut self.spare, Vec::with_capacity(SPARE)) {
+                if self.bytes > IDLE_BYTES || middling(&buffer) > 0 {
+                    self.bytes -= buffer.capacity();
+                    self.middling -= middling(&buffer);
+                    release(buffer);
+                } else {
+                    self.spare.push(buffer);
+                }
             }
+            self.spare.extend(used);
         }
         self.unused = self.spare.len();
-        self.look_at = (self.bytes > IDLE_BYTES).then_some(now + IDLE);
+        self.look_at = self.is_much().then_some(now + IDLE);
     }
+}
+
+/// 1 for a buffer on the allocator's heap that is larger than the small allocations around it. One that stays keeps all
+/// that a crowd had below it.
+fn middling(buffer: &Vec<u8>) -> usize {
+    usize::from((HEAP + 1..MAPPED).contains(&buffer.capacity()))
 }
 
 impl Drop for Pool {
@@ -237,6 +275,11 @@ mod tests {
             pool.give(Vec::with_capacity(1024 * 1024));
         }
         assert!(pool.bytes <= SPARE_BYTES && pool.spare.len() <= SPARE);
+        let mut small = Pool::default();
+        small.set_limit(1024 * 1024);
+        small.give(Vec::with_capacity(32 * 1024));
+        small.give(Vec::with_capacity(1));
+        assert_eq!((small.bytes, small.spare.len()), (32 * 1024, 1), "a small limit leaves little to spare");
         pool.give(Vec::with_capacity(SPARE_BYTES + 1));
         assert!(pool.bytes <= SPARE_BYTES);
     }
@@ -277,6 +320,10 @@ mod tests {
         pool.give(Vec::with_capacity(1000));
         pool.tidy(at(0));
         assert_eq!(pool.look_at(), None, "so little is kept");
+        pool.give(Vec::with_capacity(100_000));
+        pool.tidy(at(0));
+        pool.tidy(at(1000));
+        assert_eq!((pool.bytes, pool.look_at()), (1000, None), "its place on the heap is given back");
 
         pool.give(Vec::with_capacity(SPARE_BYTES / 2));
         pool.tidy(at(0));

@@ -85,7 +85,7 @@ impl Socket {
             return;
         }
         let mut buffer = pool.borrow_mut().take();
-        if let Err(error) = make_room(&mut buffer, rest.len(), rest.len()) {
+        if let Err(error) = make_room(&mut buffer, rest.len(), usize::MAX) {
             tracing::warn!(%error, "no memory for input that waits; the connection is reset");
             return self.mark_broken();
         }

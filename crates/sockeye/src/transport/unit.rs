@@ -81,7 +81,7 @@ impl SocketWriter<'_> {
         let sent = if self.socket.backlog.is_none() { self.write_unit(bytes) } else { 0 };
         if sent < bytes.len() && !self.socket.is_broken() {
             let mut rest = self.io.pool.borrow_mut().take();
-            if make_room(&mut rest, bytes.len() - sent, bytes.len()).is_err() {
+            if make_room(&mut rest, bytes.len() - sent, usize::MAX).is_err() {
                 return self.break_with(io::ErrorKind::OutOfMemory);
             }
             rest.extend_from_slice(&bytes[sent..]);

@@ -23,6 +23,7 @@ pub(crate) struct Launch {
     arguments: Vec<OsString>,
     open_files: Option<u32>,
     variable: Option<&'static str>,
+    address_space: Option<u64>,
     upgrade: Request,
 }
 
@@ -33,7 +34,7 @@ impl Launch {
     }
 
     fn of(program: OsString, arguments: Vec<OsString>, upgrade: Request) -> Self {
-        Self { program, arguments, open_files: None, variable: None, upgrade }
+        Self { program, arguments, open_files: None, address_space: None, variable: None, upgrade }
     }
 
     /// The service of [`target`](crate::target): the command has no responders, so this program is started once more.
@@ -74,17 +75,28 @@ impl Launch {
         self
     }
 
+    /// Limits its address space, in bytes. The reservations that glibc makes for each thread (64 MiB) are left out.
+    pub(crate) fn address_space(mut self, bytes: u64) -> Self {
+        self.address_space = Some(bytes);
+        self
+    }
+
     pub(crate) fn command(&self) -> Command {
-        let mut command = match self.open_files {
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\"")).arg(&self.program);
-                shell
-            }
-            None => Command::new(&self.program),
+        let files = self.open_files.map(|limit| format!("ulimit -n {limit}"));
+        let space = self.address_space.map(|bytes| format!("ulimit -v {}", bytes / 1024));
+        let limits: Vec<String> = files.into_iter().chain(space).collect();
+        let mut command = if limits.is_empty() {
+            Command::new(&self.program)
+        } else {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("{} && exec \"$0\" \"$@\"", limits.join(" && "))).arg(&self.program);
+            shell
         };
         if let Some(variable) = self.variable {
             command.env(variable, "1");
+        }
+        if self.address_space.is_some() {
+            command.env("MALLOC_ARENA_MAX", "1");
         }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
