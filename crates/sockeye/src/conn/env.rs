@@ -11,7 +11,7 @@ use crate::id::{ConnId, ListenerHandle, RequestId};
 use crate::limits::Limits;
 use crate::protocol::endpoint::{DescriptorEndpoint, Endpoint, Endpoints, WebSocketEndpoint};
 use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx, RequestClosedCx, RequestEnd};
-use crate::state::{Commands, EndpointIndex, Entry};
+use crate::state::{Commands, EndpointIndex, Entry, ReadBudget};
 use crate::statistics::{BoardSlot, Culprit, WorkOwner};
 use crate::sys::{Address, Handle};
 use crate::transport::LoopIo;
@@ -28,6 +28,8 @@ pub(crate) struct Env {
     /// read.
     pub(crate) rx: Box<[u8]>,
     pub(crate) limits: Limits,
+    /// What each connection may read, and may send, in this turn.
+    pub(crate) share: ReadBudget,
     /// Where counters are published for other threads, if there are any.
     pub(crate) board: Option<BoardSlot>,
 }

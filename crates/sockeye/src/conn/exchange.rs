@@ -195,8 +195,8 @@ impl Exchange {
         let mut more = false;
         let mut is_paused = false;
         if self.is_open() {
-            env.state.enter(id, entry, ReadBudget { bytes: env.limits.turn_bytes, frames: env.limits.turn_frames });
-            env.io.begin_step(env.limits.turn_bytes);
+            env.state.enter(id, entry, env.share);
+            env.io.begin_step(env.share.bytes);
             env.io.take_send_error();
             self.answering.access.seen(env.state.now);
             self.flush(wire, env);
@@ -439,7 +439,7 @@ impl Exchange {
 
     /// The answer is finished: sends the rest of it, then goes on to the next request, or ends the connection.
     fn finish(&mut self, wire: &mut Wire, env: &mut Env) -> Step<AfterExchange> {
-        let mut budget = env.limits.turn_bytes;
+        let mut budget = env.share.bytes;
         if let Err(how) = send_file(&mut self.answering.file, &mut self.answering.access, wire, env, &mut budget) {
             wire.user_timer = NEVER;
             env.report_request_closed(self.id, &wire.peer, RequestEnd::Fault(ResponseFault::File));

@@ -34,6 +34,9 @@ use crate::sys::{Address, CloseHow};
 use crate::transport::pool::Buffer;
 use crate::transport::{Charge, Read, SocketWriter};
 
+/// A request takes at least so many bytes of the connection's share of a turn: routes may work long for a short one.
+const REQUEST: usize = 8 * 1024;
+
 /// A connection that speaks HTTP.
 pub(super) struct Http {
     /// That of its listener.
@@ -140,7 +143,7 @@ impl Http {
 
     /// Reads, answers and writes as far as socket and budget allow.
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<AfterHttp> {
-        let mut budget = env.limits.turn_bytes;
+        let mut budget = env.share.bytes;
         loop {
             if matches!(self.state, State::Responding) {
                 match self.respond(wire, env, &mut budget) {
@@ -166,18 +169,18 @@ impl Http {
                 return Step::Yield;
             }
             let head_bytes = env.limits.protocol.head_bytes;
-            let most = match self.state {
+            let (most, least) = match self.state {
                 // At most the size of a head: more is refused before it is read.
-                State::Head => budget.min(head_bytes.saturating_sub(self.head.len()).max(1)),
+                State::Head => (budget.min(head_bytes.saturating_sub(self.head.len()).max(1)), REQUEST),
                 // Bytes after the body are kept, and copied for each request in them.
-                State::Body { .. } | State::Undecided | State::Responding => budget.min(head_bytes.max(1)),
+                State::Body { .. } | State::Undecided | State::Responding => (budget.min(head_bytes.max(1)), 0),
             };
             let count = match wire.socket.read(&mut env.io, &mut env.rx, most) {
                 Read::Bytes(count) => count,
                 Read::Nothing => return Step::Wait,
                 Read::End | Read::Failed(_) => return Step::Gone(CloseHow::Normal),
             };
-            budget = budget.saturating_sub(count);
+            budget = budget.saturating_sub(count.max(least));
             // The buffer is lent to the parser while the rest of the loop answers.
             let rx = std::mem::take(&mut env.rx);
             let next = self.feed(wire, env, id, &rx[HEADROOM..HEADROOM + count]);

@@ -45,7 +45,7 @@ impl Linger {
                 return Step::Gone(CloseHow::Normal);
             }
         }
-        let mut budget = env.limits.turn_bytes;
+        let mut budget = env.share.bytes;
         while !self.has_ended {
             if budget == 0 {
                 return Step::Yield;

@@ -93,7 +93,7 @@ impl Opening {
         if matches!(self.state, State::New) {
             self.begin(env)?;
         }
-        let mut budget = env.limits.turn_bytes;
+        let mut budget = env.share.bytes;
         loop {
             SocketWriter::new(&mut env.io, &mut wire.socket).flush();
             if wire.socket.is_broken() {

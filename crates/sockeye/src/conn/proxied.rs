@@ -52,7 +52,7 @@ impl Proxied {
     }
 
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<AfterProxied> {
-        let mut budget = env.limits.turn_bytes;
+        let mut budget = env.share.bytes;
         while budget > 0 {
             // Most of it is the first request, of which no more is read than a head may have.
             let most = budget.min(env.limits.protocol.head_bytes.max(1));

@@ -163,9 +163,8 @@ impl Raw {
 
     /// Reads, delivers and writes as far as socket and turn allow.
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, entry: Entry) -> Step<Linger> {
-        let budget = ReadBudget { bytes: env.limits.turn_bytes, frames: env.limits.turn_frames };
-        env.state.enter(id, entry, budget);
-        env.io.begin_step(env.limits.turn_bytes);
+        env.state.enter(id, entry, env.share);
+        env.io.begin_step(env.share.bytes);
         env.io.take_send_error();
         if wire.socket.kind() == DescriptorKind::Datagrams
             && wire.socket.is_broken()

@@ -146,9 +146,8 @@ impl WebSocket {
         id: ConnId,
         entry: Entry,
     ) -> Progress {
-        let budget = ReadBudget { bytes: env.limits.turn_bytes, frames: env.limits.turn_frames };
-        self.enter(env, id, entry, budget);
-        env.io.begin_step(env.limits.turn_bytes);
+        self.enter(env, id, entry, env.share);
+        env.io.begin_step(env.share.bytes);
         let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
         if self.aside.is_some() {
@@ -572,7 +571,7 @@ impl Ending {
 /// so that our close does not become a reset that overtakes our close frame.
 fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
     wire.socket.drop_unread();
-    let mut budget = env.limits.turn_bytes;
+    let mut budget = env.share.bytes;
     while budget > 0 {
         match wire.socket.read(&mut env.io, &mut env.rx, budget) {
             Read::Bytes(count) => budget -= count.min(budget),

@@ -31,7 +31,7 @@ use crate::service::core::{Jobs, Service, Tick};
 use crate::service::listen::{ListenAddr, open_all};
 use crate::service::listen_at::{Listen, entrance, free_protocols, raw_endpoint};
 use crate::service::timers::Timers;
-use crate::state::{Commands, EndpointIndex, EndpointInfo, MessageLimitSets};
+use crate::state::{Commands, EndpointIndex, EndpointInfo, MessageLimitSets, ReadBudget};
 use crate::statistics::{BoardSlot, Meters};
 use crate::sys::external::External;
 use crate::sys::{ListenOptions, Real, Sys};
@@ -437,7 +437,7 @@ impl Builder {
             .limits
             .total_bytes
             .unwrap_or_else(|| TOTAL_BYTES / usize::try_from(self.services).unwrap_or(usize::MAX));
-        state.account.set_limit(total);
+        state.pool.borrow_mut().set_limit(total);
         state.holdings.window = self.limits.slow_sender_window;
         state.message_limits = MessageLimitSets::new(&self.limits.protocol, own);
         let meters = Meters::new(self.limits.stall);
@@ -453,6 +453,7 @@ impl Builder {
             site: Rc::new(site),
             admission: Admission::new(self.filter, self.on_end, self.proxies, &self.limits),
             rx,
+            share: ReadBudget { bytes: self.limits.turn_bytes, frames: self.limits.turn_frames },
             limits: self.limits,
             board: self.board,
         };

@@ -18,7 +18,7 @@ use crate::conn::{Abort, Closing, Outcome};
 use crate::error::Error;
 use crate::id::ConnId;
 use crate::service::core::{Control, Service, ServiceState};
-use crate::state::{End, Entry};
+use crate::state::{End, Entry, ReadBudget};
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
@@ -37,6 +37,8 @@ impl Service {
 
     fn take_turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
         self.wait(timeout)?;
+        let whole = ReadBudget { bytes: self.env.limits.turn_bytes, frames: self.env.limits.turn_frames };
+        self.env.share = ReadBudget::share(whole, self.events.len() + self.env.state.registry.ready_len());
         self.begin_with_ends();
         let mut events = std::mem::take(&mut self.events);
         let mut woken = false;

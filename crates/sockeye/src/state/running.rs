@@ -21,14 +21,31 @@ pub(crate) struct RunningStep {
     window: (usize, usize),
 }
 
+/// So many connections have a whole share each.
+const FEW: usize = 8;
+const LEAST_BYTES: usize = 32 * 1024;
+const LEAST_FRAMES: usize = 64;
+
 /// The rest of one connection's read budget for the turn.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ReadBudget {
     pub(crate) bytes: usize,
     pub(crate) frames: usize,
 }
 
 impl ReadBudget {
+    /// What each of `busy` connections may read, and may send, in one turn, if one alone may have `whole`.
+    ///
+    /// A few have all of it, so that a single transfer goes at full speed. More share what those few would have, so that the
+    /// turn stays short for everybody else, but each has a piece that is worth its system calls.
+    pub(crate) fn share(whole: Self, busy: usize) -> Self {
+        if busy <= FEW {
+            return whole;
+        }
+        let part = |whole: usize, least: usize| (whole / busy).saturating_mul(FEW).max(least.min(whole));
+        Self { bytes: part(whole.bytes, LEAST_BYTES), frames: part(whole.frames, LEAST_FRAMES) }
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         self.bytes == 0 || self.frames == 0
     }
@@ -147,5 +164,26 @@ impl RunningStep {
     #[inline]
     pub(crate) fn clear_window(&mut self) {
         self.window = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_share_what_a_few_would_have() {
+        let whole = ReadBudget { bytes: 512 * 1024, frames: 1024 };
+        let share = |busy| ReadBudget::share(whole, busy);
+        assert_eq!((share(0), share(1), share(8)), (whole, whole, whole));
+        assert_eq!(share(16), ReadBudget { bytes: 256 * 1024, frames: 512 });
+        assert_eq!(share(1000), ReadBudget { bytes: LEAST_BYTES, frames: LEAST_FRAMES });
+        for busy in 9..=128 {
+            let share = share(busy);
+            assert!(share.bytes * busy <= 8 * whole.bytes && share.frames * busy <= 8 * whole.frames, "{busy}");
+        }
+        // What the program allows less of stays as it is.
+        let little = ReadBudget { bytes: 64, frames: 1 };
+        assert_eq!(ReadBudget::share(little, 1 << 20), little);
     }
 }

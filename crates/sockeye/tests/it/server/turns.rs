@@ -341,3 +341,33 @@ fn an_interval_of_zero_is_refused() {
     let error = builder.build_with(network.sys()).unwrap_err().to_string();
     assert!(error.contains("interval") && error.contains("restless"), "{error}");
 }
+
+/// The messages that a turn answers at most, however many peers send at once: the next one is soon there for the others.
+#[test]
+fn a_turn_stays_short_when_many_send_at_once() {
+    let message: &[u8] = b"\x82\x82\0\0\0\0hi";
+    for (peers, least) in [(4, 1024), (100, 64)] {
+        let network = Network::with_faults(1, Faults::none());
+        let builder = Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peers: Vec<Peer> = (0..peers).map(|_| open(&network, &mut service)).collect();
+        for peer in &peers {
+            peer.send(&message.repeat(5000));
+        }
+        // All of it has arrived before the next turn.
+        network.advance(Duration::from_secs(1));
+        let before = service.statistics().received.messages;
+        service.run_once(Some(Duration::ZERO)).unwrap();
+        let answered = service.statistics().received.messages - before;
+        assert!(answered >= peers.len() as u64 * least && answered <= 8 * 1024, "{} peers: {answered}", peers.len());
+        // Nothing is lost, and the last is not behind the first.
+        let mut got = vec![0; peers.len()];
+        while got.iter().any(|&bytes| bytes < 4 * 5000) {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            network.advance(Duration::from_millis(1));
+            for (got, peer) in got.iter_mut().zip(&peers) {
+                *got += peer.recv().len();
+            }
+        }
+    }
+}
