@@ -133,7 +133,7 @@ fn settings(bench: &Bench, seed: u64) -> String {
     }
 }
 
-/// Descriptors that are no connections.
+/// Descriptors for other things than connections.
 const SPARE: u64 = 64;
 
 fn messages(number: u32) -> String {

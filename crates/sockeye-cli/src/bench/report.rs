@@ -42,7 +42,7 @@ impl Report {
     pub(crate) fn rate(&self) -> f64 {
         let rate = self.a_second(self.messages);
         match self.asked {
-            // The answer to the last message comes a latency after the last beat, which is no shortfall of the rate.
+            // The answer to the last message comes a latency after the last beat. The rate was kept all the same.
             Some(asked) if rate < asked => {
                 let sending = self.span.saturating_sub(self.latencies.max);
                 let due = asked * seconds(sending);

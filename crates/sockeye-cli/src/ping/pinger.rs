@@ -158,7 +158,7 @@ impl Pinger {
         let now = Instant::now();
         let mut run = self.run.borrow_mut();
         if !is_whole || bytes != run.plan.size {
-            // As ping(8) tells of wrong data bytes. It is no answer to what was sent.
+            // As ping(8) tells of wrong data bytes. Nothing that was sent is answered by it.
             log::print(&format!("* a reply to seq={} differs from what was sent\n", probe.seq));
             return Ok(());
         }

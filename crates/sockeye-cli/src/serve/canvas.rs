@@ -178,7 +178,7 @@ impl Canvas {
 
 impl Drawn {
     fn take_late(&mut self, reader: Reader) -> Option<Arc<str>> {
-        // Nobody is late most of the time.
+        // Most of the time there is none.
         if self.late.is_empty() {
             return None;
         }
