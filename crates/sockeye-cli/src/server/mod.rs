@@ -8,6 +8,7 @@ mod signals;
 mod statistics;
 mod usage;
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use sockeye::daemon::{Identity, PidFile, systemd};
@@ -51,17 +52,12 @@ pub(crate) fn threads(args: &ServerArgs) -> usize {
     Threads::new(args.threads).count()
 }
 
-/// The library's limits, changed by the command line. Each thread gets its share of the connections and of the memory.
+/// The library's limits, changed by the command line. Each thread gets its share of the memory.
 pub(crate) fn limits(args: &ServerArgs, thread: &ThreadCx) -> Limits {
     let mut limits = Limits::default();
-    limits.connections = args.max_connections.map(|all| share(all.get(), thread.index, thread.threads));
+    limits.connections = args.max_connections.map(NonZeroUsize::get);
     limits.total_bytes = args.max_memory.map(|all| all / thread.threads);
     limits
-}
-
-/// The share of one thread. All shares add up to `all`.
-fn share(all: usize, index: usize, threads: usize) -> usize {
-    all / threads + usize::from(index < all % threads)
 }
 
 /// Runs a service, or one in each of several threads, until a signal ends it. `build` describes the service of one thread.
@@ -195,17 +191,4 @@ fn open(mut builder: Builder, addrs: Vec<(ListenAddr, ListenOptions)>, option: &
         builder = builder.listen_with(addr, options);
     }
     builder.build().map_err(|error| build_failure::explain(&error, option))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shares_of_all_threads_add_up() {
-        let shares = |all, threads| (0..threads).map(|index| share(all, index, threads)).collect::<Vec<_>>();
-        assert_eq!(shares(10, 4), [3, 3, 2, 2]);
-        assert_eq!(shares(4, 4), [1; 4]);
-        assert_eq!(shares(7, 1), [7]);
-    }
 }

@@ -76,7 +76,7 @@ pub struct Limits {
     /// Simultaneous connections of any kind; default `None`, the descriptor limit at start minus the descriptors in use
     /// and 16, which also caps a larger value; at the limit accepting pauses.
     ///
-    /// With [`Threads`](crate::Threads) it applies to each thread, and the default is an equal share for each.
+    /// With [`Threads`](crate::Threads) it applies to all threads together.
     pub connections: Option<usize>,
     /// Simultaneous connections from one IP address, or from one network of [`ipv4_prefix_bits`](Self::ipv4_prefix_bits)
     /// or [`ipv6_prefix_bits`](Self::ipv6_prefix_bits); default `None`, no such limit; a connection beyond it is reset.

@@ -35,7 +35,7 @@ impl Service {
         self.accepting.first = (first + 1) % count.max(1);
         for index in (first..count).chain(0..first) {
             while self.accepting.is_ready(index) {
-                if self.env.state.registry.len() >= self.max_connections || self.env.state.registry.is_full() {
+                if !self.takes_place() {
                     self.env.io.meters.statistics.limits.connections += 1;
                     self.pause_accepting("the limit of connections is reached", None);
                     return;

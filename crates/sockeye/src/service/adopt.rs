@@ -62,7 +62,7 @@ impl Service {
     /// Serves a connection that was accepted elsewhere.
     pub(crate) fn serve(&mut self, fd: OwnedFd) -> io::Result<ConnId> {
         self.may_begin()?;
-        if self.env.state.registry.len() >= self.max_connections || self.env.state.registry.is_full() {
+        if !self.takes_place() {
             return Err(no_room(self.max_connections));
         }
         let options = AdoptOptions { nodelay: true, must_be_connected: true };

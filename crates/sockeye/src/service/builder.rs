@@ -30,6 +30,7 @@ use crate::service::connections::Connections;
 use crate::service::core::{Jobs, Service, Tick};
 use crate::service::listen::{ListenAddr, open_all};
 use crate::service::listen_at::{Listen, entrance, free_protocols, raw_endpoint};
+use crate::service::places::{self, Share};
 use crate::service::timers::Timers;
 use crate::state::{Commands, EndpointIndex, EndpointInfo, MessageLimitSets, ReadBudget};
 use crate::statistics::{BoardSlot, Meters};
@@ -39,10 +40,6 @@ use crate::transport::{Carrier, LoopIo};
 
 /// The default of [`Limits::total_bytes`], for all services of the process together.
 const TOTAL_BYTES: usize = 1024 * 1024 * 1024;
-/// Descriptors reserved for other uses: files being served, the program's own.
-const RESERVE: u64 = 16;
-/// Descriptors reserved for the poller, waker and listener of each further service in the process.
-const RESERVE_SERVICE: u64 = 4;
 
 /// Describes a [`Service`]: its protocols, listeners and limits.
 ///
@@ -76,6 +73,8 @@ pub struct Builder {
     listeners: Vec<(ListenerHandle, Listen)>,
     /// How many services of this process share its descriptors.
     services: u64,
+    /// The limit of connections that it has in common with them.
+    places: Option<Share>,
     board: Option<BoardSlot>,
     carrier: Carrier,
     pub(super) connecting: Connecting,
@@ -107,6 +106,7 @@ impl Builder {
             shared_listen: Vec::new(),
             listeners: Vec::new(),
             services: 1,
+            places: None,
             board: None,
             carrier: Carrier::default(),
             connecting: Connecting::default(),
@@ -362,10 +362,12 @@ impl Builder {
         listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
         services: u64,
         board: BoardSlot,
+        places: Share,
     ) -> Self {
         self.shared_listen = listen;
         self.services = services;
         self.board = Some(board);
+        self.places = Some(places);
         self
     }
 
@@ -411,12 +413,11 @@ impl Builder {
         self.check()?;
         let site = self.site(&names)?;
         let accepting = self.accepting(&mut *sys, &site, &names)?;
-        let descriptors = sys.descriptors();
-        let reserve = RESERVE + (self.services - 1) * RESERVE_SERVICE;
-        let room = descriptors.limit.saturating_sub(descriptors.in_use).saturating_sub(reserve) / self.services;
-        let room = room.max(1);
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let room = places::room(sys.descriptors(), self.services);
         let max_connections = self.limits.connections.map_or(room, |wanted| wanted.min(room));
+        if let Some(places) = &self.places {
+            places.limit_to(max_connections);
+        }
         let now = sys.now();
         let ticks = self
             .ticks
@@ -444,7 +445,7 @@ impl Builder {
         let (pool, outgoing) = (Rc::clone(&state.pool), Rc::clone(&state.outgoing));
         let mut io = LoopIo::new(sys, pool, outgoing, meters, frame_cost, self.limits.output_low_water);
         io.carrier = self.carrier;
-        io.meters.statistics.connections_limit = max_connections as u64;
+        io.meters.statistics.connections_limit = self.places.as_ref().map_or(max_connections, Share::part) as u64;
         io.meters.statistics.held_bytes_limit = total as u64;
         let env = Env {
             io,
@@ -466,6 +467,7 @@ impl Builder {
             connecting: self.connecting,
             adopting: 0,
             max_connections,
+            places: self.places,
             timers: Timers::default(),
             due: Vec::new(),
             jobs,

@@ -16,6 +16,7 @@ use crate::service::accepting::Accepting;
 use crate::service::connecting::Connecting;
 use crate::service::connections::Connections;
 use crate::service::jobs::JobQueue;
+use crate::service::places::Share;
 use crate::service::timers::Timers;
 use crate::state::{EndpointIndex, Lifecycle};
 use crate::statistics::{BoardSlot, Statistics};
@@ -86,6 +87,8 @@ pub struct Service {
     /// The rest of the adoptions being carried out.
     pub(super) adopting: usize,
     pub(super) max_connections: usize,
+    /// Its part of the limit that it has in common with other services.
+    pub(super) places: Option<Share>,
     pub(super) timers: Timers,
     /// The deadlines of this turn, while they are handled.
     pub(super) due: Vec<(Instant, ConnId)>,

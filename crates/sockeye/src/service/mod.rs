@@ -18,6 +18,7 @@ mod listen;
 mod listen_at;
 mod paths;
 mod pending;
+pub(crate) mod places;
 mod publish;
 mod remote;
 mod shedding;

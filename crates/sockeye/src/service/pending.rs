@@ -2,15 +2,41 @@
 
 use crate::client::FailureCause;
 use crate::service::core::Service;
+use crate::service::places::Share;
 
 impl Service {
-    /// Whether the number of connections is within the limit. Connections that ended in this turn
-    /// keep their slots until its end and do not count, nor do later requests.
-    pub(in crate::service) fn has_room(&self) -> bool {
+    /// Whether the number of connections is within the limit, and that of all services in its group.
+    pub(in crate::service) fn has_room(&mut self) -> bool {
+        self.settle_places();
+        self.begun() <= self.max_connections && self.places.as_ref().is_none_or(Share::is_within)
+    }
+
+    /// Whether there is room for a connection that is not in the registry yet. A place in the group is taken for it.
+    pub(in crate::service) fn takes_place(&mut self) -> bool {
+        if self.env.state.registry.len() >= self.max_connections || self.env.state.registry.is_full() {
+            return false;
+        }
+        self.settle_places();
+        self.places.as_mut().is_none_or(Share::take)
+    }
+
+    /// Tells the group how many connections this service has.
+    pub(in crate::service) fn settle_places(&mut self) {
+        if self.places.is_some() {
+            let begun = self.begun();
+            if let Some(places) = &mut self.places {
+                places.settle(begun);
+            }
+        }
+    }
+
+    /// The number of connections. Those that ended in this turn keep their slots until its end and do not count, nor do later
+    /// requests.
+    fn begun(&self) -> usize {
         let state = &self.env.state;
         let connects = self.connecting.unstarted() + state.connects.planned_ids().len();
         let others = self.dead.len() + connects + self.adopting + state.queue.adoptions.len();
-        state.registry.len().saturating_sub(others) <= self.max_connections
+        state.registry.len().saturating_sub(others)
     }
 
     /// In a drain connects fail at once. When nothing else is left, or the time of the drain is over, further requests of

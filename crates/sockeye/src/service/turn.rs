@@ -231,6 +231,7 @@ impl Service {
         if any {
             self.accepting.end_pause();
         }
+        self.settle_places();
         let Self { timers, connections, connecting, env, .. } = self;
         let registry = &env.state.registry;
         timers.sweep(registry.len(), |at, id| {

@@ -23,6 +23,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
+use crate::service::places::Places;
 use crate::service::{Builder, ListenAddr, Remote, Source};
 use crate::statistics::{Board, Statistics};
 use crate::sys::{Address, ListenOptions};
@@ -159,6 +160,7 @@ impl Threads {
             count,
             pinned: self.pinned,
             board: Board::new(count),
+            places: Places::new(count),
             starters: Vec::new(),
             threads: Vec::new(),
             ended: None,
@@ -192,7 +194,7 @@ impl Threads {
         }
         // From here on, once all clones are dropped, all threads have ended.
         starting.ended = None;
-        let max_connections = ready.iter().map(|ready| ready.max_connections).sum();
+        let max_connections = starting.places.limit();
         let mut addresses: Vec<Address> = Vec::new();
         for address in ready.iter().flat_map(|ready| &ready.addresses) {
             if !addresses.contains(address) {
@@ -239,6 +241,7 @@ struct Starting {
     count: usize,
     pinned: bool,
     board: Arc<Board>,
+    places: Arc<Places>,
     /// A message starts each thread; dropping the sender ends it.
     starters: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -257,7 +260,15 @@ impl Starting {
         let Some(ended) = self.ended.clone() else {
             return Err(Error::configuration("the threads are already serving"));
         };
-        let config = WorkerConfig { listen, pinned: self.pinned, board: Arc::clone(&self.board), report, start, ended };
+        let config = WorkerConfig {
+            listen,
+            pinned: self.pinned,
+            board: Arc::clone(&self.board),
+            places: Arc::clone(&self.places),
+            report,
+            start,
+            ended,
+        };
         let worker = Worker { index, threads: self.count, group: self.group.clone() };
         let describe = Arc::clone(&self.describe);
         let thread = thread::Builder::new()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::http::Routes;
 use crate::service::RemoteError;
+use crate::service::places::{Places, Share};
 use crate::sim::{Network, Outcome, Peer, Turn, seeds};
 use crate::statistics::{Board, BoardSlot};
 use crate::threads::Group;
@@ -236,11 +237,16 @@ fn a_drain_needs_no_room_and_comes_behind_the_jobs() {
 #[test]
 fn each_answers_with_what_all_have_counted_within_a_second() {
     let network = Network::with_faults(1, crate::sim::Faults::none());
-    let board = Board::new(2);
+    let (board, places) = (Board::new(2), Places::new(2));
     let services = (0..2).map(|index| {
         let place = BoardSlot::new(std::sync::Arc::clone(&board), index);
         let builder = Service::builder().fallback(Ear::default()).routes(Routes::new().metrics("/metrics"));
-        let builder = builder.listen(format!("127.0.0.{}:80", index + 1)).shared(Vec::new(), 2, place);
+        let builder = builder.listen(format!("127.0.0.{}:80", index + 1)).shared(
+            Vec::new(),
+            2,
+            place,
+            Share::new(&places, index),
+        );
         builder.build_with(network.host().sys()).unwrap()
     });
     let group = Group::of([]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
+use crate::service::places::{Places, Share};
 use crate::service::{Builder, ListenAddr, Remote, Service, ServiceState, Source};
 use crate::statistics::{Board, BoardSlot, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
@@ -48,6 +49,8 @@ pub(super) struct WorkerConfig {
     pub(super) pinned: bool,
     /// Where the counters of all threads are published.
     pub(super) board: Arc<Board>,
+    /// The limit of connections of all threads.
+    pub(super) places: Arc<Places>,
     /// Receives the outcome of building.
     pub(super) report: Sender<Result<ReadyReport, Error>>,
     /// Receives a message when all threads are ready, and none if one failed.
@@ -67,29 +70,24 @@ pub(super) struct EndReport {
 pub(super) struct ReadyReport {
     pub(super) remote: Remote,
     pub(super) addresses: Vec<Address>,
-    pub(super) max_connections: usize,
 }
 
 /// The main function of a thread. A panic becomes an error.
 pub(super) fn work(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
-    WorkerConfig { listen, pinned, board, report, start, ended }: WorkerConfig,
+    WorkerConfig { listen, pinned, board, places, report, start, ended }: WorkerConfig,
 ) {
     let index = worker.index;
     let slot = BoardSlot::new(Arc::clone(&board), index);
-    let mut service = match caught(|| built(worker, describe, listen, pinned, slot)) {
+    let mut service = match caught(|| built(worker, describe, listen, pinned, slot, Share::new(&places, index))) {
         Ok(service) => service,
         Err(error) => {
             let _ = report.send(Err(error.in_thread(index)));
             return;
         }
     };
-    let _ = report.send(Ok(ReadyReport {
-        remote: service.remote(),
-        addresses: service.local_addresses().to_vec(),
-        max_connections: service.max_connections(),
-    }));
+    let _ = report.send(Ok(ReadyReport { remote: service.remote(), addresses: service.local_addresses().to_vec() }));
     let result = if start.recv().is_ok() { caught(|| serve(&mut service, &worker.group)) } else { Ok(()) };
     if let Err(error) = &result {
         tracing::error!(thread = index, %error, "a thread failed; the others are drained");
@@ -114,6 +112,7 @@ fn built(
     listen: Vec<(Source, ListenOptions, Option<String>)>,
     pinned: bool,
     slot: BoardSlot,
+    places: Share,
 ) -> Result<Service, Error> {
     if pinned {
         // Before anything is allocated, so that memory is local to the core.
@@ -121,7 +120,7 @@ fn built(
     }
     let builder = describe(worker).map_err(Error::build)?;
     let listen = listen.into_iter().map(|(source, options, name)| (ListenAddr::from(source), options, name)).collect();
-    builder.shared(listen, worker.threads as u64, slot).build()
+    builder.shared(listen, worker.threads as u64, slot, places).build()
 }
 
 fn serve(service: &mut Service, group: &Group) -> Result<(), Error> {

@@ -567,7 +567,36 @@ fn the_descriptor_limit_is_shared() {
         limits.connections = Some(5);
         Ok(plain().limits(limits))
     });
-    assert_eq!(limited.unwrap().max_connections(), 10, "what is asked for is for each");
+    assert_eq!(limited.unwrap().max_connections(), 5, "what is asked for is for all");
+}
+
+/// Wherever the system sends them: no thread keeps places for itself.
+#[test]
+fn the_limit_of_connections_is_that_of_all_threads() {
+    let threads = Threads::new(4).listen("127.0.0.1:0").start(|_| {
+        let mut limits = sockeye::Limits::default();
+        limits.connections = Some(10);
+        Ok(plain().limits(limits))
+    });
+    let threads = threads.unwrap();
+    let address = threads.local_addresses()[0].clone();
+    // Each has its handshake, whichever thread it came to.
+    let mut clients: Vec<_> = (0..10).map(|_| Client::connect(&address)).collect();
+    // One more waits until another leaves.
+    thread::scope(|scope| {
+        let late = scope.spawn(|| {
+            let mut client = Client::connect(&address);
+            client.say("hello");
+            client.hear()
+        });
+        for client in &mut clients {
+            client.say("here");
+            assert_eq!(client.hear(), "here");
+        }
+        drop(clients.pop());
+        assert_eq!(late.join().unwrap(), "hello");
+    });
+    assert_eq!(threads.max_connections(), 10);
 }
 
 #[test]
