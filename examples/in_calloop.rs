@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         if message.as_text() == Some("quit") {
             cx.drain();
         }
-        cx.push(message).map_err(|_| CloseCode::TRY_AGAIN.into())
+        cx.push(message).map_err(|_| CloseCode::TRY_AGAIN)?;
+        Ok(())
     });
     let mut service = Service::builder().fallback(echo).listen(address).build()?;
     println!("listening on ws://{}/", service.local_addresses()[0]);

@@ -2,10 +2,10 @@
 //! address of its client.
 //!
 //! Both versions are supported: the line of text (section 2.1) and the binary header (section 2.2).
-//!
-//! Before editing: each byte is read once and judged at once, so the result does not depend on how
-//! the bytes were cut. Only the current word or the addresses are stored. What may follow them is
-//! counted and dropped.
+
+// Before editing: each byte is read once and judged at once, so the result does not depend on how
+// the bytes were cut. Only the current word or the addresses are stored. What may follow them is
+// counted and dropped.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -25,7 +25,8 @@ impl Handler for Numbering {
     fn message(&mut self, cx: &mut MessageCx<'_, '_>, lines: &mut u32, message: Message<'_>) -> Result<(), Close> {
         let Some(line) = message.as_text() else { return Err(CloseCode::UNSUPPORTED.into()) };
         *lines += 1;
-        cx.push(format!("{lines} {line}")).map_err(|_| CloseCode::TRY_AGAIN.into())
+        cx.push(format!("{lines} {line}")).map_err(|_| CloseCode::TRY_AGAIN)?;
+        Ok(())
     }
 }
 

@@ -9,9 +9,10 @@
 //! use sockeye::{CloseCode, Service, messages};
 //!
 //! # fn main() -> Result<(), sockeye::Error> {
-//! let shout = messages::on("shout", |cx, message| match message.as_text() {
-//!     Some(text) => cx.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN.into()),
-//!     None => Err(CloseCode::UNSUPPORTED.into()),
+//! let shout = messages::on("shout", |cx, message| {
+//!     let text = message.as_text().ok_or(CloseCode::UNSUPPORTED)?;
+//!     cx.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN)?;
+//!     Ok(())
 //! });
 //! let mut service = Service::builder().protocol(shout).listen("127.0.0.1:7681").build()?;
 //! service.run()

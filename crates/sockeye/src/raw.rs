@@ -8,6 +8,10 @@
 //! The rules are those of [`Protocol`](crate::Protocol): one object for all connections of an endpoint, a session for each, a
 //! [context](RawCx) that lives for one callback, and writing only with the permission that the writable callback is given.
 //!
+//! A callback has the session of its own connection and of no other. What is for another one is kept in the endpoint, by
+//! its id; `cx.connection(id)?.request_writable()` then calls the other's `writable`, which takes it. In an endpoint that
+//! both listens and connects, `cx.is_client()` tells the two directions apart.
+//!
 //! ```
 //! use sockeye::Service;
 //! use sockeye::raw::{Raw, RawClose, RawCx};

@@ -54,25 +54,60 @@
 //! # Ok(()) }
 //! ```
 //!
-//! An answer from elsewhere: keep the [`RequestId`], and ask for the writable callback when the answer is known. The id
-//! is that of one request, and not of its connection, which may carry another one by then.
+//! An answer from elsewhere goes into the session by its [`RequestId`], and the writable callback sends it. The id is that
+//! of one request, and not of its connection, which may carry another one by then. The handle and the
+//! [`Remote`](crate::Remote) exist after `build`, so they are put into the object then.
 //!
 //! ```
 //! use std::thread;
 //!
-//! use sockeye::Remote;
-//! use sockeye::responder::RequestId;
+//! use sockeye::http::{HttpRequest, Response, Routes};
+//! use sockeye::responder::{RequestCx, Responder, ResponderHandle, ResponseTx};
+//! use sockeye::{Remote, Service};
 //!
-//! fn compute(remote: Remote, id: RequestId) {
-//!     thread::spawn(move || {
-//!         // .. then:
-//!         let _ = remote.run(move |control| {
-//!             if let Ok(mut request) = control.request(id) {
-//!                 request.request_writable();
-//!             }
-//!         });
-//!     });
+//! #[derive(Default)]
+//! struct Compute {
+//!     from_elsewhere: Option<(Remote, ResponderHandle<Self>)>,
 //! }
+//!
+//! impl Responder for Compute {
+//!     /// The answer, once it is known.
+//!     type Session = Option<String>;
+//!
+//!     fn name(&self) -> &str {
+//!         "compute"
+//!     }
+//!
+//!     fn request(&mut self, cx: &mut RequestCx<'_>, _: &HttpRequest<'_>) -> Result<Option<String>, Response> {
+//!         let (remote, handle) = self.from_elsewhere.clone().ok_or(Response::error(503))?;
+//!         let id = cx.id();
+//!         thread::spawn(move || {
+//!             let answer = (1..=20_u64).product::<u64>().to_string();
+//!             let _ = remote.run(move |control| {
+//!                 // An error: the peer has gone.
+//!                 let _ = control.with_request_session(handle, id, |_, cx, session| {
+//!                     *session = Some(answer);
+//!                     cx.request_writable();
+//!                 });
+//!             });
+//!         });
+//!         Ok(None)
+//!     }
+//!
+//!     fn writable(&mut self, _: &mut RequestCx<'_>, answer: &mut Option<String>, tx: ResponseTx<'_>) {
+//!         if let (Some(answer), Some(head)) = (answer.take(), tx.head()) {
+//!             head.respond(Response::text(answer));
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut builder = Service::builder();
+//! let compute = builder.add_responder(Compute::default());
+//! let mut service = builder.routes(Routes::new().responder("/compute", compute)).build()?;
+//! let remote = service.remote();
+//! service.control().responder_object(compute)?.from_elsewhere = Some((remote, compute));
+//! # Ok(()) }
 //! ```
 
 pub use crate::id::RequestId;

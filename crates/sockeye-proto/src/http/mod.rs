@@ -10,9 +10,9 @@
 //! * [`target`]: the only normaliser of request targets, for upgrades and plain requests.
 //! * [`conditional`], [`range`]: conditional and range requests.
 //! * [`emit`], [`date`]: writing a response head.
-//!
-//! Before editing: two recipients that disagree about where a message ends make request smuggling
-//! possible. So anything ambiguous is refused, never repaired, even where the RFC allows a repair.
+
+// Before editing: two recipients that disagree about where a message ends make request smuggling
+// possible. So anything ambiguous is refused, never repaired, even where the RFC allows a repair.
 
 pub mod body;
 pub mod conditional;

@@ -10,9 +10,6 @@
 //!   ([`Builder::resolver`](crate::Builder::resolver)).
 //! * [`negotiate`] is a state machine without I/O that connects through a proxy.
 //!
-//! Not public: `plan`, one connect with its progress over redirects and attempts. The service in
-//! `service/connecting` carries plans out.
-//!
 //! ```
 //! use std::time::Duration;
 //! use sockeye::Connect;
@@ -26,9 +23,12 @@
 //! assert_eq!(connect.url().authority(), "example.com");
 //! # Ok::<(), sockeye::client::ConnectError>(())
 //! ```
-//!
-//! Before editing: credentials come from URLs, setters and the environment, and must leave only in a handshake. No
-//! `Debug` or `Display` shows them, and no error repeats a text that may hold them.
+
+// Before editing: credentials come from URLs, setters and the environment, and must leave only in a handshake. No `Debug`
+// or `Display` shows them, and no error repeats a text that may hold them.
+//
+// `plan` is one connect with its progress over redirects and attempts. The service in `service/connecting` carries plans
+// out.
 
 mod chars;
 mod connect;

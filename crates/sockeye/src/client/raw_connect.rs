@@ -13,7 +13,54 @@ use crate::sys::{Address, TcpKeepalive};
 /// `RawConnect` can be carried out.
 ///
 /// All addresses of a host are tried as for a WebSocket (RFC 8305), with the same deadlines. There is no proxy, and
-/// nothing is repeated by itself: to reconnect, connect again in `closed` and `failed`.
+/// nothing is repeated by itself. To reconnect, set a timer in `closed` and `failed`
+/// ([`EndpointMut::set_timer`](crate::raw::EndpointMut::set_timer)), and connect again in `own_timer`: without a pause, a
+/// server that is down is asked thousands of times a second.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockeye::client::RawConnect;
+/// use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx};
+/// use sockeye::{ConnId, Failure};
+///
+/// struct Ticker {
+///     server: RawConnect,
+/// }
+///
+/// const AGAIN: u64 = 0;
+///
+/// impl Raw for Ticker {
+///     type Session = ();
+///
+///     fn name(&self) -> &str {
+///         "ticker"
+///     }
+///
+///     fn open(&mut self, _: &mut RawCx<'_>) {}
+///
+///     fn receive(&mut self, _: &mut RawCx<'_>, _: &mut (), bytes: &[u8]) -> Result<(), RawClose> {
+///         println!("{}", bytes.escape_ascii());
+///         Ok(())
+///     }
+///
+///     fn closed(&mut self, cx: &mut RawClosedCx<'_>, _: (), _: RawClosed) {
+///         cx.own_endpoint().set_timer(AGAIN, Duration::from_secs(1));
+///     }
+///
+///     fn failed(&mut self, own: &mut EndpointMut<'_>, _: ConnId, failure: Failure) {
+///         eprintln!("{failure}");
+///         own.set_timer(AGAIN, Duration::from_secs(1));
+///     }
+///
+///     fn own_timer(&mut self, own: &mut EndpointMut<'_>, _: u64) {
+///         own.connect(self.server.clone());
+///     }
+/// }
+/// # let server = RawConnect::new("localhost:9")?;
+/// # let _ = sockeye::Service::builder().raw(Ticker { server });
+/// # Ok::<(), sockeye::client::ConnectError>(())
+/// ```
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,17 +1,15 @@
 //! Running in the background: [`detach`], the file with the daemon's process id ([`PidFile`]), and the user that it runs as
 //! ([`Identity`]); or under a service manager ([`systemd`]). Nothing here depends on a service, and a service does
 //! not know whether it is in a daemon.
-//!
-//! What to know before editing: a daemon is not a copy that `fork` makes. The program is executed again, twice: the starter
-//! executes a session leader, which executes the daemon and exits. So nothing of the starter is in it by accident: no
-//! lock without the thread that holds it, no random number that both would use, and no descriptor, since the kernel closes
-//! them. The price is that `main` runs in all three processes: [`detach`] belongs at its beginning.
-//!
-//! ```text
-//!  starter ── executes ──▶ session leader ── executes ──▶ daemon
-//!     ▲                        └ a handle of the daemon     │
-//!     └──────── one socket: ready, failed, or the end ──────┘
-//! ```
+
+// What to know before editing: a daemon is not a copy that `fork` makes. The program is executed again, twice: the starter
+// executes a session leader, which executes the daemon and exits. So nothing of the starter is in it by accident: no
+// lock without the thread that holds it, no random number that both would use, and no descriptor, since the kernel closes
+// them. The price is that `main` runs in all three processes: `detach` belongs at its beginning.
+//
+//  starter ── executes ──▶ session leader ── executes ──▶ daemon
+//     ▲                        └ a handle of the daemon     │
+//     └──────── one socket: ready, failed, or the end ──────┘
 
 mod identity;
 #[expect(unsafe_code, reason = "descriptors without an owner are marked by number, and no crate wraps that")]

@@ -8,7 +8,8 @@ use sockeye_proto::http::target::{self, TargetPath};
 use crate::statistics::{BoardSlot, Statistics};
 use crate::sys::Address;
 
-/// A complete plain HTTP request: head and body. It lives for the call of the handler.
+/// A plain HTTP request: head and body. It lives for the call of the handler. In
+/// [`Responder::request`](crate::responder::Responder::request) the body is empty: it follows in pieces.
 ///
 /// ```
 /// use sockeye::http::{HttpRequest, Response, Routes};

@@ -17,7 +17,8 @@ use crate::statistics;
 ///
 /// A closure answers a whole request at once ([`get`](Self::get), [`post`](Self::post)), a directory serves its files
 /// ([`files`](Self::files)), and a [`Responder`](crate::responder::Responder) has a session for each request
-/// ([`responder`](Self::responder)).
+/// ([`responder`](Self::responder)). A closure cannot reach connections; a responder can: what a POST publishes goes by
+/// `cx.protocol(handle)?.publish_text(..)` in its callbacks.
 ///
 /// An exact path has precedence over a prefix, and a longer prefix over a shorter one. On one path a closure has
 /// precedence over a responder. Paths are given decoded

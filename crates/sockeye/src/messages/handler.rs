@@ -34,7 +34,8 @@ use crate::protocol::{ClosedCx, Cx, Decision, Handshake, ProtocolMut, Request};
 ///     fn message(&mut self, cx: &mut MessageCx<'_, '_>, count: &mut u32, message: Message<'_>) -> Result<(), Close> {
 ///         let text = message.as_text().ok_or(CloseCode::UNSUPPORTED)?;
 ///         *count += 1;
-///         cx.push(format!("{count} {text}")).map_err(|_| CloseCode::TRY_AGAIN.into())
+///         cx.push(format!("{count} {text}")).map_err(|_| CloseCode::TRY_AGAIN)?;
+///         Ok(())
 ///     }
 ///
 ///     fn closed(&mut self, _: &mut ClosedCx<'_>, count: u32, closed: Closed) {

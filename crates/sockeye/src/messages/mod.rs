@@ -46,7 +46,8 @@ pub use self::outbox::{Full, Outbox};
 ///
 /// let shout = messages::on("shout", |cx, message| {
 ///     let text = message.as_text().ok_or(CloseCode::UNSUPPORTED)?;
-///     cx.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN.into())
+///     cx.push(text.to_uppercase()).map_err(|_| CloseCode::TRY_AGAIN)?;
+///     Ok(())
 /// });
 /// # drop(shout);
 /// ```

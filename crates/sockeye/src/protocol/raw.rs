@@ -84,7 +84,8 @@ pub trait Raw: 'static {
     /// The endpoint's name: a token, unique among all endpoints, WebSocket protocols included.
     fn name(&self) -> &str;
 
-    /// The connection is open. Returns its session.
+    /// The connection is open. Returns its session. [`is_client`](crate::protocol::ConnectionMut::is_client) of `cx` is true
+    /// for those that the endpoint made itself.
     fn open(&mut self, cx: &mut RawCx<'_>) -> Self::Session;
 
     /// The bytes of one read; empty only for an empty datagram or packet. On a stream the network

@@ -18,9 +18,9 @@
 //! assert_eq!(input, b"the server's");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//!
-//! Before editing: the buffered input is bounded by the limits of a head or by the longest SOCKS reply; no byte after
-//! the answer is consumed; and the outcome does not depend on how the input was split.
+
+// Before editing: the buffered input is bounded by the limits of a head or by the longest SOCKS reply; no byte after
+// the answer is consumed; and the outcome does not depend on how the input was split.
 
 mod http;
 mod negotiation;
