@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -272,6 +272,35 @@ fn a_line_protocol_and_websockets_share_a_mio_loop() {
     drop(peer);
     speaker.get_mut().write_all(b"stop\n").unwrap();
     assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_proxy_shows_the_lines_that_it_passes_on() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = upstream.local_addr().unwrap().to_string();
+    let proxy = Server::start("line_proxy", &[&server, "127.0.0.1:0"]);
+    let address = proxy.address();
+    let mut near = lines(&address);
+    near.get_mut().write_all(b"tea is").unwrap();
+    near.get_mut().write_all(b" ready\nand cake\n").unwrap();
+    let far = upstream.accept().unwrap().0;
+    far.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut far = BufReader::new(far);
+    expect_line(&mut far, "tea is ready");
+    expect_line(&mut far, "and cake");
+    // The end of one side leaves the other open.
+    near.get_mut().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(far.read(&mut [0]).unwrap(), 0);
+    far.get_mut().write_all(b"thanks\n").unwrap();
+    drop(far);
+    expect_line(&mut near, "thanks");
+    assert_eq!(near.read(&mut [0]).unwrap(), 0);
+    for line in ["> tea is ready", "> and cake", "< thanks"] {
+        assert_eq!(proxy.lines.recv_timeout(PATIENCE).unwrap(), line);
+    }
+    // A server that is not there ends the connection.
+    drop(upstream);
+    assert_eq!(lines(&address).read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
