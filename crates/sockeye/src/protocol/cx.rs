@@ -110,12 +110,15 @@ impl<'a> Cx<'a> {
     }
 
     /// In [`receive`](crate::Protocol::receive): whether an answer can leave at once. The socket takes data, nothing of this
-    /// connection waits before the answer, and the share of the turn is not used up. For layers that need no
-    /// [`writable`](crate::Protocol::writable) then; `false` in other callbacks.
+    /// connection waits before the answer, it has not begun a fragmented message, and the share of the turn is not used up.
+    /// For layers that need no [`writable`](crate::Protocol::writable) then; `false` in other callbacks.
     #[must_use]
     #[inline(always)]
     pub fn can_answer(&self) -> bool {
-        self.outlet.as_ref().is_some_and(|outlet| outlet.out.socket.is_clear() && outlet.out.io.send_budget > 0)
+        self.outlet.as_ref().is_some_and(|Outlet { ws, out }| {
+            // An answer may have begun a fragmented message, whose rest goes first.
+            out.socket.is_clear() && out.io.send_budget > 0 && ws.mid_message().is_none()
+        })
     }
 
     /// Calls `send` with a permission for an answer, if one [can leave](Self::can_answer). For layers.

@@ -122,3 +122,56 @@ fn pings_of_ones_own_go_between_fragments() {
         assert_eq!(heard[end..], frames, "at once {at_once}, binary {binary}");
     }
 }
+
+/// Answers the first message with the beginning of a fragmented one, as each that asks for it, and goes on in its writable
+/// callback.
+struct Eager;
+
+impl Protocol for Eager {
+    type Session = Vec<String>;
+
+    fn name(&self) -> &'static str {
+        "eager"
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, waiting: &mut Vec<String>, message: Fragment<'_>) -> Result<(), Close> {
+        let text = String::from_utf8_lossy(message.payload.as_bytes()).into_owned();
+        if waiting.is_empty() && cx.can_answer() {
+            cx.answer(|permission| drop(permission.begin_text(&text)));
+            assert!(!cx.can_answer(), "the rest of it goes first");
+            cx.answer(|_| panic!("there is no permission"));
+        } else {
+            waiting.push(text);
+        }
+        cx.request_writable();
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, waiting: &mut Vec<String>, tx: Tx<'_>) -> Result<(), Close> {
+        let Tx::Mid(Fragmented::Text(fragments)) = tx else { return Ok(()) };
+        let mut permission = fragments.finish("!").more();
+        for text in waiting.drain(..) {
+            permission = permission.and_then(|writable| writable.text(&text).more());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_answer_may_begin_a_fragmented_message_and_the_next_one_goes_behind_it() {
+    let network = Network::with_faults(1, Faults::none());
+    let builder = Service::builder().protocol(Eager).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let peer = network.connect(&service.local_addresses()[0]).unwrap();
+    peer.send(&[&upgrade("")[..], b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b\x81\x81\0\0\0\0c"].concat());
+    let mut heard = Vec::new();
+    for _ in 0..9 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+        heard.extend(peer.recv());
+    }
+    assert!(heard.ends_with(b"\r\n\r\n\x01\x01a\x80\x01!\x81\x01b\x81\x01c"), "{}", heard.escape_ascii());
+}
