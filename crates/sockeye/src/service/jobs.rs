@@ -25,15 +25,15 @@ struct Inner<J> {
     /// The bytes that the waiting jobs carry.
     bytes: usize,
     over: bool,
-    /// Drain the service after the jobs. It is a flag and not a job, so that there is always room
-    /// for it.
-    drain: bool,
+    /// Drain the service after so many of the waiting jobs. It is not a job, so that there is always
+    /// room for it, and jobs that come later cannot put it off.
+    drain_after: Option<usize>,
 }
 
 impl<J> JobQueue<J> {
     pub(crate) fn new(wake: Arc<dyn Wake>, names: Arc<[EndpointInfo]>, limits: &Limits) -> Self {
         let (limit, limit_bytes) = (limits.remote_jobs, limits.remote_bytes);
-        let inner = Inner { waiting: VecDeque::new(), bytes: 0, over: false, drain: false };
+        let inner = Inner { waiting: VecDeque::new(), bytes: 0, over: false, drain_after: None };
         Self { inner: Mutex::new(inner), wake, names, limit, limit_bytes }
     }
 
@@ -49,20 +49,25 @@ impl<J> JobQueue<J> {
         let mut inner = self.lock();
         if inner.waiting.len() <= JOBS_PER_TURN {
             inner.bytes = 0;
-            return (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.drain));
+            return (std::mem::take(&mut inner.waiting), inner.drain_after.take().is_some());
         }
         let taken: VecDeque<_> = inner.waiting.drain(..JOBS_PER_TURN).collect();
         inner.bytes -= taken.iter().map(|(_, bytes)| bytes).sum::<usize>().min(inner.bytes);
+        let drains = inner.drain_after.is_some_and(|jobs| jobs <= JOBS_PER_TURN);
+        inner.drain_after = inner.drain_after.filter(|_| !drains).map(|jobs| jobs - JOBS_PER_TURN);
         drop(inner);
         self.wake.wake();
-        (taken, false)
+        (taken, drains)
     }
 
     /// Requests a drain. False when the service has ended.
     pub(crate) fn drain(&self) -> bool {
         let over = {
             let mut inner = self.lock();
-            inner.drain = !inner.over;
+            if !inner.over {
+                let jobs = inner.waiting.len();
+                inner.drain_after.get_or_insert(jobs);
+            }
             inner.over
         };
         if !over {

@@ -190,6 +190,31 @@ fn many_jobs_run_in_order_in_many_turns_and_a_drain_comes_behind_them() {
     assert!(world.services[0].is_draining());
 }
 
+/// Threads that never stop publishing must not keep a service from ending.
+#[test]
+fn jobs_that_come_behind_a_drain_do_not_put_it_off() {
+    for before in [0, 500, 1024, 3000] {
+        let mut world = World::new(0, 1, &Limits::default());
+        let ran = std::sync::Arc::new(Mutex::new(0));
+        let give = |world: &World, jobs: usize| {
+            for _ in 0..jobs {
+                let ran = ran.clone();
+                world.group.run_on_all(move |_| *ran.lock().unwrap() += 1).unwrap();
+            }
+        };
+        give(&world, before);
+        world.group.drain().unwrap();
+        let mut turns = 0;
+        while !world.services[0].is_draining() {
+            assert!(turns <= before / 1024 + 1, "{before}");
+            give(&world, 2000);
+            world.services[0].run_once(Some(Duration::from_millis(10))).unwrap();
+            turns += 1;
+        }
+        assert!(*ran.lock().unwrap() >= before, "the jobs before it come first");
+    }
+}
+
 #[test]
 fn services_that_are_over_are_passed_over() {
     let mut world = World::new(0, 2, &Limits::default());
