@@ -29,7 +29,7 @@ pub(crate) enum Published {
 }
 
 impl WebSocket {
-    /// Sends what waited behind messages of a layer, once these are sent.
+    /// Sends what waited behind messages of a layer, once these are sent, or the layer has given them up.
     #[cold]
     pub(super) fn release_held(&mut self, commands: &mut Commands, out: &mut SocketWriter<'_>) {
         if commands.running.holds_back() || self.protocol.mid_message().is_some() || !self.protocol.can_send() {

@@ -149,10 +149,11 @@ impl WebSocket {
         self.enter(env, id, entry, env.share);
         env.io.begin_step(env.share.bytes);
         let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
-        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
         if self.aside.is_some() {
+            self.release_held(&mut env.state, &mut SocketWriter::new(&mut env.io, &mut wire.socket));
             self.forget_held();
         }
+        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
         if wire.socket.has_backlog() || entry.is_behind() {
             self.note_queued(wire, env, id);
         }

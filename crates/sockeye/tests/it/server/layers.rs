@@ -341,3 +341,62 @@ fn a_layer_answers_at_once_and_keeps_the_order_of_all() {
         assert!(if is_slow { *answers.borrow() < 10 } else { *answers.borrow() == 10 });
     }
 }
+
+/// Says that its messages wait, and gives them up when it is told to.
+struct Fickle;
+
+impl Protocol for Fickle {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        "fickle"
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
+        cx.hold_back(true);
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, (): &mut (), fragment: Fragment<'_>) -> Result<(), Close> {
+        match fragment.payload.as_bytes() {
+            b"go" => cx.hold_back(false),
+            b"later" => cx.set_timer(Duration::from_millis(1)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: Tx<'_>) -> Result<(), Close> {
+        panic!("nobody asked for it")
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, (): &mut ()) -> Result<(), Close> {
+        cx.hold_back(false);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_waited_behind_messages_that_a_layer_gives_up_is_sent_first() {
+    for how in [&b"\x82\x82\0\0\0\0go"[..], b"\x82\x85\0\0\0\0later"] {
+        let network = Network::with_faults(1, Faults::none());
+        let mut builder = Service::builder().listen("127.0.0.1:80");
+        let fickle = builder.add_protocol(Fickle);
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peer = network.connect(&service.local_addresses()[0]).unwrap();
+        peer.send(&upgrade("Sec-WebSocket-Protocol: fickle\r\n"));
+        let turns = |service: &mut Service| {
+            for _ in 0..5 {
+                service.run_once(Some(Duration::ZERO)).unwrap();
+                network.advance(Duration::from_millis(1));
+            }
+            peer.recv()
+        };
+        assert!(turns(&mut service).starts_with(b"HTTP/1.1 101 "));
+        service.control().protocol(fickle).unwrap().publish_text("1");
+        assert_eq!(turns(&mut service), b"", "it waits");
+        peer.send(how);
+        assert_eq!(turns(&mut service), b"\x81\x011");
+        service.control().protocol(fickle).unwrap().publish_text("2");
+        assert_eq!(turns(&mut service), b"\x81\x012");
+    }
+}
