@@ -203,6 +203,7 @@ impl Http {
                 Ok(Some(length)) => self.request(wire, env, id, &bytes[..length], &bytes[length..]),
                 Ok(None) => {
                     self.head.extend_from_slice(bytes);
+                    self.count(env);
                     None
                 }
                 Err(error) => {
@@ -221,7 +222,10 @@ impl Http {
                 let rest = bytes.get(length.saturating_sub(had)..).unwrap_or_default();
                 self.request(wire, env, id, &head[..length], rest)
             }
-            Ok(None) => None,
+            Ok(None) => {
+                self.count(env);
+                None
+            }
             Err(error) => {
                 hint_at_proxy_header(&wire.peer, &self.head);
                 self.refuse_head(wire, env, error);
@@ -274,6 +278,7 @@ impl Http {
                         wire.socket.keep_unread(&env.state.pool, rest);
                         self.head = head.to_vec();
                         self.state = State::Undecided;
+                        self.count(env);
                         self.deadline = env.state.now + env.limits.decision_timeout;
                         env.state.undecided.insert(id);
                     }

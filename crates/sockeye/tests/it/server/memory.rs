@@ -156,3 +156,27 @@ fn a_message_that_stops_is_found_and_a_slow_one_is_not() {
     assert_eq!(idle.recv(), [0x89, 0]);
     site.assert_echoes(&idle);
 }
+
+/// Each is far below the limit of a head.
+#[test]
+fn heads_that_are_not_complete_are_held_too() {
+    let mut site = Site::with_total(MIB);
+    let canary = site.open();
+    let head = [&b"GET / HTTP/1.1\r\nA: "[..], &[b'a'; 15_000]].concat();
+    let peers: Vec<Peer> = (0..200).map(|_| site.connect()).collect();
+    for peer in &peers {
+        // In two pieces, as it may come.
+        for piece in head.chunks(8_000) {
+            peer.send(piece);
+            site.pass(Duration::from_millis(1));
+            assert!(site.held() <= MIB as u64, "{}", site.held());
+        }
+    }
+    assert!(site.held() > 512 * 1024, "{}", site.held());
+    let refused = peers.iter().filter(|peer| peer.recv().starts_with(b"HTTP/1.1 503 ")).count();
+    assert!((100..190).contains(&refused), "{refused}");
+    site.assert_echoes(&canary);
+    drop(peers);
+    site.pass(SECOND);
+    assert_eq!(site.held(), 0);
+}
