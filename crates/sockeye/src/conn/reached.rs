@@ -11,6 +11,14 @@ impl Conn {
         self.wire.socket.local_address(io)
     }
 
+    /// The largest message that a WebSocket receives.
+    pub(crate) fn message_bytes(&self) -> u64 {
+        match &self.phase {
+            Phase::WebSocket(ws) => ws.protocol.limits().message_bytes,
+            _ => 0,
+        }
+    }
+
     /// The peer, and the limits of the request that the connection carries. `None` once no callback but `closed` follows.
     pub(crate) fn request(&mut self) -> Option<(&Address, &mut RequestLimits)> {
         match &mut self.phase {

@@ -514,7 +514,7 @@ impl WebSocket {
     /// A keepalive ping is due: the protocol gives its payload, or leaves it out.
     fn ping_due(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
         let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_open()) else { return };
-        env.state.enter(id, entry, ReadBudget::default());
+        self.enter(env, id, entry, ReadBudget::default());
         let payload =
             env.call_protocol(id, &wire.peer, Culprit::PingDue, |endpoint, cx, session| endpoint.ping_due(cx, session));
         self.apply(&mut env.state, Ok(()));

@@ -162,6 +162,7 @@ impl Control<'_> {
         let conn = connections.in_slot(id).ok_or(Gone)?;
         let (object, session) = endpoints.protocol_session::<P>(entry.endpoint, entry.session).ok_or(Gone)?;
         state.enter(id, entry, ReadBudget::default());
+        state.running.message_bytes = conn.message_bytes();
         let result = call(object, &mut Cx::new(state, entry.endpoint, id, conn.peer()), session);
         state.leave();
         // A step does what it asked for itself.

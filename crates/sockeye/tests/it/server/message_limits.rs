@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::proto::conn::ControlPayload;
 use sockeye::protocol::{Cx, Handshake, MessageLimits, Protocol, Tx};
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::{Close, CloseCode, ConnId, Fragment, Limits, Service, messages};
@@ -184,4 +185,61 @@ fn a_protocol_receives_pieces_that_are_no_longer_than_it_asks_for() {
         let error = Service::builder().protocol(Pieces(Some(wrong))).build_with(network.sys()).unwrap_err();
         assert_eq!(error.as_limit().unwrap().name(), "ProtocolLimits::piece_bytes");
     }
+}
+
+/// Notes what a connection may receive when a ping is due, beside what its protocol says.
+struct Told {
+    own: u64,
+    ids: Rc<RefCell<Vec<ConnId>>>,
+    told: Rc<RefCell<Vec<(u64, u64)>>>,
+}
+
+impl Protocol for Told {
+    type Session = ();
+
+    fn name(&self) -> &'static str {
+        if self.own == 100 { "short" } else { "long" }
+    }
+
+    fn limits(&self) -> MessageLimits {
+        let mut limits = MessageLimits::default();
+        limits.message_bytes = Some(self.own);
+        limits
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) {
+        self.ids.borrow_mut().push(cx.id());
+    }
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn ping_due(&mut self, cx: &mut Cx<'_>, (): &mut ()) -> Option<ControlPayload> {
+        self.told.borrow_mut().push((self.own, cx.message_bytes()));
+        None
+    }
+}
+
+/// The last step was that of another connection.
+#[test]
+fn the_limit_of_the_connection_is_known_outside_of_its_steps() {
+    let network = Network::with_faults(1, Faults::none());
+    let (ids, told) = (Rc::default(), Rc::default());
+    let of = |own| Told { own, ids: Rc::clone(&ids), told: Rc::clone(&told) };
+    let mut builder = Service::builder().protocol(of(5000)).listen("127.0.0.1:80");
+    let short = builder.add_protocol(of(100));
+    let service = builder.build_with(network.sys()).unwrap();
+    let mut site = Site { network, service, ids: Rc::clone(&ids) };
+    let _peers = ["short", "long"].map(|protocol| site.open(protocol));
+    let id = ids.borrow()[0];
+    let seen = site.service.control().with_session(short, id, |_, cx, ()| cx.message_bytes());
+    assert_eq!(seen, Ok(100));
+    (0..60).for_each(|_| site.turns());
+    let told = told.borrow();
+    assert!(told.len() >= 2 && told.iter().all(|(own, seen)| own == seen), "{told:?}");
 }
