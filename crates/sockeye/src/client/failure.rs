@@ -176,7 +176,7 @@ impl Failure {
     /// Whether the same attempt may succeed later: the server is down, busy or out of reach. A refusal of the request
     /// itself (401, 404) and an invalid response are permanent.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match &self.cause {
             FailureCause::Resolve { .. }
             | FailureCause::Connect { .. }
@@ -185,7 +185,7 @@ impl Failure {
             | FailureCause::Timeout { .. }
             | FailureCause::NoRoom { .. } => true,
             FailureCause::Refused(refusal) => matches!(refusal.status(), 408 | 425 | 429 | 500..=599),
-            FailureCause::Proxy(failure) => failure.may_pass(),
+            FailureCause::Proxy(failure) => failure.is_transient(),
             FailureCause::Rule(_)
             | FailureCause::Descriptor(_)
             | FailureCause::Cancelled

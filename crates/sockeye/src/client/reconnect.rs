@@ -33,7 +33,7 @@ pub struct Reconnect {
     stable: Duration,
     attempts: Option<u32>,
     /// The longest wait that a server may ask for.
-    obeys: Duration,
+    max_retry_after: Duration,
 }
 
 impl Reconnect {
@@ -48,7 +48,7 @@ impl Reconnect {
             jitter: 0.5,
             stable: table::RECONNECT_STABLE.default_time(),
             attempts: None,
-            obeys: table::RECONNECT_OBEYS.default_time(),
+            max_retry_after: table::RECONNECT_MAX_RETRY_AFTER.default_time(),
         }
     }
 
@@ -66,7 +66,7 @@ impl Reconnect {
         Self { factor: if factor.is_finite() { factor.max(1.0) } else { 1.0 }, ..self }
     }
 
-    /// The longest wait, except for those that a [server asks for](Self::obeys). Default 30 s.
+    /// The longest wait, except for those that a [server asks for](Self::max_retry_after). Default 30 s.
     #[must_use]
     pub const fn cap(self, wait: Duration) -> Self {
         Self { cap: wait, ..self }
@@ -91,8 +91,8 @@ impl Reconnect {
     /// The next attempt starts no sooner than requested. As other clients were given the same wait, a random time is
     /// added: at most what [`jitter`](Self::jitter) would take off an ordinary wait. Zero ignores such requests.
     #[must_use]
-    pub const fn obeys(self, most: Duration) -> Self {
-        Self { obeys: most, ..self }
+    pub const fn max_retry_after(self, most: Duration) -> Self {
+        Self { max_retry_after: most, ..self }
     }
 
     /// The number of attempts in a row that may fail, the first one included, before the service gives up. Default
@@ -110,7 +110,7 @@ impl Reconnect {
         table::RECONNECT_INITIAL.check_time(self.initial)?;
         table::RECONNECT_CAP.check_time(self.cap)?;
         table::RECONNECT_STABLE.check_time(self.stable)?;
-        table::RECONNECT_OBEYS.check_time(self.obeys)?;
+        table::RECONNECT_MAX_RETRY_AFTER.check_time(self.max_retry_after)?;
         self.attempts.map_or(Ok(()), |attempts| table::RECONNECT_ATTEMPTS.check_number(u64::from(attempts)))
     }
 
@@ -130,7 +130,7 @@ impl Reconnect {
         let rounded = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(self.cap).min(self.cap);
         // With a jitter of 1 nearly all of a wait may be taken off.
         let own = rounded(full - spread).max(SHORTEST.min(self.cap));
-        let asked = asked.map(|asked| asked.min(self.obeys)).filter(|asked| !asked.is_zero());
+        let asked = asked.map(|asked| asked.min(self.max_retry_after)).filter(|asked| !asked.is_zero());
         Some(asked.map_or(own, |asked| own.max(asked.saturating_add(rounded(spread)))))
     }
 
@@ -195,12 +195,12 @@ mod tests {
         }
         // A longer wait of the policy's own is not shortened.
         assert_eq!(policy.delay(9, 0, Some(second)), Some(30 * second));
-        assert_eq!(policy.obeys(Duration::ZERO).delay(1, 0, Some(9 * second)), Some(second / 2));
+        assert_eq!(policy.max_retry_after(Duration::ZERO).delay(1, 0, Some(9 * second)), Some(second / 2));
         assert_eq!(policy.attempts(Some(1)).delay(1, 0, Some(second)), None);
         // Spread, and never too soon.
         let spread = Reconnect::new().delay(3, u64::MAX, Some(60 * second)).unwrap();
         assert!(spread > 60 * second + second * 9 / 10 && spread <= 61 * second, "{spread:?}");
-        let endless = Reconnect::new().obeys(Duration::MAX).delay(3, u64::MAX, Some(Duration::MAX));
+        let endless = Reconnect::new().max_retry_after(Duration::MAX).delay(3, u64::MAX, Some(Duration::MAX));
         assert_eq!(endless, Some(Duration::MAX));
     }
 

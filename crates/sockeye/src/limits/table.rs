@@ -239,7 +239,7 @@ pub(crate) fn pong_within() -> &'static Limit {
 #[rustfmt::skip]
 pub(crate) static OTHERS: &[&Limit] = &[
     &OUTBOX_BYTES, &OUTBOX_LOW_WATER, &CONNECT_TIMEOUT, &RESOLVE, &CONNECT, &HEAD_START, &PROXY, &HANDSHAKE,
-    &RECONNECT_INITIAL, &RECONNECT_CAP, &RECONNECT_STABLE, &RECONNECT_OBEYS, &RECONNECT_ATTEMPTS,
+    &RECONNECT_INITIAL, &RECONNECT_CAP, &RECONNECT_STABLE, &RECONNECT_MAX_RETRY_AFTER, &RECONNECT_ATTEMPTS,
 ];
 
 #[rustfmt::skip]
@@ -270,7 +270,7 @@ mod others {
         "the wait before any new attempt", "the wait does not grow further");
     pub(crate) static RECONNECT_STABLE: Limit = row!("Reconnect::stable", Time, secs(60), Duration::ZERO, LONGEST,
         "how long a connection must have been open", "the failures before it are forgotten");
-    pub(crate) static RECONNECT_OBEYS: Limit = row!("Reconnect::obeys", Time, secs(300), Duration::ZERO, LONGEST,
+    pub(crate) static RECONNECT_MAX_RETRY_AFTER: Limit = row!("Reconnect::max_retry_after", Time, secs(300), Duration::ZERO, LONGEST,
         "the wait that a server may ask for", "a longer one is cut to this");
     pub(crate) static RECONNECT_ATTEMPTS: Limit = row!("Reconnect::attempts", Count, None, 1, u32::MAX as u64,
         "attempts in a row that fail", "no further attempt");

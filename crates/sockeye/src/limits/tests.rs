@@ -117,7 +117,7 @@ fn set(limit: &Limit, amount: Amount) -> Result<(), ConnectError> {
         "Reconnect::initial" => policy.initial(time),
         "Reconnect::cap" => policy.cap(time),
         "Reconnect::stable" => policy.stable(time),
-        "Reconnect::obeys" => policy.obeys(time),
+        "Reconnect::max_retry_after" => policy.max_retry_after(time),
         "Reconnect::attempts" => policy.attempts(u32::try_from(number).ok()),
         name => {
             *match name {

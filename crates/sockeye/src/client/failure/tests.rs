@@ -79,19 +79,19 @@ fn a_failure_displays_one_line_with_its_cause() {
 }
 
 #[test]
-fn temporary_failures_may_pass() {
-    let may_pass = |cause| Failure::new(Stage::Handshake, cause).may_pass();
+fn temporary_failures_are_transient() {
+    let is_transient = |cause| Failure::new(Stage::Handshake, cause).is_transient();
     for status in [408, 429, 500, 502, 503, 504] {
-        assert!(may_pass(refused(status)), "{status}");
+        assert!(is_transient(refused(status)), "{status}");
     }
     for status in [302, 400, 401, 403, 404, 426] {
-        assert!(!may_pass(refused(status)), "{status}");
+        assert!(!is_transient(refused(status)), "{status}");
     }
-    assert!(may_pass(FailureCause::Ended));
-    assert!(!may_pass(FailureCause::Cancelled));
-    assert!(!may_pass(FailureCause::Rule(client::HandshakeError::Accept)));
-    assert!(may_pass(FailureCause::Proxy(ProxyFailure::SocksReply(5))));
-    assert!(!may_pass(FailureCause::Proxy(ProxyFailure::Status(407))));
+    assert!(is_transient(FailureCause::Ended));
+    assert!(!is_transient(FailureCause::Cancelled));
+    assert!(!is_transient(FailureCause::Rule(client::HandshakeError::Accept)));
+    assert!(is_transient(FailureCause::Proxy(ProxyFailure::SocksReply(5))));
+    assert!(!is_transient(FailureCause::Proxy(ProxyFailure::Status(407))));
 }
 
 #[test]

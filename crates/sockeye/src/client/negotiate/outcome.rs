@@ -49,7 +49,7 @@ pub enum ProxyFailure {
 
 impl ProxyFailure {
     /// Whether the same attempt may succeed later.
-    pub(crate) const fn may_pass(self) -> bool {
+    pub(crate) const fn is_transient(self) -> bool {
         match self {
             Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
             // General failure; network unreachable, host unreachable, connection refused, TTL expired.

@@ -46,7 +46,7 @@ impl Service {
             Stage::Handshake => &mut failures.handshake,
         } += 1;
         let mut failure = Failure::new(stage, cause).by(plan.route());
-        let again = failure.may_pass() && !self.env.state.lifecycle.is_ending();
+        let again = failure.is_transient() && !self.env.state.lifecycle.is_ending();
         plan.count_failure();
         let random = if again { self.env.io.random_u64() } else { None };
         let asked = failure.refusal().and_then(Refusal::retry_after);

@@ -112,7 +112,7 @@ fn there_is_no_room() {
     let [first, second, third] = [(); 3].map(|()| bench.connect(&to("ws://slow.example/")));
     let (took, why) = bench.failed(third);
     assert_eq!((took, &*why), (Duration::ZERO, "Connect: no room 2"));
-    assert!(bench.notes.failure(third, sockeye::Failure::may_pass).unwrap());
+    assert!(bench.notes.failure(third, sockeye::Failure::is_transient).unwrap());
     bench.service.control().connection(first).unwrap().close(CloseCode::NORMAL);
     let fourth = bench.connect(&to("ws://10.0.0.9/"));
     assert_eq!(bench.failed(fourth).1, "Connect: connect 10.0.0.9:80 ConnectionRefused 1");

@@ -102,7 +102,7 @@ fn a_simulated_service_takes_simulated_descriptors_only() {
     bench.failed(id);
     let is_told = |failure: &Failure| {
         let text = "the descriptor cannot be used: this system takes no descriptors but those of its Network";
-        matches!(failure.cause, FailureCause::Descriptor(_)) && !failure.may_pass() && failure.to_string() == text
+        matches!(failure.cause, FailureCause::Descriptor(_)) && !failure.is_transient() && failure.to_string() == text
     };
     assert_eq!(bench.notes.failure(id, is_told), Some(true));
     bench.finish();

@@ -208,7 +208,7 @@ fn a_server_that_asks_to_be_left_alone_is() {
     ] {
         let mut bench = Bench::new();
         let listener = bench.listen("10.0.0.1:80");
-        let mut id = bench.connect(&kept(policy().obeys(100 * SECOND)));
+        let mut id = bench.connect(&kept(policy().max_retry_after(100 * SECOND)));
         for wait in waits {
             bench.asked(&listener).send(format!("HTTP/1.1 {fields}\r\nContent-Length: 0\r\n\r\n"));
             let (after, next) = next(&mut bench, id).unwrap();

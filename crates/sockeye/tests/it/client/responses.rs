@@ -216,7 +216,7 @@ fn a_refusal_that_ends_in_a_reset_is_one() {
         bench.turn();
         server.peer.reset();
         assert_eq!(bench.failed(id).1, "Handshake: refused 403 no!!! cut");
-        assert!(!bench.notes.failure(id, sockeye::Failure::may_pass).unwrap());
+        assert!(!bench.notes.failure(id, sockeye::Failure::is_transient).unwrap());
         bench.finish();
     }
 }
