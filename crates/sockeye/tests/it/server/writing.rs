@@ -141,7 +141,7 @@ impl Protocol for Eager {
     fn receive(&mut self, cx: &mut Cx<'_>, waiting: &mut Vec<String>, message: Fragment<'_>) -> Result<(), Close> {
         let text = String::from_utf8_lossy(message.payload.as_bytes()).into_owned();
         if waiting.is_empty() && cx.can_answer() {
-            cx.answer(|permission| drop(permission.begin_text(&text)));
+            cx.answer(|permission| _ = permission.begin_text(&text));
             assert!(!cx.can_answer(), "the rest of it goes first");
             cx.answer(|_| panic!("there is no permission"));
         } else {
