@@ -43,7 +43,7 @@ pub(super) struct Http {
     site: Rc<Site>,
     scanner: HeadScanner,
     /// The bytes of an incomplete head; while a body arrives or a decision is awaited, the whole head.
-    head: Vec<u8>,
+    head: Buffer,
     state: State,
     /// The rest of a body to send.
     rest: Option<Rest>,
@@ -86,7 +86,7 @@ impl Http {
         Self {
             site,
             scanner: HeadScanner::new(&limits.protocol),
-            head: Vec::new(),
+            head: Buffer::default(),
             state: State::Head,
             rest: None,
             bodiless: false,
@@ -138,7 +138,7 @@ impl Http {
     }
 
     fn is_between_requests(&self) -> bool {
-        self.head.is_empty() && matches!(self.state, State::Head)
+        self.head.0.is_empty() && matches!(self.state, State::Head)
     }
 
     /// Reads, answers and writes as far as socket and budget allow.
@@ -171,7 +171,7 @@ impl Http {
             let head_bytes = env.limits.protocol.head_bytes;
             let (most, least) = match self.state {
                 // At most the size of a head: more is refused before it is read.
-                State::Head => (budget.min(head_bytes.saturating_sub(self.head.len()).max(1)), REQUEST),
+                State::Head => (budget.min(head_bytes.saturating_sub(self.head.0.len()).max(1)), REQUEST),
                 // Bytes after the body are kept, and copied for each request in them.
                 State::Body { .. } | State::Undecided | State::Responding => (budget.min(head_bytes.max(1)), 0),
             };
@@ -197,13 +197,12 @@ impl Http {
             self.feed_body(wire, env, bytes);
             return None;
         }
-        if self.head.is_empty() {
+        if self.head.0.is_empty() {
             self.bodiless = is_head(bytes);
             return match self.scanner.scan(bytes) {
                 Ok(Some(length)) => self.request(wire, env, id, &bytes[..length], &bytes[length..]),
                 Ok(None) => {
-                    self.head.extend_from_slice(bytes);
-                    self.count(env);
+                    self.keep_head(wire, env, bytes);
                     None
                 }
                 Err(error) => {
@@ -213,21 +212,20 @@ impl Http {
                 }
             };
         }
-        let had = self.head.len();
-        self.head.extend_from_slice(bytes);
-        self.bodiless = is_head(&self.head);
-        match self.scanner.scan(&self.head) {
+        let had = self.head.0.len();
+        if !self.keep_head(wire, env, bytes) {
+            return None;
+        }
+        self.bodiless = is_head(&self.head.0);
+        match self.scanner.scan(&self.head.0) {
             Ok(Some(length)) => {
                 let head = std::mem::take(&mut self.head);
                 let rest = bytes.get(length.saturating_sub(had)..).unwrap_or_default();
-                self.request(wire, env, id, &head[..length], rest)
+                self.request(wire, env, id, &head.0[..length], rest)
             }
-            Ok(None) => {
-                self.count(env);
-                None
-            }
+            Ok(None) => None,
             Err(error) => {
-                hint_at_proxy_header(&wire.peer, &self.head);
+                hint_at_proxy_header(&wire.peer, &self.head.0);
                 self.refuse_head(wire, env, error);
                 None
             }
@@ -276,9 +274,10 @@ impl Http {
                     }
                     Ok(Upgraded::Undecided) => {
                         wire.socket.keep_unread(&env.state.pool, rest);
-                        self.head = head.to_vec();
+                        if !self.keep_head(wire, env, head) {
+                            return None;
+                        }
                         self.state = State::Undecided;
-                        self.count(env);
                         self.deadline = env.state.now + env.limits.decision_timeout;
                         env.state.undecided.insert(id);
                     }
@@ -311,7 +310,7 @@ impl Http {
             ending()
         } else if let Some(decision) = env.state.undecided.take(id) {
             let (access, proxy) = (&mut self.access, self.proxy.as_deref());
-            let kept = Kept { id, head: &self.head, peer: &wire.peer, proxy };
+            let kept = Kept { id, head: &self.head.0, peer: &wire.peer, proxy };
             match kept.decide(wire, env, &self.site, decision, |protocol| access.upgraded(protocol)) {
                 Ok(Upgraded::Open(ws)) => {
                     self.state = State::Head;
@@ -336,7 +335,7 @@ impl Http {
     /// Ends the wait for a decision.
     fn refuse_undecided(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, refused: Refused) {
         env.state.undecided.remove(id);
-        self.head = Vec::new();
+        self.head = Buffer::default();
         self.refuse_handshake(wire, env, refused);
     }
 
@@ -393,7 +392,9 @@ impl Http {
                 if waits && head.fields.has_token("expect", "100-continue") {
                     env.io.cork().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
-                self.head = raw.to_vec();
+                if !self.keep_head(wire, env, raw) {
+                    return;
+                }
                 self.state = State::Body { decoder: Decoder::new(length, limit), bytes: Buffer::default() };
                 SocketWriter::new(&mut env.io, &mut wire.socket).flush();
                 self.feed_body(wire, env, rest);
@@ -418,7 +419,7 @@ impl Http {
         let raw = std::mem::take(&mut self.head);
         wire.socket.keep_unread(&env.state.pool, input);
         // Both were accepted when the head came, so neither fails now.
-        let head = match RequestHead::parse(&raw, &env.limits.protocol) {
+        let head = match RequestHead::parse(&raw.0, &env.limits.protocol) {
             Ok(head) => head,
             Err(error) => return self.refuse_head(wire, env, error),
         };

@@ -164,6 +164,26 @@ pub(crate) fn what_a_crowd_held_is_given_back() {
     }
 }
 
+/// A head that never ends, with the tables of the service growing between them.
+pub(crate) fn the_heads_of_a_crowd_are_given_back() {
+    let mut site = Site::new(Limits::default(), Routes::new());
+    let mut canary = site.open();
+    let before = resident();
+    let begun = [&b"GET / HTTP/1.1\r\nA: "[..], &[b'a'; 15_000]].concat();
+    let mut peers = Vec::new();
+    for _ in 0..3000 {
+        let mut peer = site.connect();
+        site.send(&mut peer, &begun);
+        peers.push(peer);
+    }
+    site.assert_echoes(&mut canary);
+    assert!(resident() > before + 40 * MIB, "they were not held");
+    drop(peers);
+    site.until_gone(1);
+    assert_is_back(before, "3,000 heads");
+    site.assert_echoes(&mut canary);
+}
+
 /// The same program once more, with little memory.
 pub(crate) fn memory_that_cannot_be_had_ends_a_connection_and_not_the_process() {
     run_with_memory(256 * MIB, "refused");

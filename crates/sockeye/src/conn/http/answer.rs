@@ -15,6 +15,7 @@ use crate::http::access::Access;
 use crate::http::{Body, Framing, Response};
 use crate::sys::CloseHow;
 use crate::transport::SocketWriter;
+use crate::transport::pool::Buffer;
 
 impl Http {
     /// Writes the answer's head. The body follows as the socket takes it.
@@ -92,7 +93,7 @@ impl Http {
 
     fn begin_response(&mut self, wire: &Wire, env: &Env) {
         self.state = State::Responding;
-        self.head = Vec::new();
+        self.head = Buffer::default();
         self.count(env);
         self.deadline = env.state.now + env.limits.slow_reader_window;
         self.left = self.unsent(wire) + env.io.corked() as u64;
