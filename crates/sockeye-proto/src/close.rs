@@ -51,7 +51,7 @@ impl Close {
         // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or
         // less".
         if reason.len() > Self::MAX_REASON_BYTES {
-            return Err(ReasonTooLong);
+            return Err(ReasonTooLong { code });
         }
         Ok(Self { code: Some(code), reason })
     }
@@ -98,9 +98,21 @@ impl From<CloseCode> for Close {
 }
 
 /// A close reason is limited to 123 bytes.
+///
+/// It converts into a [`Close`] with the code alone, so a callback that fails with a `Close` can say
+/// `Err(Close::with_reason(code, reason)?)`: the code is sent in any case, and the reason if it fits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct ReasonTooLong;
+pub struct ReasonTooLong {
+    code: CloseCode,
+}
+
+/// The code without the reason.
+impl From<ReasonTooLong> for Close {
+    fn from(error: ReasonTooLong) -> Self {
+        Self::new(error.code)
+    }
+}
 
 impl fmt::Display for ReasonTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -357,6 +369,16 @@ mod tests {
         assert!(Close::with_reason(CloseCode::NORMAL, "x".repeat(123)).is_ok());
         let error = Close::with_reason(CloseCode::NORMAL, "x".repeat(124)).unwrap_err();
         assert_eq!(error.to_string(), "a close reason is limited to 123 bytes");
+    }
+
+    #[test]
+    fn a_reason_that_is_too_long_leaves_the_code() {
+        fn refuse(reason: alloc::string::String) -> Result<(), Close> {
+            Err(Close::with_reason(CloseCode::POLICY, reason)?)
+        }
+        let fits = Close::with_reason(CloseCode::POLICY, "x".repeat(123)).unwrap();
+        assert_eq!(refuse("x".repeat(123)), Err(fits));
+        assert_eq!(refuse("x".repeat(124)), Err(Close::new(CloseCode::POLICY)));
     }
 
     #[test]

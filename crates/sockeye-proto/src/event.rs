@@ -1,6 +1,7 @@
 //! What [`Connection::receive`](crate::conn::Connection::receive) reports. Payloads are views of
 //! the caller's buffer.
 
+use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -88,27 +89,75 @@ impl<'b> Payload<'b> {
     }
 }
 
-impl<'b> From<&'b str> for Payload<'b> {
-    fn from(text: &'b str) -> Self {
-        Self::Text(text)
+/// What can be sent as a message without being given away: text (`str`, `String`), bytes (`[u8]`, `[u8; N]`,
+/// `Vec<u8>`), a [`Payload`], a [`Cow`] of text or bytes, and references to them.
+///
+/// ```
+/// use sockeye_proto::event::{AsPayload, Payload};
+///
+/// assert_eq!("text".as_payload(), Payload::Text("text"));
+/// assert_eq!(String::from("text").as_payload(), Payload::Text("text"));
+/// assert_eq!(b"bytes".as_payload(), Payload::Binary(b"bytes"));
+/// assert_eq!(vec![1, 2].as_payload(), Payload::Binary(&[1, 2]));
+/// ```
+pub trait AsPayload {
+    /// The text or the bytes.
+    fn as_payload(&self) -> Payload<'_>;
+}
+
+impl AsPayload for Payload<'_> {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        *self
     }
 }
 
-impl<'b> From<&'b String> for Payload<'b> {
-    fn from(text: &'b String) -> Self {
-        Self::Text(text)
+impl AsPayload for str {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        Payload::Text(self)
     }
 }
 
-impl<'b> From<&'b [u8]> for Payload<'b> {
-    fn from(bytes: &'b [u8]) -> Self {
-        Self::Binary(bytes)
+impl AsPayload for String {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        Payload::Text(self)
     }
 }
 
-impl<'b> From<&'b Vec<u8>> for Payload<'b> {
-    fn from(bytes: &'b Vec<u8>) -> Self {
-        Self::Binary(bytes)
+impl AsPayload for [u8] {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        Payload::Binary(self)
+    }
+}
+
+impl<const N: usize> AsPayload for [u8; N] {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        Payload::Binary(self)
+    }
+}
+
+impl AsPayload for Vec<u8> {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        Payload::Binary(self)
+    }
+}
+
+impl<B: AsPayload + ToOwned + ?Sized> AsPayload for Cow<'_, B> {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        (**self).as_payload()
+    }
+}
+
+impl<T: AsPayload + ?Sized> AsPayload for &T {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        (**self).as_payload()
     }
 }
 
@@ -120,4 +169,31 @@ pub struct CloseFrame<'b> {
     pub code: Option<u16>,
     /// The reason. Empty if there is none.
     pub reason: &'b str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_are_payloads_borrowed_or_owned() {
+        fn of(payload: impl AsPayload) -> (MessageKind, Vec<u8>) {
+            let payload = payload.as_payload();
+            (payload.kind(), payload.as_bytes().to_vec())
+        }
+        let text = (MessageKind::Text, b"abc".to_vec());
+        let owned = String::from("abc");
+        assert_eq!(
+            [of("abc"), of(&owned), of(owned.clone()), of(Payload::Text("abc"))],
+            [(); 4].map(|()| text.clone())
+        );
+        assert_eq!([of(Cow::Borrowed("abc")), of(Cow::<str>::Owned(owned))], [text.clone(), text]);
+        let bytes = (MessageKind::Binary, b"abc".to_vec());
+        let owned = b"abc".to_vec();
+        assert_eq!(
+            [of(b"abc"), of(*b"abc"), of(&owned), of(&owned[..]), of(owned.clone())],
+            [(); 5].map(|()| bytes.clone())
+        );
+        assert_eq!([of(Cow::Borrowed(&b"abc"[..])), of(Cow::<[u8]>::Owned(owned))], [bytes.clone(), bytes]);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// let mut service = Service::builder().build()?;
 /// assert!(service.control().connection(ConnId::default()).is_err());
 /// # Ok(()) }
+/// ```
+///
+/// The text can be read back ([`FromStr`]), for an id that travels through a log, a database or another process. An id is a
+/// name, not a secret: a sender of ids can name any connection of the service, also of another protocol, by
+/// guessing. So decide by what the program knows of the sender what it may do. Text can name nothing but connections: every
+/// lookup compares service, slot and generation, so an id that no connection has is [`Gone`].
+///
+/// ```
+/// use sockeye::{Commands, ConnId};
+///
+/// /// Ends the connection that an administrator named.
+/// fn abort(commands: &mut Commands, named: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     commands.connection(named.parse::<ConnId>()?)?.abort();
+///     Ok(())
+/// }
 /// ```
 // From the top: 16 bits for the service, never 0; 22 for the generation, never 0; 26 for the slot. So the upper half of an id
 // is never 0, which tells it from the tokens of listeners.
@@ -64,6 +80,39 @@ impl fmt::Display for ConnId {
         write!(f, "{}.{}.{}", self.service(), self.slot(), self.generation())
     }
 }
+
+/// What `Display` writes, and no other spelling of it.
+impl FromStr for ConnId {
+    type Err = InvalidConnId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidConnId> {
+        let mut parts = text.splitn(3, '.').map(number);
+        let mut next = |most: u64| parts.next().flatten().filter(|number| *number <= most).ok_or(InvalidConnId);
+        let service = next(ServiceNumber::MAX.into())?;
+        let slot = next(MAX_SLOTS - 1)?;
+        let generation = next(MAX_GENERATION.into())?;
+        Ok(Self(service << (GENERATION_BITS + SLOT_BITS) | generation << SLOT_BITS | slot))
+    }
+}
+
+/// A number in decimal digits, without a sign or needless zeros.
+fn number(digits: &str) -> Option<u64> {
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    digits.parse().ok().filter(|_| is_plain)
+}
+
+/// The text is not that of a [`ConnId`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct InvalidConnId;
+
+impl fmt::Display for InvalidConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a connection id is written as service.slot.generation")
+    }
+}
+
+impl Error for InvalidConnId {}
 
 impl fmt::Debug for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -331,6 +380,73 @@ mod tests {
         assert_eq!((table.get(first), table.get(second)), (None, Some(&'b')));
         assert_eq!(ConnId::from_u64(second.as_u64()), second);
         assert_eq!((size_of::<ConnId>(), size_of::<Slot<u64>>(), size_of::<Slot<[u32; 2]>>()), (8, 16, 12));
+    }
+
+    #[test]
+    fn an_id_is_read_back_from_its_text() {
+        let mut table = table();
+        let id = table.insert('a');
+        let last = ConnId::new(ServiceNumber::MAX, MAX_GENERATION, MAX_SLOTS as usize - 1);
+        assert_eq!(last.to_string(), "65534.67108863.4194303");
+        for id in [id, last, ConnId::default()] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        // Each spelling is of one id, and no number reaches into the bits of another.
+        for text in [
+            "",
+            ".",
+            "..",
+            "1",
+            "1.2",
+            "1.2.",
+            ".1.2",
+            "1..2",
+            "1.2.3.",
+            "1.2.3.4",
+            " 1.2.3",
+            "1.2.3 ",
+            "1.2.3\n",
+            "+1.2.3",
+            "-1.2.3",
+            "1.-2.3",
+            "01.2.3",
+            "1.00.3",
+            "1.2.03",
+            "0x1.2.3",
+            "1.2.3/4",
+            "1,2,3",
+            "a.b.c",
+            "١.٢.٣",
+            "1.2.3\0",
+            "65535.0.1",
+            "1.67108864.1",
+            "1.0.4194304",
+            "18446744073709551616.0.1",
+            "1.18446744073709551616.1",
+            "ConnId(1.2.3)",
+        ] {
+            assert_eq!(text.parse::<ConnId>(), Err(InvalidConnId), "{text:?}");
+        }
+        assert_eq!(InvalidConnId.to_string(), "a connection id is written as service.slot.generation");
+    }
+
+    #[test]
+    fn the_text_of_an_id_that_no_connection_has_finds_nothing() {
+        let mut table = table();
+        let (id, service) = (table.insert('a'), table.service.0);
+        table.remove(id);
+        table.insert('b');
+        let parts = [
+            format!("{service}.0.1"),
+            format!("{service}.0.3"),
+            format!("{service}.1.1"),
+            format!("{service}.0.0"),
+            "0.0.2".into(),
+        ];
+        for text in parts {
+            assert_eq!(table.get(text.parse().unwrap()), None, "{text}");
+        }
+        assert_eq!(table.get(format!("{service}.0.2").parse().unwrap()), Some(&'b'));
     }
 
     #[test]

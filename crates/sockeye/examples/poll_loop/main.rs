@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7681".to_owned());
     let mirror = messages::on("lws-mirror-protocol", |cx, message| {
-        cx.publish(&message);
+        cx.publish(message);
         Ok(())
     });
     let echo = messages::echo("echo");

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .files("/", Files::open(&folder)?.header("Cache-Control", "no-cache")?);
 
     let chat = messages::on("chat", |cx, message| {
-        cx.publish(&message);
+        cx.publish(message);
         Ok(())
     });
 

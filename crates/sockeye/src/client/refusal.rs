@@ -29,6 +29,12 @@ impl Refusal {
         self.headers().find_map(|(other, value)| other.eq_ignore_ascii_case(name).then_some(value))
     }
 
+    /// The value of the first header field of this name as text; `None` if there is none, or if it is not UTF-8.
+    #[must_use]
+    pub fn header_str(&self, name: &str) -> Option<&str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
     /// Names and values of all header fields, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|(name, value)| (&**name, &**value))
@@ -50,7 +56,7 @@ impl Refusal {
     /// The `Location` field, if it is UTF-8.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
-        self.header("location").and_then(|value| std::str::from_utf8(value).ok())
+        self.header_str("location")
     }
 
     /// The wait that the server asks for: `Retry-After` (RFC 9110 section 10.2.3) of a 503 or 429. A date is relative
@@ -149,6 +155,7 @@ mod tests {
         let refusal = refusal("HTTP/1.1 302 x\r\nSet-Cookie: a\r\nset-cookie: b\r\nLocation: /c\r\n\r\n");
         assert_eq!(refusal.to_string(), "302 Found");
         assert_eq!(refusal.header("SET-COOKIE"), Some(&b"a"[..]));
+        assert_eq!((refusal.header_str("set-COOKIE"), refusal.header_str("Set")), (Some("a"), None));
         assert_eq!(refusal.headers().count(), 3);
         assert_eq!(refusal.location(), Some("/c"));
         assert!(refusal.is_redirect());
@@ -159,7 +166,7 @@ mod tests {
     fn a_location_that_is_not_utf_8_is_none() {
         let head = b"HTTP/1.1 302 x\r\nLocation: \xff\r\n\r\n";
         let refusal = Refusal::new(&ResponseHead::parse(head, &ProtocolLimits::default()).unwrap(), 0);
-        assert_eq!(refusal.location(), None);
+        assert_eq!((refusal.location(), refusal.header_str("location")), (None, None));
         assert_eq!(refusal.header("location"), Some(&b"\xff"[..]));
     }
 

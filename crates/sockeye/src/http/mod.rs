@@ -26,7 +26,7 @@ pub use fields::InvalidHeader;
 #[cfg(feature = "files")]
 pub use files::Files;
 pub use request::HttpRequest;
-pub use response::Response;
+pub use response::{Content, Response};
 pub use route::{ResponderTarget, Route};
 pub use routes::Routes;
 

@@ -78,6 +78,22 @@ impl<'r> HttpRequest<'r> {
         self.head.fields.get(name)
     }
 
+    /// The value of the first header field of this name as text; `None` if there is none, or if it is not UTF-8.
+    ///
+    /// ```
+    /// use sockeye::http::{Response, Routes};
+    ///
+    /// let routes = Routes::new().get("/private", |request| match request.header_str("Authorization") {
+    ///     Some("Bearer secret") => Response::text("welcome"),
+    ///     _ => Response::error(401),
+    /// });
+    /// # let _ = routes;
+    /// ```
+    #[must_use]
+    pub fn header_str(&self, name: &str) -> Option<&'r str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
     /// The values of all header fields of this name, case-insensitively.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
         self.head.fields.all(name)

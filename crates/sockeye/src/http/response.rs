@@ -1,6 +1,7 @@
 //! Responses of handlers and files. The loop writes them, and adds the fields of the connection.
 
 use std::borrow::Cow;
+use std::fmt;
 #[cfg(feature = "files")]
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
@@ -36,6 +37,70 @@ pub struct Response {
     head_length: Option<u64>,
 }
 
+/// 500. With it, `response.header(name, value)?` works where a callback refuses with a [`Response`].
+impl From<InvalidHeader> for Response {
+    fn from(_: InvalidHeader) -> Self {
+        Self::error(500)
+    }
+}
+
+/// The content of a response in memory: text (`&'static str`, `String`) or bytes (`&'static [u8]`, `&'static [u8; N]`,
+/// `Vec<u8>`), or a [`Cow`] of them. Nothing is copied.
+#[derive(Clone)]
+pub struct Content(Cow<'static, [u8]>);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the bytes: they may be secret.
+        f.debug_struct("Content").field("bytes", &self.0.len()).finish()
+    }
+}
+
+impl From<&'static str> for Content {
+    fn from(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text.into_bytes()))
+    }
+}
+
+impl From<Cow<'static, str>> for Content {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl From<&'static [u8]> for Content {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Content {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Cow::Owned(bytes))
+    }
+}
+
+impl From<Cow<'static, [u8]>> for Content {
+    fn from(bytes: Cow<'static, [u8]>) -> Self {
+        Self(bytes)
+    }
+}
+
 /// The source of the body's bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
@@ -58,19 +123,28 @@ impl Response {
     /// 200 with plain text.
     #[must_use]
     pub fn text(body: impl Into<Cow<'static, str>>) -> Self {
-        Self::bytes("text/plain; charset=utf-8", string_bytes(body.into()))
+        Self::bytes("text/plain; charset=utf-8", body.into())
     }
 
     /// 200 with an HTML page.
     #[must_use]
     pub fn html(body: impl Into<Cow<'static, str>>) -> Self {
-        Self::bytes("text/html; charset=utf-8", string_bytes(body.into()))
+        Self::bytes("text/html; charset=utf-8", body.into())
     }
 
-    /// 200 with any bytes. A media type that is not valid in a header becomes `application/octet-stream`.
+    /// 200 with any bytes or text. A media type that is not valid in a header becomes `application/octet-stream`.
+    ///
+    /// ```
+    /// use sockeye::http::Response;
+    ///
+    /// let visits = 7;
+    /// let json = Response::bytes("application/json", format!("{{\"visits\":{visits}}}"));
+    /// let pixel = Response::bytes("image/gif", b"GIF89a");
+    /// # let _ = (json, pixel);
+    /// ```
     #[must_use]
-    pub fn bytes(media_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self::new(200).with_media_type(media_type.into()).with_body(Body::Bytes(body.into()))
+    pub fn bytes(media_type: &'static str, content: impl Into<Content>) -> Self {
+        Self::new(200).with_media_type(media_type.into()).with_body(Body::Bytes(content.into().0))
     }
 
     /// 200 with the bytes of an open file, from its beginning to its present end. They are read while they are sent, on
@@ -99,7 +173,11 @@ impl Response {
 
     /// A short plain text that says why something is refused: `reason`, or the status if it is empty.
     pub(crate) fn refusal(status: u16, reason: &str) -> Self {
-        if reason.is_empty() { Self::error(status) } else { Self::text(format!("{reason}\n")).with_status(status) }
+        if reason.is_empty() {
+            return Self::error(status);
+        }
+        let end = if reason.ends_with('\n') { "" } else { "\n" };
+        Self::text(format!("{reason}{end}")).with_status(status)
     }
 
     /// Sets the status; see [`new`](Self::new) for the range.
@@ -238,17 +316,55 @@ const fn final_status(status: u16) -> u16 {
     if matches!(status, 200..=599) { status } else { 500 }
 }
 
-fn string_bytes(text: Cow<'static, str>) -> Cow<'static, [u8]> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Body, Response};
+    use std::borrow::Cow;
+
+    use super::{Body, Content, Response};
     use crate::http::InvalidHeader;
+
+    #[test]
+    fn content_is_text_or_bytes_borrowed_or_owned() {
+        let borrowed: [Content; 5] = [
+            "abc".into(),
+            b"abc".into(),
+            Content::from(&b"abc"[..]),
+            Cow::from("abc").into(),
+            Cow::from(&b"abc"[..]).into(),
+        ];
+        let owned: [Content; 4] = [
+            "abc".to_owned().into(),
+            b"abc".to_vec().into(),
+            Cow::from("abc".to_owned()).into(),
+            Cow::from(b"abc".to_vec()).into(),
+        ];
+        let contents = borrowed.into_iter().map(|content| (content, false));
+        for (content, is_owned) in contents.chain(owned.into_iter().map(|content| (content, true))) {
+            assert_eq!(format!("{content:?}"), "Content { bytes: 3 }");
+            let Body::Bytes(bytes) = Response::bytes("a/b", content).into_body() else { panic!("it is in memory") };
+            assert_eq!((&*bytes, matches!(bytes, Cow::Owned(_))), (&b"abc"[..], is_owned));
+        }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_sent_is_a_500_for_callbacks_that_refuse() {
+        fn answer(value: &'static str) -> Result<Response, Response> {
+            Ok(Response::text("a").header("X-A", value)?)
+        }
+        assert_eq!(answer("b").unwrap().field("X-A"), Some("b"));
+        let refused = answer("b\r\nc").unwrap_err();
+        assert_eq!((refused.status(), refused.field("X-A")), (500, None));
+    }
+
+    #[test]
+    fn a_refusal_is_one_line() {
+        for (reason, text) in
+            [("log in", "log in\n"), ("log in\n", "log in\n"), ("", "401 Unauthorized\n"), ("a\nb", "a\nb\n")]
+        {
+            let Body::Bytes(bytes) = Response::refusal(401, reason).into_body() else { panic!("it is in memory") };
+            assert_eq!(&*bytes, text.as_bytes(), "{reason:?}");
+        }
+    }
 
     #[test]
     fn a_header_cannot_split_the_response() {

@@ -22,7 +22,8 @@ use crate::statistics;
 ///
 /// An exact path has precedence over a prefix, and a longer prefix over a shorter one. On one path a closure has
 /// precedence over a responder. Paths are given decoded
-/// (`/größe`, not `/gr%C3%B6%C3%9Fe`). If no path matches, the response is 404; if only the method does not match, 405.
+/// (`/größe`, not `/gr%C3%B6%C3%9Fe`). If no path matches, the response is 404; if only the method does not match, 405:
+/// an exact path hides a prefix there for every method, so a responder that takes the others is set for that path as well.
 /// A route for GET also answers HEAD. Setting a route again replaces it.
 ///
 /// A handler that returns 200 with an `ETag` (see [`Response::with_etag`]) or a `Last-Modified` need not check

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
+use sockeye_proto::event::{AsPayload, Payload};
 
 use crate::messages::{Full, Message, Outbox};
 use crate::protocol::{ClosedCx, Cx, Decision, Handshake, ProtocolMut, Request};
@@ -262,8 +263,9 @@ impl DerefMut for MessageCx<'_, '_> {
 
 impl MessageCx<'_, '_> {
     /// Sends a message to this connection: at once if the socket takes data now and nothing waits before it, else from the
-    /// outbox, in this turn if possible. It arrives behind what was published or pushed before, and before what is published or
-    /// pushed later. To send to another connection: [`ConnectionMut::push`](crate::protocol::ConnectionMut::push).
+    /// outbox, in this turn if possible. Text and bytes may be borrowed or owned; an owned message that has to wait is kept
+    /// without a copy. It arrives behind what was published or pushed before, and before what is published or pushed later.
+    /// To send to another connection: [`ConnectionMut::push`](crate::protocol::ConnectionMut::push).
     ///
     /// ```
     /// use sockeye::messages::{Message, MessageCx};
@@ -304,11 +306,12 @@ impl MessageCx<'_, '_> {
     }
 
     /// Sends a message to every connection of this protocol, including this one; see
-    /// [`ProtocolMut::publish_text`](crate::protocol::ProtocolMut::publish_text).
-    pub fn publish(&mut self, message: &Message<'_>) {
-        match message {
-            Message::Text(text) => self.cx.own_protocol().publish_text(text),
-            Message::Binary(payload) => self.cx.own_protocol().publish_binary(payload),
+    /// [`ProtocolMut::publish_text`](crate::protocol::ProtocolMut::publish_text). It takes what
+    /// [`push`](crate::protocol::ConnectionMut::push) to another connection takes, borrowed or owned.
+    pub fn publish(&mut self, message: impl AsPayload) {
+        match message.as_payload() {
+            Payload::Text(text) => self.cx.own_protocol().publish_text(text),
+            Payload::Binary(payload) => self.cx.own_protocol().publish_binary(payload),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sockeye_proto::event::Payload;
+use sockeye_proto::event::{AsPayload, Payload};
 use sockeye_proto::wire::MessageKind;
 
 use crate::protocol::{AfterSend, Writable};
@@ -65,17 +65,31 @@ impl Message<'_> {
     }
 }
 
-impl<'m> From<&'m Message<'_>> for Payload<'m> {
-    fn from(message: &'m Message<'_>) -> Self {
-        match message {
-            Message::Text(text) => Self::Text(text),
-            Message::Binary(payload) => Self::Binary(payload),
+impl AsPayload for Message<'_> {
+    #[inline]
+    fn as_payload(&self) -> Payload<'_> {
+        match self {
+            Self::Text(text) => Payload::Text(text),
+            Self::Binary(payload) => Payload::Binary(payload),
         }
+    }
+}
+
+/// A view of it, without a copy.
+impl<'m> From<&'m Message<'_>> for Message<'m> {
+    fn from(message: &'m Message<'_>) -> Self {
+        message.as_payload().into()
     }
 }
 
 impl<'m> From<&'m str> for Message<'m> {
     fn from(text: &'m str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'m> From<&'m String> for Message<'m> {
+    fn from(text: &'m String) -> Self {
         Self::Text(Cow::Borrowed(text))
     }
 }
@@ -86,8 +100,32 @@ impl From<String> for Message<'_> {
     }
 }
 
+impl<'m> From<Cow<'m, str>> for Message<'m> {
+    fn from(text: Cow<'m, str>) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl<'m> From<&'m [u8]> for Message<'m> {
     fn from(payload: &'m [u8]) -> Self {
+        Self::Binary(Cow::Borrowed(payload))
+    }
+}
+
+impl<'m, const N: usize> From<&'m [u8; N]> for Message<'m> {
+    fn from(payload: &'m [u8; N]) -> Self {
+        Self::Binary(Cow::Borrowed(payload))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Message<'_> {
+    fn from(payload: [u8; N]) -> Self {
+        Self::Binary(Cow::Owned(payload.to_vec()))
+    }
+}
+
+impl<'m> From<&'m Vec<u8>> for Message<'m> {
+    fn from(payload: &'m Vec<u8>) -> Self {
         Self::Binary(Cow::Borrowed(payload))
     }
 }
@@ -95,5 +133,43 @@ impl<'m> From<&'m [u8]> for Message<'m> {
 impl From<Vec<u8>> for Message<'_> {
     fn from(payload: Vec<u8>) -> Self {
         Self::Binary(Cow::Owned(payload))
+    }
+}
+
+impl<'m> From<Cow<'m, [u8]>> for Message<'m> {
+    fn from(payload: Cow<'m, [u8]>) -> Self {
+        Self::Binary(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_are_messages_borrowed_or_owned() {
+        fn shown<'m>(message: impl Into<Message<'m>>) -> (bool, Message<'m>) {
+            let message = message.into();
+            let is_owned = matches!(message, Message::Text(Cow::Owned(_)) | Message::Binary(Cow::Owned(_)));
+            (is_owned, message)
+        }
+        let (text, message) = ("abc".to_owned(), Message::from("abc"));
+        for (is_owned, same) in [shown("abc"), shown(&text), shown(&message), shown(Cow::Borrowed("abc"))] {
+            assert_eq!((is_owned, same), (false, message.clone()));
+        }
+        let owned = Message::from(text.clone());
+        assert_eq!(shown(&owned), (false, message.clone()), "a view of an owned one is not a copy");
+        assert_eq!(
+            [shown(text.clone()), shown(Cow::<str>::Owned(text)), shown(owned)],
+            [(); 3].map(|()| (true, message.clone()))
+        );
+        let (bytes, message) = (b"abc".to_vec(), Message::from(&b"abc"[..]));
+        for (is_owned, same) in [shown(b"abc"), shown(&bytes), shown(&message), shown(Cow::Borrowed(&b"abc"[..]))] {
+            assert_eq!((is_owned, same), (false, message.clone()));
+        }
+        assert_eq!(
+            [shown(bytes.clone()), shown(Cow::<[u8]>::Owned(bytes)), shown(*b"abc")],
+            [(); 3].map(|()| (true, message.clone()))
+        );
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! # fn main() -> Result<(), sockeye::Error> {
 //! let chat = messages::on("chat", |cx, message| {
-//!     cx.publish(&message);
+//!     cx.publish(message);
 //!     Ok(())
 //! });
 //! let mut service = Service::builder().protocol(chat).listen("127.0.0.1:7681").build()?;
@@ -82,7 +82,7 @@ const SPARE: usize = 64;
 /// use sockeye::{Service, messages};
 ///
 /// let chat = messages::on("chat", |cx, message| {
-///     cx.publish(&message);
+///     cx.publish(message);
 ///     Ok(())
 /// });
 /// let builder = Service::builder().protocol(chat.message_bytes(4096).outbox_bytes(64 * 1024));

@@ -105,6 +105,13 @@ impl<'a> Handshake<'a> {
         }
     }
 
+    /// The value of the first field of this name in the server's response as text. `None` if there is none, if it is not
+    /// UTF-8, or if the connection was accepted.
+    #[must_use]
+    pub fn response_header_str(&self, name: &str) -> Option<&'a str> {
+        self.response_header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
     /// Names and values of all fields of the server's response, in order. None if the connection
     /// was accepted.
     pub fn response_headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {

@@ -51,7 +51,7 @@ pub(crate) use self::views::EndpointMut;
 pub use self::views::{ConnectionMut, ProtocolMut};
 pub(crate) use self::watch::Watcher;
 pub use crate::admission::Decision;
-pub use crate::id::{ConnId, Gone};
+pub use crate::id::{ConnId, Gone, InvalidConnId};
 pub use crate::limits::Keepalive;
 pub use crate::limits::MessageLimits;
 pub use crate::state::Commands;

@@ -72,6 +72,23 @@ impl<'a> Request<'a> {
         self.offer.head.fields.get(name)
     }
 
+    /// The value of the first header field of this name as text; `None` if there is none, or if it is not UTF-8.
+    ///
+    /// ```
+    /// use sockeye::Request;
+    ///
+    /// /// The token of `Authorization: Bearer <token>` (RFC 6750 section 2.1). The name of the scheme is case-insensitive.
+    /// fn token<'a>(request: &Request<'a>) -> Option<&'a str> {
+    ///     let (scheme, token) = request.header_str("Authorization")?.split_once(' ')?;
+    ///     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim_start())
+    /// }
+    /// # let _ = token;
+    /// ```
+    #[must_use]
+    pub fn header_str(&self, name: &str) -> Option<&'a str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
     /// The values of all header fields of this name, case-insensitively, unchanged.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.offer.head.fields.all(name)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::Close;
 use sockeye_proto::conn::ControlPayload;
-use sockeye_proto::event::Payload;
+use sockeye_proto::event::AsPayload;
 use sockeye_proto::wire::MessageKind;
 
 use crate::limits::{Keepalive, LimitError, table};
@@ -200,8 +200,9 @@ impl ConnectionMut<'_> {
 
     /// Sends a message to this connection, from anywhere: the answer of a worker thread, a message of one member to
     /// another. It leaves with what is published, at the end of the turn, and in the order of both and of what an
-    /// [outbox](crate::messages::Outbox) holds: see [`ProtocolMut::publish_text`]. Text is `&str` or a [`Payload`], which is text that was checked when it arrived, so
-    /// a relay checks nothing again.
+    /// [outbox](crate::messages::Outbox) holds: see [`ProtocolMut::publish_text`]. The message is text
+    /// (`&str`, `String`), bytes, a [`Message`](crate::messages::Message) or a [`Payload`](crate::Payload), borrowed or owned
+    /// ([`AsPayload`]). What arrived as text was checked then, so a relay checks nothing again.
     ///
     /// Unlike a published message it never closes a connection that reads too slowly. Accepted means queued: a connection
     /// that ends does not send what waits.
@@ -223,8 +224,8 @@ impl ConnectionMut<'_> {
     /// [`PushError::Full`] when [`Limits::output_hard`](crate::Limits::output_hard) would be exceeded by what waits for
     /// it; a longer message is accepted if nothing else does. [`PushError::NotOpen`] when the connection is not an open
     /// WebSocket. Nothing is sent then.
-    pub fn push<'m>(&mut self, message: impl Into<Payload<'m>>) -> Result<(), PushError> {
-        let message = message.into();
+    pub fn push(&mut self, message: impl AsPayload) -> Result<(), PushError> {
+        let message = message.as_payload();
         match self.commands.push_message(self.id, message.kind(), message.as_bytes()) {
             Ok(true) => Ok(()),
             Ok(false) => Err(PushError::Full),

@@ -23,7 +23,7 @@ impl Builder {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let builder = Service::builder()
     ///     .protocol_at("/echo", messages::echo("echo"))
-    ///     .protocol_at("/rooms/", messages::on("room", |cx, message| Ok(cx.publish(&message))));
+    ///     .protocol_at("/rooms/", messages::on("room", |cx, message| Ok(cx.publish(message))));
     /// let service = builder.listen("127.0.0.1:0").build()?;
     /// # let _ = service;
     /// # Ok(()) }

@@ -52,6 +52,7 @@ impl<F: FnMut(&Request<'_>) -> Decision + 'static> Protocol for Door<F> {
         for (name, value) in handshake.response_headers() {
             if name.starts_with("X-") {
                 assert_eq!(handshake.response_header(&name.to_lowercase()), Some(value));
+                assert_eq!(handshake.response_header_str(name), std::str::from_utf8(value).ok());
                 notes.push(format!("{name}: {}", String::from_utf8_lossy(value)));
             }
         }
@@ -80,6 +81,11 @@ impl<F: FnMut(&Request<'_>) -> Decision + 'static> Protocol for Door<F> {
 }
 
 fn facts(request: &Request<'_>) -> String {
+    for (name, _) in request.headers() {
+        let first = request.header(name).unwrap();
+        assert_eq!(request.header_str(&name.to_uppercase()), std::str::from_utf8(first).ok());
+    }
+    assert_eq!(request.header_str("X-None"), None);
     format!(
         "{} {} {:?} {:?} {:?} {:?} {:?} {:?}",
         request.path(),

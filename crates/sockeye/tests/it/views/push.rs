@@ -30,8 +30,8 @@ fn a_message_reaches_one_connection_and_keeps_the_order_of_all() {
         world.pass(Duration::from_millis(10));
         assert_eq!([other.text(0), other.text(1), other.text(2)], ["1 own 3", "1 2 3 4", "1 3"]);
         let mut control = world.control_of(of_client);
-        control.connection(first).unwrap().push(&String::from("5")).unwrap();
-        control.connection(first).unwrap().push(&Message::from("6")).unwrap();
+        control.connection(first).unwrap().push(String::from("5")).unwrap();
+        control.connection(first).unwrap().push(Message::from("6")).unwrap();
         control.connection(second).unwrap().push(&b"7"[..]).unwrap();
         world.pass(Duration::from_millis(10));
         assert_eq!([other.text(0), other.text(1), other.text(2)], ["1 own 3 5 6", "1 2 3 4 7", "1 3"]);
@@ -106,7 +106,7 @@ fn more_than_may_wait_is_refused_and_nothing_is_closed() {
         let mut control = world.server.control();
         let mut connection = control.connection(id).unwrap();
         let queued = connection.queued_bytes();
-        match connection.push(&"x".repeat(700)) {
+        match connection.push("x".repeat(700)) {
             Ok(()) => {
                 accepted += 1;
                 assert!(connection.queued_bytes() >= queued + 700);
