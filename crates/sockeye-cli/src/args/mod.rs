@@ -72,6 +72,8 @@ once, by that signal.";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -80,6 +82,26 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// People who know `-n` from one subcommand write it to another: it must not mean something else there.
+    #[test]
+    fn a_short_option_has_one_meaning_in_all_subcommands() {
+        let mut root = Arguments::command();
+        root.build();
+        let mut meanings: BTreeMap<char, (String, String)> = BTreeMap::new();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            for option in command.get_arguments() {
+                let Some(letters) = option.get_short_and_visible_aliases() else { continue };
+                let long = option.get_long().unwrap_or_else(|| panic!("{}: {letters:?} alone", command.get_name()));
+                for letter in letters {
+                    let this = (long.to_owned(), command.get_name().to_owned());
+                    let (before, place) = meanings.entry(letter).or_insert_with(|| this.clone()).clone();
+                    assert_eq!(before, long, "-{letter} of {place} and of {}", command.get_name());
+                }
+            }
+        }
+        assert!(meanings.len() > 10, "{meanings:?}");
     }
 
     #[test]
@@ -107,7 +129,7 @@ mod tests {
 
     #[test]
     fn given_interfaces_replace_the_default() {
-        let line = ["sockeye", "echo", "--interface", "::1", "--interface", "lo", "-i", "unix:/tmp/x"];
+        let line = ["sockeye", "echo", "--interface", "::1", "--interface", "lo", "--interface", "unix:/tmp/x"];
         let arguments = Arguments::try_parse_from(line).unwrap();
         let Command::Echo(echo) = arguments.command else { panic!("not echo") };
         assert_eq!(echo.server.listening.interfaces.len(), 3);

@@ -20,7 +20,7 @@ pub(crate) struct Bench {
     pub(crate) mode: Mode,
 
     /// Number of connections
-    #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = whole::<u32>(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole::<u32>(1..=1_000_000))]
     pub(crate) connections: u32,
 
     /// Connections to open per second [default: as fast as possible, 128 at a time]
@@ -28,7 +28,7 @@ pub(crate) struct Bench {
     pub(crate) ramp: Option<f64>,
 
     /// Messages in flight on each connection
-    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=65_536))]
     pub(crate) pipeline: u32,
 
     /// Messages per second over all connections, regardless of answers
@@ -43,7 +43,7 @@ pub(crate) struct Bench {
     pub(crate) size: Sizes,
 
     /// Send text instead of binary messages
-    #[arg(short, long)]
+    #[arg(long)]
     pub(crate) text: bool,
 
     /// How long to measure
@@ -67,7 +67,7 @@ pub(crate) struct Bench {
     pub(crate) seed: Option<u64>,
 
     /// Print one JSON object instead of text
-    #[arg(long)]
+    #[arg(short, long)]
     pub(crate) json: bool,
 
     /// Exit with 7 if this holds, such as 'p99>5ms', 'rate<1000' or 'errors>0' (repeatable)
@@ -120,13 +120,14 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   sockeye bench ws://127.0.0.1:9001/                   50 connections, one message each, for 10 s
-  sockeye bench ws://127.0.0.1:9001/ -c 200 -p 16      16 messages under way on each of 200
+  sockeye bench ws://127.0.0.1:9001/ --connections 200 --pipeline 16
+                                                       16 messages under way on each of 200
   sockeye bench ws://127.0.0.1:9001/ --rate 5000 --fail-if 'p99>5ms'
                                                        5000 per second; exits with 7 if too slow
   sockeye bench ws://127.0.0.1:9001/ -s 20:90%,16K:9%,1M:1% -n 100000 --json
                                                        mixed sizes, figures for a program
   sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes per second
-  sockeye bench ws://127.0.0.1:9001/ --mode idle -c 9000 --ramp 1000 -d 60s
+  sockeye bench ws://127.0.0.1:9001/ --mode idle --connections 9000 --ramp 1000 -d 60s
                                                        hold 9000 connections
 
 The server has to send every message back, as `sockeye echo` does. A single wrong answer ends the run with 6 and without \

@@ -29,14 +29,14 @@ pub(crate) struct Connect {
     pub(crate) listen: Option<Listen>,
 
     /// Address, interface name or unix:PATH to listen on with --listen (repeatable) [default: 127.0.0.1]
-    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
+    #[arg(long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
     /// Send this text, or the file in @FILE, first (repeatable); standard input follows
     ///
     /// Write @@ for a text that begins with @. With --reconnect it is sent on each connection.
-    #[arg(short, long = "send", value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long = "send", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) sends: Vec<String>,
 
     /// Send and show binary messages in this encoding
@@ -163,10 +163,11 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   sockeye connect ws://127.0.0.1:9001/               talk to it; /help shows the commands
   sockeye connect ws://127.0.0.1:9001/ <messages     as a filter: each line is a message
-  sockeye connect ws://127.0.0.1:9001/ -s @order.json a file as one message
-  sockeye connect ws://127.0.0.1:9001/ -s hi -e hi -t 5 </dev/null
+  sockeye connect ws://127.0.0.1:9001/ --send @order.json
+                                                     a file as one message
+  sockeye connect ws://127.0.0.1:9001/ --send hi -e hi -t 5 </dev/null
                                                      as a test: look at the exit status
-  sockeye connect ws://127.0.0.1:9001/ -s '{\"id\":7}' -e 'json:{\"id\":7}' -t 5 </dev/null
+  sockeye connect ws://127.0.0.1:9001/ --send '{\"id\":7}' -e 'json:{\"id\":7}' -t 5 </dev/null
   sockeye connect ws://127.0.0.1:7681/ --protocol dumb-increment-protocol --count 10
   sockeye connect ws://127.0.0.1:9001/ --binary hex --send 'de ad be ef' --hold
   sockeye connect ws://127.0.0.1:9001/ --json --hold | jq .data

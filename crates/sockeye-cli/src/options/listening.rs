@@ -20,7 +20,7 @@ pub(crate) struct Listening {
     /// and ::1. 0.0.0.0 listens on every interface; so does ::, for IPv4 as well unless --ipv6-only
     /// is given. A link-local address needs its interface: fe80::1%eth0. unix:@NAME is an abstract
     /// Unix socket (Linux): it has no file, and every local process may connect.
-    #[arg(short, long = "interface", value_name = "ADDR|NAME|unix:PATH",
+    #[arg(long = "interface", value_name = "ADDR|NAME|unix:PATH",
           value_parser = OsStringValueParser::new().try_map(parse_interface))]
     pub(crate) interfaces: Vec<Interface>,
 
@@ -230,7 +230,7 @@ mod tests {
             #[command(flatten)]
             listening: Listening,
         }
-        let line = "x -i ::1 --ipv6-only --backlog 17 --tcp-keepalive 77,11,7 --tcp-user-timeout 12345ms";
+        let line = "x --interface ::1 --ipv6-only --backlog 17 --tcp-keepalive 77,11,7 --tcp-user-timeout 12345ms";
         let listening = <Line as clap::Parser>::try_parse_from(line.split(' ')).unwrap().listening;
         let mut wanted = ListenOptions::default();
         (wanted.ipv6_only, wanted.backlog) = (true, 17);

@@ -13,7 +13,8 @@ pub(crate) struct Ping {
     pub(crate) url: String,
 
     /// Stop after N pings on each connection [default: until Ctrl-C]
-    #[arg(short, long, value_name = "N", value_parser = whole::<u32>(1..=u64::from(u32::MAX)))]
+    #[arg(short = 'c', visible_short_alias = 'n', long, value_name = "N",
+          value_parser = whole::<u32>(1..=u64::from(u32::MAX)))]
     pub(crate) count: Option<u32>,
 
     /// Time between pings [default: 1s]
@@ -25,7 +26,7 @@ pub(crate) struct Ping {
     pub(crate) size: u64,
 
     /// Send text messages instead, to a server that echoes or mirrors them; offers lws-mirror-protocol
-    #[arg(short, long)]
+    #[arg(long)]
     pub(crate) mirror: bool,
 
     /// Send the next ping at each reply, and at least a hundred per second; prints a dot per ping and erases it at the reply
@@ -33,7 +34,7 @@ pub(crate) struct Ping {
     pub(crate) flood: bool,
 
     /// Number of connections
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=65_536))]
     pub(crate) connections: u32,
 
     /// How long to wait for the last replies
@@ -62,7 +63,8 @@ Examples:
   sockeye ping ws://127.0.0.1:9001/                  once a second; Ctrl-C shows the statistics
   sockeye ping ws://127.0.0.1:9001/ -c 3 -i 0.2      three times
   sockeye ping ws://127.0.0.1:7681/ --mirror -s 1000 with mirrored messages of 1000 bytes
-  sockeye ping ws://127.0.0.1:9001/ -f -c 1000 -n 10 as fast as the replies arrive, on ten connections
+  sockeye ping ws://127.0.0.1:9001/ -f -c 1000 --connections 10
+                                                     as fast as the replies arrive, on ten connections
 
 Exit status: 0 at least one reply, 1 no reply or a general failure, 2 usage, 3 not resolved or not connected, 4 a \
 wss URL (there is no TLS yet), 5 the server refused the handshake, 6 a protocol error or a lost connection, 124 connecting timed out.

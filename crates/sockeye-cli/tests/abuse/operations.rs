@@ -368,7 +368,13 @@ fn op05_a_bind_that_fails_in_the_daemon_fails_the_starter() {
     usage_error(&home.daemon(Launch::new("echo").with("--port").with(&port)), &port);
     assert!(!home.pid.exists(), "nothing is left of it");
     // One interface is free and the other is not: it is both or nothing.
-    let both = Launch::new("echo").with("-i").with("127.0.0.2").with("-i").with("127.0.0.1").with("--port").with(&port);
+    let both = Launch::new("echo")
+        .with("--interface")
+        .with("127.0.0.2")
+        .with("--interface")
+        .with("127.0.0.1")
+        .with("--port")
+        .with(&port);
     usage_error(&home.daemon(both), &port);
     TcpListener::bind(format!("127.0.0.2:{port}")).expect("nobody listens there");
 }

@@ -23,13 +23,13 @@ fn measured(options: &[&str]) -> Value {
 #[test]
 fn a_count_of_messages_is_answered_to_the_last() {
     for (options, messages, size) in [
-        (&["-c", "5", "-p", "4", "-n", "1000", "--seed", "1"][..], 1000, 20),
-        (&["-c", "3", "-n", "500", "--text"], 500, 20),
-        (&["-c", "1", "-p", "64", "-n", "1000", "-s", "0"], 1000, 0),
-        (&["-c", "2", "-p", "2", "-n", "500", "-s", "126"], 500, 126),
+        (&["--connections", "5", "--pipeline", "4", "-n", "1000", "--seed", "1"][..], 1000, 20),
+        (&["--connections", "3", "-n", "500", "--text"], 500, 20),
+        (&["--connections", "1", "--pipeline", "64", "-n", "1000", "-s", "0"], 1000, 0),
+        (&["--connections", "2", "--pipeline", "2", "-n", "500", "-s", "126"], 500, 126),
         // More than waits for one socket at a time.
-        (&["-c", "2", "-p", "3", "-n", "40", "-s", "70000", "--text"], 40, 70_000),
-        (&["-c", "3", "-n", "500", "--warm-up", "0.05"], 500, 20),
+        (&["--connections", "2", "--pipeline", "3", "-n", "40", "-s", "70000", "--text"], 40, 70_000),
+        (&["--connections", "3", "-n", "500", "--warm-up", "0.05"], 500, 20),
     ] {
         let report = measured(options);
         assert_eq!(report["messages"], messages, "{options:?}: {report}");
@@ -45,13 +45,14 @@ fn a_count_of_messages_is_answered_to_the_last() {
 #[test]
 fn sizes_are_mixed_by_their_shares() {
     // The round has 4096 messages, and one connection goes round it twice: the shares are exact.
-    let report = measured(&["-c", "1", "-p", "16", "-n", "8192", "-s", "0:25%,20:50%,100:25%", "--text"]);
+    let report =
+        measured(&["--connections", "1", "--pipeline", "16", "-n", "8192", "-s", "0:25%,20:50%,100:25%", "--text"]);
     assert_eq!(report["payload_bytes"], 4096 * 20 + 2048 * 100, "{report}");
 }
 
 #[test]
 fn a_fixed_rate_sends_what_is_due() {
-    let report = measured(&["-c", "7", "--rate", "5000", "-n", "500"]);
+    let report = measured(&["--connections", "7", "--rate", "5000", "-n", "500"]);
     assert_eq!(report["messages"], 500, "{report}");
     assert_eq!(report["errors"]["total"], 0, "{report}");
     assert!(report["late_seconds"]["p50"].is_number(), "{report}");
@@ -61,7 +62,7 @@ fn a_fixed_rate_sends_what_is_due() {
 
 #[test]
 fn a_rate_that_cannot_be_reached_is_told() {
-    let (code, error, _) = against(&["-c", "2", "--rate", "1000000000", "-n", "2000"], || {
+    let (code, error, _) = against(&["--connections", "2", "--rate", "1000000000", "-n", "2000"], || {
         messages::on("echo", |talk, message| talk.push(message).map_err(|_| CloseCode::INTERNAL.into()))
     });
     assert_eq!(code, Some(0), "{error}");
@@ -70,9 +71,9 @@ fn a_rate_that_cannot_be_reached_is_told() {
 
 #[test]
 fn times_end_what_no_count_does() {
-    let report = measured(&["-c", "4", "-d", "0.2", "--warm-up", "0"]);
+    let report = measured(&["--connections", "4", "-d", "0.2", "--warm-up", "0"]);
     assert!(report["seconds"].as_f64().unwrap() >= 0.2, "{report}");
-    let report = measured(&["-c", "4", "-d", "0.2", "--warm-up", "0.1", "--rate", "1000"]);
+    let report = measured(&["--connections", "4", "-d", "0.2", "--warm-up", "0.1", "--rate", "1000"]);
     assert_eq!(report["errors"]["total"], 0, "{report}");
     let messages = report["messages"].as_u64().unwrap();
     assert!(messages >= 200, "all that were due: {report}");
@@ -80,14 +81,14 @@ fn times_end_what_no_count_does() {
 
 #[test]
 fn handshakes_are_counted() {
-    let report = measured(&["--mode", "handshake", "-c", "5", "-n", "50"]);
+    let report = measured(&["--mode", "handshake", "--connections", "5", "-n", "50"]);
     assert_eq!((&report["handshakes"], &report["errors"]["total"]), (&Value::from(50), &Value::from(0)), "{report}");
     assert_eq!(report["connections"]["opened"], 50, "{report}");
 }
 
 #[test]
 fn held_connections_are_counted() {
-    let report = measured(&["--mode", "idle", "-c", "20", "-d", "0.1", "--ramp", "1000"]);
+    let report = measured(&["--mode", "idle", "--connections", "20", "-d", "0.1", "--ramp", "1000"]);
     assert_eq!(report["connections"]["opened"], 20, "{report}");
     assert_eq!(report["connections"]["lost"], 0, "{report}");
     // Twenty at a thousand a second: the last is asked for 19 ms after the first.
@@ -98,7 +99,7 @@ fn held_connections_are_counted() {
 fn the_report_for_people_has_its_lines() {
     let running = Running::start(&["echo", "--port", "0"]);
     let url = format!("ws://user:secret@{}/", running.address());
-    let output = output(&["bench", &url, "-n", "100", "-c", "2", "--seed", "9"]);
+    let output = output(&["bench", &url, "-n", "100", "--connections", "2", "--seed", "9"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
         "2 connections",
@@ -170,7 +171,7 @@ fn a_wrong_answer_is_no_figures() {
             Ok(())
         })
     };
-    let options = ["-c", "1", "-p", "4", "-d", "60s", "--warm-up", "0"];
+    let options = ["--connections", "1", "--pipeline", "4", "-d", "60s", "--warm-up", "0"];
     let all = [
         against(&options, changed),
         against(&options, kind),
@@ -199,7 +200,7 @@ fn connections_that_end_are_errors_and_no_reason_to_stop() {
             talk.push(message).map_err(|_| CloseCode::INTERNAL.into())
         })
     };
-    let (code, error, output) = against(&["-c", "3", "-n", "1000", "--fail-if", "errors>0"], fickle);
+    let (code, error, output) = against(&["--connections", "3", "-n", "1000", "--fail-if", "errors>0"], fickle);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(code, Some(7), "{error}{text}");
     assert!(text.contains("3 opened, 0 failed, 1 lost") && text.contains("closed with 1011"), "{text}");
@@ -218,7 +219,7 @@ fn fewer_answers_than_asked_for_are_a_failure() {
             talk.push(message).map_err(|_| CloseCode::INTERNAL.into())
         })
     };
-    let (code, error, output) = against(&["-c", "1", "-n", "50"], tired);
+    let (code, error, output) = against(&["--connections", "1", "-n", "50"], tired);
     assert_eq!(code, Some(6), "{error}");
     assert!(error.contains("10 of 50 messages were answered: the server closed with 1011"), "{error}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("latency"), "what was measured is shown");
@@ -227,7 +228,7 @@ fn fewer_answers_than_asked_for_are_a_failure() {
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let silent = || messages::on("silent", |_, _| Ok(()));
-    let (code, error, output) = against(&["-c", "2", "-n", "10", "--grace", "0.1"], silent);
+    let (code, error, output) = against(&["--connections", "2", "-n", "10", "--grace", "0.1"], silent);
     assert_eq!(code, Some(6), "{error}");
     assert!(error.contains("nothing was answered"), "{error}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("2 unanswered"));
@@ -237,7 +238,7 @@ fn a_server_that_never_answers_is_given_up() {
 fn thresholds_decide_the_exit_code_after_the_report() {
     let running = Running::start(&["echo", "--port", "0"]);
     let url = format!("ws://{}/", running.address());
-    let options = ["-n", "100", "-c", "2", "--fail-if", "errors>0", "--fail-if", "max>1000s"];
+    let options = ["-n", "100", "--connections", "2", "--fail-if", "errors>0", "--fail-if", "max>1000s"];
     assert_eq!(output(&[&["bench", &url][..], &options].concat()).status.code(), Some(0));
     let output = output(&[&["bench", &url][..], &options, &["--fail-if", "rate<1000000000"]].concat());
     assert_eq!(output.status.code(), Some(7));
@@ -272,7 +273,7 @@ fn what_cannot_be_measured_has_its_exit_code() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for mode in ["echo", "handshake", "idle"] {
         let url = format!("ws://{nobody}/");
-        let (code, error) = failure(&["bench", &url, "--mode", mode, "-c", "3", "-d", "0.2s"]);
+        let (code, error) = failure(&["bench", &url, "--mode", mode, "--connections", "3", "-d", "0.2s"]);
         assert_eq!(code, Some(3), "{mode}: {error}");
         assert!(error.contains(&nobody.to_string()), "{error}");
     }
@@ -310,7 +311,7 @@ fn a_connection_that_is_not_opened_decides_the_exit_code_behind_the_report() {
     for options in [&["-n", "10"][..], &["-d", "0.1s", "--warm-up", "0"], &["--mode", "idle", "-d", "0.1s"]] {
         // The refused one is the first to be over: this server has one connection at a time.
         let url = format!("ws://{}/", serve(vec![Box::new(refuse), Box::new(move |mut peer| upgrade(&mut peer))]));
-        let arguments = [&["bench", &url, "-c", "2", "--ramp", "1000"], options].concat();
+        let arguments = [&["bench", &url, "--connections", "2", "--ramp", "1000"], options].concat();
         let output = output(&arguments);
         let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert_eq!(output.status.code(), Some(5), "{options:?}: {text}{error}");
@@ -322,7 +323,7 @@ fn a_connection_that_is_not_opened_decides_the_exit_code_behind_the_report() {
     let url = format!("ws://{}/", running.address());
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\""]).arg(program()).args(["bench", &url]);
-    command.args(["-c", "100", "-n", "1000"]);
+    command.args(["--connections", "100", "-n", "1000"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = finished(&mut command);
     let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
@@ -344,7 +345,8 @@ fn a_wrong_answer_is_told_at_once() {
         peer.gone();
         sender.send(lied.elapsed()).unwrap();
     });
-    let (code, error) = failure(&["bench", &format!("ws://{address}/"), "-c", "1", "-d", "60s", "--warm-up", "0"]);
+    let (code, error) =
+        failure(&["bench", &format!("ws://{address}/"), "--connections", "1", "-d", "60s", "--warm-up", "0"]);
     assert_eq!(code, Some(6), "{error}");
     assert!(error.contains("wrong answer, so no figures are reported"), "{error}");
     let waited = receiver.recv_timeout(PATIENCE).unwrap();

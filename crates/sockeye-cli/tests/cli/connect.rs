@@ -182,8 +182,20 @@ fn binary_goes_both_ways_in_each_encoding() {
 #[test]
 fn expectations_are_met_in_order() {
     let (_running, url) = echo();
-    let line =
-        ["connect", &url, "--timeout", "20", "-s", "hello", "-s", "noise", "-s", r#"{"id":7,"x":[1]}"#, "-s", "end 1"];
+    let line = [
+        "connect",
+        &url,
+        "--timeout",
+        "20",
+        "--send",
+        "hello",
+        "--send",
+        "noise",
+        "--send",
+        r#"{"id":7,"x":[1]}"#,
+        "--send",
+        "end 1",
+    ];
     let expected = ["-e", "hello", "-e", r#"json:{"id":7}"#, "-e", "regex:^end [0-9]$"];
     let (code, out, err) = fed(&[&line[..], &expected].concat(), b"");
     assert_eq!(code, Some(0), "{err}");

@@ -318,7 +318,19 @@ fn rights_are_dropped_by_all_threads_once_it_listens() {
     let interface = format!("unix:{}", folder.path("socket"));
     let daemon = Background::start(
         &folder,
-        &["echo", "--port", "0", "-i", "127.0.0.1", "-i", &interface, "--user", "65534", "--group", "54321"],
+        &[
+            "echo",
+            "--port",
+            "0",
+            "--interface",
+            "127.0.0.1",
+            "--interface",
+            &interface,
+            "--user",
+            "65534",
+            "--group",
+            "54321",
+        ],
     );
     let threads: Vec<_> = fs::read_dir(daemon.proc("task")).unwrap().map(|thread| thread.unwrap().path()).collect();
     assert!(threads.len() > 1, "{threads:?}");

@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, Running, failure, finished, output, sockeye};
 
 /// Each command, so that it needs one connection.
 const COMMANDS: [&[&str]; 4] =
-    [&["connect", "--hold"], &["ping", "-c", "1"], &["bench", "-c", "1", "-n", "1"], &["fraggle"]];
+    [&["connect", "--hold"], &["ping", "-c", "1"], &["bench", "--connections", "1", "-n", "1"], &["fraggle"]];
 
 /// What every command makes of such a server: the same exit code, the reason, and no word of a connection.
 fn assert_refused(server: impl Fn() -> String, code: i32, word: &str) {
@@ -242,7 +242,7 @@ fn what_cannot_be_written_is_a_failure() {
     for arguments in [
         &["connect", &url, "--send", "x", "--count", "1"][..],
         &["ping", &url, "-c", "1"],
-        &["bench", &url, "-c", "1", "-n", "10"],
+        &["bench", &url, "--connections", "1", "-n", "10"],
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let output = finished(sockeye(arguments).stdout(full));
@@ -261,8 +261,8 @@ fn secrets_are_shown_nowhere() {
         &["connect", &good, "--json"],
         &["ping", &good, "-c", "1"],
         &["ping", &good, "-c", "1", "--json"],
-        &["bench", &good, "-c", "1", "-n", "1"],
-        &["bench", &good, "-c", "1", "-n", "1", "--json"],
+        &["bench", &good, "--connections", "1", "-n", "1"],
+        &["bench", &good, "--connections", "1", "-n", "1", "--json"],
         &["connect", "ws://user:hunter2@127.0.0.1:x/"],
         &["connect", "ws://user:hunter2/hunter2@127.0.0.1/"],
         &["connect", "user:hunter2@127.0.0.1"],

@@ -62,7 +62,7 @@ fn mirrors_and_echoes_are_pinged_by_messages() {
 #[test]
 fn connections_know_their_own_pings() {
     let (_running, url) = server("serve");
-    let (code, out, err) = ping(&url, &["--mirror", "-n", "5", "-c", "4", "-i", "0.01"]);
+    let (code, out, err) = ping(&url, &["--mirror", "--connections", "5", "-c", "4", "-i", "0.01"]);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.contains("ping statistics using 5 connections ---\n20 packets transmitted, 20 received, 0%"), "{out}");
     assert!((1..=5).all(|number| out.contains(&format!("connection={number} seq=4 "))), "{out}");
@@ -71,7 +71,7 @@ fn connections_know_their_own_pings() {
 #[test]
 fn a_flood_draws_dots_and_takes_them_back() {
     let (_running, url) = server("echo");
-    let (code, out, err) = ping(&url, &["-f", "-c", "500", "-n", "3"]);
+    let (code, out, err) = ping(&url, &["-f", "-c", "500", "--connections", "3"]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(out.matches("\x08 \x08").count(), 1500);
     assert!(out.contains("1500 packets transmitted, 1500 received"), "{out}");
