@@ -35,7 +35,7 @@ use crate::transport::pool::Buffer;
 use crate::transport::{Charge, Read, SocketWriter};
 
 /// A request takes at least so many bytes of the connection's share of a turn: routes may work long for a short one.
-const REQUEST: usize = 8 * 1024;
+const REQUEST: usize = 16 * 1024;
 
 /// A connection that speaks HTTP.
 pub(super) struct Http {
@@ -234,6 +234,7 @@ impl Http {
 
     /// A head is complete; `rest` is the input after it.
     fn request(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, head: &[u8], rest: &[u8]) -> Option<AfterHttp> {
+        env.io.note_effort(REQUEST as u64);
         let parsed = match RequestHead::parse(head, &env.limits.protocol) {
             Ok(parsed) => parsed,
             Err(error) => {

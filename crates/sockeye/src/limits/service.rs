@@ -96,6 +96,7 @@ pub struct Limits {
     /// A connection below the limit may be called again in the same turn, because its timer is due or another
     /// connection asked for its writable callback, and then has a whole share for that. When more than 8 connections are
     /// busy in a turn they share what 8 would have, but each has at least 32 KiB and 64 frames, if the limits are not less.
+    /// A turn with more work than 4 whole shares leaves the rest to the next one.
     pub turn_bytes: usize,
     /// Frames read from, and frames sent to, one connection in one turn; default 1,024; the connection continues in the
     /// next turn.

@@ -15,9 +15,9 @@ use sockeye_proto::wire::MessageKind;
 use crate::messages::Message;
 use crate::protocol::{Commands, Cx, Writable};
 
-/// A message under this many bytes is appended to the shared buffer; a larger one keeps its own
-/// buffer.
-const SMALL: usize = 4 * 1024;
+/// A message under this many bytes is appended to the shared buffer. A larger one has its own buffer, which the allocator maps
+/// by itself: blocks of middling size, many for each peer of a crowd, would leave a large heap behind.
+const SMALL: u32 = 128 * 1024;
 /// An outbox with this many bytes pauses reading, even if its limit is higher.
 const PAUSE: usize = 512 * 1024;
 
@@ -30,6 +30,8 @@ pub struct Outbox {
     spots: Vec<Spot>,
     sent_spots: usize,
     items: VecDeque<Item>,
+    /// The payloads of those items that are not small.
+    large: VecDeque<Vec<u8>>,
     /// The small messages, one behind another; `taken` bytes of it are sent.
     small: Vec<u8>,
     taken: usize,
@@ -40,9 +42,9 @@ pub struct Outbox {
     mark: usize,
 }
 
+/// A message that waits. It is kept short: a crowd of small messages must cost little beside their payloads.
 struct Item {
     place: Place,
-    len: usize,
     kind: MessageKind,
 }
 
@@ -56,9 +58,10 @@ struct Spot {
 
 /// The place of a payload.
 enum Place {
-    /// Next in `small`.
-    Small,
-    Large(Vec<u8>),
+    /// So many bytes, next in `small`.
+    Small(u32),
+    /// Next in `large`.
+    Large,
 }
 
 impl Outbox {
@@ -157,26 +160,31 @@ impl Outbox {
         commands: &mut Commands,
     ) -> Result<(), Full<'m>> {
         let place = match message {
-            Message::Text(Cow::Owned(text)) => Place::Large(text.into_bytes()),
-            Message::Binary(Cow::Owned(payload)) => Place::Large(payload),
+            Message::Text(Cow::Owned(text)) => self.own(text.into_bytes()),
+            Message::Binary(Cow::Owned(payload)) => self.own(payload),
             borrowed => match self.copy(borrowed.as_bytes(), commands) {
                 Ok(place) => place,
                 Err(_) => return Err(Full(borrowed)),
             },
         };
         self.load += cost(len);
-        self.items.push_back(Item { place, len, kind });
+        self.items.push_back(Item { place, kind });
         Ok(())
     }
 
+    fn own(&mut self, payload: Vec<u8>) -> Place {
+        self.large.push_back(payload);
+        Place::Large
+    }
+
     fn copy(&mut self, payload: &[u8], commands: &mut Commands) -> Result<Place, TryReserveError> {
-        if payload.len() < SMALL {
+        if let Some(len) = u32::try_from(payload.len()).ok().filter(|&len| len < SMALL) {
             commands.extend_buffer(&mut self.small, payload, self.limit)?;
-            return Ok(Place::Small);
+            return Ok(Place::Small(len));
         }
         let mut buffer = Vec::new();
         commands.extend_buffer(&mut buffer, payload, payload.len())?;
-        Ok(Place::Large(buffer))
+        Ok(self.own(buffer))
     }
 
     /// Sends while there is a permission. `input` is the bytes of the current read.
@@ -204,14 +212,19 @@ impl Outbox {
                 permission = Some(writable);
                 break;
             };
-            self.load -= cost(item.len);
             let sent = match item.place {
-                Place::Small => {
-                    let payload = piece(&self.small, self.taken, item.len);
-                    self.taken += item.len;
+                Place::Small(len) => {
+                    let len = len as usize;
+                    self.load -= cost(len);
+                    let payload = piece(&self.small, self.taken, len);
+                    self.taken += len;
                     writable.send(item.kind, payload)
                 }
-                Place::Large(payload) => writable.send_owned(item.kind, payload),
+                Place::Large => {
+                    let payload = self.large.pop_front().unwrap_or_default();
+                    self.load -= cost(payload.len());
+                    writable.send_owned(item.kind, payload)
+                }
             };
             permission = sent.more_or_last();
         }
@@ -228,6 +241,7 @@ impl Outbox {
         let input = cx.input();
         // They come before all items, and small payloads are in the order of their items.
         let mut items = std::mem::take(&mut self.items);
+        let mut large = std::mem::take(&mut self.large);
         let small = std::mem::take(&mut self.small);
         let mut taken = std::mem::take(&mut self.taken);
         for index in self.sent_spots..self.spots.len() {
@@ -237,19 +251,20 @@ impl Outbox {
                 Ok(place) => place,
                 Err(error) => return self.fail(&error, cx),
             };
-            self.items.push_back(Item { place, len: payload.len(), kind: spot.kind });
+            self.items.push_back(Item { place, kind: spot.kind });
         }
         self.spots.clear();
         self.sent_spots = 0;
         for item in items.drain(..) {
-            if matches!(item.place, Place::Small) {
-                if let Err(error) = cx.extend_buffer(&mut self.small, piece(&small, taken, item.len), self.limit) {
+            if let Place::Small(len) = item.place {
+                if let Err(error) = cx.extend_buffer(&mut self.small, piece(&small, taken, len as usize), self.limit) {
                     return self.fail(&error, cx);
                 }
-                taken += item.len;
+                taken += len as usize;
             }
             self.items.push_back(item);
         }
+        self.large.append(&mut large);
         // The memory of a burst is released, large blocks in a way that keeps the allocator from
         // retaining them.
         items.shrink_to(1);
@@ -271,13 +286,14 @@ impl Outbox {
         debug_assert!(self.spots.is_empty(), "messages in the receive buffer are copied first");
         let mut taken = self.taken;
         for item in self.items.drain(..) {
-            if matches!(item.place, Place::Small) {
-                other.small.extend_from_slice(piece(&self.small, taken, item.len));
-                taken += item.len;
+            if let Place::Small(len) = item.place {
+                other.small.extend_from_slice(piece(&self.small, taken, len as usize));
+                taken += len as usize;
             }
-            other.load += cost(item.len);
             other.items.push_back(item);
         }
+        other.large.append(&mut self.large);
+        other.load += self.load;
         self.forget();
     }
 
@@ -302,16 +318,14 @@ impl Outbox {
     pub(super) fn shrink(&mut self) {
         self.small.shrink_to(SPARE);
         self.items.shrink_to(SPARE / size_of::<Item>());
+        self.large.shrink_to(SPARE / size_of::<Vec<u8>>());
         self.spots.shrink_to(SPARE / size_of::<Spot>());
     }
 
     /// Drops what waits.
     pub(super) fn clear(&mut self, commands: &mut Commands) {
-        for item in self.items.drain(..) {
-            if let Place::Large(payload) = item.place {
-                commands.give_buffer(payload);
-            }
-        }
+        self.items.clear();
+        self.large.drain(..).for_each(|payload| commands.give_buffer(payload));
         self.forget();
     }
 

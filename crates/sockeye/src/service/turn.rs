@@ -42,13 +42,14 @@ impl Service {
         self.begin_with_ends();
         let mut events = std::mem::take(&mut self.events);
         let mut woken = false;
+        let most = self.env.io.effort().saturating_add(self.most_effort());
         for event in &events {
             if event.token == WAKE {
                 woken = true;
             } else if event.token >> 32 == 0 {
                 self.low_token(event.token);
             } else {
-                self.on_event(*event);
+                self.on_event(*event, most);
             }
         }
         let work = &mut self.env.io.meters.statistics.work;
@@ -128,20 +129,47 @@ impl Service {
         }
     }
 
-    /// Notes the event, and takes a step. An event of an older generation finds no connection.
+    /// How much the events of a turn may cost, and its round of the ready list, in bytes received and sent.
+    fn most_effort(&self) -> u64 {
+        let share = u64::try_from(self.env.limits.turn_bytes).unwrap_or(u64::MAX);
+        share.saturating_mul(WHOLE_SHARES).max(LEAST_EFFORT)
+    }
+
+    /// Notes the event, and takes a step if the turn's effort is below `most`. An event of an older generation finds no
+    /// connection.
     #[inline]
-    fn on_event(&mut self, event: Readiness) {
+    fn on_event(&mut self, event: Readiness, most: u64) {
         let id = ConnId::from_u64(event.token);
         let Some(entry) = self.env.state.registry.get(id) else { return };
         let Some(conn) = self.connections.in_slot(id) else { return };
         conn.note(&event);
         // Its step comes with the ready list: two steps would be two shares.
-        if !entry.is_queued() {
+        if entry.is_queued() {
+            return;
+        }
+        if self.env.io.effort() < most {
             self.step_entry(id, entry);
+        } else {
+            self.late_event(id, entry, most);
         }
     }
 
-    /// One round of the ready list.
+    /// The events before this one took all that the turn may cost. What may be a short message among a flood is still
+    /// answered, the rest waits.
+    #[cold]
+    fn late_event(&mut self, id: ConnId, entry: Entry, most: u64) {
+        let share = self.env.share;
+        if entry.is_open() && self.env.io.effort() < most.saturating_add(self.most_effort()) {
+            self.env.share = share.min(LATE);
+            self.step_entry(id, entry);
+            self.env.share = share;
+            self.env.io.note_effort(STEP);
+        } else {
+            self.env.state.registry.enqueue(id);
+        }
+    }
+
+    /// One round of the ready list, as far as the turn's effort allows. The rest is first in the next turn.
     #[inline]
     fn run_ready(&mut self) {
         let count = self.env.state.registry.ready_len();
@@ -149,9 +177,14 @@ impl Service {
             return;
         }
         self.env.io.meters.statistics.work.ready_rounds += 1;
+        let most = self.env.io.effort().saturating_add(self.most_effort());
         for _ in 0..count {
+            if self.env.io.effort() >= most {
+                break;
+            }
             let Some(id) = self.env.state.registry.next_ready() else { break };
             self.env.io.meters.statistics.work.ready_steps += 1;
+            self.env.io.note_effort(STEP);
             self.step(id);
         }
     }
@@ -466,6 +499,18 @@ impl Service {
         }
     }
 }
+
+/// The events of a turn may cost as much as so many whole shares, and so may its round of the ready list.
+const WHOLE_SHARES: u64 = 4;
+
+/// However small the shares are, a turn may cost as much.
+const LEAST_EFFORT: u64 = 1024 * 1024;
+
+/// The share of an event that comes late in a turn of much work.
+const LATE: ReadBudget = ReadBudget { bytes: 4 * 1024, frames: 16 };
+
+/// A step costs as much as so many bytes beside those that it moves.
+const STEP: u64 = 2 * 1024;
 
 /// Capacity kept for the deadlines of one turn.
 const DUE: usize = 1024;

@@ -46,6 +46,11 @@ impl ReadBudget {
         Self { bytes: part(whole.bytes, LEAST_BYTES), frames: part(whole.frames, LEAST_FRAMES) }
     }
 
+    /// The smaller of both, of each part.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { bytes: self.bytes.min(other.bytes), frames: self.frames.min(other.frames) }
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         self.bytes == 0 || self.frames == 0
     }

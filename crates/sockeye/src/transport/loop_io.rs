@@ -32,6 +32,8 @@ pub(crate) struct LoopIo {
     pub(crate) carrier: Carrier,
     /// Counted where the bytes move.
     pub(crate) meters: Meters,
+    /// What work has cost beside the bytes that it moved.
+    other_effort: u64,
 }
 
 impl LoopIo {
@@ -54,7 +56,21 @@ impl LoopIo {
             send_error: None,
             carrier: Carrier::default(),
             meters,
+            other_effort: 0,
         }
+    }
+
+    /// What the work so far has cost: the bytes that were received and sent, and what was noted beside them.
+    #[inline]
+    pub(crate) fn effort(&self) -> u64 {
+        let statistics = &self.meters.statistics;
+        statistics.received.bytes.wrapping_add(statistics.sent.bytes).wrapping_add(self.other_effort)
+    }
+
+    /// Notes work that costs as much as moving so many bytes.
+    #[inline]
+    pub(crate) fn note_effort(&mut self, bytes: u64) {
+        self.other_effort = self.other_effort.wrapping_add(bytes);
     }
 
     /// The cork, for output that is composed in place.

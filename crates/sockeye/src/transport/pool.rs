@@ -23,6 +23,10 @@ const IDLE: Duration = Duration::from_secs(1);
 /// From this capacity on the allocator maps a buffer by itself.
 pub(crate) const MAPPED: usize = 128 * 1024;
 
+/// The smallest block for what is too long for the heap. glibc leaves up to 128 KiB at the end of its heap when it grows
+/// (`M_TOP_PAD` in mallopt(3)), and takes a block that fits from there.
+const BLOCK: usize = 160 * 1024;
+
 /// A buffer that grows with what a peer sends is on the allocator's heap up to this capacity, and then at once in a
 /// mapping of its own: among blocks of a crowd that has gone, one that stays keeps the whole heap.
 pub(crate) const HEAP: usize = 4 * 1024;
@@ -194,7 +198,8 @@ impl Room for String {
 }
 
 /// Makes room for `more` bytes in a buffer that will never hold more than `most`. It grows at least twofold, but not beyond
-/// `most`. An error if the memory cannot be had: a peer decided how much, so it must not end the process.
+/// `most` or the smallest block that is mapped. An error if the memory cannot be had: a peer decided how much, so it must
+/// not end the process.
 pub(crate) fn make_room(buffer: &mut impl Room, more: usize, most: usize) -> Result<(), TryReserveError> {
     if more <= buffer.capacity() - buffer.len() { Ok(()) } else { grow(buffer, more, most) }
 }
@@ -204,8 +209,8 @@ fn grow(buffer: &mut impl Room, more: usize, most: usize) -> Result<(), TryReser
     let len = buffer.len();
     let needed = len.saturating_add(more);
     let doubled = needed.max(buffer.capacity().saturating_mul(2));
-    let mapped = if doubled > HEAP { doubled.max(MAPPED) } else { doubled };
-    let wanted = mapped.min(most).max(needed);
+    let wanted = doubled.min(most).max(needed);
+    let wanted = if wanted > HEAP { wanted.max(BLOCK) } else { wanted };
     buffer.try_reserve_exact(wanted - len).or_else(|_| buffer.try_reserve_exact(more))?;
     if buffer.capacity() >= MAPPED {
         let mut left = Vec::new();
@@ -296,9 +301,15 @@ mod tests {
             }
         }
         let small = [1, 2, 4].map(|kib| kib * 1024);
-        let large = (0..8).map(|power| MAPPED << power);
+        let large = (0..7).map(|power| BLOCK << power).chain([16 * 1024 * 1024]);
         assert_eq!(seen, small.into_iter().chain(large).collect::<Vec<_>>());
 
+        // What is between the sizes of small allocations and of mapped blocks is never on the heap.
+        for (more, most) in [(100_000, 100_000), (5000, 6000), (5000, usize::MAX)] {
+            let mut buffer = Vec::new();
+            make_room(&mut buffer, more, most).unwrap();
+            assert_eq!(buffer.capacity(), BLOCK);
+        }
         let mut buffer = vec![7; 10_000_000];
         make_room(&mut buffer, 1, 10_000_001).unwrap();
         assert_eq!(buffer.capacity(), 10_000_001);

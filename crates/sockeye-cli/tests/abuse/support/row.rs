@@ -92,16 +92,10 @@ impl Row {
     /// Judges U1 to U7. The row's own connections must have been dropped.
     #[track_caller]
     pub(crate) fn end(self, server: &mut Server) {
-        self.end_with(server, MEMORY_SLACK);
-    }
-
-    /// As [`Self::end`], with another slack for U4.
-    #[track_caller]
-    pub(crate) fn end_with(self, server: &mut Server, slack: u64) {
         server.assert_alive();
         self.canaries.sing_on();
         let process = server.process();
-        let limit = self.resident + slack.max(self.resident / 10);
+        let limit = self.resident + MEMORY_SLACK.max(self.resident / 10);
         let before = self.descriptors;
         settled(|| process.descriptors(), |now| now <= before, "U3: descriptors", before);
         settled(|| process.resident(), |now| now <= limit, "U4: resident bytes", self.resident);
