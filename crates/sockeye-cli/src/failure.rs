@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::{self, Write as _};
 
-use sockeye::client::{FailureCause, Refusal, Stage};
+use sockeye::client::{FailureCause, ProxyFailure, Refusal, Stage};
 
 /// A message and an exit code.
 #[derive(Clone, Debug)]
@@ -41,13 +41,23 @@ impl From<&sockeye::Failure> for Failure {
     /// A connection that could not be opened.
     fn from(failure: &sockeye::Failure) -> Self {
         let mut message = failure.to_string();
-        if let FailureCause::Refused(refusal) = &failure.cause {
+        if let Some(refusal) = refusal(failure) {
             quote(&mut message, refusal);
+        }
+        if let FailureCause::Refused(refusal) = &failure.cause {
             if let Some(location) = refusal.location().filter(|_| refusal.is_redirect()) {
                 _ = write!(message, " and redirects to {location}; --redirects follows");
             }
         }
         Self { code: code_of(failure), message }
+    }
+}
+
+/// What the server or a proxy answered instead of what was asked for.
+pub(crate) fn refusal(failure: &sockeye::Failure) -> Option<&Refusal> {
+    match &failure.cause {
+        FailureCause::Refused(refusal) | FailureCause::Proxy(ProxyFailure::Refused(refusal)) => Some(refusal),
+        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::connect::expect::{Expectations, Unexpected};
 use crate::connect::screen::Screen;
 use crate::connect::stdin::{Input, Stdin};
 use crate::ending;
-use crate::failure::{Failure, GENERAL, THRESHOLD, TIMEOUT};
+use crate::failure::{self, Failure, GENERAL, THRESHOLD, TIMEOUT};
 
 /// How long the connection stays open when nothing more is to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -345,7 +345,7 @@ impl Dialog {
         self.screen.event(&Event::Failure {
             stage: stage(failure.stage),
             message: &told.message,
-            status: failure.refusal().map(|refusal| refusal.status()),
+            status: failure::refusal(failure).map(|refusal| refusal.status()),
             retry,
         });
         if retry.is_some() {

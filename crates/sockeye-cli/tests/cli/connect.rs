@@ -104,6 +104,25 @@ fn a_proxy_is_asked_first() {
     assert_eq!((code, out.as_str()), (Some(0), "through\n"), "{err}");
 }
 
+/// A proxy's page or line says why, as a server's does.
+#[test]
+fn what_a_proxy_says_of_its_refusal_is_told() {
+    let refuses = |body: &'static str| {
+        once(move |mut peer| {
+            peer.head();
+            peer.write(format!("HTTP/1.1 403 No\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        })
+    };
+    let url = "ws://example.com/";
+    let address = refuses("\npolicy 17: \x1b[2Jno WebSockets\nmore");
+    let (code, _, err) = fed(&["connect", url, "--proxy", &address], b"");
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains("the proxy answered 403 Forbidden") && err.contains(&address), "{err}");
+    assert!(err.contains(": policy 17: \\u{1b}[2Jno WebSockets\n"), "{err}");
+    let (_, out, _) = fed(&["connect", url, "--proxy", &refuses("no"), "--json"], b"");
+    assert!(out.contains(r#""stage":"proxy""#) && out.contains(r#""status":403"#), "{out}");
+}
+
 #[test]
 fn the_environment_may_name_the_proxy() {
     let address = once(|mut peer| {

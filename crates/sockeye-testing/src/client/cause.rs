@@ -1,16 +1,14 @@
 //! Why a connect failed, in few words.
 
-use sockeye::client::FailureCause;
+use sockeye::client::{FailureCause, ProxyFailure, Refusal};
 
 pub fn cause(cause: &FailureCause) -> String {
     match cause {
         FailureCause::Resolve { host, error } => format!("resolve {host} {:?}", error.kind()),
         FailureCause::Connect { address, error, tried } => format!("connect {address} {:?} {tried}", error.kind()),
+        FailureCause::Proxy(ProxyFailure::Refused(refusal)) => format!("proxy {}", refused(refusal)),
         FailureCause::Proxy(failure) => format!("proxy {failure:?}"),
-        FailureCause::Refused(refusal) => {
-            let cut = if refusal.is_truncated() { " cut" } else { "" };
-            format!("refused {} {}{cut}", refusal.status(), String::from_utf8_lossy(refusal.body()))
-        }
+        FailureCause::Refused(refusal) => refused(refusal),
         FailureCause::Rule(rule) => format!("rule {rule:?}"),
         FailureCause::Ended => "ended".to_owned(),
         FailureCause::Io(error) => format!("io {:?}", error.kind()),
@@ -22,4 +20,9 @@ pub fn cause(cause: &FailureCause) -> String {
         FailureCause::Dropped => "dropped".to_owned(),
         other => format!("{other:?}"),
     }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let cut = if refusal.is_truncated() { " cut" } else { "" };
+    format!("refused {} {}{cut}", refusal.status(), String::from_utf8_lossy(refusal.body()))
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use sockeye_proto::http::body::Decoder;
 use sockeye_proto::http::{ResponseHead, date, emit};
 
-/// A server's response that refuses the WebSocket handshake: any status other than 101.
-#[derive(Clone)]
+/// A server's response that refuses the WebSocket handshake: any status other than 101. Or a proxy's response that refuses
+/// the tunnel: any status other than 2xx.
+#[derive(Clone, Eq, PartialEq)]
 pub struct Refusal {
     status: u16,
     fields: Vec<(String, Vec<u8>)>,
@@ -84,8 +86,27 @@ impl Refusal {
         Self { status: head.status, fields, body: Vec::new(), truncated: false, retry_after }
     }
 
+    /// Adds what `decoder` finds in `input` to the body, up to `limit` bytes in total. Returns whether the body is over: it is
+    /// complete, full, or malformed.
+    pub(crate) fn collect(&mut self, decoder: &mut Decoder, input: &mut &[u8], limit: u64) -> bool {
+        loop {
+            match decoder.decode(input) {
+                Ok(Some(piece)) => {
+                    if !self.keep(piece, limit) {
+                        return true;
+                    }
+                }
+                Ok(None) => return decoder.is_done(),
+                Err(_) => {
+                    self.cut();
+                    return true;
+                }
+            }
+        }
+    }
+
     /// Appends `piece` to the body, up to `limit` bytes in total. `false`: the limit is reached, stop reading.
-    pub(crate) fn keep(&mut self, piece: &[u8], limit: u64) -> bool {
+    fn keep(&mut self, piece: &[u8], limit: u64) -> bool {
         let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.body.len());
         let mut kept = piece.len().min(room);
         if self.body.try_reserve(kept).is_err() {

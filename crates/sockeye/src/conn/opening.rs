@@ -115,7 +115,8 @@ impl Opening {
                     let held = match &self.state {
                         State::Head(answer) => answer.head.capacity(),
                         State::Body { refusal, .. } => refusal.body().len(),
-                        State::New | State::Proxy(_) => 0,
+                        State::Proxy(negotiation) => negotiation.held_bytes(),
+                        State::New => 0,
                     };
                     self.held.set(&env.state.account, held);
                     if let Some(ws) = next? {
@@ -178,7 +179,7 @@ impl Opening {
                 self.read_head(wire, env, id)
             }
             State::Body { refusal, decoder, .. } => {
-                if collect(refusal, decoder, bytes, env.limits.protocol.response_body_bytes) {
+                if refusal.collect(decoder, &mut bytes, env.limits.protocol.response_body_bytes) {
                     return Err(self.refused());
                 }
                 Ok(None)
@@ -223,7 +224,7 @@ impl Opening {
         // The body of a redirect that is followed is of no use.
         let done = matches!(body, Length::None | Length::Exact(0))
             || plan.follows(&refusal)
-            || collect(&mut refusal, &mut decoder, &bytes[length..], limits.response_body_bytes);
+            || refusal.collect(&mut decoder, &mut &bytes[length..], limits.response_body_bytes);
         self.state = State::Body { refusal, decoder, until_close: body == Length::UntilClose };
         if done { Err(self.refused()) } else { Ok(()) }
     }
@@ -247,29 +248,42 @@ impl Opening {
 
     /// The peer ended its side before accepting.
     fn ended(&mut self) -> FailureCause {
-        if let State::Body { refusal, until_close, .. } = &mut self.state {
-            if !*until_close {
-                refusal.cut();
+        match &mut self.state {
+            State::Body { refusal, until_close, .. } => {
+                if !*until_close {
+                    refusal.cut();
+                }
+                self.refused()
             }
-            return self.refused();
+            State::Proxy(negotiation) => negotiation.end().map_or(FailureCause::Ended, FailureCause::Proxy),
+            State::New | State::Head(_) => FailureCause::Ended,
         }
-        FailureCause::Ended
+    }
+
+    /// The refusal of a server or proxy whose body does not come to its end.
+    fn cut_short(&mut self) -> Option<FailureCause> {
+        match &mut self.state {
+            State::Body { refusal, .. } => {
+                refusal.cut();
+                Some(self.refused())
+            }
+            State::Proxy(negotiation) => negotiation.cut().map(FailureCause::Proxy),
+            State::New | State::Head(_) => None,
+        }
     }
 
     /// The connection broke. An answer received before that still counts.
     fn broken(&mut self) -> FailureCause {
-        if let State::Body { refusal, .. } = &mut self.state {
-            refusal.cut();
-            return self.refused();
+        if let Some(refused) = self.cut_short() {
+            return refused;
         }
         FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())
     }
 
     /// Why the attempt ends at its deadline. A refusal with an incomplete body is still a refusal.
     pub(super) fn timed_out(&mut self, now: Instant) -> FailureCause {
-        if let State::Body { refusal, .. } = &mut self.state {
-            refusal.cut();
-            return self.refused();
+        if let Some(refused) = self.cut_short() {
+            return refused;
         }
         let after = self.plan.as_ref().map(|plan| plan.time_for(self.stage(), now)).unwrap_or_default();
         FailureCause::Timeout { after }
@@ -313,24 +327,6 @@ impl Answer {
                 }
                 Err(HandshakeError::Status(_)) => return Ok(Head::Refused { length }),
                 Err(rule) => return Err(FailureCause::Rule(rule)),
-            }
-        }
-    }
-}
-
-/// Adds to the body of a refusal. Returns whether it is full.
-fn collect(refusal: &mut Refusal, decoder: &mut Decoder, mut input: &[u8], most: u64) -> bool {
-    loop {
-        match decoder.decode(&mut input) {
-            Ok(Some(piece)) => {
-                if !refusal.keep(piece, most) {
-                    return true;
-                }
-            }
-            Ok(None) => return decoder.is_done(),
-            Err(_) => {
-                refusal.cut();
-                return true;
             }
         }
     }

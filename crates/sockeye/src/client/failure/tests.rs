@@ -12,8 +12,16 @@ fn refused(status: u16) -> FailureCause {
 }
 
 fn refused_with(head: &str) -> FailureCause {
+    FailureCause::Refused(refusal(head))
+}
+
+fn refusal(head: &str) -> Box<Refusal> {
     let head = ResponseHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap();
-    FailureCause::Refused(Box::new(Refusal::new(&head, 0)))
+    Box::new(Refusal::new(&head, 0))
+}
+
+fn refused_by_proxy(status: u16) -> FailureCause {
+    FailureCause::Proxy(ProxyFailure::Refused(refusal(&format!("HTTP/1.1 {status} whatever\r\n\r\n"))))
 }
 
 #[test]
@@ -37,10 +45,7 @@ fn a_failure_displays_one_line_with_its_cause() {
         ),
         (text(Stage::Connect, connect(1)), "connecting to 127.0.0.1:9 failed: Connection refused"),
         (text(Stage::Connect, connect(2)), "connecting to 127.0.0.1:9 failed: Connection refused (2 addresses tried)"),
-        (
-            text(Stage::Proxy, FailureCause::Proxy(ProxyFailure::Status(407))),
-            "the proxy answered 407 Proxy Authentication Required",
-        ),
+        (text(Stage::Proxy, refused_by_proxy(407)), "the proxy answered 407 Proxy Authentication Required"),
         (
             text(Stage::Proxy, FailureCause::Proxy(ProxyFailure::SocksReply(5))),
             "the proxy failed to connect: connection refused",
@@ -91,7 +96,7 @@ fn temporary_failures_are_transient() {
     assert!(!is_transient(FailureCause::Cancelled));
     assert!(!is_transient(FailureCause::Rule(client::HandshakeError::Accept)));
     assert!(is_transient(FailureCause::Proxy(ProxyFailure::SocksReply(5))));
-    assert!(!is_transient(FailureCause::Proxy(ProxyFailure::Status(407))));
+    assert!(!is_transient(refused_by_proxy(407)) && is_transient(refused_by_proxy(502)));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::net::Ipv6Addr;
 
-use sockeye_proto::http::{HeadScanner, ResponseHead};
+use sockeye_proto::http::body::{Decoder, Length};
+use sockeye_proto::http::{HeadError, HeadScanner, ResponseHead};
 use sockeye_proto::limits::ProtocolLimits;
 
+use crate::client::Refusal;
 use crate::client::credentials::Credentials;
 use crate::client::negotiate::outcome::{Negotiated, ProxyFailure};
 use crate::client::url::host_and_port;
@@ -17,6 +19,16 @@ pub(super) struct Http {
     scanner: HeadScanner,
     /// Interim responses so far; `interim <= MAX_INTERIM`.
     interim: u32,
+    refused: Option<Refused>,
+}
+
+/// A refusal whose body is read.
+struct Refused {
+    refusal: Box<Refusal>,
+    decoder: Decoder,
+    until_close: bool,
+    /// Nothing more is read.
+    done: bool,
 }
 
 impl Http {
@@ -46,6 +58,7 @@ impl Http {
             head: Vec::new(),
             scanner: HeadScanner::for_response(limits),
             interim: 0,
+            refused: None,
         })
     }
 
@@ -55,6 +68,9 @@ impl Http {
 
     pub(super) fn feed(&mut self, input: &mut &[u8]) -> Result<Negotiated, ProxyFailure> {
         loop {
+            if let Some(refused) = &mut self.refused {
+                return refused.feed(input, self.limits.response_body_bytes);
+            }
             let before = self.head.len();
             let taken = input.len().min(self.limits.head_bytes.saturating_sub(before));
             self.head.extend_from_slice(&input[..taken]);
@@ -68,8 +84,8 @@ impl Http {
             *input = &input[end - before..];
             self.head.truncate(end);
             self.scanner.unfold(&mut self.head);
-            let status = ResponseHead::parse(&self.head, &self.limits).map_err(ProxyFailure::Head)?.status;
-            match status {
+            let head = ResponseHead::parse(&self.head, &self.limits).map_err(ProxyFailure::Head)?;
+            match head.status {
                 // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
                 // final response, even if the client does not expect one." 101 is final, and was not requested.
                 100 | 102..=199 if self.interim < MAX_INTERIM => {
@@ -84,9 +100,56 @@ impl Http {
                 // ignore any Content-Length or Transfer-Encoding header fields received in a successful response to
                 // CONNECT."
                 200..=299 => return Ok(Negotiated::Done),
-                status => return Err(ProxyFailure::Status(status)),
+                _ => {
+                    let refused = Refused::new(&head).map_err(ProxyFailure::Head)?;
+                    self.head = Vec::new();
+                    self.refused = Some(refused);
+                }
             }
         }
+    }
+
+    pub(super) fn end(&mut self) -> Option<ProxyFailure> {
+        let refused = self.refused.as_mut()?;
+        if !refused.done && !refused.until_close {
+            refused.refusal.cut();
+        }
+        refused.done = true;
+        Some(refused.failure())
+    }
+
+    pub(super) fn cut(&mut self) -> Option<ProxyFailure> {
+        let refused = self.refused.as_mut()?;
+        if !refused.done {
+            refused.refusal.cut();
+        }
+        refused.done = true;
+        Some(refused.failure())
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.head.capacity() + self.refused.as_ref().map_or(0, |refused| refused.refusal.body().len())
+    }
+}
+
+impl Refused {
+    fn new(head: &ResponseHead<'_>) -> Result<Self, HeadError> {
+        let length = Length::of_response(head)?;
+        // There is no clock here: a `Retry-After` that is a date counts from the proxy's own `Date`, and is over without.
+        let refusal = Box::new(Refusal::new(head, u64::MAX));
+        // The body is cut at the limit, which is not an error.
+        let decoder = Decoder::new(length, u64::MAX);
+        let done = matches!(length, Length::None | Length::Exact(0));
+        Ok(Self { refusal, decoder, until_close: length == Length::UntilClose, done })
+    }
+
+    fn feed(&mut self, input: &mut &[u8], limit: u64) -> Result<Negotiated, ProxyFailure> {
+        self.done = self.done || self.refusal.collect(&mut self.decoder, input, limit);
+        if self.done { Err(self.failure()) } else { Ok(Negotiated::More) }
+    }
+
+    fn failure(&self) -> ProxyFailure {
+        ProxyFailure::Refused(self.refusal.clone())
     }
 }
 

@@ -47,11 +47,37 @@ impl Negotiation {
     ///
     /// # Errors
     /// The proxy refuses, or its answer is invalid. The negotiation is over then, and further calls return the same
-    /// error.
+    /// error. The refusal of an HTTP proxy is known once its body is complete, which is kept up to
+    /// [`response_body_bytes`](ProtocolLimits); see [`end`](Self::end).
     pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
         match &mut self.inner {
             Inner::Http(http) => http.feed(input),
             Inner::Socks(socks) => socks.feed(input, out),
+        }
+    }
+
+    /// The proxy has closed the connection. Returns its refusal, if it had begun one, with as much of the body as came.
+    pub fn end(&mut self) -> Option<ProxyFailure> {
+        match &mut self.inner {
+            Inner::Http(http) => http.end(),
+            Inner::Socks(_) => None,
+        }
+    }
+
+    /// The proxy is not waited for any longer, or the connection broke. Returns what [`end`](Self::end) does, with the
+    /// body marked as [truncated](crate::client::Refusal::is_truncated).
+    pub fn cut(&mut self) -> Option<ProxyFailure> {
+        match &mut self.inner {
+            Inner::Http(http) => http.cut(),
+            Inner::Socks(_) => None,
+        }
+    }
+
+    /// The memory of the answer, as far as it has arrived.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.inner {
+            Inner::Http(http) => http.held_bytes(),
+            Inner::Socks(_) => 0,
         }
     }
 }

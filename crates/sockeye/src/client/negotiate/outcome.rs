@@ -5,7 +5,7 @@ use std::fmt;
 
 use sockeye_proto::http::HeadError;
 
-use crate::client::refusal::status;
+use crate::client::Refusal;
 
 /// The state of a negotiation. Complete on purpose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,14 +18,14 @@ pub enum Negotiated {
 }
 
 /// Why a proxy did not connect us to the server.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyFailure {
     /// The host cannot be sent to the proxy: it is longer than 255 bytes, or neither a name nor an address. Nothing was
     /// sent.
     Host,
-    /// The proxy answered with a status other than 2xx.
-    Status(u16),
+    /// The proxy answered with a status other than 2xx: with its fields and the beginning of its body, which often says why.
+    Refused(Box<Refusal>),
     /// Its response is not valid HTTP.
     Head(HeadError),
     /// It sent more than 16 interim (1xx) responses.
@@ -49,9 +49,9 @@ pub enum ProxyFailure {
 
 impl ProxyFailure {
     /// Whether the same attempt may succeed later.
-    pub(crate) const fn is_transient(self) -> bool {
+    pub(crate) const fn is_transient(&self) -> bool {
         match self {
-            Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Refused(refusal) => matches!(refusal.status(), 408 | 425 | 429 | 500..=599),
             // General failure; network unreachable, host unreachable, connection refused, TTL expired.
             Self::SocksReply(code) => matches!(code, 1 | 3..=6),
             _ => false,
@@ -63,7 +63,7 @@ impl fmt::Display for ProxyFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("the host cannot be sent to the proxy"),
-            Self::Status(code) => write!(f, "the proxy answered {}", status(*code)),
+            Self::Refused(refusal) => write!(f, "the proxy answered {refusal}"),
             Self::Head(error) => write!(f, "the proxy's response is not valid HTTP: {error}"),
             Self::Interim => f.write_str("the proxy sent too many interim (1xx) responses"),
             Self::SocksVersion(b'H') => f.write_str("the proxy speaks HTTP instead of SOCKS 5"),

@@ -15,7 +15,6 @@ pub(super) struct Socks {
 }
 
 /// The methods below are called after each byte of `answer`, and return the next state once it is complete.
-#[derive(Clone, Copy)]
 enum State {
     /// Waiting for the authentication method.
     Method,
@@ -61,8 +60,8 @@ impl Socks {
     pub(super) fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Negotiated, ProxyFailure> {
         // Byte by byte: there are few, and a wrong one is reported as soon as it arrives, however the input was split.
         loop {
-            if let State::Over(outcome) = self.state {
-                return outcome.map(|()| Negotiated::Done);
+            if let State::Over(outcome) = &self.state {
+                return outcome.clone().map(|()| Negotiated::Done);
             }
             let [byte, rest @ ..] = *input else { return Ok(Negotiated::More) };
             *input = rest;

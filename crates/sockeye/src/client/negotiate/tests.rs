@@ -26,6 +26,9 @@ fn feed<'i>(mut negotiation: Negotiation, pieces: impl IntoIterator<Item = &'i [
         }
         left.extend_from_slice(input);
     }
+    if let (Ok(Negotiated::More), Some(failure)) = (&outcome, negotiation.end()) {
+        outcome = Err(failure);
+    }
     if outcome != Ok(Negotiated::More) {
         let mut after: &[u8] = b"after";
         assert_eq!(negotiation.feed(&mut after, &mut Vec::new()), outcome, "the outcome stays the same");
@@ -93,15 +96,9 @@ fn bytes_after_a_2xx_are_the_servers() {
 
 #[test]
 fn other_answers_of_an_http_proxy_are_failures() {
-    use ProxyFailure::{Head, Status};
+    use ProxyFailure::Head;
     let long_line = format!("HTTP/1.1 200 {}", "x".repeat(9000));
     for (answer, failure) in [
-        ("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\nbody", Status(407)),
-        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", Status(502)),
-        ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", Status(302)),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Status(101)),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", Status(403)),
-        ("HTTP/1.1 999 x\r\n\r\n", Status(999)),
         ("HTTP/2.0 200 OK\r\n\r\n", Head(HeadError::Version)),
         ("HTTP/1.1 2000 OK\r\n\r\n", Head(HeadError::StartLine)),
         ("\x05\x00\r\n\r\n", Head(HeadError::NotHttp)),
@@ -112,10 +109,42 @@ fn other_answers_of_an_http_proxy_are_failures() {
         (&*long_line, Head(HeadError::StartLineTooLong)),
     ] {
         let (outcome, _, _) = feed(negotiation("p", "a", 80), [answer.as_bytes()]);
-        assert_eq!(outcome, Err(failure), "{answer:?}");
+        assert_eq!(outcome.as_ref(), Err(&failure), "{answer:?}");
         let (bytewise, _, _) = feed(negotiation("p", "a", 80), answer.as_bytes().chunks(1));
         assert_eq!(bytewise, Err(failure), "{answer:?}");
     }
+}
+
+/// A proxy that refuses says why in its body, as a server does.
+#[test]
+fn a_refusal_of_an_http_proxy_has_its_fields_and_its_body() {
+    let most = usize::try_from(ProtocolLimits::default().response_body_bytes).unwrap();
+    let long = format!("HTTP/1.1 403 x\r\n\r\n{}", "x".repeat(most + 1));
+    for (answer, status, body, truncated) in [
+        ("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\nbody", 407, "body", false),
+        ("HTTP/1.1 403 x\r\nContent-Length: 4\r\n\r\nbodyrest", 403, "body", false),
+        ("HTTP/1.1 403 x\r\nContent-Length: 40\r\n\r\nbody", 403, "body", true),
+        ("HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", 403, "body", false),
+        ("HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\nzz\r\n", 403, "bo", true),
+        (&*long, 403, &*"x".repeat(most), true),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", 502, "", false),
+        ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", 302, "", false),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", 101, "", false),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", 403, "", false),
+        ("HTTP/1.1 999 x\r\n\r\n", 999, "", false),
+    ] {
+        let whole = feed(negotiation("p", "a", 80), [answer.as_bytes()]).0;
+        assert_eq!(feed(negotiation("p", "a", 80), answer.as_bytes().chunks(1)).0, whole, "{answer:?}");
+        let Err(ProxyFailure::Refused(refusal)) = whole else { panic!("{answer:?}: {whole:?}") };
+        assert_eq!((refusal.status(), refusal.body()), (status, body.as_bytes()), "{answer:?}");
+        assert_eq!(refusal.is_truncated(), truncated, "{answer:?}");
+    }
+    let mut machine = negotiation("p", "a", 80);
+    assert_eq!((machine.end(), machine.cut()), (None, None));
+    let mut input: &[u8] = b"HTTP/1.1 403 x\r\n\r\nno";
+    assert_eq!(machine.feed(&mut input, &mut Vec::new()), Ok(Negotiated::More));
+    let Some(ProxyFailure::Refused(refusal)) = machine.cut() else { panic!("it has begun") };
+    assert_eq!((refusal.body(), refusal.is_truncated()), (&b"no"[..], true));
 }
 
 #[test]
@@ -257,7 +286,7 @@ fn other_answers_of_a_socks_proxy_are_failures() {
     );
     table.extend((1..=255).map(|code| (plain, vec![5, 0, 5, code, 0, 1], SocksReply(code))));
     for (proxy, input, failure) in table {
-        assert_eq!(socks(proxy, &input).0, Err(failure), "{input:?}");
+        assert_eq!(socks(proxy, &input).0.as_ref(), Err(&failure), "{input:?}");
         assert!(!failure.to_string().is_empty());
     }
     assert_eq!(SocksVersion(b'H').to_string(), "the proxy speaks HTTP instead of SOCKS 5");

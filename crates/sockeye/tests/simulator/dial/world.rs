@@ -441,7 +441,7 @@ impl Call {
                 Act::Echo | Act::Early | Act::Http | Act::Socks => good,
                 Act::Redirect if redirects => good,
                 Act::Redirect => refused(302, "moved"),
-                Act::HttpRefuses => "(Proxy: proxy Status(407))".to_owned(),
+                Act::HttpRefuses => "(Proxy: proxy refused 407 no!)".to_owned(),
                 Act::SocksRefuses => "(Proxy: proxy SocksReply(2))".to_owned(),
                 Act::HttpSilent => "(Proxy: timeout 5s)".to_owned(),
                 Act::Refuse(status, Body::Long) => format!("(Handshake: refused {status} no!no!"),
