@@ -36,6 +36,21 @@ impl Daemon {
     }
 }
 
+/// A head has room for 8 KiB of a name: no line of the log has.
+#[test]
+fn what_a_peer_says_at_length_is_cut() {
+    let running = Running::start(&["echo", "--port", "0", "--log-level", "info"]);
+    let address = running.address();
+    let long = "x".repeat(4000);
+    Client::open(&address, &format!("Sec-WebSocket-Protocol: {long}\r\n")).unwrap();
+    let line = running.log_line("msg=open ");
+    assert!(line.contains(&long[..200]) && line.len() < 600, "{line}");
+    let foreign = format!("GET / HTTP/1.1\r\nHost: {long}.example\r\nConnection: close\r\n\r\n");
+    assert!(request(&address, &foreign).0.starts_with("HTTP/1.1 4"));
+    let line = running.log_line("others like it");
+    assert!(line.contains(&long[..200]) && line.len() < 900, "{line}");
+}
+
 #[test]
 fn syslog_gets_packets_also_when_it_was_started_anew() {
     let folder = Folder::new("logs");

@@ -13,6 +13,7 @@ use sockeye_proto::http::target::{TargetPath, is_authority};
 
 use crate::admission::{Hosts, Origins};
 use crate::conn::paths::Paths;
+use crate::http::access::beginning;
 use crate::http::{Response, Routes};
 use crate::id::ListenerHandle;
 use crate::state::{EndpointIndex, EndpointInfo};
@@ -94,7 +95,8 @@ impl Site {
     pub(crate) fn host_refusal(&self, head: &RequestHead<'_>, sender: &Address) -> Option<Cow<'static, str>> {
         let reason = self.hosts.refusal(head.host(), sender)?;
         if !mem::replace(&mut self.refused.borrow_mut().host, true) {
-            tracing::warn!(host = head.host(), %reason, "request refused; others like it are logged at debug level");
+            let host = head.host().map(beginning);
+            tracing::warn!(host, %reason, "request refused; others like it are logged at debug level");
         }
         Some(reason)
     }
@@ -121,7 +123,8 @@ impl Site {
             Origin::One(origin) => Some(origin),
             Origin::Missing | Origin::Several => None,
         };
-        tracing::warn!(origin, host = head.host(), reason, "request refused; others like it are logged at debug level");
+        let (origin, host) = (origin.map(beginning), head.host().map(beginning));
+        tracing::warn!(origin, host, reason, "request refused; others like it are logged at debug level");
     }
 
     /// The responder for a plain request, if it is for one.

@@ -20,6 +20,7 @@ use crate::conn::env::Env;
 use crate::conn::linger::Linger;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
+use crate::http::access::beginning;
 use crate::id::ConnId;
 use crate::protocol::{Cx, Handshake, Outlet, SendCx, Tx};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
@@ -77,7 +78,7 @@ impl WebSocket {
         env.io.meters.statistics.websocket_opens(is_client);
         env.state.opened = true;
         let subprotocol = handshake.subprotocol().unwrap_or_default();
-        tracing::debug!(%id, peer = %wire.peer, protocol = subprotocol, "open");
+        tracing::debug!(%id, peer = %wire.peer, protocol = beginning(subprotocol), "open");
         // Requests of the callback for its own connection are kept as in any other step. A step
         // follows.
         let entry = *entry;

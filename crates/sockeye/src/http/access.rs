@@ -36,13 +36,13 @@ impl Access {
         if !tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
             return Self(None);
         }
-        let text = |bytes: &[u8]| beginning(&String::from_utf8_lossy(bytes));
+        let text = |bytes: &[u8]| beginning(&String::from_utf8_lossy(bytes)).to_owned();
         let path = head.map(|head| head.target.split('?').next().unwrap_or_default());
         Self(Some(Box::new(Entry {
             peer: peer.to_string(),
-            method: head.map_or_else(String::new, |head| beginning(head.method)),
+            method: head.map_or_else(String::new, |head| beginning(head.method).to_owned()),
             // Without the query, which may hold a password.
-            path: path.map_or_else(String::new, beginning),
+            path: path.map(beginning).unwrap_or_default().to_owned(),
             origin: head.and_then(|head| head.fields.get("origin")).map(text),
             protocol: None,
             status: 0,
@@ -65,7 +65,7 @@ impl Access {
     pub(crate) fn refused(&mut self, status: u16, reason: &str) {
         self.answered(status);
         if let Some(entry) = &mut self.0 {
-            entry.reason = Some(beginning(reason));
+            entry.reason = Some(beginning(reason).to_owned());
         }
     }
 
@@ -73,7 +73,7 @@ impl Access {
     pub(crate) fn upgraded(&mut self, protocol: Option<&str>) {
         if let Some(entry) = &mut self.0 {
             entry.status = 101;
-            entry.protocol = protocol.map(beginning);
+            entry.protocol = protocol.map(|protocol| beginning(protocol).to_owned());
             entry.complete = true;
         }
     }
@@ -124,8 +124,9 @@ impl Drop for Access {
     }
 }
 
-fn beginning(text: &str) -> String {
-    text.chars().take(CHARACTERS).collect()
+/// As much as is logged of what a peer said.
+pub(crate) fn beginning(text: &str) -> &str {
+    text.char_indices().nth(CHARACTERS).map_or(text, |(at, _)| &text[..at])
 }
 
 const TARGET: &str = "sockeye::access";

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use sockeye_proto::http::date;
 use sockeye_proto::http::range::{self, Range};
 
+use crate::http::access::beginning;
 use crate::http::fields::{self, InvalidHeader};
 use crate::http::files::media::{media_type, own_coding};
 use crate::http::files::path::Below;
@@ -122,7 +123,7 @@ impl Files {
             }
             Ok(Found::Directory) => redirect(request),
             Err(error) => {
-                tracing::debug!(path = ?request.path(), %error, "file not served");
+                tracing::debug!(path = ?beginning(request.path()), %error, "file not served");
                 refuse(error)
             }
         }
