@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    api, bench, client, conformance, dist, help, house, interop, package, rust, simulator, tools, workspace::Workspace,
+    api, bench, client, conformance, dist, fuzz, help, house, interop, package, rust, simulator, tools,
+    workspace::Workspace,
 };
 
 /// How many single things were checked.
@@ -84,6 +85,11 @@ const STEPS: &[Step] = &[
         name: "sim",
         about: "2,000 seeds of the simulated network",
         run: |workspace| simulator::run(workspace, simulator::Range::default()),
+    },
+    Step {
+        name: "fuzz",
+        about: "the fuzz targets on a fixed count of inputs, under AddressSanitizer",
+        run: fuzz::gate,
     },
     Step {
         name: "release",

@@ -1,7 +1,7 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
+//! the steps ([`rust`], [`fuzz`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
 //! thing, and so does [`mod@bench`];
 //! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
 
@@ -50,6 +50,8 @@ Usage: cargo xtask TASK
         Each fuzz target (or only those named) for N seconds (30).
   fuzz --replay FILE TARGET
         One input, such as one that was found.
+  fuzz --minimise [TARGET]..
+        Writes fuzz/corpus: the fewest inputs that cover what those committed and those that were found cover.
   bench counts [--report-only] [--binary FILE]
         System calls and instructions of an echoed message, and memory of an idle connection, with their goals.
         A goal that is missed fails, unless it is only to be reported.
@@ -111,10 +113,14 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
         }
         "fuzz" => {
             let seconds = options.number("--seconds")?.unwrap_or(30);
-            let replay = options.value("--replay")?.map(PathBuf::from);
+            let (replay, minimise) = (options.value("--replay")?.map(PathBuf::from), options.flag("--minimise"));
             let targets = options.free();
             options.finish()?;
-            single(&Workspace::find(None)?, |workspace| fuzz::run(workspace, seconds, replay.as_deref(), &targets))
+            single(&Workspace::find(None)?, |workspace| match &replay {
+                Some(input) => fuzz::replay(workspace, input, &targets),
+                None if minimise => fuzz::minimise(workspace, &targets),
+                None => fuzz::search(workspace, seconds, &targets),
+            })
         }
         "bench" => bench(&mut options),
         "house" => {

@@ -3,6 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use crate::{
+    fuzz,
     gate::{Checks, Failure},
     process,
     workspace::Workspace,
@@ -28,8 +29,7 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
         must_succeed(workspace.cargo(["clippy"]).args(set).args(["--", "-D", "warnings"]))?;
     }
     // The fuzz targets are no members of the workspace, and would rot unseen.
-    let mut fuzz = workspace.cargo(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--all-targets", "--target-dir"]);
-    must_succeed(fuzz.arg(workspace.target().join("fuzz")).args(["--", "-D", "warnings"]))?;
+    must_succeed(fuzz::cargo(workspace, "clippy")?.args(["--all-targets", "--", "-D", "warnings"]))?;
     Ok(Checks::passed(sets.len() as u64 + 1))
 }
 

@@ -31,6 +31,8 @@ const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket/conn.g
 
 const PROGRAMS: &[Program] = &[
     Program { probe: &["bash", "--version"], package: "bash" },
+    // libFuzzer.
+    Program { probe: &["c++", "--version"], package: "g++" },
     Program { probe: &["python3", "-c", "import ensurepip, venv"], package: "python3-venv" },
     Program { probe: &["node", "--version"], package: "nodejs" },
     Program { probe: &["npm", "--version"], package: "npm" },
