@@ -25,7 +25,7 @@ use crate::id::{ConnId, RequestId};
 use crate::limits::RequestLimits;
 use crate::protocol::endpoint::ResponderEndpoint;
 use crate::protocol::{Answering, RequestCx, RequestEnd, RequestTimeout, ResponseFault, ResponsePort, ResponseTx};
-use crate::state::{EndpointIndex, Entry, ReadBudget};
+use crate::state::{End, EndpointIndex, Entry, ReadBudget};
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::CloseHow;
 use crate::transport::{LoopIo, Read, Socket, SocketWriter};
@@ -134,7 +134,7 @@ impl Exchange {
                 if let Some(entry) = env.state.registry.get_mut(id) {
                     entry.session = session;
                 }
-                env.state.take_ends(id, |_| exchange.abort());
+                env.state.take_ends(id, |end| exchange.end(end));
                 // A declared length that is too large fails before the first byte.
                 if let Err(error) = exchange.decoder.decode(&mut &b""[..]) {
                     exchange.refuse_body(error, &mut env.io);
@@ -159,6 +159,15 @@ impl Exchange {
             self.answering.stop_keep_alive();
         } else {
             self.abort();
+        }
+    }
+
+    /// What a callback asked for its own connection.
+    fn end(&mut self, end: &End) {
+        match end {
+            End::Close(_) => self.close(),
+            End::Abort => self.abort(),
+            End::Output => {}
         }
     }
 
@@ -398,7 +407,7 @@ impl Exchange {
         }
         if !callbacks.cx.queue.ends.is_empty() {
             let id = self.id.connection();
-            callbacks.cx.take_ends(id, |_| self.abort());
+            callbacks.cx.take_ends(id, |end| self.end(end));
         }
     }
 

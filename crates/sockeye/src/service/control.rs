@@ -151,6 +151,9 @@ impl Control<'_> {
     ///
     /// # Errors
     /// [`Gone`] when no open connection of that protocol has the id; `call` is not called then.
+    ///
+    /// # Panics
+    /// As `call` does. The service cannot go on then, as after a callback that panicked ([`Service::run`]).
     pub fn with_session<P: Protocol, R>(
         &mut self,
         handle: ProtocolHandle<P>,
@@ -158,12 +161,14 @@ impl Control<'_> {
         call: impl FnOnce(&mut P, &mut Cx<'_>, &mut P::Session) -> R,
     ) -> Result<R, Gone> {
         let entry = self.open_entry(handle.target, id)?;
-        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let Service { env: Env { state, endpoints, .. }, connections, is_in_turn, .. } = &mut *self.service;
         let conn = connections.in_slot(id).ok_or(Gone)?;
         let (object, session) = endpoints.protocol_session::<P>(entry.endpoint, entry.session).ok_or(Gone)?;
         state.enter(id, entry, ReadBudget::default());
         state.running.message_bytes = conn.message_bytes();
+        let was_in_turn = std::mem::replace(is_in_turn, true);
         let result = call(object, &mut Cx::new(state, entry.endpoint, id, conn.peer()), session);
+        *is_in_turn = was_in_turn;
         state.leave();
         // A step does what it asked for itself.
         state.registry.enqueue(id);
@@ -181,11 +186,13 @@ impl Control<'_> {
         call: impl FnOnce(&mut E, &mut RawCx<'_>, &mut E::Session) -> R,
     ) -> Result<R, Gone> {
         let entry = self.open_entry(handle.target, id)?;
-        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let Service { env: Env { state, endpoints, .. }, connections, is_in_turn, .. } = &mut *self.service;
         let conn = connections.in_slot(id).ok_or(Gone)?;
         let (object, session) = endpoints.raw_session::<E>(entry.endpoint, entry.session).ok_or(Gone)?;
         state.enter(id, entry, ReadBudget::default());
+        let was_in_turn = std::mem::replace(is_in_turn, true);
         let result = call(object, &mut RawCx::new(state, entry.endpoint, id, conn.peer()), session);
+        *is_in_turn = was_in_turn;
         state.leave();
         state.registry.enqueue(id);
         Ok(result)
@@ -202,11 +209,13 @@ impl Control<'_> {
         call: impl FnOnce(&mut W, &mut RawCx<'_>, &mut W::Session) -> R,
     ) -> Result<R, Gone> {
         let entry = self.open_entry(handle.target, id)?;
-        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let Service { env: Env { state, endpoints, .. }, connections, is_in_turn, .. } = &mut *self.service;
         let conn = connections.in_slot(id).ok_or(Gone)?;
         let (object, session) = endpoints.watcher_session::<W>(entry.endpoint, entry.session).ok_or(Gone)?;
         state.enter(id, entry, ReadBudget::default());
+        let was_in_turn = std::mem::replace(is_in_turn, true);
         let result = call(object, &mut RawCx::new(state, entry.endpoint, id, conn.peer()), session);
+        *is_in_turn = was_in_turn;
         state.leave();
         state.registry.enqueue(id);
         Ok(result)
@@ -262,14 +271,16 @@ impl Control<'_> {
     ) -> Result<R, Gone> {
         let connection = id.connection();
         let entry = self.open_entry(handle.target, connection)?;
-        let Service { env: Env { state, endpoints, .. }, connections, .. } = &mut *self.service;
+        let Service { env: Env { state, endpoints, .. }, connections, is_in_turn, .. } = &mut *self.service;
         if !state.exchanges.contains(id) {
             return Err(Gone);
         }
         let (peer, limits) = connections.in_slot(connection).and_then(Conn::request).ok_or(Gone)?;
         let (object, session) = endpoints.request_session::<P>(entry.endpoint, entry.session).ok_or(Gone)?;
         state.enter(connection, entry, ReadBudget::default());
+        let was_in_turn = std::mem::replace(is_in_turn, true);
         let result = call(object, &mut RequestCx::new(state, entry.endpoint, id, peer, limits), session);
+        *is_in_turn = was_in_turn;
         state.leave();
         state.registry.enqueue(connection);
         Ok(result)

@@ -6,7 +6,8 @@ use std::rc::Rc;
 /// The bytes held for all peers together.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    held: Cell<usize>,
+    /// Wide enough for the sum of all that programs may say.
+    held: Cell<u64>,
     most: Cell<usize>,
     limit: Cell<usize>,
     /// Asked after each step, so it is one flag.
@@ -25,7 +26,7 @@ impl Account {
 
     /// How much is held now.
     pub(crate) fn held(&self) -> usize {
-        self.held.get()
+        usize::try_from(self.held.get()).unwrap_or(usize::MAX)
     }
 
     /// The most that was held at any time.
@@ -40,8 +41,8 @@ impl Account {
     }
 
     fn change(&self, before: usize, now: usize) {
-        let held = self.held.get() - before + now;
-        self.held.set(held);
+        self.held.set(self.held.get() - before as u64 + now as u64);
+        let held = self.held();
         self.most.set(self.most.get().max(held));
         self.is_over.set(held > self.limit.get());
     }
@@ -59,8 +60,9 @@ impl Charge {
         self.bytes
     }
 
-    /// So many bytes are held now.
+    /// So many bytes are held now. A program may say any number, so it is bounded.
     pub(crate) fn set(&mut self, account: &Rc<Account>, bytes: usize) {
+        let bytes = bytes.min(MOST_OF_ONE);
         if bytes != self.bytes {
             let account = self.account.get_or_insert_with(|| Rc::clone(account));
             account.change(self.bytes, bytes);
@@ -68,6 +70,10 @@ impl Charge {
         }
     }
 }
+
+/// The most that counts for one connection, which is more than any memory: 1 TiB, or all that a pointer reaches. There are at
+/// most 2^22 connections in a service, so the sum has room in 64 bits.
+const MOST_OF_ONE: usize = if usize::BITS > 40 { 1 << 40 } else { usize::MAX };
 
 impl Drop for Charge {
     fn drop(&mut self) {
@@ -95,5 +101,11 @@ mod tests {
         assert_eq!((account.held(), account.is_over(), one.bytes()), (5, false, 1));
         drop((one, two));
         assert_eq!((account.held(), account.most()), (0, 11));
+        let (mut one, mut two) = (Charge::default(), Charge::default());
+        one.set(&account, usize::MAX);
+        two.set(&account, usize::MAX);
+        assert_eq!((account.held(), account.is_over()), (2 * MOST_OF_ONE, true));
+        drop((one, two));
+        assert_eq!((account.held(), account.is_over()), (0, false));
     }
 }

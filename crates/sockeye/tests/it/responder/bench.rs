@@ -9,7 +9,7 @@ use sockeye::responder::{
     RequestClosedCx, RequestCx, RequestEnd, RequestId, Responder, ResponderHandle, ResponderMut, ResponseTx,
 };
 use sockeye::sim::{Faults, Network, Outcome, Peer, Turn};
-use sockeye::{Limits, Service, messages};
+use sockeye::{CloseCode, Limits, Service, messages};
 
 /// What the responder was told, in order.
 #[derive(Clone, Default)]
@@ -64,7 +64,7 @@ impl Responder for Tester {
             "timer" => cx.set_timer(Duration::from_secs(3)),
             "large" => cx.limits().body_bytes = 1 << 30,
             "patient" => cx.limits().answer_timeout = Some(Duration::from_secs(5)),
-            "end" | "wait" | "early" | "twice" | "fill" | "abort" | "drop" => {}
+            "end" | "wait" | "early" | "twice" | "fill" | "abort" | "drop" | "close" => {}
             other => panic!("{other}"),
         }
         Ok(Talk { how, body: Vec::new(), sent: 0, is_ready: false })
@@ -89,7 +89,9 @@ impl Responder for Tester {
             "end" | "drop" | "large" | "pause" => {
                 return Some(Response::text(String::from_utf8(talk.body.clone()).unwrap()));
             }
-            "write" | "chunked" | "length" | "short" | "long" | "none" | "unchanged" | "fill" => cx.request_writable(),
+            "write" | "chunked" | "length" | "short" | "long" | "none" | "unchanged" | "fill" | "close" => {
+                cx.request_writable();
+            }
             "twice" => {
                 cx.request_writable();
                 cx.set_timer(Duration::from_secs(1));
@@ -108,6 +110,11 @@ impl Responder for Tester {
                 match &*talk.how {
                     "write" | "wait" | "patient" => {
                         return head.respond(Response::bytes("text/plain", talk.body.clone()));
+                    }
+                    "close" => {
+                        head.respond(Response::bytes("text/plain", talk.body.clone()));
+                        let id = cx.connection_ids()[0];
+                        return cx.connection(id).unwrap().close(CloseCode::NORMAL);
                     }
                     "fill" => return head.respond(Response::bytes("text/plain", vec![b'-'; 1 << 20])),
                     "length" => head.stream(Response::new(200), Some(length)),

@@ -112,6 +112,16 @@ fn a_request_that_is_given_up_is_reset() {
 }
 
 #[test]
+fn a_connection_that_is_closed_behind_its_answer_sends_it_first() {
+    let mut site = Site::new();
+    let peer = site.connect();
+    peer.send(&[ask("POST /close", BODY), ask("POST /end", BODY)].concat());
+    let answer = site.rest(&peer);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    assert_eq!((site.end(), peer.end()), (RequestEnd::Answered, Some(PeerEnd::Finished)));
+}
+
+#[test]
 fn an_answer_before_the_end_of_the_body_ends_the_connection_after_it() {
     let mut site = Site::with(1, Faults::none().with_buffers(1 << 10, 1 << 10), Limits::default());
     let peer = site.connect();

@@ -228,6 +228,24 @@ fn a_service_whose_callback_panicked_does_not_go_on() {
     assert_eq!(second.recv(), b"");
 }
 
+/// The program's call with a session is as a callback is.
+#[test]
+fn a_service_does_not_go_on_after_a_panic_with_a_session() {
+    let network = Network::with_faults(1, Faults::none());
+    let mut builder = Service::builder().listen("127.0.0.1:80");
+    let echo = builder.add_protocol(messages::echo("echo"));
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let _peer = open(&network, &mut service);
+    let id = service.control().connection_ids()[0];
+    service.control().with_session(echo, id, |_, _, _| ()).unwrap();
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    let call = panic::catch_unwind(AssertUnwindSafe(|| {
+        service.control().with_session(echo, id, |_, _, _| panic!("it was told to"))
+    }));
+    assert!(call.is_err());
+    assert!(service.run_once(Some(Duration::ZERO)).unwrap_err().is_panic());
+}
+
 /// An outbox that is well filled pauses reading, and goes on when it is emptier; the handler's own pause is another one.
 #[test]
 fn an_outbox_does_not_end_the_pause_of_its_handler() {
