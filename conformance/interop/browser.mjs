@@ -173,7 +173,7 @@ async function serve(port) {
   const stop = () => { child.kill("SIGTERM"); return ended; };
   const found = await new Promise((resolve) => {
     createInterface({ input: child.stdout }).on("line", (line) => {
-      const match = /listening on ws:\/\/127\.0\.0\.1:(\d+)/.exec(line);
+      const match = /listening on (?:http|ws):\/\/127\.0\.0\.1:(\d+)/.exec(line);
       if (match) resolve(Number(match[1]));
     });
     ended.then(() => resolve(0));

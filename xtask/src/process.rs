@@ -191,14 +191,13 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if let Some(url) = line.strip_prefix("listening on ") {
-                return Ok(Self { child, shown, url: url.trim().to_owned(), log, stdout });
+                // A site is told as one that a browser opens.
+                let url = url.trim().replacen("http://", "ws://", 1);
+                return Ok(Self { child, shown, url, log, stdout });
             }
         }
         let waited = PATIENCE.as_secs();
-        Err(format!(
-            "`{shown}` did not say `listening on ws://HOST:PORT/` within {waited} s; its log ends:\n{}",
-            tail(&log)
-        ))
+        Err(format!("`{shown}` did not say `listening on URL` within {waited} s; its log ends:\n{}", tail(&log)))
     }
 
     /// `ws://HOST:PORT/`.

@@ -42,7 +42,7 @@ use self::screen::{Screen, Style};
 use self::stdin::Stdin;
 use crate::failure::Failure;
 use crate::options::listening::Listening;
-use crate::server;
+use crate::server::{self, Scheme};
 use crate::stdout::{Output, Waker};
 use crate::stop::Stop;
 
@@ -214,7 +214,7 @@ fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) ->
 fn announce(screen: &Screen, service: &Service) {
     for address in service.local_addresses() {
         let mut shown = String::new();
-        server::describe(&mut shown, address);
+        server::describe(&mut shown, address, Scheme::Ws);
         screen.event(&Event::Listening { address: &shown });
         screen.note(&format!("listening on {shown}"));
     }

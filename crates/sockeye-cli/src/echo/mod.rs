@@ -10,14 +10,14 @@ use sockeye::{Builder, Close, CloseCode};
 use self::args::Echo;
 use crate::background::Background;
 use crate::failure::Failure;
-use crate::server::{self, ThreadCx};
+use crate::server::{self, Scheme, ThreadCx};
 
 /// What an outbox holds beside one message of the largest size.
 const BESIDE: usize = 1 << 20;
 
 pub(crate) fn run(echo: &Echo, background: &mut Background) -> Result<(), Failure> {
     let own = echo.clone();
-    server::run(echo.port(), &echo.server, background, move |thread| builder(&own, thread))
+    server::run(Scheme::Ws, echo.port(), &echo.server, background, move |thread| builder(&own, thread))
 }
 
 /// The service of one thread.

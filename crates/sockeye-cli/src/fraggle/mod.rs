@@ -20,8 +20,9 @@ use self::receiver::{Receiver, Report};
 use self::sender::Sender;
 use crate::background::Background;
 use crate::failure::Failure;
+use crate::log;
 use crate::random::Random;
-use crate::{log, server};
+use crate::server::{self, Scheme};
 
 pub(crate) fn run(fraggle: &Fraggle) -> Result<(), Failure> {
     match &fraggle.url {
@@ -36,7 +37,7 @@ fn send(fraggle: &Fraggle) -> Result<(), Failure> {
     log::print(&format!("sockeye: sending the messages of --seed {seed}\n"));
     let (count, args) = (fraggle.count, fraggle.server());
     let own = args.clone();
-    server::run(fraggle.port(), &args, &mut Background::default(), move |_| {
+    server::run(Scheme::Ws, fraggle.port(), &args, &mut Background::default(), move |_| {
         Ok(own.builder()?.fallback(Sender::new(seed, count)))
     })
 }

@@ -20,12 +20,12 @@ use self::counter::Increment;
 use self::mirror::Mirror;
 use crate::background::Background;
 use crate::failure::Failure;
-use crate::server::{self, ThreadCx};
+use crate::server::{self, Scheme, ThreadCx};
 
 pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Failure> {
     let canvas = Canvas::new(server::threads(&serve.server));
     let own = serve.clone();
-    server::run(serve.port(), &serve.server, background, move |thread| builder(&own, &canvas, thread))
+    server::run(Scheme::Http, serve.port(), &serve.server, background, move |thread| builder(&own, &canvas, thread))
 }
 
 /// The service of one thread.

@@ -9,7 +9,7 @@ use sockeye::daemon::systemd::{self, Notify, Watchdog};
 use sockeye::sys::Address;
 use sockeye::threads::Group;
 
-use super::addresses;
+use super::addresses::{self, Scheme};
 use crate::failure::Failure;
 
 /// The connection to the service manager, if there is one. Clones share it.
@@ -26,7 +26,7 @@ struct Told {
 
 impl Manager {
     /// Says that the service serves, there. A daemon is not the process that the manager started, and says so.
-    pub(super) fn ready(addresses: &[Address], is_daemon: bool) -> Self {
+    pub(super) fn ready(addresses: &[Address], scheme: Scheme, is_daemon: bool) -> Self {
         let notify = match Notify::from_env() {
             Ok(Some(notify)) => Arc::new(notify),
             Ok(None) => return Self(None),
@@ -38,7 +38,7 @@ impl Manager {
         let mut status = String::from("Serving on ");
         for (index, address) in addresses.iter().enumerate() {
             status.push_str(if index == 0 { "" } else { ", " });
-            addresses::describe(&mut status, address);
+            addresses::describe(&mut status, address, scheme);
         }
         if is_daemon {
             notify.ready_as_main(&status);

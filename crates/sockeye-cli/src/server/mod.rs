@@ -19,7 +19,7 @@ use sockeye::sys::ListenOptions;
 use sockeye::threads::{BuildError, Group, ReadyThreads, Worker};
 use sockeye::{Builder, Control, Limits, Service, Threads};
 
-pub(crate) use self::addresses::describe;
+pub(crate) use self::addresses::{Scheme, describe};
 use self::manager::Manager;
 pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
@@ -62,6 +62,7 @@ pub(crate) fn limits(args: &ServerArgs, thread: &ThreadCx) -> Limits {
 
 /// Runs a service, or one in each of several threads, until a signal ends it. `build` describes the service of one thread.
 pub(crate) fn run(
+    scheme: Scheme,
     port: Port,
     args: &ServerArgs,
     background: &mut Background,
@@ -89,10 +90,10 @@ pub(crate) fn run(
         prepare(args, several.max_connections(), identity.as_ref())?;
         write(pid_file.as_ref())?;
         let several = several.serve();
-        let manager = Manager::ready(several.local_addresses(), background.is_daemon());
+        let manager = Manager::ready(several.local_addresses(), scheme, background.is_daemon());
         manager.watch(several.group(), threads)?;
         signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone())?;
-        background.report_ready(addresses::announcement(several.local_addresses()))?;
+        background.report_ready(addresses::announcement(several.local_addresses(), scheme))?;
         tell_limit(several.max_connections());
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
@@ -113,10 +114,10 @@ pub(crate) fn run(
     service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
     write(pid_file.as_ref())?;
     let (group, most) = (Group::of([service.remote()]), service.max_connections());
-    let manager = Manager::ready(service.local_addresses(), background.is_daemon());
+    let manager = Manager::ready(service.local_addresses(), scheme, background.is_daemon());
     manager.watch(&group, 1)?;
     signals::serve_on(signals, group, 1, most, manager.clone())?;
-    background.report_ready(addresses::announcement(service.local_addresses()))?;
+    background.report_ready(addresses::announcement(service.local_addresses(), scheme))?;
     tell_limit(most);
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
     manager.stopping();

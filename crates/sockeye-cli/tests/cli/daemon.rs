@@ -42,7 +42,7 @@ impl Background {
     }
 
     fn address(&self) -> &str {
-        self.said.strip_prefix("listening on ws://").and_then(|rest| rest.strip_suffix("/\n")).unwrap()
+        self.said.split_once("://").and_then(|(_, rest)| rest.strip_suffix("/\n")).unwrap()
     }
 
     fn echoes(&self) {
@@ -343,7 +343,7 @@ fn rights_are_dropped_by_all_threads_once_it_listens() {
         assert_eq!(u64::from_str_radix(&status(path, "CapEff"), 16), Ok(0));
         assert_eq!(u64::from_str_radix(&status(path, "CapPrm"), 16), Ok(0));
     }
-    let address = daemon.said.lines().next().unwrap().trim_start_matches("listening on ws://").trim_end_matches('/');
+    let address = daemon.said.lines().next().unwrap().split_once("://").unwrap().1.trim_end_matches('/');
     let mut client = Client::open(address, "").unwrap();
     client.text("as nobody");
     client.expect("as nobody");

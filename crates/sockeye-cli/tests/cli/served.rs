@@ -13,6 +13,15 @@ fn running(arguments: &[&str]) -> (Running, String) {
     (running, address)
 }
 
+/// What `serve` prints is clicked: a browser opens it. The others are for WebSocket clients.
+#[test]
+fn an_address_is_one_to_open() {
+    for (subcommand, scheme) in [("serve", "http"), ("echo", "ws"), ("fraggle", "ws")] {
+        let line = Running::start(&[subcommand, "--port", "0"]).line();
+        assert!(line.starts_with(&format!("listening on {scheme}://127.0.0.1:")) && line.ends_with('/'), "{line}");
+    }
+}
+
 #[test]
 fn the_page_and_its_parts() {
     let (_running, address) = running(&["serve"]);

@@ -142,7 +142,8 @@ impl Running {
     /// `127.0.0.1:PORT` of the next `listening on` line.
     pub(crate) fn address(&self) -> String {
         let line = self.line();
-        let url = line.strip_prefix("listening on ws://").unwrap_or_else(|| panic!("{line}"));
+        let url = line.strip_prefix("listening on ").and_then(|url| url.split_once("://"));
+        let (_, url) = url.unwrap_or_else(|| panic!("{line}"));
         url.strip_suffix('/').unwrap_or_else(|| panic!("{line}")).to_owned()
     }
 

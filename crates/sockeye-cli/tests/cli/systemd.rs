@@ -301,7 +301,7 @@ fn the_unit_starts_the_command() {
     let mut command = activated(listener, "$$", &words);
     command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", (seconds * 1_000_000).to_string());
     let running = Running::of(command.spawn().unwrap());
-    assert_eq!(manager.heard(), format!("READY=1\nSTATUS=Serving on ws://{address}/\n"));
+    assert_eq!(manager.heard(), format!("READY=1\nSTATUS=Serving on http://{address}/\n"));
     assert_eq!(manager.heard(), "WATCHDOG=1\n");
     let signal = value(&service, "ExecReload");
     assert_eq!(signal, "/bin/kill -HUP $MAINPID");

@@ -164,7 +164,7 @@ impl Server {
             panic!("{:?} did not print its address", launch.arguments)
         };
         let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("not an address: {line:?}"));
-        let authority = url.strip_prefix("ws://").and_then(|rest| rest.strip_suffix('/')).unwrap_or(url);
+        let authority = url.split_once("://").and_then(|(_, rest)| rest.strip_suffix('/')).unwrap_or(url);
         authority.clone_into(&mut server.authority);
         server
     }
