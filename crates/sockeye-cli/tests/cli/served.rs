@@ -277,6 +277,22 @@ fn metrics_are_off_by_default_and_served_where_they_are_asked_for() {
     assert!(get(&address, "/metrics").0.starts_with("HTTP/1.1 404 "));
 }
 
+/// A figure is a field, so that a program can ask for it.
+#[test]
+fn statistics_are_fields() {
+    let (running, address) = running(&["echo", "--log-format", "json"]);
+    drop(Client::open(&address, "").unwrap());
+    running.signal(Signal::USR1);
+    let object = |message: &str| {
+        let line = running.log_line(&format!(r#""message":"{message}""#));
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()
+    };
+    let connections = object("connections");
+    assert_eq!((&connections["accepted"], &connections["peak"]), (&1.into(), &1.into()), "{connections}");
+    let status = object("responses by status");
+    assert_eq!((&status["name"], &status["count"]), (&"101".into(), &1.into()), "{status}");
+}
+
 #[test]
 fn what_was_done_is_logged_at_the_end() {
     for subcommand in ["serve", "echo"] {
@@ -287,13 +303,14 @@ fn what_was_done_is_logged_at_the_end() {
         running.signal(Signal::TERM);
         assert_eq!(client.closed(), 1001);
         client.send(CLOSE, &1001_u16.to_be_bytes());
-        let line = running.log_line("websockets: ");
+        let line = running.log_line("websockets ");
         assert!(line.contains(" NOTICE "), "{line}");
-        assert!(line.ends_with("websockets: 0 now, 1 peak, 1 opened by peers, 0 opened by us, 1 closed"), "{line}");
-        assert!(running.log_line("closed by cause: ").ends_with("closed by cause: handshake 1"));
-        assert!(running.log_line("responses by status: ").ends_with("responses by status: 101 1"));
-        assert!(running.log_line("loop: ").contains("loop: turns "));
-        assert!(running.log_line("stalls: ").contains(" in total, longest turn "));
+        assert!(line.ends_with("websockets now=0 peak=1 opened_by_peers=1 opened_by_us=0 closed=1"), "{line}");
+        assert!(running.log_line("received ").contains(" pings=1 pongs=0 closes=1"));
+        assert!(running.log_line("loop ").contains(" turns="));
+        assert!(running.log_line("stalls ").contains(" longest_turn_us="));
+        assert!(running.log_line("closed by cause").ends_with("closed by cause name=handshake count=1"));
+        assert!(running.log_line("responses by status").ends_with("responses by status name=101 count=1"));
         assert!(running.ended().success());
     }
 }

@@ -391,7 +391,7 @@ fn usr1_has_statistics_logged_and_hup_changes_nothing() {
         running.signal(Signal::USR1);
         let line = running.log_line("statistics");
         assert!(line.contains(" connections=3 max_connections=") && line.contains(" descriptors="), "{line}");
-        running.log_line("websockets: 3 now, 3 peak, 3 opened by peers, 0 opened by us, 0 closed");
+        running.log_line("msg=websockets now=3 peak=3 opened_by_peers=3 opened_by_us=0 closed=0");
         running.signal(Signal::HUP);
         running.log_line("nothing to reload");
         running.signal(Signal::PIPE);

@@ -192,14 +192,14 @@ fn what_all_threads_did_is_told_together() {
     for _ in 0..2 {
         let header = running.log_line(" seconds=");
         let thread = header.split(' ').find(|field| field.starts_with("thread=")).expect("its number");
-        for begin in ["connections: ", "stalls: "] {
+        for begin in ["connections now=", "stalls count="] {
             let line = running.log_line(begin);
             assert!(line.ends_with(&format!(" {thread}")), "{line}");
         }
     }
     running.log_line("statistics of all threads");
-    let line = running.log_line("websockets: ");
-    assert!(line.contains(&format!("websockets: {MANY} now, ")), "{line}");
+    let line = running.log_line("websockets now=");
+    assert!(line.contains(&format!("websockets now={MANY} ")), "{line}");
     running.signal(Signal::TERM);
     for client in &mut clients {
         assert_eq!(client.closed(), 1001);
@@ -209,12 +209,12 @@ fn what_all_threads_did_is_told_together() {
     for _ in 0..2 {
         let header = running.log_line("final statistics of a thread");
         let thread = header.split(' ').find(|field| field.starts_with("thread=")).expect("its number");
-        let line = running.log_line("stalls: ");
+        let line = running.log_line("stalls count=");
         assert!(line.ends_with(&format!(" {thread}")), "{line}");
     }
     running.log_line("final statistics of all threads");
-    let line = running.log_line("websockets: ");
-    assert!(line.contains("websockets: 0 now, ") && line.contains(&format!("{MANY} opened by peers")), "{line}");
+    let line = running.log_line("websockets now=");
+    assert!(line.contains(" now=0 ") && line.contains(&format!(" opened_by_peers={MANY} ")), "{line}");
     assert!(running.ended().success());
 }
 
