@@ -97,6 +97,11 @@ const STEPS: &[Step] = &[
         run: rust::release,
     },
     Step {
+        name: "masks",
+        about: "the masking benchmark, built for several kinds of processors",
+        run: |workspace| bench::masks::run(workspace, false),
+    },
+    Step {
         name: "command",
         about: "the tests of the command on its release build, daemons included",
         run: rust::command,

@@ -58,6 +58,8 @@ Usage: cargo xtask TASK
   bench speed [--rounds N] [--only WORDS] [--binary FILE]
         The server's CPU time of a message as a ratio to the least a server can do; medians of N rounds (5).
         Only the scenarios that have WORDS in their names, if given.
+  bench masks
+        Masking, built for x86-64, -v3, -v4 and this processor; runs where it has the registers: GB/s, with a goal.
   bench threads [--rounds N] [--binary FILE]
         The capacity of two threads as a ratio to that of one; medians of N rounds (5).
   bench soak [--connections N] [--minutes N] [--external] [--binary FILE]
@@ -184,9 +186,10 @@ fn bench(options: &mut Options) -> Result<bool, String> {
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
         ["soak"] => single(&workspace, |workspace| bench::soak::run(workspace, plan)),
+        ["masks"] => single(&workspace, |workspace| bench::masks::run(workspace, true)),
         ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
-        _ => Err(format!("bench what: counts, soak, speed or threads?\n\n{USAGE}")),
+        _ => Err(format!("bench what: counts, masks, soak, speed or threads?\n\n{USAGE}")),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`], [`speed`], [`threads`] and [`soak`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
+//! [`counts`], [`speed`], [`threads`], [`masks`] and [`soak`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
 //! it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod counts;
+pub(crate) mod masks;
 mod reading;
 pub(crate) mod soak;
 pub(crate) mod speed;

@@ -110,10 +110,12 @@ fn xor_medium(buf: &mut [u8], wide: u64) {
 /// More than 128 bytes.
 #[inline(never)]
 fn xor_blocks(buf: &mut [u8], wide: u64) {
+    // Bytes with bytes: with words the compiler gathers and scatters where it may use AVX-512 in full.
+    let key = xor_array([0; BLOCK], wide);
     let mut blocks = buf.chunks_exact_mut(BLOCK);
     for block in &mut blocks {
-        if let Some(block) = block.first_chunk_mut::<BLOCK>() {
-            *block = xor_array(*block, wide);
+        for (byte, key) in block.iter_mut().zip(&key) {
+            *byte ^= key;
         }
     }
     // Whole keys come before it, so `wide` needs no rotation.
