@@ -80,6 +80,7 @@ const STEPS: &[Step] = &[
         about: "the public items of the libraries against docs/api",
         run: |workspace| api::run(workspace, false),
     },
+    Step { name: "deny", about: "licences, sources and versions of the dependencies: deny.toml", run: rust::deny },
     Step { name: "house", about: "house rules: sizes, unsafe, layers, leftovers, README", run: house::run },
     Step {
         name: "sim",

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use crate::{
     fuzz,
     gate::{Checks, Failure},
-    process,
+    process, tools,
     workspace::Workspace,
 };
 
@@ -55,6 +55,17 @@ fn feature_names(manifest: &str) -> Vec<&str> {
     let lines = manifest.lines().skip_while(|line| *line != "[features]").skip(1);
     let names = lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.starts_with('#'));
     names.filter_map(|line| Some(line.split_once(" = ")?.0)).filter(|name| *name != "default").collect()
+}
+
+/// Licences, sources and versions of the dependencies, by deny.toml: those of the workspace, and of the fuzz targets.
+pub(crate) fn deny(workspace: &Workspace) -> Result<Checks, Failure> {
+    let program = tools::cargo_deny(workspace)?;
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let mut command = Command::new(&program);
+        command.args(["--locked", "--manifest-path", manifest, "--config", "deny.toml"]);
+        must_succeed(command.args(["check", "bans", "licenses", "sources"]).current_dir(workspace.root()))?;
+    }
+    Ok(Checks::passed(6))
 }
 
 pub(crate) fn test(workspace: &Workspace) -> Result<Checks, Failure> {

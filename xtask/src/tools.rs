@@ -116,6 +116,19 @@ pub(crate) fn gorilla(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(program)
 }
 
+/// cargo-deny, compiled without optimisation, which takes less time; the path is that of the program.
+pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    const VERSION: &str = "0.20.2";
+    let folder = workspace.tools().join(format!("cargo-deny-{VERSION}"));
+    let program = folder.join("bin/cargo-deny");
+    if !program.is_file() {
+        let mut command = workspace.cargo(["install", "--locked", "--debug", "--version", VERSION, "--root"]);
+        command.arg(&folder).arg("cargo-deny");
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+    }
+    Ok(program)
+}
+
 /// Installs what is missing when that is allowed; else says what to type.
 fn debian() -> Result<(), Failure> {
     let missing = missing();
