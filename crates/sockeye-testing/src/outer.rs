@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
@@ -18,8 +19,9 @@ use crate::rng::Rng;
 pub struct Table(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
 
 impl PollHook for Table {
-    fn add(&mut self, fd: RawFd, mode: Mode) {
+    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
         assert!(self.0.borrow_mut().insert(fd, mode).is_none(), "{fd} was added twice");
+        Ok(())
     }
 
     fn remove(&mut self, fd: RawFd) {

@@ -9,7 +9,7 @@
 //! A loop over poll(2):
 //!
 //! ```no_run
-//! use std::{cell::RefCell, collections::BTreeMap, os::fd::RawFd, rc::Rc};
+//! use std::{cell::RefCell, collections::BTreeMap, io, os::fd::RawFd, rc::Rc};
 //! use sockeye::{Service, messages};
 //! use sockeye::poll::{Mode, PollHook, Ready};
 //! use sockeye::service::ServiceState;
@@ -18,7 +18,10 @@
 //! struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
 //!
 //! impl PollHook for Watched {
-//!     fn add(&mut self, fd: RawFd, mode: Mode) { self.0.borrow_mut().insert(fd, mode); }
+//!     fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
+//!         self.0.borrow_mut().insert(fd, mode);
+//!         Ok(())
+//!     }
 //!     fn remove(&mut self, fd: RawFd) { self.0.borrow_mut().remove(&fd); }
 //!     fn set_mode(&mut self, fd: RawFd, mode: Mode) { *self.0.borrow_mut().get_mut(&fd).unwrap() |= mode; }
 //!     fn clear_mode(&mut self, fd: RawFd, mode: Mode) { *self.0.borrow_mut().get_mut(&fd).unwrap() -= mode; }

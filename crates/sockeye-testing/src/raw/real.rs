@@ -2,6 +2,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,8 +23,9 @@ const HUNG: Duration = Duration::from_secs(20);
 struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
 
 impl PollHook for Watched {
-    fn add(&mut self, fd: RawFd, mode: Mode) {
+    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
         assert!(self.0.borrow_mut().insert(fd, mode).is_none(), "{fd} was added twice");
+        Ok(())
     }
 
     fn remove(&mut self, fd: RawFd) {
@@ -107,7 +109,7 @@ impl Raw for Pours {
         self.obeys.failed(own, id, failure);
     }
 
-    fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: std::io::Error) {
+    fn adoption_failed(&mut self, own: &mut EndpointMut<'_>, id: ConnId, error: io::Error) {
         self.obeys.adoption_failed(own, id, error);
     }
 }

@@ -10,7 +10,7 @@ mod poll;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -31,8 +31,9 @@ use self::poll::poll;
 struct Watched(Rc<RefCell<BTreeMap<RawFd, Mode>>>);
 
 impl PollHook for Watched {
-    fn add(&mut self, fd: RawFd, mode: Mode) {
+    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
         self.0.borrow_mut().insert(fd, mode);
+        Ok(())
     }
 
     fn remove(&mut self, fd: RawFd) {

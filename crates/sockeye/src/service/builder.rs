@@ -398,7 +398,7 @@ impl Builder {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_external_with(self, sys: Box<dyn Sys>, hook: impl PollHook) -> Result<Service, Error> {
-        let (external, watch) = External::new(sys, Box::new(hook));
+        let (external, watch) = External::new(sys, Box::new(hook)).map_err(Error::system)?;
         let mut service = self.build_with(Box::new(external))?;
         service.external = Some(watch);
         Ok(service)

@@ -122,7 +122,10 @@ pub(crate) struct External {
 
 impl External {
     /// Wraps `inner`, of which only waiting is not used. Also returns the registrations, for the service.
-    pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> (Self, Rc<RefCell<Registrations>>) {
+    ///
+    /// # Errors
+    /// The hook refuses the descriptor that wakes the loop.
+    pub(crate) fn new(inner: Box<dyn Sys>, hook: Box<dyn PollHook>) -> io::Result<(Self, Rc<RefCell<Registrations>>)> {
         let mut watch = Registrations {
             hook,
             process: std::process::id(),
@@ -133,10 +136,10 @@ impl External {
             changed: Vec::new(),
         };
         if let Some(waker) = watch.waker {
-            watch.hook.add(waker, Mode::READ);
+            watch.hook.add(waker, Mode::READ)?;
         }
         let watch = Rc::new(RefCell::new(watch));
-        (Self { inner, watch: watch.clone(), connecting: Vec::new(), datagrams: HashSet::new() }, watch)
+        Ok((Self { inner, watch: watch.clone(), connecting: Vec::new(), datagrams: HashSet::new() }, watch))
     }
 }
 
@@ -237,8 +240,8 @@ impl Poller for External {
         let wanted = if self.connecting.len() < before { Mode::WRITE } else { Mode::READ };
         let mut watch = self.watch.borrow_mut();
         let may_end = !self.datagrams.contains(&fd);
+        watch.hook.add(fd, wanted)?;
         watch.entries.insert(fd, Entry { token, wanted, watched: wanted, may_end, ended: false, is_changed: false });
-        watch.hook.add(fd, wanted);
         if wanted == Mode::READ {
             watch.reports.push(Readiness { writable: true, ..Readiness::new(token) });
         }

@@ -1,5 +1,6 @@
 //! The hook of a loop of the program's own: what to watch, and what it saw.
 
+use std::io;
 use std::ops::{BitOr, BitOrAssign, Sub, SubAssign};
 use std::os::fd::RawFd;
 
@@ -13,7 +14,12 @@ use std::os::fd::RawFd;
 /// The hook is called during calls of the service, and cannot call it.
 pub trait PollHook: 'static {
     /// Watches this descriptor too.
-    fn add(&mut self, fd: RawFd, mode: Mode);
+    ///
+    /// # Errors
+    /// The program's poller refuses it, as epoll_ctl(2) does at the limit of watches. That ends the connection, or fails the
+    /// call that it belongs to, and `remove` is not called for it. For the descriptor that wakes the loop, the service is not
+    /// built.
+    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()>;
     /// Stops watching it.
     fn remove(&mut self, fd: RawFd);
     /// Watches it for `mode` as well; it was not watched for that before.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -18,11 +19,17 @@ use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, 
 #[derive(Clone, Default)]
 struct Watched {
     table: Rc<RefCell<BTreeMap<RawFd, Mode>>>,
+    /// It takes no more.
+    is_full: Rc<Cell<bool>>,
 }
 
 impl PollHook for Watched {
-    fn add(&mut self, fd: RawFd, mode: Mode) {
+    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
+        if self.is_full.get() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         assert!(self.table.borrow_mut().insert(fd, mode).is_none());
+        Ok(())
     }
 
     fn remove(&mut self, fd: RawFd) {
@@ -48,7 +55,7 @@ fn look(fds: &[(RawFd, Mode)], timeout: Option<Duration>) -> Vec<(RawFd, Ready)>
     let timeout = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap());
     // SAFETY: the pointer and the count are those of one vector, which lives until the call returns.
     let count = unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, timeout) };
-    assert!(count >= 0, "{}", std::io::Error::last_os_error());
+    assert!(count >= 0, "{}", io::Error::last_os_error());
     let seen = asked.iter().map(|asked| (asked.fd, Ready::from_revents(asked.revents)));
     seen.filter(|(_, ready)| *ready != Ready::default()).collect()
 }
@@ -125,6 +132,30 @@ fn a_service_in_a_poll_loop_is_server_and_client() {
     assert_eq!(watched.fds(), []);
 }
 
+/// As at the limit of epoll's watches.
+#[test]
+fn what_the_outer_poller_does_not_take_ends_alone() {
+    use std::io::Read;
+    let watched = Watched::default();
+    let builder = || Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:0");
+    let mut service = builder().build_external(watched.clone()).unwrap();
+    let mut refused = std::net::TcpStream::connect(("127.0.0.1", port(&service))).unwrap();
+    watched.is_full.set(true);
+    while service.statistics().refusals.unwatched == 0 {
+        watched.round(&mut service);
+    }
+    assert!(matches!(refused.read(&mut [0]), Ok(0) | Err(_)), "it is closed");
+    assert_eq!((service.connections(), watched.fds().len()), (0, 2));
+    watched.is_full.set(false);
+    let _next = std::net::TcpStream::connect(("127.0.0.1", port(&service))).unwrap();
+    while service.connections() == 0 {
+        watched.round(&mut service);
+    }
+    watched.is_full.set(true);
+    let error = builder().build_external(watched.clone()).unwrap_err();
+    assert_eq!(error.kind(), sockeye::error::ErrorKind::System);
+}
+
 #[test]
 fn a_listener_that_is_open_already_is_watched_like_any_other() {
     let watched = Watched::default();
@@ -177,7 +208,7 @@ fn a_paused_reader_and_a_full_socket_leave_the_loop_outside_asleep() {
     .unwrap();
     let mut answer = [0; 12];
     peer.set_nonblocking(true).unwrap();
-    while std::io::Read::read(&mut peer, &mut answer).is_err() {
+    while io::Read::read(&mut peer, &mut answer).is_err() {
         watched.round(&mut service);
     }
     assert_eq!(&answer, b"HTTP/1.1 101");
@@ -239,11 +270,11 @@ fn descriptors_whose_other_side_went_leave_the_loop_outside_asleep() {
     use std::os::unix::net::UnixStream;
 
     let read_end = || -> OwnedFd {
-        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"the last words").unwrap();
         reader.into()
     };
-    let write_end = || -> OwnedFd { std::io::pipe().unwrap().1.into() };
+    let write_end = || -> OwnedFd { io::pipe().unwrap().1.into() };
     let socket = |how: Option<Shutdown>| -> (OwnedFd, Option<UnixStream>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"the last words").unwrap();
