@@ -35,7 +35,8 @@ pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     match payload.len() {
         8..=16 => append_ends::<8>(out, payload, wide),
         17..=32 => append_ends::<16>(out, payload, wide),
-        _ => append_then_apply(out, payload, key),
+        0..=BLOCK => append_then_apply(out, payload, key),
+        _ => append_blocks(out, payload, key),
     }
 }
 
@@ -48,6 +49,24 @@ fn append_ends<const N: usize>(out: &mut Vec<u8>, payload: &[u8], wide: u64) {
     out.extend_from_slice(&xor_array(first, wide));
     out.truncate(before_last);
     out.extend_from_slice(&xor_array(last, at_end));
+}
+
+/// More than 128 bytes: each block is masked on its way, so that the payload is read once and the result written once.
+#[inline(never)]
+fn append_blocks(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    out.reserve(payload.len());
+    let wide = u64::from(u32::from_le_bytes(key)) * 0x1_0000_0001;
+    let wide_key = xor_array([0; BLOCK], wide);
+    let mut rest = payload;
+    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
+        let mut masked = *block;
+        for (byte, key) in masked.iter_mut().zip(&wide_key) {
+            *byte ^= key;
+        }
+        out.extend_from_slice(&masked);
+        rest = behind;
+    }
+    append_then_apply(out, rest, key);
 }
 
 #[inline(never)]

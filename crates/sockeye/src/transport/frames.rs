@@ -56,10 +56,11 @@ impl SocketWriter<'_> {
         self.put(head);
         // Piece by piece: each is masked in a spare buffer of the pool.
         let mut piece = self.io.pool.borrow_mut().take();
-        for (index, bytes) in payload.chunks(CORK).enumerate() {
+        // Each piece but the last is a multiple of the key.
+        const { assert!(CORK % 4 == 0) };
+        for bytes in payload.chunks(CORK) {
             piece.clear();
-            piece.extend_from_slice(bytes);
-            mask::apply(&mut piece, key, index * CORK);
+            mask::append(&mut piece, bytes, key);
             self.put(&piece);
         }
         self.io.pool.borrow_mut().give(piece);
