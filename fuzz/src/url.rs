@@ -14,9 +14,8 @@ pub fn check(data: &[u8]) {
         assert_eq!(proxy.host(), Proxy::parse(&proxy.to_string()).expect("the text of a valid value is valid").host());
         // The zone of an address means nothing to a proxy, which refuses it.
         let host = proxy.host().split('%').next().unwrap_or_default();
-        let _: Negotiation = proxy
-            .negotiate(host, proxy.port(), &ProtocolLimits::default())
-            .expect("the host of a proxy is valid");
+        let _: Negotiation =
+            proxy.negotiate(host, proxy.port(), &ProtocolLimits::default()).expect("the host of a proxy is valid");
     }
     let Ok(url) = Url::parse(first) else { return };
     valid(&url);

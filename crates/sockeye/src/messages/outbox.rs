@@ -284,6 +284,16 @@ impl Outbox {
     #[cold]
     pub(super) fn move_to(&mut self, other: &mut Self) {
         debug_assert!(self.spots.is_empty(), "messages in the receive buffer are copied first");
+        if other.items.is_empty() {
+            // Usually nothing waits there, and the buffers change hands.
+            std::mem::swap(&mut self.small, &mut other.small);
+            other.taken = std::mem::take(&mut self.taken);
+            other.items.append(&mut self.items);
+            other.large.append(&mut self.large);
+            other.load += self.load;
+            self.forget();
+            return;
+        }
         let mut taken = self.taken;
         for item in self.items.drain(..) {
             if let Place::Small(len) = item.place {
@@ -303,13 +313,19 @@ impl Outbox {
             self.small.clear();
             self.taken = 0;
             // The memory of a burst must not be kept.
-            if self.small.capacity() > KEEP || self.items.capacity() > KEEP_ITEMS {
+            if self.small.capacity() > KEEP || self.items.capacity() > KEEP_ITEMS || self.large.capacity() > KEEP_ITEMS
+            {
                 self.small.shrink_to(KEEP);
                 self.items.shrink_to(KEEP_ITEMS);
+                self.large.shrink_to(KEEP_ITEMS);
             }
         } else if self.taken > self.small.len() / 2 {
             self.small.drain(..self.taken);
             self.taken = 0;
+            // Nor while a few messages wait all the time.
+            if self.small.capacity() > KEEP && self.small.capacity() / 4 > self.small.len() {
+                self.small.shrink_to(KEEP.max(self.small.len()));
+            }
         }
     }
 
@@ -392,3 +408,63 @@ impl fmt::Display for Full<'_> {
 }
 
 impl Error for Full<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::pool::{HEAP, MAPPED, make_room};
+
+    fn small(outbox: &mut Outbox, len: usize) {
+        make_room(&mut outbox.small, len, outbox.limit).unwrap();
+        outbox.small.resize(outbox.small.len() + len, 7);
+        outbox.items.push_back(Item { place: Place::Small(len as u32), kind: MessageKind::Binary });
+        outbox.load += cost(len);
+    }
+
+    fn outbox() -> Outbox {
+        let mut outbox = Outbox::default();
+        outbox.set_limit(17 << 20);
+        outbox
+    }
+
+    /// What a peer that becomes busy keeps is moved out of the scratch outbox.
+    #[test]
+    fn what_is_moved_is_not_on_the_heap() {
+        let (mut scratch, mut own) = (outbox(), outbox());
+        small(&mut scratch, 60_000);
+        scratch.move_to(&mut own);
+        let capacity = own.small.capacity();
+        assert!(!(HEAP + 1..MAPPED).contains(&capacity), "a block of {capacity} bytes is on the heap");
+    }
+
+    /// The scratch outbox lives as long as its protocol.
+    #[test]
+    fn places_of_owned_messages_are_not_kept_after_a_burst() {
+        let (mut scratch, mut own) = (outbox(), outbox());
+        for _ in 0..200_000 {
+            scratch.large.push_back(Vec::new());
+            scratch.items.push_back(Item { place: Place::Large, kind: MessageKind::Binary });
+            scratch.load += cost(0);
+        }
+        scratch.move_to(&mut own);
+        let (items, large) = (scratch.items.capacity(), scratch.large.capacity());
+        assert!(items <= KEEP_ITEMS && large <= KEEP_ITEMS, "{items} and {large} places are kept");
+    }
+
+    /// A peer that takes all but the last message of a burst leaves an outbox that is never empty.
+    #[test]
+    fn an_outbox_that_is_nearly_empty_counts_what_it_holds() {
+        let mut outbox = outbox();
+        for _ in 0..300 {
+            small(&mut outbox, 16 * 1024);
+        }
+        for _ in 0..299 {
+            outbox.items.pop_front();
+            outbox.load -= cost(16 * 1024);
+            outbox.taken += 16 * 1024;
+        }
+        outbox.compact();
+        let (capacity, counted) = (outbox.small.capacity(), outbox.memory());
+        assert!(capacity <= counted + KEEP, "{capacity} bytes are held, {counted} are counted");
+    }
+}

@@ -475,6 +475,7 @@ impl Builder {
             dead: Vec::new(),
             end_reported: false,
             is_in_turn: false,
+            closing_waits: false,
             external: None,
             crowded: false,
             shed_warned: None,

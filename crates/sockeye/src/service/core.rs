@@ -104,6 +104,8 @@ pub struct Service {
     pub(super) external: Option<Rc<RefCell<Registrations>>>,
     /// The last wait returned a full batch of events: there may be more.
     pub(super) crowded: bool,
+    /// Connections that are being closed may be on the ready list.
+    pub(super) closing_waits: bool,
     /// When a warning last said that connections were shed.
     pub(super) shed_warned: Option<Instant>,
 }
@@ -294,6 +296,7 @@ impl Service {
                 self.env.state.registry.enqueue(id);
             }
         }
+        self.closing_waits = true;
     }
 }
 

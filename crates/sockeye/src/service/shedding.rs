@@ -57,9 +57,9 @@ impl Service {
         }
         let Self { env, connections, .. } = self;
         let registry = &env.state.registry;
-        // While we do not read, the silence is ours.
+        // While we do not read, or have not read yet, the silence is ours.
         let arrived = |id| {
-            registry.get(id).filter(|entry| !entry.is_paused())?;
+            registry.get(id).filter(|entry| !entry.is_paused() && !entry.is_queued())?;
             connections.get(registry, id)?.arrived_of_message()
         };
         for id in env.state.holdings.look(now, env.limits.slow_sender_bytes, arrived) {

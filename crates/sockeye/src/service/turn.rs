@@ -80,7 +80,11 @@ impl Service {
         if let Some(board) = &mut self.env.board {
             board.turn_ends(self.env.state.now, &self.env.io.meters.statistics);
         }
-        Ok(if self.is_drained() { ServiceState::Drained } else { ServiceState::Running })
+        if self.is_drained() {
+            self.env.state.registry.forget_ready();
+            return Ok(ServiceState::Drained);
+        }
+        Ok(ServiceState::Running)
     }
 
     /// Waits no longer than the caller, the ready list and the next deadline allow.
@@ -158,15 +162,21 @@ impl Service {
     /// answered, the rest waits.
     #[cold]
     fn late_event(&mut self, id: ConnId, entry: Entry, most: u64) {
-        let share = self.env.share;
         if entry.is_open() && self.env.io.effort() < most.saturating_add(self.most_effort()) {
-            self.env.share = share.min(LATE);
-            self.step_entry(id, entry);
-            self.env.share = share;
-            self.env.io.note_effort(STEP);
+            self.small_step(id, entry);
         } else {
             self.env.state.registry.enqueue(id);
         }
+    }
+
+    /// A step with a small share.
+    #[cold]
+    fn small_step(&mut self, id: ConnId, entry: Entry) {
+        let share = self.env.share;
+        self.env.share = share.min(LATE);
+        self.step_entry(id, entry);
+        self.env.share = share;
+        self.env.io.note_effort(STEP);
     }
 
     /// One round of the ready list, as far as the turn's effort allows. The rest is first in the next turn.
@@ -180,6 +190,7 @@ impl Service {
         let most = self.env.io.effort().saturating_add(self.most_effort());
         for _ in 0..count {
             if self.env.io.effort() >= most {
+                self.step_closing();
                 break;
             }
             let Some(id) = self.env.state.registry.next_ready() else { break };
@@ -187,6 +198,29 @@ impl Service {
             self.env.io.note_effort(STEP);
             self.step(id);
         }
+    }
+
+    /// The rest of the ready list waits for the next turn, but for connections that are being closed: what is published from
+    /// now on must not go before their Close frames.
+    #[cold]
+    fn step_closing(&mut self) {
+        if !std::mem::take(&mut self.closing_waits) {
+            return;
+        }
+        for _ in 0..self.env.state.registry.ready_len() {
+            let Some(id) = self.env.state.registry.next_ready() else { break };
+            if self.is_closing(id) {
+                self.step(id);
+            } else {
+                self.env.state.registry.enqueue(id);
+            }
+        }
+    }
+
+    /// Whether it was open, and its end has begun.
+    fn is_closing(&mut self, id: ConnId) -> bool {
+        self.env.state.registry.get(id).is_some_and(Entry::is_open)
+            && self.connections.in_slot(id).is_some_and(|conn| !conn.is_open())
     }
 
     /// One step of one connection, and the commands of its callbacks.
@@ -213,6 +247,7 @@ impl Service {
             Outcome::Yield | Outcome::Later => {
                 self.env.io.meters.statistics.limits.turn_bytes += u64::from(matches!(outcome, Outcome::Yield));
                 self.env.state.registry.enqueue_later(id);
+                self.closing_waits |= self.is_closing(id);
                 self.arm(id);
             }
             Outcome::Gone(how) => self.close_and_retire(id, how),
@@ -385,7 +420,10 @@ impl Service {
         let until = now + self.env.limits.protocol.close_timeout;
         let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { return };
         match conn.close(close, now, until) {
-            Closing::Step => self.env.state.registry.enqueue(id),
+            Closing::Step => {
+                self.env.state.registry.enqueue(id);
+                self.closing_waits = true;
+            }
             Closing::Now => self.close_and_retire(id, CloseHow::Normal),
             Closing::Ignored => {}
         }
@@ -399,6 +437,10 @@ impl Service {
             due.push(entry);
         }
         for (at, id) in due.drain(..) {
+            // What has arrived and was not read yet comes before the callback of a deadline.
+            if let Some(entry) = self.env.state.registry.get(id).filter(|entry| entry.is_queued() && entry.is_open()) {
+                self.small_step(id, entry);
+            }
             let Self { env, connections, .. } = self;
             let Some(conn) = connections.get_mut(&env.state.registry, id) else {
                 self.attempt_due(id, at);

@@ -347,6 +347,11 @@ impl Registry {
         None
     }
 
+    /// Nothing is left: ids on the ready list are of connections that are gone.
+    pub(crate) fn forget_ready(&mut self) {
+        self.ready.clear();
+    }
+
     /// The turn has ended: every connection has a whole share again.
     pub(crate) fn begin_shares(&mut self) {
         self.ready.extend(self.later.drain(..));

@@ -433,3 +433,95 @@ fn port(service: &Service) -> u16 {
         other => panic!("{other}"),
     }
 }
+
+/// A hook that takes every second descriptor, for listeners, connections and connects.
+#[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
+fn a_hook_that_refuses_every_second_descriptor() {
+    #[derive(Clone, Default)]
+    struct Half {
+        watched: Watched,
+        count: Rc<Cell<usize>>,
+        active: Rc<Cell<bool>>,
+    }
+
+    impl PollHook for Half {
+        fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
+            self.count.set(self.count.get() + 1);
+            if self.active.get() && self.count.get() % 2 == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.watched.add(fd, mode)
+        }
+
+        fn remove(&mut self, fd: RawFd) {
+            self.watched.remove(fd);
+        }
+
+        fn set_mode(&mut self, fd: RawFd, mode: Mode) {
+            self.watched.set_mode(fd, mode);
+        }
+
+        fn clear_mode(&mut self, fd: RawFd, mode: Mode) {
+            self.watched.clear_mode(fd, mode);
+        }
+    }
+
+    #[derive(Default)]
+    struct Counts {
+        opened: Rc<Cell<usize>>,
+        over: Rc<Cell<usize>>,
+    }
+
+    impl Handler for Counts {
+        type State = ();
+
+        fn open(&mut self, cx: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {
+            self.opened.set(self.opened.get() + 1);
+            cx.push("hello").unwrap();
+        }
+
+        fn message(&mut self, _: &mut MessageCx<'_, '_>, (): &mut (), _: Message<'_>) -> Result<(), Close> {
+            Err(CloseCode::NORMAL.into())
+        }
+
+        fn closed(&mut self, _: &mut ClosedCx<'_>, (): (), _: Closed) {
+            self.over.set(self.over.get() + 1);
+        }
+
+        fn failed(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, _: Failure) {
+            self.over.set(self.over.get() + 1);
+        }
+    }
+
+    for offset in 0..2 {
+        let half = Half::default();
+        let counts = Counts::default();
+        let (opened, over) = (counts.opened.clone(), counts.over.clone());
+        let builder = Service::builder().protocol(messages::echo("echo")).protocol(messages::with("client", counts));
+        let mut service = builder.listen("127.0.0.1:0").build_external(half.clone()).unwrap();
+        half.count.set(offset);
+        half.active.set(true);
+        // Two addresses of one host race.
+        let url = format!("ws://localhost:{}/", port(&service));
+        for _ in 0..30 {
+            service.control().protocol_named("client").unwrap().connect(Connect::new(&url).unwrap());
+        }
+        let mut rounds = 0;
+        while over.get() < 30 || service.connections() > 0 {
+            half.watched.round(&mut service);
+            rounds += 1;
+            assert!(rounds < 5000, "it spins: {} over, {} connections", over.get(), service.connections());
+        }
+        eprintln!("{} opened, {} over, {rounds} rounds", opened.get(), over.get());
+        assert_eq!(half.watched.fds().len(), 2, "nothing else is left");
+        drop(service);
+        assert_eq!(half.watched.fds(), []);
+        // The waker is taken, the listener is not; or the other way round.
+        half.count.set(offset);
+        let result =
+            Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:0").build_external(half.clone());
+        assert!(result.is_err());
+        assert_eq!(half.watched.fds(), [], "what was added is removed");
+    }
+}

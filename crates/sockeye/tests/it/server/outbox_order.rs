@@ -156,3 +156,91 @@ fn what_waits_behind_an_outbox_is_bounded() {
     world.until(|_| seen.borrow().closed.is_some());
     assert_eq!(seen.borrow().closed.as_ref().unwrap().cause, Cause::Overflow);
 }
+
+/// Messages of all sizes, owned, borrowed and parts of the input, in any mixture, through a socket that takes little.
+#[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
+fn messages_of_all_sizes_keep_their_order_and_bytes() {
+    use sockeye::Service;
+    use sockeye::sim::Network;
+    use sockeye_testing::server::upgrade;
+
+    const SIZES: [usize; 8] = [0, 1, 4095, 4096, 60_000, 128 * 1024 - 1, 128 * 1024, 200_000];
+    for seed in 1..12u64 {
+        let expected = Rc::new(RefCell::new(Vec::<Vec<u8>>::new()));
+        let noted = expected.clone();
+        let (mut number, mut state) = (0u8, seed);
+        let handler = messages::on("mix", move |cx: &mut MessageCx<'_, '_>, message: Message<'_>| {
+            for _ in 0..3 {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let size = SIZES[(state >> 40) as usize % SIZES.len()];
+                number = number.wrapping_add(1);
+                let bytes = vec![number; size];
+                match (state >> 50) % 3 {
+                    0 => {
+                        cx.push(bytes.clone()).unwrap();
+                        noted.borrow_mut().push(bytes);
+                    }
+                    1 => {
+                        cx.push(&bytes[..]).unwrap();
+                        noted.borrow_mut().push(bytes);
+                    }
+                    _ => {
+                        let part = message.as_bytes().len() / 2;
+                        let part = &message.as_bytes()[part..];
+                        cx.push(part).unwrap();
+                        noted.borrow_mut().push(part.to_vec());
+                    }
+                }
+            }
+            Ok(())
+        });
+        let faults = if seed % 2 == 0 {
+            Faults::none().with_buffers(5_000, 5_000).with_segment(1_000)
+        } else {
+            Faults::none().with_buffers(300_000, 70_000)
+        };
+        let network = Network::with_faults(seed, faults);
+        let builder = Service::builder().protocol(handler).listen("127.0.0.1:80");
+        let mut service = builder.build_with(network.sys()).unwrap();
+        let peer = network.connect(&service.local_addresses()[0]).unwrap();
+        peer.send(&upgrade(""));
+        for index in 0..20u8 {
+            let size = SIZES[index as usize % 5];
+            let mut frame = vec![0x82, 0xff];
+            frame.extend_from_slice(&(size as u64).to_be_bytes());
+            if size < 126 {
+                frame = vec![0x82, 0x80 | size as u8];
+            } else if size < 65536 {
+                frame = vec![0x82, 0xfe];
+                frame.extend_from_slice(&(size as u16).to_be_bytes());
+            }
+            frame.extend_from_slice(&[0; 4]);
+            frame.extend(std::iter::repeat_n(index, size));
+            peer.send(&frame);
+        }
+        let (mut heard, mut idle) = (Vec::new(), 0);
+        while idle < 200 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+            network.advance(Duration::from_millis(1));
+            let more = peer.recv();
+            idle = if more.is_empty() { idle + 1 } else { 0 };
+            heard.extend(more);
+        }
+        let begin = heard.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let (mut at, mut count) = (begin, 0);
+        let expected = expected.borrow();
+        while at < heard.len() {
+            let (len, head) = match heard[at + 1] {
+                126 => (u16::from_be_bytes([heard[at + 2], heard[at + 3]]) as usize, 4),
+                127 => (u64::from_be_bytes(heard[at + 2..at + 10].try_into().unwrap()) as usize, 10),
+                len => (len as usize, 2),
+            };
+            assert_eq!(heard[at], 0x82, "seed {seed}, message {count}");
+            assert!(heard[at + head..at + head + len] == expected[count][..], "seed {seed}, message {count}");
+            at += head + len;
+            count += 1;
+        }
+        assert_eq!((count, expected.len()), (60, 60), "seed {seed}");
+    }
+}

@@ -431,3 +431,256 @@ fn a_crowd_does_not_make_a_turn_long() {
         assert!(turns < 100, "everybody's turn comes");
     }
 }
+
+/// A ready list longer than a turn may do, at the moment the drain gives up on everybody.
+#[test]
+fn a_drained_service_has_no_work_left() {
+    const CROWD: usize = 1000;
+    let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address, limits.turn_bytes) = (CROWD, None, 64 * 1024);
+    limits.protocol_mut().ping_after = None;
+    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..40 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(service.connections(), CROWD);
+    service.drain();
+    for _ in 0..40 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    for peer in &crowd {
+        peer.send(&b"\x82\xfe\xe0\x00\0\0\0\0".iter().copied().chain([0; 0xe000]).collect::<Vec<_>>());
+    }
+    network.advance(Duration::from_secs(6));
+    let mut turns = 0;
+    while service.run_once(Some(Duration::ZERO)).unwrap() != ServiceState::Drained {
+        turns += 1;
+        assert!(turns < 100);
+    }
+    assert_eq!(service.connections(), 0);
+    assert_eq!(service.next_deadline(), None, "after {turns} turns");
+}
+
+/// What arrived before a deadline is delivered before the deadline's callback, however much arrived with it.
+#[test]
+fn a_message_that_came_in_time_is_before_the_timer() {
+    struct Waits(Rc<RefCell<Vec<&'static str>>>);
+
+    impl Handler for Waits {
+        type State = ();
+
+        fn open(&mut self, _: &mut MessageCx<'_, '_>, _: &Handshake<'_>) {}
+
+        fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
+            match message.as_text() {
+                Some("wait") => cx.set_timer(Duration::from_secs(5)),
+                Some("here") => self.0.borrow_mut().push("here"),
+                _ => {}
+            }
+            Ok(())
+        }
+
+        fn timer(&mut self, _: &mut MessageCx<'_, '_>, (): &mut ()) -> Result<(), Close> {
+            self.0.borrow_mut().push("timer");
+            Ok(())
+        }
+    }
+
+    const CROWD: usize = 900;
+    let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let handler = messages::with("waits", Waits(seen.clone()));
+    let builder = Service::builder().limits(limits).protocol(handler).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..20 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    let quiet = open(&network, &mut service);
+    quiet.send(b"\x81\x84\0\0\0\0wait");
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    network.advance(Duration::from_secs(4));
+    for peer in &crowd {
+        peer.send(&b"\x82\xfe\xe0\x00\0\0\0\0".iter().copied().chain([0; 0xe000]).collect::<Vec<_>>());
+    }
+    quiet.send(b"\x81\x84\0\0\0\0here");
+    network.advance(Duration::from_secs(1));
+    for _ in 0..50 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(*seen.borrow(), ["here", "timer"]);
+}
+
+/// HTTP behind a crowd that floods for ever.
+#[test]
+fn a_request_and_a_new_client_have_their_turn_beside_an_endless_flood() {
+    const CROWD: usize = 300;
+    let network = Network::with_faults(1, Faults::none().with_buffers(1 << 18, 1 << 18));
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
+    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..10 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    let message: Vec<u8> = b"\x82\xfe\xe0\x00\0\0\0\0".iter().copied().chain([0; 0xe000]).collect();
+    let mut got = vec![0; CROWD];
+    let mut late = None;
+    for turn in 0..60 {
+        for (peer, got) in crowd.iter().zip(&mut got) {
+            *got += peer.recv().len();
+            peer.send(&message);
+        }
+        if turn == 20 {
+            let peer = network.connect(&service.local_addresses()[0]).unwrap();
+            peer.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+            late = Some((peer, network.connect(&service.local_addresses()[0]).unwrap()));
+            late.as_ref().unwrap().1.send(&upgrade(""));
+        }
+        service.run_once(Some(Duration::ZERO)).unwrap();
+        if let Some((http, client)) = &late {
+            let (http, client) = (http.recv(), client.recv());
+            if !http.is_empty() || !client.is_empty() {
+                eprintln!("turn {turn}: {} bytes for HTTP, {} for the client", http.len(), client.len());
+                got.extend([http.len(), client.len()].into_iter().filter(|&bytes| bytes > 0));
+            }
+        }
+    }
+    assert_eq!(got.len(), CROWD + 2, "both were answered");
+    let (least, most) = (got[..CROWD].iter().min().unwrap(), got[..CROWD].iter().max().unwrap());
+    eprintln!("{least}..{most}");
+    assert!(*least * 4 > *most, "{least}..{most}");
+}
+
+/// A loop that was held up does not end peers that sent enough meanwhile.
+#[test]
+fn a_crowd_that_sent_in_time_is_not_slow_when_the_loop_was_held_up() {
+    const CROWD: usize = 900;
+    let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
+    limits.protocol_mut().ping_after = None;
+    let (window, least) = (limits.slow_sender_window, limits.slow_sender_bytes);
+    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..20 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    // A message of 4 MB in fragments: the first one is held.
+    let fragment = |first: bool, bytes: usize| -> Vec<u8> {
+        let head = [u8::from(first) * 2, 0xfe, (bytes >> 8) as u8, bytes as u8, 0, 0, 0, 0];
+        head.into_iter().chain(std::iter::repeat_n(0, bytes)).collect()
+    };
+    crowd.iter().for_each(|peer| peer.send(&fragment(true, 200)));
+    for _ in 0..20 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(least < 10_000);
+    for is_held_up in [false, true, false] {
+        // They send steadily.
+        crowd.iter().for_each(|peer| peer.send(&fragment(false, 10_000)));
+        for _ in 0..if is_held_up { 0 } else { 300 } {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+        network.advance(window + Duration::from_millis(1));
+        for _ in 0..300 {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    let ended = service.statistics().limits.slow_sender_bytes;
+    assert_eq!((ended, service.connections()), (0, CROWD));
+}
+
+/// What is published in a later turn than that of a close is not for who was closed, however many were.
+#[test]
+fn who_was_closed_in_an_earlier_turn_hears_nothing_more() {
+    const CROWD: usize = 700;
+    let network = Network::with_faults(1, Faults::none());
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address, limits.turn_bytes) = (CROWD, None, 64 * 1024);
+    limits.protocol_mut().ping_after = None;
+    let mut builder = Service::builder().limits(limits).listen("127.0.0.1:80");
+    let echo = builder.add_protocol(messages::echo("echo"));
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..40 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(crowd.iter().all(|peer| peer.recv().starts_with(b"HTTP/1.1 101 ")));
+    for id in service.control().connection_ids() {
+        service.control().connection(id).unwrap().close(CloseCode::POLICY);
+    }
+    service.run_once(Some(Duration::ZERO)).unwrap();
+    service.control().protocol(echo).unwrap().publish_text("secret");
+    for _ in 0..10 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    let heard: Vec<Vec<u8>> = crowd.iter().map(Peer::recv).collect();
+    let secrets = heard.iter().filter(|bytes| bytes.starts_with(b"\x81\x06secret")).count();
+    assert!(heard.iter().all(|bytes| bytes.ends_with(b"\x88\x02\x03\xf0")));
+    assert_eq!(secrets, 0, "peers that were closed before it was published");
+}
+
+/// Jobs, ticks, and a drain have their turn beside a flood that never ends, and the drain's end is in time.
+#[test]
+fn jobs_and_a_drain_have_their_turn_beside_an_endless_flood() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    const CROWD: usize = 300;
+    let network = Network::with_faults(1, Faults::none().with_buffers(1 << 18, 1 << 18));
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
+    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..10 {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    let message: Vec<u8> = b"\x82\xfe\xe0\x00\0\0\0\0".iter().copied().chain([0; 0xe000]).collect();
+    let jobs = Arc::new(AtomicUsize::new(0));
+    let remote = service.remote();
+    let mut drained = None;
+    let mut tails = vec![Vec::new(); CROWD];
+    for turn in 0..400 {
+        for (peer, tail) in crowd.iter().zip(&mut tails) {
+            let bytes = peer.recv();
+            if !bytes.is_empty() {
+                *tail = bytes[bytes.len().saturating_sub(4)..].to_vec();
+            }
+            peer.send(&message);
+        }
+        if turn < 20 {
+            let count = jobs.clone();
+            remote.run(move |_| _ = count.fetch_add(1, Ordering::SeqCst)).unwrap();
+        }
+        if turn == 21 {
+            assert_eq!(jobs.load(Ordering::SeqCst), 20);
+            service.drain();
+        }
+        if turn > 21 {
+            network.advance(Duration::from_millis(100));
+        }
+        if service.run_once(Some(Duration::ZERO)).unwrap() == ServiceState::Drained {
+            drained = Some(turn);
+            break;
+        }
+    }
+    eprintln!("drained in turn {drained:?}");
+    let told = tails.iter().filter(|tail| tail[..] == *b"\x88\x02\x03\xe9").count();
+    assert_eq!(told, CROWD);
+    // Five seconds.
+    assert!(drained.is_some_and(|turn| turn < 21 + 60), "{drained:?}");
+}
