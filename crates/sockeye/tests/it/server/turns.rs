@@ -518,7 +518,7 @@ fn a_message_that_came_in_time_is_before_the_timer() {
     assert_eq!(*seen.borrow(), ["here", "timer"]);
 }
 
-/// HTTP behind a crowd that floods for ever.
+/// HTTP behind a crowd that never stops flooding.
 #[test]
 fn a_request_and_a_new_client_have_their_turn_beside_an_endless_flood() {
     const CROWD: usize = 300;
