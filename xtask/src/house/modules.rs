@@ -224,7 +224,8 @@ impl Reader<'_> {
                     at += length;
                 }
                 ("mod", Some(name)) if begins && depth == 0 => {
-                    module.children.insert(name.clone(), visibility == Visibility::Public);
+                    // Without a feature another file may stand for it.
+                    *module.children.entry(name.clone()).or_default() |= visibility == Visibility::Public;
                     let below = [path.as_slice(), &[name]].concat();
                     at += 2;
                     if tokens.get(at).is_some_and(|token| token.text == "{") {
@@ -392,7 +393,7 @@ mod tests {
     #[test]
     fn what_a_user_can_name_is_public() {
         let read = read([
-            ("crates/a/src/lib.rs", "pub mod b; mod d; pub use d::D;"),
+            ("crates/a/src/lib.rs", "#[cfg(f)] pub mod b; #[cfg(not(f))] mod b; mod d; pub use d::D;"),
             ("crates/a/src/b.rs", "pub struct B; pub(crate) struct Own; pub(crate) use crate::d::D;"),
             ("crates/a/src/d.rs", "pub struct D;"),
         ]);
