@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use crate::connect::color::When;
 use crate::connect::dialog::Hold;
 use crate::connect::encoding::Encoding;
 use crate::connect::event::SCHEMA;
@@ -100,6 +101,19 @@ pub(crate) struct Connect {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// Show the handshake on standard error: the heads sent (>) and received (<)
+    ///
+    /// As they are: with passwords, tokens and cookies. Long lines are cut. Those of proxies and redirects are shown, too; with
+    /// --listen the request of the client; with --json they are events.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Colours of what is received and sent, and of notes
+    ///
+    /// NO_COLOR in the environment turns them off for `auto`. Messages that go to a pipe or a file never have them.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+
     /// Largest message accepted, such as 16M or 64KiB, and longest line sent; a larger message is refused with 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = parse_size)]
     pub(crate) max_message: u64,
@@ -171,6 +185,7 @@ Examples:
   sockeye connect ws://127.0.0.1:7681/ --protocol dumb-increment-protocol --count 10
   sockeye connect ws://127.0.0.1:9001/ --binary hex --send 'de ad be ef' --hold
   sockeye connect ws://127.0.0.1:9001/ --json --hold | jq .data
+  sockeye connect -v ws://127.0.0.1:9001/            show the handshake, too
   sockeye connect --listen 9002                      wait for a client and talk to it
 
 On a terminal, lines can be edited and have a history, which Ctrl-R searches, and messages appear above the line. A line that begins with / is a \

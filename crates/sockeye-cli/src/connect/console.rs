@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::client::HandshakeHead;
 use sockeye::messages::Message;
 use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
@@ -69,6 +70,9 @@ impl Protocol for Console {
         let address = cx.peer().to_string();
         // What a server of ours answered was asked for on its command line.
         let subprotocol = handshake.subprotocol().filter(|_| self.is_client);
+        if let Some(request) = handshake.request().filter(|_| dialog.screen.verbose) {
+            dialog.screen.request(&head(request));
+        }
         // After redirects.
         let url = handshake.url().map(ToString::to_string);
         let target = handshake.request().map(Request::target);
@@ -173,10 +177,24 @@ impl Protocol for Console {
         }
     }
 
+    fn handshake_head(&mut self, _: &mut ProtocolMut<'_>, _: sockeye::ConnId, head: HandshakeHead<'_>) {
+        self.dialog.borrow().screen.head(head);
+    }
+
     fn failed(&mut self, _: &mut ProtocolMut<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
         let retry = failure.retry.map(|retry| retry.after);
         self.dialog.borrow_mut().failed(&failure, retry);
     }
+}
+
+/// The head of a request.
+fn head(request: &Request<'_>) -> Vec<u8> {
+    let mut head = format!("GET {} HTTP/1.1\r\n", request.target()).into_bytes();
+    for (name, value) in request.headers() {
+        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    head
 }
 
 /// Sends the pings that wait.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::connect::encoding::Encoding;
 use crate::connect::expect::Pattern;
-use crate::connect::screen::Style;
+use crate::connect::screen::{Colors, Style};
 use crate::stdout::{Output, Waker};
 
 fn plan() -> Plan {
@@ -31,6 +31,8 @@ fn open(plan: Plan) -> Dialog {
         framing: crate::connect::lines::Framing::Lines,
         quiet: true,
         control: false,
+        verbose: false,
+        colors: Colors::default(),
         started: Instant::now(),
     };
     let mut dialog = Dialog::new(plan, screen, Stdin::new(Waker::default()));

@@ -19,6 +19,13 @@ pub(crate) enum Event<'a> {
         address: &'a str,
         subprotocol: Option<&'a str>,
     },
+    /// With --verbose.
+    Handshake {
+        by: &'a str,
+        /// The other side is a proxy.
+        proxy: bool,
+        head: &'a [u8],
+    },
     Message(&'a Message<'a>),
     /// Those of the peer are answered by the library itself.
     Ping {
@@ -58,6 +65,11 @@ impl Event<'_> {
                 }
                 object.text("address", address);
                 object.optional("subprotocol", *subprotocol);
+            }
+            Self::Handshake { by, proxy, head } => {
+                object.text("by", by);
+                object.raw("proxy", if *proxy { "true" } else { "false" });
+                object.payload(head, encoding);
             }
             Self::Message(message) => {
                 object.raw("bytes", &message.as_bytes().len().to_string());
@@ -102,6 +114,7 @@ impl Event<'_> {
         match self {
             Self::Listening { .. } => "listening",
             Self::Open { .. } => "open",
+            Self::Handshake { .. } => "handshake",
             Self::Message(_) => "message",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
@@ -180,13 +193,16 @@ impl Object {
 /// For `--help`.
 pub(crate) const SCHEMA: &str = "\
 With --json each line of standard output is an object with these members:
-  event    open, message, ping, pong, close, failure; listening with --listen
+  event    open, message, ping, pong, close, failure; listening with --listen; handshake
+           with --verbose
   time     UTC, such as 2026-11-22T14:02:37.123Z
   elapsed  seconds since the start
 and of its event:
   listening  address
   open       url (when connecting: the one in use, after redirects), target (with --listen:
              path and query), address, subprotocol (or null)
+  handshake  by (us, peer), proxy (true: the other side is one), data (a head, with its line ends);
+             encoding if it is not UTF-8
   message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
   ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
@@ -238,6 +254,16 @@ mod tests {
                 Some(Encoding::Base64),
                 json!({"event": "message", "type": "binary", "bytes": 2, "encoding": "base64", "data": "AP8="}),
             ),
+            (
+                Event::Handshake { by: "us", proxy: false, head: b"GET /\r\n" },
+                None,
+                json!({"event": "handshake", "by": "us", "proxy": false, "data": "GET /\r\n"}),
+            ),
+            (
+                Event::Handshake { by: "peer", proxy: true, head: b"\xff" },
+                None,
+                json!({"event": "handshake", "by": "peer", "proxy": true, "encoding": "hex", "data": "ff"}),
+            ),
             (Event::Ping { payload: b"x", by: "peer" }, None, json!({"event": "ping", "by": "peer", "data": "x"})),
             (Event::Pong { payload: b"\xff" }, None, json!({"event": "pong", "encoding": "hex", "data": "ff"})),
             (
@@ -271,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_schema_names_every_event() {
-        for name in ["listening", "open", "message", "ping", "pong", "close", "failure"] {
+        for name in ["listening", "open", "handshake", "message", "ping", "pong", "close", "failure"] {
             assert!(SCHEMA.contains(&format!("\n  {name} ")), "{name}");
         }
     }

@@ -5,6 +5,7 @@
 //! [`console`] is the protocol that the loop calls, and [`dialog`] decides.
 
 pub(crate) mod args;
+mod color;
 mod command;
 mod console;
 mod dialog;
@@ -18,8 +19,9 @@ mod show;
 mod stdin;
 
 use std::cell::RefCell;
+use std::env;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::mem;
 use std::path::Path;
 use std::rc::Rc;
@@ -38,7 +40,7 @@ use self::encoding::Encoding;
 use self::event::Event;
 use self::expect::Expectations;
 use self::lines::Format;
-use self::screen::{Screen, Style};
+use self::screen::{Colors, Screen, Style};
 use self::stdin::Stdin;
 use crate::failure::Failure;
 use crate::options::listening::Listening;
@@ -80,6 +82,9 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     if let Some(mut wanted) = wanted {
         if connect.reconnect {
             wanted = wanted.reconnect(Reconnect::new()).map_err(|error| Failure::usage(error.to_string()))?;
+        }
+        if connect.verbose {
+            wanted = wanted.report_handshake();
         }
         // The console is the one protocol that there is.
         service
@@ -198,6 +203,8 @@ fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) ->
         _ => Output::to_stdout(waker)?,
     };
     let control = connect.show_control;
+    let holds = |is_terminal| connect.color.holds(is_terminal, |name| env::var_os(name));
+    let colors = Colors { stdout: holds(watched), stderr: holds(io::stderr().is_terminal()) };
     Ok(Screen {
         stdout,
         style,
@@ -206,6 +213,8 @@ fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) ->
         framing,
         quiet: connect.quiet,
         control,
+        verbose: connect.verbose,
+        colors,
         started,
     })
 }

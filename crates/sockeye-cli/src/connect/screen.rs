@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use sockeye::client::HandshakeHead;
 use sockeye::log::escape;
 use sockeye::messages::Message;
 
+use crate::connect::color::Kind;
 use crate::connect::encoding::Encoding;
 use crate::connect::event::Event;
 use crate::connect::lines::Framing;
@@ -26,6 +28,13 @@ pub(crate) enum Style {
     Editor,
 }
 
+/// Which streams have colours.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Colors {
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
 /// What is shown, and where.
 pub(crate) struct Screen {
     pub(crate) stdout: Output,
@@ -37,6 +46,9 @@ pub(crate) struct Screen {
     pub(crate) quiet: bool,
     /// Pings and pongs too.
     pub(crate) control: bool,
+    /// The heads of the handshake, too.
+    pub(crate) verbose: bool,
+    pub(crate) colors: Colors,
     pub(crate) started: Instant,
 }
 
@@ -47,6 +59,11 @@ impl Screen {
         }
         let mut out = Vec::with_capacity(message.as_bytes().len() + 3);
         show::message(&mut out, message, self.style != Style::Pipe, self.encoding);
+        if self.style != Style::Pipe && self.colors.stdout {
+            // For a terminal it is text, and ends with its line.
+            let text = String::from_utf8_lossy(out.strip_suffix(b"\n").unwrap_or(&out));
+            out = (Kind::Received.paint(&text) + "\n").into_bytes();
+        }
         if self.style == Style::Pipe && self.framing == Framing::Nul && self.encoding != Some(Encoding::Raw) {
             out.pop();
             out.push(0);
@@ -66,7 +83,7 @@ impl Screen {
     pub(crate) fn ping(&self, payload: &[u8]) {
         self.event(&Event::Ping { payload, by: "us" });
         if self.control && !self.json {
-            self.say(&show::control('>', "ping", payload));
+            self.say(Kind::Sent, &show::control('>', "ping", payload));
         }
     }
 
@@ -74,7 +91,7 @@ impl Screen {
     pub(crate) fn pinged(&self, payload: &[u8]) {
         self.event(&Event::Ping { payload, by: "peer" });
         if self.control && !self.json {
-            self.say(&show::control('<', "ping", payload));
+            self.say(Kind::Received, &show::control('<', "ping", payload));
         }
     }
 
@@ -83,7 +100,27 @@ impl Screen {
         self.event(&Event::Pong { payload });
         if (self.control || typed.is_some()) && !self.json {
             let after = typed.map_or_else(String::new, |rtt| format!(" after {} ms", statistics::time(rtt)));
-            self.say(&format!("{}{after}", show::control('<', "pong", payload)));
+            self.say(Kind::Received, &format!("{}{after}", show::control('<', "pong", payload)));
+        }
+    }
+
+    /// A head of the handshake.
+    pub(crate) fn head(&self, head: HandshakeHead<'_>) {
+        let by = if head.is_sent() { "us" } else { "peer" };
+        self.event(&Event::Handshake { by, proxy: head.is_of_proxy(), head: head.bytes() });
+        self.show_head(head.is_sent(), head.bytes());
+    }
+
+    /// The request of a client.
+    pub(crate) fn request(&self, head: &[u8]) {
+        self.event(&Event::Handshake { by: "peer", proxy: false, head });
+        self.show_head(false, head);
+    }
+
+    fn show_head(&self, is_sent: bool, head: &[u8]) {
+        let (mark, kind) = if is_sent { ('>', Kind::Sent) } else { ('<', Kind::Received) };
+        if !self.json {
+            show::head(mark, head).iter().for_each(|line| self.say(kind, line));
         }
     }
 
@@ -96,13 +133,15 @@ impl Screen {
 
     /// A line in response to a typed command.
     pub(crate) fn answer(&self, text: &str) {
-        self.say(&format!("* {}", escape(text)));
+        self.say(Kind::Note, &format!("* {}", escape(text)));
     }
 
     /// A line of ours. What a peer has said in it has to be escaped.
-    pub(crate) fn say(&self, line: &str) {
-        let line = format!("{line}\n");
-        if self.style == Style::Editor {
+    fn say(&self, kind: Kind, line: &str) {
+        let is_stdout = self.style == Style::Editor;
+        let colored = if is_stdout { self.colors.stdout } else { self.colors.stderr };
+        let line = if colored { kind.paint(line) + "\n" } else { format!("{line}\n") };
+        if is_stdout {
             self.stdout.push(line.as_bytes());
         } else {
             log::print(&line);

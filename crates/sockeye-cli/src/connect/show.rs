@@ -43,6 +43,43 @@ pub(crate) fn control(mark: char, what: &str, payload: &[u8]) -> String {
     line
 }
 
+/// The lines of a head, each behind its mark, without anything that a terminal obeys: `>` if sent, `<` if received. Bytes that
+/// are not UTF-8 are shown as `\xff`. What is long is cut.
+pub(crate) fn head(mark: char, head: &[u8]) -> Vec<String> {
+    let mut lines: Vec<_> = head.split(|byte| *byte == b'\n').collect();
+    // Behind the last line end.
+    if lines.last().is_some_and(|rest| rest.is_empty()) {
+        lines.pop();
+    }
+    let mut shown: Vec<_> = lines.iter().take(HEAD_LINES).map(|line| head_line(mark, line)).collect();
+    if lines.len() > HEAD_LINES {
+        shown.push(format!("{mark} .. and {} more lines", lines.len() - HEAD_LINES));
+    }
+    shown
+}
+
+fn head_line(mark: char, line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut kept = line.len().min(HEAD_LINE);
+    // Not inside a character, which has at most four bytes.
+    if kept < line.len() {
+        let is_inside = |at: &usize| line[*at] & 0xc0 == 0x80;
+        kept = (kept - 3..=kept).rev().find(|at| !is_inside(at)).unwrap_or(kept);
+    }
+    let mut shown = mark.to_string();
+    if !line.is_empty() {
+        shown.push(' ');
+    }
+    for chunk in line[..kept].utf8_chunks() {
+        // Writing to a `String` does not fail.
+        _ = write!(shown, "{}{}", escape(chunk.valid()), chunk.invalid().escape_ascii());
+    }
+    if kept < line.len() {
+        _ = write!(shown, ".. ({} more)", count(line.len() - kept));
+    }
+    shown
+}
+
 /// Text behind a mark; further lines of it are indented, so that none of them looks like an entry of its own.
 fn marked(mark: char, text: &str) -> String {
     let mut shown = String::with_capacity(text.len() + 2);
@@ -66,6 +103,11 @@ fn marked(mark: char, text: &str) -> String {
 fn count(bytes: usize) -> String {
     if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }
+
+/// Lines of a head that are shown.
+const HEAD_LINES: usize = 128;
+/// Bytes of a line of a head that are shown.
+const HEAD_LINE: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -118,5 +160,37 @@ mod tests {
         assert_eq!(control('<', "ping", b""), "< ping");
         assert_eq!(control('>', "pong", b"a\"\x1b"), "> pong \"a\\\"\\u{1b}\"");
         assert_eq!(control('<', "ping", b"\xff\x00"), "< ping ff00");
+    }
+
+    #[test]
+    fn a_head_is_shown_line_by_line() {
+        assert_eq!(head('>', b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), ["> GET / HTTP/1.1", "> Host: a", ">"]);
+        assert_eq!(head('<', b"SSH-2.0"), ["< SSH-2.0"]);
+        assert_eq!(head('<', b""), Vec::<String>::new());
+        assert_eq!(head('<', b"\n\n"), ["<", "<"]);
+    }
+
+    #[test]
+    fn nothing_of_a_head_is_obeyed_and_everything_is_seen() {
+        let shown = head('<', "A: \x1b[2J\u{9b}x\u{202e}\rü\0\n".as_bytes());
+        assert_eq!(shown, ["< A: \\u{1b}[2J\\u{9b}x\\u{202e}\\rü\\u{0}"]);
+        assert_eq!(head('<', b"A: \xff\xfe\x80b\n"), ["< A: \\xff\\xfe\\x80b"]);
+    }
+
+    #[test]
+    fn a_long_head_is_cut() {
+        let shown = head('<', format!("A: {}\r\n\r\n", "a".repeat(5000)).as_bytes());
+        assert_eq!(shown.len(), 2);
+        assert!(shown[0].starts_with("< A: aaa") && shown[0].ends_with("a.. (3979 bytes more)"), "{}", shown[0].len());
+        assert_eq!(shown[0].len(), 1024 + 1 + 21);
+        // Not in the middle of a character.
+        for start in 0..4 {
+            let line = format!("{}{}", "a".repeat(start), "\u{1f41f}".repeat(400));
+            assert!(!head('<', line.as_bytes())[0].contains("\\x"), "{start}");
+        }
+        // Of bytes that are none, all.
+        assert_eq!(head('<', &[0x80; 2000])[0].matches("\\x80").count(), 1024);
+        let shown = head('<', &b"\r\n".repeat(1000));
+        assert_eq!((shown.len(), &*shown[128]), (129, "< .. and 872 more lines"));
     }
 }

@@ -68,7 +68,8 @@ fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
     let subcommands = command.has_subcommands();
-    let is_client = command.get_arguments().any(|argument| argument.get_long() == Some("proxy"));
+    let has = |name| command.get_arguments().any(|argument| argument.get_long() == Some(name));
+    let (is_client, is_colored) = (has("proxy"), has("color"));
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let page = clap_mangen::Man::new(command).source(concat!("sockeye ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
@@ -81,12 +82,12 @@ fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
         page.render_subcommands_section(&mut text)?;
     }
     closing(&after).to_writer(&mut text)?;
-    ending(is_client, subcommands).to_writer(&mut text)?;
+    ending(is_client, is_colored, subcommands).to_writer(&mut text)?;
     Ok((page.get_filename(), text))
 }
 
 /// What the help has no place for.
-fn ending(is_client: bool, is_root: bool) -> Roff {
+fn ending(is_client: bool, is_colored: bool, is_root: bool) -> Roff {
     let mut page = Roff::default();
     if is_client {
         page.control("SH", ["ENVIRONMENT"]);
@@ -94,6 +95,10 @@ fn ending(is_client: bool, is_root: bool) -> Roff {
             "http_proxy, https_proxy, all_proxy: the proxy for ws, for wss, and for both, in lower or upper case. no_proxy: \
              hosts to reach directly. --proxy is stronger than all of them.",
         )]);
+    }
+    if is_colored {
+        page.control("PP", [])
+            .text([roman("NO_COLOR: if it is set and not empty, there are no colours, unless --color says so.")]);
     }
     if !is_root {
         page.control("SH", ["SEE ALSO"]).text([roman("sockeye(1)")]);

@@ -354,6 +354,98 @@ fn it_listens_for_one_client() {
     assert_eq!(running.ended().code(), Some(0));
 }
 
+#[test]
+fn the_handshake_is_shown() {
+    let address = once(|mut peer| {
+        peer.upgrade("X-Evil: \x1b[2J\r\n");
+        peer.send(TEXT, b"hi");
+        peer.closed();
+    });
+    let url = format!("ws://{address}/a?b");
+    let (code, out, err) = fed(&["connect", "-v", "-n1", &url, "-H", "X-Token: abc"], b"");
+    // The terminal escape is a byte that a field cannot have: it is refused, and shown all the same.
+    assert_eq!((code, &*out), (Some(6), ""), "{err}");
+    let address = once(|mut peer| {
+        peer.upgrade("X-Long: ok\r\n");
+        peer.send(TEXT, b"hi");
+        peer.closed();
+    });
+    let url = format!("ws://me:secret@{address}/a?b");
+    let shown = fed(&["connect", "-v", "-n1", &url, "-H", "X-Token: abc"], b"");
+    assert_eq!((shown.0, &*shown.1), (Some(0), "hi\n"), "{}", shown.2);
+    assert!(err.contains("\n< X-Evil: \\u{1b}[2J\n"), "{err}");
+    let lines: Vec<_> = shown.2.lines().collect();
+    assert_eq!(lines[..2], ["> GET /a?b HTTP/1.1", &format!("> Host: {address}")]);
+    for line in
+        ["> Authorization: Basic bWU6c2VjcmV0", "> X-Token: abc", ">", "< Upgrade: websocket", "< X-Long: ok", "<"]
+    {
+        assert!(lines.contains(&line), "{line}: {lines:?}");
+    }
+    assert!(!shown.2.contains('\x1b'));
+    // The heads come before what is said of the connection.
+    let place = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+    assert!(place(">") < place("< HTTP/1.1 101 ") && place("< HTTP/1.1 101 ") < place("* connected"), "{lines:?}");
+}
+
+#[test]
+fn the_handshake_of_a_refusal_is_shown() {
+    let refusal = |mut peer: crate::peer::Peer| {
+        peer.head();
+        peer.write(b"HTTP/1.1 401 Nope\r\nWWW-Authenticate: Basic realm=\"\xff\"\r\nContent-Length: 0\r\n\r\n");
+    };
+    let (code, out, err) = fed(&["connect", "-v", &format!("ws://{}/", once(refusal))], b"");
+    assert_eq!((code, &*out), (Some(5), ""), "{err}");
+    assert!(err.starts_with("> GET / HTTP/1.1\n"), "{err}");
+    assert!(err.contains("< HTTP/1.1 401 Nope\n< WWW-Authenticate: Basic realm=\"\\xff\"\n"), "{err}");
+    // In colour, where that is asked for.
+    let (_, _, err) = fed(&["connect", "-v", "--color=always", &format!("ws://{}/", once(refusal))], b"");
+    assert!(err.starts_with("\x1b[32m> GET / HTTP/1.1\x1b[0m\n"), "{err:?}");
+    let (_, out, err) = fed(&["connect", "-v", "--json", "--color=always", &format!("ws://{}/", once(refusal))], b"");
+    let events: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<_> = events.iter().map(|event| (&event["event"], &event["by"], &event["encoding"])).collect();
+    let [asked, answered, failed] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*asked.0 == "handshake", *asked.1 == "us"), (true, true), "{out}");
+    assert_eq!((*answered.0 == "handshake", *answered.1 == "peer", *answered.2 == "hex"), (true, true, true), "{out}");
+    assert_eq!((*failed.0 == "failure", err.contains('>')), (true, false), "{out} {err}");
+}
+
+/// With nobody who reads standard error, and an answer that is as long and as bad as it can be.
+#[test]
+fn a_handshake_that_is_no_text_is_cut() {
+    let flood = |mut peer: crate::peer::Peer| {
+        peer.head();
+        let head = [&b"HTTP/1.1 101 x\r\n"[..], &[b"A: ", &[0x9b; 2000][..], b"\r\n"].concat().repeat(100)].concat();
+        peer.write(&head);
+    };
+    let (code, _, err) = fed(&["connect", "-v", &format!("ws://{}/", once(flood))], b"");
+    assert_eq!(code, Some(6), "{err}");
+    assert!(err.lines().all(|line| line.len() < 5000) && err.contains(".. (979 bytes more)\n"), "{}", err.len());
+    assert!(err.len() < 200_000, "{}", err.len());
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let mut command = sockeye(&["connect", "-v", &format!("ws://{}/", once(flood))]);
+    assert_eq!(finished(command.stderr(OwnedFd::from(writer))).status.code(), Some(6));
+}
+
+#[test]
+fn a_client_that_is_listened_for_shows_its_request() {
+    let running = Running::start(&["connect", "--listen", "127.0.0.1:0", "-v", "--hold=0", "--send", "x"]);
+    let line = running.log_line("listening on ws://");
+    let (_, address) = line.split_once("ws://").unwrap();
+    let client = Client::open(address.trim_end_matches('/'), "X-Token: a\r\n").unwrap();
+    running.log_line("< GET / HTTP/1.1");
+    running.log_line("< X-Token: a");
+    drop(client);
+}
+
+#[test]
+fn shown_and_quiet_are_not_both_wanted() {
+    let (code, _, err) = fed(&["connect", "-v", "-q", "ws://127.0.0.1:1/"], b"");
+    assert_eq!(code, Some(2), "{err}");
+    let (code, _, err) = fed(&["connect", "--color=blue", "ws://127.0.0.1:1/"], b"");
+    assert!(code == Some(2) && err.contains("auto, always, never"), "{err}");
+}
+
 /// As before `head`: the reader has enough.
 #[test]
 fn a_closed_pipe_ends_it_quietly() {

@@ -52,7 +52,8 @@ impl Screen {
     fn obey(&mut self, sequence: &str) {
         match sequence {
             "[K" => self.row = self.row.chars().take(self.column).collect(),
-            "[?2004h" | "[?2004l" => {}
+            // Colours are looked at where they matter.
+            "[?2004h" | "[?2004l" | "[0m" | "[2m" | "[32m" | "[36m" => {}
             forward => {
                 let count = forward.strip_prefix('[').and_then(|rest| rest.strip_suffix('C'));
                 self.column += count.unwrap_or_else(|| panic!("{forward}")).parse::<usize>().unwrap();
@@ -183,6 +184,28 @@ fn the_peer_cannot_play_with_the_terminal() {
     // The screen panics at anything that it should not get.
     let screen = terminal.until(|screen| screen.above().iter().any(|row| row.starts_with("< ")));
     assert_eq!(screen.above()[1], r"< \u{1b}[2J\u{1b}]0;title\u{7}\r> faked\u{8}");
+}
+
+#[test]
+fn a_terminal_has_colours_unless_they_are_not_wanted() {
+    let kinds = ["\x1b[2m* connected to ", "\x1b[32m> GET / HTTP/1.1\x1b[0m", "\x1b[36m< hello\x1b[0m\r\n"];
+    for (options, variable, colored) in [
+        (&["-v"][..], "", true),
+        (&["-v"], "1", false),
+        (&["-v", "--color=always"], "1", true),
+        (&["-v", "--color", "never"], "", false),
+    ] {
+        let (url, orders, _frames) = told();
+        let mut command = sockeye(&[&["connect", &url][..], options].concat());
+        command.env("NO_COLOR", variable);
+        let mut terminal = Terminal::of(command, true);
+        orders.send(text("hello")).unwrap();
+        terminal.until(|screen| screen.above().contains(&"< hello"));
+        let shown = std::str::from_utf8(&terminal.bytes).unwrap();
+        for kind in kinds {
+            assert_eq!(shown.contains(kind), colored, "{options:?} {variable:?} {kind:?}: {shown:?}");
+        }
+    }
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub(crate) fn program() -> OsString {
 pub(crate) fn sockeye(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What this machine says about proxies must not matter.
+    // What this machine says about colours and proxies must not matter.
+    command.env_remove("NO_COLOR");
     for variable in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(variable).env_remove(variable.to_uppercase());
     }

@@ -164,6 +164,7 @@ impl Bench {
         assert_eq!(self.host.open_handles(), 0, "handles are left");
         let (host, notes) = (self.host.clone(), self.notes.clone());
         notes.in_failed.take();
+        notes.in_head.take();
         notes.in_open.take();
         notes.in_closed.take();
         drop(self);

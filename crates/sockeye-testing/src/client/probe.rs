@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::client::{FailureCause, Retry};
+use sockeye::client::{FailureCause, HandshakeHead, Retry};
 use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::time::Instant;
 use sockeye::proto::wire::MessageKind;
@@ -36,17 +36,21 @@ pub enum Say {
 type InOpen = Box<dyn FnMut(&mut Cx<'_>)>;
 type InFailed = Box<dyn FnMut(&mut ProtocolMut<'_>, ConnId, &Failure)>;
 type InClosed = Box<dyn FnMut(&mut ClosedCx<'_>, &Closed)>;
+type InHead = Box<dyn FnMut(&mut ProtocolMut<'_>, ConnId)>;
 type InTick = Box<dyn FnMut(&mut ProtocolMut<'_>)>;
 
 #[derive(Default)]
 pub struct Notes {
     pub seen: RefCell<Vec<(Instant, ConnId, Seen)>>,
+    /// The heads of handshakes, marked as curl does: `>` if sent, `<` if received, and `p` if of a proxy.
+    pub heads: RefCell<Vec<(ConnId, String)>>,
     /// What waits to be sent.
     pub queues: RefCell<HashMap<ConnId, VecDeque<Say>>>,
     /// What else the callbacks do.
     pub in_open: RefCell<Option<InOpen>>,
     pub in_failed: RefCell<Option<InFailed>>,
     pub in_closed: RefCell<Option<InClosed>>,
+    pub in_head: RefCell<Option<InHead>>,
     pub in_tick: RefCell<Option<InTick>>,
     /// Messages are sent back.
     pub echoes: Cell<bool>,
@@ -229,6 +233,16 @@ impl Protocol for Probe {
             hook(cx, &closed);
         }
         notes.note(cx.now(), id, Seen::Closed(closed, cx.retry()));
+    }
+
+    fn handshake_head(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, head: HandshakeHead<'_>) {
+        let _inside = self.notes.enter();
+        assert!(!self.notes.is_open(id) && !self.notes.is_over(id), "a head comes before the outcome");
+        let mark = format!("{}{} ", if head.is_of_proxy() { "p" } else { "" }, if head.is_sent() { '>' } else { '<' });
+        self.notes.heads.borrow_mut().push((id, mark + &String::from_utf8_lossy(head.bytes())));
+        if let Some(hook) = &mut *self.notes.in_head.borrow_mut() {
+            hook(own, id);
+        }
     }
 
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {

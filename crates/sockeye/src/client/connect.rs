@@ -64,6 +64,7 @@ pub struct Connect {
     /// Redirects that may still be followed.
     pub(crate) redirects: u8,
     pub(crate) reconnect: Option<Reconnect>,
+    pub(crate) reports_handshake: bool,
 }
 
 impl Connect {
@@ -247,6 +248,44 @@ impl Connect {
         Ok(Self { reconnect: Some(policy), ..self })
     }
 
+    /// Has [`Protocol::handshake_head`](crate::Protocol::handshake_head) called with each head of the opening handshake, those
+    /// sent and those received, also of attempts that fail, of proxies, and of redirects. Default: no.
+    ///
+    /// ```
+    /// use sockeye::client::HandshakeHead;
+    /// use sockeye::protocol::ProtocolMut;
+    /// use sockeye::{Close, ConnId, Connect, Cx, Fragment, Handshake, Protocol, Tx};
+    ///
+    /// struct Curious;
+    ///
+    /// impl Protocol for Curious {
+    ///     type Session = ();
+    ///
+    ///     fn name(&self) -> &str {
+    ///         "curious"
+    ///     }
+    ///
+    ///     fn handshake_head(&mut self, _: &mut ProtocolMut<'_>, id: ConnId, head: HandshakeHead<'_>) {
+    ///         println!("{id}: {}", head.bytes().escape_ascii());
+    ///     }
+    ///     # fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) {}
+    ///     # fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+    ///     #     Ok(())
+    ///     # }
+    ///     # fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: Tx<'_>) -> Result<(), Close> {
+    ///     #     Ok(())
+    ///     # }
+    /// }
+    ///
+    /// let connect = Connect::new("ws://example.com/")?.report_handshake();
+    /// # let _ = connect;
+    /// # Ok::<(), sockeye::client::ConnectError>(())
+    /// ```
+    #[must_use]
+    pub fn report_handshake(self) -> Self {
+        Self { reports_handshake: true, ..self }
+    }
+
     /// The URL to connect to.
     #[must_use]
     pub const fn url(&self) -> &Url {
@@ -370,6 +409,7 @@ impl From<Url> for Connect {
             timeouts: Timeouts::default(),
             redirects: 0,
             reconnect: None,
+            reports_handshake: false,
         }
     }
 }

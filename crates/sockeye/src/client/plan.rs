@@ -100,6 +100,11 @@ impl Plan {
         }
     }
 
+    /// Whether the program wants to know the heads of the handshake.
+    pub(crate) fn reports_handshake(&self) -> bool {
+        self.asked.reports_handshake
+    }
+
     /// What lies between the description and the server of this attempt, if something does.
     pub(crate) fn route(&self) -> Option<Box<Route>> {
         let redirected = self.moved.as_ref().map(|moved| moved.url().clone());

@@ -5,10 +5,14 @@ use std::rc::Rc;
 use sockeye_proto::close::Closed;
 
 use crate::admission::{AcceptedConnection, Admission};
+#[cfg(feature = "client")]
+use crate::client::HandshakeHead;
 use crate::client::Retry;
 use crate::conn::policy::Site;
 use crate::id::{ConnId, ListenerHandle, RequestId};
 use crate::limits::Limits;
+#[cfg(feature = "client")]
+use crate::protocol::ProtocolMut;
 use crate::protocol::endpoint::{DescriptorEndpoint, Endpoint, Endpoints, WebSocketEndpoint};
 use crate::protocol::{ClosedCx, Cx, RawClosed, RawClosedCx, RawCx, RequestClosedCx, RequestEnd};
 use crate::state::{Commands, EndpointIndex, Entry, ReadBudget};
@@ -104,6 +108,17 @@ impl Env {
         let commands = &mut self.state;
         let owner = WorkOwner { endpoint: Some(endpoint.0), id };
         timed(&mut self.io, culprit, owner, || call(callee, commands));
+    }
+
+    /// Shows a head of the opening handshake to the program, which asked for that.
+    #[cfg(feature = "client")]
+    pub(crate) fn report_head(&mut self, id: ConnId, head: HandshakeHead<'_>) {
+        let Some(endpoint) = self.state.registry.get(id).map(|entry| entry.endpoint) else { return };
+        self.call_endpoint(endpoint, Some(id), Culprit::HandshakeHead, |object, commands| {
+            if let Endpoint::WebSocket(protocol) = object {
+                protocol.handshake_head(&mut ProtocolMut { commands, endpoint }, id, head);
+            }
+        });
     }
 
     /// The `closed` callback of a WebSocket, once. `retry` is the attempt that follows, if one does.

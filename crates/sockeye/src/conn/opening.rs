@@ -10,7 +10,7 @@ use sockeye_proto::wire::Role;
 
 use crate::client::negotiate::{Negotiated, Negotiation};
 use crate::client::plan::Plan;
-use crate::client::{Connect, FailureCause, Refusal, Stage};
+use crate::client::{Connect, FailureCause, HandshakeHead, Refusal, Stage};
 use crate::conn::env::Env;
 use crate::conn::step::Step;
 use crate::conn::websocket::WebSocket;
@@ -58,6 +58,8 @@ pub(crate) struct Unopened {
     pub(crate) plan: Box<Plan>,
     pub(crate) stage: Stage,
     pub(crate) cause: FailureCause,
+    /// What arrived of an answer, if the program wants to know it and was not told.
+    pub(crate) unreported: Vec<u8>,
 }
 
 impl Opening {
@@ -91,7 +93,7 @@ impl Opening {
     /// [`give_up`](Self::give_up).
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Step<WebSocket>, FailureCause> {
         if matches!(self.state, State::New) {
-            self.begin(env)?;
+            self.begin(env, id)?;
         }
         let mut budget = env.share.bytes;
         loop {
@@ -131,28 +133,37 @@ impl Opening {
     }
 
     /// Sends our first bytes.
-    fn begin(&mut self, env: &mut Env) -> Result<(), FailureCause> {
+    fn begin(&mut self, env: &mut Env, id: ConnId) -> Result<(), FailureCause> {
         let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
         let Some(negotiation) = plan.negotiation(&env.limits.protocol).map_err(FailureCause::Proxy)? else {
-            return self.ask(env);
+            return self.ask(env, id);
         };
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().proxy);
         negotiation.start(env.io.cork());
+        if let Some(head) = negotiation.request_head().filter(|_| plan.reports_handshake()) {
+            env.report_head(id, HandshakeHead::ProxyRequest(head));
+        }
         self.state = State::Proxy(negotiation);
         Ok(())
     }
 
     /// Sends the request of the handshake.
-    fn ask(&mut self, env: &mut Env) -> Result<(), FailureCause> {
+    fn ask(&mut self, env: &mut Env, id: ConnId) -> Result<(), FailureCause> {
         let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
         // RFC 6455 section 4.1: "The nonce MUST be selected randomly for each connection."
         let mut nonce = [0; 16];
         env.io.sys.random(&mut nonce).map_err(FailureCause::Io)?;
-        let request = plan.connect().request(nonce, env.io.cork());
+        let cork = env.io.cork();
+        let before = cork.len();
+        let request = plan.connect().request(nonce, cork);
         request.map_err(|_| FailureCause::Unsupported("the handshake cannot say what was asked for"))?;
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().handshake);
         let scanner = HeadScanner::for_response(&env.limits.protocol);
         self.state = State::Head(Answer { nonce, scanner, head: Vec::new(), informational: 0 });
+        if plan.reports_handshake() {
+            let head = env.io.cork()[before..].to_vec();
+            env.report_head(id, HandshakeHead::Request(&head));
+        }
         Ok(())
     }
 
@@ -167,7 +178,12 @@ impl Opening {
         if let State::Proxy(negotiation) = &mut self.state {
             match negotiation.feed(&mut bytes, env.io.cork()).map_err(FailureCause::Proxy)? {
                 Negotiated::More => return Ok(None),
-                Negotiated::Done => self.ask(env)?,
+                Negotiated::Done => {
+                    if self.plan.as_ref().is_some_and(|plan| plan.reports_handshake()) {
+                        env.report_head(id, HandshakeHead::ProxyResponse(negotiation.response_head()));
+                    }
+                    self.ask(env, id)?;
+                }
             }
             if bytes.is_empty() {
                 return Ok(None);
@@ -191,22 +207,29 @@ impl Opening {
     /// Looks for the end of the head, and acts on the head.
     fn read_head(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Option<WebSocket>, FailureCause> {
         let (Some(plan), State::Head(answer)) = (&self.plan, &mut self.state) else { return Ok(None) };
-        match answer.read(plan.connect(), &env.limits.protocol)? {
-            Head::Incomplete => Ok(None),
-            Head::Accepted { length, subprotocol } => {
-                // Frames may already follow the head.
-                let bytes = std::mem::take(&mut answer.head);
-                let url = plan.connect().url().clone();
-                let (head, rest) = bytes.split_at(length);
-                let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
-                let head = ResponseHead::parse(head, &env.limits.protocol).map_err(wrong)?;
-                wire.socket.keep_unread(&env.io.pool, rest);
-                Ok(self.open(wire, env, id, &Handshake::made(&head, &url, subprotocol.as_deref())))
+        loop {
+            let found = answer.read(plan.connect(), &env.limits.protocol)?;
+            if let (Some(length), true) = (found.length(), plan.reports_handshake()) {
+                env.report_head(id, HandshakeHead::Response(&answer.head[..length]));
             }
-            Head::Refused { length } => {
-                let now = env.io.sys.wall_clock();
-                self.begin_refusal(length, &env.limits.protocol, now)?;
-                Ok(None)
+            match found {
+                Head::Incomplete => return Ok(None),
+                Head::Informational { length } => answer.skip(length, &env.limits.protocol)?,
+                Head::Accepted { length, subprotocol } => {
+                    // Frames may already follow the head.
+                    let bytes = std::mem::take(&mut answer.head);
+                    let url = plan.connect().url().clone();
+                    let (head, rest) = bytes.split_at(length);
+                    let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
+                    let head = ResponseHead::parse(head, &env.limits.protocol).map_err(wrong)?;
+                    wire.socket.keep_unread(&env.io.pool, rest);
+                    return Ok(self.open(wire, env, id, &Handshake::made(&head, &url, subprotocol.as_deref())));
+                }
+                Head::Refused { length } => {
+                    let now = env.io.sys.wall_clock();
+                    self.begin_refusal(length, &env.limits.protocol, now)?;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -291,43 +314,67 @@ impl Opening {
 
     /// Ends the attempt. `None` if it was already opened or given up.
     pub(super) fn give_up(&mut self, cause: FailureCause) -> Option<Box<Unopened>> {
-        let stage = self.stage();
-        self.plan.take().map(|plan| Box::new(Unopened { plan, stage, cause }))
+        let (stage, plan) = (self.stage(), self.plan.take()?);
+        let unreported = match &mut self.state {
+            _ if !plan.reports_handshake() => Vec::new(),
+            State::Head(answer) => std::mem::take(&mut answer.head),
+            State::Proxy(negotiation) => negotiation.response_head().to_vec(),
+            State::New | State::Body { .. } => Vec::new(),
+        };
+        Some(Box::new(Unopened { plan, stage, cause, unreported }))
     }
 }
 
 /// What is known of the response's head.
 enum Head {
     Incomplete,
-    Accepted { length: usize, subprotocol: Option<String> },
-    Refused { length: usize },
+    /// RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final
+    /// response".
+    Informational {
+        length: usize,
+    },
+    Accepted {
+        length: usize,
+        subprotocol: Option<String>,
+    },
+    Refused {
+        length: usize,
+    },
+}
+
+impl Head {
+    /// The length of a whole head.
+    const fn length(&self) -> Option<usize> {
+        match *self {
+            Self::Incomplete => None,
+            Self::Informational { length } | Self::Accepted { length, .. } | Self::Refused { length } => Some(length),
+        }
+    }
 }
 
 impl Answer {
     /// Looks for the end of the head, and checks it.
     fn read(&mut self, connect: &Connect, limits: &ProtocolLimits) -> Result<Head, FailureCause> {
-        loop {
-            let found = self.scanner.scan(&self.head);
-            let found = found.map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
-            let Some(length) = found else { return Ok(Head::Incomplete) };
-            self.scanner.unfold(&mut self.head[..length]);
-            match connect.check(&self.head[..length], self.nonce, limits) {
-                Ok(accepted) => {
-                    return Ok(Head::Accepted { length, subprotocol: accepted.protocol.map(str::to_owned) });
-                }
-                // RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a
-                // final response".
-                Err(HandshakeError::Status(100..=199)) => {
-                    self.informational += length;
-                    if self.informational > limits.head_bytes {
-                        return Err(FailureCause::Rule(HandshakeError::Head(HeadError::HeadTooLong)));
-                    }
-                    self.head.drain(..length);
-                    self.scanner = HeadScanner::for_response(limits);
-                }
-                Err(HandshakeError::Status(_)) => return Ok(Head::Refused { length }),
-                Err(rule) => return Err(FailureCause::Rule(rule)),
-            }
+        let found = self.scanner.scan(&self.head);
+        let found = found.map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
+        let Some(length) = found else { return Ok(Head::Incomplete) };
+        self.scanner.unfold(&mut self.head[..length]);
+        match connect.check(&self.head[..length], self.nonce, limits) {
+            Ok(accepted) => Ok(Head::Accepted { length, subprotocol: accepted.protocol.map(str::to_owned) }),
+            Err(HandshakeError::Status(100..=199)) => Ok(Head::Informational { length }),
+            Err(HandshakeError::Status(_)) => Ok(Head::Refused { length }),
+            Err(rule) => Err(FailureCause::Rule(rule)),
         }
+    }
+
+    /// Goes on behind an informational response.
+    fn skip(&mut self, length: usize, limits: &ProtocolLimits) -> Result<(), FailureCause> {
+        self.head.drain(..length);
+        self.informational += length;
+        if self.informational > limits.head_bytes {
+            return Err(FailureCause::Rule(HandshakeError::Head(HeadError::HeadTooLong)));
+        }
+        self.scanner = HeadScanner::for_response(limits);
+        Ok(())
     }
 }

@@ -187,6 +187,12 @@ pub trait Handler: 'static {
         failure.warn_unheard(id);
     }
 
+    /// As [`Protocol::handshake_head`](crate::Protocol::handshake_head).
+    #[cfg(feature = "client")]
+    fn handshake_head(&mut self, own: &mut ProtocolMut<'_>, id: crate::ConnId, head: crate::client::HandshakeHead<'_>) {
+        let _ = (own, id, head);
+    }
+
     /// As [`Protocol::low_water`](crate::Protocol::low_water).
     ///
     /// # Errors

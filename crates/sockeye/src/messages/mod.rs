@@ -492,6 +492,11 @@ impl<H: Handler> Protocol for Messages<H> {
         self.handler.failed(own, id, failure);
     }
 
+    #[cfg(feature = "client")]
+    fn handshake_head(&mut self, own: &mut ProtocolMut<'_>, id: crate::ConnId, head: crate::client::HandshakeHead<'_>) {
+        self.handler.handshake_head(own, id, head);
+    }
+
     fn limits(&self) -> MessageLimits {
         self.limits
     }

@@ -237,6 +237,8 @@ pub(crate) trait WebSocketEndpoint {
     fn closed(&mut self, cx: &mut ClosedCx<'_>, session: u32, closed: Closed);
     #[cfg(feature = "client")]
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: crate::client::Failure);
+    #[cfg(feature = "client")]
+    fn handshake_head(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, head: crate::client::HandshakeHead<'_>);
 }
 
 /// The callbacks that [`Raw`] and [`Watcher`] have in common.
@@ -390,6 +392,11 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
     #[cfg(feature = "client")]
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: crate::client::Failure) {
         self.object.failed(own, id, failure);
+    }
+
+    #[cfg(feature = "client")]
+    fn handshake_head(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, head: crate::client::HandshakeHead<'_>) {
+        self.object.handshake_head(own, id, head);
     }
 }
 

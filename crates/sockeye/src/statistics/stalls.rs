@@ -75,6 +75,8 @@ pub enum Culprit {
     Closed,
     /// [`Protocol::failed`](crate::Protocol::failed).
     Failed,
+    /// [`Protocol::handshake_head`](crate::Protocol::handshake_head).
+    HandshakeHead,
     /// The function of [`Builder::resolver`](crate::Builder::resolver).
     Resolver,
     /// [`Protocol::ping`](crate::Protocol::ping).
@@ -116,6 +118,7 @@ impl Display for Culprit {
             Self::LowWater => "the low_water callback",
             Self::Closed => "the closed callback",
             Self::Failed => "the failed callback",
+            Self::HandshakeHead => "the handshake_head callback",
             Self::Resolver => "the resolver",
             Self::Ping => "the ping callback",
             Self::Pong => "the pong callback",

@@ -102,7 +102,6 @@ impl Http {
                 200..=299 => return Ok(Negotiated::Done),
                 _ => {
                     let refused = Refused::new(&head).map_err(ProxyFailure::Head)?;
-                    self.head = Vec::new();
                     self.refused = Some(refused);
                 }
             }
@@ -125,6 +124,14 @@ impl Http {
         }
         refused.done = true;
         Some(refused.failure())
+    }
+
+    pub(super) fn request_head(&self) -> &[u8] {
+        self.request.as_bytes()
+    }
+
+    pub(super) fn response_head(&self) -> &[u8] {
+        &self.head
     }
 
     pub(super) fn held_bytes(&self) -> usize {

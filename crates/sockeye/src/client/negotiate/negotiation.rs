@@ -73,6 +73,22 @@ impl Negotiation {
         }
     }
 
+    /// What [`start`](Self::start) appends, if that is HTTP.
+    pub(crate) fn request_head(&self) -> Option<&[u8]> {
+        match &self.inner {
+            Inner::Http(http) => Some(http.request_head()),
+            Inner::Socks(_) => None,
+        }
+    }
+
+    /// The head of the answer as far as it has arrived; empty if it is not HTTP.
+    pub(crate) fn response_head(&self) -> &[u8] {
+        match &self.inner {
+            Inner::Http(http) => http.response_head(),
+            Inner::Socks(_) => &[],
+        }
+    }
+
     /// The memory of the answer, as far as it has arrived.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.inner {

@@ -1,7 +1,7 @@
 //! How an attempt ends without a connection: it is redirected, fails, or is cancelled.
 
 use crate::client::plan::Plan;
-use crate::client::{Failure, FailureCause, Refusal, Retry, Stage};
+use crate::client::{Failure, FailureCause, HandshakeHead, Refusal, Retry, Stage};
 use crate::conn::Unopened;
 use crate::id::ConnId;
 use crate::protocol::endpoint::Endpoint;
@@ -13,10 +13,14 @@ use crate::sys::CloseHow;
 impl Service {
     /// A connection of our own did not become a WebSocket. Closes its socket, and follows a redirect.
     pub(crate) fn retire_unopened(&mut self, id: ConnId, unopened: Unopened) {
-        let Unopened { mut plan, stage, cause } = unopened;
+        let Unopened { mut plan, stage, cause, unreported } = unopened;
         if let Some(conn) = self.connections.take(id) {
             conn.close_socket(&mut self.env, id, CloseHow::Normal);
             self.env.io.meters.statistics.connection_ends();
+        }
+        if !unreported.is_empty() {
+            let head = if stage == Stage::Proxy { HandshakeHead::ProxyResponse } else { HandshakeHead::Response };
+            self.env.report_head(id, head(&unreported));
         }
         let redirected = match &cause {
             FailureCause::Refused(refusal) if !self.env.state.lifecycle.is_ending() => plan.redirect(refusal),

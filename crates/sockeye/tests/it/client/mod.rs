@@ -4,6 +4,7 @@
 mod callbacks;
 mod cancel;
 mod deadlines;
+mod heads;
 mod messages;
 mod over;
 mod race;
