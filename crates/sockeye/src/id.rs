@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::number_set::NumberSet;
+
 /// Identifies one connection of one service, once: no other connection of the process has the id, of whichever service or
 /// thread, as long as both services exist. Written as `service.slot.generation`.
 ///
@@ -208,9 +210,13 @@ impl Numbers {
 pub(crate) struct Table<T> {
     service: ServiceNumber,
     slots: Vec<Slot<T>>,
-    /// Slots that can be used again; the last one is next.
-    free: Vec<u32>,
+    /// Slots that are in use.
+    used: NumberSet,
+    /// Slots that can be used again. The first one is next, so that the last ones become free and can be given back.
+    free: NumberSet,
     len: usize,
+    /// The largest generation of the slots that were given back: new ones begin behind it.
+    given_back: u32,
 }
 
 struct Slot<T> {
@@ -222,20 +228,19 @@ struct Slot<T> {
 
 impl<T> Slot<T> {
     #[inline]
-    fn is_used(&self) -> bool {
-        self.uses & USED != 0
-    }
-
     fn generation(&self) -> u32 {
         self.uses >> 1
     }
 }
 
 const USED: u32 = 1;
+/// So many slots without a use are kept in any case.
+const SPARE_SLOTS: usize = 1024;
 
 impl<T: Copy> Table<T> {
     pub(crate) fn new(service: ServiceNumber) -> Self {
-        Self { service, slots: Vec::new(), free: Vec::new(), len: 0 }
+        let (used, free) = (NumberSet::default(), NumberSet::default());
+        Self { service, slots: Vec::new(), used, free, len: 0, given_back: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -248,7 +253,7 @@ impl<T: Copy> Table<T> {
 
     /// Whether no connection can be added: a service can have 67 million at once.
     pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty() && self.slots.len() as u64 == MAX_SLOTS
+        self.slots.len() as u64 == MAX_SLOTS && self.free.first().is_none()
     }
 
     /// Inserts a value under an id that was never used before.
@@ -259,7 +264,9 @@ impl<T: Copy> Table<T> {
     pub(crate) fn insert(&mut self, value: T) -> ConnId {
         assert!(!self.is_full(), "a service has at most {MAX_SLOTS} connections");
         self.len += 1;
-        let index = self.free.pop().map_or(self.slots.len(), |index| index as usize);
+        let index = self.free.first().unwrap_or(self.slots.len());
+        self.free.remove(index);
+        self.used.insert(index);
         let uses = match self.slots.get_mut(index) {
             Some(slot) => {
                 // The next generation: such a slot is free, and was not used too often.
@@ -268,8 +275,9 @@ impl<T: Copy> Table<T> {
                 slot.uses
             }
             None => {
-                self.slots.push(Slot { uses: 2 | USED, value });
-                2 | USED
+                let uses = (self.given_back + 1) << 1 | USED;
+                self.slots.push(Slot { uses, value });
+                uses
             }
         };
         ConnId::new(self.service.0, uses >> 1, index)
@@ -280,9 +288,10 @@ impl<T: Copy> Table<T> {
         let slot = self.slots.get_mut(id.slot())?;
         slot.uses &= !USED;
         self.len -= 1;
+        self.used.remove(id.slot());
         // An id must not come back. A slot that has used up its generations rests: 12 bytes for four million connections.
         if slot.generation() < MAX_GENERATION {
-            self.free.push(id.slot() as u32);
+            self.free.insert(id.slot());
         }
         Some(value)
     }
@@ -299,20 +308,43 @@ impl<T: Copy> Table<T> {
         (slot.uses == id.generation() << 1 | USED && id.service() == self.service.0).then_some(&mut slot.value)
     }
 
+    /// Gives back the slots behind the last one in use, if they are the most. Returns how many slots remain then.
+    pub(crate) fn give_back(&mut self) -> Option<usize> {
+        let needed = self.used.last().map_or(0, |last| last + 1);
+        if self.slots.len() <= 2 * needed + SPARE_SLOTS {
+            return None;
+        }
+        // No id may come back, so new slots begin behind all generations of those given back. One that has few generations left
+        // stays: the others would have as few.
+        let rest = &self.slots[needed..];
+        let stays = rest.iter().rposition(|slot| slot.generation() > MAX_GENERATION / 2).map_or(0, |at| at + 1);
+        let most = rest[stays..].iter().map(Slot::generation).max()?;
+        self.given_back = self.given_back.max(most);
+        let remain = needed + stays;
+        self.slots.truncate(remain);
+        self.slots.shrink_to(remain);
+        self.used.truncate(remain);
+        self.free.truncate(remain);
+        Some(remain)
+    }
+
     pub(crate) fn contains_key(&self, id: ConnId) -> bool {
         self.get(id).is_some()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         let service = self.service.0;
-        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_used());
-        used.map(move |(index, slot)| (ConnId::new(service, slot.generation(), index), &slot.value))
+        let slots = self.used.iter().filter_map(|index| Some((index, self.slots.get(index)?)));
+        slots.map(move |(index, slot)| (ConnId::new(service, slot.generation(), index), &slot.value))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
-        let service = self.service.0;
-        let used = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_used());
-        used.map(move |(index, slot)| (ConnId::new(service, slot.generation(), index), &mut slot.value))
+    /// Calls `change` with each value.
+    pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(ConnId, &mut T)) {
+        for index in self.used.iter() {
+            if let Some(slot) = self.slots.get_mut(index) {
+                change(ConnId::new(self.service.0, slot.generation(), index), &mut slot.value);
+            }
+        }
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = ConnId> {
@@ -488,11 +520,62 @@ mod tests {
         let ids = ['a', 'b', 'c'].map(|value| table.insert(value));
         table.remove(ids[1]);
         assert_eq!(table.keys().collect::<Vec<_>>(), [ids[0], ids[2]]);
-        for (_, value) in table.iter_mut() {
-            *value = 'd';
-        }
+        table.for_each_mut(|_, value| *value = 'd');
         assert_eq!(table.iter().collect::<Vec<_>>(), [(ids[0], &'d'), (ids[2], &'d')]);
         assert!(!table.is_empty() && !table.is_full());
+    }
+
+    #[test]
+    fn what_a_crowd_had_is_given_back_and_no_id_comes_back() {
+        let mut table = table();
+        let mut seen = BTreeSet::new();
+        let mut stale = Vec::new();
+        for round in 0..5 {
+            let crowd: Vec<_> = (0..100_000).map(|_| table.insert('a')).collect();
+            assert!(crowd.iter().all(|id| seen.insert(*id)), "round {round}");
+            assert_eq!((table.give_back(), table.slots.len()), (None, 100_000));
+            for id in &crowd[10..] {
+                table.remove(*id);
+            }
+            assert_eq!((table.give_back(), table.give_back()), (Some(10), None));
+            assert!(table.slots.capacity() < 100, "{}", table.slots.capacity());
+            assert_eq!((table.len(), table.keys().collect::<Vec<_>>()), (10, crowd[..10].to_vec()));
+            stale.push(crowd[50_000]);
+            crowd[..10].iter().for_each(|id| _ = table.remove(*id));
+        }
+        let last = table.insert('b');
+        assert!(seen.insert(last) && stale.iter().all(|id| table.get(*id).is_none()));
+    }
+
+    #[test]
+    fn the_first_free_slot_is_used_so_that_the_last_ones_become_free() {
+        let mut table = table();
+        let ids: Vec<_> = (0..5000).map(|_| table.insert('a')).collect();
+        // Those who stay do not hold the slots of those who went: each that comes anew moves to the front.
+        for id in &ids[..4990] {
+            table.remove(*id);
+        }
+        assert_eq!(table.give_back(), None);
+        for id in &ids[4990..] {
+            let next = table.insert('b');
+            assert!(next.slot() < 10);
+            table.remove(*id);
+        }
+        assert_eq!(table.give_back(), Some(10));
+    }
+
+    #[test]
+    fn a_slot_that_was_used_often_is_not_given_back() {
+        let mut table = table();
+        let crowd: Vec<_> = (0..5000).map(|_| table.insert('a')).collect();
+        let often = crowd[3000].slot();
+        table.slots[often].uses = (MAX_GENERATION / 2 + 1) << 1 | USED;
+        crowd.iter().filter(|id| id.slot() != often).for_each(|id| _ = table.remove(*id));
+        let id = table.keys().next().unwrap();
+        table.remove(id);
+        assert_eq!((table.give_back(), table.give_back()), (Some(often + 1), None));
+        let next: Vec<_> = (0..often + 2).map(|_| table.insert('a')).collect();
+        assert_eq!((next[often].generation(), next[often + 1].generation()), (MAX_GENERATION / 2 + 2, 2));
     }
 
     #[test]

@@ -245,6 +245,7 @@ mod admission;
 mod id;
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "some are limits of connects"))]
 mod limits;
+mod number_set;
 mod state;
 mod transport;
 

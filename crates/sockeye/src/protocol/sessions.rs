@@ -1,20 +1,21 @@
 //! The sessions of one endpoint, named by number, without an allocation for each.
 
+use crate::number_set::NumberSet;
+
 pub(super) struct Sessions<S> {
-    entries: Vec<Entry<S>>,
-    /// The first free entry, or `u32::MAX`.
-    free: u32,
+    /// Invariant: the last one is in use.
+    entries: Vec<Option<S>>,
+    /// Numbers that can be used again. The first one is next, so that the last ones become free and can be given back.
+    free: NumberSet,
     len: usize,
 }
 
-enum Entry<S> {
-    Used(S),
-    Free(u32),
-}
+/// So many entries without a session are kept in any case.
+const SPARE: usize = 1024;
 
 impl<S> Sessions<S> {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::new(), free: u32::MAX, len: 0 }
+        Self { entries: Vec::new(), free: NumberSet::default(), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -23,36 +24,41 @@ impl<S> Sessions<S> {
 
     pub(super) fn insert(&mut self, session: S) -> u32 {
         self.len += 1;
-        if let Some(entry) = self.entries.get_mut(self.free as usize) {
-            let index = self.free;
-            if let Entry::Free(next) = *entry {
-                self.free = next;
-                *entry = Entry::Used(session);
-                return index;
+        let index = self.free.first().unwrap_or(self.entries.len());
+        match self.entries.get_mut(index) {
+            Some(entry) => {
+                self.free.remove(index);
+                *entry = Some(session);
             }
+            None => self.entries.push(Some(session)),
         }
-        self.entries.push(Entry::Used(session));
         // Connections are bounded by the descriptor limit, which is far below 2^32.
-        (self.entries.len() - 1) as u32
+        index as u32
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut S> {
-        match self.entries.get_mut(index as usize) {
-            Some(Entry::Used(session)) => Some(session),
-            _ => None,
-        }
+        self.entries.get_mut(index as usize)?.as_mut()
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<S> {
-        let entry = self.entries.get_mut(index as usize)?;
-        if matches!(entry, Entry::Free(_)) {
-            return None;
-        }
-        let Entry::Used(session) = std::mem::replace(entry, Entry::Free(self.free)) else { return None };
-        self.free = index;
+        let session = self.entries.get_mut(index as usize)?.take()?;
+        self.free.insert(index as usize);
         self.len -= 1;
+        self.give_back();
         Some(session)
+    }
+
+    /// Drops the entries behind the last one in use.
+    fn give_back(&mut self) {
+        while let Some(None) = self.entries.last() {
+            self.entries.pop();
+            self.free.remove(self.entries.len());
+        }
+        if self.entries.capacity() > 4 * self.entries.len() + SPARE {
+            self.entries.shrink_to(2 * self.entries.len());
+            self.free.truncate(self.entries.len());
+        }
     }
 }
 
@@ -70,5 +76,23 @@ mod tests {
         assert!(sessions.get_mut(a).is_none());
         let c = sessions.insert("c");
         assert_eq!((c, sessions.get_mut(b).copied(), sessions.len()), (a, Some("b"), 2));
+    }
+
+    #[test]
+    fn the_entries_of_a_crowd_are_given_back() {
+        let mut sessions = Sessions::new();
+        let stays = sessions.insert("stays");
+        for step in [1, 7919] {
+            let crowd: Vec<_> = (0..100_000).map(|_| sessions.insert("a")).collect();
+            assert!(sessions.entries.capacity() > 100_000);
+            // In any order; the step and the number of those have no common factor.
+            for at in 0..crowd.len() {
+                assert_eq!(sessions.remove(crowd[at * step % crowd.len()]), Some("a"));
+            }
+            assert_eq!((sessions.len(), sessions.entries.len()), (1, 1));
+            assert!(sessions.entries.capacity() <= SPARE + 4, "{}", sessions.entries.capacity());
+            assert_eq!(sessions.remove(crowd[99_999]), None);
+        }
+        assert_eq!((sessions.insert("b"), sessions.remove(stays)), (1, Some("stays")));
     }
 }

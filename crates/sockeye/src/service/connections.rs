@@ -9,7 +9,7 @@ use crate::state::Registry;
 /// Invariant: a slot is used again at the end of a turn at the earliest, and is empty by then.
 #[derive(Default)]
 pub(super) struct Connections {
-    slots: Vec<Option<Conn>>,
+    pub(super) slots: Vec<Option<Conn>>,
 }
 
 impl Connections {
@@ -39,6 +39,13 @@ impl Connections {
             self.slots.resize_with(slot + 1, || None);
         }
         self.slots[slot] = Some(conn);
+    }
+
+    /// Drops the slots behind the first `count`, which are empty.
+    pub(super) fn truncate(&mut self, count: usize) {
+        debug_assert!(self.slots.iter().skip(count).all(Option::is_none), "a connection without an id");
+        self.slots.truncate(count);
+        self.slots.shrink_to(count);
     }
 
     pub(super) fn take(&mut self, id: ConnId) -> Option<Conn> {

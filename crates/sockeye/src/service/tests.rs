@@ -111,6 +111,33 @@ fn accepting_goes_on_as_soon_as_there_is_room() {
     assert!(took < Duration::from_millis(200), "20 connections through 2 places took {took:?}");
 }
 
+#[test]
+fn the_tables_of_a_crowd_are_given_back() {
+    let network = Network::with_faults(1, Faults::none());
+    let (host, protocol) = (network.host(), Deaf::default());
+    host.set_descriptor_limit(20_000);
+    let builder = Service::builder().fallback(protocol.clone()).listen("127.0.0.1:80");
+    let mut service = builder.build_with(host.sys()).unwrap();
+    let stays = upgraded(&network, &service);
+    until(&network, &mut service, || stays.recv().starts_with(b"HTTP/1.1 101"));
+    for round in 1..=2 {
+        let mut crowd: Vec<Peer> = (0..1500).map(|_| upgraded(&network, &service)).collect();
+        let mut open = 0;
+        until(&network, &mut service, || {
+            open += crowd.iter().filter(|peer| peer.recv().starts_with(b"HTTP/1.1 101")).count();
+            open == crowd.len()
+        });
+        assert_eq!((service.connections(), service.connections.slots.len()), (1501, 1501));
+        crowd.drain(..).for_each(|peer| peer.reset());
+        until(&network, &mut service, || protocol.log.borrow().len() == 1500 * round);
+        assert_eq!((service.connections(), service.connections.slots.len()), (1, 1));
+        assert!(service.connections.slots.capacity() < 100);
+    }
+    stays.send(MESSAGE);
+    stays.reset();
+    until(&network, &mut service, || protocol.log.borrow().len() == 3001);
+}
+
 /// Sends without end: more than the socket takes, in each writable callback.
 #[derive(Clone, Default)]
 struct Streamer {

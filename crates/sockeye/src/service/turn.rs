@@ -298,6 +298,9 @@ impl Service {
         self.dead = dead;
         if any {
             self.accepting.end_pause();
+            if let Some(slots) = self.env.state.registry.give_back() {
+                self.connections.truncate(slots);
+            }
         }
         self.settle_places();
         let Self { timers, connections, connecting, env, .. } = self;

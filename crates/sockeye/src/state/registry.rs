@@ -314,17 +314,23 @@ impl Registry {
     /// Requests the writable callback of all open connections of the endpoints selected by
     /// `is_wanted`, and queues them.
     pub(super) fn want_write_of(&mut self, is_wanted: impl Fn(EndpointIndex) -> bool) {
-        for (id, entry) in self.entries.iter_mut() {
+        let ready = &mut self.ready;
+        self.entries.for_each_mut(|id, entry| {
             // If it was already requested, the connection is queued or waits for its socket, whose
             // edge is a step.
             if is_wanted(entry.endpoint) && entry.is_open() && entry.flags & WANTS_WRITE == 0 {
                 entry.flags |= WANTS_WRITE;
                 if entry.flags & QUEUED == 0 {
                     entry.flags |= QUEUED;
-                    self.ready.push_back(id);
+                    ready.push_back(id);
                 }
             }
-        }
+        });
+    }
+
+    /// Gives back the slots of a crowd that has gone. Returns how many remain, if any were given back.
+    pub(crate) fn give_back(&mut self) -> Option<usize> {
+        self.entries.give_back()
     }
 
     pub(crate) fn has_ready(&self) -> bool {
