@@ -88,6 +88,11 @@ impl Accepting {
         any
     }
 
+    /// Whether any listener is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.listeners.iter().any(Option::is_some)
+    }
+
     /// The addresses of the listener of that number.
     pub(super) fn addresses_of(&self, number: u64) -> Vec<Address> {
         let own = self.listeners.iter().flatten().filter(|listener| listener.number == number);

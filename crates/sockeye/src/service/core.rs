@@ -163,15 +163,52 @@ pub enum ServiceState {
 }
 
 impl Service {
-    /// Runs until the service is drained; see [`Commands::drain`](crate::Commands::drain).
+    /// Runs until the service is drained ([`Commands::drain`](crate::Commands::drain)), or until it [is
+    /// idle](Self::is_idle): so a client ends when its connections have ended.
     ///
     /// # Errors
     /// Errors of the poller, which the loop cannot work without. An error of a connection ends that
     /// connection only. After a callback has panicked and the program has caught that, every call fails
     /// ([`Error::is_panic`]): what was half done could reach another connection.
     pub fn run(&mut self) -> Result<(), Error> {
-        while self.run_once(None)? == ServiceState::Running {}
+        while !self.is_idle() {
+            if self.run_once(None)? == ServiceState::Drained {
+                break;
+            }
+        }
         Ok(())
+    }
+
+    /// Whether nothing can give the service work any more, until the program does: it has no listener, no connection, none that
+    /// is being made or waits for its next attempt, no timer of a protocol or endpoint, no request to carry out, and no
+    /// [`Remote`](crate::Remote) exists. A program with a loop of its own may end it then;
+    /// [`run_once`](Self::run_once) waits for its timeout all the same.
+    ///
+    /// ```
+    /// use sockeye::{Connect, Service, messages};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Service::builder();
+    /// let once = builder.add_protocol(messages::on("once", |_, _| Ok(())));
+    /// let mut service = builder.build()?;
+    /// assert!(service.is_idle());
+    /// service.control().protocol(once)?.connect(Connect::new("ws://127.0.0.1:9/")?);
+    /// assert!(!service.is_idle());
+    /// service.run()?; // there is no such server, and nothing else is to be done
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let state = &self.env.state;
+        state.registry.is_empty()
+            && self.dead.is_empty()
+            && !self.accepting.is_open()
+            && !state.lifecycle.is_ending()
+            && state.own_timers.next().is_none()
+            && !state.has_work()
+            // A service that panicked in a turn says so in the next.
+            && !self.is_in_turn
+            && self.jobs.is_idle()
     }
 
     /// Runs one turn: waits for work for at most `timeout` (`None`: without limit, zero: not at

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits::Limits;
@@ -12,6 +13,8 @@ use crate::sys::Wake;
 /// The queue that threads and loop share: jobs of type `J`, in order.
 pub(crate) struct JobQueue<J> {
     inner: Mutex<Inner<J>>,
+    /// The handles on it that other threads may have.
+    handles: AtomicUsize,
     wake: Arc<dyn Wake>,
     /// The endpoints of the service.
     names: Arc<[EndpointInfo]>,
@@ -34,13 +37,35 @@ impl<J> JobQueue<J> {
     pub(crate) fn new(wake: Arc<dyn Wake>, names: Arc<[EndpointInfo]>, limits: &Limits) -> Self {
         let (limit, limit_bytes) = (limits.remote_jobs, limits.remote_bytes);
         let inner = Inner { waiting: VecDeque::new(), bytes: 0, over: false, drain_after: None };
-        Self { inner: Mutex::new(inner), wake, names, limit, limit_bytes }
+        Self { inner: Mutex::new(inner), handles: AtomicUsize::new(0), wake, names, limit, limit_bytes }
     }
 
     /// The WebSocket protocol of that name, if the service has one.
     pub(crate) fn find_protocol(&self, name: &str) -> Option<EndpointIndex> {
         let is_wanted = |endpoint: &EndpointInfo| endpoint.kind == EndpointKind::WebSocket && endpoint.name == name;
         self.names.iter().position(is_wanted).map(|index| EndpointIndex(index as u16))
+    }
+
+    /// There is one handle more.
+    pub(crate) fn attach(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There is one handle less. The loop may have waited for the last one.
+    pub(crate) fn detach(&self) {
+        // Pairs with the load of `is_idle`: what the last handle gave is seen there.
+        if self.handles.fetch_sub(1, Ordering::Release) == 1 && !self.lock().over {
+            self.wake.wake();
+        }
+    }
+
+    /// Whether no job waits, and no handle is left to give one.
+    pub(crate) fn is_idle(&self) -> bool {
+        if self.handles.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        let inner = self.lock();
+        inner.waiting.is_empty() && inner.drain_after.is_none()
     }
 
     /// Takes the jobs of one turn, and whether to drain after them. Jobs that are left, or added

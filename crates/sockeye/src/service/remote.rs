@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::service::core::{Control, Job, Jobs, Service};
 use crate::service::jobs::{RemoteError, put_all};
 
-/// A handle on a service for other threads.
+/// A handle on a service for other threads. While one exists, [`Service::run`] waits for it.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +16,6 @@ use crate::service::jobs::{RemoteError, put_all};
 /// service.run()?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
 pub struct Remote {
     jobs: Arc<Jobs>,
 }
@@ -25,11 +24,16 @@ impl Service {
     /// A handle for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { jobs: self.jobs.clone() }
+        Remote::new(&self.jobs)
     }
 }
 
 impl Remote {
+    fn new(jobs: &Arc<Jobs>) -> Self {
+        jobs.attach();
+        Self { jobs: Arc::clone(jobs) }
+    }
+
     pub(crate) fn jobs(&self) -> &Arc<Jobs> {
         &self.jobs
     }
@@ -42,6 +46,18 @@ impl Remote {
     pub fn run(&self, job: impl FnOnce(&mut Control<'_>) + Send + 'static) -> Result<(), RemoteError> {
         let mut job = Some(Box::new(job) as Job);
         put_all(&[&self.jobs], 0, |_| job.take())
+    }
+}
+
+impl Clone for Remote {
+    fn clone(&self) -> Self {
+        Self::new(&self.jobs)
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.jobs.detach();
     }
 }
 

@@ -22,6 +22,7 @@
 mod client;
 mod examples;
 mod external_loop;
+mod idle;
 mod keepalive;
 mod log;
 mod moved;
