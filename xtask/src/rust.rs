@@ -96,26 +96,28 @@ pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
     tests(command.env("SOCKEYE_BIN", workspace.binary()))
 }
 
-/// The examples that other steps run: optimised, and with the debug assertions in. The simulator's build has what they are made
-/// of.
+/// `cargo` with the profile of the simulator: optimised, but with the debug assertions in. Whatever is built with it has the same
+/// features, so that what it is made of is built once.
+pub(crate) fn sim(workspace: &Workspace, task: &str) -> Command {
+    workspace.cargo([task, "--profile", "sim", "--workspace", "--all-features"])
+}
+
+/// The examples that other steps run.
 pub(crate) fn examples(workspace: &Workspace) -> Result<Checks, Failure> {
-    let mut command = workspace.cargo(["build", "--profile", "sim", "--package", "sockeye", "--features", "sim"]);
-    must_succeed(command.args(EXAMPLES.iter().flat_map(|name| ["--example", name])))?;
+    must_succeed(sim(workspace, "build").args(EXAMPLES.iter().flat_map(|name| ["--example", name])))?;
     Ok(Checks::passed(1))
 }
 
 const EXAMPLES: [&str; 5] = ["hold", "poll_loop", "events", "long_poll", "upload"];
 
-/// The abuse tests judge times and memory, so they are built for release, and only here: their target is `test = false`. They
-/// try the example of a loop of one's own too.
+/// The abuse tests judge times and memory of the release build, so they are optimised themselves, and built only here: their
+/// target is `test = false`. They try the example of a loop of one's own too.
 pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
         release(workspace)?;
     }
     examples(workspace)?;
-    let mut command = workspace.cargo(["test", "--release", "--package", "sockeye-cli", "--test", "abuse"]);
-    command.env("SOCKEYE_BIN", workspace.binary()).env("SOCKEYE_POLL_LOOP", workspace.example("poll_loop"));
-    tests(&mut command)
+    tests(sim(workspace, "test").args(["--test", "abuse"]).env("SOCKEYE_BIN", workspace.binary()))
 }
 
 pub(crate) fn must_succeed(command: &mut Command) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     gate::{Checks, Failure},
-    process,
+    process, rust,
     workspace::Workspace,
 };
 
@@ -33,8 +33,8 @@ impl Default for Range {
 }
 
 pub(crate) fn run(workspace: &Workspace, range: Range) -> Result<Checks, Failure> {
-    // Optimised, but with the debug assertions in: thousands of seeds in seconds, and every invariant checked.
-    let mut command = workspace.cargo(["test", "--profile", "sim", "--package", "sockeye", "--features", "sim"]);
+    // Thousands of seeds in seconds, and every invariant checked.
+    let mut command = rust::sim(workspace, "test");
     command.args(["--test", "simulator", "--", "--nocapture"]);
     command.env("SOCKEYE_SEEDS", format!("{}..{}", range.first, range.first.saturating_add(range.count)));
     let limit = Duration::from_secs(15 * 60 + range.count / 10);

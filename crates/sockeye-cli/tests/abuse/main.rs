@@ -2,10 +2,11 @@
 //!
 //! Each test is named after its row. It starts a server of its own on 127.0.0.1 and talks to it over plain sockets, with twenty
 //! well-behaved connections beside it ([`support::Row`]), and at the end demands that nothing is left behind: no descriptor, no
-//! memory, no work, no flood of log lines. `cargo test --release -p sockeye-cli --test abuse [FILTER]` runs it; rows that need
-//! root or `strace` are shown as ignored where these are missing, except under `CI`. Build it optimised: a debug build
-//! runs a tenth of the long rows and does not judge figures of CPU time. `SOCKEYE_BIN` names another build of the
-//! command to try.
+//! memory, no work, no flood of log lines. `cargo test --release -p sockeye-cli --test abuse [FILTER]` runs it, once
+//! `cargo build --release -p sockeye --example poll_loop` has built what some rows try; rows that need
+//! root or `strace` are shown as ignored where these are missing, except under `CI`. Build it optimised, for release or with
+//! the profile `sim`: with the profile `dev` it runs a tenth of the long rows and does not judge figures of CPU time.
+//! `SOCKEYE_BIN` names another build of the command to try.
 //!
 //! Deadlines of the server are real ones here and most rows do little but wait for one, hence the runner of our own
 //! (`harness = false`): many rows run at once, and those that load the processor one at a time. Wall-clock latency on a

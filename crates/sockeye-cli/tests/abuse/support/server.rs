@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -44,13 +44,12 @@ impl Launch {
         Self { variable: Some(target::VARIABLE), ..launch }
     }
 
-    /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo does not name binaries of other packages, so
-    /// `SOCKEYE_POLL_LOOP` does, or it lies beside the command.
+    /// The example of a bare poll(2) loop, with the files of `root` if any. Cargo does not name binaries of other packages, but
+    /// knows where the command of the same profile lies.
     pub(crate) fn poll_loop(root: Option<&Path>) -> Self {
-        let beside = Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("examples").join("poll_loop");
-        let program = std::env::var_os("SOCKEYE_POLL_LOOP").map_or(beside, PathBuf::from);
-        let profile = if cfg!(debug_assertions) { "" } else { " --release" };
-        assert!(program.exists(), "{program:?} is not built: cargo build{profile} -p sockeye --example poll_loop");
+        let program = Path::new(env!("CARGO_BIN_EXE_sockeye")).with_file_name("examples").join("poll_loop");
+        let build = "cargo build -p sockeye --example poll_loop, with the profile of this test";
+        assert!(program.exists(), "{program:?} is not built: {build}");
         let arguments = [Some(OsString::from("127.0.0.1:0")), root.map(Into::into)];
         let upgrade = Request::upgrade("/").add("Sec-WebSocket-Protocol", "echo");
         Self::of(program.into(), arguments.into_iter().flatten().collect(), upgrade)
