@@ -138,7 +138,7 @@ struct Bench<'w> {
 
 impl<'w> Bench<'w> {
     fn new(workspace: &'w Workspace) -> Result<Self, Failure> {
-        rust::release(workspace)?;
+        rust::client(workspace)?;
         let folder = workspace.target().join("interop").join("client");
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let (python, node_modules) = (tools::python(workspace)?, tools::node(workspace)?);

@@ -50,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -
     match side {
         Side::Server if workspace.binary_is_ours() => drop(rust::release(workspace)?),
         Side::Server => {}
-        Side::Client => drop(rust::release(workspace)?),
+        Side::Client => drop(rust::client(workspace)?),
     }
     let mut total = Checks::default();
     let mut differences = Vec::new();

@@ -92,11 +92,7 @@ const STEPS: &[Step] = &[
         about: "the fuzz targets on a fixed count of inputs, under AddressSanitizer",
         run: fuzz::gate,
     },
-    Step {
-        name: "release",
-        about: "release build of the command, and of the programs that test it",
-        run: rust::release,
-    },
+    Step { name: "release", about: "release build of the command", run: rust::release },
     Step {
         name: "masks",
         about: "the masking benchmark, built for several kinds of processors",

@@ -78,11 +78,16 @@ pub(crate) fn document(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
-/// The command, and the programs that test and measure it: the three share one build of what they are made of.
+/// The command as it is released.
 pub(crate) fn release(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-cli"]))?;
+    Ok(Checks::passed(1))
+}
+
+/// The command, and the programs that measure it.
+pub(crate) fn benches(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut command = workspace.cargo(["build", "--release", "--package", "sockeye-cli"]);
-    command.args(["--package", "sockeye-benches", "--package", "sockeye-conformance"]);
-    must_succeed(&mut command)?;
+    must_succeed(command.args(["--package", "sockeye-benches"]))?;
     Ok(Checks::passed(1))
 }
 
@@ -109,6 +114,12 @@ pub(crate) fn examples(workspace: &Workspace) -> Result<Checks, Failure> {
 }
 
 const EXAMPLES: [&str; 5] = ["hold", "poll_loop", "events", "long_poll", "upload"];
+
+/// The client that servers and proxies of others judge.
+pub(crate) fn client(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(sim(workspace, "build").args(["--bin", "conformance-client"]))?;
+    Ok(Checks::passed(1))
+}
 
 /// The abuse tests judge times and memory of the release build, so they are optimised themselves, and built only here: their
 /// target is `test = false`. They try the example of a loop of one's own too.

@@ -56,7 +56,7 @@ impl Workspace {
 
     /// The client that other servers judge.
     pub(crate) fn client(&self) -> PathBuf {
-        self.target.join("release").join("conformance-client")
+        self.target.join("sim").join("conformance-client")
     }
 
     /// An example of the library, by its name.

@@ -27,9 +27,19 @@ struct Programs<'a> {
 }
 
 impl<'a> Programs<'a> {
-    /// Builds them, and the `sockeye` under test if it is ours.
+    /// Builds them, and the `sockeye` under test.
     fn build(workspace: &'a Workspace) -> Result<Self, Failure> {
+        rust::benches(workspace)?;
+        Self::ready(workspace)
+    }
+
+    /// For measurements that need none but the `sockeye` under test.
+    fn command(workspace: &'a Workspace) -> Result<Self, Failure> {
         rust::release(workspace)?;
+        Self::ready(workspace)
+    }
+
+    fn ready(workspace: &'a Workspace) -> Result<Self, Failure> {
         // Thousands of connections: the programs inherit it.
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })

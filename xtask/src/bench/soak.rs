@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Holds the connections, prints the table, and judges it.
 pub(crate) fn run(workspace: &Workspace, plan: Plan) -> Result<Checks, Failure> {
-    let programs = Programs::build(workspace)?;
+    let programs = Programs::command(workspace)?;
     rust::examples(workspace)?;
     let binary = if plan.external { workspace.example("poll_loop") } else { workspace.binary() };
     let words: &[&str] = if plan.external { &["127.0.0.1:0"] } else { &["echo", "--port", "0"] };
