@@ -116,15 +116,18 @@ pub(crate) fn gorilla(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(program)
 }
 
-/// cargo-deny, compiled without optimisation, which takes less time; the path is that of the program.
+/// cargo-deny, compiled without optimisation and debug information, which takes less time; the path is that of the program.
 pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Failure> {
     const VERSION: &str = "0.20.2";
     let folder = workspace.tools().join(format!("cargo-deny-{VERSION}"));
     let program = folder.join("bin/cargo-deny");
     if !program.is_file() {
         let mut command = workspace.cargo(["install", "--locked", "--debug", "--version", VERSION, "--root"]);
-        command.arg(&folder).arg("cargo-deny");
+        // A folder of its own: cargo has one lock for each, and other steps do not wait for this one.
+        let build = folder.join("build");
+        command.arg(&folder).arg("--target-dir").arg(&build).arg("cargo-deny").env("CARGO_PROFILE_DEV_DEBUG", "0");
         process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        fs::remove_dir_all(&build).map_err(|error| format!("{}: {error}", build.display()))?;
     }
     Ok(program)
 }
