@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     rust,
     workspace::Workspace,
 };
@@ -42,15 +43,15 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Result<Checks, Failure>
         };
         if !write && !old.starts_with(&format) {
             let has = old.lines().next().unwrap_or_default();
-            println!("{name} is not compared: it has {has:?}, and this compiler has {format:?}");
+            say!("{name} is not compared: it has {has:?}, and this compiler has {format:?}");
             continue;
         }
         let new = format!("{format}\n{}", listing(&json)?);
         if write {
             fs::write(&path, new).map_err(|error| format!("{name}: {error}"))?;
         } else if old != new {
-            println!("--- {name}\n+++ the interface of {package}");
-            difference(&old, &new).iter().take(SHOWN).for_each(|line| println!("{line}"));
+            say!("--- {name}\n+++ the interface of {package}");
+            difference(&old, &new).iter().take(SHOWN).for_each(|line| say!("{line}"));
             stale.push(name);
             continue;
         }

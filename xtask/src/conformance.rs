@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     process::{self, Server},
     rust, tools,
     workspace::Workspace,
@@ -61,9 +62,9 @@ pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -
             Side::Client => client(workspace, &wstest, &folder, cases)?,
         };
         let (checks, found) = expected.compare(&results, cases == "*");
-        println!("round {round} of {repeat}: {} as expected, {} not", checks.passed, checks.failed);
+        say!("round {round} of {repeat}: {} as expected, {} not", checks.passed, checks.failed);
         for difference in found {
-            println!("  {difference}");
+            say!("  {difference}");
             differences.push(format!("  round {round}: {difference}"));
         }
         total += checks;

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     process, rust,
     workspace::Workspace,
 };
@@ -100,7 +101,7 @@ fn check(wanted: &[PathBuf]) -> Result<Checks, Failure> {
     for path in wanted {
         match fs::metadata(path) {
             Ok(data) if data.len() > 0 => {
-                println!("{:>8} {}", data.len(), path.display());
+                say!("{:>8} {}", data.len(), path.display());
                 checks.passed += 1;
             }
             _ => {

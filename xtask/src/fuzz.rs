@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     process,
     workspace::Workspace,
 };
@@ -59,7 +60,7 @@ pub(crate) fn gate(workspace: &Workspace) -> Result<Checks, Failure> {
             checks.failed += 1;
             return Err(Failure::new(fault, checks));
         }
-        println!("{name:16}{executed:>8} inputs, {}", coverage(&output.lines).unwrap_or("coverage unknown"));
+        say!("{name:16}{executed:>8} inputs, {}", coverage(&output.lines).unwrap_or("coverage unknown"));
         checks.passed += 1;
     }
     Ok(checks)

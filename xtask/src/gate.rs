@@ -1,12 +1,17 @@
 //! The gate: which steps there are, in which order they run, and the report at the end.
 
 use std::{
+    collections::BTreeMap,
     fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    api, bench, client, conformance, dist, fuzz, help, house, interop, package, rust, simulator, tools,
+    api, bench, client, conformance, dist, fuzz, help, house, interop,
+    output::{self, say},
+    package, rust, simulator, tools,
     workspace::Workspace,
 };
 
@@ -62,80 +67,88 @@ impl From<&str> for Failure {
     }
 }
 
+/// What a step may run beside.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Lane {
+    /// Nothing.
+    Alone,
+    /// One of [`Lane::Side`].
+    Main,
+    /// One of [`Lane::Main`], to which it leaves a processor: it mostly waits, or has one thread. It passes on a machine that
+    /// has other work.
+    Side,
+}
+
 struct Step {
     name: &'static str,
     about: &'static str,
-    run: fn(&Workspace) -> Result<Checks, Failure>,
+    lane: Lane,
+    run: Task,
 }
 
+type Task = fn(&Workspace) -> Result<Checks, Failure>;
+
+impl Step {
+    const fn alone(name: &'static str, about: &'static str, run: Task) -> Self {
+        Self { name, about, lane: Lane::Alone, run }
+    }
+
+    const fn main(name: &'static str, about: &'static str, run: Task) -> Self {
+        Self { name, about, lane: Lane::Main, run }
+    }
+
+    const fn side(name: &'static str, about: &'static str, run: Task) -> Self {
+        Self { name, about, lane: Lane::Side, run }
+    }
+}
+
+/// In this order, but neighbours of [`Lane::Main`] and [`Lane::Side`] in two lanes.
 const STEPS: &[Step] = &[
-    Step { name: "tools", about: "programs and packages that the other steps need", run: tools::install },
-    Step { name: "fmt", about: "formatting", run: rust::format },
-    Step { name: "clippy", about: "lints, warnings denied, for each feature set", run: rust::lint },
-    Step { name: "features", about: "the library without features, and with each alone", run: rust::features },
-    Step { name: "test", about: "unit, integration, doc and compile-fail tests of every crate", run: rust::test },
-    Step { name: "doc", about: "documentation without warnings", run: rust::document },
-    Step {
-        name: "api",
-        about: "the public items of the libraries against docs/api",
-        run: |workspace| api::run(workspace, false),
-    },
-    Step { name: "deny", about: "licences, sources and versions of the dependencies: deny.toml", run: rust::deny },
-    Step { name: "house", about: "house rules: sizes, unsafe, layers, leftovers, README", run: house::run },
-    Step {
-        name: "sim",
-        about: "2,000 seeds of the simulated network",
-        run: |workspace| simulator::run(workspace, simulator::Range::default()),
-    },
-    Step {
-        name: "fuzz",
-        about: "the fuzz targets on a fixed count of inputs, under AddressSanitizer",
-        run: fuzz::gate,
-    },
-    Step { name: "release", about: "release build of the command", run: rust::release },
-    Step {
-        name: "masks",
-        about: "the masking benchmark, built for several kinds of processors",
-        run: |workspace| bench::masks::run(workspace, false),
-    },
-    Step {
-        name: "command",
-        about: "the tests of the command on its release build, daemons included",
-        run: rust::command,
-    },
-    Step {
-        name: "dist",
-        about: "an archive of the release build, its completions and man pages; docs/command.md against its help",
-        run: |workspace| {
+    Step::main("fmt", "formatting", rust::format),
+    Step::main("house", "house rules: sizes, unsafe, layers, leftovers, README", house::run),
+    Step::main("features", "the library without features, and with each alone", rust::features),
+    Step::main("doc", "documentation without warnings", rust::document),
+    Step::main("api", "the public items of the libraries against docs/api", |workspace| api::run(workspace, false)),
+    Step::side("tools", "programs and packages that the other steps need", tools::install),
+    Step::side("release", "release build of the command", rust::release),
+    Step::alone("clippy", "lints, warnings denied, for each feature set", rust::lint),
+    Step::alone("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
+    Step::alone(
+        "dist",
+        "an archive of the release build, its completions and man pages; docs/command.md against its help",
+        |workspace| {
             let mut total = dist::run(workspace, None)?;
             total += help::run(workspace, false)?;
             Ok(total)
         },
-    },
-    Step { name: "package", about: "the crates as they are published, and their doc tests there", run: package::run },
-    Step {
-        name: "autobahn",
-        about: "the Autobahn suite against `sockeye echo`, and against a client",
-        run: conformance::both,
-    },
-    Step { name: "abuse", about: "hostile and unlucky peers against the release build", run: rust::abuse },
-    Step {
-        name: "soak",
-        about: "2,000 connections held for half a minute, with keepalive, by the release build",
-        run: |workspace| bench::soak::run(workspace, bench::soak::Plan::SHORT),
-    },
-    Step {
-        name: "interop",
-        about: "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client; \
-                fetch and curl on HTTP sessions",
-        run: interop,
-    },
-    Step { name: "proxies", about: "a client through tinyproxy and microsocks", run: client::proxies },
-    Step {
-        name: "browser",
-        about: "Chromium on the page of `sockeye serve`, of the poll(2) example, and of that of server-sent events",
-        run: interop::browser,
-    },
+    ),
+    Step::main("sim", "2,000 seeds of the simulated network", |workspace| {
+        simulator::run(workspace, simulator::Range::default())
+    }),
+    Step::main("deny", "licences, sources and versions of the dependencies: deny.toml", rust::deny),
+    Step::main("fuzz", "the fuzz targets on a fixed count of inputs, under AddressSanitizer", fuzz::gate),
+    Step::main("masks", "the masking benchmark, built for several kinds of processors", |workspace| {
+        bench::masks::run(workspace, false)
+    }),
+    Step::main("package", "the crates as they are published, and their doc tests there", package::run),
+    Step::side("command", "the tests of the command on its release build, daemons included", rust::command),
+    Step::side("abuse", "hostile and unlucky peers against the release build", rust::abuse),
+    Step::side("soak", "2,000 connections held for half a minute, with keepalive, by the release build", |workspace| {
+        bench::soak::run(workspace, bench::soak::Plan::SHORT)
+    }),
+    Step::side(
+        "interop",
+        "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client; \
+         fetch and curl on HTTP sessions",
+        interop,
+    ),
+    Step::side("proxies", "a client through tinyproxy and microsocks", client::proxies),
+    Step::alone("autobahn", "the Autobahn suite against `sockeye echo`, and against a client", conformance::both),
+    Step::alone(
+        "browser",
+        "Chromium on the page of `sockeye serve`, of the poll(2) example, and of that of server-sent events",
+        interop::browser,
+    ),
 ];
 
 fn interop(workspace: &Workspace) -> Result<Checks, Failure> {
@@ -167,6 +180,7 @@ impl Selection {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Verdict {
     Passed,
     Failed,
@@ -186,7 +200,6 @@ impl fmt::Display for Verdict {
 }
 
 struct Row {
-    step: &'static Step,
     verdict: Verdict,
     checks: Checks,
     time: Duration,
@@ -195,66 +208,162 @@ struct Row {
 /// Prints the names of the steps.
 pub(crate) fn list() {
     for step in STEPS {
-        println!("{:10}{}", step.name, step.about);
+        say!("{:10}{}", step.name, step.about);
     }
 }
 
 /// Runs the selected steps up to the first that fails. True when none did.
 pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> bool {
     let begin = Instant::now();
-    let count = STEPS.iter().filter(|step| selection.wants(step.name)).count();
-    let mut rows: Vec<Row> = Vec::with_capacity(STEPS.len());
-    let mut failure = None;
-    let mut number = 0;
-    for step in STEPS {
-        let mut row = Row { step, verdict: Verdict::LeftOut, checks: Checks::default(), time: Duration::ZERO };
-        if selection.wants(step.name) {
-            row.verdict = Verdict::NotReached;
-        }
-        if selection.wants(step.name) && failure.is_none() {
-            number += 1;
-            println!("\n=== {number}/{count} {}: {}", step.name, step.about);
-            let start = Instant::now();
-            let result = (step.run)(workspace);
-            row.time = start.elapsed();
-            (row.checks, row.verdict) = match result {
-                Ok(checks) => (checks, Verdict::Passed),
-                Err(error) => {
-                    failure = Some((step.name, error.message));
-                    (error.checks, Verdict::Failed)
-                }
-            };
-            println!(
-                "=== {number}/{count} {}: {} ({}) in {:.1} s",
-                step.name,
-                row.verdict,
-                row.checks,
-                row.time.as_secs_f64()
-            );
-        }
-        rows.push(row);
-    }
-    report(&rows, failure.as_ref().map(|(name, message)| (*name, message.as_str())), begin.elapsed());
-    failure.is_none()
+    let state = run_steps(workspace, STEPS, selection);
+    report(selection, &state, begin.elapsed());
+    state.failures.is_empty()
 }
 
-fn report(rows: &[Row], failure: Option<(&str, &str)>, time: Duration) {
-    println!("\n{:10} {:12} {:>8} {:>8} {:>9}", "step", "result", "passed", "failed", "time");
+fn run_steps(workspace: &Workspace, steps: &[Step], selection: &Selection) -> State {
+    let count = steps.iter().filter(|step| selection.wants(step.name)).count();
+    let run = Run { workspace, count, state: Mutex::default() };
+    for group in steps.chunk_by(|one, next| one.lane != Lane::Alone && next.lane != Lane::Alone) {
+        run.group(group.iter().filter(|step| selection.wants(step.name)));
+    }
+    run.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The steps on their way.
+struct Run<'w> {
+    workspace: &'w Workspace,
+    count: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    begun: usize,
+    /// By the names of their steps.
+    rows: BTreeMap<&'static str, Row>,
+    failures: Vec<(&'static str, String)>,
+}
+
+impl Run<'_> {
+    /// Runs steps that may run beside each other, in two lanes.
+    fn group<'s>(&self, steps: impl Iterator<Item = &'s Step>) {
+        let (side, main): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.lane == Lane::Side);
+        if side.is_empty() || main.is_empty() {
+            side.iter().chain(&main).for_each(|step| self.step(step));
+            return;
+        }
+        let lane = |steps: &[&Step]| {
+            for step in steps {
+                output::named(step.name, || self.step(step));
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| lane(&side));
+            lane(&main);
+        });
+    }
+
+    /// Runs one step, unless one has failed before.
+    fn step(&self, step: &Step) {
+        let Step { name, about, .. } = step;
+        let Some(number) = self.begin() else { return };
+        let count = self.count;
+        say!("\n=== {number}/{count} {name}: {about}");
+        let start = Instant::now();
+        let result = (step.run)(self.workspace);
+        let time = start.elapsed();
+        let (checks, verdict, message) = match result {
+            Ok(checks) => (checks, Verdict::Passed, None),
+            Err(failure) => (failure.checks, Verdict::Failed, Some(failure.message)),
+        };
+        say!("=== {number}/{count} {name}: {verdict} ({checks}) in {:.1} s", time.as_secs_f64());
+        let mut state = self.state();
+        state.rows.insert(name, Row { verdict, checks, time });
+        state.failures.extend(message.map(|message| (*name, message)));
+    }
+
+    /// The number of the next step.
+    fn begin(&self) -> Option<usize> {
+        let mut state = self.state();
+        if !state.failures.is_empty() {
+            return None;
+        }
+        state.begun += 1;
+        Some(state.begun)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn report(selection: &Selection, state: &State, time: Duration) {
+    say!("\n{:10} {:12} {:>8} {:>8} {:>9}", "step", "result", "passed", "failed", "time");
     let mut total = Checks::default();
-    for row in rows {
-        let Row { step, verdict, checks, time } = row;
+    let mut left_out = Vec::new();
+    for Step { name, .. } in STEPS {
+        let row = state.rows.get(name);
+        let verdict = match row {
+            Some(row) => row.verdict,
+            None if selection.wants(name) => Verdict::NotReached,
+            None => Verdict::LeftOut,
+        };
+        if matches!(verdict, Verdict::LeftOut) {
+            left_out.push(*name);
+        }
+        let (checks, time) = row.map(|row| (row.checks, row.time)).unwrap_or_default();
         let time = time.as_secs_f64();
-        println!("{:10} {verdict:12} {:>8} {:>8} {time:>7.1} s", step.name, checks.passed, checks.failed);
-        total += *checks;
+        say!("{name:10} {verdict:12} {:>8} {:>8} {time:>7.1} s", checks.passed, checks.failed);
+        total += checks;
     }
-    println!("{:10} {:12} {:>8} {:>8} {:>7.1} s", "", "", total.passed, total.failed, time.as_secs_f64());
-    let left_out: Vec<&str> =
-        rows.iter().filter(|row| matches!(row.verdict, Verdict::LeftOut)).map(|row| row.step.name).collect();
+    say!("{:10} {:12} {:>8} {:>8} {:>7.1} s", "", "", total.passed, total.failed, time.as_secs_f64());
     if !left_out.is_empty() {
-        println!("\nNOT THE WHOLE GATE: left out as asked: {}", left_out.join(", "));
+        say!("\nNOT THE WHOLE GATE: left out as asked: {}", left_out.join(", "));
     }
-    if let Some((name, message)) = failure {
-        println!("\n{name} FAILED: {message}\nOnce mended: cargo xtask test --only {name}");
+    for (name, message) in &state.failures {
+        say!("\n{name} FAILED: {message}\nOnce mended: cargo xtask test --only {name}");
     }
-    println!("\n{total}");
+    say!("\n{total}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+
+    use super::*;
+
+    fn state_after(steps: &[Step]) -> State {
+        let selection = Selection { only: Vec::new(), skip: Vec::new() };
+        run_steps(&Workspace::find(None).expect("this is a checkout"), steps, &selection)
+    }
+
+    #[test]
+    fn two_lanes_run_beside_each_other() {
+        static THERE: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
+        fn meet(_: &Workspace) -> Result<Checks, Failure> {
+            let mut count = THERE.0.lock().unwrap();
+            *count += 1;
+            THERE.1.notify_all();
+            let alone = |count: &mut u32| *count < 2;
+            let waited = THERE.1.wait_timeout_while(count, Duration::from_secs(60), alone).unwrap().1;
+            if waited.timed_out() { Err("the other step did not begin".into()) } else { Ok(Checks::passed(1)) }
+        }
+        let state = state_after(&[Step::main("main", "", meet), Step::side("side", "", meet)]);
+        assert!(state.failures.is_empty(), "{:?}", state.failures);
+        assert_eq!(state.rows.into_keys().collect::<Vec<_>>(), ["main", "side"]);
+    }
+
+    #[test]
+    fn nothing_begins_after_a_failure() {
+        let fine = |_: &Workspace| Ok(Checks::passed(1));
+        let steps = [
+            Step::alone("first", "", fine),
+            Step::main("broken", "", |_| Err("broken".into())),
+            Step::main("later", "", fine),
+            Step::alone("last", "", fine),
+        ];
+        let state = state_after(&steps);
+        assert_eq!(state.failures, [("broken", "broken".to_owned())]);
+        assert_eq!(state.rows.into_keys().collect::<Vec<_>>(), ["broken", "first"]);
+    }
 }

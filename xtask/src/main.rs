@@ -3,7 +3,8 @@
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
 //! the steps ([`rust`], [`fuzz`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
 //! thing, and so does [`mod@bench`];
-//! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`workspace`] knows the paths.
+//! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`output`] prints; [`workspace`] knows the
+//! paths.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod gate;
 mod help;
 mod house;
 mod interop;
+mod output;
 mod package;
 mod process;
 mod rust;

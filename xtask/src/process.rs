@@ -14,6 +14,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::output::say;
+
 /// How often an ended program is looked for.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -50,7 +52,7 @@ pub(crate) fn shown(command: &Command) -> String {
 /// Runs a program, passing on what it prints as it comes, and keeping it. It is ended when it outlives `limit`.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output, String> {
     let shown = shown(command);
-    println!("$ {shown}");
+    say!("$ {shown}");
     collect(command, limit, &shown, true)
 }
 
@@ -88,7 +90,7 @@ fn collect(command: &mut Command, limit: Duration, shown: &str, echo: bool) -> R
         match receiver.recv_timeout(POLL_OUTPUT.min(until - now)) {
             Ok(line) => {
                 if echo {
-                    println!("{line}");
+                    say!("{line}");
                 }
                 lines.push(line);
             }
@@ -182,7 +184,7 @@ impl Server {
     /// The same with any program that keeps to it.
     pub(crate) fn start_command(command: &mut Command, log: PathBuf) -> Result<Self, String> {
         let shown = shown(command);
-        println!("$ {shown} &");
+        say!("$ {shown} &");
         let errors = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
         let mut child = Owned(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
@@ -251,7 +253,7 @@ impl Foreign {
         let port = free_port()?;
         let mut command = command(port)?;
         let shown = shown(&command);
-        println!("$ {shown} &");
+        say!("$ {shown} &");
         let output = File::create(&log).and_then(|output| Ok((output.try_clone()?, output)));
         let (output, errors) = output.map_err(|error| format!("{}: {error}", log.display()))?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();

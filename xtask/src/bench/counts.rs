@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     workspace::Workspace,
 };
 
@@ -83,8 +84,8 @@ pub(crate) fn run(workspace: &Workspace, report_only: bool) -> Result<Checks, Fa
         let bytes = reading::number(&idle, name).ok_or("`load` did not tell the memory")?;
         report.figure(&format!("bytes of an idle connection, {when}"), bytes, IDLE_BYTES);
     }
-    println!("\nSystem calls a message, by kind:\n{kinds}\n{}", report.table);
-    println!("Profiles: callgrind_annotate {}/callgrind.*", programs.folder()?.display());
+    say!("\nSystem calls a message, by kind:\n{kinds}\n{}", report.table);
+    say!("Profiles: callgrind_annotate {}/callgrind.*", programs.folder()?.display());
     match report.checks.failed {
         missed if missed == 0 || report_only => Ok(report.checks),
         missed => Err(Failure::new(format!("{missed} goals are missed"), report.checks)),

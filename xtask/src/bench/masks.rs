@@ -5,6 +5,7 @@ use std::{env, fs, process::Command, time::Duration};
 
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     process,
     workspace::Workspace,
 };
@@ -22,20 +23,20 @@ pub(crate) fn run(workspace: &Workspace, run: bool) -> Result<Checks, Failure> {
         let folder = workspace.target().join("mask").join(kind);
         let mut build = workspace.cargo(["build", "--release", "--package", "sockeye-bench-mask", "--target-dir"]);
         build.arg(&folder).env("RUSTFLAGS", format!("-Ctarget-cpu={kind}")).env_remove("CARGO_ENCODED_RUSTFLAGS");
-        println!("for {kind}:");
+        say!("for {kind}:");
         process::run(&mut build, LIMIT)?.success(&process::shown(&build))?;
         checks.passed += 1;
         if !run {
             continue;
         }
         if !runs {
-            println!("built only: this processor has no such registers");
+            say!("built only: this processor has no such registers");
             continue;
         }
         let output = process::run(&mut Command::new(folder.join("release/sockeye-bench-mask")), LIMIT)?;
         let rate = rate(&output.success("sockeye-bench-mask")?.lines).ok_or("the benchmark told no rate")?;
         let met = !wide || rate >= GOAL;
-        println!("{kind}: {rate} GB/s at {SIZE} bytes, goal {GOAL}: {}", if met { "met" } else { "MISSED" });
+        say!("{kind}: {rate} GB/s at {SIZE} bytes, goal {GOAL}: {}", if met { "met" } else { "MISSED" });
         checks += if met { Checks::passed(1) } else { Checks { passed: 0, failed: 1 } };
     }
     if checks.failed > 0 { Err(Failure::new("masking is too slow", checks)) } else { Ok(checks) }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     process::{Server, shown},
     rust,
     workspace::Workspace,
@@ -98,7 +99,7 @@ fn hold(workspace: &Workspace, server: &Server, plan: Plan) -> Result<Held, Fail
     let mut command = Command::new(workspace.example("hold"));
     command.args([server.url(), &plan.connections.to_string(), &plan.seconds.to_string()]);
     let shown = shown(&command);
-    println!("$ {shown}");
+    say!("$ {shown}");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
     let mut holder = Holder(child.map_err(|error| format!("cannot run `{shown}`: {error}"))?);
     let lines = holder.lines();
@@ -107,7 +108,7 @@ fn hold(workspace: &Workspace, server: &Server, plan: Plan) -> Result<Held, Fail
     loop {
         match lines.recv_timeout(Duration::from_secs(1)) {
             Ok(line) => {
-                println!("{line}");
+                say!("{line}");
                 if line == "all open" {
                     first = Some(Usage::of(server.pid())?);
                 }
@@ -192,7 +193,7 @@ fn report(plan: Plan, before: Usage, held: &Held) -> Result<Checks, Failure> {
         table.row([row.name.to_owned(), short(row.value), row.goal.shown(), verdict.to_owned()]);
     }
     let whose = if plan.external { "a poll(2) loop" } else { "sockeye echo" };
-    println!("\n{connections} connections to {whose}, observed for {seconds:.0} s:\n\n{table}");
+    say!("\n{connections} connections to {whose}, observed for {seconds:.0} s:\n\n{table}");
     match checks.failed {
         0 => Ok(checks),
         missed => Err(Failure::new(format!("{missed} goals are missed"), checks)),

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     workspace::Workspace,
 };
 
@@ -89,7 +90,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Res
                 costs[turn as usize].push(cost(&programs, &processors, scenario, turn == 0)?);
             }
         }
-        println!("round {} of {rounds} done", round + 1);
+        say!("round {} of {rounds} done", round + 1);
     }
     let mut table = Table::new(&["server CPU, us", "sockeye", "spread", "floor", "spread", "ratio", "goal"]);
     for (scenario, [ours, floor]) in wanted.iter().zip(&costs) {
@@ -105,7 +106,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Res
             format!("{:.2}", scenario.goal),
         ]);
     }
-    println!("\nMedians of {rounds} rounds, for each message (delivery, connection):\n\n{table}");
+    say!("\nMedians of {rounds} rounds, for each message (delivery, connection):\n\n{table}");
     Ok(Checks::passed(wanted.len() as u64))
 }
 
@@ -139,7 +140,7 @@ impl Processors {
         let first = allowed.next().ok_or("there is no processor")?;
         let last = allowed.next_back().unwrap_or(first);
         if first == last {
-            println!("There is one processor only: load and server share it, and the ratios are worth less.");
+            say!("There is one processor only: load and server share it, and the ratios are worth less.");
         }
         Ok(Self { all, places: [first, last] })
     }

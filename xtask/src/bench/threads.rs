@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     workspace::Workspace,
 };
 
@@ -27,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64) -> Result<Checks, Failure>
         for turn in [round % 2, 1 - round % 2] {
             capacities[turn as usize].push(capacity(&programs, &processors, turn as usize + 1)?);
         }
-        println!("round {} of {rounds} done", round + 1);
+        say!("round {} of {rounds} done", round + 1);
     }
     let mut table = Table::new(&["threads", "messages a second", "spread", "ratio", "goal"]);
     let one = statistics::median(&capacities[0]);
@@ -41,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u64) -> Result<Checks, Failure>
             if threads == 1 { String::new() } else { "1.60".to_owned() },
         ]);
     }
-    println!("\nMedians of {rounds} rounds, 20 B, 200 connections, 16 in flight:\n\n{table}");
+    say!("\nMedians of {rounds} rounds, 20 B, 200 connections, 16 in flight:\n\n{table}");
     Ok(Checks::passed(1))
 }
 

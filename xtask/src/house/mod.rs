@@ -15,6 +15,7 @@ use graph::Graph;
 
 use crate::{
     gate::{Checks, Failure},
+    output::say,
     process,
     workspace::Workspace,
 };
@@ -89,8 +90,8 @@ const CRATES: &[&str] = &["crates/sockeye-proto/src/", LIBRARY, "crates/sockeye-
 pub(crate) fn print_english(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut checks = Checks::default();
     for found in english::found(&Files::tracked(workspace)?) {
-        println!("{:6} \"{}\"", found.places.len(), found.phrase);
-        found.places.iter().for_each(|place| println!("       {place}"));
+        say!("{:6} \"{}\"", found.places.len(), found.phrase);
+        found.places.iter().for_each(|place| say!("       {place}"));
         checks.failed += found.places.len() as u64;
     }
     Ok(checks)
@@ -103,11 +104,11 @@ pub(crate) fn print_graph(workspace: &Workspace) -> Result<Checks, Failure> {
     for folder in CRATES {
         let graph = Graph::of_files(&files, folder);
         let rooms = graph.of_rooms();
-        println!("{folder}: {} arrows among files, {} among rooms", graph.len(), rooms.len());
+        say!("{folder}: {} arrows among files, {} among rooms", graph.len(), rooms.len());
         for (kind, graph) in [("files", &graph), ("rooms", &rooms)] {
             let knots = graph.knots();
-            println!("    {kind}: {} circles", knots.len());
-            knots.iter().for_each(|knot| println!("       {knot}"));
+            say!("    {kind}: {} circles", knots.len());
+            knots.iter().for_each(|knot| say!("       {knot}"));
             checks += if knots.is_empty() { Checks::passed(1) } else { Checks { passed: 0, failed: 1 } };
         }
     }
@@ -147,8 +148,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut counts = Checks::default();
     let mut broken = Vec::new();
     for Rule { text, faults } in &rules {
-        println!("{} {text}", if faults.is_empty() { "ok    " } else { "BROKEN" });
-        faults.iter().for_each(|fault| println!("       {fault}"));
+        say!("{} {text}", if faults.is_empty() { "ok    " } else { "BROKEN" });
+        faults.iter().for_each(|fault| say!("       {fault}"));
         counts += Checks { passed: faults.is_empty().into(), failed: (!faults.is_empty()).into() };
         broken.extend(faults.iter().map(|fault| format!("  {fault}")));
     }
