@@ -32,6 +32,15 @@ class Page extends Tab {
     else await this.mouse("mouseReleased", ...places.at(-1));
   }
 
+  /** The colour at a point of the canvas' space. */
+  colour([x, y]) {
+    return this.evaluate(`(() => {
+      const canvas = document.getElementById("canvas");
+      const [across, down] = [canvas.width / ${SPACE.width}, canvas.height / ${SPACE.height}];
+      return [...canvas.getContext("2d").getImageData(${x} * across, ${y} * down, 1, 1).data.slice(0, 3)];
+    })()`);
+  }
+
   /** For each point of the canvas' space, what the pixels around it are: a number that changes when one of them does. */
   pixels(points) {
     return this.evaluate(`(() => {
@@ -105,6 +114,28 @@ async function scenario(browser) {
     equal(await falls(two), []);
   });
 
+  // The example of a bare loop has the page, and a plain mirror.
+  if (JSON.parse(process.env.SERVER).includes("serve")) await sharing(browser, one, two);
+
+  await check("browser: the own colour is one choice among the others", async () => {
+    const chosen = () => one.evaluate(`document.querySelector("#colours input[type=radio]:checked")?.value ?? "own"`);
+    const ink = async (at) => (await two.colour(at)).join();
+    equal(await chosen(), "#1f2d33");
+    await one.evaluate(`(() => {
+      const own = document.getElementById("own-colour");
+      own.value = "#12ab56";
+      own.dispatchEvent(new Event("input", { bubbles: true }));
+    })()`);
+    equal(await chosen(), "own");
+    await one.draw([[20, 250], [460, 250]]);
+    await until("a line of this colour", async () => (await ink([240, 250])) === "18,171,86");
+    await one.evaluate(`document.querySelector("#colours input[type=radio]").click()`);
+    equal(await chosen(), "#1f2d33");
+    await one.draw([[20, 220], [460, 220]]);
+    await until("a line of ink", async () => (await ink([240, 220])) === "31,45,51");
+    equal(await ink([240, 250]), "18,171,86");
+  });
+
   await check("browser: a stroke of the mouse in one window appears in the other", () => stroke(one, two, [40, 40], [300, 140], false));
   await check("browser: and the other way", () => stroke(two, one, [440, 30], [340, 200], false));
   await one.picture("page");
@@ -118,6 +149,9 @@ async function scenario(browser) {
     equal([content, screen], [360, 360]);
     await stroke(two, one, [60, 230], [300, 160], true);
     await two.picture("page-phone");
+    await two.call("Emulation.setDeviceMetricsOverride", { width: 320, height: 640, deviceScaleFactor: 2, mobile: true });
+    equal(await two.evaluate("[document.documentElement.scrollWidth, innerWidth]"), [320, 320]);
+    await two.picture("page-small");
   });
 
   await check("browser: dark mode has a dark background", async () => {
@@ -147,6 +181,27 @@ async function scenario(browser) {
 
   await check("browser: no errors and no warnings on the console", async () => equal([...one.errors, ...two.errors], []));
   await check("browser: a server that goes away is shown, and one that comes back is found", () => comesBack(browser), 60_000);
+}
+
+async function sharing(browser, one, two) {
+  await check("browser: each window says how many there are", async () => {
+    const says = (tab, words) => until(words, async () => (await tab.text("visitors")) === words);
+    for (const tab of [one, two]) await says(tab, "2 are here");
+    const third = await browser.open(page, Page);
+    for (const tab of [one, two, third]) await says(tab, "3 are here");
+    await third.close();
+    for (const tab of [one, two]) await says(tab, "2 are here");
+  });
+
+  await check("browser: who comes late sees what was drawn", async () => {
+    const path = between([20, 270], [460, 285]);
+    const blank = await one.pixels(path);
+    await one.draw([[20, 270], ...path, [460, 285]]);
+    await until("the stroke", async () => (await one.pixels(path)).every((sum, i) => sum !== blank[i]));
+    const late = await browser.open(page, Page);
+    await until("it in a later window", async () => (await late.pixels(path)).every((sum, i) => sum !== blank[i]));
+    await late.close();
+  });
 }
 
 async function comesBack(browser) {

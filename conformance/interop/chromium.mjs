@@ -91,6 +91,10 @@ export class Tab {
     return this.browser.call(method, params, this.sessionId);
   }
 
+  close() {
+    return this.browser.call("Target.closeTarget", { targetId: this.targetId });
+  }
+
   hear(method, params) {
     if (method === "Network.requestWillBeSent") this.requests.push(params.request.url);
     if (method === "Network.webSocketCreated") this.requests.push(params.url);

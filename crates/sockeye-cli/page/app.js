@@ -5,7 +5,9 @@
 //   c #rrggbb x y r;           a circle
 // and one of our own, by itself in a message:
 //   e;                         erase the canvas of everybody
-// so that programs written for libwebsockets can draw with us. Several commands may share a message.
+// so that programs written for libwebsockets can draw with us. Several commands may share a message. What the server itself
+// says comes as binary, which nobody can send through it:
+//   pages N                    so many windows show the canvas
 
 const WIDTH = 480;
 const HEIGHT = 300;
@@ -50,6 +52,7 @@ class Link {
     url.search = this.query;
     url.hash = "";
     const socket = new WebSocket(url, this.protocol);
+    socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onopen = () => {
       this.show("open", "Connected");
@@ -58,6 +61,7 @@ class Link {
     socket.onmessage = ({ data }) => {
       this.retry = RETRY_FIRST;
       if (typeof data === "string") this.on.message(data);
+      else this.on.news?.(new TextDecoder().decode(data));
     };
     socket.onclose = ({ code, reason }) => {
       this.on.close?.();
@@ -198,6 +202,8 @@ function redrawOwn() {
   draw(own, batch.join(""));
 }
 
+const visitors = byId("visitors");
+
 const mirror = new Link("lws-mirror-protocol", "canvas", byId("mirror-state"), {
   open() {
     paper.classList.remove("waiting");
@@ -210,8 +216,13 @@ const mirror = new Link("lws-mirror-protocol", "canvas", byId("mirror-state"), {
     unconfirmed.splice(0, mine + 1); // ours come back in the order in which they went
     redrawSoon();
   },
+  news(text) {
+    const count = Number(/^pages (\d+)$/.exec(text)?.[1] ?? 0);
+    if (count > 0) visitors.textContent = count === 1 ? "Only you are here" : `${count} are here`;
+  },
   close() {
     paper.classList.add("waiting");
+    visitors.textContent = "";
     unconfirmed = [];
     batch = [];
     strokes.clear();
@@ -368,21 +379,24 @@ let colour = "#1f2d33";
 
 function chooseColour() {
   const chosen = colours.querySelector("input[type=radio]:checked");
-  colour = chosen.value === "own" ? ownColour.value : chosen.value;
+  colour = chosen ? chosen.value : ownColour.value;
+  ownColour.toggleAttribute("data-chosen", !chosen);
   pen.style.setProperty("--ink", colour);
 }
 
 for (const swatch of colours.querySelectorAll("input[type=radio]")) {
-  swatch.style.setProperty("--swatch", swatch.value === "own" ? ownColour.value : swatch.value);
+  swatch.style.setProperty("--swatch", swatch.value);
+  swatch.addEventListener("change", chooseColour);
 }
 
-colours.addEventListener("change", chooseColour);
-ownColour.addEventListener("input", () => {
-  const swatch = colours.querySelector("input[value=own]");
-  swatch.style.setProperty("--swatch", ownColour.value);
-  swatch.checked = true;
-  chooseColour();
-});
+// The own colour is chosen with a click already: who looks at the choice and keeps the colour wants that one.
+for (const choice of ["click", "input"]) {
+  ownColour.addEventListener(choice, () => {
+    const other = colours.querySelector("input[type=radio]:checked");
+    if (other) other.checked = false;
+    chooseColour();
+  });
+}
 chooseColour();
 
 byId("clear").onclick = () => {

@@ -67,6 +67,10 @@ struct Drawn {
     history: History,
     /// What readers that came late still have to get of the history, before the ring.
     late: HashMap<Reader, VecDeque<Arc<str>>>,
+    /// The pages that show the canvas, each with the number of pages that it has heard last.
+    pages: HashMap<Reader, usize>,
+    /// The number that the pages were last woken for.
+    announced: usize,
     threads: Vec<Errands>,
 }
 
@@ -86,16 +90,23 @@ impl Canvas {
             held: VecDeque::new(),
             history: History::default(),
             late: HashMap::new(),
+            pages: HashMap::new(),
+            announced: 0,
             threads,
         };
         Arc::new(Self { drawn: Mutex::new(drawn) })
     }
 
-    /// Adds a reader of all messages from now on, and with `late` of those before that draw the canvas as it is.
-    pub(crate) fn join(&self, reader: Reader, late: bool) {
+    /// Adds a reader of all messages from now on. A page also gets those before that draw the canvas as it is, and hears how many
+    /// pages there are.
+    pub(crate) fn join(&self, reader: Reader, is_page: bool) {
         let mut drawn = self.lock();
         drawn.ring.join(reader);
-        let missed = if late { drawn.history.messages() } else { VecDeque::new() };
+        if !is_page {
+            return;
+        }
+        drawn.pages.insert(reader, 0);
+        let missed = drawn.history.messages();
         if !missed.is_empty() {
             drawn.late.insert(reader, missed);
         }
@@ -118,7 +129,16 @@ impl Canvas {
     /// Whether there is a message for this reader. When there is none, a later message will wake it.
     pub(crate) fn has_next(&self, reader: Reader) -> bool {
         let mut drawn = self.lock();
-        drawn.late.contains_key(&reader) || drawn.ring.next(reader).is_some()
+        drawn.has_news(reader) || drawn.late.contains_key(&reader) || drawn.ring.next(reader).is_some()
+    }
+
+    /// How many pages show the canvas, if this one has heard of another number. Those that have nothing else to write are woken
+    /// for it by [`look`](Self::look), so that a crowd that comes does not wake all pages for each of its members.
+    pub(crate) fn take_news(&self, reader: Reader) -> Option<usize> {
+        let mut drawn = self.lock();
+        let count = drawn.pages.len();
+        let told = drawn.pages.get_mut(&reader)?;
+        (std::mem::replace(told, count) != count).then_some(count)
     }
 
     /// Takes the next message for this reader. When there is none, a later message will wake it.
@@ -137,12 +157,14 @@ impl Canvas {
     pub(crate) fn leave(&self, reader: Reader, now: Instant) -> Rounds {
         let mut drawn = self.lock();
         drawn.late.remove(&reader);
+        drawn.pages.remove(&reader);
         let flow = drawn.ring.leave(reader);
         drawn.apply(flow, now);
         drawn.rounds(reader.thread)
     }
 
-    /// Has those leave that others have waited for too long, and says how many. To be called regularly, by any thread.
+    /// Has those leave that others have waited for too long, and says how many; and tells the pages how many there are. To be called
+    /// regularly, by any thread.
     pub(crate) fn look(&self, thread: usize, now: Instant) -> (usize, Rounds) {
         let mut drawn = self.lock();
         let overdue = drawn.ring.overdue(now);
@@ -152,6 +174,7 @@ impl Canvas {
             let flow = drawn.ring.leave(*reader);
             drawn.apply(flow, now);
         }
+        drawn.announce();
         (overdue.len(), drawn.rounds(thread))
     }
 
@@ -177,6 +200,21 @@ impl Canvas {
 }
 
 impl Drawn {
+    fn has_news(&self, reader: Reader) -> bool {
+        self.pages.get(&reader).is_some_and(|told| *told != self.pages.len())
+    }
+
+    /// Wakes the pages that have not heard how many there are.
+    fn announce(&mut self) {
+        let count = self.pages.len();
+        if std::mem::replace(&mut self.announced, count) == count {
+            return;
+        }
+        for (reader, _) in self.pages.iter().filter(|(_, told)| **told != count) {
+            add(&mut self.threads, *reader, Errand::Write(reader.id));
+        }
+    }
+
     fn take_late(&mut self, reader: Reader) -> Option<Arc<str>> {
         // Most of the time there is none.
         if self.late.is_empty() {
@@ -296,13 +334,43 @@ mod tests {
         assert_eq!(read(&canvas, late).as_deref(), Some("d #fff 1 2 3 4;c #000 1 2 3;"));
         assert_eq!(read(&canvas, late).as_deref(), Some("d #fff 5 6 7 8;"));
         assert_eq!(read(&canvas, late), None);
+        assert_eq!(canvas.take_news(late), Some(1));
+        assert!(!canvas.has_next(late));
         // One that leaves at once leaves nothing, and one that asks for nothing gets nothing.
         let _ = canvas.leave(late, START);
         canvas.join(late, true);
         let _ = canvas.leave(late, START);
-        assert!(canvas.lock().late.is_empty());
+        assert!(canvas.lock().late.is_empty() && canvas.lock().pages.is_empty());
         canvas.join(late, false);
         assert!(!canvas.has_next(late));
+    }
+
+    #[test]
+    fn pages_hear_how_many_there_are_and_programs_do_not() {
+        let (canvas, readers) = canvas(4);
+        let [first, second, third, program] = readers[..] else { panic!("four were asked for") };
+        canvas.join(first, true);
+        assert_eq!((canvas.take_news(first), canvas.take_news(first)), (Some(1), None));
+        let _ = canvas.look(0, START);
+        // Those who come hear it at once; the others, once, when somebody looks.
+        canvas.join(second, true);
+        canvas.join(third, true);
+        assert!(canvas.has_next(first) && canvas.has_next(second) && !canvas.has_next(program));
+        assert_eq!(canvas.take_news(third), Some(3));
+        let (count, rounds) = canvas.look(0, START);
+        assert_eq!((count, rounds), (0, Rounds { own: vec![Errand::Write(first.id)], ask: vec![1] }));
+        assert_eq!(canvas.look(0, START).1, Rounds::default());
+        assert_eq!((canvas.take_news(first), canvas.take_news(second)), (Some(3), Some(3)));
+        // One that came and went between two looks is not heard of.
+        let _ = canvas.leave(third, START);
+        canvas.join(third, true);
+        assert_eq!(canvas.look(0, START).1, Rounds::default());
+        let _ = (canvas.leave(third, START), canvas.leave(second, START));
+        assert_eq!(canvas.look(0, START).1.own, [Errand::Write(first.id)]);
+        assert_eq!(
+            (canvas.take_news(first), canvas.take_news(second), canvas.take_news(program)),
+            (Some(1), None, None)
+        );
     }
 
     #[test]

@@ -109,8 +109,8 @@ fn too_slow(id: ConnId) -> Close {
     Close::with_reason(CloseCode::POLICY, "reads too slowly").unwrap_or(Close::new(CloseCode::POLICY))
 }
 
-/// The query of a page that wants to see the canvas as it is.
-const LATE: &str = "canvas";
+/// The query of a page that shows the canvas.
+const PAGE: &str = "canvas";
 
 /// At most one line in such a time about what cannot be mirrored.
 const QUIET: Duration = Duration::from_secs(1);
@@ -132,10 +132,11 @@ impl Protocol for Mirror {
     }
 
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Writer {
-        // The page asks for what was drawn before. Programs of 2013 expect nothing but what is sent while they listen.
-        let late = handshake.request().and_then(|request| request.query()) == Some(LATE);
-        self.canvas.join(self.reader(cx.id()), late && !self.close_test);
-        if late {
+        // The page asks for what was drawn before, and how many are here. Programs of 2013 expect nothing but what is sent while
+        // they listen.
+        let is_page = handshake.request().and_then(|request| request.query()) == Some(PAGE);
+        self.canvas.join(self.reader(cx.id()), is_page && !self.close_test);
+        if is_page {
             cx.request_writable();
         }
         Writer::default()
@@ -149,6 +150,13 @@ impl Protocol for Mirror {
     fn writable(&mut self, cx: &mut Cx<'_>, _: &mut Writer, tx: Tx<'_>) -> Result<(), Close> {
         let reader = self.reader(cx.id());
         let mut permission = tx.idle();
+        if let Some(writable) = permission {
+            permission = match self.canvas.take_news(reader) {
+                // What is mirrored is always text, so no peer can say this.
+                Some(pages) => writable.binary(format!("pages {pages}").as_bytes()).more(),
+                None => Some(writable),
+            };
+        }
         while let Some(writable) = permission {
             let Some((text, rounds)) = self.canvas.take(reader, self.now()) else { return Ok(()) };
             permission = writable.text(&text).more();

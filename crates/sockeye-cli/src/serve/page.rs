@@ -70,9 +70,11 @@ mod tests {
     #[test]
     fn the_page_has_the_ids_that_browser_tests_use_and_fits_the_policy() {
         let page = PARTS[0].2;
-        for id in ["counter", "reset", "canvas", "counter-state", "mirror-state"] {
+        for id in ["counter", "reset", "canvas", "visitors", "own-colour", "counter-state", "mirror-state"] {
             assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
         }
+        assert_eq!(page.matches("type=\"color\"").count(), 1, "the own colour is one control");
+        assert!(!page.contains("libwebsockets"), "who came to draw is not told of protocols");
         assert_eq!(page.matches("data-state=\"connecting\"").count(), 2);
         for forbidden in ["<style", "style=", " onclick", "javascript:", "http:", "https:"] {
             assert!(!page.contains(forbidden), "{forbidden}");

@@ -104,6 +104,26 @@ fn the_mirror_sends_everything_to_everybody_as_text() {
 }
 
 /// Far more than the ring and all socket buffers hold: the writers are held back, and nobody misses anything.
+/// In two threads, since pages count over all of them.
+#[test]
+fn pages_hear_how_many_they_are_and_no_peer_can_say_that() {
+    let running = Running::start(&["serve", "--port", "0", "--threads", "2"]);
+    let address = running.address();
+    let page = || Client::open_at(&address, "/?canvas", &format!("Sec-WebSocket-Protocol: {MIRROR}\r\n")).unwrap();
+    let mut first = page();
+    assert_eq!(first.frame(), (BINARY, b"pages 1".to_vec()));
+    let mut second = page();
+    assert_eq!(second.frame(), (BINARY, b"pages 2".to_vec()));
+    assert_eq!(first.frame(), (BINARY, b"pages 2".to_vec()));
+    let mut program = Client::speaking(&address, MIRROR);
+    program.send(BINARY, b"pages 99");
+    for client in [&mut program, &mut first, &mut second] {
+        client.expect("pages 99");
+    }
+    drop(second);
+    assert_eq!(first.frame(), (BINARY, b"pages 1".to_vec()));
+}
+
 #[test]
 fn a_slow_reader_of_the_mirror_loses_nothing() {
     const MESSAGES: usize = 4_000;

@@ -256,11 +256,16 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and upgrades; gives the head of the answer when it is not 101.
     pub(crate) fn open(address: &str, extra: &str) -> Result<Self, String> {
+        Self::open_at(address, "/", extra)
+    }
+
+    /// As [`open`](Self::open), with another path and query.
+    pub(crate) fn open_at(address: &str, target: &str, extra: &str) -> Result<Self, String> {
         let mut stream = connect(address);
         let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
         write!(
             stream,
-            "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}{extra}\r\n"
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}{extra}\r\n"
         )
         .unwrap();
         let mut stream = BufReader::new(stream);
