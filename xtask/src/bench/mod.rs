@@ -33,9 +33,11 @@ impl<'a> Programs<'a> {
         Self::ready(workspace)
     }
 
-    /// For measurements that need none but the `sockeye` under test.
+    /// For measurements that need none but the `sockeye` under test, which is built if it is ours.
     fn command(workspace: &'a Workspace) -> Result<Self, Failure> {
-        rust::release(workspace)?;
+        if workspace.binary_is_ours() {
+            rust::release(workspace)?;
+        }
         Self::ready(workspace)
     }
 
