@@ -70,6 +70,7 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     // Before anything is opened here: the numbers of these descriptors are fixed.
     let sockets = systemd::sockets().map_err(|error| Failure::usage(error.to_string()))?;
+    usage::enlarge_table(args.max_connections.map(NonZeroUsize::get));
     // A signal during the start should also end the service gracefully.
     let signals = signals::all()?;
     let identity = background::identity(&args.daemon)?;

@@ -1,7 +1,7 @@
 //! What `serve` and `echo` do for their clients.
 
 use crate::support::{BINARY, CLOSE, Client, PING, PONG, Running, TEXT, get};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 
 const COUNTER: &str = "dumb-increment-protocol";
 const MIRROR: &str = "lws-mirror-protocol";
@@ -19,6 +19,18 @@ fn an_address_is_one_to_open() {
     for (subcommand, scheme) in [("serve", "http"), ("echo", "ws"), ("fraggle", "ws")] {
         let line = Running::start(&[subcommand, "--port", "0"]).line();
         assert!(line.starts_with(&format!("listening on {scheme}://127.0.0.1:")) && line.ends_with('/'), "{line}");
+    }
+}
+
+/// A table that grows while connections come makes the loop stand still.
+#[test]
+fn the_table_of_descriptors_does_not_grow() {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    for (arguments, least) in [(&["echo"][..], 65_536), (&["echo", "--max-connections", "5000"], 5064)] {
+        let (running, address) = running(arguments);
+        Client::open(&address, "").unwrap();
+        let size = running.table_size();
+        assert!((least.min(limit)..=131_072).contains(&size), "room for {size} descriptors, {least} may be open");
     }
 }
 

@@ -158,6 +158,13 @@ impl Running {
         assert!(status.is_some_and(|(_, status)| status.stopped()), "{status:?}");
     }
 
+    /// For how many descriptors the kernel's table has room.
+    pub(crate) fn table_size(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
     /// The processor time it has used, in ticks, of which a second has a hundred.
     pub(crate) fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();

@@ -103,6 +103,7 @@ impl Row {
         assert!(!optimised() || spent < IDLE_WORK, "U5: {spent:?} of CPU in {IDLE_WINDOW:?} of idleness");
         self.judge_log(server);
         let p99 = percentile_99(self.canaries.latencies());
+        println!("canary p99 {p99:?}");
         assert!(!strict() || p99 <= CANARY_P99, "U2: canary p99 {p99:?}");
         server.assert_alive();
     }
