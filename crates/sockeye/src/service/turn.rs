@@ -154,15 +154,15 @@ impl Service {
         if self.env.io.effort() < most {
             self.step_entry(id, entry);
         } else {
-            self.late_event(id, entry, most);
+            self.late_event(id, entry);
         }
     }
 
     /// The events before this one took all that the turn may cost. What may be a short message among a flood is still
-    /// answered, the rest waits.
+    /// answered: a wait takes few enough events for a small step of each. The rest waits.
     #[cold]
-    fn late_event(&mut self, id: ConnId, entry: Entry, most: u64) {
-        if entry.is_open() && self.env.io.effort() < most.saturating_add(self.most_effort()) {
+    fn late_event(&mut self, id: ConnId, entry: Entry) {
+        if entry.is_open() {
             self.small_step(id, entry);
         } else {
             self.env.state.registry.enqueue(id);
@@ -546,7 +546,7 @@ impl Service {
 }
 
 /// The events of a turn may cost as much as so many whole shares, and so may its round of the ready list.
-const WHOLE_SHARES: u64 = 4;
+const WHOLE_SHARES: u64 = 2;
 
 /// However small the shares are, a turn may cost as much.
 const LEAST_EFFORT: u64 = 1024 * 1024;
