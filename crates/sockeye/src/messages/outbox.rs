@@ -14,6 +14,7 @@ use sockeye_proto::wire::MessageKind;
 
 use crate::messages::Message;
 use crate::protocol::{Commands, Cx, Writable};
+use crate::transport::pool::{BLOCK, HEAP};
 
 /// A message under this many bytes is appended to the shared buffer. A larger one has its own buffer, which the allocator maps
 /// by itself: blocks of middling size, many for each peer of a crowd, would leave a large heap behind.
@@ -168,8 +169,18 @@ impl Outbox {
             },
         };
         self.load += cost(len);
-        self.items.push_back(Item { place, kind });
+        self.queue(Item { place, kind });
         Ok(())
+    }
+
+    /// Puts an item behind all others. Its place, as a payload's, is in a small block or in a large one that is mapped by itself.
+    fn queue(&mut self, item: Item) {
+        let places = self.items.capacity();
+        if self.items.len() == places && (HEAP_ITEMS / 2..MAPPED_ITEMS).contains(&places) {
+            // If it cannot be had, the list grows as any other.
+            let _ = self.items.try_reserve_exact(MAPPED_ITEMS - places);
+        }
+        self.items.push_back(item);
     }
 
     fn own(&mut self, payload: Vec<u8>) -> Place {
@@ -251,7 +262,7 @@ impl Outbox {
                 Ok(place) => place,
                 Err(error) => return self.fail(&error, cx),
             };
-            self.items.push_back(Item { place, kind: spot.kind });
+            self.queue(Item { place, kind: spot.kind });
         }
         self.spots.clear();
         self.sent_spots = 0;
@@ -262,7 +273,7 @@ impl Outbox {
                 }
                 taken += len as usize;
             }
-            self.items.push_back(item);
+            self.queue(item);
         }
         self.large.append(&mut large);
         // The memory of a burst is released, large blocks in a way that keeps the allocator from
@@ -288,7 +299,7 @@ impl Outbox {
             // Usually nothing waits there, and the buffers change hands.
             std::mem::swap(&mut self.small, &mut other.small);
             other.taken = std::mem::take(&mut self.taken);
-            other.items.append(&mut self.items);
+            std::mem::swap(&mut self.items, &mut other.items);
             other.large.append(&mut self.large);
             other.load += self.load;
             self.forget();
@@ -300,7 +311,7 @@ impl Outbox {
                 other.small.extend_from_slice(piece(&self.small, taken, len as usize));
                 taken += len as usize;
             }
-            other.items.push_back(item);
+            other.queue(item);
         }
         other.large.append(&mut self.large);
         other.load += self.load;
@@ -375,6 +386,9 @@ fn cost(len: usize) -> usize {
 const KEEP: usize = 256 * 1024;
 /// Places for messages that an empty outbox keeps.
 const KEEP_ITEMS: usize = 2048;
+/// So many places fit in the largest block on the heap, and so many in the smallest one that is mapped.
+const HEAP_ITEMS: usize = HEAP / size_of::<Item>();
+const MAPPED_ITEMS: usize = BLOCK / size_of::<Item>();
 
 /// And the capacity of each kind that a spare one keeps.
 const SPARE: usize = 4 * 1024;
@@ -412,7 +426,7 @@ impl Error for Full<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::pool::{HEAP, MAPPED, make_room};
+    use crate::transport::pool::{MAPPED, make_room};
 
     fn small(outbox: &mut Outbox, len: usize) {
         make_room(&mut outbox.small, len, outbox.limit).unwrap();
@@ -435,6 +449,12 @@ mod tests {
         scratch.move_to(&mut own);
         let capacity = own.small.capacity();
         assert!(!(HEAP + 1..MAPPED).contains(&capacity), "a block of {capacity} bytes is on the heap");
+
+        for _ in 0..2 * MAPPED_ITEMS {
+            own.queue(Item { place: Place::Large, kind: MessageKind::Text });
+            let bytes = own.items.capacity() * size_of::<Item>();
+            assert!(!(HEAP + 1..MAPPED).contains(&bytes), "a list of {bytes} bytes is on the heap");
+        }
     }
 
     /// The scratch outbox lives as long as its protocol.

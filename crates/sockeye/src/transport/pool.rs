@@ -16,8 +16,10 @@ const SPARE: usize = 64;
 const SPARE_BYTES: usize = 16 * 1024 * 1024;
 /// They are held for no peer, so they are not in the account; they take at most this part of what may be held.
 const SPARE_PART: usize = 32;
-/// How many bytes stay in buffers that were not needed for [`IDLE`], and no middling ones: the memory of a burst of large
-/// messages is freed.
+/// How many buffers stay that were not needed for [`IDLE`]. A small one too keeps all that a crowd had below it on the
+/// heap.
+const IDLE_SPARE: usize = 8;
+/// How many bytes stay in them, and no middling ones: the memory of a burst of large messages is freed.
 const IDLE_BYTES: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// From this capacity on the allocator maps a buffer by itself.
@@ -25,7 +27,7 @@ pub(crate) const MAPPED: usize = 128 * 1024;
 
 /// The smallest block for what is too long for the heap. glibc leaves up to 128 KiB at the end of its heap when it grows
 /// (`M_TOP_PAD` in mallopt(3)), and takes a block that fits from there.
-const BLOCK: usize = 160 * 1024;
+pub(crate) const BLOCK: usize = 160 * 1024;
 
 /// A buffer that grows with what a peer sends is on the allocator's heap up to this capacity, and then at once in a
 /// mapping of its own: among blocks of a crowd that has gone, one that stays keeps the whole heap.
@@ -115,7 +117,7 @@ impl Pool {
     }
 
     fn is_much(&self) -> bool {
-        self.bytes > IDLE_BYTES || self.middling > 0
+        self.spare.len() > IDLE_SPARE || self.bytes > IDLE_BYTES || self.middling > 0
     }
 
     #[cold]
@@ -124,20 +126,38 @@ impl Pool {
             return;
         }
         if self.look_at.is_some() {
-            let used = self.spare.split_off(self.unused);
-            for buffer in std::mem::replace(&mut self.spare, Vec::with_capacity(SPARE)) {
-                if self.bytes > IDLE_BYTES || middling(&buffer) > 0 {
-                    self.bytes -= buffer.capacity();
-                    self.middling -= middling(&buffer);
-                    release(buffer);
-                } else {
-                    self.spare.push(buffer);
-                }
-            }
-            self.spare.extend(used);
+            self.free_unused();
         }
         self.unused = self.spare.len();
         self.look_at = self.is_much().then_some(now + IDLE);
+    }
+
+    /// Frees as many as were not needed: large ones first, then of the small ones those at the end of the heap. What was
+    /// used last stays on top.
+    fn free_unused(&mut self) {
+        let all = std::mem::replace(&mut self.spare, Vec::with_capacity(SPARE));
+        let (mut bytes, mut large, mut small) = (self.bytes, Vec::new(), Vec::new());
+        let mut unused_small = 0;
+        for (place, buffer) in all.into_iter().enumerate() {
+            let is_unused = place < self.unused;
+            if is_unused && (bytes > IDLE_BYTES || middling(&buffer) > 0) {
+                bytes -= buffer.capacity();
+                self.middling -= middling(&buffer);
+                release(buffer);
+            } else if buffer.capacity() > HEAP {
+                large.push(buffer);
+            } else {
+                unused_small += usize::from(is_unused);
+                small.push(buffer);
+            }
+        }
+        small.sort_unstable_by_key(Vec::as_ptr);
+        let too_many = (small.len() + large.len()).saturating_sub(IDLE_SPARE).min(unused_small);
+        for buffer in small.split_off(small.len() - too_many) {
+            bytes -= buffer.capacity();
+        }
+        self.bytes = bytes;
+        self.spare.extend(small.into_iter().rev().chain(large));
     }
 }
 
@@ -335,6 +355,19 @@ mod tests {
         pool.tidy(at(0));
         pool.tidy(at(1000));
         assert_eq!((pool.bytes, pool.look_at()), (1000, None), "its place on the heap is given back");
+
+        let mut crowd: Vec<Vec<u8>> = (0..40).map(|_| Vec::with_capacity(1000)).collect();
+        crowd.sort_unstable_by_key(Vec::as_ptr);
+        let ends: Vec<_> = crowd.iter().map(Vec::as_ptr).take(IDLE_SPARE).collect();
+        let mut small = Pool::default();
+        crowd.into_iter().rev().for_each(|buffer| small.give(buffer));
+        small.tidy(at(0));
+        small.tidy(at(999));
+        assert_eq!(small.spare.len(), 40);
+        small.tidy(at(1000));
+        let mut kept: Vec<_> = small.spare.iter().map(Vec::as_ptr).collect();
+        kept.sort_unstable();
+        assert_eq!((kept, small.bytes, small.look_at()), (ends, IDLE_SPARE * 1000, None), "the lowest stay");
 
         pool.give(Vec::with_capacity(SPARE_BYTES / 2));
         pool.tidy(at(0));
