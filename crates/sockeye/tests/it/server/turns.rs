@@ -364,7 +364,7 @@ fn an_interval_of_zero_is_refused() {
 #[test]
 fn a_turn_stays_short_when_many_send_at_once() {
     let message: &[u8] = b"\x82\x82\0\0\0\0hi";
-    for (peers, least) in [(4, 1024), (100, 40)] {
+    for (peers, least) in [(4, 1024), (100, 25)] {
         let network = Network::with_faults(1, Faults::none());
         let builder = Service::builder().protocol(messages::echo("echo")).listen("127.0.0.1:80");
         let mut service = builder.build_with(network.sys()).unwrap();
