@@ -57,6 +57,18 @@ pub struct Fragment<'b> {
     pub payload: Payload<'b>,
 }
 
+/// A piece of a binary message that was received where the message is collected, behind what was there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PieceInPlace {
+    /// How many bytes it has; 0 if nothing came.
+    pub bytes: usize,
+    /// How many payload bytes of the current frame have not been received yet.
+    pub remaining: u64,
+    /// Whether the message ends with this piece.
+    pub last: bool,
+}
+
 /// The bytes of a [`Fragment`], unmasked. Text never ends inside a code point.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data, and matching both is the point")]

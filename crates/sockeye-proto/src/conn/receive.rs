@@ -11,7 +11,7 @@ use super::receiver::Stage;
 use super::state::State;
 use crate::buf::Input;
 use crate::error::Violation;
-use crate::event::{Event, Fragment, Payload};
+use crate::event::{Event, Fragment, Payload, PieceInPlace};
 use crate::wire::{FrameHeader, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, WholeFrame, mask, utf8};
 
 impl Connection {
@@ -175,9 +175,7 @@ impl Connection {
         if count == 0 && receiver.remaining > 0 {
             return Ok(None);
         }
-        mask::xor(&mut input.data_mut()[..count], receiver.key);
-        receiver.key = mask::rotate(receiver.key, count);
-        receiver.remaining -= count as u64;
+        receiver.unmask(&mut input.data_mut()[..count]);
         let remaining = receiver.remaining;
         let last = remaining == 0 && receiver.fin;
         let first = receiver.first;
@@ -186,14 +184,7 @@ impl Connection {
             _ => Payload::Binary(input.take(count)),
         };
         let kind = payload.kind();
-        if last {
-            receiver.kind = None;
-            receiver.message = 0;
-            receiver.tiny = 0;
-        }
-        if remaining == 0 {
-            receiver.between_frames(self.limits.piece_bytes);
-        }
+        receiver.end_piece(self.limits.piece_bytes);
         if !last && payload.as_bytes().is_empty() {
             return Ok(None);
         }
@@ -205,6 +196,58 @@ impl Connection {
             return Ok(None);
         }
         Ok(Some(Event::Fragment(Fragment { kind, first, last, remaining, payload })))
+    }
+
+    /// How many bytes of a frame of binary data have not arrived, if [`receive_in_place`](Self::receive_in_place) can receive
+    /// them, and 0 if not: between frames, before the first piece of a message is reported, with a limit of
+    /// [`piece_bytes`](crate::limits::ProtocolLimits::piece_bytes), once the application has closed, and for text, which is
+    /// checked as it arrives.
+    #[must_use]
+    #[inline]
+    pub fn missing_in_place(&self) -> u64 {
+        let receiver = &self.receiver;
+        let is_possible = receiver.stage == Stage::Payload
+            && receiver.kind == Some(MessageKind::Binary)
+            && !receiver.first
+            && !receiver.ignores_data
+            && self.limits.piece_bytes.is_none();
+        if is_possible { receiver.remaining } else { 0 }
+    }
+
+    /// Receives the next payload bytes of a frame of binary data where they are: whoever collects a long message reads them to
+    /// their final place. [`receive`](Self::receive) reports no event for them.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use sockeye_proto::conn::{Connection, HEADROOM, Input};
+    /// use sockeye_proto::{limits::ProtocolLimits, time::Instant, wire::Role};
+    ///
+    /// let mut connection = Connection::new(Role::Client, Arc::new(ProtocolLimits::default()), Instant::from_nanos(0));
+    /// let mut arrived = [&[0; HEADROOM][..], b"\x82\x0bhello"].concat();
+    /// let mut input = Input::new(&mut arrived, HEADROOM);
+    /// assert!(connection.receive(&mut input)?.is_some());
+    ///
+    /// let mut message = b"hello".to_vec();
+    /// assert_eq!(connection.missing_in_place(), 6);
+    /// message.extend_from_slice(b" world"); // from the socket
+    /// let piece = connection.receive_in_place(&mut message[5..]);
+    /// assert_eq!((piece.remaining, piece.last), (0, true));
+    /// # Ok::<(), sockeye_proto::error::Violation>(())
+    /// ```
+    ///
+    /// # Panics
+    /// There are more bytes than [`missing_in_place`](Self::missing_in_place) says.
+    pub fn receive_in_place(&mut self, bytes: &mut [u8]) -> PieceInPlace {
+        let missing = self.missing_in_place();
+        assert!(bytes.len() as u64 <= missing, "bytes beyond the frame");
+        if bytes.is_empty() {
+            return PieceInPlace { bytes: 0, remaining: missing, last: false };
+        }
+        let receiver = &mut self.receiver;
+        receiver.unmask(bytes);
+        let (remaining, last) = (receiver.remaining, receiver.remaining == 0 && receiver.fin);
+        receiver.end_piece(self.limits.piece_bytes);
+        PieceInPlace { bytes: bytes.len(), remaining, last }
     }
 
     /// Receives a control frame. RFC 6455 section 5.4: "An endpoint MUST be capable of handling

@@ -2,7 +2,7 @@
 
 use crate::buf::{Input, Tail};
 use crate::error::Violation;
-use crate::wire::{MessageKind, OpCode, utf8};
+use crate::wire::{MessageKind, OpCode, mask, utf8};
 
 /// What receiving keeps between two calls.
 ///
@@ -90,6 +90,27 @@ impl Receiver {
     pub(super) fn discard(&mut self) {
         self.stage = Stage::Discard;
         self.tail.clear();
+    }
+
+    /// Unmasks the next payload bytes of the current frame, and counts them.
+    #[inline]
+    pub(super) fn unmask(&mut self, bytes: &mut [u8]) {
+        mask::xor(bytes, self.key);
+        self.key = mask::rotate(self.key, bytes.len());
+        self.remaining -= bytes.len() as u64;
+    }
+
+    /// What follows a piece: more of its frame, or the next header.
+    #[inline]
+    pub(super) fn end_piece(&mut self, piece_bytes: Option<usize>) {
+        if self.remaining == 0 {
+            if self.fin {
+                self.kind = None;
+                self.message = 0;
+                self.tiny = 0;
+            }
+            self.between_frames(piece_bytes);
+        }
     }
 
     /// A frame has ended: sets the stage for the next header.

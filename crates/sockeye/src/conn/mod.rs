@@ -24,6 +24,7 @@ mod exchange;
 mod file;
 mod head;
 mod http;
+mod input;
 mod linger;
 #[cfg(feature = "client")]
 mod opening;

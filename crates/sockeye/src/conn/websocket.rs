@@ -192,10 +192,10 @@ impl WebSocket {
         let Wire { socket, peer, armed, .. } = wire;
         let Entry { endpoint: index, session, .. } = state.running.entry;
         let Some(endpoint) = endpoints.web_socket(index) else { return false };
-        let count = if self.is_paused(&state.running) { 0 } else { self.read(&mut state.running, socket, io, rx) };
-        let arrived = &mut rx[..HEADROOM + count];
         let id = state.running.id;
         let mut callbacks = Caller { endpoint, session, cx: Cx::new(state, index, id, peer) };
+        let count = self.arrive::<WATCHED>(&mut callbacks, socket, io, rx, armed);
+        let arrived = &mut rx[..HEADROOM + count];
         if count > 0 && self.deliver::<WATCHED>(&mut callbacks, socket, io, arrived) {
             // The deadline came forward.
             *armed = NEVER;
@@ -207,29 +207,6 @@ impl WebSocket {
         }
         let running = &callbacks.cx.running;
         (socket.has_input() && !self.is_paused(running)) || self.can_write_more(running, socket)
-    }
-
-    /// One read. Returns how many bytes came.
-    #[inline(always)]
-    fn read(&mut self, running: &mut RunningStep, socket: &mut Socket, io: &mut LoopIo, rx: &mut [u8]) -> usize {
-        let most = running.budget.bytes;
-        match socket.read(io, rx, most) {
-            Read::Bytes(count) => {
-                running.budget.bytes = most.saturating_sub(count);
-                count
-            }
-            Read::Nothing => 0,
-            ended => self.end_input(&ended),
-        }
-    }
-
-    #[cold]
-    fn end_input(&mut self, read: &Read) -> usize {
-        match read {
-            Read::Failed(_) => self.protocol.handle_reset(),
-            _ => self.protocol.handle_eof(),
-        }
-        0
     }
 
     /// The callbacks for what a read brought, which is behind the head room of `arrived`. Returns
@@ -255,7 +232,7 @@ impl WebSocket {
             let event = self.protocol.receive(&mut input);
             let result = match event {
                 Ok(Some(Event::Fragment(ref fragment))) => {
-                    io.meters.statistics.received.piece(fragment);
+                    io.meters.statistics.received.piece(fragment.last, fragment.remaining);
                     let ws = &mut self.protocol;
                     callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
                         let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
@@ -278,7 +255,7 @@ impl WebSocket {
     /// Whether an answer to what is delivered may go before anything else of this connection: pings and pongs go before
     /// more data, and the rest of a fragmented message does.
     #[inline(always)]
-    fn may_answer(&self) -> bool {
+    pub(super) fn may_answer(&self) -> bool {
         self.protocol.state() == State::Open && self.protocol.mid_message().is_none() && !self.protocol.wants_transmit()
     }
 
@@ -337,7 +314,7 @@ impl WebSocket {
     /// Whether what the peer sends has to wait. Once our Close frame is queued nothing is
     /// delivered, so there is nothing to wait for, and the peer's Close frame must be found.
     #[inline]
-    fn is_paused(&self, running: &RunningStep) -> bool {
+    pub(super) fn is_paused(&self, running: &RunningStep) -> bool {
         running.is_paused() && self.protocol.state() == State::Open
     }
 

@@ -90,13 +90,13 @@ pub struct Limits {
     /// 64: a single host usually has a whole /64 (RFC 4291 section 2.5.1), and could take another address for each
     /// connection. Networks of customers are often a /56 or a /48 (RFC 6177).
     pub ipv6_prefix_bits: u32,
-    /// Bytes read from, and bytes sent to, one connection in one turn, and the size of the loop's receive buffer;
-    /// default 512 KiB; the connection continues in the next turn.
+    /// Bytes read from, and bytes sent to, one connection in one turn; default 1,088 KiB, a message of 1 MiB with its headers;
+    /// the connection continues in the next turn. The loop's receive buffer has this size, but at most 512 KiB.
     ///
     /// A connection below the limit may be called again in the same turn, because its timer is due or another
-    /// connection asked for its writable callback, and then has a whole share for that. When more than 8 connections are
-    /// busy in a turn they share what 8 would have, but each has at least 32 KiB and 64 frames, if the limits are not less.
-    /// A turn with more work than 4 whole shares leaves the rest to the next one.
+    /// connection asked for its writable callback, and then has a whole share for that. When more than 4 connections are
+    /// busy in a turn they share what 4 would have, but each has at least 32 KiB and 64 frames, if the limits are not less.
+    /// A turn with more work than 2 whole shares leaves the rest to the next one.
     pub turn_bytes: usize,
     /// Frames read from, and frames sent to, one connection in one turn; default 1,024; the connection continues in the
     /// next turn.
@@ -174,7 +174,7 @@ impl Default for Limits {
             connections_per_address: None,
             ipv4_prefix_bits: 32,
             ipv6_prefix_bits: 64,
-            turn_bytes: 512 * 1024,
+            turn_bytes: 1088 * 1024,
             turn_frames: 1024,
             turn_accepts: 64,
             stall: Some(Duration::from_millis(100)),

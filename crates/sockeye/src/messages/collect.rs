@@ -55,6 +55,19 @@ impl Partial {
         })
     }
 
+    /// The bytes of a binary message that has begun, to receive more behind them.
+    pub(crate) fn lend(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Binary(payload) if !payload.is_empty() => Some(std::mem::take(payload)),
+            _ => None,
+        }
+    }
+
+    /// What was [lent](Self::lend), and what came behind it.
+    pub(crate) fn take_back(&mut self, payload: Vec<u8>) {
+        *self = Self::Binary(payload);
+    }
+
     /// How much memory it takes.
     pub(crate) fn memory(&self) -> usize {
         match self {

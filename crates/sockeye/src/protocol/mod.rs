@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
-use sockeye_proto::event::Fragment;
+use sockeye_proto::event::{Fragment, PieceInPlace};
 
 pub(crate) use self::answering::{Answering, ResponseFault, ResponsePort, ResponseTx};
 pub(crate) use self::cx::Outlet;
@@ -141,6 +141,58 @@ pub trait Protocol: 'static {
     /// # Errors
     /// The close to start.
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, fragment: Fragment<'_>) -> Result<(), Close>;
+
+    /// At least 64 KiB of a frame of binary data are missing, of a message of which [`receive`](Self::receive) had the
+    /// beginning. Returns the buffer behind whose content they are to be received, without a copy; `None`, the default: they
+    /// come in pieces, to `receive`.
+    ///
+    /// The loop makes room, receives what has arrived, and hands the buffer to [`take_back`](Self::take_back), before any
+    /// other callback. For layers such as [`messages`](crate::messages).
+    ///
+    /// ```
+    /// use sockeye::{Close, Cx, PieceInPlace};
+    ///
+    /// /// A session that collects a message, of which `receive` appends the pieces that come to it.
+    /// #[derive(Default)]
+    /// struct Upload {
+    ///     bytes: Vec<u8>,
+    /// }
+    ///
+    /// // In an implementation of `Protocol`:
+    /// fn lend_buffer(_: &mut Cx<'_>, upload: &mut Upload, _missing: u64) -> Option<Vec<u8>> {
+    ///     Some(std::mem::take(&mut upload.bytes))
+    /// }
+    ///
+    /// fn take_back(_: &mut Cx<'_>, upload: &mut Upload, bytes: Vec<u8>, piece: PieceInPlace) -> Result<(), Close> {
+    ///     upload.bytes = bytes;
+    ///     if piece.last {
+    ///         println!("{} bytes", upload.bytes.len());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = (lend_buffer, take_back);
+    /// ```
+    fn lend_buffer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, missing: u64) -> Option<Vec<u8>> {
+        let _ = (cx, session, missing);
+        None
+    }
+
+    /// The buffer of [`lend_buffer`](Self::lend_buffer), and what came behind its content: the next piece of the message,
+    /// unmasked. It is empty if nothing came.
+    ///
+    /// # Errors
+    /// The close to start.
+    fn take_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &mut Self::Session,
+        buffer: Vec<u8>,
+        piece: PieceInPlace,
+    ) -> Result<(), Close> {
+        let _ = (session, piece);
+        cx.give_buffer(buffer);
+        Ok(())
+    }
 
     /// The socket can take data, and a writable callback was requested, for instance by
     /// [`ConnectionMut::request_writable`]. Several requests before the call count as one. To be called again, request it

@@ -32,7 +32,7 @@ use crate::service::listen::{ListenAddr, open_all};
 use crate::service::listen_at::{Listen, entrance, free_protocols, raw_endpoint};
 use crate::service::places::{self, Share};
 use crate::service::timers::Timers;
-use crate::state::{Commands, EndpointIndex, EndpointInfo, MessageLimitSets, ReadBudget};
+use crate::state::{Commands, EndpointIndex, EndpointInfo, MOST_READ, MessageLimitSets, ReadBudget};
 use crate::statistics::{BoardSlot, Meters};
 use crate::sys::external::External;
 use crate::sys::{ListenOptions, Real, Sys};
@@ -427,7 +427,7 @@ impl Builder {
         let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
         // Head room for bytes kept from the previous read, and tail room for a stash that begins
         // with them.
-        let rx = vec![0; HEADROOM + self.limits.turn_bytes + HEADROOM].into_boxed_slice();
+        let rx = vec![0; HEADROOM + self.limits.turn_bytes.min(MOST_READ) + HEADROOM].into_boxed_slice();
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
         let number = ServiceNumber::next();
         let number =

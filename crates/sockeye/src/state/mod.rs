@@ -30,4 +30,4 @@ pub(crate) use self::lifecycle::Lifecycle;
 pub(crate) use self::message_limits::MessageLimitSets;
 pub(crate) use self::queue::{Adoption, ControlRequest, End};
 pub(crate) use self::registry::{Entry, Registry};
-pub(crate) use self::running::{ReadBudget, RunningStep};
+pub(crate) use self::running::{FIRST_READ, MOST_READ, ReadBudget, RunningStep};

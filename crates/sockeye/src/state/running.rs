@@ -10,6 +10,8 @@ pub(crate) struct RunningStep {
     /// The flags at the start of the step.
     pub(crate) entry: Entry,
     pub(crate) budget: ReadBudget,
+    /// The next read asks for no more than this.
+    pub(crate) read_most: usize,
     /// Those of its flags that are [`OF_STEP`].
     flags: u16,
     /// The endpoint keeps ranges of the current read, and must be notified before it is
@@ -21,8 +23,15 @@ pub(crate) struct RunningStep {
     window: (usize, usize),
 }
 
+/// The first read of a step, and the one behind a long frame, ask for no more than this. If that begins a long message, the
+/// rest is received where it is collected, and so little is copied.
+pub(crate) const FIRST_READ: usize = 64 * 1024;
+
+/// No read into the loop's receive buffer asks for more: that is its size.
+pub(crate) const MOST_READ: usize = 512 * 1024;
+
 /// So many connections have a whole share each.
-const FEW: usize = 8;
+const FEW: usize = 4;
 const LEAST_BYTES: usize = 32 * 1024;
 const LEAST_FRAMES: usize = 64;
 
@@ -62,6 +71,7 @@ impl RunningStep {
             id: ConnId::default(),
             entry: Entry::accepted(),
             budget: ReadBudget::default(),
+            read_most: FIRST_READ,
             flags: 0,
             keeps_input: false,
             message_bytes: 0,
@@ -75,6 +85,7 @@ impl RunningStep {
         self.id = id;
         self.entry = entry;
         self.budget = budget;
+        self.read_most = FIRST_READ;
         self.flags = entry.flags & OF_STEP;
     }
 
@@ -178,14 +189,14 @@ mod tests {
 
     #[test]
     fn many_share_what_a_few_would_have() {
-        let whole = ReadBudget { bytes: 512 * 1024, frames: 1024 };
+        let whole = ReadBudget { bytes: 1024 * 1024, frames: 1024 };
         let share = |busy| ReadBudget::share(whole, busy);
-        assert_eq!((share(0), share(1), share(8)), (whole, whole, whole));
-        assert_eq!(share(16), ReadBudget { bytes: 256 * 1024, frames: 512 });
+        assert_eq!((share(0), share(1), share(FEW)), (whole, whole, whole));
+        assert_eq!(share(4 * FEW), ReadBudget { bytes: 256 * 1024, frames: 256 });
         assert_eq!(share(1000), ReadBudget { bytes: LEAST_BYTES, frames: LEAST_FRAMES });
-        for busy in 9..=128 {
+        for busy in FEW + 1..=64 {
             let share = share(busy);
-            assert!(share.bytes * busy <= 8 * whole.bytes && share.frames * busy <= 8 * whole.frames, "{busy}");
+            assert!(share.bytes * busy <= FEW * whole.bytes && share.frames * busy <= FEW * whole.frames, "{busy}");
         }
         // What the program allows less of stays as it is.
         let little = ReadBudget { bytes: 64, frames: 1 };

@@ -24,7 +24,6 @@ use std::collections::BTreeMap;
 
 use sockeye_proto::close::{Cause, Close, Closed, Timeout};
 use sockeye_proto::error::Violation;
-use sockeye_proto::event::Fragment;
 use sockeye_proto::wire::{MAX_CONTROL_BYTES, OpCode};
 
 /// The statistics of a service since it was built: see [`Service::statistics`](crate::Service::statistics).
@@ -496,17 +495,17 @@ impl Traffic {
 
     /// Counts a received piece of a message.
     #[inline(always)]
-    pub(crate) fn piece(&mut self, fragment: &Fragment<'_>) {
+    pub(crate) fn piece(&mut self, last: bool, remaining: u64) {
         #[cold]
-        fn not_last(traffic: &mut Traffic, fragment: &Fragment<'_>) {
-            if fragment.remaining == 0 {
+        fn not_last(traffic: &mut Traffic, remaining: u64) {
+            if remaining == 0 {
                 traffic.parts += 1;
             }
         }
-        if fragment.last {
+        if last {
             self.messages += 1;
         } else {
-            not_last(self, fragment);
+            not_last(self, remaining);
         }
     }
 

@@ -144,6 +144,17 @@ impl External {
 }
 
 impl External {
+    /// What a receive into a room of `asked` bytes says of the socket: the outer loop is asked for the next bytes.
+    fn received(&self, handle: Handle, result: &io::Result<usize>, asked: usize) {
+        let is_drained = match result {
+            Ok(count) => *count > 0 && *count < asked,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        if is_drained {
+            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
+        }
+    }
+
     /// Whether the program shut its socket down for reading: then it is always readable by level, and no data comes.
     fn is_shut(&mut self, handle: Handle) -> bool {
         self.inner.readiness(handle).is_ok_and(|level| level.read_closed)
@@ -299,13 +310,13 @@ impl Sockets for External {
 
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.inner.recv(handle, buffer);
-        let is_drained = match &result {
-            Ok(count) => *count > 0 && *count < buffer.len(),
-            Err(error) => error.kind() == ErrorKind::WouldBlock,
-        };
-        if is_drained {
-            self.watch.borrow_mut().change(descriptor(handle), |wanted| wanted.readable = true);
-        }
+        self.received(handle, &result, buffer.len());
+        result
+    }
+
+    fn recv_behind(&mut self, handle: Handle, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        let result = self.inner.recv_behind(handle, buffer, most);
+        self.received(handle, &result, most);
         result
     }
 

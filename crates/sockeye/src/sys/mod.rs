@@ -73,6 +73,7 @@ pub use self::foreign::{AdoptOptions, Adopted, DescriptorKind, ForeignDescriptor
 pub use self::names::{ADDRESSES, Names, QUESTIONS, Resolved};
 pub use self::poller::{EVENTS_PER_WAIT, Poller, Readiness, WAKE, Wake};
 pub use self::real::Real;
+pub(crate) use self::sockets::append;
 pub use self::sockets::{CloseHow, Descriptors, Handle, Sockets};
 pub(crate) use self::tcp::check_family;
 pub use self::tcp::{ConnectOptions, ListenOptions, TcpKeepalive};

@@ -47,6 +47,15 @@ pub trait Sockets {
     /// `WouldBlock` when nothing is there; `Interrupted` with nothing read; any other means that the connection is over.
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads at most `most` bytes, which is not 0, behind what `buffer` holds, which grows by that. `Ok(0)` is the end of
+    /// input. The buffer has the capacity.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); the buffer holds what it held.
+    fn recv_behind(&mut self, handle: Handle, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        append(buffer, most, |room| self.recv(handle, room))
+    }
+
     /// Writes the buffers, one after another, as far as there is room. All of them together must not be empty.
     ///
     /// # Errors
@@ -102,4 +111,17 @@ pub struct Descriptors {
     pub limit: u64,
     /// How many the process has open, in all parts of the program.
     pub in_use: u64,
+}
+
+/// Makes room for `most` bytes behind what `buffer` holds, and keeps those that `recv` filled.
+pub(crate) fn append(
+    buffer: &mut Vec<u8>,
+    most: usize,
+    recv: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let held = buffer.len();
+    buffer.resize(held + most, 0);
+    let result = recv(&mut buffer[held..]);
+    buffer.truncate(held + result.as_ref().map_or(0, |&count| count));
+    result
 }

@@ -30,6 +30,7 @@ pub(crate) use self::batch::Framed;
 pub(crate) use self::frames::Held;
 pub(crate) use self::loop_io::LoopIo;
 pub(crate) use self::outgoing::{Apart, Outgoing, Waiting};
+pub(crate) use self::pool::make_room;
 pub(crate) use self::read::Read;
 pub(crate) use self::socket::Socket;
 pub(crate) use self::stream::Carrier;

@@ -39,16 +39,39 @@ impl Socket {
         loop {
             match self.stream.recv(&mut *io.sys, self.handle, room) {
                 Ok(count) if count > 0 => {
-                    io.meters.statistics.received.bytes += count as u64;
-                    if self.stream.is_drained(count, room.len()) && self.readiness.trusts_short_reads() {
-                        self.readiness.set_readable(false);
-                    }
-                    return Read::Bytes(count);
+                    let asked = room.len();
+                    return self.read_some(io, count, asked);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return self.read_nothing(other),
             }
         }
+    }
+
+    /// Reads at most `most` bytes behind what `buffer` holds. Nothing may be [kept](Self::keep_unread), and the buffer has the
+    /// capacity.
+    pub(crate) fn read_behind(&mut self, io: &mut LoopIo, buffer: &mut Vec<u8>, most: usize) -> Read {
+        debug_assert!(self.kept.is_none(), "what is kept comes first");
+        if !self.readiness.is_readable() || most == 0 {
+            return Read::Nothing;
+        }
+        loop {
+            match self.stream.recv_behind(&mut *io.sys, self.handle, buffer, most) {
+                Ok(count) if count > 0 => return self.read_some(io, count, most),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return self.read_nothing(other),
+            }
+        }
+    }
+
+    /// `count` bytes came, of `asked`.
+    #[inline(always)]
+    fn read_some(&mut self, io: &mut LoopIo, count: usize, asked: usize) -> Read {
+        io.meters.statistics.received.bytes += count as u64;
+        if self.stream.is_drained(count, asked) && self.readiness.trusts_short_reads() {
+            self.readiness.set_readable(false);
+        }
+        Read::Bytes(count)
     }
 
     #[cold]

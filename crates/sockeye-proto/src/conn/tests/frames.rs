@@ -1,6 +1,7 @@
 //! Headers, fragmentation, control frames, limits: rows FR and FG of the abuse table.
 
 use super::*;
+use crate::close::CloseCode;
 use Violation as V;
 
 #[test]
@@ -278,4 +279,42 @@ fn a_violation_is_answered_with_its_code_and_reported_once() {
         assert_eq!(recorder.output, frame(!role, 0x88, &body));
         assert!(!recorder.connection.can_send());
     }
+}
+
+/// Text is checked as it arrives, and what a program has closed is dropped.
+#[test]
+fn what_can_be_received_in_place() {
+    for role in BOTH {
+        let missing = |first: u8, arrived: usize, limits: ProtocolLimits| {
+            let mut connection = with_limits(role, limits);
+            let mut buffer = vec![0; HEADROOM];
+            buffer.extend_from_slice(&frame(role, first, &[b'a'; 300])[..arrived]);
+            let mut input = Input::new(&mut buffer, HEADROOM);
+            while connection.receive(&mut input).unwrap().is_some() {}
+            connection
+        };
+        let header = if role == Role::Server { 8 } else { 4 };
+        let limits = ProtocolLimits::default;
+        assert_eq!(missing(0x82, header + 1, limits()).missing_in_place(), 299);
+        assert_eq!(missing(0x02, header + 1, limits()).missing_in_place(), 299);
+        assert_eq!(missing(0x82, header, limits()).missing_in_place(), 0, "nothing of the message is reported");
+        assert_eq!(missing(0x82, header - 1, limits()).missing_in_place(), 0);
+        assert_eq!(missing(0x82, header + 300, limits()).missing_in_place(), 0);
+        assert_eq!(missing(0x81, header + 1, limits()).missing_in_place(), 0);
+        let mut pieces = limits();
+        pieces.piece_bytes = Some(1000);
+        assert_eq!(missing(0x82, header + 1, pieces).missing_in_place(), 0);
+
+        let mut connection = missing(0x82, header + 1, limits());
+        assert_eq!(connection.receive_in_place(&mut []).remaining, 299);
+        connection.close(CloseCode::NORMAL.into(), NOW);
+        assert_eq!(connection.missing_in_place(), 0);
+        assert_eq!(connection.receive_in_place(&mut []).remaining, 0);
+    }
+}
+
+#[test]
+#[should_panic(expected = "bytes beyond the frame")]
+fn bytes_beyond_the_frame_are_not_received_in_place() {
+    let _ = open(Role::Client).receive_in_place(&mut [1]);
 }

@@ -60,6 +60,8 @@ enum Way {
     Pausing,
     /// In pieces of so many bytes at most.
     Pieces(usize),
+    /// The rest of binary frames where the message is, whenever a read begins in one.
+    InPlace,
 }
 
 /// Feeds a connection and records what it reports. Asserts the properties of each piece.
@@ -83,11 +85,32 @@ impl Recorder {
 
     /// Feeds one read.
     fn read(&mut self, bytes: &[u8]) {
-        let mut rest = bytes.to_vec();
+        let mut rest = self.read_in_place(bytes).to_vec();
         while let Some(after) = self.read_some(&rest) {
             rest = after;
         }
         self.connection.receive_done(NOW);
+    }
+
+    /// Feeds what belongs to the frame in progress where its message is, and returns the rest.
+    fn read_in_place<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let missing = self.connection.missing_in_place();
+        if self.way != Way::InPlace || missing == 0 {
+            return bytes;
+        }
+        let (piece, rest) = bytes.split_at(bytes.len().min(missing as usize));
+        let (kind, message) = self.message.as_mut().expect("a piece of it was reported");
+        assert_eq!(*kind, MessageKind::Binary);
+        let held = message.len();
+        message.extend_from_slice(piece);
+        let seen = self.connection.receive_in_place(&mut message[held..]);
+        assert_eq!((seen.bytes, seen.remaining), (piece.len(), missing - piece.len() as u64));
+        assert!(!seen.last || seen.remaining == 0);
+        if seen.last {
+            let (_, message) = self.message.take().unwrap();
+            self.received.push(Received::Binary(message));
+        }
+        rest
     }
 
     /// Feeds `bytes` until they are used up, or until the next event if the way is `Pausing`.
@@ -98,7 +121,7 @@ impl Recorder {
         loop {
             let event = match self.way {
                 Way::General => self.connection.receive_any(&mut input),
-                Way::Usual | Way::Pausing | Way::Pieces(_) => self.connection.receive(&mut input),
+                Way::Usual | Way::Pausing | Way::Pieces(_) | Way::InPlace => self.connection.receive(&mut input),
             };
             match event {
                 Ok(Some(event)) => self.record(event),
@@ -184,12 +207,12 @@ fn check_with(make: impl Fn() -> Connection, stream: &[u8]) -> Log {
     for way in [Way::General, Way::Pausing, Way::Pieces(4), Way::Pieces(5), Way::Pieces(7), Way::Pieces(1 << 20)] {
         assert_eq!(feed(make(), way, [stream]), log, "{way:?}");
     }
-    for way in [Way::Usual, Way::General, Way::Pausing, Way::Pieces(4)] {
+    for way in [Way::Usual, Way::General, Way::Pausing, Way::Pieces(4), Way::InPlace] {
         assert_eq!(feed(make(), way, stream.chunks(1)), log, "{way:?}, one byte at a time");
     }
     for cut in 0..=stream.len() {
         let (front, back) = stream.split_at(cut);
-        for way in [Way::Usual, Way::Pieces(4)] {
+        for way in [Way::Usual, Way::Pieces(4), Way::InPlace] {
             assert_eq!(feed(make(), way, [front, back]), log, "{way:?}, cut at {cut}");
         }
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, Shutdown, SocketFlags, sockopt};
@@ -37,7 +38,7 @@ use self::listen::SocketPath;
 use self::resolve::Resolver;
 use crate::sys::{
     Address, AdoptOptions, Adopted, Clock, CloseHow, ConnectOptions, DescriptorKind, Descriptors, EVENTS_PER_WAIT,
-    ForeignDescriptors, Handle, ListenOptions, Names, Poller, Random, Readiness, Resolved, Sockets, WAKE, Wake,
+    ForeignDescriptors, Handle, ListenOptions, Names, Poller, Random, Readiness, Resolved, Sockets, WAKE, Wake, append,
 };
 
 /// The operating system.
@@ -198,6 +199,15 @@ impl Sockets for Real {
     fn recv(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
         let (count, _) = net::recv(self.table.borrow(handle)?, buffer, RecvFlags::DONTWAIT)?;
         Ok(count)
+    }
+
+    fn recv_behind(&mut self, handle: Handle, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        if buffer.capacity() - buffer.len() == most {
+            // Room of exactly that size needs not be cleared first.
+            let (count, _) = net::recv(self.table.borrow(handle)?, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
+            return Ok(count);
+        }
+        append(buffer, most, |room| self.recv(handle, room))
     }
 
     fn send(&mut self, handle: Handle, buffers: &[IoSlice<'_>]) -> io::Result<usize> {

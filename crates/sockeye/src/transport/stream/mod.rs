@@ -13,6 +13,8 @@ use std::io::{self, IoSlice};
 
 #[cfg(any(test, feature = "sim"))]
 use self::scrambled::Scrambled;
+#[cfg(any(test, feature = "sim"))]
+use crate::sys::append;
 use crate::sys::{Handle, Sys};
 
 #[cfg(any(test, feature = "sim"))]
@@ -59,6 +61,22 @@ impl Stream {
             Self::Plain => sys.recv(handle, room),
             #[cfg(any(test, feature = "sim"))]
             Self::Scrambled(stream) => stream.recv(sys, handle, room),
+        }
+    }
+
+    /// Receives at most `most` bytes of plaintext, which is not 0, behind what `buffer` holds, and returns how many it is; 0 is
+    /// the end of the input. The buffer has the capacity.
+    pub(super) fn recv_behind(
+        &mut self,
+        sys: &mut dyn Sys,
+        handle: Handle,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Plain => sys.recv_behind(handle, buffer, most),
+            #[cfg(any(test, feature = "sim"))]
+            Self::Scrambled(stream) => append(buffer, most, |room| stream.recv(sys, handle, room)),
         }
     }
 

@@ -10,6 +10,7 @@ mod http;
 mod ids;
 mod layers;
 mod listeners;
+mod long_frames;
 mod memory;
 mod message_limits;
 mod messages;

@@ -1,0 +1,138 @@
+//! What arrives on a WebSocket: one read, into the loop's receive buffer. The rest of a long frame of binary data is received
+//! where its message is collected, so that a message of 1 MiB is not copied.
+
+use sockeye_proto::conn::HEADROOM;
+use sockeye_proto::time::Instant;
+
+use crate::conn::call::Callbacks;
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::NEVER;
+use crate::protocol::Outlet;
+use crate::state::{FIRST_READ, RunningStep};
+use crate::statistics::Culprit;
+use crate::transport::{LoopIo, Read, Socket, SocketWriter, make_room};
+
+/// With so many bytes missing a frame is long.
+const LONG: u64 = 64 * 1024;
+
+/// A read asks for so much more than the frame needs: one that ends before has taken all that the socket had, and needs no
+/// other to find that out. It is less than [`LONG`], so the receive buffer has room for it wherever the share of a turn has.
+const BEYOND: usize = 4 * 1024;
+
+/// A read has room for so much, though less has arrived.
+const LEAST_ROOM: usize = 64 * 1024;
+
+impl WebSocket {
+    /// One read, unless it has to wait. Returns how many bytes are to be delivered.
+    #[inline(always)]
+    pub(super) fn arrive<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        rx: &mut [u8],
+        armed: &mut Instant,
+    ) -> usize {
+        if self.is_paused(&callbacks.cx.running) {
+            return 0;
+        }
+        if self.protocol.missing_in_place() >= LONG {
+            if let Some(count) = self.read_long::<WATCHED>(callbacks, socket, io, rx, armed) {
+                return count;
+            }
+        }
+        self.read(&mut callbacks.cx.running, socket, io, rx)
+    }
+
+    /// One read. Returns how many bytes came.
+    #[inline(always)]
+    fn read(&mut self, running: &mut RunningStep, socket: &mut Socket, io: &mut LoopIo, rx: &mut [u8]) -> usize {
+        let most = running.budget.bytes.min(running.read_most);
+        running.read_most = usize::MAX;
+        match socket.read(io, rx, most) {
+            Read::Bytes(count) => {
+                running.budget.bytes = running.budget.bytes.saturating_sub(count);
+                count
+            }
+            Read::Nothing => 0,
+            ended => self.end_input(&ended),
+        }
+    }
+
+    #[cold]
+    fn end_input(&mut self, read: &Read) -> usize {
+        match read {
+            Read::Failed(_) => self.protocol.handle_reset(),
+            _ => self.protocol.handle_eof(),
+        }
+        0
+    }
+
+    /// Reads more of a long frame right behind what its message has, if the endpoint lends a buffer. Returns how many bytes came
+    /// behind the frame, which are at `rx[HEADROOM..]`; `None`: the frame is to be read as everything else.
+    #[cold]
+    #[inline(never)]
+    fn read_long<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        rx: &mut [u8],
+        armed: &mut Instant,
+    ) -> Option<usize> {
+        if socket.has_kept() || !socket.has_input() {
+            return None;
+        }
+        let missing = self.protocol.missing_in_place();
+        let mut buffer = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
+            endpoint.lend_buffer(cx, session, missing)
+        })?;
+        let running = &mut callbacks.cx.running;
+        let (held, missing) = (buffer.len(), usize::try_from(missing).unwrap_or(usize::MAX));
+        let rest = missing.saturating_add(BEYOND);
+        let most = rest.min(running.budget.bytes);
+        // An announced length alone costs no memory: the buffer grows with what has arrived, twofold.
+        let has_room = buffer.capacity() - held >= most.min(LEAST_ROOM);
+        let more = if has_room { 0 } else { most.min(held.max(LEAST_ROOM)) };
+        let room = make_room(&mut buffer, more, held.saturating_add(rest));
+        let wanted = most.min(buffer.capacity() - held);
+        // Memory that cannot be had ends the connection where pieces are collected.
+        let read = if room.is_ok() { socket.read_behind(io, &mut buffer, wanted) } else { Read::Nothing };
+        running.budget.bytes -= buffer.len() - held;
+        let beyond = take_beyond(&mut buffer, held.saturating_add(missing), rx);
+        let piece = self.protocol.receive_in_place(buffer.get_mut(held..).unwrap_or_default());
+        if piece.bytes > 0 {
+            running.budget.frames = running.budget.frames.saturating_sub(1);
+            running.read_most = FIRST_READ;
+            running.set_window(&[]);
+            io.meters.statistics.received.piece(piece.last, piece.remaining);
+        }
+        let may_answer = self.may_answer();
+        let ws = &mut self.protocol;
+        let result = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
+            let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
+            endpoint.take_back(&mut cx.with_outlet(outlet), session, buffer, piece)
+        });
+        self.apply(&mut callbacks.cx, result);
+        match read {
+            Read::Bytes(_) => {
+                if self.protocol.receive_done(callbacks.cx.now()) {
+                    // The deadline came forward.
+                    *armed = NEVER;
+                }
+            }
+            Read::Nothing => {}
+            ended => _ = self.end_input(&ended),
+        }
+        room.is_ok().then_some(beyond)
+    }
+}
+
+/// Moves what is behind the first `end` bytes of the buffer to `rx[HEADROOM..]`, and returns how many bytes it is.
+fn take_beyond(buffer: &mut Vec<u8>, end: usize, rx: &mut [u8]) -> usize {
+    let Some(beyond) = buffer.get(end..) else { return 0 };
+    let count = beyond.len();
+    rx[HEADROOM..HEADROOM + count].copy_from_slice(beyond);
+    buffer.truncate(end);
+    count
+}
