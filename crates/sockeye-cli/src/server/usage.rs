@@ -21,7 +21,7 @@ impl Usage {
 }
 
 /// Makes the kernel's table of descriptors as large as `connections` need. It doubles when it is full, and while a process has
-/// several threads that takes some 10 ms, during which the loop stands still.
+/// several threads that takes some 10 ms, during which the loop waits.
 pub(super) fn enlarge_table(connections: Option<usize>) {
     let wanted = connections.map_or(u64::MAX, |count| count as u64).saturating_add(OTHERS).min(MOST);
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -214,8 +214,8 @@ impl Connection {
         if is_possible { receiver.remaining } else { 0 }
     }
 
-    /// Receives the next payload bytes of a frame of binary data where they are: whoever collects a long message reads them to
-    /// their final place. [`receive`](Self::receive) reports no event for them.
+    /// Receives the next payload bytes of a frame of binary data where they are: a caller that collects a long message reads
+    /// them to their final place. [`receive`](Self::receive) reports no event for them.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -14,7 +14,6 @@ use sockeye_proto::wire::MessageKind;
 
 use crate::messages::Message;
 use crate::protocol::{Commands, Cx, Writable};
-use crate::transport::pool::{BLOCK, HEAP};
 
 /// A message under this many bytes is appended to the shared buffer. A larger one has its own buffer, which the allocator maps
 /// by itself: blocks of middling size, many for each peer of a crowd, would leave a large heap behind.
@@ -386,9 +385,10 @@ fn cost(len: usize) -> usize {
 const KEEP: usize = 256 * 1024;
 /// Places for messages that an empty outbox keeps.
 const KEEP_ITEMS: usize = 2048;
-/// So many places fit in the largest block on the heap, and so many in the smallest one that is mapped.
-const HEAP_ITEMS: usize = HEAP / size_of::<Item>();
-const MAPPED_ITEMS: usize = BLOCK / size_of::<Item>();
+/// So many places fit in the largest block that a peer's list has on the heap, and so many in the smallest one that is mapped,
+/// as the buffers of [`Commands::extend_buffer`].
+const HEAP_ITEMS: usize = 4 * 1024 / size_of::<Item>();
+const MAPPED_ITEMS: usize = 160 * 1024 / size_of::<Item>();
 
 /// And the capacity of each kind that a spare one keeps.
 const SPARE: usize = 4 * 1024;
@@ -426,7 +426,7 @@ impl Error for Full<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::pool::{MAPPED, make_room};
+    use crate::transport::pool::{BLOCK, HEAP, MAPPED, make_room};
 
     fn small(outbox: &mut Outbox, len: usize) {
         make_room(&mut outbox.small, len, outbox.limit).unwrap();
@@ -450,6 +450,7 @@ mod tests {
         let capacity = own.small.capacity();
         assert!(!(HEAP + 1..MAPPED).contains(&capacity), "a block of {capacity} bytes is on the heap");
 
+        assert_eq!((HEAP_ITEMS, MAPPED_ITEMS), (HEAP / size_of::<Item>(), BLOCK / size_of::<Item>()));
         for _ in 0..2 * MAPPED_ITEMS {
             own.queue(Item { place: Place::Large, kind: MessageKind::Text });
             let bytes = own.items.capacity() * size_of::<Item>();
