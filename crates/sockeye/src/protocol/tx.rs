@@ -297,7 +297,7 @@ impl<'a> SendCx<'a> {
     fn send_masked(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
         let Some(key) = self.out.mask_key() else { return };
         if let Some(head) = self.head(kind, last, payload.len(), Some(key)) {
-            self.out.put_frame_masked(&head, payload, key);
+            self.out.put_frame_masked(head, payload, key);
         }
     }
 

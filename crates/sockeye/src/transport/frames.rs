@@ -36,24 +36,31 @@ impl SocketWriter<'_> {
         self.io.send_budget = 0;
     }
 
-    /// Appends a frame whose payload is still to be masked with `key`, as its head says.
+    /// Appends a frame whose payload is still to be masked with `key`, as its head says. The head comes by value, so that it
+    /// stays in registers.
     #[inline(always)]
-    pub(crate) fn put_frame_masked(&mut self, head: &EncodedHeader, payload: &[u8], key: [u8; 4]) {
+    pub(crate) fn put_frame_masked(&mut self, head: EncodedHeader, payload: &[u8], key: [u8; 4]) {
         if !self.socket.has_backlog() && payload.len() < CORK {
             let cork = &mut self.io.cork;
             head.append_to(cork);
             mask::append(cork, payload, key);
             if cork.len() >= CORK {
-                self.flush();
+                self.flush_full();
             }
             return;
         }
         self.put_long_masked(head, payload, key);
     }
 
+    /// Out of line: for a frame, the cork is rarely full behind it.
+    #[cold]
+    fn flush_full(&mut self) {
+        self.flush();
+    }
+
     #[inline(never)]
-    fn put_long_masked(&mut self, head: &EncodedHeader, payload: &[u8], key: [u8; 4]) {
-        self.put(head);
+    fn put_long_masked(&mut self, head: EncodedHeader, payload: &[u8], key: [u8; 4]) {
+        self.put(&head);
         // Piece by piece: each is masked in a spare buffer of the pool.
         let mut piece = self.io.pool.borrow_mut().take();
         // Each piece but the last is a multiple of the key.
@@ -116,7 +123,7 @@ impl SocketWriter<'_> {
         for (kind, payload) in messages {
             let Some(key) = self.mask_key() else { return };
             let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, Some(key));
-            self.put_frame_masked(&head, payload, key);
+            self.put_frame_masked(head, payload, key);
         }
     }
 
