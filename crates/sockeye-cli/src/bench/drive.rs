@@ -246,7 +246,6 @@ impl<'a> Drive<'a> {
         if let Some(wrong) = load.wrong.take() {
             return Err(refused(&wrong));
         }
-        load.tally.settle();
         let unanswered = load.in_flight;
         let grace = self.bench.grace;
         load.lines.errors.add("unanswered", unanswered, || format!("no answer for {} s", grace.as_secs_f64()));

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use sockeye::proto::close::Cause;
+use sockeye::proto::time::Instant;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Failure, Fragment, Handshake, Protocol, Tx, Writable};
 
 use super::load::{Load, NAME};
 use super::pace::Pace;
 use super::reading::{Fault, Reading, Wrong};
-use super::script::Said;
+use super::tally::Tally;
 
 /// All connections of a run.
 pub(crate) struct Echo {
@@ -40,7 +41,7 @@ pub(crate) struct Line {
     reading: Reading,
     stamps: Stamps,
     /// The turn of the loop in which the clock was read, and what it said.
-    turn: Option<sockeye::proto::time::Instant>,
+    turn: Instant,
     now: u64,
 }
 
@@ -50,10 +51,13 @@ struct Stamps {
     /// Empty only if all are.
     first: (u64, u32),
     rest: VecDeque<(u64, u32)>,
+    /// Of the first run, those that were answered in the last turn, and their bytes: they are counted together.
+    answers: u32,
+    bytes: u64,
 }
 
 impl Line {
-    fn new(load: &Load, number: usize) -> Self {
+    fn new(load: &Load, number: usize, turn: Instant, now: u64) -> Self {
         // Connections begin at places that are far from each other, so that their answers differ.
         let first = (number as u64).wrapping_mul(SPREAD) % load.script.len() as u64;
         Self {
@@ -64,41 +68,42 @@ impl Line {
             asked: false,
             reading: Reading::new(first),
             stamps: Stamps::default(),
-            turn: None,
-            now: 0,
+            turn,
+            now,
         }
     }
 
     #[inline]
-    fn now(&mut self, load: &mut Load, turn: sockeye::proto::time::Instant) -> u64 {
-        if self.turn != Some(turn) {
-            self.turn = Some(turn);
+    fn look_at_the_clock(&mut self, load: &mut Load, turn: Instant) {
+        if self.turn != turn {
+            self.stamps.settle(self.now, &mut load.tally);
+            self.turn = turn;
             self.now = load.clock.now();
             load.last_sign = self.now;
         }
-        self.now
     }
 
     /// A piece came; whether an answer is whole with it.
     #[inline]
-    fn receive(
-        &mut self,
-        load: &mut Load,
-        turn: sockeye::proto::time::Instant,
-        fragment: &Fragment<'_>,
-    ) -> Result<bool, Wrong> {
+    fn receive(&mut self, load: &mut Load, turn: Instant, fragment: &Fragment<'_>) -> Result<bool, Wrong> {
         if self.in_flight == 0 {
             return Err(Wrong { answer: self.sent + 1, fault: Fault::Unasked });
         }
         let Some(bytes) = self.reading.take(&load.script, fragment)? else { return Ok(false) };
-        let now = self.now(load, turn);
-        let stamp = match &load.pace {
-            Pace::Closed { .. } => self.stamps.take(),
-            Pace::Open(beat) => beat.moment_on(self.number, self.sent - u64::from(self.in_flight)),
-        };
+        self.look_at_the_clock(load, turn);
+        match &load.pace {
+            Pace::Closed { .. } => {
+                if self.stamps.answered(bytes) {
+                    self.stamps.settle(self.now, &mut load.tally);
+                }
+            }
+            Pace::Open(beat) => {
+                let due = beat.moment_on(self.number, self.sent - u64::from(self.in_flight));
+                load.tally.answered(due, self.now, 1, bytes as u64);
+            }
+        }
         self.in_flight -= 1;
         load.in_flight -= 1;
-        load.tally.answered(stamp, now, bytes);
         Ok(true)
     }
 
@@ -118,17 +123,27 @@ impl Line {
         }
     }
 
+    /// Has what is due sent: at once when nothing else comes from this connection, else behind the answers that are there,
+    /// together.
+    #[inline]
+    fn go_on(&mut self, load: &mut Load, cx: &mut Cx<'_>) {
+        let due = self.due(load);
+        self.asked = due > 0;
+        if self.asked && self.in_flight == 0 {
+            cx.answer(|permission| self.asked = self.send(load, Some(permission), due) < due);
+        }
+        if self.asked {
+            cx.request_writable();
+        }
+    }
+
     /// Sends what is due as far as it goes; gives how much of it went.
     #[inline]
     fn send(&mut self, load: &mut Load, mut permission: Option<Writable<'_>>, due: u64) -> u64 {
         let mut sent = 0;
         while sent < due {
             let Some(writable) = permission else { break };
-            permission = match load.script.message(self.next) {
-                Said::Text(text) => writable.text(text),
-                Said::Binary(bytes) => writable.binary(bytes),
-            }
-            .more();
+            permission = writable.send(load.script.kind(), load.script.bytes(self.next)).more();
             self.next += 1;
             sent += 1;
         }
@@ -160,16 +175,27 @@ impl Stamps {
         }
     }
 
-    /// The oldest one. There is one for every message in flight, and no answer is taken when there is none.
+    /// The oldest message is answered; whether it is the last of its run. There is a stamp for every message in flight, and
+    /// no answer is taken when there is none.
     #[inline]
-    fn take(&mut self) -> u64 {
-        let (stamp, count) = self.first;
-        if count > 1 {
-            self.first.1 = count - 1;
-        } else {
-            self.first = self.rest.pop_front().unwrap_or_default();
+    fn answered(&mut self, bytes: usize) -> bool {
+        self.answers += 1;
+        self.bytes += bytes as u64;
+        self.answers == self.first.1
+    }
+
+    /// Counts what was answered at `now`.
+    fn settle(&mut self, now: u64, tally: &mut Tally) {
+        if self.answers == 0 {
+            return;
         }
-        stamp
+        let (stamp, count) = self.first;
+        tally.answered(stamp, now, self.answers, self.bytes);
+        self.first = match count - self.answers {
+            0 => self.rest.pop_front().unwrap_or_default(),
+            left => (stamp, left),
+        };
+        (self.answers, self.bytes) = (0, 0);
     }
 }
 
@@ -187,7 +213,7 @@ impl Protocol for Echo {
         load.lines.opened(cx.id(), now);
         let number = load.lines.number(cx.id());
         load.sent_on.push(0);
-        Line::new(load, number)
+        Line::new(load, number, cx.now(), now)
     }
 
     #[inline]
@@ -195,9 +221,8 @@ impl Protocol for Echo {
         let load = &mut *self.load.borrow_mut();
         match line.receive(load, cx.now(), &fragment) {
             Ok(whole) => {
-                if whole && !line.asked && line.due(load) > 0 {
-                    line.asked = true;
-                    cx.request_writable();
+                if whole && !line.asked {
+                    line.go_on(load, cx);
                 }
                 Ok(())
             }
@@ -208,7 +233,7 @@ impl Protocol for Echo {
     #[inline]
     fn writable(&mut self, cx: &mut Cx<'_>, line: &mut Line, tx: Tx<'_>) -> Result<(), Close> {
         let load = &mut *self.load.borrow_mut();
-        line.now(load, cx.now());
+        line.look_at_the_clock(load, cx.now());
         let due = line.due(load);
         line.asked = line.send(load, tx.idle(), due) < due;
         if line.asked {
@@ -223,8 +248,9 @@ impl Protocol for Echo {
         load.lines.failed(id, &failure, load.closing);
     }
 
-    fn closed(&mut self, _: &mut ClosedCx<'_>, line: Line, closed: Closed) {
+    fn closed(&mut self, _: &mut ClosedCx<'_>, mut line: Line, closed: Closed) {
         let load = &mut *self.load.borrow_mut();
+        line.stamps.settle(line.now, &mut load.tally);
         load.last_sign = load.clock.now();
         load.in_flight -= u64::from(line.in_flight);
         load.lines.closed(Some(line.number), &closed, load.closing);
@@ -247,14 +273,32 @@ mod tests {
 
     #[test]
     fn stamps_come_back_in_order() {
-        let mut stamps = Stamps::default();
+        let (mut stamps, mut tally) = (Stamps::default(), Tally::new());
+        tally.begin(0);
         for (stamp, count) in [(5, 3), (7, 1), (8, 0), (8, 2), (5, 1)] {
             stamps.put(stamp, count);
         }
-        let all = [5, 5, 5, 7, 8, 8, 5];
-        assert_eq!(all.map(|_| stamps.take()), all);
+        // Those of a run are counted together, but for the first run: a turn ends within it.
+        for (is_over, (stamp, now)) in [
+            (false, (5, 100)),
+            (false, (5, 200)),
+            (true, (5, 200)),
+            (true, (7, 200)),
+            (false, (8, 200)),
+            (true, (8, 200)),
+            (true, (5, 300)),
+        ] {
+            assert_eq!((stamps.first.0, stamps.answered(10)), (stamp, is_over));
+            if is_over || now == 100 {
+                stamps.settle(now, &mut tally);
+            }
+        }
+        let latencies = tally.latencies();
+        assert_eq!((tally.messages(), tally.bytes(), latencies.p50, latencies.max), (7, 70, 193, 295));
+        stamps.settle(400, &mut tally);
         stamps.put(9, 2);
-        assert_eq!([stamps.take(), stamps.take()], [9, 9]);
-        assert!(stamps.first.1 == 0 && stamps.rest.is_empty());
+        assert!([stamps.answered(0), stamps.answered(0)] == [false, true]);
+        stamps.settle(500, &mut tally);
+        assert!(stamps.first.1 == 0 && stamps.rest.is_empty() && tally.messages() == 9);
     }
 }

@@ -54,7 +54,7 @@ impl Protocol for Opening {
         let now = load.clock.now();
         load.last_sign = now;
         let asked = load.lines.opened(cx.id(), now);
-        load.tally.answered(asked, now, 0);
+        load.tally.answered(asked, now, 1, 0);
         if self.again.is_some() {
             cx.close(CloseCode::NORMAL);
             return Call { number: None };

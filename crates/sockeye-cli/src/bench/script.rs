@@ -4,8 +4,6 @@
 //! The messages are slices of one random text at random places: no two neighbours are alike (but for messages of a few
 //! bytes), so an answer out of order, or one that belongs to another connection, shows.
 
-use std::ops::Range;
-
 use sockeye::proto::wire::MessageKind;
 
 use super::sizes::Sizes;
@@ -14,7 +12,9 @@ use crate::random::Random;
 /// A round of messages.
 #[derive(Debug)]
 pub(crate) struct Script {
-    corpus: Corpus,
+    kind: MessageKind,
+    /// UTF-8 if the messages are text.
+    corpus: Vec<u8>,
     /// Begin and end of each message in the corpus: both on a boundary of characters if it is text.
     places: Vec<(u32, u32)>,
     /// `places.len() - 1`, where `places.len()` is a power of two.
@@ -48,15 +48,12 @@ impl Script {
             let apart = [places.last(), places.first()].map(|place| place.map(|(begin, _)| *begin));
             places.push(corpus.place(size, window, apart, &mut random));
         }
-        Self { corpus, places, mask: round - 1 }
+        Self { kind, corpus: corpus.into_bytes(), places, mask: round - 1 }
     }
 
     #[inline]
     pub(crate) fn kind(&self) -> MessageKind {
-        match self.corpus {
-            Corpus::Text(_) => MessageKind::Text,
-            Corpus::Binary(_) => MessageKind::Binary,
-        }
+        self.kind
     }
 
     /// How many messages there are in a round.
@@ -64,41 +61,22 @@ impl Script {
         self.places.len()
     }
 
-    /// Message `number` of the round, which has no end.
-    #[inline]
-    pub(crate) fn message(&self, number: u64) -> Said<'_> {
-        let place = self.place(number);
-        match &self.corpus {
-            Corpus::Text(text) => Said::Text(&text[place]),
-            Corpus::Binary(bytes) => Said::Binary(&bytes[place]),
-        }
-    }
-
-    /// The bytes of that message.
+    /// The bytes of message `number` of the round, which has no end.
     #[inline]
     pub(crate) fn bytes(&self, number: u64) -> &[u8] {
-        let bytes = match &self.corpus {
-            Corpus::Text(text) => text.as_bytes(),
-            Corpus::Binary(bytes) => bytes,
-        };
-        &bytes[self.place(number)]
-    }
-
-    #[inline]
-    fn place(&self, number: u64) -> Range<usize> {
         let (begin, end) = self.places[number as usize & self.mask];
-        begin as usize..end as usize
+        &self.corpus[begin as usize..end as usize]
     }
-}
-
-/// One message.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Said<'a> {
-    Text(&'a str),
-    Binary(&'a [u8]),
 }
 
 impl Corpus {
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
     /// A random place for a message of `size` bytes, which does not begin where those of `apart` do.
     fn place(&self, size: u32, window: usize, apart: [Option<u32>; 2], random: &mut Random) -> (u32, u32) {
         let fits = |begin: u32| match self {
@@ -149,7 +127,7 @@ mod tests {
             let script = script("0:25%,20:50%,16K:25%", kind, 1);
             let count = |size| (0..4096).filter(|n| script.bytes(*n).len() == size).count();
             assert_eq!([count(0), count(20), count(16384)], [1024, 2048, 1024]);
-            assert_eq!(script.message(5), script.message(5 + 4096));
+            assert_eq!(script.bytes(5), script.bytes(5 + 4096));
         }
     }
 
@@ -157,7 +135,7 @@ mod tests {
     fn neighbours_are_different() {
         for kind in [MessageKind::Text, MessageKind::Binary] {
             let script = script("20", kind, 2);
-            assert!((0..256).all(|n| script.message(n) != script.message(n + 1)));
+            assert!((0..256).all(|n| script.bytes(n) != script.bytes(n + 1)));
         }
     }
 

@@ -16,41 +16,20 @@ pub(crate) struct Tally {
     /// When the last one that counts was answered.
     last: u64,
     latencies: Histogram<u64>,
-    /// Counted, and in none of the fields above yet.
-    batch: Batch,
-}
-
-/// Messages that were sent at one moment and answered at one moment. Answers come in batches.
-#[derive(Clone, Copy, Debug, Default)]
-struct Batch {
-    stamp: u64,
-    now: u64,
-    messages: u64,
-    bytes: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self {
-            begin: u64::MAX,
-            end: u64::MAX,
-            messages: 0,
-            bytes: 0,
-            last: 0,
-            latencies: latencies(),
-            batch: Batch::default(),
-        }
+        Self { begin: u64::MAX, end: u64::MAX, messages: 0, bytes: 0, last: 0, latencies: latencies() }
     }
 
     /// What is sent from `now` on counts.
     pub(crate) fn begin(&mut self, now: u64) {
-        self.settle();
         self.begin = now;
     }
 
     /// What is sent from `now` on counts no more.
     pub(crate) fn end(&mut self, now: u64) {
-        self.settle();
         self.end = self.end.min(now);
     }
 
@@ -59,29 +38,18 @@ impl Tally {
         (self.begin..self.end).contains(&stamp)
     }
 
-    /// What was sent at `stamp` is answered.
-    #[inline]
-    pub(crate) fn answered(&mut self, stamp: u64, now: u64, bytes: usize) {
-        if stamp != self.batch.stamp || now != self.batch.now {
-            self.settle();
-            self.batch = Batch { stamp, now, messages: 0, bytes: 0 };
-        }
-        self.batch.messages += 1;
-        self.batch.bytes += bytes as u64;
-    }
-
-    /// Counts the batch.
-    pub(crate) fn settle(&mut self) {
-        let Batch { stamp, now, messages, bytes } = std::mem::take(&mut self.batch);
-        if messages > 0 && self.counts(stamp) {
-            self.messages += messages;
+    /// Messages that were sent at `stamp` were answered at `now`. A batch of them may come late, when others were answered
+    /// since.
+    pub(crate) fn answered(&mut self, stamp: u64, now: u64, messages: u32, bytes: u64) {
+        if self.counts(stamp) {
+            self.messages += u64::from(messages);
             self.bytes += bytes;
-            self.last = now;
-            self.latencies.saturating_record_n(now.saturating_sub(stamp), messages);
+            self.last = self.last.max(now);
+            self.latencies.saturating_record_n(now.saturating_sub(stamp), messages.into());
         }
     }
 
-    /// Answered messages, without those that are not settled.
+    /// Answered messages, without batches that are not over.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
@@ -167,18 +135,18 @@ mod tests {
     #[test]
     fn what_was_sent_within_the_time_counts_whenever_it_is_answered() {
         let mut tally = Tally::new();
-        tally.answered(5, 6, 1);
+        tally.answered(5, 6, 1, 1);
         tally.begin(100);
         for (stamp, now) in [(99, 150), (100, 150), (199, 250), (200, 260)] {
             if stamp == 199 {
                 tally.end(200);
             }
-            tally.answered(stamp, now, 10);
+            tally.answered(stamp, now, 1, 10);
         }
-        tally.settle();
-        assert_eq!((tally.messages(), tally.bytes(), tally.span()), (2, 20, 150));
+        tally.answered(120, 180, 3, 30);
+        assert_eq!((tally.messages(), tally.bytes(), tally.span()), (5, 50, 150));
         let latencies = tally.latencies();
-        assert_eq!((latencies.p50, latencies.max), (50, 51));
+        assert_eq!((latencies.p50, latencies.max), (60, 60));
     }
 
     #[test]
@@ -188,10 +156,9 @@ mod tests {
         let mut sorted = Vec::new();
         for number in 0..10_000_u64 {
             let latency = number * number % 7_919 * 1_000 + 1;
-            tally.answered(number, number + latency, 0);
+            tally.answered(number, number + latency, 1, 0);
             sorted.push(latency);
         }
-        tally.settle();
         sorted.sort_unstable();
         let found = tally.latencies();
         for (value, quantile) in [(found.p50, 0.5), (found.p90, 0.9), (found.p99, 0.99), (found.p999, 0.999)] {
@@ -206,11 +173,8 @@ mod tests {
     fn a_batch_of_equal_latencies_is_counted_whole() {
         let mut tally = Tally::new();
         tally.begin(0);
-        for _ in 0..99 {
-            tally.answered(10, 20, 1);
-        }
-        tally.answered(10, 5_000, 1);
-        tally.settle();
+        tally.answered(10, 20, 99, 99);
+        tally.answered(10, 5_000, 1, 1);
         let latencies = tally.latencies();
         assert_eq!((latencies.p50, latencies.p90, tally.messages()), (10, 10, 100));
         assert!(latencies.max >= 4_990);
