@@ -92,8 +92,7 @@ pub(crate) fn rotate(key: u32, offset: usize) -> u32 {
 /// XORs `buf` with `key` (little endian), whose lowest byte applies to the first byte of `buf`.
 #[inline(always)]
 pub(crate) fn xor(buf: &mut [u8], key: u32) {
-    // What a server sends is not masked: its key is zero here. Writing it again would also delay the next read of it: the
-    // pieces that are written overlap.
+    // What a server sends is not masked: its key is zero here.
     if key == 0 {
         return;
     }
