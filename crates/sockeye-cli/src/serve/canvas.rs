@@ -69,8 +69,6 @@ struct Drawn {
     late: HashMap<Reader, VecDeque<Arc<str>>>,
     /// The pages that show the canvas, each with the number of pages that it has heard last.
     pages: HashMap<Reader, usize>,
-    /// The number that the pages were last woken for.
-    announced: usize,
     threads: Vec<Errands>,
 }
 
@@ -91,7 +89,6 @@ impl Canvas {
             history: History::default(),
             late: HashMap::new(),
             pages: HashMap::new(),
-            announced: 0,
             threads,
         };
         Arc::new(Self { drawn: Mutex::new(drawn) })
@@ -207,9 +204,6 @@ impl Drawn {
     /// Wakes the pages that have not heard how many there are.
     fn announce(&mut self) {
         let count = self.pages.len();
-        if std::mem::replace(&mut self.announced, count) == count {
-            return;
-        }
         for (reader, _) in self.pages.iter().filter(|(_, told)| **told != count) {
             add(&mut self.threads, *reader, Errand::Write(reader.id));
         }

@@ -1,6 +1,7 @@
 //! What arrives on a WebSocket: one read, into the loop's receive buffer. The rest of a long frame of binary data is received
 //! where its message is collected, so that a message of 1 MiB is not copied.
 
+use sockeye_proto::close::CloseCode;
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::time::Instant;
 
@@ -18,6 +19,9 @@ const LONG: u64 = 64 * 1024;
 /// A read asks for so much more than the frame needs: one that ends before has taken all that the socket had, and needs no
 /// other to find that out. It is less than [`LONG`], so the receive buffer has room for it wherever the share of a turn has.
 const BEYOND: usize = 4 * 1024;
+
+/// Room that is larger than what may be read is cleared before: so much at a time, since little may come.
+const MOST_CLEARED: usize = 256 * 1024;
 
 /// A read has room for so much, though less has arrived.
 const LEAST_ROOM: usize = 64 * 1024;
@@ -84,21 +88,26 @@ impl WebSocket {
             return None;
         }
         let missing = self.protocol.missing_in_place();
-        let mut buffer = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
+        let lent = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
             endpoint.lend_buffer(cx, session, missing)
-        })?;
+        });
+        self.apply(&mut callbacks.cx, Ok(()));
+        let mut buffer = lent?;
+        // The callback may have closed the connection, or paused it.
+        let may_read = self.protocol.missing_in_place() == missing && !self.is_paused(&callbacks.cx.running);
         let running = &mut callbacks.cx.running;
         let (held, missing) = (buffer.len(), usize::try_from(missing).unwrap_or(usize::MAX));
         let rest = missing.saturating_add(BEYOND);
         let most = rest.min(running.budget.bytes);
-        // An announced length alone costs no memory: the buffer grows with what has arrived, twofold.
+        // An announced length alone costs no memory: the buffer grows with what has arrived, twofold at most. Nor is there more
+        // room than the share of the turn: it would have to be cleared.
         let has_room = buffer.capacity() - held >= most.min(LEAST_ROOM);
         let more = if has_room { 0 } else { most.min(held.max(LEAST_ROOM)) };
-        let room = make_room(&mut buffer, more, held.saturating_add(rest));
-        let wanted = most.min(buffer.capacity() - held);
-        // Memory that cannot be had ends the connection where pieces are collected.
-        let read = if room.is_ok() { socket.read_behind(io, &mut buffer, wanted) } else { Read::Nothing };
-        running.budget.bytes -= buffer.len() - held;
+        let room = if may_read { make_room(&mut buffer, more, held.saturating_add(most)) } else { Ok(()) };
+        let room_bytes = buffer.capacity() - held;
+        let wanted = if room_bytes <= most { room_bytes } else { most.min(MOST_CLEARED) };
+        let read = if may_read && room.is_ok() { socket.read_behind(io, &mut buffer, wanted) } else { Read::Nothing };
+        running.budget.bytes = running.budget.bytes.saturating_sub(buffer.len() - held);
         let beyond = take_beyond(&mut buffer, held.saturating_add(missing), rx);
         let piece = self.protocol.receive_in_place(buffer.get_mut(held..).unwrap_or_default());
         if piece.bytes > 0 {
@@ -124,7 +133,12 @@ impl WebSocket {
             Read::Nothing => {}
             ended => _ = self.end_input(&ended),
         }
-        room.is_ok().then_some(beyond)
+        if let Err(error) = room {
+            tracing::warn!(id = %callbacks.cx.id(), peer = %callbacks.cx.peer(), %error, "no memory for a message; the connection is closed");
+            // As where pieces are collected.
+            self.apply(&mut callbacks.cx, Err(CloseCode::INTERNAL.into()));
+        }
+        Some(beyond)
     }
 }
 

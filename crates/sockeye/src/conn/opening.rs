@@ -179,8 +179,10 @@ impl Opening {
             match negotiation.feed(&mut bytes, env.io.cork()).map_err(FailureCause::Proxy)? {
                 Negotiated::More => return Ok(None),
                 Negotiated::Done => {
-                    if self.plan.as_ref().is_some_and(|plan| plan.reports_handshake()) {
-                        env.report_head(id, HandshakeHead::ProxyResponse(negotiation.response_head()));
+                    let head = negotiation.response_head();
+                    // A SOCKS proxy answers without HTTP.
+                    if !head.is_empty() && self.plan.as_ref().is_some_and(|plan| plan.reports_handshake()) {
+                        env.report_head(id, HandshakeHead::ProxyResponse(head));
                     }
                     self.ask(env, id)?;
                 }

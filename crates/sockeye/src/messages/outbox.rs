@@ -323,11 +323,11 @@ impl Outbox {
             self.small.clear();
             self.taken = 0;
             // The memory of a burst must not be kept.
-            if self.small.capacity() > KEEP || self.items.capacity() > KEEP_ITEMS || self.large.capacity() > KEEP_ITEMS
+            if self.small.capacity() > KEEP || self.items.capacity() > HEAP_ITEMS || self.large.capacity() > HEAP_LARGE
             {
                 self.small.shrink_to(KEEP);
-                self.items.shrink_to(KEEP_ITEMS);
-                self.large.shrink_to(KEEP_ITEMS);
+                self.items.shrink_to(HEAP_ITEMS);
+                self.large.shrink_to(HEAP_LARGE);
             }
         } else if self.taken > self.small.len() / 2 {
             self.small.drain(..self.taken);
@@ -383,12 +383,12 @@ fn cost(len: usize) -> usize {
 
 /// Capacity for small messages that an empty outbox keeps.
 const KEEP: usize = 256 * 1024;
-/// Places for messages that an empty outbox keeps.
-const KEEP_ITEMS: usize = 2048;
 /// So many places fit in the largest block that a peer's list has on the heap, and so many in the smallest one that is mapped,
 /// as the buffers of [`Commands::extend_buffer`].
 const HEAP_ITEMS: usize = 4 * 1024 / size_of::<Item>();
 const MAPPED_ITEMS: usize = 160 * 1024 / size_of::<Item>();
+/// So many long messages an empty outbox keeps places for.
+const HEAP_LARGE: usize = 4 * 1024 / size_of::<Vec<u8>>();
 
 /// And the capacity of each kind that a spare one keeps.
 const SPARE: usize = 4 * 1024;
@@ -469,7 +469,7 @@ mod tests {
         }
         scratch.move_to(&mut own);
         let (items, large) = (scratch.items.capacity(), scratch.large.capacity());
-        assert!(items <= KEEP_ITEMS && large <= KEEP_ITEMS, "{items} and {large} places are kept");
+        assert!(items <= HEAP_ITEMS && large <= HEAP_LARGE, "{items} and {large} places are kept");
     }
 
     /// A peer that takes all but the last message of a burst leaves an outbox that is never empty.

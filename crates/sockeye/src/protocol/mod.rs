@@ -27,7 +27,7 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
-use sockeye_proto::close::{Close, Closed};
+use sockeye_proto::close::{Close, CloseCode, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::{Fragment, PieceInPlace};
 
@@ -178,7 +178,7 @@ pub trait Protocol: 'static {
     }
 
     /// The buffer of [`lend_buffer`](Self::lend_buffer), and what came behind its content: the next piece of the message,
-    /// unmasked. It is empty if nothing came.
+    /// unmasked. It is empty if nothing came. The default fails: a protocol that lends takes back.
     ///
     /// # Errors
     /// The close to start.
@@ -191,7 +191,8 @@ pub trait Protocol: 'static {
     ) -> Result<(), Close> {
         let _ = (session, piece);
         cx.give_buffer(buffer);
-        Ok(())
+        tracing::warn!(protocol = self.name(), "it lends a buffer and does not take it back; the connection is closed");
+        Err(CloseCode::INTERNAL.into())
     }
 
     /// The socket can take data, and a writable callback was requested, for instance by

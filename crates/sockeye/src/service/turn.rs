@@ -154,15 +154,15 @@ impl Service {
         if self.env.io.effort() < most {
             self.step_entry(id, entry);
         } else {
-            self.late_event(id, entry);
+            self.late_event(id, entry, most);
         }
     }
 
     /// The events before this one took all that the turn may cost. What may be a short message among a flood is still
-    /// answered: a wait takes few enough events for a small step of each. The rest waits.
+    /// answered, the rest waits.
     #[cold]
-    fn late_event(&mut self, id: ConnId, entry: Entry) {
-        if entry.is_open() {
+    fn late_event(&mut self, id: ConnId, entry: Entry, most: u64) {
+        if entry.is_open() && self.env.io.effort() < most.saturating_add(LATE_EFFORT) {
             self.small_step(id, entry);
         } else {
             self.env.state.registry.enqueue(id);
@@ -553,6 +553,9 @@ const LEAST_EFFORT: u64 = 1024 * 1024;
 
 /// The share of an event that comes late in a turn of much work.
 const LATE: ReadBudget = ReadBudget { bytes: 4 * 1024, frames: 16 };
+
+/// What late events may cost together: some 1,000 small steps, which is as many as a wait reports.
+const LATE_EFFORT: u64 = 4 * 1024 * 1024;
 
 /// A step costs as much as so many bytes beside those that it moves.
 const STEP: u64 = 2 * 1024;

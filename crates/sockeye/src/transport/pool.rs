@@ -174,11 +174,11 @@ impl Drop for Pool {
 }
 
 /// A buffer that [`make_room`] makes room in.
-pub(crate) trait Room: Default {
+pub(crate) trait Room {
     fn len(&self) -> usize;
     fn capacity(&self) -> usize;
     fn try_reserve_exact(&mut self, more: usize) -> Result<(), TryReserveError>;
-    fn into_bytes(self) -> Vec<u8>;
+    fn shrink_to(&mut self, capacity: usize);
 }
 
 impl Room for Vec<u8> {
@@ -194,8 +194,8 @@ impl Room for Vec<u8> {
         self.try_reserve_exact(more)
     }
 
-    fn into_bytes(self) -> Vec<u8> {
-        self
+    fn shrink_to(&mut self, capacity: usize) {
+        self.shrink_to(capacity);
     }
 }
 
@@ -212,36 +212,50 @@ impl Room for String {
         self.try_reserve_exact(more)
     }
 
-    fn into_bytes(self) -> Vec<u8> {
-        self.into_bytes()
+    fn shrink_to(&mut self, capacity: usize) {
+        self.shrink_to(capacity);
     }
 }
 
 /// Makes room for `more` bytes in a buffer that will never hold more than `most`. It grows at least twofold, but not beyond
-/// `most` or the smallest block that is mapped. An error if the memory cannot be had: a peer decided how much, so it must
-/// not end the process.
+/// `most` or the smallest block that is mapped. An error if the memory cannot be had, with the buffer as it was: a peer decided how
+/// much, so it must not end the process.
 pub(crate) fn make_room(buffer: &mut impl Room, more: usize, most: usize) -> Result<(), TryReserveError> {
-    if more <= buffer.capacity() - buffer.len() { Ok(()) } else { grow(buffer, more, most) }
+    if more <= buffer.capacity() - buffer.len() { Ok(()) } else { grow(buffer, more, most, left) }
 }
 
+/// `probe` says whether enough memory is left.
 #[cold]
-fn grow(buffer: &mut impl Room, more: usize, most: usize) -> Result<(), TryReserveError> {
+fn grow(
+    buffer: &mut impl Room,
+    more: usize,
+    most: usize,
+    probe: fn() -> Result<(), TryReserveError>,
+) -> Result<(), TryReserveError> {
     let len = buffer.len();
     let needed = len.saturating_add(more);
     let doubled = needed.max(buffer.capacity().saturating_mul(2));
     let wanted = doubled.min(most).max(needed);
     let wanted = if wanted > HEAP { wanted.max(BLOCK) } else { wanted };
+    let before = buffer.capacity();
     buffer.try_reserve_exact(wanted - len).or_else(|_| buffer.try_reserve_exact(more))?;
     if buffer.capacity() >= MAPPED {
-        let mut left = Vec::new();
-        let result = left.try_reserve_exact(LEFT);
-        release(left);
+        let result = probe();
         if result.is_err() {
-            release(std::mem::take(buffer).into_bytes());
+            buffer.shrink_to(before.max(1));
         }
         return result;
     }
     Ok(())
+}
+
+/// Whether memory is left for the small allocations of the program.
+fn left() -> Result<(), TryReserveError> {
+    let mut left = Vec::new();
+    let result = left.try_reserve_exact(LEFT);
+    // Memory that nobody looks at need not be allocated, says the optimiser.
+    release(std::hint::black_box(left));
+    result
 }
 
 /// Gives memory back to the system.
@@ -342,6 +356,20 @@ mod tests {
             assert!(make_room(&mut buffer, more, usize::MAX).is_err());
             assert_eq!(buffer, [7; 3]);
         }
+    }
+
+    /// When little memory is left for the others a buffer does not grow, and loses nothing.
+    #[test]
+    fn a_buffer_that_may_not_grow_is_as_it_was() {
+        let refused = || Vec::<u8>::new().try_reserve_exact(usize::MAX);
+        for (held, capacity) in [(0, 0), (3000, 4096), (BLOCK, BLOCK), (1 << 20, 1 << 20)] {
+            let mut buffer = Vec::with_capacity(capacity);
+            buffer.resize(held, 7_u8);
+            assert!(grow(&mut buffer, 1 << 20, usize::MAX, refused).is_err());
+            assert_eq!(buffer, vec![7; held]);
+            assert!(buffer.capacity() <= capacity.max(1), "{}", buffer.capacity());
+        }
+        assert!(left().is_ok());
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Socket {
             return Read::Nothing;
         }
         let room = &mut rx[HEADROOM..];
-        let most = budget.min(room.len());
+        // The tail of the buffer stays free, for what is put in front of what was kept.
+        let most = budget.min(room.len() - HEADROOM);
         let room = &mut room[..most];
         loop {
             match self.stream.recv(&mut *io.sys, self.handle, room) {

@@ -171,6 +171,17 @@ fn a_socks_proxy_has_none() {
     assert!(why.starts_with("Proxy: "), "{why}");
     assert_eq!(heads(&bench, id), Vec::<String>::new());
     bench.finish();
+
+    // One that connects us does not answer in HTTP either.
+    let mut bench = Bench::new();
+    let (id, proxy) = through(&mut bench, "socks5://10.0.0.3:8080");
+    proxy.send([5, 0]);
+    proxy.send([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    proxy.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    bench.failed(id);
+    let heads = heads(&bench, id);
+    assert!(heads.iter().all(|head| !head.contains("Proxy")) && heads.len() == 2, "{heads:?}");
+    bench.finish();
 }
 
 #[test]

@@ -173,6 +173,7 @@ struct Seen {
     in_place: Vec<(usize, u64, bool)>,
     closed: Option<Closed>,
     refuse: bool,
+    close_when_asked: bool,
 }
 
 impl Protocol for Lender {
@@ -193,8 +194,11 @@ impl Protocol for Lender {
         Ok(())
     }
 
-    fn lend_buffer(&mut self, _: &mut Cx<'_>, (): &mut (), missing: u64) -> Option<Vec<u8>> {
+    fn lend_buffer(&mut self, cx: &mut Cx<'_>, (): &mut (), missing: u64) -> Option<Vec<u8>> {
         assert!(missing >= 64 * 1024);
+        if self.seen.borrow().close_when_asked {
+            cx.close(CloseCode::POLICY);
+        }
         self.lends.then(|| std::mem::take(&mut self.seen.borrow_mut().buffer))
     }
 
@@ -238,4 +242,14 @@ fn a_protocol_of_its_own_lends_or_does_not() {
     let all = seen.borrow();
     assert_eq!((all.in_place.len(), all.pieces), (1, 1));
     assert_eq!(all.closed.as_ref().unwrap().cause, Cause::Handshake);
+    // So does one that it asks for when it is asked for the buffer: nothing is received after it.
+    for lends in [true, false] {
+        let seen = Rc::new(RefCell::new(Seen { close_when_asked: true, ..Seen::default() }));
+        let mut site = Site::new(Lender { lends, seen: seen.clone() }, Limits::default());
+        site.send(&[&frame[..], &b"\x88\x82\0\0\0\0\x03\xf0"[..]].concat(), 5);
+        assert_eq!(site.peer.recv(), b"\x88\x02\x03\xf0");
+        let all = seen.borrow();
+        assert_eq!((&all.in_place[..], all.pieces), (if lends { &[(0, 0, false)][..] } else { &[] }, 1));
+        assert_eq!(all.closed.as_ref().unwrap().cause, Cause::Handshake);
+    }
 }
