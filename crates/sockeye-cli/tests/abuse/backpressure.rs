@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::{
-    BINARY, CONTINUATION, Case, FIN, Launch, Noise, PATIENCE, Peer, Request, Row, Server, TEXT, TempDir, eventually,
-    frame, pass, rows, scaled, strict,
+    BINARY, CONTINUATION, Case, FIN, Launch, Noise, PATIENCE, PING, PONG, Peer, Request, Row, Server, TEXT, TempDir,
+    eventually, frame, pass, rows, scaled, strict,
 };
 
 /// The hard bound of the output of one connection.
@@ -154,12 +154,21 @@ fn follow(peers: &mut [Peer], count: u64) {
             if *next == count {
                 continue;
             }
+            let mut ping = None;
             peer.each_frame(|first, payload| {
+                // Who sends nothing for 25 s is pinged, and a busy machine may need longer for all of this.
+                if first == FIN | PING {
+                    ping = Some(payload.to_vec());
+                    return;
+                }
                 assert_eq!(first, FIN | BINARY);
                 assert_eq!(payload.len(), 1024);
                 assert_eq!(payload[4..12], next.to_be_bytes(), "lost, doubled or out of order");
                 *next += 1;
             });
+            if let Some(ping) = ping {
+                peer.send_frame(FIN | PONG, ping);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{End, FIN, PATIENCE, PING, PONG, Peer, Request, Server, TEXT, eventually};
+use super::{FIN, PATIENCE, Peer, Request, Server, TEXT, eventually};
 
 const COUNT: usize = 20;
 /// Between two rounds.
@@ -107,8 +107,8 @@ fn sing(mut peers: Vec<Peer>, song: &Song, shared: &Shared) {
         for (number, (peer, sent)) in peers.iter_mut().zip(sent).enumerate() {
             match song {
                 Song::Echo => {
-                    let got = answer(peer).unwrap_or_else(|end| panic!("canary {number}, round {round}: {end:?}"));
-                    assert_eq!(String::from_utf8_lossy(&got), format!("canary {number}, round {round}"));
+                    let got = peer.answer().unwrap_or_else(|end| panic!("canary {number}, round {round}: {end:?}"));
+                    assert_eq!(String::from_utf8_lossy(&got.payload), format!("canary {number}, round {round}"));
                 }
                 Song::Get(_, content) => {
                     let reply = peer.reply().unwrap_or_else(|end| panic!("canary {number}, round {round}: {end:?}"));
@@ -120,16 +120,6 @@ fn sing(mut peers: Vec<Peer>, song: &Song, shared: &Shared) {
         shared.latencies.lock().unwrap_or_else(PoisonError::into_inner).extend(took);
         shared.rounds.fetch_add(1, Ordering::SeqCst);
         super::pass(PACE);
-    }
-}
-
-fn answer(peer: &mut Peer) -> Result<Vec<u8>, End> {
-    loop {
-        let message = peer.message()?;
-        if message.opcode() != PING {
-            return Ok(message.payload);
-        }
-        peer.send_frame(FIN | PONG, message.payload);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, Request, Server, TEXT, frame};
+use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, PING, PONG, Request, Server, TEXT, frame};
 
 /// Why there is nothing more to read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -296,7 +296,19 @@ impl Peer {
     #[track_caller]
     pub(crate) fn echoes(&mut self) {
         self.send_frame(FIN | TEXT, "are you there?");
-        self.expect(TEXT, "are you there?");
+        let got = self.answer().unwrap_or_else(|end| panic!("{end:?} instead of an echo"));
+        assert_eq!((got.opcode(), String::from_utf8_lossy(&got.payload).as_ref()), (TEXT, "are you there?"));
+    }
+
+    /// The next message or control frame that is no ping; pings are answered.
+    pub(crate) fn answer(&mut self) -> Result<Frame, End> {
+        loop {
+            let message = self.message()?;
+            if message.opcode() != PING {
+                return Ok(message);
+            }
+            self.send_frame(FIN | PONG, message.payload);
+        }
     }
 
     /// The server closes with this code, once, and the connection goes, though we answer nothing.
