@@ -253,7 +253,7 @@ fn grow(
 fn left() -> Result<(), TryReserveError> {
     let mut left = Vec::new();
     let result = left.try_reserve_exact(LEFT);
-    // Memory that nobody looks at need not be allocated, says the optimiser.
+    // The optimiser removes an allocation that is not looked at.
     release(std::hint::black_box(left));
     result
 }
