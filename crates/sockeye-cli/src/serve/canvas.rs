@@ -69,6 +69,8 @@ struct Drawn {
     late: HashMap<Reader, VecDeque<Arc<str>>>,
     /// The pages that show the canvas, each with the number of pages that it has heard last.
     pages: HashMap<Reader, usize>,
+    /// The number that the pages were last woken for; 0 once one has heard another.
+    announced: usize,
     threads: Vec<Errands>,
 }
 
@@ -89,6 +91,7 @@ impl Canvas {
             history: History::default(),
             late: HashMap::new(),
             pages: HashMap::new(),
+            announced: 0,
             threads,
         };
         Arc::new(Self { drawn: Mutex::new(drawn) })
@@ -135,7 +138,11 @@ impl Canvas {
         let mut drawn = self.lock();
         let count = drawn.pages.len();
         let told = drawn.pages.get_mut(&reader)?;
-        (std::mem::replace(told, count) != count).then_some(count)
+        let is_new = std::mem::replace(told, count) != count;
+        if count != drawn.announced {
+            drawn.announced = 0;
+        }
+        is_new.then_some(count)
     }
 
     /// Takes the next message for this reader. When there is none, a later message will wake it.
@@ -204,6 +211,9 @@ impl Drawn {
     /// Wakes the pages that have not heard how many there are.
     fn announce(&mut self) {
         let count = self.pages.len();
+        if std::mem::replace(&mut self.announced, count) == count {
+            return;
+        }
         for (reader, _) in self.pages.iter().filter(|(_, told)| **told != count) {
             add(&mut self.threads, *reader, Errand::Write(reader.id));
         }
@@ -355,6 +365,13 @@ mod tests {
         assert_eq!((count, rounds), (0, Rounds { own: vec![Errand::Write(first.id)], ask: vec![1] }));
         assert_eq!(canvas.look(0, START).1, Rounds::default());
         assert_eq!((canvas.take_news(first), canvas.take_news(second)), (Some(3), Some(3)));
+        // One that hears another number between two looks hears the old one again.
+        let _ = canvas.leave(second, START);
+        assert_eq!(canvas.take_news(first), Some(2));
+        canvas.join(second, true);
+        assert_eq!(canvas.take_news(second), Some(3));
+        assert_eq!(canvas.look(0, START).1.own, [Errand::Write(first.id)]);
+        assert_eq!(canvas.take_news(first), Some(3));
         // One that came and went between two looks is not heard of.
         let _ = canvas.leave(third, START);
         canvas.join(third, true);
