@@ -546,7 +546,7 @@ impl Service {
 }
 
 /// The events of a turn may cost as much as so many whole shares, and so may its round of the ready list.
-const WHOLE_SHARES: u64 = 1;
+const WHOLE_SHARES: u64 = 2;
 
 /// However small the shares are, a turn may cost as much.
 const LEAST_EFFORT: u64 = 1024 * 1024;
