@@ -176,7 +176,7 @@ impl Stamps {
     }
 
     /// The oldest message is answered; whether it is the last of its run. There is a stamp for every message in flight, and
-    /// no answer is taken when there is none.
+    /// callers take an answer only while one is in flight.
     #[inline]
     fn answered(&mut self, bytes: usize) -> bool {
         self.answers += 1;

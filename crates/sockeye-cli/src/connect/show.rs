@@ -188,7 +188,7 @@ mod tests {
             let line = format!("{}{}", "a".repeat(start), "\u{1f41f}".repeat(400));
             assert!(!head('<', line.as_bytes())[0].contains("\\x"), "{start}");
         }
-        // Of bytes that are none, all.
+        // Bytes that are not text are cut at as many.
         assert_eq!(head('<', &[0x80; 2000])[0].matches("\\x80").count(), 1024);
         let shown = head('<', &b"\r\n".repeat(1000));
         assert_eq!((shown.len(), &*shown[128]), (129, "< .. and 872 more lines"));

@@ -409,7 +409,7 @@ fn the_handshake_of_a_refusal_is_shown() {
     assert_eq!((*failed.0 == "failure", err.contains('>')), (true, false), "{out} {err}");
 }
 
-/// With nobody who reads standard error, and an answer that is as long and as bad as it can be.
+/// Standard error is not read, and the answer is as long as the limits allow, and not text.
 #[test]
 fn a_handshake_that_is_no_text_is_cut() {
     let flood = |mut peer: crate::peer::Peer| {

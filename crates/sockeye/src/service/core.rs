@@ -194,7 +194,7 @@ impl Service {
     /// assert!(service.is_idle());
     /// service.control().protocol(once)?.connect(Connect::new("ws://127.0.0.1:9/")?);
     /// assert!(!service.is_idle());
-    /// service.run()?; // there is no such server, and nothing else is to be done
+    /// service.run()?; // the connect fails, and then the service is idle
     /// # Ok(()) }
     /// ```
     #[must_use]

@@ -60,7 +60,7 @@ fn without_anything_it_returns_at_once() {
     let (mut service, _) = greeter();
     assert!(service.is_idle());
     service.run().unwrap();
-    // What is published for nobody is a request, and then done.
+    // A publish without connections is one request, which is done at once.
     service.control().protocol_named("greeter").unwrap().publish_text("x");
     assert!(!service.is_idle());
     service.run().unwrap();
@@ -94,7 +94,7 @@ fn a_client_ends_with_its_connections() {
         server.run().unwrap();
         assert_eq!(client.join().unwrap(), ["closed"]);
     });
-    // Now there is no listener.
+    // The listener is closed now.
     connect(&mut client, &format!("ws://{address}/"));
     client.run().unwrap();
     assert_eq!(*notes.borrow(), ["failed"]);

@@ -300,7 +300,7 @@ impl Peer {
         assert_eq!((got.opcode(), String::from_utf8_lossy(&got.payload).as_ref()), (TEXT, "are you there?"));
     }
 
-    /// The next message or control frame that is no ping; pings are answered.
+    /// The next message or control frame, except pings, which are answered.
     pub(crate) fn answer(&mut self) -> Result<Frame, End> {
         loop {
             let message = self.message()?;
