@@ -72,8 +72,14 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Result<Checks, Failure>
 fn describe(workspace: &Workspace, package: &str) -> Result<PathBuf, Failure> {
     // A folder of its own: build scripts look at `RUSTC_BOOTSTRAP`, so everything below would be built anew each time.
     let target = workspace.target().join("api");
-    let mut command = workspace.cargo(["rustdoc", "--package", package, "--lib", "--all-features", "--target-dir"]);
-    command.arg(&target).args(["--", "-Z", "unstable-options", "--output-format", "json"]);
+    let mut command = workspace.cargo(["rustdoc", "--package", package, "--lib", "--features"]);
+    command.arg(rust::features_of(package)).arg("--target-dir").arg(&target).args([
+        "--",
+        "-Z",
+        "unstable-options",
+        "--output-format",
+        "json",
+    ]);
     rust::must_succeed(command.env("RUSTC_BOOTSTRAP", "1"))?;
     Ok(target.join("doc").join(package.replace('-', "_")).with_extension("json"))
 }

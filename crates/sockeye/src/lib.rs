@@ -209,6 +209,7 @@
 //! * [`http`]: routes, files, answers
 //! * [`client`]: how to connect, proxies, reconnecting, and why a connection failed
 //! * [`poll`]: the hook for the program's own event loop
+//! * `tls` (features): certificates, roots, and why a handshake failed
 //! * [`statistics`]: what is counted
 //! * [`error`]: why a service could not be built or had to stop
 //! * [`sys`]: every system call of the loop, real or simulated
@@ -247,6 +248,9 @@ mod id;
 mod limits;
 mod number_set;
 mod state;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+#[allow(dead_code, unused_imports, reason = "streams and listeners that use it follow")]
+mod tls;
 mod transport;
 
 #[cfg(any(test, feature = "sim"))]

@@ -52,6 +52,7 @@ const LAYERS: &[&str] = &[
     "http",
     "client",
     "poll",
+    "tls",
     "statistics",
     "error",
     "sys",
