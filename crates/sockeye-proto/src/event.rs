@@ -69,6 +69,16 @@ pub struct PieceInPlace {
     pub last: bool,
 }
 
+impl PieceInPlace {
+    /// If the message ends with this piece, its end as [`receive`](crate::conn::Connection::receive) reports it: a last piece
+    /// that is empty. For callers that complete messages in one place.
+    #[must_use]
+    pub fn end(&self) -> Option<Fragment<'static>> {
+        let payload = Payload::Binary(&[]);
+        self.last.then_some(Fragment { kind: payload.kind(), first: false, last: true, remaining: 0, payload })
+    }
+}
+
 /// The bytes of a [`Fragment`], unmasked. Text never ends inside a code point.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data, and matching both is the point")]

@@ -267,7 +267,7 @@ pub use self::threads::Threads;
 
 pub use sockeye_proto as proto;
 pub use sockeye_proto::close::{Close, CloseCode, Closed};
-pub use sockeye_proto::event::{AsPayload, Fragment, Payload, PieceInPlace};
+pub use sockeye_proto::event::{AsPayload, Fragment, Payload};
 
 /// The code of the README as doc tests.
 #[cfg(doctest)]

@@ -232,6 +232,7 @@ impl Connection {
     /// message.extend_from_slice(b" world"); // from the socket
     /// let piece = connection.receive_in_place(&mut message[5..]);
     /// assert_eq!((piece.remaining, piece.last), (0, true));
+    /// assert!(piece.end().is_some_and(|end| end.last && end.payload.as_bytes().is_empty()));
     /// # Ok::<(), sockeye_proto::error::Violation>(())
     /// ```
     ///

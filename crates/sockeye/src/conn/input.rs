@@ -116,13 +116,19 @@ impl WebSocket {
             running.set_window(&[]);
             io.meters.statistics.received.piece(piece.last, piece.remaining);
         }
-        let may_answer = self.may_answer();
-        let ws = &mut self.protocol;
-        let result = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
-            let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
-            endpoint.take_back(&mut cx.with_outlet(outlet), session, buffer, piece)
+        let result = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
+            endpoint.take_back(cx, session, buffer)
         });
         self.apply(&mut callbacks.cx, result);
+        if let Some(end) = piece.end().filter(|_| self.is_open()) {
+            let may_answer = self.may_answer();
+            let ws = &mut self.protocol;
+            let result = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
+                let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
+                endpoint.receive(&mut cx.with_outlet(outlet), session, &end)
+            });
+            self.apply(&mut callbacks.cx, result);
+        }
         match read {
             Read::Bytes(_) => {
                 if self.protocol.receive_done(callbacks.cx.now()) {

@@ -30,7 +30,7 @@ use std::fmt;
 
 use sockeye_proto::close::{Close, CloseCode, Closed};
 use sockeye_proto::conn::ControlPayload;
-use sockeye_proto::event::{Fragment, PieceInPlace};
+use sockeye_proto::event::Fragment;
 
 use self::collect::Partial;
 use crate::protocol::{ClosedCx, Cx, Decision, Handshake, MessageLimits, Protocol, ProtocolMut, Request, Tx, Writable};
@@ -428,22 +428,12 @@ impl<H: Handler> Protocol for Messages<H> {
     }
 
     #[cold]
-    fn take_back(
-        &mut self,
-        cx: &mut Cx<'_>,
-        session: &mut Self::Session,
-        buffer: Vec<u8>,
-        piece: PieceInPlace,
-    ) -> Result<(), Close> {
+    fn take_back(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, buffer: Vec<u8>) -> Result<(), Close> {
         let mut busy = self.take_busy(session);
         busy.partial.take_back(buffer);
-        let message = if piece.last { busy.partial.take() } else { None };
         session.busy = Some(busy);
         self.rest(cx, session);
-        match message {
-            Some(message) => self.call(cx, session, |handler, cx, state| handler.message(cx, state, message)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     #[inline]

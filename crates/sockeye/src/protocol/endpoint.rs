@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
-use sockeye_proto::event::{Fragment, PieceInPlace};
+use sockeye_proto::event::Fragment;
 
 use crate::http::{HttpRequest, Response};
 use crate::limits::MessageLimits;
@@ -227,7 +227,7 @@ pub(crate) trait WebSocketEndpoint {
     fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> u32;
     fn receive(&mut self, cx: &mut Cx<'_>, session: u32, fragment: &Fragment<'_>) -> Result<(), Close>;
     fn lend_buffer(&mut self, cx: &mut Cx<'_>, session: u32, missing: u64) -> Option<Vec<u8>>;
-    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>, piece: PieceInPlace) -> Result<(), Close>;
+    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>) -> Result<(), Close>;
     fn writable(&mut self, cx: &mut Cx<'_>, session: u32, tx: Tx<'_>) -> Result<(), Close>;
     fn release_input(&mut self, cx: &mut Cx<'_>, session: u32);
     fn low_water(&mut self, cx: &mut Cx<'_>, session: u32) -> Result<(), Close>;
@@ -351,8 +351,8 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
         self.object.lend_buffer(cx, session, missing)
     }
 
-    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>, piece: PieceInPlace) -> Result<(), Close> {
-        self.with(session, |protocol, session| protocol.take_back(cx, session, buffer, piece))
+    fn take_back(&mut self, cx: &mut Cx<'_>, session: u32, buffer: Vec<u8>) -> Result<(), Close> {
+        self.with(session, |protocol, session| protocol.take_back(cx, session, buffer))
     }
 
     #[inline]

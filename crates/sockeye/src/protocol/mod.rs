@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use sockeye_proto::close::{Close, CloseCode, Closed};
 use sockeye_proto::conn::ControlPayload;
-use sockeye_proto::event::{Fragment, PieceInPlace};
+use sockeye_proto::event::Fragment;
 
 pub(crate) use self::answering::{Answering, ResponseFault, ResponsePort, ResponseTx};
 pub(crate) use self::cx::Outlet;
@@ -150,46 +150,46 @@ pub trait Protocol: 'static {
     /// other callback. For layers such as [`messages`](crate::messages).
     ///
     /// ```
-    /// use sockeye::{Close, Cx, PieceInPlace};
+    /// use sockeye::{Close, Cx, Fragment};
     ///
-    /// /// A session that collects a message, of which `receive` appends the pieces that come to it.
+    /// /// A session that collects a message.
     /// #[derive(Default)]
     /// struct Upload {
     ///     bytes: Vec<u8>,
     /// }
     ///
     /// // In an implementation of `Protocol`:
-    /// fn lend_buffer(_: &mut Cx<'_>, upload: &mut Upload, _missing: u64) -> Option<Vec<u8>> {
-    ///     Some(std::mem::take(&mut upload.bytes))
-    /// }
-    ///
-    /// fn take_back(_: &mut Cx<'_>, upload: &mut Upload, bytes: Vec<u8>, piece: PieceInPlace) -> Result<(), Close> {
-    ///     upload.bytes = bytes;
-    ///     if piece.last {
+    /// fn receive(_: &mut Cx<'_>, upload: &mut Upload, fragment: Fragment<'_>) -> Result<(), Close> {
+    ///     upload.bytes.extend_from_slice(fragment.payload.as_bytes());
+    ///     if fragment.last {
     ///         println!("{} bytes", upload.bytes.len());
     ///     }
     ///     Ok(())
     /// }
-    /// # let _ = (lend_buffer, take_back);
+    ///
+    /// fn lend_buffer(_: &mut Cx<'_>, upload: &mut Upload, _missing: u64) -> Option<Vec<u8>> {
+    ///     Some(std::mem::take(&mut upload.bytes))
+    /// }
+    ///
+    /// fn take_back(_: &mut Cx<'_>, upload: &mut Upload, bytes: Vec<u8>) -> Result<(), Close> {
+    ///     upload.bytes = bytes;
+    ///     Ok(())
+    /// }
+    /// # let _ = (receive, lend_buffer, take_back);
     /// ```
     fn lend_buffer(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, missing: u64) -> Option<Vec<u8>> {
         let _ = (cx, session, missing);
         None
     }
 
-    /// The buffer of [`lend_buffer`](Self::lend_buffer), and what came behind its content: the next piece of the message,
-    /// unmasked. It is empty if nothing came. The default fails: a protocol that lends takes back.
+    /// The buffer of [`lend_buffer`](Self::lend_buffer), and what came behind its content: the next bytes of the message,
+    /// unmasked, if any came. If the message ends with them, [`receive`](Self::receive) is called next, with a last piece that is
+    /// empty. The default fails: a protocol that lends takes back.
     ///
     /// # Errors
     /// The close to start.
-    fn take_back(
-        &mut self,
-        cx: &mut Cx<'_>,
-        session: &mut Self::Session,
-        buffer: Vec<u8>,
-        piece: PieceInPlace,
-    ) -> Result<(), Close> {
-        let _ = (session, piece);
+    fn take_back(&mut self, cx: &mut Cx<'_>, session: &mut Self::Session, buffer: Vec<u8>) -> Result<(), Close> {
+        let _ = session;
         cx.give_buffer(buffer);
         tracing::warn!(protocol = self.name(), "it lends a buffer and does not take it back; the connection is closed");
         Err(CloseCode::INTERNAL.into())

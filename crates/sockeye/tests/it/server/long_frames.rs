@@ -7,9 +7,7 @@ use std::time::Duration;
 use sockeye::messages;
 use sockeye::proto::close::Cause;
 use sockeye::sim::{Faults, Host, Network, Peer};
-use sockeye::{
-    Close, CloseCode, Closed, ClosedCx, Cx, Fragment, Handshake, Limits, Payload, PieceInPlace, Protocol, Service, Tx,
-};
+use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Fragment, Handshake, Limits, Payload, Protocol, Service, Tx};
 use sockeye_testing::server::machine::pattern;
 use sockeye_testing::server::{Bench, Heard, upgrade};
 
@@ -170,7 +168,12 @@ struct Lender {
 struct Seen {
     buffer: Vec<u8>,
     pieces: usize,
-    in_place: Vec<(usize, u64, bool)>,
+    /// The length of the buffer when it was lent.
+    lent: usize,
+    /// How many bytes came behind it, each time.
+    in_place: Vec<usize>,
+    /// The length of the message at each piece that was the last.
+    ended: Vec<usize>,
     closed: Option<Closed>,
     refuse: bool,
     close_when_asked: bool,
@@ -191,6 +194,10 @@ impl Protocol for Lender {
         if let Payload::Binary(bytes) = fragment.payload {
             seen.buffer.extend_from_slice(bytes);
         }
+        if fragment.last {
+            let length = seen.buffer.len();
+            seen.ended.push(length);
+        }
         Ok(())
     }
 
@@ -199,13 +206,16 @@ impl Protocol for Lender {
         if self.seen.borrow().close_when_asked {
             cx.close(CloseCode::POLICY);
         }
-        self.lends.then(|| std::mem::take(&mut self.seen.borrow_mut().buffer))
+        let mut seen = self.seen.borrow_mut();
+        seen.lent = seen.buffer.len();
+        self.lends.then(|| std::mem::take(&mut seen.buffer))
     }
 
-    fn take_back(&mut self, _: &mut Cx<'_>, (): &mut (), buffer: Vec<u8>, piece: PieceInPlace) -> Result<(), Close> {
+    fn take_back(&mut self, _: &mut Cx<'_>, (): &mut (), buffer: Vec<u8>) -> Result<(), Close> {
         let mut seen = self.seen.borrow_mut();
+        let bytes = buffer.len() - seen.lent;
         seen.buffer = buffer;
-        seen.in_place.push((piece.bytes, piece.remaining, piece.last));
+        seen.in_place.push(bytes);
         if seen.refuse { Err(CloseCode::POLICY.into()) } else { Ok(()) }
     }
 
@@ -228,9 +238,9 @@ fn a_protocol_of_its_own_lends_or_does_not() {
         site.send(&frame, 5);
         let all = seen.borrow();
         assert_eq!(all.buffer, payload);
-        let in_place: usize = all.in_place.iter().map(|&(bytes, ..)| bytes).sum();
+        let in_place: usize = all.in_place.iter().sum();
         assert_eq!(in_place, if lends { payload.len() - (64 * KIB - 14) } else { 0 });
-        assert_eq!(all.in_place.last().map(|&(_, remaining, last)| (remaining, last)), lends.then_some((0, true)));
+        assert_eq!(all.ended, [payload.len()], "the end is reported once, as a piece");
         assert_eq!(site.service.statistics().received.messages, 1);
     }
     // The close that it asks for starts, and the rest is dropped.
@@ -242,6 +252,12 @@ fn a_protocol_of_its_own_lends_or_does_not() {
     let all = seen.borrow();
     assert_eq!((all.in_place.len(), all.pieces), (1, 1));
     assert_eq!(all.closed.as_ref().unwrap().cause, Cause::Handshake);
+    // The end of a message that is refused with its last bytes is not reported.
+    let seen = Rc::new(RefCell::new(Seen { refuse: true, ..Seen::default() }));
+    let mut site = Site::new(Lender { lends: true, seen: seen.clone() }, Limits::default());
+    site.send(&frame[..200 * KIB], 1);
+    site.send(&frame[200 * KIB..], 5);
+    assert_eq!((site.peer.recv(), &seen.borrow().ended[..]), (b"\x88\x02\x03\xf0".to_vec(), &[][..]));
     // So does one that it asks for when it is asked for the buffer: nothing is received after it.
     for lends in [true, false] {
         let seen = Rc::new(RefCell::new(Seen { close_when_asked: true, ..Seen::default() }));
@@ -249,7 +265,7 @@ fn a_protocol_of_its_own_lends_or_does_not() {
         site.send(&[&frame[..], &b"\x88\x82\0\0\0\0\x03\xf0"[..]].concat(), 5);
         assert_eq!(site.peer.recv(), b"\x88\x02\x03\xf0");
         let all = seen.borrow();
-        assert_eq!((&all.in_place[..], all.pieces), (if lends { &[(0, 0, false)][..] } else { &[] }, 1));
+        assert_eq!((&all.in_place[..], all.pieces), (if lends { &[0][..] } else { &[] }, 1));
         assert_eq!(all.closed.as_ref().unwrap().cause, Cause::Handshake);
     }
 }
