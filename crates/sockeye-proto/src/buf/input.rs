@@ -2,6 +2,8 @@
 
 use core::mem;
 
+use crate::wire::mask::{self, LongMask};
+
 /// How many free bytes the caller leaves before the data of an [`Input`].
 ///
 /// A connection puts what it kept of the previous input there: at most 130 bytes of a control frame
@@ -25,6 +27,7 @@ pub const HEADROOM: usize = 160;
 #[derive(Debug)]
 pub struct Input<'b> {
     buffer: &'b mut [u8],
+    mask: LongMask,
     /// `start <= buffer.len()`, and `start` is at least the length of the connection's carry.
     start: usize,
 }
@@ -39,7 +42,33 @@ impl<'b> Input<'b> {
     #[inline]
     pub fn new(buffer: &'b mut [u8], start: usize) -> Self {
         assert!(start <= buffer.len(), "the start of an input must be inside its buffer");
-        Self { buffer, start }
+        Self { buffer, start, mask: mask::LONG_MASK }
+    }
+
+    /// Unmasks long payloads by `mask`, for instance one that is compiled for wider registers, which the caller found the
+    /// processor to have.
+    ///
+    /// ```
+    /// use sockeye_proto::conn::Input;
+    /// use sockeye_proto::wire::mask;
+    ///
+    /// fn apply_wide(payload: &mut [u8], key: [u8; 4]) {
+    ///     // In a function with `#[target_feature]`, this uses what is enabled there.
+    ///     mask::apply_long(payload, key);
+    /// }
+    /// let mut buffer = [0; 4096];
+    /// let input = Input::new(&mut buffer, 160).with_mask(apply_wide);
+    /// # let _ = input;
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn with_mask(self, mask: LongMask) -> Self {
+        Self { mask, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn mask(&self) -> LongMask {
+        self.mask
     }
 
     /// How many bytes are still to be received.

@@ -46,7 +46,7 @@ impl Connection {
     #[inline(always)]
     fn receive_whole<'b>(&mut self, input: &mut Input<'b>, whole: &WholeFrame) -> Result<Option<Event<'b>>, Violation> {
         let bytes = input.take_after(whole.header_len, whole.len);
-        mask::xor(bytes, whole.key);
+        mask::xor(bytes, whole.key, input.mask());
         let payload = match whole.kind {
             MessageKind::Binary => Payload::Binary(bytes),
             MessageKind::Text => match utf8::check(bytes) {
@@ -175,7 +175,8 @@ impl Connection {
         if count == 0 && receiver.remaining > 0 {
             return Ok(None);
         }
-        receiver.unmask(&mut input.data_mut()[..count]);
+        let long = input.mask();
+        receiver.unmask(&mut input.data_mut()[..count], long);
         let remaining = receiver.remaining;
         let last = remaining == 0 && receiver.fin;
         let first = receiver.first;
@@ -230,7 +231,7 @@ impl Connection {
     /// let mut message = b"hello".to_vec();
     /// assert_eq!(connection.missing_in_place(), 6);
     /// message.extend_from_slice(b" world"); // from the socket
-    /// let piece = connection.receive_in_place(&mut message[5..]);
+    /// let piece = connection.receive_in_place(Input::new(&mut message, 5));
     /// assert_eq!((piece.remaining, piece.last), (0, true));
     /// assert!(piece.end().is_some_and(|end| end.last && end.payload.as_bytes().is_empty()));
     /// # Ok::<(), sockeye_proto::error::Violation>(())
@@ -238,14 +239,15 @@ impl Connection {
     ///
     /// # Panics
     /// There are more bytes than [`missing_in_place`](Self::missing_in_place) says.
-    pub fn receive_in_place(&mut self, bytes: &mut [u8]) -> PieceInPlace {
-        let missing = self.missing_in_place();
+    pub fn receive_in_place(&mut self, mut input: Input<'_>) -> PieceInPlace {
+        let (missing, long) = (self.missing_in_place(), input.mask());
+        let bytes = input.data_mut();
         assert!(bytes.len() as u64 <= missing, "bytes beyond the frame");
         if bytes.is_empty() {
             return PieceInPlace { bytes: 0, remaining: missing, last: false };
         }
         let receiver = &mut self.receiver;
-        receiver.unmask(bytes);
+        receiver.unmask(bytes, long);
         let (remaining, last) = (receiver.remaining, receiver.remaining == 0 && receiver.fin);
         receiver.end_piece(self.limits.piece_bytes);
         PieceInPlace { bytes: bytes.len(), remaining, last }
@@ -266,7 +268,7 @@ impl Connection {
         if header.opcode == OpCode::Close && len == 1 {
             return Err(Violation::CloseCodeCut);
         }
-        let key = header.mask.map_or(0, u32::from_le_bytes);
+        let key = header.mask.unwrap_or_default();
         if input.len() - header_len < len {
             if header.opcode == OpCode::Close {
                 check_partial_close(&input.data()[header_len..], key)?;
@@ -275,7 +277,7 @@ impl Connection {
             return Ok(None);
         }
         input.skip(header_len);
-        mask::xor(&mut input.data_mut()[..len], key);
+        mask::apply(&mut input.data_mut()[..len], key, 0);
         let body: &'b [u8] = input.take_leaving(len, usize::from(self.receiver.carry_len));
         match header.opcode {
             OpCode::Close => {
@@ -308,11 +310,11 @@ impl Connection {
 
 /// Refuses an unfinished Close frame at its first bad byte.
 #[cold]
-fn check_partial_close(masked: &[u8], key: u32) -> Result<(), Violation> {
+fn check_partial_close(masked: &[u8], key: [u8; 4]) -> Result<(), Violation> {
     let mut body = [0; MAX_CONTROL_BYTES];
     let body = &mut body[..masked.len()];
     body.copy_from_slice(masked);
-    mask::xor(body, key);
+    mask::apply(body, key, 0);
     check_body_start(body)
 }
 

@@ -2,7 +2,8 @@
 
 use crate::buf::{Input, Tail};
 use crate::error::Violation;
-use crate::wire::{MessageKind, OpCode, mask, utf8};
+use crate::wire::mask::{self, LongMask};
+use crate::wire::{MessageKind, OpCode, utf8};
 
 /// What receiving keeps between two calls.
 ///
@@ -94,8 +95,8 @@ impl Receiver {
 
     /// Unmasks the next payload bytes of the current frame, and counts them.
     #[inline]
-    pub(super) fn unmask(&mut self, bytes: &mut [u8]) {
-        mask::xor(bytes, self.key);
+    pub(super) fn unmask(&mut self, bytes: &mut [u8], long: LongMask) {
+        mask::xor(bytes, self.key, long);
         self.key = mask::rotate(self.key, bytes.len());
         self.remaining -= bytes.len() as u64;
     }

@@ -5,7 +5,8 @@
 //!
 //! The compiler vectorises this for the 128-bit registers of every x86-64, without unsafe code,
 //! because the bytes are handled as arrays of fixed sizes. Up to 128 bytes need no loop: two
-//! overlapping arrays, both read before either is written.
+//! overlapping arrays, both read before either is written. For wider registers, where there are any,
+//! a caller compiles [`apply_long`] and [`append_long`] with them, and hands its [`LongMask`] in.
 //!
 //! ```text
 //! 20 bytes    ├────────first 16────────┤
@@ -22,7 +23,20 @@ use alloc::vec::Vec;
 /// key".
 #[inline]
 pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
-    xor(buf, rotate(u32::from_le_bytes(key), offset));
+    xor(buf, rotate(u32::from_le_bytes(key), offset), apply_long_here);
+}
+
+/// XORs a payload of more than 128 bytes with a key, whose first byte applies to the first byte of the payload.
+///
+/// It is how a caller brings the wide registers of its processor: see [`Input::with_mask`](crate::conn::Input::with_mask).
+pub type LongMask = fn(&mut [u8], [u8; 4]);
+
+/// The [`LongMask`] of the registers that this crate is compiled for.
+pub(crate) const LONG_MASK: LongMask = apply_long_here;
+
+#[inline(never)]
+fn apply_long_here(buf: &mut [u8], key: [u8; 4]) {
+    apply_long(buf, key);
 }
 
 /// Appends `payload`, XORed with `key`, to `out`.
@@ -36,7 +50,7 @@ pub fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
         8..=16 => append_ends::<8>(out, payload, wide),
         17..=32 => append_ends::<16>(out, payload, wide),
         0..=BLOCK => append_then_apply(out, payload, key),
-        _ => append_blocks(out, payload, key),
+        _ => append_long_here(out, payload, key),
     }
 }
 
@@ -51,9 +65,16 @@ fn append_ends<const N: usize>(out: &mut Vec<u8>, payload: &[u8], wide: u64) {
     out.extend_from_slice(&xor_array(last, at_end));
 }
 
-/// More than 128 bytes: each block is masked on its way, so that the payload is read once and the result written once.
 #[inline(never)]
-fn append_blocks(out: &mut Vec<u8>, payload: &[u8], mut key: [u8; 4]) {
+fn append_long_here(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    append_long(out, payload, key);
+}
+
+/// What [`append`] does, for payloads of more than 128 bytes: the payload is read once and the result written once.
+///
+/// It is always inlined, so that a caller may compile it for wider registers (`#[target_feature]`).
+#[inline(always)]
+pub fn append_long(out: &mut Vec<u8>, payload: &[u8], mut key: [u8; 4]) {
     out.reserve(payload.len());
     let mut rest = payload;
     if payload.len() >= LONG {
@@ -91,7 +112,7 @@ pub(crate) fn rotate(key: u32, offset: usize) -> u32 {
 
 /// XORs `buf` with `key` (little endian), whose lowest byte applies to the first byte of `buf`.
 #[inline(always)]
-pub(crate) fn xor(buf: &mut [u8], key: u32) {
+pub(crate) fn xor(buf: &mut [u8], key: u32, long: LongMask) {
     // What a server sends is not masked: its key is zero here.
     if key == 0 {
         return;
@@ -102,7 +123,7 @@ pub(crate) fn xor(buf: &mut [u8], key: u32) {
         8..=16 => xor_ends::<8>(buf, wide),
         17..=32 => xor_ends::<16>(buf, wide),
         33..=BLOCK => xor_medium(buf, wide),
-        _ => xor_blocks(buf, wide),
+        _ => long(buf, key.to_le_bytes()),
     }
 }
 
@@ -136,9 +157,13 @@ fn xor_medium(buf: &mut [u8], wide: u64) {
     if buf.len() <= 64 { xor_ends::<32>(buf, wide) } else { xor_ends::<64>(buf, wide) }
 }
 
-/// More than 128 bytes.
-#[inline(never)]
-fn xor_blocks(mut buf: &mut [u8], mut wide: u64) {
+/// What [`apply`] does at offset 0, for payloads of more than 128 bytes.
+///
+/// It is always inlined, so that a caller may compile it for wider registers (`#[target_feature]`).
+#[inline(always)]
+pub fn apply_long(mut buf: &mut [u8], key: [u8; 4]) {
+    let key = u64::from(u32::from_le_bytes(key));
+    let mut wide = key << 32 | key;
     if buf.len() >= LONG {
         let (begin, rest) = buf.split_at_mut(up_to_line(buf.as_ptr()));
         xor_rest(begin, wide);
@@ -158,9 +183,14 @@ fn xor_blocks(mut buf: &mut [u8], mut wide: u64) {
 }
 
 /// At most 128 bytes.
-#[inline]
+#[inline(never)]
 fn xor_rest(rest: &mut [u8], wide: u64) {
-    if rest.len() > 32 { xor_medium(rest, wide) } else { xor(rest, wide as u32) }
+    match rest.len() {
+        0..8 => xor_short(rest, wide as u32),
+        8..=16 => xor_ends::<8>(rest, wide),
+        17..=32 => xor_ends::<16>(rest, wide),
+        _ => xor_medium(rest, wide),
+    }
 }
 
 /// How many bytes there are from `address` to the next line of the cache. Wide stores that begin there cross no line, which

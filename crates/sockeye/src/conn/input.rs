@@ -2,7 +2,7 @@
 //! where its message is collected, so that a message of 1 MiB is not copied.
 
 use sockeye_proto::close::CloseCode;
-use sockeye_proto::conn::HEADROOM;
+use sockeye_proto::conn::{HEADROOM, Input};
 use sockeye_proto::time::Instant;
 
 use crate::conn::call::Callbacks;
@@ -11,7 +11,7 @@ use crate::conn::wire::NEVER;
 use crate::protocol::Outlet;
 use crate::state::{FIRST_READ, RunningStep};
 use crate::statistics::Culprit;
-use crate::transport::{LoopIo, Read, Socket, SocketWriter, make_room};
+use crate::transport::{LONG_MASK, LoopIo, Read, Socket, SocketWriter, make_room};
 
 /// With so many bytes missing a frame is long.
 const LONG: u64 = 64 * 1024;
@@ -109,7 +109,8 @@ impl WebSocket {
         let read = if may_read && room.is_ok() { socket.read_behind(io, &mut buffer, wanted) } else { Read::Nothing };
         running.budget.bytes = running.budget.bytes.saturating_sub(buffer.len() - held);
         let beyond = take_beyond(&mut buffer, held.saturating_add(missing), rx);
-        let piece = self.protocol.receive_in_place(buffer.get_mut(held..).unwrap_or_default());
+        let start = held.min(buffer.len());
+        let piece = self.protocol.receive_in_place(Input::new(&mut buffer, start).with_mask(LONG_MASK));
         if piece.bytes > 0 {
             running.budget.frames = running.budget.frames.saturating_sub(1);
             running.read_most = FIRST_READ;

@@ -26,7 +26,7 @@ use crate::protocol::{Cx, Handshake, Outlet, SendCx, Tx};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
-use crate::transport::{Held, LoopIo, Read, Socket, SocketWriter};
+use crate::transport::{Held, LONG_MASK, LoopIo, Read, Socket, SocketWriter};
 
 /// A connection after its handshake.
 pub(super) struct WebSocket {
@@ -220,7 +220,7 @@ impl WebSocket {
         arrived: &mut [u8],
     ) -> bool {
         callbacks.cx.running.set_window(arrived);
-        let mut input = Input::new(arrived, HEADROOM);
+        let mut input = Input::new(arrived, HEADROOM).with_mask(LONG_MASK);
         let mut may_answer = self.may_answer();
         while !input.is_empty() {
             let running = &mut callbacks.cx.running;

@@ -1,7 +1,7 @@
 //! TLS: certificates, roots, and what went wrong.
 //!
 //! The configuration is here; the session that opens and seals the records of one connection is below `transport`. No type of
-//! rustls is in a public signature, so that its next version is no new version of this interface.
+//! rustls is in a public signature, so that its next version does not change this interface.
 
 mod client;
 mod failure;

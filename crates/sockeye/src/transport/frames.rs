@@ -5,9 +5,10 @@ use std::io;
 use std::rc::Rc;
 
 use sockeye_proto::conn::Connection;
-use sockeye_proto::wire::{EncodedHeader, MessageKind, Role, mask};
+use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
 use crate::transport::batch::{Framed, opcode};
+use crate::transport::mask;
 use crate::transport::outgoing::{Apart, Run};
 use crate::transport::write::{CORK, SocketWriter};
 
@@ -75,7 +76,7 @@ impl SocketWriter<'_> {
 
     /// Appends a frame whose payload is given away; it is masked where it is.
     pub(crate) fn put_frame_owned_masked(&mut self, head: EncodedHeader, mut payload: Vec<u8>, key: [u8; 4]) {
-        mask::apply(&mut payload, key, 0);
+        mask::apply(&mut payload, key);
         self.put_frame_owned(head, payload);
     }
 

@@ -306,15 +306,15 @@ fn what_can_be_received_in_place() {
         assert_eq!(missing(0x82, header + 1, pieces).missing_in_place(), 0);
 
         let mut connection = missing(0x82, header + 1, limits());
-        assert_eq!(connection.receive_in_place(&mut []).remaining, 299);
+        assert_eq!(connection.receive_in_place(Input::new(&mut [], 0)).remaining, 299);
         connection.close(CloseCode::NORMAL.into(), NOW);
         assert_eq!(connection.missing_in_place(), 0);
-        assert_eq!(connection.receive_in_place(&mut []).remaining, 0);
+        assert_eq!(connection.receive_in_place(Input::new(&mut [], 0)).remaining, 0);
     }
 }
 
 #[test]
 #[should_panic(expected = "bytes beyond the frame")]
 fn bytes_beyond_the_frame_are_not_received_in_place() {
-    let _ = open(Role::Client).receive_in_place(&mut [1]);
+    let _ = open(Role::Client).receive_in_place(Input::new(&mut [1], 0));
 }

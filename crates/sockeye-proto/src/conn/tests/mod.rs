@@ -103,7 +103,7 @@ impl Recorder {
         assert_eq!(*kind, MessageKind::Binary);
         let held = message.len();
         message.extend_from_slice(piece);
-        let seen = self.connection.receive_in_place(&mut message[held..]);
+        let seen = self.connection.receive_in_place(Input::new(message, held));
         assert_eq!((seen.bytes, seen.remaining), (piece.len(), missing - piece.len() as u64));
         assert!(!seen.last || seen.remaining == 0);
         if seen.last {
