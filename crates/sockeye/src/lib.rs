@@ -191,6 +191,7 @@
 //! | `daemon` | no | background processes, pid files, other users, systemd: the module `daemon` |
 //! | `log` | no | logs of a program: the module `log` |
 //! | `sim` | no | the simulator: the module `sim` |
+//! | `tls-aws-lc`, `tls-ring` | no | TLS, with the cryptography of aws-lc-rs or of ring: the module `tls` |
 //!
 //! # Layers
 //!
@@ -241,6 +242,8 @@ pub mod service;
 pub mod statistics;
 pub mod sys;
 pub mod threads;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub mod tls;
 
 mod admission;
 mod id;
@@ -248,9 +251,6 @@ mod id;
 mod limits;
 mod number_set;
 mod state;
-#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
-#[allow(dead_code, unused_imports, reason = "streams and listeners that use it follow")]
-mod tls;
 mod transport;
 
 #[cfg(any(test, feature = "sim"))]

@@ -1,12 +1,45 @@
-//! TLS: certificates, roots, and what went wrong.
+//! TLS: certificates and keys, whom to trust, and why a handshake failed.
 //!
-//! The configuration is here; the session that opens and seals the records of one connection is below `transport`. No type of
-//! rustls is in a public signature, so that its next version does not change this interface.
+//! [`ServerTls`] is what a server needs: certificates by name, versions, client certificates. [`ClientTls`] is what a client
+//! needs: roots, pinned keys, a certificate of its own. Both are made by a builder that checks all there is to check, so that what is wrong is
+//! said at the start and not by the first peer. [`TlsFailure`] says which rule a handshake broke.
+//!
+//! The cryptography is that of a [`Provider`], which has to be named.
+//!
+//! No type of rustls is in a public signature, so that its next version does not change this interface.
 
+mod certificate;
+mod choice;
+#[cfg(feature = "client")]
 mod client;
+mod error;
 mod failure;
+mod identity;
+mod names;
+mod pair;
+mod pem;
+mod roots;
 mod server;
+#[cfg(all(test, feature = "client"))]
+mod tests;
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only clients verify servers"))]
+mod verify;
 
-pub(crate) use self::client::ClientTls;
-pub(crate) use self::failure::TlsFailure;
-pub(crate) use self::server::ServerTls;
+pub use self::certificate::Certificate;
+pub use self::certificate::SubjectName;
+pub use self::choice::Provider;
+pub use self::choice::TlsVersion;
+#[cfg(feature = "client")]
+pub use self::client::ClientTls;
+#[cfg(feature = "client")]
+pub use self::client::ClientTlsBuilder;
+pub use self::error::LoadError;
+pub use self::error::LoadErrorKind;
+pub use self::failure::TlsFailure;
+pub use self::failure::TlsFailureKind;
+pub use self::identity::PeerIdentity;
+pub use self::pem::Pem;
+pub use self::server::ClientCertificates;
+pub use self::server::Reloaded;
+pub use self::server::ServerTls;
+pub use self::server::ServerTlsBuilder;

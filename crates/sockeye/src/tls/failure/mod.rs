@@ -1,0 +1,273 @@
+//! Why a handshake failed: which rule was broken, and what to do. Errors of rustls come in, and texts for people go out; what is
+//! known is known by type too.
+
+mod alert;
+mod certificate;
+
+use std::error;
+use std::fmt;
+use std::time::SystemTime;
+
+use rustls::Error;
+use rustls::InvalidMessage;
+use rustls::PeerIncompatible;
+
+use super::certificate::SubjectName;
+
+/// Why TLS failed with a peer.
+///
+/// `Display` says what happened, and what to do about it.
+#[derive(Clone)]
+pub struct TlsFailure(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: TlsFailureKind,
+    text: String,
+    hint: &'static str,
+    names: Vec<SubjectName>,
+    time: Option<SystemTime>,
+    pin: Option<String>,
+    alert: Option<u8>,
+    cause: Option<Error>,
+}
+
+/// Which rule was broken. What is said of certificates is said of the peer's.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum TlsFailureKind {
+    /// No root that is trusted vouches for the certificate.
+    UnknownIssuer,
+    /// The certificate vouches for itself, and is not trusted.
+    SelfSigned,
+    /// The certificate has expired, or one of its issuers; see [`TlsFailure::time`].
+    Expired,
+    /// The certificate is not valid yet, or one of its issuers; see [`TlsFailure::time`].
+    NotYetValid,
+    /// The certificate is for other names; see [`TlsFailure::names`].
+    WrongName,
+    /// The certificate is for another use, such as a client's for a server.
+    WrongUse,
+    /// The certificate has been revoked, or one of its issuers.
+    Revoked,
+    /// Whether the certificate has been revoked is not known: a list is missing, or out of date.
+    UnknownRevocation,
+    /// The key is not one of those that are pinned; see [`TlsFailure::pin`].
+    WrongPin,
+    /// The certificate is damaged, or of a kind that is not supported.
+    UnusableCertificate,
+    /// The certificate, or the handshake, has another signature than that of its key.
+    BadSignature,
+    /// The client has no certificate, and one is required.
+    NoCertificate,
+    /// There is no version of TLS that both sides have.
+    NoCommonVersion,
+    /// There is no cipher suite, key exchange or signature that both sides have.
+    NoCommonCipher,
+    /// There is no protocol above TLS that both sides have (ALPN).
+    NoCommonProtocol,
+    /// The peer refused, for a reason that it gave; see [`TlsFailure::alert`].
+    Alert,
+    /// The connection ended before the handshake did.
+    ClosedInHandshake,
+    /// What the peer sent is not TLS.
+    NotTls,
+    /// The peer broke the protocol.
+    Protocol,
+    /// This side failed: random bytes or the time were not to be had.
+    Internal,
+}
+
+impl TlsFailure {
+    /// What a server met with a client.
+    #[allow(dead_code, reason = "sessions that use it follow")]
+    pub(crate) fn from_server(error: &Error) -> Self {
+        Self::new(error, &Peer::Client)
+    }
+
+    /// What a client met with the server `name`.
+    #[allow(dead_code, reason = "sessions that use it follow")]
+    pub(crate) fn from_client(error: &Error, name: &str) -> Self {
+        Self::new(error, &Peer::Server(name))
+    }
+
+    /// The client ended the connection within the handshake.
+    #[allow(dead_code, reason = "sessions that use it follow")]
+    pub(crate) fn client_closed() -> Self {
+        Inner::new(
+            TlsFailureKind::ClosedInHandshake,
+            "the client ended the connection within the handshake".into(),
+            "a client that refuses the certificate often does so; its own log says why",
+        )
+        .into()
+    }
+
+    /// The server `name` ended the connection within the handshake.
+    #[allow(dead_code, reason = "sessions that use it follow")]
+    pub(crate) fn server_closed(name: &str) -> Self {
+        Inner::new(
+            TlsFailureKind::ClosedInHandshake,
+            format!("{} ended the connection within the handshake", shown(name)),
+            "does it speak TLS on this port, and does something between filter by the server's name?",
+        )
+        .into()
+    }
+
+    fn new(error: &Error, peer: &Peer<'_>) -> Self {
+        let mut inner = match error {
+            Error::InvalidCertificate(refusal) => certificate::explain(refusal, peer),
+            Error::AlertReceived(alert) => alert::explain((*alert).into(), peer),
+            Error::NoCertificatesPresented => Inner::new(
+                TlsFailureKind::NoCertificate,
+                format!("{peer} showed no certificate, and one is required"),
+                "give it a certificate that one of this server's roots for clients vouches for",
+            ),
+            Error::NoApplicationProtocol => Inner::new(
+                TlsFailureKind::NoCommonProtocol,
+                format!("{peer} speaks other protocols than http/1.1 (by ALPN)"),
+                "have it offer http/1.1, or nothing",
+            ),
+            Error::PeerIncompatible(what) => incompatible(what, peer),
+            // The first byte of a record is its type, and the first of what is no TLS is mostly a letter.
+            Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+                Inner::new(TlsFailureKind::NotTls, format!("what {peer} sent is not TLS"), peer.hint_not_tls())
+            }
+            Error::InvalidMessage(_)
+            | Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. }
+            | Error::PeerMisbehaved(_)
+            | Error::DecryptError
+            | Error::PeerSentOversizedRecord
+            | Error::InvalidEncryptedClientHello(_) => Inner::new(
+                TlsFailureKind::Protocol,
+                format!("{peer} broke the protocol: {error}"),
+                "its TLS library is at fault, or something between changes what is sent",
+            ),
+            Error::InvalidCertRevocationList(_) => Inner::new(
+                TlsFailureKind::UnknownRevocation,
+                format!("whether the certificate of {peer} has been revoked is not known: {error}"),
+                "renew the revocation lists",
+            ),
+            _ => Inner::new(
+                TlsFailureKind::Internal,
+                format!("TLS failed with {peer}: {error}"),
+                "this is a fault of this side",
+            ),
+        };
+        inner.cause = Some(error.clone());
+        inner.into()
+    }
+
+    /// Which rule was broken.
+    pub fn kind(&self) -> TlsFailureKind {
+        self.0.kind
+    }
+
+    /// What to do about it, in a few words.
+    pub fn hint(&self) -> &str {
+        self.0.hint
+    }
+
+    /// With [`WrongName`](TlsFailureKind::WrongName), the names that the certificate is for, 64 at most.
+    pub fn names(&self) -> &[SubjectName] {
+        &self.0.names
+    }
+
+    /// With [`Expired`](TlsFailureKind::Expired), since when; with [`NotYetValid`](TlsFailureKind::NotYetValid), until when.
+    pub fn time(&self) -> Option<SystemTime> {
+        self.0.time
+    }
+
+    /// With [`WrongPin`](TlsFailureKind::WrongPin) and [`SelfSigned`](TlsFailureKind::SelfSigned), the pin of the key that the
+    /// server has.
+    pub fn pin(&self) -> Option<&str> {
+        self.0.pin.as_deref()
+    }
+
+    /// With [`Alert`](TlsFailureKind::Alert), its number (RFC 8446 section 6). Other kinds can have one too.
+    pub fn alert(&self) -> Option<u8> {
+        self.0.alert
+    }
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.text, self.0.hint)
+    }
+}
+
+impl fmt::Debug for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFailure").field("kind", &self.0.kind).field("text", &self.0.text).finish_non_exhaustive()
+    }
+}
+
+impl error::Error for TlsFailure {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.0.cause.as_ref().map(|cause| cause as &(dyn error::Error + 'static))
+    }
+}
+
+impl From<Inner> for TlsFailure {
+    fn from(inner: Inner) -> Self {
+        Self(Box::new(inner))
+    }
+}
+
+impl Inner {
+    fn new(kind: TlsFailureKind, text: String, hint: &'static str) -> Self {
+        Self { kind, text, hint, names: Vec::new(), time: None, pin: None, alert: None, cause: None }
+    }
+}
+
+/// Who is at the other end.
+enum Peer<'a> {
+    Client,
+    Server(&'a str),
+}
+
+impl Peer<'_> {
+    fn hint_not_tls(&self) -> &'static str {
+        match self {
+            Self::Client => "has it been given ws:// or http:// instead of wss:// or https://?",
+            Self::Server(_) => "does it speak TLS on this port? ws:// and http:// are without",
+        }
+    }
+}
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("the client"),
+            Self::Server(name) => f.write_str(&shown(name)),
+        }
+    }
+}
+
+fn incompatible(what: &PeerIncompatible, peer: &Peer<'_>) -> Inner {
+    match what {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => Inner::new(
+            TlsFailureKind::NoCommonVersion,
+            format!("{peer} has no version of TLS that this side accepts"),
+            "TLS 1.0 and 1.1 are not supported (RFC 8996); if this side insists on TLS 1.3, let it accept 1.2",
+        ),
+        _ => Inner::new(
+            TlsFailureKind::NoCommonCipher,
+            format!("{peer} and this side have no cipher in common: {what:?}"),
+            "a newer TLS library there will have one; for an old one, an RSA certificate may help",
+        ),
+    }
+}
+
+/// Text of a peer or of a user, without what could confuse a terminal.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() { out.extend(character.escape_default()) } else { out.push(character) }
+    }
+    out
+}

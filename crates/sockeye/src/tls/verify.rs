@@ -1,0 +1,138 @@
+//! Whether a server is who it should be.
+
+use std::error;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::CertificateError;
+use rustls::DigitallySignedStruct;
+use rustls::Error;
+use rustls::OtherError;
+use rustls::RootCertStore;
+use rustls::SignatureScheme;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::ServerCertVerified;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::verify_tls12_signature;
+use rustls::crypto::verify_tls13_signature;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::UnixTime;
+use webpki::EndEntityCert;
+
+use super::certificate;
+use super::choice;
+
+/// The verifier of rustls, then the pins.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    /// `None` if nothing is verified but pins.
+    pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
+    pub(super) roots: Arc<RootCertStore>,
+    /// SHA-256 of public keys, one of which the server has to have, unless there are none.
+    pub(super) pins: Vec<[u8; 32]>,
+    pub(super) crypto: Arc<CryptoProvider>,
+}
+
+/// What the verifier of rustls does not tell apart, or does not know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Refusal {
+    /// Subject and issuer are one, and it is no root.
+    SelfSigned { pin: String },
+    /// None of the pins.
+    WrongPin { pin: String },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SelfSigned { pin } => write!(f, "self-signed, with the key {pin}"),
+            Self::WrongPin { pin } => write!(f, "another key than the pinned one: {pin}"),
+        }
+    }
+}
+
+impl error::Error for Refusal {}
+
+impl Verifier {
+    fn pin(&self, certificate: &EndEntityCert<'_>) -> Option<[u8; 32]> {
+        choice::sha256(&self.crypto, &certificate.subject_public_key_info())
+    }
+
+    /// A self-signed certificate has no issuer to be unknown.
+    fn explained(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
+        let may_be_self_signed = match &error {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+            // `openssl req -x509` makes authorities unless it is told not to.
+            Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
+                matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+            }
+            _ => false,
+        };
+        if !may_be_self_signed {
+            return error;
+        }
+        let Ok(certificate) = EndEntityCert::try_from(end_entity) else { return error };
+        let is_root = self.roots.roots.iter().any(|root| *root.subject == *certificate.subject());
+        match self.pin(&certificate) {
+            Some(sha256) if certificate.issuer() == certificate.subject() && !is_root => {
+                refused(Refusal::SelfSigned { pin: certificate::pin(&sha256) })
+            }
+            _ => error,
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(chain) = &self.chain {
+            chain
+                .verify_server_cert(end_entity, intermediates, name, ocsp, now)
+                .map_err(|error| self.explained(error, end_entity))?;
+        }
+        if !self.pins.is_empty() {
+            let certificate = EndEntityCert::try_from(end_entity)
+                .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+            let sha256 = self.pin(&certificate).ok_or_else(|| Error::General("no SHA-256".into()))?;
+            if !self.pins.contains(&sha256) {
+                return Err(refused(Refusal::WrongPin { pin: certificate::pin(&sha256) }));
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.crypto.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn refused(refusal: Refusal) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+}
