@@ -233,7 +233,7 @@ impl KeyLogFile {
     fn open(path: &Path) -> Result<Self, LoadError> {
         let file = File::options().append(true).create(true).mode(0o600).open(path).map_err(|error| {
             let text = format!("secrets cannot be written there: {error}");
-            LoadError::new(LoadErrorKind::Unreadable, &Pem::file(path), text).because(error)
+            LoadError::new(LoadErrorKind::Unreadable, Some(path), text).because(error)
         })?;
         Ok(Self(Mutex::new(file)))
     }

@@ -5,8 +5,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::pem::Pem;
-
 /// Why a [`ServerTls`](super::ServerTls) or [`ClientTls`](super::ClientTls) could not be built, or not be loaded again.
 ///
 /// `Display` names the file, what is wrong with it, and what to do. `Debug` prints the same, because that is what is shown when
@@ -28,7 +26,7 @@ pub struct LoadError(Box<Inner>);
 
 struct Inner {
     kind: LoadErrorKind,
-    source: Pem,
+    path: Option<Box<Path>>,
     text: String,
     cause: Option<Box<dyn error::Error + Send + Sync>>,
 }
@@ -65,20 +63,21 @@ pub enum LoadErrorKind {
     NoRoots,
     /// There is no revocation list, or it is unusable.
     UnusableRevocations,
-    /// The text is no pin.
+    /// The text is not a pin.
     InvalidPin,
     /// What was asked for is contradictory, or the provider cannot do it.
     Configuration,
 }
 
 impl LoadError {
-    pub(super) fn new(kind: LoadErrorKind, source: &Pem, text: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, source: source.described(), text: text.into(), cause: None }))
+    /// `path` is the file to blame, if what was read came from one.
+    pub(super) fn new(kind: LoadErrorKind, path: Option<&Path>, text: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, path: path.map(Into::into), text: text.into(), cause: None }))
     }
 
     /// An error that no file is to blame for.
     pub(super) fn configuration(kind: LoadErrorKind, text: impl Into<String>) -> Self {
-        Self::new(kind, &Pem::bytes([]), text)
+        Self::new(kind, None, text)
     }
 
     pub(super) fn because(mut self, cause: impl error::Error + Send + Sync + 'static) -> Self {
@@ -93,7 +92,7 @@ impl LoadError {
 
     /// The file to blame, if it is one.
     pub fn path(&self) -> Option<&Path> {
-        self.0.source.path()
+        self.0.path.as_deref()
     }
 
     /// What the system said, if it refused a file.

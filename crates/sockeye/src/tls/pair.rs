@@ -68,7 +68,7 @@ fn usable(
         let text = format!(
             "has a private key that cannot be used: {error}; RSA from 2,048 bits on, ECDSA with P-256 or P-384, and Ed25519 can"
         );
-        LoadError::new(LoadErrorKind::UnusableKey, &pair.key, text).because(error)
+        LoadError::new(LoadErrorKind::UnusableKey, pair.key.path(), text).because(error)
     })
 }
 
@@ -94,7 +94,7 @@ fn fitting(
              and so on",
             index + 1
         );
-        return Err(LoadError::new(LoadErrorKind::WrongOrder, &pair.chain, text));
+        return Err(LoadError::new(LoadErrorKind::WrongOrder, pair.chain.path(), text));
     }
     let chain = pair.chain.path().map_or_else(|| "the certificate".into(), |path| path.display().to_string());
     let text = if is_of_before {
@@ -104,7 +104,7 @@ fn fitting(
     } else {
         format!("is not the key of {chain}: one of the two is of another pair")
     };
-    Err(LoadError::new(LoadErrorKind::KeyMismatch, &pair.key, text))
+    Err(LoadError::new(LoadErrorKind::KeyMismatch, pair.key.path(), text))
 }
 
 /// Each certificate has to be followed by that of its issuer. TLS 1.3 asks clients to sort them, and not all do.
@@ -120,7 +120,7 @@ fn is_in_order(chain: &[CertificateDer<'static>], pem: &Pem) -> Result<(), LoadE
                 "is not in order: certificate {following} is not the issuer of certificate {number}; each has to be followed \
                  by its issuer, and nothing else belongs there"
             );
-            return Err(LoadError::new(LoadErrorKind::WrongOrder, pem, text));
+            return Err(LoadError::new(LoadErrorKind::WrongOrder, pem.path(), text));
         }
     }
     Ok(())
@@ -129,12 +129,12 @@ fn is_in_order(chain: &[CertificateDer<'static>], pem: &Pem) -> Result<(), LoadE
 fn is_in_time(certificate: &Certificate, pem: &Pem, now: SystemTime) -> Result<(), LoadError> {
     if certificate.not_after < now {
         let text = format!("has a certificate that expired on {}: renew it", when(certificate.not_after));
-        return Err(LoadError::new(LoadErrorKind::Expired, pem, text));
+        return Err(LoadError::new(LoadErrorKind::Expired, pem.path(), text));
     }
     if now < certificate.not_before {
         let (from, now) = (when(certificate.not_before), when(now));
         let text = format!("has a certificate that is valid from {from} on, and it is {now}: is the clock right?");
-        return Err(LoadError::new(LoadErrorKind::NotYetValid, pem, text));
+        return Err(LoadError::new(LoadErrorKind::NotYetValid, pem.path(), text));
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn unusable(pem: &Pem, index: usize, error: &webpki::Error) -> LoadError {
         _ => "make it anew",
     };
     let text = format!("has a certificate that cannot be used, number {}: {error}; {hint}", index + 1);
-    LoadError::new(LoadErrorKind::UnusableCertificate, pem, text).because(error.clone())
+    LoadError::new(LoadErrorKind::UnusableCertificate, pem.path(), text).because(error.clone())
 }
 
 /// A time as headers have it: `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -47,14 +47,6 @@ impl Pem {
         }
     }
 
-    /// What an error keeps of it, which has no key in it.
-    pub(super) fn described(&self) -> Self {
-        match &self.0 {
-            Source::File(_) => self.clone(),
-            Source::Bytes(_) => Self::bytes([]),
-        }
-    }
-
     /// All certificates, in their order; at least one.
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, LoadError> {
         let found = self.sections(CERTIFICATES_BYTES)?.into_iter().filter_map(|(kind, der)| {
@@ -64,7 +56,7 @@ impl Pem {
         let found: Vec<_> = found.collect();
         if found.is_empty() {
             let text = "has no certificate: a block that begins with -----BEGIN CERTIFICATE----- is needed";
-            return Err(LoadError::new(LoadErrorKind::NoCertificate, self, text));
+            return Err(LoadError::new(LoadErrorKind::NoCertificate, self.path(), text));
         }
         Ok(found)
     }
@@ -76,7 +68,7 @@ impl Pem {
         if found.is_empty() {
             let text = "has no private key: a block that begins with -----BEGIN PRIVATE KEY-----, \
                         -----BEGIN RSA PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY----- is needed";
-            return Err(LoadError::new(LoadErrorKind::NoKey, self, text));
+            return Err(LoadError::new(LoadErrorKind::NoKey, self.path(), text));
         }
         Ok(found)
     }
@@ -87,7 +79,7 @@ impl Pem {
         let found: Vec<_> = found.filter_map(|(kind, der)| CertificateRevocationListDer::from_pem(kind, der)).collect();
         if found.is_empty() {
             let text = "has no revocation list: a block that begins with -----BEGIN X509 CRL----- is needed";
-            return Err(LoadError::new(LoadErrorKind::UnusableRevocations, self, text));
+            return Err(LoadError::new(LoadErrorKind::UnusableRevocations, self.path(), text));
         }
         Ok(found)
     }
@@ -102,21 +94,21 @@ impl Pem {
             }
         };
         if content.trim_ascii().is_empty() {
-            return Err(LoadError::new(LoadErrorKind::NotPem, self, "is empty, and should be PEM"));
+            return Err(LoadError::new(LoadErrorKind::NotPem, self.path(), "is empty, and should be PEM"));
         }
         // An encrypted key is a block of its own kind, or one of a usual kind with this header (RFC 1421).
         if contains(content, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || contains(content, b"Proc-Type: 4,ENCRYPTED") {
             let text = "has an encrypted private key, and a server that starts by itself cannot ask for its passphrase: \
                         decrypt it (openssl pkey -in ENCRYPTED -out KEY) and let only its owner read it";
-            return Err(LoadError::new(LoadErrorKind::EncryptedKey, self, text));
+            return Err(LoadError::new(LoadErrorKind::EncryptedKey, self.path(), text));
         }
         let sections: Result<Vec<_>, _> = PemObject::pem_slice_iter(content).collect();
         let sections: Vec<(SectionKind, Vec<u8>)> = sections.map_err(|error| {
             let text = format!("is damaged: {error}; write it anew");
-            LoadError::new(LoadErrorKind::NotPem, self, text).because(error)
+            LoadError::new(LoadErrorKind::NotPem, self.path(), text).because(error)
         })?;
         if sections.is_empty() && !contains(content, b"-----BEGIN ") {
-            return Err(LoadError::new(LoadErrorKind::NotPem, self, no_pem(content)));
+            return Err(LoadError::new(LoadErrorKind::NotPem, self.path(), no_pem(content)));
         }
         Ok(sections)
     }
@@ -130,13 +122,13 @@ impl Pem {
                 io::ErrorKind::IsADirectory => format!("cannot be read: {error}; name the file in it"),
                 _ => format!("cannot be read: {error}"),
             };
-            LoadError::new(LoadErrorKind::Unreadable, self, text).because(error)
+            LoadError::new(LoadErrorKind::Unreadable, self.path(), text).because(error)
         };
         let mut content = Vec::new();
         File::open(path).map_err(refused)?.take(limit + 1).read_to_end(&mut content).map_err(refused)?;
         if content.len() as u64 > limit {
             let text = format!("is longer than {limit} bytes, which no such file is: is it the right one?");
-            return Err(LoadError::new(LoadErrorKind::TooLong, self, text));
+            return Err(LoadError::new(LoadErrorKind::TooLong, self.path(), text));
         }
         Ok(content)
     }

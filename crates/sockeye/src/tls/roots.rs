@@ -11,7 +11,7 @@ pub(super) fn add(roots: &mut RootCertStore, pem: &Pem) -> Result<(), LoadError>
     for (index, certificate) in pem.certificates()?.into_iter().enumerate() {
         roots.add(certificate).map_err(|error| {
             let text = format!("has a certificate that cannot be a root, number {}: {error}", index + 1);
-            LoadError::new(LoadErrorKind::UnusableCertificate, pem, text).because(error)
+            LoadError::new(LoadErrorKind::UnusableCertificate, pem.path(), text).because(error)
         })?;
     }
     Ok(())

@@ -41,7 +41,7 @@ use super::roots;
 ///     .certificate(Pem::file("example.com.pem"), Pem::file("example.com.key"))
 ///     .certificate(Pem::file("example.org.pem"), Pem::file("example.org.key"))
 ///     .build()?;
-/// for certificate in tls.certificates() {
+/// for certificate in tls.certificates().iter() {
 ///     println!("{:?} until {:?}", certificate.names(), certificate.not_after());
 /// }
 /// // Later, when files have been renewed:
@@ -284,7 +284,7 @@ impl ClientCertificates {
         builder.build().map_err(|error| {
             let text = format!("cannot be used: {error}");
             let lists = self.revocations.as_ref().unwrap_or(&self.roots);
-            LoadError::new(LoadErrorKind::UnusableRevocations, lists, text).because(error)
+            LoadError::new(LoadErrorKind::UnusableRevocations, lists.path(), text).because(error)
         })
     }
 }

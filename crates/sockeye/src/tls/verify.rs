@@ -39,7 +39,7 @@ pub(super) struct Verifier {
 /// What the verifier of rustls does not tell apart, or does not know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Refusal {
-    /// Subject and issuer are one, and it is no root.
+    /// Subject and issuer are the same, and no root.
     SelfSigned { pin: String },
     /// None of the pins.
     WrongPin { pin: String },
@@ -65,7 +65,7 @@ impl Verifier {
     fn explained(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
         let may_be_self_signed = match &error {
             Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
-            // `openssl req -x509` makes authorities unless it is told not to.
+            // `openssl req -x509` makes authorities by default.
             Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
                 matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
             }

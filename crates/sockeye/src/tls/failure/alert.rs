@@ -1,8 +1,8 @@
 //! What a peer said when it refused. Both sides see a failed handshake, and the one that refused knows why; the other has one byte.
 
-use super::Inner;
-use super::Peer;
-use super::TlsFailureKind;
+use super::facts::Inner;
+use super::facts::Peer;
+use super::facts::TlsFailureKind;
 
 pub(super) fn explain(alert: u8, peer: &Peer<'_>) -> Inner {
     let kind = match alert {

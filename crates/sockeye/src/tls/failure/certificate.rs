@@ -4,10 +4,10 @@ use rustls::CertificateError;
 use rustls::OtherError;
 use rustls::pki_types::UnixTime;
 
-use super::Inner;
-use super::Peer;
-use super::TlsFailureKind;
-use super::shown;
+use super::facts::Inner;
+use super::facts::Peer;
+use super::facts::TlsFailureKind;
+use super::facts::shown;
 use crate::tls::certificate::SubjectName;
 use crate::tls::certificate::presented;
 use crate::tls::certificate::time;

@@ -3,6 +3,7 @@
 
 mod alert;
 mod certificate;
+mod facts;
 
 use std::error;
 use std::fmt;
@@ -12,71 +13,18 @@ use rustls::Error;
 use rustls::InvalidMessage;
 use rustls::PeerIncompatible;
 
+use self::facts::Inner;
+use self::facts::Peer;
+use self::facts::shown;
 use super::certificate::SubjectName;
+
+pub use self::facts::TlsFailureKind;
 
 /// Why TLS failed with a peer.
 ///
 /// `Display` says what happened, and what to do about it.
 #[derive(Clone)]
 pub struct TlsFailure(Box<Inner>);
-
-#[derive(Clone)]
-struct Inner {
-    kind: TlsFailureKind,
-    text: String,
-    hint: &'static str,
-    names: Vec<SubjectName>,
-    time: Option<SystemTime>,
-    pin: Option<String>,
-    alert: Option<u8>,
-    cause: Option<Error>,
-}
-
-/// Which rule was broken. What is said of certificates is said of the peer's.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum TlsFailureKind {
-    /// No root that is trusted vouches for the certificate.
-    UnknownIssuer,
-    /// The certificate vouches for itself, and is not trusted.
-    SelfSigned,
-    /// The certificate has expired, or one of its issuers; see [`TlsFailure::time`].
-    Expired,
-    /// The certificate is not valid yet, or one of its issuers; see [`TlsFailure::time`].
-    NotYetValid,
-    /// The certificate is for other names; see [`TlsFailure::names`].
-    WrongName,
-    /// The certificate is for another use, such as a client's for a server.
-    WrongUse,
-    /// The certificate has been revoked, or one of its issuers.
-    Revoked,
-    /// Whether the certificate has been revoked is not known: a list is missing, or out of date.
-    UnknownRevocation,
-    /// The key is not one of those that are pinned; see [`TlsFailure::pin`].
-    WrongPin,
-    /// The certificate is damaged, or of a kind that is not supported.
-    UnusableCertificate,
-    /// The certificate, or the handshake, has another signature than that of its key.
-    BadSignature,
-    /// The client has no certificate, and one is required.
-    NoCertificate,
-    /// There is no version of TLS that both sides have.
-    NoCommonVersion,
-    /// There is no cipher suite, key exchange or signature that both sides have.
-    NoCommonCipher,
-    /// There is no protocol above TLS that both sides have (ALPN).
-    NoCommonProtocol,
-    /// The peer refused, for a reason that it gave; see [`TlsFailure::alert`].
-    Alert,
-    /// The connection ended before the handshake did.
-    ClosedInHandshake,
-    /// What the peer sent is not TLS.
-    NotTls,
-    /// The peer broke the protocol.
-    Protocol,
-    /// This side failed: random bytes or the time were not to be had.
-    Internal,
-}
 
 impl TlsFailure {
     /// What a server met with a client.
@@ -128,7 +76,7 @@ impl TlsFailure {
                 "have it offer http/1.1, or nothing",
             ),
             Error::PeerIncompatible(what) => incompatible(what, peer),
-            // The first byte of a record is its type, and the first of what is no TLS is mostly a letter.
+            // The first byte of a record is its type, and text begins with a letter.
             Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
                 Inner::new(TlsFailureKind::NotTls, format!("what {peer} sent is not TLS"), peer.hint_not_tls())
             }
@@ -214,36 +162,6 @@ impl From<Inner> for TlsFailure {
     }
 }
 
-impl Inner {
-    fn new(kind: TlsFailureKind, text: String, hint: &'static str) -> Self {
-        Self { kind, text, hint, names: Vec::new(), time: None, pin: None, alert: None, cause: None }
-    }
-}
-
-/// Who is at the other end.
-enum Peer<'a> {
-    Client,
-    Server(&'a str),
-}
-
-impl Peer<'_> {
-    fn hint_not_tls(&self) -> &'static str {
-        match self {
-            Self::Client => "has it been given ws:// or http:// instead of wss:// or https://?",
-            Self::Server(_) => "does it speak TLS on this port? ws:// and http:// are without",
-        }
-    }
-}
-
-impl fmt::Display for Peer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client => f.write_str("the client"),
-            Self::Server(name) => f.write_str(&shown(name)),
-        }
-    }
-}
-
 fn incompatible(what: &PeerIncompatible, peer: &Peer<'_>) -> Inner {
     match what {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
@@ -261,13 +179,4 @@ fn incompatible(what: &PeerIncompatible, peer: &Peer<'_>) -> Inner {
             "a newer TLS library there will have one; for an old one, an RSA certificate may help",
         ),
     }
-}
-
-/// Text of a peer or of a user, without what could confuse a terminal.
-fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() { out.extend(character.escape_default()) } else { out.push(character) }
-    }
-    out
 }
