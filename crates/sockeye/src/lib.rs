@@ -251,6 +251,9 @@ mod id;
 mod limits;
 mod number_set;
 mod state;
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "no_tls.rs"]
+mod tls;
 mod transport;
 
 #[cfg(any(test, feature = "sim"))]

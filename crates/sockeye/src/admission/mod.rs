@@ -90,6 +90,15 @@ impl Admission {
         has_room
     }
 
+    /// The network of a peer, whose connections are counted together.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    pub(crate) fn network(&self, peer: &Address) -> Option<IpAddr> {
+        match peer {
+            Address::Ip(peer) => Some(self.networks.of(peer.ip())),
+            _ => None,
+        }
+    }
+
     pub(crate) fn has_filter(&self) -> bool {
         self.filter.is_some()
     }

@@ -8,6 +8,7 @@ use crate::admission::{AcceptedConnection, Admission};
 #[cfg(feature = "client")]
 use crate::client::HandshakeHead;
 use crate::client::Retry;
+use crate::conn::handshakes::Handshakes;
 use crate::conn::policy::Site;
 use crate::id::{ConnId, ListenerHandle, RequestId};
 use crate::limits::Limits;
@@ -28,6 +29,9 @@ pub(crate) struct Env {
     /// What connections get that no listener accepted.
     pub(crate) site: Rc<Site>,
     pub(crate) admission: Admission,
+    /// Handshakes of TLS that are under way, or wait.
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    pub(crate) handshakes: Handshakes,
     /// The one receive buffer. Its head room takes bytes that a connection kept from the previous
     /// read.
     pub(crate) rx: Box<[u8]>,

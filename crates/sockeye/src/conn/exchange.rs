@@ -266,7 +266,7 @@ impl Exchange {
             self.write(&mut callbacks, io, socket);
         }
         if self.is_open() && self.decoder.is_done() {
-            self.look_for_end(&callbacks, io, socket, rx, ahead);
+            self.look_for_end(&mut callbacks, io, socket, rx, ahead);
         }
         let running = &callbacks.cx.running;
         let reads = if self.decoder.is_done() { !self.body_reported } else { socket.has_input() };
@@ -308,6 +308,7 @@ impl Exchange {
         let most = most.min(callbacks.cx.running.budget.bytes);
         match socket.read(io, rx, most) {
             Read::Nothing => {}
+            Read::Sealed(cost) => callbacks.cx.running.spend(cost),
             Read::Failed(error) => self.decide(RequestEnd::Broken(Some(error)), None),
             // RFC 9112 section 8: "If the sender closes the connection or the recipient times out before the indicated
             // number of octets are received, the recipient MUST consider the message to be incomplete and close the
@@ -372,7 +373,7 @@ impl Exchange {
     /// The request is whole and not answered: is the peer still there? What it sent for the next request is kept.
     fn look_for_end(
         &mut self,
-        callbacks: &Callbacks<'_>,
+        callbacks: &mut Callbacks<'_>,
         io: &mut LoopIo,
         socket: &mut Socket,
         rx: &mut [u8],
@@ -386,6 +387,7 @@ impl Exchange {
         }
         match socket.read(io, rx, most) {
             Read::Nothing => {}
+            Read::Sealed(cost) => callbacks.cx.running.spend(cost),
             Read::Failed(error) => self.decide(RequestEnd::Broken(Some(error)), None),
             Read::End => self.decide(RequestEnd::PeerGone, None),
             Read::Bytes(count) => socket.keep_unread(&callbacks.cx.pool, &rx[HEADROOM..HEADROOM + count]),
@@ -541,8 +543,7 @@ impl Exchange {
             let mut limits = self.limits;
             let cx = RequestCx::new(state, self.endpoint, self.id, peer, &mut limits);
             let mut callbacks = Caller { endpoint, session: entry.session, cx };
-            let answer =
-                callbacks.call_rarely(io, Culprit::Timer, |responder, cx, session, _| responder.timer(cx, session));
+            let answer = callbacks.call_rarely(io, Culprit::Timer, |own, cx, session, _| own.timer(cx, session));
             self.apply(&mut callbacks, io, socket, answer);
             self.limits = limits;
         }
@@ -588,7 +589,7 @@ fn discard(wire: &mut Wire, env: &mut Env, budget: &mut usize) -> bool {
     wire.socket.drop_unread();
     while wire.socket.has_input() && *budget > 0 {
         match wire.socket.read(&mut env.io, &mut env.rx, *budget) {
-            Read::Bytes(count) => *budget = budget.saturating_sub(count),
+            Read::Bytes(count) | Read::Sealed(count) => *budget = budget.saturating_sub(count),
             Read::Nothing | Read::End | Read::Failed(_) => return false,
         }
     }

@@ -17,7 +17,7 @@ use sockeye_proto::time::Instant;
 use crate::conn::env::Env;
 use crate::conn::exchange::{Arrival, Exchange};
 use crate::conn::file::{Rest, keep_piece};
-use crate::conn::head::{hint_at_proxy_header, is_head};
+use crate::conn::head::{hint_at_other_protocol, is_head};
 use crate::conn::linger::Linger;
 use crate::conn::policy::{Site, Via};
 use crate::conn::step::{Closing, Due, Step};
@@ -177,6 +177,10 @@ impl Http {
             };
             let count = match wire.socket.read(&mut env.io, &mut env.rx, most) {
                 Read::Bytes(count) => count,
+                Read::Sealed(cost) => {
+                    budget = budget.saturating_sub(cost);
+                    continue;
+                }
                 Read::Nothing => return Step::Wait,
                 Read::End | Read::Failed(_) => return Step::Gone(CloseHow::Normal),
             };
@@ -206,7 +210,7 @@ impl Http {
                     None
                 }
                 Err(error) => {
-                    hint_at_proxy_header(&wire.peer, bytes);
+                    hint_at_other_protocol(&wire.peer, bytes);
                     self.refuse_head(wire, env, error);
                     None
                 }
@@ -225,7 +229,7 @@ impl Http {
             }
             Ok(None) => None,
             Err(error) => {
-                hint_at_proxy_header(&wire.peer, &self.head.0);
+                hint_at_other_protocol(&wire.peer, &self.head.0);
                 self.refuse_head(wire, env, error);
                 None
             }
@@ -238,7 +242,7 @@ impl Http {
         let parsed = match RequestHead::parse(head, &env.limits.protocol) {
             Ok(parsed) => parsed,
             Err(error) => {
-                hint_at_proxy_header(&wire.peer, head);
+                hint_at_other_protocol(&wire.peer, head);
                 self.refuse_head(wire, env, error);
                 return None;
             }

@@ -59,15 +59,18 @@ impl WebSocket {
                 count
             }
             Read::Nothing => 0,
-            ended => self.end_input(&ended),
+            other => self.no_input(&other, running),
         }
     }
 
+    /// A read that brought nothing for the protocol.
     #[cold]
-    fn end_input(&mut self, read: &Read) -> usize {
-        match read {
+    fn no_input(&mut self, read: &Read, running: &mut RunningStep) -> usize {
+        match *read {
+            Read::Bytes(_) | Read::Nothing => {}
+            Read::Sealed(cost) => running.spend(cost),
             Read::Failed(_) => self.protocol.handle_reset(),
-            _ => self.protocol.handle_eof(),
+            Read::End => self.protocol.handle_eof(),
         }
         0
     }
@@ -106,7 +109,8 @@ impl WebSocket {
         let room = if may_read { make_room(&mut buffer, more, held.saturating_add(most)) } else { Ok(()) };
         let room_bytes = buffer.capacity() - held;
         let wanted = if room_bytes <= most { room_bytes } else { most.min(MOST_CLEARED) };
-        let read = if may_read && room.is_ok() { socket.read_behind(io, &mut buffer, wanted) } else { Read::Nothing };
+        let may_read = may_read && room.is_ok();
+        let read = if may_read { socket.read_behind(io, &mut buffer, wanted, rx) } else { Read::Nothing };
         running.budget.bytes = running.budget.bytes.saturating_sub(buffer.len() - held);
         let beyond = take_beyond(&mut buffer, held.saturating_add(missing), rx);
         let start = held.min(buffer.len());
@@ -137,8 +141,7 @@ impl WebSocket {
                     *armed = NEVER;
                 }
             }
-            Read::Nothing => {}
-            ended => _ = self.end_input(&ended),
+            other => _ = self.no_input(&other, &mut callbacks.cx.running),
         }
         if let Err(error) = room {
             tracing::warn!(id = %callbacks.cx.id(), peer = %callbacks.cx.peer(), %error, "no memory for a message; the connection is closed");

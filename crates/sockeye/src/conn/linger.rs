@@ -24,7 +24,7 @@ pub(super) struct Linger {
 impl Linger {
     /// Starts lingering. Queued output is still sent; unused input is dropped.
     pub(super) fn begin(wire: &mut Wire, env: &Env) -> Self {
-        wire.socket.drop_unread();
+        wire.socket.ignore_input();
         wire.user_timer = NEVER;
         let until = env.state.now + env.limits.protocol.close_timeout;
         Self { until, is_shut: false, has_ended: false }
@@ -40,6 +40,9 @@ impl Linger {
             return Step::Gone(CloseHow::Normal);
         }
         if !wire.socket.has_backlog() && !self.is_shut {
+            SocketWriter::new(&mut env.io, &mut wire.socket).end_stream();
+        }
+        if !wire.socket.has_backlog() && !self.is_shut {
             self.is_shut = true;
             if wire.socket.shutdown_write(&mut env.io).is_err() {
                 return Step::Gone(CloseHow::Normal);
@@ -51,7 +54,7 @@ impl Linger {
                 return Step::Yield;
             }
             match wire.socket.read(&mut env.io, &mut env.rx, budget) {
-                Read::Bytes(count) => budget -= count.min(budget),
+                Read::Bytes(count) | Read::Sealed(count) => budget -= count.min(budget),
                 Read::Nothing => return Step::Wait,
                 Read::End => self.has_ended = true,
                 Read::Failed(_) => return Step::Gone(CloseHow::Normal),

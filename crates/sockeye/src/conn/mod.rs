@@ -1,12 +1,12 @@
 //! One connection: its socket, its phase, and its state between steps.
 //!
 //! ```text
-//!  accept  ─▶ (Proxied) ─▶ Http ───── 101 ──▶ WebSocket ─── closed ──▶ (Linger) ─▶ gone
-//!                           ├── refused, or `Connection: close` ─────────▲
-//!                           └─▶ Exchange ─── answered ──▶ Http, or the same ┘
+//!  accept  ─▶ (Proxied) ─▶ (Securing) ─▶ Http ── 101 ──▶ WebSocket ─── closed ──▶ (Linger) ─▶ gone
+//!                                         ├── refused, or `Connection: close` ──────▲
+//!                                         └─▶ Exchange ── answered ─▶ Http, or the same ┘
 //!  connect ─▶ Opening ─────────────── 101 ──▶ WebSocket ─── closed ──▶ gone
 //!              └── refused, or too late ───────────────────────────────▲
-//!  accept, of a raw listener ─▶ (Proxied) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
+//!  accept, of a raw listener ─▶ (Proxied) ─▶ (Securing) ─▶ Raw ─── closed ──▶ (Linger) ─▶ gone
 //!  adopt, and connect of a raw endpoint ──────▲
 //!  the same for a watcher ────▶ Watched ───── closed ──▶ gone
 //! ```
@@ -22,6 +22,11 @@ mod control;
 mod env;
 mod exchange;
 mod file;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub(crate) mod handshakes;
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "no_handshakes.rs"]
+pub(crate) mod handshakes;
 mod head;
 mod http;
 mod input;
@@ -39,6 +44,11 @@ mod proxied;
 mod published;
 mod raw;
 mod reached;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod securing;
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "no_securing.rs"]
+mod securing;
 mod shedding;
 mod step;
 mod upgrade;
@@ -60,6 +70,7 @@ use self::linger::Linger;
 use self::opening::Opening;
 use self::proxied::{AfterProxied, Proxied};
 use self::raw::Raw;
+use self::securing::{AfterSecuring, Securing};
 use self::step::{Due, Step};
 use self::watched::Watched;
 use self::websocket::{Progress, WebSocket};
@@ -90,6 +101,8 @@ pub(crate) struct Conn {
 enum Phase {
     /// A trusted proxy has not named its client yet.
     Proxied(Box<Proxied>),
+    /// The handshake of TLS is not done.
+    Securing(Box<Securing>),
     Http(Box<Http>),
     /// A responder answers a request.
     Exchange(Box<Exchange>),
@@ -133,6 +146,9 @@ impl Conn {
             match entrance {
                 Entrance::Raw { endpoint, .. } => Phase::Raw(Box::new(Raw::new(endpoint))),
                 Entrance::Http(site) => Phase::Http(Box::new(Http::new(&env.limits, env.state.now, site))),
+                Entrance::Secured(secured) => {
+                    Phase::Securing(Securing::new(&env.limits, env.state.now, &secured, None))
+                }
             }
         };
         let socket = Socket::connected(&env.io, handle, &peer);
@@ -161,6 +177,7 @@ impl Conn {
             Phase::Raw(raw) => raw.open(&self.wire, env, id),
             Phase::Watched(watched) => watched.open(&self.wire, env, id),
             Phase::Proxied(_)
+            | Phase::Securing(_)
             | Phase::Http(_)
             | Phase::Exchange(_)
             | Phase::Opening(_)
@@ -199,7 +216,7 @@ impl Conn {
             Phase::Raw(raw) => !raw.is_ending(),
             Phase::Watched(watched) => !watched.is_ending(),
             Phase::Exchange(exchange) => exchange.is_open(),
-            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => false,
+            Phase::Proxied(_) | Phase::Securing(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => false,
         }
     }
 
@@ -269,6 +286,7 @@ impl Conn {
         let wire = &mut self.wire;
         let step = match &mut self.phase {
             Phase::Proxied(proxied) => proxied.step(wire, env, id).map(Into::into),
+            Phase::Securing(securing) => securing.step(wire, env, id).map(Into::into),
             Phase::Http(http) => http.step(wire, env, id).map(Into::into),
             Phase::Exchange(exchange) => {
                 let step = exchange.step(wire, env, id, entry);
@@ -371,6 +389,7 @@ impl Conn {
             },
             phase if phase.deadline() > now => return last,
             Phase::Proxied(proxied) => proxied.due(wire, env, id).map(Into::into),
+            Phase::Securing(securing) => securing.due(wire, env, id).map(Into::into),
             Phase::Http(http) => http.due(wire, env, id).map(Into::into),
             Phase::Opening(opening) => {
                 let cause = opening.timed_out(now);
@@ -396,7 +415,7 @@ impl Conn {
             Phase::Watched(watched) => watched.end(RawClosed::Local),
             Phase::Exchange(exchange) => exchange.close(),
             Phase::Http(http) => return http.close(),
-            Phase::Proxied(_) => return Closing::Now,
+            Phase::Proxied(_) | Phase::Securing(_) => return Closing::Now,
             Phase::Opening(_) | Phase::Linger(_) => return Closing::Ignored,
         }
         Closing::Step
@@ -434,7 +453,7 @@ impl Conn {
             Phase::WebSocket(_) | Phase::Raw(_) | Phase::Watched(_) => {
                 self.close(CloseCode::GOING_AWAY.into(), now, until);
             }
-            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
+            Phase::Proxied(_) | Phase::Securing(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
         }
     }
 
@@ -444,7 +463,7 @@ impl Conn {
             Phase::WebSocket(ws) => ws.abort(&self.wire, env, id, abort.cause()),
             Phase::Raw(_) | Phase::Watched(_) => env.report_raw_closed(id, &self.wire.peer, abort.raw()),
             Phase::Exchange(exchange) => env.report_request_closed(exchange.id(), &self.wire.peer, abort.request()),
-            Phase::Proxied(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
+            Phase::Proxied(_) | Phase::Securing(_) | Phase::Http(_) | Phase::Opening(_) | Phase::Linger(_) => {}
         }
     }
 
@@ -489,6 +508,9 @@ impl Conn {
         if matches!(&self.phase, Phase::Http(http) if http.is_undecided()) {
             env.state.undecided.remove(id);
         }
+        if let Phase::Securing(securing) = &self.phase {
+            securing.release(&self.wire, env);
+        }
         self.wire.socket.close(&mut env.io, how);
     }
 }
@@ -525,7 +547,18 @@ impl From<AfterProxied> for Phase {
     fn from(next: AfterProxied) -> Self {
         match next {
             AfterProxied::Http(http) => Self::Http(http),
+            AfterProxied::Securing(securing) => Self::Securing(securing),
             AfterProxied::Raw(raw) => Self::Raw(raw),
+        }
+    }
+}
+
+impl From<AfterSecuring> for Phase {
+    fn from(next: AfterSecuring) -> Self {
+        match next {
+            AfterSecuring::Http(http) => Self::Http(http),
+            AfterSecuring::Raw(raw) => Self::Raw(raw),
+            AfterSecuring::Linger(linger) => Self::Linger(linger),
         }
     }
 }
@@ -535,6 +568,7 @@ impl Phase {
     fn deadline(&self) -> Instant {
         match self {
             Self::Proxied(proxied) => proxied.deadline(),
+            Self::Securing(securing) => securing.deadline(),
             Self::Http(http) => http.deadline(),
             Self::Exchange(exchange) => exchange.deadline(),
             Self::Opening(opening) => opening.deadline(),
@@ -568,9 +602,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_no_larger_than_it_was() {
-        // 8 of these bytes hold the kind of stream, of which there is only one without the feature
-        // `sim`.
-        assert!(size_of::<Conn>() <= 232, "{}", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 224, "{}", size_of::<Conn>());
         assert!(size_of::<Outcome>() <= 16, "{}", size_of::<Outcome>());
     }
 }

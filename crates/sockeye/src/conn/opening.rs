@@ -125,6 +125,7 @@ impl Opening {
                         return Ok(Step::Next(ws));
                     }
                 }
+                Read::Sealed(cost) => budget = budget.saturating_sub(cost),
                 Read::Nothing if !wire.socket.is_broken() => return Ok(Step::Wait),
                 Read::Nothing | Read::Failed(_) => return Err(self.broken()),
                 Read::End => return Err(self.ended()),

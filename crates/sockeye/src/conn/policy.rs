@@ -18,6 +18,7 @@ use crate::http::{Response, Routes};
 use crate::id::ListenerHandle;
 use crate::state::{EndpointIndex, EndpointInfo};
 use crate::sys::Address;
+use crate::tls::ServerTls;
 
 /// Where an accepted connection begins.
 #[derive(Clone)]
@@ -26,6 +27,16 @@ pub(crate) enum Entrance {
     Http(Rc<Site>),
     /// At a raw endpoint.
     Raw { endpoint: EndpointIndex, listener: ListenerHandle },
+    /// With the handshake of TLS.
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    Secured(Rc<Secured>),
+}
+
+/// A listener of TLS.
+pub(crate) struct Secured {
+    pub(crate) tls: ServerTls,
+    /// Where its connections begin after the handshake.
+    pub(crate) then: Entrance,
 }
 
 impl Entrance {
@@ -34,6 +45,7 @@ impl Entrance {
         match self {
             Self::Http(site) => site.listener,
             Self::Raw { listener, .. } => Some(*listener),
+            Self::Secured(secured) => secured.then.listener(),
         }
     }
 }

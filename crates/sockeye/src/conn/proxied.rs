@@ -14,6 +14,7 @@ use crate::conn::env::Env;
 use crate::conn::http::Http;
 use crate::conn::policy::Entrance;
 use crate::conn::raw::Raw;
+use crate::conn::securing::Securing;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
@@ -34,6 +35,7 @@ pub(super) struct Proxied {
 /// What the connection becomes once the client is known.
 pub(super) enum AfterProxied {
     Http(Box<Http>),
+    Securing(Box<Securing>),
     Raw(Box<Raw>),
 }
 
@@ -70,6 +72,7 @@ impl Proxied {
                     }
                 }
                 // A drain does not wait for a connection that has not begun.
+                Read::Sealed(cost) => budget = budget.saturating_sub(cost),
                 Read::Nothing if env.state.lifecycle.is_ending() && self.decoder.is_untouched() => {
                     return Step::Gone(CloseHow::Normal);
                 }
@@ -93,6 +96,10 @@ impl Proxied {
         wire.peer = peer;
         let endpoint = match &self.entrance {
             Entrance::Raw { endpoint, .. } => *endpoint,
+            Entrance::Secured(secured) => {
+                let securing = Securing::new(&env.limits, self.accepted, secured, Some(proxy));
+                return Step::Next(AfterProxied::Securing(securing));
+            }
             Entrance::Http(site) => {
                 let http = Http::new(&env.limits, self.accepted, Rc::clone(site)).through(proxy);
                 return Step::Next(AfterProxied::Http(Box::new(http)));

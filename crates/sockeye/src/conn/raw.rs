@@ -122,12 +122,16 @@ impl Raw {
 
     /// Carries out the end of our sending side, if everything has left.
     #[cold]
-    fn shut_output(&mut self, socket: &Socket, io: &mut LoopIo, until: Instant) {
+    fn shut_output(&mut self, socket: &mut Socket, io: &mut LoopIo, until: Instant) {
         if self.is_ending() || socket.has_backlog() {
             return;
         }
         let has_sides = matches!(socket.kind(), DescriptorKind::Stream | DescriptorKind::Packets);
         if has_sides {
+            SocketWriter::new(io, socket).end_stream();
+            if socket.has_backlog() {
+                return;
+            }
             self.output = Output::Ended;
             // It fails when the connection is over, which reading tells.
             let _ = socket.shutdown_write(io);
@@ -184,7 +188,7 @@ impl Raw {
         }
         if self.output == Output::Ending {
             let until = self.end_deadline(env);
-            self.shut_output(&wire.socket, &mut env.io, until);
+            self.shut_output(&mut wire.socket, &mut env.io, until);
         }
         if wire.socket.has_backlog() || entry.is_behind() {
             self.note_queued(wire, env, id);
@@ -251,7 +255,14 @@ impl Raw {
     /// One read, of at most `budget` bytes. Input after a proxy's header comes first.
     fn read(&mut self, socket: &mut Socket, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
         let read = if socket.has_kept() || socket.kind() == DescriptorKind::Stream {
-            socket.read(io, rx, budget)
+            match socket.read(io, rx, budget) {
+                // What it carries may have no end of its own by which the program could tell.
+                Read::End if socket.is_cut() => {
+                    socket.mark_broken();
+                    Read::Failed(io::ErrorKind::UnexpectedEof)
+                }
+                read => read,
+            }
         } else {
             socket.read_unit(io, rx, &mut self.error)
         };
@@ -265,6 +276,7 @@ impl Raw {
     fn deliver(&mut self, callbacks: &mut Callbacks<'_>, io: &mut LoopIo, read: &Read, rx: &[u8], until: Instant) {
         match *read {
             Read::Nothing | Read::Failed(_) => {}
+            Read::Sealed(cost) => callbacks.cx.running.spend(cost),
             Read::Bytes(count) => {
                 let budget = &mut callbacks.cx.running.budget;
                 budget.bytes = budget.bytes.saturating_sub(count);
@@ -338,6 +350,7 @@ impl Raw {
                 // Datagrams may be empty, and arrive as fast as they are read.
                 budget.frames -= 1;
             }
+            Read::Sealed(cost) => budget.bytes = budget.bytes.saturating_sub(cost),
             Read::Nothing | Read::Failed(_) => {}
             Read::End => self.input_ended = true,
         }

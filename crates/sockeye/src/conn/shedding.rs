@@ -17,7 +17,12 @@ impl Conn {
             Phase::Opening(opening) => opening.held_bytes(),
             Phase::WebSocket(ws) => ws.held_bytes(),
             // What a body takes on its way is in the socket.
-            Phase::Exchange(_) | Phase::Proxied(_) | Phase::Raw(_) | Phase::Watched(_) | Phase::Linger(_) => 0,
+            Phase::Exchange(_)
+            | Phase::Proxied(_)
+            | Phase::Securing(_)
+            | Phase::Raw(_)
+            | Phase::Watched(_)
+            | Phase::Linger(_) => 0,
         };
         self.wire.socket.held_bytes().saturating_add(of_phase)
     }

@@ -553,7 +553,7 @@ fn drain_input(wire: &mut Wire, env: &mut Env) -> Step<Linger> {
     let mut budget = env.share.bytes;
     while budget > 0 {
         match wire.socket.read(&mut env.io, &mut env.rx, budget) {
-            Read::Bytes(count) => budget -= count.min(budget),
+            Read::Bytes(count) | Read::Sealed(count) => budget -= count.min(budget),
             _ => return Step::Gone(CloseHow::Normal),
         }
     }

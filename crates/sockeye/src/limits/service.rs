@@ -22,6 +22,23 @@ pub struct Limits {
     /// Time from accept to the end of the first request, with its body and a PROXY header before it; default 10 s;
     /// after that the connection is closed, with a 408 if part of a request arrived.
     pub handshake_timeout: Duration,
+    /// Time from accept to the end of the TLS handshake, with a PROXY header before it; default 10 s; after that the connection is
+    /// closed. [`handshake_timeout`](Self::handshake_timeout) begins anew then. For listeners with TLS, as are the next three.
+    pub tls_handshake_timeout: Duration,
+    /// Bytes that a peer may send before its TLS handshake is done; default 64 KiB; with more the connection is closed. A
+    /// chain of client certificates is the largest part of one.
+    pub tls_handshake_bytes: usize,
+    /// TLS handshakes that are under way at once; default 1,024; a connection beyond it waits until one is done, and is not
+    /// read meanwhile. It costs memory and signing to begin one, so a flood of them is kept away from other connections.
+    ///
+    /// With [`Threads`](crate::Threads) it applies to each thread, as do the next two.
+    pub tls_handshakes: usize,
+    /// TLS handshakes of one IP address or network that are under way at once, as
+    /// [`connections_per_address`](Self::connections_per_address) counts them; default `None`, no such limit; a connection
+    /// beyond it is reset.
+    pub tls_handshakes_per_address: Option<usize>,
+    /// TLS handshakes that begin in one turn; default 8, about 1 ms; the others begin in the next turns.
+    pub turn_tls_handshakes: usize,
     /// Time from a filter's [`Decision::later`](crate::Decision::later) to the decision; default 10 s; after that the
     /// handshake is answered 503.
     pub decision_timeout: Duration,
@@ -159,6 +176,11 @@ impl Default for Limits {
         Self {
             protocol: Arc::default(),
             handshake_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(10),
+            tls_handshake_bytes: 64 * 1024,
+            tls_handshakes: 1024,
+            tls_handshakes_per_address: None,
+            turn_tls_handshakes: 8,
             decision_timeout: Duration::from_secs(10),
             proxy_header_bytes: 4 * 1024,
             idle_timeout: Duration::from_secs(10),

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::http::is_token;
 
 use crate::admission::{AcceptFilter, AcceptedConnection, Admission, EndHook, Ended, Hosts, Origins, PeerSet};
 use crate::conn::Env;
+use crate::conn::handshakes::Handshakes;
 use crate::conn::paths::Paths;
 use crate::conn::policy::{Protocols, Site};
 use crate::error::{Error, ListenTarget};
@@ -36,7 +36,7 @@ use crate::state::{Commands, EndpointIndex, EndpointInfo, MOST_READ, MessageLimi
 use crate::statistics::{BoardSlot, Meters};
 use crate::sys::external::External;
 use crate::sys::{ListenOptions, Real, Sys};
-use crate::transport::{Carrier, LoopIo};
+use crate::transport::{Carrier, LoopIo, receive_buffer};
 
 /// The default of [`Limits::total_bytes`], for all services of the process together.
 const TOTAL_BYTES: usize = 1024 * 1024 * 1024;
@@ -425,9 +425,7 @@ impl Builder {
             .map(|&(endpoint, every)| Tick { endpoint, every, next: now + every, resting: false })
             .collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
-        // Head room for bytes kept from the previous read, and tail room for a stash that begins
-        // with them.
-        let rx = vec![0; HEADROOM + self.limits.turn_bytes.min(MOST_READ) + HEADROOM].into_boxed_slice();
+        let rx = receive_buffer(self.limits.turn_bytes.min(MOST_READ));
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
         let number = ServiceNumber::next();
         let number =
@@ -452,6 +450,7 @@ impl Builder {
             state,
             endpoints: Endpoints::new(self.endpoints),
             site: Rc::new(site),
+            handshakes: Handshakes::default(),
             admission: Admission::new(self.filter, self.on_end, self.proxies, &self.limits),
             rx,
             share: ReadBudget { bytes: self.limits.turn_bytes, frames: self.limits.turn_frames },

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use crate::admission::{Hosts, Origins};
 use crate::conn::Entrance;
 use crate::conn::paths::Paths;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::conn::policy::Secured;
 use crate::conn::policy::{Protocols, Site};
 use crate::error::{Error, ListenTarget};
 use crate::http::Routes;
@@ -18,6 +20,8 @@ use crate::service::core::{Control, Service};
 use crate::service::listen::{ListenAddr, open_all};
 use crate::state::{EndpointIndex, EndpointInfo, EndpointKind};
 use crate::sys::{Address, CloseHow, ListenOptions};
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::ServerTls;
 
 /// Describes a listener: an address, and what is served there if that differs from the rest of the
 /// service. [`Builder::listener`](crate::Builder::listener) takes it, and [`Control::listen`] while the
@@ -52,6 +56,8 @@ pub struct Listen {
     pub(super) addr: ListenAddr,
     pub(super) options: ListenOptions,
     pub(super) raw: Option<HandleTarget>,
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    tls: Option<ServerTls>,
     protocols: Vec<HandleTarget>,
     paths: Vec<(String, HandleTarget)>,
     only_routes: bool,
@@ -67,6 +73,8 @@ impl Listen {
             addr: addr.into(),
             options: ListenOptions::default(),
             raw: None,
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            tls: None,
             protocols: Vec::new(),
             paths: Vec::new(),
             only_routes: false,
@@ -85,6 +93,19 @@ impl Listen {
     /// Each accepted connection belongs to this raw endpoint at once, without HTTP or WebSocket.
     pub fn raw<R: Raw>(mut self, endpoint: EndpointHandle<R>) -> Self {
         self.raw = Some(endpoint.target);
+        self
+    }
+
+    /// Speaks TLS, with these certificates: `https:` and `wss:`, or TLS from the first byte at a raw endpoint. A PROXY header of
+    /// a [trusted proxy](crate::Builder::proxy_protocol) comes before it.
+    ///
+    /// The handshake has a deadline and bounds of its own ([`Limits::tls_handshake_timeout`](crate::Limits::tls_handshake_timeout)
+    /// and those behind it). Plain HTTP is answered 400. The end of the input without close_notify is an end without a Close
+    /// frame, as without TLS. No early data is accepted, since a handshake that is replayed would open a connection.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -240,6 +261,24 @@ impl Service {
 
 /// Where the connections of a listener begin.
 pub(super) fn entrance(
+    listen: Listen,
+    handle: ListenerHandle,
+    service: &Site,
+    names: &[EndpointInfo],
+) -> Result<(ListenAddr, ListenOptions, Entrance), Error> {
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    {
+        let mut listen = listen;
+        let Some(tls) = listen.tls.take() else { return plain_entrance(listen, handle, service, names) };
+        let (addr, options, then) = plain_entrance(listen, handle, service, names)?;
+        Ok((addr, options, Entrance::Secured(Rc::new(Secured { tls, then }))))
+    }
+    #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+    plain_entrance(listen, handle, service, names)
+}
+
+/// Where they begin, after the handshake of TLS if there is one.
+fn plain_entrance(
     listen: Listen,
     handle: ListenerHandle,
     service: &Site,

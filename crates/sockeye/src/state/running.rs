@@ -66,6 +66,11 @@ impl ReadBudget {
 }
 
 impl RunningStep {
+    /// Notes what a read cost that brought nothing.
+    pub(crate) fn spend(&mut self, cost: usize) {
+        self.budget.bytes = self.budget.bytes.saturating_sub(cost);
+    }
+
     pub(super) fn none() -> Self {
         Self {
             id: ConnId::default(),

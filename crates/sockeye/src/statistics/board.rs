@@ -131,6 +131,7 @@ impl AddAssign<&Self> for Statistics {
             codes_received,
             codes_sent,
             responses,
+            tls,
             refusals,
             limits,
             failures,
@@ -157,6 +158,7 @@ impl AddAssign<&Self> for Statistics {
         for (status, count) in responses {
             *self.responses.entry(*status).or_default() += count;
         }
+        self.tls.add(tls);
         self.refusals.add(refusals);
         self.limits.add(limits);
         self.failures.add(failures);

@@ -81,6 +81,8 @@ pub struct Statistics {
     pub codes_sent: Codes,
     /// HTTP responses by status, including 101.
     pub responses: BTreeMap<u16, u64>,
+    /// Handshakes of TLS with peers that connected to us, by their outcome.
+    pub tls: TlsHandshakes,
     /// Refused connections and requests.
     pub refusals: Refusals,
     /// How often each limit was hit.
@@ -296,6 +298,24 @@ counters! {
         internal,
     }
 
+    /// Handshakes of TLS with peers that connected to us. Those that are started and have no outcome are under way.
+    TlsHandshakes {
+        /// Something arrived at a listener of TLS.
+        started,
+        /// Done, with a new session.
+        full,
+        /// Done, with an earlier session that was resumed.
+        resumed,
+        /// They broke a rule, or the peer said that we did.
+        refused,
+        /// The peer ended the connection before.
+        ended,
+        /// They took too long.
+        late,
+        /// Something else than TLS arrived, such as plain HTTP.
+        not_tls,
+    }
+
     /// How often each of [`Limits`](crate::Limits) was hit, by its name there.
     LimitsHit {
         /// Accepting paused: too many connections.
@@ -310,6 +330,16 @@ counters! {
         turn_bytes,
         /// No complete request in time.
         handshake_timeout,
+        /// A TLS handshake was not done in time.
+        tls_handshake_timeout,
+        /// A TLS handshake with too many bytes.
+        tls_handshake_bytes,
+        /// A connection waited, because so many TLS handshakes were under way.
+        tls_handshakes,
+        /// Too many TLS handshakes of one address.
+        tls_handshakes_per_address,
+        /// A TLS handshake waited for the next turn.
+        turn_tls_handshakes,
         /// The program did not decide on a handshake in time.
         decision_timeout,
         /// A PROXY header that is too long.
@@ -401,6 +431,7 @@ impl Statistics {
             codes_received: self.codes_received.since(&earlier.codes_received),
             codes_sent: self.codes_sent.since(&earlier.codes_sent),
             responses: responses.filter(|(_, count)| *count > 0).collect(),
+            tls: self.tls.since(&earlier.tls),
             refusals: self.refusals.since(&earlier.refusals),
             limits: self.limits.since(&earlier.limits),
             failures: self.failures.since(&earlier.failures),

@@ -86,6 +86,13 @@ impl Statistics {
         page.labelled("sockeye_close_codes_sent_total", help, "code", codes(&self.codes_sent));
         let responses = self.responses.iter().map(|(status, count)| (status, *count));
         page.labelled("sockeye_http_responses_total", "HTTP responses, by status.", "status", responses);
+        let handshakes = self.tls.named();
+        page.labelled(
+            "sockeye_tls_handshakes_total",
+            "Handshakes of TLS with clients, by outcome.",
+            "outcome",
+            handshakes,
+        );
         let refusals = self.refusals.named();
         page.labelled("sockeye_refusals_total", "Refused connections and requests, by reason.", "reason", refusals);
         page.labelled("sockeye_limits_hit_total", "How often each limit was hit.", "limit", self.limits.named());

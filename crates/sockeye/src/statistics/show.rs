@@ -48,6 +48,9 @@ impl Display for Statistics {
         counted(f, "close codes received", self.codes_received.named().map(|(name, count)| (&name[1..], count)))?;
         counted(f, "close codes sent", self.codes_sent.named().map(|(name, count)| (&name[1..], count)))?;
         counted(f, "responses by status", self.responses.iter().map(|(status, count)| (status, *count)))?;
+        if self.tls.started > 0 {
+            counted(f, "TLS handshakes by outcome", self.tls.named())?;
+        }
         counted(f, "refused by reason", self.refusals.named())?;
         counted(f, "connects failed by stage", self.failures.named())?;
         counted(f, "limits hit", self.limits.named())?;

@@ -14,12 +14,16 @@ mod choice;
 mod client;
 mod error;
 mod failure;
+mod hello;
 mod identity;
 mod names;
 mod pair;
 mod pem;
 mod roots;
 mod server;
+mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(all(test, feature = "client"))]
 mod tests;
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only clients verify servers"))]
@@ -43,3 +47,5 @@ pub use self::server::ClientCertificates;
 pub use self::server::Reloaded;
 pub use self::server::ServerTls;
 pub use self::server::ServerTlsBuilder;
+
+pub(crate) use self::session::{Front, RECORD, SEALED_RECORD, Sealed, Session};

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use sockeye_proto::time::Instant;
 
 use crate::statistics::{Culprit, Meters, WorkOwner};
-use crate::sys::Sys;
+use crate::sys::{Handle, Sys};
 use crate::transport::outgoing::Outgoing;
 use crate::transport::pool::{Pool, release};
-use crate::transport::stream::Carrier;
+use crate::transport::stream::{Below, Carrier, Scratch};
 
 /// The system, the cork, the pool of buffers, and the meters that count what goes through them.
 pub(crate) struct LoopIo {
@@ -18,6 +18,8 @@ pub(crate) struct LoopIo {
     /// The one cork buffer. Invariant: empty between the steps of two connections.
     pub(super) cork: Vec<u8>,
     pub(crate) pool: Rc<RefCell<Pool>>,
+    /// Where output is sealed, of connections that do so.
+    pub(super) scratch: Scratch,
     /// The same as that of the callbacks.
     pub(crate) outgoing: Rc<Outgoing>,
     /// How many bytes the running step may still send in writable callbacks. Each frame costs `frame_cost` beside its
@@ -49,6 +51,7 @@ impl LoopIo {
             sys,
             cork: Vec::new(),
             pool,
+            scratch: Scratch::default(),
             outgoing,
             send_budget: 0,
             frame_cost,
@@ -58,6 +61,11 @@ impl LoopIo {
             meters,
             other_effort: 0,
         }
+    }
+
+    /// What a stream that seals needs of the loop.
+    pub(super) fn below(&mut self, handle: Handle) -> Below<'_> {
+        Below { sys: &mut *self.sys, scratch: &mut self.scratch, pool: &self.pool, handle }
     }
 
     /// What the work so far has cost: the bytes that were received and sent, and what was noted beside them.

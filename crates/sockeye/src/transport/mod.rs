@@ -15,6 +15,8 @@ mod account;
 mod backlog;
 mod batch;
 mod frames;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod handshake;
 mod loop_io;
 mod mask;
 mod outgoing;
@@ -29,11 +31,13 @@ mod write;
 pub(crate) use self::account::{Account, Charge};
 pub(crate) use self::batch::Framed;
 pub(crate) use self::frames::Held;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub(crate) use self::handshake::{Broken, Shake};
 pub(crate) use self::loop_io::LoopIo;
 pub(crate) use self::mask::LONG as LONG_MASK;
 pub(crate) use self::outgoing::{Apart, Outgoing, Waiting};
 pub(crate) use self::pool::make_room;
-pub(crate) use self::read::Read;
+pub(crate) use self::read::{Read, receive_buffer};
 pub(crate) use self::socket::Socket;
 pub(crate) use self::stream::Carrier;
 #[cfg(any(test, feature = "sim"))]

@@ -9,12 +9,16 @@ use sockeye_proto::conn::HEADROOM;
 use crate::transport::loop_io::LoopIo;
 use crate::transport::pool::{Buffer, Pool, make_room};
 use crate::transport::socket::Socket;
+use crate::transport::stream::{LEAST_BACK, Received};
+use crate::transport::write::SocketWriter;
 
 /// The outcome of a read.
 #[derive(Debug)]
 pub(crate) enum Read {
     /// So many bytes, at `rx[HEADROOM..]`.
     Bytes(usize),
+    /// Bytes that were sealed, and nothing for the protocol: as much work as reading so many bytes, which is never 0.
+    Sealed(usize),
     /// Nothing for now; the poller reports when there is more.
     Nothing,
     /// The peer ended its sending side (RFC 9293 section 3.6). Nothing more follows.
@@ -27,8 +31,8 @@ impl Socket {
     /// Reads at most `budget` bytes into `rx[HEADROOM..]`. What was [kept](Self::keep_unread) comes first, all at once.
     #[inline(always)]
     pub(crate) fn read(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
-        if self.kept.is_some() {
-            return self.read_kept(&io.pool, rx);
+        if !self.stream.is_bare() {
+            return self.read_aside(io, rx, budget);
         }
         if !self.readiness.is_readable() || budget == 0 {
             return Read::Nothing;
@@ -38,10 +42,54 @@ impl Socket {
         let most = budget.min(room.len() - HEADROOM);
         let room = &mut room[..most];
         loop {
-            match self.stream.recv(&mut *io.sys, self.handle, room) {
+            match io.sys.recv(self.handle, room) {
                 Ok(count) if count > 0 => {
-                    let asked = room.len();
-                    return self.read_some(io, count, asked);
+                    let is_drained = count < room.len();
+                    return self.read_some(io, count, is_drained);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return self.read_nothing(other),
+            }
+        }
+    }
+
+    /// A read of a connection that is not plain, or of which something was kept.
+    #[cold]
+    #[inline(never)]
+    fn read_aside(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
+        if let Some(kept) = self.stream.take_kept() {
+            return read_kept(kept, &io.pool, rx);
+        }
+        if budget == 0 {
+            return Read::Nothing;
+        }
+        #[cfg(any(test, feature = "sim"))]
+        if self.stream.scrambled().is_some() {
+            return self.read_scrambled(io, rx, budget);
+        }
+        let (front, back) = halves(rx);
+        let room = &mut front[HEADROOM..];
+        let most = budget.min(room.len());
+        let mut filled = 0;
+        self.read_sealed(io, back, most, &mut |plain| {
+            room[filled..filled + plain.len()].copy_from_slice(plain);
+            filled += plain.len();
+        })
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    fn read_scrambled(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
+        let Some(stream) = self.stream.scrambled() else { return Read::Nothing };
+        if !self.readiness.is_readable() {
+            return Read::Nothing;
+        }
+        let room = &mut rx[HEADROOM..];
+        let most = budget.min(room.len() - HEADROOM);
+        loop {
+            match stream.recv(&mut *io.sys, self.handle, &mut room[..most]) {
+                Ok(count) if count > 0 => {
+                    let is_drained = stream.is_drained();
+                    return self.read_some(io, count, is_drained);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return self.read_nothing(other),
@@ -50,26 +98,72 @@ impl Socket {
     }
 
     /// Reads at most `most` bytes behind what `buffer` holds. Nothing may be [kept](Self::keep_unread), and the buffer has the
-    /// capacity.
-    pub(crate) fn read_behind(&mut self, io: &mut LoopIo, buffer: &mut Vec<u8>, most: usize) -> Read {
-        debug_assert!(self.kept.is_none(), "what is kept comes first");
-        if !self.readiness.is_readable() || most == 0 {
+    /// capacity. Sealed bytes come through `rx`.
+    pub(crate) fn read_behind(&mut self, io: &mut LoopIo, buffer: &mut Vec<u8>, most: usize, rx: &mut [u8]) -> Read {
+        debug_assert!(!self.has_kept(), "what is kept comes first");
+        if most == 0 {
+            return Read::Nothing;
+        }
+        if !self.stream.is_bare() {
+            return self.read_aside_behind(io, buffer, most, rx);
+        }
+        if !self.readiness.is_readable() {
             return Read::Nothing;
         }
         loop {
-            match self.stream.recv_behind(&mut *io.sys, self.handle, buffer, most) {
-                Ok(count) if count > 0 => return self.read_some(io, count, most),
+            match io.sys.recv_behind(self.handle, buffer, most) {
+                Ok(count) if count > 0 => return self.read_some(io, count, count < most),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return self.read_nothing(other),
             }
         }
     }
 
-    /// `count` bytes came, of `asked`.
+    fn read_aside_behind(&mut self, io: &mut LoopIo, buffer: &mut Vec<u8>, most: usize, rx: &mut [u8]) -> Read {
+        #[cfg(any(test, feature = "sim"))]
+        if self.stream.scrambled().is_some() {
+            let read = self.read_scrambled(io, rx, most);
+            if let Read::Bytes(count) = read {
+                buffer.extend_from_slice(&rx[HEADROOM..HEADROOM + count]);
+            }
+            return read;
+        }
+        let (_, back) = halves(rx);
+        self.read_sealed(io, back, most, &mut |plain| buffer.extend_from_slice(plain))
+    }
+
+    /// Receives records into `back`, and opens them there.
+    fn read_sealed(&mut self, io: &mut LoopIo, back: &mut [u8], most: usize, deliver: &mut dyn FnMut(&[u8])) -> Read {
+        let Self { stream, readiness, handle, .. } = self;
+        let Some(tls) = stream.tls_mut() else { return Read::Nothing };
+        let received = tls.receive(&mut io.below(*handle), readiness, back, most, deliver);
+        if self.stream.has_sealed() {
+            SocketWriter::new(io, self).send_sealed();
+        }
+        match received {
+            Received::Plain(bytes, beyond) => {
+                io.meters.statistics.received.bytes += bytes as u64;
+                io.note_effort(beyond as u64);
+                Read::Bytes(bytes)
+            }
+            Received::Sealed(cost) => {
+                io.note_effort(cost as u64);
+                Read::Sealed(cost)
+            }
+            Received::Nothing => Read::Nothing,
+            Received::End => Read::End,
+            Received::Failed(kind) => {
+                self.readiness.set_broken(true);
+                Read::Failed(kind)
+            }
+        }
+    }
+
+    /// `count` bytes came. `is_drained`: nothing more is there for now.
     #[inline(always)]
-    fn read_some(&mut self, io: &mut LoopIo, count: usize, asked: usize) -> Read {
+    fn read_some(&mut self, io: &mut LoopIo, count: usize, is_drained: bool) -> Read {
         io.meters.statistics.received.bytes += count as u64;
-        if self.stream.is_drained(count, asked) && self.readiness.trusts_short_reads() {
+        if is_drained && self.readiness.trusts_short_reads() {
             self.readiness.set_readable(false);
         }
         Read::Bytes(count)
@@ -89,19 +183,6 @@ impl Socket {
         }
     }
 
-    #[cold]
-    fn read_kept(&mut self, pool: &RefCell<Pool>, rx: &mut [u8]) -> Read {
-        let Some(mut kept) = self.kept.take() else { return Read::Nothing };
-        let bytes = kept.take();
-        // Invariant: this is the rest of one read, with what the connection had kept of the read before in front of it (at
-        // most HEADROOM bytes), and the receive buffer has that much more room than a read.
-        debug_assert!(bytes.len() <= rx.len() - HEADROOM, "more was kept than the receive buffer holds");
-        let count = bytes.len().min(rx.len() - HEADROOM);
-        rx[HEADROOM..HEADROOM + count].copy_from_slice(&bytes[..count]);
-        pool.borrow_mut().give(bytes);
-        Read::Bytes(count)
-    }
-
     /// Keeps what was read and cannot be used now, for the next [`read`](Self::read).
     #[cold]
     pub(crate) fn keep_unread(&mut self, pool: &RefCell<Pool>, rest: &[u8]) {
@@ -116,11 +197,42 @@ impl Socket {
         buffer.extend_from_slice(rest);
         let kept = Buffer::new(buffer);
         kept.hold(pool.borrow().account());
-        self.kept = Some(Box::new(kept));
+        self.stream.keep(kept);
     }
 
     /// Forgets what was kept.
     pub(crate) fn drop_unread(&mut self) {
-        self.kept = None;
+        self.stream.take_kept();
     }
+
+    /// Nothing that arrives from now on is of use: it is dropped, and not opened if it is sealed.
+    pub(crate) fn ignore_input(&mut self) {
+        self.drop_unread();
+        if let Some(tls) = self.stream.tls_mut() {
+            tls.ignore_input();
+        }
+    }
+}
+
+/// The halves of the receive buffer: one for plaintext, one for records.
+pub(super) fn halves(rx: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+    rx.split_at_mut((rx.len() + HEADROOM) / 2)
+}
+
+/// The receive buffer of a loop, for reads of at most so many bytes. It has head room for bytes kept from the previous read,
+/// and tail room for a stash that begins with them; and room for records, beside their plaintext.
+pub(crate) fn receive_buffer(bytes: usize) -> Box<[u8]> {
+    vec![0; (HEADROOM + bytes + HEADROOM).max(HEADROOM + 2 * LEAST_BACK)].into_boxed_slice()
+}
+
+#[cold]
+fn read_kept(mut kept: Buffer, pool: &RefCell<Pool>, rx: &mut [u8]) -> Read {
+    let bytes = kept.take();
+    // Invariant: this is the rest of one read, with what the connection had kept of the read before in front of it (at
+    // most HEADROOM bytes), and the receive buffer has that much more room than a read.
+    debug_assert!(bytes.len() <= rx.len() - HEADROOM, "more was kept than the receive buffer holds");
+    let count = bytes.len().min(rx.len() - HEADROOM);
+    rx[HEADROOM..HEADROOM + count].copy_from_slice(&bytes[..count]);
+    pool.borrow_mut().give(bytes);
+    Read::Bytes(count)
 }

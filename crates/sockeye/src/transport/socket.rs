@@ -3,10 +3,9 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::sys::{self, Address, CloseHow, DescriptorKind, Handle};
+use crate::sys::{self, Address, DescriptorKind, Handle};
 use crate::transport::backlog::Backlog;
 use crate::transport::loop_io::LoopIo;
-use crate::transport::pool::Buffer;
 use crate::transport::readiness::Readiness;
 use crate::transport::stream::Stream;
 
@@ -17,11 +16,10 @@ pub(crate) struct Socket {
     pub(super) readiness: Readiness,
     /// The peer took all that waited, since [`take_progress`](Self::take_progress) was last called.
     pub(super) emptied: bool,
+    /// How its bytes are carried, and what of them was read and not used up.
     pub(super) stream: Stream,
     /// What the socket has not taken; `None` when nothing waits.
     pub(super) backlog: Option<Box<Backlog>>,
-    /// What was read and not used up, because reading is paused or the share of the turn was spent; `None` when nothing is.
-    pub(super) kept: Option<Box<Buffer>>,
 }
 
 impl Socket {
@@ -32,9 +30,8 @@ impl Socket {
             kind,
             readiness: Readiness::default(),
             emptied: false,
-            stream: Stream::Plain,
+            stream: Stream::default(),
             backlog: None,
-            kept: None,
         };
         if !matches!(peer, Address::Ip(_)) {
             socket.readiness.set_stops_early();
@@ -67,12 +64,12 @@ impl Socket {
     /// Whether there is something to read: kept, or announced by the poller.
     #[inline]
     pub(crate) fn has_input(&self) -> bool {
-        self.kept.is_some() || self.readiness.is_readable()
+        self.readiness.is_readable() || self.stream.has_input()
     }
 
     /// Whether something that was read is kept.
     pub(crate) fn has_kept(&self) -> bool {
-        self.kept.is_some()
+        self.stream.has_kept()
     }
 
     /// Whether output can go to the socket at once: it is writable, and nothing waits before it.
@@ -89,13 +86,12 @@ impl Socket {
 
     /// How many bytes wait for the socket.
     pub(crate) fn backlog_bytes(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len() + self.stream.sealed_bytes())
     }
 
     /// How much memory is held for the peer: output that waits, and input that was kept.
     pub(crate) fn held_bytes(&self) -> usize {
-        let kept = self.kept.as_ref().map_or(0, |kept| kept.0.capacity());
-        self.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes()) + kept
+        self.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes()) + self.stream.held_bytes()
     }
 
     /// Whether the kernel said that the descriptor takes output.
@@ -112,6 +108,11 @@ impl Socket {
     /// Whether the poller said that the peer ended its sending side. What it sent before may still be unread.
     pub(crate) fn has_read_closed(&self) -> bool {
         self.readiness.has_read_closed()
+    }
+
+    /// Whether the input ended without the peer having said so, where bytes are sealed: something may be missing.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.stream.tls().is_some_and(|tls| tls.is_cut())
     }
 
     pub(crate) fn mark_broken(&mut self) {
@@ -184,10 +185,5 @@ impl Socket {
     /// Ends our sending side; input still arrives.
     pub(crate) fn shutdown_write(&self, io: &mut LoopIo) -> io::Result<()> {
         io.sys.shutdown_write(self.handle)
-    }
-
-    /// Closes the descriptor. What waits is dropped.
-    pub(crate) fn close(self, io: &mut LoopIo, how: CloseHow) {
-        io.sys.close(self.handle, how);
     }
 }

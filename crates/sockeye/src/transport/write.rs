@@ -1,16 +1,18 @@
 //! Output of one connection: the cork first, the backlog for what the socket did not take.
 
+use std::cell::RefCell;
 use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use sockeye_proto::wire::EncodedHeader;
 
-use crate::sys::DescriptorKind;
+use crate::sys::{CloseHow, DescriptorKind, Sys};
 use crate::transport::backlog::{Backlog, Data};
 use crate::transport::loop_io::LoopIo;
-use crate::transport::pool::Buffer;
+use crate::transport::pool::{Buffer, Pool};
 use crate::transport::socket::Socket;
+use crate::transport::stream::{Below, Scratch};
 
 /// One connection's output for the time of one step.
 pub(crate) struct SocketWriter<'a> {
@@ -70,21 +72,15 @@ impl<'a> SocketWriter<'a> {
             head.append_to(&mut self.io.cork);
             self.io.cork.extend_from_slice(payload);
             if self.io.cork.len() >= CORK {
-                self.reborrow().flush_full();
+                self.flush();
             }
             return;
         }
-        self.reborrow().put_large(head, payload);
-    }
-
-    /// Out of line: behind a frame, the cork is rarely full.
-    #[cold]
-    pub(super) fn flush_full(mut self) {
-        self.flush();
+        self.put_large(head, payload);
     }
 
     #[inline(never)]
-    fn put_large(mut self, head: EncodedHeader, payload: &[u8]) {
+    fn put_large(&mut self, head: EncodedHeader, payload: &[u8]) {
         self.put(&head);
         let sent = self.send_after_cork(payload);
         if sent < payload.len() {
@@ -136,11 +132,12 @@ impl<'a> SocketWriter<'a> {
         if corked == 0 && bytes.is_empty() {
             return 0;
         }
-        let Socket { stream, handle, .. } = &mut *self.socket;
+        let LoopIo { sys, cork, scratch, pool, .. } = &mut *self.io;
+        let below = Carry { sys: &mut **sys, scratch, pool };
         let result = if corked == 0 {
-            stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(bytes)])
+            send(self.socket, below, &[IoSlice::new(bytes)])
         } else {
-            stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(&self.io.cork), IoSlice::new(bytes)])
+            send(self.socket, below, &[IoSlice::new(cork), IoSlice::new(bytes)])
         };
         let sent = self.note_sent(result, corked + bytes.len());
         if sent < corked && !self.socket.is_broken() {
@@ -160,8 +157,8 @@ impl<'a> SocketWriter<'a> {
             return;
         }
         if self.socket.is_clear() {
-            let Socket { stream, handle, .. } = &mut *self.socket;
-            let result = stream.send(&mut *self.io.sys, *handle, &[IoSlice::new(&self.io.cork)]);
+            let LoopIo { sys, cork, scratch, pool, .. } = &mut *self.io;
+            let result = send(self.socket, Carry { sys: &mut **sys, scratch, pool }, &[IoSlice::new(cork)]);
             if matches!(result, Ok(sent) if sent == self.io.cork.len()) && !self.socket.stream.has_sealed() {
                 self.io.meters.statistics.sent.bytes += self.io.cork.len() as u64;
                 self.io.cork.clear();
@@ -226,7 +223,7 @@ impl<'a> SocketWriter<'a> {
                 offered += piece.unsent().len();
                 count += 1;
             }
-            let result = self.socket.stream.send(&mut *self.io.sys, self.socket.handle, &slices[..count]);
+            let result = self.socket.stream.send(self.io.below(self.socket.handle), &slices[..count]);
             let sent = self.note_sent(result, offered);
             if let Some(backlog) = self.socket.backlog.as_mut() {
                 backlog.advance(sent, &self.io.pool);
@@ -243,9 +240,32 @@ impl<'a> SocketWriter<'a> {
 
     /// Goes on with sealed bytes that the socket did not take.
     fn flush_sealed(&mut self) {
-        let result = self.socket.stream.send_sealed(&mut *self.io.sys, self.socket.handle);
+        let result = self.socket.stream.send_sealed(self.io.below(self.socket.handle));
         let offered = usize::from(self.socket.stream.has_sealed());
         self.note_sent(result.map(|()| 0), offered);
+    }
+
+    /// Sends what was sealed while something was read: an alert. What the socket does not take waits.
+    #[cold]
+    pub(super) fn send_sealed(&mut self) {
+        if self.socket.readiness.can_send() {
+            self.flush_sealed();
+        } else {
+            self.backlog();
+        }
+    }
+
+    /// Tells the peer that our output is at its end, where bytes are sealed: without that it could have been cut. The end of
+    /// the socket's own sending side is to follow. What the socket does not take waits.
+    pub(crate) fn end_stream(&mut self) {
+        let Socket { stream, handle, .. } = &mut *self.socket;
+        let Some(tls) = stream.tls_mut().filter(|tls| !tls.is_closed()) else { return };
+        if let Err(error) = tls.close(&mut self.io.below(*handle)) {
+            return self.break_with(error.kind());
+        }
+        if self.socket.stream.has_sealed() {
+            self.send_sealed();
+        }
     }
 
     /// The outcome of a send: how many bytes were accepted. A short count means that the socket is full.
@@ -321,6 +341,33 @@ impl<'a> SocketWriter<'a> {
         tracing::warn!(%error, "no memory for output that waits; the connection is reset");
         self.break_with(io::ErrorKind::OutOfMemory);
     }
+}
+
+impl Socket {
+    /// Closes the descriptor. What waits is dropped.
+    pub(crate) fn close(mut self, io: &mut LoopIo, how: CloseHow) {
+        if how == CloseHow::Normal && !self.stream.is_bare() && self.is_clear() {
+            SocketWriter::new(io, &mut self).end_stream();
+        }
+        io.sys.close(self.handle, how);
+    }
+}
+
+/// What a send needs beside the socket.
+struct Carry<'a> {
+    sys: &'a mut dyn Sys,
+    scratch: &'a mut Scratch,
+    pool: &'a RefCell<Pool>,
+}
+
+/// Sends plaintext, and returns how many bytes of it were accepted. Fewer than offered: the socket is full.
+#[inline(always)]
+fn send(socket: &mut Socket, carry: Carry<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let Carry { sys, scratch, pool } = carry;
+    if socket.stream.is_bare() {
+        return sys.send(socket.handle, slices);
+    }
+    socket.stream.send(Below { sys, scratch, pool, handle: socket.handle }, slices)
 }
 
 /// The cork is sent when it has this many bytes.

@@ -8,6 +8,7 @@
 //! * `threads`: services in several threads;
 //! * `keepalive`: pings of both roles, to the instant;
 //! * `external_loop`: services inside loops of the test's own;
+//! * `tls`: servers and clients with TLS;
 //! * `views`: views of connections and protocols, order and ids;
 //! * `examples`: chat, feed and resume, by the tests beside them;
 //! * `log`: the log of a program;
@@ -31,4 +32,5 @@ mod responder;
 mod server;
 mod short_reads;
 mod threads;
+mod tls;
 mod views;

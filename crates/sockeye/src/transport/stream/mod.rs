@@ -1,24 +1,32 @@
-//! The layer between a socket and the bytes that the protocol sees. Nothing above it knows whether they are sealed,
-//! that is, encrypted as TLS does: TLS would be a variant of [`Stream`] and of [`Carrier`].
+//! The layer between a socket and the bytes that the protocol sees. Nothing above it knows whether they are sealed, that is,
+//! encrypted.
 //!
-//! [`Stream::recv`] yields plaintext, and [`Stream::is_drained`] says whether more is there: a stream that seals may hold
-//! plaintext that did not fit, and a socket may yield bytes without completing any. [`Stream::send`] takes plaintext and returns how much
-//! of it was accepted. A stream that seals may accept plaintext whose sealed bytes the socket did not take;
-//! [`Stream::has_sealed`] says so, and [`Stream::send_sealed`] goes on with them before anything else is sent.
+//! Most connections are plain and have nothing here. What others need is in one box: what was read and not used, and how
+//! their bytes are sealed. A stream that seals may hold plaintext, or records that it has not opened, though the socket has
+//! nothing; and a socket may yield bytes without completing any. [`Stream::has_input`] asks both. It may accept
+//! plaintext whose sealed bytes the socket did not take; [`Stream::has_sealed`] says so, and [`Stream::send_sealed`] goes on with
+//! them before anything else is sent.
 
 #[cfg(any(test, feature = "sim"))]
 mod scrambled;
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "no_tls.rs"]
+mod tls;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod tls;
 
 use std::io::{self, IoSlice};
 
 #[cfg(any(test, feature = "sim"))]
 use self::scrambled::Scrambled;
-#[cfg(any(test, feature = "sim"))]
-use crate::sys::append;
-use crate::sys::{Handle, Sys};
+use self::tls::Tls;
+use crate::transport::pool::Buffer;
 
 #[cfg(any(test, feature = "sim"))]
 pub use self::scrambled::Scrambler;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub(super) use self::tls::Tls as TlsStream;
+pub(super) use self::tls::{Below, LEAST_BACK, Received, Scratch};
 
 /// How the bytes of new connections are carried.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,96 +41,155 @@ pub(crate) enum Carrier {
 impl Carrier {
     pub(super) fn stream(self) -> Stream {
         match self {
-            Self::Plain => Stream::Plain,
+            Self::Plain => Stream::default(),
             #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(seed) => Stream::Scrambled(Box::new(Scrambled::new(seed))),
+            Self::Scrambled(seed) => Stream::of(Seal::Scrambled(Scrambled::new(seed))),
         }
     }
 }
 
-/// How the bytes of one connection are carried.
-pub(super) enum Stream {
-    /// As they are.
+/// How the bytes of one connection are carried; `None`: as they are, and nothing is kept.
+#[derive(Default)]
+pub(super) struct Stream(Option<Box<Inner>>);
+
+/// What few connections need.
+struct Inner {
+    /// What was read and not used up, because reading is paused or the share of the turn was spent.
+    kept: Option<Buffer>,
+    seal: Seal,
+}
+
+/// How bytes are sealed.
+#[cfg_attr(
+    any(feature = "tls-aws-lc", feature = "tls-ring"),
+    expect(clippy::large_enum_variant, reason = "what seals is in a box already")
+)]
+pub(super) enum Seal {
     Plain,
     /// In records of a reversible transform, as TLS would carry them.
     #[cfg(any(test, feature = "sim"))]
-    Scrambled(Box<Scrambled>),
+    Scrambled(Scrambled),
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "nothing is sealed"))]
+    Tls(Tls),
 }
 
-#[cfg_attr(
-    not(any(test, feature = "sim")),
-    expect(clippy::needless_pass_by_ref_mut, reason = "a stream that seals changes with each call; plain ones do not")
-)]
 impl Stream {
-    /// Receives plaintext into `room`, which is not empty, and returns how many bytes it is; 0 is the end of the input.
+    #[cfg(any(test, feature = "sim", feature = "tls-aws-lc", feature = "tls-ring"))]
+    fn of(seal: Seal) -> Self {
+        Self(Some(Box::new(Inner { kept: None, seal })))
+    }
+
+    /// Whether bytes go as they are, and nothing is kept.
     #[inline(always)]
-    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain => sys.recv(handle, room),
-            #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(stream) => stream.recv(sys, handle, room),
+    pub(super) fn is_bare(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// From now on bytes are sealed by TLS.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    pub(super) fn set_tls(&mut self, tls: Tls) {
+        *self = Self::of(Seal::Tls(tls));
+    }
+
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        match self.0.as_deref() {
+            Some(Inner { seal: Seal::Tls(tls), .. }) => Some(tls),
+            _ => None,
         }
     }
 
-    /// Receives at most `most` bytes of plaintext, which is not 0, behind what `buffer` holds, and returns how many it is; 0 is
-    /// the end of the input. The buffer has the capacity.
-    pub(super) fn recv_behind(
-        &mut self,
-        sys: &mut dyn Sys,
-        handle: Handle,
-        buffer: &mut Vec<u8>,
-        most: usize,
-    ) -> io::Result<usize> {
-        match self {
-            Self::Plain => sys.recv_behind(handle, buffer, most),
-            #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(stream) => append(buffer, most, |room| stream.recv(sys, handle, room)),
+    pub(super) fn tls_mut(&mut self) -> Option<&mut Tls> {
+        match self.0.as_deref_mut() {
+            Some(Inner { seal: Seal::Tls(tls), .. }) => Some(tls),
+            _ => None,
         }
     }
 
-    /// Whether neither the socket nor the stream holds more for now, after a receive of `bytes` into a room of `asked`. A
-    /// stream says so only if this receive asked the socket: after an earlier one, an edge may have come.
-    #[inline(always)]
-    pub(super) fn is_drained(&self, bytes: usize, asked: usize) -> bool {
-        match self {
-            Self::Plain => bytes < asked,
-            #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(stream) => {
-                let _ = (bytes, asked);
-                stream.is_drained()
-            }
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn scrambled(&mut self) -> Option<&mut Scrambled> {
+        match self.0.as_deref_mut() {
+            Some(Inner { seal: Seal::Scrambled(stream), .. }) => Some(stream),
+            _ => None,
         }
     }
 
-    /// Sends plaintext, and returns how many bytes of it were accepted. Fewer than offered: the socket is full.
+    /// Whether there is input that the socket need not be asked for.
     #[inline(always)]
-    pub(super) fn send(&mut self, sys: &mut dyn Sys, handle: Handle, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Plain => sys.send(handle, slices),
-            #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(stream) => stream.send(sys, handle, slices),
+    pub(super) fn has_input(&self) -> bool {
+        self.0.as_deref().is_some_and(Inner::has_input)
+    }
+
+    /// Whether something that was read is kept, as it goes to the protocol.
+    pub(super) fn has_kept(&self) -> bool {
+        self.0.as_deref().is_some_and(|inner| inner.kept.is_some() || self.tls().is_some_and(Tls::has_opened))
+    }
+
+    pub(super) fn keep(&mut self, kept: Buffer) {
+        let inner = self.0.get_or_insert_with(|| Box::new(Inner { kept: None, seal: Seal::Plain }));
+        inner.kept = Some(kept);
+    }
+
+    pub(super) fn take_kept(&mut self) -> Option<Buffer> {
+        let inner = self.0.as_deref_mut()?;
+        let kept = inner.kept.take();
+        if matches!(inner.seal, Seal::Plain) {
+            self.0 = None;
         }
+        kept
+    }
+
+    /// How much memory is held for the peer.
+    pub(super) fn held_bytes(&self) -> usize {
+        let Some(inner) = self.0.as_deref() else { return 0 };
+        inner.kept.as_ref().map_or(0, |kept| kept.0.capacity()) + self.tls().map_or(0, Tls::held_bytes)
+    }
+
+    /// How many sealed bytes wait.
+    pub(super) fn sealed_bytes(&self) -> usize {
+        self.tls().map_or(0, Tls::unsent_bytes)
     }
 
     /// Whether sealed bytes wait that the socket did not take.
     #[inline(always)]
     pub(super) fn has_sealed(&self) -> bool {
-        match self {
-            Self::Plain => false,
+        self.0.as_deref().is_some_and(Inner::has_sealed)
+    }
+
+    /// Sends plaintext that is to be sealed, and returns how many bytes of it were accepted. Fewer than offered: the socket is full.
+    #[cold]
+    pub(super) fn send(&mut self, mut below: Below<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.0.as_deref_mut() {
+            None | Some(Inner { seal: Seal::Plain, .. }) => below.sys.send(below.handle, slices),
             #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(stream) => stream.has_sealed(),
+            Some(Inner { seal: Seal::Scrambled(stream), .. }) => stream.send(below.sys, below.handle, slices),
+            Some(Inner { seal: Seal::Tls(tls), .. }) => tls.send(&mut below, slices),
         }
     }
 
     /// Sends sealed bytes that wait, as far as the socket takes them.
-    pub(super) fn send_sealed(&mut self, sys: &mut dyn Sys, handle: Handle) -> io::Result<()> {
-        match self {
-            Self::Plain => {
-                let _ = (sys, handle);
-                Ok(())
-            }
+    pub(super) fn send_sealed(&mut self, mut below: Below<'_>) -> io::Result<()> {
+        match self.0.as_deref_mut() {
+            None | Some(Inner { seal: Seal::Plain, .. }) => Ok(()),
             #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(stream) => stream.send_sealed(sys, handle),
+            Some(Inner { seal: Seal::Scrambled(stream), .. }) => stream.send_sealed(below.sys, below.handle),
+            Some(Inner { seal: Seal::Tls(tls), .. }) => tls.send_unsent(&mut below),
+        }
+    }
+}
+
+impl Inner {
+    #[cold]
+    fn has_input(&self) -> bool {
+        self.kept.is_some() || matches!(&self.seal, Seal::Tls(tls) if tls.has_input())
+    }
+
+    #[cold]
+    fn has_sealed(&self) -> bool {
+        match &self.seal {
+            Seal::Plain => false,
+            #[cfg(any(test, feature = "sim"))]
+            Seal::Scrambled(stream) => stream.has_sealed(),
+            Seal::Tls(tls) => tls.has_unsent(),
         }
     }
 }

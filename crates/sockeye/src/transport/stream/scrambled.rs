@@ -98,7 +98,7 @@ pub(in crate::transport) struct Scrambled {
 }
 
 impl Scrambled {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::transport) fn new(seed: u64) -> Self {
         Self {
             opener: Scrambler::new(seed),
             sealer: Scrambler::new(seed),
@@ -110,7 +110,12 @@ impl Scrambled {
         }
     }
 
-    pub(super) fn recv(&mut self, sys: &mut dyn Sys, handle: Handle, room: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::transport) fn recv(
+        &mut self,
+        sys: &mut dyn Sys,
+        handle: Handle,
+        room: &mut [u8],
+    ) -> io::Result<usize> {
         // What an earlier receive found is out of date: an edge may have come since.
         self.socket_is_drained = false;
         while self.delivered == self.opened.len() {
@@ -131,11 +136,16 @@ impl Scrambled {
         Ok(bytes)
     }
 
-    pub(super) fn is_drained(&self) -> bool {
+    pub(in crate::transport) fn is_drained(&self) -> bool {
         self.socket_is_drained && self.delivered == self.opened.len()
     }
 
-    pub(super) fn send(&mut self, sys: &mut dyn Sys, handle: Handle, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(in crate::transport) fn send(
+        &mut self,
+        sys: &mut dyn Sys,
+        handle: Handle,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
         let mut accepted = 0;
         for slice in slices {
             for piece in slice.chunks(SEALED_AT_ONCE) {
@@ -150,11 +160,11 @@ impl Scrambled {
         Ok(accepted)
     }
 
-    pub(super) fn has_sealed(&self) -> bool {
+    pub(in crate::transport) fn has_sealed(&self) -> bool {
         self.sent < self.sealed.len()
     }
 
-    pub(super) fn send_sealed(&mut self, sys: &mut dyn Sys, handle: Handle) -> io::Result<()> {
+    pub(in crate::transport) fn send_sealed(&mut self, sys: &mut dyn Sys, handle: Handle) -> io::Result<()> {
         while self.has_sealed() {
             let rest = &self.sealed[self.sent..];
             match sys.send(handle, &[IoSlice::new(rest)]) {

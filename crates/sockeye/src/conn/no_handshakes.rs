@@ -1,0 +1,4 @@
+//! Stands for `handshakes` without a feature that brings TLS.
+
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes {}

@@ -1,0 +1,111 @@
+//! The handshake of TLS on a socket: flights are received, answered and sent, and no plaintext moves.
+
+use std::io;
+
+use crate::tls::{ServerTls, Session, TlsFailure};
+use crate::transport::loop_io::LoopIo;
+use crate::transport::read::halves;
+use crate::transport::socket::Socket;
+use crate::transport::stream::{Received, TlsStream};
+
+/// The progress of a handshake.
+#[derive(Debug)]
+pub(crate) enum Shake {
+    /// It is done, and all that belongs to it has left.
+    Done,
+    /// The socket has to be waited for.
+    Wait,
+    /// The budget is spent.
+    Yield,
+    Failed(Broken),
+}
+
+/// Why a handshake failed.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// A rule was broken, and the peer has been told by an alert, or has told us.
+    Rule(TlsFailure),
+    /// It took too many bytes.
+    TooLong,
+    /// The peer ended the connection.
+    Ended,
+    Io(#[expect(dead_code, reason = "it is shown")] io::ErrorKind),
+}
+
+impl Socket {
+    /// From now on the connection speaks TLS, as a server. `first` was read from it.
+    pub(crate) fn begin_server_tls(
+        &mut self,
+        io: &mut LoopIo,
+        tls: &ServerTls,
+        first: &[u8],
+    ) -> Result<(), TlsFailure> {
+        io.scratch.sealed.clear();
+        self.begin_tls(io, Session::server(tls.current())?, first);
+        Ok(())
+    }
+
+    /// The first flight is in the scratch.
+    fn begin_tls(&mut self, io: &mut LoopIo, session: Session, first: &[u8]) {
+        let hello = self.stream.take_kept();
+        debug_assert!(hello.is_none(), "what was kept is read before TLS begins");
+        match TlsStream::new(session, first, &mut io.below(self.handle)) {
+            Ok(tls) => self.stream.set_tls(tls),
+            Err(error) => {
+                tracing::warn!(%error, "no memory for a TLS session; the connection is reset");
+                self.mark_broken();
+            }
+        }
+    }
+
+    /// Moves the handshake as far as the socket and `budget` allow. It may take `most` bytes of the peer.
+    pub(crate) fn handshake(&mut self, io: &mut LoopIo, rx: &mut [u8], mut budget: usize, most: usize) -> Shake {
+        let Self { stream, readiness, handle, .. } = self;
+        let Some(tls) = stream.tls_mut() else { return Shake::Failed(Broken::Io(io::ErrorKind::OutOfMemory)) };
+        let (_, back) = halves(rx);
+        let mut end = None;
+        loop {
+            if tls.has_unsent() && readiness.can_send() {
+                if let Err(error) = tls.send_unsent(&mut io.below(*handle)) {
+                    tracing::debug!(%error, "send failed");
+                    readiness.set_broken(true);
+                }
+                if tls.has_unsent() {
+                    readiness.set_writable(false);
+                }
+            }
+            // An alert is tried to be sent once.
+            if let Some(broken) = end {
+                return Shake::Failed(broken);
+            }
+            if tls.has_unsent() && !readiness.is_broken() {
+                return Shake::Wait;
+            }
+            if !tls.session().is_handshaking() {
+                return Shake::Done;
+            }
+            if budget == 0 {
+                return Shake::Yield;
+            }
+            match tls.receive(&mut io.below(*handle), readiness, back, most, &mut |_| {}) {
+                Received::Sealed(cost) => {
+                    budget = budget.saturating_sub(cost);
+                    if tls.arrived() > most && tls.session().is_handshaking() {
+                        end = Some(Broken::TooLong);
+                    }
+                }
+                Received::Nothing if readiness.is_broken() => end = Some(Broken::Io(io::ErrorKind::ConnectionReset)),
+                Received::Nothing => return Shake::Wait,
+                Received::End => end = Some(Broken::Ended),
+                Received::Failed(kind) => end = Some(tls.take_failure().map_or(Broken::Io(kind), Broken::Rule)),
+                // No plaintext comes before the end of the handshake.
+                Received::Plain(bytes, beyond) => budget = budget.saturating_sub(bytes + beyond),
+            }
+        }
+    }
+
+    /// The session, if the connection speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&Session> {
+        self.stream.tls().map(TlsStream::session)
+    }
+}

@@ -1,0 +1,557 @@
+//! TLS on a socket: what of its records is kept between two calls, and in which order bytes leave.
+//!
+//! ```text
+//!  receive:  socket ─▶ loop's receive buffer, upper half ── opened in place ─▶ plaintext, for the phase
+//!                         ▲                          └─▶ tail: what is not opened ─┐
+//!                         └────────────────────────────────────────────────────────┘
+//!  send:     plaintext (cork, backlog) ─▶ sealed in the loop's scratch ─▶ socket, else unsent ─▶ socket
+//! ```
+//!
+//! Invariants: an idle connection has empty buffers here. The tail is an incomplete record, with the bytes before it that an
+//! incomplete handshake message needs, or records for whose plaintext there was no room. `unsent` goes before
+//! everything that is sealed later. Readiness is that of the socket alone; what is held here is asked for by
+//! [`Tls::has_input`] and [`Tls::has_unsent`].
+
+use std::cell::RefCell;
+use std::collections::TryReserveError;
+use std::io::{self, IoSlice};
+
+use crate::sys::{Handle, Sys};
+use crate::tls::{Front, RECORD, SEALED_RECORD, Sealed, Session, TlsFailure};
+use crate::transport::account::Charge;
+use crate::transport::pool::Pool;
+use crate::transport::readiness::Readiness;
+
+/// The most plaintext that is sealed before the socket is asked to take it: as many records as a cork has.
+const BATCH: usize = 4 * RECORD;
+/// A record without plaintext costs as much as moving so many bytes: it may be a change of keys.
+const FRUITLESS: usize = 16 * 1024;
+/// Records bring so much more than their plaintext, unless they are small.
+const USUAL_OVERHEAD: usize = 4 * 1024;
+
+/// What the loop lends for sealing.
+#[derive(Debug, Default)]
+pub(in crate::transport) struct Scratch {
+    pub(in crate::transport) sealed: Sealed,
+    /// Plaintext of several pieces that goes into one record.
+    gathered: Vec<u8>,
+}
+
+/// The loop and the socket, for the time of one call.
+pub(in crate::transport) struct Below<'a> {
+    pub(in crate::transport) sys: &'a mut dyn Sys,
+    pub(in crate::transport) scratch: &'a mut Scratch,
+    pub(in crate::transport) pool: &'a RefCell<Pool>,
+    pub(in crate::transport) handle: Handle,
+}
+
+/// The outcome of [`Tls::receive`].
+pub(in crate::transport) enum Received {
+    /// So many bytes of plaintext were delivered, at a cost beyond them of so many bytes.
+    Plain(usize, usize),
+    /// None, at this cost, which is not 0.
+    Sealed(usize),
+    Nothing,
+    End,
+    Failed(io::ErrorKind),
+}
+
+/// How the peer's input ends, once that is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ended {
+    /// By close_notify.
+    Closed,
+    /// By the end of the connection, without close_notify: something may be missing (RFC 8446 section 6.1).
+    Cut,
+    /// By a failure of the session.
+    Failed,
+}
+
+/// A connection that speaks TLS.
+pub(in crate::transport) struct Tls {
+    session: Session,
+    tail: Vec<u8>,
+    /// How many bytes its first record lacks, at least; 0: it can be opened.
+    missing: usize,
+    /// Plaintext of a record that there was no room for; `taken` bytes of it were delivered.
+    opened: Vec<u8>,
+    taken: usize,
+    /// Sealed bytes that the socket did not take; `sent` of them it did.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// The memory of the buffers above.
+    held: Charge,
+    /// What earlier records cost beyond their plaintext, and was not said yet.
+    debt: usize,
+    ended: Option<Ended>,
+    /// The end was reported: what arrives is dropped.
+    is_end_reported: bool,
+    /// What arrives is dropped unopened.
+    ignores_input: bool,
+    failure: Option<TlsFailure>,
+    /// Bytes received before the handshake was done.
+    arrived: usize,
+}
+
+impl Tls {
+    /// `first` was received already. What is in the scratch is the first flight.
+    pub(in crate::transport) fn new(
+        session: Session,
+        first: &[u8],
+        below: &mut Below<'_>,
+    ) -> Result<Self, TryReserveError> {
+        let mut tls = Self {
+            session,
+            tail: Vec::new(),
+            missing: 0,
+            opened: Vec::new(),
+            taken: 0,
+            unsent: Vec::new(),
+            sent: 0,
+            held: Charge::default(),
+            debt: 0,
+            ended: None,
+            is_end_reported: false,
+            ignores_input: false,
+            failure: None,
+            arrived: first.len(),
+        };
+        tls.keep(first, below.pool)?;
+        tls.queue(below, 0)?;
+        below.scratch.sealed.clear();
+        Ok(tls)
+    }
+
+    pub(in crate::transport) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(in crate::transport) fn take_failure(&mut self) -> Option<TlsFailure> {
+        self.failure.take()
+    }
+
+    /// Bytes received before the handshake was done.
+    pub(in crate::transport) fn arrived(&self) -> usize {
+        self.arrived
+    }
+
+    /// Whether a receive would find something without the socket.
+    pub(in crate::transport) fn has_input(&self) -> bool {
+        self.has_opened()
+            || (!self.tail.is_empty() && self.missing == 0 && self.ended.is_none())
+            || (self.ended.is_some() && !self.is_end_reported)
+    }
+
+    /// Whether plaintext is kept.
+    pub(in crate::transport) fn has_opened(&self) -> bool {
+        self.taken < self.opened.len()
+    }
+
+    pub(in crate::transport) fn has_unsent(&self) -> bool {
+        self.sent < self.unsent.len()
+    }
+
+    pub(in crate::transport) fn unsent_bytes(&self) -> usize {
+        self.unsent.len() - self.sent
+    }
+
+    pub(in crate::transport) fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Whether the input ended without the peer's close_notify.
+    pub(in crate::transport) fn is_cut(&self) -> bool {
+        self.ended == Some(Ended::Cut)
+    }
+
+    /// Nothing that arrives is of use any more: it is dropped unopened.
+    pub(in crate::transport) fn ignore_input(&mut self) {
+        self.ignores_input = true;
+        (self.opened, self.taken) = (Vec::new(), 0);
+        // What the session has looked at is still needed for sealing.
+        self.tail.truncate(self.session.held());
+    }
+
+    /// Receives, at most once, and opens what arrived: `deliver` gets the plaintext, at most `most` bytes. `back` is
+    /// what sealed bytes are received into.
+    pub(in crate::transport) fn receive(
+        &mut self,
+        below: &mut Below<'_>,
+        readiness: &mut Readiness,
+        back: &mut [u8],
+        most: usize,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) -> Received {
+        if self.debt > 0 {
+            return Received::Sealed(std::mem::take(&mut self.debt));
+        }
+        if self.ignores_input {
+            return self.drop_arriving(below, readiness, back);
+        }
+        if self.has_opened() {
+            let piece = &self.opened[self.taken..];
+            let piece = &piece[..piece.len().min(most)];
+            deliver(piece);
+            let bytes = piece.len();
+            self.taken += bytes;
+            if !self.has_opened() {
+                give(&mut self.opened, below.pool);
+                self.taken = 0;
+                self.count(below.pool);
+            }
+            return Received::Plain(bytes, 0);
+        }
+        if let Some(ended) = self.ended {
+            return self.after_end(ended, below, readiness, back);
+        }
+        let filled = if !self.tail.is_empty() && self.missing == 0 {
+            let bytes = self.tail.len();
+            back[..bytes].copy_from_slice(&self.tail);
+            bytes
+        } else if readiness.is_readable() {
+            match self.fill(below, readiness, back, most) {
+                Ok(filled) => filled,
+                Err(received) => return received,
+            }
+        } else {
+            return Received::Nothing;
+        };
+        self.open(below, &mut back[..filled], most, deliver)
+    }
+
+    /// Once the end was reported what arrives is dropped: it cannot be opened, or must be ignored.
+    fn after_end(
+        &mut self,
+        ended: Ended,
+        below: &mut Below<'_>,
+        readiness: &mut Readiness,
+        back: &mut [u8],
+    ) -> Received {
+        if !std::mem::replace(&mut self.is_end_reported, true) {
+            return match ended {
+                Ended::Closed | Ended::Cut => Received::End,
+                Ended::Failed => Received::Failed(io::ErrorKind::InvalidData),
+            };
+        }
+        self.drop_arriving(below, readiness, back)
+    }
+
+    fn drop_arriving(&self, below: &mut Below<'_>, readiness: &mut Readiness, back: &mut [u8]) -> Received {
+        if !readiness.is_readable() {
+            return Received::Nothing;
+        }
+        match self.ask(below, readiness, back) {
+            Ok(0) => Received::End,
+            Ok(count) => Received::Sealed(count),
+            Err(received) => received,
+        }
+    }
+
+    /// One receive of the socket, behind the place of the tail. Returns how many bytes are to be opened.
+    fn fill(
+        &mut self,
+        below: &mut Below<'_>,
+        readiness: &mut Readiness,
+        back: &mut [u8],
+        most: usize,
+    ) -> Result<usize, Received> {
+        let had = self.tail.len();
+        // Room for a whole record is always there, see `keep`.
+        let room = back.get_mut(had..).unwrap_or_default();
+        let asked = most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room.len());
+        let count = self.ask(below, readiness, &mut room[..asked])?;
+        if count == 0 {
+            (self.ended, self.is_end_reported) = (Some(Ended::Cut), true);
+            return Err(Received::End);
+        }
+        if self.session.is_handshaking() {
+            self.arrived += count;
+        }
+        if had > 0 && count < self.missing {
+            // The record is still incomplete: what came before it stays where it is.
+            let arrived = &room[..count];
+            self.missing -= count;
+            if grow(&mut self.tail, arrived).is_err() {
+                return Err(without_memory(readiness));
+            }
+            self.count(below.pool);
+            return Err(Received::Sealed(count));
+        }
+        back[..had].copy_from_slice(&self.tail);
+        Ok(had + count)
+    }
+
+    /// Asks the socket. What it says of itself is noted, and no more.
+    fn ask(&self, below: &mut Below<'_>, readiness: &mut Readiness, room: &mut [u8]) -> Result<usize, Received> {
+        loop {
+            match below.sys.recv(below.handle, room) {
+                Ok(count) => {
+                    if count == 0 || (count < room.len() && readiness.trusts_short_reads()) {
+                        readiness.set_readable(false);
+                    }
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    readiness.set_readable(false);
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        return Err(Received::Nothing);
+                    }
+                    tracing::debug!(%error, "receive failed");
+                    readiness.set_broken(true);
+                    return Err(Received::Failed(error.kind()));
+                }
+            }
+        }
+    }
+
+    /// Opens records in place, and keeps what is not opened.
+    fn open(
+        &mut self,
+        below: &mut Below<'_>,
+        sealed: &mut [u8],
+        most: usize,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) -> Received {
+        let Self { session, opened, .. } = self;
+        let was_handshaking = session.is_handshaking();
+        let (mut delivered, mut is_kept) = (0, true);
+        let out = &mut below.scratch.sealed;
+        out.clear();
+        let done = session.open(sealed, most, out, |plain| {
+            let (now, later) = plain.split_at(plain.len().min(most - delivered));
+            deliver(now);
+            delivered += now.len();
+            if !later.is_empty() {
+                is_kept &= grow(opened, later).is_ok();
+            }
+        });
+        let has_alert = !out.is_empty();
+        if session.has_peer_closed() {
+            self.ended = Some(Ended::Closed);
+        }
+        if let Err(failure) = done.result {
+            tracing::debug!(%failure, "TLS failed");
+            self.ended = Some(Ended::Failed);
+            self.failure = Some(failure);
+        }
+        let rest = if self.ended.is_some() { &[][..] } else { &sealed[done.used..] };
+        is_kept &= self.keep(rest, below.pool).is_ok();
+        if has_alert {
+            is_kept &= self.queue(below, 0).is_ok();
+        }
+        if !is_kept {
+            tracing::warn!("no memory for what arrived; the connection is reset");
+            self.ended = Some(Ended::Failed);
+        }
+        let fruitless = if was_handshaking { 0 } else { done.fruitless * FRUITLESS };
+        let cost = (done.used + fruitless).saturating_sub(delivered).max(1);
+        if delivered == 0 {
+            return Received::Sealed(cost);
+        }
+        if cost > delivered + USUAL_OVERHEAD {
+            self.debt = cost;
+        }
+        Received::Plain(delivered, cost)
+    }
+
+    /// Keeps sealed bytes that were not opened, or gives the memory of those back that were.
+    fn keep(&mut self, rest: &[u8], pool: &RefCell<Pool>) -> Result<(), TryReserveError> {
+        self.missing = match Front::of(rest.get(self.session.held()..).unwrap_or_default()) {
+            Front::Partial(missing) => missing,
+            Front::Record(_) | Front::Wrong => 0,
+        };
+        if rest.is_empty() {
+            give(&mut self.tail, pool);
+        } else if rest.len() > MOST_KEPT {
+            // A handshake message that does not end.
+            self.ended = Some(Ended::Failed);
+            self.failure = Some(self.session.too_long());
+            give(&mut self.tail, pool);
+        } else {
+            if self.tail.capacity() == 0 {
+                self.tail = pool.borrow_mut().take();
+            }
+            self.tail.clear();
+            grow(&mut self.tail, rest)?;
+        }
+        self.count(pool);
+        Ok(())
+    }
+
+    /// Seals plaintext and sends it. Returns how many bytes of it were accepted: all, unless the socket is full. The sealed rest of what was
+    /// accepted is kept. Nothing may be unsent.
+    pub(in crate::transport) fn send(&mut self, below: &mut Below<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        debug_assert!(!self.has_unsent(), "what is unsent goes first");
+        let mut rest = Pieces { slices, start: 0 };
+        let mut accepted = 0;
+        while !rest.is_empty() {
+            accepted += self.seal_batch(below.scratch, &mut rest)?;
+            let sent = send_all(below)?;
+            if sent < below.scratch.sealed.as_slice().len() {
+                self.queue(below, sent).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                break;
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Seals as much as goes into one send, in as few records as can be. Returns how many bytes of plaintext that is.
+    fn seal_batch(&mut self, scratch: &mut Scratch, rest: &mut Pieces<'_, '_>) -> io::Result<usize> {
+        let Scratch { sealed, gathered } = scratch;
+        sealed.clear();
+        let mut bytes = 0;
+        while bytes < BATCH {
+            let Some(plain) = rest.next(BATCH - bytes, gathered) else { break };
+            bytes += plain.len();
+            let held = self.tail.get_mut(..self.session.held()).unwrap_or_default();
+            self.session.seal(held, plain, sealed).map_err(|failure| {
+                tracing::debug!(%failure, "nothing can be sealed");
+                io::ErrorKind::BrokenPipe
+            })?;
+        }
+        Ok(bytes)
+    }
+
+    /// Sends what is unsent, as far as the socket takes it.
+    pub(in crate::transport) fn send_unsent(&mut self, below: &mut Below<'_>) -> io::Result<()> {
+        while self.has_unsent() {
+            let rest = &self.unsent[self.sent..];
+            match below.sys.send(below.handle, &[IoSlice::new(rest)]) {
+                // A short count means that the socket is full.
+                Ok(count) if count < rest.len() => {
+                    self.sent += count;
+                    return Ok(());
+                }
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        give(&mut self.unsent, below.pool);
+        self.sent = 0;
+        self.count(below.pool);
+        Ok(())
+    }
+
+    /// Seals close_notify, once, behind what is unsent.
+    pub(in crate::transport) fn close(&mut self, below: &mut Below<'_>) -> io::Result<()> {
+        below.scratch.sealed.clear();
+        let held = self.tail.get_mut(..self.session.held()).unwrap_or_default();
+        self.session.close(held, &mut below.scratch.sealed);
+        self.queue(below, 0).map_err(|_| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Whether close_notify was sealed.
+    pub(in crate::transport) fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
+
+    /// Keeps what was sealed and not sent.
+    pub(in crate::transport) fn queue(&mut self, below: &Below<'_>, sent: usize) -> Result<(), TryReserveError> {
+        let rest = &below.scratch.sealed.as_slice()[sent..];
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if self.unsent.capacity() == 0 {
+            self.unsent = below.pool.borrow_mut().take();
+        }
+        grow(&mut self.unsent, rest)?;
+        self.count(below.pool);
+        Ok(())
+    }
+
+    /// Counts what is held for the peer.
+    fn count(&mut self, pool: &RefCell<Pool>) {
+        let bytes = self.tail.capacity() + self.opened.capacity() + self.unsent.capacity();
+        self.held.set(pool.borrow().account(), bytes);
+    }
+}
+
+/// The most that is kept unopened: the records of a handshake message of 64 KiB, and one that is incomplete.
+const MOST_KEPT: usize = 96 * 1024;
+/// The receive buffer has room for that, and for one more record, beside the plaintext of a record.
+pub(in crate::transport) const LEAST_BACK: usize = MOST_KEPT + SEALED_RECORD;
+
+/// Sends what was sealed. Returns how many bytes the socket took.
+fn send_all(below: &mut Below<'_>) -> io::Result<usize> {
+    loop {
+        match below.sys.send(below.handle, &[IoSlice::new(below.scratch.sealed.as_slice())]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn without_memory(readiness: &mut Readiness) -> Received {
+    tracing::warn!("no memory for a record that is incomplete; the connection is reset");
+    readiness.set_broken(true);
+    Received::Failed(io::ErrorKind::OutOfMemory)
+}
+
+/// Appends to a buffer whose size a peer decides.
+fn grow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TryReserveError> {
+    buffer.try_reserve(bytes.len())?;
+    buffer.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Gives the memory of a buffer back.
+fn give(buffer: &mut Vec<u8>, pool: &RefCell<Pool>) {
+    if buffer.capacity() > 0 {
+        pool.borrow_mut().give(std::mem::take(buffer));
+    }
+}
+
+/// Plaintext in several pieces.
+struct Pieces<'a, 'b> {
+    slices: &'a [IoSlice<'b>],
+    /// So many bytes of the first are done with.
+    start: usize,
+}
+
+impl<'a> Pieces<'a, '_> {
+    fn is_empty(&self) -> bool {
+        self.slices.iter().all(|slice| slice.is_empty())
+            || (self.slices.len() == 1 && self.start >= self.slices[0].len())
+    }
+
+    /// Plaintext for the next records, at most `most` bytes: whole records of one piece, else one record, which is gathered from
+    /// several. `None` at the end.
+    fn next<'s>(&mut self, most: usize, gathered: &'s mut Vec<u8>) -> Option<&'s [u8]>
+    where
+        'a: 's,
+    {
+        self.skip_empty();
+        let (first, others) = self.slices.split_first()?;
+        let first = &first[self.start..];
+        let is_last = others.iter().all(|slice| slice.is_empty());
+        let whole = first.len().min(most) / RECORD * RECORD;
+        let direct = if is_last && first.len() <= most { first.len() } else { whole };
+        if direct > 0 {
+            self.start += direct;
+            return Some(&first[..direct]);
+        }
+        gathered.clear();
+        while gathered.len() < RECORD.min(most) {
+            self.skip_empty();
+            let Some(first) = self.slices.first() else { break };
+            let piece = &first[self.start..];
+            let piece = &piece[..piece.len().min(RECORD.min(most) - gathered.len())];
+            gathered.extend_from_slice(piece);
+            self.start += piece.len();
+        }
+        Some(gathered)
+    }
+
+    fn skip_empty(&mut self) {
+        while let Some((first, others)) = self.slices.split_first() {
+            if self.start < first.len() {
+                return;
+            }
+            (self.slices, self.start) = (others, 0);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! TLS on real and simulated sockets. rustls has random numbers of its own, so no two runs are the same to the byte.
+
+mod server;
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use sockeye::tls::{Pem, Provider, ServerTls};
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// A server for `localhost`, and a client of rustls that trusts it and speaks one version.
+struct Certified {
+    server: ServerTls,
+    client: Arc<ClientConfig>,
+}
+
+fn certified(version: &'static SupportedProtocolVersion) -> Certified {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(authority.der().to_vec())).unwrap();
+    let (chain, key) = (Pem::bytes(own.pem()), Pem::bytes(key.serialize_pem()));
+    let server = ServerTls::builder(Provider::Ring).certificate(chain, key).build().unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Certified { server, client: Arc::new(client) }
+}
