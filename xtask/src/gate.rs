@@ -137,6 +137,11 @@ const STEPS: &[Step] = &[
         bench::soak::run(workspace, bench::soak::Plan::SHORT)
     }),
     Step::side(
+        "counts",
+        "system calls, instructions and bytes of the release build, against their goals",
+        |workspace| bench::counts::run(workspace, false),
+    ),
+    Step::side(
         "interop",
         "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client; \
          fetch and curl on HTTP sessions",

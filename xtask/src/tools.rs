@@ -40,6 +40,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["chromium", "--version"], package: "chromium" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
     Program { probe: &["strace", "--version"], package: "strace" },
+    Program { probe: &["valgrind", "--version"], package: "valgrind" },
     Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },
     Program { probe: &["microsocks", "--help"], package: "microsocks" },
     Program { probe: &["go", "version"], package: "golang-go" },

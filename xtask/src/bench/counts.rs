@@ -15,47 +15,70 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What is sent, how many messages of each connection in the shorter and in the longer run, and the goals.
+/// What is sent, how many messages of each connection in the shorter and in the longer run, and the goals: what was measured last,
+/// and a little more.
 struct Scenario {
     name: &'static str,
+    connections: u64,
     flight: &'static str,
     size: &'static str,
     messages: [u64; 2],
-    calls: f64,
+    /// Waits apart; `None`: they are not counted here.
+    calls: Option<f64>,
     instructions: f64,
+    /// Without the wide registers that masking takes where they are.
+    instructions_narrow: f64,
 }
 
 const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "20 B, 1 in flight",
+        connections: 50,
         flight: "1",
         size: "20",
         messages: [80, 480],
-        calls: 2.05,
-        instructions: 900.0,
+        calls: Some(2.0),
+        instructions: 820.0,
+        instructions_narrow: 820.0,
     },
     Scenario {
         name: "20 B, 16 in flight",
+        connections: 50,
         flight: "16",
         size: "20",
         messages: [80, 880],
-        calls: 0.14,
-        instructions: 450.0,
+        calls: Some(0.135),
+        instructions: 365.0,
+        instructions_narrow: 365.0,
     },
     Scenario {
         name: "16 KiB, 1 in flight",
+        connections: 50,
         flight: "1",
         size: "16384",
         messages: [20, 100],
-        calls: 2.1,
-        instructions: 8000.0,
+        calls: Some(2.0),
+        instructions: 2500.0,
+        instructions_narrow: 4550.0,
+    },
+    Scenario {
+        name: "20 B, each in a turn of its own",
+        connections: 1,
+        flight: "1",
+        size: "20",
+        messages: [1000, 5000],
+        calls: None,
+        instructions: 1610.0,
+        instructions_narrow: 1610.0,
     },
 ];
 
-const CONNECTIONS: u64 = 50;
-
 const IDLE: &str = "9000";
-const IDLE_BYTES: f64 = 400.0;
+const IDLE_BYTES: f64 = 304.0;
+
+/// Calls of `epoll_wait` a message: each returns the events of many connections, of more the busier the server is. On an
+/// idle machine they are 0.02 to 0.04.
+const WAITS: f64 = 0.3;
 
 /// A goal is missed when it is exceeded by more than this share: what the counts vary by.
 const TOLERANCE: f64 = 0.02;
@@ -68,13 +91,18 @@ pub(crate) fn run(workspace: &Workspace, report_only: bool) -> Result<Checks, Fa
         Report { table: Table::new(&["figure", "measured", "goal", "verdict"]), checks: Checks::default() };
     let mut kinds = String::new();
     for scenario in SCENARIOS {
-        let calls = calls(&programs, scenario)?;
-        report.figure(&format!("system calls, {}", scenario.name), calls.values().sum(), scenario.calls);
-        kinds += &format!("{}: {}\n", scenario.name, by_kind(&calls));
+        let Some(goal) = scenario.calls else { continue };
+        let mut calls = calls(&programs, scenario)?;
+        let sum: f64 = calls.values().sum();
+        kinds += &format!("{}: {sum:.3}: {}\n", scenario.name, by_kind(&calls));
+        let waits = calls.remove("epoll_wait").unwrap_or_default();
+        report.figure(&format!("system calls but waits, {}", scenario.name), calls.values().sum(), goal);
+        report.figure(&format!("waits, {}", scenario.name), waits, WAITS);
     }
     for scenario in SCENARIOS {
+        let goal = if has_wide_registers() { scenario.instructions } else { scenario.instructions_narrow };
         let instructions = instructions(&programs, scenario)?;
-        report.figure(&format!("user instructions, {}", scenario.name), instructions, scenario.instructions);
+        report.figure(&format!("user instructions, {}", scenario.name), instructions, goal);
     }
     let binary = programs.workspace.binary();
     let server = programs.server(&[], &[&text(&binary), "echo", "--port", "0"])?;
@@ -104,6 +132,14 @@ impl Report {
         let verdict = if met { "met" } else { "MISSED" };
         self.table.row([name.to_owned(), short(measured), short(goal), verdict.to_owned()]);
     }
+}
+
+/// Whether masking takes registers of 256 bits on this machine.
+fn has_wide_registers() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// Not when it is no number, either.
@@ -143,7 +179,7 @@ fn instructions(programs: &Programs<'_>, scenario: &Scenario) -> Result<f64, Fai
 fn echo(programs: &Programs<'_>, tracer: &[&str], scenario: &Scenario, messages: u64) -> Result<(), Failure> {
     let binary = programs.workspace.binary();
     let server = programs.server(tracer, &[&text(&binary), "echo", "--port", "0"])?;
-    let (connections, messages) = (CONNECTIONS.to_string(), messages.to_string());
+    let (connections, messages) = (scenario.connections.to_string(), messages.to_string());
     let mut arguments = vec!["echo", "--connections", &connections, "--messages", &messages];
     arguments.extend(["--flight", scenario.flight, "--size", scenario.size]);
     programs.load(&server, &arguments)?;
@@ -152,7 +188,7 @@ fn echo(programs: &Programs<'_>, tracer: &[&str], scenario: &Scenario, messages:
 
 fn difference(shorter: u64, longer: u64, scenario: &Scenario) -> f64 {
     let [few, many] = scenario.messages;
-    (longer as f64 - shorter as f64) / ((many - few) * CONNECTIONS) as f64
+    (longer as f64 - shorter as f64) / ((many - few) * scenario.connections) as f64
 }
 
 /// The kinds that matter, the most frequent first.
@@ -178,7 +214,7 @@ mod tests {
     #[test]
     fn a_count_is_the_slope_between_two_runs() {
         let scenario = &SCENARIOS[0];
-        assert_eq!(difference(1000, 1000 + 400 * CONNECTIONS * 3, scenario), 3.0);
+        assert_eq!(difference(1000, 1000 + 400 * scenario.connections * 3, scenario), 3.0);
     }
 
     #[test]
