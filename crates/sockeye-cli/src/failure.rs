@@ -65,7 +65,7 @@ pub(crate) fn refusal(failure: &sockeye::Failure) -> Option<&Refusal> {
 fn code_of(failure: &sockeye::Failure) -> u8 {
     match (&failure.cause, failure.stage) {
         (FailureCause::Timeout { .. }, _) => TIMEOUT,
-        (FailureCause::Unsupported(_), _) => TLS,
+        (FailureCause::Unsupported(_), _) | (_, Stage::Tls) => TLS,
         (FailureCause::Refused(_) | FailureCause::Redirect(_), _) => REFUSED,
         (FailureCause::Rule(_), _) => PROTOCOL,
         (FailureCause::Cancelled | FailureCause::NoRoom { .. } | FailureCause::Dropped, _) => GENERAL,

@@ -1,4 +1,9 @@
-//! Stands for the module `tls` without a feature that brings it: there is no certificate, so no listener that has one.
+//! Stands for the module `tls` without a feature that brings it: there is no certificate, so no listener that has one, and nothing
+//! to trust.
 
 #[derive(Clone)]
 pub(crate) enum ServerTls {}
+
+#[cfg(feature = "client")]
+#[derive(Clone)]
+pub(crate) enum ClientTls {}

@@ -16,6 +16,7 @@ use crate::client::reconnect::Reconnect;
 use crate::client::url::{Url, UrlError};
 use crate::limits::{LimitError, table};
 use crate::sys::{Address, ConnectOptions, TcpKeepalive};
+use crate::tls::ClientTls;
 
 /// Describes a connection to make: the server, the handshake, proxies, time limits. Each setter checks its argument, so a
 /// `Connect` is always valid. [`ProtocolMut::connect`](crate::protocol::ProtocolMut::connect) takes it.
@@ -65,6 +66,7 @@ pub struct Connect {
     pub(crate) redirects: u8,
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) reports_handshake: bool,
+    tls: Option<ClientTls>,
 }
 
 impl Connect {
@@ -286,6 +288,21 @@ impl Connect {
         Self { reports_handshake: true, ..self }
     }
 
+    /// Whom to trust, and what to show, if the URL is one of `wss`. Without it such a connect fails with
+    /// [`FailureCause::Unsupported`](crate::client::FailureCause::Unsupported). The certificate must be for the host of the URL, also
+    /// through a proxy, and with [`to`](Self::to). It holds for redirects too.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    #[must_use]
+    pub fn tls(self, tls: ClientTls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// What was given to [`tls`](Self::tls).
+    pub(crate) const fn client_tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
     /// The URL to connect to.
     #[must_use]
     pub const fn url(&self) -> &Url {
@@ -410,6 +427,7 @@ impl From<Url> for Connect {
             redirects: 0,
             reconnect: None,
             reports_handshake: false,
+            tls: None,
         }
     }
 }
@@ -461,6 +479,8 @@ pub struct Timeouts {
     pub head_start: Duration,
     /// Negotiation with the proxy. Default 10 s.
     pub proxy: Duration,
+    /// The handshake of TLS. Default 10 s.
+    pub tls: Duration,
     /// From the request to the end of the response. Default 10 s.
     pub handshake: Duration,
 }
@@ -472,6 +492,7 @@ impl Default for Timeouts {
             connect: table::CONNECT.default_time(),
             head_start: table::HEAD_START.default_time(),
             proxy: table::PROXY.default_time(),
+            tls: table::TLS.default_time(),
             handshake: table::HANDSHAKE.default_time(),
         }
     }
@@ -485,6 +506,7 @@ impl Timeouts {
         // attempt."
         table::HEAD_START.check_time(self.head_start)?;
         table::PROXY.check_time(self.proxy)?;
+        table::TLS.check_time(self.tls)?;
         table::HANDSHAKE.check_time(self.handshake)
     }
 }

@@ -14,6 +14,8 @@ use crate::client::refusal::Refusal;
 use crate::client::url::Url;
 use crate::id::ConnId;
 use crate::sys::Address;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::{TlsFailure, TlsFailureKind};
 
 /// A failed connection attempt. `Display` is one line that a person can act on.
 ///
@@ -63,6 +65,8 @@ pub enum Stage {
     Connect,
     /// Asking the proxy to connect to the server.
     Proxy,
+    /// The handshake of TLS.
+    Tls,
     /// The opening handshake.
     Handshake,
 }
@@ -92,6 +96,10 @@ pub enum FailureCause {
     Descriptor(io::Error),
     /// The proxy did not connect us to the server.
     Proxy(ProxyFailure),
+    /// The handshake of TLS failed.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    Tls(TlsFailure),
     /// The server answered with a status other than 101.
     Refused(Box<Refusal>),
     /// The server's answer breaks a rule of the handshake.
@@ -115,7 +123,7 @@ pub enum FailureCause {
     },
     /// The server redirects, and the redirect is not followed.
     Redirect(RedirectError),
-    /// It needs a feature that is not implemented yet.
+    /// It needs something that is not there: a `wss` URL without [`Connect::tls`](crate::client::Connect), for example.
     Unsupported(&'static str),
     /// The service stopped first.
     Dropped,
@@ -186,6 +194,9 @@ impl Failure {
             | FailureCause::NoRoom { .. } => true,
             FailureCause::Refused(refusal) => matches!(refusal.status(), 408 | 425 | 429 | 500..=599),
             FailureCause::Proxy(failure) => failure.is_transient(),
+            // Whatever ended it may have been a server that restarts.
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            FailureCause::Tls(failure) => failure.kind() == TlsFailureKind::ClosedInHandshake,
             FailureCause::Rule(_)
             | FailureCause::Descriptor(_)
             | FailureCause::Cancelled
@@ -216,7 +227,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_cause(f)?;
-        if let Some(proxy) = self.proxy().filter(|_| self.stage != Stage::Handshake) {
+        if let Some(proxy) = self.proxy().filter(|_| self.stage <= Stage::Proxy) {
             write!(f, " (the proxy {proxy}")?;
             match proxy.variable() {
                 Some(variable) => write!(f, ", from {variable})")?,
@@ -240,6 +251,8 @@ impl Failure {
             }
             FailureCause::Descriptor(error) => write!(f, "the descriptor cannot be used: {}", plain(error)),
             FailureCause::Proxy(failure) => write!(f, "{failure}"),
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            FailureCause::Tls(failure) => write!(f, "{failure}"),
             FailureCause::Refused(refusal) => {
                 write!(f, "the server answered {refusal}")?;
                 match refusal.retry_after() {
@@ -266,6 +279,8 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
             FailureCause::Proxy(failure) => Some(failure),
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            FailureCause::Tls(failure) => Some(failure),
             FailureCause::Rule(rule) => Some(rule),
             FailureCause::Redirect(error) => Some(error),
             _ => self.io_error().map(|error| error as _),
@@ -288,6 +303,7 @@ impl Stage {
             Self::Resolve => "the host lookup did not finish",
             Self::Connect => "no address accepted the connection",
             Self::Proxy => "the proxy did not answer",
+            Self::Tls => "the server did not finish the TLS handshake",
             Self::Handshake => "the server did not answer the handshake",
         }
     }

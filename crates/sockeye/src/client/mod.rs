@@ -58,4 +58,6 @@ pub use raw_connect::RawConnect;
 pub use reconnect::Reconnect;
 pub use redirect::RedirectError;
 pub use refusal::Refusal;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub(crate) use url::without_zone;
 pub use url::{Url, UrlError};

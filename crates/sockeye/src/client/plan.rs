@@ -83,6 +83,7 @@ impl Plan {
             Stage::Resolve => timeouts.resolve,
             Stage::Connect => timeouts.connect,
             Stage::Proxy => timeouts.proxy,
+            Stage::Tls => timeouts.tls,
             Stage::Handshake => timeouts.handshake,
         }
     }

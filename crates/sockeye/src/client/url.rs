@@ -323,7 +323,7 @@ fn ipv6(text: &str) -> Result<String, UrlError> {
 }
 
 /// A host without the zone of its address.
-pub(super) fn without_zone(host: &str) -> &str {
+pub(crate) fn without_zone(host: &str) -> &str {
     host.split('%').next().unwrap_or(host)
 }
 

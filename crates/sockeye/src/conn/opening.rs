@@ -1,5 +1,11 @@
 //! An outgoing connection between TCP and WebSocket: the proxy, if any, then the opening handshake.
 
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "opening/no_tls.rs"]
+mod tls;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod tls;
+
 use sockeye_proto::conn::HEADROOM;
 use sockeye_proto::handshake::client::HandshakeError;
 use sockeye_proto::http::body::{Decoder, Length};
@@ -34,6 +40,9 @@ enum State {
     /// Nothing was sent yet.
     New,
     Proxy(Negotiation),
+    /// The handshake of TLS.
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    Securing,
     Head(Answer),
     Body {
         refusal: Box<Refusal>,
@@ -85,6 +94,7 @@ impl Opening {
     fn stage(&self) -> Stage {
         match self.state {
             State::Proxy(_) => Stage::Proxy,
+            State::Securing => Stage::Tls,
             State::New | State::Head(_) | State::Body { .. } => Stage::Handshake,
         }
     }
@@ -93,10 +103,15 @@ impl Opening {
     /// [`give_up`](Self::give_up).
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Step<WebSocket>, FailureCause> {
         if matches!(self.state, State::New) {
-            self.begin(env, id)?;
+            self.begin(wire, env, id)?;
         }
         let mut budget = env.share.bytes;
         loop {
+            if matches!(self.state, State::Securing) {
+                if let Some(step) = self.shake(wire, env, id)? {
+                    return Ok(step);
+                }
+            }
             SocketWriter::new(&mut env.io, &mut wire.socket).flush();
             if wire.socket.is_broken() {
                 // A refusing peer may reset without reading our request; its answer may still be readable.
@@ -118,7 +133,7 @@ impl Opening {
                         State::Head(answer) => answer.head.capacity(),
                         State::Body { refusal, .. } => refusal.body().len(),
                         State::Proxy(negotiation) => negotiation.held_bytes(),
-                        State::New => 0,
+                        State::New | State::Securing => 0,
                     };
                     self.held.set(&env.state.account, held);
                     if let Some(ws) = next? {
@@ -134,10 +149,10 @@ impl Opening {
     }
 
     /// Sends our first bytes.
-    fn begin(&mut self, env: &mut Env, id: ConnId) -> Result<(), FailureCause> {
+    fn begin(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<(), FailureCause> {
         let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
         let Some(negotiation) = plan.negotiation(&env.limits.protocol).map_err(FailureCause::Proxy)? else {
-            return self.ask(env, id);
+            return if self.is_secure() { self.secure(wire, env, &[]) } else { self.ask(env, id) };
         };
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().proxy);
         negotiation.start(env.io.cork());
@@ -146,6 +161,11 @@ impl Opening {
         }
         self.state = State::Proxy(negotiation);
         Ok(())
+    }
+
+    /// Whether TLS comes before the request.
+    fn is_secure(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.connect().url().is_secure())
     }
 
     /// Sends the request of the handshake.
@@ -185,6 +205,10 @@ impl Opening {
                     if !head.is_empty() && self.plan.as_ref().is_some_and(|plan| plan.reports_handshake()) {
                         env.report_head(id, HandshakeHead::ProxyResponse(head));
                     }
+                    if self.is_secure() {
+                        self.secure(wire, env, bytes)?;
+                        return Ok(None);
+                    }
                     self.ask(env, id)?;
                 }
             }
@@ -203,7 +227,7 @@ impl Opening {
                 }
                 Ok(None)
             }
-            State::New | State::Proxy(_) => Ok(None),
+            State::New | State::Proxy(_) | State::Securing => Ok(None),
         }
     }
 
@@ -268,7 +292,7 @@ impl Opening {
     fn refused(&mut self) -> FailureCause {
         match std::mem::replace(&mut self.state, State::New) {
             State::Body { refusal, .. } => FailureCause::Refused(refusal),
-            State::New | State::Proxy(_) | State::Head(_) => FailureCause::Ended,
+            State::New | State::Proxy(_) | State::Securing | State::Head(_) => FailureCause::Ended,
         }
     }
 
@@ -282,7 +306,7 @@ impl Opening {
                 self.refused()
             }
             State::Proxy(negotiation) => negotiation.end().map_or(FailureCause::Ended, FailureCause::Proxy),
-            State::New | State::Head(_) => FailureCause::Ended,
+            State::New | State::Securing | State::Head(_) => FailureCause::Ended,
         }
     }
 
@@ -294,7 +318,7 @@ impl Opening {
                 Some(self.refused())
             }
             State::Proxy(negotiation) => negotiation.cut().map(FailureCause::Proxy),
-            State::New | State::Head(_) => None,
+            State::New | State::Securing | State::Head(_) => None,
         }
     }
 
@@ -322,7 +346,7 @@ impl Opening {
             _ if !plan.reports_handshake() => Vec::new(),
             State::Head(answer) => std::mem::take(&mut answer.head),
             State::Proxy(negotiation) => negotiation.response_head().to_vec(),
-            State::New | State::Body { .. } => Vec::new(),
+            State::New | State::Securing | State::Body { .. } => Vec::new(),
         };
         Some(Box::new(Unopened { plan, stage, cause, unreported }))
     }

@@ -248,7 +248,7 @@ pub(crate) fn pong_within() -> &'static Limit {
 #[cfg(test)]
 #[rustfmt::skip]
 pub(crate) static OTHERS: &[&Limit] = &[
-    &OUTBOX_BYTES, &OUTBOX_LOW_WATER, &CONNECT_TIMEOUT, &RESOLVE, &CONNECT, &HEAD_START, &PROXY, &HANDSHAKE,
+    &OUTBOX_BYTES, &OUTBOX_LOW_WATER, &CONNECT_TIMEOUT, &RESOLVE, &CONNECT, &HEAD_START, &PROXY, &TLS, &HANDSHAKE,
     &RECONNECT_INITIAL, &RECONNECT_CAP, &RECONNECT_STABLE, &RECONNECT_MAX_RETRY_AFTER, &RECONNECT_ATTEMPTS,
 ];
 
@@ -272,6 +272,8 @@ mod others {
         "the wait for one address; the least is that of RFC 8305 section 5", "the next one is tried in parallel");
     pub(crate) static PROXY: Limit = row!("Timeouts::proxy", Time, secs(10), SHORTEST, LONGEST,
         "negotiation with the proxy", "`failed`, cause `Timeout`, with the stage");
+    pub(crate) static TLS: Limit = row!("Timeouts::tls", Time, secs(10), SHORTEST, LONGEST,
+        "the handshake of TLS", "`failed`, cause `Timeout`, with the stage");
     pub(crate) static HANDSHAKE: Limit = row!("Timeouts::handshake", Time, secs(10), SHORTEST, LONGEST,
         "from the request to the end of the response", "`failed`, cause `Timeout`, with the stage");
     pub(crate) static RECONNECT_INITIAL: Limit = row!("Reconnect::initial", Time, millis(500), Duration::from_millis(10), LONGEST,

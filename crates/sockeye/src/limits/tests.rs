@@ -125,6 +125,7 @@ fn set(limit: &Limit, amount: Amount) -> Result<(), ConnectError> {
                 "Timeouts::connect" => &mut timeouts.connect,
                 "Timeouts::head_start" => &mut timeouts.head_start,
                 "Timeouts::proxy" => &mut timeouts.proxy,
+                "Timeouts::tls" => &mut timeouts.tls,
                 "Timeouts::handshake" => &mut timeouts.handshake,
                 _ => panic!("{name} is not tested"),
             } = time;

@@ -382,6 +382,8 @@ counters! {
         connect,
         /// Negotiation with the proxy.
         proxy,
+        /// The handshake of TLS.
+        tls,
         /// The opening handshake.
         handshake,
     }

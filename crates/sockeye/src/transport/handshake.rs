@@ -2,6 +2,8 @@
 
 use std::io;
 
+#[cfg(feature = "client")]
+use crate::tls::ClientTls;
 use crate::tls::{ServerTls, Session, TlsFailure};
 use crate::transport::loop_io::LoopIo;
 use crate::transport::read::halves;
@@ -29,7 +31,7 @@ pub(crate) enum Broken {
     TooLong,
     /// The peer ended the connection.
     Ended,
-    Io(#[expect(dead_code, reason = "it is shown")] io::ErrorKind),
+    Io(#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "it is shown"))] io::ErrorKind),
 }
 
 impl Socket {
@@ -42,6 +44,21 @@ impl Socket {
     ) -> Result<(), TlsFailure> {
         io.scratch.sealed.clear();
         self.begin_tls(io, Session::server(tls.current())?, first);
+        Ok(())
+    }
+
+    /// From now on the connection speaks TLS, as a client of the server `name`. `first` was read from it.
+    #[cfg(feature = "client")]
+    pub(crate) fn begin_client_tls(
+        &mut self,
+        io: &mut LoopIo,
+        tls: &ClientTls,
+        name: &str,
+        first: &[u8],
+    ) -> Result<(), TlsFailure> {
+        io.scratch.sealed.clear();
+        let session = Session::client(tls.current(), name, &mut io.scratch.sealed)?;
+        self.begin_tls(io, session, first);
         Ok(())
     }
 

@@ -47,6 +47,7 @@ impl Service {
             Stage::Resolve => &mut failures.resolve,
             Stage::Connect => &mut failures.connect,
             Stage::Proxy => &mut failures.proxy,
+            Stage::Tls => &mut failures.tls,
             Stage::Handshake => &mut failures.handshake,
         } += 1;
         let mut failure = Failure::new(stage, cause).by(plan.route());

@@ -55,13 +55,9 @@ impl Service {
 
     /// Starts an attempt, or what follows from a redirect: the lookup, or the race.
     pub(super) fn attempt(&mut self, id: ConnId, mut plan: Box<Plan>) {
-        if plan.connect().url().is_secure() {
-            return self.fail(
-                id,
-                plan,
-                Stage::Connect,
-                FailureCause::Unsupported("wss:// needs TLS, which is not built yet"),
-            );
+        if plan.connect().url().is_secure() && plan.connect().client_tls().is_none() {
+            let cause = FailureCause::Unsupported("wss:// needs TLS, for which the connect has no configuration");
+            return self.fail(id, plan, Stage::Connect, cause);
         }
         if let Some(fd) = plan.take_descriptor() {
             return self.open_over(id, plan, fd);

@@ -1,24 +1,33 @@
 //! TLS on real and simulated sockets. rustls has random numbers of its own, so no two runs are the same to the byte.
 
+mod client;
 mod server;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use sockeye::tls::{Pem, Provider, ServerTls};
+use sockeye::tls::{ClientTls, Pem, Provider, ServerTls};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+
+static ISSUERS: AtomicU64 = AtomicU64::new(0);
 
 /// A server for `localhost`, and a client of rustls that trusts it and speaks one version.
 struct Certified {
     server: ServerTls,
     client: Arc<ClientConfig>,
+    /// A client of the service that does the same, in any version.
+    own: ClientTls,
 }
 
 fn certified(version: &'static SupportedProtocolVersion) -> Certified {
     let mut authority = CertificateParams::default();
+    // Another name for each: issuers of one name would be taken for one with another key.
+    let number = ISSUERS.fetch_add(1, Ordering::Relaxed);
+    authority.distinguished_name.push(DnType::CommonName, format!("issuer {number}"));
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -33,5 +42,6 @@ fn certified(version: &'static SupportedProtocolVersion) -> Certified {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Certified { server, client: Arc::new(client) }
+    let own = ClientTls::builder(Provider::Ring).roots(Pem::bytes(authority.pem())).build().unwrap();
+    Certified { server, client: Arc::new(client), own }
 }

@@ -463,6 +463,33 @@ fn what_is_published_is_shared_by_peers_that_do_not_read() {
 }
 
 #[test]
+fn a_proxy_header_comes_before_tls() {
+    let certified = certified(VERSIONS[0]);
+    let network = quiet();
+    let listen = Listen::new("127.0.0.1:443").tls(certified.server.clone());
+    let builder = Service::builder().protocol(messages::echo("echo")).listener(listen);
+    let builder = builder.proxy_protocol(["0.0.0.0/0".parse().unwrap()]);
+    let service = builder.build_with(network.sys()).unwrap();
+    let mut bench = Bench { network, service };
+    for cut in [false, true] {
+        let mut clients = [Client::new(&bench, &certified)];
+        let header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n".to_vec();
+        let hello = clients[0].sealed();
+        if cut {
+            clients[0].peer.send(&header);
+            bench.until(|_| true);
+            clients[0].peer.send(&hello);
+        } else {
+            clients[0].peer.send(&[header, hello].concat());
+        }
+        clients[0].say(UPGRADE);
+        bench.pump(&mut clients, |_, clients| clients[0].is_upgraded());
+    }
+    let tls = bench.service.statistics().tls;
+    assert_eq!(tls.full + tls.resumed, 2);
+}
+
+#[test]
 fn a_service_that_ends_says_so_by_close_notify() {
     let certified = certified(VERSIONS[0]);
     let mut bench = Bench::new(quiet(), Limits::default(), &certified);

@@ -1,0 +1,67 @@
+//! TLS on an outgoing connection, before the request is sent.
+
+use crate::client::FailureCause;
+use crate::client::without_zone;
+use crate::conn::env::Env;
+use crate::conn::opening::{Opening, State};
+use crate::conn::step::Step;
+use crate::conn::websocket::WebSocket;
+use crate::conn::wire::Wire;
+use crate::id::ConnId;
+use crate::tls::TlsFailure;
+use crate::transport::{Broken, Shake, SocketWriter};
+
+impl Opening {
+    /// Begins the handshake. `first` was read behind the answer of a proxy.
+    pub(super) fn secure(&mut self, wire: &mut Wire, env: &mut Env, first: &[u8]) -> Result<(), FailureCause> {
+        let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
+        let Some(tls) = plan.connect().client_tls() else {
+            return Err(FailureCause::Unsupported("the connect has no configuration of TLS"));
+        };
+        // What was said to a proxy is plain.
+        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        let name = without_zone(plan.connect().url().host());
+        wire.socket.begin_client_tls(&mut env.io, tls, name, first).map_err(FailureCause::Tls)?;
+        // As costly as with a peer that connected to us.
+        env.io.note_effort(HANDSHAKE_EFFORT);
+        self.deadline = plan.ends().min(env.state.now + plan.timeouts().tls);
+        self.state = State::Securing;
+        Ok(())
+    }
+
+    /// Goes on with the handshake, and sends the request once it is done. `Some`: that is all for now.
+    pub(super) fn shake(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        id: ConnId,
+    ) -> Result<Option<Step<WebSocket>>, FailureCause> {
+        let (budget, most) = (env.share.bytes, env.limits.tls_handshake_bytes);
+        match wire.socket.handshake(&mut env.io, &mut env.rx, budget, most) {
+            Shake::Done => {}
+            Shake::Wait => return Ok(Some(Step::Wait)),
+            Shake::Yield => return Ok(Some(Step::Yield)),
+            Shake::Failed(broken) => return Err(self.cause(broken)),
+        }
+        if let Some(session) = wire.socket.tls() {
+            let (version, cipher, group) = (session.version(), session.cipher(), session.group());
+            tracing::debug!(%id, peer = %wire.peer, version, cipher, group, is_resumed = session.is_resumed(), "secured");
+        }
+        self.ask(env, id).map(|()| None)
+    }
+
+    fn cause(&self, broken: Broken) -> FailureCause {
+        match broken {
+            Broken::Rule(failure) => FailureCause::Tls(failure),
+            Broken::TooLong => FailureCause::Io(std::io::ErrorKind::InvalidData.into()),
+            Broken::Ended => {
+                let host = self.plan.as_ref().map(|plan| plan.connect().url().host());
+                FailureCause::Tls(TlsFailure::server_closed(host.unwrap_or_default()))
+            }
+            Broken::Io(kind) => FailureCause::Io(kind.into()),
+        }
+    }
+}
+
+/// A handshake costs as much as moving so many bytes.
+const HANDSHAKE_EFFORT: u64 = 128 * 1024;
