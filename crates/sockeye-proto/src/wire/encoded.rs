@@ -29,11 +29,11 @@ impl EncodedHeader {
         let first = (if fin { FIN } else { 0 }) | (rsv & RSV) | opcode as u8;
         // RFC 6455 section 5.2: "in all cases, the minimal number of bytes MUST be used to encode
         // the length".
-        if let Some(short) = u8::try_from(len).ok().filter(|&short| short < LENGTH_16) {
+        if len < u64::from(LENGTH_16) {
             // Most frames. A single store, because a load right after several smaller ones would
             // have to wait for them.
             let (key, masked) = mask.map_or((0, 0), |key| (u32::from_le_bytes(key), MASK));
-            let word = u64::from(key) << 16 | u64::from(short | masked) << 8 | u64::from(first);
+            let word = u64::from(key) << 16 | (len | u64::from(masked)) << 8 | u64::from(first);
             bytes[..8].copy_from_slice(&word.to_le_bytes());
             return Self { bytes, len: if mask.is_some() { 6 } else { 2 } };
         }

@@ -241,21 +241,24 @@ impl Service {
         if self.is_drained() {
             return None;
         }
-        let ticks = self
-            .ticks
-            .iter()
-            .filter(|tick| {
-                let endpoint = self.env.endpoints.get(tick.endpoint);
-                (self.env.state.opened || !tick.resting) && endpoint.is_some_and(|endpoint| endpoint.sessions() > 0)
-            })
-            .map(|tick| tick.next);
-        let drain = self.env.state.lifecycle.drain_deadline();
-        let senders = self.env.state.holdings.window_ends();
-        let pool = self.env.state.pool.borrow().look_at();
-        let page = self.env.board.as_ref().and_then(BoardSlot::deadline);
-        let own_timers = self.env.state.own_timers.next();
-        let others = [own_timers, self.timers.next(), self.accepting.retry_at(), drain, pool, page, senders];
-        others.into_iter().flatten().chain(ticks).min()
+        let mut next = self.timers.next();
+        let mut take = |other: Option<Instant>| {
+            if let Some(other) = other {
+                next = Some(next.map_or(other, |next| next.min(other)));
+            }
+        };
+        take(self.env.state.own_timers.next());
+        take(self.accepting.retry_at());
+        take(self.env.state.lifecycle.drain_deadline());
+        take(self.env.state.pool.borrow().look_at());
+        take(self.env.board.as_ref().and_then(BoardSlot::deadline));
+        take(self.env.state.holdings.window_ends());
+        for tick in &self.ticks {
+            let endpoint = self.env.endpoints.get(tick.endpoint);
+            let is_awake = self.env.state.opened || !tick.resting;
+            take((is_awake && endpoint.is_some_and(|endpoint| endpoint.sessions() > 0)).then_some(tick.next));
+        }
+        next
     }
 
     /// Where the service listens, in the order of [`Builder::listen`](crate::Builder::listen), with
@@ -314,10 +317,15 @@ impl Service {
 
     /// Starts a requested drain: listeners are closed at once, WebSockets get 1001, raw connections
     /// and idle HTTP connections end.
+    #[inline]
     pub(super) fn start_requested_drain(&mut self) {
-        if !self.env.state.lifecycle.is_drain_requested() {
-            return;
+        if self.env.state.lifecycle.is_drain_requested() {
+            self.start_drain();
         }
+    }
+
+    #[cold]
+    fn start_drain(&mut self) {
         // What was asked to be closed before keeps its own code.
         self.carry_out_requested_ends();
         // What was published before leaves before the close frames, behind which nothing may follow.

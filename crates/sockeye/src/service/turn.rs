@@ -12,6 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use sockeye_proto::close::Close;
+use sockeye_proto::time::Instant;
 
 use crate::client::FailureCause;
 use crate::conn::{Abort, Closing, Outcome};
@@ -41,20 +42,7 @@ impl Service {
         self.env.share = ReadBudget::share(whole, self.events.len() + self.env.state.registry.ready_len());
         self.begin_with_ends();
         let mut events = std::mem::take(&mut self.events);
-        let mut woken = false;
-        let most = self.env.io.effort().saturating_add(self.most_effort());
-        for event in &events {
-            if event.token == WAKE {
-                woken = true;
-            } else if event.token >> 32 == 0 {
-                self.low_token(event.token);
-            } else {
-                self.on_event(*event, most);
-            }
-        }
-        let work = &mut self.env.io.meters.statistics.work;
-        work.turns += 1;
-        work.events += events.len() as u64;
+        let woken = self.handle_events(&events);
         events.clear();
         self.events = events;
         self.accept_some();
@@ -87,6 +75,27 @@ impl Service {
         Ok(ServiceState::Running)
     }
 
+    /// The events of one turn. Returns whether the loop was woken. It is apart from the turn, so that it has the registers
+    /// for itself.
+    #[inline(never)]
+    fn handle_events(&mut self, events: &[Readiness]) -> bool {
+        let mut woken = false;
+        let most = self.env.io.effort().saturating_add(self.most_effort());
+        for event in events {
+            if event.token == WAKE {
+                woken = true;
+            } else if event.token >> 32 == 0 {
+                self.low_token(event.token);
+            } else {
+                self.on_event(*event, most);
+            }
+        }
+        let work = &mut self.env.io.meters.statistics.work;
+        work.turns += 1;
+        work.events += events.len() as u64;
+        woken
+    }
+
     /// Waits no longer than the caller, the ready list and the next deadline allow.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         // A drained service has nothing to wait for.
@@ -96,10 +105,8 @@ impl Service {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let mut events = std::mem::take(&mut self.events);
-        let result = self.env.io.sys.wait(timeout, &mut events);
-        self.crowded = events.len() >= EVENTS_PER_WAIT;
-        self.events = events;
+        let result = self.env.io.sys.wait(timeout, &mut self.events);
+        self.crowded = self.events.len() >= EVENTS_PER_WAIT;
         self.env.state.now = self.env.io.sys.now();
         self.turn_begins();
         match result {
@@ -289,18 +296,10 @@ impl Service {
         }
     }
 
+    #[inline]
     fn free_dead(&mut self) {
-        let mut dead = std::mem::take(&mut self.dead);
-        let any = !dead.is_empty();
-        for id in dead.drain(..) {
-            self.env.state.registry.remove(id);
-        }
-        self.dead = dead;
-        if any {
-            self.accepting.end_pause();
-            if let Some(slots) = self.env.state.registry.give_back() {
-                self.connections.truncate(slots);
-            }
+        if !self.dead.is_empty() {
+            self.free_slots();
         }
         self.settle_places();
         let Self { timers, connections, connecting, env, .. } = self;
@@ -311,9 +310,27 @@ impl Service {
         });
     }
 
+    #[inline(never)]
+    fn free_slots(&mut self) {
+        for id in self.dead.drain(..) {
+            self.env.state.registry.remove(id);
+        }
+        self.accepting.end_pause();
+        if let Some(slots) = self.env.state.registry.give_back() {
+            self.connections.truncate(slots);
+        }
+    }
+
     /// Carries out the requests of callbacks: adoptions, timers, closes and connects.
     #[inline]
     fn carry_out(&mut self) {
+        if self.env.state.has_new_commands() {
+            self.carry_out_new();
+        }
+    }
+
+    #[inline(never)]
+    fn carry_out_new(&mut self) {
         if !self.env.state.queue.adoptions.is_empty() {
             self.start_adoptions();
         }
@@ -434,7 +451,27 @@ impl Service {
 
     fn fire_deadlines(&mut self) {
         let now = self.env.state.now;
-        // All due entries are taken first: one that is due again at once waits for the next turn.
+        if self.timers.next().is_some_and(|at| at <= now) {
+            self.fire_timers(now);
+        }
+        if self.env.state.own_timers.next().is_some_and(|at| at <= now) {
+            self.fire_own_timers();
+        }
+        if !self.env.state.holdings.is_empty() {
+            self.end_slow_senders();
+        }
+        if !self.ticks.is_empty() || self.env.state.opened {
+            self.tick();
+        }
+        if self.env.state.lifecycle.drain_deadline().is_some_and(|deadline| deadline <= now) {
+            self.abandon_all();
+        }
+    }
+
+    /// The deadlines of connections and attempts. All due entries are taken first: one that is due again at once waits for the
+    /// next turn.
+    #[inline(never)]
+    fn fire_timers(&mut self, now: Instant) {
         let mut due = std::mem::take(&mut self.due);
         while let Some(entry) = self.timers.pop_due(now) {
             due.push(entry);
@@ -464,14 +501,6 @@ impl Service {
         // Many connections with the same deadline must not leave their memory behind.
         due.shrink_to(DUE);
         self.due = due;
-        self.fire_own_timers();
-        if !self.env.state.holdings.is_empty() {
-            self.end_slow_senders();
-        }
-        self.tick();
-        if self.env.state.lifecycle.drain_deadline().is_some_and(|deadline| deadline <= now) {
-            self.abandon_all();
-        }
     }
 
     /// Calls for the timers of protocols and endpoints that are due. One that is set for now by these calls waits for the

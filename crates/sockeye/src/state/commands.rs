@@ -226,12 +226,18 @@ impl Commands {
     }
 
     /// Turns requests for all connections of a protocol into requests for each.
+    #[inline]
     pub(crate) fn spread_all_writable(&mut self) {
         if self.queue.has_all_writable() {
-            let queue = &self.queue;
-            self.registry.want_write_of(|endpoint| queue.wants_all(endpoint));
-            self.queue.clear_all_writable();
+            self.spread();
         }
+    }
+
+    #[cold]
+    fn spread(&mut self) {
+        let queue = &self.queue;
+        self.registry.want_write_of(|endpoint| queue.wants_all(endpoint));
+        self.queue.clear_all_writable();
     }
 
     /// How many bytes wait for an open connection: in its queue when that was last noted, and pushed since.

@@ -326,17 +326,18 @@ impl Stopwatch {
         self.steps_over(now, 0);
         self.running = false;
         let took = now.saturating_duration_since(self.begun);
-        let mut found = std::mem::take(&mut self.found);
-        if found.count == 0 && self.threshold.is_some_and(|threshold| took >= threshold) {
-            found = TurnStalls {
-                count: 1,
-                total: took,
-                worst: took,
-                culprit: Some(Culprit::Turn),
-                owner: WorkOwner::default(),
-            };
+        let is_long = self.threshold.is_some_and(|threshold| took >= threshold);
+        (took, if is_long || self.found.count > 0 { Some(self.take_found(took)) } else { None })
+    }
+
+    /// What was found in a turn that took so long. If no part of it is to blame, the whole is.
+    #[cold]
+    fn take_found(&mut self, took: Duration) -> TurnStalls {
+        let found = std::mem::take(&mut self.found);
+        if found.count > 0 {
+            return found;
         }
-        (took, (found.count > 0).then_some(found))
+        TurnStalls { count: 1, total: took, worst: took, culprit: Some(Culprit::Turn), owner: WorkOwner::default() }
     }
 
     /// Notes a stall. Every step is measured from now on, if that may name the culprit of the next one.

@@ -46,17 +46,11 @@ impl SocketWriter<'_> {
             head.append_to(cork);
             mask::append(cork, payload, key);
             if cork.len() >= CORK {
-                self.flush_full();
+                self.reborrow().flush_full();
             }
             return;
         }
         self.put_long_masked(head, payload, key);
-    }
-
-    /// Out of line: for a frame, the cork is rarely full behind it.
-    #[cold]
-    fn flush_full(&mut self) {
-        self.flush();
     }
 
     #[inline(never)]

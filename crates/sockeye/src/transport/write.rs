@@ -72,15 +72,21 @@ impl<'a> SocketWriter<'a> {
             head.append_to(&mut self.io.cork);
             self.io.cork.extend_from_slice(payload);
             if self.io.cork.len() >= CORK {
-                self.flush();
+                self.reborrow().flush_full();
             }
             return;
         }
-        self.put_large(head, payload);
+        self.reborrow().put_large(head, payload);
+    }
+
+    /// Out of line: behind a frame, the cork is rarely full.
+    #[cold]
+    pub(super) fn flush_full(mut self) {
+        self.flush();
     }
 
     #[inline(never)]
-    fn put_large(&mut self, head: EncodedHeader, payload: &[u8]) {
+    fn put_large(mut self, head: EncodedHeader, payload: &[u8]) {
         self.put(&head);
         let sent = self.send_after_cork(payload);
         if sent < payload.len() {
