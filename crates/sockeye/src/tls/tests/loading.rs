@@ -253,3 +253,47 @@ fn secrets_are_logged_for_their_owner_only() {
 }
 
 const PIN_OF_EC: &str = "sha256//2jk5BUajtcdRuEF7uFJ7eN97k/6XzPnpxAJr7j7ios4=";
+
+/// Whatever a file or a peer has in place of a certificate or a key: an error, or something that works.
+#[test]
+fn damaged_bytes_do_no_harm() {
+    let names = ["a.example", "*.b.example", "192.0.2.7", "2001:db8::1"];
+    let issued = Authority::new("root").issue(&names);
+    let crypto = PROVIDER.crypto();
+    let der = issued.pems().0.certificates().unwrap().remove(0).to_vec();
+    let read = |der: Vec<u8>| crate::tls::certificate::read(&der.into(), &crypto).is_ok();
+    assert!(read(der.clone()));
+    let (mut good, mut bad) = (0, 0);
+    for at in 0..der.len() {
+        assert!(!read(der[..at].to_vec()));
+        for bit in 0..8 {
+            let mut damaged = der.clone();
+            damaged[at] ^= 1 << bit;
+            if read(damaged) { good += 1 } else { bad += 1 }
+        }
+    }
+    assert!(good > 0 && bad > 0, "{good} {bad}");
+    for at in 0..issued.key.len() {
+        for byte in [0, b'-', b'A', b'\n', 0xff] {
+            let mut damaged = issued.key.clone().into_bytes();
+            damaged[at] = byte;
+            if let Ok(keys) = Pem::bytes(damaged).keys() {
+                for key in keys {
+                    let _ = crypto.key_provider.load_private_key(key);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_as_the_verifier_prints_them_are_read() {
+    use crate::tls::certificate::presented;
+    assert_eq!(presented("DnsName(\"a)\\\"b\")"), Some(SubjectName::Dns("a)\\\"b".into())));
+    assert_eq!(presented("IpAddress(0::1)"), Some(SubjectName::Ip("::1".parse().unwrap())));
+    for text in
+        ["", "(", "DnsName", "DnsName(", "DnsName()", "DnsName(\")", "IpAddress([invalid: 01])", "DirectoryName"]
+    {
+        assert_eq!(presented(text), None, "{text}");
+    }
+}
