@@ -39,7 +39,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
         let is_library = unpacked(&folder, name).join("src/lib.rs").exists();
         let task: &[&str] = if is_library { &["test", "--doc"] } else { &["check"] };
         let mut command = workspace.cargo([]);
-        command.args(task).args(["--quiet", "--features", &rust::features_of(name), "--manifest-path"]).arg(manifest);
+        command
+            .args(task)
+            .args(["--quiet", "--no-default-features", "--features", &rust::features_of(name), "--manifest-path"])
+            .arg(manifest);
         // The folder for builds is shared, so that dependencies are not built once more.
         command.arg("--target-dir").arg(workspace.target());
         for sibling in CRATES.iter().take_while(|sibling| **sibling != name) {

@@ -33,10 +33,11 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(sets.len() as u64 + 1))
 }
 
-/// What tests and the simulator are built with: all features but `tls-aws-lc`, whose C code takes longer to build than all the
-/// rest, in each profile anew. It is linted and documented, which shares one build of it, and it is in the release build.
-pub(crate) const FEATURES: &str =
-    "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/files,sockeye/log,sockeye/sim,sockeye/tls-ring";
+/// What tests and the simulator are built with, without default features: all but `tls-aws-lc`, whose C code takes longer to
+/// build than all the rest, in each profile anew. It is linted and documented, which shares one build of it, and it is in the
+/// release build, which the tests of the command try too.
+pub(crate) const FEATURES: &str = "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/files,sockeye/log,sockeye/sim,sockeye/tls-ring,\
+                                   sockeye-cli/tls-ring";
 
 /// Those of [`FEATURES`] that are of this package.
 pub(crate) fn features_of(package: &str) -> String {
@@ -80,7 +81,14 @@ pub(crate) fn deny(workspace: &Workspace) -> Result<Checks, Failure> {
 }
 
 pub(crate) fn test(workspace: &Workspace) -> Result<Checks, Failure> {
-    tests(&mut workspace.cargo(["test", "--workspace", "--features", FEATURES, "--no-fail-fast"]))
+    tests(&mut workspace.cargo([
+        "test",
+        "--workspace",
+        "--no-default-features",
+        "--features",
+        FEATURES,
+        "--no-fail-fast",
+    ]))
 }
 
 pub(crate) fn document(workspace: &Workspace) -> Result<Checks, Failure> {
@@ -108,14 +116,15 @@ pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
         release(workspace)?;
     }
-    let mut command = workspace.cargo(["test", "--workspace", "--features", FEATURES, "--test", "cli"]);
+    let mut command = workspace.cargo(["test", "--workspace", "--no-default-features", "--features", FEATURES]);
+    command.args(["--test", "cli"]);
     tests(command.env("SOCKEYE_BIN", workspace.binary()))
 }
 
 /// `cargo` with the profile of the simulator: optimised, but with the debug assertions in. Whatever is built with it has the same
 /// features, so that what it is made of is built once.
 pub(crate) fn sim(workspace: &Workspace, task: &str) -> Command {
-    workspace.cargo([task, "--profile", "sim", "--workspace", "--features", FEATURES])
+    workspace.cargo([task, "--profile", "sim", "--workspace", "--no-default-features", "--features", FEATURES])
 }
 
 /// The examples that other steps run.
@@ -213,10 +222,11 @@ mod tests {
         for (package, manifest) in [
             ("sockeye-proto", include_str!("../../crates/sockeye-proto/Cargo.toml")),
             ("sockeye", include_str!("../../crates/sockeye/Cargo.toml")),
+            ("sockeye-cli", include_str!("../../crates/sockeye-cli/Cargo.toml")),
         ] {
             expected.extend(feature_names(manifest).iter().map(|feature| format!("{package}/{feature}")));
         }
-        expected.retain(|feature| feature != "sockeye/tls-aws-lc");
+        expected.retain(|feature| !feature.ends_with("/tls-aws-lc"));
         assert_eq!(FEATURES, expected.join(","));
     }
 

@@ -88,7 +88,9 @@ fn make_absolute(args: &mut ServerArgs, folder: Option<&mut PathBuf>) -> io::Res
         Some(LogTo::File(path)) => Some(path),
         _ => None,
     };
-    for path in folder.into_iter().chain(sockets).chain(args.daemon.pid_file.as_mut()).chain(log) {
+    for path in
+        folder.into_iter().chain(sockets).chain(args.daemon.pid_file.as_mut()).chain(log).chain(args.tls.paths())
+    {
         *path = path::absolute(&path)?;
     }
     Ok(())

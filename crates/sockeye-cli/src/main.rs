@@ -12,6 +12,9 @@
 #![forbid(unsafe_code)]
 #![allow(rustdoc::bare_urls, reason = "the doc comments of options are the text of --help")]
 
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+compile_error!("one of the features tls-aws-lc and tls-ring is needed");
+
 mod args;
 mod background;
 mod bench;

@@ -38,6 +38,6 @@ Examples:
                                              on a Unix socket, for this user and group
 
 Ctrl-C (SIGINT) and SIGTERM close the connections with 1001 and stop the server; a second one ends it at once. SIGHUP reopens \
-the log file, SIGUSR1 logs the statistics.
+the log file and reads certificates again, SIGUSR1 logs the statistics.
 
 When systemd passes sockets, the server uses these instead of 127.0.0.1, and notifies systemd when it is ready.";

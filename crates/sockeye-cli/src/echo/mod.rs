@@ -39,7 +39,7 @@ fn builder(echo: &Echo, thread: &ThreadCx) -> Result<Builder, Failure> {
         // With a page there are paths, and the others are not those of a WebSocket server alone any more.
         Some(_) => {
             let routes = Routes::new().get("/", |_| Response::text(WEBSOCKET).with_status(426));
-            builder.routes(server::with_metrics(routes, &echo.server))
+            builder.routes(server::with_metrics(routes, &echo.server, thread))
         }
         None => builder,
     })

@@ -8,6 +8,7 @@ use crate::options::daemon::DaemonArgs;
 use crate::options::listening::Listening;
 use crate::options::logging::Logging;
 use crate::options::server::{Port, ServerArgs};
+use crate::options::tls::ServerTlsArgs;
 use crate::units::whole;
 
 #[derive(Args, Debug)]
@@ -56,6 +57,7 @@ impl Fraggle {
             max_connections: None,
             max_memory: None,
             threads: 1,
+            tls: ServerTlsArgs::default(),
             logging: Logging::plain(self.client.log_level),
             daemon: DaemonArgs::default(),
         }

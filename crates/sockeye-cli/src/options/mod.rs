@@ -6,3 +6,4 @@ pub(crate) mod daemon;
 pub(crate) mod listening;
 pub(crate) mod logging;
 pub(crate) mod server;
+pub(crate) mod tls;

@@ -12,6 +12,7 @@ use crate::options::admission::Admission;
 use crate::options::daemon::DaemonArgs;
 use crate::options::listening::Listening;
 use crate::options::logging::Logging;
+use crate::options::tls::ServerTlsArgs;
 use crate::units::parse_size;
 
 #[derive(Args, Clone, Debug)]
@@ -63,6 +64,9 @@ pub(crate) struct ServerArgs {
     /// Every client can read them. With --threads they are the sum of all threads, at most a second old.
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub(crate) metrics: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: ServerTlsArgs,
 
     #[command(flatten)]
     pub(crate) logging: Logging,

@@ -48,8 +48,11 @@ Examples:
   sockeye serve --interface eth0 --host box.lan
                                              also as http://box.lan:7681/
   sockeye serve --threads 0                  on every core, with one canvas
+  sockeye serve --tls-self-signed            with TLS: https://127.0.0.1:7681/
+  sockeye serve --tls-cert cert.pem --tls-key key.pem
+                                             with a certificate of your own
 
 Ctrl-C (SIGINT) and SIGTERM close the connections with 1001 and stop the server; a second one ends it at once. SIGHUP reopens \
-the log file, SIGUSR1 logs the statistics.
+the log file and reads certificates again, SIGUSR1 logs the statistics.
 
 When systemd passes sockets, the server uses these instead of 127.0.0.1, and notifies systemd when it is ready.";

@@ -36,7 +36,7 @@ fn builder(serve: &Serve, canvas: &Arc<Canvas>, thread: &ThreadCx) -> Result<Bui
         .server
         .builder()?
         .limits(limits)
-        .routes(server::with_metrics(routes(serve)?, &serve.server))
+        .routes(server::with_metrics(routes(serve)?, &serve.server, thread))
         .protocol(Increment::new(serve.close_test))
         .protocol(Mirror::new(serve.close_test, Arc::clone(canvas), thread.clone()));
     Ok(builder)

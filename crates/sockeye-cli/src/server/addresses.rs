@@ -9,7 +9,19 @@ use sockeye::sys::Address;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scheme {
     Http,
+    Https,
     Ws,
+    Wss,
+}
+
+impl Scheme {
+    /// The same with TLS.
+    pub(super) fn with_tls(self) -> Self {
+        match self {
+            Self::Http | Self::Https => Self::Https,
+            Self::Ws | Self::Wss => Self::Wss,
+        }
+    }
 }
 
 /// One line for each listener.
@@ -27,7 +39,9 @@ pub(super) fn announcement(addresses: &[Address], scheme: Scheme) -> String {
 pub(crate) fn describe(out: &mut String, address: &Address, scheme: Scheme) {
     let scheme = match scheme {
         Scheme::Http => "http",
+        Scheme::Https => "https",
         Scheme::Ws => "ws",
+        Scheme::Wss => "wss",
     };
     match address {
         // The `Display` of a socket address brackets IPv6. Writing to a `String` cannot fail.
@@ -53,6 +67,8 @@ mod tests {
         let all = [Address::Ip("[::1]:80".parse().unwrap()), Address::Unix("/run/a".into())];
         let announced = "listening on http://[::1]:80/\nlistening on unix:/run/a\n";
         assert_eq!(announcement(&all, Scheme::Http), announced, "a page to open");
+        let announced = "listening on wss://[::1]:80/\nlistening on unix:/run/a\n";
+        assert_eq!(announcement(&all, Scheme::Ws.with_tls()), announced);
         assert_eq!(shown(Address::Abstract(b"a\0b".to_vec())), "unix:@a\\u{0}b");
     }
 }

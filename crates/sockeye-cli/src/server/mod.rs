@@ -6,6 +6,7 @@ mod listen_addrs;
 mod manager;
 mod signals;
 mod statistics;
+mod tls;
 mod usage;
 
 use std::num::NonZeroUsize;
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use sockeye::daemon::{Identity, PidFile, systemd};
 use sockeye::http::Routes;
-use sockeye::service::ListenAddr;
+use sockeye::service::{Listen, ListenAddr};
 use sockeye::statistics::Statistics;
 use sockeye::sys::ListenOptions;
 use sockeye::threads::{BuildError, Group, ReadyThreads, Worker};
+use sockeye::tls::ServerTls;
 use sockeye::{Builder, Control, Limits, Service, Threads};
 
 pub(crate) use self::addresses::{Scheme, describe};
@@ -38,6 +40,8 @@ pub(crate) struct ThreadCx {
     pub(crate) group: Option<Group>,
     /// When the server started: the same for all threads.
     pub(crate) started: Instant,
+    /// How it speaks TLS, if it does: the same for all threads.
+    pub(crate) tls: Option<ServerTls>,
 }
 
 impl ThreadCx {
@@ -83,18 +87,23 @@ pub(crate) fn run(
         )));
     }
     let addrs = listen_addrs::listen_addrs(&args.listening, port, sockets, threads)?;
+    // Keys are for root alone, and root is given up below.
+    let tls = tls::load(args)?;
+    let scheme = if tls.is_some() { scheme.with_tls() } else { scheme };
+    let pin = tls.as_ref().and_then(|tls| tls::pin(args, tls)).unwrap_or_default();
     if threads > 1 {
-        let several = build_threads(addrs, args, threads, move |worker| {
+        let of_workers = tls.clone();
+        let several = build_threads(addrs, tls.as_ref(), args, threads, move |worker| {
             let (index, group) = (worker.index(), Some(worker.group().clone()));
-            build(&ThreadCx { index, threads, group, started }).map_err(BuildError::from)
+            build(&ThreadCx { index, threads, group, started, tls: of_workers.clone() }).map_err(BuildError::from)
         })?;
         prepare(args, several.max_connections(), identity.as_ref())?;
         write(pid_file.as_ref())?;
         let several = several.serve();
         let manager = Manager::ready(several.local_addresses(), scheme, background.is_daemon());
         manager.watch(several.group(), threads)?;
-        signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone())?;
-        background.report_ready(addresses::announcement(several.local_addresses(), scheme))?;
+        signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone(), tls)?;
+        background.report_ready(addresses::announcement(several.local_addresses(), scheme) + &pin)?;
         tell_limit(several.max_connections());
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
@@ -108,8 +117,8 @@ pub(crate) fn run(
         statistics::log_final(&all, None);
         return result.map_err(|error| Failure::general(error.to_string()));
     }
-    let builder = build(&ThreadCx { index: 0, threads, group: None, started })?;
-    let mut service = open(builder, addrs, "--port")?;
+    let builder = build(&ThreadCx { index: 0, threads, group: None, started, tls: tls.clone() })?;
+    let mut service = open(builder, addrs, tls.as_ref(), "--port")?;
     prepare(args, service.max_connections(), identity.as_ref())?;
     // One turn shows that the service works before it is announced.
     service.run_once(Some(Duration::ZERO)).map_err(|error| Failure::general(error.to_string()))?;
@@ -117,8 +126,8 @@ pub(crate) fn run(
     let (group, most) = (Group::of([service.remote()]), service.max_connections());
     let manager = Manager::ready(service.local_addresses(), scheme, background.is_daemon());
     manager.watch(&group, 1)?;
-    signals::serve_on(signals, group, 1, most, manager.clone())?;
-    background.report_ready(addresses::announcement(service.local_addresses(), scheme))?;
+    signals::serve_on(signals, group, 1, most, manager.clone(), tls)?;
+    background.report_ready(addresses::announcement(service.local_addresses(), scheme) + &pin)?;
     tell_limit(most);
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
     manager.stopping();
@@ -157,6 +166,7 @@ fn write(pid_file: Option<&PidFile>) -> Result<(), Failure> {
 /// Builds a service in each of several threads, with their listeners.
 fn build_threads(
     addrs: Vec<(ListenAddr, ListenOptions)>,
+    tls: Option<&ServerTls>,
     args: &ServerArgs,
     count: usize,
     describe: impl Fn(&Worker) -> Result<Builder, BuildError> + Send + Sync + 'static,
@@ -166,7 +176,10 @@ fn build_threads(
     }
     let mut threads = Threads::new(count);
     for (addr, options) in addrs {
-        threads = threads.listen_with(addr, options);
+        threads = match tls {
+            Some(tls) => threads.listen_tls_with(addr, options, tls.clone()),
+            None => threads.listen_with(addr, options),
+        };
     }
     threads.build(describe).map_err(|error| match error.build_error().and_then(|own| own.downcast_ref::<Failure>()) {
         Some(failure) => failure.clone(),
@@ -175,22 +188,32 @@ fn build_threads(
 }
 
 /// Adds the page for Prometheus, if the command line asks for it.
-pub(crate) fn with_metrics(routes: Routes, args: &ServerArgs) -> Routes {
-    match &args.metrics {
-        Some(path) => routes.metrics(path),
-        None => routes,
+pub(crate) fn with_metrics(routes: Routes, args: &ServerArgs, thread: &ThreadCx) -> Routes {
+    match (&args.metrics, &thread.tls) {
+        (Some(path), Some(tls)) => routes.metrics_with_tls(path, tls),
+        (Some(path), None) => routes.metrics(path),
+        (None, _) => routes,
     }
 }
 
 /// Builds a service with its listeners. `option` is the one that gave the port.
 pub(crate) fn listen(builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
     let port = Port { given: Some(port), default: port };
-    open(builder, listen_addrs::listen_addrs(listening, port, Vec::new(), 1)?, option)
+    open(builder, listen_addrs::listen_addrs(listening, port, Vec::new(), 1)?, None, option)
 }
 
-fn open(mut builder: Builder, addrs: Vec<(ListenAddr, ListenOptions)>, option: &str) -> Result<Service, Failure> {
+fn open(
+    mut builder: Builder,
+    addrs: Vec<(ListenAddr, ListenOptions)>,
+    tls: Option<&ServerTls>,
+    option: &str,
+) -> Result<Service, Failure> {
     for (addr, options) in addrs {
-        builder = builder.listen_with(addr, options);
+        let listen = Listen::new(addr).options(options);
+        builder = builder.listener(match tls {
+            Some(tls) => listen.tls(tls.clone()),
+            None => listen,
+        });
     }
     builder.build().map_err(|error| build_failure::explain(&error, option))
 }

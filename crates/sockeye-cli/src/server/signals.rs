@@ -14,10 +14,12 @@ use signal_hook::low_level::emulate_default_handler;
 use sockeye::service::RemoteError;
 use sockeye::statistics::Statistics;
 use sockeye::threads::Group;
+use sockeye::tls::ServerTls;
 use sockeye::{Control, Remote};
 
 use super::manager::Manager;
 use super::statistics;
+use super::tls;
 use super::usage::Usage;
 use crate::failure::Failure;
 use crate::{log, signals};
@@ -49,14 +51,20 @@ pub(super) fn serve_on(
     threads: usize,
     max_connections: usize,
     manager: Manager,
+    tls: Option<ServerTls>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let terminals = Terminals::now();
     let mut telling = Telling::default();
     watch(signals, move |signal| match signal {
         SIGHUP if !terminals.are_closed() => {
-            let manager = manager.clone();
-            group.remote(0)?.run(move |_| manager.around_reload(reload))
+            let (manager, tls) = (manager.clone(), tls.clone());
+            // Files may be slow to read: neither a loop waits for them, nor the next signal.
+            let thread = thread::Builder::new().name("reload".to_owned());
+            if let Err(error) = thread.spawn(move || manager.around_reload(|| reload(tls.as_ref()))) {
+                tracing::error!(%error, "SIGHUP: cannot spawn a thread to reload");
+            }
+            Ok(())
         }
         SIGUSR1 => telling.begin().map_or(Ok(()), |all| tell(&group, threads, max_connections, started, &all)),
         _ => {
@@ -86,9 +94,12 @@ impl Terminals {
     }
 }
 
-fn reload() {
-    if !log::reopen() {
-        tracing::info!("SIGHUP: nothing to reload; files are read for each request");
+fn reload(server: Option<&ServerTls>) {
+    let is_reopened = log::reopen();
+    match server {
+        Some(server) => tls::reload(server),
+        None if is_reopened => (),
+        None => tracing::info!("SIGHUP: nothing to reload; files are read for each request"),
     }
 }
 

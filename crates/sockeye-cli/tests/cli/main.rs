@@ -17,3 +17,4 @@ mod shell;
 mod support;
 mod systemd;
 mod threads;
+mod tls;

@@ -12,6 +12,8 @@ use crate::http::request::HttpRequest;
 use crate::http::response::Response;
 use crate::http::route::{Methods, ResponderTarget, Route};
 use crate::statistics;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::ServerTls;
 
 /// The routes of plain HTTP requests.
 ///
@@ -78,6 +80,18 @@ impl Routes {
     pub fn metrics(self, path: &str) -> Self {
         self.get(path, |request| {
             let page = request.statistics_of_all().prometheus();
+            Response::bytes(statistics::MEDIA_TYPE, page.into_bytes())
+        })
+    }
+
+    /// As [`metrics`](Self::metrics), with when the certificates of a server expire
+    /// ([`ServerTls::prometheus`](crate::tls::ServerTls::prometheus)).
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[must_use]
+    pub fn metrics_with_tls(self, path: &str, tls: &ServerTls) -> Self {
+        let tls = tls.clone();
+        self.get(path, move |request| {
+            let page = request.statistics_of_all().prometheus() + &tls.prometheus();
             Response::bytes(statistics::MEDIA_TYPE, page.into_bytes())
         })
     }

@@ -29,7 +29,7 @@ use crate::service::connecting::Connecting;
 use crate::service::connections::Connections;
 use crate::service::core::{Jobs, Service, Tick};
 use crate::service::listen::{ListenAddr, open_all};
-use crate::service::listen_at::{Listen, entrance, free_protocols, raw_endpoint};
+use crate::service::listen_at::{Listen, Purpose, entrance, free_protocols, raw_endpoint};
 use crate::service::places::{self, Share};
 use crate::service::timers::Timers;
 use crate::state::{Commands, EndpointIndex, EndpointInfo, MOST_READ, MessageLimitSets, ReadBudget};
@@ -68,8 +68,8 @@ pub struct Builder {
     filter: Option<AcceptFilter>,
     on_end: Option<EndHook>,
     proxies: Vec<PeerSet>,
-    /// Listeners shared with other services; they come before its own. Some are for the raw endpoint of that name.
-    shared_listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
+    /// Listeners shared with other services; they come before its own.
+    shared_listen: Vec<(ListenAddr, ListenOptions, Purpose)>,
     listeners: Vec<(ListenerHandle, Listen)>,
     /// How many services of this process share its descriptors.
     services: u64,
@@ -359,7 +359,7 @@ impl Builder {
     /// publish their counters separately.
     pub(crate) fn shared(
         mut self,
-        listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
+        listen: Vec<(ListenAddr, ListenOptions, Purpose)>,
         services: u64,
         board: BoardSlot,
         places: Share,
@@ -505,10 +505,11 @@ impl Builder {
     /// Opens all listeners: first those of all threads, then HTTP, then raw.
     fn accepting(&mut self, sys: &mut dyn Sys, site: &Site, names: &[EndpointInfo]) -> Result<Accepting, Error> {
         let mut listeners = Vec::new();
-        for (listen, options, name) in mem::take(&mut self.shared_listen) {
+        for (addr, options, purpose) in mem::take(&mut self.shared_listen) {
             let handle = ListenerHandle { builder: self.id, number: (self.listeners.len() + listeners.len()) as u64 };
-            let mut listen = Listen::new(listen).options(options);
+            let (name, listen) = purpose.at(addr);
             let raw = name.map(|name| raw_named(&name, names)).transpose()?;
+            let mut listen = listen.options(options);
             listen.raw = raw.map(|index| HandleTarget { builder: self.id, index });
             listeners.push((handle, listen));
         }

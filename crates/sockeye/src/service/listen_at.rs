@@ -190,6 +190,40 @@ impl Listen {
     }
 }
 
+/// What a listener is for that several services share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Purpose {
+    /// The name of a raw endpoint, which each service has.
+    raw: Option<String>,
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    tls: Option<ServerTls>,
+}
+
+impl Purpose {
+    pub(crate) fn raw(name: &str) -> Self {
+        Self { raw: Some(name.to_owned()), ..Self::default() }
+    }
+
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    pub(crate) fn tls(tls: ServerTls) -> Self {
+        Self { tls: Some(tls), ..Self::default() }
+    }
+
+    /// The name of the raw endpoint, and what is listened with.
+    pub(super) fn at(self, addr: ListenAddr) -> (Option<String>, Listen) {
+        #[cfg_attr(
+            not(any(feature = "tls-aws-lc", feature = "tls-ring")),
+            expect(unused_mut, reason = "there is no TLS")
+        )]
+        let mut listen = Listen::new(addr);
+        #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+        {
+            listen.tls = self.tls;
+        }
+        (self.raw, listen)
+    }
+}
+
 impl fmt::Debug for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listen").field("addr", &self.addr).field("options", &self.options).finish_non_exhaustive()

@@ -36,6 +36,7 @@ pub(crate) use self::jobs::put_all;
 pub use self::listen::ListenAddr;
 pub(crate) use self::listen::Source;
 pub use self::listen_at::Listen;
+pub(crate) use self::listen_at::Purpose;
 pub use self::remote::Remote;
 pub use crate::admission::{AcceptedConnection, Ended, Hosts, InvalidPeerSet, Origins, PeerSet};
 pub use crate::id::ListenerHandle;

@@ -24,9 +24,11 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
 use crate::service::places::Places;
-use crate::service::{Builder, ListenAddr, Remote, Source};
+use crate::service::{Builder, ListenAddr, Purpose, Remote, Source};
 use crate::statistics::{Board, Statistics};
 use crate::sys::{Address, ListenOptions};
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::ServerTls;
 
 use self::worker::{EndReport, ReadyReport, WorkerConfig, work};
 
@@ -63,8 +65,7 @@ pub use self::worker::{BuildError, Worker};
 /// system assigned to it wait, even if other threads have room.
 pub struct Threads {
     count: usize,
-    /// Each with the name of its raw endpoint.
-    listen: Vec<(ListenAddr, ListenOptions, Option<String>)>,
+    listen: Vec<(ListenAddr, ListenOptions, Purpose)>,
     pinned: bool,
 }
 
@@ -98,7 +99,23 @@ impl Threads {
     /// needed.
     #[must_use]
     pub fn listen_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
-        self.listen.push((listen.into(), options, None));
+        self.listen.push((listen.into(), options, Purpose::default()));
+        self
+    }
+
+    /// As [`listen`](Self::listen), with TLS, which all threads share: a [reload](ServerTls::reload) is seen by all at once. See
+    /// [`Listen::tls`](crate::service::Listen::tls).
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[must_use]
+    pub fn listen_tls(self, listen: impl Into<ListenAddr>, tls: ServerTls) -> Self {
+        self.listen_tls_with(listen, ListenOptions::default(), tls)
+    }
+
+    /// As [`listen_tls`](Self::listen_tls), with options; `reuse_port` and `claim` are overwritten as needed.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[must_use]
+    pub fn listen_tls_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions, tls: ServerTls) -> Self {
+        self.listen.push((listen.into(), options, Purpose::tls(tls)));
         self
     }
 
@@ -114,7 +131,7 @@ impl Threads {
     /// as needed.
     #[must_use]
     pub fn listen_raw_with(mut self, listen: impl Into<ListenAddr>, options: ListenOptions, name: &str) -> Self {
-        self.listen.push((listen.into(), options, Some(name.to_owned())));
+        self.listen.push((listen.into(), options, Purpose::raw(name)));
         self
     }
 
@@ -168,15 +185,15 @@ impl Threads {
         let (ended, endings) = mpsc::channel();
         starting.ended = Some(ended);
         // The first one finds free ports, and conflicts with other processes.
-        let claimed = listen.iter().map(|(source, options, name)| {
+        let claimed = listen.iter().map(|(source, options, purpose)| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (count > 1, count > 1);
-            (source.clone(), options, name.clone())
+            (source.clone(), options, purpose.clone())
         });
         let first = starting.spawn(0, claimed.collect())?;
         let first = starting.wait_until_ready(&first)?;
         // The first service's shared listeners come first.
-        let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options, name))| {
+        let shared = first.addresses.iter().zip(&listen).map(|(address, (source, options, purpose))| {
             let mut options = *options;
             (options.reuse_port, options.claim) = (true, false);
             let source = match source {
@@ -184,7 +201,7 @@ impl Threads {
                 Source::Address(_) => Source::Address(address.clone()),
                 Source::Inherited(_) => source.clone(),
             };
-            (source, options, name.clone())
+            (source, options, purpose.clone())
         });
         let shared: Vec<_> = shared.collect();
         let mut ready = vec![first];
@@ -206,12 +223,12 @@ impl Threads {
     }
 
     /// The shared listeners, names resolved.
-    fn addresses(&self) -> Result<Vec<(Source, ListenOptions, Option<String>)>, Error> {
+    fn addresses(&self) -> Result<Vec<(Source, ListenOptions, Purpose)>, Error> {
         if self.count > MOST {
             return Err(Error::configuration(format!("{} threads are too many: {MOST} is the most", self.count)));
         }
         let mut addresses = Vec::new();
-        for (listen, options, name) in &self.listen {
+        for (listen, options, purpose) in &self.listen {
             for source in listen.clone().resolve()? {
                 if self.count > 1 && matches!(&source, Source::Address(address) if !matches!(address, Address::Ip(_))) {
                     return Err(Error::configuration(format!(
@@ -219,7 +236,7 @@ impl Threads {
                         self.count
                     )));
                 }
-                addresses.push((source, *options, name.clone()));
+                addresses.push((source, *options, purpose.clone()));
             }
         }
         Ok(addresses)
@@ -253,7 +270,7 @@ impl Starting {
     fn spawn(
         &mut self,
         index: usize,
-        listen: Vec<(Source, ListenOptions, Option<String>)>,
+        listen: Vec<(Source, ListenOptions, Purpose)>,
     ) -> Result<Receiver<Result<ReadyReport, Error>>, Error> {
         let (report, reports) = mpsc::channel();
         let (starter, start) = mpsc::channel();

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Error;
 use crate::service::places::{Places, Share};
-use crate::service::{Builder, ListenAddr, Remote, Service, ServiceState, Source};
+use crate::service::{Builder, ListenAddr, Purpose, Remote, Service, ServiceState, Source};
 use crate::statistics::{Board, BoardSlot, Statistics};
 use crate::sys::{Address, ListenOptions, cores};
 use crate::threads::group::Group;
@@ -45,7 +45,7 @@ impl Worker {
 
 /// What a thread needs to start.
 pub(super) struct WorkerConfig {
-    pub(super) listen: Vec<(Source, ListenOptions, Option<String>)>,
+    pub(super) listen: Vec<(Source, ListenOptions, Purpose)>,
     pub(super) pinned: bool,
     /// Where the counters of all threads are published.
     pub(super) board: Arc<Board>,
@@ -109,7 +109,7 @@ pub(super) fn work(
 fn built(
     worker: &Worker,
     describe: &dyn Fn(&Worker) -> Result<Builder, BuildError>,
-    listen: Vec<(Source, ListenOptions, Option<String>)>,
+    listen: Vec<(Source, ListenOptions, Purpose)>,
     pinned: bool,
     slot: BoardSlot,
     places: Share,
@@ -119,7 +119,8 @@ fn built(
         cores::pin(worker.index).map_err(Error::system)?;
     }
     let builder = describe(worker).map_err(Error::build)?;
-    let listen = listen.into_iter().map(|(source, options, name)| (ListenAddr::from(source), options, name)).collect();
+    let listen =
+        listen.into_iter().map(|(source, options, purpose)| (ListenAddr::from(source), options, purpose)).collect();
     builder.shared(listen, worker.threads as u64, slot, places).build()
 }
 

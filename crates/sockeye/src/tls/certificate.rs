@@ -1,6 +1,7 @@
 //! What a certificate says. Everything is read by the code that verifies certificates, so what is shown here is what peers
 //! are held to. It has no getters for dates and addresses; its errors have them, and so it is asked questions that must fail.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub struct Certificate {
 }
 
 /// A name of the subject of a certificate, by its extension `subjectAltName` (RFC 5280 section 4.2.1.6). The common name is
-/// not one: RFC 9525 section 2 takes it from the list of names.
+/// not one: RFC 9525 section 2 takes it from the list of names. What a peer sent is unchanged, in `Display` too.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SubjectName {
@@ -42,6 +43,15 @@ pub enum SubjectName {
     Ip(IpAddr),
     /// A URI, as those of workloads (SPIFFE).
     Uri(Box<str>),
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) | Self::Uri(name) => f.write_str(name),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
 }
 
 impl Certificate {

@@ -1,12 +1,14 @@
 //! The server's side: certificates, who may connect, and how both are exchanged while connections are open.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::ServerConfig;
@@ -91,6 +93,23 @@ impl ServerTls {
     /// The certificates in use, in the order in which they were given.
     pub fn certificates(&self) -> Arc<[Certificate]> {
         self.read(|loaded| loaded.certificates.clone())
+    }
+
+    /// When each certificate expires, as a page for Prometheus has it:
+    /// `sockeye_tls_certificate_expiry_timestamp_seconds{index="0",names="example.com"} 1924988399`.
+    /// [`Routes::metrics_with_tls`](crate::http::Routes::metrics_with_tls) serves it with the counters.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut page =
+            format!("# HELP {GAUGE} When a certificate expires, in seconds since 1970\n# TYPE {GAUGE} gauge\n");
+        for (index, certificate) in self.certificates().iter().enumerate() {
+            let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+            let names = names.join(" ").replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let seconds = certificate.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(page, "{GAUGE}{{index=\"{index}\",names=\"{names}\"}} {seconds}");
+        }
+        page
     }
 
     /// Reads all files again. New handshakes use what is there now; connections that are open, and handshakes under way, go on
@@ -288,6 +307,8 @@ impl ClientCertificates {
         })
     }
 }
+
+const GAUGE: &str = "sockeye_tls_certificate_expiry_timestamp_seconds";
 
 /// The protocol's name, RFC 7301 section 6.
 pub(super) const HTTP: &[u8] = b"http/1.1";

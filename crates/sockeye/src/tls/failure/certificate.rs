@@ -8,7 +8,6 @@ use super::facts::Inner;
 use super::facts::Peer;
 use super::facts::TlsFailureKind;
 use super::facts::shown;
-use crate::tls::certificate::SubjectName;
 use crate::tls::certificate::presented;
 use crate::tls::certificate::time;
 use crate::tls::pair::when;
@@ -81,7 +80,7 @@ fn not_yet_valid(at: Option<UnixTime>, peer: &Peer<'_>) -> Inner {
 
 fn wrong_name(names: &[String], peer: &Peer<'_>) -> Inner {
     let names: Vec<_> = names.iter().filter_map(|name| presented(name)).take(NAMES).collect();
-    let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(shown_name).collect();
+    let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(|name| shown(&name.to_string())).collect();
     let others = names.len().saturating_sub(shown.len());
     let list = match (shown.is_empty(), others) {
         (true, _) => "and has no names".into(),
@@ -91,13 +90,6 @@ fn wrong_name(names: &[String], peer: &Peer<'_>) -> Inner {
     let text = format!("the certificate is not for {peer} {list}");
     let hint = "connect by a name that it is for, or have it issued for this one too (as subjectAltName)";
     Inner { names, ..Inner::new(TlsFailureKind::WrongName, text, hint) }
-}
-
-fn shown_name(name: &SubjectName) -> String {
-    match name {
-        SubjectName::Dns(name) | SubjectName::Uri(name) => shown(name),
-        SubjectName::Ip(address) => address.to_string(),
-    }
 }
 
 fn unknown_revocation(error: &CertificateError, peer: &Peer<'_>) -> Inner {

@@ -297,3 +297,23 @@ fn names_as_the_verifier_prints_them_are_read() {
         assert_eq!(presented(text), None, "{text}");
     }
 }
+
+#[test]
+fn the_expiry_of_each_certificate_is_a_gauge() {
+    let authority = Authority::new("root");
+    let one = authority.issue_with(&["a.example", "192.0.2.1"], |params| params.not_after = date_time_ymd(2100, 1, 1));
+    let two = authority.issue_with(&[], |params| {
+        let odd = "urn:\"\\\n".try_into().unwrap();
+        params.subject_alt_names.push(rcgen::SanType::URI(odd));
+        params.not_after = date_time_ymd(2100, 1, 2);
+    });
+    let (chain, key) = two.pems();
+    let page = server(&one).certificate(chain, key).build().unwrap().prometheus();
+    let lines: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+    let name = "sockeye_tls_certificate_expiry_timestamp_seconds";
+    let expected = [
+        format!("{name}{{index=\"0\",names=\"a.example 192.0.2.1\"}} 4102444800"),
+        format!("{name}{{index=\"1\",names=\"urn:\\\"\\\\\\n\"}} 4102531200"),
+    ];
+    assert_eq!(lines, expected);
+}

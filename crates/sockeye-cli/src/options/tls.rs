@@ -1,0 +1,84 @@
+//! The options for TLS: what a server shows, and what a client trusts.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use sockeye::tls::{ClientCertificates, Pem, Provider, ServerTls, ServerTlsBuilder};
+
+use crate::failure::Failure;
+
+/// Whose cryptography is used. What is released has aws-lc-rs; ring is for builds that are made often.
+#[cfg(feature = "tls-aws-lc")]
+pub(crate) const PROVIDER: Provider = Provider::AwsLc;
+#[cfg(not(feature = "tls-aws-lc"))]
+pub(crate) const PROVIDER: Provider = Provider::Ring;
+
+/// What a server speaks TLS with.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServerTlsArgs {
+    /// Speak TLS, with the certificate in this PEM file, followed by those of its issuers (repeatable)
+    ///
+    /// With several, a client gets the one for the name that it asks for, or else the first. SIGHUP has all files read again;
+    /// connections that are open stay, and a file that cannot be used leaves everything as it is.
+    #[arg(help_heading = "TLS", long = "tls-cert", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "self_signed")]
+    pub(crate) certs: Vec<PathBuf>,
+
+    /// PEM file with the private key of the certificate; one for each --tls-cert, in their order [default: the same file]
+    ///
+    /// It is read before privileges are dropped (--user). A later SIGHUP that can no longer read it keeps the key.
+    #[arg(help_heading = "TLS", long = "tls-key", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "certs")]
+    pub(crate) keys: Vec<PathBuf>,
+
+    /// Refuse clients without a certificate that an authority in this PEM file issued
+    #[arg(help_heading = "TLS", long = "tls-client-ca", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) client_ca: Option<PathBuf>,
+
+    /// Refuse certificates of clients that the revocation lists in this PEM file name
+    #[arg(help_heading = "TLS", long = "tls-client-crl", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "client_ca")]
+    pub(crate) client_crl: Option<PathBuf>,
+
+    /// Speak TLS with a certificate made for this run, and print the pin of its key: for development
+    ///
+    /// It is for localhost, the addresses of --interface and the names of --host. `curl -k --pinnedpubkey PIN` trusts it and
+    /// nothing else; a browser asks.
+    #[arg(id = "self_signed", help_heading = "TLS", long = "tls-self-signed")]
+    pub(crate) self_signed: bool,
+}
+
+impl ServerTlsArgs {
+    /// All paths, for a process that changes its working directory.
+    pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.certs.iter_mut().chain(&mut self.keys).chain(&mut self.client_ca).chain(&mut self.client_crl)
+    }
+
+    /// With the certificates of the command line. `None`: there is none.
+    ///
+    /// # Errors
+    /// Keys that are not one for each certificate; options that have no use: exit code 2.
+    pub(crate) fn builder(&self) -> Result<Option<ServerTlsBuilder>, Failure> {
+        if self.certs.is_empty() && !self.self_signed {
+            return match &self.client_ca {
+                Some(_) => Err(Failure::usage("--tls-client-ca: TLS needs a certificate too: --tls-cert".to_owned())),
+                None => Ok(None),
+            };
+        }
+        let mut builder = ServerTls::builder(PROVIDER);
+        if !self.keys.is_empty() && self.keys.len() != self.certs.len() {
+            let (certs, keys) = (self.certs.len(), self.keys.len());
+            return Err(Failure::usage(format!(
+                "{certs} --tls-cert and {keys} --tls-key: give one key for each certificate"
+            )));
+        }
+        for (index, cert) in self.certs.iter().enumerate() {
+            builder = builder.certificate(Pem::file(cert), Pem::file(self.keys.get(index).unwrap_or(cert)));
+        }
+        if let Some(roots) = &self.client_ca {
+            let mut clients = ClientCertificates::required(Pem::file(roots));
+            if let Some(lists) = &self.client_crl {
+                clients = clients.revocations(Pem::file(lists));
+            }
+            builder = builder.client_certificates(clients);
+        }
+        Ok(Some(builder))
+    }
+}

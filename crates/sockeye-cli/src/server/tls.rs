@@ -1,0 +1,120 @@
+//! The certificates of a server: read, or made for this run, watched, and read again.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
+use sockeye::log::escape;
+use sockeye::sys::Address;
+use sockeye::tls::{Pem, ServerTls};
+
+use crate::failure::Failure;
+use crate::options::server::ServerArgs;
+
+/// Reads the certificates of the command line, or makes one. `None`: the server does not speak TLS.
+///
+/// # Errors
+/// A file that cannot be used: exit code 2.
+pub(super) fn load(args: &ServerArgs) -> Result<Option<ServerTls>, Failure> {
+    let Some(mut builder) = args.tls.builder()? else { return Ok(None) };
+    if args.tls.self_signed {
+        let (cert, key) = self_signed(args)?;
+        builder = builder.certificate(cert, key);
+    }
+    let tls = builder.build().map_err(|error| Failure::usage(escape(&format!("TLS: {error}")).to_string()))?;
+    if !args.tls.self_signed {
+        warn(&tls);
+        watch(tls.clone())?;
+    }
+    Ok(Some(tls))
+}
+
+/// Reads all files again, on a thread of its own: the loops do not wait for a disk.
+pub(super) fn reload(tls: &ServerTls) {
+    match tls.reload() {
+        Ok(reloaded) => {
+            for (path, error) in &reloaded.kept_keys {
+                tracing::warn!(key = %path.display(), %error, "the key could not be read again and stays in use");
+            }
+            tracing::info!(certificates = tls.certificates().len(), "certificates read again");
+            warn(tls);
+        }
+        Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+    }
+}
+
+/// The line that says how to know a certificate that no authority issued.
+pub(super) fn pin(args: &ServerArgs, tls: &ServerTls) -> Option<String> {
+    let certificates = tls.certificates();
+    let certificate = certificates.first().filter(|_| args.tls.self_signed)?;
+    Some(format!("certificate made for this run, with the pin {}\n", certificate.pin()))
+}
+
+/// For localhost, and for where the server listens.
+fn self_signed(args: &ServerArgs) -> Result<(Pem, Pem), Failure> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    let hosts = args.admission.hosts.iter().filter_map(|host| host.split(':').next());
+    names.extend(hosts.filter(|host| !host.starts_with('[')).map(str::to_owned));
+    let addresses = args.listening.addresses(0)?.into_iter();
+    names.extend(addresses.filter_map(|(address, _)| Some(specified(&address)?.to_string())));
+    names.sort();
+    names.dedup();
+    issue(names).map_err(|error| Failure::general(format!("--tls-self-signed: cannot make a certificate: {error}")))
+}
+
+fn issue(names: Vec<String>) -> Result<(Pem, Pem), rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "sockeye --tls-self-signed");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    // Clocks of other machines may be behind.
+    params.not_before = epoch + now.saturating_sub(DAY);
+    params.not_after = epoch + now + SELF_SIGNED;
+    let key = KeyPair::generate()?;
+    let cert = params.self_signed(&key)?;
+    Ok((Pem::bytes(cert.pem()), Pem::bytes(key.serialize_pem())))
+}
+
+fn specified(address: &Address) -> Option<IpAddr> {
+    match address {
+        Address::Ip(address) if !address.ip().is_unspecified() => Some(address.ip()),
+        _ => None,
+    }
+}
+
+/// Warns once a day from a fortnight before a certificate expires.
+fn watch(tls: ServerTls) -> Result<(), Failure> {
+    let daily = move || {
+        loop {
+            thread::sleep(DAY);
+            warn(&tls);
+        }
+    };
+    let thread = thread::Builder::new().name("certificates".to_owned()).spawn(daily);
+    thread
+        .map(drop)
+        .map_err(|error| Failure::general(format!("cannot spawn a thread that watches certificates: {error}")))
+}
+
+fn warn(tls: &ServerTls) {
+    for certificate in tls.certificates().iter() {
+        let left = certificate.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+        let path = certificate.path().map(|path| path.display().to_string()).unwrap_or_default();
+        if left < EXPIRES_SOON {
+            let days = left.as_secs() / DAY.as_secs();
+            tracing::warn!(path, days, "a certificate expires soon: renew it, then send SIGHUP");
+        }
+        if certificate.has_rsa_key() {
+            tracing::info!(path, "the key is RSA: with ECDSA a handshake costs a third or less");
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a certificate of one run is valid: browsers accept no more than 398 days.
+const SELF_SIGNED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
