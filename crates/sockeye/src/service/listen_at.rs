@@ -201,7 +201,11 @@ pub(crate) struct Purpose {
 
 impl Purpose {
     pub(crate) fn raw(name: &str) -> Self {
-        Self { raw: Some(name.to_owned()), ..Self::default() }
+        Self {
+            raw: Some(name.to_owned()),
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            tls: None,
+        }
     }
 
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
