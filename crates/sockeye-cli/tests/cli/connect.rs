@@ -411,7 +411,7 @@ fn the_handshake_of_a_refusal_is_shown() {
 
 /// Standard error is not read, and the answer is as long as the limits allow, and not text.
 #[test]
-fn a_handshake_that_is_no_text_is_cut() {
+fn a_long_head_that_is_not_text_is_cut() {
     let flood = |mut peer: crate::peer::Peer| {
         peer.head();
         let head = [&b"HTTP/1.1 101 x\r\n"[..], &[b"A: ", &[0x9b; 2000][..], b"\r\n"].concat().repeat(100)].concat();

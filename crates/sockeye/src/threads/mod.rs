@@ -59,10 +59,11 @@ pub use self::worker::{BuildError, Worker};
 /// # }
 /// ```
 ///
-/// [`Limits`](crate::Limits) and [filters](Builder::filter) apply to each service: with
-/// `Limits::connections` at 1,000, four threads hold 4,000. Without it each has an equal share of
-/// the descriptor limit. A thread at its limit pauses accepting, and the connections that the
-/// system assigned to it wait, even if other threads have room.
+/// [`Limits`](crate::Limits) and [filters](Builder::filter) apply to each service, but for `Limits::connections`, which all
+/// threads share: a thread pauses accepting only when all of them together are at the limit.
+///
+/// The group may give a service work at any time, so these services do not end when they are
+/// [idle](crate::Service::is_idle); they end with a [drain](RunningThreads::drain).
 pub struct Threads {
     count: usize,
     listen: Vec<(ListenAddr, ListenOptions, Purpose)>,

@@ -17,6 +17,25 @@ use sockeye_testing::server::{Bench, upgrade};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Limits under which so many peers of one address may come in one turn.
+fn crowd_limits(count: usize) -> Limits {
+    let mut limits = Limits::default();
+    (limits.turn_accepts, limits.connections_per_address) = (count, None);
+    limits
+}
+
+/// An echo, and so many connections that ask to be upgraded: after `turns` more they are, and their answers wait to be read.
+fn crowd(network: &Network, limits: Limits, count: usize, turns: usize) -> (Service, Vec<Peer>) {
+    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    let crowd: Vec<Peer> = (0..count).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
+    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    for _ in 0..turns {
+        service.run_once(Some(Duration::ZERO)).unwrap();
+    }
+    (service, crowd)
+}
+
 /// A service that sleeps in its poller is not asked what time it is; who asks something of it meanwhile means now.
 #[test]
 fn a_close_between_turns_has_its_whole_time() {
@@ -397,12 +416,7 @@ fn a_crowd_does_not_make_a_turn_long() {
     const CROWD: usize = 300;
     const MESSAGE: usize = 60_000;
     let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
-    let mut limits = Limits::default();
-    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
-    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
-    let mut service = builder.build_with(network.sys()).unwrap();
-    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
-    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
+    let (mut service, crowd) = crowd(&network, crowd_limits(CROWD), CROWD, 0);
     let quiet = open(&network, &mut service);
     for _ in 0..10 {
         service.run_once(Some(Duration::ZERO)).unwrap();
@@ -523,15 +537,7 @@ fn a_message_that_came_in_time_is_before_the_timer() {
 fn a_request_and_a_new_client_have_their_turn_beside_an_endless_flood() {
     const CROWD: usize = 300;
     let network = Network::with_faults(1, Faults::none().with_buffers(1 << 18, 1 << 18));
-    let mut limits = Limits::default();
-    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
-    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
-    let mut service = builder.build_with(network.sys()).unwrap();
-    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
-    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
-    for _ in 0..10 {
-        service.run_once(Some(Duration::ZERO)).unwrap();
-    }
+    let (mut service, crowd) = crowd(&network, crowd_limits(CROWD), CROWD, 10);
     let message: Vec<u8> = b"\x82\xfe\xe0\x00\0\0\0\0".iter().copied().chain([0; 0xe000]).collect();
     let mut got = vec![0; CROWD];
     let mut late = None;
@@ -550,14 +556,12 @@ fn a_request_and_a_new_client_have_their_turn_beside_an_endless_flood() {
         if let Some((http, client)) = &late {
             let (http, client) = (http.recv(), client.recv());
             if !http.is_empty() || !client.is_empty() {
-                eprintln!("turn {turn}: {} bytes for HTTP, {} for the client", http.len(), client.len());
                 got.extend([http.len(), client.len()].into_iter().filter(|&bytes| bytes > 0));
             }
         }
     }
     assert_eq!(got.len(), CROWD + 2, "both were answered");
     let (least, most) = (got[..CROWD].iter().min().unwrap(), got[..CROWD].iter().max().unwrap());
-    eprintln!("{least}..{most}");
     assert!(*least * 4 > *most, "{least}..{most}");
 }
 
@@ -566,17 +570,10 @@ fn a_request_and_a_new_client_have_their_turn_beside_an_endless_flood() {
 fn a_crowd_that_sent_in_time_is_not_slow_when_the_loop_was_held_up() {
     const CROWD: usize = 900;
     let network = Network::with_faults(1, Faults::none().with_buffers(1 << 20, 1 << 20));
-    let mut limits = Limits::default();
-    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
+    let mut limits = crowd_limits(CROWD);
     limits.protocol_mut().ping_after = None;
     let (window, least) = (limits.slow_sender_window, limits.slow_sender_bytes);
-    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
-    let mut service = builder.build_with(network.sys()).unwrap();
-    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
-    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
-    for _ in 0..20 {
-        service.run_once(Some(Duration::ZERO)).unwrap();
-    }
+    let (mut service, crowd) = crowd(&network, limits, CROWD, 20);
     // A message of 4 MB in fragments: the first one is held.
     let fragment = |first: bool, bytes: usize| -> Vec<u8> {
         let head = [u8::from(first) * 2, 0xfe, (bytes >> 8) as u8, bytes as u8, 0, 0, 0, 0];
@@ -607,23 +604,16 @@ fn a_crowd_that_sent_in_time_is_not_slow_when_the_loop_was_held_up() {
 fn who_was_closed_in_an_earlier_turn_hears_nothing_more() {
     const CROWD: usize = 700;
     let network = Network::with_faults(1, Faults::none());
-    let mut limits = Limits::default();
-    (limits.turn_accepts, limits.connections_per_address, limits.turn_bytes) = (CROWD, None, 64 * 1024);
+    let mut limits = crowd_limits(CROWD);
+    limits.turn_bytes = 64 * 1024;
     limits.protocol_mut().ping_after = None;
-    let mut builder = Service::builder().limits(limits).listen("127.0.0.1:80");
-    let echo = builder.add_protocol(messages::echo("echo"));
-    let mut service = builder.build_with(network.sys()).unwrap();
-    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
-    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
-    for _ in 0..40 {
-        service.run_once(Some(Duration::ZERO)).unwrap();
-    }
+    let (mut service, crowd) = crowd(&network, limits, CROWD, 40);
     assert!(crowd.iter().all(|peer| peer.recv().starts_with(b"HTTP/1.1 101 ")));
     for id in service.control().connection_ids() {
         service.control().connection(id).unwrap().close(CloseCode::POLICY);
     }
     service.run_once(Some(Duration::ZERO)).unwrap();
-    service.control().protocol(echo).unwrap().publish_text("secret");
+    service.control().protocol_named("echo").unwrap().publish_text("secret");
     for _ in 0..10 {
         service.run_once(Some(Duration::ZERO)).unwrap();
     }
@@ -640,15 +630,7 @@ fn jobs_and_a_drain_have_their_turn_beside_an_endless_flood() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     const CROWD: usize = 300;
     let network = Network::with_faults(1, Faults::none().with_buffers(1 << 18, 1 << 18));
-    let mut limits = Limits::default();
-    (limits.turn_accepts, limits.connections_per_address) = (CROWD, None);
-    let builder = Service::builder().limits(limits).protocol(messages::echo("echo")).listen("127.0.0.1:80");
-    let mut service = builder.build_with(network.sys()).unwrap();
-    let crowd: Vec<Peer> = (0..CROWD).map(|_| network.connect(&service.local_addresses()[0]).unwrap()).collect();
-    crowd.iter().for_each(|peer| peer.send(&upgrade("")));
-    for _ in 0..10 {
-        service.run_once(Some(Duration::ZERO)).unwrap();
-    }
+    let (mut service, crowd) = crowd(&network, crowd_limits(CROWD), CROWD, 10);
     let message: Vec<u8> = b"\x82\xfe\xe0\x00\0\0\0\0".iter().copied().chain([0; 0xe000]).collect();
     let jobs = Arc::new(AtomicUsize::new(0));
     let remote = service.remote();
