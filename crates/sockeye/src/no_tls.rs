@@ -4,6 +4,8 @@
 #[derive(Clone)]
 pub(crate) enum ServerTls {}
 
+pub(crate) enum Session {}
+
 #[cfg(feature = "client")]
 #[derive(Clone)]
 pub(crate) enum ClientTls {}

@@ -269,9 +269,9 @@ impl Http {
             }
             Ok(Some(offer)) => {
                 let site = Rc::clone(&self.site);
-                let (access, proxy) = (&mut self.access, self.proxy.as_deref());
+                let (access, proxy, tls) = (&mut self.access, self.proxy.as_deref(), wire.socket.tls());
                 let request =
-                    Request { id, offer: &offer, path: &path, peer: &wire.peer, proxy, listener: site.listener };
+                    Request { id, offer: &offer, path: &path, peer: &wire.peer, proxy, listener: site.listener, tls };
                 match upgrade(wire, env, &site, &request, |protocol| access.upgraded(protocol)) {
                     Ok(Upgraded::Open(ws)) => {
                         wire.socket.keep_unread(&env.state.pool, rest);

@@ -250,7 +250,9 @@ impl Opening {
                     let wrong = |error| FailureCause::Rule(HandshakeError::Head(error));
                     let head = ResponseHead::parse(head, &env.limits.protocol).map_err(wrong)?;
                     wire.socket.keep_unread(&env.io.pool, rest);
-                    return Ok(self.open(wire, env, id, &Handshake::made(&head, &url, subprotocol.as_deref())));
+                    let tls = wire.socket.tls();
+                    let handshake = Handshake::made(&head, &url, subprotocol.as_deref(), tls);
+                    return Ok(self.open(wire, env, id, &handshake));
                 }
                 Head::Refused { length } => {
                     let now = env.io.sys.wall_clock();

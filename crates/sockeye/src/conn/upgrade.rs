@@ -94,7 +94,7 @@ impl Kept<'_> {
         let offer = parsed.as_ref().and_then(|parsed| Offer::of(parsed).ok().flatten());
         let path = parsed.as_ref().and_then(|parsed| TargetPath::parse(parsed.target).ok());
         let (Some(offer), Some(path)) = (&offer, &path) else { return Err(ending()) };
-        let request = Request { id, offer, path, peer, proxy, listener: site.listener };
+        let request = Request { id, offer, path, peer, proxy, listener: site.listener, tls: wire.socket.tls() };
         decide(wire, env, site, &request, decision, log)
     }
 }

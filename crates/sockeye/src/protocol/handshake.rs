@@ -8,6 +8,9 @@ use sockeye_proto::http::ResponseHead;
 
 use crate::client::Url;
 use crate::protocol::Request;
+use crate::tls::Session;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::TlsAgreement;
 
 /// The opening handshake of a connection, as passed to [`Protocol::open`](crate::Protocol::open).
 ///
@@ -39,7 +42,15 @@ pub struct Handshake<'a> {
 enum Side<'a> {
     Accepted(&'a Request<'a>),
     #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
-    Made(&'a ResponseHead<'a>, &'a Url),
+    Made(
+        &'a ResponseHead<'a>,
+        &'a Url,
+        #[cfg_attr(
+            not(any(feature = "tls-aws-lc", feature = "tls-ring")),
+            expect(dead_code, reason = "there is no TLS")
+        )]
+        Option<&'a Session>,
+    ),
 }
 
 impl<'a> Handshake<'a> {
@@ -52,8 +63,13 @@ impl<'a> Handshake<'a> {
     }
 
     #[cfg(feature = "client")]
-    pub(crate) fn made(response: &'a ResponseHead<'a>, url: &'a Url, subprotocol: Option<&'a str>) -> Self {
-        Self { subprotocol, side: Side::Made(response, url), value: Cell::new(None) }
+    pub(crate) fn made(
+        response: &'a ResponseHead<'a>,
+        url: &'a Url,
+        subprotocol: Option<&'a str>,
+        tls: Option<&'a Session>,
+    ) -> Self {
+        Self { subprotocol, side: Side::Made(response, url, tls), value: Cell::new(None) }
     }
 
     /// The subprotocol that the server chose, one of those that the client offered (RFC 6455
@@ -78,7 +94,18 @@ impl<'a> Handshake<'a> {
     pub fn url(&self) -> Option<&'a Url> {
         match self.side {
             Side::Accepted(_) => None,
-            Side::Made(_, url) => Some(url),
+            Side::Made(_, url, _) => Some(url),
+        }
+    }
+
+    /// What the handshake of TLS agreed on; `None` without TLS.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsAgreement<'a>> {
+        match self.side {
+            Side::Accepted(request) => request.tls(),
+            Side::Made(_, _, session) => session.map(TlsAgreement::of),
         }
     }
 
@@ -101,7 +128,7 @@ impl<'a> Handshake<'a> {
     pub fn response_header(&self, name: &str) -> Option<&'a [u8]> {
         match self.side {
             Side::Accepted(_) => None,
-            Side::Made(response, _) => response.fields.get(name),
+            Side::Made(response, ..) => response.fields.get(name),
         }
     }
 
@@ -117,7 +144,7 @@ impl<'a> Handshake<'a> {
     pub fn response_headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         let response = match self.side {
             Side::Accepted(_) => None,
-            Side::Made(response, _) => Some(response),
+            Side::Made(response, ..) => Some(response),
         };
         response.into_iter().flat_map(|response| response.fields.iter())
     }

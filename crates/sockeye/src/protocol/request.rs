@@ -8,6 +8,9 @@ use sockeye_proto::http::target::{self, TargetPath};
 
 use crate::id::{ConnId, ListenerHandle};
 use crate::sys::Address;
+use crate::tls::Session;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::TlsAgreement;
 
 /// A client's handshake: for [`Protocol::filter`](crate::Protocol::filter), where it waits for the
 /// [`Decision`](crate::Decision), and for `open`, in its [`Handshake`](crate::Handshake).
@@ -30,6 +33,8 @@ pub struct Request<'a> {
     pub(crate) peer: &'a Address,
     pub(crate) proxy: Option<&'a Address>,
     pub(crate) listener: Option<ListenerHandle>,
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    pub(crate) tls: Option<&'a Session>,
 }
 
 impl<'a> Request<'a> {
@@ -142,6 +147,14 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn proxy(&self) -> Option<&'a Address> {
         self.proxy
+    }
+
+    /// What the handshake of TLS agreed on; `None` without TLS.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsAgreement<'a>> {
+        self.tls.map(TlsAgreement::of)
     }
 }
 

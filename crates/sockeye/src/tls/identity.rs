@@ -17,7 +17,6 @@ pub struct PeerIdentity {
 
 impl PeerIdentity {
     /// What a verified chain says. `None` if it is empty or no certificate, which the verifier has excluded.
-    #[allow(dead_code, reason = "sessions that use it follow")]
     pub(crate) fn new(chain: &[CertificateDer<'_>], crypto: &CryptoProvider) -> Option<Self> {
         let certificate = certificate::read(chain.first()?, crypto).ok()?;
         Some(Self { chain: chain.iter().map(|one| one.clone().into_owned()).collect(), certificate })

@@ -8,6 +8,7 @@
 //!
 //! No type of rustls is in a public signature, so that its next version does not change this interface.
 
+mod agreed;
 mod certificate;
 mod choice;
 #[cfg(feature = "client")]
@@ -29,6 +30,7 @@ mod tests;
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only clients verify servers"))]
 mod verify;
 
+pub use self::agreed::TlsAgreement;
 pub use self::certificate::Certificate;
 pub use self::certificate::SubjectName;
 pub use self::choice::Provider;

@@ -16,6 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
@@ -109,6 +110,8 @@ pub(crate) struct Session {
     held: usize,
     /// The name that a client asks for, or that a server was asked for.
     server_name: Option<Box<str>>,
+    /// What certificates are read with.
+    crypto: Arc<CryptoProvider>,
     /// The peer sends no more.
     peer_closed: bool,
     /// Our close_notify was sealed.
@@ -125,8 +128,9 @@ enum Side {
 impl Session {
     /// Waits for a client's hello.
     pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
+        let crypto = Arc::clone(config.crypto_provider());
         let connection = UnbufferedServerConnection::new(config).map_err(|error| TlsFailure::from_server(&error))?;
-        Ok(Self::new(Side::Server(connection), None))
+        Ok(Self::new(Side::Server(connection), None, crypto))
     }
 
     /// Greets the server `name`, with a hello in `out`.
@@ -136,14 +140,15 @@ impl Session {
         let server = ServerName::try_from(name.to_owned());
         let server =
             server.map_err(|_| failure(&Error::General("the host cannot be a name in a certificate".to_owned())))?;
+        let crypto = Arc::clone(config.crypto_provider());
         let connection = UnbufferedClientConnection::new(config, server).map_err(|error| failure(&error))?;
-        let mut session = Self::new(Side::Client(connection), Some(name.into()));
+        let mut session = Self::new(Side::Client(connection), Some(name.into()), crypto);
         session.process(&mut [], out, &mut |_| {}).1.map_err(|error| failure(&error))?;
         Ok(session)
     }
 
-    fn new(side: Side, server_name: Option<Box<str>>) -> Self {
-        Self { side, held: 0, server_name, peer_closed: false, closed: false, has_failed: false }
+    fn new(side: Side, server_name: Option<Box<str>>, crypto: Arc<CryptoProvider>) -> Self {
+        Self { side, held: 0, server_name, crypto, peer_closed: false, closed: false, has_failed: false }
     }
 
     /// Whether the handshake is not done.
@@ -343,6 +348,11 @@ impl Session {
 
 /// What is known of a session once its handshake is done.
 impl Session {
+    /// What certificates are read with.
+    pub(crate) fn crypto(&self) -> &CryptoProvider {
+        &self.crypto
+    }
+
     /// The name that the client asked for (RFC 6066 section 3).
     pub(crate) fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
@@ -364,7 +374,7 @@ impl Session {
     }
 
     /// The protocol that was agreed on (RFC 7301).
-    #[cfg_attr(not(test), expect(dead_code, reason = "views that show it follow"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is one, and none is as good"))]
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.state().alpn_protocol()
     }
@@ -375,7 +385,6 @@ impl Session {
     }
 
     /// The peer's certificate and those that it sent along, in DER.
-    #[cfg_attr(not(test), expect(dead_code, reason = "views that show it follow"))]
     pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.state().peer_certificates().unwrap_or_default()
     }

@@ -120,9 +120,4 @@ impl Socket {
             }
         }
     }
-
-    /// The session, if the connection speaks TLS.
-    pub(crate) fn tls(&self) -> Option<&Session> {
-        self.stream.tls().map(TlsStream::session)
-    }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::sys::{self, Address, DescriptorKind, Handle};
+use crate::tls::Session;
 use crate::transport::backlog::Backlog;
 use crate::transport::loop_io::LoopIo;
 use crate::transport::readiness::Readiness;
@@ -108,6 +109,11 @@ impl Socket {
     /// Whether the poller said that the peer ended its sending side. What it sent before may still be unread.
     pub(crate) fn has_read_closed(&self) -> bool {
         self.readiness.has_read_closed()
+    }
+
+    /// The session, if the connection speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&Session> {
+        self.stream.tls().map(|tls| tls.session())
     }
 
     /// Whether the input ended without the peer having said so, where bytes are sealed: something may be missing.

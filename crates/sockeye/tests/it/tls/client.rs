@@ -9,7 +9,7 @@ use sockeye::protocol::ProtocolMut;
 use sockeye::service::Listen;
 use sockeye::sim::{Faults, Network, Peer, Turn};
 use sockeye::sys::Address;
-use sockeye::tls::TlsFailureKind;
+use sockeye::tls::{TlsFailureKind, TlsVersion};
 use sockeye::{
     Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Service, Tx,
     messages,
@@ -42,7 +42,11 @@ impl Protocol for Probe {
         "probe"
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Round {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Round {
+        let tls = handshake.tls().unwrap();
+        assert_eq!((tls.version(), tls.server_name()), (TlsVersion::Tls13, Some("localhost")));
+        let server = tls.peer_identity().unwrap();
+        assert_eq!(server.certificate().names()[0].to_string(), "localhost");
         self.0.borrow_mut().push("open".to_owned());
         cx.request_writable();
         Round::default()

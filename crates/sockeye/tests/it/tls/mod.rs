@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use sockeye::tls::{ClientTls, Pem, Provider, ServerTls};
+use sockeye::tls::{ClientCertificates, ClientTls, Pem, Provider, ServerTls};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -21,6 +21,10 @@ struct Certified {
     client: Arc<ClientConfig>,
     /// A client of the service that does the same, in any version.
     own: ClientTls,
+    /// A server that also asks for certificates, of the same issuer.
+    asking: ServerTls,
+    /// A client that has one, for `client.example`.
+    client_with_certificate: Arc<ClientConfig>,
 }
 
 fn certified(version: &'static SupportedProtocolVersion) -> Certified {
@@ -35,13 +39,26 @@ fn certified(version: &'static SupportedProtocolVersion) -> Certified {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.der().to_vec())).unwrap();
     let (chain, key) = (Pem::bytes(own.pem()), Pem::bytes(key.serialize_pem()));
-    let server = ServerTls::builder(Provider::Ring).certificate(chain, key).build().unwrap();
+    let server = ServerTls::builder(Provider::Ring).certificate(chain, key);
+    let roots_of_clients = ClientCertificates::optional(Pem::bytes(authority.pem()));
+    let asking = server.clone().client_certificates(roots_of_clients).build().unwrap();
+    let server = server.build().unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let its_key = KeyPair::generate().unwrap();
+    let its_own =
+        CertificateParams::new(["client.example".to_owned()]).unwrap().signed_by(&its_key, &authority).unwrap();
+    let its_key = PrivateKeyDer::try_from(its_key.serialize_der()).unwrap();
+    let with_certificate = client.clone().with_client_auth_cert(vec![its_own.der().clone()], its_key).unwrap();
     let own = ClientTls::builder(Provider::Ring).roots(Pem::bytes(authority.pem())).build().unwrap();
-    Certified { server, client: Arc::new(client), own }
+    Certified {
+        server,
+        client: Arc::new(client.with_no_client_auth()),
+        own,
+        asking,
+        client_with_certificate: Arc::new(with_certificate),
+    }
 }

@@ -1,16 +1,18 @@
 //! Servers with TLS, and clients of rustls itself.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use sockeye::service::Listen;
 use sockeye::sim::{Faults, Network, Peer, PeerEnd, Turn};
 use sockeye::sys::Address;
-use sockeye::{Limits, Service, messages};
+use sockeye::{Close, Cx, Decision, Fragment, Handshake, Limits, Protocol, Request, Service, Threads, Tx, messages};
 
 use super::{Certified, VERSIONS, certified};
 
@@ -58,7 +60,11 @@ struct Client {
 
 impl Client {
     fn new(bench: &Bench, certified: &Certified) -> Self {
-        let tls = ClientConnection::new(certified.client.clone(), "localhost".try_into().unwrap()).unwrap();
+        Self::with(bench, &certified.client)
+    }
+
+    fn with(bench: &Bench, config: &Arc<ClientConfig>) -> Self {
+        let tls = ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap();
         let peer = bench.network.connect(&bench.service.local_addresses()[0]).unwrap();
         Self { peer, tls, heard: Vec::new(), is_closed: false, arrived: Vec::new() }
     }
@@ -180,6 +186,27 @@ fn messages_of_every_size_come_back_over_both_versions() {
         let statistics = worker.join().unwrap();
         assert_eq!((statistics.tls.started, statistics.tls.full, statistics.closes.handshake), (1, 1, 1));
     }
+}
+
+#[test]
+fn all_threads_speak_tls_and_resume_each_others_sessions() {
+    let certified = certified(VERSIONS[0]);
+    let threads = Threads::new(2).listen_tls("127.0.0.1:0", certified.server.clone());
+    let running = threads.start(|_| Ok(Service::builder().protocol(messages::echo("echo")))).unwrap();
+    let Address::Ip(address) = running.local_addresses()[0] else { panic!("not IP") };
+    for _ in 0..8 {
+        let tls = ClientConnection::new(certified.client.clone(), "localhost".try_into().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(tls, TcpStream::connect(address).unwrap());
+        stream.write_all(UPGRADE).unwrap();
+        stream.write_all(&[&frame(b"hello")[..], &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]].concat()).unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).unwrap();
+        assert!(got.ends_with(&[&answer(b"hello")[..], &[0x88, 2, 0x03, 0xe8]].concat()));
+    }
+    running.drain();
+    let mut sum = (0, 0);
+    running.join_each(|_, statistics| sum = (sum.0 + statistics.tls.full, sum.1 + statistics.tls.resumed)).unwrap();
+    assert_eq!(sum, (1, 7));
 }
 
 #[test]
@@ -460,6 +487,61 @@ fn what_is_published_is_shared_by_peers_that_do_not_read() {
     bench.pump(&mut clients, |_, clients| clients.iter().all(|client| client.heard.len() >= text.len() + 10));
     assert!(clients.iter().all(|client| client.heard[10..] == *text.as_bytes()));
     assert_eq!(bench.service.statistics().held_bytes, 0);
+}
+
+/// Refuses all, and says what it knows of each.
+struct Curious(Rc<RefCell<Vec<String>>>);
+
+impl Protocol for Curious {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "curious"
+    }
+
+    fn filter(&mut self, request: &Request<'_>) -> Decision {
+        let mut line = "plain".to_owned();
+        if let Some(tls) = request.tls() {
+            let (version, name, identity) = (tls.version(), tls.server_name(), tls.peer_identity());
+            assert!(tls.cipher().contains("AES") && tls.group().is_some() && !tls.is_resumed(), "{tls:?}");
+            let names = identity.map(|identity| identity.certificate().names()[0].to_string());
+            line = format!("{version:?} {name:?} {names:?}");
+        }
+        self.0.borrow_mut().push(line);
+        Decision::refuse(403, "no")
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) {}
+
+    fn receive(&mut self, _: &mut Cx<'_>, (): &mut (), _: Fragment<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, (): &mut (), _: Tx<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_filter_sees_what_was_agreed_on_and_who_the_client_is() {
+    for (version, shown) in VERSIONS.into_iter().zip(["Tls13", "Tls12"]) {
+        let certified = certified(version);
+        let network = quiet();
+        let heard = Rc::default();
+        let tls = Listen::new("127.0.0.1:443").tls(certified.asking.clone());
+        let builder = Service::builder().protocol(Curious(Rc::clone(&heard))).listener(tls).listen("127.0.0.1:80");
+        let service = builder.build_with(network.sys()).unwrap();
+        let mut bench = Bench { network, service };
+        let config = certified.client_with_certificate.clone();
+        let mut clients = [Client::with(&bench, &certified.client), Client::with(&bench, &config)];
+        clients.iter_mut().for_each(|client| client.say(UPGRADE));
+        bench.pump(&mut clients, |_, clients| clients.iter().all(Client::is_upgraded));
+        let plain = bench.network.connect(&bench.service.local_addresses()[1]).unwrap();
+        plain.send(UPGRADE);
+        bench.until(|_| heard.borrow().len() == 3);
+        let wanted = ["None", "Some(\"client.example\")"].map(|who| format!("{shown} Some(\"localhost\") {who}"));
+        assert_eq!(*heard.borrow(), [&wanted[0], &wanted[1], "plain"]);
+    }
 }
 
 #[test]
