@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 
 use sockeye::client::{FailureCause, ProxyFailure, Refusal, Stage};
+use sockeye::tls::{TlsFailure, TlsFailureKind};
 
 /// A message and an exit code.
 #[derive(Clone, Debug)]
@@ -49,6 +50,9 @@ impl From<&sockeye::Failure> for Failure {
                 _ = write!(message, " and redirects to {location}; --redirects follows");
             }
         }
+        if let FailureCause::Tls(failure) = &failure.cause {
+            message.push_str(tls_option(failure));
+        }
         Self { code: code_of(failure), message }
     }
 }
@@ -61,11 +65,21 @@ pub(crate) fn refusal(failure: &sockeye::Failure) -> Option<&Refusal> {
     }
 }
 
+/// Which options help.
+fn tls_option(failure: &TlsFailure) -> &'static str {
+    match failure.kind() {
+        TlsFailureKind::UnknownIssuer => " (--ca-file)",
+        TlsFailureKind::SelfSigned => " (--ca-file, or --insecure with --pin)",
+        TlsFailureKind::NoCertificate => " (--cert and --key)",
+        _ => "",
+    }
+}
+
 /// The exit code for a connection that could not be opened.
 fn code_of(failure: &sockeye::Failure) -> u8 {
     match (&failure.cause, failure.stage) {
         (FailureCause::Timeout { .. }, _) => TIMEOUT,
-        (FailureCause::Unsupported(_), _) | (_, Stage::Tls) => TLS,
+        (FailureCause::Tls(_) | FailureCause::Unsupported(_), _) | (_, Stage::Tls) => TLS,
         (FailureCause::Refused(_) | FailureCause::Redirect(_), _) => REFUSED,
         (FailureCause::Rule(_), _) => PROTOCOL,
         (FailureCause::Cancelled | FailureCause::NoRoom { .. } | FailureCause::Dropped, _) => GENERAL,
@@ -93,6 +107,7 @@ pub(crate) const GENERAL: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The name does not resolve, or nothing can be connected to.
 pub(crate) const CONNECT: u8 = 3;
+/// The handshake of TLS failed.
 pub(crate) const TLS: u8 = 4;
 /// The server answered the handshake with another status than 101.
 pub(crate) const REFUSED: u8 = 5;

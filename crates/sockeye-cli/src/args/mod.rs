@@ -66,7 +66,7 @@ pub(crate) enum Command {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 success, 1 general failure, 2 a command line, address or folder that cannot be used, 3 not resolved or not \
-connected, 4 a wss URL (clients have no TLS yet), 5 the server refused the handshake, 6 a protocol error, a wrong answer or an \
+connected, 4 TLS failed, 5 the server refused the handshake, 6 a protocol error, a wrong answer or an \
 abnormal close, 7 an expectation or threshold was not met, 124 timed out. A second SIGINT or SIGTERM ends the process at \
 once, by that signal.";
 

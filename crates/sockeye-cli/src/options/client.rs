@@ -14,6 +14,7 @@ use sockeye::sys::Address;
 use crate::failure::Failure;
 use crate::interface::{self, Interface, UNIX_NAME};
 use crate::options::logging::LogLevel;
+use crate::options::tls::ClientTlsArgs;
 use crate::units::{parse_some_time, whole};
 
 /// Options beside the URL.
@@ -60,6 +61,9 @@ pub(crate) struct ClientArgs {
     /// Redirects to follow, to ws:// and wss:// URLs; credentials are only sent to their origin
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u8>(0..=255))]
     pub(crate) redirects: u8,
+
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArgs,
 
     /// Least severe messages to log
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
@@ -114,8 +118,26 @@ impl ClientArgs {
         if !self.addresses.is_empty() {
             connect = connect.to(self.addresses.iter().cloned());
         }
-        let connect = connect.redirects(self.redirects).timeout(self.connect_timeout);
+        let connect = self.with_tls(connect)?.redirects(self.redirects).timeout(self.connect_timeout);
         connect.map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))
+    }
+
+    /// Reads certificates and roots, if they may be needed.
+    fn with_tls(&self, connect: Connect) -> Result<Connect, Failure> {
+        let is_needed = connect.url().is_secure();
+        match self.tls.given() {
+            // It would seem to protect what it does not.
+            Some(option) if !is_needed && self.redirects == 0 => {
+                Err(Failure::usage(format!("{option}: {} is not encrypted; for TLS write wss://", connect.url())))
+            }
+            None if !is_needed && self.redirects == 0 => Ok(connect),
+            // A redirect may lead to wss, and need not: a system without roots can do without them.
+            None if !is_needed => Ok(match self.tls.load() {
+                Ok(tls) => connect.tls(tls),
+                Err(_) => connect,
+            }),
+            _ => Ok(connect.tls(self.tls.load()?)),
+        }
     }
 
     fn credentials(&self) -> Result<Option<(String, String)>, Failure> {

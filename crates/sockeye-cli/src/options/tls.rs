@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use sockeye::tls::{ClientCertificates, Pem, Provider, ServerTls, ServerTlsBuilder};
+use sockeye::log::escape;
+use sockeye::tls::{ClientCertificates, ClientTls, Pem, Provider, ServerTls, ServerTlsBuilder};
 
 use crate::failure::Failure;
 
@@ -39,8 +40,8 @@ pub(crate) struct ServerTlsArgs {
 
     /// Speak TLS with a certificate made for this run, and print the pin of its key: for development
     ///
-    /// It is for localhost, the addresses of --interface and the names of --host. `curl -k --pinnedpubkey PIN` trusts it and
-    /// nothing else; a browser asks.
+    /// It is for localhost, the addresses of --interface and the names of --host. `sockeye connect --insecure --pin PIN` trusts
+    /// it and nothing else; a browser asks.
     #[arg(id = "self_signed", help_heading = "TLS", long = "tls-self-signed")]
     pub(crate) self_signed: bool,
 }
@@ -80,5 +81,81 @@ impl ServerTlsArgs {
             builder = builder.client_certificates(clients);
         }
         Ok(Some(builder))
+    }
+}
+
+/// What a client trusts, and what it shows.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ClientTlsArgs {
+    /// Trust the authorities in this PEM file instead of those of the system (repeatable)
+    ///
+    /// Those of the system are where OpenSSL has them, or where SSL_CERT_FILE and SSL_CERT_DIR say.
+    #[arg(help_heading = "TLS", long = "ca-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_files: Vec<PathBuf>,
+
+    /// PEM file with a certificate to show to servers that ask for one, followed by those of its issuers
+    #[arg(help_heading = "TLS", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// PEM file with the private key of --cert [default: the same file]
+    #[arg(help_heading = "TLS", long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Require that the server has this key: sha256// and base64, as for curl's --pinnedpubkey (repeatable)
+    ///
+    /// The certificate is verified as well. With --insecure the pin is all that is verified, and enough: `sockeye serve
+    /// --tls-self-signed` prints it.
+    #[arg(help_heading = "TLS", long = "pin", value_name = "PIN")]
+    pub(crate) pins: Vec<String>,
+
+    /// Do not verify the certificate: ANYONE ON THE WAY CAN READ AND CHANGE EVERYTHING, unless there is a --pin
+    #[arg(help_heading = "TLS", long)]
+    pub(crate) insecure: bool,
+
+    /// Append the secrets of connections to FILE, for Wireshark: who has it can read what was sent
+    #[arg(help_heading = "TLS", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_log: Option<PathBuf>,
+}
+
+impl ClientTlsArgs {
+    /// The first option that is given, if one is.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--ca-file", !self.ca_files.is_empty()),
+            ("--cert", self.cert.is_some()),
+            ("--pin", !self.pins.is_empty()),
+            ("--insecure", self.insecure),
+            ("--key-log", self.key_log.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
+
+    /// Reads the files, and the roots of the system if they are trusted.
+    ///
+    /// # Errors
+    /// A file or pin that cannot be used: exit code 2.
+    pub(crate) fn load(&self) -> Result<ClientTls, Failure> {
+        let mut builder = ClientTls::builder(PROVIDER);
+        for file in &self.ca_files {
+            builder = builder.roots(Pem::file(file));
+        }
+        for pin in &self.pins {
+            builder = builder.pin(pin);
+        }
+        if let Some(cert) = &self.cert {
+            builder = builder.certificate(Pem::file(cert), Pem::file(self.key.as_ref().unwrap_or(cert)));
+        }
+        if let Some(file) = &self.key_log {
+            builder = builder.key_log(file);
+        }
+        if self.insecure {
+            if self.pins.is_empty() {
+                tracing::warn!(
+                    "--insecure: the server may be anyone, and what is sent can be read and changed on the way"
+                );
+            }
+            builder = builder.dangerous_verify_nothing();
+        }
+        builder.build().map_err(|error| Failure::usage(escape(&format!("TLS: {error}")).to_string()))
     }
 }

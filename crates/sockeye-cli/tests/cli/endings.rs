@@ -80,12 +80,6 @@ fn nobody_there_is_3() {
     assert_ending("example.com", &["--connect-to", "unix:/no/such/socket"], 3, "/no/such/socket");
 }
 
-#[test]
-fn tls_is_4_until_there_is_some() {
-    let (code, _, err) = fed(&["connect", "wss://127.0.0.1/"], b"");
-    assert_eq!(code, Some(4), "{err}");
-}
-
 fn answers(answer: &'static str) -> String {
     once(move |mut peer: Peer| {
         peer.head();

@@ -241,3 +241,156 @@ fn what_cannot_be_used_is_named() {
         assert!(said.contains(text), "{said}");
     }
 }
+
+/// An echo server with TLS that the file `ca.pem` of its folder vouches for.
+struct Echo {
+    authority: Authority,
+    folder: Folder,
+    _running: Running,
+    url: String,
+}
+
+impl Echo {
+    fn start(options: &[&str]) -> Self {
+        let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
+        fs::write(folder.path("ca.pem"), &authority.pem).unwrap();
+        let (cert, key) = authority.issue(&folder, "cert", &["localhost"]);
+        let running =
+            Running::start(&[&["echo", "--port", "0", "--tls-cert", &cert, "--tls-key", &key], options].concat());
+        let address = running.address();
+        let url = format!("wss://localhost:{}/", address.rsplit_once(':').unwrap().1);
+        Self { authority, folder, _running: running, url }
+    }
+
+    fn ca(&self) -> String {
+        self.folder.path("ca.pem")
+    }
+
+    /// `connect`, which sends one message and expects it back.
+    fn connect(&self, options: &[&str]) -> (Option<i32>, String) {
+        failure(
+            &[&["connect", &*self.url, "--proxy", "none", "--send", "hello", "--expect", "hello"], options].concat(),
+        )
+    }
+}
+
+#[test]
+fn clients_trust_the_roots_of_a_file_or_of_the_system() {
+    let echo = Echo::start(&[]);
+    let ca = echo.ca();
+    assert_eq!(echo.connect(&["--ca-file", &ca]).0, Some(0));
+    let arguments = ["connect", &*echo.url, "--proxy", "none", "--send", "hello", "--expect", "hello"];
+    let with_system = |file: &str| {
+        let mut command = sockeye(&arguments);
+        let output = finished(command.env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR"));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(with_system(&ca).0, Some(0));
+    // Those of somebody else, and none at all.
+    let other = Authority::new("other");
+    fs::write(echo.folder.path("other.pem"), &other.pem).unwrap();
+    let (code, said) = with_system(&echo.folder.path("other.pem"));
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("no root that is trusted vouches for the certificate of localhost"), "{said}");
+    assert!(said.contains("--ca-file"), "{said}");
+    let (code, said) = with_system("/no/such/file");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("the system has no root certificates"), "{said}");
+}
+
+#[test]
+fn every_command_that_connects_speaks_tls() {
+    let echo = Echo::start(&[]);
+    let ca = echo.ca();
+    for command in
+        [&["ping", "--count", "2", "--interval", "10ms"][..], &["bench", "--connections", "2", "--duration", "200ms"]]
+    {
+        let (code, said) = failure(&[command, &[&*echo.url, "--proxy", "none", "--ca-file", &ca]].concat());
+        assert_eq!(code, Some(0), "{command:?}: {said}");
+        let (code, said) =
+            failure(&[command, &[&*echo.url, "--proxy", "none", "--pin", NO_PIN, "--insecure"]].concat());
+        assert_eq!(code, Some(4), "{command:?}: {said}");
+    }
+    let (code, said) = failure(&["fraggle", &echo.url, "--proxy", "none", "--pin", NO_PIN, "--insecure", "-n", "1"]);
+    assert_eq!(code, Some(4), "{said}");
+}
+
+#[test]
+fn a_pin_is_enough_for_a_certificate_made_for_a_run() {
+    let running = Running::start(&["echo", "--port", "0", "--tls-self-signed"]);
+    let url = format!("wss://{}/", running.address());
+    let line = running.line();
+    let pin = line.strip_prefix("certificate made for this run, with the pin ").unwrap();
+    let connect = |options: &[&str]| {
+        failure(&[&["connect", &*url, "--proxy", "none", "--send", "a", "--expect", "a"], options].concat())
+    };
+    assert_eq!(connect(&["--insecure", "--pin", pin]).0, Some(0));
+    let (code, said) = connect(&["--insecure", "--pin", NO_PIN]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains(&format!("is not a pinned one, but {pin}")), "{said}");
+    let (code, said) = connect(&["--insecure"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the server may be anyone"), "{said}");
+    // The pin alone says nothing about who issued it, as with curl.
+    let empty = Authority::new("other");
+    let folder = Folder::new("tls");
+    fs::write(folder.path("ca.pem"), &empty.pem).unwrap();
+    let (code, said) = connect(&["--pin", pin, "--ca-file", &folder.path("ca.pem")]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("is self-signed; its key is sha256//") && said.contains("--insecure with --pin"), "{said}");
+}
+
+#[test]
+fn clients_show_a_certificate_and_log_secrets() {
+    let staff = Authority::new("staff");
+    let folder = Folder::new("tls");
+    fs::write(folder.path("staff.pem"), &staff.pem).unwrap();
+    let me = staff.issue(&folder, "me", &["me.example"]);
+    let echo = Echo::start(&["--tls-client-ca", &folder.path("staff.pem")]);
+    let (ca, log) = (echo.ca(), folder.path("keys.log"));
+    let options = ["--ca-file", &ca, "--cert", &me.0, "--key", &me.1, "--key-log", &log];
+    assert_eq!(echo.connect(&options).0, Some(0));
+    assert!(fs::read_to_string(&log).unwrap().contains("CLIENT_TRAFFIC_SECRET_0 "));
+    let (code, said) = echo.connect(&["--ca-file", &ca]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("certificate_required (116)") && said.contains("--cert and --key"), "{said}");
+    let stranger = echo.authority.issue(&folder, "stranger", &["me.example"]);
+    let (code, said) = echo.connect(&["--ca-file", &ca, "--cert", &stranger.0, "--key", &stranger.1]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("unknown_ca (48)"), "{said}");
+}
+
+#[test]
+fn a_client_says_which_rule_was_broken() {
+    let echo = Echo::start(&[]);
+    let ca = echo.ca();
+    let port = echo.url.trim_end_matches('/').rsplit_once(':').unwrap().1.to_owned();
+    let (code, said) = failure(&["connect", &format!("wss://127.0.0.1:{port}/"), "--proxy", "none", "--ca-file", &ca]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("the certificate is not for 127.0.0.1 but for localhost: connect by a name"), "{said}");
+    // TLS where there is none.
+    let plain = Running::start(&["echo", "--port", "0"]);
+    let (code, said) =
+        failure(&["connect", &format!("wss://{}/", plain.address()), "--proxy", "none", "--ca-file", &ca]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("is not TLS: does it speak TLS on this port?"), "{said}");
+}
+
+#[test]
+fn options_of_tls_are_not_for_plain_urls() {
+    let folder = Folder::new("tls");
+    let log = folder.path("log");
+    for option in
+        [&["--ca-file", "/x"][..], &["--cert", "/x"], &["--pin", NO_PIN], &["--insecure"], &["--key-log", &log]]
+    {
+        let (code, said) = failure(&[&["connect", "ws://127.0.0.1:1/", "--proxy", "none"], option].concat());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(option[0]) && said.contains("is not encrypted; for TLS write wss://"), "{said}");
+    }
+    let (code, said) = failure(&["connect", "wss://127.0.0.1:1/", "--proxy", "none", "--insecure", "--pin", "x"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("\"x\" is not a pin"), "{said}");
+}
+
+/// Of no key.
+const NO_PIN: &str = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";

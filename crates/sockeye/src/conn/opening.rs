@@ -142,7 +142,7 @@ impl Opening {
                 }
                 Read::Sealed(cost) => budget = budget.saturating_sub(cost),
                 Read::Nothing if !wire.socket.is_broken() => return Ok(Step::Wait),
-                Read::Nothing | Read::Failed(_) => return Err(self.broken()),
+                Read::Nothing | Read::Failed(_) => return Err(self.broken(wire)),
                 Read::End => return Err(self.ended()),
             }
         }
@@ -325,8 +325,8 @@ impl Opening {
     }
 
     /// The connection broke. An answer received before that still counts.
-    fn broken(&mut self) -> FailureCause {
-        if let Some(refused) = self.cut_short() {
+    fn broken(&mut self, wire: &mut Wire) -> FailureCause {
+        if let Some(refused) = self.cut_short().or_else(|| self.late_refusal(wire)) {
             return refused;
         }
         FailureCause::Io(std::io::ErrorKind::ConnectionReset.into())

@@ -120,4 +120,10 @@ impl Socket {
             }
         }
     }
+
+    /// Why TLS failed behind the handshake, told once.
+    #[cfg(feature = "client")]
+    pub(crate) fn take_tls_failure(&mut self) -> Option<TlsFailure> {
+        self.stream.tls_mut()?.take_failure()
+    }
 }

@@ -22,4 +22,8 @@ impl Opening {
     ) -> Result<Option<Step<WebSocket>>, FailureCause> {
         Ok(None)
     }
+
+    pub(super) fn late_refusal(&self, _: &mut Wire) -> Option<FailureCause> {
+        None
+    }
 }

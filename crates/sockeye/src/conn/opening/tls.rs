@@ -50,6 +50,13 @@ impl Opening {
         self.ask(env, id).map(|()| None)
     }
 
+    /// The peer's refusal that arrived behind the handshake: with TLS 1.3 the client is done before the server has seen its
+    /// certificate (RFC 8446 section 2).
+    #[expect(clippy::unused_self, reason = "without TLS there is none")]
+    pub(super) fn late_refusal(&self, wire: &mut Wire) -> Option<FailureCause> {
+        wire.socket.take_tls_failure().map(FailureCause::Tls)
+    }
+
     fn cause(&self, broken: Broken) -> FailureCause {
         match broken {
             Broken::Rule(failure) => FailureCause::Tls(failure),
