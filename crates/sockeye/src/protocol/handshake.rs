@@ -46,7 +46,7 @@ enum Side<'a> {
         &'a ResponseHead<'a>,
         &'a Url,
         #[cfg_attr(
-            not(any(feature = "tls-aws-lc", feature = "tls-ring")),
+            all(feature = "client", not(any(feature = "tls-aws-lc", feature = "tls-ring"))),
             expect(dead_code, reason = "there is no TLS")
         )]
         Option<&'a Session>,
