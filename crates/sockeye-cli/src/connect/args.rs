@@ -104,7 +104,8 @@ pub(crate) struct Connect {
     /// Show the handshake on standard error: the heads sent (>) and received (<)
     ///
     /// As they are: with passwords, tokens and cookies. Long lines are cut. Those of proxies and redirects are shown, too; with
-    /// --listen the request of the client; with --json they are events.
+    /// --listen the request of the client; with --json they are events. With TLS also version, cipher and group, and names, expiry
+    /// and pin of the server's certificate.
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 

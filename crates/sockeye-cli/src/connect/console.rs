@@ -14,6 +14,7 @@ use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Decision, Fragment, Handsh
 use crate::connect::args::Connect;
 use crate::connect::dialog::Dialog;
 use crate::connect::event::Event;
+use crate::connect::secured::Secured;
 
 /// One connection at a time.
 pub(crate) struct Console {
@@ -72,6 +73,9 @@ impl Protocol for Console {
         let subprotocol = handshake.subprotocol().filter(|_| self.is_client);
         if let Some(request) = handshake.request().filter(|_| dialog.screen.verbose) {
             dialog.screen.request(&head(request));
+        }
+        if let Some(agreement) = handshake.tls().filter(|_| dialog.screen.verbose) {
+            dialog.screen.secured(&Secured::new(&agreement));
         }
         // After redirects.
         let url = handshake.url().map(ToString::to_string);

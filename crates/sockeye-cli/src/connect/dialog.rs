@@ -455,6 +455,7 @@ fn stage(stage: sockeye::client::Stage) -> &'static str {
         Stage::Resolve => "resolve",
         Stage::Connect => "connect",
         Stage::Proxy => "proxy",
+        Stage::Tls => "tls",
         _ => "handshake",
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use sockeye::messages::Message;
 
 use crate::connect::encoding::Encoding;
+use crate::connect::secured::Secured;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) enum Event<'a> {
         proxy: bool,
         head: &'a [u8],
     },
+    /// With --verbose.
+    Tls(&'a Secured),
     Message(&'a Message<'a>),
     /// Those of the peer are answered by the library itself.
     Ping {
@@ -71,6 +74,7 @@ impl Event<'_> {
                 object.raw("proxy", if *proxy { "true" } else { "false" });
                 object.payload(head, encoding);
             }
+            Self::Tls(secured) => object.secured(secured),
             Self::Message(message) => {
                 object.raw("bytes", &message.as_bytes().len().to_string());
                 match message {
@@ -115,6 +119,7 @@ impl Event<'_> {
             Self::Listening { .. } => "listening",
             Self::Open { .. } => "open",
             Self::Handshake { .. } => "handshake",
+            Self::Tls(_) => "tls",
             Self::Message(_) => "message",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
@@ -140,24 +145,22 @@ impl Object {
         self.0.extend([",\"", name, "\":", json]);
     }
 
-    fn text(&mut self, name: &str, text: &str) {
-        let json = serde_json::Value::from(text).to_string();
-        // JSON lets controls beyond ASCII through, which a terminal may obey, and marks that turn the text around.
-        let mut escaped = String::with_capacity(json.len());
-        for c in json.chars() {
-            match c {
-                '\u{7f}'..='\u{9f}'
-                | '\u{61c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => {
-                    escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
-                }
-                c => escaped.push(c),
-            }
+    fn secured(&mut self, secured: &Secured) {
+        self.text("version", &secured.version);
+        self.text("cipher", secured.cipher);
+        self.optional("group", secured.group);
+        self.raw("resumed", if secured.is_resumed { "true" } else { "false" });
+        if let Some(certificate) = &secured.certificate {
+            let names: Vec<_> = certificate.names.iter().map(|name| quoted(name)).collect();
+            self.raw("names", &format!("[{}]", names.join(",")));
+            let expires = certificate.expires.max(SystemTime::UNIX_EPOCH);
+            self.text("expires", &humantime::format_rfc3339_seconds(expires).to_string());
+            self.text("pin", &certificate.pin);
         }
-        self.raw(name, &escaped);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.raw(name, &quoted(text));
     }
 
     fn optional(&mut self, name: &str, text: Option<&str>) {
@@ -190,10 +193,31 @@ impl Object {
     }
 }
 
+/// A string of JSON.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    // JSON lets controls beyond ASCII through, which a terminal may obey, and marks that turn the text around.
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// For `--help`.
 pub(crate) const SCHEMA: &str = "\
 With --json each line of standard output is an object with these members:
-  event    open, message, ping, pong, close, failure; listening with --listen; handshake
+  event    open, message, ping, pong, close, failure; listening with --listen; handshake and tls
            with --verbose
   time     UTC, such as 2026-11-22T14:02:37.123Z
   elapsed  seconds since the start
@@ -203,12 +227,14 @@ and of its event:
              path and query), address, subprotocol (or null)
   handshake  by (us, peer), proxy (true: the other side is one), data (a head, with its line ends);
              encoding if it is not UTF-8
+  tls        version, cipher, group (or null), resumed, and of the peer's certificate names, expires
+             (UTC) and pin (of its key)
   message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
   ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
   close      code (1005: the peer gave none, 1006: there was no close), reason,
              by (peer, us, neither), clean (by a closing handshake), how (in words)
-  failure    stage (resolve, connect, proxy, handshake; input, expect, count, timeout),
+  failure    stage (resolve, connect, proxy, tls, handshake; input, expect, count, timeout),
              message, status (of a refusal), retry_in (seconds)";
 
 #[cfg(test)]
@@ -216,6 +242,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::connect::secured::Shown;
 
     fn object(event: &Event<'_>, encoding: Option<Encoding>) -> Value {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_356_157_123);
@@ -287,6 +314,26 @@ mod tests {
     }
 
     #[test]
+    fn what_tls_agreed_on_is_an_object() {
+        let secured = Secured {
+            version: "TLS 1.3".to_owned(),
+            cipher: "C",
+            group: None,
+            is_resumed: false,
+            certificate: Some(Shown {
+                names: vec!["a".to_owned(), "\u{1b}".to_owned()],
+                expires: SystemTime::UNIX_EPOCH,
+                pin: "p".to_owned(),
+            }),
+        };
+        let expected = json!({
+            "event": "tls", "version": "TLS 1.3", "cipher": "C", "group": null, "resumed": false,
+            "names": ["a", "\u{1b}"], "expires": "1970-01-01T00:00:00Z", "pin": "p",
+        });
+        assert_eq!(object(&Event::Tls(&secured), None), expected);
+    }
+
+    #[test]
     fn no_terminal_obeys_what_is_in_a_string() {
         let message = Message::from("\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é");
         let line = Event::Message(&message).to_json(SystemTime::UNIX_EPOCH, Duration::ZERO, None);
@@ -297,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_schema_names_every_event() {
-        for name in ["listening", "open", "handshake", "message", "ping", "pong", "close", "failure"] {
+        for name in ["listening", "open", "handshake", "tls", "message", "ping", "pong", "close", "failure"] {
             assert!(SCHEMA.contains(&format!("\n  {name} ")), "{name}");
         }
     }

@@ -15,6 +15,7 @@ mod event;
 mod expect;
 mod lines;
 mod screen;
+mod secured;
 mod show;
 mod stdin;
 

@@ -11,6 +11,7 @@ use crate::connect::color::Kind;
 use crate::connect::encoding::Encoding;
 use crate::connect::event::Event;
 use crate::connect::lines::Framing;
+use crate::connect::secured::Secured;
 use crate::connect::{editor, show};
 use crate::failure::Failure;
 use crate::log;
@@ -109,6 +110,14 @@ impl Screen {
         let by = if head.is_sent() { "us" } else { "peer" };
         self.event(&Event::Handshake { by, proxy: head.is_of_proxy(), head: head.bytes() });
         self.show_head(head.is_sent(), head.bytes());
+    }
+
+    /// What TLS agreed on.
+    pub(crate) fn secured(&self, secured: &Secured) {
+        self.event(&Event::Tls(secured));
+        for line in secured.lines() {
+            self.note(&line);
+        }
     }
 
     /// The request of a client.

@@ -361,6 +361,19 @@ fn clients_show_a_certificate_and_log_secrets() {
 }
 
 #[test]
+fn what_was_agreed_on_is_shown_if_asked_for() {
+    let echo = Echo::start(&[]);
+    let ca = echo.ca();
+    let (code, said) = echo.connect(&["--ca-file", &ca, "-v"]);
+    assert_eq!(code, Some(0), "{said}");
+    let session = said.lines().find(|line| line.starts_with("* TLS 1.3, TLS13_")).unwrap();
+    assert!(session.contains("X25519"), "{said}");
+    let certificate = said.lines().find(|line| line.starts_with("* certificate for localhost, until 4096-")).unwrap();
+    assert!(certificate.contains(", with the key sha256//"), "{said}");
+    assert!(!echo.connect(&["--ca-file", &ca]).1.contains("TLS 1.3"));
+}
+
+#[test]
 fn a_client_says_which_rule_was_broken() {
     let echo = Echo::start(&[]);
     let ca = echo.ca();

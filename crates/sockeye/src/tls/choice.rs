@@ -1,5 +1,6 @@
 //! Which cryptography, and which versions.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::SupportedCipherSuite;
@@ -53,6 +54,15 @@ pub enum TlsVersion {
     Tls12,
     /// TLS 1.3, RFC 8446.
     Tls13,
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
+    }
 }
 
 impl TlsVersion {

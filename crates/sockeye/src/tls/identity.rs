@@ -6,9 +6,9 @@ use rustls::pki_types::CertificateDer;
 use super::certificate;
 use super::certificate::Certificate;
 
-/// Who a client is, by the certificate that it showed, which one of the server's roots vouches for.
+/// Who a peer is, by the certificate that it showed, which a root vouches for, unless the program verifies nothing.
 ///
-/// It has two to four kilobytes. A program that wants to know a client later keeps what it needs, such as a name.
+/// It has two to four kilobytes. A program that wants to know a peer later keeps what it needs, such as a name.
 #[derive(Clone, Debug)]
 pub struct PeerIdentity {
     chain: Vec<CertificateDer<'static>>,
