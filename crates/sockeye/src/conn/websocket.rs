@@ -154,7 +154,7 @@ impl WebSocket {
             self.release_held(&mut env.state, &mut SocketWriter::new(&mut env.io, &mut wire.socket));
             self.forget_held();
         }
-        SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        SocketWriter::new(&mut env.io, &mut wire.socket).flush_here();
         if wire.socket.has_backlog() || entry.is_behind() {
             self.note_queued(wire, env, id);
         }

@@ -123,7 +123,7 @@ impl<'a> Writable<'a> {
     /// Sends a whole message of bytes. Text must be valid UTF-8, which is not checked: for layers
     /// and relays whose text was checked on arrival. [`text`](Self::text) and
     /// [`binary`](Self::binary) cannot be misused.
-    #[inline]
+    #[inline(always)]
     pub fn send(self, kind: MessageKind, payload: &[u8]) -> AfterSend<'a> {
         self.port.send(Some(kind), true, payload);
         AfterSend { port: self.port }

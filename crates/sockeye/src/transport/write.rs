@@ -157,8 +157,13 @@ impl<'a> SocketWriter<'a> {
     }
 
     /// Sends what waits: the backlog, then the cork. What the socket does not take stays in the backlog.
-    #[inline]
     pub(crate) fn flush(&mut self) {
+        self.flush_here();
+    }
+
+    /// As [`flush`](Self::flush), where each message passes.
+    #[inline(always)]
+    pub(crate) fn flush_here(&mut self) {
         if self.socket.backlog.is_none() && self.io.cork.is_empty() {
             return;
         }
