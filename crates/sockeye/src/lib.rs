@@ -158,6 +158,13 @@
 //! each request: the body comes in pieces, and the answer goes now, later, from another thread, or as a stream with the
 //! same permissions. See [`responder`].
 //!
+//! # TLS
+//!
+//! The features `tls-aws-lc` and `tls-ring` add the module `tls`. A listener speaks TLS with its `ServerTls` (`Listen::tls`,
+//! `Threads::listen_tls`), which has certificates by name and is loaded anew while connections are open; a connect to a `wss` URL
+//! needs a `ClientTls` (`Connect::tls`), which says whom to trust. What was agreed on, and who the peer is by its certificate, is in
+//! [`Request`] and [`Handshake`].
+//!
 //! # Limits
 //!
 //! [`Limits`] holds every limit with its unit and default. None is unlimited. A peer that exceeds
