@@ -57,8 +57,8 @@ impl Socket {
     #[cold]
     #[inline(never)]
     fn read_aside(&mut self, io: &mut LoopIo, rx: &mut [u8], budget: usize) -> Read {
-        if let Some(kept) = self.stream.take_kept() {
-            return read_kept(kept, &io.pool, rx);
+        if let Some(mut kept) = self.stream.take_kept() {
+            return read_kept(&mut kept, &io.pool, rx);
         }
         if budget == 0 {
             return Read::Nothing;
@@ -226,7 +226,7 @@ pub(crate) fn receive_buffer(bytes: usize) -> Box<[u8]> {
 }
 
 #[cold]
-fn read_kept(mut kept: Buffer, pool: &RefCell<Pool>, rx: &mut [u8]) -> Read {
+fn read_kept(kept: &mut Buffer, pool: &RefCell<Pool>, rx: &mut [u8]) -> Read {
     let bytes = kept.take();
     // Invariant: this is the rest of one read, with what the connection had kept of the read before in front of it (at
     // most HEADROOM bytes), and the receive buffer has that much more room than a read.

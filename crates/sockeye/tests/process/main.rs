@@ -13,6 +13,7 @@ mod memory;
 mod numbers;
 mod signals;
 mod systemd;
+mod tls;
 mod uploads;
 
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         numbers::a_number_that_is_given_out_again_is_nobody_elses,
         numbers::what_others_have_is_let_go_and_can_be_adopted_again,
         allocations::an_echoed_message_allocates_nothing,
+        tls::a_record_is_allocated_once_each_way,
         uploads::a_gigabyte_takes_less_than_a_megabyte,
         daemon::one_that_is_ready,
         daemon::one_that_says_why_not,

@@ -43,7 +43,7 @@ impl Carrier {
         match self {
             Self::Plain => Stream::default(),
             #[cfg(any(test, feature = "sim"))]
-            Self::Scrambled(seed) => Stream::of(Seal::Scrambled(Scrambled::new(seed))),
+            Self::Scrambled(seed) => Stream::of(Seal::Scrambled(Box::new(Scrambled::new(seed)))),
         }
     }
 }
@@ -55,22 +55,18 @@ pub(super) struct Stream(Option<Box<Inner>>);
 /// What few connections need.
 struct Inner {
     /// What was read and not used up, because reading is paused or the share of the turn was spent.
-    kept: Option<Buffer>,
+    kept: Option<Box<Buffer>>,
     seal: Seal,
 }
 
 /// How bytes are sealed.
-#[cfg_attr(
-    any(feature = "tls-aws-lc", feature = "tls-ring"),
-    expect(clippy::large_enum_variant, reason = "what seals is in a box already")
-)]
 pub(super) enum Seal {
     Plain,
     /// In records of a reversible transform, as TLS would carry them.
     #[cfg(any(test, feature = "sim"))]
-    Scrambled(Scrambled),
+    Scrambled(Box<Scrambled>),
     #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "nothing is sealed"))]
-    Tls(Tls),
+    Tls(Box<Tls>),
 }
 
 impl Stream {
@@ -88,7 +84,7 @@ impl Stream {
     /// From now on bytes are sealed by TLS.
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     pub(super) fn set_tls(&mut self, tls: Tls) {
-        *self = Self::of(Seal::Tls(tls));
+        *self = Self::of(Seal::Tls(Box::new(tls)));
     }
 
     pub(super) fn tls(&self) -> Option<&Tls> {
@@ -126,10 +122,10 @@ impl Stream {
 
     pub(super) fn keep(&mut self, kept: Buffer) {
         let inner = self.0.get_or_insert_with(|| Box::new(Inner { kept: None, seal: Seal::Plain }));
-        inner.kept = Some(kept);
+        inner.kept = Some(Box::new(kept));
     }
 
-    pub(super) fn take_kept(&mut self) -> Option<Buffer> {
+    pub(super) fn take_kept(&mut self) -> Option<Box<Buffer>> {
         let inner = self.0.as_deref_mut()?;
         let kept = inner.kept.take();
         if matches!(inner.seal, Seal::Plain) {
@@ -191,5 +187,18 @@ impl Inner {
             Seal::Scrambled(stream) => stream.has_sealed(),
             Seal::Tls(tls) => tls.has_unsent(),
         }
+    }
+}
+
+#[cfg(all(test, any(feature = "tls-aws-lc", feature = "tls-ring")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_no_larger_than_it_was() {
+        assert_eq!(size_of::<Stream>(), size_of::<usize>());
+        assert!(size_of::<Inner>() <= 24, "{}", size_of::<Inner>());
+        // 1,128 of them are the session, 1,088 of which are rustls.
+        assert!(size_of::<Tls>() <= 1272, "{}", size_of::<Tls>());
     }
 }
