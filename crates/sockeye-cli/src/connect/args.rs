@@ -195,7 +195,6 @@ command: /close [CODE [REASON]], /quit, /ping [TEXT], /help. A line that begins 
 Otherwise each line of standard input is a message, and each message a line of standard output; --binary raw reads and \
 writes plain bytes. How the connection ended is written to standard error.
 
-Exit status: 0 success, 1 general failure, 2 usage, 3 not resolved or not connected, 4 a wss \
-URL (there is no TLS yet), 5 the server refused the handshake, 6 a protocol error or an abnormal close (not 1000, 1001 or a close without a code), 7 an expectation was not \
+Exit status: 0 success, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a protocol error or an abnormal close (not 1000, 1001 or a close without a code), 7 an expectation was not \
 met, 124 timed out.
 ";

@@ -66,8 +66,7 @@ Examples:
   sockeye ping ws://127.0.0.1:9001/ -f -c 1000 --connections 10
                                                      as fast as the replies arrive, on ten connections
 
-Exit status: 0 at least one reply, 1 no reply or a general failure, 2 usage, 3 not resolved or not connected, 4 a \
-wss URL (there is no TLS yet), 5 the server refused the handshake, 6 a protocol error or a lost connection, 124 connecting timed out.
+Exit status: 0 at least one reply, 1 no reply or a general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a protocol error or a lost connection, 124 connecting timed out.
 ";
 
 pub(crate) const SCHEMA: &str = "\
