@@ -26,13 +26,18 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// The algorithms, ready for use: a provider may need 0.1 s to gather entropy for its first random bytes, which a loop must
+    /// not wait for.
     pub(super) fn crypto(self) -> Arc<CryptoProvider> {
-        Arc::new(match self {
+        let crypto = match self {
             #[cfg(feature = "tls-aws-lc")]
             Self::AwsLc => rustls::crypto::aws_lc_rs::default_provider(),
             #[cfg(feature = "tls-ring")]
             Self::Ring => rustls::crypto::ring::default_provider(),
-        })
+        };
+        // A failure is reported by the handshake that needs them.
+        let _ = crypto.secure_random.fill(&mut [0]);
+        Arc::new(crypto)
     }
 
     /// What seals tickets. Its key is replaced every six hours, and the one before it opens tickets for six hours more.
