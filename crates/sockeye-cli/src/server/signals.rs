@@ -58,10 +58,14 @@ pub(super) fn serve_on(
     let mut telling = Telling::default();
     watch(signals, move |signal| match signal {
         SIGHUP if !terminals.are_closed() => {
-            let (manager, tls) = (manager.clone(), tls.clone());
-            // Files may be slow to read: neither a loop waits for them, nor the next signal.
+            let manager = manager.clone();
+            let Some(server) = tls.clone() else {
+                return group.remote(0)?.run(move |_| manager.around_reload(reload));
+            };
+            log::reopen();
+            // Certificates may be slow to read: neither a loop waits for them, nor the next signal.
             let thread = thread::Builder::new().name("reload".to_owned());
-            if let Err(error) = thread.spawn(move || manager.around_reload(|| reload(tls.as_ref()))) {
+            if let Err(error) = thread.spawn(move || manager.around_reload(|| tls::reload(&server))) {
                 tracing::error!(%error, "SIGHUP: cannot spawn a thread to reload");
             }
             Ok(())
@@ -94,12 +98,9 @@ impl Terminals {
     }
 }
 
-fn reload(server: Option<&ServerTls>) {
-    let is_reopened = log::reopen();
-    match server {
-        Some(server) => tls::reload(server),
-        None if is_reopened => (),
-        None => tracing::info!("SIGHUP: nothing to reload; files are read for each request"),
+fn reload() {
+    if !log::reopen() {
+        tracing::info!("SIGHUP: nothing to reload; files are read for each request");
     }
 }
 
