@@ -1,4 +1,4 @@
-//! The Autobahn suite against `sockeye echo`, and against a client built on the library. Its verdict on each case has to be
+//! The Autobahn suite against `sockeye echo`, with TLS too, and against a client built on the library. Its verdict on each case has to be
 //! the one that `conformance/expected-server.json` or `conformance/expected-client.json` lists: better is as much a
 //! difference as worse, because the list is what we claim.
 
@@ -24,6 +24,8 @@ const AGENT: &str = "sockeye";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
     Server,
+    /// The server over TLS, of which the same is expected.
+    TlsServer,
     Client,
 }
 
@@ -31,26 +33,36 @@ impl Side {
     const fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::TlsServer => "tls-server",
             Self::Client => "client",
+        }
+    }
+
+    /// The file with the verdicts that are expected.
+    const fn list(self) -> &'static str {
+        match self {
+            Self::Server | Self::TlsServer => "conformance/expected-server.json",
+            Self::Client => "conformance/expected-client.json",
         }
     }
 }
 
 /// The whole suite once for each side.
-pub(crate) fn both(workspace: &Workspace) -> Result<Checks, Failure> {
+pub(crate) fn all(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = run(workspace, Side::Server, "*", 1)?;
+    total += run(workspace, Side::TlsServer, "*", 1)?;
     total += run(workspace, Side::Client, "*", 1)?;
     Ok(total)
 }
 
 /// Runs the cases that `cases` names, `repeat` times; each time every verdict has to be the expected one.
 pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -> Result<Checks, Failure> {
-    let list = format!("conformance/expected-{}.json", side.name());
-    let expected = Expected::read(&workspace.root().join(&list))?;
+    let list = side.list();
+    let expected = Expected::read(&workspace.root().join(list))?;
     let wstest = tools::wstest(workspace)?;
     match side {
-        Side::Server if workspace.binary_is_ours() => drop(rust::release(workspace)?),
-        Side::Server => {}
+        Side::Server | Side::TlsServer if workspace.binary_is_ours() => drop(rust::release(workspace)?),
+        Side::Server | Side::TlsServer => {}
         Side::Client => drop(rust::client(workspace)?),
     }
     let mut total = Checks::default();
@@ -58,7 +70,8 @@ pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -
     for round in 1..=repeat {
         let folder = workspace.target().join("conformance").join(format!("{}-{round}", side.name()));
         let results = match side {
-            Side::Server => server(workspace, &wstest, &folder, cases)?,
+            Side::Server => server(workspace, &wstest, &folder, cases, &[])?,
+            Side::TlsServer => server(workspace, &wstest, &folder, cases, &["--tls-self-signed"])?,
             Side::Client => client(workspace, &wstest, &folder, cases)?,
         };
         let (checks, found) = expected.compare(&results, cases == "*");
@@ -77,9 +90,16 @@ pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -
     Err(Failure::new(message, total))
 }
 
-fn server(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Result<Results, Failure> {
+fn server(
+    workspace: &Workspace,
+    wstest: &Path,
+    folder: &Path,
+    cases: &str,
+    options: &[&str],
+) -> Result<Results, Failure> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let server = Server::start(&workspace.binary(), &["echo", "--port", "0"], folder.join("server.log"))?;
+    let arguments = [&["echo", "--port", "0"], options].concat();
+    let server = Server::start(&workspace.binary(), &arguments, folder.join("server.log"))?;
     let mut command = Command::new("bash");
     command.arg(workspace.root().join("conformance/autobahn/run-server.sh")).arg(server.url()).arg(folder);
     command.args([cases, "", AGENT]).env("WSTEST", wstest);

@@ -148,7 +148,11 @@ const STEPS: &[Step] = &[
         interop,
     ),
     Step::side("proxies", "a client through tinyproxy and microsocks", client::proxies),
-    Step::alone("autobahn", "the Autobahn suite against `sockeye echo`, and against a client", conformance::both),
+    Step::alone(
+        "autobahn",
+        "the Autobahn suite against `sockeye echo`, with TLS too, and against a client",
+        conformance::all,
+    ),
     Step::alone(
         "browser",
         "Chromium on the page of `sockeye serve`, of the poll(2) example, and of that of server-sent events",

@@ -44,9 +44,9 @@ Usage: cargo xtask TASK
         Writes the public items of the libraries into docs/api, one a line. The gate compares them.
   sim [--seeds N] [--seed S]
         N simulator seeds (2000), from seed S on (0). With --seed alone: just that one.
-  conformance [--client] [--cases LIST] [--repeat N] [--binary FILE]
-        The Autobahn suite against `sockeye echo`, compared with conformance/expected-server.json; or against a client built
-        on the library, compared with conformance/expected-client.json.
+  conformance [--tls | --client] [--cases LIST] [--repeat N] [--binary FILE]
+        The Autobahn suite against `sockeye echo`, plain or with TLS, compared with conformance/expected-server.json; or against
+        a client built on the library, compared with conformance/expected-client.json.
         LIST is comma-separated, `*` matches anything: '1.*,7.3.*'. Default: everything.
   fuzz [--seconds N] [TARGET]..
         Each fuzz target (or only those named) for N seconds (30).
@@ -108,7 +108,12 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             single(&Workspace::find(None)?, |workspace| simulator::run(workspace, range))
         }
         "conformance" => {
-            let side = if options.flag("--client") { conformance::Side::Client } else { conformance::Side::Server };
+            let side = match (options.flag("--client"), options.flag("--tls")) {
+                (true, false) => conformance::Side::Client,
+                (false, true) => conformance::Side::TlsServer,
+                (false, false) => conformance::Side::Server,
+                (true, true) => return Err("--client or --tls, not both".into()),
+            };
             let cases = options.value("--cases")?.unwrap_or_else(|| "*".to_owned());
             let repeat = options.number("--repeat")?.unwrap_or(1);
             let workspace = options.workspace()?;
