@@ -74,7 +74,9 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 const IDLE: &str = "9000";
-const IDLE_BYTES: f64 = 304.0;
+/// 290 to 309 were measured, of builds that differ in nothing that a connection has: the heap grows by steps that are 6 bytes
+/// for each of so many connections.
+const IDLE_BYTES: f64 = 315.0;
 
 /// Calls of `epoll_wait` a message: each returns the events of many connections, of more the busier the server is. On an
 /// idle machine they are 0.02 to 0.04.
