@@ -340,6 +340,9 @@ impl Conn {
     /// A step in the next phase. Phases follow each other and never come back, so this ends.
     #[cold]
     fn next_phase(&mut self, env: &mut Env, id: ConnId, phase: Phase) -> Outcome {
+        if let Phase::Securing(securing) = &self.phase {
+            securing.release(&self.wire, env);
+        }
         self.phase = phase;
         // A deadline that comes sooner than that of the phase before is armed after the step.
         if self.phase.deadline() < self.wire.armed {

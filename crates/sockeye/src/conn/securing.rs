@@ -150,8 +150,6 @@ impl Securing {
 
     /// The handshake is done: the connection begins as others do.
     fn done(&mut self, wire: &Wire, env: &mut Env, id: ConnId) -> Step<AfterSecuring> {
-        self.release(wire, env);
-        self.state = State::New;
         let counters = &mut env.io.meters.statistics.tls;
         let is_resumed = wire.socket.tls().is_some_and(|session| session.is_resumed());
         *(if is_resumed { &mut counters.resumed } else { &mut counters.full }) += 1;
@@ -192,7 +190,7 @@ impl Securing {
         Due::Over(Step::Gone(CloseHow::Normal))
     }
 
-    /// It is no longer under way: another one may be.
+    /// It is no longer under way: another one may be. Called whenever a connection leaves this phase, in whichever way.
     pub(super) fn release(&self, wire: &Wire, env: &mut Env) {
         let Env { handshakes, admission, limits, state, .. } = env;
         let next = match self.state {

@@ -380,6 +380,51 @@ fn an_address_has_so_many_handshakes_under_way() {
     bench.pump(&mut clients, |_, clients| clients.iter().all(Client::is_upgraded));
 }
 
+/// However a handshake ends, it makes room for another.
+#[test]
+fn a_handshake_that_ends_in_any_way_is_not_under_way() {
+    let certified = certified(VERSIONS[0]);
+    let mut limits = Limits::default();
+    (limits.tls_handshakes, limits.tls_handshakes_per_address) = (1, Some(1));
+    let timeout = limits.tls_handshake_timeout;
+    let mut bench = Bench::new(quiet(), limits, &certified);
+    let hello = Client::new(&bench, &certified).sealed();
+    let damaged = [&hello[..5], &[0xff; 8], &hello[13..]].concat();
+    // A message that does not end.
+    let long: Vec<u8> = [&[1, 0, 0xff, 0xff][..], &[0; 40_000]].concat();
+    let long = long.iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect();
+    let alert = [&hello[..], &[21, 3, 3, 0, 2, 2, 40]].concat();
+    let ways: [(&str, Vec<u8>, bool); 8] = [
+        ("HTTP", UPGRADE.to_vec(), false),
+        ("not TLS", b"\0\x01\x02".to_vec(), false),
+        ("a damaged hello", damaged, false),
+        ("a hello without an end", long, false),
+        ("an alert", alert, false),
+        ("a hello, and the end", hello.clone(), true),
+        ("half a hello, and the end", hello[..100].to_vec(), true),
+        ("a hello, and silence", hello, false),
+    ];
+    for (way, bytes, ends) in ways {
+        let peer = bench.network.connect(&bench.service.local_addresses()[0]).unwrap();
+        peer.send(&bytes);
+        if ends {
+            peer.shutdown();
+        }
+        let begun = bench.network.now();
+        bench.until(|_| {
+            let _ = peer.recv();
+            peer.end().is_some()
+        });
+        let took = bench.network.now().saturating_duration_since(begun);
+        assert_eq!(took >= timeout, way == "a hello, and silence", "{way}: {took:?}");
+        let mut clients = [Client::new(&bench, &certified)];
+        clients[0].say(UPGRADE);
+        bench.pump(&mut clients, |_, clients| clients[0].is_upgraded() || clients[0].peer.end().is_some());
+        assert!(clients[0].is_upgraded(), "{way} is still under way: {}", bench.service.statistics());
+    }
+    assert_eq!(bench.service.statistics().limits.tls_handshakes, 0);
+}
+
 #[test]
 fn one_handshake_a_turn_is_enough_for_a_crowd() {
     let certified = certified(VERSIONS[0]);
