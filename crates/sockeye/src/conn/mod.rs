@@ -39,6 +39,7 @@ mod opening;
 #[cfg(feature = "client")]
 mod outgoing;
 pub(crate) mod paths;
+mod phase;
 pub(crate) mod policy;
 mod proxied;
 mod published;
@@ -56,7 +57,6 @@ mod watched;
 mod websocket;
 mod wire;
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -64,16 +64,15 @@ use sockeye_proto::close::{Close, CloseCode};
 use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 
-use self::exchange::{AfterExchange, Exchange};
-use self::http::{AfterHttp, Http};
-use self::linger::Linger;
-use self::opening::Opening;
-use self::proxied::{AfterProxied, Proxied};
+use self::exchange::AfterExchange;
+use self::http::Http;
+use self::phase::Phase;
+use self::proxied::Proxied;
 use self::raw::Raw;
-use self::securing::{AfterSecuring, Securing};
+use self::securing::Securing;
 use self::step::{Due, Step};
 use self::watched::Watched;
-use self::websocket::{Progress, WebSocket};
+use self::websocket::Progress;
 use self::wire::Wire;
 use crate::admission::Ended;
 use crate::client::FailureCause;
@@ -95,24 +94,6 @@ pub(crate) use self::wire::NEVER;
 pub(crate) struct Conn {
     phase: Phase,
     wire: Wire,
-}
-
-/// The phase decides how bytes are interpreted.
-enum Phase {
-    /// A trusted proxy has not named its client yet.
-    Proxied(Box<Proxied>),
-    /// The handshake of TLS is not done.
-    Securing(Box<Securing>),
-    Http(Box<Http>),
-    /// A responder answers a request.
-    Exchange(Box<Exchange>),
-    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
-    Opening(Box<Opening>),
-    WebSocket(WebSocket),
-    Raw(Box<Raw>),
-    /// The program reads and writes the descriptor itself.
-    Watched(Watched),
-    Linger(Linger),
 }
 
 /// What the loop is to do after a step.
@@ -515,80 +496,6 @@ impl Conn {
             securing.release(&self.wire, env);
         }
         self.wire.socket.close(&mut env.io, how);
-    }
-}
-
-impl From<Infallible> for Phase {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<Linger> for Phase {
-    fn from(linger: Linger) -> Self {
-        Self::Linger(linger)
-    }
-}
-
-impl From<WebSocket> for Phase {
-    fn from(ws: WebSocket) -> Self {
-        Self::WebSocket(ws)
-    }
-}
-
-impl From<AfterHttp> for Phase {
-    fn from(next: AfterHttp) -> Self {
-        match next {
-            AfterHttp::WebSocket(ws) => Self::WebSocket(ws),
-            AfterHttp::Exchange(exchange) => Self::Exchange(exchange),
-            AfterHttp::Linger(linger) => Self::Linger(linger),
-        }
-    }
-}
-
-impl From<AfterProxied> for Phase {
-    fn from(next: AfterProxied) -> Self {
-        match next {
-            AfterProxied::Http(http) => Self::Http(http),
-            AfterProxied::Securing(securing) => Self::Securing(securing),
-            AfterProxied::Raw(raw) => Self::Raw(raw),
-        }
-    }
-}
-
-impl From<AfterSecuring> for Phase {
-    fn from(next: AfterSecuring) -> Self {
-        match next {
-            AfterSecuring::Http(http) => Self::Http(http),
-            AfterSecuring::Raw(raw) => Self::Raw(raw),
-            AfterSecuring::Linger(linger) => Self::Linger(linger),
-        }
-    }
-}
-
-impl Phase {
-    #[inline]
-    fn deadline(&self) -> Instant {
-        match self {
-            Self::Proxied(proxied) => proxied.deadline(),
-            Self::Securing(securing) => securing.deadline(),
-            Self::Http(http) => http.deadline(),
-            Self::Exchange(exchange) => exchange.deadline(),
-            Self::Opening(opening) => opening.deadline(),
-            Self::WebSocket(ws) => ws.deadline(),
-            Self::Raw(raw) => raw.deadline(),
-            Self::Watched(_) => NEVER,
-            Self::Linger(linger) => linger.deadline(),
-        }
-    }
-
-    /// The deadline that ends the connection, unless a step moves it. The one for a keepalive ping
-    /// does not.
-    fn ends_at(&self) -> Option<Instant> {
-        match self {
-            Self::WebSocket(ws) => ws.ends_at(),
-            other => Some(other.deadline()),
-        }
     }
 }
 
