@@ -1,5 +1,4 @@
-//! Stands for the module `tls` without a feature that brings it: there is no certificate, so no listener that has one, and nothing
-//! to trust.
+//! Replaces the module `tls` where no feature brings it. Its types have no values, so no listener has a certificate.
 
 #[derive(Clone)]
 pub(crate) enum ServerTls {}

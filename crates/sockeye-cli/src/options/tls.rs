@@ -52,7 +52,7 @@ impl ServerTlsArgs {
         self.certs.iter_mut().chain(&mut self.keys).chain(&mut self.client_ca).chain(&mut self.client_crl)
     }
 
-    /// With the certificates of the command line. `None`: there is none.
+    /// With the certificates of the command line. `None`: it names no certificate.
     ///
     /// # Errors
     /// Keys that are not one for each certificate; options that have no use: exit code 2.

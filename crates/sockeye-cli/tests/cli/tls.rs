@@ -54,7 +54,7 @@ impl Authority {
     }
 }
 
-/// The status line of `GET /`, or that there is none.
+/// The status line of `GET /`, or why it did not come.
 fn status(config: &Arc<ClientConfig>, address: &str, name: &str) -> Result<String, std::io::Error> {
     let answer = answer(config, address, name, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     Ok(answer.lines().next().unwrap_or_default().to_owned())
@@ -381,7 +381,7 @@ fn a_client_says_which_rule_was_broken() {
     let (code, said) = failure(&["connect", &format!("wss://127.0.0.1:{port}/"), "--proxy", "none", "--ca-file", &ca]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("the certificate is not for 127.0.0.1 but for localhost: connect by a name"), "{said}");
-    // TLS where there is none.
+    // A client of TLS, and a server without it.
     let plain = Running::start(&["echo", "--port", "0"]);
     let (code, said) =
         failure(&["connect", &format!("wss://{}/", plain.address()), "--proxy", "none", "--ca-file", &ca]);

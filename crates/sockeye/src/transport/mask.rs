@@ -42,7 +42,7 @@ fn append_long(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
 fn apply_long(payload: &mut [u8], key: [u8; 4]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
-        // SAFETY: as above.
+        // SAFETY: the processor has AVX2, which is all that the function asks for.
         return unsafe { apply_avx2(payload, key) };
     }
     mask::apply(payload, key, 0);

@@ -142,7 +142,7 @@ impl Http {
 impl Refused {
     fn new(head: &ResponseHead<'_>) -> Result<Self, HeadError> {
         let length = Length::of_response(head)?;
-        // There is no clock here. A `Retry-After` with a date is taken relative to the proxy's own `Date`; without one it counts as past.
+        // There is no clock here. A `Retry-After` with a date is taken relative to the proxy's own `Date`; without a `Date` it counts as past.
         let refusal = Box::new(Refusal::new(head, u64::MAX));
         // The body is cut at the limit, which is not an error.
         let decoder = Decoder::new(length, u64::MAX);
