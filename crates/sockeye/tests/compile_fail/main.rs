@@ -4,6 +4,7 @@
 //! of one compiler version, so the test runs with that one only.
 
 mod right;
+mod threads;
 
 /// Only checked, not built: that all of them fail is what makes this quick.
 #[test]
