@@ -46,12 +46,11 @@ impl Handshakes {
             (self.turn, self.begun) = (turn, 0);
         }
         if self.running >= limits.tls_handshakes {
-            if let Some(place) = place.filter(|place| self.waiting.contains_key(place)) {
-                return Start::Waiting(place);
-            }
-            self.next_place += 1;
-            self.waiting.insert(self.next_place, id);
-            return Start::Waiting(self.next_place);
+            // One that was woken, and that others came before, is again in front of those that came after it.
+            let place = place.unwrap_or(self.next_place + 1);
+            self.next_place = self.next_place.max(place);
+            self.waiting.insert(place, id);
+            return Start::Waiting(place);
         }
         if self.begun >= limits.turn_tls_handshakes {
             return Start::NextTurn;
@@ -118,7 +117,19 @@ mod tests {
         assert_eq!(handshakes.leave(1, &limits), Some(ids[2]));
         assert_eq!(start(&mut handshakes, 2, Some(2)), Start::Now);
         assert_eq!(handshakes.end(None, &limits), None);
+        // One is woken, and another comes before it has begun: it keeps its place all the same.
+        let mut handshakes = Handshakes::default();
+        assert_eq!(start(&mut handshakes, 0, None), Start::Now);
+        assert_eq!(start(&mut handshakes, 1, None), Start::Waiting(1));
+        assert_eq!(handshakes.end(None, &limits), Some(ids[1]));
+        assert_eq!(start(&mut handshakes, 0, None), Start::Now);
+        assert_eq!(start(&mut handshakes, 2, None), Start::Waiting(2));
+        assert_eq!(start(&mut handshakes, 1, Some(1)), Start::Waiting(1));
+        assert_eq!(handshakes.end(None, &limits), Some(ids[1]));
+        assert_eq!(start(&mut handshakes, 1, Some(1)), Start::Now);
+        assert_eq!(handshakes.end(None, &limits), Some(ids[2]));
         limits.turn_tls_handshakes = 1;
+        let mut handshakes = Handshakes::default();
         assert_eq!(handshakes.start(ids[0], 2, None, None, &limits), Start::Now);
         limits.tls_handshakes = 2;
         assert_eq!(handshakes.start(ids[1], 2, None, None, &limits), Start::NextTurn);
