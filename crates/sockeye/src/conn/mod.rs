@@ -321,7 +321,7 @@ impl Conn {
     /// A step in the next phase. Phases follow each other and never come back, so this ends.
     #[cold]
     fn next_phase(&mut self, env: &mut Env, id: ConnId, phase: Phase) -> Outcome {
-        if let Phase::Securing(securing) = &self.phase {
+        if let Phase::Securing(securing) = &mut self.phase {
             securing.release(&self.wire, env);
         }
         self.phase = phase;
@@ -483,7 +483,7 @@ impl Conn {
     }
 
     /// Closes the socket, and uncounts the connection of its address.
-    pub(crate) fn close_socket(self, env: &mut Env, id: ConnId, how: CloseHow) {
+    pub(crate) fn close_socket(mut self, env: &mut Env, id: ConnId, how: CloseHow) {
         if let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_admitted()) {
             // An accepted connection has no endpoint before it is opened.
             let ended = if entry.endpoint == EndpointIndex::NONE { Ended::Unopened } else { Ended::Opened };
@@ -492,7 +492,7 @@ impl Conn {
         if matches!(&self.phase, Phase::Http(http) if http.is_undecided()) {
             env.state.undecided.remove(id);
         }
-        if let Phase::Securing(securing) = &self.phase {
+        if let Phase::Securing(securing) = &mut self.phase {
             securing.release(&self.wire, env);
         }
         self.wire.socket.close(&mut env.io, how);

@@ -36,11 +36,11 @@ impl Securing {
         match *self {}
     }
 
-    pub(super) fn due(&self, _: &Wire, _: &mut Env, _: ConnId) -> Due<AfterSecuring> {
+    pub(super) fn due(&mut self, _: &Wire, _: &mut Env, _: ConnId) -> Due<AfterSecuring> {
         match *self {}
     }
 
-    pub(super) fn release(&self, _: &Wire, _: &mut Env) {
+    pub(super) fn release(&mut self, _: &Wire, _: &mut Env) {
         match *self {}
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Securing {
     /// The trusted proxy that the connection came through.
     proxy: Option<Address>,
     state: State,
+    /// It was counted as started, and has no outcome.
+    is_counted: bool,
     deadline: Instant,
 }
 
@@ -53,7 +55,7 @@ pub(super) enum AfterSecuring {
 impl Securing {
     pub(super) fn new(limits: &Limits, accepted: Instant, secured: &Rc<Secured>, proxy: Option<Address>) -> Box<Self> {
         let deadline = accepted + limits.tls_handshake_timeout;
-        Box::new(Self { secured: Rc::clone(secured), proxy, state: State::New, deadline })
+        Box::new(Self { secured: Rc::clone(secured), proxy, state: State::New, is_counted: false, deadline })
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -92,7 +94,10 @@ impl Securing {
             Shake::Done => self.done(wire, env, id),
             Shake::Wait => Step::Wait,
             Shake::Yield => Step::Yield,
-            Shake::Failed(broken) => failed(&broken, wire, env, id),
+            Shake::Failed(broken) => {
+                self.is_counted = false;
+                failed(&broken, wire, env, id)
+            }
         }
     }
 
@@ -123,7 +128,7 @@ impl Securing {
     }
 
     /// Looks at the first bytes, and begins the session.
-    fn begin(&self, wire: &mut Wire, env: &mut Env) -> Begun {
+    fn begin(&mut self, wire: &mut Wire, env: &mut Env) -> Begun {
         let count = match wire.socket.read(&mut env.io, &mut env.rx, FIRST_READ) {
             Read::Bytes(count) => count,
             Read::Sealed(_) | Read::Nothing => return Begun::NotYet,
@@ -132,7 +137,9 @@ impl Securing {
         let first = &env.rx[HEADROOM..HEADROOM + count];
         let counters = &mut env.io.meters.statistics.tls;
         counters.started += 1;
+        self.is_counted = true;
         if first.first() != Some(&HANDSHAKE) {
+            self.is_counted = false;
             counters.not_tls += 1;
             return Begun::Over(refuse_plain(wire, env, count));
         }
@@ -141,6 +148,7 @@ impl Securing {
         match wire.socket.begin_server_tls(&mut env.io, &self.secured.tls, first) {
             Ok(()) => Begun::Yes,
             Err(failure) => {
+                self.is_counted = false;
                 env.io.meters.statistics.tls.refused += 1;
                 tracing::warn!(peer = %wire.peer, %failure, "no TLS session could begin");
                 Begun::Over(Step::Gone(CloseHow::Reset))
@@ -152,6 +160,7 @@ impl Securing {
     fn done(&mut self, wire: &Wire, env: &mut Env, id: ConnId) -> Step<AfterSecuring> {
         let counters = &mut env.io.meters.statistics.tls;
         let is_resumed = wire.socket.tls().is_some_and(|session| session.is_resumed());
+        self.is_counted = false;
         *(if is_resumed { &mut counters.resumed } else { &mut counters.full }) += 1;
         if let Some(session) = wire.socket.tls() {
             let (version, cipher, group) = (session.version(), session.cipher(), session.group());
@@ -180,10 +189,10 @@ impl Securing {
     }
 
     /// The deadline passed.
-    pub(super) fn due(&self, wire: &Wire, env: &mut Env, id: ConnId) -> Due<AfterSecuring> {
+    pub(super) fn due(&mut self, wire: &Wire, env: &mut Env, id: ConnId) -> Due<AfterSecuring> {
         let statistics = &mut env.io.meters.statistics;
         statistics.limits.tls_handshake_timeout += 1;
-        if self.state == State::Running {
+        if std::mem::take(&mut self.is_counted) {
             statistics.tls.late += 1;
         }
         tracing::debug!(%id, peer = %wire.peer, state = ?self.state, "the TLS handshake took too long");
@@ -191,8 +200,10 @@ impl Securing {
     }
 
     /// It is no longer under way: another one may be. Called whenever a connection leaves this phase, in whichever way.
-    pub(super) fn release(&self, wire: &Wire, env: &mut Env) {
-        let Env { handshakes, admission, limits, state, .. } = env;
+    pub(super) fn release(&mut self, wire: &Wire, env: &mut Env) {
+        let Env { io, handshakes, admission, limits, state, .. } = env;
+        // Neither the peer nor a rule ended it.
+        io.meters.statistics.tls.aborted += u64::from(std::mem::take(&mut self.is_counted));
         let next = match self.state {
             State::New => None,
             State::Waiting(place) => handshakes.leave(place, limits),

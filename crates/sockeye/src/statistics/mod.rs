@@ -312,6 +312,8 @@ counters! {
         ended,
         /// They took too long.
         late,
+        /// We ended the connection before: the program, the end of the service, or to free memory.
+        aborted,
         /// Something else than TLS arrived, such as plain HTTP.
         not_tls,
     }

@@ -69,6 +69,15 @@ impl Charge {
             self.bytes = bytes;
         }
     }
+
+    /// No more than so many bytes are held now.
+    #[cfg(any(test, feature = "tls-aws-lc", feature = "tls-ring"))]
+    pub(crate) fn reduce(&mut self, bytes: usize) {
+        if let Some(account) = self.account.as_ref().filter(|_| bytes < self.bytes) {
+            account.change(self.bytes, bytes);
+            self.bytes = bytes;
+        }
+    }
 }
 
 /// The most that counts for one connection, which is more than any memory: 1 TiB, or all that a pointer reaches. There are at
@@ -99,6 +108,11 @@ mod tests {
         assert_eq!((account.held(), account.is_over()), (11, true));
         one.set(&account, 1);
         assert_eq!((account.held(), account.is_over(), one.bytes()), (5, false, 1));
+        one.reduce(2);
+        assert_eq!((account.held(), one.bytes()), (5, 1), "it is less already");
+        two.reduce(2);
+        assert_eq!((account.held(), two.bytes()), (3, 2));
+        Charge::default().reduce(0);
         drop((one, two));
         assert_eq!((account.held(), account.most()), (0, 11));
         let (mut one, mut two) = (Charge::default(), Charge::default());

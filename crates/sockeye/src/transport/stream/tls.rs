@@ -137,9 +137,10 @@ impl Tls {
 
     /// Whether a receive would find something without the socket.
     pub(in crate::transport) fn has_input(&self) -> bool {
-        self.has_opened()
-            || (!self.tail.is_empty() && self.missing == 0 && self.ended.is_none())
-            || (self.ended.is_some() && !self.is_end_reported)
+        !self.ignores_input
+            && (self.has_opened()
+                || (!self.tail.is_empty() && self.missing == 0 && self.ended.is_none())
+                || (self.ended.is_some() && !self.is_end_reported))
     }
 
     /// Whether plaintext is kept.
@@ -170,6 +171,8 @@ impl Tls {
         (self.opened, self.taken) = (Vec::new(), 0);
         // What the session has looked at is still needed for sealing.
         self.tail.truncate(self.session.held());
+        self.tail.shrink_to_fit();
+        self.held.reduce(self.held_capacity());
     }
 
     /// Receives, at most once, and opens what arrived: `deliver` gets the plaintext, at most `most` bytes. `back` is
@@ -258,6 +261,8 @@ impl Tls {
         let had = self.tail.len();
         // Room for a whole record is always there, see `keep`.
         let room = back.get_mut(had..).unwrap_or_default();
+        // Behind the handshake data may follow, of which no more is opened with it: it has to fit into the tail.
+        let most = if self.session.is_handshaking() { most.min(MOST_OF_HANDSHAKE) } else { most };
         let asked = most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room.len());
         let count = self.ask(below, readiness, &mut room[..asked])?;
         if count == 0 {
@@ -464,13 +469,18 @@ impl Tls {
 
     /// Counts what is held for the peer.
     fn count(&mut self, pool: &RefCell<Pool>) {
-        let bytes = self.tail.capacity() + self.opened.capacity() + self.unsent.capacity();
-        self.held.set(pool.borrow().account(), bytes);
+        self.held.set(pool.borrow().account(), self.held_capacity());
+    }
+
+    fn held_capacity(&self) -> usize {
+        self.tail.capacity() + self.opened.capacity() + self.unsent.capacity()
     }
 }
 
 /// The most that is kept unopened: the records of a handshake message of 64 KiB, and one that is incomplete.
 const MOST_KEPT: usize = 96 * 1024;
+/// What is received at once while the handshake goes on; what is kept has room for it, behind an incomplete record.
+const MOST_OF_HANDSHAKE: usize = MOST_KEPT / 2;
 /// The receive buffer has room for that, and for one more record, beside the plaintext of a record.
 pub(in crate::transport) const LEAST_BACK: usize = MOST_KEPT + SEALED_RECORD;
 

@@ -16,11 +16,11 @@ use sockeye::{Close, Cx, Decision, Fragment, Handshake, Limits, Protocol, Reques
 
 use super::{Certified, VERSIONS, certified};
 
-const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+pub(super) const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A client's frame of binary data, with a mask of zeros.
-fn frame(payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x82];
     match payload.len() {
         len @ 0..=125 => bytes.push(0x80 | len as u8),
@@ -39,7 +39,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 }
 
 /// A server's frame of binary data.
-fn answer(payload: &[u8]) -> Vec<u8> {
+pub(super) fn answer(payload: &[u8]) -> Vec<u8> {
     let mut bytes = frame(payload);
     bytes[1] &= 0x7f;
     let head = bytes.len() - payload.len() - 4;
@@ -48,10 +48,10 @@ fn answer(payload: &[u8]) -> Vec<u8> {
 }
 
 /// A peer of a simulated service that speaks TLS.
-struct Client {
-    peer: Peer,
-    tls: ClientConnection,
-    heard: Vec<u8>,
+pub(super) struct Client {
+    pub(super) peer: Peer,
+    pub(super) tls: ClientConnection,
+    pub(super) heard: Vec<u8>,
     /// The end was announced by close_notify.
     is_closed: bool,
     /// How many bytes arrived that were sealed.
@@ -59,22 +59,22 @@ struct Client {
 }
 
 impl Client {
-    fn new(bench: &Bench, certified: &Certified) -> Self {
+    pub(super) fn new(bench: &Bench, certified: &Certified) -> Self {
         Self::with(bench, &certified.client)
     }
 
-    fn with(bench: &Bench, config: &Arc<ClientConfig>) -> Self {
+    pub(super) fn with(bench: &Bench, config: &Arc<ClientConfig>) -> Self {
         let tls = ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap();
         let peer = bench.network.connect(&bench.service.local_addresses()[0]).unwrap();
         Self { peer, tls, heard: Vec::new(), is_closed: false, arrived: Vec::new() }
     }
 
-    fn say(&mut self, bytes: &[u8]) {
+    pub(super) fn say(&mut self, bytes: &[u8]) {
         self.tls.writer().write_all(bytes).unwrap();
     }
 
     /// The sealed bytes that wait to be sent.
-    fn sealed(&mut self) -> Vec<u8> {
+    pub(super) fn sealed(&mut self) -> Vec<u8> {
         let mut sealed = Vec::new();
         while self.tls.wants_write() {
             self.tls.write_tls(&mut sealed).unwrap();
@@ -82,7 +82,7 @@ impl Client {
         sealed
     }
 
-    fn pump(&mut self) {
+    pub(super) fn pump(&mut self) {
         let bytes = self.peer.recv();
         self.arrived.extend(&bytes);
         let mut rest = &bytes[..];
@@ -100,18 +100,18 @@ impl Client {
         }
     }
 
-    fn is_upgraded(&self) -> bool {
+    pub(super) fn is_upgraded(&self) -> bool {
         self.heard.windows(4).any(|end| end == b"\r\n\r\n")
     }
 }
 
-struct Bench {
-    network: Network,
-    service: Service,
+pub(super) struct Bench {
+    pub(super) network: Network,
+    pub(super) service: Service,
 }
 
 impl Bench {
-    fn new(network: Network, limits: Limits, certified: &Certified) -> Self {
+    pub(super) fn new(network: Network, limits: Limits, certified: &Certified) -> Self {
         let echo = messages::echo("echo");
         let listen = Listen::new("127.0.0.1:443").tls(certified.server.clone());
         let service = Service::builder().limits(limits).protocol(echo).listener(listen);
@@ -120,7 +120,7 @@ impl Bench {
     }
 
     /// Turns until `done`, or until nothing more would happen.
-    fn until(&mut self, mut done: impl FnMut(&Service) -> bool) {
+    pub(super) fn until(&mut self, mut done: impl FnMut(&Service) -> bool) {
         let Self { network, service } = self;
         let mut turns = 0;
         network.run(|| {
@@ -131,7 +131,7 @@ impl Bench {
         });
     }
 
-    fn pump(&mut self, clients: &mut [Client], done: impl Fn(&Service, &[Client]) -> bool) {
+    pub(super) fn pump(&mut self, clients: &mut [Client], done: impl Fn(&Service, &[Client]) -> bool) {
         self.until(|service| {
             clients.iter_mut().for_each(Client::pump);
             done(service, clients)
@@ -139,7 +139,7 @@ impl Bench {
     }
 }
 
-fn quiet() -> Network {
+pub(super) fn quiet() -> Network {
     Network::with_faults(1, Faults::none())
 }
 
