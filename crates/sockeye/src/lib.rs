@@ -160,10 +160,10 @@
 //!
 //! # TLS
 //!
-//! The features `tls-aws-lc` and `tls-ring` add the module `tls`. A listener speaks TLS with its `ServerTls` (`Listen::tls`,
-//! `Threads::listen_tls`), which has certificates by name and is loaded anew while connections are open; a connect to a `wss` URL
-//! needs a `ClientTls` (`Connect::tls`), which says whom to trust. What was agreed on, and who the peer is by its certificate, is in
-//! [`Request`] and [`Handshake`].
+//! The features `tls-aws-lc` and `tls-ring` add the module `tls`. A server loads its certificates into a `ServerTls`, one for each
+//! name, and gives it to a listener (`Listen::tls`, `Threads::listen_tls`); `ServerTls::reload` reads renewed files while connections
+//! are open. A client that connects to a `wss` URL needs a `ClientTls` (`Connect::tls`), which says whom to trust.
+//! [`Request`] and [`Handshake`] tell what was agreed on, and who the peer is by its certificate.
 //!
 //! # Limits
 //!
