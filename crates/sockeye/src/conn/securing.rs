@@ -163,7 +163,8 @@ impl Securing {
         self.is_counted = false;
         *(if is_resumed { &mut counters.resumed } else { &mut counters.full }) += 1;
         if let Some(session) = wire.socket.tls() {
-            let (version, cipher, group) = (session.version(), session.cipher(), session.group());
+            let (cipher, group) = (session.cipher(), session.group());
+            let version = session.version().map(tracing::field::display);
             let name = session.server_name();
             tracing::debug!(%id, peer = %wire.peer, version, cipher, group, name, is_resumed, "secured");
         }

@@ -33,8 +33,8 @@ impl<'a> TlsAgreement<'a> {
     /// The version.
     #[must_use]
     pub fn version(&self) -> TlsVersion {
-        // There are two, and one of them was agreed on.
-        if self.0.version() == Some("TLSv1_2") { TlsVersion::Tls12 } else { TlsVersion::Tls13 }
+        // It is known from the first flight of the server on.
+        self.0.version().unwrap_or(TlsVersion::Tls13)
     }
 
     /// The cipher suite, such as `TLS13_AES_256_GCM_SHA384`.

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use super::certificate;
 use super::certificate::Certificate;
 
-/// Who a peer is, by the certificate that it showed, which a root vouches for, unless the program verifies nothing.
+/// Who a peer is, by the certificate that it showed. It was verified, unless the program verifies nothing.
 ///
 /// It has two to four kilobytes. A program that wants to know a peer later keeps what it needs, such as a name.
 #[derive(Clone, Debug)]

@@ -65,9 +65,8 @@ fn usable(
 ) -> Result<Vec<Arc<dyn SigningKey>>, LoadError> {
     let usable: Result<Vec<_>, _> = keys.into_iter().map(|key| crypto.key_provider.load_private_key(key)).collect();
     usable.map_err(|error| {
-        let text = format!(
-            "has a private key that cannot be used: {error}; RSA from 2,048 bits on, ECDSA with P-256 or P-384, and Ed25519 can"
-        );
+        let text = "has a private key that is damaged or of a kind that is not supported: use ECDSA with P-256 or P-384, Ed25519, or \
+                    RSA from 2,048 bits on";
         LoadError::new(LoadErrorKind::UnusableKey, pair.key.path(), text).because(error)
     })
 }

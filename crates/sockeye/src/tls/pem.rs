@@ -49,16 +49,19 @@ impl Pem {
 
     /// All certificates, in their order; at least one.
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, LoadError> {
-        let found = self.sections(CERTIFICATES_BYTES)?.into_iter().filter_map(|(kind, der)| {
-            let is_certificate = kind == SectionKind::Certificate;
-            is_certificate.then(|| CertificateDer::from(der))
-        });
-        let found: Vec<_> = found.collect();
+        let (found, others): (Vec<_>, Vec<_>) =
+            self.sections(CERTIFICATES_BYTES)?.into_iter().partition(|(kind, _)| *kind == SectionKind::Certificate);
         if found.is_empty() {
-            let text = "has no certificate: a block that begins with -----BEGIN CERTIFICATE----- is needed";
+            let text = if others.iter().any(|(kind, _)| is_key(*kind)) {
+                "has a private key, and no certificate: are the files of the two swapped?"
+            } else if others.iter().any(|(kind, _)| *kind == SectionKind::Csr) {
+                "has a request for a certificate: send it to an authority, and use the certificate that it issues"
+            } else {
+                "has no certificate: a block that begins with -----BEGIN CERTIFICATE----- is needed"
+            };
             return Err(LoadError::new(LoadErrorKind::NoCertificate, self.path(), text));
         }
-        Ok(found)
+        Ok(found.into_iter().map(|(_, der)| CertificateDer::from(der)).collect())
     }
 
     /// All private keys, in their order; at least one.
@@ -142,6 +145,10 @@ impl fmt::Debug for Pem {
             Source::Bytes(content) => write!(f, "Bytes(<{} bytes>)", content.len()),
         }
     }
+}
+
+fn is_key(kind: SectionKind) -> bool {
+    matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
 }
 
 /// What a file is that has no PEM in it.

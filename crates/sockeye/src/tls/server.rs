@@ -10,11 +10,13 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::time::SystemTime;
 
+use rustls::CertRevocationListError;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::ProducesTickets;
+use rustls::server::VerifierBuilderError;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SigningKey;
@@ -50,6 +52,8 @@ use super::roots;
 /// if let Err(error) = tls.reload() {
 ///     eprintln!("the old certificates stay in use: {error}");
 /// }
+/// let listen = sockeye::service::Listen::new("[::]:443").tls(tls); // for `Builder::listener`
+/// # drop(listen);
 /// # Ok(()) }
 /// # }
 /// ```
@@ -273,12 +277,12 @@ pub struct ClientCertificates {
 }
 
 impl ClientCertificates {
-    /// A client without a certificate that one of `roots` vouches for is refused.
+    /// A client needs a certificate that one of `roots` issued, or an authority below one; any other client is refused.
     pub fn required(roots: Pem) -> Self {
         Self { roots, revocations: None, are_required: true }
     }
 
-    /// A client may have none; one that it shows must be one that `roots` vouch for.
+    /// A client may have no certificate. One that it shows must be issued by one of `roots`, or by an authority below one.
     pub fn optional(roots: Pem) -> Self {
         Self { roots, revocations: None, are_required: false }
     }
@@ -301,10 +305,23 @@ impl ClientCertificates {
             builder = builder.allow_unauthenticated();
         }
         builder.build().map_err(|error| {
-            let text = format!("cannot be used: {error}");
+            let text = format!("cannot be used: {error}{}", hint_of_list(&error));
             let lists = self.revocations.as_ref().unwrap_or(&self.roots);
             LoadError::new(LoadErrorKind::UnusableRevocations, lists.path(), text).because(error)
         })
+    }
+}
+
+/// What to do about a revocation list. `openssl ca -gencrl` writes version 1 unless it is told otherwise, which is a failure to parse.
+fn hint_of_list(error: &VerifierBuilderError) -> &'static str {
+    match error {
+        // RFC 5280 section 5.1.2.1: "this field MUST be present and MUST specify version 2"
+        VerifierBuilderError::InvalidCrl(
+            CertRevocationListError::ParseError
+            | CertRevocationListError::UnsupportedCrlVersion
+            | CertRevocationListError::InvalidCrlNumber,
+        ) => "; is it of version 2, with a number? (openssl ca writes that if crlnumber and crl_extensions are set)",
+        _ => "",
     }
 }
 

@@ -20,9 +20,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig};
 
 use crate::tls::TlsFailure;
+use crate::tls::TlsVersion;
 use crate::tls::hello::server_name;
 
 /// The most plaintext of one record (RFC 8446 section 5.1).
@@ -358,9 +359,13 @@ impl Session {
         self.server_name.as_deref()
     }
 
-    /// The version: `TLSv1_3` or `TLSv1_2`.
-    pub(crate) fn version(&self) -> Option<&'static str> {
-        self.state().protocol_version()?.as_str()
+    /// The version, once it is agreed on.
+    pub(crate) fn version(&self) -> Option<TlsVersion> {
+        match self.state().protocol_version()? {
+            ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
+            ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
+            _ => None,
+        }
     }
 
     /// The cipher suite, by its name in the registry.

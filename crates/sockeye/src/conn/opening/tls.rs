@@ -44,7 +44,8 @@ impl Opening {
             Shake::Failed(broken) => return Err(self.cause(broken)),
         }
         if let Some(session) = wire.socket.tls() {
-            let (version, cipher, group) = (session.version(), session.cipher(), session.group());
+            let (cipher, group) = (session.cipher(), session.group());
+            let version = session.version().map(tracing::field::display);
             tracing::debug!(%id, peer = %wire.peer, version, cipher, group, is_resumed = session.is_resumed(), "secured");
         }
         self.ask(env, id).map(|()| None)

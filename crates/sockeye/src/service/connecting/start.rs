@@ -56,8 +56,7 @@ impl Service {
     /// Starts an attempt, or what follows from a redirect: the lookup, or the race.
     pub(super) fn attempt(&mut self, id: ConnId, mut plan: Box<Plan>) {
         if plan.connect().url().is_secure() && plan.connect().client_tls().is_none() {
-            let cause = FailureCause::Unsupported("wss:// needs TLS, for which the connect has no configuration");
-            return self.fail(id, plan, Stage::Connect, cause);
+            return self.fail(id, plan, Stage::Connect, FailureCause::Unsupported(NO_TLS));
         }
         if let Some(fd) = plan.take_descriptor() {
             return self.open_over(id, plan, fd);
@@ -140,3 +139,10 @@ impl Service {
         }
     }
 }
+
+/// Why a connect to a `wss` URL cannot begin, and what to do.
+const NO_TLS: &str = if cfg!(any(feature = "tls-aws-lc", feature = "tls-ring")) {
+    "wss:// needs TLS: give the connect a ClientTls (Connect::tls)"
+} else {
+    "wss:// needs TLS: build with the feature tls-ring or tls-aws-lc, and give the connect a ClientTls (Connect::tls)"
+};

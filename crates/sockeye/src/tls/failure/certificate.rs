@@ -17,14 +17,13 @@ pub(super) fn explain(error: &CertificateError, peer: &Peer<'_>) -> Inner {
     match error {
         CertificateError::UnknownIssuer => Inner::new(
             TlsFailureKind::UnknownIssuer,
-            format!("no root that is trusted vouches for the certificate of {peer}"),
+            format!("the certificate of {peer} was not issued by an authority that is trusted"),
             match peer {
                 Peer::Server(_) => {
-                    "does it send the certificates of its issuers too? If its authority is one of your own, trust its root"
+                    "trust the authority's root if it is one of your own; if it is a public one, the server may not send the \
+                     certificates of its issuers too"
                 }
-                Peer::Client => {
-                    "it was issued by another authority, or the client does not send the certificates of its issuers"
-                }
+                Peer::Client => "it is of another one, or the client does not send the certificates of its issuers",
             },
         ),
         CertificateError::ExpiredContext { not_after, .. } => expired(Some(*not_after), peer),
@@ -52,7 +51,15 @@ pub(super) fn explain(error: &CertificateError, peer: &Peer<'_>) -> Inner {
         CertificateError::BadSignature => Inner::new(
             TlsFailureKind::BadSignature,
             format!("a signature of {peer} is not that of the key that should have made it"),
-            "something between answers in its place, or the certificate is damaged",
+            "something between answers in its place, the certificate is damaged, or its key is RSA of less than 2,048 bits",
+        ),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Inner::new(
+            TlsFailureKind::UnusableCertificate,
+            format!(
+                "the certificate of {peer}, or one of its issuers, has a signature of a kind that is not supported"
+            ),
+            "SHA-1 is not: have it issued anew, with SHA-256 and a key of RSA, P-256, P-384 or Ed25519",
         ),
         CertificateError::Other(OtherError(cause)) => match cause.downcast_ref() {
             Some(refusal) => refused(refusal, peer),
@@ -88,7 +95,12 @@ fn wrong_name(names: &[String], peer: &Peer<'_>) -> Inner {
         (false, _) => format!("but for {} and others", shown.join(", ")),
     };
     let text = format!("the certificate is not for {peer} {list}");
-    let hint = "connect by a name that it is for, or have it issued for this one too (as subjectAltName)";
+    let hint = if shown.is_empty() {
+        // RFC 9525 section 2: the common name is no longer one.
+        "have it issued for this one, as subjectAltName; the common name does not count"
+    } else {
+        "connect by a name that it is for, or have it issued for this one too (as subjectAltName)"
+    };
     Inner { names, ..Inner::new(TlsFailureKind::WrongName, text, hint) }
 }
 

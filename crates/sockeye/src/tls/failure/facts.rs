@@ -11,9 +11,9 @@ use crate::tls::certificate::SubjectName;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TlsFailureKind {
-    /// No root that is trusted vouches for the certificate.
+    /// The certificate was issued by an authority that is not trusted, or those between it and a root are missing.
     UnknownIssuer,
-    /// The certificate vouches for itself, and is not trusted.
+    /// The certificate is self-signed, and not trusted itself.
     SelfSigned,
     /// The certificate has expired, or one of its issuers; see [`TlsFailure::time`](super::TlsFailure::time).
     Expired,

@@ -68,7 +68,7 @@ impl TlsFailure {
             Error::NoCertificatesPresented => Inner::new(
                 TlsFailureKind::NoCertificate,
                 format!("{peer} showed no certificate, and one is required"),
-                "give it a certificate that one of this server's roots for clients vouches for",
+                "give it one of an authority that this server accepts",
             ),
             Error::NoApplicationProtocol => Inner::new(
                 TlsFailureKind::NoCommonProtocol,
@@ -172,6 +172,12 @@ fn incompatible(what: &PeerIncompatible, peer: &Peer<'_>) -> Inner {
             TlsFailureKind::NoCommonVersion,
             format!("{peer} has no version of TLS that this side accepts"),
             "TLS 1.0 and 1.1 are not supported (RFC 8996); if this side insists on TLS 1.3, let it accept 1.2",
+        ),
+        // TLS 1.2 has them by default, TLS 1.1 cannot have them.
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired => Inner::new(
+            TlsFailureKind::NoCommonVersion,
+            format!("{peer} names no signature algorithms, as TLS 1.1 and older do not"),
+            "TLS 1.0 and 1.1 are not supported (RFC 8996)",
         ),
         _ => Inner::new(
             TlsFailureKind::NoCommonCipher,

@@ -1,7 +1,7 @@
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::kernel::KernelConnection;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{ConnectionTrafficSecrets, ContentType, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::*;
 use crate::tls::testing::Configs;
@@ -132,7 +132,7 @@ fn shared(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc
 
 #[test]
 fn a_handshake_may_be_cut_at_every_byte() {
-    for (version, name) in [(&TLS13, "TLSv1_3"), (&TLS12, "TLSv1_2")] {
+    for (version, name) in [(&TLS13, TlsVersion::Tls13), (&TLS12, TlsVersion::Tls12)] {
         let configs = shared(version);
         // In single bytes.
         let mut pair = Pair::new(&configs);

@@ -19,6 +19,7 @@ const EC: &str = include_str!("ec-pkcs8.pem");
 const EC_SEC1: &str = include_str!("ec-sec1.pem");
 const ENCRYPTED_PKCS8: &str = include_str!("encrypted-pkcs8.pem");
 const ENCRYPTED_PKCS1: &str = include_str!("encrypted-pkcs1.pem");
+const CRL_VERSION_1: &str = include_str!("crl-version-1.pem");
 
 fn refusal(chain: Pem, key: Pem) -> LoadError {
     ServerTls::builder(PROVIDER).certificate(chain, key).build().unwrap_err()
@@ -127,7 +128,11 @@ fn what_is_no_pem_is_said() {
     let cut = &issued.chain[..issued.chain.len() - 20];
     assert_refused(Pem::bytes(cut), key.clone(), LoadErrorKind::NotPem, "is damaged");
     assert_refused(Pem::bytes(issued.chain.replace("MII", "M*I")), key.clone(), LoadErrorKind::NotPem, "is damaged");
-    assert_refused(key.clone(), key.clone(), LoadErrorKind::NoCertificate, "-----BEGIN CERTIFICATE-----");
+    let no_certificate = Pem::bytes("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    assert_refused(no_certificate, key.clone(), LoadErrorKind::NoCertificate, "-----BEGIN CERTIFICATE-----");
+    assert_refused(key.clone(), chain.clone(), LoadErrorKind::NoCertificate, "swapped?");
+    let request = params(&["a.example"]).serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+    assert_refused(Pem::bytes(request), key.clone(), LoadErrorKind::NoCertificate, "a request for a certificate");
     assert_refused(chain.clone(), chain.clone(), LoadErrorKind::NoKey, "-----BEGIN PRIVATE KEY-----");
     let certificate_of_what = Pem::bytes("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     assert_refused(certificate_of_what, key, LoadErrorKind::UnusableCertificate, "number 1");
@@ -216,6 +221,8 @@ fn unusable_revocation_lists_are_refused() {
         let error = server.clone().client_certificates(clients(lists)).build().unwrap_err();
         assert_eq!(error.kind(), LoadErrorKind::UnusableRevocations, "{error}");
     }
+    let error = server.client_certificates(clients(Pem::bytes(CRL_VERSION_1))).build().unwrap_err();
+    assert!(error.to_string().contains("is it of version 2"), "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod handshakes;
 mod loading;
 mod names;
 mod reload;
+mod texts;
 
 use std::fs;
 use std::path::PathBuf;
@@ -68,7 +69,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// One that this vouches for.
+    /// One that this issues.
     fn intermediate(&self, name: &str) -> Self {
         let (params, key) = (Self::params(name), KeyPair::generate().unwrap());
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();

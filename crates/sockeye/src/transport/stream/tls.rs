@@ -336,7 +336,10 @@ impl Tls {
             self.ended = Some(Ended::Closed);
         }
         if let Err(failure) = done.result {
-            tracing::debug!(%failure, "TLS failed");
+            // Who shakes hands says so, and with whom.
+            if !was_handshaking {
+                tracing::debug!(%failure, "TLS failed");
+            }
             self.ended = Some(Ended::Failed);
             self.failure = Some(failure);
         }
