@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use sockeye::log::escape;
-use sockeye::tls::{ClientCertificates, ClientTls, Pem, Provider, ServerTls, ServerTlsBuilder};
+use sockeye::tls::{
+    ClientCertificates, ClientTls, LoadError, LoadErrorKind, Pem, Provider, ServerTls, ServerTlsBuilder,
+};
 
 use crate::failure::Failure;
 
@@ -59,7 +61,9 @@ impl ServerTlsArgs {
     pub(crate) fn builder(&self) -> Result<Option<ServerTlsBuilder>, Failure> {
         if self.certs.is_empty() && !self.self_signed {
             return match &self.client_ca {
-                Some(_) => Err(Failure::usage("--tls-client-ca: TLS needs a certificate too: --tls-cert".to_owned())),
+                Some(_) => Err(Failure::usage(
+                    "--tls-client-ca: TLS needs a certificate too: --tls-cert, or --tls-self-signed".to_owned(),
+                )),
                 None => Ok(None),
             };
         }
@@ -156,6 +160,15 @@ impl ClientTlsArgs {
             }
             builder = builder.dangerous_verify_nothing();
         }
-        builder.build().map_err(|error| Failure::usage(escape(&format!("TLS: {error}")).to_string()))
+        builder.build().map_err(|error| unusable(&error, "--key", self.key.is_some()))
     }
+}
+
+/// A file or text of the command line that cannot be used. A certificate without an option for its key is to have it too.
+pub(crate) fn unusable(error: &LoadError, key_option: &str, has_key_option: bool) -> Failure {
+    let mut text = format!("TLS: {error}");
+    if error.kind() == LoadErrorKind::NoKey && !has_key_option {
+        text = format!("{text}; or name the file of the key ({key_option})");
+    }
+    Failure::usage(escape(&text).to_string())
 }

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
-use sockeye::log::escape;
 use sockeye::sys::Address;
-use sockeye::tls::{Pem, ServerTls};
+use sockeye::tls::{Certificate, Pem, ServerTls};
 
 use crate::failure::Failure;
 use crate::options::server::ServerArgs;
+use crate::options::tls::unusable;
 
 /// Reads the certificates of the command line, or makes one. `None`: the server does not speak TLS.
 ///
@@ -22,8 +22,9 @@ pub(super) fn load(args: &ServerArgs) -> Result<Option<ServerTls>, Failure> {
         let (cert, key) = self_signed(args)?;
         builder = builder.certificate(cert, key);
     }
-    let tls = builder.build().map_err(|error| Failure::usage(escape(&format!("TLS: {error}")).to_string()))?;
+    let tls = builder.build().map_err(|error| unusable(&error, "--tls-key", !args.tls.keys.is_empty()))?;
     if !args.tls.self_signed {
+        advise(&tls);
         warn(&tls);
         watch(tls.clone())?;
     }
@@ -38,6 +39,7 @@ pub(super) fn reload(tls: &ServerTls) {
                 tracing::warn!(key = %path.display(), %error, "the key could not be read again and stays in use");
             }
             tracing::info!(certificates = tls.certificates().len(), "certificates read again");
+            advise(tls);
             warn(tls);
         }
         Err(error) => tracing::error!(%error, "the certificates stay as they were"),
@@ -98,18 +100,36 @@ fn watch(tls: ServerTls) -> Result<(), Failure> {
         .map_err(|error| Failure::general(format!("cannot spawn a thread that watches certificates: {error}")))
 }
 
+/// Warns of certificates that expire soon.
 fn warn(tls: &ServerTls) {
     for certificate in tls.certificates().iter() {
         let left = certificate.not_after().duration_since(SystemTime::now()).unwrap_or_default();
-        let path = certificate.path().map(|path| path.display().to_string()).unwrap_or_default();
         if left < EXPIRES_SOON {
             let days = left.as_secs() / DAY.as_secs();
-            tracing::warn!(path, days, "a certificate expires soon: renew it, then send SIGHUP");
-        }
-        if certificate.has_rsa_key() {
-            tracing::info!(path, "the key is RSA: with ECDSA a handshake costs a third or less");
+            tracing::warn!(path = path(certificate), days, "a certificate expires soon: renew it, then send SIGHUP");
         }
     }
+}
+
+/// Says what could be better about certificates that were read just now.
+fn advise(tls: &ServerTls) {
+    for certificate in tls.certificates().iter() {
+        // RFC 9525 section 2: a server is identified by subjectAltName only, and not by its common name.
+        if certificate.names().is_empty() {
+            let path = path(certificate);
+            tracing::warn!(
+                path,
+                "a certificate has no names, so clients refuse it: have it issued with subjectAltName"
+            );
+        }
+        if certificate.has_rsa_key() {
+            tracing::info!(path = path(certificate), "the key is RSA: with ECDSA a handshake costs a third or less");
+        }
+    }
+}
+
+fn path(certificate: &Certificate) -> String {
+    certificate.path().map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -186,6 +186,15 @@ fn certificates_are_read_again_on_sighup() {
     assert_eq!(status(&client, &address, "two.example").unwrap(), "HTTP/1.1 200 OK");
 }
 
+/// By RFC 9525 no client accepts it.
+#[test]
+fn a_certificate_without_names_is_a_warning() {
+    let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
+    let (cert, key) = authority.issue(&folder, "cert", &[]);
+    let (running, _) = served(&["--tls-cert", &cert, "--tls-key", &key]);
+    assert!(running.log_line("a certificate has no names").contains(&cert));
+}
+
 #[test]
 fn clients_show_certificates() {
     let (authority, staff, folder) = (Authority::new("root"), Authority::new("staff"), Folder::new("tls"));
@@ -226,9 +235,10 @@ fn what_cannot_be_used_is_named() {
     let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
     let (cert, key) = authority.issue(&folder, "cert", &["one.example"]);
     let (_, other) = authority.issue(&folder, "other", &["one.example"]);
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--tls-cert", "/no/such.pem"], "/no/such.pem: cannot be read: No such file"),
-        (&["--tls-cert", &cert], "has no private key"),
+        (&["--tls-cert", &cert], "or name the file of the key (--tls-key)"),
+        (&["--tls-cert", &key, "--tls-key", &cert], "swapped?"),
         (&["--tls-cert", &cert, "--tls-key", &other], "other.key: is not the key of "),
         (&["--tls-cert", &cert, "--tls-key", &key, "--tls-key", &other], "1 --tls-cert and 2 --tls-key"),
         (&["--tls-key", &key], "--tls-cert"),
@@ -291,7 +301,7 @@ fn clients_trust_the_roots_of_a_file_or_of_the_system() {
     fs::write(echo.folder.path("other.pem"), &other.pem).unwrap();
     let (code, said) = with_system(&echo.folder.path("other.pem"));
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("no root that is trusted vouches for the certificate of localhost"), "{said}");
+    assert!(said.contains("the certificate of localhost was not issued by an authority that is trusted"), "{said}");
     assert!(said.contains("--ca-file"), "{said}");
     let (code, said) = with_system("/no/such/file");
     assert_eq!(code, Some(2), "{said}");
