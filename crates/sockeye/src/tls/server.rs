@@ -312,7 +312,7 @@ impl ClientCertificates {
     }
 }
 
-/// What to do about a revocation list. `openssl ca -gencrl` writes version 1 unless it is told otherwise, which is a failure to parse.
+/// What to do about a revocation list. `openssl ca -gencrl` writes version 1 by default, which is a failure to parse.
 fn hint_of_list(error: &VerifierBuilderError) -> &'static str {
     match error {
         // RFC 5280 section 5.1.2.1: "this field MUST be present and MUST specify version 2"
