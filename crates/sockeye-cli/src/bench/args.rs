@@ -134,7 +134,7 @@ The server has to send every message back, as `sockeye echo` does. A single wron
 figures. Ctrl-C stops the measurement and shows the figures so far.
 
 Exit status: 0 measured, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a wrong answer, no answer, or fewer than --count, 7 a --fail-if condition holds, 124 connecting timed out. A \
-single connection that fails to open ends with its 1, 3, 5, 6 or 124, after the figures of the others.";
+single connection that fails to open ends with its 1, 3, 4, 5, 6 or 124, after the figures of the others.";
 
 #[cfg(test)]
 mod tests {

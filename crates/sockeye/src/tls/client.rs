@@ -40,13 +40,14 @@ use super::verify::Verifier;
 /// # #[cfg(feature = "tls-ring")] {
 /// use sockeye::tls::{ClientTls, Pem, Provider, TlsVersion};
 ///
-/// # fn main() -> Result<(), sockeye::tls::LoadError> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tls = ClientTls::builder(Provider::Ring)
 ///     .system_roots()
 ///     .roots(Pem::file("our-own-ca.pem"))
 ///     .least_version(TlsVersion::Tls13)
 ///     .build()?;
-/// # let _ = tls;
+/// # #[cfg(feature = "client")]
+/// let feed = sockeye::Connect::new("wss://example.com/feed")?.tls(tls.clone());
 /// # Ok(()) }
 /// # }
 /// ```
