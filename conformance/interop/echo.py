@@ -99,4 +99,5 @@ async def scenario(url):
     await check("websockets: a hundred connections at once", crowd, 60)
 
 
-main(scenario)
+if __name__ == "__main__":
+    main(scenario)

@@ -1,17 +1,20 @@
 """libwebsockets' own test client against `sockeye serve`, or what serves the same: libwebsockets.py ws://HOST:PORT/
 
-The client holds one connection for each protocol. It has to stay on both while the counter counts to 200, and what it
+The client holds one connection for each protocol. It has to stay on both while the counter counts, and what it
 draws has to reach another client of the mirror.
 """
 
 import asyncio
+import os
 import re
 from urllib.parse import urlsplit
 
 from checks import check, ensure, equal, main
 from websockets.asyncio.client import connect
 
+# Twenty a second.
 COUNTS = 200
+COUNTS_OVER_TLS = 40
 DRAWINGS = 200
 DRAWING = re.compile(r"c #[0-9A-F]{6} \d+ \d+ \d+;")
 # Errors, warnings, notices and information: the last says what was received.
@@ -21,7 +24,8 @@ LEVELS = "15"
 class Client:
     """The running test client, and what it has said so far."""
 
-    def __init__(self):
+    def __init__(self, counts):
+        self.wanted = counts
         self.mirror_established = asyncio.Event()
         self.counts = []
         self.counted = asyncio.Event()
@@ -32,7 +36,7 @@ class Client:
             self.mirror_established.set()
         elif number := re.search(r"rx \d+ '(\d+)'", line):
             self.counts.append(int(number[1]))
-            if len(self.counts) >= COUNTS:
+            if len(self.counts) >= self.wanted:
                 self.counted.set()
         elif "CALLBACK_CLOSED" in line or "CONNECTION_ERROR" in line or "closed before established" in line:
             self.complaints.append(line)
@@ -44,11 +48,13 @@ class Client:
 
 async def scenario(url):
     address = urlsplit(url)
-    client = Client()
+    # It looks for authorities nowhere else.
+    tls = ["--ssl", "--ssl-ca", os.environ["SSL_CERT_FILE"]] if address.scheme == "wss" else []
+    client = Client(COUNTS_OVER_TLS if tls else COUNTS)
 
     async with connect(url, subprotocols=["lws-mirror-protocol"], max_queue=None) as sees:
         process = await asyncio.create_subprocess_exec(
-            "libwebsockets-test-client", address.hostname, f"--port={address.port}", "--longlived", "-d", LEVELS,
+            "libwebsockets-test-client", address.hostname, f"--port={address.port}", "--longlived", "-d", LEVELS, *tls,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         listener = asyncio.create_task(client.listen(process.stderr))
@@ -64,7 +70,7 @@ async def scenario(url):
 
         async def counts():
             await client.counted.wait()
-            equal(client.counts[:COUNTS], list(range(COUNTS)))
+            equal(client.counts[: client.wanted], list(range(client.wanted)))
 
         async def stays():
             equal(process.returncode, None)
@@ -74,7 +80,7 @@ async def scenario(url):
             await check(f"libwebsockets-test-client: {DRAWINGS} drawings reach another client", draws, 30)
             # Its flood goes on meanwhile; the observer must not be the reason for any closing.
             reader = asyncio.create_task(drain(sees))
-            await check(f"libwebsockets-test-client: the counter counts to {COUNTS}", counts, 30)
+            await check(f"libwebsockets-test-client: the counter counts to {client.wanted}", counts, 30)
             await check("libwebsockets-test-client: stays connected to both", stays)
             reader.cancel()
         finally:

@@ -1,5 +1,5 @@
-//! The client of `conformance/src/client` against servers written by others, and through proxies written by others. It
-//! prints its checks as the scripts of [`crate::interop`] do.
+//! The client of `conformance/src/client` against servers written by others, plain and over TLS, and through proxies written by
+//! others. It prints its checks as the scripts of [`crate::interop`] do. What `sockeye connect` says of certificates is looked at too.
 
 use std::{
     fs,
@@ -9,8 +9,10 @@ use std::{
 };
 
 use crate::{
+    certificates::Certificates,
     gate::{Checks, Failure},
     interop,
+    output::say,
     process::{self, Foreign, Output, Server},
     rust, tools,
     workspace::Workspace,
@@ -23,26 +25,87 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 pub(crate) fn servers(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = Checks::default();
-    for peer in [Peer::Ws, Peer::Websockets, Peer::Gorilla] {
-        let server = bench.start(peer)?;
-        total += bench.client(&["peer", peer.name(), server.url()], &[])?;
-        server.stop().map_err(|message| Failure::new(message, total))?;
+    for certificate in [None, Some(bench.certificates.server())] {
+        let tls = if certificate.is_some() { " over TLS" } else { "" };
+        for peer in Peer::ALL {
+            let server = bench.start(peer, certificate.as_deref())?;
+            total += bench.client(&["peer", &format!("{}{tls}", peer.name()), server.url()], &[])?;
+            server.stop().map_err(|message| Failure::new(message, total))?;
+        }
+        let command = |port: u16| {
+            let mut command = Command::new("libwebsockets-test-server");
+            command.arg(format!("--port={port}")).arg("--interface=lo");
+            if let Some(file) = &certificate {
+                let file = file.display();
+                command.arg("--ssl").arg(format!("--ssl-cert={file}")).arg(format!("--ssl-key={file}"));
+            }
+            Ok(command)
+        };
+        let mut server = Foreign::start(command, bench.folder.join("libwebsockets-test-server.log"))?;
+        let scheme = if certificate.is_some() { "wss" } else { "ws" };
+        total += bench.client(&["libwebsockets", &format!("{scheme}://127.0.0.1:{}/", server.port())], &[])?;
+        server.check().map_err(|message| Failure::new(message, total))?;
     }
-    let command = |port: u16| {
-        let mut command = Command::new("libwebsockets-test-server");
-        command.arg(format!("--port={port}")).arg("--interface=lo");
-        Ok(command)
-    };
-    let mut server = Foreign::start(command, bench.folder.join("libwebsockets-test-server.log"))?;
-    total += bench.client(&["libwebsockets", &format!("ws://127.0.0.1:{}/", server.port())], &[])?;
-    server.check().map_err(|message| Failure::new(message, total))?;
+    total += trust(workspace, &bench)?;
     Ok(total)
 }
+
+/// Whom `sockeye connect` and a client built on the library trust, with servers made of others' libraries.
+fn trust(workspace: &Workspace, bench: &Bench<'_>) -> Result<Checks, Failure> {
+    if workspace.binary_is_ours() {
+        rust::release(workspace)?;
+    }
+    let certificates = &bench.certificates;
+    let word = |path: PathBuf| path.display().to_string();
+    let (authority, stranger) = (word(certificates.trusted()), word(certificates.stranger()));
+    let (client, impostor) = (word(certificates.client()), word(certificates.impostor()));
+    let pin = format!("sha256//{}", certificates.server_pin()?);
+    let trusted = ["--ca-file", authority.as_str()];
+    let mut total = Checks::default();
+    for peer in [Peer::Ws, Peer::Websockets] {
+        let (server, elsewhere) =
+            (bench.start(peer, Some(&certificates.server()))?, bench.start(peer, Some(&certificates.elsewhere()))?);
+        let (url, other) = (server.url(), elsewhere.url());
+        let by_name = url.replace("127.0.0.1", "localhost");
+        for (url, options, code, says) in [
+            (url, &trusted[..], 0, "hi"),
+            (&by_name, &trusted, 0, "hi"),
+            (url, &["--ca-file", &authority, "--pin", &pin], 0, "hi"),
+            (url, &["--insecure", "--pin", &pin], 0, "hi"),
+            (other, &["--insecure"], 0, "the server may be anyone"),
+            (other, &trusted, TLS_FAILED, "not for 127.0.0.1 but for elsewhere.example"),
+            (url, &["--ca-file", &stranger], TLS_FAILED, "that is trusted"),
+            (other, &["--insecure", "--pin", &pin], TLS_FAILED, "is not a pinned one"),
+        ] {
+            total += bench.connect(url, options, code, says)?;
+        }
+        let why = "Tls: the certificate is not for 127.0.0.1 but for elsewhere.example";
+        total += bench.client(&["fails", "a certificate of another name", other, why], &[])?;
+        let why = "Tls: the certificate of 127.0.0.1 was not issued by an authority that is trusted";
+        total += bench.client(&["fails", "an unknown authority", url, why], &[("SSL_CERT_FILE", &stranger)])?;
+        for server in [server, elsewhere] {
+            server.stop().map_err(|message| Failure::new(message, total))?;
+        }
+    }
+    let server = bench.start_asking()?;
+    for (options, code, says) in [
+        (&["--ca-file", &authority, "--cert", &client][..], 0, "hi"),
+        (&["--ca-file", &authority, "--cert", &impostor], TLS_FAILED, "certificate"),
+        (&trusted, TLS_FAILED, "certificate"),
+    ] {
+        total += bench.connect(server.url(), options, code, says)?;
+    }
+    server.stop().map_err(|message| Failure::new(message, total))?;
+    Ok(total)
+}
+
+/// What `sockeye connect` exits with when TLS fails.
+const TLS_FAILED: i32 = 4;
 
 /// An HTTP proxy and a SOCKS 5 proxy, each with and without a password, and what the environment says of proxies.
 pub(crate) fn proxies(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
-    let server = bench.start(Peer::Ws)?;
+    let server = bench.start(Peer::Ws, None)?;
     let url = server.url();
     let mut total = Checks::default();
 
@@ -117,6 +180,8 @@ enum Peer {
 }
 
 impl Peer {
+    const ALL: [Self; 3] = [Self::Ws, Self::Websockets, Self::Gorilla];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Ws => "ws",
@@ -132,6 +197,7 @@ struct Bench<'w> {
     python: PathBuf,
     node_modules: PathBuf,
     gorilla: PathBuf,
+    certificates: Certificates,
     /// For logs and configuration files.
     folder: PathBuf,
 }
@@ -142,10 +208,25 @@ impl<'w> Bench<'w> {
         let folder = workspace.target().join("interop").join("client");
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let (python, node_modules) = (tools::python(workspace)?, tools::node(workspace)?);
-        Ok(Self { workspace, python, node_modules, gorilla: tools::gorilla(workspace)?, folder })
+        let (gorilla, certificates) = (tools::gorilla(workspace)?, Certificates::make(&folder)?);
+        Ok(Self { workspace, python, node_modules, gorilla, certificates, folder })
     }
 
-    fn start(&self, peer: Peer) -> Result<Server, String> {
+    /// Starts a server: plain, or with this certificate.
+    fn start(&self, peer: Peer, certificate: Option<&Path>) -> Result<Server, String> {
+        let (mut command, log) = self.peer(peer);
+        Server::start_command(command.envs(certificate.map(|file| ("CERTIFICATE", file))), log)
+    }
+
+    /// Starts a server that demands certificates of its clients, and tells one that it refuses why: those of node and Python
+    /// close without an alert.
+    fn start_asking(&self) -> Result<Server, String> {
+        let (mut command, log) = self.peer(Peer::Gorilla);
+        command.env("CERTIFICATE", self.certificates.server()).env("CLIENT_AUTHORITY", self.certificates.trusted());
+        Server::start_command(&mut command, log)
+    }
+
+    fn peer(&self, peer: Peer) -> (Command, PathBuf) {
         let scripts = self.workspace.root().join("conformance/interop/peers");
         let (program, script) = match peer {
             Peer::Ws => (Path::new("node"), Some("ws.mjs")),
@@ -155,7 +236,23 @@ impl<'w> Bench<'w> {
         let mut command = Command::new(program);
         command.args(script.map(|script| scripts.join(script)));
         command.env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
-        Server::start_command(&mut command, self.folder.join(format!("{}.log", peer.name())))
+        (command, self.folder.join(format!("{}.log", peer.name())))
+    }
+
+    /// `sockeye connect` has to end with this code, and to say so.
+    fn connect(&self, url: &str, options: &[&str], code: i32, says: &str) -> Result<Checks, Failure> {
+        let mut command = Command::new(self.workspace.binary());
+        command
+            .args(["connect", url, "--proxy", "none", "--send", "hi", "--expect", "hi", "--timeout", "30"])
+            .args(options);
+        let output = process::read(&mut command, LIMIT)?;
+        let (shown, said) = (process::shown(&command), output.lines.join("\n"));
+        if output.status.code() != Some(code) || !said.contains(says) {
+            let status = output.status;
+            return Err(format!("`{shown}` ended with {status}, not {code}, or does not say `{says}`:\n{said}").into());
+        }
+        say!("ok {shown}: {code}");
+        Ok(Checks::passed(1))
     }
 
     /// Runs the client and counts what it has checked.
@@ -184,7 +281,9 @@ impl<'w> Bench<'w> {
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
         }
-        command.args(arguments).env_remove("REQUEST_METHOD").envs(variables.iter().copied());
+        command.args(arguments).env_remove("REQUEST_METHOD");
+        // The authorities of the system, as far as TLS asks.
+        command.env("SSL_CERT_FILE", self.certificates.trusted()).envs(variables.iter().copied());
         let output = process::run(&mut command, LIMIT)?;
         let checks = interop::count(&format!("conformance-client {}", arguments.join(" ")), &output)?;
         Ok((checks, output))

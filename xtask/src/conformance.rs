@@ -1,5 +1,5 @@
-//! The Autobahn suite against `sockeye echo`, with TLS too, and against a client built on the library. Its verdict on each case has to be
-//! the one that `conformance/expected-server.json` or `conformance/expected-client.json` lists: better is as much a
+//! The Autobahn suite against `sockeye echo` and against a client built on the library, plain and with TLS. Its verdict on each case has
+//! to be the one that `conformance/expected-server.json` or `conformance/expected-client.json` lists: better is as much a
 //! difference as worse, because the list is what we claim.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duratio
 use serde_json::Value;
 
 use crate::{
+    certificates::Certificates,
     gate::{Checks, Failure},
     output::say,
     process::{self, Server},
@@ -27,6 +28,8 @@ pub(crate) enum Side {
     /// The server over TLS, of which the same is expected.
     TlsServer,
     Client,
+    /// The client over TLS, of which the same is expected.
+    TlsClient,
 }
 
 impl Side {
@@ -35,6 +38,7 @@ impl Side {
             Self::Server => "server",
             Self::TlsServer => "tls-server",
             Self::Client => "client",
+            Self::TlsClient => "tls-client",
         }
     }
 
@@ -42,7 +46,7 @@ impl Side {
     const fn list(self) -> &'static str {
         match self {
             Self::Server | Self::TlsServer => "conformance/expected-server.json",
-            Self::Client => "conformance/expected-client.json",
+            Self::Client | Self::TlsClient => "conformance/expected-client.json",
         }
     }
 }
@@ -52,6 +56,7 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = run(workspace, Side::Server, "*", 1)?;
     total += run(workspace, Side::TlsServer, "*", 1)?;
     total += run(workspace, Side::Client, "*", 1)?;
+    total += run(workspace, Side::TlsClient, "*", 1)?;
     Ok(total)
 }
 
@@ -63,7 +68,7 @@ pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -
     match side {
         Side::Server | Side::TlsServer if workspace.binary_is_ours() => drop(rust::release(workspace)?),
         Side::Server | Side::TlsServer => {}
-        Side::Client => drop(rust::client(workspace)?),
+        Side::Client | Side::TlsClient => drop(rust::client(workspace)?),
     }
     let mut total = Checks::default();
     let mut differences = Vec::new();
@@ -72,7 +77,11 @@ pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -
         let results = match side {
             Side::Server => server(workspace, &wstest, &folder, cases, &[])?,
             Side::TlsServer => server(workspace, &wstest, &folder, cases, &["--tls-self-signed"])?,
-            Side::Client => client(workspace, &wstest, &folder, cases)?,
+            Side::Client => client(workspace, &wstest, &folder, cases, None)?,
+            Side::TlsClient => {
+                let certificates = Certificates::make(&workspace.target().join("conformance"))?;
+                client(workspace, &wstest, &folder, cases, Some(&certificates))?
+            }
         };
         let (checks, found) = expected.compare(&results, cases == "*");
         say!("round {round} of {repeat}: {} as expected, {} not", checks.passed, checks.failed);
@@ -109,11 +118,20 @@ fn server(
     Results::read(folder).map_err(|error| format!("{error}\n{}", output.lines.join("\n")).into())
 }
 
-fn client(workspace: &Workspace, wstest: &Path, folder: &Path, cases: &str) -> Result<Results, Failure> {
+fn client(
+    workspace: &Workspace,
+    wstest: &Path,
+    folder: &Path,
+    cases: &str,
+    certificates: Option<&Certificates>,
+) -> Result<Results, Failure> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut command = Command::new("bash");
     command.arg(workspace.root().join("conformance/autobahn/run-client.sh")).arg(process::free_port()?.to_string());
     command.arg(folder).args([cases, ""]).arg(workspace.client()).args(["autobahn", "{}"]).env("WSTEST", wstest);
+    if let Some(certificates) = certificates {
+        command.env("CERTIFICATE", certificates.server()).env("SSL_CERT_FILE", certificates.trusted());
+    }
     let output = process::run(&mut command, LIMIT)?;
     let client_failed = output.lines.iter().any(|line| line.starts_with("the client ended with exit code"));
     let results = if client_failed { Err("the client failed".to_owned()) } else { Results::read(folder) };

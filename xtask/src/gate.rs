@@ -143,14 +143,14 @@ const STEPS: &[Step] = &[
     ),
     Step::side(
         "interop",
-        "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client; \
-         fetch and curl on HTTP sessions",
+        "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client, plain and over \
+         TLS; s_client; fetch and curl on HTTP sessions",
         interop,
     ),
     Step::side("proxies", "a client through tinyproxy and microsocks", client::proxies),
     Step::alone(
         "autobahn",
-        "the Autobahn suite against `sockeye echo`, with TLS too, and against a client",
+        "the Autobahn suite against `sockeye echo` and against a client, each plain and over TLS",
         conformance::all,
     ),
     Step::alone(

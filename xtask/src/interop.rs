@@ -1,5 +1,5 @@
 //! Clients written by others, against the release build: libwebsockets' own test client, node's `ws`, Python's
-//! `websockets`, and Chromium. They judge the command, and the example of a bare poll(2) loop, which serves the same; node's fetch,
+//! `websockets`, `openssl s_client`, and Chromium. They judge the command, plain and over TLS, and the example of a bare poll(2) loop, which serves the same; node's fetch,
 //! curl and Chromium judge the examples of HTTP sessions. (Servers written by others are in [`mod@crate::client`].) The scripts
 //! are in `conformance/interop`; each prints `ok NAME` or `not ok NAME: why` for every check, and succeeds when all are ok.
 
@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    certificates::Certificates,
     gate::{Checks, Failure},
     process::{self, Server},
     rust, tools,
@@ -31,6 +32,27 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
         }
     }
     total += bench.on_examples("http.mjs")?;
+    total += over_tls(workspace, &bench)?;
+    Ok(total)
+}
+
+/// The same over TLS, and what there is to TLS beside it.
+fn over_tls(workspace: &Workspace, bench: &Bench<'_>) -> Result<Checks, Failure> {
+    let tested = Tested::over_tls(workspace, "echo", &bench.certificates);
+    let mut total = bench.run(&tested, &["echo.mjs", "echo.py"])?;
+    total += bench.run(&Tested::over_tls(workspace, "serve", &bench.certificates), &["libwebsockets.py"])?;
+    // Beside the one that asks no client for a certificate, one that does.
+    let asking = tested.with("--tls-client-ca", &bench.certificates.trusted());
+    let asking = Server::start_command(&mut asking.any_port(), bench.logs.join("tls-asking.log"))?;
+    let server = Server::start_command(&mut tested.any_port(), bench.logs.join("tls.log"))?;
+    for script in ["tls.mjs", "tls.py"] {
+        let mut command = bench.command(script);
+        let output = process::run(command.arg(server.url()).env("ASKING", asking.url()), LIMIT)?;
+        total += count(script, &output)?;
+    }
+    for server in [server, asking] {
+        server.stop().map_err(|message| Failure::new(message, total))?;
+    }
     Ok(total)
 }
 
@@ -54,6 +76,15 @@ impl Tested {
         let binary = workspace.binary().display().to_string();
         let words = vec![binary, subcommand.to_owned(), "--port".to_owned(), PORT.to_owned()];
         Self { name: subcommand, words }
+    }
+
+    fn over_tls(workspace: &Workspace, subcommand: &'static str, certificates: &Certificates) -> Self {
+        Self::command(workspace, subcommand).with("--tls-cert", &certificates.server())
+    }
+
+    fn with(&self, option: &str, file: &Path) -> Self {
+        let words = self.words.iter().cloned().chain([option.to_owned(), file.display().to_string()]);
+        Self { name: self.name, words: words.collect() }
     }
 
     /// The example of a bare poll(2) loop, which has the same endpoints and gets the same page.
@@ -85,6 +116,7 @@ struct Bench<'w> {
     workspace: &'w Workspace,
     python: PathBuf,
     node_modules: PathBuf,
+    certificates: Certificates,
     logs: PathBuf,
 }
 
@@ -95,12 +127,14 @@ impl<'w> Bench<'w> {
         }
         let logs = workspace.target().join("interop");
         fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
-        Ok(Self { workspace, python: tools::python(workspace)?, node_modules: tools::node(workspace)?, logs })
+        let (python, node_modules) = (tools::python(workspace)?, tools::node(workspace)?);
+        Ok(Self { workspace, python, node_modules, certificates: Certificates::make(&logs)?, logs })
     }
 
     /// Starts a server, runs the scripts against it one after the other, and ends it.
     fn run(&self, tested: &Tested, scripts: &[&str]) -> Result<Checks, Failure> {
-        let name = format!("{}-{}", tested.name, scripts.first().copied().unwrap_or_default());
+        let tls = if tested.words.iter().any(|word| word == "--tls-cert") { "tls-" } else { "" };
+        let name = format!("{tls}{}-{}", tested.name, scripts.first().copied().unwrap_or_default());
         let server = Server::start_command(&mut tested.any_port(), self.logs.join(format!("{name}.log")))?;
         let mut total = Checks::default();
         for script in scripts {
@@ -130,7 +164,10 @@ impl<'w> Bench<'w> {
         let program = if is_python { self.python.as_path() } else { Path::new("node") };
         let mut command = Command::new(program);
         command.arg(&path).env("NODE_MODULES", &self.node_modules).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("PICTURES", &self.logs);
+        command.env("PICTURES", &self.logs).env("CERTIFICATES", self.certificates.folder());
+        // Whom node and Python trust.
+        let trusted = self.certificates.trusted();
+        command.env("NODE_EXTRA_CA_CERTS", &trusted).env("SSL_CERT_FILE", &trusted);
         command
     }
 }

@@ -3,13 +3,14 @@
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
 //! the steps ([`rust`], [`fuzz`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
 //! thing, and so does [`mod@bench`];
-//! [`tools`] installs what they need; [`process`] runs programs, always with a deadline; [`output`] prints; [`workspace`] knows the
+//! [`tools`] installs what they need; [`certificates`] makes what TLS needs; [`process`] runs programs, always with a deadline; [`output`] prints; [`workspace`] knows the
 //! paths.
 
 #![forbid(unsafe_code)]
 
 mod api;
 mod bench;
+mod certificates;
 mod client;
 mod conformance;
 mod dist;
@@ -44,9 +45,9 @@ Usage: cargo xtask TASK
         Writes the public items of the libraries into docs/api, one a line. The gate compares them.
   sim [--seeds N] [--seed S]
         N simulator seeds (2000), from seed S on (0). With --seed alone: just that one.
-  conformance [--tls | --client] [--cases LIST] [--repeat N] [--binary FILE]
-        The Autobahn suite against `sockeye echo`, plain or with TLS, compared with conformance/expected-server.json; or against
-        a client built on the library, compared with conformance/expected-client.json.
+  conformance [--client] [--tls] [--cases LIST] [--repeat N] [--binary FILE]
+        The Autobahn suite against `sockeye echo`, compared with conformance/expected-server.json, or against a client built on
+        the library, compared with conformance/expected-client.json; plain or over TLS.
         LIST is comma-separated, `*` matches anything: '1.*,7.3.*'. Default: everything.
   fuzz [--seconds N] [TARGET]..
         Each fuzz target (or only those named) for N seconds (30).
@@ -112,7 +113,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
                 (true, false) => conformance::Side::Client,
                 (false, true) => conformance::Side::TlsServer,
                 (false, false) => conformance::Side::Server,
-                (true, true) => return Err("--client or --tls, not both".into()),
+                (true, true) => conformance::Side::TlsClient,
             };
             let cases = options.value("--cases")?.unwrap_or_else(|| "*".to_owned());
             let repeat = options.number("--repeat")?.unwrap_or(1);

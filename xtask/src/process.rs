@@ -194,7 +194,8 @@ impl Server {
         while let Ok(line) = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if let Some(url) = line.strip_prefix("listening on ") {
                 // A site is told as one that a browser opens.
-                let url = url.trim().replacen("http://", "ws://", 1);
+                let url = url.trim();
+                let url = url.strip_prefix("http").map_or_else(|| url.to_owned(), |rest| format!("ws{rest}"));
                 return Ok(Self { child, shown, url, log, stdout });
             }
         }
@@ -202,7 +203,7 @@ impl Server {
         Err(format!("`{shown}` did not say `listening on URL` within {waited} s; its log ends:\n{}", tail(&log)))
     }
 
-    /// `ws://HOST:PORT/`.
+    /// `ws://HOST:PORT/`, or `wss:` with TLS.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

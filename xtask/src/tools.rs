@@ -37,6 +37,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["node", "--version"], package: "nodejs" },
     Program { probe: &["npm", "--version"], package: "npm" },
     Program { probe: &["curl", "--version"], package: "curl" },
+    Program { probe: &["openssl", "version"], package: "openssl" },
     Program { probe: &["chromium", "--version"], package: "chromium" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
     Program { probe: &["strace", "--version"], package: "strace" },

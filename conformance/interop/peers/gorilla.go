@@ -1,9 +1,12 @@
 // A server made of gorilla/websocket, for `conformance-client peer`. What it has to know stands in
-// conformance/src/client/peer.rs.
+// conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate and its key, it speaks TLS;
+// with CLIENT_AUTHORITY as well it demands certificates of its clients.
 package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -61,7 +64,7 @@ func handle(response http.ResponseWriter, request *http.Request) {
 	case "/close":
 		_ = socket.WriteControl(websocket.CloseMessage, closing(query), time.Now().Add(10*time.Second))
 	case "/drop":
-		_ = socket.UnderlyingConn().(*net.TCPConn).SetLinger(0)
+		drop(socket.UnderlyingConn())
 		return
 	case "/request":
 		_ = socket.WriteMessage(websocket.TextMessage, []byte(strings.Join(fields(request), "\n")))
@@ -77,6 +80,15 @@ func handle(response http.ResponseWriter, request *http.Request) {
 		}
 		seen(query.Get("ticket")) <- text
 	}
+}
+
+// Its end is a reset, and with TLS there is no alert before it.
+func drop(connection net.Conn) {
+	if secure, ok := connection.(*tls.Conn); ok {
+		connection = secure.NetConn()
+	}
+	_ = connection.(*net.TCPConn).SetLinger(0)
+	_ = connection.Close()
 }
 
 // Our pages are nobody's.
@@ -168,6 +180,20 @@ func main() {
 		<-ended
 		os.Exit(0)
 	}()
-	fmt.Printf("listening on ws://%s/\n", listener.Addr())
-	_ = http.Serve(listener, http.HandlerFunc(handle))
+	handler := http.HandlerFunc(handle)
+	certificate := os.Getenv("CERTIFICATE")
+	if certificate == "" {
+		fmt.Printf("listening on ws://%s/\n", listener.Addr())
+		_ = http.Serve(listener, handler)
+	} else {
+		fmt.Printf("listening on wss://%s/\n", listener.Addr())
+		server := http.Server{Handler: handler, TLSConfig: &tls.Config{}}
+		if file := os.Getenv("CLIENT_AUTHORITY"); file != "" {
+			pem, _ := os.ReadFile(file)
+			server.TLSConfig.ClientCAs = x509.NewCertPool()
+			server.TLSConfig.ClientCAs.AppendCertsFromPEM(pem)
+			server.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+		_ = server.ServeTLS(listener, certificate, certificate)
+	}
 }

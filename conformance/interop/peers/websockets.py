@@ -1,13 +1,16 @@
 """A server made of Python's websockets, for `conformance-client peer`: websockets.py.
 
-What it has to know stands in conformance/src/client/peer.rs.
+What it has to know stands in conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate
+and its key, it speaks TLS.
 """
 
 import asyncio
 import contextlib
 import http
+import os
 import pathlib
 import signal
+import ssl
 import sys
 from urllib.parse import parse_qs, urlsplit
 
@@ -104,9 +107,13 @@ async def main():
     # Without a bound of the queue it sees the end of a connection at once, and not ten seconds behind the close frame.
     options = {"max_size": None, "max_queue": None, "ping_interval": None, "process_request": judge}
     options |= {"subprotocols": ["superchat"], "select_subprotocol": choose}
+    scheme = "ws"
+    if "CERTIFICATE" in os.environ:
+        scheme, options["ssl"] = "wss", ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        options["ssl"].load_cert_chain(os.environ["CERTIFICATE"])
     async with serve(handle, "127.0.0.1", 0, **options) as server:
         port = server.sockets[0].getsockname()[1]
-        print(f"listening on ws://127.0.0.1:{port}/", flush=True)
+        print(f"listening on {scheme}://127.0.0.1:{port}/", flush=True)
         await ended
 
 

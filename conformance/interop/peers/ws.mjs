@@ -1,5 +1,8 @@
 // A server made of node's `ws`, for `conformance-client peer`: node ws.mjs. What it has to know stands in
-// conformance/src/client/peer.rs.
+// conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate and its key, it speaks TLS.
+import { readFileSync } from "node:fs";
+import { createServer as createPlain } from "node:http";
+import { createServer as createSecure } from "node:https";
 import { createRequire } from "node:module";
 
 const { WebSocketServer } = createRequire(`${process.env.NODE_MODULES}/`)("ws");
@@ -8,9 +11,12 @@ const { WebSocketServer } = createRequire(`${process.env.NODE_MODULES}/`)("ws");
 const closes = new Map();
 const waiting = new Map();
 
+const certificate = process.env.CERTIFICATE;
+const pem = certificate && readFileSync(certificate);
+const http = certificate ? createSecure({ cert: pem, key: pem }) : createPlain();
+
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: 0,
+  server: http,
   verifyClient: ({ req }, answer) => {
     if (req.url === "/refuse") answer(false, 403, "go away");
     else if (req.url === "/moved") answer(false, 302, "elsewhere", { Location: "/request" });
@@ -73,5 +79,6 @@ async function ping(socket) {
   socket.send(`pongs: ${pongs}`);
 }
 
-server.on("listening", () => console.log(`listening on ws://127.0.0.1:${server.address().port}/`));
+const scheme = certificate ? "wss" : "ws";
+http.listen(0, "127.0.0.1", () => console.log(`listening on ${scheme}://127.0.0.1:${http.address().port}/`));
 process.on("SIGTERM", () => process.exit(0));

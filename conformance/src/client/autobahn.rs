@@ -8,6 +8,8 @@ use sockeye::proto::close::Cause;
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, Commands, ConnId, Connect, Failure, Handshake, Service};
 
+use crate::link;
+
 /// The name of the client in the reports.
 const AGENT: &str = "sockeye";
 
@@ -51,7 +53,7 @@ impl Testee {
             Step::Case(number) => format!("{url}/runCase?case={number}&agent={AGENT}"),
             Step::Report => format!("{url}/updateReports?agent={AGENT}"),
         };
-        Connect::new(&url).map_err(|error| format!("{url}: {error}"))
+        link::connect(&url)
     }
 
     /// The connection of this step is over; what comes then?

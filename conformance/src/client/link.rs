@@ -5,7 +5,10 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     rc::Rc,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,6 +16,7 @@ use sockeye::client::Proxy;
 use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
 use sockeye::protocol::{Fragmented, ProtocolMut};
+use sockeye::tls::{ClientTls, Provider};
 use sockeye::{Close, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Service, Tx};
 
 /// The longest wait for one step: 16 MiB through a proxy, on a busy machine.
@@ -23,6 +27,18 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// How many connections were begun so far, those of redirects that were followed included.
 pub(crate) fn begun() -> usize {
     BEGUN.load(Ordering::Relaxed)
+}
+
+/// A connect that trusts the authorities of the system if the URL is one of `wss`: SSL_CERT_FILE names others.
+pub(crate) fn connect(url: &str) -> Result<Connect, String> {
+    // One for all connections, so that sessions are resumed.
+    static TLS: OnceLock<Result<ClientTls, String>> = OnceLock::new();
+    let connect = Connect::new(url).map_err(|error| format!("{url}: {error}"))?;
+    if !url.starts_with("wss:") {
+        return Ok(connect);
+    }
+    let build = || ClientTls::builder(Provider::Ring).system_roots().build().map_err(|error| error.to_string());
+    Ok(connect.tls(TLS.get_or_init(build).clone()?))
 }
 
 /// The way to the server.
@@ -43,7 +59,7 @@ impl Way {
     }
 
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, String> {
-        let connect = Connect::new(url).map_err(|error| error.to_string())?;
+        let connect = connect(url)?;
         match self {
             Self::Direct => Ok(connect),
             Self::Through(proxy) => Ok(connect.proxy(proxy.clone())),

@@ -156,9 +156,9 @@ fn over_the_limit(server: &Server<'_>) -> Result<(), String> {
 }
 
 fn handshakes(checks: &mut Checks, name: &str, server: &Server<'_>) {
-    let host = server.url.trim_start_matches("ws://");
+    let (scheme, host) = server.url.split_once("://").unwrap_or(("ws", server.url));
     checks.check(&format!("{name}: what a handshake says arrives"), || {
-        let url = format!("ws://joe:s%40cret@{host}/request?from=7&to=%20x");
+        let url = format!("{scheme}://joe:s%40cret@{host}/request?from=7&to=%20x");
         let connect =
             server.way.connect(&url)?.origin("http://example.com").and_then(|it| it.header("X-Sockeye", "a, b"));
         let mut link = Link::open(connect.map_err(|error| error.to_string())?)?;
