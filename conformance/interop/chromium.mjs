@@ -1,6 +1,6 @@
 // Chromium, driven over its debugging protocol. Environment: PICTURES is a folder for screenshots.
-import { spawn } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,11 +16,13 @@ const FLAGS = [
 ];
 
 export class Chromium {
-  static async start() {
+  /** Starts one, with `flags` beside the usual ones; it trusts the authority in that PEM file too. */
+  static async start({ flags: more = [], authority } = {}) {
     const profile = mkdtempSync(join(tmpdir(), "sockeye-chromium-"));
-    const flags = [...FLAGS, `--user-data-dir=${profile}`];
+    const env = authority ? { ...process.env, HOME: trusting(profile, authority) } : process.env;
+    const flags = [...FLAGS, ...more, `--user-data-dir=${profile}`];
     if (process.getuid() === 0) flags.push("--no-sandbox"); // which Chromium refuses to set up for root
-    const child = spawn("chromium", [...flags, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn("chromium", [...flags, "about:blank"], { env, stdio: ["ignore", "ignore", "pipe"] });
     const log = [];
     const endpoint = await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`chromium does not listen:\n${log.join("\n")}`)), 60_000);
@@ -170,9 +172,20 @@ function complaintOf(method, params) {
   return undefined;
 }
 
-/** Runs the checks of `scenario` in a Chromium of its own, and ends the script. */
-export async function inChromium(scenario) {
-  const browser = await Chromium.start();
+/** Makes a home folder in this one: there Chromium looks for the authorities that its user has added. */
+function trusting(folder, authority) {
+  const home = join(folder, "home");
+  const database = join(home, ".pki", "nssdb");
+  mkdirSync(database, { recursive: true });
+  const certutil = (...words) => execFileSync("certutil", ["-d", `sql:${database}`, ...words]);
+  certutil("-N", "--empty-password");
+  certutil("-A", "-t", "C,,", "-n", "authority", "-i", authority);
+  return home;
+}
+
+/** Runs the checks of `scenario` in a Chromium of its own, which is started with `options`, and ends the script. */
+export async function inChromium(scenario, options = {}) {
+  const browser = await Chromium.start(options);
   for (const signal of ["SIGTERM", "SIGINT"]) {
     process.once(signal, () => { browser.kill(); process.exit(1); });
   }

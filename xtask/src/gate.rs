@@ -155,7 +155,7 @@ const STEPS: &[Step] = &[
     ),
     Step::alone(
         "browser",
-        "Chromium on the page of `sockeye serve`, of the poll(2) example, and of that of server-sent events",
+        "Chromium on the page of `sockeye serve`, over TLS too, of the poll(2) example, and of that of server-sent events",
         interop::browser,
     ),
 ];

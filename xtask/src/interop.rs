@@ -56,11 +56,14 @@ fn over_tls(workspace: &Workspace, bench: &Bench<'_>) -> Result<Checks, Failure>
     Ok(total)
 }
 
-/// The built-in page in a real browser, and that of the example of server-sent events.
+/// The built-in page in a real browser, over TLS too, and that of the example of server-sent events.
 pub(crate) fn browser(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = bench.run(&Tested::command(workspace, "serve"), &["browser.mjs"])?;
     total += bench.run(&Tested::poll_loop(workspace)?, &["browser.mjs"])?;
+    let mut command = bench.command("tls_browser.mjs");
+    let output = process::run(command.env("SOCKEYE", workspace.binary()), LIMIT)?;
+    total += count("tls_browser.mjs", &output)?;
     total += bench.on_examples("events.mjs")?;
     Ok(total)
 }

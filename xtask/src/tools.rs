@@ -39,6 +39,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["curl", "--version"], package: "curl" },
     Program { probe: &["openssl", "version"], package: "openssl" },
     Program { probe: &["chromium", "--version"], package: "chromium" },
+    Program { probe: &["certutil", "--help"], package: "libnss3-tools" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
     Program { probe: &["strace", "--version"], package: "strace" },
     Program { probe: &["valgrind", "--version"], package: "valgrind" },
