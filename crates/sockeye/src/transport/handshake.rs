@@ -34,6 +34,10 @@ pub(crate) enum Broken {
     Io(#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "it is shown"))] io::ErrorKind),
 }
 
+/// The last flight of a handshake costs as much as moving so many bytes: signatures are verified, keys are made, and a ticket. A
+/// turn has room for some thirty of them, else a crowd of clients that go on at once would hold up everybody else.
+const DONE_EFFORT: u64 = 64 * 1024;
+
 impl Socket {
     /// From now on the connection speaks TLS, as a server. `first` was read from it.
     pub(crate) fn begin_server_tls(
@@ -99,6 +103,7 @@ impl Socket {
                 return Shake::Wait;
             }
             if !tls.session().is_handshaking() {
+                io.note_effort(DONE_EFFORT);
                 return Shake::Done;
             }
             if budget == 0 {
@@ -106,6 +111,7 @@ impl Socket {
             }
             match tls.receive(&mut io.below(*handle), readiness, back, most, &mut |_| {}) {
                 Received::Sealed(cost) => {
+                    io.note_effort(cost as u64);
                     budget = budget.saturating_sub(cost);
                     if tls.arrived() > most && tls.session().is_handshaking() {
                         end = Some(Broken::TooLong);

@@ -26,6 +26,8 @@ use crate::transport::readiness::Readiness;
 const BATCH: usize = 4 * RECORD;
 /// A record without plaintext costs as much as moving so many bytes: it may be a change of keys.
 const FRUITLESS: usize = 16 * 1024;
+/// A record of a handshake costs as much as moving so many bytes, beside its own.
+const SMALL: usize = 256;
 /// Records bring so much more than their plaintext, unless they are small.
 const USUAL_OVERHEAD: usize = 4 * 1024;
 
@@ -318,6 +320,7 @@ impl Tls {
         most: usize,
         deliver: &mut dyn FnMut(&[u8]),
     ) -> Received {
+        let arrived = sealed.len().saturating_sub(self.tail.len());
         let Self { session, opened, .. } = self;
         let was_handshaking = session.is_handshaking();
         let (mut delivered, mut is_kept) = (0, true);
@@ -352,8 +355,13 @@ impl Tls {
             tracing::warn!("no memory for what arrived; the connection is reset");
             self.ended = Some(Ended::Failed);
         }
-        let fruitless = if was_handshaking { 0 } else { done.fruitless * FRUITLESS };
-        let cost = (done.used + fruitless).saturating_sub(delivered).max(1);
+        let cost = if was_handshaking {
+            // Of a message that is incomplete nothing is used, however many records it has.
+            done.used.max(arrived) + done.records * SMALL
+        } else {
+            done.used + done.fruitless * FRUITLESS
+        };
+        let cost = cost.saturating_sub(delivered).max(1);
         if delivered == 0 {
             return Received::Sealed(cost);
         }

@@ -320,6 +320,63 @@ fn data_behind_the_handshake_may_be_much_whatever_the_limit_of_the_handshake() {
     }
 }
 
+/// Clients of which each has its last flight ready are served in several turns, so that others come in between.
+#[test]
+fn a_turn_ends_only_so_many_handshakes() {
+    let certified = certified(VERSIONS[0]);
+    let mut bench = Bench::new(quiet(), Limits::default(), &certified);
+    let mut clients: Vec<_> = (0..120).map(|_| Client::new(&bench, &certified)).collect();
+    for client in &mut clients {
+        let hello = client.sealed();
+        client.peer.send(&hello);
+    }
+    let mut flights = vec![Vec::new(); clients.len()];
+    bench.until(|_| {
+        for (client, flight) in clients.iter().zip(&mut flights) {
+            flight.extend(client.peer.recv());
+        }
+        flights.iter().all(|flight| !flight.is_empty())
+    });
+    for (client, flight) in clients.iter_mut().zip(flights) {
+        client.tls.read_tls(&mut &flight[..]).unwrap();
+        client.tls.process_new_packets().unwrap();
+        let last = client.sealed();
+        client.peer.send(&last);
+    }
+    let mut most = 0;
+    let mut before = 0;
+    bench.until(|service| {
+        let done = service.statistics().tls.full;
+        most = most.max(done - before);
+        before = done;
+        done == 120
+    });
+    assert!(most < 100, "{most} in one turn");
+}
+
+/// Handshake messages in records of a byte cost much more than their bytes: a turn has room for few of them.
+#[test]
+fn tiny_records_of_a_crowd_are_opened_in_many_turns() {
+    const CROWD: u64 = 40;
+    let certified = certified(VERSIONS[0]);
+    let mut bench = Bench::new(quiet(), Limits::default(), &certified);
+    let message = [&[1, 0, 0xff, 0xff][..], &[0; 12_000]].concat();
+    let records: Vec<u8> = message.iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect();
+    let address = bench.service.local_addresses()[0].clone();
+    let peers: Vec<Peer> = (0..CROWD).map(|_| bench.network.connect(&address).unwrap()).collect();
+    peers.iter().for_each(|peer| peer.send(&records[..6]));
+    bench.until(|service| service.statistics().tls.started == CROWD);
+    peers.iter().for_each(|peer| peer.send(&records[6..]));
+    let (mut most, mut before) = (0, 0);
+    bench.until(|service| {
+        let refused = service.statistics().tls.refused;
+        most = most.max(refused - before);
+        before = refused;
+        refused == CROWD
+    });
+    assert!(most < 10, "{most} in one turn");
+}
+
 /// A server whose handshake has no end is given up too.
 #[test]
 fn a_server_whose_flight_does_not_end_is_given_up() {
