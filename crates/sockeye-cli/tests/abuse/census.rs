@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,15 @@ use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
 use super::support::{
-    BINARY, CLOSE, Case, FIN, Launch, Peer, Process, Request, Server, Strace, TEXT, close_body, eventually, frame,
-    isolated, pass, rows,
+    BINARY, CLOSE, Case, Credentials, FIN, Launch, Peer, Process, Request, Server, Strace, TEXT, Tls, close_body,
+    eventually, frame, isolated, pass, rows,
 };
 
 pub(crate) fn rows() -> Vec<Case> {
     rows![
         Slow:
             ev04_no_state_of_the_internal_loop_spins.with_strace,
+            ev04_no_state_of_tls_spins.with_strace,
             ev04_no_state_of_an_external_loop_spins.with_strace,
             ev04_no_state_of_a_client_spins.with_strace,
             ev04_peers_that_vanished_cost_no_calls_internal.with_root.with_strace,
@@ -42,6 +44,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 enum Loop {
     /// That of `sockeye echo`.
     Internal,
+    /// The same, with TLS.
+    Secured,
     /// That of a program of one's own, which calls `poll`.
     External,
 }
@@ -50,6 +54,7 @@ impl Loop {
     fn launch(self) -> Launch {
         match self {
             Self::Internal => Launch::echo(),
+            Self::Secured => Launch::echo().secured(&Arc::new(Credentials::new())),
             Self::External => Launch::poll_loop(None),
         }
     }
@@ -111,6 +116,53 @@ const STATES: &[State] = &[
             peer.upgrade(&server.upgrade);
             peer.send_frame(FIN | BINARY, vec![b'm'; 900 << 10]);
             peer.send_frame(FIN | CLOSE, close_body(1000, ""));
+            vec![peer]
+        },
+        stays: false,
+    },
+];
+
+/// Those that only TLS has.
+const STATES_OF_TLS: &[State] = &[
+    // The deadline for a handshake comes within the window.
+    State { name: "TLS: nothing sent", enter: |server| vec![Peer::connect_bare(server)], stays: false },
+    State {
+        name: "TLS: half a hello",
+        enter: |server| {
+            let hello = Tls::new(server.tls.as_ref().expect("it speaks TLS")).sealed();
+            let mut peer = Peer::connect_bare(server);
+            peer.send_bare(&hello[..hello.len() / 2]);
+            vec![peer]
+        },
+        stays: false,
+    },
+    State {
+        name: "TLS: a hello, no more",
+        enter: |server| {
+            let mut peer = Peer::connect_bare(server);
+            peer.begin_tls(server.tls.as_ref().expect("it speaks TLS"));
+            vec![peer]
+        },
+        stays: false,
+    },
+    State {
+        name: "TLS: half a record",
+        enter: |server| {
+            let mut peer = Peer::upgraded(server);
+            let record = peer.tls().seal(&frame(FIN | TEXT, "half a record"));
+            peer.send_bare(&record[..record.len() / 2]);
+            vec![peer]
+        },
+        stays: true,
+    },
+    State {
+        name: "TLS: close_notify, output stuck",
+        enter: |server| {
+            let mut peer = Peer::connect_with_buffers(server, 4096);
+            peer.upgrade(&server.upgrade);
+            peer.send_frame(FIN | BINARY, vec![b'm'; 900 << 10]);
+            let notice = peer.tls().close_notify();
+            peer.send_bare(notice);
             vec![peer]
         },
         stays: false,
@@ -191,6 +243,12 @@ fn ev04_no_state_of_the_internal_loop_spins() {
     judge("internal loop", counts);
     println!("  {busy}");
     assert!(busy.a_second() > CALLS_A_SECOND as f64, "twenty messages a second are {} calls a second", busy.a_second());
+}
+
+fn ev04_no_state_of_tls_spins() {
+    let states = STATES.iter().chain(STATES_OF_TLS);
+    let holding = states.map(|state| Box::new(move || hold(Loop::Secured, state)) as Box<dyn FnOnce() -> Count + Send>);
+    judge("internal loop, TLS", side_by_side(holding.collect()));
 }
 
 fn ev04_no_state_of_an_external_loop_spins() {
@@ -370,6 +428,7 @@ fn vanished(which: Loop) {
         let count = Count { state: "half-open, ten peers vanished".to_owned(), calls: strace.total(), held };
         let title = match which {
             Loop::Internal => "internal loop",
+            Loop::Secured => "internal loop, TLS",
             Loop::External => "external loop",
         };
         judge(title, vec![count]);

@@ -10,8 +10,10 @@ mod row;
 mod server;
 mod strace;
 mod temp;
+mod tls;
 mod wire;
 
+pub(crate) use canary::percentile_99;
 pub(crate) use case::{Case, Class, rows};
 pub(crate) use network::isolated;
 pub(crate) use peer::{End, Peer, Reply, refused};
@@ -21,6 +23,7 @@ pub(crate) use row::Row;
 pub(crate) use server::{Launch, Server};
 pub(crate) use strace::Strace;
 pub(crate) use temp::TempDir;
+pub(crate) use tls::{Credentials, Tls};
 pub(crate) use wire::{BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, Size, TEXT, close_body, frame, header};
 
 use std::path::Path;

@@ -2,11 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, PING, PONG, Request, Server, TEXT, frame};
+use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, PING, PONG, Request, Server, TEXT, Tls, frame};
 
 /// Why there is nothing more to read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,10 +63,17 @@ pub(crate) struct Peer {
     /// Bytes of `inbox` already taken.
     used: usize,
     patience: Duration,
+    tls: Option<Box<Tls>>,
 }
 
 impl Peer {
+    /// A connection over which plaintext can go: with a server of TLS, its handshake is done.
     pub(crate) fn connect(server: &Server) -> Self {
+        Self::connect_bare(server).secured(server)
+    }
+
+    /// A connection over which nothing has gone, whatever the server speaks.
+    pub(crate) fn connect_bare(server: &Server) -> Self {
         Self::over(TcpStream::connect(server.address()).expect("the server listens"))
     }
 
@@ -76,13 +85,61 @@ impl Peer {
         socket.set_recv_buffer_size(bytes).expect("a legal size");
         socket.set_send_buffer_size(bytes).expect("a legal size");
         socket.connect(&address.into()).expect("the server listens");
-        Self::over(socket.into())
+        Self::over(socket.into()).secured(server)
+    }
+
+    fn secured(self, server: &Server) -> Self {
+        match &server.tls {
+            Some(config) => self.secured_by(config),
+            None => self,
+        }
+    }
+
+    /// Does the handshake of TLS.
+    pub(crate) fn secured_by(mut self, config: &Arc<ClientConfig>) -> Self {
+        self.begin_tls(config);
+        self.end_handshake();
+        self
+    }
+
+    /// Goes on with the handshake of TLS until it is done.
+    #[track_caller]
+    pub(crate) fn end_handshake(&mut self) {
+        let deadline = Instant::now() + self.patience;
+        while self.tls().is_handshaking() {
+            self.fill(deadline).unwrap_or_else(|end| panic!("{end:?} in the handshake of TLS"));
+        }
+    }
+
+    /// Sends a hello.
+    pub(crate) fn begin_tls(&mut self, config: &Arc<ClientConfig>) {
+        let mut tls = Tls::new(config);
+        let hello = tls.sealed();
+        self.send(hello);
+        self.tls = Some(Box::new(tls));
+    }
+
+    /// The session of a connection that has one.
+    #[track_caller]
+    pub(crate) fn tls(&mut self) -> &mut Tls {
+        self.tls.as_mut().expect("it speaks TLS")
+    }
+
+    /// From now on what is sent goes as it is, and what arrives is not opened.
+    #[track_caller]
+    pub(crate) fn take_tls(&mut self) -> Tls {
+        *self.tls.take().expect("it speaks TLS")
+    }
+
+    /// Sends bytes that are sealed already, or are to go unsealed.
+    pub(crate) fn send_bare(&mut self, bytes: impl AsRef<[u8]>) {
+        self.write(bytes.as_ref());
     }
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP");
         stream.set_write_timeout(Some(PATIENCE)).expect("a legal timeout");
-        Self { stream, inbox: Vec::new(), used: 0, patience: PATIENCE }
+        Self { stream, inbox: Vec::new(), used: 0, patience: PATIENCE, tls: None }
     }
 
     /// A connection that is upgraded on `/`, to an echo.
@@ -117,7 +174,17 @@ impl Peer {
 
     /// Writes all, as far as the server wants it: that it gives the connection up in between is the reader's to judge.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        match self.stream.write_all(bytes.as_ref()) {
+        match &mut self.tls {
+            None => self.write(bytes.as_ref()),
+            Some(tls) => {
+                let sealed = tls.seal(bytes.as_ref());
+                self.write(&sealed);
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        match self.stream.write_all(bytes) {
             Err(error) if !lost(error.kind()) => panic!("writing: {error}"),
             _ => {}
         }
@@ -138,9 +205,10 @@ impl Peer {
     pub(crate) fn stuffed(server: &Server) -> Self {
         let mut peer = Self::connect_with_buffers(server, 4096);
         peer.upgrade(&server.upgrade);
-        let message = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
+        let plain = frame(FIN | BINARY, vec![b'm'; 1 << 20]);
         peer.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("legal");
         for _ in 0..40 {
+            let message = peer.tls.as_mut().map_or_else(|| plain.clone(), |tls| tls.seal(&plain));
             if peer.stream.write_all(&message).is_err() {
                 return peer;
             }
@@ -173,10 +241,7 @@ impl Peer {
         let mut chunk = [0; 64 * 1024];
         match self.stream.read(&mut chunk) {
             Ok(0) => Err(End::Gone),
-            Ok(count) => {
-                self.inbox.extend_from_slice(&chunk[..count]);
-                Ok(())
-            }
+            Ok(count) => self.take_in(&chunk[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if Instant::now() < deadline { Ok(()) } else { Err(End::Silence) }
             }
@@ -184,6 +249,18 @@ impl Peer {
             Err(error) if lost(error.kind()) => Err(End::Gone),
             Err(error) => panic!("reading: {error}"),
         }
+    }
+
+    /// What arrived goes into the inbox, opened if it is sealed.
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let Some(tls) = &mut self.tls else {
+            self.inbox.extend_from_slice(bytes);
+            return Ok(());
+        };
+        tls.open(bytes, &mut self.inbox).ok_or(End::Gone)?;
+        let answer = tls.sealed();
+        self.write(&answer);
+        Ok(())
     }
 
     /// The next response, body and all.
@@ -381,7 +458,7 @@ impl Peer {
         loop {
             match self.stream.read(&mut chunk) {
                 Ok(0) => panic!("the connection is gone"),
-                Ok(count) => self.inbox.extend_from_slice(&chunk[..count]),
+                Ok(count) => self.take_in(&chunk[..count]).expect("the connection is not given up"),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("reading: {error}"),
             }

@@ -10,8 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
-use super::{PATIENCE, Process, Request, eventually};
+use super::{Credentials, PATIENCE, Process, Request, eventually};
 use crate::target;
 
 /// A line of its standard error, and when it came.
@@ -25,6 +26,7 @@ pub(crate) struct Launch {
     variable: Option<&'static str>,
     address_space: Option<u64>,
     upgrade: Request,
+    credentials: Option<Arc<Credentials>>,
 }
 
 impl Launch {
@@ -34,7 +36,7 @@ impl Launch {
     }
 
     fn of(program: OsString, arguments: Vec<OsString>, upgrade: Request) -> Self {
-        Self { program, arguments, open_files: None, address_space: None, variable: None, upgrade }
+        Self { program, arguments, open_files: None, address_space: None, variable: None, upgrade, credentials: None }
     }
 
     /// The service of [`target`](crate::target): the command has no responders, so this program is started once more.
@@ -61,6 +63,12 @@ impl Launch {
 
     pub(crate) fn serve(root: &Path) -> Self {
         Self::new("serve").with(root).with("--port").with("0")
+    }
+
+    /// Speaks TLS, as its peers do, in the newest version.
+    pub(crate) fn secured(mut self, credentials: &Arc<Credentials>) -> Self {
+        self.credentials = Some(Arc::clone(credentials));
+        self.with("--tls-cert").with(credentials.chain())
     }
 
     pub(crate) fn with(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -128,12 +136,31 @@ pub(crate) struct Server {
     pub(crate) authority: String,
     /// What [`Peer::upgraded`](super::Peer::upgraded) asks for: an endpoint that echoes.
     pub(crate) upgrade: Request,
+    /// What its peers begin TLS with.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Its files are there while it runs.
+    credentials: Option<Arc<Credentials>>,
     log: Arc<Mutex<Vec<Line>>>,
 }
 
 impl Server {
     pub(crate) fn echo() -> Self {
         Launch::echo().start()
+    }
+
+    /// An echo that speaks TLS.
+    pub(crate) fn secured() -> Self {
+        Launch::echo().secured(&Arc::new(Credentials::new())).start()
+    }
+
+    /// Its certificate, if it speaks TLS.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        self.credentials.as_ref().expect("it speaks TLS")
+    }
+
+    /// What a peer begins TLS of this version with.
+    pub(crate) fn client(&self, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+        self.credentials().client(version)
     }
 
     pub(crate) fn serve(root: &Path) -> Self {
@@ -158,7 +185,9 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let mut server = Self { child, authority: String::new(), upgrade: launch.upgrade.clone(), log };
+        let (upgrade, credentials) = (launch.upgrade.clone(), launch.credentials.clone());
+        let tls = credentials.as_ref().map(|credentials| credentials.client(&rustls::version::TLS13));
+        let mut server = Self { child, authority: String::new(), upgrade, tls, credentials, log };
         let Ok(line) = receiver.recv_timeout(PATIENCE) else {
             panic!("{:?} did not print its address", launch.arguments)
         };
