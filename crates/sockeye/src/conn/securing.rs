@@ -75,7 +75,9 @@ impl Securing {
                 Start::NextTurn => return Step::Later,
                 Start::Waiting(place) => {
                     self.state = State::Waiting(place);
-                    return if wire.socket.is_broken() { Step::Gone(CloseHow::Normal) } else { Step::Wait };
+                    // Without the rest of its flight no handshake can be done: it gives its place back now.
+                    let is_over = wire.socket.is_broken() || wire.socket.has_read_closed();
+                    return if is_over { Step::Gone(CloseHow::Normal) } else { Step::Wait };
                 }
                 Start::Never => return Step::Gone(CloseHow::Reset),
             }

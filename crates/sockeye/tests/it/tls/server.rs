@@ -359,6 +359,38 @@ fn so_many_handshakes_are_under_way_and_the_others_wait() {
 }
 
 #[test]
+fn who_ends_while_it_waits_for_its_handshake_is_gone_at_once() {
+    let certified = certified(VERSIONS[0]);
+    let mut limits = Limits::default();
+    limits.tls_handshakes = 1;
+    let timeout = limits.tls_handshake_timeout;
+    let mut bench = Bench::new(quiet(), limits, &certified);
+    let hello = Client::new(&bench, &certified).sealed();
+    let begin = |bench: &Bench| {
+        let peer = bench.network.connect(&bench.service.local_addresses()[0]).unwrap();
+        peer.send(&hello);
+        peer
+    };
+    let begun = bench.network.now();
+    let first = begin(&bench);
+    bench.until(|service| service.statistics().tls.started == 1);
+    let waiting = [begin(&bench), begin(&bench), begin(&bench)];
+    bench.until(|service| service.statistics().limits.tls_handshakes == 3);
+    // Both ends, or one.
+    waiting[0].shutdown();
+    bench.until(|_| waiting[0].end().is_some());
+    waiting[2].reset();
+    bench.until(|service| service.connections() == 2);
+    assert!(bench.network.now().saturating_duration_since(begun) < timeout);
+    assert_eq!(bench.service.statistics().limits.tls_handshake_timeout, 0);
+    // The one between them keeps its place, and its turn comes.
+    drop(first);
+    bench.until(|service| service.statistics().tls.started == 2);
+    assert!(bench.network.now().saturating_duration_since(begun) < timeout);
+    assert!(waiting[1].end().is_none());
+}
+
+#[test]
 fn an_address_has_so_many_handshakes_under_way() {
     let certified = certified(VERSIONS[0]);
     let mut limits = Limits::default();
