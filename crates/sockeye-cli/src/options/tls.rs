@@ -93,7 +93,8 @@ impl ServerTlsArgs {
 pub(crate) struct ClientTlsArgs {
     /// Trust the authorities in this PEM file instead of those of the system (repeatable)
     ///
-    /// Those of the system are where OpenSSL has them, or where SSL_CERT_FILE and SSL_CERT_DIR say.
+    /// A server may show one of these certificates itself, as a self-signed one. Those of the system are where OpenSSL has them,
+    /// or where SSL_CERT_FILE and SSL_CERT_DIR say.
     #[arg(help_heading = "TLS", long = "ca-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca_files: Vec<PathBuf>,
 

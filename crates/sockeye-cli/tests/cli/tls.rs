@@ -252,6 +252,38 @@ fn what_cannot_be_used_is_named() {
     }
 }
 
+/// What `openssl req -x509` makes is an authority's, and trusted as the server's own by who was given it.
+#[test]
+fn a_self_signed_certificate_is_trusted_by_its_file() {
+    let folder = Folder::new("tls");
+    let (cert, key) = (folder.path("cert.pem"), folder.path("cert.key"));
+    let make = |cert: &str, key: &str| {
+        let (mut params, pair) =
+            (CertificateParams::new(["localhost".to_owned()]).unwrap(), KeyPair::generate().unwrap());
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+        fs::write(key, pair.serialize_pem()).unwrap();
+    };
+    make(&cert, &key);
+    let running = Running::start(&["echo", "--port", "0", "--tls-cert", &cert, "--tls-key", &key]);
+    let address = running.address();
+    let port = address.rsplit_once(':').unwrap().1;
+    let connect = |host: &str, ca: &str| {
+        let url = format!("wss://{host}:{port}/");
+        failure(&["connect", &url, "--proxy", "none", "--send", "a", "--expect", "a", "--ca-file", ca])
+    };
+    let (code, said) = connect("localhost", &cert);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = connect("127.0.0.1", &cert);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("the certificate is not for 127.0.0.1 but for localhost"), "{said}");
+    // The file of another one with the same names.
+    let other = folder.path("other.pem");
+    make(&other, &folder.path("other.key"));
+    assert_eq!(connect("localhost", &other).0, Some(4));
+}
+
 /// An echo server with TLS that the file `ca.pem` of its folder vouches for.
 struct Echo {
     authority: Authority,

@@ -112,7 +112,8 @@ pub struct ClientTlsBuilder {
 }
 
 impl ClientTlsBuilder {
-    /// Trusts these roots, and no longer those of the system.
+    /// Trusts these roots, and no longer those of the system. A server may also show one of these certificates itself, such as a
+    /// self-signed one, whether or not it is an authority's: then its name and its dates are verified, and that it has the key.
     pub fn roots(mut self, roots: Pem) -> Self {
         self.roots.push(roots);
         self
@@ -195,10 +196,10 @@ impl ClientTlsBuilder {
         for pin in self.pins.iter().flat_map(|pins| pins.split(';')) {
             pins.push(parse_pin(pin)?);
         }
-        let mut trusted = RootCertStore::empty();
+        let (mut trusted, mut given) = (RootCertStore::empty(), Vec::new());
         if self.verifies {
             for pem in &self.roots {
-                roots::add(&mut trusted, pem)?;
+                given.extend(roots::add(&mut trusted, pem)?);
             }
             if self.roots.is_empty() || self.has_system_roots {
                 roots::add_system(&mut trusted)?;
@@ -213,7 +214,7 @@ impl ClientTlsBuilder {
         } else {
             None
         };
-        Ok(Verifier { chain, roots, pins, crypto: crypto.clone() })
+        Ok(Verifier { chain, roots, given, pins, crypto: crypto.clone() })
     }
 }
 

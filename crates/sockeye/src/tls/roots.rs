@@ -1,20 +1,23 @@
 //! Whom we trust.
 
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 
 use super::error::LoadError;
 use super::error::LoadErrorKind;
 use super::pem::Pem;
 
-/// Adds all certificates of a file. Each has to be usable: a root that is left out is a failure later, where it cannot be understood.
-pub(super) fn add(roots: &mut RootCertStore, pem: &Pem) -> Result<(), LoadError> {
-    for (index, certificate) in pem.certificates()?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|error| {
+/// Adds all certificates of a file, and returns them. Each has to be usable: a root that is left out is a failure later, where it
+/// cannot be understood.
+pub(super) fn add(roots: &mut RootCertStore, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    let certificates = pem.certificates()?;
+    for (index, certificate) in certificates.iter().enumerate() {
+        roots.add(certificate.clone()).map_err(|error| {
             let text = format!("has a certificate that cannot be a root, number {}: {error}", index + 1);
             LoadError::new(LoadErrorKind::UnusableCertificate, pem.path(), text).because(error)
         })?;
     }
-    Ok(())
+    Ok(certificates)
 }
 
 /// What rustls refuses whichever files there are.

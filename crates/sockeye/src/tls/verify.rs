@@ -14,12 +14,14 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::danger::ServerCertVerified;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::verify_tls12_signature;
 use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
+use rustls::server::ParsedCertificate;
 use webpki::EndEntityCert;
 
 use super::certificate;
@@ -31,6 +33,8 @@ pub(super) struct Verifier {
     /// `None` if nothing is verified but pins.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
     pub(super) roots: Arc<RootCertStore>,
+    /// The certificates that the program gave as roots, without those of the system: each is trusted as a server's, too.
+    pub(super) given: Vec<CertificateDer<'static>>,
     /// SHA-256 of public keys, one of which the server has to have, unless there are none.
     pub(super) pins: Vec<[u8; 32]>,
     pub(super) crypto: Arc<CryptoProvider>,
@@ -61,17 +65,16 @@ impl Verifier {
         choice::sha256(&self.crypto, &certificate.subject_public_key_info())
     }
 
+    /// Whether the program gave this very certificate, and all that is wrong with it is that no root issued it, or that it
+    /// is a root. The verifier looks at the dates before it says so, and at the name after. Other clients take such a
+    /// certificate too, and `openssl req -x509` makes them so.
+    fn is_given(&self, error: &Error, end_entity: &CertificateDer<'_>) -> bool {
+        is_without_issuer(error) && self.given.iter().any(|given| given == end_entity)
+    }
+
     /// A self-signed certificate has no issuer to be unknown.
     fn explained(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
-        let may_be_self_signed = match &error {
-            Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
-            // `openssl req -x509` makes authorities by default.
-            Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
-                matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
-            }
-            _ => false,
-        };
-        if !may_be_self_signed {
+        if !is_without_issuer(&error) {
             return error;
         }
         let Ok(certificate) = EndEntityCert::try_from(end_entity) else { return error };
@@ -95,9 +98,13 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(chain) = &self.chain {
-            chain
-                .verify_server_cert(end_entity, intermediates, name, ocsp, now)
-                .map_err(|error| self.explained(error, end_entity))?;
+            match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+                Err(error) if self.is_given(&error, end_entity) => {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                }
+                Err(error) => return Err(self.explained(error, end_entity)),
+                Ok(_) => {}
+            }
         }
         if !self.pins.is_empty() {
             let certificate = EndEntityCert::try_from(end_entity)
@@ -130,6 +137,18 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.crypto.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// No root vouches for it, or it is an authority's, which no root vouches for as a server's.
+fn is_without_issuer(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+        // `openssl req -x509` makes authorities by default.
+        Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
+            matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+        }
+        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What each side says of a handshake: who is trusted, what fits, and what does not.
 
+use std::sync::Arc;
+
 use rcgen::ExtendedKeyUsagePurpose;
 use rcgen::IsCa;
 use rcgen::KeyPair;
@@ -7,6 +9,8 @@ use rcgen::date_time_ymd;
 use rustls::AlertDescription;
 use rustls::HandshakeKind;
 use rustls::ProtocolVersion;
+use rustls::sign::CertifiedKey;
+use rustls::sign::SingleCertAndKey;
 
 use super::*;
 use crate::tls::ClientCertificates;
@@ -22,6 +26,16 @@ fn careless(issued: &Issued) -> ServerTls {
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let key = key.keys().unwrap().remove(0);
     ServerTls::of(config.with_no_client_auth().with_single_cert(chain.certificates().unwrap(), key).unwrap())
+}
+
+/// A server whose key is not that of its certificate.
+fn mismatched(issued: &Issued) -> ServerTls {
+    let provider = PROVIDER.crypto();
+    let (chain, key) = issued.pems();
+    let key = provider.key_provider.load_private_key(key.keys().unwrap().remove(0)).unwrap();
+    let resolver = SingleCertAndKey::from(CertifiedKey::new(chain.certificates().unwrap(), key));
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    ServerTls::of(config.with_no_client_auth().with_cert_resolver(Arc::new(resolver)))
 }
 
 /// Both failures of a handshake of a client that trusts `authority`.
@@ -97,16 +111,75 @@ fn self_signed_certificates_are_told_apart() {
     let pin = tls.certificates()[0].pin();
     assert_eq!(failure.pin(), Some(&*pin));
     // As `openssl req -x509` makes them.
-    let key = KeyPair::generate().unwrap();
-    let mut authority_too = params(&["a.example"]);
-    authority_too.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let chain = authority_too.self_signed(&key).unwrap().pem();
-    let issued = Issued { chain: chain.clone(), key: key.serialize_pem() };
-    let failure = failures(&authority, &issued, AlertDescription::CertificateUnknown);
+    let failure = failures(&authority, &as_openssl_makes(|_| ()), AlertDescription::CertificateUnknown);
     assert_eq!(failure.kind(), TlsFailureKind::SelfSigned);
-    // Trusted as a root, which makes it no server's certificate.
-    let client = ClientTls::builder(PROVIDER).roots(Pem::bytes(chain)).build().unwrap();
-    let (_, failure) = handshake(&careless(&issued), &client, "a.example").failures();
+}
+
+/// As `openssl req -x509` makes a certificate: self-signed, and that of an authority.
+fn as_openssl_makes(change: impl FnOnce(&mut CertificateParams)) -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let mut params = params(&["a.example"]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
+    Issued { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+/// A client that was given the certificate that this server shows.
+fn given(issued: &Issued) -> ClientTls {
+    ClientTls::builder(PROVIDER).roots(issued.pems().0).build().unwrap()
+}
+
+#[test]
+fn a_certificate_that_was_given_is_trusted_as_the_server_shows_it() {
+    let authority_too = as_openssl_makes(|_| ());
+    let of_unknown_issuer = Authority::new("root").issue(&["a.example"]);
+    for issued in [&authority_too, &of_unknown_issuer] {
+        let (server, client) = (careless(issued), given(issued));
+        handshake(&server, &client, "a.example").connections();
+        let (_, failure) = handshake(&server, &client, "b.example").failures();
+        assert_eq!(failure.kind(), TlsFailureKind::WrongName);
+        assert!(failure.to_string().contains("a.example"), "{failure}");
+    }
+    // Its key, and not only its bytes: who shows it without the key is refused by the signature.
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let thief = Issued { chain: authority_too.chain.clone(), key };
+    let (_, failure) = handshake(&mismatched(&thief), &given(&authority_too), "a.example").failures();
+    assert_eq!(failure.kind(), TlsFailureKind::BadSignature, "{failure}");
+    // Others are others, with the same names too.
+    let other = as_openssl_makes(|_| ());
+    let (_, failure) = handshake(&careless(&other), &given(&authority_too), "a.example").failures();
+    assert_eq!(failure.kind(), TlsFailureKind::UnusableCertificate, "{failure}");
+    let (_, failure) = handshake(&careless(&of_unknown_issuer), &given(&authority_too), "a.example").failures();
+    assert_eq!(failure.kind(), TlsFailureKind::UnknownIssuer);
+}
+
+#[test]
+fn a_certificate_that_was_given_is_trusted_within_its_dates() {
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2020, 2, 29);
+    let early = |params: &mut CertificateParams| params.not_before = date_time_ymd(2999, 1, 1);
+    let authority = Authority::new("root");
+    for issued in [as_openssl_makes(expired), authority.issue_with(&["a.example"], expired)] {
+        let (_, failure) = handshake(&careless(&issued), &given(&issued), "a.example").failures();
+        assert_eq!(failure.kind(), TlsFailureKind::Expired, "{failure}");
+    }
+    for issued in [as_openssl_makes(early), authority.issue_with(&["a.example"], early)] {
+        let (_, failure) = handshake(&careless(&issued), &given(&issued), "a.example").failures();
+        assert_eq!(failure.kind(), TlsFailureKind::NotYetValid, "{failure}");
+    }
+}
+
+#[test]
+fn a_root_that_was_given_need_not_be_the_servers() {
+    let root = as_openssl_makes(|_| ());
+    let both = ClientTls::builder(PROVIDER).roots(root.pems().0).roots(Authority::new("root").root()).build().unwrap();
+    let stranger = Authority::new("x").issue(&["a.example"]);
+    let (_, failure) = handshake(&careless(&stranger), &both, "a.example").failures();
+    assert_eq!(failure.kind(), TlsFailureKind::UnknownIssuer);
+    // An authority's certificate is no server's unless it was given: one issued by a root that was.
+    let authority = Authority::new("root");
+    let issued =
+        authority.issue_with(&["a.example"], |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    let (_, failure) = handshake(&careless(&issued), &client(&authority).build().unwrap(), "a.example").failures();
     assert_eq!(failure.kind(), TlsFailureKind::UnusableCertificate);
     assert!(failure.hint().contains("basicConstraints=CA:FALSE"), "{failure}");
 }
