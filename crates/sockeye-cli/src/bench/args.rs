@@ -19,6 +19,13 @@ pub(crate) struct Bench {
     #[arg(short, long, value_name = "MODE", default_value = "echo")]
     pub(crate) mode: Mode,
 
+    /// Resume the TLS session of an earlier connection in each handshake; without it every handshake is a full one
+    ///
+    /// For --mode handshake and wss:// only. Each connection that is under way at a time resumes its own sessions, so the first
+    /// of each are full; the report counts both kinds. A server that resumes none is a failure.
+    #[arg(long)]
+    pub(crate) resume: bool,
+
     /// Number of connections
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole::<u32>(1..=1_000_000))]
     pub(crate) connections: u32,
@@ -127,6 +134,8 @@ Examples:
   sockeye bench ws://127.0.0.1:9001/ -s 20:90%,16K:9%,1M:1% -n 100000 --json
                                                        mixed sizes, figures for a program
   sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes per second
+  sockeye bench wss://localhost:9001/ --ca-file ca.pem --mode handshake --resume
+                                                       those of TLS that resume a session
   sockeye bench ws://127.0.0.1:9001/ --mode idle --connections 9000 --ramp 1000 -d 60s
                                                        hold 9000 connections
 

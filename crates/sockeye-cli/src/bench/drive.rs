@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use sockeye::Service;
 use sockeye::service::ServiceState as Turned;
-use sockeye::{Connect, Service};
 
 use super::load::{Load, NAME};
 use super::pace::Pace;
@@ -26,7 +26,6 @@ pub(crate) struct Drive<'a> {
     bench: &'a Bench,
     service: Service,
     load: Rc<RefCell<Load>>,
-    connect: Connect,
     /// Set from outside when the run is to end.
     stop: Arc<AtomicBool>,
     progress: Progress,
@@ -47,14 +46,8 @@ pub(crate) struct Measured {
 }
 
 impl<'a> Drive<'a> {
-    pub(crate) fn new(
-        bench: &'a Bench,
-        service: Service,
-        load: Rc<RefCell<Load>>,
-        connect: Connect,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
-        Self { bench, service, load, connect, stop, progress: Progress::new(), late: latencies(), woken: 0 }
+    pub(crate) fn new(bench: &'a Bench, service: Service, load: Rc<RefCell<Load>>, stop: Arc<AtomicBool>) -> Self {
+        Self { bench, service, load, stop, progress: Progress::new(), late: latencies(), woken: 0 }
     }
 
     /// Runs to the end. What came out is in the [`Load`] then.
@@ -124,11 +117,10 @@ impl<'a> Drive<'a> {
     }
 
     fn connect(&mut self) -> Result<(), Failure> {
-        let id = self.service.control().protocol_named(NAME).map(|mut protocol| protocol.connect(self.connect.clone()));
-        let id = id.map_err(|error| Failure::general(error.to_string()))?;
-        let load = &mut *self.load.borrow_mut();
-        let now = load.clock.now();
-        load.lines.asked(id, now);
+        let mut control = self.service.control();
+        let protocol = control.protocol_named(NAME);
+        let mut protocol = protocol.map_err(|error| Failure::general(error.to_string()))?;
+        self.load.borrow_mut().connect(|connect| protocol.connect(connect));
         Ok(())
     }
 

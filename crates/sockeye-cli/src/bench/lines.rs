@@ -81,6 +81,7 @@ impl Lines {
             (_, Stage::Resolve) => "resolve",
             (_, Stage::Connect) => "connect",
             (_, Stage::Proxy) => "proxy",
+            (_, Stage::Tls) => "tls",
             _ => "handshake",
         };
         self.errors.add(kind, 1, || failure.to_string());

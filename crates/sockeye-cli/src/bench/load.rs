@@ -1,11 +1,13 @@
 //! What the loop's owner ([`drive`](super::drive)) and the protocols share: one thread, so a `RefCell` is enough.
 
 use nix::time::{ClockId, clock_gettime};
+use sockeye::{ConnId, Connect};
 
 use super::lines::Lines;
 use super::pace::Pace;
 use super::script::Script;
 use super::tally::Tally;
+use super::targets::Targets;
 
 /// A run, as far as it is.
 pub(crate) struct Load {
@@ -14,6 +16,7 @@ pub(crate) struct Load {
     pub(crate) pace: Pace,
     pub(crate) tally: Tally,
     pub(crate) lines: Lines,
+    pub(crate) targets: Targets,
     /// Messages, or handshakes, that may still begin. At a fixed rate the beat decides instead.
     pub(crate) left: u64,
     /// Messages that were sent, in all and on each connection.
@@ -30,13 +33,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(script: Script, pace: Pace) -> Self {
+    pub(crate) fn new(script: Script, pace: Pace, targets: Targets) -> Self {
         Self {
             clock: Clock::start(),
             script,
             pace,
             tally: Tally::new(),
             lines: Lines::new(),
+            targets,
             left: 0,
             sent: 0,
             sent_on: Vec::new(),
@@ -45,6 +49,15 @@ impl Load {
             wrong: None,
             closing: false,
         }
+    }
+
+    /// Has `connect` make the next connection.
+    pub(crate) fn connect(&mut self, connect: impl FnOnce(Connect) -> ConnId) {
+        let (wanted, target) = self.targets.take();
+        let id = connect(wanted);
+        self.targets.connecting(id, &target);
+        let now = self.clock.now();
+        self.lines.asked(id, now);
     }
 
     /// Messages that were answered, or handshakes, whether they count or not.

@@ -1,6 +1,7 @@
 //! `sockeye bench`: loads a server and measures it, and refuses to report figures when an answer was wrong.
 //!
-//! [`drive`] takes a run through its stages; [`echo`] and [`opening`] are the protocols; what they share is [`load`].
+//! [`drive`] takes a run through its stages; [`echo`] and [`opening`] are the protocols; what they share is [`load`], and what
+//! they connect to [`targets`].
 //! [`pace`] says when messages are due, [`script`] what they are, [`reading`] whether the answers are the same. [`tally`]
 //! counts, [`mod@report`] shows, [`threshold`] judges.
 
@@ -19,6 +20,7 @@ mod script;
 mod self_usage;
 pub(crate) mod sizes;
 mod tally;
+mod targets;
 pub(crate) mod threshold;
 
 use std::cell::RefCell;
@@ -28,7 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye::proto::wire::MessageKind;
-use sockeye::{Limits, Service};
+use sockeye::tls::ClientTls;
+use sockeye::{Connect, Limits, Service};
 
 use self::args::{Bench, Mode};
 use self::drive::{Drive, Measured};
@@ -39,6 +42,7 @@ use self::opening::Opening;
 use self::pace::{Beat, Pace};
 use self::report::Report;
 use self::script::Script;
+use self::targets::Targets;
 use crate::failure::{self, Failure};
 use crate::log;
 use crate::random::Random;
@@ -49,17 +53,22 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     if bench.mode != Mode::Echo && (bench.rate.is_some() || bench.text || bench.pipeline > 1) {
         return Err(Failure::usage("--rate, --text and --pipeline require --mode echo".to_owned()));
     }
-    let connect = bench.client.connect(&bench.url)?;
+    let (connect, tls) = bench.client.connect_and_tls(&bench.url)?;
+    // A redirect may lead there, too.
+    if bench.resume && (bench.mode != Mode::Handshake || tls.is_none()) {
+        return Err(Failure::usage("--resume requires --mode handshake and a wss:// URL".to_owned()));
+    }
     let signals = server::signals()?;
     self_usage::take_descriptors();
     let seed = bench.seed.unwrap_or_else(Random::any_seed);
     let pace = bench.rate.map_or(Pace::Closed { in_flight: bench.pipeline }, |rate| Pace::Open(Beat::new(rate)));
     let kind = if bench.text { MessageKind::Text } else { MessageKind::Binary };
-    let load = Rc::new(RefCell::new(Load::new(Script::new(&bench.size, kind, seed), pace)));
+    let targets = all_targets(bench, &connect, tls.as_ref());
+    let load = Rc::new(RefCell::new(Load::new(Script::new(&bench.size, kind, seed), pace, targets)));
     let builder = Service::builder().limits(limits(bench));
     let builder = match bench.mode {
         Mode::Echo => builder.protocol(Echo::new(Rc::clone(&load))),
-        Mode::Handshake => builder.protocol(Opening::over_and_over(Rc::clone(&load), connect.clone())),
+        Mode::Handshake => builder.protocol(Opening::over_and_over(Rc::clone(&load))),
         Mode::Idle => builder.protocol(Opening::once(Rc::clone(&load))),
     };
     let service = builder.build().map_err(|error| Failure::general(error.to_string()))?;
@@ -78,11 +87,22 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     server::stop_on(signals, service.remote(), move |_| flag.store(true, Ordering::Relaxed))?;
     // Without the password that the option may have.
     let url = connect.url().to_string();
-    let measured = Drive::new(bench, service, Rc::clone(&load), connect, stop).run()?;
+    let measured = Drive::new(bench, service, Rc::clone(&load), stop).run()?;
     let report = report(bench, url, seed, &load.borrow(), measured);
     show(bench, &report)?;
     let unopened = load.borrow_mut().lines.take_first_failure();
     judge(bench, &report, unopened)
+}
+
+/// What is connected to. Handshakes are full, or have sessions of their own, so that each of those under way finds one.
+fn all_targets(bench: &Bench, connect: &Connect, tls: Option<&ClientTls>) -> Targets {
+    match tls.filter(|_| bench.mode == Mode::Handshake) {
+        Some(tls) if bench.resume => {
+            Targets::several((0..bench.connections).map(|_| connect.clone().tls(tls.with_own_sessions())))
+        }
+        Some(tls) => Targets::one(connect.clone().tls(tls.without_sessions())),
+        None => Targets::one(connect.clone()),
+    }
 }
 
 fn limits(bench: &Bench) -> Limits {
@@ -104,6 +124,7 @@ fn report(bench: &Bench, url: String, seed: u64, load: &Load, measured: Measured
         messages: load.tally.messages(),
         bytes: load.tally.bytes(),
         latencies: load.tally.latencies(),
+        tls: load.tally.tls(),
         opened: load.lines.opened,
         failed: load.lines.failed,
         lost: load.lines.lost,
@@ -128,6 +149,7 @@ fn settings(bench: &Bench, seed: u64) -> String {
             messages(bench.pipeline),
             bench.size
         ),
+        (Mode::Handshake, _) if bench.resume => format!("handshakes that resume, {connections} at a time"),
         (Mode::Handshake, _) => format!("handshakes, {connections} at a time"),
         (Mode::Idle, _) => format!("{connections} connections held"),
     }
@@ -164,7 +186,13 @@ fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<()
     }
     if report.mode != Mode::Idle && report.messages == 0 && !report.interrupted {
         let first = report.errors.kinds().next().map_or("no time left", |(_, _, first)| first);
-        return Err(Failure { code: failure::PROTOCOL, message: format!("nothing was answered: {first}") });
+        // That no connection was opened has its own reason.
+        let code = unopened.filter(|_| report.opened == 0).map_or(failure::PROTOCOL, |failure| failure.code);
+        return Err(Failure { code, message: format!("nothing was answered: {first}") });
+    }
+    if bench.resume && report.tls.is_some_and(|kinds| kinds.resumed.count == 0) && !report.interrupted {
+        let message = format!("the server resumed none of {} TLS sessions", count(report.messages));
+        return Err(Failure { code: failure::PROTOCOL, message });
     }
     // That a server ended before is an error among others where a time was asked for, and here an end too early.
     let asked = bench.count.filter(|_| report.mode == Mode::Echo && !report.interrupted).unwrap_or_default();

@@ -4,35 +4,35 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sockeye::protocol::ProtocolMut;
-use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Tx};
+use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Failure, Fragment, Handshake, Protocol, Tx};
 
 use super::load::{Load, NAME};
 
 /// All connections of a run.
 pub(crate) struct Opening {
     load: Rc<RefCell<Load>>,
-    /// What to connect to when a connection is over; held connections are not replaced.
-    again: Option<Connect>,
+    /// Whether there is another when a connection is over; held connections are not replaced.
+    again: bool,
 }
 
 impl Opening {
     /// Each connection is closed as soon as it is open, and the next one takes its place.
-    pub(crate) fn over_and_over(load: Rc<RefCell<Load>>, connect: Connect) -> Self {
-        Self { load, again: Some(connect) }
+    pub(crate) fn over_and_over(load: Rc<RefCell<Load>>) -> Self {
+        Self { load, again: true }
     }
 
     /// Connections stay.
     pub(crate) fn once(load: Rc<RefCell<Load>>) -> Self {
-        Self { load, again: None }
+        Self { load, again: false }
     }
 
     /// The next connection in the place of one that is over.
     fn replace(&self, own: &mut ProtocolMut<'_>) {
         let load = &mut *self.load.borrow_mut();
-        let Some(connect) = self.again.as_ref().filter(|_| load.left > 0) else { return };
-        load.left -= 1;
-        let now = load.clock.now();
-        load.lines.asked(own.connect(connect.clone()), now);
+        if self.again && load.left > 0 {
+            load.left -= 1;
+            load.connect(|connect| own.connect(connect));
+        }
     }
 }
 
@@ -49,13 +49,16 @@ impl Protocol for Opening {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Call {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Call {
         let load = &mut *self.load.borrow_mut();
         let now = load.clock.now();
         load.last_sign = now;
         let asked = load.lines.opened(cx.id(), now);
         load.tally.answered(asked, now, 1, 0);
-        if self.again.is_some() {
+        if let Some(tls) = handshake.tls() {
+            load.tally.secured(asked, now, tls.is_resumed());
+        }
+        if self.again {
             cx.close(CloseCode::NORMAL);
             return Call { number: None };
         }
@@ -76,6 +79,7 @@ impl Protocol for Opening {
             let load = &mut *self.load.borrow_mut();
             load.last_sign = load.clock.now();
             load.lines.failed(id, &failure, load.closing);
+            load.targets.end(id);
             if load.lines.is_hopeless() {
                 load.left = 0;
             }
@@ -87,7 +91,8 @@ impl Protocol for Opening {
         {
             let load = &mut *self.load.borrow_mut();
             load.last_sign = load.clock.now();
-            let wished = load.closing || self.again.is_some();
+            let wished = load.closing || self.again;
+            load.targets.end(cx.id());
             load.lines.closed(call.number, &closed, wished);
         }
         self.replace(&mut cx.own_protocol());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sockeye::log::escape;
 
 use super::figures::{bytes, count, per_second, time};
-use super::tally::{Errors, Latencies};
+use super::tally::{Errors, Kinds, Latencies};
 use super::threshold::Figure;
 use crate::bench::args::Mode;
 
@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) latencies: Latencies,
+    /// Handshakes of TLS by kind, if there were any.
+    pub(crate) tls: Option<Kinds>,
     pub(crate) opened: u64,
     pub(crate) failed: u64,
     pub(crate) lost: u64,
@@ -86,6 +88,12 @@ impl Report {
             Mode::Handshake => {
                 row(&mut text, "handshakes", &self.rate_in_words());
                 row(&mut text, "latency", &in_words(&self.latencies));
+                for (kind, latencies) in self.tls_kinds() {
+                    let rate = count(self.a_second(latencies.count) as u64);
+                    let latency =
+                        if latencies.count > 0 { format!(", {}", in_words(latencies)) } else { String::new() };
+                    row(&mut text, kind, &format!("{}, {rate} a second{latency}", count(latencies.count)));
+                }
             }
             Mode::Idle => {}
         }
@@ -102,6 +110,11 @@ impl Report {
             row(&mut text, "sent late by", &in_words(late));
         }
         text
+    }
+
+    /// By the names that they have in the report, which are those of the text without `TLS`.
+    fn tls_kinds(&self) -> impl Iterator<Item = (&'static str, &Latencies)> {
+        self.tls.iter().flat_map(|kinds| [("TLS full", &kinds.full), ("TLS resumed", &kinds.resumed)])
     }
 
     fn errors_in_words(&self, text: &mut String) {
@@ -140,6 +153,15 @@ impl Report {
             report[unit] = json!(self.messages);
             report["rate"] = json!(self.rate());
             report["latency_seconds"] = quantiles(&self.latencies);
+        }
+        if self.mode == Mode::Handshake && self.tls.is_some() {
+            let kinds = self.tls_kinds().map(|(kind, latencies)| {
+                let rate = self.a_second(latencies.count);
+                let figures =
+                    json!({ "handshakes": latencies.count, "rate": rate, "latency_seconds": quantiles(latencies) });
+                (kind.trim_start_matches("TLS ").to_owned(), figures)
+            });
+            report["tls"] = Value::Object(kinds.collect());
         }
         if self.mode == Mode::Echo {
             report["payload_bytes"] = json!(self.bytes);
@@ -260,6 +282,7 @@ mod tests {
             messages: 3_000,
             bytes: 60_000,
             latencies,
+            tls: None,
             opened: 10,
             failed: 1,
             lost: 2,
@@ -286,6 +309,27 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}{text}");
         }
+    }
+
+    #[test]
+    fn handshakes_of_tls_have_figures_for_each_kind() {
+        let full = Latencies { count: 1_000, ..report().latencies };
+        let kinds = Some(Kinds { full, resumed: Latencies { count: 2_000, ..full } });
+        let report = Report { mode: Mode::Handshake, tls: kinds, ..report() };
+        let text = report.text();
+        for part in [
+            "  handshakes    3,000, 1,500 a second",
+            "  TLS full      1,000, 500 a second, p50 1.00 ms, ",
+            "  TLS resumed   2,000, 1,000 a second, p50",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let json = report.json();
+        assert_eq!(json.pointer("/tls/full/handshakes"), Some(&json!(1000)));
+        assert_eq!(json.pointer("/tls/resumed/rate"), Some(&json!(1000.0)));
+        assert_eq!(json.pointer("/tls/resumed/latency_seconds/p50"), Some(&json!(0.001)));
+        let none = Report { tls: Some(Kinds { full, resumed: Latencies::default() }), ..report };
+        assert!(none.text().contains("  TLS resumed   0, 0 a second\n"), "{}", none.text());
     }
 
     #[test]

@@ -16,11 +16,26 @@ pub(crate) struct Tally {
     /// When the last one that counts was answered.
     last: u64,
     latencies: Histogram<u64>,
+    /// Handshakes of TLS, if there was one.
+    tls: Option<Box<Handshakes>>,
+}
+
+/// Those that were full, and those that resumed a session.
+struct Handshakes {
+    full: Histogram<u64>,
+    resumed: Histogram<u64>,
+}
+
+/// Figures of the handshakes of TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kinds {
+    pub(crate) full: Latencies,
+    pub(crate) resumed: Latencies,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { begin: u64::MAX, end: u64::MAX, messages: 0, bytes: 0, last: 0, latencies: latencies() }
+        Self { begin: u64::MAX, end: u64::MAX, messages: 0, bytes: 0, last: 0, latencies: latencies(), tls: None }
     }
 
     /// What is sent from `now` on counts.
@@ -47,6 +62,21 @@ impl Tally {
             self.last = self.last.max(now);
             self.latencies.saturating_record_n(now.saturating_sub(stamp), messages.into());
         }
+    }
+
+    /// A handshake of TLS that was asked for at `stamp` is done at `now`.
+    pub(crate) fn secured(&mut self, stamp: u64, now: u64, is_resumed: bool) {
+        if self.counts(stamp) {
+            let both = self.tls.get_or_insert_with(|| Box::new(Handshakes { full: latencies(), resumed: latencies() }));
+            let of_kind = if is_resumed { &mut both.resumed } else { &mut both.full };
+            of_kind.saturating_record(now.saturating_sub(stamp));
+        }
+    }
+
+    /// The handshakes of TLS by kind, if there were any.
+    pub(crate) fn tls(&self) -> Option<Kinds> {
+        let both = self.tls.as_deref()?;
+        Some(Kinds { full: Latencies::of(&both.full), resumed: Latencies::of(&both.resumed) })
     }
 
     /// Answered messages, without batches that are not over.
@@ -147,6 +177,19 @@ mod tests {
         assert_eq!((tally.messages(), tally.bytes(), tally.span()), (5, 50, 150));
         let latencies = tally.latencies();
         assert_eq!((latencies.p50, latencies.max), (60, 60));
+    }
+
+    #[test]
+    fn handshakes_of_tls_are_counted_by_kind() {
+        let mut tally = Tally::new();
+        tally.begin(100);
+        tally.secured(99, 150, true);
+        assert!(tally.tls().is_none());
+        for (stamp, is_resumed) in [(100, false), (100, true), (110, true)] {
+            tally.secured(stamp, 150, is_resumed);
+        }
+        let Kinds { full, resumed } = tally.tls().unwrap();
+        assert_eq!((full.count, full.max, resumed.count, resumed.p50), (1, 50, 2, 40));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::{Args, ValueHint};
 use sockeye::Connect;
 use sockeye::client::Proxy;
 use sockeye::sys::Address;
+use sockeye::tls::ClientTls;
 
 use crate::failure::Failure;
 use crate::interface::{self, Interface, UNIX_NAME};
@@ -76,6 +77,11 @@ impl ClientArgs {
     /// # Errors
     /// The URL or an option that cannot be used: exit code 2.
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
+        Ok(self.connect_and_tls(url)?.0)
+    }
+
+    /// The same, and how it speaks TLS if it does.
+    pub(crate) fn connect_and_tls(&self, url: &str) -> Result<(Connect, Option<ClientTls>), Failure> {
         // As curl takes it, and as people type it.
         let whole =
             if url.contains("://") || url.starts_with("unix:") { url.to_owned() } else { format!("ws://{url}") };
@@ -118,25 +124,26 @@ impl ClientArgs {
         if !self.addresses.is_empty() {
             connect = connect.to(self.addresses.iter().cloned());
         }
-        let connect = self.with_tls(connect)?.redirects(self.redirects).timeout(self.connect_timeout);
-        connect.map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))
+        let tls = self.tls_for(&connect)?;
+        if let Some(tls) = &tls {
+            connect = connect.tls(tls.clone());
+        }
+        let connect = connect.redirects(self.redirects).timeout(self.connect_timeout);
+        Ok((connect.map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))?, tls))
     }
 
     /// Reads certificates and roots, if they may be needed.
-    fn with_tls(&self, connect: Connect) -> Result<Connect, Failure> {
+    fn tls_for(&self, connect: &Connect) -> Result<Option<ClientTls>, Failure> {
         let is_needed = connect.url().is_secure();
         match self.tls.given() {
             // It would seem to protect what it does not.
             Some(option) if !is_needed && self.redirects == 0 => {
                 Err(Failure::usage(format!("{option}: {} is not encrypted; for TLS write wss://", connect.url())))
             }
-            None if !is_needed && self.redirects == 0 => Ok(connect),
+            None if !is_needed && self.redirects == 0 => Ok(None),
             // A redirect may lead to wss, and need not: a system without roots can do without them.
-            None if !is_needed => Ok(match self.tls.load() {
-                Ok(tls) => connect.tls(tls),
-                Err(_) => connect,
-            }),
-            _ => Ok(connect.tls(self.tls.load()?)),
+            None if !is_needed => Ok(self.tls.load().ok()),
+            _ => self.tls.load().map(Some),
         }
     }
 

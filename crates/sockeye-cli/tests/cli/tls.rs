@@ -10,8 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
+use serde_json::Value;
 
-use crate::support::{Folder, PATIENCE, Running, failure, finished, sockeye};
+use crate::support::{Folder, PATIENCE, Running, failure, finished, output, sockeye};
 
 /// Issues certificates into a folder.
 struct Authority {
@@ -355,6 +356,66 @@ fn every_command_that_connects_speaks_tls() {
     }
     let (code, said) = failure(&["fraggle", &echo.url, "--proxy", "none", "--pin", NO_PIN, "--insecure", "-n", "1"]);
     assert_eq!(code, Some(4), "{said}");
+}
+
+/// Runs `bench` in the mode of handshakes, and reads its object.
+fn handshakes(echo: &Echo, options: &[&str]) -> (Option<i32>, String, Value) {
+    let ca = echo.ca();
+    let arguments = ["bench", &*echo.url, "--proxy", "none", "--ca-file", &ca, "--mode", "handshake", "--json"];
+    let output = output(&[&arguments[..], options].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said, serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
+#[test]
+fn handshakes_are_measured_full_and_resumed() {
+    for options in [&[][..], &["--threads", "2"]] {
+        let echo = Echo::start(options);
+        let (code, said, report) = handshakes(&echo, &["--connections", "5", "-n", "50"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(
+            (&report["tls"]["full"]["handshakes"], &report["tls"]["resumed"]["handshakes"]),
+            (&50.into(), &0.into())
+        );
+        assert_eq!(report["handshakes"], 50, "{report}");
+        assert!(report["tls"]["full"]["rate"].as_f64().unwrap() > 0.0, "{report}");
+        // The first of each has nothing to resume yet, and all others have.
+        let (code, said, report) = handshakes(&echo, &["--connections", "5", "-n", "50", "--resume"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(
+            (&report["tls"]["full"]["handshakes"], &report["tls"]["resumed"]["handshakes"]),
+            (&5.into(), &45.into())
+        );
+        assert!(report["tls"]["resumed"]["latency_seconds"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+        assert_eq!(report["errors"]["total"], 0, "{report}");
+    }
+}
+
+#[test]
+fn a_server_that_resumes_nothing_is_told() {
+    // It has no tickets for clients with certificates.
+    let staff = Authority::new("staff");
+    let folder = Folder::new("tls");
+    fs::write(folder.path("staff.pem"), &staff.pem).unwrap();
+    let me = staff.issue(&folder, "me", &["me.example"]);
+    let echo = Echo::start(&["--tls-client-ca", &folder.path("staff.pem")]);
+    let (code, said, report) =
+        handshakes(&echo, &["--cert", &me.0, "--key", &me.1, "--connections", "2", "-n", "10", "--resume"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("the server resumed none of 10 TLS sessions"), "{said}");
+    assert_eq!(report["tls"]["full"]["handshakes"], 10, "{report}");
+    // Failures have their reason.
+    let (code, said, report) = handshakes(&echo, &["--connections", "1", "-n", "3"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("certificate_required"), "{said} {report}");
+    for arguments in [&["--mode", "echo"][..], &["--mode", "idle"]] {
+        let (code, said) = failure(&[&["bench", &*echo.url, "--insecure", "--resume"], arguments].concat());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("--resume requires --mode handshake"), "{said}");
+    }
+    let (code, said) = failure(&["bench", "ws://127.0.0.1:1/", "--proxy", "none", "--mode", "handshake", "--resume"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("and a wss:// URL"), "{said}");
 }
 
 #[test]

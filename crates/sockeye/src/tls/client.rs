@@ -74,6 +74,25 @@ impl ClientTls {
         }
     }
 
+    /// The same, with sessions of its own and none of them yet: servers cannot tell by a ticket that a connection with it and
+    /// one with the other are of the same client (RFC 8446 appendix C.4). Nothing is read anew.
+    #[must_use]
+    pub fn with_own_sessions(&self) -> Self {
+        self.with(Resumption::in_memory_sessions(REMEMBERED_SERVERS))
+    }
+
+    /// The same, but it remembers no session: every handshake is a full one.
+    #[must_use]
+    pub fn without_sessions(&self) -> Self {
+        self.with(Resumption::disabled())
+    }
+
+    fn with(&self, resumption: Resumption) -> Self {
+        let mut config = (*self.0.config).clone();
+        config.resumption = resumption;
+        Self(Arc::new(Shared { plan: self.0.plan.clone(), config: Arc::new(config) }))
+    }
+
     /// One with a configuration of the test's own.
     #[cfg(test)]
     pub(crate) fn of(config: ClientConfig) -> Self {

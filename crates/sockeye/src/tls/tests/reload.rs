@@ -128,3 +128,23 @@ fn sessions_are_resumed_after_a_reload() {
         assert!(client.tls13_tickets_received() <= 1);
     }
 }
+
+#[test]
+fn sessions_are_shared_by_clones_and_by_nothing_else() {
+    let authority = Authority::new("root");
+    let files = Files::new(&authority.issue(&["a.example"]));
+    let client = client(&authority).build().unwrap();
+    let kind = |client: &ClientTls| {
+        let (server, _) = handshake(&files.tls, client, "a.example").connections();
+        server.handshake_kind().unwrap()
+    };
+    let (full, resumed) = (HandshakeKind::Full, HandshakeKind::Resumed);
+    assert_eq!([kind(&client), kind(&client.clone())], [full, resumed]);
+    let own = client.with_own_sessions();
+    assert_eq!([kind(&own), kind(&own), kind(&client)], [full, resumed, resumed]);
+    let without = client.without_sessions();
+    assert_eq!([kind(&without), kind(&without)], [full, full]);
+    // It trusts whom the other trusts, and no more.
+    let others = Files::new(&Authority::new("other").issue(&["a.example"]));
+    assert!(handshake(&others.tls, &without, "a.example").client.is_err());
+}
