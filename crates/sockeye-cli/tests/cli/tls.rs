@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
@@ -31,8 +31,20 @@ impl Authority {
 
     /// Writes `WHAT.pem` and `WHAT.key`.
     fn issue(&self, folder: &Folder, what: &str, names: &[&str]) -> (String, String) {
+        self.issue_as(folder, what, names, |subject| subject.push(DnType::CommonName, "somebody"))
+    }
+
+    fn issue_as(
+        &self,
+        folder: &Folder,
+        what: &str,
+        names: &[&str],
+        subject: impl FnOnce(&mut DistinguishedName),
+    ) -> (String, String) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let (params, key) = (CertificateParams::new(names).unwrap(), KeyPair::generate().unwrap());
+        let (mut params, key) = (CertificateParams::new(names).unwrap(), KeyPair::generate().unwrap());
+        params.distinguished_name = DistinguishedName::new();
+        subject(&mut params.distinguished_name);
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
         let paths = (folder.path(&format!("{what}.pem")), folder.path(&format!("{what}.key")));
         fs::write(&paths.0, chain).unwrap();
@@ -506,6 +518,64 @@ fn options_of_tls_are_not_for_plain_urls() {
     let (code, said) = failure(&["connect", "wss://127.0.0.1:1/", "--proxy", "none", "--insecure", "--pin", "x"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("\"x\" is not a pin"), "{said}");
+}
+
+/// The fields of TLS in the line of an answer.
+fn logged(running: &Running) -> [Value; 4] {
+    let line = running.log_line("sockeye::access");
+    let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    ["tls_version", "tls_cipher", "tls_name", "tls_client"].map(|field| line[field].clone())
+}
+
+#[test]
+fn the_access_log_says_what_tls_agreed_on() {
+    let (authority, staff, folder) = (Authority::new("root"), Authority::new("staff"), Folder::new("tls"));
+    let (cert, key) = authority.issue(&folder, "cert", &["one.example"]);
+    fs::write(folder.path("staff.pem"), &staff.pem).unwrap();
+    let me = staff.issue_as(&folder, "me", &["me.example"], |subject| {
+        subject.push(DnType::CommonName, "me\n\u{202e}, CN=root\" status=500");
+        subject.push(DnType::OrganizationName, "Staff");
+    });
+    let log = ["--access-log", "--log-level", "err", "--log-format", "json"];
+    let (running, address) = served(&[&["--tls-cert", &cert, "--tls-key", &key][..], &log].concat());
+    let client = authority.client(None);
+    for (index, (name, path)) in [("one.example", "/"), ("one.example", "bad")].into_iter().enumerate() {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        answer(&client, &address, name, &request).unwrap();
+        let [version, cipher, sni, subject] = logged(&running);
+        assert_eq!((&version, &sni, &subject), (&"TLS 1.3".into(), &name.into(), &Value::Null), "{index}");
+        assert!(cipher.as_str().unwrap().starts_with("TLS13_"), "{cipher}");
+    }
+    // A client with a certificate, in both forms of the log: what it is called is no end of a line or of a field.
+    let ca = folder.path("staff.pem");
+    for form in ["json", "logfmt"] {
+        let options =
+            ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca, "--access-log", "--log-format", form];
+        let (running, address) = served(&options);
+        status(&authority.client(Some(&me)), &address, "one.example").unwrap();
+        if form == "json" {
+            let [_, _, _, subject] = logged(&running);
+            assert_eq!(subject, "O=Staff,CN=me\n\u{202e}\\, CN=root\\\" status=500");
+        } else {
+            let line = running.log_line("sockeye::access");
+            assert!(line.contains(" tls_version=\"TLS 1.3\" tls_cipher=TLS13_"), "{line}");
+            assert!(
+                line.contains(
+                    r#" tls_name=one.example tls_client="O=Staff,CN=me\n\u{202e}\\, CN=root\\\" status=500" bytes="#
+                ),
+                "{line}"
+            );
+        }
+    }
+    // An address has no name (RFC 6066 section 3), and a plain connection none of all this.
+    let (cert, key) = authority.issue(&folder, "address", &["127.0.0.1"]);
+    let (running, address) = served(&[&["--tls-cert", &cert, "--tls-key", &key][..], &log].concat());
+    status(&client, &address, "127.0.0.1").unwrap();
+    assert_eq!(logged(&running)[2], Value::Null);
+    let (running, address) = served(&log);
+    crate::support::get(&address, "/");
+    let line = running.log_line("sockeye::access");
+    assert!(line.contains("\"status\":200") && !line.contains("tls_"), "{line}");
 }
 
 /// Of no key.

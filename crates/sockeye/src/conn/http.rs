@@ -247,7 +247,7 @@ impl Http {
                 return None;
             }
         };
-        self.access = Access::of(&wire.peer, Some(&parsed), env.state.now);
+        self.access = Access::of(&wire.peer, Some(&parsed), wire.socket.tls(), env.state.now);
         let path = match TargetPath::parse(parsed.target) {
             Ok(path) => path,
             Err(error) => {

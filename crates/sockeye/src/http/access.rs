@@ -7,6 +7,20 @@ use sockeye_proto::http::RequestHead;
 use sockeye_proto::time::Instant;
 
 use crate::sys::Address;
+use crate::tls::Session;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::TlsAgreement;
+
+/// What a handshake of TLS agreed on.
+#[derive(Debug)]
+struct Secured {
+    version: String,
+    cipher: &'static str,
+    /// The name that the client asked for.
+    name: Option<String>,
+    /// The subject of its certificate, or the pin of its key if it has none.
+    client: Option<String>,
+}
 
 /// A response that is not finished yet.
 #[derive(Debug, Default)]
@@ -23,6 +37,8 @@ struct Entry {
     status: u16,
     /// Why the request was refused, in the service's words.
     reason: Option<String>,
+    /// If the connection speaks TLS.
+    tls: Option<Secured>,
     /// Bytes of the body handed to the socket.
     bytes: u64,
     complete: bool,
@@ -31,8 +47,8 @@ struct Entry {
 }
 
 impl Access {
-    /// For a request with this head; `None` if the head is invalid.
-    pub(crate) fn of(peer: &Address, head: Option<&RequestHead<'_>>, now: Instant) -> Self {
+    /// For a request with this head, `None` if the head is invalid, on a connection with this session, if it speaks TLS.
+    pub(crate) fn of(peer: &Address, head: Option<&RequestHead<'_>>, tls: Option<&Session>, now: Instant) -> Self {
         if !tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
             return Self(None);
         }
@@ -47,6 +63,7 @@ impl Access {
             protocol: None,
             status: 0,
             reason: None,
+            tls: tls.map(Secured::of),
             bytes: 0,
             complete: false,
             since: now,
@@ -104,9 +121,35 @@ impl Access {
     }
 }
 
+impl Secured {
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    fn of(session: &Session) -> Self {
+        let agreed = TlsAgreement::of(session);
+        let client = agreed.peer_identity().map(|identity| {
+            let certificate = identity.certificate();
+            let pin = || certificate.pin();
+            Some(certificate.subject())
+                .filter(|subject| !subject.is_empty())
+                .map_or_else(pin, |subject| beginning(subject).to_owned())
+        });
+        Self {
+            version: agreed.version().to_string(),
+            cipher: agreed.cipher(),
+            name: agreed.server_name().map(|name| beginning(name).to_owned()),
+            client,
+        }
+    }
+
+    #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+    fn of(session: &Session) -> Self {
+        match *session {}
+    }
+}
+
 impl Drop for Access {
     fn drop(&mut self) {
         let Some(entry) = self.0.take().filter(|entry| entry.status != 0) else { return };
+        let tls = entry.tls.as_ref();
         tracing::debug!(
             target: TARGET,
             peer = entry.peer,
@@ -116,6 +159,10 @@ impl Drop for Access {
             reason = entry.reason,
             origin = entry.origin,
             protocol = entry.protocol,
+            tls_version = tls.map(|tls| tls.version.as_str()),
+            tls_cipher = tls.map(|tls| tls.cipher),
+            tls_name = tls.and_then(|tls| tls.name.as_deref()),
+            tls_client = tls.and_then(|tls| tls.client.as_deref()),
             bytes = entry.bytes,
             milliseconds = entry.seen.saturating_duration_since(entry.since).as_millis() as u64,
             complete = entry.complete,

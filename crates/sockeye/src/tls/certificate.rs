@@ -19,11 +19,13 @@ use webpki::EndEntityCert;
 use webpki::KeyUsage;
 
 use super::choice;
+use super::subject;
 
 /// What a certificate says: whose it is, and how long it is valid.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     pub(super) path: Option<Box<Path>>,
+    pub(super) subject: Box<str>,
     pub(super) names: Vec<SubjectName>,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
@@ -58,6 +60,12 @@ impl Certificate {
     /// The file that it came from, if it did.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// The distinguished name of its subject as RFC 4514 writes it, such as `CN=alice,O=Example`; empty if it has none. Control
+    /// characters in it are unchanged. A server is not known by it but by [`names`](Self::names); a client often is.
+    pub fn subject(&self) -> &str {
+        &self.subject
     }
 
     /// Whose it is.
@@ -108,6 +116,7 @@ pub(super) fn read(der: &CertificateDer<'_>, crypto: &CryptoProvider) -> Result<
     let key = parsed.subject_public_key_info();
     Ok(Certificate {
         path: None,
+        subject: subject::text(parsed.subject()).into(),
         names: names(&parsed),
         not_before,
         not_after,

@@ -23,6 +23,7 @@ mod pem;
 mod roots;
 mod server;
 mod session;
+mod subject;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(all(test, feature = "client"))]

@@ -78,7 +78,7 @@ impl Http {
         tracing::debug!(peer = %wire.peer, status, reason, "request refused");
         let date = env.io.sys.wall_clock();
         if self.access.is_none() {
-            self.access = Access::of(&wire.peer, None, env.state.now);
+            self.access = Access::of(&wire.peer, None, wire.socket.tls(), env.state.now);
         }
         self.access.refused(status, reason);
         self.keep_alive = false;
