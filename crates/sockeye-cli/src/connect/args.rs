@@ -15,12 +15,13 @@ use crate::connect::lines::Framing;
 use crate::interface::Interface;
 use crate::options::admission::Admission;
 use crate::options::client::ClientArgs;
+use crate::options::tls::ServerTlsArgs;
 use crate::units::{parse_size, parse_some_time, parse_span, whole};
 
 #[derive(Args, Debug)]
 pub(crate) struct Connect {
     /// Server to connect to, such as ws://127.0.0.1:7681/chat
-    #[arg(required_unless_present = "listen", conflicts_with_all = ["listen", "Admission"])]
+    #[arg(required_unless_present = "listen", conflicts_with_all = ["listen", "Admission", "ServerTlsArgs"])]
     pub(crate) url: Option<String>,
 
     /// Wait for a client instead, on a port of 127.0.0.1 or of ADDR; 0 picks a free one
@@ -125,6 +126,9 @@ pub(crate) struct Connect {
 
     #[command(flatten, next_help_heading = "Clients that may connect, with --listen only")]
     pub(crate) admission: Admission,
+
+    #[command(flatten)]
+    pub(crate) tls: ServerTlsArgs,
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,

@@ -63,15 +63,17 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
 
     let console = Console::new(Rc::clone(&dialog), connect);
     let builder = Service::builder().limits(limits(connect)).fallback(console);
-    let mut service = match &connect.listen {
+    let (mut service, listening) = match &connect.listen {
         Some(listen) => {
             // Of a client it is the one to claim, and of a server the one to admit.
             let origins: Vec<_> = connect.client.origin.iter().cloned().collect();
             let builder = connect.admission.apply(builder, &origins, false)?;
             let interfaces = listen.interface.iter().chain(&connect.interfaces).cloned().collect();
-            server::listen(builder, &Listening::at(interfaces), listen.port, "--listen")?
+            let tls = (&connect.tls, &connect.admission);
+            let listener = server::listen(builder, &Listening::at(interfaces), tls, listen.port, "--listen")?;
+            (listener.service, Some((listener.scheme, listener.pin)))
         }
-        None => builder.build().map_err(|error| Failure::general(error.to_string()))?,
+        None => (builder.build().map_err(|error| Failure::general(error.to_string()))?, None),
     };
     waker.tie(service.remote());
     let interrupt = move || {
@@ -79,7 +81,9 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
         stdout.hurry();
     };
     stop.watch(interrupt, editor::abandon, editor::resume).map_err(no_thread)?;
-    announce(&dialog.borrow().screen, &service);
+    if let Some((scheme, pin)) = listening {
+        announce(&dialog.borrow().screen, &service, scheme, pin.as_deref());
+    }
     if let Some(mut wanted) = wanted {
         if connect.reconnect {
             wanted = wanted.reconnect(Reconnect::new()).map_err(|error| Failure::usage(error.to_string()))?;
@@ -220,13 +224,16 @@ fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) ->
     })
 }
 
-/// Says where to connect to.
-fn announce(screen: &Screen, service: &Service) {
+/// Says where clients can connect, and how they know this server.
+fn announce(screen: &Screen, service: &Service, scheme: Scheme, pin: Option<&str>) {
     for address in service.local_addresses() {
         let mut shown = String::new();
-        server::describe(&mut shown, address, Scheme::Ws);
+        server::describe(&mut shown, address, scheme);
         screen.event(&Event::Listening { address: &shown });
         screen.note(&format!("listening on {shown}"));
+    }
+    if let Some(pin) = pin {
+        screen.note(pin);
     }
 }
 

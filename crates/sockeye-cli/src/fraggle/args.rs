@@ -14,7 +14,7 @@ use crate::units::whole;
 #[derive(Args, Debug)]
 pub(crate) struct Fraggle {
     /// Server whose messages to verify; without it, this command is the server
-    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "Listening", "Admission", "seed"])]
+    #[arg(value_hint = ValueHint::Url, conflicts_with_all = ["port", "Listening", "Admission", "ServerTlsArgs", "seed"])]
     pub(crate) url: Option<String>,
 
     /// Port to listen on; 0 picks a free one [default: 7681]
@@ -34,6 +34,9 @@ pub(crate) struct Fraggle {
     /// Seed of the messages; the same seed gives the same messages [default: random]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) tls: ServerTlsArgs,
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,
@@ -57,7 +60,7 @@ impl Fraggle {
             max_connections: None,
             max_memory: None,
             threads: 1,
-            tls: ServerTlsArgs::default(),
+            tls: self.tls.clone(),
             logging: Logging::plain(self.client.log_level),
             daemon: DaemonArgs::default(),
         }

@@ -27,8 +27,10 @@ pub(crate) use self::signals::{signals, stop_on};
 use self::usage::Usage;
 use crate::background::{self, Background};
 use crate::failure::Failure;
+use crate::options::admission::Admission;
 use crate::options::listening::Listening;
 use crate::options::server::{LEAST_MEMORY, Port, ServerArgs};
+use crate::options::tls::ServerTlsArgs;
 
 /// The thread that a service runs in, for its protocols.
 #[derive(Clone)]
@@ -88,9 +90,9 @@ pub(crate) fn run(
     }
     let addrs = listen_addrs::listen_addrs(&args.listening, port, sockets, threads)?;
     // Keys are for root alone, and root is given up below.
-    let tls = tls::load(args)?;
+    let tls = tls::load(&args.tls, &args.admission, &args.listening)?;
     let scheme = if tls.is_some() { scheme.with_tls() } else { scheme };
-    let pin = tls.as_ref().and_then(|tls| tls::pin(args, tls)).unwrap_or_default();
+    let pin = tls.as_ref().and_then(|tls| tls::pin(&args.tls, tls)).map(|pin| format!("{pin}\n")).unwrap_or_default();
     if threads > 1 {
         let of_workers = tls.clone();
         let several = build_threads(addrs, tls.as_ref(), args, threads, move |worker| {
@@ -196,10 +198,29 @@ pub(crate) fn with_metrics(routes: Routes, args: &ServerArgs, thread: &ThreadCx)
     }
 }
 
+/// A service that listens for a command that otherwise connects.
+pub(crate) struct Listener {
+    pub(crate) service: Service,
+    pub(crate) scheme: Scheme,
+    /// What to say of a certificate that no authority issued.
+    pub(crate) pin: Option<String>,
+}
+
 /// Builds a service with its listeners. `option` is the one that gave the port.
-pub(crate) fn listen(builder: Builder, listening: &Listening, port: u16, option: &str) -> Result<Service, Failure> {
+pub(crate) fn listen(
+    builder: Builder,
+    listening: &Listening,
+    tls: (&ServerTlsArgs, &Admission),
+    port: u16,
+    option: &str,
+) -> Result<Listener, Failure> {
     let port = Port { given: Some(port), default: port };
-    open(builder, listen_addrs::listen_addrs(listening, port, Vec::new(), 1)?, None, option)
+    let (args, admission) = tls;
+    let tls = tls::load(args, admission, listening)?;
+    let scheme = if tls.is_some() { Scheme::Ws.with_tls() } else { Scheme::Ws };
+    let pin = tls.as_ref().and_then(|tls| tls::pin(args, tls));
+    let addrs = listen_addrs::listen_addrs(listening, port, Vec::new(), 1)?;
+    Ok(Listener { service: open(builder, addrs, tls.as_ref(), option)?, scheme, pin })
 }
 
 fn open(

@@ -9,21 +9,26 @@ use sockeye::sys::Address;
 use sockeye::tls::{Certificate, Pem, ServerTls};
 
 use crate::failure::Failure;
-use crate::options::server::ServerArgs;
-use crate::options::tls::unusable;
+use crate::options::admission::Admission;
+use crate::options::listening::Listening;
+use crate::options::tls::{ServerTlsArgs, unusable};
 
 /// Reads the certificates of the command line, or makes one. `None`: the server does not speak TLS.
 ///
 /// # Errors
 /// A file that cannot be used: exit code 2.
-pub(super) fn load(args: &ServerArgs) -> Result<Option<ServerTls>, Failure> {
-    let Some(mut builder) = args.tls.builder()? else { return Ok(None) };
-    if args.tls.self_signed {
-        let (cert, key) = self_signed(args)?;
+pub(super) fn load(
+    args: &ServerTlsArgs,
+    admission: &Admission,
+    listening: &Listening,
+) -> Result<Option<ServerTls>, Failure> {
+    let Some(mut builder) = args.builder()? else { return Ok(None) };
+    if args.self_signed {
+        let (cert, key) = self_signed(admission, listening)?;
         builder = builder.certificate(cert, key);
     }
-    let tls = builder.build().map_err(|error| unusable(&error, "--tls-key", !args.tls.keys.is_empty()))?;
-    if !args.tls.self_signed {
+    let tls = builder.build().map_err(|error| unusable(&error, "--tls-key", !args.keys.is_empty()))?;
+    if !args.self_signed {
         advise(&tls);
         warn(&tls);
         watch(tls.clone())?;
@@ -47,18 +52,18 @@ pub(super) fn reload(tls: &ServerTls) {
 }
 
 /// The line that says how to know a certificate that no authority issued.
-pub(super) fn pin(args: &ServerArgs, tls: &ServerTls) -> Option<String> {
+pub(super) fn pin(args: &ServerTlsArgs, tls: &ServerTls) -> Option<String> {
     let certificates = tls.certificates();
-    let certificate = certificates.first().filter(|_| args.tls.self_signed)?;
-    Some(format!("certificate made for this run, with the pin {}\n", certificate.pin()))
+    let certificate = certificates.first().filter(|_| args.self_signed)?;
+    Some(format!("certificate made for this run, with the pin {}", certificate.pin()))
 }
 
 /// For localhost, and for where the server listens.
-fn self_signed(args: &ServerArgs) -> Result<(Pem, Pem), Failure> {
+fn self_signed(admission: &Admission, listening: &Listening) -> Result<(Pem, Pem), Failure> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
-    let hosts = args.admission.hosts.iter().filter_map(|host| host.split(':').next());
+    let hosts = admission.hosts.iter().filter_map(|host| host.split(':').next());
     names.extend(hosts.filter(|host| !host.starts_with('[')).map(str::to_owned));
-    let addresses = args.listening.addresses(0)?.into_iter();
+    let addresses = listening.addresses(0)?.into_iter();
     names.extend(addresses.filter_map(|(address, _)| Some(specified(&address)?.to_string())));
     names.sort();
     names.dedup();

@@ -578,5 +578,58 @@ fn the_access_log_says_what_tls_agreed_on() {
     assert!(line.contains("\"status\":200") && !line.contains("tls_"), "{line}");
 }
 
+#[test]
+fn commands_that_listen_speak_tls_too() {
+    let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
+    fs::write(folder.path("ca.pem"), &authority.pem).unwrap();
+    let (ca, (cert, key)) = (folder.path("ca.pem"), authority.issue(&folder, "cert", &["127.0.0.1"]));
+    let own = ["--tls-cert", &cert, "--tls-key", &key];
+
+    let running = Running::start(&[&["fraggle", "--port", "0", "--count", "3"], &own[..]].concat());
+    let url = format!("wss://{}/", running.address());
+    let output = output(&["fraggle", &url, "--proxy", "none", "--ca-file", &ca, "-n", "3"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("3 messages, "), "{output:?}");
+    let running = Running::start(&["fraggle", "--port", "0", "--tls-self-signed"]);
+    assert!(running.line().starts_with("listening on wss://127.0.0.1:"));
+    assert!(running.line().starts_with("certificate made for this run, with the pin sha256//"));
+
+    // A client that listens, and one that connects to it.
+    let listen = ["connect", "--listen", "127.0.0.1:0", "-v", "--send", "hi", "--count", "1"];
+    let talk = |running: &Running, options: &[&str]| {
+        let line = running.log_line("listening on wss://");
+        let url = line.split_once("listening on ").unwrap().1.to_owned();
+        let mut arguments = vec!["connect", &url, "--proxy", "none", "--send", "ho", "--expect", "hi"];
+        let pin = options.is_empty().then(|| {
+            let line = running.log_line("with the pin ");
+            line.split_once("with the pin ").unwrap().1.to_owned()
+        });
+        arguments.extend(pin.iter().flat_map(|pin| ["--insecure", "--pin", pin]));
+        arguments.extend(options);
+        failure(&arguments)
+    };
+    let running = Running::start(&[&listen[..], &own].concat());
+    let (code, said) = talk(&running, &["--ca-file", &ca]);
+    assert_eq!(code, Some(0), "{said}");
+    running.log_line("TLS 1.3, TLS13_");
+    assert_eq!(running.ended().code(), Some(0));
+    let running = Running::start(&[&listen[..], &["--tls-self-signed"]].concat());
+    let (code, said) = talk(&running, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    // Plain URLs are not for it, and its options are not for those that connect.
+    let running = Running::start(&[&listen[..], &own].concat());
+    let address = running.log_line("listening on wss://").split_once("wss://").unwrap().1.to_owned();
+    let (code, said) = failure(&["connect", &format!("ws://{address}"), "--proxy", "none"]);
+    assert_eq!(code, Some(5), "{said}");
+    for command in ["connect", "fraggle"] {
+        let (code, said) = failure(&[&[command, "wss://localhost/"][..], &own].concat());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("--tls-cert"), "{said}");
+    }
+    let (code, said) = failure(&["connect", "--listen", "0", "--tls-cert", "/no/such.pem"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("/no/such.pem: cannot be read"), "{said}");
+}
+
 /// Of no key.
 const NO_PIN: &str = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
