@@ -168,8 +168,10 @@ impl ClientTlsArgs {
 /// A file or text of the command line that cannot be used. A certificate without an option for its key is to have it too.
 pub(crate) fn unusable(error: &LoadError, key_option: &str, has_key_option: bool) -> Failure {
     let mut text = format!("TLS: {error}");
-    if error.kind() == LoadErrorKind::NoKey && !has_key_option {
-        text = format!("{text}; or name the file of the key ({key_option})");
+    match error.kind() {
+        LoadErrorKind::NoKey if !has_key_option => text = format!("{text}; or name the file of the key ({key_option})"),
+        LoadErrorKind::NoRoots => text.push_str(" (--ca-file)"),
+        _ => {}
     }
     Failure::usage(escape(&text).to_string())
 }

@@ -26,7 +26,8 @@ pub(super) fn log(statistics: &Statistics, thread: Option<usize>) {
         tracing::info!(name, count, thread, "{what}");
     };
     let all = [
-        ("closed by cause", statistics.closes.named().collect::<Vec<_>>()),
+        ("TLS handshakes by outcome", statistics.tls.named().collect::<Vec<_>>()),
+        ("closed by cause", statistics.closes.named().collect()),
         ("requests with a session by their end", statistics.request_ends.named().collect()),
         ("raw connections closed by cause", statistics.raw_closes.named().collect()),
         ("close codes received", codes(statistics.codes_received.named())),

@@ -209,6 +209,22 @@ fn a_certificate_without_names_is_a_warning() {
 }
 
 #[test]
+fn handshakes_are_counted_in_the_log() {
+    let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
+    let (cert, key) = authority.issue(&folder, "cert", &["one.example"]);
+    let (running, address) = served(&["--tls-cert", &cert, "--tls-key", &key, "--log-level", "info"]);
+    status(&authority.client(None), &address, "one.example").unwrap();
+    status(&Authority::new("other").client(None), &address, "one.example").unwrap_err();
+    // The client has ended it; the server is about to learn that.
+    running.log_line("the TLS handshake failed");
+    running.signal(Signal::USR1);
+    for outcome in ["started count=2", "full count=1", "refused count=1"] {
+        let line = running.log_line("TLS handshakes by outcome");
+        assert!(line.contains(&format!("name={outcome}")), "{line}");
+    }
+}
+
+#[test]
 fn clients_show_certificates() {
     let (authority, staff, folder) = (Authority::new("root"), Authority::new("staff"), Folder::new("tls"));
     let (cert, key) = authority.issue(&folder, "cert", &["one.example"]);
@@ -350,7 +366,7 @@ fn clients_trust_the_roots_of_a_file_or_of_the_system() {
     assert!(said.contains("--ca-file"), "{said}");
     let (code, said) = with_system("/no/such/file");
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("the system has no root certificates"), "{said}");
+    assert!(said.contains("the system has no root certificates") && said.contains("(--ca-file)"), "{said}");
 }
 
 #[test]

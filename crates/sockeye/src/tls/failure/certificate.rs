@@ -20,8 +20,8 @@ pub(super) fn explain(error: &CertificateError, peer: &Peer<'_>) -> Inner {
             format!("the certificate of {peer} was not issued by an authority that is trusted"),
             match peer {
                 Peer::Server(_) => {
-                    "trust the authority's root if it is one of your own; if it is a public one, the server may not send the \
-                     certificates of its issuers too"
+                    "if it is a public one, the server may not send the certificates of its issuers too; if it is one of your own, \
+                     trust its root"
                 }
                 Peer::Client => "it is of another one, or the client does not send the certificates of its issuers",
             },

@@ -176,7 +176,7 @@ fn incompatible(what: &PeerIncompatible, peer: &Peer<'_>) -> Inner {
         // TLS 1.2 has them by default, TLS 1.1 cannot have them.
         PeerIncompatible::SignatureAlgorithmsExtensionRequired => Inner::new(
             TlsFailureKind::NoCommonVersion,
-            format!("{peer} names no signature algorithms, as TLS 1.1 and older do not"),
+            format!("{peer} names no signature algorithms, which TLS has from version 1.2 on"),
             "TLS 1.0 and 1.1 are not supported (RFC 8996)",
         ),
         _ => Inner::new(
