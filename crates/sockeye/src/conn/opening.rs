@@ -143,7 +143,7 @@ impl Opening {
                 Read::Sealed(cost) => budget = budget.saturating_sub(cost),
                 Read::Nothing if !wire.socket.is_broken() => return Ok(Step::Wait),
                 Read::Nothing | Read::Failed(_) => return Err(self.broken(wire)),
-                Read::End => return Err(self.ended()),
+                Read::End => return Err(self.ended(wire.socket.is_cut())),
             }
         }
     }
@@ -298,11 +298,11 @@ impl Opening {
         }
     }
 
-    /// The peer ended its side before accepting.
-    fn ended(&mut self) -> FailureCause {
+    /// The peer ended its side before accepting. `is_cut`: without close_notify, so that anybody may have ended it.
+    fn ended(&mut self, is_cut: bool) -> FailureCause {
         match &mut self.state {
             State::Body { refusal, until_close, .. } => {
-                if !*until_close {
+                if !*until_close || is_cut {
                     refusal.cut();
                 }
                 self.refused()

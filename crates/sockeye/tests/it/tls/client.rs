@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::client::{FailureCause, Proxy, Stage};
+use sockeye::client::{FailureCause, Stage};
 use sockeye::protocol::ProtocolMut;
 use sockeye::service::Listen;
-use sockeye::sim::{Faults, Network, Peer, Turn};
+use sockeye::sim::{Faults, Network, Turn};
 use sockeye::sys::Address;
 use sockeye::tls::{TlsFailureKind, TlsVersion};
 use sockeye::{
@@ -20,13 +20,13 @@ use super::{Certified, VERSIONS, certified};
 const LENGTHS: [usize; 8] = [0, 1, 125, 126, 16_384, 65_535, 65_536, 1 << 20];
 
 /// What happened, in order.
-type Log = Rc<RefCell<Vec<String>>>;
+pub(super) type Log = Rc<RefCell<Vec<String>>>;
 
 /// Sends messages of several lengths, each when the one before has come back, and closes.
-struct Probe(Log);
+pub(super) struct Probe(Log);
 
 #[derive(Default)]
-struct Round {
+pub(super) struct Round {
     number: usize,
     got: Vec<u8>,
 }
@@ -86,15 +86,15 @@ impl Protocol for Probe {
     }
 }
 
-struct Bench {
-    network: Network,
-    server: Service,
-    client: Service,
-    log: Log,
+pub(super) struct Bench {
+    pub(super) network: Network,
+    pub(super) server: Service,
+    pub(super) client: Service,
+    pub(super) log: Log,
 }
 
 impl Bench {
-    fn new(certified: &Certified, faults: Faults, seed: u64) -> Self {
+    pub(super) fn new(certified: &Certified, faults: Faults, seed: u64) -> Self {
         let network = Network::with_faults(seed, faults);
         let listen = Listen::new("127.0.0.1:443").tls(certified.server.clone());
         let server = Service::builder().protocol(messages::echo("echo")).listener(listen).listen("127.0.0.1:80");
@@ -104,12 +104,12 @@ impl Bench {
         Self { network, server, client, log }
     }
 
-    fn connect(&mut self, connect: Connect) {
+    pub(super) fn connect(&mut self, connect: Connect) {
         self.client.control().protocol_named("probe").unwrap().connect(connect);
     }
 
     /// Turns of both services, until the connect has an end.
-    fn until_over(&mut self, mut between: impl FnMut()) -> Vec<String> {
+    pub(super) fn until_over(&mut self, mut between: impl FnMut()) -> Vec<String> {
         let Self { network, server, client, log } = self;
         let mut turns = 0;
         network.run(|| {
@@ -126,7 +126,7 @@ impl Bench {
     }
 }
 
-fn to(url: &str, address: &str, certified: &Certified) -> Connect {
+pub(super) fn to(url: &str, address: &str, certified: &Certified) -> Connect {
     let address = Address::Ip(address.parse().unwrap());
     Connect::new(url).unwrap().subprotocol("echo").unwrap().to([address]).tls(certified.own.clone())
 }
@@ -200,55 +200,4 @@ fn a_server_that_is_silent_or_goes_away_in_the_handshake_is_given_up() {
         }
     });
     assert_eq!(log, ["failed Tls ClosedInHandshake"]);
-}
-
-/// An HTTP proxy that connects to the server it is asked for, and then moves bytes.
-#[derive(Default)]
-struct Tunnel {
-    near: Option<Peer>,
-    far: Option<Peer>,
-    head: Vec<u8>,
-}
-
-impl Tunnel {
-    fn pump(&mut self, network: &Network, server: &Address) {
-        let Some(near) = &self.near else { return };
-        let bytes = near.recv();
-        let Some(far) = &self.far else {
-            self.head.extend(bytes);
-            if self.head.ends_with(b"\r\n\r\n") {
-                near.send(b"HTTP/1.1 200 OK\r\n\r\n");
-                self.far = Some(network.connect(server).unwrap());
-            }
-            return;
-        };
-        if !bytes.is_empty() {
-            far.send(&bytes);
-        }
-        let back = far.recv();
-        if !back.is_empty() {
-            near.send(&back);
-        }
-        if far.is_closed() {
-            near.shutdown();
-        }
-    }
-}
-
-#[test]
-fn the_proxy_comes_first_and_sees_what_it_needs() {
-    let certified = certified(VERSIONS[0]);
-    let mut bench = Bench::new(&certified, Faults::none(), 1);
-    let listener = bench.network.listen(&Address::Ip(([127, 0, 0, 1], 3128).into()));
-    let server = Address::Ip(([127, 0, 0, 1], 443).into());
-    let connect = Connect::new("wss://localhost/").unwrap().subprotocol("echo").unwrap().tls(certified.own.clone());
-    bench.connect(connect.proxy(Proxy::parse("http://127.0.0.1:3128").unwrap()));
-    let mut tunnel = Tunnel::default();
-    let network = bench.network.clone();
-    let log = bench.until_over(|| {
-        tunnel.near = tunnel.near.take().or_else(|| listener.accept());
-        tunnel.pump(&network, &server);
-    });
-    assert_eq!(log, ["open", "closed Handshake"]);
-    assert!(tunnel.head.starts_with(b"CONNECT localhost:443 HTTP/1.1\r\n"));
 }

@@ -2,6 +2,8 @@
 
 mod client;
 mod hostile;
+mod routes;
+mod scripted;
 mod server;
 
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use sockeye::tls::{ClientCertificates, ClientTls, Pem, Provider, ServerTls};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -19,6 +21,8 @@ static ISSUERS: AtomicU64 = AtomicU64::new(0);
 /// A server for `localhost`, and a client of rustls that trusts it and speaks one version.
 struct Certified {
     server: ServerTls,
+    /// The same server by rustls alone.
+    server_of_rustls: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
     /// A client of the service that does the same, in any version.
     own: ClientTls,
@@ -37,6 +41,13 @@ fn certified(version: &'static SupportedProtocolVersion) -> Certified {
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let own = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server_of_rustls = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.der().to_vec())).unwrap();
     let (chain, key) = (Pem::bytes(own.pem()), Pem::bytes(key.serialize_pem()));
@@ -57,6 +68,7 @@ fn certified(version: &'static SupportedProtocolVersion) -> Certified {
     let own = ClientTls::builder(Provider::Ring).roots(Pem::bytes(authority.pem())).build().unwrap();
     Certified {
         server,
+        server_of_rustls: Arc::new(server_of_rustls),
         client: Arc::new(client.with_no_client_auth()),
         own,
         asking,
