@@ -8,3 +8,6 @@ pub(crate) enum Session {}
 #[cfg(feature = "client")]
 #[derive(Clone)]
 pub(crate) enum ClientTls {}
+
+#[derive(Clone, Debug)]
+pub(crate) enum TlsRole {}

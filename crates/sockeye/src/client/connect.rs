@@ -298,6 +298,12 @@ impl Connect {
         Self { tls: Some(tls), ..self }
     }
 
+    /// As [`tls`](Self::tls), for what is not a WebSocket: it is over TLS, whatever the URL said.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    pub(super) fn over_tls(self, tls: ClientTls) -> Self {
+        Self { url: self.url.secured(), tls: Some(tls), ..self }
+    }
+
     /// What was given to [`tls`](Self::tls).
     pub(crate) const fn client_tls(&self) -> Option<&ClientTls> {
         self.tls.as_ref()

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::client::connect::{Connect, ConnectError, Timeouts};
 use crate::client::url::{Place, Url, UrlError, check_text};
 use crate::sys::{Address, TcpKeepalive};
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::ClientTls;
 
 /// What to connect a [`Raw`](crate::raw::Raw) or [`Watcher`](crate::raw::Watcher) endpoint to, and how:
 /// [`EndpointMut::connect`](crate::raw::EndpointMut::connect) takes it. Each setter validates its argument, so every
@@ -101,6 +103,30 @@ impl RawConnect {
         Self { connect: self.connect.to(addresses) }
     }
 
+    /// Speaks TLS from the first byte: [`open`](crate::raw::Raw::open) comes after the handshake, whose failure is one of the
+    /// connect ([`FailureCause::Tls`](crate::client::FailureCause::Tls)). The certificate must be for the host, also with
+    /// [`to`](Self::to); nothing is named by ALPN. To begin it later, see
+    /// [`ConnectionMut::start_tls`](crate::protocol::ConnectionMut::start_tls). A [`Watcher`](crate::raw::Watcher) reads and
+    /// writes for itself, so that it cannot have it.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tls-ring")] {
+    /// use sockeye::client::RawConnect;
+    /// use sockeye::tls::{ClientTls, Provider};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mail = RawConnect::new("mail.example.com:465")?.tls(ClientTls::builder(Provider::Ring).build()?);
+    /// # let _ = mail;
+    /// # Ok(()) }
+    /// # }
+    /// ```
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    #[must_use]
+    pub fn tls(self, tls: ClientTls) -> Self {
+        Self { connect: self.connect.over_tls(tls) }
+    }
+
     /// As [`Connect::source`].
     #[must_use]
     pub fn source(self, address: IpAddr) -> Self {
@@ -147,7 +173,7 @@ impl RawConnect {
         Ok(Self { connect: self.connect.timeout(timeout)? })
     }
 
-    /// Time limits of the host lookup and of connecting; the others are not used.
+    /// Time limits of the host lookup, of connecting and of TLS; the others are not used.
     ///
     /// # Errors
     /// As [`Connect::timeouts`].
@@ -184,6 +210,7 @@ impl fmt::Debug for RawConnect {
             .field("socket", socket)
             .field("timeout", timeout)
             .field("timeouts", timeouts)
+            .field("is_secure", &self.connect.url().is_secure())
             .finish()
     }
 }

@@ -149,6 +149,12 @@ impl Url {
         Self { secure: false, host, port, target: "/".to_owned(), credentials: None }
     }
 
+    /// The same place, over TLS.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    pub(super) fn secured(self) -> Self {
+        Self { secure: true, ..self }
+    }
+
     pub(super) const fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }

@@ -10,6 +10,7 @@ use crate::client::HandshakeHead;
 use crate::client::Retry;
 use crate::conn::handshakes::Handshakes;
 use crate::conn::policy::Site;
+use crate::conn::wire::Wire;
 use crate::id::{ConnId, ListenerHandle, RequestId};
 use crate::limits::Limits;
 #[cfg(feature = "client")]
@@ -89,13 +90,14 @@ impl Env {
     pub(super) fn call_descriptor<R>(
         &mut self,
         id: ConnId,
-        peer: &Address,
+        wire: &Wire,
         culprit: Culprit,
         call: impl FnOnce(&mut dyn DescriptorEndpoint, &mut RawCx<'_>, u32) -> R,
     ) -> Option<R> {
         let entry = self.state.registry.get(id)?;
         let endpoint = self.endpoints.descriptors(entry.endpoint)?;
-        let cx = &mut RawCx::new(&mut self.state, entry.endpoint, id, peer);
+        let cx = &mut RawCx::new(&mut self.state, entry.endpoint, id, &wire.peer);
+        cx.tls = wire.socket.tls();
         Some(timed(&mut self.io, culprit, owner(id, entry), || call(endpoint, cx, entry.session)))
     }
 

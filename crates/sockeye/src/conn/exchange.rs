@@ -167,7 +167,7 @@ impl Exchange {
         match end {
             End::Close(_) => self.close(),
             End::Abort => self.abort(),
-            End::Output => {}
+            End::Output | End::Plain(_) => {}
         }
     }
 

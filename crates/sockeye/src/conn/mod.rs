@@ -40,6 +40,8 @@ mod opening;
 mod outgoing;
 pub(crate) mod paths;
 mod phase;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod place;
 pub(crate) mod policy;
 mod proxied;
 mod published;
@@ -78,7 +80,7 @@ use crate::admission::Ended;
 use crate::client::FailureCause;
 use crate::id::ConnId;
 use crate::protocol::RawClosed;
-use crate::state::{ControlRequest, EndpointIndex, Entry};
+use crate::state::{ControlRequest, EndpointIndex, Entry, TlsStart};
 use crate::sys::{Address, Adopted, CloseHow, Handle};
 use crate::transport::{Apart, Framed, LoopIo, Socket};
 
@@ -321,9 +323,7 @@ impl Conn {
     /// A step in the next phase. Phases follow each other and never come back, so this ends.
     #[cold]
     fn next_phase(&mut self, env: &mut Env, id: ConnId, phase: Phase) -> Outcome {
-        if let Phase::Securing(securing) = &mut self.phase {
-            securing.release(&self.wire, env);
-        }
+        self.phase.release(&self.wire, env);
         self.phase = phase;
         // A deadline that comes sooner than that of the phase before is armed after the step.
         if self.phase.deadline() < self.wire.armed {
@@ -414,6 +414,15 @@ impl Conn {
         true
     }
 
+    /// Begins TLS on a raw connection. Returns whether a step is to do it.
+    pub(crate) fn start_tls(&mut self, start: &TlsStart) -> bool {
+        match &mut self.phase {
+            Phase::Raw(raw) => raw.start_tls(start),
+            _ => return false,
+        }
+        true
+    }
+
     /// Carries out what is asked of a WebSocket beside its messages. Returns whether a frame waits to leave.
     pub(crate) fn control(&mut self, request: ControlRequest, now: Instant) -> bool {
         match &mut self.phase {
@@ -492,9 +501,7 @@ impl Conn {
         if matches!(&self.phase, Phase::Http(http) if http.is_undecided()) {
             env.state.undecided.remove(id);
         }
-        if let Phase::Securing(securing) = &mut self.phase {
-            securing.release(&self.wire, env);
-        }
+        self.phase.release(&self.wire, env);
         self.wire.socket.close(&mut env.io, how);
     }
 }

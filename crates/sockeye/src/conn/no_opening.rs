@@ -5,12 +5,19 @@ use sockeye_proto::time::Instant;
 
 use crate::client::FailureCause;
 use crate::conn::env::Env;
+use crate::conn::raw::Raw;
 use crate::conn::step::Step;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
 
 pub(super) enum Opening {}
+
+#[expect(dead_code, reason = "nothing opens")]
+pub(super) enum AfterOpening {
+    WebSocket(WebSocket),
+    Raw(Box<Raw>),
+}
 
 #[derive(Debug)]
 pub(crate) enum Unopened {}
@@ -20,7 +27,7 @@ impl Opening {
         match *self {}
     }
 
-    pub(super) fn step(&mut self, _: &mut Wire, _: &mut Env, _: ConnId) -> Result<Step<WebSocket>, FailureCause> {
+    pub(super) fn step(&mut self, _: &mut Wire, _: &mut Env, _: ConnId) -> Result<Step<AfterOpening>, FailureCause> {
         match *self {}
     }
 

@@ -18,6 +18,7 @@ use crate::client::negotiate::{Negotiated, Negotiation};
 use crate::client::plan::Plan;
 use crate::client::{Connect, FailureCause, HandshakeHead, Refusal, Stage};
 use crate::conn::env::Env;
+use crate::conn::raw::Raw;
 use crate::conn::step::Step;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
@@ -71,6 +72,13 @@ pub(crate) struct Unopened {
     pub(crate) unreported: Vec<u8>,
 }
 
+/// The phase that follows.
+pub(super) enum AfterOpening {
+    WebSocket(WebSocket),
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    Raw(Box<Raw>),
+}
+
 impl Opening {
     pub(super) fn new(plan: Box<Plan>) -> Self {
         let deadline = plan.ends();
@@ -101,7 +109,12 @@ impl Opening {
 
     /// Writes, reads and decides as far as socket and turn allow. An error ends the attempt:
     /// [`give_up`](Self::give_up).
-    pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<Step<WebSocket>, FailureCause> {
+    pub(super) fn step(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        id: ConnId,
+    ) -> Result<Step<AfterOpening>, FailureCause> {
         if matches!(self.state, State::New) {
             self.begin(wire, env, id)?;
         }
@@ -137,7 +150,7 @@ impl Opening {
                     };
                     self.held.set(&env.state.account, held);
                     if let Some(ws) = next? {
-                        return Ok(Step::Next(ws));
+                        return Ok(Step::Next(AfterOpening::WebSocket(ws)));
                     }
                 }
                 Read::Sealed(cost) => budget = budget.saturating_sub(cost),
@@ -152,7 +165,7 @@ impl Opening {
     fn begin(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Result<(), FailureCause> {
         let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
         let Some(negotiation) = plan.negotiation(&env.limits.protocol).map_err(FailureCause::Proxy)? else {
-            return if self.is_secure() { self.secure(wire, env, &[]) } else { self.ask(env, id) };
+            return if self.is_secure() { self.secure(wire, env, id, &[]) } else { self.ask(env, id) };
         };
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().proxy);
         negotiation.start(env.io.cork());
@@ -206,7 +219,7 @@ impl Opening {
                         env.report_head(id, HandshakeHead::ProxyResponse(head));
                     }
                     if self.is_secure() {
-                        self.secure(wire, env, bytes)?;
+                        self.secure(wire, env, id, bytes)?;
                         return Ok(None);
                     }
                     self.ask(env, id)?;

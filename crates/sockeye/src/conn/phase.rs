@@ -4,16 +4,17 @@ use std::convert::Infallible;
 
 use sockeye_proto::time::Instant;
 
+use crate::conn::env::Env;
 use crate::conn::exchange::Exchange;
 use crate::conn::http::{AfterHttp, Http};
 use crate::conn::linger::Linger;
-use crate::conn::opening::Opening;
+use crate::conn::opening::{AfterOpening, Opening};
 use crate::conn::proxied::{AfterProxied, Proxied};
 use crate::conn::raw::Raw;
 use crate::conn::securing::{AfterSecuring, Securing};
 use crate::conn::watched::Watched;
 use crate::conn::websocket::WebSocket;
-use crate::conn::wire::NEVER;
+use crate::conn::wire::{NEVER, Wire};
 
 /// The phase decides how bytes are interpreted.
 pub(super) enum Phase {
@@ -45,9 +46,12 @@ impl From<Linger> for Phase {
     }
 }
 
-impl From<WebSocket> for Phase {
-    fn from(ws: WebSocket) -> Self {
-        Self::WebSocket(ws)
+impl From<AfterOpening> for Phase {
+    fn from(next: AfterOpening) -> Self {
+        match next {
+            AfterOpening::WebSocket(ws) => Self::WebSocket(ws),
+            AfterOpening::Raw(raw) => Self::Raw(raw),
+        }
     }
 }
 
@@ -94,6 +98,15 @@ impl Phase {
             Self::Raw(raw) => raw.deadline(),
             Self::Watched(_) => NEVER,
             Self::Linger(linger) => linger.deadline(),
+        }
+    }
+
+    /// Its handshake of TLS is no longer under way, if it was.
+    pub(super) fn release(&mut self, wire: &Wire, env: &mut Env) {
+        match self {
+            Self::Securing(securing) => securing.release(wire, env),
+            Self::Raw(raw) => raw.release(wire, env),
+            _ => {}
         }
     }
 

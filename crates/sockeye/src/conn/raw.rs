@@ -5,6 +5,17 @@
 //! is blocked on sending does not read. A broken connection delivers its remaining input before it
 //! ends; a paused one keeps it for later, and takes no steps meanwhile.
 
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "raw/no_starting.rs"]
+mod starting;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod starting;
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+#[path = "raw/no_tls.rs"]
+mod tls;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod tls;
+
 use std::io;
 
 use sockeye_proto::conn::HEADROOM;
@@ -13,6 +24,7 @@ use sockeye_proto::time::Instant;
 use crate::conn::call::Caller;
 use crate::conn::env::Env;
 use crate::conn::linger::Linger;
+use crate::conn::raw::starting::Starting;
 use crate::conn::step::{Due, Step};
 use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
@@ -36,6 +48,8 @@ pub(super) struct Raw {
     output_lost: bool,
     /// Why it broke.
     error: Option<io::ErrorKind>,
+    /// TLS begins: nothing is delivered or written meanwhile.
+    starting: Option<Box<Starting>>,
 }
 
 /// Our sending side.
@@ -70,7 +84,7 @@ struct Ending {
 }
 
 /// The endpoint of a connection and the context of its callbacks, for one round.
-type Callbacks<'a> = Caller<'a, dyn RawEndpoint + 'a, RawCx<'a>>;
+pub(super) type Callbacks<'a> = Caller<'a, dyn RawEndpoint + 'a, RawCx<'a>>;
 
 impl Raw {
     /// A connection of a raw listener, or to a server.
@@ -82,7 +96,16 @@ impl Raw {
     pub(super) fn adopted(endpoint: EndpointIndex, readable: bool, writable: bool) -> Self {
         let access = Access { readable, writable };
         let output = Output::Open;
-        Self { endpoint, ending: None, access, input_ended: false, output, output_lost: false, error: None }
+        Self {
+            endpoint,
+            ending: None,
+            access,
+            input_ended: false,
+            output,
+            output_lost: false,
+            error: None,
+            starting: None,
+        }
     }
 
     /// The connection begins: the `open` callback, once.
@@ -92,7 +115,7 @@ impl Raw {
         }
         let until = self.end_deadline(env);
         self.take_own_ends(&mut env.state, id, until);
-        if self.is_ending() || self.output != Output::Open {
+        if self.is_ending() || self.output != Output::Open || self.starting.is_some() {
             env.state.registry.enqueue(id);
         }
     }
@@ -148,7 +171,8 @@ impl Raw {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.ending.map_or(NEVER, |ending| ending.until)
+        let ending = self.ending.map_or(NEVER, |ending| ending.until);
+        self.starting.as_ref().map_or(ending, |starting| starting.deadline().min(ending))
     }
 
     /// Whether the writable callback is requested, and can ever be called.
@@ -167,6 +191,9 @@ impl Raw {
 
     /// Reads, delivers and writes as far as socket and turn allow.
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, entry: Entry) -> Step<Linger> {
+        if self.starting.is_some() {
+            return self.step_starting(wire, env, id);
+        }
         env.state.enter(id, entry, env.share);
         env.io.begin_step(env.share.bytes);
         env.io.take_send_error();
@@ -196,6 +223,9 @@ impl Raw {
         let outcome = self.outcome(&wire.socket, &env.state.running, more);
         let is_spent = env.state.running.budget.is_spent() || env.io.send_budget == 0;
         env.state.leave();
+        if self.starting.is_some() {
+            return self.step_starting(wire, env, id);
+        }
         match outcome {
             Outcome::Wait => Step::Wait,
             Outcome::More if is_spent => Step::Yield,
@@ -244,6 +274,12 @@ impl Raw {
         if self.has_input(socket) && !callbacks.cx.running.is_paused() {
             let read = self.read(socket, io, rx, callbacks.cx.running.budget.bytes);
             self.deliver(&mut callbacks, io, &read, rx, until);
+            if matches!(read, Read::Failed(_)) {
+                self.tell_failure(&mut callbacks, io, socket);
+            }
+        }
+        if self.starting.is_some() {
+            return false;
         }
         if self.can_write(&callbacks.cx.running, socket) {
             self.write(&mut callbacks, socket, io, until);
@@ -334,6 +370,7 @@ impl Raw {
             End::Close(_) => self.end(RawClosed::Local, until),
             End::Abort => self.abort(until),
             End::Output => self.end_output(until),
+            End::Plain(start) => self.start_tls(start),
         });
     }
 
@@ -405,6 +442,7 @@ impl Raw {
     /// A deadline is due: the end took too long, or the user's timer.
     pub(super) fn due(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Due<Linger> {
         if self.deadline() <= env.state.now {
+            self.note_late(env);
             return Due::Over(self.finish(wire, env, id, RawClosed::Timeout));
         }
         let is_ending = self.is_ending();
@@ -431,7 +469,7 @@ pub(super) fn open(endpoint: EndpointIndex, wire: &Wire, env: &mut Env, id: Conn
     entry.set_open(true);
     entry.set_connected();
     env.state.opened = true;
-    let session = env.call_descriptor(id, &wire.peer, Culprit::Open, |endpoint, cx, _| endpoint.open(cx));
+    let session = env.call_descriptor(id, wire, Culprit::Open, |endpoint, cx, _| endpoint.open(cx));
     let Some(session) = session else { return false };
     if let Some(entry) = env.state.registry.get_mut(id) {
         entry.session = session;
@@ -447,7 +485,6 @@ pub(super) fn timer(is_ending: bool, wire: &mut Wire, env: &mut Env, id: ConnId)
     wire.user_timer = NEVER;
     let entry = env.state.registry.get(id).filter(|entry| entry.is_open() && !is_ending)?;
     env.state.enter(id, entry, ReadBudget::default());
-    let result =
-        env.call_descriptor(id, &wire.peer, Culprit::Timer, |endpoint, cx, session| endpoint.timer(cx, session));
+    let result = env.call_descriptor(id, wire, Culprit::Timer, |endpoint, cx, session| endpoint.timer(cx, session));
     Some(result.unwrap_or(Ok(())))
 }

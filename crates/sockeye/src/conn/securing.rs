@@ -14,6 +14,7 @@ use crate::conn::env::Env;
 use crate::conn::handshakes::Start;
 use crate::conn::http::Http;
 use crate::conn::linger::Linger;
+use crate::conn::place::{HANDSHAKE_EFFORT, Place};
 use crate::conn::policy::{Entrance, Secured};
 use crate::conn::raw::Raw;
 use crate::conn::step::{Due, Step};
@@ -21,6 +22,7 @@ use crate::conn::wire::Wire;
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::sys::{Address, CloseHow};
+use crate::tls::Above;
 use crate::transport::{Broken, Read, Shake, SocketWriter};
 
 /// A connection whose handshake is awaited, or under way.
@@ -29,20 +31,10 @@ pub(super) struct Securing {
     secured: Rc<Secured>,
     /// The trusted proxy that the connection came through.
     proxy: Option<Address>,
-    state: State,
+    place: Place,
     /// It was counted as started, and has no outcome.
     is_counted: bool,
     deadline: Instant,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    /// Nothing was read.
-    New,
-    /// Others are under way, and come first. This is its place among those that wait.
-    Waiting(u64),
-    /// It counts among those that are under way.
-    Running,
 }
 
 /// The phase that follows the handshake.
@@ -55,7 +47,7 @@ pub(super) enum AfterSecuring {
 impl Securing {
     pub(super) fn new(limits: &Limits, accepted: Instant, secured: &Rc<Secured>, proxy: Option<Address>) -> Box<Self> {
         let deadline = accepted + limits.tls_handshake_timeout;
-        Box::new(Self { secured: Rc::clone(secured), proxy, state: State::New, is_counted: false, deadline })
+        Box::new(Self { secured: Rc::clone(secured), proxy, place: Place::None, is_counted: false, deadline })
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -64,17 +56,16 @@ impl Securing {
 
     /// Reads and answers as far as socket and turn allow.
     pub(super) fn step(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId) -> Step<AfterSecuring> {
-        if self.state != State::Running {
+        if !self.place.is_running() {
             if !wire.socket.has_input() {
                 // A drain does not wait for a connection that has not begun.
                 let is_over = wire.socket.is_broken() || env.state.lifecycle.is_ending();
                 return if is_over { Step::Gone(CloseHow::Normal) } else { Step::Wait };
             }
-            match self.start(wire, env, id) {
-                Start::Now => self.state = State::Running,
+            match self.place.enter(wire, env, id) {
+                Start::Now => {}
                 Start::NextTurn => return Step::Later,
-                Start::Waiting(place) => {
-                    self.state = State::Waiting(place);
+                Start::Waiting(_) => {
                     // Without the rest of its flight no handshake can be done: it gives its place back now.
                     let is_over = wire.socket.is_broken() || wire.socket.has_read_closed();
                     return if is_over { Step::Gone(CloseHow::Normal) } else { Step::Wait };
@@ -85,7 +76,6 @@ impl Securing {
                 Begun::Yes => {}
                 Begun::NotYet => {
                     self.release(wire, env);
-                    self.state = State::New;
                     return Step::Wait;
                 }
                 Begun::Over(step) => return step,
@@ -100,32 +90,6 @@ impl Securing {
                 self.is_counted = false;
                 failed(&broken, wire, env, id)
             }
-        }
-    }
-
-    /// Asks whether it may begin.
-    fn start(&self, wire: &Wire, env: &mut Env, id: ConnId) -> Start {
-        let Env { io, handshakes, admission, limits, .. } = env;
-        let statistics = &mut io.meters.statistics;
-        let (network, place) = (admission.network(&wire.peer), self.place());
-        let start = handshakes.start(id, statistics.work.turns, network, place, limits);
-        match start {
-            Start::Now => {}
-            Start::NextTurn => statistics.limits.turn_tls_handshakes += 1,
-            Start::Waiting(now) => statistics.limits.tls_handshakes += u64::from(Some(now) != place),
-            Start::Never => {
-                statistics.limits.tls_handshakes_per_address += 1;
-                tracing::debug!(%id, peer = %wire.peer, "refused: too many TLS handshakes of the address");
-            }
-        }
-        start
-    }
-
-    /// Its place among those that wait.
-    fn place(&self) -> Option<u64> {
-        match self.state {
-            State::Waiting(place) => Some(place),
-            State::New | State::Running => None,
         }
     }
 
@@ -145,9 +109,13 @@ impl Securing {
             counters.not_tls += 1;
             return Begun::Over(refuse_plain(wire, env, count));
         }
+        let above = match self.secured.then {
+            Entrance::Raw { .. } => Above::Raw,
+            Entrance::Http(_) | Entrance::Secured(_) => Above::Http,
+        };
         // What a handshake costs, in bytes moved.
         env.io.note_effort(HANDSHAKE_EFFORT);
-        match wire.socket.begin_server_tls(&mut env.io, &self.secured.tls, first) {
+        match wire.socket.begin_server_tls(&mut env.io, &self.secured.tls, above, first) {
             Ok(()) => Begun::Yes,
             Err(failure) => {
                 self.is_counted = false;
@@ -198,23 +166,15 @@ impl Securing {
         if std::mem::take(&mut self.is_counted) {
             statistics.tls.late += 1;
         }
-        tracing::debug!(%id, peer = %wire.peer, state = ?self.state, "the TLS handshake took too long");
+        tracing::debug!(%id, peer = %wire.peer, place = ?self.place, "the TLS handshake took too long");
         Due::Over(Step::Gone(CloseHow::Normal))
     }
 
     /// It is no longer under way: another one may be. Called whenever a connection leaves this phase, in whichever way.
     pub(super) fn release(&mut self, wire: &Wire, env: &mut Env) {
-        let Env { io, handshakes, admission, limits, state, .. } = env;
         // Neither the peer nor a rule ended it.
-        io.meters.statistics.tls.aborted += u64::from(std::mem::take(&mut self.is_counted));
-        let next = match self.state {
-            State::New => None,
-            State::Waiting(place) => handshakes.leave(place, limits),
-            State::Running => handshakes.end(admission.network(&wire.peer), limits),
-        };
-        if let Some(id) = next {
-            state.registry.enqueue(id);
-        }
+        env.io.meters.statistics.tls.aborted += u64::from(std::mem::take(&mut self.is_counted));
+        self.place.leave(wire, env);
     }
 }
 
@@ -230,8 +190,6 @@ enum Begun {
 const HANDSHAKE: u8 = 22;
 /// What is read to see how a connection begins: a hello, or the head of a request.
 const FIRST_READ: usize = 16 * 1024;
-/// A handshake costs as much as moving so many bytes.
-const HANDSHAKE_EFFORT: u64 = 128 * 1024;
 
 /// What arrived is not TLS. A request gets an answer that a person can act on, in plain text as it was asked.
 fn refuse_plain(wire: &mut Wire, env: &mut Env, count: usize) -> Step<AfterSecuring> {

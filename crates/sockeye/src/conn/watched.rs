@@ -186,7 +186,7 @@ impl Watched {
             commands.take_ends(id, |end| match end {
                 End::Close(_) => self.end(RawClosed::Local),
                 End::Abort => self.ending = Some(RawClosed::Reset),
-                End::Output => {}
+                End::Output | End::Plain(_) => {}
             });
         }
     }

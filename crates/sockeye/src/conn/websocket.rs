@@ -356,7 +356,7 @@ impl WebSocket {
         commands.take_ends(id, |end| match end {
             End::Close(close) => self.protocol.close(close.clone(), now),
             End::Abort => self.protocol.abort(Cause::Aborted),
-            End::Output => {}
+            End::Output | End::Plain(_) => {}
         });
         if let Some(limits) = commands.take_limits(id) {
             commands.running.message_bytes = limits.message_bytes;

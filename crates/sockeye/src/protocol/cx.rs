@@ -9,6 +9,7 @@ use crate::protocol::views::{ConnectionMut, EndpointMut, ProtocolMut};
 use crate::protocol::{ConnId, SendCx, Writable};
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::sys::Address;
+use crate::tls::Session;
 use crate::transport::SocketWriter;
 
 /// The context of a callback of a [`Protocol`](crate::Protocol): its connection, and through it the
@@ -194,11 +195,13 @@ pub struct RawCx<'a> {
     pub(crate) connection: ConnectionMut<'a>,
     pub(crate) endpoint: EndpointIndex,
     pub(crate) peer: &'a Address,
+    /// The session of TLS, in the callbacks that show it.
+    pub(crate) tls: Option<&'a Session>,
 }
 
 impl<'a> RawCx<'a> {
     pub(crate) fn new(commands: &'a mut Commands, endpoint: EndpointIndex, id: ConnId, peer: &'a Address) -> Self {
-        Self { connection: ConnectionMut { commands, id }, endpoint, peer }
+        Self { connection: ConnectionMut { commands, id }, endpoint, peer, tls: None }
     }
 
     /// The address of the peer; [`Address::Unnamed`] unless it is a connected TCP or Unix socket.

@@ -38,7 +38,7 @@ pub enum RawClosed {
     Broken(Option<io::ErrorKind>),
     /// The program reset it.
     Reset,
-    /// The output could not be sent within the close timeout.
+    /// The output could not be sent within the close timeout, or a handshake of TLS took too long.
     Timeout,
     /// The service was dropped.
     Dropped,
@@ -52,7 +52,7 @@ impl fmt::Display for RawClosed {
             Self::Broken(None) => f.write_str("broken"),
             Self::Broken(Some(kind)) => write!(f, "broken: {kind}"),
             Self::Reset => f.write_str("reset by us"),
-            Self::Timeout => f.write_str("the last output was not accepted in time"),
+            Self::Timeout => f.write_str("the last output, or a handshake of TLS, was not over in time"),
             Self::Dropped => f.write_str("the service was dropped"),
         }
     }

@@ -266,6 +266,10 @@ pub(crate) trait RawEndpoint: DescriptorEndpoint {
     fn ended(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
     fn writable(&mut self, cx: &mut RawCx<'_>, session: u32, tx: RawWritable<'_>) -> Result<(), RawClose>;
     fn low_water(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    fn secured(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose>;
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    fn tls_failed(&mut self, cx: &mut RawCx<'_>, session: u32, failure: &crate::tls::TlsFailure);
 }
 
 /// The callbacks of a [`Watcher`], whose descriptors the program reads and writes.
@@ -490,6 +494,18 @@ impl<R: Raw> RawEndpoint for RawWithSessions<R> {
 
     fn low_water(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
         self.0.with(session, |raw, session| raw.low_water(cx, session))
+    }
+
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    fn secured(&mut self, cx: &mut RawCx<'_>, session: u32) -> Result<(), RawClose> {
+        self.0.with(session, |raw, session| raw.secured(cx, session))
+    }
+
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    fn tls_failed(&mut self, cx: &mut RawCx<'_>, session: u32, failure: &crate::tls::TlsFailure) {
+        if let Some(session) = self.0.sessions.get_mut(session) {
+            self.0.object.tls_failed(cx, session, failure);
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) mod raw;
 mod request;
 pub(crate) mod request_views;
 pub(crate) mod responder;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod secures;
 mod sessions;
 mod tx;
 mod unknown;

@@ -95,6 +95,29 @@ pub trait Raw: 'static {
     /// How to end the connection.
     fn receive(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, bytes: &[u8]) -> Result<(), RawClose>;
 
+    /// The handshake that [`ConnectionMut::start_tls`](crate::protocol::ConnectionMut::start_tls) asked for is done. What is
+    /// received from here on came sealed, and what is written leaves sealed. [`RawCx::tls`] says what was agreed on. Forget
+    /// what was said in plain before.
+    ///
+    /// It is not called for connections that have TLS from their beginning: those are `open` only then.
+    ///
+    /// # Errors
+    /// How to end the connection.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    fn secured(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session) -> Result<(), RawClose> {
+        let _ = (cx, session);
+        Ok(())
+    }
+
+    /// TLS failed on an open connection: in a handshake that
+    /// [`ConnectionMut::start_tls`](crate::protocol::ConnectionMut::start_tls) asked for, or behind it. `closed` follows.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    fn tls_failed(&mut self, cx: &mut RawCx<'_>, session: &mut Self::Session, failure: &crate::tls::TlsFailure) {
+        let _ = (cx, session, failure);
+    }
+
     /// The peer has ended its sending side: it has closed the connection, or only its half of it. With `Ok` the program
     /// can go on writing, as long as the peer accepts it, until it ends the connection; `receive` is not called any more.
     /// The default ends the connection once all output is sent.

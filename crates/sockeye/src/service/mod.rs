@@ -20,6 +20,7 @@ mod paths;
 mod pending;
 pub(crate) mod places;
 mod publish;
+mod raw;
 mod remote;
 mod shedding;
 mod stalls;

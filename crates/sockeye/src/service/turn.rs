@@ -399,6 +399,7 @@ impl Service {
                 End::Close(close) => self.close_now(id, close),
                 End::Abort => self.abort_now(id),
                 End::Output => self.end_output(id),
+                End::Plain(start) => self.start_tls(id, &start),
             }
         }
         // The callbacks of connections that ended may have requested more.
@@ -416,15 +417,6 @@ impl Service {
         if let Some(conn) = connections.in_slot(id) {
             conn.abort(env, id, Abort::Requested);
             self.close_and_retire(id, CloseHow::Reset);
-        }
-    }
-
-    /// Ends the sending side of a raw connection, in its next step.
-    fn end_output(&mut self, id: ConnId) {
-        let until = self.env.state.now + self.env.limits.protocol.close_timeout;
-        let Some(conn) = self.connections.get_mut(&self.env.state.registry, id) else { return };
-        if conn.end_output(until) {
-            self.env.state.registry.enqueue(id);
         }
     }
 

@@ -28,6 +28,6 @@ pub(crate) use self::connects::Planned;
 pub(crate) use self::endpoints::{EndpointIndex, EndpointInfo, EndpointKind};
 pub(crate) use self::lifecycle::Lifecycle;
 pub(crate) use self::message_limits::MessageLimitSets;
-pub(crate) use self::queue::{Adoption, ControlRequest, End};
+pub(crate) use self::queue::{Adoption, ControlRequest, End, TlsStart};
 pub(crate) use self::registry::{Entry, Registry};
 pub(crate) use self::running::{FIRST_READ, MOST_READ, ReadBudget, RunningStep};

@@ -9,6 +9,7 @@ use sockeye_proto::time::Instant;
 use crate::id::ConnId;
 use crate::limits::Keepalive;
 use crate::state::endpoints::EndpointIndex;
+use crate::tls::TlsRole;
 
 /// Commands that wait for the end of the callback.
 #[derive(Default)]
@@ -33,6 +34,18 @@ pub(crate) enum End {
     Abort,
     /// Only what we send, once it has left. The other direction stays.
     Output,
+    /// Only what is plain: TLS follows.
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    Plain(Box<TlsStart>),
+}
+
+/// TLS that begins on an open connection.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsStart {
+    pub(crate) role: TlsRole,
+    /// What the program received and did not use: the peer's first bytes of the handshake.
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    pub(crate) rest: Vec<u8>,
 }
 
 /// What is asked of a WebSocket beside its messages.

@@ -71,6 +71,10 @@ pub enum Culprit {
     Closing,
     /// [`Protocol::low_water`](crate::Protocol::low_water).
     LowWater,
+    /// `Raw::secured`.
+    Secured,
+    /// `Raw::tls_failed`.
+    TlsFailed,
     /// [`Protocol::closed`](crate::Protocol::closed).
     Closed,
     /// [`Protocol::failed`](crate::Protocol::failed).
@@ -116,6 +120,8 @@ impl Display for Culprit {
             Self::Writable => "the writable callback",
             Self::Closing => "the closing callback",
             Self::LowWater => "the low_water callback",
+            Self::Secured => "the secured callback",
+            Self::TlsFailed => "the tls_failed callback",
             Self::Closed => "the closed callback",
             Self::Failed => "the failed callback",
             Self::HandshakeHead => "the handshake_head callback",

@@ -81,6 +81,15 @@ impl TlsVersion {
     }
 }
 
+/// What is spoken above TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Above {
+    /// HTTP, which ALPN names.
+    Http,
+    /// A protocol of the program's own, for which there is no name.
+    Raw,
+}
+
 /// SHA-256 by the provider's own code, which every cipher suite brings along. `None` if the provider has no suite with it.
 pub(super) fn sha256(crypto: &CryptoProvider, bytes: &[u8]) -> Option<[u8; 32]> {
     let hash = crypto.cipher_suites.iter().find_map(|suite| {

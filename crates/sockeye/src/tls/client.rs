@@ -20,6 +20,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
 
+use super::choice::Above;
 use super::choice::Provider;
 use super::choice::TlsVersion;
 use super::error::LoadError;
@@ -57,6 +58,8 @@ pub struct ClientTls(Arc<Shared>);
 struct Shared {
     plan: ClientTlsBuilder,
     config: Arc<ClientConfig>,
+    /// For raw connections: no protocol is offered.
+    raw: Arc<ClientConfig>,
 }
 
 impl ClientTls {
@@ -90,7 +93,7 @@ impl ClientTls {
     fn with(&self, resumption: Resumption) -> Self {
         let mut config = (*self.0.config).clone();
         config.resumption = resumption;
-        Self(Arc::new(Shared { plan: self.0.plan.clone(), config: Arc::new(config) }))
+        Self::of_config(self.0.plan.clone(), config)
     }
 
     /// One with a configuration of the test's own.
@@ -100,13 +103,21 @@ impl ClientTls {
         let provider = Provider::Ring;
         #[cfg(not(feature = "tls-ring"))]
         let provider = Provider::AwsLc;
-        Self(Arc::new(Shared { plan: Self::builder(provider), config: Arc::new(config) }))
+        Self::of_config(Self::builder(provider), config)
     }
 
     /// What new handshakes use.
-    #[allow(dead_code, reason = "connects that use it follow")]
-    pub(crate) fn current(&self) -> Arc<ClientConfig> {
-        self.0.config.clone()
+    pub(crate) fn current(&self, above: Above) -> Arc<ClientConfig> {
+        match above {
+            Above::Http => self.0.config.clone(),
+            Above::Raw => self.0.raw.clone(),
+        }
+    }
+
+    fn of_config(plan: ClientTlsBuilder, config: ClientConfig) -> Self {
+        let mut raw = config.clone();
+        raw.alpn_protocols.clear();
+        Self(Arc::new(Shared { plan, config: Arc::new(config), raw: Arc::new(raw) }))
     }
 }
 
@@ -207,7 +218,7 @@ impl ClientTlsBuilder {
         if let Some(path) = &self.key_log {
             config.key_log = Arc::new(KeyLogFile::open(path)?);
         }
-        Ok(ClientTls(Arc::new(Shared { plan: self, config: Arc::new(config) })))
+        Ok(ClientTls::of_config(self, config))
     }
 
     fn verifier(&self, crypto: &Arc<CryptoProvider>) -> Result<Verifier, LoadError> {

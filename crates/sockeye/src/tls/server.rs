@@ -22,6 +22,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SigningKey;
 
 use super::certificate::Certificate;
+use super::choice::Above;
 use super::choice::Provider;
 use super::choice::TlsVersion;
 use super::error::LoadError;
@@ -60,7 +61,7 @@ use super::roots;
 ///
 /// Clients may resume a session: they get one ticket, sealed by a key that is replaced every six hours and known to this process
 /// only. Nothing is kept for them here. Early data is never accepted, since a request to open a WebSocket must not be replayed
-/// (RFC 8446 section 8). The only protocol is HTTP/1.1: a client that offers others by ALPN, and not `http/1.1`, is refused with the alert
+/// (RFC 8446 section 8). Above it HTTP/1.1 is spoken, but on raw connections: a client that offers others by ALPN, and not `http/1.1`, is refused with the alert
 /// `no_application_protocol` (RFC 7301 section 3.2).
 #[derive(Clone)]
 pub struct ServerTls(Arc<Shared>);
@@ -78,6 +79,8 @@ struct Shared {
 
 struct Loaded {
     config: Arc<ServerConfig>,
+    /// For raw connections: no protocol is chosen.
+    raw: Arc<ServerConfig>,
     certificates: Arc<[Certificate]>,
     keys: Vec<Arc<dyn SigningKey>>,
 }
@@ -89,9 +92,11 @@ impl ServerTls {
     }
 
     /// What new handshakes use from now on.
-    #[allow(dead_code, reason = "listeners that use it follow")]
-    pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        self.read(|loaded| loaded.config.clone())
+    pub(crate) fn current(&self, above: Above) -> Arc<ServerConfig> {
+        self.read(|loaded| match above {
+            Above::Http => loaded.config.clone(),
+            Above::Raw => loaded.raw.clone(),
+        })
     }
 
     /// The certificates in use, in the order in which they were given.
@@ -143,7 +148,8 @@ impl ServerTls {
         #[cfg(not(feature = "tls-ring"))]
         let provider = Provider::AwsLc;
         let (crypto, ticketer) = (config.crypto_provider().clone(), Some(config.ticketer.clone()));
-        let loaded = Loaded { config: Arc::new(config), certificates: Arc::new([]), keys: Vec::new() };
+        let config = Arc::new(config);
+        let loaded = Loaded { raw: config.clone(), config, certificates: Arc::new([]), keys: Vec::new() };
         let (loaded, reloading) = (RwLock::new(loaded), Mutex::new(()));
         Self(Arc::new(Shared { plan: Self::builder(provider), crypto, ticketer, loaded, reloading }))
     }
@@ -255,7 +261,10 @@ impl ServerTlsBuilder {
             config.send_tls13_tickets = 1;
             config.ticketer = ticketer.clone();
         }
-        let loaded = Loaded { config: Arc::new(config), certificates: certificates.into(), keys: in_use };
+        let mut raw = config.clone();
+        raw.alpn_protocols.clear();
+        let (config, raw) = (Arc::new(config), Arc::new(raw));
+        let loaded = Loaded { config, raw, certificates: certificates.into(), keys: in_use };
         Ok((loaded, Reloaded { kept_keys }))
     }
 }

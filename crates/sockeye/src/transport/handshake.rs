@@ -4,7 +4,7 @@ use std::io;
 
 #[cfg(feature = "client")]
 use crate::tls::ClientTls;
-use crate::tls::{ServerTls, Session, TlsFailure};
+use crate::tls::{Above, ServerTls, Session, TlsFailure};
 use crate::transport::loop_io::LoopIo;
 use crate::transport::read::halves;
 use crate::transport::socket::Socket;
@@ -31,7 +31,7 @@ pub(crate) enum Broken {
     TooLong,
     /// The peer ended the connection.
     Ended,
-    Io(#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "it is shown"))] io::ErrorKind),
+    Io(io::ErrorKind),
 }
 
 /// The last flight of a handshake costs as much as moving so many bytes: signatures are verified, keys are made, and a ticket. A
@@ -44,10 +44,11 @@ impl Socket {
         &mut self,
         io: &mut LoopIo,
         tls: &ServerTls,
+        above: Above,
         first: &[u8],
     ) -> Result<(), TlsFailure> {
         io.scratch.sealed.clear();
-        self.begin_tls(io, Session::server(tls.current())?, first);
+        self.begin_tls(io, Session::server(tls.current(above))?, first);
         Ok(())
     }
 
@@ -57,11 +58,12 @@ impl Socket {
         &mut self,
         io: &mut LoopIo,
         tls: &ClientTls,
+        above: Above,
         name: &str,
         first: &[u8],
     ) -> Result<(), TlsFailure> {
         io.scratch.sealed.clear();
-        let session = Session::client(tls.current(), name, &mut io.scratch.sealed)?;
+        let session = Session::client(tls.current(above), name, &mut io.scratch.sealed)?;
         self.begin_tls(io, session, first);
         Ok(())
     }
@@ -128,7 +130,6 @@ impl Socket {
     }
 
     /// Why TLS failed behind the handshake, told once.
-    #[cfg(feature = "client")]
     pub(crate) fn take_tls_failure(&mut self) -> Option<TlsFailure> {
         self.stream.tls_mut()?.take_failure()
     }

@@ -3,14 +3,13 @@
 
 use crate::client::FailureCause;
 use crate::conn::env::Env;
-use crate::conn::opening::Opening;
+use crate::conn::opening::{AfterOpening, Opening};
 use crate::conn::step::Step;
-use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
 
 impl Opening {
-    pub(super) fn secure(&mut self, _: &mut Wire, _: &mut Env, _: &[u8]) -> Result<(), FailureCause> {
+    pub(super) fn secure(&mut self, _: &mut Wire, _: &mut Env, _: ConnId, _: &[u8]) -> Result<(), FailureCause> {
         Err(FailureCause::Unsupported("there is no TLS"))
     }
 
@@ -19,7 +18,7 @@ impl Opening {
         _: &mut Wire,
         _: &mut Env,
         _: ConnId,
-    ) -> Result<Option<Step<WebSocket>>, FailureCause> {
+    ) -> Result<Option<Step<AfterOpening>>, FailureCause> {
         Ok(None)
     }
 

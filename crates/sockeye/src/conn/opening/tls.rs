@@ -3,25 +3,36 @@
 use crate::client::FailureCause;
 use crate::client::without_zone;
 use crate::conn::env::Env;
-use crate::conn::opening::{Opening, State};
+use crate::conn::opening::{AfterOpening, Opening, State};
+use crate::conn::place::HANDSHAKE_EFFORT;
+use crate::conn::raw::Raw;
 use crate::conn::step::Step;
-use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
-use crate::tls::TlsFailure;
+use crate::state::EndpointKind;
+use crate::sys::CloseHow;
+use crate::tls::{Above, TlsFailure};
 use crate::transport::{Broken, Shake, SocketWriter};
 
 impl Opening {
     /// Begins the handshake. `first` was read behind the answer of a proxy.
-    pub(super) fn secure(&mut self, wire: &mut Wire, env: &mut Env, first: &[u8]) -> Result<(), FailureCause> {
+    pub(super) fn secure(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        id: ConnId,
+        first: &[u8],
+    ) -> Result<(), FailureCause> {
         let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
         let Some(tls) = plan.connect().client_tls() else {
             return Err(FailureCause::Unsupported("the connect has no configuration of TLS"));
         };
+        let is_raw = endpoint_kind(env, id) == Some(EndpointKind::Raw);
+        let above = if is_raw { Above::Raw } else { Above::Http };
         // What was said to a proxy is plain.
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
         let name = without_zone(plan.connect().url().host());
-        wire.socket.begin_client_tls(&mut env.io, tls, name, first).map_err(FailureCause::Tls)?;
+        wire.socket.begin_client_tls(&mut env.io, tls, above, name, first).map_err(FailureCause::Tls)?;
         // As costly as with a peer that connected to us.
         env.io.note_effort(HANDSHAKE_EFFORT);
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().tls);
@@ -35,7 +46,7 @@ impl Opening {
         wire: &mut Wire,
         env: &mut Env,
         id: ConnId,
-    ) -> Result<Option<Step<WebSocket>>, FailureCause> {
+    ) -> Result<Option<Step<AfterOpening>>, FailureCause> {
         let (budget, most) = (env.share.bytes, env.limits.tls_handshake_bytes);
         match wire.socket.handshake(&mut env.io, &mut env.rx, budget, most) {
             Shake::Done => {}
@@ -48,7 +59,21 @@ impl Opening {
             let version = session.version().map(tracing::field::display);
             tracing::debug!(%id, peer = %wire.peer, version, cipher, group, is_resumed = session.is_resumed(), "secured");
         }
+        if endpoint_kind(env, id) == Some(EndpointKind::Raw) {
+            return Ok(Some(self.open_raw(wire, env, id)));
+        }
         self.ask(env, id).map(|()| None)
+    }
+
+    /// A raw connection is open once TLS is.
+    fn open_raw(&mut self, wire: &Wire, env: &mut Env, id: ConnId) -> Step<AfterOpening> {
+        self.plan = None;
+        let Some(endpoint) = env.state.registry.get(id).map(|entry| entry.endpoint) else {
+            return Step::Gone(CloseHow::Normal);
+        };
+        let mut raw = Raw::new(endpoint);
+        raw.open(wire, env, id);
+        Step::Next(AfterOpening::Raw(Box::new(raw)))
     }
 
     /// The peer's refusal that arrived behind the handshake: with TLS 1.3 the client is done before the server has seen its
@@ -71,5 +96,6 @@ impl Opening {
     }
 }
 
-/// A handshake costs as much as moving so many bytes.
-const HANDSHAKE_EFFORT: u64 = 128 * 1024;
+fn endpoint_kind(env: &Env, id: ConnId) -> Option<EndpointKind> {
+    env.state.registry.get(id).map(|entry| env.state.kind(entry.endpoint))
+}

@@ -101,6 +101,9 @@ impl Service {
             EndpointKind::WebSocket | EndpointKind::Responder => {
                 Conn::opening(&self.env, handle, address, attempt.plan)
             }
+            EndpointKind::Raw if attempt.plan.connect().url().is_secure() => {
+                Conn::opening(&self.env, handle, address, attempt.plan)
+            }
             EndpointKind::Raw => Conn::raw(&self.env, handle, address, endpoint),
             EndpointKind::Watcher => {
                 // A system without descriptors has none to lend to the program.

@@ -10,7 +10,7 @@ use crate::conn::{Conn, NEVER};
 use crate::id::ConnId;
 use crate::service::connecting::attempts::{Attempt, Part};
 use crate::service::core::Service;
-use crate::state::Planned;
+use crate::state::{EndpointKind, Planned};
 use crate::sys::{AdoptOptions, Adopted, CloseHow};
 
 impl Service {
@@ -57,6 +57,12 @@ impl Service {
     pub(super) fn attempt(&mut self, id: ConnId, mut plan: Box<Plan>) {
         if plan.connect().url().is_secure() && plan.connect().client_tls().is_none() {
             return self.fail(id, plan, Stage::Connect, FailureCause::Unsupported(NO_TLS));
+        }
+        let endpoint = self.env.state.registry.get(id).map(|entry| entry.endpoint);
+        let is_watched = endpoint.is_some_and(|endpoint| self.env.state.kind(endpoint) == EndpointKind::Watcher);
+        if plan.connect().url().is_secure() && is_watched {
+            let cause = FailureCause::Unsupported("a Watcher reads and writes for itself, so TLS is its own matter");
+            return self.fail(id, plan, Stage::Connect, cause);
         }
         if let Some(fd) = plan.take_descriptor() {
             return self.open_over(id, plan, fd);

@@ -61,6 +61,22 @@ impl TlsFailure {
         .into()
     }
 
+    /// The peer sent more than a handshake may take.
+    pub(crate) fn too_many_bytes() -> Self {
+        Inner::new(
+            TlsFailureKind::Protocol,
+            "the handshake takes too many bytes".into(),
+            "Limits::tls_handshake_bytes bounds them",
+        )
+        .into()
+    }
+
+    /// TLS cannot begin on this connection.
+    pub(crate) fn misplaced(why: &str) -> Self {
+        Inner::new(TlsFailureKind::Internal, format!("TLS cannot begin: {why}"), "this is a fault of the program")
+            .into()
+    }
+
     fn new(error: &Error, peer: &Peer<'_>) -> Self {
         let mut inner = match error {
             Error::InvalidCertificate(refusal) => certificate::explain(refusal, peer),

@@ -260,7 +260,7 @@ fn other_protocols_than_http_1_are_refused() {
     let authority = Authority::new("root");
     let server = try_server(&authority.issue(&["a.example"])).unwrap();
     let offering = |protocols: &[&[u8]]| {
-        let mut config = (*client(&authority).build().unwrap().current()).clone();
+        let mut config = (*client(&authority).build().unwrap().current(Above::Http)).clone();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         handshake(&server, &ClientTls::of(config), "a.example")
     };
@@ -367,13 +367,13 @@ fn what_is_not_tls_is_said() {
     let authority = Authority::new("root");
     let tls = try_server(&authority.issue(&["a.example"])).unwrap();
     for text in ["GET / HTTP/1.1\r\n\r\n", "SSH-2.0-OpenSSH_10.0\r\n", "\0\0\0\0\0\0"] {
-        let mut server = ServerConnection::new(tls.current()).unwrap();
+        let mut server = ServerConnection::new(tls.current(Above::Http)).unwrap();
         server.read_tls(&mut text.as_bytes()).unwrap();
         let failure = TlsFailure::from_server(&server.process_new_packets().unwrap_err());
         assert_eq!(failure.kind(), TlsFailureKind::NotTls, "{failure}");
     }
     let name = ServerName::try_from("a.example").unwrap();
-    let mut client = ClientConnection::new(client(&authority).build().unwrap().current(), name).unwrap();
+    let mut client = ClientConnection::new(client(&authority).build().unwrap().current(Above::Http), name).unwrap();
     client.read_tls(&mut &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]).unwrap();
     let failure = TlsFailure::from_client(&client.process_new_packets().unwrap_err(), "a.example");
     assert_eq!(failure.kind(), TlsFailureKind::NotTls);

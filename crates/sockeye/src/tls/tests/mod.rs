@@ -28,6 +28,7 @@ use rustls::Connection;
 use rustls::ServerConnection;
 use rustls::pki_types::ServerName;
 
+use super::Above;
 use super::ClientTls;
 use super::ClientTlsBuilder;
 use super::LoadError;
@@ -191,9 +192,9 @@ impl Outcome {
 
 /// A handshake in memory: what one side writes the other one reads, until neither has anything to say.
 fn handshake(server: &ServerTls, client: &ClientTls, name: &str) -> Outcome {
-    let mut server: Result<_, TlsFailure> = Ok(ServerConnection::new(server.current()).unwrap().into());
+    let mut server: Result<_, TlsFailure> = Ok(ServerConnection::new(server.current(Above::Http)).unwrap().into());
     let to = ServerName::try_from(name.to_owned()).unwrap();
-    let mut client: Result<_, TlsFailure> = Ok(ClientConnection::new(client.current(), to).unwrap().into());
+    let mut client: Result<_, TlsFailure> = Ok(ClientConnection::new(client.current(Above::Http), to).unwrap().into());
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
     loop {
         client = step(client, &mut to_client, &mut to_server, |error| TlsFailure::from_client(error, name));

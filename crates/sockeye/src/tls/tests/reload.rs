@@ -54,11 +54,11 @@ fn new_handshakes_use_the_new_certificate_in_all_threads() {
 fn a_handshake_under_way_goes_on_with_the_old_one() {
     let authority = Authority::new("root");
     let files = Files::new(&authority.issue(&["a.example"]));
-    let before = files.tls.current();
+    let before = files.tls.current(Above::Http);
     files.write(&authority.issue(&["b.example"]));
     files.tls.reload().unwrap();
-    assert!(!Arc::ptr_eq(&before, &files.tls.current()));
-    assert!(Arc::ptr_eq(&before.ticketer, &files.tls.current().ticketer));
+    assert!(!Arc::ptr_eq(&before, &files.tls.current(Above::Http)));
+    assert!(Arc::ptr_eq(&before.ticketer, &files.tls.current(Above::Http).ticketer));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn sessions_are_resumed_after_a_reload() {
     let authority = Authority::new("root");
     for version in [crate::tls::TlsVersion::Tls12, crate::tls::TlsVersion::Tls13] {
         let files = Files::new(&authority.issue(&["a.example"]));
-        let mut config = (*client(&authority).build().unwrap().current()).clone();
+        let mut config = (*client(&authority).build().unwrap().current(Above::Http)).clone();
         if version == crate::tls::TlsVersion::Tls12 {
             config = old_client(&authority);
         }

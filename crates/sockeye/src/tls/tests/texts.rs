@@ -36,7 +36,7 @@ fn a_hello_of_tls_1_1_is_about_the_version() {
     let length = u8::try_from(hello.len()).unwrap();
     let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
     let tls = try_server(&Authority::new("root").issue(&["a.example"])).unwrap();
-    let mut server = ServerConnection::new(tls.current()).unwrap();
+    let mut server = ServerConnection::new(tls.current(Above::Http)).unwrap();
     server.read_tls(&mut &*record).unwrap();
     let failure = TlsFailure::from_server(&server.process_new_packets().unwrap_err());
     assert_eq!(failure.kind(), TlsFailureKind::NoCommonVersion, "{failure}");

@@ -2,6 +2,7 @@
 
 mod client;
 mod hostile;
+mod raw;
 mod routes;
 mod scripted;
 mod server;
