@@ -156,7 +156,7 @@ impl ClientTlsBuilder {
         self
     }
 
-    /// Requires that the server has this key, or another that is pinned, beside a certificate that a root vouches for. The text is that of
+    /// Requires that the server has this key, or another that is pinned. The certificate is verified all the same. The text is that of
     /// curl's `--pinnedpubkey`, `sha256//` and the SHA-256 of the public key in base64; several are separated by `;`.
     /// [`Certificate::pin`](super::Certificate::pin) is the one of a server, and a [`TlsFailure`](super::TlsFailure) has the one that
     /// came instead.
