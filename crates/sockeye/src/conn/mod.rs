@@ -192,6 +192,11 @@ impl Conn {
         self.wire.socket.note(event);
     }
 
+    /// Whether its bytes come in records that are opened as a whole.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.wire.socket.tls().is_some()
+    }
+
     /// Whether it is a WebSocket, a raw connection or a request with a session, and not being closed.
     pub(crate) fn is_open(&self) -> bool {
         match &self.phase {

@@ -180,7 +180,8 @@ impl Service {
     #[cold]
     fn small_step(&mut self, id: ConnId, entry: Entry) {
         let share = self.env.share;
-        self.env.share = share.min(LATE);
+        let is_sealed = self.connections.in_slot(id).is_some_and(|conn| conn.is_sealed());
+        self.env.share = share.min(if is_sealed { LATE_SEALED } else { LATE });
         self.step_entry(id, entry);
         self.env.share = share;
         self.env.io.note_effort(STEP);
@@ -574,6 +575,10 @@ const LEAST_EFFORT: u64 = 1024 * 1024;
 
 /// The share of an event that comes late in a turn of much work.
 const LATE: ReadBudget = ReadBudget { bytes: 4 * 1024, frames: 16 };
+
+/// The same where records are sealed. They are opened as a whole, so a smaller share would save nothing, and what is over
+/// would be kept aside. A message that takes a record and a few bytes is not cut.
+const LATE_SEALED: ReadBudget = ReadBudget { bytes: 20 * 1024, frames: 16 };
 
 /// What late events may cost together: some 1,000 small steps, which is as many as a wait reports.
 const LATE_EFFORT: u64 = 4 * 1024 * 1024;

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         numbers::what_others_have_is_let_go_and_can_be_adopted_again,
         allocations::an_echoed_message_allocates_nothing,
         tls::a_record_is_allocated_once_each_way,
+        tls::a_message_of_two_records_is_not_collected_in_a_crowded_turn,
         uploads::a_gigabyte_takes_less_than_a_megabyte,
         daemon::one_that_is_ready,
         daemon::one_that_says_why_not,
