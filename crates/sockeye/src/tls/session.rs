@@ -465,6 +465,8 @@ fn run<R: Records>(
                         }
                     }
                 }
+                // The usual record, and the last: it left nothing to be sent, which another round would find out.
+                is_done = used.saturating_add(discard) >= sealed.len();
             }
             Ok(ConnectionState::EncodeTlsData(mut message)) => result = encode(|room| message.encode(room), out),
             Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
