@@ -5,6 +5,8 @@
 //! * `load` sends messages, verifies every byte that comes back, and says what they cost the server;
 //! * `floor` is the least that a server can do for them, the measure of what is possible.
 //!
+//! Two more measure TLS: `records` is what rustls alone does, and `openssl/echo.c` a server in C on OpenSSL.
+//!
 //! [`wire`] has the bytes that are exchanged; [`peers`] is the clients' side of them, [`frames`] the floor's; [`usage`]
 //! reads what a process used.
 

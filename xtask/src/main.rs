@@ -65,6 +65,10 @@ Usage: cargo xtask TASK
         Masking, built for x86-64, -v3, -v4 and this processor; runs where it has the registers: GB/s, with a goal.
   bench threads [--rounds N] [--binary FILE]
         The capacity of two threads as a ratio to that of one; medians of N rounds (5).
+  bench tls [--rounds N] [--only WORDS] [--binary FILE]
+        Messages and handshakes of `sockeye echo` with TLS beside those of an echo in C on OpenSSL; medians of N rounds (5).
+  bench tls counts [--report-only] [--binary FILE]
+        Instructions of an echoed message with TLS, beside those without and those of rustls alone, with their goals.
   bench soak [--connections N] [--minutes N] [--external] [--binary FILE]
         N connections (19900) held for N minutes (10) with keepalive on: lost ones, CPU time and memory of the server, with goals.
         With --external the server is the example of a bare poll(2) loop, and what it costs has no goal.
@@ -196,8 +200,10 @@ fn bench(options: &mut Options) -> Result<bool, String> {
         ["soak"] => single(&workspace, |workspace| bench::soak::run(workspace, plan)),
         ["masks"] => single(&workspace, |workspace| bench::masks::run(workspace, true)),
         ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds)),
+        ["tls"] => single(&workspace, |workspace| bench::tls::times(workspace, rounds, only.as_deref())),
+        ["tls", "counts"] => single(&workspace, |workspace| bench::tls::instructions(workspace, report_only)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
-        _ => Err(format!("bench what: counts, masks, soak, speed or threads?\n\n{USAGE}")),
+        _ => Err(format!("bench what: counts, masks, soak, speed, threads or tls?\n\n{USAGE}")),
     }
 }
 

@@ -110,6 +110,17 @@ pub(crate) fn benches(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
+/// What measures TLS, and the command if it is ours.
+pub(crate) fn benches_with_tls(workspace: &Workspace) -> Result<Checks, Failure> {
+    let mut command = workspace.cargo(["build", "--release", "--package", "sockeye-benches"]);
+    command.args(["--features", "sockeye-benches/tls"]);
+    if workspace.binary_is_ours() {
+        command.args(["--package", "sockeye-cli"]);
+    }
+    must_succeed(&mut command)?;
+    Ok(Checks::passed(1))
+}
+
 /// The command's own tests once more, on what is released: daemons, signals, exit codes and hostile servers among them. The
 /// tests themselves are those that [`test()`] has built.
 pub(crate) fn command(workspace: &Workspace) -> Result<Checks, Failure> {

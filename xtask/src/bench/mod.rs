@@ -1,7 +1,7 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`], [`speed`], [`threads`], [`masks`] and [`soak`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and [`table`] shows
-//! it. The servers and the load come from the crate `sockeye-benches`.
+//! [`counts`], [`speed`], [`threads`], [`masks`], [`soak`] and [`tls`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
+//! [`table`] shows it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod counts;
 pub(crate) mod masks;
@@ -11,6 +11,7 @@ pub(crate) mod speed;
 mod statistics;
 mod table;
 pub(crate) mod threads;
+pub(crate) mod tls;
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -30,6 +31,12 @@ impl<'a> Programs<'a> {
     /// Builds them, and the `sockeye` under test.
     fn build(workspace: &'a Workspace) -> Result<Self, Failure> {
         rust::benches(workspace)?;
+        Self::ready(workspace)
+    }
+
+    /// Builds them, and what measures TLS.
+    fn build_with_tls(workspace: &'a Workspace) -> Result<Self, Failure> {
+        rust::benches_with_tls(workspace)?;
         Self::ready(workspace)
     }
 

@@ -128,13 +128,13 @@ fn cost(programs: &Programs<'_>, processors: &Processors, scenario: &Scenario, o
 }
 
 /// The processors that this program may use: the first is the server's, the last the load's.
-struct Processors {
+pub(super) struct Processors {
     all: CpuSet,
     places: [usize; 2],
 }
 
 impl Processors {
-    fn find() -> Result<Self, Failure> {
+    pub(super) fn find() -> Result<Self, Failure> {
         let all = sched_getaffinity(None).map_err(|error| format!("the processors are not known: {error}"))?;
         let mut allowed = (0..CpuSet::MAX_CPU).filter(|&processor| all.is_set(processor));
         let first = allowed.next().ok_or("there is no processor")?;
@@ -146,7 +146,7 @@ impl Processors {
     }
 
     /// What `start` starts inherits the place.
-    fn on<T>(&self, place: usize, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn on<T>(&self, place: usize, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut set = CpuSet::new();
         set.set(self.places[place]);
         let pin = |set: &CpuSet| sched_setaffinity(None, set).map_err(|error| format!("pinning failed: {error}"));
