@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
@@ -646,6 +647,58 @@ fn commands_that_listen_speak_tls_too() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("/no/such.pem: cannot be read"), "{said}");
 }
+
+#[test]
+fn pages_over_tls_are_of_the_same_origin_and_others_are_not() {
+    let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
+    let (cert, key) = authority.issue(&folder, "cert", &["127.0.0.1"]);
+    let (_running, address) = served(&["--tls-cert", &cert, "--tls-key", &key]);
+    let client = authority.client(None);
+    let ask = |origin: &str, fields: &str| {
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\n{fields}Connection: close\r\n\r\n");
+        answer(&client, &address, "127.0.0.1", &request).unwrap()
+    };
+    for (scheme, status) in [("https", "200 OK"), ("http", "403 Forbidden")] {
+        let answer = ask(&format!("{scheme}://{address}"), "");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{scheme}: {answer}");
+    }
+    // What the page connects to is its own server, with TLS.
+    let page = ask(&format!("https://{address}"), "");
+    assert!(page.contains(&format!(" wss://{address}")), "{page}");
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let refused = ask(&format!("http://{address}"), upgrade);
+    assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{refused}");
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_warned_of() {
+    let (authority, folder) = (Authority::new("root"), Folder::new("tls"));
+    let days = |days: u32| {
+        let (params, key) = (CertificateParams::new(["a.example".to_owned()]).unwrap(), KeyPair::generate().unwrap());
+        let mut params = params;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(60 * 60) + days * DAY;
+        let path = folder.path(&format!("{days}.pem"));
+        let pem = params.signed_by(&key, &authority.issuer).unwrap().pem() + &key.serialize_pem();
+        fs::write(&path, pem).unwrap();
+        path
+    };
+    let (near, far) = (days(13), days(15));
+    let options = ["--tls-cert", &far, "--tls-cert", &near, "--log-format", "json"];
+    let (running, _) = served(&options);
+    let line: Value = serde_json::from_str(&running.log_line("a certificate expires soon")).unwrap();
+    assert_eq!((&line["path"], &line["days"], &line["level"]), (&near.into(), &13.into(), &"warn".into()));
+    // The other one is not, and both are looked at again when they are read again.
+    fs::copy(&far, folder.path("13.pem")).unwrap();
+    fs::copy(days(0), &far).unwrap();
+    running.signal(Signal::HUP);
+    let line: Value = serde_json::from_str(&running.log_line("a certificate expires soon")).unwrap();
+    assert_eq!((&line["path"], &line["days"]), (&far.into(), &0.into()));
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Of no key.
 const NO_PIN: &str = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";

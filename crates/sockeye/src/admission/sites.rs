@@ -54,7 +54,8 @@ impl Origins {
     }
 
     /// Only pages of the host and port that the request itself is for, as its `Host` has them.
-    /// `http` and `https` are the same here, since a proxy may have ended TLS.
+    /// On a connection with TLS they must be `https` pages: who is on the way can put a page of its own in the place of an `http`
+    /// one. Elsewhere both are the same, since a proxy may have ended TLS.
     ///
     /// Alone this does not protect from DNS rebinding, where a page makes its own name resolve to
     /// this server: the request names that host too. Set the served names with
@@ -96,10 +97,13 @@ impl Origins {
         self
     }
 
-    /// Why a handshake for `host` is refused; `None` if it is accepted.
-    pub(crate) fn refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
+    /// Why a handshake for `host`, over TLS or not, is refused; `None` if it is accepted.
+    pub(crate) fn refusal(&self, origin: Origin<'_>, host: Option<&str>, is_secure: bool) -> Option<Cow<'static, str>> {
         let list = self.list.as_ref()?;
-        let is_same = |origin| host.is_some_and(|host| origin::is_from_host(origin, host));
+        // RFC 6454 section 5: "If the two origins are scheme/host/port triples, the two origins are the same if, and only
+        // if, they have identical schemes, hosts, and ports."
+        let has_scheme = |origin| !is_secure || is_https(origin);
+        let is_same = |origin| has_scheme(origin) && host.is_some_and(|host| origin::is_from_host(origin, host));
         let is_admitted = match origin {
             Origin::One(origin) if self.same_host && is_same(origin) => true,
             origin => list.admits(origin),
@@ -108,10 +112,19 @@ impl Origins {
     }
 
     /// As [`refusal`](Self::refusal), for a plain request.
-    pub(crate) fn plain_refusal(&self, origin: Origin<'_>, host: Option<&str>) -> Option<Cow<'static, str>> {
+    pub(crate) fn plain_refusal(
+        &self,
+        origin: Origin<'_>,
+        host: Option<&str>,
+        is_secure: bool,
+    ) -> Option<Cow<'static, str>> {
         let is_judged = self.plain_requests && origin != Origin::Missing;
-        if is_judged { self.refusal(origin, host) } else { None }
+        if is_judged { self.refusal(origin, host, is_secure) } else { None }
     }
+}
+
+fn is_https(origin: &str) -> bool {
+    origin.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// The hosts that requests are answered for, by their `Host`: the defence against DNS rebinding,
@@ -198,7 +211,7 @@ mod tests {
     use super::*;
 
     fn refused(origins: &Origins, origin: &str, host: &str) -> bool {
-        origins.refusal(Origin::One(origin), Some(host)).is_some()
+        origins.refusal(Origin::One(origin), Some(host), false).is_some()
     }
 
     #[test]
@@ -214,22 +227,37 @@ mod tests {
         ] {
             assert_eq!(refused(&origins, "http://here:1", "here:1"), own, "{origins:?}");
             assert_eq!(refused(&origins, "https://a.example", "here:1"), listed, "{origins:?}");
-            assert_eq!(origins.refusal(Origin::Missing, Some("here:1")).is_some(), missing, "{origins:?}");
+            assert_eq!(origins.refusal(Origin::Missing, Some("here:1"), false).is_some(), missing, "{origins:?}");
             let is_any = origins.list.is_none();
             assert_eq!(refused(&origins, "http://evil.example", "here:1"), !is_any, "{origins:?}");
-            assert_eq!(origins.refusal(Origin::Several, Some("here:1")).is_some(), !is_any, "{origins:?}");
+            assert_eq!(origins.refusal(Origin::Several, Some("here:1"), false).is_some(), !is_any, "{origins:?}");
         }
+    }
+
+    #[test]
+    fn over_tls_the_page_must_have_come_over_tls_too() {
+        let origins = Origins::only(["http://a.example"]).unwrap().or_same_host().for_plain_requests();
+        for (origin, is_admitted) in
+            [("https://here", true), ("HTTPS://here:443", true), ("http://here", false), ("http://a.example", true)]
+        {
+            let refusal = origins.refusal(Origin::One(origin), Some("here"), true);
+            assert_eq!(refusal.is_none(), is_admitted, "{origin}");
+            let refusal = origins.plain_refusal(Origin::One(origin), Some("here"), true);
+            assert_eq!(refusal.is_none(), is_admitted, "{origin}");
+        }
+        // Both are of the default port of the scheme, which is not that of `http`.
+        assert!(origins.refusal(Origin::One("https://here"), Some("here:80"), true).is_some());
     }
 
     #[test]
     fn plain_requests_are_judged_where_that_is_said_and_by_an_origin_alone() {
         let evil = Origin::One("http://evil.example");
         let origins = Origins::same_host();
-        assert_eq!(origins.plain_refusal(evil, Some("here")), None);
+        assert_eq!(origins.plain_refusal(evil, Some("here"), false), None);
         let origins = origins.for_plain_requests();
-        assert!(origins.plain_refusal(evil, Some("here")).is_some());
-        assert_eq!(origins.plain_refusal(Origin::Missing, Some("here")), None);
-        assert_eq!(origins.plain_refusal(Origin::One("http://here"), Some("here")), None);
+        assert!(origins.plain_refusal(evil, Some("here"), false).is_some());
+        assert_eq!(origins.plain_refusal(Origin::Missing, Some("here"), false), None);
+        assert_eq!(origins.plain_refusal(Origin::One("http://here"), Some("here"), false), None);
     }
 
     #[test]
@@ -261,7 +289,7 @@ mod tests {
         let refusal = |hosts: Hosts| hosts.refusal(Some("x"), &network).unwrap();
         assert_eq!(refusal(Hosts::local()), "this host is not served here");
         assert_eq!(refusal(Hosts::local().hint("do it")), "this host is not served here; do it");
-        let refusal = Origins::same_host().hint("do it").refusal(Origin::Missing, None);
+        let refusal = Origins::same_host().hint("do it").refusal(Origin::Missing, None, false);
         assert_eq!(refusal.unwrap(), "this origin may not connect; do it");
     }
 }

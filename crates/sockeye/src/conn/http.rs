@@ -289,7 +289,7 @@ impl Http {
                     Err(refused) => self.refuse_handshake(wire, env, refused),
                 }
             }
-            Ok(None) => match self.site.plain_origin_refusal(&parsed) {
+            Ok(None) => match self.site.plain_origin_refusal(&parsed, wire.socket.tls().is_some()) {
                 Some(reason) => self.answer_error(wire, env, 403, &reason, |refusals| &mut refusals.origin),
                 None => match self.site.responder(parsed.method, &path) {
                     Some(endpoint) => {

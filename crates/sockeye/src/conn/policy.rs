@@ -113,16 +113,16 @@ impl Site {
         Some(reason)
     }
 
-    /// Why a handshake from that origin is refused; `None` if it is accepted.
-    pub(crate) fn origin_refusal(&self, offer: &Offer<'_>) -> Option<Cow<'static, str>> {
-        let reason = self.origins.refusal(offer.origin(), offer.head.host())?;
+    /// Why a handshake from that origin, over TLS or not, is refused; `None` if it is accepted.
+    pub(crate) fn origin_refusal(&self, offer: &Offer<'_>, is_secure: bool) -> Option<Cow<'static, str>> {
+        let reason = self.origins.refusal(offer.origin(), offer.head.host(), is_secure)?;
         self.warn_of_origin(offer.head, &reason);
         Some(reason)
     }
 
     /// As [`origin_refusal`](Self::origin_refusal), for a plain request.
-    pub(crate) fn plain_origin_refusal(&self, head: &RequestHead<'_>) -> Option<Cow<'static, str>> {
-        let reason = self.origins.plain_refusal(Origin::of(&head.fields), head.host())?;
+    pub(crate) fn plain_origin_refusal(&self, head: &RequestHead<'_>, is_secure: bool) -> Option<Cow<'static, str>> {
+        let reason = self.origins.plain_refusal(Origin::of(&head.fields), head.host(), is_secure)?;
         self.warn_of_origin(head, &reason);
         Some(reason)
     }

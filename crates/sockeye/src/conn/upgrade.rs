@@ -57,7 +57,7 @@ pub(super) fn upgrade(
     if env.state.lifecycle.is_ending() {
         return Err(ending());
     }
-    if let Some(reason) = site.origin_refusal(request.offer) {
+    if let Some(reason) = site.origin_refusal(request.offer, request.tls.is_some()) {
         return Err(Refused::new(403, reason, |refusals| &mut refusals.origin));
     }
     let (endpoint, _) = choose(site, request)?;
