@@ -108,11 +108,38 @@ fn watch(tls: ServerTls) -> Result<(), Failure> {
 /// Warns of certificates that expire soon.
 fn warn(tls: &ServerTls) {
     for certificate in tls.certificates().iter() {
-        let left = certificate.not_after().duration_since(SystemTime::now()).unwrap_or_default();
-        if left < EXPIRES_SOON {
-            let days = left.as_secs() / DAY.as_secs();
-            tracing::warn!(path = path(certificate), days, "a certificate expires soon: renew it, then send SIGHUP");
+        match expiry(certificate.not_after(), SystemTime::now()) {
+            Expiry::Later => {}
+            Expiry::In { days } => {
+                tracing::warn!(
+                    path = path(certificate),
+                    days,
+                    "a certificate expires soon: renew it, then send SIGHUP"
+                );
+            }
+            Expiry::Past => {
+                let path = path(certificate);
+                tracing::error!(path, "a certificate has expired, so clients refuse it: renew it, then send SIGHUP");
+            }
         }
+    }
+}
+
+/// Whether a certificate needs to be renewed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Expiry {
+    Later,
+    In { days: u64 },
+    Past,
+}
+
+/// RFC 5280 section 4.1.2.5: "The validity period for a certificate is the period of time from notBefore through notAfter,
+/// inclusive."
+fn expiry(not_after: SystemTime, now: SystemTime) -> Expiry {
+    match not_after.duration_since(now) {
+        Err(_) => Expiry::Past,
+        Ok(left) if left < EXPIRES_SOON => Expiry::In { days: left.as_secs() / DAY.as_secs() },
+        Ok(_) => Expiry::Later,
     }
 }
 
@@ -143,3 +170,26 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SELF_SIGNED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_expire_soon_from_a_fortnight_before() {
+        let now = SystemTime::UNIX_EPOCH + 1_000 * DAY;
+        let second = Duration::from_secs(1);
+        for (not_after, expected) in [
+            (now + 400 * DAY, Expiry::Later),
+            (now + 14 * DAY, Expiry::Later),
+            (now + 14 * DAY - second, Expiry::In { days: 13 }),
+            (now + DAY, Expiry::In { days: 1 }),
+            (now + DAY - second, Expiry::In { days: 0 }),
+            (now, Expiry::In { days: 0 }),
+            (now - second, Expiry::Past),
+            (SystemTime::UNIX_EPOCH, Expiry::Past),
+        ] {
+            assert_eq!(expiry(not_after, now), expected, "{not_after:?}");
+        }
+    }
+}

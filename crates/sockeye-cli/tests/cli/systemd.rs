@@ -3,16 +3,17 @@
 //! A shell stands between, as the manager does between `fork` and `exec`: it has the number of the process that is to
 //! be, and puts the socket, which it gets as its standard input, to number 3.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{CLOSE, Client, PATIENCE, Running, finished, program, sockeye, without_manager};
+use crate::support::{CLOSE, Client, Folder, PATIENCE, Running, finished, program, sockeye, without_manager};
 
 /// A command that is started with `socket` as descriptor 3. `pid` is a shell's expression, `$$` the process's own number.
 fn activated(socket: impl Into<OwnedFd>, pid: &str, arguments: &[&str]) -> Command {
@@ -312,4 +313,38 @@ fn the_unit_starts_the_command() {
     assert_eq!(running.ended().code(), Some(0));
     // Where it listens is where it does without systemd.
     assert_eq!(value(&socket, "ListenStream"), "127.0.0.1:7681");
+}
+
+/// What the unit says of keys as credentials, with a folder of files that were copied as `LoadCredential=` does.
+#[test]
+fn the_unit_says_how_to_load_keys_as_credentials() {
+    let path = format!("{}/../../systemd/sockeye.service", env!("CARGO_MANIFEST_DIR"));
+    let unit = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let folder = Folder::new("credentials");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let commented = || unit.lines().filter_map(|line| line.strip_prefix("#   "));
+    let credentials: Vec<_> = commented().filter_map(|line| line.strip_prefix("LoadCredential=")).collect();
+    assert_eq!(credentials.len(), 2);
+    for credential in credentials {
+        let (name, file) = credential.split_once(':').unwrap();
+        let is_key = file.ends_with("/privkey.pem");
+        fs::write(folder.path(name), if is_key { key.serialize_pem() } else { cert.pem() }).unwrap();
+        fs::set_permissions(folder.path(name), Permissions::from_mode(0o400)).unwrap();
+    }
+    let line = commented().find(|line| line.contains("CREDENTIALS_DIRECTORY")).unwrap();
+    let line = line.replace("${CREDENTIALS_DIRECTORY}", folder.0.to_str().unwrap());
+    let words: Vec<_> = line.strip_prefix("ExecStart=/usr/bin/sockeye ").unwrap().split(' ').collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let manager = Manager::new("credentials");
+    let mut command = activated(listener, "$$", &words);
+    command.env("NOTIFY_SOCKET", &manager.path).env("CREDENTIALS_DIRECTORY", &folder.0);
+    let running = Running::of(command.spawn().unwrap());
+    assert_eq!(manager.heard(), format!("READY=1\nSTATUS=Serving on https://{address}/\n"));
+    // A reload finds them in the same place.
+    running.signal(Signal::HUP);
+    assert!(manager.news().starts_with("RELOADING=1\n") && manager.news().starts_with("READY=1\n"));
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
 }
