@@ -45,6 +45,10 @@ fn over_tls(workspace: &Workspace, bench: &Bench<'_>) -> Result<Checks, Failure>
     let asking = tested.with("--tls-client-ca", &bench.certificates.trusted());
     let asking = Server::start_command(&mut asking.any_port(), bench.logs.join("tls-asking.log"))?;
     let server = Server::start_command(&mut tested.any_port(), bench.logs.join("tls.log"))?;
+    let mut command = Command::new(tools::gorilla(workspace)?);
+    // Go looks there for whom to trust.
+    command.arg(server.url()).env("SSL_CERT_FILE", bench.certificates.trusted());
+    total += count("gorilla", &process::run(&mut command, LIMIT)?)?;
     for script in ["tls.mjs", "tls.py"] {
         let mut command = bench.command(script);
         let output = process::run(command.arg(server.url()).env("ASKING", asking.url()), LIMIT)?;

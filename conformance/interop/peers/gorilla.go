@@ -1,4 +1,5 @@
-// A server made of gorilla/websocket, for `conformance-client peer`. What it has to know stands in
+// A server made of gorilla/websocket, for `conformance-client peer`; or, with the URL of a server that echoes, a client that tries
+// it. What the server has to know stands in
 // conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate and its key, it speaks TLS;
 // with CLIENT_AUTHORITY as well it demands certificates of its clients.
 package main
@@ -168,7 +169,60 @@ func ping(socket *websocket.Conn) {
 	_ = socket.WriteMessage(websocket.TextMessage, []byte(fmt.Sprintf("pongs: %d", count)))
 }
 
+// Messages of all sizes, on a connection each, and how it closes.
+func client(url string) int {
+	failed := 0
+	for _, size := range []int{0, 1, 125, 126, 65535, 65536, 16 << 20} {
+		for kind, what := range map[int]string{websocket.TextMessage: "text", websocket.BinaryMessage: "binary"} {
+			name := fmt.Sprintf("gorilla: %s of %d bytes", what, size)
+			if err := exchange(url, kind, size); err != nil {
+				failed++
+				fmt.Printf("not ok %s: %v\n", name, err)
+			} else {
+				fmt.Printf("ok %s\n", name)
+			}
+		}
+	}
+	return failed
+}
+
+func exchange(url string, kind, size int) error {
+	socket, _, err := websocket.DefaultDialer.Dial(url, nil)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	_ = socket.SetReadDeadline(time.Now().Add(60 * time.Second))
+	message := make([]byte, size)
+	for at := range message {
+		message[at] = byte('a' + (at*31+at>>8)%26)
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- socket.WriteMessage(kind, message) }()
+	came, echo, err := socket.ReadMessage()
+	if err != nil {
+		return err
+	}
+	if err = <-sent; err != nil {
+		return err
+	}
+	if came != kind || !bytes.Equal(echo, message) {
+		return fmt.Errorf("another message came back, of %d bytes", len(echo))
+	}
+	closing := websocket.FormatCloseMessage(4999, "until later")
+	if err = socket.WriteControl(websocket.CloseMessage, closing, time.Now().Add(10*time.Second)); err != nil {
+		return err
+	}
+	if _, _, err = socket.ReadMessage(); !websocket.IsCloseError(err, 4999) {
+		return fmt.Errorf("not closed with 4999: %v", err)
+	}
+	return nil
+}
+
 func main() {
+	if len(os.Args) > 1 {
+		os.Exit(client(os.Args[1]))
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
