@@ -107,11 +107,11 @@ const STEPS: &[Step] = &[
     Step::main("fmt", "formatting", rust::format),
     Step::main("house", "house rules: sizes, unsafe, layers, leftovers, README", house::run),
     Step::main("features", "the library without features, and with each alone", rust::features),
-    Step::main("doc", "documentation without warnings", rust::document),
+    Step::main("clippy", "lints, warnings denied, for each feature set", rust::lint),
     Step::main("api", "the public items of the libraries against docs/api", |workspace| api::run(workspace, false)),
     Step::side("tools", "programs and packages that the other steps need", tools::install),
     Step::side("release", "release build of the command", rust::release),
-    Step::alone("clippy", "lints, warnings denied, for each feature set", rust::lint),
+    Step::side("provider", "lints and documentation with the TLS provider of the release build", rust::provider),
     Step::alone("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
     Step::alone(
         "dist",

@@ -20,7 +20,7 @@ pub(crate) fn format(workspace: &Workspace) -> Result<Checks, Failure> {
 
 pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     let sets: [&[&str]; 3] = [
-        &["--workspace", "--all-targets", "--all-features"],
+        &["--workspace", "--all-targets", "--no-default-features", "--features", FEATURES],
         &["--package", "sockeye-proto", "--no-default-features"],
         // It is no part of "all targets": see `abuse`.
         &["--package", "sockeye-cli", "--test", "abuse"],
@@ -33,9 +33,26 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(sets.len() as u64 + 1))
 }
 
-/// What tests and the simulator are built with, without default features: all but `tls-aws-lc`, whose C code takes longer to
-/// build than all the rest, in each profile anew. It is linted and documented, which shares one build of it, and it is in the
-/// release build, which the tests of the command try too.
+/// Lints of what only [`PROVIDER`] brings, alone and beside all else, and the documentation of everything.
+pub(crate) fn provider(workspace: &Workspace) -> Result<Checks, Failure> {
+    let sets: [&[&str]; 2] = [
+        &["--package", "sockeye", "--no-default-features", "--features", PROVIDER],
+        &["--workspace", "--all-features"],
+    ];
+    for set in sets {
+        must_succeed(workspace.cargo(["clippy", "--release"]).args(set).args(["--", "-D", "warnings"]))?;
+    }
+    let mut command = workspace.cargo(["doc", "--release", "--workspace", "--all-features", "--no-deps"]);
+    must_succeed(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Checks::passed(sets.len() as u64 + 1))
+}
+
+/// The provider of TLS whose C code takes longer to build than all the rest, in each profile anew. So it is built once: with the
+/// release build, whose profile lints and documents it too.
+const PROVIDER: &str = "tls-aws-lc";
+
+/// What lints, tests and the simulator are built with, without default features: all but [`PROVIDER`]. The tests of the command
+/// try the release build too, which has it.
 pub(crate) const FEATURES: &str = "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/files,sockeye/log,sockeye/sim,sockeye/tls-ring,\
                                    sockeye-cli/tls-ring";
 
@@ -45,13 +62,13 @@ pub(crate) fn features_of(package: &str) -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-/// The library without features and with each alone, warnings denied: a feature that needs another one says so in its
-/// manifest, and code that only one needs is not in the others. All of them together are linted by [`lint`].
+/// The library without features and with each alone but [`PROVIDER`], warnings denied: a feature that needs another one says so
+/// in its manifest, and code that only one needs is not in the others. All of them together are linted by [`provider`].
 pub(crate) fn features(workspace: &Workspace) -> Result<Checks, Failure> {
     const MANIFEST: &str = "crates/sockeye/Cargo.toml";
     let manifest = std::fs::read_to_string(workspace.root().join(MANIFEST))
         .map_err(|error| Failure::new(format!("{MANIFEST}: {error}"), Checks::default()))?;
-    let features = feature_names(&manifest);
+    let features: Vec<&str> = feature_names(&manifest).into_iter().filter(|name| *name != PROVIDER).collect();
     for set in ["", "default"].iter().chain(&features) {
         let mut command = workspace.cargo(["clippy", "--package", "sockeye", "--no-default-features"]);
         if !set.is_empty() {
@@ -89,12 +106,6 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Checks, Failure> {
         FEATURES,
         "--no-fail-fast",
     ]))
-}
-
-pub(crate) fn document(workspace: &Workspace) -> Result<Checks, Failure> {
-    let mut command = workspace.cargo(["doc", "--workspace", "--all-features", "--no-deps"]);
-    must_succeed(command.env("RUSTDOCFLAGS", "-D warnings"))?;
-    Ok(Checks::passed(1))
 }
 
 /// The command as it is released.
@@ -237,7 +248,7 @@ mod tests {
         ] {
             expected.extend(feature_names(manifest).iter().map(|feature| format!("{package}/{feature}")));
         }
-        expected.retain(|feature| !feature.ends_with("/tls-aws-lc"));
+        expected.retain(|feature| !feature.ends_with(&format!("/{PROVIDER}")));
         assert_eq!(FEATURES, expected.join(","));
     }
 
