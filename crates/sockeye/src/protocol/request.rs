@@ -33,7 +33,6 @@ pub struct Request<'a> {
     pub(crate) peer: &'a Address,
     pub(crate) proxy: Option<&'a Address>,
     pub(crate) listener: Option<ListenerHandle>,
-    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
     pub(crate) tls: Option<&'a Session>,
 }
 
