@@ -32,6 +32,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "crates/sockeye/src/daemon/inherited.rs",
     "crates/sockeye/src/daemon/systemd/sockets.rs",
     "crates/sockeye/src/sys/real/entropy.rs",
+    "crates/sockeye/src/transport/heap.rs",
     "crates/sockeye/src/transport/mask.rs",
     // The loop outside of a test, which knows descriptors by their numbers.
     "crates/sockeye-testing/src/raw/real.rs",

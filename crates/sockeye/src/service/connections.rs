@@ -3,6 +3,7 @@
 use crate::conn::Conn;
 use crate::id::ConnId;
 use crate::state::Registry;
+use crate::transport::Crowd;
 
 /// Connections by slot. The [`Registry`] says which generation of a slot lives.
 ///
@@ -10,6 +11,8 @@ use crate::state::Registry;
 #[derive(Default)]
 pub(super) struct Connections {
     pub(super) slots: Vec<Option<Conn>>,
+    /// How many there have been, to give back what they held.
+    pub(super) crowd: Crowd,
 }
 
 impl Connections {

@@ -313,9 +313,11 @@ impl Service {
 
     #[inline(never)]
     fn free_slots(&mut self) {
+        let before = self.env.state.registry.len();
         for id in self.dead.drain(..) {
             self.env.state.registry.remove(id);
         }
+        self.connections.crowd.shrinks(before, self.env.state.registry.len());
         self.accepting.end_pause();
         if let Some(slots) = self.env.state.registry.give_back() {
             self.connections.truncate(slots);

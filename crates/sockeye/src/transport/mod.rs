@@ -17,6 +17,7 @@ mod batch;
 mod frames;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod handshake;
+mod heap;
 mod loop_io;
 mod mask;
 mod outgoing;
@@ -33,6 +34,7 @@ pub(crate) use self::batch::Framed;
 pub(crate) use self::frames::Held;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub(crate) use self::handshake::{Broken, Shake};
+pub(crate) use self::heap::Crowd;
 pub(crate) use self::loop_io::LoopIo;
 pub(crate) use self::mask::LONG as LONG_MASK;
 pub(crate) use self::outgoing::{Apart, Outgoing, Waiting};

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     // The forks come first: later tests start threads, which may take a moment to be gone.
     let tests = tests![
         memory::what_a_crowd_held_is_given_back,
+        memory::small_blocks_of_a_crowd_are_given_back,
         memory::the_heads_of_a_crowd_are_given_back,
         memory::a_page_that_is_not_read_is_not_copied,
         memory::a_hostile_crowd_stays_within_what_may_be_held,

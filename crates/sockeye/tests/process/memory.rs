@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use sockeye::http::{Response, Routes};
 use sockeye::sys::Address;
-use sockeye::{Limits, Service, messages};
+use sockeye::{Builder, Close, Cx, Fragment, Handshake, Limits, Protocol, Service, Tx, messages};
 use sockeye_proto::wire::{EncodedHeader, OpCode};
 
 const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -38,9 +38,11 @@ struct Site {
 
 impl Site {
     fn new(limits: Limits, routes: Routes) -> Self {
-        let echo = messages::echo("echo");
-        let builder = Service::builder().limits(limits).routes(routes).protocol(echo).listen("127.0.0.1:0");
-        let service = builder.build().unwrap();
+        Self::serving(Service::builder().limits(limits).routes(routes).protocol(messages::echo("echo")))
+    }
+
+    fn serving(builder: Builder) -> Self {
+        let service = builder.listen("127.0.0.1:0").build().unwrap();
         let Address::Ip(address) = service.local_addresses()[0].clone() else { panic!("no address") };
         Self { service, address }
     }
@@ -162,6 +164,42 @@ pub(crate) fn what_a_crowd_held_is_given_back() {
         site.assert_echoes(&mut first);
         site.assert_echoes(&mut later);
     }
+}
+
+/// Each has blocks that are too small for mappings of their own, as sessions of TLS are, and something that stays was allocated
+/// behind them.
+pub(crate) fn small_blocks_of_a_crowd_are_given_back() {
+    struct Heavy;
+
+    impl Protocol for Heavy {
+        type Session = Vec<Vec<u8>>;
+
+        fn name(&self) -> &str {
+            "heavy"
+        }
+
+        fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Self::Session {
+            vec![vec![1; 4000]; 10]
+        }
+
+        fn receive(&mut self, _: &mut Cx<'_>, _: &mut Self::Session, _: Fragment<'_>) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn writable(&mut self, _: &mut Cx<'_>, _: &mut Self::Session, _: Tx<'_>) -> Result<(), Close> {
+            Ok(())
+        }
+    }
+
+    let mut site = Site::serving(Service::builder().protocol(Heavy));
+    let before = resident();
+    let crowd: Vec<_> = (0..600).map(|_| site.open()).collect();
+    assert!(resident() > before + 20 * MIB, "they were not held");
+    let stays = vec![1u8; 2000];
+    drop(crowd);
+    site.until_gone(0);
+    assert_is_back(before, "600 sessions of 40 KB");
+    assert_eq!(stays.len(), 2000);
 }
 
 /// A head that never ends, with the tables of the service growing between them.
