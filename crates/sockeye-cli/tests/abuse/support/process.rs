@@ -13,6 +13,13 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the server is alive").count()
     }
 
+    /// Open sockets. Other descriptors come and go while a program begins.
+    pub(crate) fn sockets(self) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the server is alive");
+        let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// Resident bytes.
     pub(crate) fn resident(self) -> u64 {
         self.status("VmRSS:") * 1024
