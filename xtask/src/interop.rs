@@ -40,7 +40,10 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
 fn over_tls(workspace: &Workspace, bench: &Bench<'_>) -> Result<Checks, Failure> {
     let tested = Tested::over_tls(workspace, "echo", &bench.certificates);
     let mut total = bench.run(&tested, &["echo.mjs", "echo.py"])?;
-    total += bench.run(&Tested::over_tls(workspace, "serve", &bench.certificates), &["libwebsockets.py"])?;
+    // Over TLS too, that client says that it is of an `http` page.
+    let serve =
+        Tested::over_tls(workspace, "serve", &bench.certificates).with("--origin", Path::new("http://127.0.0.1"));
+    total += bench.run(&serve, &["libwebsockets.py"])?;
     // Beside the one that asks no client for a certificate, one that does.
     let asking = tested.with("--tls-client-ca", &bench.certificates.trusted());
     let asking = Server::start_command(&mut asking.any_port(), bench.logs.join("tls-asking.log"))?;
