@@ -21,8 +21,9 @@ pub(crate) const PROVIDER: Provider = Provider::Ring;
 pub(crate) struct ServerTlsArgs {
     /// Speak TLS, with the certificate in this PEM file, followed by those of its issuers (repeatable)
     ///
-    /// With several, a client gets the one for the name that it asks for, or else the first. SIGHUP has all files read again;
-    /// connections that are open stay, and a file that cannot be used leaves everything as it is.
+    /// With several, a client gets the one for the name that it asks for, or else the first. SIGHUP has all files read again,
+    /// except with `connect --listen`, which it ends; connections that are open stay, and a file that cannot be used leaves
+    /// everything as it is.
     #[arg(help_heading = "TLS", long = "tls-cert", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "self_signed")]
     pub(crate) certs: Vec<PathBuf>,
 

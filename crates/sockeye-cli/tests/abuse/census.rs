@@ -276,14 +276,14 @@ fn side_by_side(all: Vec<Box<dyn FnOnce() -> Count + Send>>) -> Vec<Count> {
 
 fn hold(which: Loop, state: &State) -> Count {
     let mut server = which.launch().start();
-    let nobody = server.process().sockets();
+    let before = server.process().sockets();
     let peers = (state.enter)(&server);
     if state.stays {
-        eventually(state.name, Duration::from_secs(5), || server.process().sockets() >= nobody + peers.len());
+        eventually(state.name, Duration::from_secs(5), || server.process().sockets() >= before + peers.len());
     }
     let count = count(state.name, server.process());
     let left = server.process().sockets();
-    assert!(!state.stays || left >= nobody + peers.len(), "{}: the connection is gone", state.name);
+    assert!(!state.stays || left >= before + peers.len(), "{}: the connection is gone", state.name);
     server.assert_alive();
     Peer::upgraded(&server).echoes();
     count
@@ -304,9 +304,9 @@ fn idle(state: &str, mut server: Server) -> Count {
 
 /// More peers than there is room for: at least `room` are inside.
 fn crowded(state: &str, mut server: Server, room: usize, peers: usize) -> Count {
-    let (request, nobody) = (server.upgrade.bytes(), server.process().sockets());
+    let (request, before) = (server.upgrade.bytes(), server.process().sockets());
     let peers: Vec<Peer> = (0..peers).map(|_| saying(&server, &request)).collect();
-    eventually(state, Duration::from_secs(5), || server.process().sockets() >= nobody + room);
+    eventually(state, Duration::from_secs(5), || server.process().sockets() >= before + room);
     let count = count(state, server.process());
     server.assert_alive();
     drop(peers);
@@ -396,9 +396,9 @@ fn silent_server() -> Count {
 
 fn idle_client() -> Count {
     let server = Server::echo();
-    let nobody = server.process().sockets();
+    let before = server.process().sockets();
     let client = Client::connect(server.address());
-    eventually("it is connected", Duration::from_secs(5), || server.process().sockets() > nobody);
+    eventually("it is connected", Duration::from_secs(5), || server.process().sockets() > before);
     client.hold("connected, nothing typed")
 }
 
@@ -415,14 +415,14 @@ fn ev04_peers_that_vanished_cost_no_calls_external() {
 fn vanished(which: Loop) {
     isolated(move |link| {
         let mut server = which.launch().start();
-        let nobody = server.process().sockets();
+        let before = server.process().sockets();
         let mut peers: Vec<Peer> = (0..9).map(|_| Peer::upgraded(&server)).collect();
         peers.push(Peer::stuffed(&server));
         let (strace, started) = (Strace::count(server.process()), Instant::now());
         link.down();
         eventually("keepalive ends them", Duration::from_secs(50), || {
             server.assert_alive();
-            server.process().sockets() <= nobody
+            server.process().sockets() <= before
         });
         let held = started.elapsed();
         assert!(held >= Duration::from_secs(35), "ended after {held:?}");

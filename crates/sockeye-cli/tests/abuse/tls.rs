@@ -191,7 +191,7 @@ fn end(mut peer: Peer, state: &str, how: &str) -> Option<Peer> {
         }
         "warnings" => {
             for _ in 0..100 {
-                // Behind the handshake it is no sealed record, which is as wrong.
+                // Behind the handshake it is not a sealed record, which is as wrong.
                 peer.send_bare(warning(USER_CANCELED));
             }
         }

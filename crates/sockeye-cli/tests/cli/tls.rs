@@ -563,7 +563,7 @@ fn the_access_log_says_what_tls_agreed_on() {
         assert_eq!((&version, &sni, &subject), (&"TLS 1.3".into(), &name.into(), &Value::Null), "{index}");
         assert!(cipher.as_str().unwrap().starts_with("TLS13_"), "{cipher}");
     }
-    // A client with a certificate, in both forms of the log: what it is called is no end of a line or of a field.
+    // A client with a certificate, in both forms of the log: its name cannot end a line or a field.
     let ca = folder.path("staff.pem");
     for form in ["json", "logfmt"] {
         let options =

@@ -24,6 +24,7 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time from accept to the end of the TLS handshake, with a PROXY header before it; default 10 s; after that the connection is
     /// closed. [`handshake_timeout`](Self::handshake_timeout) begins anew then. For listeners with TLS, as are the next three.
+    /// Where TLS begins on an open connection, it is the time from then on.
     pub tls_handshake_timeout: Duration,
     /// Bytes that a peer may send before its TLS handshake is done; default 64 KiB; with more the connection is closed. A
     /// chain of client certificates is the largest part of one.

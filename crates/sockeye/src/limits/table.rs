@@ -147,7 +147,7 @@ pub(crate) static FIELDS: &[Field] = &[
         "from accept to the end of the first request, with its body and a PROXY header",
         "408 if part of the request arrived; closed"),
     field!(tls_handshake_timeout, Time, secs(10), SHORTEST, LONGEST,
-        "from accept to the end of the TLS handshake, with a PROXY header", "closed"),
+        "from accept, or from when TLS begins on an open connection, to the end of the TLS handshake, with a PROXY header", "closed"),
     field!(tls_handshake_bytes, Bytes, number(64 * KIB), 4 * KIB, MIB,
         "what a peer sends before its TLS handshake is done", "closed"),
     field!(tls_handshakes, Count, number(1024), 1, MANY,
