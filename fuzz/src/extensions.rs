@@ -1,6 +1,8 @@
-//! Lists of extensions: the number of items is bounded, and names and values are tokens.
+//! Lists of extensions: the number of items is bounded, names and values are tokens, and compression is
+//! negotiated by the rules, whether the list is an offer or an answer.
 
-use sockeye_proto::ext::params::{self, MAX_ITEMS};
+use sockeye_proto::ext::deflate::Settings;
+use sockeye_proto::ext::params::{self, Extension, MAX_ITEMS};
 
 pub fn check(data: &[u8]) {
     // A line feed separates the lines of the field.
@@ -16,6 +18,22 @@ pub fn check(data: &[u8]) {
         }
     }
     assert!(items <= MAX_ITEMS);
+    negotiate(&extensions);
+}
+
+/// What is answered to an offer is legal, and what is agreed stays within the settings.
+fn negotiate(extensions: &[Extension<'_>]) {
+    for settings in [Settings::server(), Settings::client()] {
+        let mut agreed = settings.check(extensions).ok().flatten();
+        if let Some((accepted, answer)) = settings.accept(extensions) {
+            agreed = Some(accepted);
+            let answers = params::parse([answer.as_bytes()]).expect("an answer follows the grammar");
+            let client = Settings::client().check(&answers).expect("an answer is legal").expect("an answer accepts");
+            assert_eq!((client.send, client.receive), (accepted.receive, accepted.send), "{answer}");
+        }
+        let history = agreed.map_or(0, |agreed| agreed.receive.history_bytes());
+        assert!(history <= settings.receive.history_bytes(), "{agreed:?}");
+    }
 }
 
 fn is_token(text: &str) -> bool {

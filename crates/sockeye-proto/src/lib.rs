@@ -71,7 +71,8 @@
 //! 1. [`message`]: joins fragments into messages and encodes messages.
 //! 2. [`conn`]: one end of an established connection.
 //! 3. [`handshake`]: from HTTP to WebSocket, for servers and clients.
-//! 4. [`event`]: what a connection reports. [`ext`]: the grammar of extensions.
+//! 4. [`event`]: what a connection reports. [`ext`]: the grammar of extensions, and the
+//!    negotiation of compression.
 //! 5. [`http`]: the part of HTTP/1.1 that a WebSocket endpoint needs. [`wire`]: frame headers,
 //!    masking, UTF-8.
 //! 6. [`close`]: how a connection ended. [`proxy_protocol`]: the header with which a proxy reports
