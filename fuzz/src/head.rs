@@ -1,6 +1,7 @@
 //! Request heads: the scanner finds the same end or the same error however the bytes are cut. What
 //! is derived from a head (body length, opening handshake, response) follows the rules.
 
+use sockeye_proto::ext::deflate;
 use sockeye_proto::handshake::server::Offer;
 use sockeye_proto::http::body::Length;
 use sockeye_proto::http::{HeadError, HeadScanner, RequestHead, conditional, range};
@@ -51,8 +52,11 @@ fn handshake(head: &RequestHead<'_>) {
         Ok(Some(offer)) => {
             let _ = offer.origin();
             let protocols: Vec<&str> = offer.protocols().collect();
-            offer.accept(&mut out, protocols.first().copied(), &[]).expect("an offered subprotocol was refused");
+            let settings = Some(deflate::Settings::server());
+            let accepted = offer.accept(&mut out, protocols.first().copied(), settings, &[]);
+            let agreed = accepted.expect("an offered subprotocol was refused");
             assert!(out.starts_with(b"HTTP/1.1 101 "));
+            assert_eq!(agreed.is_some(), out.windows(12).any(|window| window == b"-Extensions:"));
         }
         Err(refusal) => {
             assert!((400..=599).contains(&refusal.status), "{refusal:?}");

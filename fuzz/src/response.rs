@@ -1,6 +1,7 @@
 //! The server's response to our opening handshake: it is accepted only if it matches our key and
 //! chooses an offered subprotocol.
 
+use sockeye_proto::ext::deflate;
 use sockeye_proto::handshake::{client, key};
 use sockeye_proto::http::HeadScanner;
 use sockeye_proto::limits::ProtocolLimits;
@@ -16,7 +17,8 @@ pub fn check(data: &[u8]) {
     let mut scanner = HeadScanner::for_response(&limits);
     let Ok(Some(end)) = scanner.scan(&response) else { return };
     scanner.unfold(&mut response[..end]);
-    let Ok(accepted) = client::check(&response[..end], NONCE, OFFERED, &limits) else { return };
+    let settings = deflate::Settings::client();
+    let Ok(accepted) = client::check(&response[..end], NONCE, OFFERED, Some(settings), &limits) else { return };
     assert_eq!(accepted.head.status, 101);
     assert!(accepted.protocol.is_none_or(|protocol| OFFERED.contains(&protocol)));
     assert!(response.windows(accept.len()).any(|window| window == accept));

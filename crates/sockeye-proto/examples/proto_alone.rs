@@ -85,7 +85,7 @@ fn answer(head: &[u8], limits: &ProtocolLimits, out: &mut Vec<u8>) -> bool {
         }
     };
     match Offer::of(&head) {
-        Ok(Some(offer)) => offer.accept(out, None, &[]).is_ok(),
+        Ok(Some(offer)) => offer.accept(out, None, None, &[]).is_ok(),
         Ok(None) => {
             refuse(out, 426, "this is a WebSocket server", None);
             false

@@ -148,7 +148,7 @@ fn a_wrong_answer_to_a_handshake_is_told() {
         (answer(&format!("{accept}Sec-WebSocket-Protocol: a, b\r\n")), "more than one subprotocol"),
     ];
     for (head, words) in cases {
-        let error = client::check(head.as_bytes(), NONCE, &["a"], &ProtocolLimits::default()).unwrap_err();
+        let error = client::check(head.as_bytes(), NONCE, &["a"], None, &ProtocolLimits::default()).unwrap_err();
         assert!(error.to_string().contains(words), "{head:?}: {error}");
     }
 }

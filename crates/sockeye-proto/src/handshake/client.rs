@@ -5,7 +5,8 @@ use core::fmt;
 
 use super::misuse::{check_extra, check_protocol};
 use super::{ApiMisuse, VERSION, key, origin};
-use crate::ext::params;
+use crate::ext::deflate::{self, Agreed, NegotiationError};
+use crate::ext::params::{self, Extension};
 use crate::http::authority::Authority;
 use crate::http::{HeadError, ResponseHead, Version, syntax};
 use crate::limits::ProtocolLimits;
@@ -30,6 +31,7 @@ pub struct UpgradeRequest<'a> {
     target: &'a str,
     origin: Option<&'a str>,
     protocols: Vec<&'a str>,
+    deflate: Option<deflate::Settings>,
     fields: Vec<(&'a str, &'a str)>,
 }
 
@@ -45,7 +47,7 @@ impl<'a> UpgradeRequest<'a> {
         if !valid {
             return Err(ApiMisuse::Target);
         }
-        Ok(Self { host, target, origin: None, protocols: Vec::new(), fields: Vec::new() })
+        Ok(Self { host, target, origin: None, protocols: Vec::new(), deflate: None, fields: Vec::new() })
     }
 
     /// Sets the `Origin` field: `scheme://host[:port]` or `null`.
@@ -72,6 +74,13 @@ impl<'a> UpgradeRequest<'a> {
         }
         self.protocols.push(name);
         Ok(self)
+    }
+
+    /// Offers compression (`permessage-deflate`). The same settings are to be passed to [`check`].
+    #[must_use]
+    pub const fn deflate(mut self, settings: deflate::Settings) -> Self {
+        self.deflate = Some(settings);
+        self
     }
 
     /// Adds a header field, such as cookies or authorization.
@@ -109,6 +118,9 @@ impl<'a> UpgradeRequest<'a> {
         if !self.protocols.is_empty() {
             put(&[b"\r\n"]);
         }
+        if let Some(settings) = self.deflate {
+            put(&[b"Sec-WebSocket-Extensions: ", settings.offer().as_bytes(), b"\r\n"]);
+        }
         for (name, value) in &self.fields {
             put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
@@ -122,12 +134,14 @@ impl<'a> UpgradeRequest<'a> {
 pub struct Accepted<'b> {
     /// The subprotocol that the server chose, one of those offered.
     pub protocol: Option<&'b str>,
+    /// How messages are compressed, if compression was offered and the server accepted it.
+    pub deflate: Option<Agreed>,
     /// The response.
     pub head: ResponseHead<'b>,
 }
 
 /// Checks the response `head` against the request that was sent with `nonce` and offered the
-/// subprotocols `offered` and no extensions. `head` must be complete, as reported by a
+/// subprotocols `offered`, compression by `deflate`, and no other extensions. `head` must be complete, as reported by a
 /// [`HeadScanner`](crate::http::HeadScanner).
 ///
 /// # Errors
@@ -136,6 +150,7 @@ pub fn check<'b>(
     head: &'b [u8],
     nonce: [u8; 16],
     offered: &[&str],
+    deflate: Option<deflate::Settings>,
     limits: &ProtocolLimits,
 ) -> Result<Accepted<'b>, HandshakeError> {
     let head = ResponseHead::parse(head, limits).map_err(HandshakeError::Head)?;
@@ -166,13 +181,8 @@ pub fn check<'b>(
     if fields.single("sec-websocket-accept") != Ok(Some(&key::accept(&key::encode(nonce))[..])) {
         return Err(HandshakeError::Accept);
     }
-    // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field
-    // indicates the use of an extension that was not present in the client's handshake [...], the
-    // client MUST _Fail the WebSocket Connection_."
     let extensions = params::parse(fields.all("sec-websocket-extensions"));
-    if !extensions.map_err(|_| HandshakeError::ExtensionMalformed)?.is_empty() {
-        return Err(HandshakeError::ExtensionNotOffered);
-    }
+    let deflate = check_extensions(&extensions.map_err(|_| HandshakeError::ExtensionMalformed)?, deflate)?;
     let protocol = match fields.single("sec-websocket-protocol") {
         Ok(None) => None,
         // "If the response includes a |Sec-WebSocket-Protocol| header field and this header field
@@ -189,7 +199,24 @@ pub fn check<'b>(
         // Section 11.3.4: it "MUST NOT appear more than once in an HTTP response".
         Err(_) => return Err(HandshakeError::ProtocolRepeated),
     };
-    Ok(Accepted { protocol, head })
+    Ok(Accepted { protocol, deflate, head })
+}
+
+fn check_extensions(
+    extensions: &[Extension<'_>],
+    deflate: Option<deflate::Settings>,
+) -> Result<Option<Agreed>, HandshakeError> {
+    match deflate {
+        Some(settings) => settings.check(extensions).map_err(|error| match error {
+            NegotiationError::ExtensionNotOffered => HandshakeError::ExtensionNotOffered,
+            error => HandshakeError::Deflate(error),
+        }),
+        // RFC 6455 section 4.1: "If the response includes a |Sec-WebSocket-Extensions| header field
+        // and this header field indicates the use of an extension that was not present in the client's
+        // handshake [...], the client MUST _Fail the WebSocket Connection_."
+        None if !extensions.is_empty() => Err(HandshakeError::ExtensionNotOffered),
+        None => Ok(None),
+    }
 }
 
 /// Why the handshake failed: the server refused it or broke a rule.
@@ -218,12 +245,15 @@ pub enum HandshakeError {
     ExtensionNotOffered,
     /// `Sec-WebSocket-Extensions` is malformed.
     ExtensionMalformed,
+    /// `Sec-WebSocket-Extensions` is not an answer to the offer of compression.
+    Deflate(NegotiationError),
 }
 
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = match self {
             Self::Head(error) => return write!(f, "the response is not HTTP: {error}"),
+            Self::Deflate(error) => return fmt::Display::fmt(error, f),
             Self::Status(status) => return write!(f, "the server answered {status} instead of 101"),
             Self::OldHttp => "the server switched protocols in HTTP/1.0",
             Self::Upgrade => "Upgrade is not websocket",

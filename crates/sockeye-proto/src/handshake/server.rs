@@ -6,6 +6,7 @@ use core::fmt;
 use super::misuse::{check_extra, check_protocol};
 use super::origin::Origin;
 use super::{ApiMisuse, VERSION, key};
+use crate::ext::deflate::{self, Agreed};
 use crate::ext::params::{self, Extension};
 use crate::http::body::Length;
 use crate::http::emit::{self, ResponseWriter};
@@ -67,12 +68,20 @@ impl<'b> Offer<'b> {
         &self.extensions
     }
 
-    /// Appends a 101 response to `out`, which accepts the offer with `protocol`, without
-    /// extensions, and with the additional fields `extra`.
+    /// Appends a 101 response to `out`, which accepts the offer with `protocol`, with compression by
+    /// `deflate` if a legal form of it is offered, and with the additional fields `extra`.
+    ///
+    /// Returns how messages are compressed. `None`: they are not. All other extensions are declined.
     ///
     /// # Errors
     /// `protocol` was not offered, or a field of `extra` is not allowed. Nothing is appended then.
-    pub fn accept(&self, out: &mut Vec<u8>, protocol: Option<&str>, extra: &[(&str, &str)]) -> Result<(), ApiMisuse> {
+    pub fn accept(
+        &self,
+        out: &mut Vec<u8>,
+        protocol: Option<&str>,
+        deflate: Option<deflate::Settings>,
+        extra: &[(&str, &str)],
+    ) -> Result<Option<Agreed>, ApiMisuse> {
         let mut response = ResponseWriter::new(out, 101)
             .line("Upgrade", b"websocket")
             .line("Connection", b"Upgrade")
@@ -87,12 +96,19 @@ impl<'b> Offer<'b> {
             }
             response = response.line("Sec-WebSocket-Protocol", protocol.as_bytes());
         }
+        let deflate = deflate.and_then(|settings| settings.accept(&self.extensions));
+        if let Some((_, answer)) = &deflate {
+            // RFC 7692 section 5: "To accept the use of an offered PMCE, a server MUST include the
+            // extension name of the PMCE in the "Sec-WebSocket-Extensions" header field". There is no
+            // empty field otherwise, which some clients take for an error.
+            response = response.line("Sec-WebSocket-Extensions", answer.as_bytes());
+        }
         for (name, value) in extra {
             check_extra(name, value)?;
             response = response.line(name, value.as_bytes());
         }
         response.finish();
-        Ok(())
+        Ok(deflate.map(|(agreed, _)| agreed))
     }
 }
 

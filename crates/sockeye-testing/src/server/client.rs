@@ -218,7 +218,7 @@ impl Client {
         if self.status != Some(101) {
             return None;
         }
-        if let Err(failure) = check(&head[..end], self.nonce, &[&self.protocol], &self.limits) {
+        if let Err(failure) = check(&head[..end], self.nonce, &[&self.protocol], None, &self.limits) {
             self.heard.push(Heard::Failed(format!("the handshake: {failure:?} {:?}", String::from_utf8_lossy(&head))));
         }
         self.assume_open(now);

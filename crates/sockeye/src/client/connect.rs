@@ -410,7 +410,7 @@ impl Connect {
         limits: &ProtocolLimits,
     ) -> Result<Accepted<'b>, client::HandshakeError> {
         let offered: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
-        client::check(head, nonce, &offered, limits)
+        client::check(head, nonce, &offered, None, limits)
     }
 }
 

@@ -160,7 +160,7 @@ fn accept(
         }
     };
     let fields: Vec<_> = fields.iter().collect();
-    if let Err(misuse) = request.offer.accept(env.io.cork(), chosen, &fields) {
+    if let Err(misuse) = request.offer.accept(env.io.cork(), chosen, None, &fields) {
         tracing::error!(%misuse, "a handshake could not be answered");
         return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
     }

@@ -1,5 +1,5 @@
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::*;
 use crate::handshake::server::{self, Offer};
@@ -12,7 +12,7 @@ const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 
 fn checked(status_line: &str, lines: &[&str], offered: &[&str]) -> Result<Option<String>, HandshakeError> {
     let head = format!("{status_line}\r\n{}\r\n", lines.concat());
-    check(head.as_bytes(), NONCE, offered, &ProtocolLimits::default())
+    check(head.as_bytes(), NONCE, offered, None, &ProtocolLimits::default())
         .map(|accepted| accepted.protocol.map(String::from))
 }
 
@@ -44,15 +44,69 @@ fn client_and_server_agree() {
     request.write(&mut sent, [42; 16]);
     assert_eq!(HeadScanner::new(&limits).scan(&sent), Ok(Some(sent.len())));
     let head = RequestHead::parse(&sent, &limits).unwrap();
-    Offer::of(&head).unwrap().unwrap().accept(&mut answer, Some("b"), &[("Server", "sockeye")]).unwrap();
+    Offer::of(&head).unwrap().unwrap().accept(&mut answer, Some("b"), None, &[("Server", "sockeye")]).unwrap();
     assert_eq!(HeadScanner::new(&limits).scan(&answer), Ok(Some(answer.len())));
-    let accepted = check(&answer, [42; 16], request.protocols(), &limits).unwrap();
+    let accepted = check(&answer, [42; 16], request.protocols(), None, &limits).unwrap();
     assert_eq!(accepted.protocol, Some("b"));
     assert_eq!(accepted.head.fields.get("server"), Some(&b"sockeye"[..]));
-    assert_eq!(check(&answer, [43; 16], request.protocols(), &limits).err(), Some(HandshakeError::Accept));
+    assert_eq!(check(&answer, [43; 16], request.protocols(), None, &limits).err(), Some(HandshakeError::Accept));
     answer.clear();
     server::refuse(&mut answer, 403, "", None);
-    assert_eq!(check(&answer, [42; 16], &[], &limits).err(), Some(HandshakeError::Status(403)));
+    assert_eq!(check(&answer, [42; 16], &[], None, &limits).err(), Some(HandshakeError::Status(403)));
+}
+
+#[test]
+fn compression_is_offered_and_agreed_to() {
+    let limits = ProtocolLimits::default();
+    let settings = deflate::Settings::client();
+    let request = UpgradeRequest::new("a", "/").unwrap().protocol("b").unwrap().header("C", "d").unwrap();
+    let mut plain = Vec::new();
+    request.write(&mut plain, NONCE);
+    let mut sent = Vec::new();
+    request.deflate(settings).write(&mut sent, NONCE);
+    let line = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    assert_eq!(core::str::from_utf8(&sent).unwrap().replace(line, "").as_bytes(), plain);
+    let head = RequestHead::parse(&sent, &limits).unwrap();
+    let offer = Offer::of(&head).unwrap().unwrap();
+    for (server, receives) in [(None, None), (Some(deflate::Settings::server()), Some(2048))] {
+        let mut answer = Vec::new();
+        let at_server = offer.accept(&mut answer, Some("b"), server, &[]).unwrap();
+        let at_client = check(&answer, NONCE, &["b"], Some(settings), &limits).unwrap().deflate;
+        assert_eq!(at_client.map(|agreed| (agreed.send, agreed.receive)), {
+            at_server.map(|agreed| (agreed.receive, agreed.send))
+        });
+        assert_eq!(at_server.map(|agreed| agreed.receive.history_bytes()), receives);
+        let unasked = check(&answer, NONCE, &["b"], None, &limits).err();
+        assert_eq!(unasked, receives.map(|_| HandshakeError::ExtensionNotOffered));
+    }
+}
+
+#[test]
+fn a_wrong_answer_to_an_offer_of_compression_fails_the_handshake() {
+    let failure = |value: &str| {
+        let head = format!("HTTP/1.1 101 x\r\n{UPGRADE}{ACCEPT}Sec-WebSocket-Extensions: {value}\r\nX: y\r\n\r\n");
+        let settings = Some(deflate::Settings::client());
+        let error = check(head.as_bytes(), NONCE, &[], settings, &ProtocolLimits::default()).unwrap_err();
+        assert!(error.to_string().contains("(RFC "), "{error}");
+        error
+    };
+    for (value, expected) in [
+        ("permessage-deflate;", HandshakeError::ExtensionMalformed),
+        ("permessage-deflate; server_max_window_bits=\"\"", HandshakeError::ExtensionMalformed),
+        ("x", HandshakeError::ExtensionNotOffered),
+        ("permessage-deflate, x", HandshakeError::ExtensionNotOffered),
+        ("permessage-deflate; x", HandshakeError::Deflate(NegotiationError::ParameterUnknown)),
+        (
+            "permessage-deflate\r\nSec-WebSocket-Extensions: permessage-deflate",
+            HandshakeError::Deflate(NegotiationError::ExtensionRepeated),
+        ),
+        (
+            "permessage-deflate; client_max_window_bits",
+            HandshakeError::Deflate(NegotiationError::ParameterValue(deflate::Parameter::ClientMaxWindowBits)),
+        ),
+    ] {
+        assert_eq!(failure(value), expected, "{value}");
+    }
 }
 
 #[test]
@@ -155,7 +209,7 @@ fn each_broken_rule_has_its_error() {
     assert_eq!(checked("HTTP/2.0 101 x", &[UPGRADE, ACCEPT], &[]), Err(HandshakeError::Head(HeadError::Version)));
     assert_eq!(checked("SSH-2.0-x", &[], &[]), Err(HandshakeError::Head(HeadError::Ssh)));
     assert_eq!(
-        check(b"HTTP/1.1 101", NONCE, &[], &ProtocolLimits::default()).err(),
+        check(b"HTTP/1.1 101", NONCE, &[], None, &ProtocolLimits::default()).err(),
         Some(HandshakeError::Head(HeadError::Incomplete))
     );
 }

@@ -30,11 +30,12 @@ fn accept(lines: &[&str], protocol: Option<&str>, extra: &[(&str, &str)]) -> Res
     let head = RequestHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap();
     let offer = Offer::of(&head).unwrap().unwrap();
     let mut out = b"x".to_vec();
-    let result = offer.accept(&mut out, protocol, extra);
+    let result = offer.accept(&mut out, protocol, None, extra);
     if result.is_err() {
         assert_eq!(out, b"x", "nothing is written");
     }
-    result.map(|()| String::from_utf8(out.split_off(1)).unwrap())
+    assert!(result.is_err() || result == Ok(None), "nothing is compressed unless settings say how");
+    result.map(|_| String::from_utf8(out.split_off(1)).unwrap())
 }
 
 #[test]
@@ -169,6 +170,38 @@ fn extensions_are_parsed_and_declined() {
         let line = format!("Sec-WebSocket-Extensions: {fine}\r\n");
         assert_eq!(get(&[UPGRADE, KEY, VERSION_13, &line]), Ok(Some(Vec::new())), "{fine}");
     }
+}
+
+#[test]
+fn compression_is_accepted_by_a_server_that_has_settings() {
+    let accepted = |lines: &[&str], protocol| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION_13}{}\r\n", lines.concat());
+        let head = RequestHead::parse(head.as_bytes(), &ProtocolLimits::default()).unwrap();
+        let mut out = Vec::new();
+        let settings = Some(deflate::Settings::server());
+        let agreed = Offer::of(&head).unwrap().unwrap().accept(&mut out, protocol, settings, &[("A", "b")]);
+        (agreed, String::from_utf8(out).unwrap())
+    };
+    let start = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    let lines = [
+        "Sec-WebSocket-Extensions: x, permessage-deflate; client_max_window_bits=99\r\n",
+        "Sec-WebSocket-Protocol: chat\r\nsec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n",
+    ];
+    let (agreed, out) = accepted(&lines, Some("chat"));
+    assert_eq!(agreed.unwrap().unwrap().receive.history_bytes(), 2048);
+    assert_eq!(
+        out,
+        format!(
+            "{start}Sec-WebSocket-Protocol: chat\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=11\r\nA: b\r\n\r\n"
+        )
+    );
+    // Nothing legal is offered: there is no field, rather than an empty one.
+    for line in ["", "Sec-WebSocket-Extensions:\r\n", "Sec-WebSocket-Extensions: x\r\n", lines[0]] {
+        assert_eq!(accepted(&[line], None), (Ok(None), format!("{start}A: b\r\n\r\n")), "{line}");
+    }
+    assert_eq!(accepted(&lines, Some("x")), (Err(ApiMisuse::ProtocolNotOffered), String::new()));
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn exercise(bytes: &[u8]) {
         if let Ok(Some(offer)) = crate::handshake::server::Offer::of(&head) {
             let mut out = Vec::new();
             for protocol in offer.protocols() {
-                offer.accept(&mut out, Some(protocol), &[]).unwrap();
+                offer.accept(&mut out, Some(protocol), None, &[]).unwrap();
             }
             let _ = offer.origin();
         }
