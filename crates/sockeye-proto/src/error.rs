@@ -44,6 +44,8 @@ pub enum Violation {
     /// More tiny fragments in one message than
     /// [`ProtocolLimits::tiny_fragments`](crate::limits::ProtocolLimits::tiny_fragments).
     FragmentsTooTiny,
+    /// A compressed message that is not DEFLATE, refers to more than was agreed to keep, or ends within a block.
+    DeflateCorrupt,
 }
 
 impl Violation {
@@ -56,7 +58,8 @@ impl Violation {
             // _Fail the WebSocket Connection_." The code is that of section 7.4.1: "1007 indicates
             // that an endpoint is terminating the connection because it has received data within a
             // message that was not consistent with the type of the message".
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_DATA,
+            // RFC 7692 names no code for data that cannot be inflated; this is the one of its kind.
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::DeflateCorrupt => CloseCode::INVALID_DATA,
             // Section 7.4.1: "1009 indicates that an endpoint is terminating the connection because
             // it has received a message that is too big for it to process."
             Self::MessageTooBig => CloseCode::TOO_BIG,
@@ -87,10 +90,17 @@ impl Violation {
             Self::CloseReasonNotUtf8 => "close reason is not UTF-8",
             Self::MessageTooBig => "message too big",
             Self::FragmentsTooTiny => "too many tiny fragments",
+            Self::DeflateCorrupt => "compressed data is corrupt",
         }
     }
 
-    /// The section of RFC 6455 that states the rule. For limits this is 10.4, which leaves them to
+    /// The RFC that states the rule: 6455, or 7692 for compression.
+    #[must_use]
+    pub const fn rfc(self) -> u16 {
+        if matches!(self, Self::DeflateCorrupt) { 7692 } else { 6455 }
+    }
+
+    /// The section of that RFC. For limits this is 10.4 of RFC 6455, which leaves them to
     /// the implementation.
     #[must_use]
     pub const fn section(self) -> &'static str {
@@ -103,6 +113,7 @@ impl Violation {
             Self::CloseCodeCut | Self::CloseReasonNotUtf8 => "5.5.1",
             Self::CloseCodeIllegal(_) => "7.4",
             Self::MessageTooBig | Self::FragmentsTooTiny => "10.4",
+            Self::DeflateCorrupt => "7.2.2",
         }
     }
 }
@@ -113,7 +124,7 @@ impl fmt::Display for Violation {
         if let Self::CloseCodeIllegal(code) = self {
             write!(f, ": {code}")?;
         }
-        write!(f, " (RFC 6455 section {})", self.section())
+        write!(f, " (RFC {} section {})", self.rfc(), self.section())
     }
 }
 

@@ -20,9 +20,11 @@ pub enum Event<'b> {
     /// The peer's Close frame. The answer, if one is due, is already queued. This is the last event
     /// of a connection.
     Close(CloseFrame<'b>),
+    /// Bytes of a compressed message: [`Connection::inflate`](crate::conn::Connection::inflate) makes a [`Fragment`] of them.
+    Compressed,
 }
 
-/// A piece of a message: at most the payload of one frame, at most
+/// A piece of a message: at most the payload of one frame (inflated, if it is compressed), at most
 /// [`ProtocolLimits::piece_bytes`](crate::limits::ProtocolLimits::piece_bytes), and at least one byte unless it is the last
 /// piece of its message.
 ///
@@ -51,7 +53,8 @@ pub struct Fragment<'b> {
     pub first: bool,
     /// Whether the message ends with this piece. The last piece may be empty.
     pub last: bool,
-    /// How many payload bytes of the current frame have not been reported yet.
+    /// How many payload bytes of the current frame have not been reported yet. Of a compressed message that is not known, and
+    /// this is 0.
     pub remaining: u64,
     /// The bytes of the piece.
     pub payload: Payload<'b>,

@@ -92,6 +92,7 @@ extern crate alloc;
 
 pub mod close;
 pub mod conn;
+pub mod deflate;
 pub mod error;
 pub mod event;
 pub mod ext;

@@ -6,6 +6,7 @@ use super::close_handshake::CloseHandshake;
 use super::control::ControlQueue;
 use super::receiver::Receiver;
 use super::state::State;
+use crate::ext::deflate::Agreed;
 use crate::limits::ProtocolLimits;
 use crate::time::Instant;
 use crate::wire::{MessageKind, Role};
@@ -21,6 +22,8 @@ use crate::wire::{MessageKind, Role};
 ///   [`receive`](Self::receive) until it returns `Ok(None)` or an error, then call
 ///   [`receive_done`](Self::receive_done) once. Call [`transmit`](Self::transmit) after each event,
 ///   as long as the output accepts data.
+/// * When [`receive`](Self::receive) returns [`Event::Compressed`](crate::event::Event::Compressed), which happens only
+///   [`with_deflate`](Self::with_deflate): call [`inflate`](Self::inflate) with the same input, once, and go on with `receive`.
 /// * When the peer has ended its side of the stream: [`handle_eof`](Self::handle_eof). When reading
 ///   or writing failed: [`handle_reset`](Self::handle_reset).
 /// * To send data: [`frame`](Self::frame) returns the frame header. Put it and the payload on the
@@ -40,7 +43,7 @@ use crate::wire::{MessageKind, Role};
 ///
 /// # Memory
 ///
-/// A data frame never causes an allocation. A connection allocates for an incomplete control frame
+/// A data frame never causes an allocation, unless it is compressed: what is kept of that is in [`Inflation`](super::Inflation). A connection allocates for an incomplete control frame
 /// at the end of an input, for a ping or pong with a payload that waits to be sent, and for the
 /// Close frames.
 #[derive(Debug)]
@@ -58,6 +61,7 @@ pub struct Connection {
     pub(super) role: Role,
     /// The kind of the unfinished message that we are sending.
     pub(super) sending: Option<MessageKind>,
+    pub(super) deflate: Option<Agreed>,
 }
 
 impl Connection {
@@ -74,7 +78,22 @@ impl Connection {
             state: State::Open,
             role,
             sending: None,
+            deflate: None,
         }
+    }
+
+    /// The same connection with compression of messages (RFC 7692), as both sides agreed in the opening handshake: it reports
+    /// [`Event::Compressed`](crate::event::Event::Compressed), and [`frame_compressed`](Self::frame_compressed) may be used.
+    #[must_use]
+    pub fn with_deflate(self, agreed: Agreed) -> Self {
+        Self { deflate: Some(agreed), ..self }
+    }
+
+    /// What both sides agreed on compression; `None`: messages are not compressed.
+    #[must_use]
+    #[inline]
+    pub const fn deflate(&self) -> Option<Agreed> {
+        self.deflate
     }
 
     /// Which end this is.
@@ -83,7 +102,8 @@ impl Connection {
         self.role
     }
 
-    /// How many payload bytes have arrived of the message that is being received; `None` between messages.
+    /// How many payload bytes have arrived of the message that is being received, of a compressed one as they were sent;
+    /// `None` between messages.
     #[must_use]
     pub fn received_bytes(&self) -> Option<u64> {
         self.receiver.kind.map(|_| self.receiver.message - self.receiver.remaining)

@@ -64,6 +64,8 @@ mod close_handshake;
 mod closing;
 mod connection;
 mod control;
+mod deflate;
+mod inflate;
 mod keepalive;
 mod receive;
 mod receiver;
@@ -74,6 +76,8 @@ mod tests;
 
 pub use self::connection::Connection;
 pub use self::control::{ControlPayload, PayloadTooLong};
+pub use self::deflate::{Codec, Deflation};
+pub use self::inflate::{Inflation, LEAST_OUTPUT};
 pub use self::send::SendError;
 pub use self::state::State;
 pub use crate::buf::{HEADROOM, Input};

@@ -12,7 +12,7 @@ use super::state::State;
 use crate::buf::Input;
 use crate::error::Violation;
 use crate::event::{Event, Fragment, Payload, PieceInPlace};
-use crate::wire::{FrameHeader, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, WholeFrame, mask, utf8};
+use crate::wire::{COMPRESSED, FrameHeader, MAX_CONTROL_BYTES, MessageKind, OpCode, Parsed, WholeFrame, mask, utf8};
 
 impl Connection {
     /// The next event in `input`, or `None` when the input is used up.
@@ -66,6 +66,11 @@ impl Connection {
                     input.clear();
                     return Ok(None);
                 }
+                Stage::Payload if self.receiver.is_compressed => match self.next_compressed(input) {
+                    Some(event) => return Ok(Some(event)),
+                    None if input.is_empty() => return Ok(None),
+                    None => continue,
+                },
                 _ if input.is_empty() => return Ok(None),
                 Stage::Tail => {
                     input.prepend(self.receiver.tail.bytes());
@@ -94,7 +99,7 @@ impl Connection {
     /// Receives a frame from its header on. `None`: it is incomplete, or there is nothing to
     /// report.
     fn receive_frame<'b>(&mut self, input: &mut Input<'b>) -> Result<Option<Event<'b>>, Violation> {
-        let parsed = FrameHeader::parse(input.data(), self.role, ALLOWED_RSV)
+        let parsed = FrameHeader::parse(input.data(), self.role, self.allowed_rsv())
             .map_err(|found| self.first_violation(input, found))?;
         match parsed {
             Parsed::NeedMore(_) => {
@@ -110,9 +115,45 @@ impl Connection {
             Parsed::Complete(header, header_len) => {
                 self.begin_frame(&header)?;
                 input.skip(header_len);
-                self.receive_piece(input)
+                if self.receiver.is_compressed { Ok(self.next_compressed(input)) } else { self.receive_piece(input) }
             }
         }
+    }
+
+    /// The reserved bits that negotiated extensions define. RFC 7692 section 6: "This document allocates the RSV1 bit of the
+    /// WebSocket header for PMCEs and calls the bit the "Per-Message Compressed" bit."
+    fn allowed_rsv(&self) -> u8 {
+        if self.deflate.is_some() { COMPRESSED } else { 0 }
+    }
+
+    /// What there is to do in a frame of a compressed message. `None`: its bytes have not arrived, or they are dropped since
+    /// the application has closed.
+    fn next_compressed(&mut self, input: &mut Input<'_>) -> Option<Event<'static>> {
+        let receiver = &mut self.receiver;
+        if receiver.ignores_data {
+            let count = usize::try_from(receiver.remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
+            input.skip(count);
+            receiver.remaining -= count as u64;
+            receiver.end_piece(self.limits.piece_bytes);
+            return None;
+        }
+        let is_possible = !input.is_empty() || receiver.has_more || receiver.remaining == 0;
+        is_possible.then_some(Event::Compressed)
+    }
+
+    /// Whether the payload of a data frame has begun and not ended.
+    #[must_use]
+    #[inline]
+    pub fn is_mid_frame(&self) -> bool {
+        self.receiver.stage == Stage::Payload
+    }
+
+    /// Whether something of a compressed message can be inflated before more of it arrives: [`receive`](Self::receive) returns
+    /// [`Event::Compressed`] for an empty input. For callers that stop in the middle and ask later whether to go on.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        let receiver = &self.receiver;
+        receiver.stage == Stage::Payload && receiver.is_compressed && (receiver.has_more || receiver.remaining == 0)
     }
 
     /// The violation to report for a header in which `found` is wrong. A frame out of order shows
@@ -120,7 +161,7 @@ impl Connection {
     #[cold]
     fn first_violation(&self, input: &Input<'_>, found: Violation) -> Violation {
         let start = input.data().get(..1).unwrap_or_default();
-        match (FrameHeader::parse(start, self.role, ALLOWED_RSV), start.first()) {
+        match (FrameHeader::parse(start, self.role, self.allowed_rsv()), start.first()) {
             (Ok(_), Some(&first)) => {
                 let order = OpCode::of_first_byte(first).map(|opcode| self.receiver.check_sequence(opcode));
                 order.and_then(Result::err).unwrap_or(found)
@@ -145,10 +186,13 @@ impl Connection {
         // platform-specific limitations regarding the frame size or total message size after
         // reassembly from multiple frames MUST protect themselves against exceeding those limits."
         // `message` is 0 for a new one. The limit may have become lower since the message began.
-        if header.len > self.limits.message_bytes.saturating_sub(receiver.message) {
+        let new = header.opcode != OpCode::Continuation;
+        let is_compressed = if new { header.rsv & COMPRESSED != 0 } else { receiver.is_compressed };
+        let message_bytes = self.limits.message_bytes;
+        let most = if is_compressed { most_compressed(message_bytes) } else { message_bytes };
+        if header.len > most.saturating_sub(receiver.message) {
             return Err(Violation::MessageTooBig);
         }
-        let new = header.opcode != OpCode::Continuation;
         if !(new && header.fin) && header.len < self.limits.tiny_fragment_bytes {
             if receiver.tiny >= self.limits.tiny_fragments {
                 return Err(Violation::FragmentsTooTiny);
@@ -158,6 +202,7 @@ impl Connection {
         if new {
             receiver.kind = Some(if header.opcode == OpCode::Text { MessageKind::Text } else { MessageKind::Binary });
             receiver.first = true;
+            receiver.is_compressed = is_compressed;
         }
         receiver.message += header.len;
         receiver.remaining = header.len;
@@ -210,6 +255,7 @@ impl Connection {
         let is_possible = receiver.stage == Stage::Payload
             && receiver.kind == Some(MessageKind::Binary)
             && !receiver.first
+            && !receiver.is_compressed
             && !receiver.ignores_data
             && self.limits.piece_bytes.is_none();
         if is_possible { receiver.remaining } else { 0 }
@@ -318,5 +364,11 @@ fn check_partial_close(masked: &[u8], key: [u8; 4]) -> Result<(), Violation> {
     check_body_start(body)
 }
 
-/// Reserved bits that negotiated extensions define: none, since no extension is negotiated.
-const ALLOWED_RSV: u8 = 0;
+/// How many bytes of a compressed message may arrive: what its limit inflated is, and as much more as the fixed codes of
+/// DEFLATE make of it at worst (9 bits a byte), since compressed data need not be shorter.
+fn most_compressed(message_bytes: u64) -> u64 {
+    message_bytes.saturating_add(message_bytes / 8).saturating_add(COMPRESSED_SLACK)
+}
+
+/// For the blocks of a short message.
+const COMPRESSED_SLACK: u64 = 64;

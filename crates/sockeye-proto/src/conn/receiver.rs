@@ -41,6 +41,10 @@ pub(super) struct Receiver {
     pub(super) fin: bool,
     /// Our Close frame is queued, so data is checked and dropped.
     pub(super) ignores_data: bool,
+    /// The message in progress is compressed.
+    pub(super) is_compressed: bool,
+    /// More of what has arrived of it may be inflated without further bytes.
+    pub(super) has_more: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -82,6 +86,7 @@ impl Receiver {
     /// Data is checked and dropped from now on.
     pub(super) fn ignore_data(&mut self) {
         self.ignores_data = true;
+        self.has_more = false;
         if self.stage == Stage::Idle {
             self.stage = Stage::Header;
         }
@@ -107,6 +112,7 @@ impl Receiver {
         if self.remaining == 0 {
             if self.fin {
                 self.kind = None;
+                self.is_compressed = false;
                 self.message = 0;
                 self.tiny = 0;
             }
@@ -155,7 +161,14 @@ impl Receiver {
             }
             input.prepend(&self.carry[..old]);
         }
-        let bytes = &input.data()[..old + count];
+        let text_len = self.whole_code_points(&input.data()[..old + count], last)?;
+        let text = utf8::check(input.take(text_len)).map_err(|_| Violation::TextNotUtf8)?;
+        input.skip(old + count - text_len);
+        Ok(text)
+    }
+
+    /// How many of `bytes`, which begin with the carry, are whole code points. The rest becomes the new carry.
+    fn whole_code_points(&mut self, bytes: &[u8], last: bool) -> Result<usize, Violation> {
         // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8
         // sequence; however, the whole message MUST contain valid UTF-8." So nothing is carried
         // over the end of a message.
@@ -166,9 +179,20 @@ impl Receiver {
         self.carry[..new].copy_from_slice(start);
         // At most 3.
         self.carry_len = new as u8;
-        let text = utf8::check(input.take(text_len)).map_err(|_| Violation::TextNotUtf8)?;
-        input.skip(new);
-        Ok(text)
+        Ok(text_len)
+    }
+
+    /// Puts the carry to the front of `output`, where inflated text follows it. Returns its length.
+    pub(super) fn put_carry(&self, output: &mut [u8]) -> usize {
+        let carry = &self.carry[..usize::from(self.carry_len)];
+        output[..carry.len()].copy_from_slice(carry);
+        carry.len()
+    }
+
+    /// `bytes` as text, which begin with the carry. An unfinished code point at their end becomes the new carry.
+    pub(super) fn text_of<'o>(&mut self, bytes: &'o [u8], last: bool) -> Result<&'o str, Violation> {
+        let text_len = self.whole_code_points(bytes, last)?;
+        utf8::check(&bytes[..text_len]).map_err(|_| Violation::TextNotUtf8)
     }
 }
 

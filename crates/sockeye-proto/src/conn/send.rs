@@ -173,6 +173,8 @@ pub enum SendError {
     MaskForbidden,
     /// A frame must have fewer than 2^63 payload bytes.
     TooLong,
+    /// A compressed message, though compression was not agreed on.
+    NotNegotiated,
 }
 
 impl fmt::Display for SendError {
@@ -184,6 +186,7 @@ impl fmt::Display for SendError {
             Self::MaskMissing => "a client's frame needs a masking key",
             Self::MaskForbidden => "a server's frame must not have a masking key",
             Self::TooLong => "a frame must have fewer than 2^63 payload bytes",
+            Self::NotNegotiated => "compression was not agreed on",
         })
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
 
-use super::layout::{FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, RSV};
+use super::layout::{COMPRESSED, FIN, LENGTH_16, LENGTH_64, MASK, MAX_HEADER_BYTES, RSV};
 use super::opcode::OpCode;
 
 /// A frame header as bytes, ready to be sent. Dereferences to the bytes;
@@ -56,6 +56,13 @@ impl EncodedHeader {
             head.len = used + 4;
         }
         head
+    }
+
+    /// The header of the first frame of a compressed message. RFC 7692 section 6.1: "Set the "Per-Message Compressed" bit to 1
+    /// on the first fragment."
+    pub(crate) fn compressed(mut self) -> Self {
+        self.bytes[0] |= COMPRESSED;
+        self
     }
 
     /// Appends the bytes to `out`. Cheaper than extending it by the slice, because it copies a

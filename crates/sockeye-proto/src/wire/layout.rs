@@ -8,6 +8,8 @@ pub const MAX_CONTROL_BYTES: usize = 125;
 
 /// The bit of the first byte that ends a message.
 pub(super) const FIN: u8 = 0x80;
+/// The reserved bit of a compressed message (RFC 7692 section 6).
+pub(crate) const COMPRESSED: u8 = 0x40;
 /// The three reserved bits of the first byte.
 pub(super) const RSV: u8 = 0x70;
 /// The bit of the second byte that announces a masking key.

@@ -20,5 +20,6 @@ pub mod utf8;
 pub use self::encoded::EncodedHeader;
 pub(crate) use self::header::WholeFrame;
 pub use self::header::{FrameHeader, Parsed};
+pub(crate) use self::layout::COMPRESSED;
 pub use self::layout::{MAX_CONTROL_BYTES, MAX_HEADER_BYTES};
 pub use self::opcode::{MessageKind, OpCode, Role};

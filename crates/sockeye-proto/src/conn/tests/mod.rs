@@ -2,6 +2,8 @@
 //! [`check`].
 
 mod closing;
+mod codec;
+mod deflate;
 mod frames;
 mod keepalive;
 mod limits;
@@ -14,7 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Connection, HEADROOM, Input, State};
+use super::{Connection, HEADROOM, Inflation, Input, State};
 use crate::close::Closed;
 use crate::error::Violation;
 use crate::event::{Event, Fragment};
@@ -71,16 +73,32 @@ struct Recorder {
     received: Vec<Received>,
     message: Option<(MessageKind, Vec<u8>)>,
     output: Vec<u8>,
+    inflation: Inflation,
+    inflater: codec::Inflater,
+    /// How many bytes an inflated piece may have.
+    room: usize,
 }
 
 impl Recorder {
     fn new(mut connection: Connection, way: Way) -> Self {
+        let receive = connection.deflate().map_or(codec::NO_TAKEOVER, |agreed| agreed.receive);
         if let Way::Pieces(most) = way {
             let mut limits = ProtocolLimits::clone(connection.limits());
             limits.piece_bytes = Some(most);
             connection.set_limits(Arc::new(limits));
         }
-        Self { connection, way, received: Vec::new(), message: None, output: Vec::new() }
+        let inflation = Inflation::new(receive);
+        let inflater = codec::Inflater::default();
+        Self {
+            connection,
+            way,
+            received: Vec::new(),
+            message: None,
+            output: Vec::new(),
+            inflation,
+            inflater,
+            room: 64 * 1024,
+        }
     }
 
     /// Feeds one read.
@@ -124,9 +142,10 @@ impl Recorder {
                 Way::Usual | Way::Pausing | Way::Pieces(_) | Way::InPlace => self.connection.receive(&mut input),
             };
             match event {
+                Ok(Some(Event::Compressed)) => self.inflate(&mut input),
                 Ok(Some(event)) => self.record(event),
                 Ok(None) => {
-                    assert!(input.is_empty());
+                    assert!(input.is_empty() && !self.connection.has_more());
                     return None;
                 }
                 Err(violation) => {
@@ -141,8 +160,29 @@ impl Recorder {
         }
     }
 
+    fn inflate(&mut self, input: &mut Input<'_>) {
+        let mut output = vec![0xee; self.room];
+        if !self.inflation.is_within() {
+            // Any codec will do.
+            self.inflater = codec::Inflater::default();
+            if !self.inflation.is_needed() {
+                let receive = self.connection.deflate().expect("compressed messages were agreed on").receive;
+                self.inflation = Inflation::new(receive);
+            }
+        }
+        match self.connection.inflate(input, &mut self.inflation, &mut self.inflater, &mut output) {
+            Ok(None) => {}
+            Ok(Some(fragment)) => self.record_fragment(&fragment),
+            Err(violation) => {
+                assert!(input.is_empty() && !self.inflation.is_needed());
+                self.received.push(Received::Failed(violation));
+            }
+        }
+    }
+
     fn record(&mut self, event: Event<'_>) {
         match event {
+            Event::Compressed => unreachable!("it is inflated"),
             Event::Fragment(fragment) => self.record_fragment(&fragment),
             Event::Ping(payload) => self.received.push(Received::Ping(payload.to_vec())),
             Event::Pong(payload) => self.received.push(Received::Pong(payload.to_vec())),

@@ -1,0 +1,58 @@
+//! What compressing messages (permessage-deflate, RFC 7692) asks of a codec, and what it keeps between messages.
+//!
+//! DEFLATE itself is the caller's: anything that implements [`Inflate`] and [`Deflate`]. A codec with its tables and window
+//! takes hundreds of kilobytes, so it is not kept for a connection. A [`History`] is: the last bytes of what was sent or
+//! received, with which any codec continues where another one stopped.
+//!
+//! [`Inflation`](crate::conn::Inflation) and [`Deflation`](crate::conn::Deflation) use them for the messages of a connection,
+//! and [`ext::deflate`](crate::ext::deflate) negotiates.
+
+mod history;
+
+pub use self::history::History;
+
+/// Decompresses raw DEFLATE data (RFC 1951) of any window.
+pub trait Inflate {
+    /// Forgets everything, and begins a new stream that may refer to `history`, at most 32 KiB.
+    fn begin(&mut self, history: &[u8]);
+
+    /// Decompresses as much of `input` as fits into `output`, and no more than one final block.
+    ///
+    /// All that `input` decides is to be reported by the call, as long as there is room for it.
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Inflated;
+}
+
+/// What [`Inflate::inflate`] did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "codecs make it")]
+pub struct Inflated {
+    /// How many bytes of the input it used.
+    pub consumed: usize,
+    /// How many bytes of the output it filled, those before corrupt data included.
+    pub produced: usize,
+    /// How it stopped.
+    pub stop: Stop,
+}
+
+/// Why [`Inflate::inflate`] stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "codecs make it")]
+pub enum Stop {
+    /// The input is used up, or the output is full.
+    Waiting,
+    /// A block that is marked as the final one has ended.
+    Final,
+    /// The data is not DEFLATE, or refers to what is before the history.
+    Corrupt,
+}
+
+/// Compresses into raw DEFLATE data (RFC 1951).
+pub trait Deflate {
+    /// Forgets everything, and begins a new stream that may refer to `history`.
+    fn begin(&mut self, history: &[u8]);
+
+    /// Compresses `input` and flushes, so that the output ends with the bytes `00 00 ff ff` of an empty block without
+    /// compression (zlib calls it a sync flush). Returns the length; `None` if `output` has no room for it, after which the
+    /// next call is [`begin`](Self::begin).
+    fn deflate(&mut self, input: &[u8], output: &mut [u8]) -> Option<usize>;
+}
