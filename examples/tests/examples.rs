@@ -357,6 +357,14 @@ fn the_protocol_passes_in_the_simulator() {
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"5 seeds passed\n"[..]));
 }
 
+#[test]
+fn compressed_messages_are_shorter() {
+    let output = example("proto_deflate").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let numbers: Vec<usize> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(matches!(numbers[..], [20, plain, sent] if sent < plain / 2), "{text}");
+}
+
 /// Runs the client against a server that echoes, or closes with a code instead.
 fn client_against(refusal: Option<CloseCode>) -> Output {
     let (sender, receiver) = mpsc::channel();

@@ -47,7 +47,8 @@
 //! * the time: an [`Instant`](time::Instant) of a monotonic clock for each call that takes one, and
 //!   a call of [`handle_timeout`](conn::Connection::handle_timeout) at each deadline;
 //! * random numbers, as a client: a new nonce for each handshake and a new masking key for each
-//!   frame.
+//!   frame;
+//! * a codec for DEFLATE, if messages are to be compressed: see [`deflate`].
 //!
 //! The steps of a server:
 //!
@@ -70,7 +71,8 @@
 //!
 //! 1. [`message`]: joins fragments into messages and encodes messages.
 //! 2. [`conn`]: one end of an established connection.
-//! 3. [`handshake`]: from HTTP to WebSocket, for servers and clients.
+//! 3. [`handshake`]: from HTTP to WebSocket, for servers and clients. [`deflate`]: what compression asks
+//!    of a codec, and keeps between messages.
 //! 4. [`event`]: what a connection reports. [`ext`]: the grammar of extensions, and the
 //!    negotiation of compression.
 //! 5. [`http`]: the part of HTTP/1.1 that a WebSocket endpoint needs. [`wire`]: frame headers,

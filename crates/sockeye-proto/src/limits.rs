@@ -22,7 +22,8 @@ pub struct ProtocolLimits {
     /// Largest body of a plain HTTP request in bytes. Default 1 MiB. Beyond it: status 413.
     pub body_bytes: u64,
     /// Largest message in bytes, all fragments together. Default 16 MiB. The frame header that
-    /// exceeds it is answered with close code 1009.
+    /// exceeds it is answered with close code 1009. Of a compressed message it limits the inflated bytes, and those that
+    /// arrive to an eighth and 64 bytes more.
     pub message_bytes: u64,
     /// Most fragments of one message with fewer than
     /// [`tiny_fragment_bytes`](Self::tiny_fragment_bytes) bytes. Default 4096. Beyond it: close

@@ -23,7 +23,8 @@ use crate::wire::{MessageKind, Role};
 ///   [`receive_done`](Self::receive_done) once. Call [`transmit`](Self::transmit) after each event,
 ///   as long as the output accepts data.
 /// * When [`receive`](Self::receive) returns [`Event::Compressed`](crate::event::Event::Compressed), which happens only
-///   [`with_deflate`](Self::with_deflate): call [`inflate`](Self::inflate) with the same input, once, and go on with `receive`.
+///   [`with_deflate`](Self::with_deflate): call [`inflate`](Self::inflate) with the same input, once, and go on with `receive`,
+///   until that returns `Ok(None)`. One may stop before, keep the rest of the input, and go on later.
 /// * When the peer has ended its side of the stream: [`handle_eof`](Self::handle_eof). When reading
 ///   or writing failed: [`handle_reset`](Self::handle_reset).
 /// * To send data: [`frame`](Self::frame) returns the frame header. Put it and the payload on the
@@ -43,9 +44,9 @@ use crate::wire::{MessageKind, Role};
 ///
 /// # Memory
 ///
-/// A data frame never causes an allocation, unless it is compressed: what is kept of that is in [`Inflation`](super::Inflation). A connection allocates for an incomplete control frame
-/// at the end of an input, for a ping or pong with a payload that waits to be sent, and for the
-/// Close frames.
+/// A data frame never causes an allocation. (What is kept of compressed ones is outside, in an [`Inflation`](super::Inflation).) A
+/// connection allocates for an incomplete control frame at the end of an input, for a ping or pong with a payload that waits to
+/// be sent, and for the Close frames.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) limits: Arc<ProtocolLimits>,

@@ -34,6 +34,7 @@ impl Connection {
 pub struct Deflation {
     /// Empty without context takeover.
     history: History,
+    takeover: bool,
 }
 
 impl Deflation {
@@ -46,7 +47,7 @@ impl Deflation {
         let window = send.window.bytes().max(LEAST_WINDOW) - NOT_REACHED;
         let most = if send.takeover { history_bytes.min(window) } else { 0 };
         // At most 32 KiB.
-        Self { history: History::new(most as u32) }
+        Self { history: History::new(most as u32), takeover: send.takeover }
     }
 
     /// What the next message may refer to.
@@ -77,24 +78,26 @@ impl Deflation {
         is_shorter
     }
 
-    /// Appends the compressed form of a part of a message to `out`, which is never shorter than a few bytes. `last` ends the
-    /// message. All parts of a message are compressed, or none is.
-    pub fn fragment(&mut self, codec: Codec<'_>, payload: &[u8], last: bool, out: &mut Vec<u8>) {
+    /// Appends the compressed form of a part of a message to `out`, which may be a few bytes longer than `payload`. `last` ends
+    /// the message. All parts of a message are compressed, or none is.
+    ///
+    /// Returns whether the codec may still be [`Bound`](Codec::Bound). If not, it has failed, the data went without compression,
+    /// and it has to begin.
+    pub fn fragment(&mut self, codec: Codec<'_>, payload: &[u8], last: bool, out: &mut Vec<u8>) -> bool {
         if payload.is_empty() {
             // RFC 7692 section 7.2.3.6: "an empty DEFLATE block" of an empty message, without its last four bytes. What is not
             // the end needs none.
             out.extend_from_slice(if last { &[0] } else { &[] });
-            return;
+            return true;
         }
         // More than any compressor of RFC 1951 makes that falls back to blocks without compression.
         let most = payload.len() + payload.len() / 8 + 64;
-        if self.compress(codec, payload, most, last, out) {
-            self.history.add(payload);
-            return;
+        let is_made = self.compress(codec, payload, most, last, out);
+        if !is_made {
+            stored(payload, last, out);
         }
-        debug_assert!(false, "a codec made its input longer by more than an eighth");
-        self.history.forget();
-        stored(payload, last, out);
+        self.history.add(payload);
+        is_made
     }
 
     /// A message was sent that was compressed elsewhere, referring to nothing before it, as one for many receivers is.
@@ -110,17 +113,19 @@ impl Deflation {
     /// Appends at most `most` bytes, with the flush, which is then cut off if it `is_end`.
     fn compress(&self, codec: Codec<'_>, payload: &[u8], most: usize, is_end: bool, out: &mut Vec<u8>) -> bool {
         let codec = match codec {
-            Codec::Any(codec) => {
+            // What it knows may not be referred to.
+            Codec::Bound(codec) if self.takeover => codec,
+            Codec::Any(codec) | Codec::Bound(codec) => {
                 codec.begin(self.history.bytes());
                 codec
             }
-            Codec::Bound(codec) => codec,
         };
         let start = out.len();
-        out.resize(start + most, 0);
+        // One byte more: what fills it may have more to come, though it ends as a flush does, if the payload has such bytes.
+        out.resize(start + most + 1, 0);
         let made = codec
             .deflate(payload, &mut out[start..])
-            .filter(|made| out[start..].get(..*made).is_some_and(|made| made.ends_with(&FLUSH)));
+            .filter(|&made| made <= most && out[start..start + made].ends_with(&FLUSH));
         // RFC 7692 section 7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end."
         let cut = if is_end { FLUSH.len() } else { 0 };
         out.truncate(made.map_or(start, |made| start + made - cut));
@@ -134,7 +139,8 @@ pub enum Codec<'c> {
     /// One that anybody has used. It begins with the history.
     Any(&'c mut dyn Deflate),
     /// The one that compressed all of this connection's messages since it last began, for it alone, and none of those was
-    /// compressed elsewhere or sent as it is after it had been tried: it knows the history, and goes on.
+    /// compressed elsewhere or sent as it is after it had been tried: it knows the history, and goes on. Without context
+    /// takeover it begins nevertheless.
     Bound(&'c mut dyn Deflate),
 }
 

@@ -11,7 +11,8 @@ use crate::wire::{MessageKind, mask};
 
 /// What inflating keeps of a connection: its place within a message, and with context takeover the end of the messages before.
 ///
-/// Between messages it may be dropped if [`is_needed`](Self::is_needed) says so.
+/// Between messages it may be dropped unless [`is_needed`](Self::is_needed) says that it is, and at any time once nothing is
+/// inflated any more: after a violation, and after our own [`close`](Connection::close).
 #[derive(Debug)]
 pub struct Inflation {
     /// Empty without context takeover.
@@ -20,6 +21,8 @@ pub struct Inflation {
     inflated: u64,
     /// What callers have not been told of, see [`take_work`](Self::take_work).
     work: usize,
+    /// The most input that the codec is given next.
+    stride: usize,
     /// How much of [`TAIL`] the codec has seen; `tail <= TAIL.len()`.
     tail: u8,
     /// A message is in progress.
@@ -33,7 +36,7 @@ impl Inflation {
     pub fn new(receive: Direction) -> Self {
         // All of the window that was agreed on: the peer may refer to any of it.
         let most = receive.history_bytes() as u32;
-        Self { history: History::new(most), inflated: 0, work: 0, tail: 0, is_within: false }
+        Self { history: History::new(most), inflated: 0, work: 0, stride: usize::MAX, tail: 0, is_within: false }
     }
 
     /// Whether a message is in progress. Until it has ended, only the codec that began it can go on.
@@ -63,7 +66,7 @@ impl Inflation {
     /// Begins a new stream, which may refer to what was received before.
     fn begin_stream(&mut self, codec: &mut dyn Inflate) {
         codec.begin(self.history.bytes());
-        self.work += STREAM_WORK + self.history.bytes().len();
+        self.work = self.work.saturating_add(STREAM_WORK + self.history.bytes().len());
     }
 
     /// Inflates `from`, at most `room.len()` bytes. Returns how much of it was used and how much made.
@@ -73,7 +76,7 @@ impl Inflation {
         let (consumed, produced) = (done.consumed.min(from.len()), done.produced.min(room.len()));
         self.history.add(&room[..produced]);
         // A byte of input costs as much as several of output: some make none.
-        self.work += INPUT_WORK * consumed + produced;
+        self.work = self.work.saturating_add(consumed.saturating_mul(INPUT_WORK).saturating_add(produced));
         let is_stuck = consumed == 0 && produced == 0 && !from.is_empty() && !room.is_empty();
         let stop = if is_stuck && !(had_more && done.stop == Stop::Final) { Stop::Corrupt } else { done.stop };
         // With room left over it has nothing more to say.
@@ -115,7 +118,7 @@ impl Connection {
             return Ok(None);
         }
         if !inflation.is_within {
-            (inflation.inflated, inflation.tail, inflation.is_within) = (0, 0, true);
+            (inflation.inflated, inflation.stride, inflation.tail, inflation.is_within) = (0, usize::MAX, 0, true);
             inflation.begin_stream(codec);
         }
         let result = self.inflate_piece(input, inflation, codec, output);
@@ -172,7 +175,7 @@ impl Connection {
         room: &mut [u8],
     ) -> Step {
         let receiver = &mut self.receiver;
-        let most = input.len().min(room.len());
+        let most = input.len().min(room.len()).min(inflation.stride);
         let count = usize::try_from(receiver.remaining).map_or(most, |remaining| remaining.min(most));
         if inflation.tail > 0 || count == 0 && !receiver.has_more {
             return Step { consumed: 0, produced: 0, stop: Stop::Waiting, has_more: false };
@@ -189,6 +192,10 @@ impl Connection {
         if step.stop == Stop::Final {
             // RFC 7692 section 7.2.3.5 has such a message: behind a final block another stream begins.
             inflation.begin_stream(codec);
+            // A peer may send nothing but final blocks, of 2 bytes each. All that was unmasked here would be masked again.
+            inflation.stride = LEAST_STRIDE;
+        } else {
+            inflation.stride = inflation.stride.saturating_mul(2);
         }
         step
     }
@@ -245,7 +252,9 @@ fn step_tail(inflation: &mut Inflation, codec: &mut dyn Inflate, room: &mut [u8]
 
 /// What follows the payload of a message. RFC 7692 section 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
 /// payload of the message." The last two bytes are a final block without content, which ends the stream there if the message
-/// has ended between two blocks, and nowhere else.
+/// has ended between two blocks. If it ended in the middle of one, the six bytes are taken for a part of that. They do not end the
+/// stream then, unless exactly four bytes of a block without compression were missing: to the letter of the section the appended
+/// four are those, and every receiver takes them so.
 const TAIL: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 
 /// The least length of an output in bytes.
@@ -254,5 +263,8 @@ pub const LEAST_OUTPUT: usize = 16;
 /// What a byte of input costs, as bytes of output.
 const INPUT_WORK: usize = 4;
 
-/// What the beginning of a stream costs, beside the copy of its history, as bytes of input.
-const STREAM_WORK: usize = 256;
+/// What the beginning of a stream costs, beside the copy of its history, as bytes of output.
+const STREAM_WORK: usize = 256 + 2 * LEAST_STRIDE;
+
+/// How much input the codec is given behind a final block. It doubles until there is another one.
+const LEAST_STRIDE: usize = 64;

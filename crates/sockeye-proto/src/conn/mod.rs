@@ -55,8 +55,8 @@
 //!
 //! # Inside
 //!
-//! `connection` defines the type. Each of `receive`, `send`, `closing` and `keepalive` adds methods
-//! to it and does not use the others. They work on the parts below `connection`: `receiver` (what
+//! `connection` defines the type. Each of `receive`, `inflate`, `send`, `closing` and `keepalive` adds methods
+//! to it and does not use the others; `deflate` frames by `send`. They work on the parts below `connection`: `receiver` (what
 //! receiving keeps between reads), `control` (pings and pongs to be sent), `close_handshake` (the
 //! Close frames of both sides) and `state`.
 

@@ -153,7 +153,10 @@ impl Connection {
     #[must_use]
     pub fn has_more(&self) -> bool {
         let receiver = &self.receiver;
-        receiver.stage == Stage::Payload && receiver.is_compressed && (receiver.has_more || receiver.remaining == 0)
+        receiver.stage == Stage::Payload
+            && receiver.is_compressed
+            && !receiver.ignores_data
+            && (receiver.has_more || receiver.remaining == 0)
     }
 
     /// The violation to report for a header in which `found` is wrong. A frame out of order shows

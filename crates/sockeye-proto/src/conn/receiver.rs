@@ -17,11 +17,12 @@ use crate::wire::{MessageKind, OpCode, utf8};
 /// * an unfinished data frame: nowhere. It is reported piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
-    /// Payload bytes of the current data frame that have not arrived. Above 0 exactly if `stage` is
-    /// `Payload`.
+    /// Payload bytes of the current data frame that have not arrived, and of a compressed message those that have not been
+    /// inflated. Above 0 exactly if `stage` is `Payload`, unless the message is compressed: then its frame ends after what
+    /// the codec makes of the last byte.
     pub(super) remaining: u64,
     /// Payload bytes that the headers of the unfinished message have announced so far;
-    /// `message <= ProtocolLimits::message_bytes`.
+    /// `message <= ProtocolLimits::message_bytes`, or a little more than that if it is compressed.
     pub(super) message: u64,
     pub(super) tail: Tail,
     /// The masking key of the current data frame, rotated so that its lowest byte applies to the

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 /// The last bytes of the messages of one direction, uncompressed. Takes no memory until something is added.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
-    /// `bytes.len() <= most`
+    /// The last `most` of them are the history; `bytes.len() <= most + most / SPARE`.
     bytes: Vec<u8>,
     most: u32,
 }
@@ -20,7 +20,7 @@ impl History {
     /// The bytes, oldest first.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.bytes.len().saturating_sub(self.most())..]
     }
 
     /// How many bytes it may have.
@@ -29,7 +29,7 @@ impl History {
         self.most as usize
     }
 
-    /// How many bytes of memory it holds.
+    /// How many bytes of memory it holds: a sixteenth more than it may have.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.bytes.capacity()
@@ -42,14 +42,16 @@ impl History {
             return;
         }
         let data = &data[data.len().saturating_sub(most)..];
-        let kept = self.bytes.len().min(most - data.len());
-        if self.bytes.capacity() < most {
-            // Once, and all of it: what grows by doubling is seldom of the length that was allowed.
-            self.bytes.reserve_exact(most - self.bytes.len());
+        let room = most + most / SPARE;
+        if self.bytes.len() + data.len() > room {
+            // Seldom: with every piece of a few bytes, a peer could have the whole moved for each of them.
+            let dropped = self.bytes.len() - self.bytes.len().min(most - data.len());
+            self.bytes.drain(..dropped);
         }
-        let dropped = self.bytes.len() - kept;
-        self.bytes.copy_within(dropped.., 0);
-        self.bytes.truncate(kept);
+        if self.bytes.capacity() < room {
+            // Once, and all of it: what grows by doubling is seldom of the length that was allowed.
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
         self.bytes.extend_from_slice(data);
     }
 
@@ -59,23 +61,45 @@ impl History {
     }
 }
 
+/// The part of the length that it has as room beside: so many bytes are moved for each that is added, at most.
+const SPARE: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_last_bytes_are_kept() {
-        let mut history = History::new(5);
-        assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
-        let mut all = Vec::new();
-        for piece in [&b"abc"[..], b"", b"d", b"ef", b"ghijklmn", b"o", b"pqrst", b"uvwx"] {
-            history.add(piece);
-            all.extend_from_slice(piece);
-            assert_eq!(history.bytes(), &all[all.len().saturating_sub(5)..]);
-            assert_eq!(history.held_bytes(), 5);
+        for (most, held) in [(1, 1), (5, 5), (15, 15), (16, 17), (40, 42)] {
+            let mut history = History::new(most);
+            let most = history.most();
+            assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
+            let mut all = Vec::new();
+            for round in 0..300 {
+                let piece: Vec<u8> = (0..round * 7 % 13 + round * 11 % 5 * 9).map(|at| (at + round) as u8).collect();
+                history.add(&piece);
+                all.extend_from_slice(&piece);
+                assert_eq!(history.bytes(), &all[all.len().saturating_sub(most)..]);
+                assert_eq!(history.held_bytes(), if all.is_empty() { 0 } else { held });
+            }
+            history.forget();
+            assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
         }
-        history.forget();
-        assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
+    }
+
+    /// Bytes that come one by one move the others once for every sixteenth that is new.
+    #[test]
+    fn little_is_moved() {
+        let mut history = History::new(32 * 1024);
+        history.add(&[1; 32 * 1024]);
+        let (mut moves, mut start) = (0, history.bytes.len());
+        for _ in 0..32 * 1024 {
+            history.add(b"a");
+            moves += u32::from(history.bytes.len() < start);
+            start = history.bytes.len();
+        }
+        assert_eq!(moves, 15);
+        assert_eq!(history.bytes(), [b'a'; 32 * 1024]);
     }
 
     #[test]

@@ -47,6 +47,10 @@ pub enum Stop {
 }
 
 /// Compresses into raw DEFLATE data (RFC 1951).
+///
+/// It refers back by no more than the window that was agreed on for what is sent
+/// ([`Direction::window`](crate::ext::deflate::Direction::window)): use one that was made for that window or for a smaller one.
+/// zlib's kind has none of 256 bytes; what it makes with one of 512 is as good.
 pub trait Deflate {
     /// Forgets everything, and begins a new stream that may refer to `history`.
     fn begin(&mut self, history: &[u8]);
@@ -54,5 +58,8 @@ pub trait Deflate {
     /// Compresses `input` and flushes, so that the output ends with the bytes `00 00 ff ff` of an empty block without
     /// compression (zlib calls it a sync flush). Returns the length; `None` if `output` has no room for it, after which the
     /// next call is [`begin`](Self::begin).
+    ///
+    /// zlib has flushed everything only if it left room in the output. [`Deflation`](crate::conn::Deflation) gives a byte more
+    /// than it takes, and takes an output that is filled to the last byte for one that was too short.
     fn deflate(&mut self, input: &[u8], output: &mut [u8]) -> Option<usize>;
 }

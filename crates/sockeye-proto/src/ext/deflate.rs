@@ -1,5 +1,5 @@
 //! The negotiation of `permessage-deflate` (RFC 7692): what each side wants, what is offered, answered
-//! and agreed. Nothing is compressed here.
+//! and agreed. Nothing is compressed here: see [`deflate`](crate::deflate).
 //!
 //! ```
 //! use sockeye_proto::ext::{deflate::Settings, params};

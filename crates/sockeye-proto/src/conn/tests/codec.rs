@@ -57,7 +57,7 @@ impl Deflate for Deflater {
         let (before_in, before_out) = (self.0.total_in(), self.0.total_out());
         self.0.compress(input, output, DeflateFlush::SyncFlush).ok()?;
         let (consumed, made) = (self.0.total_in() - before_in, self.0.total_out() - before_out);
-        // With the output filled to the last byte there may be more of the flush to come.
+        // With the output filled to the last byte there may be more of the flush to come, which is not asked here.
         let is_whole = consumed as usize == input.len() && output.get(..made as usize)?.ends_with(&[0, 0, 0xff, 0xff]);
         is_whole.then_some(made as usize)
     }
