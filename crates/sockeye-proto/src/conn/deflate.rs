@@ -81,14 +81,14 @@ impl Deflation {
     /// Appends the compressed form of a part of a message to `out`, which may be a few bytes longer than `payload`. `last` ends
     /// the message. All parts of a message are compressed, or none is.
     ///
-    /// Returns whether the codec may still be [`Bound`](Codec::Bound). If not, it has failed, the data went without compression,
-    /// and it has to begin.
+    /// Returns whether the codec may be [`Bound`](Codec::Bound) from now on. If not, it has to begin: it has failed, and the data
+    /// went without compression, or it was not needed and is not bound yet.
     pub fn fragment(&mut self, codec: Codec<'_>, payload: &[u8], last: bool, out: &mut Vec<u8>) -> bool {
         if payload.is_empty() {
             // RFC 7692 section 7.2.3.6: "an empty DEFLATE block" of an empty message, without its last four bytes. What is not
             // the end needs none.
             out.extend_from_slice(if last { &[0] } else { &[] });
-            return true;
+            return matches!(codec, Codec::Bound(_));
         }
         // More than any compressor of RFC 1951 makes that falls back to blocks without compression.
         let most = payload.len() + payload.len() / 8 + 64;

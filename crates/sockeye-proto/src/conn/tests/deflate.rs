@@ -294,7 +294,7 @@ fn fragments(
     let pieces: Vec<_> = payload.chunks(1 + random.below(900)).chain([&b""[..]]).collect();
     for (index, piece) in pieces.iter().enumerate() {
         let (mut data, last) = (Vec::new(), index + 1 == pieces.len());
-        assert!(deflation.fragment(Codec::Any(deflater), piece, last, &mut data));
+        assert_eq!(deflation.fragment(Codec::Any(deflater), piece, last, &mut data), !piece.is_empty());
         let header = if index == 0 {
             sender.frame_compressed(MessageKind::Binary, last, data.len() as u64, None)
         } else {
@@ -591,6 +591,8 @@ fn a_compressor_that_fails_is_replaced_by_blocks_without_compression() {
             let mut data = Vec::new();
             let is_bound = deflation.fragment(Codec::Bound(&mut Says(says)), piece, last, &mut data);
             assert_eq!(is_bound, piece.is_empty());
+            // One that has not begun is not bound.
+            assert!(!deflation.fragment(Codec::Any(&mut Says(says)), b"", false, &mut data));
             recorder.read(&frame(Role::Client, first, &data));
         }
         // What went without compression may be referred to.
