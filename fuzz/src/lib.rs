@@ -12,6 +12,7 @@ pub mod close;
 pub mod extensions;
 pub mod frames;
 pub mod head;
+pub mod inflate;
 pub mod proxy;
 pub mod proxy_protocol;
 pub mod response;
