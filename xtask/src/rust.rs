@@ -53,8 +53,8 @@ const PROVIDER: &str = "tls-aws-lc";
 
 /// What lints, tests and the simulator are built with, without default features: all but [`PROVIDER`]. The tests of the command
 /// try the release build too, which has it.
-pub(crate) const FEATURES: &str = "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/files,sockeye/log,sockeye/sim,sockeye/tls-ring,\
-                                   sockeye-cli/tls-ring";
+pub(crate) const FEATURES: &str = "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/deflate,sockeye/files,sockeye/log,sockeye/sim,\
+                                   sockeye/tls-ring,sockeye-cli/tls-ring";
 
 /// Those of [`FEATURES`] that are of this package.
 pub(crate) fn features_of(package: &str) -> String {

@@ -165,6 +165,14 @@
 //! are open. A client that connects to a `wss` URL needs a `ClientTls` (`Connect::tls`), which says whom to trust.
 //! [`Request`] and [`Handshake`] tell what was agreed on, and who the peer is by its certificate.
 //!
+//! # Compression
+//!
+//! The feature `deflate` adds `Compression` (permessage-deflate, RFC 7692), for a service (`Builder::compression`) or a protocol
+//! (`Protocol::compression`, `Messages::compression`), as a server and as a client. It is off unless asked for. What is published is
+//! compressed once for all its receivers. Of a connection the loop keeps the last 2 KiB of what was sent and received.
+//! A message goes as it is if compressing does not make it shorter, or with `Writable::uncompressed`; a connection, with
+//! `Decision::uncompressed`.
+//!
 //! # Limits
 //!
 //! [`Limits`] holds every limit with its unit and default. None is unlimited. A peer that exceeds
@@ -195,6 +203,7 @@
 //! |---|---|---|
 //! | `client` | yes | connections of our own: [`Connect`], [`client`] |
 //! | `files` | yes | files as answers to HTTP requests: [`http::Files`] |
+//! | `deflate` | no | compression of messages: `Compression` |
 //! | `daemon` | no | background processes, pid files, other users, systemd: the module `daemon` |
 //! | `log` | no | logs of a program: the module `log` |
 //! | `sim` | no | the simulator: the module `sim` |
@@ -253,6 +262,11 @@ pub mod threads;
 pub mod tls;
 
 mod admission;
+#[cfg(feature = "deflate")]
+mod compression;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_compression.rs"]
+mod compression;
 mod id;
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "some are limits of connects"))]
 mod limits;
@@ -269,6 +283,8 @@ pub mod sim;
 
 #[cfg(feature = "client")]
 pub use self::client::{Connect, Failure};
+#[cfg(feature = "deflate")]
+pub use self::compression::Compression;
 pub use self::error::Error;
 pub use self::limits::Limits;
 pub use self::protocol::{ClosedCx, Commands, ConnId, Cx, Decision, Gone, Handshake, Protocol, Request, Tx, Writable};

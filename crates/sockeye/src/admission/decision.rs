@@ -46,6 +46,7 @@ pub(crate) struct Acceptance {
     pub(crate) subprotocol: Option<String>,
     pub(crate) fields: Fields,
     pub(crate) value: Option<Box<dyn Any>>,
+    pub(crate) is_uncompressed: bool,
 }
 
 impl Decision {
@@ -163,6 +164,15 @@ impl Decision {
             Verdict::Refuse { response, reason } => Verdict::Refuse { response: response.header(name, value)?, reason },
             Verdict::Later => Verdict::Later,
         }))
+    }
+
+    /// Messages of this connection are not compressed, whatever [its protocol](crate::Protocol::compression) wants and the
+    /// client offers. No effect on a refusal.
+    pub fn uncompressed(mut self) -> Self {
+        if let Verdict::Accept(acceptance) = &mut self.0 {
+            acceptance.is_uncompressed = true;
+        }
+        self
     }
 
     /// Hands a value to `open`, which takes it by [`Handshake::take`](crate::Handshake::take): what

@@ -1,5 +1,7 @@
 //! The description of a connection.
 
+mod handshake;
+
 use std::env;
 use std::error::Error;
 use std::fmt;
@@ -7,8 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sockeye_proto::handshake::ApiMisuse;
-use sockeye_proto::handshake::client::{self, Accepted, UpgradeRequest};
-use sockeye_proto::limits::ProtocolLimits;
+use sockeye_proto::handshake::client::UpgradeRequest;
 
 use crate::client::credentials::{Credentials, CredentialsError};
 use crate::client::proxy::{EnvironmentError, Proxy};
@@ -389,28 +390,6 @@ impl Connect {
     /// The proxy to connect through.
     pub(crate) fn via(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|_| self.addresses.is_empty())
-    }
-
-    /// Appends the handshake request.
-    ///
-    /// # Errors
-    /// None in practice: every setter, and every redirect, ends in `checked`, which builds the same request; a new
-    /// `Connect` has only what a `Url` guarantees and what `Credentials::basic` encodes. If one of them missed a rule,
-    /// this connect fails, not the loop.
-    pub(crate) fn request(&self, nonce: [u8; 16], out: &mut Vec<u8>) -> Result<(), ApiMisuse> {
-        self.build(&self.url.authority())?.write(out, nonce);
-        Ok(())
-    }
-
-    /// Checks the response head for [`request`](Self::request).
-    pub(crate) fn check<'b>(
-        &self,
-        head: &'b [u8],
-        nonce: [u8; 16],
-        limits: &ProtocolLimits,
-    ) -> Result<Accepted<'b>, client::HandshakeError> {
-        let offered: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
-        client::check(head, nonce, &offered, None, limits)
     }
 }
 

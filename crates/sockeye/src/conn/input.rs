@@ -6,12 +6,13 @@ use sockeye_proto::conn::{HEADROOM, Input};
 use sockeye_proto::time::Instant;
 
 use crate::conn::call::Callbacks;
+use crate::conn::control::control_event;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::NEVER;
 use crate::protocol::Outlet;
 use crate::state::{FIRST_READ, RunningStep};
 use crate::statistics::Culprit;
-use crate::transport::{LONG_MASK, LoopIo, Read, Socket, SocketWriter, make_room};
+use crate::transport::{LONG_MASK, LoopIo, Read, Socket, SocketWriter, inflate, make_room};
 
 /// With so many bytes missing a frame is long.
 const LONG: u64 = 64 * 1024;
@@ -40,12 +41,76 @@ impl WebSocket {
         if self.is_paused(&callbacks.cx.running) {
             return 0;
         }
-        if self.protocol.missing_in_place() >= LONG {
-            if let Some(count) = self.read_long::<WATCHED>(callbacks, socket, io, rx, armed) {
+        if self.protocol.is_mid_frame() {
+            if let Some(count) = self.arrive_mid_frame::<WATCHED>(callbacks, socket, io, rx, armed) {
                 return count;
             }
         }
         self.read(&mut callbacks.cx.running, socket, io, rx)
+    }
+
+    /// In the middle of a frame: more of it where its message is, or what is left to inflate of it. `None`: a read as usual.
+    #[cold]
+    #[inline(never)]
+    fn arrive_mid_frame<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        rx: &mut [u8],
+        armed: &mut Instant,
+    ) -> Option<usize> {
+        if self.protocol.has_more() {
+            self.inflate::<WATCHED>(callbacks, socket, io, &mut Input::new(&mut [0; HEADROOM], HEADROOM));
+            return (self.protocol.has_more() || self.is_paused(&callbacks.cx.running)).then_some(0);
+        }
+        if self.protocol.missing_in_place() < LONG {
+            return None;
+        }
+        self.read_long::<WATCHED>(callbacks, socket, io, rx, armed)
+    }
+
+    /// Whether something of a compressed message can be inflated though nothing more arrives.
+    #[inline]
+    pub(super) fn has_more(&self) -> bool {
+        self.protocol.is_mid_frame() && self.protocol.has_more()
+    }
+
+    /// Inflates what has arrived of a compressed message, as far as the share of the turn goes, and delivers it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn inflate<const WATCHED: bool>(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        socket: &mut Socket,
+        io: &mut LoopIo,
+        input: &mut Input<'_>,
+    ) {
+        loop {
+            let endpoint = callbacks.cx.endpoint.0;
+            let Self { protocol, aside } = self;
+            let (result, work) = inflate(protocol, aside, io, endpoint, input, |ws, io, piece| match piece {
+                Ok(Some(fragment)) => {
+                    io.meters.statistics.received.piece(fragment.last, fragment.remaining);
+                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
+                        endpoint.receive(cx, session, &fragment)
+                    })
+                }
+                Ok(None) => Ok(()),
+                Err(violation) => control_event(ws, Err(violation), &mut SocketWriter::new(io, socket), callbacks),
+            });
+            self.apply(&mut callbacks.cx, result);
+            let running = &mut callbacks.cx.running;
+            running.budget.frames = running.budget.frames.saturating_sub(1);
+            running.budget.bytes = running.budget.bytes.saturating_sub(work);
+            if running.budget.bytes == 0 {
+                // The rest of what was read waits for the next turn.
+                running.budget.frames = 0;
+            }
+            if running.budget.frames == 0 || !self.protocol.has_more() || self.is_paused(running) {
+                return;
+            }
+        }
     }
 
     /// One read. Returns how many bytes came.

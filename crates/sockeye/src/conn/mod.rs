@@ -474,16 +474,16 @@ impl Conn {
     }
 
     /// Sends what was published and pushed, or keeps it until what goes before it is sent. `apart`: what differs at this
-    /// connection. `holds_back`: a layer has messages that go first.
+    /// connection. `entry`: its own.
     pub(crate) fn publish(
         &mut self,
         io: &mut LoopIo,
         batch: &Rc<Framed>,
         apart: Option<&Apart>,
-        holds_back: bool,
+        entry: Entry,
     ) -> Published {
         match &mut self.phase {
-            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, batch, apart, holds_back),
+            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, batch, apart, entry),
             _ => Published::NotWanted,
         }
     }

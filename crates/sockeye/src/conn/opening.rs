@@ -7,6 +7,7 @@ mod tls;
 mod tls;
 
 use sockeye_proto::conn::HEADROOM;
+use sockeye_proto::ext::deflate::{Agreed, Settings};
 use sockeye_proto::handshake::client::HandshakeError;
 use sockeye_proto::http::body::{Decoder, Length};
 use sockeye_proto::http::{HeadError, HeadScanner, ResponseHead};
@@ -24,6 +25,7 @@ use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
 use crate::protocol::Handshake;
+use crate::state::EndpointIndex;
 use crate::transport::{Charge, Read, SocketWriter};
 
 /// A connection that TCP has connected and that is not a WebSocket yet.
@@ -55,6 +57,8 @@ enum State {
 /// The response to the handshake, as far as it has arrived.
 struct Answer {
     nonce: [u8; 16],
+    /// What was offered of compression.
+    deflate: Option<Settings>,
     scanner: HeadScanner,
     head: Vec<u8>,
     /// Bytes of 1xx responses before it.
@@ -187,13 +191,15 @@ impl Opening {
         // RFC 6455 section 4.1: "The nonce MUST be selected randomly for each connection."
         let mut nonce = [0; 16];
         env.io.sys.random(&mut nonce).map_err(FailureCause::Io)?;
+        let endpoint = env.state.registry.get(id).map_or(EndpointIndex::NONE, |entry| entry.endpoint);
+        let deflate = env.io.codecs.settings(endpoint.0).settings(Role::Client);
         let cork = env.io.cork();
         let before = cork.len();
-        let request = plan.connect().request(nonce, cork);
+        let request = plan.connect().request(nonce, deflate, cork);
         request.map_err(|_| FailureCause::Unsupported("the handshake cannot say what was asked for"))?;
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().handshake);
         let scanner = HeadScanner::for_response(&env.limits.protocol);
-        self.state = State::Head(Answer { nonce, scanner, head: Vec::new(), informational: 0 });
+        self.state = State::Head(Answer { nonce, deflate, scanner, head: Vec::new(), informational: 0 });
         if plan.reports_handshake() {
             let head = env.io.cork()[before..].to_vec();
             env.report_head(id, HandshakeHead::Request(&head));
@@ -255,7 +261,7 @@ impl Opening {
             match found {
                 Head::Incomplete => return Ok(None),
                 Head::Informational { length } => answer.skip(length, &env.limits.protocol)?,
-                Head::Accepted { length, subprotocol } => {
+                Head::Accepted { length, subprotocol, deflate } => {
                     // Frames may already follow the head.
                     let bytes = std::mem::take(&mut answer.head);
                     let url = plan.connect().url().clone();
@@ -264,7 +270,7 @@ impl Opening {
                     let head = ResponseHead::parse(head, &env.limits.protocol).map_err(wrong)?;
                     wire.socket.keep_unread(&env.io.pool, rest);
                     let tls = wire.socket.tls();
-                    let handshake = Handshake::made(&head, &url, subprotocol.as_deref(), tls);
+                    let handshake = Handshake::made(&head, &url, subprotocol.as_deref(), deflate, tls);
                     return Ok(self.open(wire, env, id, &handshake));
                 }
                 Head::Refused { length } => {
@@ -298,7 +304,7 @@ impl Opening {
     fn open(&mut self, wire: &Wire, env: &mut Env, id: ConnId, handshake: &Handshake<'_>) -> Option<WebSocket> {
         let plan = self.plan.take()?;
         let endpoint = env.state.registry.get(id)?.endpoint;
-        let mut ws = WebSocket::new(Role::Client, env, endpoint);
+        let mut ws = WebSocket::new(Role::Client, env, endpoint, handshake.agreed());
         env.state.connects.opened(id, plan, env.state.now);
         ws.open(wire, env, id, endpoint, handshake);
         Some(ws)
@@ -378,6 +384,7 @@ enum Head {
     Accepted {
         length: usize,
         subprotocol: Option<String>,
+        deflate: Option<Agreed>,
     },
     Refused {
         length: usize,
@@ -401,8 +408,11 @@ impl Answer {
         let found = found.map_err(|error| FailureCause::Rule(HandshakeError::Head(error)))?;
         let Some(length) = found else { return Ok(Head::Incomplete) };
         self.scanner.unfold(&mut self.head[..length]);
-        match connect.check(&self.head[..length], self.nonce, limits) {
-            Ok(accepted) => Ok(Head::Accepted { length, subprotocol: accepted.protocol.map(str::to_owned) }),
+        match connect.check(&self.head[..length], self.nonce, self.deflate, limits) {
+            Ok(accepted) => {
+                let (subprotocol, deflate) = (accepted.protocol.map(str::to_owned), accepted.deflate);
+                Ok(Head::Accepted { length, subprotocol, deflate })
+            }
             Err(HandshakeError::Status(100..=199)) => Ok(Head::Informational { length }),
             Err(HandshakeError::Status(_)) => Ok(Head::Refused { length }),
             Err(rule) => Err(FailureCause::Rule(rule)),

@@ -9,9 +9,9 @@ use crate::conn::env::Env;
 use crate::conn::websocket::WebSocket;
 use crate::conn::wire::Wire;
 use crate::id::ConnId;
-use crate::state::{Commands, EndpointIndex};
+use crate::state::{Commands, EndpointIndex, Entry};
 use crate::statistics::Culprit;
-use crate::transport::{Apart, Framed, LoopIo, Socket, SocketWriter};
+use crate::transport::{Apart, Framed, LoopIo, Port, Socket, SocketWriter};
 
 /// The outcome of a batch of published messages at one connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,41 +31,50 @@ pub(crate) enum Published {
 impl WebSocket {
     /// Sends what waited behind messages of a layer, once these are sent, or the layer has given them up.
     #[cold]
-    pub(super) fn release_held(&mut self, commands: &mut Commands, out: &mut SocketWriter<'_>) {
+    pub(super) fn release_held(
+        &mut self,
+        commands: &mut Commands,
+        out: &mut SocketWriter<'_>,
+        endpoint: EndpointIndex,
+    ) {
         if commands.running.holds_back() || self.protocol.mid_message().is_some() || !self.protocol.can_send() {
             return;
         }
-        if let Some(aside) = &mut self.aside {
-            aside.held.release(self.protocol.role(), out);
-        }
+        out.release_held(&mut self.port(endpoint));
         if let Some(entry) = commands.registry.get_mut(commands.running.id) {
             entry.set_held_back(false);
         }
     }
 
-    /// Frees the place of messages that waited, once they are sent.
+    /// The sending side.
+    fn port(&mut self, endpoint: EndpointIndex) -> Port<'_> {
+        Port { ws: &mut self.protocol, aside: &mut self.aside, endpoint: endpoint.0 }
+    }
+
+    /// Frees the place of what waited, once it is sent.
     #[cold]
-    pub(super) fn forget_held(&mut self) {
-        if self.is_open() && self.aside.as_ref().is_some_and(|aside| aside.held.is_empty()) {
+    pub(super) fn drop_aside(&mut self) {
+        if self.is_open() && self.aside.as_ref().is_some_and(|aside| aside.is_empty()) {
             self.aside = None;
         }
     }
 
     /// How many bytes wait for the socket, or for messages that go before them.
     pub(super) fn queued_bytes(&self, socket: &Socket) -> usize {
-        socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.held.bytes())
+        socket.backlog_bytes() + self.aside.as_ref().map_or(0, |aside| aside.waiting_bytes())
     }
 
     /// Sends what was published and pushed, or keeps it until the end of an unfinished message or of a layer's messages.
-    /// `apart`: what differs at this connection. `holds_back`: a layer has messages that go first.
+    /// `apart`: what differs at this connection. `entry`: its own.
     pub(super) fn publish(
         &mut self,
         socket: &mut Socket,
         io: &mut LoopIo,
         batch: &Rc<Framed>,
         apart: Option<&Apart>,
-        holds_back: bool,
+        entry: Entry,
     ) -> Published {
+        let (endpoint, holds_back) = (entry.endpoint, entry.holds_back());
         let frames = batch.frames();
         let all = Apart::default();
         let waits = apart.unwrap_or(&all);
@@ -85,27 +94,31 @@ impl WebSocket {
             // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between
             // the fragments of another message unless an extension has been negotiated that can
             // interpret the interleaving."
-            let held = &mut self.aside.get_or_insert_default().held;
+            let aside = self.aside.get_or_insert_default();
             let (batch, first) = match first {
                 Some(first) => (batch.clone(), first),
                 None => (Rc::new(waits.to_batch(frames).framed()), 0),
             };
             batch.hold(io.pool.borrow().account());
-            held.hold(batch, first);
+            aside.hold(batch, first);
             return if holds_back { Published::HeldBack(count) } else { Published::Sent(count) };
         }
         let mut out = SocketWriter::new(io, socket);
+        let port = &mut self.port(endpoint);
         match first {
-            Some(first) => out.put_published(self.protocol.role(), batch, first),
-            None => out.put_apart(self.protocol.role(), batch, waits),
+            Some(first) => out.put_published(port, batch, first),
+            None => out.put_apart(port, batch, waits),
+        }
+        if self.aside.is_some() {
+            self.drop_aside();
         }
         if socket.needs_step() { Published::NeedsStep(count) } else { Published::Sent(count) }
     }
 
     /// A Close frame waits. What was published before goes before it, since nothing may follow.
-    pub(super) fn catch_up(&self, out: &mut SocketWriter<'_>, endpoint: EndpointIndex, id: ConnId) {
+    pub(super) fn catch_up(&mut self, out: &mut SocketWriter<'_>, endpoint: EndpointIndex, id: ConnId) {
         if self.protocol.can_send() && self.protocol.mid_message().is_none() {
-            out.catch_up(self.protocol.role(), endpoint.0, id.as_u64());
+            out.catch_up(&mut self.port(endpoint), id.as_u64());
         }
     }
 

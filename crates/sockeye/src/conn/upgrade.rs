@@ -150,7 +150,7 @@ fn accept(
     log: impl FnOnce(Option<&str>),
 ) -> Result<WebSocket, Refused> {
     let (endpoint, name) = choose(site, request)?;
-    let Acceptance { subprotocol, fields, value } = acceptance;
+    let Acceptance { subprotocol, fields, value, is_uncompressed } = acceptance;
     let chosen = match &subprotocol {
         None => name,
         Some(name) if request.protocols().any(|offered| offered == name) => Some(&**name),
@@ -160,13 +160,22 @@ fn accept(
         }
     };
     let fields: Vec<_> = fields.iter().collect();
-    if let Err(misuse) = request.offer.accept(env.io.cork(), chosen, None, &fields) {
+    let wanted = env.io.codecs.settings(endpoint.0).settings(Role::Server);
+    let wanted = wanted.filter(|_| !is_uncompressed && !cannot_inflate(request));
+    let agreed = request.offer.accept(env.io.cork(), chosen, wanted, &fields).map_err(|misuse| {
         tracing::error!(%misuse, "a handshake could not be answered");
-        return Err(Refused::new(500, "", |refusals| &mut refusals.internal));
-    }
+        Refused::new(500, "", |refusals| &mut refusals.internal)
+    })?;
     env.io.meters.statistics.responded(101);
     log(chosen);
-    let mut ws = WebSocket::new(Role::Server, env, endpoint);
-    ws.open(wire, env, request.id(), endpoint, &Handshake::accepted(request, chosen, value));
+    let mut ws = WebSocket::new(Role::Server, env, endpoint, agreed);
+    ws.open(wire, env, request.id(), endpoint, &Handshake::accepted(request, chosen, agreed, value));
     Ok(ws)
+}
+
+/// Safari 15.0 to 15.3 offers compression and does not read all of it.
+fn cannot_inflate(request: &Request<'_>) -> bool {
+    let agent = request.header_str("User-Agent").unwrap_or_default();
+    let version = agent.split_once("Version/15.").map(|(_, version)| version.as_bytes());
+    agent.contains("Safari/") && matches!(version, Some([b'0'..=b'3'] | [b'0'..=b'3', b'.' | b' ', ..]))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sockeye_proto::close::{Cause, Close, Closed, Initiator, Timeout};
 use sockeye_proto::conn::{Connection, ControlPayload, HEADROOM, Input, State};
 use sockeye_proto::event::Event;
+use sockeye_proto::ext::deflate::Agreed;
 use sockeye_proto::limits::ProtocolLimits;
 use sockeye_proto::time::Instant;
 use sockeye_proto::wire::Role;
@@ -26,22 +27,13 @@ use crate::protocol::{Cx, Handshake, Outlet, SendCx, Tx};
 use crate::state::{Commands, ControlRequest, End, EndpointIndex, Entry, ReadBudget, RunningStep};
 use crate::statistics::Culprit;
 use crate::sys::CloseHow;
-use crate::transport::{Held, LONG_MASK, LoopIo, Read, Socket, SocketWriter};
+use crate::transport::{Aside, LONG_MASK, LoopIo, Read, Socket, SocketWriter};
 
 /// A connection after its handshake.
 pub(super) struct WebSocket {
     pub(super) protocol: Connection,
     /// State that few connections need; `None` in the others.
     pub(super) aside: Option<Box<Aside>>,
-}
-
-/// Rare waiting state.
-#[derive(Default)]
-pub(super) struct Aside {
-    /// Published messages that wait for the end of our own fragmented message.
-    pub(super) held: Held,
-    /// The writable callback was called once more after a Close frame was queued: now that frame goes.
-    had_last_call: bool,
 }
 
 /// The progress of a step. It is small, since it is returned for each message.
@@ -56,8 +48,11 @@ pub(super) enum Progress {
 
 impl WebSocket {
     /// A connection after its handshake.
-    pub(super) fn new(role: Role, env: &Env, endpoint: EndpointIndex) -> Self {
-        let protocol = Connection::new(role, env.state.message_limits.of(endpoint), env.state.now);
+    pub(super) fn new(role: Role, env: &Env, endpoint: EndpointIndex, agreed: Option<Agreed>) -> Self {
+        let mut protocol = Connection::new(role, env.state.message_limits.of(endpoint), env.state.now);
+        if let Some(agreed) = agreed {
+            protocol = protocol.with_deflate(agreed);
+        }
         Self { protocol, aside: None }
     }
 
@@ -103,7 +98,11 @@ impl WebSocket {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.protocol.next_deadline().unwrap_or(NEVER)
+        let deadline = self.protocol.next_deadline().unwrap_or(NEVER);
+        match &self.aside {
+            None => deadline,
+            Some(aside) => aside.forget_at().map_or(deadline, |at| at.min(deadline)),
+        }
     }
 
     pub(super) fn is_ping_due(&self, now: Instant) -> bool {
@@ -151,8 +150,8 @@ impl WebSocket {
         env.io.begin_step(env.share.bytes);
         let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
         if self.aside.is_some() {
-            self.release_held(&mut env.state, &mut SocketWriter::new(&mut env.io, &mut wire.socket));
-            self.forget_held();
+            self.release_held(&mut env.state, &mut SocketWriter::new(&mut env.io, &mut wire.socket), entry.endpoint);
+            self.drop_aside();
         }
         SocketWriter::new(&mut env.io, &mut wire.socket).flush_here();
         if wire.socket.has_backlog() || entry.is_behind() {
@@ -206,7 +205,8 @@ impl WebSocket {
             release_input(&mut callbacks);
         }
         let running = &callbacks.cx.running;
-        (socket.has_input() && !self.is_paused(running)) || self.can_write_more(running, socket)
+        let has_input = socket.has_input() || self.has_more();
+        (has_input && !self.is_paused(running)) || self.can_write_more(running, socket)
     }
 
     /// The callbacks for what a read brought, which is behind the head room of `arrived`. Returns
@@ -240,6 +240,11 @@ impl WebSocket {
                     })
                 }
                 Ok(None) => break,
+                Ok(Some(Event::Compressed)) => {
+                    self.inflate::<WATCHED>(callbacks, socket, io, &mut input);
+                    may_answer = self.may_answer();
+                    Ok(())
+                }
                 other => {
                     let result =
                         control_event(&mut self.protocol, other, &mut SocketWriter::new(io, socket), callbacks);
@@ -256,7 +261,11 @@ impl WebSocket {
     /// more data, and the rest of a fragmented message does.
     #[inline(always)]
     pub(super) fn may_answer(&self) -> bool {
-        self.protocol.state() == State::Open && self.protocol.mid_message().is_none() && !self.protocol.wants_transmit()
+        self.protocol.state() == State::Open
+            && self.protocol.mid_message().is_none()
+            && !self.protocol.wants_transmit()
+            // What is compressed goes through the writable callback, which has the state for it.
+            && self.protocol.deflate().is_none()
     }
 
     /// The writable callback, if it was asked for and the socket takes data.
@@ -272,11 +281,19 @@ impl WebSocket {
         callbacks.cx.running.grant_write();
         let before = io.send_budget;
         let Self { protocol, aside } = self;
-        let held = aside.as_mut().map(|aside| &mut aside.held);
         let result = callbacks.call::<WATCHED, _>(io, Culprit::Writable, |endpoint, cx, session, io| {
             let out = SocketWriter::new(io, socket);
-            let port =
-                &mut SendCx { ws: protocol, out, held, id: cx.id(), endpoint: cx.endpoint, last, is_ahead: false };
+            let (id, endpoint_index, aside) = (cx.id(), cx.endpoint, Some(aside));
+            let port = &mut SendCx {
+                ws: protocol,
+                out,
+                aside,
+                id,
+                endpoint: endpoint_index,
+                last,
+                is_ahead: false,
+                is_plain: false,
+            };
             endpoint.writable(cx, session, Tx::new(port))
         });
         if io.send_budget == before {
@@ -285,7 +302,8 @@ impl WebSocket {
             io.send_budget = before.saturating_sub(io.frame_cost);
         }
         if self.aside.is_some() {
-            self.release_held(&mut callbacks.cx, &mut SocketWriter::new(io, socket));
+            let endpoint = callbacks.cx.endpoint;
+            self.release_held(&mut callbacks.cx, &mut SocketWriter::new(io, socket), endpoint);
         }
         self.apply(&mut callbacks.cx, result);
     }
@@ -421,9 +439,9 @@ impl WebSocket {
         self.report_closed(wire, env, id, closed);
     }
 
-    /// How much is held of what was published.
+    /// How much is held of what was published, and by compression.
     pub(super) fn held_bytes(&self) -> usize {
-        self.aside.as_ref().map_or(0, |aside| aside.held.bytes())
+        self.aside.as_ref().map_or(0, |aside| aside.held_bytes())
     }
 
     pub(super) fn arrived_of_message(&self) -> Option<u64> {
@@ -485,6 +503,9 @@ impl WebSocket {
         if wire.user_timer <= now {
             wire.user_timer = NEVER;
             self.timer(wire, env, id);
+        }
+        if let Some(aside) = &mut self.aside {
+            aside.forget(&env.state.account, now);
         }
         Due::Step
     }

@@ -62,7 +62,18 @@ where
 pub fn with<H: Handler>(name: impl Into<String>, handler: H) -> Messages<H> {
     let (name, scratch, limits) = (name.into(), Outbox::default(), MessageLimits::default());
     let (outbox_bytes, low_water, has_writable, spare) = (0, 0, true, Vec::new());
-    let messages = Messages { name, handler, outbox_bytes, low_water, has_writable, limits, scratch, spare };
+    let messages = Messages {
+        name,
+        handler,
+        outbox_bytes,
+        low_water,
+        has_writable,
+        limits,
+        #[cfg(feature = "deflate")]
+        compression: None,
+        scratch,
+        spare,
+    };
     messages.outbox_bytes(DEFAULT_LIMIT)
 }
 
@@ -97,6 +108,8 @@ pub struct Messages<H: Handler> {
     /// Whether the handler may have a `writable`; a closure has none.
     has_writable: bool,
     limits: MessageLimits,
+    #[cfg(feature = "deflate")]
+    compression: Option<crate::Compression>,
     /// The output of the connection whose step is running, if nothing waited for it before. Empty
     /// between steps.
     scratch: Outbox,
@@ -214,6 +227,14 @@ impl<H: Handler> Messages<H> {
     #[must_use]
     pub fn message_bytes(mut self, bytes: u64) -> Self {
         self.limits.message_bytes = Some(bytes);
+        self
+    }
+
+    /// How messages of this protocol are compressed. Default: as the [service's](crate::Builder::compression).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compression(mut self, compression: crate::Compression) -> Self {
+        self.compression = Some(compression);
         self
     }
 
@@ -512,6 +533,11 @@ impl<H: Handler> Protocol for Messages<H> {
 
     fn limits(&self) -> MessageLimits {
         self.limits
+    }
+
+    #[cfg(feature = "deflate")]
+    fn compression(&self) -> Option<crate::Compression> {
+        self.compression
     }
 
     fn interval(&self) -> Option<std::time::Duration> {

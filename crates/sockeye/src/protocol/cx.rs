@@ -144,7 +144,16 @@ impl<'a> Cx<'a> {
         let (id, endpoint) = (self.connection.id, self.endpoint);
         if let Some(Outlet { ws, out }) = &mut self.outlet {
             let out = out.reborrow();
-            send(Writable::new(&mut SendCx { ws, out, held: None, id, endpoint, last: false, is_ahead: false }));
+            send(Writable::new(&mut SendCx {
+                ws,
+                out,
+                aside: None,
+                id,
+                endpoint,
+                last: false,
+                is_ahead: false,
+                is_plain: false,
+            }));
         }
     }
 

@@ -9,6 +9,7 @@ use sockeye_proto::close::{Close, Closed};
 use sockeye_proto::conn::ControlPayload;
 use sockeye_proto::event::Fragment;
 
+use crate::compression::Compression;
 use crate::http::{HttpRequest, Response};
 use crate::limits::MessageLimits;
 use crate::protocol::sessions::Sessions;
@@ -67,6 +68,14 @@ impl Endpoint {
         match self {
             Self::WebSocket(endpoint) => endpoint.limits(),
             Self::Raw(_) | Self::Watcher(_) | Self::Responder(_) => MessageLimits::default(),
+        }
+    }
+
+    /// How messages of its connections are compressed; `service`: if it does not say.
+    pub(crate) fn compression(&self, service: Compression) -> Compression {
+        match self {
+            Self::WebSocket(endpoint) => endpoint.compression().unwrap_or(service),
+            Self::Raw(_) | Self::Watcher(_) | Self::Responder(_) => Compression::off(),
         }
     }
 
@@ -218,6 +227,7 @@ impl Endpoints {
 pub(crate) trait WebSocketEndpoint {
     fn name(&self) -> &str;
     fn limits(&self) -> MessageLimits;
+    fn compression(&self) -> Option<Compression>;
     fn sessions(&self) -> usize;
     /// Itself, to find the program's types again.
     fn as_any(&mut self) -> &mut dyn Any;
@@ -318,6 +328,13 @@ impl<P: Protocol> WebSocketEndpoint for WithSessions<P, P::Session> {
 
     fn limits(&self) -> MessageLimits {
         self.object.limits()
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        #[cfg(feature = "deflate")]
+        return self.object.compression();
+        #[cfg(not(feature = "deflate"))]
+        None
     }
 
     fn sessions(&self) -> usize {

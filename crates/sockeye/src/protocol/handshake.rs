@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 
+use sockeye_proto::ext::deflate::Agreed;
 use sockeye_proto::http::ResponseHead;
 
 use crate::client::Url;
@@ -33,6 +34,8 @@ use crate::tls::TlsAgreement;
 /// ```
 pub struct Handshake<'a> {
     subprotocol: Option<&'a str>,
+    #[cfg_attr(not(any(feature = "client", feature = "deflate")), expect(dead_code, reason = "nothing is agreed on"))]
+    compression: Option<Agreed>,
     side: Side<'a>,
     /// In a cell, since `open` borrows the handshake only.
     value: Cell<Option<Box<dyn Any>>>,
@@ -57,9 +60,10 @@ impl<'a> Handshake<'a> {
     pub(crate) fn accepted(
         request: &'a Request<'a>,
         subprotocol: Option<&'a str>,
+        compression: Option<Agreed>,
         value: Option<Box<dyn Any>>,
     ) -> Self {
-        Self { subprotocol, side: Side::Accepted(request), value: Cell::new(value) }
+        Self { subprotocol, compression, side: Side::Accepted(request), value: Cell::new(value) }
     }
 
     #[cfg(feature = "client")]
@@ -67,9 +71,10 @@ impl<'a> Handshake<'a> {
         response: &'a ResponseHead<'a>,
         url: &'a Url,
         subprotocol: Option<&'a str>,
+        compression: Option<Agreed>,
         tls: Option<&'a Session>,
     ) -> Self {
-        Self { subprotocol, side: Side::Made(response, url, tls), value: Cell::new(None) }
+        Self { subprotocol, compression, side: Side::Made(response, url, tls), value: Cell::new(None) }
     }
 
     /// The subprotocol that the server chose, one of those that the client offered (RFC 6455
@@ -77,6 +82,19 @@ impl<'a> Handshake<'a> {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&'a str> {
         self.subprotocol
+    }
+
+    /// What both sides agreed on compression (permessage-deflate, RFC 7692), as this one sees it; `None`: messages are not
+    /// compressed.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compression(&self) -> Option<Agreed> {
+        self.compression
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        self.compression
     }
 
     /// The client's request; `None` if this side made the connection.

@@ -322,6 +322,13 @@ pub trait Protocol: 'static {
         MessageLimits::default()
     }
 
+    /// How messages of this protocol's connections are compressed, if not as the [service's](crate::Builder::compression). The
+    /// builder reads it once.
+    #[cfg(feature = "deflate")]
+    fn compression(&self) -> Option<crate::Compression> {
+        None
+    }
+
     /// A timer set with [`ProtocolMut::set_timer`] is due, with its token.
     fn own_timer(&mut self, own: &mut ProtocolMut<'_>, token: u64) {
         let _ = (own, token);

@@ -5,7 +5,7 @@ use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
 use crate::id::ConnId;
 use crate::state::EndpointIndex;
-use crate::transport::{Held, SocketWriter};
+use crate::transport::{Aside, Port, SocketWriter};
 
 /// What may be sent now. The variant follows the connection's state: with an unfinished fragmented
 /// message another cannot begin (RFC 6455 section 5.4: fragments of one message must not be
@@ -73,6 +73,13 @@ impl<'a> Writable<'a> {
     #[inline(always)]
     pub(super) fn new(port: &'a mut SendCx<'a>) -> Self {
         Self { port }
+    }
+
+    /// The next message is sent as it is, also where compression was agreed on: for messages with a secret beside text that
+    /// others can choose, or that are compressed already. See [`Compression`](crate::Compression).
+    pub fn uncompressed(self) -> Self {
+        self.port.is_plain = true;
+        self
     }
 
     /// Sends a whole text message.
@@ -266,18 +273,30 @@ impl<'a> BinaryFragments<'a> {
     }
 }
 
+/// The sending side of a connection whose state is known.
+fn port<'p>(
+    ws: &'p mut Connection,
+    aside: &'p mut Option<&mut Option<Box<Aside>>>,
+    endpoint: EndpointIndex,
+) -> Option<Port<'p>> {
+    let aside = aside.as_deref_mut()?;
+    Some(Port { ws, aside, endpoint: endpoint.0 })
+}
+
 /// The framing and output of one connection, borrowed by a permission for one callback.
 pub(crate) struct SendCx<'a> {
     pub(crate) ws: &'a mut Connection,
     pub(crate) out: SocketWriter<'a>,
-    /// Published messages that wait for the end of a fragmented message.
-    pub(crate) held: Option<&'a mut Held>,
+    /// The rare state of the connection; `None` for an answer, before which nothing waits, and which is not compressed.
+    pub(crate) aside: Option<&'a mut Option<Box<Aside>>>,
     pub(crate) id: ConnId,
     pub(crate) endpoint: EndpointIndex,
     /// A Close frame waits for this call to end: it is the last one.
     pub(crate) last: bool,
     /// What is sent is older than what waits of the published and pushed messages.
     pub(crate) is_ahead: bool,
+    /// The next message is not to be compressed.
+    pub(crate) is_plain: bool,
 }
 
 impl<'a> SendCx<'a> {
@@ -286,11 +305,34 @@ impl<'a> SendCx<'a> {
         if kind.is_some() {
             self.catch_up();
         }
+        if self.ws.deflate().is_some() && self.send_packed(kind, last, payload) {
+            return;
+        }
         if self.ws.role() == Role::Client {
             self.send_masked(kind, last, payload);
         } else if let Some(head) = self.head(kind, last, payload.len(), None) {
             self.out.put_frame(head, payload);
         }
+    }
+
+    /// Sends a message or a part of one compressed. Returns whether it was sent.
+    #[cold]
+    #[inline(never)]
+    fn send_packed(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) -> bool {
+        // Of a message that has begun it was decided then.
+        if std::mem::take(&mut self.is_plain) && kind.is_some() {
+            return false;
+        }
+        let Some(mut port) = port(self.ws, &mut self.aside, self.endpoint) else { return false };
+        let is_sent = match kind {
+            Some(kind) if last => self.out.put_packed(&mut port, kind, payload),
+            kind => self.out.put_packed_part(&mut port, kind, last, payload),
+        };
+        if is_sent {
+            let sent = &mut self.out.io.meters.statistics.sent;
+            *if last { &mut sent.messages } else { &mut sent.parts } += 1;
+        }
+        is_sent
     }
 
     #[inline(never)]
@@ -305,20 +347,32 @@ impl<'a> SendCx<'a> {
     #[inline(always)]
     fn catch_up(&mut self) {
         if !self.out.io.outgoing.is_empty() && !self.is_ahead {
-            self.out.reborrow().catch_up(self.ws.role(), self.endpoint.0, self.id.as_u64());
+            self.catch_up_waiting();
         }
+    }
+
+    #[cold]
+    fn catch_up_waiting(&mut self) {
+        // An answer's connection has no state aside, and needs none here.
+        let mut none = None;
+        let aside = self.aside.as_deref_mut().unwrap_or(&mut none);
+        let port = &mut Port { ws: self.ws, aside, endpoint: self.endpoint.0 };
+        self.out.reborrow().catch_up(port, self.id.as_u64());
     }
 
     /// A fragmented message is finished: what waited for that comes next.
     fn finish(&mut self, payload: &[u8]) {
         self.send(None, true, payload);
-        if let Some(held) = &mut self.held {
-            held.release(self.ws.role(), &mut self.out);
+        if let Some(mut port) = port(self.ws, &mut self.aside, self.endpoint) {
+            self.out.release_held(&mut port);
         }
     }
 
     fn send_owned(&mut self, kind: MessageKind, payload: Vec<u8>) {
         self.catch_up();
+        if self.ws.deflate().is_some() && self.send_packed(Some(kind), true, &payload) {
+            return self.out.io.pool.borrow_mut().give(payload);
+        }
         if self.ws.role() == Role::Client {
             let Some(key) = self.out.mask_key() else { return };
             if let Some(head) = self.head(Some(kind), true, payload.len(), Some(key)) {

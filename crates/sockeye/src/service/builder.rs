@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use sockeye_proto::http::is_token;
 
+mod compressing;
+mod listeners;
+
 use crate::admission::{AcceptFilter, AcceptedConnection, Admission, EndHook, Ended, Hosts, Origins, PeerSet};
+use crate::compression::Compression;
 use crate::conn::Env;
 use crate::conn::handshakes::Handshakes;
 use crate::conn::paths::Paths;
@@ -40,6 +44,8 @@ use crate::transport::{Carrier, LoopIo, receive_buffer};
 
 /// The default of [`Limits::total_bytes`], for all services of the process together.
 const TOTAL_BYTES: usize = 1024 * 1024 * 1024;
+
+const TOO_MANY_SERVICES: &str = "the process has 65,534 services, which is the most";
 
 /// Describes a [`Service`]: its protocols, listeners and limits.
 ///
@@ -77,6 +83,8 @@ pub struct Builder {
     places: Option<Share>,
     board: Option<BoardSlot>,
     carrier: Carrier,
+    /// How messages are compressed, unless a protocol says it.
+    compression: Compression,
     pub(super) connecting: Connecting,
 }
 
@@ -109,6 +117,7 @@ impl Builder {
             places: None,
             board: None,
             carrier: Carrier::default(),
+            compression: Compression::off(),
             connecting: Connecting::default(),
         }
     }
@@ -295,56 +304,6 @@ impl Builder {
         self
     }
 
-    /// Adds a listener: an address, or a listener that is already open. May be called several
-    /// times; port 0 picks a free port.
-    #[must_use]
-    pub fn listen(self, listen: impl Into<ListenAddr>) -> Self {
-        self.listen_with(listen, ListenOptions::default())
-    }
-
-    /// As [`listen`](Self::listen), with options.
-    #[must_use]
-    pub fn listen_with(self, listen: impl Into<ListenAddr>, options: ListenOptions) -> Self {
-        self.listener(Listen::new(listen).options(options))
-    }
-
-    /// Adds a listener with protocols, routes, origins or hosts of its own.
-    #[must_use]
-    pub fn listener(mut self, listen: Listen) -> Self {
-        self.add_listener(listen);
-        self
-    }
-
-    /// As [`listener`](Self::listener), and returns a handle: for
-    /// [`Control::stop_listening`](crate::Control::stop_listening), and to compare with
-    /// [`Request::listener`](crate::Request::listener).
-    pub fn add_listener(&mut self, listen: Listen) -> ListenerHandle {
-        let handle = ListenerHandle { builder: self.id, number: self.listeners.len() as u64 };
-        self.listeners.push((handle, listen));
-        handle
-    }
-
-    /// Adds a listener for a raw endpoint, with the handle that [`add_raw`](Self::add_raw) of this builder returned: each
-    /// accepted connection belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
-    /// shares apply to these too. [`Service::local_addresses`] lists them after those of
-    /// [`listen`](Self::listen). For a listener shared by all [`Threads`](crate::Threads) use
-    /// [`Threads::listen_raw`](crate::Threads::listen_raw).
-    #[must_use]
-    pub fn listen_raw<R: Raw>(self, listen: impl Into<ListenAddr>, endpoint: EndpointHandle<R>) -> Self {
-        self.listen_raw_with(listen, ListenOptions::default(), endpoint)
-    }
-
-    /// As [`listen_raw`](Self::listen_raw), with options.
-    #[must_use]
-    pub fn listen_raw_with<R: Raw>(
-        self,
-        listen: impl Into<ListenAddr>,
-        options: ListenOptions,
-        endpoint: EndpointHandle<R>,
-    ) -> Self {
-        self.listener(Listen::new(listen).options(options).raw(endpoint))
-    }
-
     /// Carries the bytes of every connection that is accepted or made through a reversible
     /// transform, the [`Scrambler`](crate::sim::Scrambler) of this seed, as TLS would. It is for
     /// tests of the loop and not a cipher.
@@ -427,11 +386,10 @@ impl Builder {
         let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
         let rx = receive_buffer(self.limits.turn_bytes.min(MOST_READ));
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
-        let number = ServiceNumber::next();
-        let number =
-            number.ok_or_else(|| Error::configuration("the process has 65,534 services, which is the most"))?;
+        let number = ServiceNumber::next().ok_or_else(|| Error::configuration(TOO_MANY_SERVICES))?;
         let mut state = Commands::new(self.id, number, names, self.limits.output_hard, now);
         let own = self.endpoints.iter().map(Endpoint::limits);
+        let compressions = self.endpoints.iter().map(|own| own.compression(self.compression)).collect();
         let total = self
             .limits
             .total_bytes
@@ -443,6 +401,7 @@ impl Builder {
         let (pool, outgoing) = (Rc::clone(&state.pool), Rc::clone(&state.outgoing));
         let mut io = LoopIo::new(sys, pool, outgoing, meters, frame_cost, self.limits.output_low_water);
         io.carrier = self.carrier;
+        io.codecs.set_settings(compressions);
         io.meters.statistics.connections_limit = self.places.as_ref().map_or(max_connections, Share::part) as u64;
         io.meters.statistics.held_bytes_limit = total as u64;
         let env = Env {

@@ -45,7 +45,7 @@ impl Service {
                 let id = ConnId::from_u64(id);
                 let Some(entry) = registry.get(id).filter(|entry| entry.is_open()) else { continue };
                 if let Some(conn) = connections.in_slot(id) {
-                    let published = conn.publish(&mut env.io, &batch, Some(&apart), entry.holds_back());
+                    let published = conn.publish(&mut env.io, &batch, Some(&apart), entry);
                     audience.note(id, published, conn.queued_bytes());
                 }
             }
@@ -57,7 +57,7 @@ impl Service {
                 }
                 if let Some(conn) = connections.in_slot(id) {
                     let apart = waiting.take_apart(id.as_u64());
-                    let published = conn.publish(&mut env.io, &batch, apart.as_ref(), entry.holds_back());
+                    let published = conn.publish(&mut env.io, &batch, apart.as_ref(), entry);
                     audience.note(id, published, conn.queued_bytes());
                 }
             }

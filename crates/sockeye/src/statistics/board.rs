@@ -125,6 +125,7 @@ impl AddAssign<&Self> for Statistics {
             websockets_most,
             received,
             sent,
+            compression,
             closes,
             raw_closes,
             request_ends,
@@ -150,6 +151,7 @@ impl AddAssign<&Self> for Statistics {
         self.websockets_most += websockets_most;
         self.received.add(received);
         self.sent.add(sent);
+        self.compression.add(compression);
         self.closes.add(closes);
         self.raw_closes.add(raw_closes);
         self.request_ends.add(request_ends);

@@ -86,6 +86,8 @@ impl Statistics {
         page.labelled("sockeye_close_codes_sent_total", help, "code", codes(&self.codes_sent));
         let responses = self.responses.iter().map(|(status, count)| (status, *count));
         page.labelled("sockeye_http_responses_total", "HTTP responses, by status.", "status", responses);
+        let compressed = self.compression.named();
+        page.labelled("sockeye_compression_total", "Compressed messages and their bytes.", "what", compressed);
         let handshakes = self.tls.named();
         page.labelled(
             "sockeye_tls_handshakes_total",

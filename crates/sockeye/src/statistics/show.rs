@@ -48,6 +48,9 @@ impl Display for Statistics {
         counted(f, "close codes received", self.codes_received.named().map(|(name, count)| (&name[1..], count)))?;
         counted(f, "close codes sent", self.codes_sent.named().map(|(name, count)| (&name[1..], count)))?;
         counted(f, "responses by status", self.responses.iter().map(|(status, count)| (status, *count)))?;
+        if self.compression.named().any(|(_, count)| count > 0) {
+            counted(f, "compression", self.compression.named())?;
+        }
         if self.tls.started > 0 {
             counted(f, "TLS handshakes by outcome", self.tls.named())?;
         }

@@ -1,5 +1,6 @@
 //! Counters, and how they are shown.
 
+use sockeye_proto::close::Close;
 use sockeye_proto::close::CloseCode;
 use sockeye_proto::close::Initiator;
 

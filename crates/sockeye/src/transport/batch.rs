@@ -1,9 +1,11 @@
 //! Published messages: framed once for all connections of servers, and still messages for clients.
 
+use std::cell::RefCell;
 use std::collections::TryReserveError;
 use std::ops::Range;
 use std::rc::Rc;
 
+use sockeye_proto::ext::deflate::WindowBits;
 use sockeye_proto::wire::{EncodedHeader, MessageKind, OpCode};
 
 use crate::transport::account::Account;
@@ -19,6 +21,8 @@ pub(crate) struct Batch {
 
 pub(crate) struct Message {
     kind: MessageKind,
+    /// The payload is compressed.
+    is_packed: bool,
     start: usize,
     len: usize,
 }
@@ -41,12 +45,27 @@ impl Batch {
     /// Adds a message. A server's frames are not masked (RFC 6455 section 5.1) and so the same for all. An error if there is
     /// no memory for it.
     pub(crate) fn push(&mut self, kind: MessageKind, payload: &[u8]) -> Result<(), TryReserveError> {
-        let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, None);
+        self.push_as(kind, false, payload)
+    }
+
+    /// As [`push`](Self::push), of a message whose payload may be compressed.
+    pub(super) fn push_as(
+        &mut self,
+        kind: MessageKind,
+        is_packed: bool,
+        payload: &[u8],
+    ) -> Result<(), TryReserveError> {
+        let head = Self::head(kind, is_packed, payload.len(), None);
         make_room(&mut self.bytes, head.len().saturating_add(payload.len()), usize::MAX)?;
         self.bytes.extend_from_slice(&head);
-        self.messages.push(Message { kind, start: self.bytes.len(), len: payload.len() });
+        self.messages.push(Message { kind, is_packed, start: self.bytes.len(), len: payload.len() });
         self.bytes.extend_from_slice(payload);
         Ok(())
+    }
+
+    /// The header of a whole message.
+    pub(super) fn head(kind: MessageKind, is_packed: bool, len: usize, key: Option<[u8; 4]>) -> EncodedHeader {
+        EncodedHeader::new(true, if is_packed { RSV1 } else { 0 }, opcode(kind), len as u64, key)
     }
 
     pub(crate) fn frames(&self) -> Frames<'_> {
@@ -55,7 +74,7 @@ impl Batch {
 
     /// The batch as connections share it.
     pub(crate) fn framed(self) -> Framed {
-        Framed { bytes: Rc::new(Buffer::new(self.bytes)), messages: self.messages }
+        Framed { bytes: Rc::new(Buffer::new(self.bytes)), messages: self.messages, packed: RefCell::default() }
     }
 }
 
@@ -71,9 +90,22 @@ pub(super) fn opcode(kind: MessageKind) -> OpCode {
 pub(crate) struct Framed {
     bytes: Rc<Buffer>,
     messages: Vec<Message>,
+    /// The same messages compressed, for each window for which somebody asked.
+    packed: RefCell<Vec<(WindowBits, Rc<Self>)>>,
 }
 
 impl Framed {
+    /// The same messages compressed for a window, made by the first who asks; `None` if they cannot be.
+    pub(super) fn packed(&self, window: WindowBits, make: impl FnOnce() -> Option<Batch>) -> Option<Rc<Self>> {
+        let mut packed = self.packed.borrow_mut();
+        if let Some((_, known)) = packed.iter().find(|(of, _)| *of == window) {
+            return Some(Rc::clone(known));
+        }
+        let new = Rc::new(make()?.framed());
+        packed.push((window, Rc::clone(&new)));
+        Some(new)
+    }
+
     /// A server's frames, one after another.
     pub(super) fn bytes(&self) -> &Rc<Buffer> {
         &self.bytes
@@ -96,7 +128,8 @@ impl Framed {
     /// An empty batch with the memory of this one, of which it keeps at most `most` bytes; `None` while a connection still
     /// shares it.
     pub(crate) fn recycle(self, most: usize) -> Option<Batch> {
-        let Self { bytes, mut messages } = self;
+        let Self { bytes, mut messages, packed } = self;
+        drop(packed);
         let mut bytes = Rc::try_unwrap(bytes).ok()?.take();
         bytes.clear();
         bytes.shrink_to(most);
@@ -124,12 +157,23 @@ impl<'a> Frames<'a> {
     }
 
     /// The messages of a range.
-    pub(crate) fn messages(self, range: Range<usize>) -> impl Iterator<Item = (MessageKind, &'a [u8])> {
+    pub(crate) fn messages(
+        self,
+        range: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = (MessageKind, &'a [u8])> + ExactSizeIterator {
         let messages = self.messages.get(range).unwrap_or_default();
         messages.iter().map(move |message| {
             let payload = self.bytes.get(message.start..message.start + message.len);
             (message.kind, payload.unwrap_or_default())
         })
+    }
+
+    /// Whether the payload of each message of a range is compressed.
+    pub(super) fn are_packed(
+        self,
+        range: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = bool> + ExactSizeIterator + 'a {
+        self.messages.get(range).unwrap_or_default().iter().map(|message| message.is_packed)
     }
 
     /// Where the first `count` messages end.
@@ -138,6 +182,9 @@ impl<'a> Frames<'a> {
         last.map_or(0, |message| message.start + message.len)
     }
 }
+
+/// The bit of a compressed message (RFC 7692 section 6).
+const RSV1: u8 = 0x40;
 
 #[cfg(test)]
 mod tests {

@@ -7,10 +7,18 @@ use std::rc::Rc;
 use sockeye_proto::conn::Connection;
 use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
+use crate::transport::aside::Aside;
 use crate::transport::batch::{Framed, opcode};
 use crate::transport::mask;
 use crate::transport::outgoing::{Apart, Run};
 use crate::transport::write::{CORK, SocketWriter};
+
+/// The sending side of one WebSocket.
+pub(crate) struct Port<'a> {
+    pub(crate) ws: &'a mut Connection,
+    pub(crate) aside: &'a mut Option<Box<Aside>>,
+    pub(crate) endpoint: u16,
+}
 
 impl SocketWriter<'_> {
     /// A key for one frame. RFC 6455 section 10.3: "Clients MUST choose a new masking key for each frame, using an
@@ -76,45 +84,59 @@ impl SocketWriter<'_> {
 
     /// Sends published messages, from the one with the number `first`. A server's frames are the same bytes for every
     /// connection, a client's are masked.
-    pub(crate) fn put_published(&mut self, role: Role, batch: &Framed, first: usize) {
-        match role {
-            Role::Server => self.put_shared(batch.bytes(), batch.frames().end_of(first)),
-            Role::Client => self.put_masked(batch.frames().messages(first..batch.frames().len())),
+    pub(crate) fn put_published(&mut self, port: &mut Port<'_>, batch: &Framed, first: usize) {
+        if port.ws.deflate().is_some() {
+            self.put_published_packed(port, batch, first);
+        } else {
+            match port.ws.role() {
+                Role::Server => self.put_shared(batch.bytes(), batch.frames().end_of(first)),
+                Role::Client => self.put_masked(batch.frames().messages(first..batch.frames().len())),
+            }
         }
         // The next connection uses the cork at once, also if this one broke in the middle.
         self.flush();
     }
 
     /// Sends what waits for one connection: of the published messages, and its own.
-    pub(crate) fn put_apart(&mut self, role: Role, batch: &Framed, apart: &Apart) {
-        apart.runs(batch.frames(), &mut |run| self.put_run(role, run));
+    pub(crate) fn put_apart(&mut self, port: &mut Port<'_>, batch: &Framed, apart: &Apart) {
+        apart.runs(batch.frames(), &mut |run| self.put_run(port, run));
         self.flush();
+    }
+
+    /// Sends what was published and waited for something that went before it.
+    #[cold]
+    pub(crate) fn release_held(&mut self, port: &mut Port<'_>) {
+        let held = port.aside.as_mut().map(|aside| aside.take_held());
+        for (batch, first) in held.unwrap_or_default() {
+            self.put_published(port, &batch, first);
+        }
     }
 
     /// Sends what waits for this connection before its own next message, unless that is more than may wait for it. Then
     /// the flush decides what becomes of it.
     #[cold]
-    pub(crate) fn catch_up(&mut self, role: Role, endpoint: u16, id: u64) {
+    pub(crate) fn catch_up(&mut self, port: &mut Port<'_>, id: u64) {
         let outgoing = Rc::clone(&self.io.outgoing);
         let most = if self.socket.has_backlog() {
             outgoing.hard.saturating_sub(self.socket.backlog_bytes())
         } else {
             usize::MAX
         };
-        outgoing.catch_up(endpoint, id, most, |run| {
+        outgoing.catch_up(port.endpoint, id, most, |run| {
             self.io.meters.statistics.sent.messages += run.len() as u64;
-            self.put_run(role, run);
+            self.put_run(port, run);
         });
     }
 
-    fn put_run(&mut self, role: Role, run: &Run<'_>) {
-        match role {
+    fn put_run(&mut self, port: &mut Port<'_>, run: &Run<'_>) {
+        match port.ws.role() {
+            _ if port.ws.deflate().is_some() => self.put_run_packed(port, run.messages()),
             Role::Server => self.put_bytes(run.bytes()),
             Role::Client => self.put_masked(run.messages()),
         }
     }
 
-    fn put_masked<'m>(&mut self, messages: impl Iterator<Item = (MessageKind, &'m [u8])>) {
+    pub(super) fn put_masked<'m>(&mut self, messages: impl Iterator<Item = (MessageKind, &'m [u8])>) {
         for (kind, payload) in messages {
             let Some(key) = self.mask_key() else { return };
             let head = EncodedHeader::new(true, 0, opcode(kind), payload.len() as u64, Some(key));
@@ -146,40 +168,3 @@ impl SocketWriter<'_> {
         self.io.meters.statistics.sent.controls(&self.io.cork[start..]);
     }
 }
-
-/// Published and pushed messages that wait for the end of their connection's own fragmented message, or for the messages of a
-/// layer, in order.
-#[derive(Default)]
-pub(crate) struct Held {
-    /// Each with the number of its first message that was not sent yet.
-    batches: Vec<(Rc<Framed>, usize)>,
-    /// Their bytes, overhead included.
-    bytes: usize,
-}
-
-impl Held {
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
-    pub(crate) fn hold(&mut self, batch: Rc<Framed>, first: usize) {
-        self.bytes += batch.memory() + SHARE;
-        self.batches.push((batch, first));
-    }
-
-    /// What went before is sent.
-    #[cold]
-    pub(crate) fn release(&mut self, role: Role, out: &mut SocketWriter<'_>) {
-        self.bytes = 0;
-        for (batch, first) in std::mem::take(&mut self.batches) {
-            out.put_published(role, &batch, first);
-        }
-    }
-}
-
-/// The overhead of a share of a batch, beside its bytes.
-const SHARE: usize = 64;

@@ -8,6 +8,7 @@ use sockeye_proto::time::Instant;
 
 use crate::statistics::{Culprit, Meters, WorkOwner};
 use crate::sys::{Handle, Sys};
+use crate::transport::codecs::Codecs;
 use crate::transport::outgoing::Outgoing;
 use crate::transport::pool::{Pool, release};
 use crate::transport::stream::{Below, Carrier, Scratch};
@@ -20,6 +21,8 @@ pub(crate) struct LoopIo {
     pub(crate) pool: Rc<RefCell<Pool>>,
     /// Where output is sealed, of connections that do so.
     pub(super) scratch: Scratch,
+    /// What compresses and decompresses.
+    pub(crate) codecs: Codecs,
     /// The same as that of the callbacks.
     pub(crate) outgoing: Rc<Outgoing>,
     /// How many bytes the running step may still send in writable callbacks. Each frame costs `frame_cost` beside its
@@ -52,6 +55,7 @@ impl LoopIo {
             cork: Vec::new(),
             pool,
             scratch: Scratch::default(),
+            codecs: Codecs::new(),
             outgoing,
             send_budget: 0,
             frame_cost,
@@ -102,6 +106,9 @@ impl LoopIo {
             release(std::mem::take(&mut self.cork));
         }
         self.pool.borrow_mut().tidy(now);
+        if self.codecs.is_needed() {
+            self.codecs.tidy(now);
+        }
     }
 
     /// Begins a step of one connection.

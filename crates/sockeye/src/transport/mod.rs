@@ -12,8 +12,15 @@
 //! connection ask and act through methods, and do not know whether bytes are sealed on their way ([`stream`]).
 
 mod account;
+mod aside;
 mod backlog;
 mod batch;
+#[cfg(feature = "deflate")]
+mod codec;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_codec.rs"]
+mod codec;
+mod codecs;
 mod frames;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod handshake;
@@ -21,6 +28,7 @@ mod heap;
 mod loop_io;
 mod mask;
 mod outgoing;
+mod packed;
 pub(crate) mod pool;
 mod read;
 mod readiness;
@@ -30,14 +38,16 @@ mod unit;
 mod write;
 
 pub(crate) use self::account::{Account, Charge};
+pub(crate) use self::aside::Aside;
 pub(crate) use self::batch::Framed;
-pub(crate) use self::frames::Held;
+pub(crate) use self::frames::Port;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub(crate) use self::handshake::{Broken, Shake};
 pub(crate) use self::heap::Crowd;
 pub(crate) use self::loop_io::LoopIo;
 pub(crate) use self::mask::LONG as LONG_MASK;
 pub(crate) use self::outgoing::{Apart, Outgoing, Waiting};
+pub(crate) use self::packed::inflate;
 pub(crate) use self::pool::make_room;
 pub(crate) use self::read::{Read, receive_buffer};
 pub(crate) use self::socket::Socket;

@@ -3,6 +3,7 @@
 //!
 //! * `server`: what happens to a service that is connected to;
 //! * `client`: connections of our own, stage by stage;
+//! * `compression`: permessage-deflate, both roles;
 //! * `raw`: raw connections, adopted and watched descriptors;
 //! * `responder`: HTTP requests with a session;
 //! * `threads`: services in several threads;
@@ -21,6 +22,7 @@
 //! Shared helpers are in the crate `sockeye-testing`.
 
 mod client;
+mod compression;
 mod examples;
 mod external_loop;
 mod idle;

@@ -1,4 +1,6 @@
+use sockeye_proto::handshake::client;
 use sockeye_proto::http::ResponseHead;
+use sockeye_proto::limits::ProtocolLimits;
 
 use super::*;
 use crate::client::{RedirectError, Refusal};
@@ -9,7 +11,7 @@ fn connect(url: &str) -> Connect {
 
 fn written(connect: &Connect) -> String {
     let mut out = Vec::new();
-    connect.request([0; 16], &mut out).unwrap();
+    connect.request([0; 16], None, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -44,8 +46,8 @@ fn the_response_is_checked_against_the_offer() {
         )
     };
     let limits = ProtocolLimits::default();
-    assert_eq!(connect.check(head("one").as_bytes(), [0; 16], &limits).unwrap().protocol, Some("one"));
-    let wrong = connect.check(head("two").as_bytes(), [0; 16], &limits).unwrap_err();
+    assert_eq!(connect.check(head("one").as_bytes(), [0; 16], None, &limits).unwrap().protocol, Some("one"));
+    let wrong = connect.check(head("two").as_bytes(), [0; 16], None, &limits).unwrap_err();
     assert_eq!(wrong, client::HandshakeError::ProtocolNotOffered);
 }
 

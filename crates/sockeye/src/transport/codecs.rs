@@ -1,0 +1,171 @@
+//! The compressors and decompressors of the loop, which its connections use one after another.
+
+use std::rc::Rc;
+
+use sockeye_proto::conn::Codec;
+use sockeye_proto::ext::deflate::WindowBits;
+use sockeye_proto::time::Instant;
+
+use crate::compression::Compression;
+use crate::transport::account::{Account, Charge};
+use crate::transport::codec::{Deflater, Inflater};
+
+/// The machines, and the buffers that go with them. All of it is empty until the first compressed message.
+pub(crate) struct Codecs {
+    /// What each endpoint wants.
+    settings: Vec<Compression>,
+    deflaters: Vec<Machine>,
+    /// Those that no connection is in the middle of a message with.
+    inflaters: Vec<Inflater>,
+    /// For inflated pieces.
+    pub(super) output: Vec<u8>,
+    /// For compressed messages.
+    pub(super) packed: Vec<u8>,
+    last_token: u64,
+    charge: Charge,
+    /// One of them was used since [`tidy`](Self::tidy).
+    is_used: bool,
+    used_at: Instant,
+}
+
+/// A compressor.
+struct Machine {
+    codec: Deflater,
+    level: u8,
+    window: WindowBits,
+    /// Which connection's messages it has seen all of: see [`Binding`].
+    bound: u64,
+    /// The higher, the later it was used.
+    used: u64,
+}
+
+/// That a compressor knows the messages of a connection, and need not be told its history. Not valid once another
+/// connection has taken that compressor.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Binding(u64);
+
+impl Binding {
+    pub(super) const NONE: Self = Self(0);
+}
+
+impl Codecs {
+    pub(crate) fn new() -> Self {
+        Self {
+            settings: Vec::new(),
+            deflaters: Vec::new(),
+            inflaters: Vec::new(),
+            output: Vec::new(),
+            packed: Vec::new(),
+            last_token: 0,
+            charge: Charge::default(),
+            is_used: false,
+            used_at: Instant::from_nanos(0),
+        }
+    }
+
+    /// What the endpoints want, by their index.
+    pub(crate) fn set_settings(&mut self, settings: Vec<Compression>) {
+        self.settings = settings;
+    }
+
+    /// What an endpoint wants.
+    pub(crate) fn settings(&self, endpoint: u16) -> Compression {
+        self.settings.get(usize::from(endpoint)).copied().unwrap_or(Compression::off())
+    }
+
+    /// The time, about: that of the last turn that used them.
+    pub(super) fn now(&self) -> Instant {
+        self.used_at
+    }
+
+    /// A compressor for the connection with this binding, and the binding that it has afterwards.
+    pub(super) fn deflater(&mut self, level: u8, window: WindowBits, binding: Binding) -> Option<(Codec<'_>, Binding)> {
+        self.last_token += 1;
+        let token = self.last_token;
+        let fits = |machine: &Machine| machine.level == level && machine.window == window;
+        let known = |machine: &Machine| fits(machine) && machine.bound == binding.0;
+        let bound = self.deflaters.iter().position(known).filter(|_| binding != Binding::NONE);
+        let index = match bound {
+            Some(index) => index,
+            None => self.free_deflater(level, window, binding != Binding::NONE, fits)?,
+        };
+        let machine = self.deflaters.get_mut(index)?;
+        machine.used = token;
+        if bound.is_some() {
+            return Some((Codec::Bound(&mut machine.codec), binding));
+        }
+        machine.bound = token;
+        Some((Codec::Any(&mut machine.codec), Binding(token)))
+    }
+
+    /// The place of a compressor for anybody: the one that was unused for longest. `is_robbed`: the one that the connection had
+    /// was taken by another, so both are busy, and a further one is made if there may be more.
+    fn free_deflater(
+        &mut self,
+        level: u8,
+        window: WindowBits,
+        is_robbed: bool,
+        fits: impl Fn(&Machine) -> bool,
+    ) -> Option<usize> {
+        let is_full = self.deflaters.len() >= MOST_DEFLATERS;
+        let places = || self.deflaters.iter().enumerate();
+        let oldest = places().filter(|(_, machine)| fits(machine)).min_by_key(|(_, machine)| machine.used);
+        if let Some((index, _)) = oldest.filter(|_| is_full || !is_robbed) {
+            return Some(index);
+        }
+        if is_full {
+            // None of this kind, and no room for one.
+            let oldest = places().min_by_key(|(_, machine)| machine.used)?.0;
+            self.deflaters.swap_remove(oldest);
+        }
+        let codec = Deflater::new(level, window.get())?;
+        self.deflaters.push(Machine { codec, level, window, bound: 0, used: 0 });
+        Some(self.deflaters.len() - 1)
+    }
+
+    /// A decompressor that is not in use.
+    pub(super) fn take_inflater(&mut self) -> Option<Inflater> {
+        self.inflaters.pop().or_else(Inflater::new)
+    }
+
+    pub(super) fn give_inflater(&mut self, inflater: Inflater) {
+        if self.inflaters.len() < KEPT_INFLATERS {
+            self.inflaters.push(inflater);
+        }
+    }
+
+    /// They were used: what they hold is counted, as held for the peers together.
+    pub(super) fn note_use(&mut self, account: &Rc<Account>) {
+        self.is_used = true;
+        let machines = self.deflaters.len() * Deflater::BYTES + self.inflaters.len() * Inflater::BYTES;
+        self.charge.set(account, machines + self.output.capacity() + self.packed.capacity());
+    }
+
+    /// Whether there is anything to give back.
+    #[inline]
+    pub(super) fn is_needed(&self) -> bool {
+        self.charge.bytes() > 0
+    }
+
+    /// A turn ends: what was not used for some time is given back.
+    #[cold]
+    pub(super) fn tidy(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_used) {
+            self.used_at = now;
+        } else if now.saturating_duration_since(self.used_at) >= KEPT_FOR {
+            self.deflaters = Vec::new();
+            self.inflaters = Vec::new();
+            self.output = Vec::new();
+            self.packed = Vec::new();
+            self.charge = Charge::default();
+        }
+    }
+}
+
+/// How many compressors a loop has at most: one is shared, the others stay with the busiest connections, which do without the
+/// history then.
+const MOST_DEFLATERS: usize = 4;
+/// How many unused decompressors are kept.
+const KEPT_INFLATERS: usize = 4;
+/// How long they are kept unused.
+const KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(60);
