@@ -37,19 +37,24 @@ const LEFT: usize = 1024 * 1024;
 
 /// Spare buffers, empty and with their memory.
 ///
-/// Invariants: `spare.len() <= SPARE`; the sum of capacities is `bytes <= most`, of `middling` of them those of middling size; `look_at` is
+/// Those of middling size are apart. Records that are incomplete, or did not leave, need them, and no large ones, which would be
+/// missing where long messages are collected.
+///
+/// Invariants: `spare.len() <= SPARE`, and so `middling.len()`; the sum of all capacities is `bytes <= most`; `look_at` is
 /// set while [`is_much`](Self::is_much) (from the end of the turn on).
 pub(crate) struct Pool {
     /// Where the bytes are counted that are held for peers.
     account: Rc<Account>,
     spare: Vec<Vec<u8>>,
+    /// Those of [middling size](is_middling).
+    middling: Vec<Vec<u8>>,
     bytes: usize,
-    /// How many of them are of middling size.
-    middling: usize,
     /// How many bytes the spare buffers may hold together.
     most: usize,
     /// How many buffers at the bottom of the stack were not needed since `look_at` was set.
     unused: usize,
+    /// As many of middling size.
+    unused_middling: usize,
     look_at: Option<Instant>,
 }
 
@@ -58,10 +63,11 @@ impl Default for Pool {
         Self {
             account: Rc::default(),
             spare: Vec::new(),
+            middling: Vec::new(),
             bytes: 0,
-            middling: 0,
             most: SPARE_BYTES,
             unused: 0,
+            unused_middling: 0,
             look_at: None,
         }
     }
@@ -81,24 +87,31 @@ impl Pool {
 
     /// An empty buffer, with memory if there is a spare one.
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        let buffer = self.spare.pop().unwrap_or_default();
+        let Some(buffer) = self.spare.pop() else { return self.take_middling() };
         self.bytes -= buffer.capacity();
-        self.middling -= middling(&buffer);
         self.unused = self.unused.min(self.spare.len());
+        buffer
+    }
+
+    /// An empty buffer for less than a long message, with memory if there is a spare one of middling size.
+    pub(crate) fn take_middling(&mut self) -> Vec<u8> {
+        let buffer = self.middling.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        self.unused_middling = self.unused_middling.min(self.middling.len());
         buffer
     }
 
     /// Gives a buffer back.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        if capacity == 0 || self.spare.len() >= SPARE || capacity > self.most - self.bytes {
+        let place = if is_middling(capacity) { &mut self.middling } else { &mut self.spare };
+        if capacity == 0 || place.len() >= SPARE || capacity > self.most - self.bytes {
             release(buffer);
             return;
         }
         buffer.clear();
         self.bytes += capacity;
-        self.middling += middling(&buffer);
-        self.spare.push(buffer);
+        place.push(buffer);
     }
 
     /// When [`tidy`](Self::tidy) has something to do.
@@ -117,7 +130,7 @@ impl Pool {
     }
 
     fn is_much(&self) -> bool {
-        self.spare.len() > IDLE_SPARE || self.bytes > IDLE_BYTES || self.middling > 0
+        self.spare.len() > IDLE_SPARE || self.bytes > IDLE_BYTES || !self.middling.is_empty()
     }
 
     #[cold]
@@ -128,21 +141,23 @@ impl Pool {
         if self.look_at.is_some() {
             self.free_unused();
         }
-        self.unused = self.spare.len();
+        (self.unused, self.unused_middling) = (self.spare.len(), self.middling.len());
         self.look_at = self.is_much().then_some(now + IDLE);
     }
 
-    /// Frees as many as were not needed: large ones first, then of the small ones those at the end of the heap. What was
-    /// used last stays on top.
+    /// Frees as many as were not needed: those of middling size and large ones first, then of the small ones those at the end
+    /// of the heap. What was used last stays on top.
     fn free_unused(&mut self) {
+        for buffer in self.middling.drain(..self.unused_middling) {
+            self.bytes -= buffer.capacity();
+        }
         let all = std::mem::replace(&mut self.spare, Vec::with_capacity(SPARE));
         let (mut bytes, mut large, mut small) = (self.bytes, Vec::new(), Vec::new());
         let mut unused_small = 0;
         for (place, buffer) in all.into_iter().enumerate() {
             let is_unused = place < self.unused;
-            if is_unused && (bytes > IDLE_BYTES || middling(&buffer) > 0) {
+            if is_unused && bytes > IDLE_BYTES {
                 bytes -= buffer.capacity();
-                self.middling -= middling(&buffer);
                 release(buffer);
             } else if buffer.capacity() > HEAP {
                 large.push(buffer);
@@ -161,10 +176,10 @@ impl Pool {
     }
 }
 
-/// 1 for a buffer on the allocator's heap that is larger than the small allocations around it. One that stays keeps all
+/// Whether it is a buffer on the allocator's heap that is larger than the small allocations around it. One that stays keeps all
 /// that a crowd had below it.
-fn middling(buffer: &Vec<u8>) -> usize {
-    usize::from((HEAP + 1..MAPPED).contains(&buffer.capacity()))
+fn is_middling(capacity: usize) -> bool {
+    (HEAP + 1..MAPPED).contains(&capacity)
 }
 
 impl Drop for Pool {
@@ -318,9 +333,29 @@ mod tests {
         small.set_limit(1024 * 1024);
         small.give(Vec::with_capacity(32 * 1024));
         small.give(Vec::with_capacity(1));
-        assert_eq!((small.bytes, small.spare.len()), (32 * 1024, 1), "a small limit leaves little to spare");
+        assert_eq!(
+            (small.bytes, small.middling.len(), small.spare.len()),
+            (32 * 1024, 1, 0),
+            "a small limit leaves little to spare"
+        );
         pool.give(Vec::with_capacity(SPARE_BYTES + 1));
         assert!(pool.bytes <= SPARE_BYTES);
+    }
+
+    #[test]
+    fn records_leave_large_buffers_to_long_messages() {
+        let mut pool = Pool::default();
+        pool.give(Vec::with_capacity(1024 * 1024));
+        pool.give(Vec::with_capacity(20_000));
+        assert_eq!(pool.take().capacity(), 1024 * 1024);
+        pool.give(Vec::with_capacity(1024 * 1024));
+        assert_eq!(pool.take_middling().capacity(), 20_000);
+        assert_eq!(pool.take_middling().capacity(), 0);
+        assert_eq!(pool.bytes, 1024 * 1024);
+        // Any is better than none.
+        pool.give(Vec::with_capacity(20_000));
+        assert_eq!([0; 3].map(|_| pool.take().capacity()), [1024 * 1024, 20_000, 0]);
+        assert_eq!(pool.bytes, 0);
     }
 
     #[test]

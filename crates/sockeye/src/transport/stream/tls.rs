@@ -386,7 +386,7 @@ impl Tls {
             give(&mut self.tail, pool);
         } else {
             if self.tail.capacity() == 0 {
-                self.tail = pool.borrow_mut().take();
+                self.tail = pool.borrow_mut().take_middling();
             }
             self.tail.clear();
             grow(&mut self.tail, rest)?;
@@ -471,9 +471,11 @@ impl Tls {
             return Ok(());
         }
         if self.unsent.capacity() == 0 {
-            self.unsent = below.pool.borrow_mut().take();
+            self.unsent = below.pool.borrow_mut().take_middling();
         }
-        grow(&mut self.unsent, rest)?;
+        // Little comes behind it, and what it would grow to is not of middling size.
+        self.unsent.try_reserve_exact(rest.len())?;
+        self.unsent.extend_from_slice(rest);
         self.count(below.pool);
         Ok(())
     }
