@@ -20,6 +20,7 @@ mod identity;
 mod names;
 mod pair;
 mod pem;
+mod record;
 mod role;
 mod roots;
 mod server;
@@ -54,5 +55,6 @@ pub use self::server::ServerTls;
 pub use self::server::ServerTlsBuilder;
 
 pub(crate) use self::choice::Above;
+pub(crate) use self::record::{Front, HEADER, RECORD, SEALED_RECORD, Sealed};
 pub(crate) use self::role::Role;
-pub(crate) use self::session::{Front, RECORD, SEALED_RECORD, Sealed, Session};
+pub(crate) use self::session::{CannotSeal, Sealer, Session};

@@ -25,73 +25,10 @@ use rustls::{ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, Pr
 use crate::tls::TlsFailure;
 use crate::tls::TlsVersion;
 use crate::tls::hello::server_name;
+use crate::tls::record::{Front, HEADER, RECORD, Sealed};
 
-/// The most plaintext of one record (RFC 8446 section 5.1).
-pub(crate) const RECORD: usize = 16 * 1024;
-/// The most bytes of one record on the wire: with the expansion that TLS 1.2 allows (RFC 5246 section 6.2.3).
-pub(crate) const SEALED_RECORD: usize = HEADER + RECORD + 2048;
-/// Type, version and length in front of each record.
-const HEADER: usize = 5;
 /// What sealing adds to a record, at most, and room for a key update before it.
 const OVERHEAD: usize = 64;
-
-/// What the front of received bytes is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Front {
-    /// A part of a record: so many bytes are missing at least.
-    Partial(usize),
-    /// A record of this length.
-    Record(usize),
-    /// Something else.
-    Wrong,
-}
-
-impl Front {
-    /// Looks at the header of a record.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        // Change cipher spec, alert, handshake, application data (RFC 8446 section 5.1).
-        if bytes.first().is_some_and(|kind| !(20..=23).contains(kind)) || bytes.get(1).is_some_and(|major| *major != 3)
-        {
-            return Self::Wrong;
-        }
-        let Some(header) = bytes.first_chunk::<HEADER>() else { return Self::Partial(HEADER - bytes.len()) };
-        let length = HEADER + usize::from(u16::from_be_bytes([header[3], header[4]]));
-        if length > SEALED_RECORD {
-            return Self::Wrong;
-        }
-        if bytes.len() < length { Self::Partial(length - bytes.len()) } else { Self::Record(length) }
-    }
-}
-
-/// Sealed bytes that are to leave. Its memory stays initialised, so that sealing clears nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Sealed {
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-impl Sealed {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.filled]
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.filled == 0
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.filled = 0;
-    }
-
-    /// Room for `bytes` more.
-    fn make_room(&mut self, bytes: usize) -> &mut [u8] {
-        let needed = self.filled.saturating_add(bytes);
-        if self.bytes.len() < needed {
-            self.bytes.resize(needed, 0);
-        }
-        &mut self.bytes[self.filled..]
-    }
-}
 
 /// What [`Session::open`] did.
 #[derive(Debug)]
@@ -101,6 +38,8 @@ pub(crate) struct Opened {
     /// How many records were opened, and how many of them brought no plaintext.
     pub(crate) records: usize,
     pub(crate) fruitless: usize,
+    /// Whether they belong to the handshake.
+    pub(crate) was_handshaking: bool,
     pub(crate) result: Result<(), TlsFailure>,
 }
 
@@ -144,7 +83,7 @@ impl Session {
         let crypto = Arc::clone(config.crypto_provider());
         let connection = UnbufferedClientConnection::new(config, server).map_err(|error| failure(&error))?;
         let mut session = Self::new(Side::Client(connection), Some(name.into()), crypto);
-        session.process(&mut [], out, &mut |_| {}).1.map_err(|error| failure(&error))?;
+        session.process(&mut [], out, &mut |_| {}).map_err(|failed| failure(&failed.error))?;
         Ok(session)
     }
 
@@ -184,10 +123,10 @@ impl Session {
         out: &mut Sealed,
         mut deliver: impl FnMut(&[u8]),
     ) -> Opened {
-        let mut opened = Opened { used: 0, records: 0, fruitless: 0, result: Ok(()) };
         let was_handshaking = self.is_handshaking();
+        let mut opened = Opened { used: 0, records: 0, fruitless: 0, was_handshaking, result: Ok(()) };
         let mut delivered = 0;
-        loop {
+        while opened.used < sealed.len() {
             if self.peer_closed || self.has_failed {
                 // RFC 8446 section 6.1: "Any data received after a closure alert has been received MUST be ignored."
                 opened.used = sealed.len();
@@ -205,32 +144,38 @@ impl Session {
                 Front::Wrong => rest.len(),
             };
             let before = delivered;
-            let (used, result) = self.process(&mut rest[..end], out, &mut |plain| {
+            let mut count = |plain: &[u8]| {
                 delivered += plain.len();
                 deliver(plain);
-            });
+            };
+            let processed = self.process(&mut rest[..end], out, &mut count);
             opened.records += 1;
             opened.fruitless += usize::from(delivered == before);
+            let used = processed.as_ref().map_or_else(|failed| failed.used, |used| *used);
             if was_handshaking && used > 0 {
                 self.note_hello(&rest[..used]);
             }
             opened.used += used;
-            self.held = end.saturating_sub(used);
-            if let Err(error) = result {
+            self.held = end - used;
+            if let Err(failed) = processed {
                 self.has_failed = true;
                 self.drain_alert(out);
-                opened.result = Err(self.failure(&error));
+                opened.result = Err(self.failure(&failed.error));
                 break;
             }
         }
         opened
     }
 
-    /// Seals `plain` behind what is in `out`, in records of [`RECORD`] bytes but for the last. `held` are the
-    /// [`held`](Self::held) bytes.
-    pub(crate) fn seal(&mut self, held: &mut [u8], plain: &[u8], out: &mut Sealed) -> Result<(), TlsFailure> {
-        let result = self.seal_with(held, out, |traffic, room| traffic.encrypt(plain, room), sealed_bytes(plain.len()));
-        result.map_err(|error| self.failure(&error))
+    /// Seals behind what is in `out`, once, as `write` says. `held` are the [`held`](Self::held) bytes.
+    #[inline]
+    pub(crate) fn seal(
+        &mut self,
+        held: &mut [u8],
+        out: &mut Sealed,
+        write: impl FnMut(&mut Sealer<'_>) -> Result<(), CannotSeal>,
+    ) -> Result<(), TlsFailure> {
+        self.write(held, out, write).map_err(|error| self.failure(&error))
     }
 
     /// Seals close_notify, once, if the handshake is done. Nothing may be sealed after it.
@@ -240,67 +185,69 @@ impl Session {
         }
         self.closed = true;
         // An error means that there is nothing to say any more.
-        let _ = self.seal_with(held, out, |traffic, room| traffic.queue_close_notify(room), OVERHEAD);
+        let _ = self.write(held, out, |sealer| sealer.close());
     }
 
     /// Has rustls write into `out` once it is ready for that.
-    fn seal_with(
+    #[inline]
+    fn write(
         &mut self,
         held: &mut [u8],
         out: &mut Sealed,
-        mut write: impl FnMut(&mut dyn Traffic, &mut [u8]) -> Result<usize, EncryptError>,
-        mut room: usize,
+        mut write: impl FnMut(&mut Sealer<'_>) -> Result<(), CannotSeal>,
     ) -> Result<(), Error> {
         // Without the held bytes rustls would panic.
         if self.has_failed || held.len() != self.held {
             return Err(Error::General("the session has failed".to_owned()));
         }
-        loop {
-            let mut outcome = None;
-            let (_, result) = self.process_with(held, out, &mut |_| {}, &mut |traffic, out| {
-                outcome = Some(write(traffic, out.make_room(room)).inspect(|&written| out.filled += written));
-            });
-            result?;
-            match outcome {
-                Some(Ok(_)) => return Ok(()),
-                // A key update goes first. It has room the next time.
-                Some(Err(EncryptError::InsufficientSize(size))) if size.required_size > room => {
-                    room = size.required_size
-                }
-                Some(Err(_)) => return Err(Error::EncryptError),
-                None => return Err(Error::HandshakeNotComplete),
-            }
+        let mut outcome = None;
+        let mut ready = |traffic: &mut dyn Traffic, out: &mut Sealed| {
+            outcome = Some(write(&mut Sealer { traffic, out }));
+        };
+        let rest = Rest { out, peer_closed: &mut self.peer_closed };
+        let written = match &mut self.side {
+            _ if self.closed => self.process_closed(held, out, &mut |_| {}, &mut ready),
+            Side::Server(connection) => write_once(connection, held, &mut ready, rest),
+            Side::Client(connection) => write_once(connection, held, &mut ready, rest),
+        };
+        written.map_err(|failed| failed.error)?;
+        match outcome {
+            Some(Ok(())) => Ok(()),
+            Some(Err(CannotSeal)) => Err(Error::EncryptError),
+            None => Err(Error::HandshakeNotComplete),
         }
     }
 
     /// Has rustls process what it is given: the held bytes and at most one record. Returns how many bytes it is done with.
-    fn process(
-        &mut self,
-        sealed: &mut [u8],
-        out: &mut Sealed,
-        deliver: &mut dyn FnMut(&[u8]),
-    ) -> (usize, Result<(), Error>) {
-        self.process_with(sealed, out, deliver, &mut |_, _| {})
+    #[inline]
+    fn process(&mut self, sealed: &mut [u8], out: &mut Sealed, deliver: &mut impl FnMut(&[u8])) -> Processed {
+        if self.closed {
+            return self.process_closed(sealed, out, deliver, &mut |_, _| {});
+        }
+        let rest = Rest { out, peer_closed: &mut self.peer_closed };
+        match &mut self.side {
+            Side::Server(connection) => open_once(connection, sealed, deliver, rest),
+            Side::Client(connection) => open_once(connection, sealed, deliver, rest),
+        }
     }
 
-    fn process_with(
+    /// As [`process`](Self::process), from our close_notify on; `ready` may write.
+    #[cold]
+    fn process_closed(
         &mut self,
         sealed: &mut [u8],
         out: &mut Sealed,
         deliver: &mut dyn FnMut(&[u8]),
-        ready: &mut dyn FnMut(&mut dyn Traffic, &mut Sealed),
-    ) -> (usize, Result<(), Error>) {
-        let (was_closed, peer_closed) = (self.closed, &mut self.peer_closed);
-        let mut go = || match &mut self.side {
-            Side::Server(connection) => run(connection, sealed, out, deliver, ready, peer_closed),
-            Side::Client(connection) => run(connection, sealed, out, deliver, ready, peer_closed),
+        ready: &mut Ready<'_>,
+    ) -> Processed {
+        let mut rest = Rest { out, peer_closed: &mut self.peer_closed };
+        let go = || match &mut self.side {
+            Side::Server(connection) => go_on(connection, sealed, 0, deliver, ready, &mut rest),
+            Side::Client(connection) => go_on(connection, sealed, 0, deliver, ready, &mut rest),
         };
-        if !was_closed {
-            return go();
-        }
         // Built with debug assertions, rustls panics when a record is wrong that comes after our close_notify: it wants to
         // send an alert, and believes that it has sent its last. Without them it does send it.
-        let panicked = |_| (0, Err(Error::DecryptError));
+        let panicked = |_| Err(Failed::new(0, Error::DecryptError));
         std::panic::catch_unwind(AssertUnwindSafe(go)).unwrap_or_else(panicked)
     }
 
@@ -308,12 +255,12 @@ impl Session {
     fn drain_alert(&mut self, out: &mut Sealed) {
         // rustls has something to encode, so it does not look at any input.
         while self.state().wants_write() {
-            let before = out.filled;
+            let before = out.len();
             let _ = match &mut self.side {
                 Side::Server(connection) => encode_one(connection, out),
                 Side::Client(connection) => encode_one(connection, out),
             };
-            if out.filled == before {
+            if out.len() == before {
                 break;
             }
         }
@@ -395,6 +342,47 @@ impl Session {
     }
 }
 
+/// Seals while rustls is ready for it.
+pub(crate) struct Sealer<'a> {
+    traffic: &'a mut dyn Traffic,
+    out: &'a mut Sealed,
+}
+
+/// The keys are used up.
+#[derive(Debug)]
+pub(crate) struct CannotSeal;
+
+impl Sealer<'_> {
+    /// Seals `plain`, in records of [`RECORD`] bytes but for the last.
+    #[inline]
+    pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<(), CannotSeal> {
+        self.write(sealed_bytes(plain.len()), |traffic, room| traffic.encrypt(plain, room))
+    }
+
+    fn close(&mut self) -> Result<(), CannotSeal> {
+        self.write(OVERHEAD, |traffic, room| traffic.queue_close_notify(room))
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        mut room: usize,
+        mut write: impl FnMut(&mut dyn Traffic, &mut [u8]) -> Result<usize, EncryptError>,
+    ) -> Result<(), CannotSeal> {
+        loop {
+            match write(self.traffic, self.out.make_room(room)) {
+                Ok(written) => {
+                    self.out.add(written);
+                    return Ok(());
+                }
+                // A key update goes first.
+                Err(EncryptError::InsufficientSize(size)) if size.required_size > room => room = size.required_size,
+                Err(_) => return Err(CannotSeal),
+            }
+        }
+    }
+}
+
 /// The most bytes that so much plaintext has when it is sealed.
 fn sealed_bytes(plain: usize) -> usize {
     plain + plain.div_ceil(RECORD).max(1) * OVERHEAD
@@ -436,55 +424,144 @@ impl Records for UnbufferedClientConnection {
     }
 }
 
-/// Goes through the states of rustls until it waits for input. Each round but the last takes something away: a record, a
-/// message that is to be sent, or the news that the peer has closed. So it ends.
-fn run<R: Records>(
+/// How many bytes rustls is done with.
+type Processed = Result<usize, Box<Failed>>;
+
+/// What went wrong behind so many bytes. In a box, since a failure is rare, and large.
+struct Failed {
+    used: usize,
+    error: Error,
+}
+
+impl Failed {
+    #[cold]
+    fn new(used: usize, error: Error) -> Box<Self> {
+        Box::new(Self { used, error })
+    }
+}
+
+/// May have rustls write.
+type Ready<'a> = dyn FnMut(&mut dyn Traffic, &mut Sealed) + 'a;
+
+/// What rustls has to say beside plaintext.
+struct Rest<'a> {
+    out: &'a mut Sealed,
+    peer_closed: &'a mut bool,
+}
+
+/// Opens a record. That of plaintext is the usual one, and passes here without the states of all others.
+#[inline]
+fn open_once<R: Records>(
     connection: &mut R,
     sealed: &mut [u8],
-    out: &mut Sealed,
-    deliver: &mut dyn FnMut(&[u8]),
-    ready: &mut dyn FnMut(&mut dyn Traffic, &mut Sealed),
-    peer_closed: &mut bool,
-) -> (usize, Result<(), Error>) {
-    let mut used = 0;
-    loop {
-        let UnbufferedStatus { mut discard, state } = connection.records(&mut sealed[used..]);
-        let mut result = Ok(());
-        let mut is_done = false;
-        match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    match record {
-                        Ok(record) => {
-                            discard += record.discard;
-                            deliver(record.payload);
-                        }
-                        Err(error) => {
-                            result = Err(error);
-                            break;
-                        }
+    deliver: &mut impl FnMut(&[u8]),
+    mut rest: Rest<'_>,
+) -> Processed {
+    let length = sealed.len();
+    let status = connection.records(sealed);
+    let mut used = status.discard;
+    match status.state {
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+            while let Some(record) = traffic.next_record() {
+                match record {
+                    Ok(record) => {
+                        used = used.saturating_add(record.discard);
+                        deliver(record.payload);
                     }
+                    Err(error) => return Err(Failed::new(used.min(length), error)),
                 }
-                // The usual record, and the last: it left nothing to be sent, which another round would find out.
-                is_done = used.saturating_add(discard) >= sealed.len();
             }
-            Ok(ConnectionState::EncodeTlsData(mut message)) => result = encode(|room| message.encode(room), out),
-            Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
-            Ok(ConnectionState::PeerClosed) => *peer_closed = true,
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                ready(&mut traffic, out);
-                is_done = true;
+            // It left nothing to be sent, which another round would find out.
+            if used >= length {
+                return Ok(length);
             }
-            Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => is_done = true,
-            // Early data is not accepted, so none comes. Other states would be new.
-            Ok(_) => result = Err(Error::General("a state that was not asked for".to_owned())),
-            Err(error) => result = Err(error),
         }
+        state => match handle(state, deliver, &mut |_, _| {}, &mut rest) {
+            Ok(None) => return Ok(used.min(length)),
+            Ok(Some(more)) => used = used.saturating_add(more).min(length),
+            Err(error) => return Err(Failed::new(used.min(length), error)),
+        },
+    }
+    go_on(connection, sealed, used, deliver, &mut |_, _| {}, &mut rest)
+}
+
+/// Has rustls write. Usually it can at once.
+#[inline]
+fn write_once<R: Records>(
+    connection: &mut R,
+    held: &mut [u8],
+    ready: &mut impl FnMut(&mut dyn Traffic, &mut Sealed),
+    mut rest: Rest<'_>,
+) -> Processed {
+    let status = connection.records(held);
+    let used = status.discard;
+    let more = match status.state {
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            ready(&mut traffic, rest.out);
+            return Ok(used);
+        }
+        state => match handle(state, &mut |_| {}, ready, &mut rest) {
+            Ok(None) => return Ok(used),
+            Ok(Some(more)) => more,
+            Err(error) => return Err(Failed::new(used, error)),
+        },
+    };
+    go_on(connection, held, used.saturating_add(more), &mut |_| {}, ready, &mut rest)
+}
+
+/// Goes through the states of rustls until it waits for input, or has written. Each round but the last takes something away: a record,
+/// a message that is to be sent, or the news that the peer has closed. So it ends.
+#[cold]
+fn go_on<R: Records>(
+    connection: &mut R,
+    sealed: &mut [u8],
+    mut used: usize,
+    deliver: &mut dyn FnMut(&[u8]),
+    ready: &mut Ready<'_>,
+    rest: &mut Rest<'_>,
+) -> Processed {
+    loop {
+        used = used.min(sealed.len());
+        let UnbufferedStatus { discard, state } = connection.records(&mut sealed[used..]);
+        let after = handle(state, deliver, ready, rest);
         used = used.saturating_add(discard).min(sealed.len());
-        if is_done || result.is_err() {
-            return (used, result);
+        match after {
+            Ok(Some(more)) => used = used.saturating_add(more),
+            Ok(None) => return Ok(used),
+            Err(error) => return Err(Failed::new(used, error)),
         }
     }
+}
+
+/// Does what a state of rustls is for. Returns how many more bytes are done with; `None`: no other state follows.
+#[cold]
+fn handle<D>(
+    state: Result<ConnectionState<'_, '_, D>, Error>,
+    deliver: &mut dyn FnMut(&[u8]),
+    ready: &mut Ready<'_>,
+    rest: &mut Rest<'_>,
+) -> Result<Option<usize>, Error> {
+    let mut discard = 0;
+    match state? {
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                let record = record?;
+                discard += record.discard;
+                deliver(record.payload);
+            }
+        }
+        ConnectionState::EncodeTlsData(mut message) => encode(|room| message.encode(room), rest.out)?,
+        ConnectionState::TransmitTlsData(message) => message.done(),
+        ConnectionState::PeerClosed => *rest.peer_closed = true,
+        ConnectionState::WriteTraffic(mut traffic) => {
+            ready(&mut traffic, rest.out);
+            return Ok(None);
+        }
+        ConnectionState::BlockedHandshake | ConnectionState::Closed => return Ok(None),
+        // Early data is not accepted, so none comes. Other states would be new.
+        _ => return Err(Error::General("a state that was not asked for".to_owned())),
+    }
+    Ok(Some(discard))
 }
 
 /// Encodes one message that rustls has ready.
@@ -505,7 +582,7 @@ fn encode(mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>, out: &
     loop {
         match write(out.make_room(room)) {
             Ok(written) => {
-                out.filled += written;
+                out.add(written);
                 return Ok(());
             }
             Err(EncodeError::InsufficientSize(size)) if size.required_size > room => room = size.required_size,

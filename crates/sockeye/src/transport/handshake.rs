@@ -8,7 +8,7 @@ use crate::tls::{Above, ServerTls, Session, TlsFailure};
 use crate::transport::loop_io::LoopIo;
 use crate::transport::read::halves;
 use crate::transport::socket::Socket;
-use crate::transport::stream::{Received, TlsStream};
+use crate::transport::stream::{Plain, Received, TlsStream};
 
 /// The progress of a handshake.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Socket {
             if budget == 0 {
                 return Shake::Yield;
             }
-            match tls.receive(&mut io.below(*handle), readiness, back, most, &mut |_| {}) {
+            match tls.receive(&mut io.below(*handle), readiness, back, most, &mut Plain::to(&mut [])) {
                 Received::Sealed(cost) => {
                     io.note_effort(cost as u64);
                     budget = budget.saturating_sub(cost);

@@ -9,7 +9,7 @@ use sockeye_proto::conn::HEADROOM;
 use crate::transport::loop_io::LoopIo;
 use crate::transport::pool::{Buffer, Pool, make_room};
 use crate::transport::socket::Socket;
-use crate::transport::stream::{LEAST_BACK, Received};
+use crate::transport::stream::{LEAST_BACK, Plain, Received};
 use crate::transport::write::SocketWriter;
 
 /// The outcome of a read.
@@ -70,11 +70,7 @@ impl Socket {
         let (front, back) = halves(rx);
         let room = &mut front[HEADROOM..];
         let most = budget.min(room.len());
-        let mut filled = 0;
-        self.read_sealed(io, back, most, &mut |plain| {
-            room[filled..filled + plain.len()].copy_from_slice(plain);
-            filled += plain.len();
-        })
+        self.read_sealed(io, back, most, &mut Plain::to(&mut room[..most]))
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -129,15 +125,16 @@ impl Socket {
             return read;
         }
         let (_, back) = halves(rx);
-        self.read_sealed(io, back, most, &mut |plain| buffer.extend_from_slice(plain))
+        self.read_sealed(io, back, most, &mut Plain::behind(buffer, most))
     }
 
     /// Receives records into `back`, and opens them there.
-    fn read_sealed(&mut self, io: &mut LoopIo, back: &mut [u8], most: usize, deliver: &mut dyn FnMut(&[u8])) -> Read {
+    #[inline(always)]
+    fn read_sealed(&mut self, io: &mut LoopIo, back: &mut [u8], most: usize, plain: &mut Plain<'_>) -> Read {
         let Self { stream, readiness, handle, .. } = self;
         let Some(tls) = stream.tls_mut() else { return Read::Nothing };
-        let received = tls.receive(&mut io.below(*handle), readiness, back, most, deliver);
-        if self.stream.has_sealed() {
+        let received = tls.receive(&mut io.below(*handle), readiness, back, most, plain);
+        if tls.has_unsent() {
             SocketWriter::new(io, self).send_sealed();
         }
         match received {

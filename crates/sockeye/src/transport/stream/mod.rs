@@ -7,6 +7,9 @@
 //! plaintext whose sealed bytes the socket did not take; [`Stream::has_sealed`] says so, and [`Stream::send_sealed`] goes on with
 //! them before anything else is sent.
 
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod pieces;
+mod plain;
 #[cfg(any(test, feature = "sim"))]
 mod scrambled;
 #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
@@ -22,6 +25,7 @@ use self::scrambled::Scrambled;
 use self::tls::Tls;
 use crate::transport::pool::Buffer;
 
+pub(super) use self::plain::Plain;
 #[cfg(any(test, feature = "sim"))]
 pub use self::scrambled::Scrambler;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
@@ -126,7 +130,7 @@ impl Stream {
     }
 
     pub(super) fn take_kept(&mut self) -> Option<Box<Buffer>> {
-        let inner = self.0.as_deref_mut()?;
+        let inner = self.0.as_deref_mut().filter(|inner| inner.kept.is_some())?;
         let kept = inner.kept.take();
         if matches!(inner.seal, Seal::Plain) {
             self.0 = None;

@@ -8,6 +8,7 @@ use crate::sys::{Handle, Sys};
 use crate::tls::Session;
 use crate::transport::pool::Pool;
 use crate::transport::readiness::Readiness;
+use crate::transport::stream::plain::Plain;
 
 pub(in crate::transport) const LEAST_BACK: usize = 0;
 
@@ -60,7 +61,7 @@ impl Tls {
         _: &mut Readiness,
         _: &mut [u8],
         _: usize,
-        _: &mut dyn FnMut(&[u8]),
+        _: &mut Plain<'_>,
     ) -> Received {
         match *self {}
     }

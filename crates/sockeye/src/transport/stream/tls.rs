@@ -17,13 +17,13 @@ use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
 use crate::sys::{Handle, Sys};
-use crate::tls::{Front, RECORD, SEALED_RECORD, Sealed, Session, TlsFailure};
+use crate::tls::{CannotSeal, Front, HEADER, SEALED_RECORD, Sealed, Sealer, Session, TlsFailure};
 use crate::transport::account::Charge;
 use crate::transport::pool::Pool;
 use crate::transport::readiness::Readiness;
+use crate::transport::stream::pieces::{BATCH, Pieces};
+use crate::transport::stream::plain::Plain;
 
-/// The most plaintext that is sealed before the socket is asked to take it: as many records as a cork has.
-const BATCH: usize = 4 * RECORD;
 /// A record without plaintext costs as much as moving so many bytes: it may be a change of keys.
 const FRUITLESS: usize = 16 * 1024;
 /// A record of a handshake costs as much as moving so many bytes, beside its own.
@@ -177,15 +177,43 @@ impl Tls {
         self.held.reduce(self.held_capacity());
     }
 
-    /// Receives, at most once, and opens what arrived: `deliver` gets the plaintext, at most `most` bytes. `back` is
-    /// what sealed bytes are received into.
+    /// Receives, at most once, and opens what arrived: `plain` gets the plaintext. `back` is what sealed bytes are received
+    /// into, for at most `most` bytes of plaintext.
     pub(in crate::transport) fn receive(
         &mut self,
         below: &mut Below<'_>,
         readiness: &mut Readiness,
         back: &mut [u8],
         most: usize,
-        deliver: &mut dyn FnMut(&[u8]),
+        plain: &mut Plain<'_>,
+    ) -> Received {
+        if self.debt > 0 || self.ignores_input || self.has_opened() || self.ended.is_some() {
+            return self.receive_otherwise(below, readiness, back, plain);
+        }
+        let filled = if self.tail.is_empty() || self.missing > 0 {
+            if !readiness.is_readable() {
+                return Received::Nothing;
+            }
+            match self.fill(below, readiness, back, most) {
+                Ok(filled) => filled,
+                Err(received) => return received,
+            }
+        } else {
+            let bytes = self.tail.len();
+            back[..bytes].copy_from_slice(&self.tail);
+            bytes
+        };
+        self.open(below, &mut back[..filled], most, plain)
+    }
+
+    /// As [`receive`](Self::receive), where nothing is to be opened.
+    #[cold]
+    fn receive_otherwise(
+        &mut self,
+        below: &mut Below<'_>,
+        readiness: &mut Readiness,
+        back: &mut [u8],
+        plain: &mut Plain<'_>,
     ) -> Received {
         if self.debt > 0 {
             return Received::Sealed(std::mem::take(&mut self.debt));
@@ -194,34 +222,24 @@ impl Tls {
             return self.drop_arriving(below, readiness, back);
         }
         if self.has_opened() {
-            let piece = &self.opened[self.taken..];
-            let piece = &piece[..piece.len().min(most)];
-            deliver(piece);
-            let bytes = piece.len();
-            self.taken += bytes;
-            if !self.has_opened() {
-                give(&mut self.opened, below.pool);
-                self.taken = 0;
-                self.count(below.pool);
-            }
-            return Received::Plain(bytes, 0);
+            return self.take_opened(below.pool, plain);
         }
-        if let Some(ended) = self.ended {
-            return self.after_end(ended, below, readiness, back);
+        match self.ended {
+            Some(ended) => self.after_end(ended, below, readiness, back),
+            None => Received::Nothing,
         }
-        let filled = if !self.tail.is_empty() && self.missing == 0 {
-            let bytes = self.tail.len();
-            back[..bytes].copy_from_slice(&self.tail);
-            bytes
-        } else if readiness.is_readable() {
-            match self.fill(below, readiness, back, most) {
-                Ok(filled) => filled,
-                Err(received) => return received,
-            }
-        } else {
-            return Received::Nothing;
-        };
-        self.open(below, &mut back[..filled], most, deliver)
+    }
+
+    /// Plaintext that there was no room for.
+    fn take_opened(&mut self, pool: &RefCell<Pool>, plain: &mut Plain<'_>) -> Received {
+        let bytes = plain.put(&self.opened[self.taken..]);
+        self.taken += bytes;
+        if !self.has_opened() {
+            give(&mut self.opened, pool);
+            self.taken = 0;
+            self.count(pool);
+        }
+        Received::Plain(bytes, 0)
     }
 
     /// Once the end was reported what arrives is dropped: it cannot be opened, or must be ignored.
@@ -245,7 +263,7 @@ impl Tls {
         if !readiness.is_readable() {
             return Received::Nothing;
         }
-        match self.ask(below, readiness, back) {
+        match ask(below, readiness, back) {
             Ok(0) => Received::End,
             Ok(count) => Received::Sealed(count),
             Err(received) => received,
@@ -253,6 +271,7 @@ impl Tls {
     }
 
     /// One receive of the socket, behind the place of the tail. Returns how many bytes are to be opened.
+    #[inline]
     fn fill(
         &mut self,
         below: &mut Below<'_>,
@@ -263,84 +282,65 @@ impl Tls {
         let had = self.tail.len();
         // Room for a whole record is always there, see `keep`.
         let room = back.get_mut(had..).unwrap_or_default();
+        let is_handshaking = self.session.is_handshaking();
         // Behind the handshake data may follow, of which no more is opened with it: it has to fit into the tail.
-        let most = if self.session.is_handshaking() { most.min(MOST_OF_HANDSHAKE) } else { most };
+        let most = if is_handshaking { most.min(MOST_OF_HANDSHAKE) } else { most };
         let asked = most.saturating_add(USUAL_OVERHEAD).max(SEALED_RECORD).min(room.len());
-        let count = self.ask(below, readiness, &mut room[..asked])?;
+        let count = ask(below, readiness, &mut room[..asked])?;
         if count == 0 {
             (self.ended, self.is_end_reported) = (Some(Ended::Cut), true);
             return Err(Received::End);
         }
-        if self.session.is_handshaking() {
+        if is_handshaking {
             self.arrived += count;
         }
-        if had > 0 && count < self.missing {
+        if had > 0 { self.fill_behind(below.pool, readiness, back, count) } else { Ok(count) }
+    }
+
+    /// So many bytes came behind the place of the tail.
+    #[cold]
+    fn fill_behind(
+        &mut self,
+        pool: &RefCell<Pool>,
+        readiness: &mut Readiness,
+        back: &mut [u8],
+        count: usize,
+    ) -> Result<usize, Received> {
+        let (tail, arrived) = back[..self.tail.len() + count].split_at_mut(self.tail.len());
+        if count < self.missing {
             // The record is still incomplete: what came before it stays where it is.
-            let arrived = &room[..count];
             self.missing -= count;
             if grow(&mut self.tail, arrived).is_err() {
                 return Err(without_memory(readiness));
             }
-            self.count(below.pool);
+            self.count(pool);
             return Err(Received::Sealed(count));
         }
-        back[..had].copy_from_slice(&self.tail);
-        Ok(had + count)
-    }
-
-    /// Asks the socket. What it says of itself is noted, and no more.
-    fn ask(&self, below: &mut Below<'_>, readiness: &mut Readiness, room: &mut [u8]) -> Result<usize, Received> {
-        loop {
-            match below.sys.recv(below.handle, room) {
-                Ok(count) => {
-                    if count == 0 || (count < room.len() && readiness.trusts_short_reads()) {
-                        readiness.set_readable(false);
-                    }
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    readiness.set_readable(false);
-                    if error.kind() == io::ErrorKind::WouldBlock {
-                        return Err(Received::Nothing);
-                    }
-                    tracing::debug!(%error, "receive failed");
-                    readiness.set_broken(true);
-                    return Err(Received::Failed(error.kind()));
-                }
-            }
-        }
+        tail.copy_from_slice(&self.tail);
+        Ok(tail.len() + count)
     }
 
     /// Opens records in place, and keeps what is not opened.
-    fn open(
-        &mut self,
-        below: &mut Below<'_>,
-        sealed: &mut [u8],
-        most: usize,
-        deliver: &mut dyn FnMut(&[u8]),
-    ) -> Received {
+    fn open(&mut self, below: &mut Below<'_>, sealed: &mut [u8], most: usize, plain: &mut Plain<'_>) -> Received {
         let arrived = sealed.len().saturating_sub(self.tail.len());
         let Self { session, opened, .. } = self;
-        let was_handshaking = session.is_handshaking();
-        let (mut delivered, mut is_kept) = (0, true);
+        let mut is_kept = true;
         let out = &mut below.scratch.sealed;
         out.clear();
-        let done = session.open(sealed, most, out, |plain| {
-            let (now, later) = plain.split_at(plain.len().min(most - delivered));
-            deliver(now);
-            delivered += now.len();
-            if !later.is_empty() {
-                is_kept &= grow(opened, later).is_ok();
+        let done = session.open(sealed, most, out, |bytes| {
+            let put = plain.put(bytes);
+            if put < bytes.len() {
+                is_kept &= grow(opened, &bytes[put..]).is_ok();
             }
         });
         let has_alert = !out.is_empty();
+        let delivered = plain.filled;
         if session.has_peer_closed() {
             self.ended = Some(Ended::Closed);
         }
         if let Err(failure) = done.result {
             // Who shakes hands says so, and with whom.
-            if !was_handshaking {
+            if !done.was_handshaking {
                 tracing::debug!(%failure, "TLS failed");
             }
             self.ended = Some(Ended::Failed);
@@ -355,7 +355,7 @@ impl Tls {
             tracing::warn!("no memory for what arrived; the connection is reset");
             self.ended = Some(Ended::Failed);
         }
-        let cost = if was_handshaking {
+        let cost = if done.was_handshaking {
             // Of a message that is incomplete nothing is used, however many records it has.
             done.used.max(arrived) + done.records * SMALL
         } else {
@@ -372,7 +372,18 @@ impl Tls {
     }
 
     /// Keeps sealed bytes that were not opened, or gives the memory of those back that were.
+    #[inline]
     fn keep(&mut self, rest: &[u8], pool: &RefCell<Pool>) -> Result<(), TryReserveError> {
+        if rest.is_empty() && self.tail.capacity() + self.opened.capacity() == 0 {
+            // All was opened, as usual.
+            self.missing = HEADER;
+            return Ok(());
+        }
+        self.keep_rest(rest, pool)
+    }
+
+    #[cold]
+    fn keep_rest(&mut self, rest: &[u8], pool: &RefCell<Pool>) -> Result<(), TryReserveError> {
         self.missing = match Front::of(rest.get(self.session.held()..).unwrap_or_default()) {
             Front::Partial(missing) => missing,
             Front::Record(_) | Front::Wrong => 0,
@@ -397,36 +408,68 @@ impl Tls {
 
     /// Seals plaintext and sends it. Returns how many bytes of it were accepted: all, unless the socket is full. The sealed rest of what was
     /// accepted is kept. Nothing may be unsent.
+    #[inline]
     pub(in crate::transport) fn send(&mut self, below: &mut Below<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         debug_assert!(!self.has_unsent(), "what is unsent goes first");
-        let mut rest = Pieces { slices, start: 0 };
+        match slices {
+            [only] if only.len() <= BATCH && !only.is_empty() => {
+                below.scratch.sealed.clear();
+                self.seal(&mut below.scratch.sealed, |sealer| sealer.seal(only))?;
+                self.send_sealed(below)?;
+                Ok(only.len())
+            }
+            _ => self.send_pieces(below, Pieces::of(slices)),
+        }
+    }
+
+    /// As [`send`](Self::send), of any pieces, in as few records as can be, and as many in one send as may be.
+    fn send_pieces(&mut self, below: &mut Below<'_>, mut rest: Pieces<'_, '_>) -> io::Result<usize> {
         let mut accepted = 0;
         while !rest.is_empty() {
-            accepted += self.seal_batch(below.scratch, &mut rest)?;
-            let sent = send_all(below)?;
-            if sent < below.scratch.sealed.as_slice().len() {
-                self.queue(below, sent).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            let Scratch { sealed, gathered } = &mut *below.scratch;
+            sealed.clear();
+            let mut bytes = 0;
+            self.seal(sealed, |sealer| {
+                while let Some(plain) = rest.next(BATCH - bytes, gathered) {
+                    bytes += plain.len();
+                    sealer.seal(plain)?;
+                }
+                Ok(())
+            })?;
+            accepted += bytes;
+            if !self.send_sealed(below)? {
                 break;
             }
         }
         Ok(accepted)
     }
 
-    /// Seals as much as goes into one send, in as few records as can be. Returns how many bytes of plaintext that is.
-    fn seal_batch(&mut self, scratch: &mut Scratch, rest: &mut Pieces<'_, '_>) -> io::Result<usize> {
-        let Scratch { sealed, gathered } = scratch;
-        sealed.clear();
-        let mut bytes = 0;
-        while bytes < BATCH {
-            let Some(plain) = rest.next(BATCH - bytes, gathered) else { break };
-            bytes += plain.len();
-            let held = self.tail.get_mut(..self.session.held()).unwrap_or_default();
-            self.session.seal(held, plain, sealed).map_err(|failure| {
-                tracing::debug!(%failure, "nothing can be sealed");
-                io::ErrorKind::BrokenPipe
-            })?;
-        }
-        Ok(bytes)
+    /// Seals into what is to be sent.
+    #[inline]
+    fn seal(
+        &mut self,
+        sealed: &mut Sealed,
+        write: impl FnMut(&mut Sealer<'_>) -> Result<(), CannotSeal>,
+    ) -> io::Result<()> {
+        let held = self.tail.get_mut(..self.session.held()).unwrap_or_default();
+        self.session.seal(held, sealed, write).map_err(|failure| not_sealed(&failure))
+    }
+
+    /// Sends what was sealed. Returns whether the socket took it all; else the rest is kept.
+    #[inline(always)]
+    fn send_sealed(&mut self, below: &mut Below<'_>) -> io::Result<bool> {
+        let sealed = below.scratch.sealed.as_slice();
+        let sent = loop {
+            match below.sys.send(below.handle, &[IoSlice::new(sealed)]) {
+                Ok(sent) if sent == sealed.len() => return Ok(true),
+                Ok(sent) => break sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        self.queue(below, sent).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(false)
     }
 
     /// Sends what is unsent, as far as the socket takes it.
@@ -497,17 +540,42 @@ const MOST_OF_HANDSHAKE: usize = MOST_KEPT / 2;
 /// The receive buffer has room for that, and for one more record, beside the plaintext of a record.
 pub(in crate::transport) const LEAST_BACK: usize = MOST_KEPT + SEALED_RECORD;
 
-/// Sends what was sealed. Returns how many bytes the socket took.
-fn send_all(below: &mut Below<'_>) -> io::Result<usize> {
+/// Asks the socket. What it says of itself is noted, and no more.
+#[inline(always)]
+fn ask(below: &mut Below<'_>, readiness: &mut Readiness, room: &mut [u8]) -> Result<usize, Received> {
     loop {
-        match below.sys.send(below.handle, &[IoSlice::new(below.scratch.sealed.as_slice())]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+        match below.sys.recv(below.handle, room) {
+            Ok(count) => {
+                if count == 0 || (count < room.len() && readiness.trusts_short_reads()) {
+                    readiness.set_readable(false);
+                }
+                return Ok(count);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
+            Err(error) => return Err(no_answer(&error, readiness)),
         }
     }
 }
 
+/// The socket had nothing, or is broken.
+#[cold]
+fn no_answer(error: &io::Error, readiness: &mut Readiness) -> Received {
+    readiness.set_readable(false);
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return Received::Nothing;
+    }
+    tracing::debug!(%error, "receive failed");
+    readiness.set_broken(true);
+    Received::Failed(error.kind())
+}
+
+#[cold]
+fn not_sealed(failure: &TlsFailure) -> io::Error {
+    tracing::debug!(%failure, "nothing can be sealed");
+    io::ErrorKind::BrokenPipe.into()
+}
+
+#[cold]
 fn without_memory(readiness: &mut Readiness) -> Received {
     tracing::warn!("no memory for a record that is incomplete; the connection is reset");
     readiness.set_broken(true);
@@ -525,56 +593,5 @@ fn grow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TryReserveError> {
 fn give(buffer: &mut Vec<u8>, pool: &RefCell<Pool>) {
     if buffer.capacity() > 0 {
         pool.borrow_mut().give(std::mem::take(buffer));
-    }
-}
-
-/// Plaintext in several pieces.
-struct Pieces<'a, 'b> {
-    slices: &'a [IoSlice<'b>],
-    /// So many bytes of the first are done with.
-    start: usize,
-}
-
-impl<'a> Pieces<'a, '_> {
-    fn is_empty(&self) -> bool {
-        self.slices.iter().all(|slice| slice.is_empty())
-            || (self.slices.len() == 1 && self.start >= self.slices[0].len())
-    }
-
-    /// Plaintext for the next records, at most `most` bytes: whole records of one piece, else one record, which is gathered from
-    /// several. `None` at the end.
-    fn next<'s>(&mut self, most: usize, gathered: &'s mut Vec<u8>) -> Option<&'s [u8]>
-    where
-        'a: 's,
-    {
-        self.skip_empty();
-        let (first, others) = self.slices.split_first()?;
-        let first = &first[self.start..];
-        let is_last = others.iter().all(|slice| slice.is_empty());
-        let whole = first.len().min(most) / RECORD * RECORD;
-        let direct = if is_last && first.len() <= most { first.len() } else { whole };
-        if direct > 0 {
-            self.start += direct;
-            return Some(&first[..direct]);
-        }
-        gathered.clear();
-        while gathered.len() < RECORD.min(most) {
-            self.skip_empty();
-            let Some(first) = self.slices.first() else { break };
-            let piece = &first[self.start..];
-            let piece = &piece[..piece.len().min(RECORD.min(most) - gathered.len())];
-            gathered.extend_from_slice(piece);
-            self.start += piece.len();
-        }
-        Some(gathered)
-    }
-
-    fn skip_empty(&mut self) {
-        while let Some((first, others)) = self.slices.split_first() {
-            if self.start < first.len() {
-                return;
-            }
-            (self.slices, self.start) = (others, 0);
-        }
     }
 }
