@@ -82,7 +82,7 @@ impl Securing {
             }
         }
         let (budget, most) = (env.share.bytes, env.limits.tls_handshake_bytes);
-        match wire.socket.handshake(&mut env.io, &mut env.rx, budget, most) {
+        match wire.socket.handshake(&mut env.io, &mut env.rx, budget, most, id) {
             Shake::Done => self.done(wire, env, id),
             Shake::Wait => Step::Wait,
             Shake::Yield => Step::Yield,

@@ -1,7 +1,7 @@
 //! The loop's stopwatch: what held it up, and for how long.
 //!
 //! Reading the clock costs a large part of the instructions of a step. So it is read at the ends of a turn and of its
-//! parts, around rare callbacks, and every [`STEPS`] steps. A stall among those steps is attributed to all of them, and
+//! parts, around rare callbacks and handshakes of TLS, and every [`STEPS`] steps. A stall among those steps is attributed to all of them, and
 //! the loop becomes *watchful*: for a time it reads the clock after every callback, so that a second stall names its
 //! culprit. That time starts at [`WATCHFUL`] and doubles with each stall without a culprit: a single stall costs
 //! little, and a recurring one is found.
@@ -71,6 +71,8 @@ pub enum Culprit {
     Closing,
     /// [`Protocol::low_water`](crate::Protocol::low_water).
     LowWater,
+    /// What one connection's handshake of TLS takes of a turn.
+    TlsHandshake,
     /// `Raw::secured`.
     Secured,
     /// `Raw::tls_failed`.
@@ -120,6 +122,7 @@ impl Display for Culprit {
             Self::Writable => "the writable callback",
             Self::Closing => "the closing callback",
             Self::LowWater => "the low_water callback",
+            Self::TlsHandshake => "a TLS handshake",
             Self::Secured => "the secured callback",
             Self::TlsFailed => "the tls_failed callback",
             Self::Closed => "the closed callback",

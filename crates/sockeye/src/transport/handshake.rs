@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::id::ConnId;
+use crate::statistics::{Culprit, WorkOwner};
 #[cfg(feature = "client")]
 use crate::tls::ClientTls;
 use crate::tls::{Above, ServerTls, Session, TlsFailure};
@@ -81,8 +83,24 @@ impl Socket {
         }
     }
 
-    /// Moves the handshake as far as the socket and `budget` allow. It may take `most` bytes of the peer.
-    pub(crate) fn handshake(&mut self, io: &mut LoopIo, rx: &mut [u8], mut budget: usize, most: usize) -> Shake {
+    /// Moves the handshake of the connection `id` as far as the socket and `budget` allow. It may take `most` bytes of the peer.
+    pub(crate) fn handshake(
+        &mut self,
+        io: &mut LoopIo,
+        rx: &mut [u8],
+        budget: usize,
+        most: usize,
+        id: ConnId,
+    ) -> Shake {
+        // It takes as long as a thousand other steps. A crowd of them in one turn would be a stall without a culprit, and each
+        // step of anybody would be measured for some time.
+        io.steps_over(0);
+        let shake = self.shake(io, rx, budget, most);
+        io.lap(Culprit::TlsHandshake, WorkOwner { endpoint: None, id: Some(id) });
+        shake
+    }
+
+    fn shake(&mut self, io: &mut LoopIo, rx: &mut [u8], mut budget: usize, most: usize) -> Shake {
         let Self { stream, readiness, handle, .. } = self;
         let Some(tls) = stream.tls_mut() else { return Shake::Failed(Broken::Io(io::ErrorKind::OutOfMemory)) };
         let (_, back) = halves(rx);

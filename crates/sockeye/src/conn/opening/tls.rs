@@ -48,7 +48,7 @@ impl Opening {
         id: ConnId,
     ) -> Result<Option<Step<AfterOpening>>, FailureCause> {
         let (budget, most) = (env.share.bytes, env.limits.tls_handshake_bytes);
-        match wire.socket.handshake(&mut env.io, &mut env.rx, budget, most) {
+        match wire.socket.handshake(&mut env.io, &mut env.rx, budget, most, id) {
             Shake::Done => {}
             Shake::Wait => return Ok(Some(Step::Wait)),
             Shake::Yield => return Ok(Some(Step::Yield)),

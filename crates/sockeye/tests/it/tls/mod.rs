@@ -6,6 +6,7 @@ mod raw;
 mod routes;
 mod scripted;
 mod server;
+mod stalls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
