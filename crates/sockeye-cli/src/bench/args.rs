@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use crate::bench::sizes::Sizes;
 use crate::bench::threshold::Threshold;
 use crate::options::client::ClientArgs;
+use crate::options::compress::CompressArgs;
 use crate::units::{parse_some_time, parse_span, whole};
 
 #[derive(Args, Debug)]
@@ -83,6 +84,9 @@ pub(crate) struct Bench {
     /// Comparisons: > >= < <=.
     #[arg(long = "fail-if", value_name = "CONDITION", value_parser = Threshold::parse)]
     pub(crate) thresholds: Vec<Threshold>,
+
+    #[command(flatten)]
+    pub(crate) compress: CompressArgs,
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,

@@ -65,7 +65,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     let kind = if bench.text { MessageKind::Text } else { MessageKind::Binary };
     let targets = all_targets(bench, &connect, tls.as_ref());
     let load = Rc::new(RefCell::new(Load::new(Script::new(&bench.size, kind, seed), pace, targets)));
-    let builder = Service::builder().limits(limits(bench));
+    let builder = Service::builder().limits(limits(bench)).compression(bench.compress.compression());
     let builder = match bench.mode {
         Mode::Echo => builder.protocol(Echo::new(Rc::clone(&load))),
         Mode::Handshake => builder.protocol(Opening::over_and_over(Rc::clone(&load))),

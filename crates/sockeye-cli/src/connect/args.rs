@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use sockeye::Compression;
 
 use crate::connect::color::When;
 use crate::connect::dialog::Hold;
@@ -15,6 +16,7 @@ use crate::connect::lines::Framing;
 use crate::interface::Interface;
 use crate::options::admission::Admission;
 use crate::options::client::ClientArgs;
+use crate::options::compress::CompressArgs;
 use crate::options::tls::ServerTlsArgs;
 use crate::units::{parse_size, parse_some_time, parse_span, whole};
 
@@ -124,6 +126,15 @@ pub(crate) struct Connect {
     #[arg(long)]
     pub(crate) reconnect: bool,
 
+    #[command(flatten)]
+    pub(crate) compress: CompressArgs,
+
+    /// Do not offer compression, which this command does otherwise, as browsers do
+    ///
+    /// With --listen it is not accepted either.
+    #[arg(long, conflicts_with = "compress")]
+    pub(crate) no_compress: bool,
+
     #[command(flatten, next_help_heading = "Clients that may connect, with --listen only")]
     pub(crate) admission: Admission,
 
@@ -138,6 +149,10 @@ impl Connect {
     pub(crate) fn framing(&self) -> Framing {
         let usual = if self.binary == Some(Encoding::Raw) { Framing::Blocks } else { Framing::Lines };
         if self.null { Framing::Nul } else { self.framing.unwrap_or(usual) }
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        if self.no_compress { Compression::off() } else { self.compress.or_default() }
     }
 }
 
@@ -191,6 +206,8 @@ Examples:
   sockeye connect ws://127.0.0.1:9001/ --binary hex --send 'de ad be ef' --hold
   sockeye connect ws://127.0.0.1:9001/ --json --hold | jq .data
   sockeye connect -v ws://127.0.0.1:9001/            show the handshake, too
+  sockeye connect ws://127.0.0.1:9001/ --no-compress
+                                                     as a client that knows no compression
   sockeye connect --listen 9002                      wait for a client and talk to it
 
 On a terminal, lines can be edited and have a history, which Ctrl-R searches, and messages appear above the line. A line that begins with / is a \

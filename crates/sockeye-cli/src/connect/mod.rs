@@ -62,7 +62,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, stdin.clone())));
 
     let console = Console::new(Rc::clone(&dialog), connect);
-    let builder = Service::builder().limits(limits(connect)).fallback(console);
+    let builder = Service::builder().limits(limits(connect)).compression(connect.compression()).fallback(console);
     let (mut service, listening) = match &connect.listen {
         Some(listen) => {
             // Of a client it is the one to claim, and of a server the one to admit.

@@ -34,6 +34,7 @@ Examples:
   sockeye echo                               on ws://127.0.0.1:9001/
   sockeye echo --port 0 --max-message 64KiB  any free port, messages of at most 64 KiB
   sockeye echo --broadcast 'all:'            `all:hello` goes to every connection
+  sockeye echo --compress                    compress messages for clients that offer it
   sockeye echo --interface unix:/tmp/echo --unix-mode 660
                                              on a Unix socket, for this user and group
 

@@ -4,6 +4,7 @@ use clap::{Args, ValueHint};
 
 use crate::options::admission::Admission;
 use crate::options::client::ClientArgs;
+use crate::options::compress::CompressArgs;
 use crate::options::daemon::DaemonArgs;
 use crate::options::listening::Listening;
 use crate::options::logging::Logging;
@@ -60,6 +61,7 @@ impl Fraggle {
             max_connections: None,
             max_memory: None,
             threads: 1,
+            compress: CompressArgs::default(),
             tls: self.tls.clone(),
             logging: Logging::plain(self.client.log_level),
             daemon: DaemonArgs::default(),

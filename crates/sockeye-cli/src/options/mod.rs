@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod client;
+pub(crate) mod compress;
 pub(crate) mod daemon;
 pub(crate) mod listening;
 pub(crate) mod logging;

@@ -9,6 +9,7 @@ use sockeye::{Builder, Service};
 
 use crate::failure::Failure;
 use crate::options::admission::Admission;
+use crate::options::compress::CompressArgs;
 use crate::options::daemon::DaemonArgs;
 use crate::options::listening::Listening;
 use crate::options::logging::Logging;
@@ -66,6 +67,9 @@ pub(crate) struct ServerArgs {
     pub(crate) metrics: Option<String>,
 
     #[command(flatten)]
+    pub(crate) compress: CompressArgs,
+
+    #[command(flatten)]
     pub(crate) tls: ServerTlsArgs,
 
     #[command(flatten)]
@@ -76,12 +80,13 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// What every server of this command is built from: its proxies, and who may connect.
+    /// What every server of this command is built from: its proxies, its compression, and who may connect.
     ///
     /// # Errors
     /// A text that is not an origin: exit code 2.
     pub(crate) fn builder(&self) -> Result<Builder, Failure> {
         let builder = Service::builder().proxy_protocol(self.proxies.iter().copied());
+        let builder = builder.compression(self.compress.compression());
         self.admission.apply(builder, &self.origins, self.require_origin)
     }
 }

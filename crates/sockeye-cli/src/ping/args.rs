@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::options::client::ClientArgs;
+use crate::options::compress::CompressArgs;
 use crate::units::{parse_size, parse_some_time, whole};
 
 #[derive(Args, Debug)]
@@ -50,6 +51,9 @@ pub(crate) struct Ping {
     pub(crate) quiet: bool,
 
     #[command(flatten)]
+    pub(crate) compress: CompressArgs,
+
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -63,6 +67,8 @@ Examples:
   sockeye ping ws://127.0.0.1:9001/                  once a second; Ctrl-C shows the statistics
   sockeye ping ws://127.0.0.1:9001/ -c 3 -i 0.2      three times
   sockeye ping ws://127.0.0.1:7681/ --mirror -s 1000 with mirrored messages of 1000 bytes
+  sockeye ping ws://127.0.0.1:9001/ --mirror --compress
+                                                     what compression costs; only messages are compressed
   sockeye ping ws://127.0.0.1:9001/ -f -c 1000 --connections 10
                                                      as fast as the replies arrive, on ten connections
 

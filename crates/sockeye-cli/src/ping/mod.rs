@@ -39,7 +39,10 @@ pub(crate) fn run(ping: &Ping) -> Result<(), Failure> {
     // How a connection ended is to be known before the replies are given up, which ends the run.
     limits.protocol_mut().close_timeout = CLOSING;
     limits.protocol_mut().message_bytes = limits.protocol.message_bytes.max(ping.size);
-    let builder = Service::builder().limits(limits).protocol(Pinger::new(Rc::clone(&run)));
+    let builder = Service::builder()
+        .limits(limits)
+        .compression(ping.compress.compression())
+        .protocol(Pinger::new(Rc::clone(&run)));
     let mut service = builder.build().map_err(|error| Failure::general(error.to_string()))?;
     waker.tie(service.remote());
     let stopped = Arc::clone(&stop);
@@ -72,6 +75,12 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
         return Err(Failure::usage(format!(
             "--size {size}: a ping frame has at most {MOST_CONTROL} bytes (RFC 6455 section 5.5); use --mirror for larger messages"
         )));
+    }
+    if !ping.mirror && ping.compress.compress.is_some() {
+        return Err(Failure::usage(
+            "--compress: ping frames are not compressed (RFC 7692 section 6); use --mirror to ping with messages"
+                .to_owned(),
+        ));
     }
     if size > MOST_MESSAGE {
         return Err(Failure::usage(format!("--size {size}: the maximum is {MOST_MESSAGE}")));

@@ -48,6 +48,7 @@ Examples:
   sockeye serve --interface eth0 --host box.lan
                                              also as http://box.lan:7681/
   sockeye serve --threads 0                  on every core, with one canvas
+  sockeye serve --compress                   compress messages for clients that offer it
   sockeye serve --tls-self-signed            with TLS: https://127.0.0.1:7681/
   sockeye serve --tls-cert cert.pem --tls-key key.pem
                                              with a certificate of your own
