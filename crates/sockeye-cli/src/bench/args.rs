@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::bench::sizes::Sizes;
@@ -46,11 +47,14 @@ pub(crate) struct Bench {
     #[arg(short, long, value_name = "N", conflicts_with = "pipeline", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
 
-    /// Size of a message, or sizes with shares: 20:90%,16K:9%,1M:1%
-    #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = Sizes::parse)]
+    /// Size of a message, or sizes with shares: 20:90%,16K:9%,1M:1% [default: 20, or 200 with --compress]
+    #[arg(short, long, value_name = "SIZE", default_value = "20", default_value_if("compress", ArgPredicate::IsPresent, "200"),
+          hide_default_value = true, value_parser = Sizes::parse)]
     pub(crate) size: Sizes,
 
     /// Send text instead of binary messages
+    ///
+    /// Both are random, or with --compress made of JSON, since random messages cannot be compressed.
     #[arg(long)]
     pub(crate) text: bool,
 
@@ -137,6 +141,7 @@ Examples:
                                                        5000 per second; exits with 7 if too slow
   sockeye bench ws://127.0.0.1:9001/ -s 20:90%,16K:9%,1M:1% -n 100000 --json
                                                        mixed sizes, figures for a program
+  sockeye bench ws://127.0.0.1:9001/ --compress --text messages of JSON, compressed in both directions
   sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes per second
   sockeye bench wss://localhost:9001/ --ca-file ca.pem --mode handshake --resume
                                                        those of TLS that resume a session
@@ -146,7 +151,7 @@ Examples:
 The server has to send every message back, as `sockeye echo` does. A single wrong answer ends the run with 6 and without \
 figures. Ctrl-C stops the measurement and shows the figures so far.
 
-Exit status: 0 measured, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a wrong answer, no answer, or fewer than --count, 7 a --fail-if condition holds, 124 connecting timed out. A \
+Exit status: 0 measured, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a wrong answer, no answer, fewer than --count, or no compression in spite of --compress, 7 a --fail-if condition holds, 124 connecting timed out. A \
 single connection that fails to open ends with its 1, 3, 4, 5, 6 or 124, after the figures of the others.";
 
 #[cfg(test)]

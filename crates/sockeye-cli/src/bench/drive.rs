@@ -12,6 +12,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sockeye::Service;
 use sockeye::service::ServiceState as Turned;
+use sockeye::statistics::Compressed;
 
 use super::load::{Load, NAME};
 use super::pace::Pace;
@@ -43,6 +44,7 @@ pub(crate) struct Measured {
     pub(crate) interrupted: bool,
     /// How late this process was; only at a fixed rate.
     pub(crate) late: Option<Latencies>,
+    pub(crate) compression: Compressed,
 }
 
 impl<'a> Drive<'a> {
@@ -83,13 +85,15 @@ impl<'a> Drive<'a> {
             return Err(Failure::general("interrupted before anything was measured".to_owned()));
         }
         let begin = self.begin();
+        let statistics = self.service.statistics().clone();
         let before = self_usage::cpu();
         self.measure(begin)?;
         let own_cpu = self_usage::cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
         let interrupted = self.stop.load(Ordering::Relaxed);
         self.end()?;
         let late = self.bench.rate.map(|_| Latencies::of(&self.late));
-        Ok(Measured { own_cpu, interrupted, late })
+        let compression = self.service.statistics().since(&statistics).compression;
+        Ok(Measured { own_cpu, interrupted, late, compression })
     }
 
     /// Opens the connections, so many in a second as was asked for.

@@ -206,11 +206,11 @@ impl Protocol for Echo {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Line {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Line {
         let load = &mut *self.load.borrow_mut();
         let now = load.clock.now();
         load.last_sign = now;
-        load.lines.opened(cx.id(), now);
+        load.lines.opened(cx.id(), handshake, now);
         let number = load.lines.number(cx.id());
         load.sent_on.push(0);
         Line::new(load, number, cx.now(), now)

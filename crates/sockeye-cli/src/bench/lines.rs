@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use sockeye::client::{FailureCause, Stage};
 use sockeye::log::escape;
 use sockeye::proto::close::Cause;
-use sockeye::{Close, Closed, ConnId};
+use sockeye::{Close, Closed, ConnId, Handshake};
 
 use super::tally::{Errors, Latencies, latencies};
 use crate::failure::{Failure, TIMEOUT};
@@ -21,6 +21,8 @@ pub(crate) struct Lines {
     pub(crate) opened: u64,
     pub(crate) failed: u64,
     pub(crate) lost: u64,
+    /// Those of them that agreed on compression.
+    pub(crate) compressing: u64,
     /// From the wish to connect to the end of the handshake.
     handshakes: Histogram<u64>,
     pub(crate) errors: Errors,
@@ -37,6 +39,7 @@ impl Lines {
             opened: 0,
             failed: 0,
             lost: 0,
+            compressing: 0,
             handshakes: latencies(),
             errors: Errors::default(),
             first_failure: None,
@@ -52,7 +55,8 @@ impl Lines {
     }
 
     /// Opened: gives when it was asked for.
-    pub(crate) fn opened(&mut self, id: ConnId, now: u64) -> u64 {
+    pub(crate) fn opened(&mut self, id: ConnId, handshake: &Handshake<'_>, now: u64) -> u64 {
+        self.compressing += u64::from(handshake.compression().is_some());
         let asked = self.connecting.remove(&id).unwrap_or(now);
         self.handshakes.saturating_record(now.saturating_sub(asked));
         self.opened += 1;

@@ -8,13 +8,13 @@
 pub(crate) mod args;
 mod drive;
 mod echo;
-mod figures;
 mod lines;
 mod load;
 mod opening;
 mod pace;
 mod progress;
 mod reading;
+mod records;
 mod report;
 mod script;
 mod self_usage;
@@ -36,7 +36,6 @@ use sockeye::{Connect, Limits, Service};
 use self::args::{Bench, Mode};
 use self::drive::{Drive, Measured};
 use self::echo::Echo;
-use self::figures::{count, per_second};
 use self::load::Load;
 use self::opening::Opening;
 use self::pace::{Beat, Pace};
@@ -44,6 +43,7 @@ use self::report::Report;
 use self::script::Script;
 use self::targets::Targets;
 use crate::failure::{self, Failure};
+use crate::figures::{count, per_second};
 use crate::log;
 use crate::random::Random;
 use crate::server;
@@ -64,8 +64,10 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     let pace = bench.rate.map_or(Pace::Closed { in_flight: bench.pipeline }, |rate| Pace::Open(Beat::new(rate)));
     let kind = if bench.text { MessageKind::Text } else { MessageKind::Binary };
     let targets = all_targets(bench, &connect, tls.as_ref());
-    let load = Rc::new(RefCell::new(Load::new(Script::new(&bench.size, kind, seed), pace, targets)));
-    let builder = Service::builder().limits(limits(bench)).compression(bench.compress.compression());
+    let compression = bench.compress.compression();
+    let script = if compression.is_on() { Script::of_records } else { Script::new };
+    let load = Rc::new(RefCell::new(Load::new(script(&bench.size, kind, seed), pace, targets)));
+    let builder = Service::builder().limits(limits(bench)).compression(compression);
     let builder = match bench.mode {
         Mode::Echo => builder.protocol(Echo::new(Rc::clone(&load))),
         Mode::Handshake => builder.protocol(Opening::over_and_over(Rc::clone(&load))),
@@ -133,12 +135,19 @@ fn report(bench: &Bench, url: String, seed: u64, load: &Load, measured: Measured
         own_cpu: measured.own_cpu,
         asked: bench.rate,
         late: measured.late,
+        compression: bench.compress.compression().is_on().then_some(measured.compression),
+        compressing: load.lines.compressing,
     }
 }
 
 fn settings(bench: &Bench, seed: u64) -> String {
     let connections = bench.connections;
-    let kind = if bench.text { "text" } else { "binary" };
+    let kind = match (bench.compress.compression().is_on(), bench.text) {
+        (false, false) => "binary",
+        (false, true) => "text",
+        (true, false) => "binary (JSON)",
+        (true, true) => "text (JSON)",
+    };
     match (bench.mode, bench.rate) {
         (Mode::Echo, Some(rate)) => {
             let rate = per_second(rate);
@@ -192,6 +201,11 @@ fn judge(bench: &Bench, report: &Report, unopened: Option<Failure>) -> Result<()
     }
     if bench.resume && report.tls.is_some_and(|kinds| kinds.resumed.count == 0) && !report.interrupted {
         let message = format!("the server resumed none of {} TLS sessions", count(report.messages));
+        return Err(Failure { code: failure::PROTOCOL, message });
+    }
+    // Then nothing was measured that was not without the option.
+    if report.compression.is_some() && report.opened > 0 && report.compressing == 0 && !report.interrupted {
+        let message = "the server agreed to compression on no connection".to_owned();
         return Err(Failure { code: failure::PROTOCOL, message });
     }
     // That a server ended before is an error among others where a time was asked for, and here an end too early.

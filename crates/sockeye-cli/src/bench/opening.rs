@@ -53,7 +53,7 @@ impl Protocol for Opening {
         let load = &mut *self.load.borrow_mut();
         let now = load.clock.now();
         load.last_sign = now;
-        let asked = load.lines.opened(cx.id(), now);
+        let asked = load.lines.opened(cx.id(), handshake, now);
         load.tally.answered(asked, now, 1, 0);
         if let Some(tls) = handshake.tls() {
             load.tally.secured(asked, now, tls.is_resumed());

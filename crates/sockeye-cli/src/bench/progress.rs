@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::figures::count;
+use crate::figures::count;
 
 /// Drawn on standard error, so that it does not mix with the output, and only if that is a terminal.
 pub(crate) struct Progress {

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sockeye::log::escape;
+use sockeye::statistics::Compressed;
 
-use super::figures::{bytes, count, per_second, time};
 use super::tally::{Errors, Kinds, Latencies};
 use super::threshold::Figure;
 use crate::bench::args::Mode;
+use crate::figures::{bytes, count, per_second, time};
+use crate::ratio;
 
 /// The figures of a run. Times are in nanoseconds.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub(crate) struct Report {
     pub(crate) asked: Option<f64>,
     /// How late this process was with messages that were due; only at a fixed rate.
     pub(crate) late: Option<Latencies>,
+    /// What compression did in the measured time, if it was asked for.
+    pub(crate) compression: Option<Compressed>,
+    /// Connections that agreed on it.
+    pub(crate) compressing: u64,
 }
 
 impl Report {
@@ -83,6 +89,9 @@ impl Report {
                 row(&mut text, "messages", &self.rate_in_words());
                 let each = bytes(self.a_second(self.bytes));
                 row(&mut text, "payload", &format!("{} each way, {each} a second", bytes(self.bytes as f64)));
+                if let Some(compression) = &self.compression {
+                    row(&mut text, "compressed", &ratio::in_words(compression));
+                }
                 row(&mut text, "latency", &in_words(&self.latencies));
             }
             Mode::Handshake => {
@@ -98,7 +107,11 @@ impl Report {
             Mode::Idle => {}
         }
         let (opened, failed, lost) = (count(self.opened), count(self.failed), count(self.lost));
-        row(&mut text, "connections", &format!("{opened} opened, {failed} failed, {lost} lost"));
+        let agreed = match self.compression {
+            Some(_) => format!(", {} with compression", count(self.compressing)),
+            None => String::new(),
+        };
+        row(&mut text, "connections", &format!("{opened} opened{agreed}, {failed} failed, {lost} lost"));
         if self.mode != Mode::Handshake {
             row(&mut text, "handshake", &in_words(&self.handshakes));
         }
@@ -165,6 +178,10 @@ impl Report {
         }
         if self.mode == Mode::Echo {
             report["payload_bytes"] = json!(self.bytes);
+        }
+        if let Some(compression) = &self.compression {
+            report["compression"] = ratio::json(compression);
+            report["compression"]["connections"] = json!(self.compressing);
         }
         if let Some(late) = &self.late {
             report["late_seconds"] = quantiles(late);
@@ -291,7 +308,22 @@ mod tests {
             own_cpu: Some(1_000_000_000),
             asked: None,
             late: None,
+            compression: None,
+            compressing: 0,
         }
+    }
+
+    #[test]
+    fn compression_is_told_where_it_was_asked_for() {
+        assert!(!report().text().contains("compress") && report().json().get("compression").is_none());
+        let mut counted = Compressed::default();
+        (counted.sent, counted.sent_plain_bytes, counted.sent_bytes) = (3_000, 600_000, 150_000);
+        let report = Report { compression: Some(counted), compressing: 9, ..report() };
+        let text = report.text();
+        assert!(text.contains("  compressed    sent 586 KiB as 146 KiB (25 %), received nothing\n"), "{text}");
+        assert!(text.contains("  connections   10 opened, 9 with compression, 1 failed, 2 lost\n"), "{text}");
+        assert_eq!(report.json().pointer("/compression/sent/ratio"), Some(&json!(0.25)));
+        assert_eq!(report.json().pointer("/compression/connections"), Some(&json!(9)));
     }
 
     #[test]

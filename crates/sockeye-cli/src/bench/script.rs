@@ -2,10 +2,12 @@
 //! that what it sends and what has to come back are known without being stored.
 //!
 //! The messages are slices of one random text at random places: no two neighbours are alike (but for messages of a few
-//! bytes), so an answer out of order, or one that belongs to another connection, shows.
+//! bytes), so an answer out of order, or one that belongs to another connection, shows. Random bytes cannot be compressed, so
+//! where compression is measured the text is [`records`].
 
 use sockeye::proto::wire::MessageKind;
 
+use super::records;
 use super::sizes::Sizes;
 use crate::random::Random;
 
@@ -29,10 +31,21 @@ enum Corpus {
 
 impl Script {
     pub(crate) fn new(sizes: &Sizes, kind: MessageKind, seed: u64) -> Self {
+        let window = if sizes.is_one() { ONE_SIZE.1 } else { MIX.1 };
+        Self::of(sizes, kind, seed, window, false)
+    }
+
+    /// Messages that compress as those of programs do.
+    pub(crate) fn of_records(sizes: &Sizes, kind: MessageKind, seed: u64) -> Self {
+        Self::of(sizes, kind, seed, RECORDS, true)
+    }
+
+    fn of(sizes: &Sizes, kind: MessageKind, seed: u64, window: usize, are_records: bool) -> Self {
         let mut random = Random::new(seed);
-        let (round, window) = if sizes.is_one() { ONE_SIZE } else { MIX };
+        let round = if sizes.is_one() { ONE_SIZE.0 } else { MIX.0 };
         let len = sizes.longest() as usize + window;
         let corpus = match kind {
+            _ if are_records => Corpus::Text(records::text(len, &mut random)),
             MessageKind::Text => Corpus::Text(text(len, &mut random)),
             MessageKind::Binary => {
                 let mut bytes = vec![0; len];
@@ -110,6 +123,10 @@ const ONE_SIZE: (usize, usize) = (256, 128);
 /// The same for a mix: enough messages for shares of a thousandth.
 const MIX: (usize, usize) = (4096, 8192);
 
+/// Bytes over which records begin: so many that a message has little in common with the one before it, as far as that may be
+/// referred to.
+const RECORDS: usize = 128 * 1024;
+
 /// A place that fits is found in a few tries; none in so many has a probability of 2^-100.
 const TRIES: usize = 256;
 
@@ -137,6 +154,14 @@ mod tests {
             let script = script("20", kind, 2);
             assert!((0..256).all(|n| script.bytes(n) != script.bytes(n + 1)));
         }
+    }
+
+    #[test]
+    fn records_keep_sizes_and_neighbours_are_different() {
+        let sizes = Sizes::parse("200").unwrap();
+        let script = Script::of_records(&sizes, MessageKind::Text, 4);
+        assert!((0..256).all(|n| script.bytes(n).len() == 200 && script.bytes(n) != script.bytes(n + 1)));
+        assert!((0..256).all(|n| script.bytes(n).is_ascii() && script.bytes(n).windows(2).any(|pair| pair == b"\":")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::figures;
+use crate::figures;
 
 /// A figure, a comparison and a bound, such as `p99>5ms`.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,6 +14,7 @@ use sockeye::{Close, CloseCode, Closed, ClosedCx, Cx, Decision, Fragment, Handsh
 use crate::connect::args::Connect;
 use crate::connect::dialog::Dialog;
 use crate::connect::event::Event;
+use crate::connect::packed;
 use crate::connect::secured::Secured;
 
 /// One connection at a time.
@@ -22,6 +23,8 @@ pub(crate) struct Console {
     is_client: bool,
     /// Subprotocols are offered.
     offers: bool,
+    /// Compression is offered, or accepted.
+    compresses: bool,
     /// Goes on with the next client after one has left.
     again: bool,
 }
@@ -29,7 +32,8 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) fn new(dialog: Rc<RefCell<Dialog>>, connect: &Connect) -> Self {
         let (is_client, offers) = (connect.url.is_some(), !connect.client.protocols.is_empty());
-        Self { dialog, is_client, offers: is_client && offers, again: connect.reconnect }
+        let (compresses, again) = (connect.compression().is_on(), connect.reconnect);
+        Self { dialog, is_client, offers: is_client && offers, compresses, again }
     }
 
     /// Asks for what the dialog wants; `Err` is its wish to close.
@@ -80,7 +84,8 @@ impl Protocol for Console {
         // After redirects.
         let url = handshake.url().map(ToString::to_string);
         let target = handshake.request().map(Request::target);
-        dialog.screen.event(&Event::Open { url: url.as_deref(), target, address: &address, subprotocol });
+        let compression = handshake.compression();
+        dialog.screen.event(&Event::Open { url: url.as_deref(), target, address: &address, subprotocol, compression });
         let mut note = match (&url, target) {
             (Some(url), _) => format!("connected to {url} ({address})"),
             (None, target) => format!("{address} is connected, GET {}", target.unwrap_or("/")),
@@ -91,6 +96,9 @@ impl Protocol for Console {
             None => {}
         }
         dialog.screen.note(&note);
+        if self.compresses && dialog.screen.verbose {
+            dialog.screen.note(&packed::line(compression, self.is_client));
+        }
         dialog.opened(cx.id());
         if let Some(every) = dialog.ping_every() {
             cx.set_timer(every);

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
 use sockeye::messages::Message;
+use sockeye::proto::ext::deflate::Agreed;
+use sockeye::statistics::Compressed;
 
 use crate::connect::encoding::Encoding;
 use crate::connect::secured::Secured;
+use crate::ratio::Ratio;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -19,6 +23,7 @@ pub(crate) enum Event<'a> {
         target: Option<&'a str>,
         address: &'a str,
         subprotocol: Option<&'a str>,
+        compression: Option<Agreed>,
     },
     /// With --verbose.
     Handshake {
@@ -29,6 +34,8 @@ pub(crate) enum Event<'a> {
     },
     /// With --verbose.
     Tls(&'a Secured),
+    /// With --verbose: what compression did for all connections.
+    Compression(&'a Compressed),
     Message(&'a Message<'a>),
     /// Those of the peer are answered by the library itself.
     Ping {
@@ -59,7 +66,7 @@ impl Event<'_> {
         let mut object = Object::new(self.name(), now, since_start);
         match self {
             Self::Listening { address } => object.text("address", address),
-            Self::Open { url, target, address, subprotocol } => {
+            Self::Open { url, target, address, subprotocol, compression } => {
                 if let Some(url) = url {
                     object.text("url", url);
                 }
@@ -68,6 +75,7 @@ impl Event<'_> {
                 }
                 object.text("address", address);
                 object.optional("subprotocol", *subprotocol);
+                object.raw("compression", &agreed(*compression));
             }
             Self::Handshake { by, proxy, head } => {
                 object.text("by", by);
@@ -75,6 +83,10 @@ impl Event<'_> {
                 object.payload(head, encoding);
             }
             Self::Tls(secured) => object.secured(secured),
+            Self::Compression(counted) => {
+                object.raw("sent", &Ratio::sent(counted).json().to_string());
+                object.raw("received", &Ratio::received(counted).json().to_string());
+            }
             Self::Message(message) => {
                 object.raw("bytes", &message.as_bytes().len().to_string());
                 match message {
@@ -120,6 +132,7 @@ impl Event<'_> {
             Self::Open { .. } => "open",
             Self::Handshake { .. } => "handshake",
             Self::Tls(_) => "tls",
+            Self::Compression(_) => "compression",
             Self::Message(_) => "message",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
@@ -127,6 +140,13 @@ impl Event<'_> {
             Self::Failure { .. } => "failure",
         }
     }
+}
+
+/// How much of the past the messages of each direction may refer to, as JSON.
+fn agreed(compression: Option<Agreed>) -> String {
+    compression.map_or(Value::Null, |Agreed { send, receive }| {
+        json!({ "send_history": send.history_bytes(), "receive_history": receive.history_bytes() })
+    }).to_string()
 }
 
 /// An object that is being written.
@@ -195,7 +215,7 @@ impl Object {
 
 /// A string of JSON.
 fn quoted(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
+    let json = Value::from(text).to_string();
     // JSON lets controls beyond ASCII through, which a terminal may obey, and marks that turn the text around.
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -217,18 +237,21 @@ fn quoted(text: &str) -> String {
 /// For `--help`.
 pub(crate) const SCHEMA: &str = "\
 With --json each line of standard output is an object with these members:
-  event    open, message, ping, pong, close, failure; listening with --listen; handshake and tls
-           with --verbose
+  event    open, message, ping, pong, close, failure; listening with --listen; handshake, tls and
+           compression with --verbose
   time     UTC, such as 2026-11-22T14:02:37.123Z
   elapsed  seconds since the start
 and of its event:
   listening  address
   open       url (when connecting: the one in use, after redirects), target (with --listen:
-             path and query), address, subprotocol (or null)
+             path and query), address, subprotocol (or null), compression (null, or send_history and
+             receive_history: bytes of past messages that compressed ones may refer to)
   handshake  by (us, peer), proxy (true: the other side is one), data (a head, with its line ends);
              encoding if it is not UTF-8
   tls        version, cipher, group (or null), resumed, and of the peer's certificate names, expires
              (UTC) and pin (of its key)
+  compression  (at the end, if there was any) sent and received, each with messages (compressed
+             ones), plain_bytes, bytes (as they went over the wire) and ratio (or null)
   message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
   ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
@@ -239,7 +262,7 @@ and of its event:
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use sockeye::proto::ext::deflate::Direction;
 
     use super::*;
     use crate::connect::secured::Shown;
@@ -262,9 +285,15 @@ mod tests {
         for (event, encoding, expected) in [
             (Event::Listening { address: "x" }, None, json!({"event": "listening", "address": "x"})),
             (
-                Event::Open { url: Some("ws://a/"), target: None, address: "1.2.3.4:80", subprotocol: None },
+                Event::Open {
+                    url: Some("ws://a/"),
+                    target: None,
+                    address: "1.2.3.4:80",
+                    subprotocol: None,
+                    compression: None,
+                },
                 None,
-                json!({"event": "open", "url": "ws://a/", "address": "1.2.3.4:80", "subprotocol": null}),
+                json!({"event": "open", "url": "ws://a/", "address": "1.2.3.4:80", "subprotocol": null, "compression": null}),
             ),
             (
                 Event::Message(&text),
@@ -334,6 +363,23 @@ mod tests {
     }
 
     #[test]
+    fn compression_is_in_numbers() {
+        let forgets = Direction { takeover: false, ..Direction::UNLIMITED };
+        let compression = Some(Agreed { send: Direction::UNLIMITED, receive: forgets });
+        let open = Event::Open { url: None, target: Some("/"), address: "a", subprotocol: None, compression };
+        let expected = json!({"send_history": 32768, "receive_history": 0});
+        assert_eq!(object(&open, None)["compression"], expected);
+        let mut counted = Compressed::default();
+        (counted.sent, counted.sent_plain_bytes, counted.sent_bytes) = (1, 200, 50);
+        let expected = json!({
+            "event": "compression",
+            "sent": {"messages": 1, "plain_bytes": 200, "bytes": 50, "ratio": 0.25},
+            "received": {"messages": 0, "plain_bytes": 0, "bytes": 0, "ratio": null},
+        });
+        assert_eq!(object(&Event::Compression(&counted), None), expected);
+    }
+
+    #[test]
     fn no_terminal_obeys_what_is_in_a_string() {
         let message = Message::from("\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é");
         let line = Event::Message(&message).to_json(SystemTime::UNIX_EPOCH, Duration::ZERO, None);
@@ -344,7 +390,9 @@ mod tests {
 
     #[test]
     fn the_schema_names_every_event() {
-        for name in ["listening", "open", "handshake", "tls", "message", "ping", "pong", "close", "failure"] {
+        for name in
+            ["listening", "open", "handshake", "tls", "compression", "message", "ping", "pong", "close", "failure"]
+        {
             assert!(SCHEMA.contains(&format!("\n  {name} ")), "{name}");
         }
     }

@@ -14,6 +14,7 @@ mod encoding;
 mod event;
 mod expect;
 mod lines;
+mod packed;
 mod screen;
 mod secured;
 mod show;
@@ -99,6 +100,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
             .map_err(|error| Failure::general(error.to_string()))?;
     }
     let ended = talk(&mut service, &dialog);
+    dialog.borrow().screen.compressed(&service.statistics().compression);
     drop(service);
     let Ok(dialog) = Rc::try_unwrap(dialog) else {
         return Err(Failure::general("the service is still in use".to_owned()));

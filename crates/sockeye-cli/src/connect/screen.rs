@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sockeye::client::HandshakeHead;
 use sockeye::log::escape;
 use sockeye::messages::Message;
+use sockeye::statistics::Compressed;
 
 use crate::connect::color::Kind;
 use crate::connect::encoding::Encoding;
@@ -16,6 +17,7 @@ use crate::connect::{editor, show};
 use crate::failure::Failure;
 use crate::log;
 use crate::ping::statistics;
+use crate::ratio;
 use crate::stdout::Output;
 
 /// Who looks.
@@ -117,6 +119,14 @@ impl Screen {
         self.event(&Event::Tls(secured));
         for line in secured.lines() {
             self.note(&line);
+        }
+    }
+
+    /// What compression did, if it did anything.
+    pub(crate) fn compressed(&self, counted: &Compressed) {
+        if self.verbose && counted.sent + counted.received > 0 {
+            self.event(&Event::Compression(counted));
+            self.note(&format!("compression: {}", ratio::in_words(counted)));
         }
     }
 

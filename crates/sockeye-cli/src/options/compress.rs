@@ -13,7 +13,7 @@ pub(crate) struct CompressArgs {
     /// have a secret beside text that others can choose: how long they become tells the secret (CRIME, BREACH).
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = whole::<u8>(1..=9))]
-    pub(crate) compress: Option<u8>,
+    compress: Option<u8>,
 
     /// Bytes of past messages that later ones may refer to, per connection and direction, up to 32K [default: 2K]
     ///

@@ -76,7 +76,7 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
             "--size {size}: a ping frame has at most {MOST_CONTROL} bytes (RFC 6455 section 5.5); use --mirror for larger messages"
         )));
     }
-    if !ping.mirror && ping.compress.compress.is_some() {
+    if !ping.mirror && ping.compress.compression().is_on() {
         return Err(Failure::usage(
             "--compress: ping frames are not compressed (RFC 7692 section 6); use --mirror to ping with messages"
                 .to_owned(),
@@ -91,6 +91,7 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
         interval: ping.interval.unwrap_or(if ping.flood { FLOOD } else { SECOND }),
         size,
         mirror: ping.mirror,
+        compress: ping.compress.compression().is_on(),
         flood: ping.flood,
         connections: ping.connections,
         timeout: ping.timeout,

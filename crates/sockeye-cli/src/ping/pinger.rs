@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) interval: Duration,
     pub(crate) size: usize,
     pub(crate) mirror: bool,
+    /// Compression is offered.
+    pub(crate) compress: bool,
     pub(crate) flood: bool,
     pub(crate) connections: u32,
     pub(crate) timeout: Duration,
@@ -74,12 +76,17 @@ impl Run {
     }
 
     /// Another connection is open; its number.
-    fn opened(&mut self, id: ConnId, address: &str) -> u32 {
+    fn opened(&mut self, id: ConnId, address: &str, is_compressed: bool) -> u32 {
         self.open.insert(id);
         self.opened += 1;
         let plan = &self.plan;
         if self.opened == 1 && !plan.json {
-            self.print(&format!("PING {} ({address}) {} bytes\n", plan.url, plan.size));
+            let compression = match (plan.compress, is_compressed) {
+                (false, _) => "",
+                (true, true) => ", with compression",
+                (true, false) => ", without compression: the server did not accept it",
+            };
+            self.print(&format!("PING {} ({address}) {} bytes{compression}\n", plan.url, plan.size));
         }
         self.opened
     }
@@ -216,10 +223,10 @@ impl Protocol for Pinger {
         NAME
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>, _: &Handshake<'_>) -> Train {
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> Train {
         let mut run = self.run.borrow_mut();
         let address = cx.peer().to_string();
-        let number = run.opened(cx.id(), &address);
+        let number = run.opened(cx.id(), &address, handshake.compression().is_some());
         let mut hasher = self.random.build_hasher();
         hasher.write_u32(number);
         let id = hasher.finish() as u32;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::statistics::{Statistics, Traffic};
+use sockeye::statistics::{Compressed, Statistics, Traffic};
 
 /// As [`log`], at the end: a service that did nothing has nothing to tell.
 pub(super) fn log_final(statistics: &Statistics, thread: Option<usize>) {
@@ -76,6 +76,22 @@ fn totals(statistics: &Statistics, thread: Option<usize>) {
     for (direction, traffic) in [("received", &statistics.received), ("sent", &statistics.sent)] {
         let Traffic { bytes, messages, pings, pongs, closes, .. } = traffic;
         tracing::info!(bytes, messages, frames = traffic.frames(), pings, pongs, closes, thread, "{direction}");
+    }
+    let Compressed { sent, sent_plain_bytes, sent_bytes, received, received_plain_bytes, received_bytes, .. } =
+        statistics.compression;
+    if sent + received > 0 {
+        let deflated = statistics.compression.deflated;
+        tracing::info!(
+            sent,
+            sent_plain_bytes,
+            sent_bytes,
+            deflated,
+            received,
+            received_plain_bytes,
+            received_bytes,
+            thread,
+            "compression"
+        );
     }
     tracing::info!(
         turns = work.turns,

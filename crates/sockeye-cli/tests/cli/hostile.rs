@@ -16,9 +16,13 @@ const COMMANDS: [&[&str]; 4] =
 
 /// What every command makes of such a server: the same exit code, the reason, and no word of a connection.
 fn assert_refused(server: impl Fn() -> String, code: i32, word: &str) {
-    for command in COMMANDS {
+    assert_refused_by(&COMMANDS, server, code, word);
+}
+
+fn assert_refused_by(commands: &[&[&str]], server: impl Fn() -> String, code: i32, word: &str) {
+    for command in commands {
         let url = format!("ws://{}/", server());
-        let (found, err) = failure(&[command, &[&url, "--connect-timeout", "1"]].concat());
+        let (found, err) = failure(&[*command, &[&url, "--connect-timeout", "1"]].concat());
         assert_eq!(found, Some(code), "{command:?}: {err}");
         assert!(err.contains(word) && !err.contains("connected to") && !err.contains("panicked"), "{command:?}: {err}");
         assert!(err.len() < 1024, "{command:?}: {} bytes", err.len());
@@ -66,8 +70,18 @@ fn cl01_refusals_are_told_and_cut() {
     }
 }
 
+/// A server that answers with these extensions.
+fn extended(value: &str) -> String {
+    let field = format!("Sec-WebSocket-Extensions: {value}\r\n");
+    once(move |mut peer| {
+        peer.upgrade(&field);
+    })
+}
+
 #[test]
 fn cl02_extensions_that_were_not_offered_fail_the_handshake() {
+    let unasked: Vec<_> =
+        COMMANDS.map(|command| if command[0] == "connect" { &["connect", "--no-compress"] } else { command }).to_vec();
     for value in [
         "permessage-deflate",
         "permessage-deflate, permessage-deflate",
@@ -75,13 +89,28 @@ fn cl02_extensions_that_were_not_offered_fail_the_handshake() {
         "permessage-deflate; unknown=1",
         "x-evil",
     ] {
-        let server = || {
-            let field = format!("Sec-WebSocket-Extensions: {value}\r\n");
-            once(move |mut peer| {
-                peer.upgrade(&field);
-            })
-        };
-        assert_refused(server, 6, "extension");
+        assert_refused_by(&unasked, || extended(value), 6, "extension");
+    }
+}
+
+/// Of what was offered a server may take part, and answer nothing else.
+#[test]
+fn cl02_answers_to_an_offer_of_compression_that_are_none_fail_the_handshake() {
+    let asking: [&[&str]; 3] = [
+        &["connect", "--hold"],
+        &["bench", "--compress", "--connections", "1", "-n", "1"],
+        &["ping", "--mirror", "--compress", "-c", "1"],
+    ];
+    for value in [
+        "permessage-deflate, permessage-deflate",
+        "permessage-deflate; server_max_window_bits=99",
+        "permessage-deflate; server_max_window_bits",
+        "permessage-deflate; client_max_window_bits=7",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+        "permessage-deflate; unknown",
+        "x-evil, permessage-deflate",
+    ] {
+        assert_refused_by(&asking, || extended(value), 6, "");
     }
 }
 
@@ -90,14 +119,7 @@ fn cl02_extensions_that_were_not_offered_fail_the_handshake() {
 fn hs10_odd_extensions_of_a_server_fail_the_handshake() {
     let many = "permessage-deflate,".repeat(500);
     for value in ["constructor, ,;,", "a; b=\"", "permessage-deflate; server_max_window_bits=\"\"", many.as_str()] {
-        let field = format!("Sec-WebSocket-Extensions: {value}\r\n");
-        let server = || {
-            let field = field.clone();
-            once(move |mut peer| {
-                peer.upgrade(&field);
-            })
-        };
-        assert_refused(server, 6, "");
+        assert_refused(|| extended(value), 6, "");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bench;
+mod compression;
 mod connect;
 mod daemon;
 mod editor;
