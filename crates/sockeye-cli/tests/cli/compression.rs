@@ -187,6 +187,18 @@ fn the_log_of_a_server_tells_it_as_fields() {
 }
 
 #[test]
+fn the_access_log_tells_whose_messages_may_be_compressed() {
+    let (running, url) = server(&["echo", "--compress", "--access-log"]);
+    for (options, expected) in [(&[][..], true), (&["--no-compress"], false)] {
+        let (code, _, err) = talk(&url, options);
+        assert_eq!(code, Some(0), "{err}");
+        let line = running.log_line("msg=answered ");
+        assert!(line.contains(" status=101 "), "{line}");
+        assert_eq!(line.contains(" compression=permessage-deflate "), expected, "{line}");
+    }
+}
+
+#[test]
 fn wrong_values_are_named() {
     for (options, word) in [
         (&["echo", "--compress=0"][..], "from 1 to 9"),

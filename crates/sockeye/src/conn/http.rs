@@ -272,7 +272,9 @@ impl Http {
                 let (access, proxy, tls) = (&mut self.access, self.proxy.as_deref(), wire.socket.tls());
                 let request =
                     Request { id, offer: &offer, path: &path, peer: &wire.peer, proxy, listener: site.listener, tls };
-                match upgrade(wire, env, &site, &request, |protocol| access.upgraded(protocol)) {
+                match upgrade(wire, env, &site, &request, |protocol, is_compressed| {
+                    access.upgraded(protocol, is_compressed)
+                }) {
                     Ok(Upgraded::Open(ws)) => {
                         wire.socket.keep_unread(&env.state.pool, rest);
                         return Some(AfterHttp::WebSocket(ws));
@@ -316,7 +318,9 @@ impl Http {
         } else if let Some(decision) = env.state.undecided.take(id) {
             let (access, proxy) = (&mut self.access, self.proxy.as_deref());
             let kept = Kept { id, head: &self.head.0, peer: &wire.peer, proxy };
-            match kept.decide(wire, env, &self.site, decision, |protocol| access.upgraded(protocol)) {
+            match kept.decide(wire, env, &self.site, decision, |protocol, is_compressed| {
+                access.upgraded(protocol, is_compressed)
+            }) {
                 Ok(Upgraded::Open(ws)) => {
                     self.state = State::Head;
                     return Some(Step::Next(AfterHttp::WebSocket(ws)));

@@ -52,7 +52,7 @@ pub(super) fn upgrade(
     env: &mut Env,
     site: &Site,
     request: &Request<'_>,
-    log: impl FnOnce(Option<&str>),
+    log: impl FnOnce(Option<&str>, bool),
 ) -> Result<Upgraded, Refused> {
     if env.state.lifecycle.is_ending() {
         return Err(ending());
@@ -86,7 +86,7 @@ impl Kept<'_> {
         env: &mut Env,
         site: &Site,
         decision: Decision,
-        log: impl FnOnce(Option<&str>),
+        log: impl FnOnce(Option<&str>, bool),
     ) -> Result<Upgraded, Refused> {
         let &Self { id, head, peer, proxy } = self;
         // All of it was accepted when the head came, so that nothing fails now.
@@ -106,7 +106,7 @@ fn decide(
     site: &Site,
     request: &Request<'_>,
     decision: Decision,
-    log: impl FnOnce(Option<&str>),
+    log: impl FnOnce(Option<&str>, bool),
 ) -> Result<Upgraded, Refused> {
     match decision.0 {
         Verdict::Accept(acceptance) => accept(wire, env, site, request, acceptance, log).map(Upgraded::Open),
@@ -147,7 +147,7 @@ fn accept(
     site: &Site,
     request: &Request<'_>,
     acceptance: Acceptance,
-    log: impl FnOnce(Option<&str>),
+    log: impl FnOnce(Option<&str>, bool),
 ) -> Result<WebSocket, Refused> {
     let (endpoint, name) = choose(site, request)?;
     let Acceptance { subprotocol, fields, value, is_uncompressed } = acceptance;
@@ -167,7 +167,7 @@ fn accept(
         Refused::new(500, "", |refusals| &mut refusals.internal)
     })?;
     env.io.meters.statistics.responded(101);
-    log(chosen);
+    log(chosen, agreed.is_some());
     let mut ws = WebSocket::new(Role::Server, env, endpoint, agreed);
     ws.open(wire, env, request.id(), endpoint, &Handshake::accepted(request, chosen, agreed, value));
     Ok(ws)

@@ -33,6 +33,8 @@ struct Entry {
     path: String,
     origin: Option<String>,
     protocol: Option<String>,
+    /// Whether messages may be compressed.
+    is_compressed: bool,
     /// 0: no response yet.
     status: u16,
     /// Why the request was refused, in the service's words.
@@ -61,6 +63,7 @@ impl Access {
             path: path.map(beginning).unwrap_or_default().to_owned(),
             origin: head.and_then(|head| head.fields.get("origin")).map(text),
             protocol: None,
+            is_compressed: false,
             status: 0,
             reason: None,
             tls: tls.map(Secured::of),
@@ -87,10 +90,11 @@ impl Access {
     }
 
     /// Records that the connection is a WebSocket from now on.
-    pub(crate) fn upgraded(&mut self, protocol: Option<&str>) {
+    pub(crate) fn upgraded(&mut self, protocol: Option<&str>, is_compressed: bool) {
         if let Some(entry) = &mut self.0 {
             entry.status = 101;
             entry.protocol = protocol.map(|protocol| beginning(protocol).to_owned());
+            entry.is_compressed = is_compressed;
             entry.complete = true;
         }
     }
@@ -159,6 +163,7 @@ impl Drop for Access {
             reason = entry.reason,
             origin = entry.origin,
             protocol = entry.protocol,
+            compression = entry.is_compressed.then_some("permessage-deflate"),
             tls_version = tls.map(|tls| tls.version.as_str()),
             tls_cipher = tls.map(|tls| tls.cipher),
             tls_name = tls.and_then(|tls| tls.name.as_deref()),
