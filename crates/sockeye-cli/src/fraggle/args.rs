@@ -37,6 +37,9 @@ pub(crate) struct Fraggle {
     pub(crate) seed: Option<u64>,
 
     #[command(flatten)]
+    pub(crate) compress: CompressArgs,
+
+    #[command(flatten)]
     pub(crate) tls: ServerTlsArgs,
 
     #[command(flatten)]
@@ -61,7 +64,7 @@ impl Fraggle {
             max_connections: None,
             max_memory: None,
             threads: 1,
-            compress: CompressArgs::default(),
+            compress: self.compress,
             tls: self.tls.clone(),
             logging: Logging::plain(self.client.log_level),
             daemon: DaemonArgs::default(),
@@ -74,6 +77,8 @@ Examples:
   sockeye fraggle                                 serve, on ws://127.0.0.1:7681/
   sockeye fraggle --port 0 --seed 1 --count 1000  any free port, 1,000 messages, always the same
   sockeye fraggle ws://127.0.0.1:7681/ -n 1000    verify a thousand messages of a server
+  sockeye fraggle ws://127.0.0.1:7681/ --compress
+                                                  with compressed fragments, if the server has --compress
 
 A message has 1 to 1024 fragments of 1 to 2000 random bytes each. The message behind it has 4 bytes: their sum. The client \
 exits with 0 if all sums were correct, and with 6 if a sum or the form of a message was wrong.";

@@ -38,7 +38,8 @@ fn send(fraggle: &Fraggle) -> Result<(), Failure> {
     let (count, args) = (fraggle.count, fraggle.server());
     let own = args.clone();
     server::run(Scheme::Ws, fraggle.port(), &args, &mut Background::default(), move |_| {
-        Ok(own.builder()?.fallback(Sender::new(seed, count)))
+        // Fragments are what is tested here.
+        Ok(own.builder()?.compression(own.compress.compression().fragments()).fallback(Sender::new(seed, count)))
     })
 }
 
@@ -50,6 +51,7 @@ fn verify(fraggle: &Fraggle, url: &str) -> Result<(), Failure> {
     let signals = server::signals()?;
     let report = Rc::new(RefCell::new(Report::new(fraggle.count)));
     let mut service = Service::builder()
+        .compression(fraggle.compress.compression())
         .protocol(Receiver::new(Rc::clone(&report)))
         .build()
         .map_err(|error| Failure::general(error.to_string()))?;

@@ -172,6 +172,19 @@ fn messages_of_ping_are_compressed_and_frames_are_not() {
 }
 
 #[test]
+fn fragments_of_fraggle_are_compressed_if_both_sides_want_it() {
+    let (running, url) = server(&["fraggle", "--compress", "--seed", "7", "--log-level", "notice"]);
+    for options in [&["--compress"][..], &[]] {
+        let (code, out, err) = fed(&[&["fraggle", &url, "-n", "2"], options].concat(), b"");
+        assert!(code == Some(0) && out.contains("2 messages, "), "{out}{err}");
+    }
+    running.signal(Signal::USR1);
+    let line = running.log_line(" sent_plain_bytes=");
+    let sent: u64 = line.split(" sent=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(sent >= 2, "{line}");
+}
+
+#[test]
 fn the_log_of_a_server_tells_it_as_fields() {
     for options in [&["echo", "--compress"][..], &["serve", "--compress"]] {
         let (running, url) = server(options);
