@@ -108,7 +108,7 @@ pub(crate) struct Connect {
     ///
     /// As they are: with passwords, tokens and cookies. Long lines are cut. Those of proxies and redirects are shown, too; with
     /// --listen the request of the client; with --json they are events. With TLS also version, cipher and group, and names, expiry
-    /// and pin of the server's certificate.
+    /// and pin of the server's certificate. Also what was agreed on compression, and at the end what it did.
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 

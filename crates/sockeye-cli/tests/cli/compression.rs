@@ -1,5 +1,8 @@
 //! Compression of messages: what the command offers, accepts, and tells of it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -196,6 +199,21 @@ fn the_log_of_a_server_tells_it_as_fields() {
         for field in [" sent=1 sent_plain_bytes=720 ", " received=1 received_plain_bytes=720 "] {
             assert!(line.contains(field), "{field}: {line}");
         }
+    }
+}
+
+#[test]
+fn the_page_for_prometheus_counts_it() {
+    let (_running, url) = server(&["echo", "--compress", "--metrics", "/metrics"]);
+    let (code, _, err) = talk(&url, &[]);
+    assert_eq!(code, Some(0), "{err}");
+    let mut stream = TcpStream::connect(url.trim_start_matches("ws://").trim_end_matches('/')).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    for line in ["sent_plain_bytes\"} 720\n", "received\"} 1\n"] {
+        let line = format!("\nsockeye_compression_total{{what=\"{line}");
+        assert!(page.contains(&line), "{line}: {page}");
     }
 }
 
