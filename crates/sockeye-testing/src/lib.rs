@@ -3,8 +3,8 @@
 //! [`server`] tests a service whose peers are clients, [`client`] one that connects, [`raw`] one that adopts descriptors or
 //! listens for raw connections. Each has a `Bench`: a service on a simulated network, or on the real system, with what a test
 //! asks it. [`pair`] is two services, a server and a client of it. [`turns`] gives turns to a service on a simulated network,
-//! [`outer`] is an event loop around a service, [`wire`] a scripted peer whose bytes may be sealed, [`rng`] the scripts' own
-//! random numbers.
+//! [`outer`] is an event loop around a service, [`wire`] a scripted peer whose bytes may be sealed, [`zlib`] the other end
+//! of compressed messages, [`rng`] the scripts' own random numbers.
 //!
 //! A test that needs nothing from here is better off without it.
 
@@ -25,6 +25,7 @@ pub mod rng;
 pub mod server;
 pub mod turns;
 pub mod wire;
+pub mod zlib;
 
 /// The code of the guide as doc tests.
 #[cfg(doctest)]

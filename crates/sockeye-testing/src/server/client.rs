@@ -15,6 +15,7 @@ use sockeye_proto::wire::{MessageKind, Role, mask};
 
 use crate::rng::Rng;
 use crate::wire::{Taken, Wire};
+use crate::zlib::{self, Packer, Plain};
 
 /// What a client heard.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +49,12 @@ pub struct Client {
     pub received: usize,
     ended: Option<PeerEnd>,
     ended_inside_record: bool,
+    /// What it offers of compression: the value of `Sec-WebSocket-Extensions`.
+    offer: Option<String>,
+    /// Compresses what is sent from now on, if that was agreed on.
+    pub packer: Option<Packer>,
+    /// Decompresses what comes, if that was agreed on.
+    pub plain: Option<Plain>,
 }
 
 impl Client {
@@ -79,7 +86,15 @@ impl Client {
             received: 0,
             ended: None,
             ended_inside_record: false,
+            offer: None,
+            packer: None,
+            plain: None,
         })
+    }
+
+    /// Offers compression in the handshake that follows.
+    pub fn offer(&mut self, extension: &str) {
+        self.offer = Some(extension.to_owned());
     }
 
     /// Sends the handshake for `protocol`.
@@ -93,6 +108,10 @@ impl Client {
         let request = UpgradeRequest::new("localhost", path).and_then(|request| request.protocol(protocol));
         let mut head = Vec::new();
         request.expect("a legal request").write(&mut head, self.nonce);
+        if let Some(offer) = &self.offer {
+            head.truncate(head.len() - 2);
+            head.extend_from_slice(format!("Sec-WebSocket-Extensions: {offer}\r\n\r\n").as_bytes());
+        }
         self.protocol = protocol.to_owned();
         head
     }
@@ -138,8 +157,13 @@ impl Client {
     pub fn frame(&mut self, kind: Option<MessageKind>, last: bool, payload: &[u8]) {
         let key = self.key();
         let Some(conn) = &mut self.conn else { panic!("the handshake is not through") };
+        let packed = self.packer.as_mut().map(|packer| packer.part(payload, last));
+        let payload = packed.as_deref().unwrap_or(payload);
         let Ok(head) = conn.frame(kind, last, payload.len() as u64, Some(key)) else { return };
         let mut bytes = head.to_vec();
+        if packed.is_some() && kind.is_some() {
+            bytes[0] |= 0x40;
+        }
         let start = bytes.len();
         bytes.extend_from_slice(payload);
         mask::apply(&mut bytes[start..], key, 0);
@@ -218,16 +242,38 @@ impl Client {
         if self.status != Some(101) {
             return None;
         }
-        if let Err(failure) = check(&head[..end], self.nonce, &[&self.protocol], None, &self.limits) {
+        let checked = self.take_extensions(String::from_utf8_lossy(&head[..end]).into_owned());
+        if let Err(failure) = check(checked.as_bytes(), self.nonce, &[&self.protocol], None, &self.limits) {
             self.heard.push(Heard::Failed(format!("the handshake: {failure:?} {:?}", String::from_utf8_lossy(&head))));
         }
         self.assume_open(now);
         Some(head[end..].to_vec())
     }
 
+    /// Takes the answer on extensions out of a head.
+    fn take_extensions(&mut self, mut head: String) -> String {
+        const FIELD: &str = "sec-websocket-extensions: ";
+        let Some(start) = head.to_ascii_lowercase().find(FIELD).filter(|_| self.offer.is_some()) else { return head };
+        let end = start + head[start..].find("\r\n").map_or(0, |end| end + 2);
+        let answer = head[start + FIELD.len()..end].trim();
+        if let Some((send, receive)) = zlib::agreed(answer.as_bytes()) {
+            self.plain = Some(Plain::new(receive));
+            // One that did not wait for the answer goes on without.
+            self.packer = self.conn.is_none().then(|| Packer::new(send));
+        }
+        head.replace_range(start..end, "");
+        head
+    }
+
     fn hear(&mut self, bytes: &[u8], now: Instant) {
         let mut buffer = vec![0; HEADROOM];
-        buffer.extend_from_slice(bytes);
+        match &mut self.plain {
+            Some(plain) => {
+                buffer.extend(plain.frames(bytes));
+                self.heard.extend(plain.failed.take().map(Heard::Failed));
+            }
+            None => buffer.extend_from_slice(bytes),
+        }
         let mut input = Input::new(&mut buffer, HEADROOM);
         while let Some(conn) = &mut self.conn {
             match conn.receive(&mut input) {

@@ -1,5 +1,8 @@
 //! Compressed messages (permessage-deflate) between a server and clients of the same service.
 
+mod hostile;
+mod peers;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use super::plan::{Ending, PeerPlan, Step, Way};
 pub(crate) const VIOLATIONS: [(&[u8], u16); 9] = [
     (&[0x81, 0x05, b'h', b'e'], 1002),                                     // not masked
     (&[0x83, 0x80, 1, 2, 3, 4], 1002),                                     // reserved opcode
-    (&[0xC1, 0x80, 1, 2, 3, 4], 1002),                                     // reserved bit
+    (&[0xA1, 0x80, 1, 2, 3, 4], 1002),                                     // reserved bit
     (&[0x80, 0x80, 1, 2, 3, 4], 1002),                                     // continues nothing
     (&[0x09, 0x80, 1, 2, 3, 4], 1002),                                     // fragmented ping
     (&[0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28], 1007),                         // not UTF-8
@@ -136,6 +136,7 @@ impl Actor {
         match self.plan.ending {
             Ending::Http(which) => client.raw(REQUESTS[which].0),
             _ => {
+                self.plan.offer.into_iter().for_each(|offer| client.offer(offer));
                 client.handshake(&format!("/{}/{}", self.index, self.plan.open), self.plan.protocol);
                 if self.plan.eager {
                     client.assume_open(now);

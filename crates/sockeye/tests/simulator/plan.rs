@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sockeye::Limits;
 use sockeye::proto::wire::MessageKind;
 use sockeye::sim::{Fault, Faults};
+use sockeye::{Compression, Limits};
 use sockeye_testing::rng::Rng;
 use sockeye_testing::server::{echo, machine};
 
@@ -50,6 +50,7 @@ pub(crate) struct Plan {
     /// Jobs that another thread sends, at these times.
     pub(crate) jobs: Vec<Duration>,
     pub(crate) drain: Option<Duration>,
+    pub(crate) compression: Compression,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub(crate) struct PeerPlan {
     pub(crate) steps: Vec<Step>,
     pub(crate) ending: Ending,
     pub(crate) slow: Option<Slow>,
+    /// What it offers of compression.
+    pub(crate) offer: Option<&'static str>,
 }
 
 /// A peer that takes only so many bytes at one time.
@@ -132,7 +135,12 @@ impl Plan {
         let limits = limits(&mut rng);
         let descriptors = (chaos && rng.percent(15)).then(|| rng.of(22..25) as u64);
         let outbox_bytes = if rng.percent(50) { 100_000 } else { 17 << 20 };
-        Self { chaos, limits, outbox_bytes, descriptors, peers, jobs, drain }
+        let mut rng = Rng::new(seed ^ 0xDEF1_A7E0);
+        let compression = compression(&mut rng);
+        for peer in &mut peers {
+            peer.offer = rng.percent(80).then(|| *rng.pick(&OFFERS));
+        }
+        Self { chaos, limits, outbox_bytes, descriptors, peers, jobs, drain, compression }
     }
 
     /// A network for it. `cut` says which.
@@ -184,6 +192,34 @@ pub(crate) fn limits(rng: &mut Rng) -> Limits {
     limits
 }
 
+/// How a service compresses; half of them do not.
+pub(crate) fn compression(rng: &mut Rng) -> Compression {
+    if rng.percent(50) {
+        return Compression::off();
+    }
+    let mut compression = Compression::new()
+        .history_bytes(*rng.pick(&[0, 1, 256, 300, 2048, 2048, 4096, 32_768]))
+        .threshold_bytes(*rng.pick(&[0, 1, 64, 1024]))
+        .level(*rng.pick(&[1, 1, 2, 6, 9]));
+    if rng.percent(50) {
+        compression = compression.fragments();
+    }
+    compression
+}
+
+/// What peers offer, browsers first.
+const OFFERS: [&str; 9] = [
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate",
+    "permessage-deflate; client_max_window_bits=10",
+    "permessage-deflate; server_no_context_takeover",
+    "permessage-deflate; client_no_context_takeover; server_max_window_bits=12",
+    "permessage-deflate; client_max_window_bits; server_max_window_bits=9",
+    "permessage-deflate; client_max_window_bits=9; server_max_window_bits=8",
+    "permessage-deflate; server_max_window_bits=7, permessage-deflate; client_max_window_bits=15",
+];
+
 fn millis(rng: &mut Rng, most: usize) -> Duration {
     Duration::from_millis(rng.of(0..most) as u64)
 }
@@ -213,7 +249,7 @@ impl PeerPlan {
         };
         let slow = rng.percent(15).then(|| Slow { window: rng.of(500..4000), every: millis(rng, 3) });
         let eager = rng.percent(30);
-        Self { start: (millis(rng, 30), 0), protocol, open, eager, steps, ending, slow }
+        Self { start: (millis(rng, 30), 0), protocol, open, eager, steps, ending, slow, offer: None }
     }
 }
 

@@ -107,6 +107,7 @@ impl World {
         let watched = Table::default();
         let mut builder = Service::builder()
             .limits(plan.limits.clone())
+            .compression(plan.compression)
             .protocol(Machine::new(&hub))
             .protocol(echo::echo(&hub, plan.outbox_bytes))
             .listen(Address::Ip(([127, 0, 0, 1], 0).into()));

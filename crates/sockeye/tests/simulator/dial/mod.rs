@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use sockeye::Limits;
 use sockeye::proto::wire::MessageKind;
+use sockeye::{Compression, Limits};
 use sockeye_testing::client::Say;
 use sockeye_testing::rng::Rng;
 
@@ -24,6 +24,8 @@ struct Plan {
     chaos: bool,
     limits: Limits,
     services: usize,
+    /// Of each of them.
+    compressions: Vec<Compression>,
     dials: Vec<Dial>,
     cuts: Vec<(Duration, Cut)>,
 }
@@ -123,7 +125,9 @@ impl Plan {
             };
             cuts.push((at, cut));
         }
-        Self { chaos, limits, services, dials, cuts }
+        let mut rng = Rng::new(seed ^ 0xDEF1_A7E1);
+        let compressions = (0..services).map(|_| plan::compression(&mut rng)).collect();
+        Self { chaos, limits, services, compressions, dials, cuts }
     }
 }
 

@@ -268,6 +268,7 @@ impl Place {
         }
         let mut builder = Service::builder()
             .limits(plan.limits.clone())
+            .compression(plan.compressions[number])
             .protocol(messages::echo("echo"))
             .protocol(Probe { notes: notes.clone(), interval: None })
             .listen(ip(&format!("10.0.0.{}:80", number + 1)));
