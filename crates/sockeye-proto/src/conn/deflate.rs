@@ -85,10 +85,6 @@ impl Deflation {
     /// went without compression, or it was not needed and is not bound yet.
     pub fn fragment(&mut self, codec: Codec<'_>, payload: &[u8], last: bool, out: &mut Vec<u8>) -> bool {
         if payload.is_empty() {
-            // The next part may find it bound.
-            if let Codec::Any(codec) = codec {
-                codec.begin(self.history.bytes());
-            }
             // RFC 7692 section 7.2.3.6: "an empty DEFLATE block" of an empty message, without its last four bytes. What is not
             // the end needs none.
             out.extend_from_slice(if last { &[0] } else { &[] });

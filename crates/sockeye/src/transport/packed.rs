@@ -79,15 +79,13 @@ impl SocketWriter<'_> {
         let binding = if agreed.send.takeover { packing.binding } else { Binding::NONE };
         let machine = io.codecs.deflater(settings.level_number(), agreed.send.window, binding);
         let Some((codec, binding)) = machine else { return false };
-        let is_packed = match part {
-            None => packing.deflation.message(codec, payload, packed),
-            Some(last) => {
-                packing.deflation.fragment(codec, payload, last, packed);
-                true
-            }
-        };
         // What was tried and not sent is nothing that the peer has seen.
-        packing.binding = if is_packed && agreed.send.takeover { binding } else { Binding::NONE };
+        let is_bound = match part {
+            None => packing.deflation.message(codec, payload, packed),
+            Some(last) => packing.deflation.fragment(codec, payload, last, packed),
+        };
+        let is_packed = is_bound || part.is_some();
+        packing.binding = if is_bound && agreed.send.takeover { binding } else { Binding::NONE };
         packing.sent(io.codecs.now());
         packing.count(io.pool.borrow().account());
         if part.is_none() {
