@@ -483,7 +483,11 @@ impl Conn {
         entry: Entry,
     ) -> Published {
         match &mut self.phase {
-            Phase::WebSocket(ws) => ws.publish(&mut self.wire.socket, io, batch, apart, entry),
+            Phase::WebSocket(ws) => match ws.publish(&mut self.wire.socket, io, batch, apart, entry) {
+                // A step arms the deadline.
+                Published::Sent(count) if ws.forgets_before(self.wire.armed) => Published::NeedsStep(count),
+                published => published,
+            },
             _ => Published::NotWanted,
         }
     }

@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use sockeye_proto::conn::State;
+use sockeye_proto::time::Instant;
 
 use crate::conn::env::Env;
 use crate::conn::websocket::WebSocket;
-use crate::conn::wire::Wire;
+use crate::conn::wire::{NEVER, Wire};
 use crate::id::ConnId;
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::statistics::Culprit;
@@ -57,6 +58,21 @@ impl WebSocket {
         if self.is_open() && self.aside.as_ref().is_some_and(|aside| aside.is_empty()) {
             self.aside = None;
         }
+    }
+
+    /// Frees it after a step, or arms its deadline.
+    #[cold]
+    pub(super) fn settle_aside(&mut self, armed: &mut Instant) {
+        self.drop_aside();
+        if self.forgets_before(*armed) {
+            // The deadline came forward.
+            *armed = NEVER;
+        }
+    }
+
+    /// Whether the history of what was sent is to be forgotten before this deadline.
+    pub(super) fn forgets_before(&self, deadline: Instant) -> bool {
+        self.aside.as_ref().and_then(|aside| aside.forget_at()).is_some_and(|at| at < deadline)
     }
 
     /// How many bytes wait for the socket, or for messages that go before them.

@@ -151,7 +151,7 @@ impl WebSocket {
         let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
         if self.aside.is_some() {
             self.release_held(&mut env.state, &mut SocketWriter::new(&mut env.io, &mut wire.socket), entry.endpoint);
-            self.drop_aside();
+            self.settle_aside(&mut wire.armed);
         }
         SocketWriter::new(&mut env.io, &mut wire.socket).flush_here();
         if wire.socket.has_backlog() || entry.is_behind() {

@@ -108,6 +108,7 @@ impl Service {
         let result = self.env.io.sys.wait(timeout, &mut self.events);
         self.crowded = self.events.len() >= EVENTS_PER_WAIT;
         self.env.state.now = self.env.io.sys.now();
+        self.env.io.codecs.begin_turn(self.env.state.now);
         self.turn_begins();
         match result {
             Ok(()) => Ok(()),

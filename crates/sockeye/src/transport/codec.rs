@@ -75,7 +75,7 @@ impl deflate::Deflate for Deflater {
 }
 
 impl Deflater {
-    /// Takes what there was no room for. `reset` does not: what waits would take room away for ever, and a block that is open
+    /// Takes what there was no room for. `reset` does not: what waits would go on taking room, and a block that is open
     /// would go on in the next message.
     fn drain(&mut self) {
         let mut rest = [0; 4096];
@@ -131,7 +131,11 @@ mod tests {
                 let mut fresh = Deflater::new(level, window).unwrap();
                 fresh.begin(b"the message before");
                 let mut same = vec![0; text.len()];
-                assert_eq!(fresh.deflate(&text, &mut same), Some(made), "level {level}, window {window}, round {round}");
+                assert_eq!(
+                    fresh.deflate(&text, &mut same),
+                    Some(made),
+                    "level {level}, window {window}, round {round}"
+                );
                 assert_eq!(packed, same);
             }
         }

@@ -26,6 +26,8 @@ pub(crate) struct Codecs {
     /// One of them was used since [`tidy`](Self::tidy).
     is_used: bool,
     used_at: Instant,
+    /// When the turn began.
+    now: Instant,
 }
 
 /// A compressor.
@@ -60,6 +62,7 @@ impl Codecs {
             charge: Charge::default(),
             is_used: false,
             used_at: Instant::from_nanos(0),
+            now: Instant::from_nanos(0),
         }
     }
 
@@ -73,9 +76,14 @@ impl Codecs {
         self.settings.get(usize::from(endpoint)).copied().unwrap_or(Compression::off())
     }
 
-    /// The time, about: that of the last turn that used them.
+    /// A turn begins.
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// When the turn began.
     pub(super) fn now(&self) -> Instant {
-        self.used_at
+        self.now
     }
 
     /// A compressor for the connection with this binding, and the binding that it has afterwards.

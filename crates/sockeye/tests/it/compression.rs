@@ -2,6 +2,7 @@
 
 mod hostile;
 mod peers;
+mod sending;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -34,18 +34,21 @@ fn a_bomb_is_refused_at_the_limit_and_holds_nobody_up() {
         let id = room.noted.ids.borrow()[hostile];
         let (mut asked, mut most) = (0, 0);
         while room.noted.closed.borrow().is_empty() && room.clients[hostile].end().is_none() {
-            let before = room.noted.pieces.borrow().iter().filter(|piece| piece.0 == id).map(|piece| piece.1).sum::<usize>();
+            let before =
+                room.noted.pieces.borrow().iter().filter(|piece| piece.0 == id).map(|piece| piece.1).sum::<usize>();
             if room.count(other) == asked {
                 room.clients[other].binary(b"in between");
                 asked += 1;
             }
             room.turn();
             room.network.advance(Duration::from_micros(10));
-            let after = room.noted.pieces.borrow().iter().filter(|piece| piece.0 == id).map(|piece| piece.1).sum::<usize>();
+            let after =
+                room.noted.pieces.borrow().iter().filter(|piece| piece.0 == id).map(|piece| piece.1).sum::<usize>();
             most = most.max(after - before);
         }
         room.until(|room| room.clients[hostile].end().is_some());
-        let inflated: usize = room.noted.pieces.borrow().iter().filter(|piece| piece.0 == id).map(|piece| piece.1).sum();
+        let inflated: usize =
+            room.noted.pieces.borrow().iter().filter(|piece| piece.0 == id).map(|piece| piece.1).sum();
         assert_eq!(room.clients[hostile].close_heard(), Some(Some(1009)));
         assert!(inflated <= LIMIT && inflated > LIMIT - 70_000, "{inflated}");
         assert!(asked > 5, "the other was served {asked} times in {} turns", room.turns);
@@ -253,7 +256,11 @@ fn an_end_in_the_middle_frees_everything() {
         let packed = bomb(1 << 20);
         room.frame(client, 0x42, &packed[..packed.len() - 2]);
         room.turn_for(Duration::from_millis(10));
-        if reset { room.clients[client].reset() } else { room.clients[client].shutdown() }
+        if reset {
+            room.clients[client].reset()
+        } else {
+            room.clients[client].shutdown()
+        }
         room.turn_for(Duration::from_secs(100));
         if paused && room.noted.closed.borrow().is_empty() {
             let id = room.noted.ids.borrow()[client];
@@ -306,10 +313,14 @@ fn a_message_byte_by_byte_comes_whole() {
     let text = "héllo wörld, ".repeat(9);
     for number in 0..3 {
         let packed = room.clients[client].packer.as_mut().unwrap().message(text.as_bytes());
-        let wire: Vec<u8> = packed.iter().enumerate().flat_map(|(at, byte)| {
-            let first = if at == 0 { 0x41 } else { 0 } | if at + 1 == packed.len() { 0x80 } else { 0 };
-            [masked(first, &[*byte]), masked(0x89, b"between")].concat()
-        }).collect();
+        let wire: Vec<u8> = packed
+            .iter()
+            .enumerate()
+            .flat_map(|(at, byte)| {
+                let first = if at == 0 { 0x41 } else { 0 } | if at + 1 == packed.len() { 0x80 } else { 0 };
+                [masked(first, &[*byte]), masked(0x89, b"between")].concat()
+            })
+            .collect();
         for byte in wire {
             room.clients[client].raw(&[byte]);
             room.turn();

@@ -27,7 +27,7 @@ pub(super) struct Noted {
     /// For the next pieces.
     pub(super) on_piece: RefCell<VecDeque<Act>>,
     /// For the next writable callbacks.
-    pub(super) sends: RefCell<VecDeque<Send>>,
+    pub(super) sends: RefCell<VecDeque<(ConnId, Send)>>,
     /// Messages are sent back, those that begin with `-` as they are.
     pub(super) echoes: Cell<bool>,
 }
@@ -71,14 +71,15 @@ impl Protocol for Noter {
     }
 
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut Session, tx: Tx<'_>) -> Result<(), Close> {
-        let send = self.0.sends.borrow_mut().pop_front();
-        if let Some(send) = send {
+        let own = |(id, _): &(ConnId, Send)| *id == cx.id();
+        let at = self.0.sends.borrow().iter().position(own);
+        if let Some((_, send)) = at.and_then(|at| self.0.sends.borrow_mut().remove(at)) {
             send(tx);
         } else if let (Some(message), Some(writable)) = (session.echo.pop_front(), tx.idle()) {
             let writable = if message.starts_with(b"-") { writable.uncompressed() } else { writable };
             writable.binary(&message);
         }
-        if !session.echo.is_empty() || !self.0.sends.borrow().is_empty() {
+        if !session.echo.is_empty() || self.0.sends.borrow().iter().any(own) {
             cx.request_writable();
         }
         Ok(())
@@ -121,11 +122,18 @@ impl Room {
     }
 
     pub(super) fn connect(&mut self, offer: Option<&str>) -> usize {
+        self.connect_with(offer, "")
+    }
+
+    /// With more lines in the request.
+    pub(super) fn connect_with(&mut self, offer: Option<&str>, lines: &str) -> usize {
         let number = self.clients.len();
         let address = self.service.local_addresses()[0].clone();
         let mut client = Client::connect(&self.network, &address, number as u64).unwrap();
         offer.into_iter().for_each(|offer| client.offer(offer));
-        client.handshake("/", NAME);
+        let mut head = client.handshake_bytes("/", NAME);
+        head.splice(head.len() - 2..head.len() - 2, lines.bytes());
+        client.raw(&head);
         self.clients.push(client);
         self.until(|room| room.clients[number].is_open());
         number
@@ -157,14 +165,14 @@ impl Room {
     }
 
     /// A masked frame with this payload, whatever it is.
-    pub(super) fn frame(&mut self, client: usize, first: u8, payload: &[u8]) {
+    pub(super) fn frame(&self, client: usize, first: u8, payload: &[u8]) {
         self.clients[client].raw(&masked(first, payload));
     }
 
     /// Sends this in the next writable callback of a client's connection.
     pub(super) fn send(&mut self, client: usize, send: impl FnOnce(Tx<'_>) + 'static) {
-        self.noted.sends.borrow_mut().push_back(Box::new(send));
         let id = self.noted.ids.borrow()[client];
+        self.noted.sends.borrow_mut().push_back((id, Box::new(send)));
         self.service.control().connection(id).unwrap().request_writable();
     }
 
