@@ -146,7 +146,18 @@ impl Deflate for Compressor {
         self.0.compress(input, output, DeflateFlush::SyncFlush).ok()?;
         let (read, made) = ((self.0.total_in() - read) as usize, (self.0.total_out() - made) as usize);
         // With the output filled to its last byte, some of the flush may be still to come.
-        (read == input.len() && made < output.len()).then_some(made)
+        if read == input.len() && made < output.len() {
+            return Some(made);
+        }
+        // What is left of the message has to come out: zlib-rs keeps it, and a block that is open, over a reset.
+        let mut rest = [0; 4096];
+        loop {
+            let made = self.0.total_out();
+            self.0.compress(&[], &mut rest, DeflateFlush::SyncFlush).ok()?;
+            if self.0.total_out() - made < rest.len() as u64 {
+                return None;
+            }
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::wire::Wire;
 pub struct Frame {
     pub last: bool,
     pub opcode: u8,
+    /// The reserved bits in place.
+    pub rsv: u8,
     pub key: Option<[u8; 4]>,
     /// Unmasked.
     pub payload: Vec<u8>,
@@ -157,5 +159,5 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     if let Some(key) = key {
         mask::apply(&mut payload, key, 0);
     }
-    Some((Frame { last: first & 128 != 0, opcode: first & 15, key, payload }, at + len))
+    Some((Frame { last: first & 128 != 0, opcode: first & 15, rsv: first & 0x70, key, payload }, at + len))
 }

@@ -177,3 +177,81 @@ const MOST_DEFLATERS: usize = 4;
 const KEPT_INFLATERS: usize = 4;
 /// How long they are kept unused.
 const KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[cfg(all(test, feature = "deflate"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Takes a compressor, and says whether it knew the connection.
+    fn take(codecs: &mut Codecs, window: u8, binding: &mut Binding) -> bool {
+        let (codec, new) = codecs.deflater(1, WindowBits::try_from(window).unwrap(), *binding).unwrap();
+        *binding = new;
+        match codec {
+            Codec::Bound(_) => true,
+            Codec::Any(codec) => {
+                codec.begin(&[]);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_compressor_stays_with_its_connection_until_another_takes_it() {
+        let mut codecs = Codecs::new();
+        let mut bindings = [Binding::NONE; 6];
+        assert!(!take(&mut codecs, 15, &mut bindings[0]) && take(&mut codecs, 15, &mut bindings[0]));
+        // A new connection takes the one that there is; the one that had it gets another, and then both are known.
+        assert!(!take(&mut codecs, 15, &mut bindings[1]));
+        assert_eq!(codecs.deflaters.len(), 1);
+        assert!(!take(&mut codecs, 15, &mut bindings[0]));
+        assert_eq!(codecs.deflaters.len(), 2);
+        assert!(take(&mut codecs, 15, &mut bindings[0]) && take(&mut codecs, 15, &mut bindings[1]));
+        // However many there are and whatever they want, a compressor is known to one connection, and there are few.
+        for round in 0..300 {
+            let at = (round * 7 + round / 11) % bindings.len();
+            let before = bindings[at];
+            let window = [15, 15, 12, 9, 15, 10][at];
+            let known = take(&mut codecs, window, &mut bindings[at]);
+            assert_eq!(known, before == bindings[at]);
+            let owners = codecs.deflaters.iter().filter(|machine| machine.bound == bindings[at].0).count();
+            assert!(owners == 1 && codecs.deflaters.len() <= MOST_DEFLATERS);
+            assert!(bindings.iter().enumerate().all(|(other, binding)| other == at || *binding != bindings[at]));
+        }
+    }
+
+    #[test]
+    fn one_that_is_bound_to_nobody_is_not_given_as_known() {
+        let mut codecs = Codecs::new();
+        let (mut one, mut other) = (Binding::NONE, Binding::NONE);
+        take(&mut codecs, 15, &mut one);
+        take(&mut codecs, 15, &mut Binding::NONE.clone());
+        assert!(!take(&mut codecs, 15, &mut other) && !take(&mut codecs, 15, &mut one));
+    }
+
+    #[test]
+    fn what_is_not_used_for_a_minute_is_given_back() {
+        let at = |seconds| Instant::from_nanos(0).saturating_add(Duration::from_secs(seconds));
+        let account = Rc::<Account>::default();
+        let mut codecs = Codecs::new();
+        assert!(!codecs.is_needed());
+        take(&mut codecs, 15, &mut Binding::NONE.clone());
+        let inflaters: Vec<_> = (0..KEPT_INFLATERS + 3).map(|_| codecs.take_inflater().unwrap()).collect();
+        inflaters.into_iter().for_each(|inflater| codecs.give_inflater(inflater));
+        codecs.note_use(&account);
+        assert_eq!(account.held(), Deflater::BYTES + KEPT_INFLATERS * Inflater::BYTES);
+        for now in [100, 159] {
+            codecs.tidy(at(now));
+            assert!(codecs.is_needed());
+        }
+        codecs.note_use(&account);
+        for now in [160, 219] {
+            codecs.tidy(at(now));
+            assert!(codecs.is_needed());
+        }
+        codecs.tidy(at(220));
+        assert!(!codecs.is_needed() && codecs.deflaters.is_empty() && codecs.inflaters.is_empty());
+        assert_eq!(account.held(), 0);
+    }
+}

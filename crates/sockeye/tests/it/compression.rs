@@ -3,6 +3,7 @@
 mod hostile;
 mod peers;
 mod sending;
+mod servers;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
