@@ -4,7 +4,7 @@
 //! listens for raw connections. Each has a `Bench`: a service on a simulated network, or on the real system, with what a test
 //! asks it. [`pair`] is two services, a server and a client of it. [`turns`] gives turns to a service on a simulated network,
 //! [`outer`] is an event loop around a service, [`wire`] a scripted peer whose bytes may be sealed, [`zlib`] the other end
-//! of compressed messages, [`rng`] the scripts' own random numbers.
+//! of compressed messages, [`rng`] the scripts' own random numbers, [`connector`] a proxy that a client connects through.
 //!
 //! A test that needs nothing from here is better off without it.
 
@@ -18,6 +18,7 @@
 )]
 
 pub mod client;
+pub mod connector;
 pub mod outer;
 pub mod pair;
 pub mod raw;

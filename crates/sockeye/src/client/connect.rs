@@ -14,6 +14,7 @@ use sockeye_proto::handshake::client::UpgradeRequest;
 use crate::client::credentials::{Credentials, CredentialsError};
 use crate::client::proxy::{EnvironmentError, Proxy};
 use crate::client::reconnect::Reconnect;
+use crate::client::timeouts::Timeouts;
 use crate::client::url::{Url, UrlError};
 use crate::limits::{LimitError, table};
 use crate::sys::{Address, ConnectOptions, TcpKeepalive};
@@ -68,6 +69,8 @@ pub struct Connect {
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) reports_handshake: bool,
     tls: Option<ClientTls>,
+    /// For the proxy itself.
+    proxy_tls: Option<ClientTls>,
 }
 
 impl Connect {
@@ -299,6 +302,34 @@ impl Connect {
         Self { tls: Some(tls), ..self }
     }
 
+    /// Whom to trust as the proxy, and what to show it, if it speaks TLS itself: one of `https`, given or from the environment.
+    /// Without it a connect through such a proxy fails with [`FailureCause::Unsupported`](crate::client::FailureCause::Unsupported).
+    /// Nothing of [`tls`](Self::tls) holds for the proxy, and nothing of this for the server: roots, pins and certificates are
+    /// each side's own. The certificate must be for the host of the proxy.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tls-ring")] {
+    /// use sockeye::Connect;
+    /// use sockeye::client::Proxy;
+    /// use sockeye::tls::{ClientTls, Pem, Provider};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (public, own) = (ClientTls::builder(Provider::Ring), ClientTls::builder(Provider::Ring));
+    /// let connect = Connect::new("wss://example.com/feed")?
+    ///     .tls(public.build()?)
+    ///     .proxy(Proxy::parse("https://joe:secret@proxy.internal:3129")?)
+    ///     .proxy_tls(own.roots(Pem::file("our-own-ca.pem")).build()?);
+    /// # let _ = connect;
+    /// # Ok(()) }
+    /// # }
+    /// ```
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    #[must_use]
+    pub fn proxy_tls(self, tls: ClientTls) -> Self {
+        Self { proxy_tls: Some(tls), ..self }
+    }
+
     /// As [`tls`](Self::tls), for what is not a WebSocket: it is over TLS, whatever the URL said.
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     pub(super) fn over_tls(self, tls: ClientTls) -> Self {
@@ -310,10 +341,22 @@ impl Connect {
         self.tls.as_ref()
     }
 
+    /// What was given to [`proxy_tls`](Self::proxy_tls).
+    pub(crate) const fn tls_of_proxy(&self) -> Option<&ClientTls> {
+        self.proxy_tls.as_ref()
+    }
+
     /// The URL to connect to.
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The proxy that the connection goes through, given or from the environment. `None` with addresses of its own
+    /// ([`to`](Self::to)).
+    #[must_use]
+    pub fn via(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|_| self.addresses.is_empty())
     }
 
     /// The same description for `url`. If its origin differs, credentials, fields and addresses are dropped.
@@ -386,11 +429,6 @@ impl Connect {
             None => (self.url.host(), self.url.port()),
         }
     }
-
-    /// The proxy to connect through.
-    pub(crate) fn via(&self) -> Option<&Proxy> {
-        self.proxy.as_ref().filter(|_| self.addresses.is_empty())
-    }
 }
 
 impl From<Url> for Connect {
@@ -413,6 +451,7 @@ impl From<Url> for Connect {
             reconnect: None,
             reports_handshake: false,
             tls: None,
+            proxy_tls: None,
         }
     }
 }
@@ -434,65 +473,6 @@ impl fmt::Debug for Connect {
             .field("redirects", &self.redirects)
             .field("reconnect", &self.reconnect)
             .finish()
-    }
-}
-
-/// Time limits of the stages of connecting. Change single fields of [`Timeouts::default`].
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use sockeye::Connect;
-/// use sockeye::client::Timeouts;
-///
-/// # fn main() -> Result<(), sockeye::client::ConnectError> {
-/// let mut timeouts = Timeouts::default();
-/// timeouts.handshake = Duration::from_secs(2);
-/// let connect = Connect::new("ws://example.com/")?.timeouts(timeouts)?;
-/// # let _ = connect;
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Timeouts {
-    /// Host lookup. Default 10 s.
-    pub resolve: Duration,
-    /// Connecting, over all addresses. Default 10 s.
-    pub connect: Duration,
-    /// The wait for one address before the next is tried in parallel; at least 10 ms. Default 250 ms: RFC 8305 section
-    /// 5, "One recommended value for a default delay is 250 milliseconds."
-    pub head_start: Duration,
-    /// Negotiation with the proxy. Default 10 s.
-    pub proxy: Duration,
-    /// The handshake of TLS. Default 10 s.
-    pub tls: Duration,
-    /// From the request to the end of the response. Default 10 s.
-    pub handshake: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            resolve: table::RESOLVE.default_time(),
-            connect: table::CONNECT.default_time(),
-            head_start: table::HEAD_START.default_time(),
-            proxy: table::PROXY.default_time(),
-            tls: table::TLS.default_time(),
-            handshake: table::HANDSHAKE.default_time(),
-        }
-    }
-}
-
-impl Timeouts {
-    fn check(&self) -> Result<(), LimitError> {
-        table::RESOLVE.check_time(self.resolve)?;
-        table::CONNECT.check_time(self.connect)?;
-        // RFC 8305 section 5: "a subsequent connection MUST NOT be started within 10 milliseconds of the previous
-        // attempt."
-        table::HEAD_START.check_time(self.head_start)?;
-        table::PROXY.check_time(self.proxy)?;
-        table::TLS.check_time(self.tls)?;
-        table::HANDSHAKE.check_time(self.handshake)
     }
 }
 

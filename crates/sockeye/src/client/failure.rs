@@ -63,9 +63,9 @@ pub enum Stage {
     Resolve,
     /// Connecting to one of the addresses.
     Connect,
-    /// Asking the proxy to connect to the server.
+    /// Asking the proxy to connect to the server, behind the handshake of TLS with a proxy of `https`.
     Proxy,
-    /// The handshake of TLS.
+    /// The handshake of TLS with the server.
     Tls,
     /// The opening handshake.
     Handshake,
@@ -96,7 +96,7 @@ pub enum FailureCause {
     Descriptor(io::Error),
     /// The proxy did not connect us to the server.
     Proxy(ProxyFailure),
-    /// The handshake of TLS failed.
+    /// The handshake of TLS failed: with the proxy if the stage is [`Stage::Proxy`].
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
     Tls(TlsFailure),

@@ -44,9 +44,10 @@ mod raw_connect;
 mod reconnect;
 mod redirect;
 mod refusal;
+mod timeouts;
 mod url;
 
-pub use connect::{Connect, ConnectError, Timeouts};
+pub use connect::{Connect, ConnectError};
 pub use credentials::CredentialsError;
 pub use failure::{Failure, FailureCause, Retry, Stage};
 pub use heads::HandshakeHead;
@@ -58,6 +59,7 @@ pub use raw_connect::RawConnect;
 pub use reconnect::Reconnect;
 pub use redirect::RedirectError;
 pub use refusal::Refusal;
+pub use timeouts::Timeouts;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub(crate) use url::without_zone;
 pub use url::{Url, UrlError};

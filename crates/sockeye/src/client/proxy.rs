@@ -8,7 +8,7 @@ use crate::client::credentials::{Credentials, CredentialsError};
 use crate::client::no_proxy::NoProxy;
 use crate::client::url::{Place, Url, UrlError, check_text, host_and_port};
 
-/// An HTTP proxy (`CONNECT`) or a SOCKS 5 proxy. The proxy looks host names up. `Display` and `Debug` show no
+/// An HTTP proxy (`CONNECT`), with or without TLS on the way to it, or a SOCKS 5 proxy. The proxy looks host names up. `Display` and `Debug` show no
 /// credentials.
 ///
 /// ```
@@ -47,12 +47,15 @@ impl Hash for Variable {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum ProxyKind {
     Http,
+    /// The same over TLS.
+    Https,
     Socks,
 }
 
 impl Proxy {
     /// Parses `[scheme://][user:password@]host[:port]`, with or without a slash at the end. The scheme is `http` (the
-    /// default; port 80), `socks5` or `socks5h` (port 1080; both mean the same here).
+    /// default; port 80), `https` (port 443: the proxy itself speaks TLS, see [`Connect::proxy_tls`](crate::client::Connect)),
+    /// `socks5` or `socks5h` (port 1080; both mean the same here).
     ///
     /// # Errors
     /// The rule that the text breaks. The error does not repeat the text, which may hold a password.
@@ -62,10 +65,10 @@ impl Proxy {
         let is = |known: &str| scheme.eq_ignore_ascii_case(known);
         let kind = if is("http") {
             ProxyKind::Http
+        } else if is("https") {
+            ProxyKind::Https
         } else if is("socks5") || is("socks5h") {
             ProxyKind::Socks
-        } else if is("https") {
-            return Err(ProxyError::Tls);
         } else {
             return Err(ProxyError::Scheme);
         };
@@ -124,6 +127,12 @@ impl Proxy {
         self.port
     }
 
+    /// Whether the proxy itself speaks TLS: `https`. Of no matter to what is said through it.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        matches!(self.kind, ProxyKind::Https)
+    }
+
     /// The environment variable that names it, if it is [from the environment](Self::from_env).
     #[must_use]
     pub const fn variable(&self) -> Option<&'static str> {
@@ -135,6 +144,7 @@ impl ProxyKind {
     const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
+            Self::Https => 443,
             // RFC 1928 section 3: "The SOCKS service is conventionally located on TCP port 1080."
             Self::Socks => 1080,
         }
@@ -143,7 +153,7 @@ impl ProxyKind {
     /// Checks that these credentials can be sent to this kind of proxy.
     fn check(self, credentials: &Credentials) -> Result<(), CredentialsError> {
         match self {
-            Self::Http => credentials.basic().map(|_| ()),
+            Self::Http | Self::Https => credentials.basic().map(|_| ()),
             // RFC 1929 section 2: user name and password have 1 to 255 bytes. An empty password is sent nevertheless:
             // tokens are given as user names, and proxies accept it.
             Self::Socks => {
@@ -158,6 +168,7 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.kind {
             ProxyKind::Http => "http",
+            ProxyKind::Https => "https",
             ProxyKind::Socks => "socks5",
         };
         write!(f, "{scheme}://{}", host_and_port(&self.host, self.port))
@@ -174,10 +185,8 @@ impl fmt::Debug for Proxy {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// A scheme other than `http`, `socks5` and `socks5h`.
+    /// A scheme other than `http`, `https`, `socks5` and `socks5h`.
     Scheme,
-    /// `https`: a proxy over TLS, which is not supported yet.
-    Tls,
     /// A path or a query.
     Path,
     /// An invalid host, port or character.
@@ -189,8 +198,7 @@ pub enum ProxyError {
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Scheme => f.write_str("the proxy must begin with http://, socks5:// or socks5h://"),
-            Self::Tls => f.write_str("a proxy over TLS (https://) is not supported yet"),
+            Self::Scheme => f.write_str("the proxy must begin with http://, https://, socks5:// or socks5h://"),
             Self::Path => f.write_str("a proxy is a host and a port, without a path"),
             Self::Place(error) => write!(f, "the proxy is invalid: {error}"),
             Self::Credentials(error) => write!(f, "the proxy's credentials cannot be sent: {error}"),
@@ -203,7 +211,7 @@ impl Error for ProxyError {
         match self {
             Self::Place(error) => Some(error),
             Self::Credentials(error) => Some(error),
-            Self::Scheme | Self::Tls | Self::Path => None,
+            Self::Scheme | Self::Path => None,
         }
     }
 }

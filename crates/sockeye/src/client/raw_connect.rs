@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::client::connect::{Connect, ConnectError, Timeouts};
+use crate::client::connect::{Connect, ConnectError};
+use crate::client::timeouts::Timeouts;
 use crate::client::url::{Place, Url, UrlError, check_text};
 use crate::sys::{Address, TcpKeepalive};
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]

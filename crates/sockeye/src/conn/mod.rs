@@ -194,7 +194,7 @@ impl Conn {
 
     /// Whether its bytes come in records that are opened as a whole.
     pub(crate) fn is_sealed(&self) -> bool {
-        self.wire.socket.tls().is_some()
+        self.wire.socket.is_sealed()
     }
 
     /// Whether it is a WebSocket, a raw connection or a request with a session, and not being closed.

@@ -1,4 +1,5 @@
-//! An outgoing connection between TCP and WebSocket: the proxy, if any, then the opening handshake.
+//! An outgoing connection between TCP and WebSocket: the proxy, if any, then the opening handshake. Before each of them comes TLS,
+//! if the proxy or the server speaks it.
 
 #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
 #[path = "opening/no_tls.rs"]
@@ -17,7 +18,7 @@ use sockeye_proto::wire::Role;
 
 use crate::client::negotiate::{Negotiated, Negotiation};
 use crate::client::plan::Plan;
-use crate::client::{Connect, FailureCause, HandshakeHead, Refusal, Stage};
+use crate::client::{Connect, FailureCause, HandshakeHead, Proxy, Refusal, Stage};
 use crate::conn::env::Env;
 use crate::conn::raw::Raw;
 use crate::conn::step::Step;
@@ -42,8 +43,11 @@ pub(super) struct Opening {
 enum State {
     /// Nothing was sent yet.
     New,
+    /// The handshake of TLS with the proxy, before this negotiation.
+    #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
+    SecuringProxy(Negotiation),
     Proxy(Negotiation),
-    /// The handshake of TLS.
+    /// The handshake of TLS with the server.
     #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "there is no TLS"))]
     Securing,
     Head(Answer),
@@ -105,7 +109,7 @@ impl Opening {
 
     fn stage(&self) -> Stage {
         match self.state {
-            State::Proxy(_) => Stage::Proxy,
+            State::SecuringProxy(_) | State::Proxy(_) => Stage::Proxy,
             State::Securing => Stage::Tls,
             State::New | State::Head(_) | State::Body { .. } => Stage::Handshake,
         }
@@ -124,7 +128,7 @@ impl Opening {
         }
         let mut budget = env.share.bytes;
         loop {
-            if matches!(self.state, State::Securing) {
+            if matches!(self.state, State::SecuringProxy(_) | State::Securing) {
                 if let Some(step) = self.shake(wire, env, id)? {
                     return Ok(step);
                 }
@@ -150,7 +154,7 @@ impl Opening {
                         State::Head(answer) => answer.head.capacity(),
                         State::Body { refusal, .. } => refusal.body().len(),
                         State::Proxy(negotiation) => negotiation.held_bytes(),
-                        State::New | State::Securing => 0,
+                        State::New | State::SecuringProxy(_) | State::Securing => 0,
                     };
                     self.held.set(&env.state.account, held);
                     if let Some(ws) = next? {
@@ -172,12 +176,21 @@ impl Opening {
             return if self.is_secure() { self.secure(wire, env, id, &[]) } else { self.ask(env, id) };
         };
         self.deadline = plan.ends().min(env.state.now + plan.timeouts().proxy);
+        if plan.connect().via().is_some_and(Proxy::is_secure) {
+            return self.secure_proxy(wire, env, negotiation);
+        }
+        self.negotiate(env, id, negotiation);
+        Ok(())
+    }
+
+    /// Sends the first bytes to the proxy.
+    fn negotiate(&mut self, env: &mut Env, id: ConnId, negotiation: Negotiation) {
         negotiation.start(env.io.cork());
-        if let Some(head) = negotiation.request_head().filter(|_| plan.reports_handshake()) {
+        let reports_handshake = self.plan.as_ref().is_some_and(|plan| plan.reports_handshake());
+        if let Some(head) = negotiation.request_head().filter(|_| reports_handshake) {
             env.report_head(id, HandshakeHead::ProxyRequest(head));
         }
         self.state = State::Proxy(negotiation);
-        Ok(())
     }
 
     /// Whether TLS comes before the request.
@@ -246,7 +259,7 @@ impl Opening {
                 }
                 Ok(None)
             }
-            State::New | State::Proxy(_) | State::Securing => Ok(None),
+            State::New | State::SecuringProxy(_) | State::Proxy(_) | State::Securing => Ok(None),
         }
     }
 
@@ -313,7 +326,7 @@ impl Opening {
     fn refused(&mut self) -> FailureCause {
         match std::mem::replace(&mut self.state, State::New) {
             State::Body { refusal, .. } => FailureCause::Refused(refusal),
-            State::New | State::Proxy(_) | State::Securing | State::Head(_) => FailureCause::Ended,
+            _ => FailureCause::Ended,
         }
     }
 
@@ -327,7 +340,7 @@ impl Opening {
                 self.refused()
             }
             State::Proxy(negotiation) => negotiation.end().map_or(FailureCause::Ended, FailureCause::Proxy),
-            State::New | State::Securing | State::Head(_) => FailureCause::Ended,
+            State::New | State::SecuringProxy(_) | State::Securing | State::Head(_) => FailureCause::Ended,
         }
     }
 
@@ -339,7 +352,7 @@ impl Opening {
                 Some(self.refused())
             }
             State::Proxy(negotiation) => negotiation.cut().map(FailureCause::Proxy),
-            State::New | State::Securing | State::Head(_) => None,
+            State::New | State::SecuringProxy(_) | State::Securing | State::Head(_) => None,
         }
     }
 
@@ -367,7 +380,7 @@ impl Opening {
             _ if !plan.reports_handshake() => Vec::new(),
             State::Head(answer) => std::mem::take(&mut answer.head),
             State::Proxy(negotiation) => negotiation.response_head().to_vec(),
-            State::New | State::Securing | State::Body { .. } => Vec::new(),
+            State::New | State::SecuringProxy(_) | State::Securing | State::Body { .. } => Vec::new(),
         };
         Some(Box::new(Unopened { plan, stage, cause, unreported }))
     }

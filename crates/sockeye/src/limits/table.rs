@@ -271,7 +271,7 @@ mod others {
     pub(crate) static HEAD_START: Limit = row!("Timeouts::head_start", Time, millis(250), Duration::from_millis(10), LONGEST,
         "the wait for one address; the least is that of RFC 8305 section 5", "the next one is tried in parallel");
     pub(crate) static PROXY: Limit = row!("Timeouts::proxy", Time, secs(10), SHORTEST, LONGEST,
-        "negotiation with the proxy", "`failed`, cause `Timeout`, with the stage");
+        "negotiation with the proxy, behind the handshake of its own TLS", "`failed`, cause `Timeout`, with the stage");
     pub(crate) static TLS: Limit = row!("Timeouts::tls", Time, secs(10), SHORTEST, LONGEST,
         "the handshake of TLS", "`failed`, cause `Timeout`, with the stage");
     pub(crate) static HANDSHAKE: Limit = row!("Timeouts::handshake", Time, secs(10), SHORTEST, LONGEST,

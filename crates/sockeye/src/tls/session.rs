@@ -12,18 +12,19 @@
 //! So it is always known how much of the buffer rustls has looked at, nothing is opened that was not asked for, and no call
 //! gets fewer bytes than an earlier one left undone, which rustls answers with a panic.
 
+mod known;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, InvalidMessage, ServerConfig};
 
 use crate::tls::TlsFailure;
-use crate::tls::TlsVersion;
 use crate::tls::hello::server_name;
 use crate::tls::record::{Front, HEADER, RECORD, Sealed};
 
@@ -58,6 +59,9 @@ pub(crate) struct Session {
     closed: bool,
     /// An error ended the session: no state of rustls may be looked at again.
     has_failed: bool,
+    /// The peer is a proxy, and not the server behind it.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
+    is_with_proxy: bool,
 }
 
 enum Side {
@@ -76,7 +80,23 @@ impl Session {
     /// Greets the server `name`, with a hello in `out`.
     #[cfg_attr(not(any(test, feature = "client")), expect(dead_code, reason = "nothing connects"))]
     pub(crate) fn client(config: Arc<ClientConfig>, name: &str, out: &mut Sealed) -> Result<Self, TlsFailure> {
-        let failure = |error: &Error| TlsFailure::from_client(error, name);
+        Self::greet(config, name, out, TlsFailure::from_client)
+    }
+
+    /// Greets the proxy `name`, in the same way.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_proxy(config: Arc<ClientConfig>, name: &str, out: &mut Sealed) -> Result<Self, TlsFailure> {
+        let session = Self::greet(config, name, out, TlsFailure::from_proxy)?;
+        Ok(Self { is_with_proxy: true, ..session })
+    }
+
+    fn greet(
+        config: Arc<ClientConfig>,
+        name: &str,
+        out: &mut Sealed,
+        failure: fn(&Error, &str) -> TlsFailure,
+    ) -> Result<Self, TlsFailure> {
+        let failure = |error: &Error| failure(error, name);
         let server = ServerName::try_from(name.to_owned());
         let server =
             server.map_err(|_| failure(&Error::General("the host cannot be a name in a certificate".to_owned())))?;
@@ -88,7 +108,16 @@ impl Session {
     }
 
     fn new(side: Side, server_name: Option<Box<str>>, crypto: Arc<CryptoProvider>) -> Self {
-        Self { side, held: 0, server_name, crypto, peer_closed: false, closed: false, has_failed: false }
+        Self {
+            side,
+            held: 0,
+            server_name,
+            crypto,
+            peer_closed: false,
+            closed: false,
+            has_failed: false,
+            is_with_proxy: false,
+        }
     }
 
     /// Whether the handshake is not done.
@@ -274,9 +303,12 @@ impl Session {
     }
 
     fn failure(&self, error: &Error) -> TlsFailure {
+        let name = self.server_name.as_deref().unwrap_or_default();
         match self.side {
             Side::Server(_) => TlsFailure::from_server(error),
-            Side::Client(_) => TlsFailure::from_client(error, self.server_name.as_deref().unwrap_or_default()),
+            #[cfg(feature = "client")]
+            Side::Client(_) if self.is_with_proxy => TlsFailure::from_proxy(error, name),
+            Side::Client(_) => TlsFailure::from_client(error, name),
         }
     }
 
@@ -291,54 +323,6 @@ impl Session {
             Side::Server(connection) => connection,
             Side::Client(connection) => connection,
         }
-    }
-}
-
-/// What is known of a session once its handshake is done.
-impl Session {
-    /// What certificates are read with.
-    pub(crate) fn crypto(&self) -> &CryptoProvider {
-        &self.crypto
-    }
-
-    /// The name that the client asked for (RFC 6066 section 3).
-    pub(crate) fn server_name(&self) -> Option<&str> {
-        self.server_name.as_deref()
-    }
-
-    /// The version, once it is agreed on.
-    pub(crate) fn version(&self) -> Option<TlsVersion> {
-        match self.state().protocol_version()? {
-            ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
-            ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
-            _ => None,
-        }
-    }
-
-    /// The cipher suite, by its name in the registry.
-    pub(crate) fn cipher(&self) -> Option<&'static str> {
-        self.state().negotiated_cipher_suite()?.suite().as_str()
-    }
-
-    /// The group of the key exchange; `None` for a resumed session of TLS 1.2.
-    pub(crate) fn group(&self) -> Option<&'static str> {
-        self.state().negotiated_key_exchange_group()?.name().as_str()
-    }
-
-    /// The protocol that was agreed on (RFC 7301).
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is one, and none is as good"))]
-    pub(crate) fn alpn(&self) -> Option<&[u8]> {
-        self.state().alpn_protocol()
-    }
-
-    /// Whether an earlier session was resumed.
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.state().handshake_kind() == Some(HandshakeKind::Resumed)
-    }
-
-    /// The peer's certificate and those that it sent along, in DER.
-    pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.state().peer_certificates().unwrap_or_default()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::tls::{Above, ServerTls, Session, TlsFailure};
 use crate::transport::loop_io::LoopIo;
 use crate::transport::read::halves;
 use crate::transport::socket::Socket;
-use crate::transport::stream::{Plain, Received, TlsStream};
+use crate::transport::stream::{Plain, Received, Stream, TlsStream};
 
 /// The progress of a handshake.
 #[derive(Debug)]
@@ -70,12 +70,25 @@ impl Socket {
         Ok(())
     }
 
+    /// From now on the connection speaks TLS with the proxy `name`. Once it leads somewhere else, that may speak TLS inside.
+    #[cfg(feature = "client")]
+    pub(crate) fn begin_proxy_tls(&mut self, io: &mut LoopIo, tls: &ClientTls, name: &str) -> Result<(), TlsFailure> {
+        io.scratch.sealed.clear();
+        let session = Session::with_proxy(tls.current(Above::Http), name, &mut io.scratch.sealed)?;
+        self.begin(io, session, &[], Stream::set_proxy_tls);
+        Ok(())
+    }
+
     /// The first flight is in the scratch.
     fn begin_tls(&mut self, io: &mut LoopIo, session: Session, first: &[u8]) {
+        self.begin(io, session, first, Stream::set_tls);
+    }
+
+    fn begin(&mut self, io: &mut LoopIo, session: Session, first: &[u8], set: fn(&mut Stream, TlsStream)) {
         let hello = self.stream.take_kept();
         debug_assert!(hello.is_none(), "what was kept is read before TLS begins");
         match TlsStream::new(session, first, &mut io.below(self.handle)) {
-            Ok(tls) => self.stream.set_tls(tls),
+            Ok(tls) => set(&mut self.stream, tls),
             Err(error) => {
                 tracing::warn!(%error, "no memory for a TLS session; the connection is reset");
                 self.mark_broken();
@@ -102,16 +115,19 @@ impl Socket {
 
     fn shake(&mut self, io: &mut LoopIo, rx: &mut [u8], mut budget: usize, most: usize) -> Shake {
         let Self { stream, readiness, handle, .. } = self;
-        let Some(tls) = stream.tls_mut() else { return Shake::Failed(Broken::Io(io::ErrorKind::OutOfMemory)) };
         let (_, back) = halves(rx);
         let mut end = None;
         loop {
-            if tls.has_unsent() && readiness.can_send() {
-                if let Err(error) = tls.send_unsent(&mut io.below(*handle)) {
+            let Some((tls, mut outer)) = stream.layers() else {
+                return Shake::Failed(Broken::Io(io::ErrorKind::OutOfMemory));
+            };
+            let mut below = io.below(*handle).through(outer.as_deref_mut().map(|outer| outer as _));
+            if (tls.has_unsent() || below.is_full()) && readiness.can_send() {
+                if let Err(error) = tls.send_unsent(&mut below) {
                     tracing::debug!(%error, "send failed");
                     readiness.set_broken(true);
                 }
-                if tls.has_unsent() {
+                if tls.has_unsent() || below.is_full() {
                     readiness.set_writable(false);
                 }
             }
@@ -119,7 +135,7 @@ impl Socket {
             if let Some(broken) = end {
                 return Shake::Failed(broken);
             }
-            if tls.has_unsent() && !readiness.is_broken() {
+            if (tls.has_unsent() || below.is_full()) && !readiness.is_broken() {
                 return Shake::Wait;
             }
             if !tls.session().is_handshaking() {
@@ -129,7 +145,7 @@ impl Socket {
             if budget == 0 {
                 return Shake::Yield;
             }
-            match tls.receive(&mut io.below(*handle), readiness, back, most, &mut Plain::to(&mut [])) {
+            match tls.receive(&mut below, readiness, back, most, &mut Plain::to(&mut [])) {
                 Received::Sealed(cost) => {
                     io.note_effort(cost as u64);
                     budget = budget.saturating_sub(cost);
@@ -140,7 +156,10 @@ impl Socket {
                 Received::Nothing if readiness.is_broken() => end = Some(Broken::Io(io::ErrorKind::ConnectionReset)),
                 Received::Nothing => return Shake::Wait,
                 Received::End => end = Some(Broken::Ended),
-                Received::Failed(kind) => end = Some(tls.take_failure().map_or(Broken::Io(kind), Broken::Rule)),
+                Received::Failed(kind) => {
+                    let failure = tls.take_failure().or_else(|| outer.and_then(TlsStream::take_failure));
+                    end = Some(failure.map_or(Broken::Io(kind), Broken::Rule));
+                }
                 // No plaintext comes before the end of the handshake.
                 Received::Plain(bytes, beyond) => budget = budget.saturating_sub(bytes + beyond),
             }
@@ -149,6 +168,7 @@ impl Socket {
 
     /// Why TLS failed behind the handshake, told once.
     pub(crate) fn take_tls_failure(&mut self) -> Option<TlsFailure> {
-        self.stream.tls_mut()?.take_failure()
+        let (tls, outer) = self.stream.layers()?;
+        tls.take_failure().or_else(|| outer?.take_failure())
     }
 }

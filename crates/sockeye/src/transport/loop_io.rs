@@ -69,7 +69,7 @@ impl LoopIo {
 
     /// What a stream that seals needs of the loop.
     pub(super) fn below(&mut self, handle: Handle) -> Below<'_> {
-        Below { sys: &mut *self.sys, scratch: &mut self.scratch, pool: &self.pool, handle }
+        Below { sys: &mut *self.sys, scratch: &mut self.scratch, pool: &self.pool, handle, lower: None }
     }
 
     /// What the work so far has cost: the bytes that were received and sent, and what was noted beside them.

@@ -132,9 +132,10 @@ impl Socket {
     #[inline(always)]
     fn read_sealed(&mut self, io: &mut LoopIo, back: &mut [u8], most: usize, plain: &mut Plain<'_>) -> Read {
         let Self { stream, readiness, handle, .. } = self;
-        let Some(tls) = stream.tls_mut() else { return Read::Nothing };
-        let received = tls.receive(&mut io.below(*handle), readiness, back, most, plain);
-        if tls.has_unsent() {
+        let Some((tls, outer)) = stream.layers() else { return Read::Nothing };
+        let mut below = io.below(*handle).through(outer.map(|outer| outer as _));
+        let received = tls.receive(&mut below, readiness, back, most, plain);
+        if tls.has_unsent() || below.is_full() {
             SocketWriter::new(io, self).send_sealed();
         }
         match received {
@@ -205,9 +206,7 @@ impl Socket {
     /// Nothing that arrives from now on is of use: it is dropped, and not opened if it is sealed.
     pub(crate) fn ignore_input(&mut self) {
         self.drop_unread();
-        if let Some(tls) = self.stream.tls_mut() {
-            tls.ignore_input();
-        }
+        self.stream.ignore_input();
     }
 }
 

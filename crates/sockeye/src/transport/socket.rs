@@ -85,6 +85,12 @@ impl Socket {
         self.backlog.is_some()
     }
 
+    /// Whether output waits that was not sealed yet, if it is to be.
+    #[cfg(all(feature = "client", any(feature = "tls-aws-lc", feature = "tls-ring")))]
+    pub(crate) fn has_unsealed(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty())
+    }
+
     /// How many bytes wait for the socket.
     pub(crate) fn backlog_bytes(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len() + self.stream.sealed_bytes())
@@ -111,14 +117,19 @@ impl Socket {
         self.readiness.has_read_closed()
     }
 
-    /// The session, if the connection speaks TLS.
+    /// The session with the other end, if the connection speaks TLS. What a proxy in between speaks does not count.
     pub(crate) fn tls(&self) -> Option<&Session> {
         self.stream.tls().map(|tls| tls.session())
     }
 
+    /// Whether bytes come in records that are opened as a whole.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.stream.upper_tls().is_some()
+    }
+
     /// Whether the input ended without the peer having said so, where bytes are sealed: something may be missing.
     pub(crate) fn is_cut(&self) -> bool {
-        self.stream.tls().is_some_and(|tls| tls.is_cut())
+        self.stream.upper_tls().is_some_and(|tls| tls.is_cut())
     }
 
     pub(crate) fn mark_broken(&mut self) {

@@ -270,9 +270,10 @@ impl<'a> SocketWriter<'a> {
     /// the socket's own sending side is to follow. What the socket does not take waits.
     pub(crate) fn end_stream(&mut self) {
         let Socket { stream, handle, .. } = &mut *self.socket;
-        let Some(tls) = stream.tls_mut().filter(|tls| !tls.is_closed()) else { return };
-        if let Err(error) = tls.close(&mut self.io.below(*handle)) {
-            return self.break_with(error.kind());
+        match stream.close(self.io.below(*handle)) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return self.break_with(error.kind()),
         }
         if self.socket.stream.has_sealed() {
             self.send_sealed();
@@ -378,7 +379,7 @@ fn send(socket: &mut Socket, carry: Carry<'_>, slices: &[IoSlice<'_>]) -> io::Re
     if socket.stream.is_bare() {
         return sys.send(socket.handle, slices);
     }
-    socket.stream.send(Below { sys, scratch, pool, handle: socket.handle }, slices)
+    socket.stream.send(Below { sys, scratch, pool, handle: socket.handle, lower: None }, slices)
 }
 
 /// The cork is sent when it has this many bytes.

@@ -27,7 +27,8 @@ impl Proxy {
     pub fn negotiate(&self, host: &str, port: u16, limits: &ProtocolLimits) -> Result<Negotiation, ProxyFailure> {
         let credentials = self.credentials.as_ref();
         let inner = match self.kind {
-            ProxyKind::Http => Inner::Http(Http::new(credentials, host, port, limits)?),
+            // TLS is below it.
+            ProxyKind::Http | ProxyKind::Https => Inner::Http(Http::new(credentials, host, port, limits)?),
             ProxyKind::Socks => Inner::Socks(Socks::new(credentials, host, port)?),
         };
         Ok(Negotiation { inner })

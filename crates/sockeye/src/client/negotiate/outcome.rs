@@ -28,6 +28,8 @@ pub enum ProxyFailure {
     Refused(Box<Refusal>),
     /// Its response is not valid HTTP.
     Head(HeadError),
+    /// It answered before it had the whole request, the rest of which would have gone to the server.
+    Early,
     /// It sent more than 16 interim (1xx) responses.
     Interim,
     /// It answered with this version of SOCKS, or with another protocol that begins with this byte.
@@ -64,9 +66,14 @@ impl fmt::Display for ProxyFailure {
         match self {
             Self::Host => f.write_str("the host cannot be sent to the proxy"),
             Self::Refused(refusal) => write!(f, "the proxy answered {refusal}"),
+            Self::Head(HeadError::Tls) => {
+                f.write_str("the proxy speaks TLS instead of plain HTTP: is it to be written with https://?")
+            }
             Self::Head(error) => write!(f, "the proxy's response is not valid HTTP: {error}"),
+            Self::Early => f.write_str("the proxy answered before it had the whole request"),
             Self::Interim => f.write_str("the proxy sent too many interim (1xx) responses"),
             Self::SocksVersion(b'H') => f.write_str("the proxy speaks HTTP instead of SOCKS 5"),
+            Self::SocksVersion(ALERT) => f.write_str("the proxy speaks TLS instead of SOCKS 5"),
             Self::SocksVersion(version) => write!(f, "the proxy answered with version {version} instead of SOCKS 5"),
             Self::SocksMethods => f.write_str("the proxy requires another authentication method"),
             Self::SocksMethod(method) => {
@@ -95,6 +102,9 @@ impl Error for ProxyFailure {
         }
     }
 }
+
+/// What TLS answers to something else begins with this byte (RFC 8446 section 5.1).
+const ALERT: u8 = 21;
 
 /// The meaning of a reply code, in the words of RFC 1928 section 6.
 const fn socks_reply(code: u8) -> &'static str {

@@ -103,6 +103,7 @@ fn other_answers_of_an_http_proxy_are_failures() {
         ("HTTP/1.1 2000 OK\r\n\r\n", Head(HeadError::StartLine)),
         ("\x05\x00\r\n\r\n", Head(HeadError::NotHttp)),
         ("SSH-2.0-x\r\n\r\n", Head(HeadError::Ssh)),
+        ("\x15\x03\x03\x00\x02\x02\x46", Head(HeadError::Tls)),
         ("HTTP/1.1 200 OK\n\n", Head(HeadError::LineEnd)),
         ("HTTP/1.1 200 OK\r\n folded\r\n\r\n", Head(HeadError::Folded)),
         ("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", Head(HeadError::FieldName)),
@@ -290,6 +291,9 @@ fn other_answers_of_a_socks_proxy_are_failures() {
         assert!(!failure.to_string().is_empty());
     }
     assert_eq!(SocksVersion(b'H').to_string(), "the proxy speaks HTTP instead of SOCKS 5");
+    assert_eq!(SocksVersion(21).to_string(), "the proxy speaks TLS instead of SOCKS 5");
+    let of_tls = "the proxy speaks TLS instead of plain HTTP: is it to be written with https://?";
+    assert_eq!(Head(HeadError::Tls).to_string(), of_tls);
     assert_eq!(SocksReply(2).to_string(), "the proxy failed to connect: connection not allowed by ruleset");
 }
 

@@ -2,13 +2,15 @@ use super::*;
 
 #[test]
 fn a_proxy_is_parsed_into_its_parts() {
-    use ProxyKind::{Http, Socks};
+    use ProxyKind::{Http, Https, Socks};
     for (text, kind, host, port, shown) in [
         ("p:3128", Http, "p", 3128, "http://p:3128"),
         ("p", Http, "p", 80, "http://p:80"),
         ("u:p@P.example:1/", Http, "p.example", 1, "http://p.example:1"),
         ("HTTP://p", Http, "p", 80, "http://p:80"),
         ("http://[::1]:8080/", Http, "::1", 8080, "http://[::1]:8080"),
+        ("https://p", Https, "p", 443, "https://p:443"),
+        ("HTTPS://u:p@[::1]:3129/", Https, "::1", 3129, "https://[::1]:3129"),
         ("socks5://p", Socks, "p", 1080, "socks5://p:1080"),
         ("SOCKS5h://joe:pw@[::1]/", Socks, "::1", 1080, "socks5://[::1]:1080"),
         ("socks5://u@127.0.0.1:9", Socks, "127.0.0.1", 9, "socks5://127.0.0.1:9"),
@@ -23,7 +25,7 @@ fn a_proxy_is_parsed_into_its_parts() {
 
 #[test]
 fn an_invalid_proxy_is_rejected_with_the_broken_rule() {
-    use ProxyError::{Path, Place, Scheme, Tls};
+    use ProxyError::{Path, Place, Scheme};
     let long = format!("socks5://{}@p", "u".repeat(256));
     for (text, error) in [
         ("", Place(UrlError::HostMissing)),
@@ -32,7 +34,6 @@ fn an_invalid_proxy_is_rejected_with_the_broken_rule() {
         ("socks://p", Scheme),
         ("ws://p", Scheme),
         ("://p", Scheme),
-        ("https://p", Tls),
         ("http://p/a", Path),
         ("http://p//", Path),
         ("http://p?a", Path),

@@ -2,6 +2,7 @@
 #![expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "signatures are those of `tls`")]
 
 use crate::client::FailureCause;
+use crate::client::negotiate::Negotiation;
 use crate::conn::env::Env;
 use crate::conn::opening::{AfterOpening, Opening};
 use crate::conn::step::Step;
@@ -10,6 +11,10 @@ use crate::id::ConnId;
 
 impl Opening {
     pub(super) fn secure(&mut self, _: &mut Wire, _: &mut Env, _: ConnId, _: &[u8]) -> Result<(), FailureCause> {
+        Err(FailureCause::Unsupported("there is no TLS"))
+    }
+
+    pub(super) fn secure_proxy(&mut self, _: &mut Wire, _: &mut Env, _: Negotiation) -> Result<(), FailureCause> {
         Err(FailureCause::Unsupported("there is no TLS"))
     }
 

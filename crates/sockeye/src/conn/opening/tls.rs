@@ -1,7 +1,8 @@
-//! TLS on an outgoing connection, before the request is sent.
+//! TLS on an outgoing connection, with a proxy and with the server, before anything is asked of them.
 
 use crate::client::FailureCause;
-use crate::client::without_zone;
+use crate::client::negotiate::Negotiation;
+use crate::client::{ProxyFailure, without_zone};
 use crate::conn::env::Env;
 use crate::conn::opening::{AfterOpening, Opening, State};
 use crate::conn::place::HANDSHAKE_EFFORT;
@@ -15,7 +16,25 @@ use crate::tls::{Above, TlsFailure};
 use crate::transport::{Broken, Shake, SocketWriter};
 
 impl Opening {
-    /// Begins the handshake. `first` was read behind the answer of a proxy.
+    /// Begins the handshake with the proxy. All that is said to it, credentials too, goes inside.
+    pub(super) fn secure_proxy(
+        &mut self,
+        wire: &mut Wire,
+        env: &mut Env,
+        negotiation: Negotiation,
+    ) -> Result<(), FailureCause> {
+        let Some(plan) = &self.plan else { return Err(FailureCause::Ended) };
+        let Some(tls) = plan.connect().tls_of_proxy() else {
+            return Err(FailureCause::Unsupported("the connect has no configuration of TLS for the proxy"));
+        };
+        let name = without_zone(plan.connect().first_host().0);
+        wire.socket.begin_proxy_tls(&mut env.io, tls, name).map_err(FailureCause::Tls)?;
+        env.io.note_effort(HANDSHAKE_EFFORT);
+        self.state = State::SecuringProxy(negotiation);
+        Ok(())
+    }
+
+    /// Begins the handshake with the server. `first` was read behind the answer of a proxy.
     pub(super) fn secure(
         &mut self,
         wire: &mut Wire,
@@ -29,8 +48,12 @@ impl Opening {
         };
         let is_raw = endpoint_kind(env, id) == Some(EndpointKind::Raw);
         let above = if is_raw { Above::Raw } else { Above::Http };
-        // What was said to a proxy is plain.
+        // What was said to a proxy is plain, or sealed for the proxy.
         SocketWriter::new(&mut env.io, &mut wire.socket).flush();
+        if wire.socket.has_unsealed() {
+            // The rest would go to the server, with credentials that are not for it.
+            return Err(FailureCause::Proxy(ProxyFailure::Early));
+        }
         let name = without_zone(plan.connect().url().host());
         wire.socket.begin_client_tls(&mut env.io, tls, above, name, first).map_err(FailureCause::Tls)?;
         // As costly as with a peer that connected to us.
@@ -40,7 +63,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Goes on with the handshake, and sends the request once it is done. `Some`: that is all for now.
+    /// Goes on with a handshake, and asks the proxy or the server once it is done. `Some`: that is all for now.
     pub(super) fn shake(
         &mut self,
         wire: &mut Wire,
@@ -53,6 +76,13 @@ impl Opening {
             Shake::Wait => return Ok(Some(Step::Wait)),
             Shake::Yield => return Ok(Some(Step::Yield)),
             Shake::Failed(broken) => return Err(self.cause(broken)),
+        }
+        if matches!(self.state, State::SecuringProxy(_)) {
+            tracing::debug!(%id, peer = %wire.peer, "secured the way to the proxy");
+            if let State::SecuringProxy(negotiation) = std::mem::replace(&mut self.state, State::New) {
+                self.negotiate(env, id, negotiation);
+            }
+            return Ok(None);
         }
         if let Some(session) = wire.socket.tls() {
             let (cipher, group) = (session.cipher(), session.group());
@@ -88,8 +118,11 @@ impl Opening {
             Broken::Rule(failure) => FailureCause::Tls(failure),
             Broken::TooLong => FailureCause::Io(std::io::ErrorKind::InvalidData.into()),
             Broken::Ended => {
-                let host = self.plan.as_ref().map(|plan| plan.connect().url().host());
-                FailureCause::Tls(TlsFailure::server_closed(host.unwrap_or_default()))
+                let connect = self.plan.as_ref().map(|plan| plan.connect());
+                FailureCause::Tls(match (connect, &self.state) {
+                    (Some(connect), State::SecuringProxy(_)) => TlsFailure::proxy_closed(connect.first_host().0),
+                    (connect, _) => TlsFailure::server_closed(connect.map_or("", |connect| connect.url().host())),
+                })
             }
             Broken::Io(kind) => FailureCause::Io(kind.into()),
         }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use sockeye_proto::time::Instant;
 
 use crate::client::plan::{FirstHop, Plan};
-use crate::client::{FailureCause, Stage};
+use crate::client::{FailureCause, Proxy, Stage};
 use crate::conn::{Conn, NEVER};
 use crate::id::ConnId;
 use crate::service::connecting::attempts::{Attempt, Part};
@@ -57,6 +57,9 @@ impl Service {
     pub(super) fn attempt(&mut self, id: ConnId, mut plan: Box<Plan>) {
         if plan.connect().url().is_secure() && plan.connect().client_tls().is_none() {
             return self.fail(id, plan, Stage::Connect, FailureCause::Unsupported(NO_TLS));
+        }
+        if plan.connect().via().is_some_and(Proxy::is_secure) && plan.connect().tls_of_proxy().is_none() {
+            return self.fail(id, plan, Stage::Connect, FailureCause::Unsupported(NO_PROXY_TLS));
         }
         let endpoint = self.env.state.registry.get(id).map(|entry| entry.endpoint);
         let is_watched = endpoint.is_some_and(|endpoint| self.env.state.kind(endpoint) == EndpointKind::Watcher);
@@ -151,4 +154,12 @@ const NO_TLS: &str = if cfg!(any(feature = "tls-aws-lc", feature = "tls-ring")) 
     "wss:// needs TLS: give the connect a ClientTls (Connect::tls)"
 } else {
     "wss:// needs TLS: build with the feature tls-ring or tls-aws-lc, and give the connect a ClientTls (Connect::tls)"
+};
+
+/// The same for a proxy of `https`.
+const NO_PROXY_TLS: &str = if cfg!(any(feature = "tls-aws-lc", feature = "tls-ring")) {
+    "a proxy of https:// needs TLS: give the connect a ClientTls for it (Connect::proxy_tls)"
+} else {
+    "a proxy of https:// needs TLS: build with the feature tls-ring or tls-aws-lc, and give the connect a ClientTls for it \
+     (Connect::proxy_tls)"
 };

@@ -15,7 +15,7 @@ pub(super) fn explain(alert: u8, peer: &Peer<'_>) -> Inner {
     let text = format!("{peer} refused with the alert {name}");
     let hint = match peer {
         Peer::Client => hint_of_client(alert),
-        Peer::Server(_) => hint_of_server(alert),
+        Peer::Server(_) | Peer::Proxy(_) => hint_of_server(alert),
     };
     Inner { alert: Some(alert), ..Inner::new(kind, text, hint) }
 }

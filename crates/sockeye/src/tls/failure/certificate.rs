@@ -19,7 +19,7 @@ pub(super) fn explain(error: &CertificateError, peer: &Peer<'_>) -> Inner {
             TlsFailureKind::UnknownIssuer,
             format!("the certificate of {peer} was not issued by an authority that is trusted"),
             match peer {
-                Peer::Server(_) => {
+                Peer::Server(_) | Peer::Proxy(_) => {
                     "if it is a public one, the server may not send the certificates of its issuers too; if it is one of your own, \
                      trust its root"
                 }
@@ -36,7 +36,9 @@ pub(super) fn explain(error: &CertificateError, peer: &Peer<'_>) -> Inner {
             TlsFailureKind::WrongUse,
             format!("the certificate of {peer} is for another use: {error}"),
             match peer {
-                Peer::Server(_) => "a server's certificate needs the extended key usage serverAuth, or none",
+                Peer::Server(_) | Peer::Proxy(_) => {
+                    "a server's certificate needs the extended key usage serverAuth, or none"
+                }
                 Peer::Client => "a client's certificate needs the extended key usage clientAuth, or none",
             },
         ),

@@ -76,6 +76,9 @@ impl Inner {
 pub(super) enum Peer<'a> {
     Client,
     Server(&'a str),
+    /// A proxy that speaks TLS itself.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "nothing connects"))]
+    Proxy(&'a str),
 }
 
 impl Peer<'_> {
@@ -83,6 +86,7 @@ impl Peer<'_> {
         match self {
             Self::Client => "has it been given ws:// or http:// instead of wss:// or https://?",
             Self::Server(_) => "does it speak TLS on this port? ws:// and http:// are without",
+            Self::Proxy(_) => "does it speak TLS on this port? For one without, write http:// instead of https://",
         }
     }
 }
@@ -92,6 +96,7 @@ impl fmt::Display for Peer<'_> {
         match self {
             Self::Client => f.write_str("the client"),
             Self::Server(name) => f.write_str(&shown(name)),
+            Self::Proxy(name) => write!(f, "the proxy {}", shown(name)),
         }
     }
 }

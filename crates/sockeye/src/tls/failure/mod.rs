@@ -15,7 +15,6 @@ use rustls::PeerIncompatible;
 
 use self::facts::Inner;
 use self::facts::Peer;
-use self::facts::shown;
 use super::certificate::SubjectName;
 
 pub use self::facts::TlsFailureKind;
@@ -39,6 +38,12 @@ impl TlsFailure {
         Self::new(error, &Peer::Server(name))
     }
 
+    /// What a client met with the proxy `name`.
+    #[cfg(feature = "client")]
+    pub(crate) fn from_proxy(error: &Error, name: &str) -> Self {
+        Self::new(error, &Peer::Proxy(name))
+    }
+
     /// The client ended the connection within the handshake.
     #[allow(dead_code, reason = "sessions that use it follow")]
     pub(crate) fn client_closed() -> Self {
@@ -53,9 +58,19 @@ impl TlsFailure {
     /// The server `name` ended the connection within the handshake.
     #[allow(dead_code, reason = "sessions that use it follow")]
     pub(crate) fn server_closed(name: &str) -> Self {
+        Self::closed_by(&Peer::Server(name))
+    }
+
+    /// The proxy `name` ended the connection within its own handshake.
+    #[cfg(feature = "client")]
+    pub(crate) fn proxy_closed(name: &str) -> Self {
+        Self::closed_by(&Peer::Proxy(name))
+    }
+
+    fn closed_by(peer: &Peer<'_>) -> Self {
         Inner::new(
             TlsFailureKind::ClosedInHandshake,
-            format!("{} ended the connection within the handshake", shown(name)),
+            format!("{peer} ended the connection within the handshake"),
             "does it speak TLS on this port, and does something between filter by the server's name?",
         )
         .into()

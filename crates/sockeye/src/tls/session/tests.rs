@@ -1,10 +1,11 @@
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::kernel::KernelConnection;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ConnectionTrafficSecrets, ContentType, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::*;
 use crate::tls::SEALED_RECORD;
+use crate::tls::TlsVersion;
 use crate::tls::testing::Configs;
 
 /// Arbitrary numbers, the same in each run.

@@ -8,6 +8,8 @@
 //! them before anything else is sent.
 
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+mod below;
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod pieces;
 mod plain;
 #[cfg(any(test, feature = "sim"))]
@@ -17,19 +19,24 @@ mod scrambled;
 mod tls;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod tls;
+mod tunnel;
 
 use std::io::{self, IoSlice};
 
 #[cfg(any(test, feature = "sim"))]
 use self::scrambled::Scrambled;
 use self::tls::Tls;
+use self::tunnel::Tunnel;
 use crate::transport::pool::Buffer;
 
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub(super) use self::below::{Below, LEAST_BACK, Received, Scratch};
 pub(super) use self::plain::Plain;
 #[cfg(any(test, feature = "sim"))]
 pub use self::scrambled::Scrambler;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub(super) use self::tls::Tls as TlsStream;
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
 pub(super) use self::tls::{Below, LEAST_BACK, Received, Scratch};
 
 /// How the bytes of new connections are carried.
@@ -71,6 +78,12 @@ pub(super) enum Seal {
     Scrambled(Box<Scrambled>),
     #[cfg_attr(not(any(feature = "tls-aws-lc", feature = "tls-ring")), expect(dead_code, reason = "nothing is sealed"))]
     Tls(Box<Tls>),
+    /// Twice, or for a proxy alone.
+    #[cfg_attr(
+        not(all(feature = "client", any(feature = "tls-aws-lc", feature = "tls-ring"))),
+        expect(dead_code, reason = "nothing is sealed for a proxy")
+    )]
+    Tunnel(Box<Tunnel>),
 }
 
 impl Stream {
@@ -85,23 +98,50 @@ impl Stream {
         self.0.is_none()
     }
 
-    /// From now on bytes are sealed by TLS.
+    /// From now on bytes are sealed by TLS for the other end.
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     pub(super) fn set_tls(&mut self, tls: Tls) {
-        *self = Self::of(Seal::Tls(Box::new(tls)));
+        match self.0.as_deref_mut() {
+            Some(Inner { seal: Seal::Tunnel(tunnel), .. }) => tunnel.begin_inner(tls),
+            _ => *self = Self::of(Seal::Tls(Box::new(tls))),
+        }
     }
 
+    /// From now on bytes are sealed by TLS for a proxy, which is to connect us to somebody else.
+    #[cfg(all(feature = "client", any(feature = "tls-aws-lc", feature = "tls-ring")))]
+    pub(super) fn set_proxy_tls(&mut self, tls: Tls) {
+        *self = Self::of(Seal::Tunnel(Box::new(Tunnel::new(tls))));
+    }
+
+    /// The session with the other end, and not that with a proxy.
     pub(super) fn tls(&self) -> Option<&Tls> {
-        match self.0.as_deref() {
-            Some(Inner { seal: Seal::Tls(tls), .. }) => Some(tls),
+        match &self.0.as_deref()?.seal {
+            Seal::Tls(tls) => Some(tls),
+            Seal::Tunnel(tunnel) => tunnel.inner(),
             _ => None,
         }
     }
 
-    pub(super) fn tls_mut(&mut self) -> Option<&mut Tls> {
-        match self.0.as_deref_mut() {
-            Some(Inner { seal: Seal::Tls(tls), .. }) => Some(tls),
+    /// The session that has the plaintext: with the other end, or else with a proxy.
+    pub(super) fn upper_tls(&self) -> Option<&Tls> {
+        self.0.as_deref()?.upper_tls()
+    }
+
+    /// The same, and the one that its sealed bytes go through, if there is one.
+    pub(super) fn layers(&mut self) -> Option<(&mut Tls, Option<&mut Tls>)> {
+        match &mut self.0.as_deref_mut()?.seal {
+            Seal::Tls(tls) => Some((tls, None)),
+            Seal::Tunnel(tunnel) => Some(tunnel.layers()),
             _ => None,
+        }
+    }
+
+    /// Nothing that arrives is of use any more.
+    pub(super) fn ignore_input(&mut self) {
+        match self.0.as_deref_mut() {
+            Some(Inner { seal: Seal::Tls(tls), .. }) => tls.ignore_input(),
+            Some(Inner { seal: Seal::Tunnel(tunnel), .. }) => tunnel.ignore_input(),
+            _ => {}
         }
     }
 
@@ -121,7 +161,7 @@ impl Stream {
 
     /// Whether something that was read is kept, as it goes to the protocol.
     pub(super) fn has_kept(&self) -> bool {
-        self.0.as_deref().is_some_and(|inner| inner.kept.is_some() || self.tls().is_some_and(Tls::has_opened))
+        self.0.as_deref().is_some_and(|inner| inner.kept.is_some() || inner.upper_tls().is_some_and(Tls::has_opened))
     }
 
     pub(super) fn keep(&mut self, kept: Buffer) {
@@ -141,12 +181,21 @@ impl Stream {
     /// How much memory is held for the peer.
     pub(super) fn held_bytes(&self) -> usize {
         let Some(inner) = self.0.as_deref() else { return 0 };
-        inner.kept.as_ref().map_or(0, |kept| kept.0.capacity()) + self.tls().map_or(0, Tls::held_bytes)
+        let sealed = match &inner.seal {
+            Seal::Tls(tls) => tls.held_bytes(),
+            Seal::Tunnel(tunnel) => tunnel.held_bytes(),
+            _ => 0,
+        };
+        inner.kept.as_ref().map_or(0, |kept| kept.0.capacity()) + sealed
     }
 
     /// How many sealed bytes wait.
     pub(super) fn sealed_bytes(&self) -> usize {
-        self.tls().map_or(0, Tls::unsent_bytes)
+        match self.0.as_deref() {
+            Some(Inner { seal: Seal::Tls(tls), .. }) => tls.unsent_bytes(),
+            Some(Inner { seal: Seal::Tunnel(tunnel), .. }) => tunnel.unsent_bytes(),
+            _ => 0,
+        }
     }
 
     /// Whether sealed bytes wait that the socket did not take.
@@ -163,6 +212,10 @@ impl Stream {
             #[cfg(any(test, feature = "sim"))]
             Some(Inner { seal: Seal::Scrambled(stream), .. }) => stream.send(below.sys, below.handle, slices),
             Some(Inner { seal: Seal::Tls(tls), .. }) => tls.send(&mut below, slices),
+            Some(Inner { seal: Seal::Tunnel(tunnel), .. }) => {
+                let (upper, outer) = tunnel.layers();
+                upper.send(&mut below.through(outer.map(|outer| outer as _)), slices)
+            }
         }
     }
 
@@ -173,6 +226,21 @@ impl Stream {
             #[cfg(any(test, feature = "sim"))]
             Some(Inner { seal: Seal::Scrambled(stream), .. }) => stream.send_sealed(below.sys, below.handle),
             Some(Inner { seal: Seal::Tls(tls), .. }) => tls.send_unsent(&mut below),
+            Some(Inner { seal: Seal::Tunnel(tunnel), .. }) => {
+                let (upper, outer) = tunnel.layers();
+                upper.send_unsent(&mut below.through(outer.map(|outer| outer as _)))
+            }
+        }
+    }
+
+    /// Seals close_notify, once, behind what waits. Returns whether it was sealed now.
+    pub(super) fn close(&mut self, mut below: Below<'_>) -> io::Result<bool> {
+        match self.0.as_deref_mut() {
+            Some(Inner { seal: Seal::Tls(tls), .. }) if !tls.is_closed() => tls.close(&mut below).map(|()| true),
+            Some(Inner { seal: Seal::Tunnel(tunnel), .. }) if !tunnel.is_closed() => {
+                tunnel.close(&mut below).map(|()| true)
+            }
+            _ => Ok(false),
         }
     }
 }
@@ -180,7 +248,12 @@ impl Stream {
 impl Inner {
     #[cold]
     fn has_input(&self) -> bool {
-        self.kept.is_some() || matches!(&self.seal, Seal::Tls(tls) if tls.has_input())
+        let has_more = match &self.seal {
+            Seal::Tls(tls) => tls.has_input(),
+            Seal::Tunnel(tunnel) => tunnel.has_input(),
+            _ => false,
+        };
+        self.kept.is_some() || has_more
     }
 
     #[cold]
@@ -190,6 +263,15 @@ impl Inner {
             #[cfg(any(test, feature = "sim"))]
             Seal::Scrambled(stream) => stream.has_sealed(),
             Seal::Tls(tls) => tls.has_unsent(),
+            Seal::Tunnel(tunnel) => tunnel.has_unsent(),
+        }
+    }
+
+    fn upper_tls(&self) -> Option<&Tls> {
+        match &self.seal {
+            Seal::Tls(tls) => Some(tls),
+            Seal::Tunnel(tunnel) => Some(tunnel.upper()),
+            _ => None,
         }
     }
 }

@@ -15,12 +15,28 @@ pub(in crate::transport) const LEAST_BACK: usize = 0;
 #[derive(Debug, Default)]
 pub(in crate::transport) struct Scratch {}
 
-#[expect(dead_code, reason = "only what is sealed needs all of it")]
 pub(in crate::transport) struct Below<'a> {
     pub(in crate::transport) sys: &'a mut dyn Sys,
     pub(in crate::transport) scratch: &'a mut Scratch,
     pub(in crate::transport) pool: &'a RefCell<Pool>,
     pub(in crate::transport) handle: Handle,
+    pub(in crate::transport) lower: Option<&'a mut Tls>,
+}
+
+impl<'a> Below<'a> {
+    pub(in crate::transport) fn through<'b>(self, lower: Option<&'b mut Tls>) -> Below<'b>
+    where
+        'a: 'b,
+    {
+        Below { sys: self.sys, scratch: self.scratch, pool: self.pool, handle: self.handle, lower }
+    }
+
+    pub(in crate::transport) fn is_full(&self) -> bool {
+        match &self.lower {
+            Some(lower) => match **lower {},
+            None => false,
+        }
+    }
 }
 
 #[expect(dead_code, reason = "nothing is received that was sealed")]
@@ -71,6 +87,10 @@ impl Tls {
     }
 
     pub(in crate::transport) fn send_unsent(&mut self, _: &mut Below<'_>) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(in crate::transport) fn take_unsent(&mut self, _: &mut Self, _: &mut Below<'_>) -> io::Result<()> {
         match *self {}
     }
 

@@ -16,11 +16,11 @@ use std::cell::RefCell;
 use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
-use crate::sys::{Handle, Sys};
 use crate::tls::{CannotSeal, Front, HEADER, SEALED_RECORD, Sealed, Sealer, Session, TlsFailure};
 use crate::transport::account::Charge;
 use crate::transport::pool::Pool;
 use crate::transport::readiness::Readiness;
+use crate::transport::stream::below::{Below, Lower, MOST_KEPT, Received, Scratch, ask, pass, pass_sealed};
 use crate::transport::stream::pieces::{BATCH, Pieces};
 use crate::transport::stream::plain::Plain;
 
@@ -30,33 +30,6 @@ const FRUITLESS: usize = 16 * 1024;
 const SMALL: usize = 256;
 /// Records bring so much more than their plaintext, unless they are small.
 const USUAL_OVERHEAD: usize = 4 * 1024;
-
-/// What the loop lends for sealing.
-#[derive(Debug, Default)]
-pub(in crate::transport) struct Scratch {
-    pub(in crate::transport) sealed: Sealed,
-    /// Plaintext of several pieces that goes into one record.
-    gathered: Vec<u8>,
-}
-
-/// The loop and the socket, for the time of one call.
-pub(in crate::transport) struct Below<'a> {
-    pub(in crate::transport) sys: &'a mut dyn Sys,
-    pub(in crate::transport) scratch: &'a mut Scratch,
-    pub(in crate::transport) pool: &'a RefCell<Pool>,
-    pub(in crate::transport) handle: Handle,
-}
-
-/// The outcome of [`Tls::receive`].
-pub(in crate::transport) enum Received {
-    /// So many bytes of plaintext were delivered, at a cost beyond them of so many bytes.
-    Plain(usize, usize),
-    /// None, at this cost, which is not 0.
-    Sealed(usize),
-    Nothing,
-    End,
-    Failed(io::ErrorKind),
-}
 
 /// How the peer's input ends, once that is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -191,7 +164,7 @@ impl Tls {
             return self.receive_otherwise(below, readiness, back, plain);
         }
         let filled = if self.tail.is_empty() || self.missing > 0 {
-            if !readiness.is_readable() {
+            if !below.is_readable(*readiness) {
                 return Received::Nothing;
             }
             match self.fill(below, readiness, back, most) {
@@ -260,7 +233,7 @@ impl Tls {
     }
 
     fn drop_arriving(&self, below: &mut Below<'_>, readiness: &mut Readiness, back: &mut [u8]) -> Received {
-        if !readiness.is_readable() {
+        if !below.is_readable(*readiness) {
             return Received::Nothing;
         }
         match ask(below, readiness, back) {
@@ -426,7 +399,7 @@ impl Tls {
     fn send_pieces(&mut self, below: &mut Below<'_>, mut rest: Pieces<'_, '_>) -> io::Result<usize> {
         let mut accepted = 0;
         while !rest.is_empty() {
-            let Scratch { sealed, gathered } = &mut *below.scratch;
+            let Scratch { sealed, gathered, .. } = &mut *below.scratch;
             sealed.clear();
             let mut bytes = 0;
             self.seal(sealed, |sealer| {
@@ -437,7 +410,7 @@ impl Tls {
                 Ok(())
             })?;
             accepted += bytes;
-            if !self.send_sealed(below)? {
+            if !self.send_sealed(below)? || below.is_full() {
                 break;
             }
         }
@@ -458,39 +431,43 @@ impl Tls {
     /// Sends what was sealed. Returns whether the socket took it all; else the rest is kept.
     #[inline(always)]
     fn send_sealed(&mut self, below: &mut Below<'_>) -> io::Result<bool> {
-        let sealed = below.scratch.sealed.as_slice();
-        let sent = loop {
-            match below.sys.send(below.handle, &[IoSlice::new(sealed)]) {
-                Ok(sent) if sent == sealed.len() => return Ok(true),
-                Ok(sent) => break sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        };
+        let sent = pass_sealed(below)?;
+        if sent == below.scratch.sealed.as_slice().len() {
+            return Ok(true);
+        }
         self.queue(below, sent).map_err(|_| io::ErrorKind::OutOfMemory)?;
         Ok(false)
     }
 
-    /// Sends what is unsent, as far as the socket takes it.
+    /// Sends what is unsent, as far as the socket takes it: that of a session below first.
     pub(in crate::transport) fn send_unsent(&mut self, below: &mut Below<'_>) -> io::Result<()> {
+        below.send_unsent()?;
         while self.has_unsent() {
             let rest = &self.unsent[self.sent..];
-            match below.sys.send(below.handle, &[IoSlice::new(rest)]) {
-                // A short count means that the socket is full.
-                Ok(count) if count < rest.len() => {
-                    self.sent += count;
-                    return Ok(());
-                }
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let (count, offered) = (pass(below, rest)?, rest.len());
+            self.sent += count;
+            // A short count means that the socket is full.
+            if count < offered {
+                return Ok(());
             }
         }
         give(&mut self.unsent, below.pool);
         self.sent = 0;
         self.count(below.pool);
+        Ok(())
+    }
+
+    /// Takes what `inner` has unsent, and keeps it sealed behind what is unsent here, without a look at the socket.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nothing is sealed for a proxy"))]
+    pub(in crate::transport) fn take_unsent(&mut self, inner: &mut Self, below: &mut Below<'_>) -> io::Result<()> {
+        for piece in inner.unsent[inner.sent..].chunks(BATCH) {
+            below.scratch.sealed.clear();
+            self.seal(&mut below.scratch.sealed, |sealer| sealer.seal(piece))?;
+            self.queue(below, 0).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        }
+        give(&mut inner.unsent, below.pool);
+        inner.sent = 0;
+        inner.count(below.pool);
         Ok(())
     }
 
@@ -533,40 +510,40 @@ impl Tls {
     }
 }
 
-/// The most that is kept unopened: the records of a handshake message of 64 KiB, and one that is incomplete.
-const MOST_KEPT: usize = 96 * 1024;
 /// What is received at once while the handshake goes on; what is kept has room for it, behind an incomplete record.
 const MOST_OF_HANDSHAKE: usize = MOST_KEPT / 2;
-/// The receive buffer has room for that, and for one more record, beside the plaintext of a record.
-pub(in crate::transport) const LEAST_BACK: usize = MOST_KEPT + SEALED_RECORD;
 
-/// Asks the socket. What it says of itself is noted, and no more.
-#[inline(always)]
-fn ask(below: &mut Below<'_>, readiness: &mut Readiness, room: &mut [u8]) -> Result<usize, Received> {
-    loop {
-        match below.sys.recv(below.handle, room) {
-            Ok(count) => {
-                if count == 0 || (count < room.len() && readiness.trusts_short_reads()) {
-                    readiness.set_readable(false);
-                }
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(no_answer(&error, readiness)),
-        }
+impl Lower for Tls {
+    fn has_input(&self) -> bool {
+        self.has_input()
     }
-}
 
-/// The socket had nothing, or is broken.
-#[cold]
-fn no_answer(error: &io::Error, readiness: &mut Readiness) -> Received {
-    readiness.set_readable(false);
-    if error.kind() == io::ErrorKind::WouldBlock {
-        return Received::Nothing;
+    fn has_unsent(&self) -> bool {
+        self.has_unsent()
     }
-    tracing::debug!(%error, "receive failed");
-    readiness.set_broken(true);
-    Received::Failed(error.kind())
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn receive(
+        &mut self,
+        below: &mut Below<'_>,
+        readiness: &mut Readiness,
+        back: &mut [u8],
+        most: usize,
+        plain: &mut Plain<'_>,
+    ) -> Received {
+        self.receive(below, readiness, back, most, plain)
+    }
+
+    fn send(&mut self, below: &mut Below<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send(below, slices)
+    }
+
+    fn send_unsent(&mut self, below: &mut Below<'_>) -> io::Result<()> {
+        self.send_unsent(below)
+    }
 }
 
 #[cold]

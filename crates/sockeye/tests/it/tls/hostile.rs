@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::client::FailureCause;
+use sockeye::client::{FailureCause, Proxy};
 use sockeye::protocol::ProtocolMut;
 use sockeye::service::Listen;
 use sockeye::sim::{Listener, Network, Peer, Turn};
@@ -16,6 +16,7 @@ use sockeye::{
     Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Limits, Protocol, Service,
     Tx, messages,
 };
+use sockeye_testing::connector::Connector;
 
 use super::server::{Bench, Client, UPGRADE, answer, frame, quiet};
 use super::{Certified, VERSIONS, certified};
@@ -91,10 +92,12 @@ enum Harm {
     },
 }
 
-/// A client of ours, a server of ours, and between them a network that does harm.
+/// A client of ours, a server of ours, and between them a network that does harm: on the way to a proxy with TLS of its own, if there
+/// is one.
 struct Middle {
     network: Network,
     server: Service,
+    proxy: Option<Service>,
     client: Service,
     log: Log,
     listener: Listener,
@@ -113,7 +116,19 @@ impl Middle {
         let listener = network.listen(&middle);
         let connect = Connect::new("wss://localhost/").unwrap().subprotocol("echo").unwrap();
         let connect = connect.to([middle]).tls(certified.own.clone());
-        Self { network, server, client, log, listener, connect }
+        Self { network, server, proxy: None, client, log, listener, connect }
+    }
+
+    fn before_proxy(certified: &Certified) -> Self {
+        let middle = Self::new(certified);
+        middle.network.name("localhost", [[127, 0, 0, 1].into()]);
+        let mut proxy = Service::builder();
+        let endpoint =
+            proxy.add_raw(Connector::new().place("localhost:443", middle.server.local_addresses()[0].clone()));
+        let listen = Listen::new("127.0.0.1:3129").raw(endpoint).tls(certified.server.clone());
+        let proxy = Some(proxy.listener(listen).build_with(middle.network.sys()).unwrap());
+        let connect = middle.connect.to([]).proxy(Proxy::parse("https://localhost:444").unwrap());
+        Self { proxy, connect: connect.proxy_tls(certified.own.clone()), ..middle }
     }
 
     /// One connection, to its end at both sides. Returns what the client says of it, how many bytes the harmed side sent, and
@@ -121,14 +136,15 @@ impl Middle {
     fn run(&mut self, from: From, mut harm: Harm) -> (String, usize, Duration) {
         let begun = self.network.now();
         self.client.control().protocol_named("probe").unwrap().connect(self.connect.clone());
-        let Self { network, server, client, log, listener, .. } = self;
+        let Self { network, server, proxy, client, log, listener, .. } = self;
+        let target = proxy.as_ref().unwrap_or(server).local_addresses()[0].clone();
         let (mut near, mut far): (Option<Peer>, Option<Peer>) = (None, None);
         let (mut passed, mut is_harmed, mut turns) = (0, false, 0);
         let net = network.clone();
         network.run(|| {
             if near.is_none() {
                 near = listener.accept();
-                far = near.as_ref().map(|_| net.connect(&server.local_addresses()[0]).unwrap());
+                far = near.as_ref().map(|_| net.connect(&target).unwrap());
             }
             if let (Some(near), Some(far)) = (&near, &far) {
                 for side in [From::Client, From::Server] {
@@ -172,10 +188,15 @@ impl Middle {
             }
             server.run_once(Some(Duration::ZERO)).unwrap();
             client.run_once(Some(Duration::ZERO)).unwrap();
+            if let Some(proxy) = proxy {
+                proxy.run_once(Some(Duration::ZERO)).unwrap();
+            }
             turns += 1;
             assert!(turns < 100_000, "no end");
-            let is_over = !log.borrow().is_empty() && server.connections() == 0;
-            let next = [server.next_deadline(), client.next_deadline()].into_iter().flatten().min();
+            // The proxy has no patience of its own: what it waits for ends with this run.
+            let is_over = !log.borrow().is_empty() && (server.connections() == 0 || proxy.is_some());
+            let services = [Some(&*server), Some(&*client), proxy.as_ref()].into_iter().flatten();
+            let next = services.filter_map(Service::next_deadline).min();
             if is_over { Turn::Done } else { Turn::Sleep(next) }
         });
         let mut said = std::mem::take(&mut *self.log.borrow_mut());
@@ -183,10 +204,24 @@ impl Middle {
         (said.remove(0), passed, self.network.now().saturating_duration_since(begun))
     }
 
+    /// Turns until no connection is left.
+    fn settle(&mut self) {
+        let Self { network, server, proxy, client, .. } = self;
+        network.run(|| {
+            let mut count = 0;
+            for service in [Some(&mut *server), Some(&mut *client), proxy.as_mut()].into_iter().flatten() {
+                service.run_once(Some(Duration::ZERO)).unwrap();
+                count += service.connections();
+            }
+            if count == 0 { Turn::Done } else { Turn::Sleep(server.next_deadline()) }
+        });
+    }
+
     /// All is well, and nothing is left.
     fn assert_serves(&mut self, what: &str) {
         let (said, ..) = self.run(From::Client, Harm::Nothing);
         assert_eq!(said, "closed Handshake", "{what}");
+        self.settle();
         for service in [&self.server, &self.client] {
             assert_eq!(service.statistics().held_bytes, 0, "{what}");
         }
@@ -241,7 +276,17 @@ const FATAL: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
 /// However far a connection is, when the bytes of one side end the other side ends it too, at once.
 #[test]
 fn the_end_may_come_at_any_byte_of_either_side() {
-    let mut middle = Middle::new(&certified(VERSIONS[0]));
+    the_end_may_come_at_any_byte(Middle::new(&certified(VERSIONS[0])));
+}
+
+#[test]
+fn the_end_may_come_at_any_byte_before_a_proxy() {
+    the_end_may_come_at_any_byte(Middle::before_proxy(&certified(VERSIONS[0])));
+}
+
+fn the_end_may_come_at_any_byte(mut middle: Middle) {
+    // Only a ping finds out that a proxy is silent, behind which there is a server.
+    let patience = Duration::from_secs(if middle.proxy.is_some() { 50 } else { 20 });
     for from in [From::Client, From::Server] {
         let (_, whole, _) = middle.run(from, Harm::Nothing);
         // The handshake is most of it.
@@ -257,7 +302,7 @@ fn the_end_may_come_at_any_byte_of_either_side() {
             let (said, _, took) = middle.run(from, Harm::Cut { at, then, ends });
             let what = format!("{from:?}, {at} of {whole} bytes, then {then:?} (end: {ends}): {said} in {took:?}");
             // What may still become a record is waited for: as long as a handshake or a close may take.
-            let limit = if ends { Duration::from_secs(5) } else { Duration::from_secs(20) };
+            let limit = if ends { Duration::from_secs(5) } else { patience };
             assert!(took <= limit, "{what}");
             if number % 8 == 0 {
                 let (_, _, took) = middle.run(from, Harm::Reset { at });
@@ -271,8 +316,16 @@ fn the_end_may_come_at_any_byte_of_either_side() {
 /// Whatever a network makes of flights, and of what follows them, no more than their connection ends.
 #[test]
 fn changed_bytes_of_either_side_end_their_connection_only() {
+    changed_bytes_end_their_connection_only(Middle::new(&certified(VERSIONS[0])));
+}
+
+#[test]
+fn changed_bytes_before_a_proxy_end_their_connection_only() {
+    changed_bytes_end_their_connection_only(Middle::before_proxy(&certified(VERSIONS[0])));
+}
+
+fn changed_bytes_end_their_connection_only(mut middle: Middle) {
     let count = std::env::var("SOCKEYE_MUTATIONS").map_or(150, |count| count.parse().unwrap());
-    let mut middle = Middle::new(&certified(VERSIONS[0]));
     for (from, seed) in [(From::Client, 0x5eed), (From::Server, 0x5eed5)] {
         let (_, whole, _) = middle.run(from, Harm::Nothing);
         let mut numbers = Numbers(seed);

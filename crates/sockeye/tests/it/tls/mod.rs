@@ -2,6 +2,7 @@
 
 mod client;
 mod hostile;
+mod proxied;
 mod raw;
 mod routes;
 mod scripted;
@@ -30,8 +31,12 @@ struct Certified {
     own: ClientTls,
     /// A server that also asks for certificates, of the same issuer.
     asking: ServerTls,
+    /// A server that refuses who has none.
+    strict: ServerTls,
     /// A client that has one, for `client.example`.
     client_with_certificate: Arc<ClientConfig>,
+    /// A client of the service that has the same one.
+    own_with_certificate: ClientTls,
 }
 
 fn certified(version: &'static SupportedProtocolVersion) -> Certified {
@@ -56,6 +61,8 @@ fn certified(version: &'static SupportedProtocolVersion) -> Certified {
     let server = ServerTls::builder(Provider::Ring).certificate(chain, key);
     let roots_of_clients = ClientCertificates::optional(Pem::bytes(authority.pem()));
     let asking = server.clone().client_certificates(roots_of_clients).build().unwrap();
+    let strict = ClientCertificates::required(Pem::bytes(authority.pem()));
+    let strict = server.clone().client_certificates(strict).build().unwrap();
     let server = server.build().unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
@@ -65,15 +72,18 @@ fn certified(version: &'static SupportedProtocolVersion) -> Certified {
     let its_key = KeyPair::generate().unwrap();
     let its_own =
         CertificateParams::new(["client.example".to_owned()]).unwrap().signed_by(&its_key, &authority).unwrap();
+    let own = ClientTls::builder(Provider::Ring).roots(Pem::bytes(authority.pem()));
+    let with_own = own.clone().certificate(Pem::bytes(its_own.pem()), Pem::bytes(its_key.serialize_pem()));
     let its_key = PrivateKeyDer::try_from(its_key.serialize_der()).unwrap();
     let with_certificate = client.clone().with_client_auth_cert(vec![its_own.der().clone()], its_key).unwrap();
-    let own = ClientTls::builder(Provider::Ring).roots(Pem::bytes(authority.pem())).build().unwrap();
     Certified {
         server,
         server_of_rustls: Arc::new(server_of_rustls),
         client: Arc::new(client.with_no_client_auth()),
-        own,
+        own: own.build().unwrap(),
         asking,
+        strict,
+        own_with_certificate: with_own.build().unwrap(),
         client_with_certificate: Arc::new(with_certificate),
     }
 }

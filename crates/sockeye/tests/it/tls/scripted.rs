@@ -18,6 +18,23 @@ impl Scripted {
         Self { peer, tls: None }
     }
 
+    /// With TLS from the first byte.
+    pub(super) fn secured(peer: Peer, config: &Arc<ServerConfig>) -> Self {
+        let mut scripted = Self::plain(peer);
+        scripted.secure(config);
+        scripted
+    }
+
+    /// The session, once there is one.
+    pub(super) fn tls(&mut self) -> &mut ServerConnection {
+        self.tls.as_mut().unwrap()
+    }
+
+    /// Whether the peer said by close_notify that nothing follows.
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.tls().process_new_packets().is_ok_and(|state| state.peer_has_closed())
+    }
+
     /// From now on with TLS.
     pub(super) fn secure(&mut self, config: &Arc<ServerConfig>) {
         self.tls = Some(ServerConnection::new(config.clone()).unwrap());
@@ -57,7 +74,8 @@ impl Scripted {
         self.peer.shutdown();
     }
 
-    fn push(&mut self) {
+    /// Sends what the session has to send.
+    pub(super) fn push(&mut self) {
         let Some(tls) = &mut self.tls else { return };
         let mut sealed = Vec::new();
         while tls.wants_write() {
