@@ -50,8 +50,9 @@ impl From<&sockeye::Failure> for Failure {
                 _ = write!(message, " and redirects to {location}; --redirects follows");
             }
         }
-        if let FailureCause::Tls(failure) = &failure.cause {
-            message.push_str(tls_option(failure));
+        if let FailureCause::Tls(cause) = &failure.cause {
+            let is_of_proxy = failure.stage == Stage::Proxy;
+            message.push_str(if is_of_proxy { proxy_option(cause) } else { tls_option(cause) });
         }
         Self { code: code_of(failure), message }
     }
@@ -71,6 +72,15 @@ fn tls_option(failure: &TlsFailure) -> &'static str {
         TlsFailureKind::UnknownIssuer => " (--ca-file)",
         TlsFailureKind::SelfSigned => " (--ca-file, or --insecure with --pin)",
         TlsFailureKind::NoCertificate => " (--cert and --key)",
+        _ => "",
+    }
+}
+
+/// The same for what is wrong with a proxy.
+fn proxy_option(failure: &TlsFailure) -> &'static str {
+    match failure.kind() {
+        TlsFailureKind::UnknownIssuer => " (--proxy-ca-file)",
+        TlsFailureKind::SelfSigned => " (--proxy-ca-file, or --proxy-insecure)",
         _ => "",
     }
 }

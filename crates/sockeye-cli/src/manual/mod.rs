@@ -93,7 +93,8 @@ fn ending(is_client: bool, is_colored: bool, is_root: bool) -> Roff {
         page.control("SH", ["ENVIRONMENT"]);
         page.text([roman(
             "http_proxy, https_proxy, all_proxy: the proxy for ws, for wss, and for both, in lower or upper case. no_proxy: \
-             hosts to reach directly. --proxy is stronger than all of them.",
+             hosts to reach directly. --proxy is stronger than all of them. Each is http://, https:// or socks5://, as for \
+             --proxy; https_proxy is for wss, and need not be https://.",
         )]);
     }
     if is_colored {

@@ -15,7 +15,7 @@ use sockeye::tls::ClientTls;
 use crate::failure::Failure;
 use crate::interface::{self, Interface, UNIX_NAME};
 use crate::options::logging::LogLevel;
-use crate::options::tls::ClientTlsArgs;
+use crate::options::tls::{ClientTlsArgs, ProxyTlsArgs};
 use crate::units::{parse_some_time, whole};
 
 /// Options beside the URL.
@@ -46,8 +46,9 @@ pub(crate) struct ClientArgs {
 
     /// Proxy to use, or `none` [default: from http_proxy, https_proxy, all_proxy, no_proxy]
     ///
-    /// `http://[USER:PASSWORD@]HOST:PORT` for CONNECT, `socks5://[USER:PASSWORD@]HOST:PORT` for SOCKS5. From the environment, as
-    /// for curl, http_proxy is for ws:// URLs, https_proxy for wss:// ones, and all_proxy for both.
+    /// `http://[USER:PASSWORD@]HOST:PORT` for CONNECT, `https://[USER:PASSWORD@]HOST:PORT` for the same over TLS,
+    /// `socks5://[USER:PASSWORD@]HOST:PORT` for SOCKS5. From the environment, as for curl, http_proxy is for ws:// URLs, https_proxy
+    /// for wss:// ones, and all_proxy for both.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
 
@@ -65,6 +66,9 @@ pub(crate) struct ClientArgs {
 
     #[command(flatten)]
     pub(crate) tls: ClientTlsArgs,
+
+    #[command(flatten)]
+    pub(crate) proxy_tls: ProxyTlsArgs,
 
     /// Least severe messages to log
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
@@ -128,6 +132,9 @@ impl ClientArgs {
         if let Some(tls) = &tls {
             connect = connect.tls(tls.clone());
         }
+        if let Some(tls) = self.proxy_tls_for(&connect)? {
+            connect = connect.proxy_tls(tls);
+        }
         let connect = connect.redirects(self.redirects).timeout(self.connect_timeout);
         Ok((connect.map_err(|error| Failure::usage(format!("--connect-timeout: {error}")))?, tls))
     }
@@ -144,6 +151,21 @@ impl ClientArgs {
             // A redirect may lead to wss, and need not: a system without roots can do without them.
             None if !is_needed => Ok(self.tls.load().ok()),
             _ => self.tls.load().map(Some),
+        }
+    }
+
+    /// The same for a proxy.
+    fn proxy_tls_for(&self, connect: &Connect) -> Result<Option<ClientTls>, Failure> {
+        let is_needed = connect.via().is_some_and(Proxy::is_secure);
+        // For another URL the environment may name another proxy.
+        let may_be_needed = is_needed || (self.redirects > 0 && self.proxy.is_none());
+        match self.proxy_tls.given() {
+            Some(option) if !may_be_needed => {
+                Err(Failure::usage(format!("{option}: the connection does not go through a proxy of https://")))
+            }
+            None if !may_be_needed => Ok(None),
+            None if !is_needed => Ok(self.proxy_tls.load().ok()),
+            _ => self.proxy_tls.load().map(Some),
         }
     }
 

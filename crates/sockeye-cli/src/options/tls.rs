@@ -166,6 +166,50 @@ impl ClientTlsArgs {
     }
 }
 
+/// What a client trusts as a proxy that speaks TLS itself.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ProxyTlsArgs {
+    /// Trust the authorities in this PEM file, instead of those of the system, for an https:// proxy (repeatable)
+    #[arg(help_heading = "TLS", long = "proxy-ca-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) proxy_ca_files: Vec<PathBuf>,
+
+    /// Do not verify the certificate of an https:// proxy: ANYONE MAY BE THE PROXY, and gets its password
+    ///
+    /// A server of wss:// behind it is verified all the same.
+    #[arg(help_heading = "TLS", long, conflicts_with = "proxy_ca_files")]
+    pub(crate) proxy_insecure: bool,
+}
+
+impl ProxyTlsArgs {
+    /// The first option that is given, if one is.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        match (self.proxy_ca_files.is_empty(), self.proxy_insecure) {
+            (false, _) => Some("--proxy-ca-file"),
+            (_, true) => Some("--proxy-insecure"),
+            _ => None,
+        }
+    }
+
+    /// Reads the files, or the roots of the system.
+    ///
+    /// # Errors
+    /// A file that cannot be used: exit code 2.
+    pub(crate) fn load(&self) -> Result<ClientTls, Failure> {
+        let mut builder = ClientTls::builder(PROVIDER);
+        for file in &self.proxy_ca_files {
+            builder = builder.roots(Pem::file(file));
+        }
+        if self.proxy_insecure {
+            tracing::warn!("--proxy-insecure: the proxy may be anyone");
+            builder = builder.dangerous_verify_nothing();
+        }
+        builder.build().map_err(|error| {
+            let option = if error.kind() == LoadErrorKind::NoRoots { " (--proxy-ca-file)" } else { "" };
+            Failure::usage(escape(&format!("TLS of the proxy: {error}{option}")).to_string())
+        })
+    }
+}
+
 /// A file or text of the command line that cannot be used. A certificate without an option for its key is to have it too.
 pub(crate) fn unusable(error: &LoadError, key_option: &str, has_key_option: bool) -> Failure {
     let mut text = format!("TLS: {error}");

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
@@ -12,6 +13,10 @@ use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
 use serde_json::Value;
+use sockeye::Service;
+use sockeye::service::Listen;
+use sockeye::tls::{Pem, Provider, ServerTls};
+use sockeye_testing::connector::{Connector, Heads};
 
 use crate::support::{Folder, PATIENCE, Running, failure, finished, output, sockeye};
 
@@ -702,3 +707,85 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Of no key.
 const NO_PIN: &str = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// A proxy that speaks TLS, with this certificate, and connects to whatever it is asked for. Returns its URL, and what it is asked.
+fn proxy(own: &(String, String), secret: Option<&str>) -> (String, Heads) {
+    let mut connector = Connector::new();
+    if let Some(secret) = secret {
+        connector = connector.secret(secret);
+    }
+    let heads = connector.heads();
+    let tls = ServerTls::builder(Provider::Ring).certificate(Pem::file(&own.0), Pem::file(&own.1)).build().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    // It ends with the process of the test.
+    thread::spawn(move || {
+        let mut builder = Service::builder();
+        let endpoint = builder.add_raw(connector);
+        let mut service = builder.listener(Listen::new("127.0.0.1:0").raw(endpoint).tls(tls)).build().unwrap();
+        sender.send(service.local_addresses()[0].to_string()).unwrap();
+        service.run().unwrap();
+    });
+    let address = receiver.recv().unwrap();
+    (format!("https://localhost:{}", address.rsplit_once(':').unwrap().1), heads)
+}
+
+#[test]
+fn a_proxy_may_speak_tls_itself() {
+    let (authority, other, folder) = (Authority::new("root"), Authority::new("other"), Folder::new("tls"));
+    let (root, its_root) = (folder.path("root.pem"), folder.path("proxy.pem"));
+    fs::write(&root, &authority.pem).unwrap();
+    fs::write(&its_root, &other.pem).unwrap();
+    let own = authority.issue(&folder, "own", &["localhost", "127.0.0.1"]);
+    let (proxy, heads) = proxy(&other.issue(&folder, "proxy-own", &["localhost"]), Some("Basic am9lOnNlY3JldA=="));
+    let with_password = proxy.replace("https://", "https://joe:secret@");
+    let plain = Running::start(&["echo", "--port", "0"]);
+    let sealed = Running::start(&["echo", "--port", "0", "--tls-cert", &own.0, "--tls-key", &own.1]);
+    let (ws, wss) = (format!("ws://{}/", plain.address()), format!("wss://{}/", sealed.address()));
+    let run = |url: &str, options: &[&str]| {
+        let mut command =
+            sockeye(&[&["connect", url, "--send", "hi", "--expect", "hi", "--timeout", "30"], options].concat());
+        let output = finished(&mut command);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let trusts = ["--proxy-ca-file", &its_root];
+    let both = [&trusts[..], &["--ca-file", &root]].concat();
+    for (url, options, proxy, code, says) in [
+        (&ws, &trusts[..], &with_password, 0, "hi"),
+        (&wss, &both, &with_password, 0, "hi"),
+        (&ws, &["--proxy-insecure"], &with_password, 0, "the proxy may be anyone"),
+        (&wss, &both, &proxy, 3, "the proxy answered 407"),
+        (
+            &ws,
+            &["--proxy-ca-file", &root],
+            &with_password,
+            4,
+            "the certificate of the proxy localhost was not issued by",
+        ),
+        (&ws, &["--proxy-ca-file", &root], &with_password, 4, "(--proxy-ca-file)"),
+        (&wss, &trusts, &with_password, 4, "the certificate of 127.0.0.1 was not issued by"),
+        (&wss, &["--ca-file", &root, "--proxy-insecure"], &with_password, 0, "hi"),
+    ] {
+        let (ended, said) = run(url, &[options, &["--proxy", proxy]].concat());
+        assert!(ended == code && said.contains(says), "{url} {options:?}: {ended}, not {code}: {said}");
+    }
+    assert_eq!(heads.take().len(), 6);
+    // As the environment has it, for the URL that it is for.
+    let mut command = sockeye(&[&["connect", &wss, "--send", "hi", "--expect", "hi"], &both[..]].concat());
+    assert_eq!(finished(command.env("https_proxy", &with_password)).status.code(), Some(0));
+    assert!(heads.take()[0].starts_with("CONNECT 127.0.0.1:"));
+    let mut command = sockeye(&["connect", &ws, "--send", "hi"]);
+    let output = finished(command.env("http_proxy", &with_password));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(4) && said.contains("from http_proxy)") && !said.contains("secret"), "{said}");
+    // Options that would be of no use.
+    for (options, says) in [
+        (&["--proxy", "http://localhost:1", "--proxy-insecure"][..], "does not go through a proxy of https://"),
+        (&["--proxy", "none", "--proxy-ca-file", &root], "--proxy-ca-file: the connection does not go through"),
+        (&["--proxy", &proxy, "--proxy-ca-file", "/no/such"], "TLS of the proxy: /no/such: cannot be read"),
+        (&["--proxy", &proxy, "--proxy-ca-file", &root, "--proxy-insecure"], "cannot be used with"),
+    ] {
+        let (code, said) = failure(&[&["connect", &*ws], options].concat());
+        assert!(code == Some(2) && said.contains(says), "{options:?}: {said}");
+    }
+}
