@@ -51,14 +51,18 @@ impl Side {
     }
 }
 
-/// The whole suite once for each side.
+/// The whole suite once for each side, over TLS without compression: a record does not know what is in it, and these cases take
+/// longer than all others.
 pub(crate) fn all(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = run(workspace, Side::Server, "*", 1)?;
-    total += run(workspace, Side::TlsServer, "*", 1)?;
+    total += run(workspace, Side::TlsServer, UNCOMPRESSED, 1)?;
     total += run(workspace, Side::Client, "*", 1)?;
-    total += run(workspace, Side::TlsClient, "*", 1)?;
+    total += run(workspace, Side::TlsClient, UNCOMPRESSED, 1)?;
     Ok(total)
 }
+
+/// The cases that do not test permessage-deflate.
+const UNCOMPRESSED: &str = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*";
 
 /// Runs the cases that `cases` names, `repeat` times; each time every verdict has to be the expected one.
 pub(crate) fn run(workspace: &Workspace, side: Side, cases: &str, repeat: u64) -> Result<Checks, Failure> {
@@ -107,7 +111,7 @@ fn server(
     options: &[&str],
 ) -> Result<Results, Failure> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let arguments = [&["echo", "--port", "0"], options].concat();
+    let arguments = [&["echo", "--port", "0", "--compress"], options].concat();
     let server = Server::start(&workspace.binary(), &arguments, folder.join("server.log"))?;
     let mut command = Command::new("bash");
     command.arg(workspace.root().join("conformance/autobahn/run-server.sh")).arg(server.url()).arg(folder);

@@ -6,7 +6,9 @@ use std::{cell::RefCell, rc::Rc};
 use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::proto::close::Cause;
 use sockeye::protocol::ProtocolMut;
-use sockeye::{Close, CloseCode, Closed, ClosedCx, Commands, ConnId, Connect, Failure, Handshake, Service};
+use sockeye::{
+    Close, CloseCode, Closed, ClosedCx, Commands, Compression, ConnId, Connect, Failure, Handshake, Service,
+};
 
 use crate::link;
 
@@ -18,7 +20,7 @@ pub(crate) fn run(url: &str) -> Result<(), String> {
     let outcome = Rc::new(RefCell::new(Err("the service ended before the cases were done".to_owned())));
     let testee = Testee { url: url.to_owned(), step: Step::Count, cases: 0, outcome: outcome.clone() };
     let first = testee.connect()?;
-    let protocol = messages::with("testee", testee);
+    let protocol = messages::with("testee", testee).compression(Compression::new());
     let mut service = Service::builder().protocol(protocol).build().map_err(|error| error.to_string())?;
     service
         .control()

@@ -39,7 +39,7 @@ impl Builder {
 
     /// Adds a listener for a raw endpoint, with the handle that [`add_raw`](Self::add_raw) of this builder returned: each
     /// accepted connection belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
-    /// shares apply to these too. [`Service::local_addresses`] lists them after those of
+    /// shares apply to these too. [`Service::local_addresses`](crate::Service::local_addresses) lists them after those of
     /// [`listen`](Self::listen). For a listener shared by all [`Threads`](crate::Threads) use
     /// [`Threads::listen_raw`](crate::Threads::listen_raw).
     #[must_use]
