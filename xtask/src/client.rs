@@ -31,6 +31,10 @@ pub(crate) fn servers(workspace: &Workspace) -> Result<Checks, Failure> {
             let server = bench.start(peer, certificate.as_deref())?;
             total += bench.client(&["peer", &format!("{}{tls}", peer.name()), server.url()], &[])?;
             server.stop().map_err(|message| Failure::new(message, total))?;
+            let server = bench.start_compressing(peer, certificate.as_deref())?;
+            let name = format!("{}{tls}, compressed", peer.name());
+            total += bench.client(&["--compress", "echo", &name, server.url()], &[])?;
+            server.stop().map_err(|message| Failure::new(message, total))?;
         }
         let command = |port: u16| {
             let mut command = Command::new("libwebsockets-test-server");
@@ -215,6 +219,13 @@ impl<'w> Bench<'w> {
     /// Starts a server: plain, or with this certificate.
     fn start(&self, peer: Peer, certificate: Option<&Path>) -> Result<Server, String> {
         let (mut command, log) = self.peer(peer);
+        Server::start_command(command.envs(certificate.map(|file| ("CERTIFICATE", file))), log)
+    }
+
+    /// As [`start`](Self::start), of one that compresses for those who offer it.
+    fn start_compressing(&self, peer: Peer, certificate: Option<&Path>) -> Result<Server, String> {
+        let (mut command, log) = self.peer(peer);
+        command.env("COMPRESS", "1");
         Server::start_command(command.envs(certificate.map(|file| ("CERTIFICATE", file))), log)
     }
 

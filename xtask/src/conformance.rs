@@ -15,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The whole suite takes about two minutes.
+/// The whole suite takes six minutes, nearly all of them for the cases of compression.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// The name in the reports, of the server and of the client.
@@ -51,12 +51,17 @@ impl Side {
     }
 }
 
-/// The whole suite once for each side, over TLS without compression: a record does not know what is in it, and these cases take
+/// The whole suite once for the server, over TLS without compression: a record does not know what is in it, and these cases take
 /// longer than all others.
-pub(crate) fn all(workspace: &Workspace) -> Result<Checks, Failure> {
+pub(crate) fn servers(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = run(workspace, Side::Server, "*", 1)?;
     total += run(workspace, Side::TlsServer, UNCOMPRESSED, 1)?;
-    total += run(workspace, Side::Client, "*", 1)?;
+    Ok(total)
+}
+
+/// The same for a client.
+pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
+    let mut total = run(workspace, Side::Client, "*", 1)?;
     total += run(workspace, Side::TlsClient, UNCOMPRESSED, 1)?;
     Ok(total)
 }

@@ -148,11 +148,8 @@ const STEPS: &[Step] = &[
         interop,
     ),
     Step::side("proxies", "a client through tinyproxy and microsocks", client::proxies),
-    Step::alone(
-        "autobahn",
-        "the Autobahn suite against `sockeye echo` and against a client, each plain and over TLS",
-        conformance::all,
-    ),
+    Step::main("autobahn", "the Autobahn suite against `sockeye echo`, plain and over TLS", conformance::servers),
+    Step::side("client", "the Autobahn suite against a client, plain and over TLS", conformance::clients),
     Step::alone(
         "browser",
         "Chromium on the page of `sockeye serve`, over TLS too, of the poll(2) example, and of that of server-sent events",

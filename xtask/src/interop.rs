@@ -25,6 +25,7 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = bench.run(&Tested::command(workspace, "echo"), &["echo.mjs", "echo.py"])?;
+    total += bench.run(&Tested::command(workspace, "echo").compressing(), &["echo.mjs", "echo.py", "compress.py"])?;
     // Each script gets a server of its own: the mirror and the counters are shared by whoever is connected.
     for tested in [Tested::command(workspace, "serve"), Tested::poll_loop(workspace)?] {
         for script in ["serve.mjs", "serve.py", "libwebsockets.py"] {
@@ -92,6 +93,12 @@ impl Tested {
         Self::command(workspace, subcommand).with("--tls-cert", &certificates.server())
     }
 
+    /// For those who offer it.
+    fn compressing(mut self) -> Self {
+        self.words.push(COMPRESS.to_owned());
+        self
+    }
+
     fn with(&self, option: &str, file: &Path) -> Self {
         let words = self.words.iter().cloned().chain([option.to_owned(), file.display().to_string()]);
         Self { name: self.name, words: words.collect() }
@@ -121,6 +128,8 @@ impl Tested {
 
 const PORT: &str = "PORT";
 
+const COMPRESS: &str = "--compress";
+
 /// What the scripts run on.
 struct Bench<'w> {
     workspace: &'w Workspace,
@@ -144,7 +153,8 @@ impl<'w> Bench<'w> {
     /// Starts a server, runs the scripts against it one after the other, and ends it.
     fn run(&self, tested: &Tested, scripts: &[&str]) -> Result<Checks, Failure> {
         let tls = if tested.words.iter().any(|word| word == "--tls-cert") { "tls-" } else { "" };
-        let name = format!("{tls}{}-{}", tested.name, scripts.first().copied().unwrap_or_default());
+        let compressed = if tested.words.iter().any(|word| word == COMPRESS) { "compressed-" } else { "" };
+        let name = format!("{tls}{compressed}{}-{}", tested.name, scripts.first().copied().unwrap_or_default());
         let server = Server::start_command(&mut tested.any_port(), self.logs.join(format!("{name}.log")))?;
         let mut total = Checks::default();
         for script in scripts {

@@ -1,7 +1,7 @@
 // A server made of gorilla/websocket, for `conformance-client peer`; or, with the URL of a server that echoes, a client that tries
 // it. What the server has to know stands in
 // conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate and its key, it speaks TLS;
-// with CLIENT_AUTHORITY as well it demands certificates of its clients.
+// with CLIENT_AUTHORITY as well it demands certificates of its clients. With COMPRESS=1 it compresses for those who offer it.
 package main
 
 import (
@@ -52,6 +52,7 @@ func handle(response http.ResponseWriter, request *http.Request) {
 	cut, _ := strconv.Atoi(query.Get("cut"))
 	// It sends a fragment whenever this is full.
 	upgrader := websocket.Upgrader{Subprotocols: []string{"superchat"}, WriteBufferSize: cut, CheckOrigin: everybody}
+	upgrader.EnableCompression = os.Getenv("COMPRESS") == "1"
 	socket, err := upgrader.Upgrade(response, request, nil)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, request.URL, err)

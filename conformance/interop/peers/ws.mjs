@@ -1,5 +1,6 @@
 // A server made of node's `ws`, for `conformance-client peer`: node ws.mjs. What it has to know stands in
-// conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate and its key, it speaks TLS.
+// conformance/src/client/peer.rs. With CERTIFICATE in the environment, a PEM file with a certificate and its key, it speaks TLS;
+// with COMPRESS=1 it compresses for those who offer it.
 import { readFileSync } from "node:fs";
 import { createServer as createPlain } from "node:http";
 import { createServer as createSecure } from "node:https";
@@ -17,6 +18,7 @@ const http = certificate ? createSecure({ cert: pem, key: pem }) : createPlain()
 
 const server = new WebSocketServer({
   server: http,
+  perMessageDeflate: process.env.COMPRESS === "1",
   verifyClient: ({ req }, answer) => {
     if (req.url === "/refuse") answer(false, 403, "go away");
     else if (req.url === "/moved") answer(false, 302, "elsewhere", { Location: "/request" });

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{
         OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,7 +17,9 @@ use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
 use sockeye::protocol::{Fragmented, ProtocolMut};
 use sockeye::tls::{ClientTls, Provider};
-use sockeye::{Close, Closed, ClosedCx, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Service, Tx};
+use sockeye::{
+    Close, Closed, ClosedCx, Compression, ConnId, Connect, Cx, Failure, Fragment, Handshake, Protocol, Service, Tx,
+};
 
 /// The longest wait for one step: 16 MiB through a proxy, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +29,19 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// How many connections were begun so far, those of redirects that were followed included.
 pub(crate) fn begun() -> usize {
     BEGUN.load(Ordering::Relaxed)
+}
+
+static COMPRESSES: AtomicBool = AtomicBool::new(false);
+static COMPRESSED: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on compression is offered.
+pub(crate) fn compress() {
+    COMPRESSES.store(true, Ordering::Relaxed);
+}
+
+/// How many connections agreed to it, if it is offered.
+pub(crate) fn compressed() -> Option<usize> {
+    COMPRESSES.load(Ordering::Relaxed).then(|| COMPRESSED.load(Ordering::Relaxed))
 }
 
 /// A connect that trusts the authorities of the system if the URL is one of `wss`: SSL_CERT_FILE names others.
@@ -240,7 +255,12 @@ impl Protocol for Script {
         NAME
     }
 
+    fn compression(&self) -> Option<Compression> {
+        COMPRESSES.load(Ordering::Relaxed).then(Compression::new)
+    }
+
     fn open(&mut self, _: &mut Cx<'_>, handshake: &Handshake<'_>) -> Whole {
+        COMPRESSED.fetch_add(usize::from(handshake.compression().is_some()), Ordering::Relaxed);
         self.tell(Event::Open(handshake.subprotocol().map(str::to_owned)));
         Whole { kind: MessageKind::Text, bytes: Vec::new(), frames: 0 }
     }

@@ -18,8 +18,10 @@ use std::{env, process::ExitCode};
 use crate::{checks::Checks, link::Way};
 
 const USAGE: &str = "\
-Usage: conformance-client PART
+Usage: conformance-client [--compress] PART
 
+  --compress
+        Offers compression, to which each connection has to agree.
   autobahn URL
         Does all the cases of Autobahn's fuzzing server.
   peer NAME URL [PROXY]
@@ -49,6 +51,13 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<(), String> {
     let mut checks = Checks::default();
+    let words = match words {
+        ["--compress", rest @ ..] => {
+            link::compress();
+            rest
+        }
+        all => all,
+    };
     match *words {
         ["autobahn", url] => return autobahn::run(url),
         ["peer", name, url] => peer::run(&mut checks, name, url, &Way::Direct),
@@ -59,6 +68,9 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["fails", name, url, text] => echo::fails(&mut checks, name, url, &Way::Direct, text),
         ["fails", name, url, text, proxy] => echo::fails(&mut checks, name, url, &Way::through(proxy)?, text),
         _ => return Err(USAGE.to_owned()),
+    }
+    if let Some(agreed) = link::compressed() {
+        checks.check("each connection agreed to compression", || checks::equal(agreed, link::begun()));
     }
     checks.finish()
 }
