@@ -29,7 +29,7 @@ impl History {
         self.most as usize
     }
 
-    /// How many bytes of memory it holds: a sixteenth more than it may have.
+    /// How many bytes of memory it holds: a thirty-second more than it may have.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.bytes.capacity()
@@ -62,7 +62,7 @@ impl History {
 }
 
 /// The part of the length that it has as room beside: so many bytes are moved for each that is added, at most.
-const SPARE: usize = 16;
+const SPARE: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_last_bytes_are_kept() {
-        for (most, held) in [(1, 1), (5, 5), (15, 15), (16, 17), (40, 42)] {
+        for (most, held) in [(1, 1), (5, 5), (31, 31), (32, 33), (70, 72)] {
             let mut history = History::new(most);
             let most = history.most();
             assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Bytes that come one by one move the others once for every sixteenth that is new.
+    /// Bytes that come one by one move the others once for every thirty-second that is new.
     #[test]
     fn little_is_moved() {
         let mut history = History::new(32 * 1024);
@@ -98,7 +98,7 @@ mod tests {
             moves += u32::from(history.bytes.len() < start);
             start = history.bytes.len();
         }
-        assert_eq!(moves, 15);
+        assert_eq!(moves, 31);
         assert_eq!(history.bytes(), [b'a'; 32 * 1024]);
     }
 

@@ -4,7 +4,9 @@ use sockeye_proto::deflate::{self, Inflated, Stop};
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
 /// A decompressor of the largest window, which reads what any smaller one may hold.
-pub(crate) struct Inflater(Inflate);
+///
+/// It is boxed: a connection has room for one, and seldom has one.
+pub(crate) struct Inflater(Box<Inflate>);
 
 impl Inflater {
     /// How much memory one takes (measured).
@@ -12,7 +14,7 @@ impl Inflater {
 
     pub(crate) fn new() -> Option<Self> {
         // No number of a peer's comes here: the constructor panics for a window that there is not.
-        Some(Self(Inflate::new(false, 15)))
+        Some(Self(Box::new(Inflate::new(false, 15))))
     }
 }
 
