@@ -304,6 +304,27 @@ impl Builder {
         self
     }
 
+    /// Adds a listener for a raw endpoint, with the handle that [`add_raw`](Self::add_raw) of this builder returned: each
+    /// accepted connection belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
+    /// shares apply to these too. [`Service::local_addresses`](crate::Service::local_addresses) lists them after those of
+    /// [`listen`](Self::listen). For a listener shared by all [`Threads`](crate::Threads) use
+    /// [`Threads::listen_raw`](crate::Threads::listen_raw).
+    #[must_use]
+    pub fn listen_raw<R: Raw>(self, listen: impl Into<ListenAddr>, endpoint: EndpointHandle<R>) -> Self {
+        self.listen_raw_with(listen, ListenOptions::default(), endpoint)
+    }
+
+    /// As [`listen_raw`](Self::listen_raw), with options.
+    #[must_use]
+    pub fn listen_raw_with<R: Raw>(
+        self,
+        listen: impl Into<ListenAddr>,
+        options: ListenOptions,
+        endpoint: EndpointHandle<R>,
+    ) -> Self {
+        self.listener(Listen::new(listen).options(options).raw(endpoint))
+    }
+
     /// Carries the bytes of every connection that is accepted or made through a reversible
     /// transform, the [`Scrambler`](crate::sim::Scrambler) of this seed, as TLS would. It is for
     /// tests of the loop and not a cipher.

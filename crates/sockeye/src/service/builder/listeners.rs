@@ -1,7 +1,7 @@
-//! The listeners of a service.
+//! The listeners of a service. Those of raw endpoints are in the file above: their bound is shown by the compiler with the place
+//! where it is.
 
 use crate::id::ListenerHandle;
-use crate::protocol::{EndpointHandle, Raw};
 use crate::service::builder::Builder;
 use crate::service::listen::ListenAddr;
 use crate::service::listen_at::Listen;
@@ -35,26 +35,5 @@ impl Builder {
         let handle = ListenerHandle { builder: self.id, number: self.listeners.len() as u64 };
         self.listeners.push((handle, listen));
         handle
-    }
-
-    /// Adds a listener for a raw endpoint, with the handle that [`add_raw`](Self::add_raw) of this builder returned: each
-    /// accepted connection belongs to it at once, without HTTP or WebSocket. The service's filters, limits and turn
-    /// shares apply to these too. [`Service::local_addresses`](crate::Service::local_addresses) lists them after those of
-    /// [`listen`](Self::listen). For a listener shared by all [`Threads`](crate::Threads) use
-    /// [`Threads::listen_raw`](crate::Threads::listen_raw).
-    #[must_use]
-    pub fn listen_raw<R: Raw>(self, listen: impl Into<ListenAddr>, endpoint: EndpointHandle<R>) -> Self {
-        self.listen_raw_with(listen, ListenOptions::default(), endpoint)
-    }
-
-    /// As [`listen_raw`](Self::listen_raw), with options.
-    #[must_use]
-    pub fn listen_raw_with<R: Raw>(
-        self,
-        listen: impl Into<ListenAddr>,
-        options: ListenOptions,
-        endpoint: EndpointHandle<R>,
-    ) -> Self {
-        self.listener(Listen::new(listen).options(options).raw(endpoint))
     }
 }
