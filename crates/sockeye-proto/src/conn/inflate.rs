@@ -245,7 +245,7 @@ fn step_tail(inflation: &mut Inflation, codec: &mut dyn Inflate, room: &mut [u8]
         // Either ends in the middle of a block.
         Stop::Waiting | Stop::Final | Stop::Corrupt => Stop::Corrupt,
     };
-    // The end of the stream may be what there was no room for.
+    // If the output was full, the codec may report the end of the stream in the next call.
     step.has_more = step.stop == Stop::Waiting;
     step
 }

@@ -77,8 +77,8 @@ impl deflate::Deflate for Deflater {
 }
 
 impl Deflater {
-    /// Takes what there was no room for. `reset` does not: what waits would go on taking room, and a block that is open
-    /// would go on in the next message.
+    /// Discards output that did not fit. `reset` keeps it, so it would take room in the next message, and an open block would
+    /// continue there.
     fn drain(&mut self) {
         let mut rest = [0; 4096];
         loop {

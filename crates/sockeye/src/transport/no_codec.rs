@@ -1,4 +1,4 @@
-//! In the place of the codec in a build without it: there is none, so nothing is agreed on and nothing compressed.
+//! Replaces the codec in a build without the feature `deflate`: compression is never negotiated, and these types have no values.
 
 use sockeye_proto::deflate::{self, Inflated};
 

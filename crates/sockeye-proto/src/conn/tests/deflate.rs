@@ -400,7 +400,7 @@ fn after_our_close_compressed_data_is_dropped_unread() {
     }
 }
 
-/// Codecs that say what is not so harm nobody.
+/// A codec that reports wrong counts fails its own connection and causes no panic.
 #[test]
 fn a_codec_without_progress_fails_the_connection() {
     struct Idle(crate::deflate::Inflated);
