@@ -185,7 +185,8 @@ pub(crate) fn tests(command: &mut Command) -> Result<Checks, Failure> {
     if !output.status.success() {
         let failed: Vec<&str> = output.lines.iter().filter_map(|line| failed_test(line)).collect();
         let names = if failed.is_empty() { String::new() } else { format!(": {}", failed.join(", ")) };
-        return Err(Failure::new(format!("`{}` failed{names}", process::shown(command)), checks));
+        let words = words_of_failures(&output.lines);
+        return Err(Failure::new(format!("`{}` failed{names}{words}", process::shown(command)), checks));
     }
     if ignored > 0 {
         return Err(Failure::new(format!("{ignored} tests are ignored, and an ignored test shows nothing"), checks));
@@ -198,6 +199,24 @@ pub(crate) fn tests(command: &mut Command) -> Result<Checks, Failure> {
 
 fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// What failed tests said of themselves, so that the end of the log has the cause. Binaries print it between two lines
+/// `failures:`.
+fn words_of_failures(lines: &[String]) -> String {
+    const MOST: usize = 60;
+    let mut begun = lines.iter().enumerate().filter(|(_, line)| *line == "failures:").map(|(at, _)| at);
+    let (Some(from), Some(to)) = (begun.next(), begun.next()) else { return String::new() };
+    let words = &lines[from + 1..to];
+    let mut text = String::new();
+    for line in words.iter().take(MOST) {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    if words.len() > MOST {
+        text.push_str(&format!("\n    ({} lines more, above)", words.len() - MOST));
+    }
+    text
 }
 
 /// Sums what every test binary said: `test result: ok. 12 passed; 0 failed; 0 ignored; ...`.
@@ -256,5 +275,16 @@ mod tests {
     fn names_of_failed_tests_are_found() {
         assert_eq!(failed_test("test wire::mask::odd ... FAILED"), Some("wire::mask::odd"));
         assert_eq!(failed_test("test wire::mask::odd ... ok"), None);
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_told() {
+        let lines = |text: &str| text.lines().map(String::from).collect::<Vec<_>>();
+        let failed =
+            "test odd ... FAILED\nfailures:\n---- odd ----\nnot even\nfailures:\n    odd\ntest result: FAILED.";
+        assert_eq!(words_of_failures(&lines(failed)), "\n    ---- odd ----\n    not even");
+        assert_eq!(words_of_failures(&lines("test odd ... ok")), "");
+        let long = format!("failures:\n{}failures:\n", "again\n".repeat(62));
+        assert!(words_of_failures(&lines(&long)).ends_with("again\n    (2 lines more, above)"));
     }
 }

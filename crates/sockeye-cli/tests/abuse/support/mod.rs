@@ -30,8 +30,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a peer waits for something that should happen at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a peer waits for something that should happen at once. A busy machine may stand still for long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a connection may take to be gone after the server gave it up: `close` (5 s) and one second more.
 pub(crate) const GONE: Duration = Duration::from_secs(6);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::canary::{Canaries, Song, percentile_99};
 use super::{Server, optimised, pass, strict};
 
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(30);
 /// The window of U5 and the most it may work in it: 2 %.
 const IDLE_WINDOW: Duration = Duration::from_secs(3);
 const IDLE_WORK: Duration = Duration::from_millis(60);
