@@ -113,17 +113,14 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             single(&Workspace::find(None)?, |workspace| simulator::run(workspace, range))
         }
         "conformance" => {
-            let side = match (options.flag("--client"), options.flag("--tls")) {
-                (true, false) => conformance::Side::Client,
-                (false, true) => conformance::Side::TlsServer,
-                (false, false) => conformance::Side::Server,
-                (true, true) => conformance::Side::TlsClient,
-            };
+            let side = conformance::Side::new(options.flag("--client"), options.flag("--tls"));
             let cases = options.value("--cases")?.unwrap_or_else(|| "*".to_owned());
             let repeat = options.number("--repeat")?.unwrap_or(1);
             let workspace = options.workspace()?;
             options.finish()?;
-            single(&workspace, |workspace| conformance::run(workspace, side, &cases, repeat))
+            single(&workspace, |workspace| {
+                conformance::run(workspace, side, &conformance::Plan::published(&cases, repeat))
+            })
         }
         "fuzz" => {
             let seconds = options.number("--seconds")?.unwrap_or(30);
