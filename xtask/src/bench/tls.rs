@@ -339,5 +339,10 @@ fn of_rustls(bench: &Bench<'_>, counted: &Counted) -> Result<f64, Failure> {
 
 fn counted_in(profile: &Path) -> Result<f64, Failure> {
     let text = fs::read_to_string(profile).map_err(|error| format!("{}: {error}", profile.display()))?;
-    Ok(reading::instructions(&text).ok_or("callgrind wrote no sum")? as f64)
+    match reading::instructions(&text) {
+        Some(0) | None => {
+            Err(format!("{}: callgrind counted nothing: is the function inlined?", profile.display()).into())
+        }
+        Some(count) => Ok(count as f64),
+    }
 }
