@@ -20,9 +20,17 @@ const SENTENCE: &str = "Sockeye salmon return to where they hatched: très loin,
 /// The request that asks for an upgrade.
 #[must_use]
 pub fn request(port: u16) -> Vec<u8> {
+    request_offering(port, "")
+}
+
+/// The same, with an offer of extensions unless it is empty.
+#[must_use]
+pub fn request_offering(port: u16, extensions: &str) -> Vec<u8> {
+    let offer =
+        if extensions.is_empty() { String::new() } else { format!("Sec-WebSocket-Extensions: {extensions}\r\n") };
     format!(
         "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {NONCE}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {NONCE}\r\n{offer}\r\n"
     )
     .into_bytes()
 }
@@ -82,7 +90,26 @@ pub fn masked_frame(payload: &[u8], text: bool) -> Vec<u8> {
     frame
 }
 
-/// The same as a server sends it.
+/// The same with a payload that is compressed text (RFC 7692 section 6: the first bit of the reserved ones).
+#[must_use]
+pub fn masked_frame_packed(packed: &[u8]) -> Vec<u8> {
+    let mut frame = masked_frame(packed, true);
+    frame[0] |= 0x40;
+    frame
+}
+
+/// The first byte of a frame of a server, where its payload begins, and how long that is; `None`: its header is not whole.
+#[must_use]
+pub fn frame_head(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (first, len) = (*bytes.first()?, usize::from(*bytes.get(1)?));
+    Some(match len {
+        126 => (first, 4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (first, 10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        _ => (first, 2, len),
+    })
+}
+
+/// A final frame as a server sends it.
 #[must_use]
 pub fn plain_frame(payload: &[u8], text: bool) -> Vec<u8> {
     let mut frame = header(payload.len(), text, 0);
@@ -135,6 +162,16 @@ mod tests {
             let text = payload(size, true, b'x');
             assert_eq!((text.len(), text[0]), (size, b'x'));
             assert!(std::str::from_utf8(&text).is_ok());
+        }
+    }
+
+    #[test]
+    fn heads_are_read() {
+        for size in [0, 125, 126, 65_535, 65_536] {
+            let frame = plain_frame(&vec![7; size], true);
+            let at = frame.len() - size;
+            assert_eq!(frame_head(&frame), Some((TEXT, at, size)));
+            assert!((0..at).all(|cut| frame_head(&frame[..cut]).is_none()));
         }
     }
 

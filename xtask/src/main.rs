@@ -58,6 +58,9 @@ Usage: cargo xtask TASK
   bench counts [--report-only] [--binary FILE]
         System calls and instructions of an echoed message, and memory of an idle connection, with their goals.
         A goal that is missed fails, unless it is only to be reported.
+  bench deflate [--report-only] [--only WORDS]
+        What compression saves of that which 32 KiB of history would, and its instructions beside those of zlib-rs alone, with their
+        goals.
   bench speed [--rounds N] [--only WORDS] [--binary FILE]
         The server's CPU time of a message as a ratio to the least a server can do; medians of N rounds (5).
         Only the scenarios that have WORDS in their names, if given.
@@ -193,6 +196,7 @@ fn bench(options: &mut Options) -> Result<bool, String> {
     let kind = options.free();
     options.finish()?;
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["deflate"] => single(&workspace, |workspace| bench::deflate::run(workspace, report_only, only.as_deref())),
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
         ["soak"] => single(&workspace, |workspace| bench::soak::run(workspace, plan)),
         ["masks"] => single(&workspace, |workspace| bench::masks::run(workspace, true)),
@@ -200,7 +204,7 @@ fn bench(options: &mut Options) -> Result<bool, String> {
         ["tls"] => single(&workspace, |workspace| bench::tls::times(workspace, rounds, only.as_deref())),
         ["tls", "counts"] => single(&workspace, |workspace| bench::tls::instructions(workspace, report_only)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
-        _ => Err(format!("bench what: counts, masks, soak, speed, threads or tls?\n\n{USAGE}")),
+        _ => Err(format!("bench what: counts, deflate, masks, soak, speed, threads or tls?\n\n{USAGE}")),
     }
 }
 

@@ -213,6 +213,15 @@ impl Server {
         self.child.0.id()
     }
 
+    /// Waits until it ends by itself, with exit code 0.
+    pub(crate) fn end(mut self) -> Result<(), String> {
+        match self.child.wait_until(Instant::now() + GRACE) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("`{}` ended with {status}; its log ends:\n{}", self.shown, tail(&self.log))),
+            None => Err(format!("`{}` did not end within {} s", self.shown, GRACE.as_secs())),
+        }
+    }
+
     /// Asks it to end; it must do so by itself and with exit code 0.
     ///
     /// A tracer does not pass signals on, so the process furthest below it is asked.

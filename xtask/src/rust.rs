@@ -121,6 +121,12 @@ pub(crate) fn benches(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
+/// What measures compression.
+pub(crate) fn packed(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(&mut workspace.cargo(["build", "--release", "--package", "sockeye-benches", "--bin", "packed"]))?;
+    Ok(Checks::passed(1))
+}
+
 /// What measures TLS, and the command if it is ours.
 pub(crate) fn benches_with_tls(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut command = workspace.cargo(["build", "--release", "--package", "sockeye-benches"]);

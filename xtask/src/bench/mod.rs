@@ -1,9 +1,10 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`], [`speed`], [`threads`], [`masks`], [`soak`] and [`tls`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
+//! [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`] and [`tls`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
 //! [`table`] shows it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod counts;
+pub(crate) mod deflate;
 pub(crate) mod masks;
 mod reading;
 pub(crate) mod soak;
@@ -37,6 +38,12 @@ impl<'a> Programs<'a> {
     /// Builds them, and what measures TLS.
     fn build_with_tls(workspace: &'a Workspace) -> Result<Self, Failure> {
         rust::benches_with_tls(workspace)?;
+        Self::ready(workspace)
+    }
+
+    /// Builds what measures compression, with a server of its own.
+    fn build_packed(workspace: &'a Workspace) -> Result<Self, Failure> {
+        rust::packed(workspace)?;
         Self::ready(workspace)
     }
 
