@@ -115,7 +115,7 @@ pub(crate) struct ClientTlsArgs {
     pub(crate) pins: Vec<String>,
 
     /// Do not verify the certificate: ANYONE ON THE WAY CAN READ AND CHANGE EVERYTHING, unless there is a --pin
-    #[arg(help_heading = "TLS", long)]
+    #[arg(help_heading = "TLS", long, conflicts_with = "ca_files")]
     pub(crate) insecure: bool,
 
     /// Append the secrets of connections to FILE, for Wireshark: who has it can read what was sent
@@ -216,6 +216,7 @@ pub(crate) fn unusable(error: &LoadError, key_option: &str, has_key_option: bool
     match error.kind() {
         LoadErrorKind::NoKey if !has_key_option => text = format!("{text}; or name the file of the key ({key_option})"),
         LoadErrorKind::NoRoots => text.push_str(" (--ca-file)"),
+        LoadErrorKind::InvalidPin => text.push_str("; `sockeye serve --tls-self-signed` prints that of its own key"),
         _ => {}
     }
     Failure::usage(escape(&text).to_string())
