@@ -32,8 +32,10 @@ impl<'a> Tx<'a> {
     /// are older than that; see [`Cx::hold_back`](crate::Cx::hold_back).
     #[must_use]
     pub fn ahead_of_published(mut self) -> Self {
-        if let Self::Idle(writable) = &mut self {
-            writable.port.is_ahead = true;
+        match &mut self {
+            Self::Idle(writable) => writable.port.is_ahead = true,
+            Self::Mid(Fragmented::Text(text)) => text.port.is_ahead = true,
+            Self::Mid(Fragmented::Binary(binary)) => binary.port.is_ahead = true,
         }
         self
     }
@@ -360,9 +362,12 @@ impl<'a> SendCx<'a> {
         self.out.reborrow().catch_up(port, self.id.as_u64());
     }
 
-    /// A fragmented message is finished: what waited for that comes next.
+    /// A fragmented message is finished: what waited for that comes next, unless more goes ahead of it.
     fn finish(&mut self, payload: &[u8]) {
         self.send(None, true, payload);
+        if self.is_ahead {
+            return;
+        }
         if let Some(mut port) = port(self.ws, &mut self.aside, self.endpoint) {
             self.out.release_held(&mut port);
         }

@@ -1,5 +1,6 @@
 //! Compressed messages (permessage-deflate) between a server and clients of the same service.
 
+mod flow;
 mod hostile;
 mod peers;
 mod sending;
