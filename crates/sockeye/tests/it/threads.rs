@@ -20,7 +20,8 @@ use sockeye::service::RemoteError;
 use sockeye::statistics::Statistics;
 use sockeye::sys::Address;
 use sockeye::threads::{Group, RunningThreads, Worker};
-use sockeye::{Builder, Close, Closed, ClosedCx, Handshake, Service, Threads};
+use sockeye::{Builder, Close, Closed, ClosedCx, Compression, Handshake, Service, Threads};
+use sockeye_testing::zlib;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -65,28 +66,37 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn connect(address: &Address) -> Self {
+        Self::offering(address, "").0
+    }
+
+    /// With more lines in the request; gives the extensions that were accepted, too.
+    fn offering(address: &Address, lines: &str) -> (Self, String) {
         let Address::Ip(address) = address else { panic!("{address}") };
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-            .write_all(
-                b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            )
-            .unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
         let mut stream = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head:?}");
         }
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        Self(stream)
+        let extensions = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+        (Self(stream), extensions.unwrap_or_default().to_owned())
+    }
+
+    fn say(&mut self, text: &str) {
+        self.send(0x81, text.as_bytes());
     }
 
     /// Masked with zeros.
-    fn say(&mut self, text: &str) {
-        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
-        frame.extend(text.as_bytes());
+    fn send(&mut self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend(payload);
         self.0.get_mut().write_all(&frame).unwrap();
     }
 
@@ -97,11 +107,17 @@ impl Client {
     }
 
     fn frame(&mut self) -> (u8, Vec<u8>) {
+        let (first, payload) = self.whole_frame();
+        (first & 0x0f, payload)
+    }
+
+    /// The first byte and the payload.
+    fn whole_frame(&mut self) -> (u8, Vec<u8>) {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).unwrap();
         let mut payload = vec![0; usize::from(head[1])];
         self.0.read_exact(&mut payload).unwrap();
-        (head[0] & 0x0f, payload)
+        (head[0], payload)
     }
 
     fn thread(&mut self) -> usize {
@@ -218,6 +234,64 @@ fn what_all_have_counted_can_be_asked_for_meanwhile() {
     threads.join_each(|_, statistics| sum += statistics).unwrap();
     assert!(sum.websockets.opened_by_peers >= all.websockets.opened_by_peers);
     assert_eq!((sum.websockets_now, sum.connections_now), (0, 0));
+}
+
+/// What was compressed in several threads: one compression in each for what is published, and all of it in the sum.
+#[test]
+fn what_all_have_compressed_is_summed() {
+    let threads = Threads::new(2).listen("127.0.0.1:0").start(|worker| {
+        let handler = Obedient { worker: worker.clone(), closed: Arc::default() };
+        Ok(Service::builder().compression(Compression::new()).protocol(messages::with("obedient", handler)))
+    });
+    let threads = threads.unwrap();
+    let mut clients = Vec::new();
+    let mut of_each = [0; 2];
+    while of_each.contains(&0) || clients.len() < 4 {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let (mut client, answer) = Client::offering(&threads.local_addresses()[0], offer);
+        of_each[client.thread()] += 1;
+        let (send, receive) = zlib::agreed(answer.as_bytes()).unwrap();
+        clients.push((client, zlib::Packer::new(send), zlib::Plain::new(receive)));
+    }
+    let count = clients.len();
+    let text = "what is said is said to all, and said again; ".repeat(3);
+    for (number, (client, packer, _)) in clients.iter_mut().enumerate() {
+        let packed = packer.message(format!("{text}{number}").as_bytes());
+        client.send(0xC1, &packed);
+    }
+    for (client, _, plain) in &mut clients {
+        let mut heard = BTreeSet::new();
+        while heard.len() < count {
+            let (first, payload) = client.whole_frame();
+            let frame = [&[first, u8::try_from(payload.len()).unwrap()][..], &payload].concat();
+            // A length in 16 bits.
+            heard.insert(String::from_utf8(plain.frames(&frame)[4..].to_vec()).unwrap());
+        }
+        assert_eq!((plain.packed, &plain.failed), (count, &None));
+        assert_eq!(heard, (0..count).map(|number| format!("{text}{number}")).collect());
+    }
+    let all = |sum: &Statistics| {
+        let compression = &sum.compression;
+        [compression.received, compression.sent, compression.deflated].map(|count| count as usize)
+    };
+    let wanted = [count, count * count, 2 * count];
+    let begin = Instant::now();
+    while all(&threads.statistics()) != wanted {
+        assert!(begin.elapsed() < PATIENCE, "{}", threads.statistics());
+        thread::yield_now();
+    }
+    threads.drain();
+    drop(clients);
+    let (mut sum, mut parts) = (Statistics::default(), Vec::new());
+    let each = |index: usize, statistics: &Statistics| {
+        sum += statistics;
+        parts.push((index, all(statistics)));
+    };
+    threads.join_each(each).unwrap();
+    assert_eq!(all(&sum), wanted);
+    for (index, part) in parts {
+        assert_eq!(part, [of_each[index], of_each[index] * count, count], "thread {index}");
+    }
 }
 
 #[test]

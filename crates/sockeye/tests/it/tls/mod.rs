@@ -1,6 +1,7 @@
 //! TLS on real and simulated sockets. rustls has random numbers of its own, so no two runs are the same to the byte.
 
 mod client;
+mod compressed;
 mod hostile;
 mod proxied;
 mod raw;
