@@ -12,11 +12,12 @@
 //! (`harness = false`): many rows run at once, and those that load the processor one at a time. Wall-clock latency on a
 //! shared machine says little, so the canaries' p99 is judged only when `ABUSE_STRICT` is set; the rules themselves are
 //! proven on the simulator's virtual clock. Then the rows of TLS run at their full length too: 9,900 connections for ten
-//! minutes. `ABUSE_MUTATIONS` says how many flights of TLS are changed, instead of ten thousand.
+//! minutes. `ABUSE_MUTATIONS` says how many flights of TLS and compressed messages are changed, instead of ten thousand.
 
 mod backpressure;
 mod census;
 mod closing;
+mod compression;
 mod event_loop;
 mod files;
 mod frames;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         frames::rows(),
         messages::rows(),
         closing::rows(),
+        compression::rows(),
         backpressure::rows(),
         event_loop::rows(),
         census::rows(),

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::http::{HttpRequest, Response, Route, Routes};
+use sockeye::protocol::MessageLimits;
 use sockeye::responder::{RequestClosedCx, RequestCx, RequestEnd, Responder, ResponseTx};
-use sockeye::{Service, messages};
+use sockeye::{Close, Compression, Cx, Fragment, Handshake, Protocol, Service, Tx, messages};
 
 pub(crate) const VARIABLE: &str = "SOCKEYE_ABUSE_TARGET";
 
@@ -159,9 +160,49 @@ impl Responder for Target {
 
 const PIECE: [u8; 1000] = [b'.'; 1000];
 
+/// Says how many bytes a message had, of any length, and keeps none of it.
+struct Count;
+
+impl Protocol for Count {
+    type Session = u64;
+
+    fn name(&self) -> &'static str {
+        "count"
+    }
+
+    fn limits(&self) -> MessageLimits {
+        let mut limits = MessageLimits::default();
+        limits.message_bytes = Some(1 << 40);
+        limits
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        Some(Compression::new())
+    }
+
+    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> u64 {
+        0
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, count: &mut u64, fragment: Fragment<'_>) -> Result<(), Close> {
+        *count += fragment.payload.as_bytes().len() as u64;
+        if fragment.last {
+            cx.request_writable();
+        }
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut Cx<'_>, count: &mut u64, tx: Tx<'_>) -> Result<(), Close> {
+        if let Some(writable) = tx.idle() {
+            writable.text(&std::mem::take(count).to_string());
+        }
+        Ok(())
+    }
+}
+
 /// Serves until it is killed.
 pub(crate) fn serve() -> ! {
-    let mut builder = Service::builder().protocol(messages::echo("echo"));
+    let mut builder = Service::builder().protocol(messages::echo("echo")).protocol(Count);
     let target = builder.add_responder(Target { sessions: Rc::default() });
     let routes = Routes::new().responder(Route::below("/"), target);
     let mut service = builder.routes(routes).listen("127.0.0.1:0").build().expect("a service");

@@ -24,7 +24,9 @@ pub(crate) use server::{Launch, Server};
 pub(crate) use strace::Strace;
 pub(crate) use temp::TempDir;
 pub(crate) use tls::{Credentials, Tls};
-pub(crate) use wire::{BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, Size, TEXT, close_body, frame, header};
+pub(crate) use wire::{
+    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, RSV1, Size, TEXT, close_body, frame, header,
+};
 
 use std::path::Path;
 use std::thread;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, PING, PONG, Request, Server, TEXT, Tls, frame};
+use super::{ACCEPT, BINARY, CLOSE, FIN, Frame, GONE, PATIENCE, PING, PONG, RSV1, Request, Server, TEXT, Tls, frame};
 
 /// Why there is nothing more to read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     used: usize,
     patience: Duration,
     tls: Option<Box<Tls>>,
+    /// The bits beside the opcode that may be set in what the server sends: those of an extension that was agreed on.
+    bits: u8,
 }
 
 impl Peer {
@@ -139,7 +141,7 @@ impl Peer {
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP");
         stream.set_write_timeout(Some(PATIENCE)).expect("a legal timeout");
-        Self { stream, inbox: Vec::new(), used: 0, patience: PATIENCE, tls: None }
+        Self { stream, inbox: Vec::new(), used: 0, patience: PATIENCE, tls: None, bits: 0 }
     }
 
     /// A connection that is upgraded on `/`, to an echo.
@@ -153,7 +155,23 @@ impl Peer {
         peer
     }
 
+    /// Upgraded with this offer of permessage-deflate, which the server has to accept. Compressed messages come as they are.
+    pub(crate) fn compressing(server: &Server, offer: &str) -> (Self, String) {
+        let mut peer = Self::connect(server);
+        let reply = peer.upgrade_to(&server.upgrade.clone().add("Sec-WebSocket-Extensions", offer));
+        let answer = reply.field("Sec-WebSocket-Extensions").expect("an extension").to_owned();
+        assert!(answer.starts_with("permessage-deflate"), "{answer}");
+        peer.bits = RSV1;
+        (peer, answer)
+    }
+
     pub(crate) fn upgrade(&mut self, request: &Request) -> Reply {
+        let reply = self.upgrade_to(request);
+        assert_eq!(reply.field("Sec-WebSocket-Extensions"), None, "an extension that was not offered");
+        reply
+    }
+
+    fn upgrade_to(&mut self, request: &Request) -> Reply {
         self.send(request.bytes());
         let reply = self.reply().expect("an answer to the upgrade");
         assert_eq!(reply.status, 101, "{:?}", reply.fields);
@@ -162,7 +180,6 @@ impl Peer {
         assert_eq!(reply.all("Connection").len(), 1);
         assert!(reply.field("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")));
         assert!(reply.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
-        assert_eq!(reply.field("Sec-WebSocket-Extensions"), None, "an extension that was not offered");
         reply
     }
 
@@ -329,7 +346,7 @@ impl Peer {
     pub(crate) fn frame(&mut self) -> Result<Frame, End> {
         let deadline = Instant::now() + self.patience;
         loop {
-            if let Some((frame, end)) = Frame::parse(self.unread()) {
+            if let Some((frame, end)) = Frame::parse(self.unread(), self.bits) {
                 self.used += end;
                 return Ok(frame);
             }
@@ -341,7 +358,7 @@ impl Peer {
     pub(crate) fn each_frame(&mut self, mut take: impl FnMut(u8, &[u8])) {
         let deadline = Instant::now() + self.patience;
         self.fill(deadline).unwrap_or_else(|end| panic!("{end:?} instead of a frame"));
-        while let Some((start, end)) = Frame::extent(self.unread()) {
+        while let Some((start, end)) = Frame::extent(self.unread(), self.bits) {
             if end > self.unread().len() {
                 break;
             }
@@ -468,7 +485,7 @@ impl Peer {
         }
         self.stream.set_nonblocking(false).expect("own socket");
         let mut frames = Vec::new();
-        while let Some((frame, end)) = Frame::parse(self.unread()) {
+        while let Some((frame, end)) = Frame::parse(self.unread(), self.bits) {
             self.used += end;
             frames.push(frame);
         }

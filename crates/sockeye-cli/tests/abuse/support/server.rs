@@ -25,6 +25,7 @@ pub(crate) struct Launch {
     open_files: Option<u32>,
     variable: Option<&'static str>,
     address_space: Option<u64>,
+    stack_kib: Option<u32>,
     upgrade: Request,
     credentials: Option<Arc<Credentials>>,
 }
@@ -36,7 +37,16 @@ impl Launch {
     }
 
     fn of(program: OsString, arguments: Vec<OsString>, upgrade: Request) -> Self {
-        Self { program, arguments, open_files: None, address_space: None, variable: None, upgrade, credentials: None }
+        Self {
+            program,
+            arguments,
+            open_files: None,
+            address_space: None,
+            stack_kib: None,
+            variable: None,
+            upgrade,
+            credentials: None,
+        }
     }
 
     /// The service of [`target`](crate::target): the command has no responders, so this program is started once more.
@@ -88,10 +98,17 @@ impl Launch {
         self
     }
 
+    /// Limits the stack of its first thread, in KiB.
+    pub(crate) fn stack(mut self, kib: u32) -> Self {
+        self.stack_kib = Some(kib);
+        self
+    }
+
     pub(crate) fn command(&self) -> Command {
         let files = self.open_files.map(|limit| format!("ulimit -n {limit}"));
         let space = self.address_space.map(|bytes| format!("ulimit -v {}", bytes / 1024));
-        let limits: Vec<String> = files.into_iter().chain(space).collect();
+        let stack = self.stack_kib.map(|kib| format!("ulimit -s {kib}"));
+        let limits: Vec<String> = files.into_iter().chain(space).chain(stack).collect();
         let mut command = if limits.is_empty() {
             Command::new(&self.program)
         } else {

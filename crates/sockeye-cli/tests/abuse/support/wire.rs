@@ -7,6 +7,8 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
 pub(crate) const FIN: u8 = 0x80;
+/// Of a compressed message.
+pub(crate) const RSV1: u8 = 0x40;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -77,17 +79,17 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The frame at the front of `bytes` and its length. A server's frame must be unmasked, without RSV bits and of the
-    /// shortest form.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (start, end) = Self::extent(bytes)?;
+    /// The frame at the front of `bytes` and its length. A server's frame must be unmasked, without RSV bits but the `allowed`
+    /// ones, and of the shortest form.
+    pub(crate) fn parse(bytes: &[u8], allowed: u8) -> Option<(Self, usize)> {
+        let (start, end) = Self::extent(bytes, allowed)?;
         Some((Self { first: bytes[0], payload: bytes.get(start..end)?.to_vec() }, end))
     }
 
     /// Where the payload of the frame at the front begins and ends.
-    pub(crate) fn extent(bytes: &[u8]) -> Option<(usize, usize)> {
+    pub(crate) fn extent(bytes: &[u8], allowed: u8) -> Option<(usize, usize)> {
         let [first, second, ..] = *bytes else { return None };
-        assert_eq!(first & 0x70, 0, "RSV bits from the server: {first:#x}");
+        assert_eq!(first & 0x70 & !allowed, 0, "RSV bits from the server: {first:#x}");
         assert_eq!(second & 0x80, 0, "a masked frame from the server");
         let (start, length) = match second {
             126 => {
