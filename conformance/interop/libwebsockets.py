@@ -2,12 +2,17 @@
 
 The client holds one connection for each protocol. It has to stay on both while the counter counts, and what it
 draws has to reach another client of the mirror.
+
+It offers compression with both. A server with --compress gets its first drawing compressed, and no more: version 4.1 says nothing
+any more once a message has come that is not compressed, as short ones of any server are. So all else is for servers without.
 """
 
 import asyncio
+import json
 import os
 import re
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from checks import check, ensure, equal, main
 from websockets.asyncio.client import connect
@@ -46,7 +51,33 @@ class Client:
             self.hear(line.decode(errors="replace").rstrip())
 
 
+async def compressing(url):
+    address = urlsplit(url)
+    async with connect(url, subprotocols=["lws-mirror-protocol"], compression=None) as sees:
+        process = await asyncio.create_subprocess_exec(
+            "libwebsockets-test-client", address.hostname, f"--port={address.port}", "--longlived", "-d", "0",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+
+        async def draws():
+            drawn = await sees.recv()
+            ensure(all(DRAWING.fullmatch(part + ";") for part in drawn.split(";") if part), f"not what it draws: {drawn}")
+            # Nobody else has agreed to it.
+            text = urlopen(f"{address._replace(scheme='http').geturl()}metrics", timeout=20).read().decode()
+            found = re.search(r'(?m)^sockeye_compression_total\{what="received"\} (\d+)$', text)
+            ensure(found and int(found[1]) > 0, f"not compressed: {found}")
+
+        try:
+            await check("libwebsockets-test-client: its first drawing comes compressed, and reaches another client", draws, 60)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
 async def scenario(url):
+    if "--compress" in json.loads(os.environ.get("SERVER", "[]")):
+        return await compressing(url)
     address = urlsplit(url)
     # It looks for authorities nowhere else.
     tls = ["--ssl", "--ssl-ca", os.environ["SSL_CERT_FILE"]] if address.scheme == "wss" else []

@@ -47,7 +47,9 @@ pub(crate) fn servers(workspace: &Workspace) -> Result<Checks, Failure> {
         };
         let mut server = Foreign::start(command, bench.folder.join("libwebsockets-test-server.log"))?;
         let scheme = if certificate.is_some() { "wss" } else { "ws" };
-        total += bench.client(&["libwebsockets", &format!("{scheme}://127.0.0.1:{}/", server.port())], &[])?;
+        let url = format!("{scheme}://127.0.0.1:{}/", server.port());
+        total += bench.client(&["libwebsockets", &url], &[])?;
+        total += bench.client(&["--compress", "libwebsockets-status", &url], &[])?;
         server.check().map_err(|message| Failure::new(message, total))?;
     }
     total += trust(workspace, &bench)?;

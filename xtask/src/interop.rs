@@ -26,6 +26,15 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = bench.run(&Tested::command(workspace, "echo"), &["echo.mjs", "echo.py"])?;
     total += bench.run(&Tested::command(workspace, "echo").compressing(), &["echo.mjs", "echo.py", "compress.py"])?;
+    // Those of compression publish, too.
+    for options in [&["--compress"][..], &["--compress=6", "--compress-history", "32K"]] {
+        let publishing = options.iter().chain(&["--broadcast", "*"]);
+        total += bench.run(&Tested::command(workspace, "echo").with_words(publishing), &["judge.py"])?;
+    }
+    total += bench.run(
+        &Tested::command(workspace, "serve").with_words(&[COMPRESS, "--metrics", "/metrics"]),
+        &["libwebsockets.py"],
+    )?;
     // Each script gets a server of its own: the mirror and the counters are shared by whoever is connected.
     for tested in [Tested::command(workspace, "serve"), Tested::poll_loop(workspace)?] {
         for script in ["serve.mjs", "serve.py", "libwebsockets.py"] {
@@ -69,9 +78,11 @@ pub(crate) fn browser(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = bench.run(&Tested::command(workspace, "serve"), &["browser.mjs"])?;
     total += bench.run(&Tested::poll_loop(workspace)?, &["browser.mjs"])?;
-    let mut command = bench.command("tls_browser.mjs");
-    let output = process::run(command.env("SOCKEYE", workspace.binary()), LIMIT)?;
-    total += count("tls_browser.mjs", &output)?;
+    for script in ["tls_browser.mjs", "deflate_browser.mjs"] {
+        let mut command = bench.command(script);
+        let output = process::run(command.env("SOCKEYE", workspace.binary()), LIMIT)?;
+        total += count(script, &output)?;
+    }
     total += bench.on_examples("events.mjs")?;
     Ok(total)
 }
@@ -94,8 +105,12 @@ impl Tested {
     }
 
     /// For those who offer it.
-    fn compressing(mut self) -> Self {
-        self.words.push(COMPRESS.to_owned());
+    fn compressing(self) -> Self {
+        self.with_words(&[COMPRESS])
+    }
+
+    fn with_words<'o>(mut self, words: impl IntoIterator<Item = &'o &'o str>) -> Self {
+        self.words.extend(words.into_iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -153,7 +168,7 @@ impl<'w> Bench<'w> {
     /// Starts a server, runs the scripts against it one after the other, and ends it.
     fn run(&self, tested: &Tested, scripts: &[&str]) -> Result<Checks, Failure> {
         let tls = if tested.words.iter().any(|word| word == "--tls-cert") { "tls-" } else { "" };
-        let compressed = if tested.words.iter().any(|word| word == COMPRESS) { "compressed-" } else { "" };
+        let compressed = if tested.words.iter().any(|word| word.starts_with(COMPRESS)) { "compressed-" } else { "" };
         let name = format!("{tls}{compressed}{}-{}", tested.name, scripts.first().copied().unwrap_or_default());
         let server = Server::start_command(&mut tested.any_port(), self.logs.join(format!("{name}.log")))?;
         let mut total = Checks::default();

@@ -11,6 +11,7 @@ use crate::link::{Event, Link, Piece, Way};
 
 const COUNTER: &str = "dumb-increment-protocol";
 const MIRROR: &str = "lws-mirror-protocol";
+const STATUS: &str = "lws-status";
 
 /// How long 16 MiB may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -79,6 +80,28 @@ pub(crate) fn run(checks: &mut Checks, url: &str) {
             }
         }
         leave(link)
+    });
+}
+
+/// What it compresses: the list of who is connected, which everybody gets anew whenever somebody comes.
+pub(crate) fn status(checks: &mut Checks, url: &str) {
+    let list = |link: &mut Link| {
+        let text = link.text()?;
+        ensure(text.starts_with(r#"{ "version":""#) && text.ends_with("]}"), || format!("not a list: {text}"))?;
+        Ok::<_, String>(text.matches(r#""peer""#).count())
+    };
+    checks.check("libwebsockets-test-server: lists of 1 to 20 connections come compressed", || {
+        let mut links = Vec::new();
+        for count in 1..=20 {
+            links.push(speaking(url, STATUS)?);
+            for link in &mut links {
+                equal(list(link)?, count)?;
+            }
+        }
+        for (at, link) in links.iter().enumerate() {
+            equal(link.compressed(), 20 - at as u64)?;
+        }
+        links.into_iter().rev().try_for_each(leave_amid)
     });
 }
 

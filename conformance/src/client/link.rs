@@ -225,6 +225,11 @@ impl Link {
         }
     }
 
+    /// How many messages came compressed.
+    pub(crate) fn compressed(&self) -> u64 {
+        self.service.statistics().compression.received
+    }
+
     /// The next thing has to be the end.
     pub(crate) fn closed(&mut self) -> Result<Closed, String> {
         match self.next()? {

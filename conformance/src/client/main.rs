@@ -28,6 +28,8 @@ Usage: conformance-client [--compress] PART
         Everything, against one of the servers in conformance/interop/peers.
   libwebsockets URL
         The counter and the mirror of libwebsockets' test server.
+  libwebsockets-status URL
+        What that server compresses.
   echo NAME URL [PROXY]
         Messages of all sizes, against any server that echoes.
   fails NAME URL TEXT [PROXY]
@@ -63,6 +65,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["peer", name, url] => peer::run(&mut checks, name, url, &Way::Direct),
         ["peer", name, url, proxy] => peer::run(&mut checks, name, url, &Way::through(proxy)?),
         ["libwebsockets", url] => libwebsockets::run(&mut checks, url),
+        ["libwebsockets-status", url] => libwebsockets::status(&mut checks, url),
         ["echo", name, url] => echo::run(&mut checks, name, url, &Way::Direct),
         ["echo", name, url, proxy] => echo::run(&mut checks, name, url, &Way::through(proxy)?),
         ["fails", name, url, text] => echo::fails(&mut checks, name, url, &Way::Direct, text),
