@@ -53,7 +53,7 @@ impl WebSocket {
     }
 
     /// Frees the place of what waited, once it is sent.
-    #[cold]
+    #[inline]
     pub(super) fn drop_aside(&mut self) {
         if self.is_open() && self.aside.as_ref().is_some_and(|aside| aside.is_empty()) {
             self.aside = None;
@@ -113,7 +113,7 @@ impl WebSocket {
             let aside = self.aside.get_or_insert_default();
             let (batch, first) = match first {
                 Some(first) => (batch.clone(), first),
-                None => (Rc::new(waits.to_batch(frames).framed()), 0),
+                None => (Rc::new(waits.to_batch(frames).framed_for_one()), 0),
             };
             batch.hold(io.pool.borrow().account());
             aside.hold(batch, first);

@@ -10,6 +10,7 @@ use crate::transport::account::{Account, Charge};
 use crate::transport::batch::Framed;
 use crate::transport::codec::Inflater;
 use crate::transport::codecs::{Binding, Codecs};
+use crate::transport::feed::Told;
 
 /// Rare state of one WebSocket.
 #[derive(Default)]
@@ -58,6 +59,7 @@ impl Aside {
     pub(crate) fn forget(&mut self, account: &Rc<Account>, now: Instant) {
         if let Some(packing) = self.packing.as_mut().filter(|packing| packing.forget_at.is_some_and(|at| at <= now)) {
             packing.deflation.forget();
+            packing.told = Told::default();
             packing.binding = Binding::NONE;
             packing.forget_at = None;
             packing.count(account);
@@ -95,13 +97,15 @@ impl Aside {
 pub(super) struct Packing {
     pub(super) inflation: Inflation,
     pub(super) deflation: Deflation,
+    /// What was published for it since, which is not in the history of `deflation` yet.
+    pub(super) told: Told,
     /// The decompressor of the message in progress.
     pub(super) inflater: Option<Inflater>,
     /// The compressor that knows what was sent.
     pub(super) binding: Binding,
     /// A fragmented message of ours is compressed.
     pub(super) is_fragmenting: bool,
-    forget_at: Option<Instant>,
+    pub(super) forget_at: Option<Instant>,
     charge: Charge,
 }
 
@@ -110,6 +114,7 @@ impl Packing {
         Self {
             inflation: Inflation::new(agreed.receive),
             deflation: Deflation::new(agreed.send, history_bytes),
+            told: Told::default(),
             inflater: None,
             binding: Binding::NONE,
             is_fragmenting: false,
@@ -119,12 +124,17 @@ impl Packing {
     }
 
     fn is_needed(&self) -> bool {
-        self.inflation.is_needed() || !self.deflation.history().bytes().is_empty() || self.is_fragmenting
+        self.inflation.is_needed() || self.has_sent() || self.is_fragmenting
+    }
+
+    /// Whether the next message may refer to what was sent.
+    fn has_sent(&self) -> bool {
+        !self.told.is_empty() || !self.deflation.history().bytes().is_empty()
     }
 
     /// Something was sent: its history is kept for some time from now on.
     pub(super) fn sent(&mut self, now: Instant) {
-        if !self.deflation.history().bytes().is_empty() {
+        if self.has_sent() {
             self.forget_at = Some(now.saturating_add(FORGOTTEN_AFTER));
         }
     }
@@ -164,4 +174,4 @@ struct Held {
 const SHARE: usize = 64;
 /// How long the history of what we sent is kept after the last message: it may be forgotten at any time, at the price of the
 /// next few messages.
-const FORGOTTEN_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const FORGOTTEN_AFTER: std::time::Duration = std::time::Duration::from_secs(30);

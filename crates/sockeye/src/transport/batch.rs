@@ -1,11 +1,12 @@
 //! Published messages: framed once for all connections of servers, and still messages for clients.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::TryReserveError;
 use std::ops::Range;
 use std::rc::Rc;
 
 use sockeye_proto::ext::deflate::WindowBits;
+use sockeye_proto::time::Instant;
 use sockeye_proto::wire::{EncodedHeader, MessageKind, OpCode};
 
 use crate::transport::account::Account;
@@ -74,7 +75,13 @@ impl Batch {
 
     /// The batch as connections share it.
     pub(crate) fn framed(self) -> Framed {
-        Framed { bytes: Rc::new(Buffer::new(self.bytes)), messages: self.messages, packed: RefCell::default() }
+        let bytes = Rc::new(Buffer::new(self.bytes));
+        Framed { bytes, messages: self.messages, packed: RefCell::default(), is_private: false }
+    }
+
+    /// The batch as it is kept for one connection.
+    pub(crate) fn framed_for_one(self) -> Framed {
+        Framed { is_private: true, ..self.framed() }
     }
 }
 
@@ -91,19 +98,48 @@ pub(crate) struct Framed {
     bytes: Rc<Buffer>,
     messages: Vec<Message>,
     /// The same messages compressed, for each window for which somebody asked.
-    packed: RefCell<Vec<(WindowBits, Rc<Self>)>>,
+    packed: RefCell<Vec<(WindowBits, Packed)>>,
+    /// It is kept for one connection.
+    is_private: bool,
+}
+
+/// A batch compressed for all connections of a window.
+pub(super) struct Packed {
+    pub(super) frames: Framed,
+    /// Those of its messages that became shorter.
+    pub(super) sums: Sums,
+    /// Where these are in the feed of the endpoint and window.
+    pub(super) part: Range<u64>,
+    /// When a connection that is sent nothing after them forgets them.
+    pub(super) forget_at: Instant,
+}
+
+/// Compressed messages: how many, and their bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Sums {
+    pub(super) messages: u64,
+    pub(super) plain_bytes: u64,
+    pub(super) packed_bytes: u64,
 }
 
 impl Framed {
-    /// The same messages compressed for a window, made by the first who asks; `None` if they cannot be.
-    pub(super) fn packed(&self, window: WindowBits, make: impl FnOnce() -> Option<Batch>) -> Option<Rc<Self>> {
-        let mut packed = self.packed.borrow_mut();
-        if let Some((_, known)) = packed.iter().find(|(of, _)| *of == window) {
-            return Some(Rc::clone(known));
-        }
-        let new = Rc::new(make()?.framed());
-        packed.push((window, Rc::clone(&new)));
-        Some(new)
+    /// The same messages compressed for a window, if somebody has done that.
+    #[inline]
+    pub(super) fn packed(&self, window: WindowBits) -> Option<Ref<'_, Packed>> {
+        Ref::filter_map(self.packed.borrow(), |packed| {
+            packed.iter().find(|(of, _)| *of == window).map(|(_, packed)| packed)
+        })
+        .ok()
+    }
+
+    /// Keeps them for the other connections of the window.
+    pub(super) fn set_packed(&self, window: WindowBits, packed: Packed) {
+        self.packed.borrow_mut().push((window, packed));
+    }
+
+    /// Whether it is kept for one connection.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private
     }
 
     /// A server's frames, one after another.
@@ -128,7 +164,7 @@ impl Framed {
     /// An empty batch with the memory of this one, of which it keeps at most `most` bytes; `None` while a connection still
     /// shares it.
     pub(crate) fn recycle(self, most: usize) -> Option<Batch> {
-        let Self { bytes, mut messages, packed } = self;
+        let Self { bytes, mut messages, packed, is_private: _ } = self;
         drop(packed);
         let mut bytes = Rc::try_unwrap(bytes).ok()?.take();
         bytes.clear();

@@ -85,13 +85,12 @@ impl SocketWriter<'_> {
     /// Sends published messages, from the one with the number `first`. A server's frames are the same bytes for every
     /// connection, a client's are masked.
     pub(crate) fn put_published(&mut self, port: &mut Port<'_>, batch: &Framed, first: usize) {
-        if port.ws.deflate().is_some() {
-            self.put_published_packed(port, batch, first);
-        } else {
-            match port.ws.role() {
-                Role::Server => self.put_shared(batch.bytes(), batch.frames().end_of(first)),
-                Role::Client => self.put_masked(batch.frames().messages(first..batch.frames().len())),
-            }
+        if let Some(agreed) = port.ws.deflate() {
+            return self.put_published_packed(port, agreed, batch, first);
+        }
+        match port.ws.role() {
+            Role::Server => self.put_shared(batch.bytes(), batch.frames().end_of(first)),
+            Role::Client => self.put_masked(batch.frames().messages(first..batch.frames().len())),
         }
         // The next connection uses the cork at once, also if this one broke in the middle.
         self.flush();

@@ -9,6 +9,7 @@ use sockeye_proto::time::Instant;
 use crate::statistics::{Culprit, Meters, WorkOwner};
 use crate::sys::{Handle, Sys};
 use crate::transport::codecs::Codecs;
+use crate::transport::feed::Feeds;
 use crate::transport::outgoing::Outgoing;
 use crate::transport::pool::{Pool, release};
 use crate::transport::stream::{Below, Carrier, Scratch};
@@ -23,6 +24,8 @@ pub(crate) struct LoopIo {
     pub(super) scratch: Scratch,
     /// What compresses and decompresses.
     pub(crate) codecs: Codecs,
+    /// The end of what was published compressed.
+    pub(super) feeds: Feeds,
     /// The same as that of the callbacks.
     pub(crate) outgoing: Rc<Outgoing>,
     /// How many bytes the running step may still send in writable callbacks. Each frame costs `frame_cost` beside its
@@ -56,6 +59,7 @@ impl LoopIo {
             pool,
             scratch: Scratch::default(),
             codecs: Codecs::new(),
+            feeds: Feeds::default(),
             outgoing,
             send_budget: 0,
             frame_cost,
@@ -108,6 +112,9 @@ impl LoopIo {
         self.pool.borrow_mut().tidy(now);
         if self.codecs.is_needed() {
             self.codecs.tidy(now);
+            if !self.codecs.is_needed() {
+                self.feeds.clear();
+            }
         }
     }
 

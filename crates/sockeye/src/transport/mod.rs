@@ -21,6 +21,7 @@ mod codec;
 #[path = "no_codec.rs"]
 mod codec;
 mod codecs;
+mod feed;
 mod frames;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod handshake;
@@ -30,6 +31,7 @@ mod mask;
 mod outgoing;
 mod packed;
 pub(crate) mod pool;
+mod quick;
 mod read;
 mod readiness;
 mod socket;

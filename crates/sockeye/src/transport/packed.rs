@@ -1,18 +1,19 @@
 //! Compressed messages on their way out and in (permessage-deflate, RFC 7692).
 
 use std::mem;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use sockeye_proto::conn::{Connection, Deflation, Input};
 use sockeye_proto::error::Violation;
 use sockeye_proto::event::Fragment;
-use sockeye_proto::ext::deflate::{Direction, WindowBits};
+use sockeye_proto::ext::deflate::{Agreed, Direction, WindowBits};
 use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
 use crate::compression::Compression;
-use crate::transport::aside::Aside;
-use crate::transport::batch::{Batch, Framed, Frames};
+use crate::transport::aside::{Aside, FORGOTTEN_AFTER};
+use crate::transport::batch::{Batch, Framed, Frames, Packed, Sums};
 use crate::transport::codecs::Binding;
+use crate::transport::feed::Told;
 use crate::transport::frames::Port;
 use crate::transport::loop_io::LoopIo;
 use crate::transport::write::SocketWriter;
@@ -75,6 +76,7 @@ impl SocketWriter<'_> {
         let aside = port.aside.get_or_insert_default();
         let Some(packing) = aside.packing(port.ws, settings.own_history_bytes()) else { return false };
         let io = &mut *self.io;
+        io.feeds.fold(&mut packing.told, port.endpoint, agreed.send.window, &mut packing.deflation);
         // Without a history there is nothing to be bound to.
         let binding = if agreed.send.takeover { packing.binding } else { Binding::NONE };
         let machine = io.codecs.deflater(settings.level_number(), agreed.send.window, binding);
@@ -132,68 +134,70 @@ impl SocketWriter<'_> {
     }
 
     /// Sends published messages compressed, from the one with the number `first`: once compressed for all connections of a
-    /// window, referring to nothing before, which is valid for each of them whatever it was sent.
-    #[cold]
+    /// window, referring to nothing before, which is valid for each of them whatever it was sent. Leaves nothing in the cork.
     #[inline(never)]
-    pub(super) fn put_published_packed(&mut self, port: &mut Port<'_>, batch: &Framed, first: usize) {
-        let settings = self.io.codecs.settings(port.endpoint);
-        let plain = batch.frames();
-        let Some(agreed) = port.ws.deflate() else { return };
-        let window = agreed.send.window;
-        let shared = batch.packed(window, || pack_all(self.io, settings, window, plain));
-        let Some(shared) = shared else {
-            return self.put_run_packed(port, plain.messages(first..plain.len()));
+    pub(super) fn put_published_packed(&mut self, port: &mut Port<'_>, agreed: Agreed, batch: &Framed, first: usize) {
+        let Some(shared) = batch.packed(agreed.send.window) else {
+            return self.pack_published(port, agreed, batch, first);
         };
-        let frames = shared.frames();
+        let frames = shared.frames.frames();
         match port.ws.role() {
-            Role::Server => self.put_shared(shared.bytes(), frames.end_of(first)),
+            Role::Server => self.put_shared(shared.frames.bytes(), if first == 0 { 0 } else { frames.end_of(first) }),
             Role::Client => self.put_masked_packed(frames, first),
         }
-        let range = first..plain.len();
-        let messages = plain.messages(range.clone()).map(|(_, payload)| payload).zip(frames.messages(range.clone()));
-        let sent = &mut self.io.meters.statistics.compression;
-        for ((payload, (_, packed)), is_packed) in messages.zip(frames.are_packed(range.clone())) {
-            if is_packed {
-                sent.sent += 1;
-                sent.sent_plain_bytes += payload.len() as u64;
-                sent.sent_bytes += packed.len() as u64;
-            }
+        if self.socket.has_backlog() || !self.io.cork.is_empty() {
+            self.flush();
         }
-        if agreed.send.takeover {
-            self.note_published(port, settings, plain, frames, range);
+        let sums = if first == 0 { shared.sums } else { sums(batch.frames(), frames, first) };
+        let sent = &mut self.io.meters.statistics.compression;
+        sent.sent += sums.messages;
+        sent.sent_plain_bytes += sums.plain_bytes;
+        sent.sent_bytes += sums.packed_bytes;
+        if !agreed.send.takeover || sums.messages == 0 {
+            return;
+        }
+        // They belong to its history from now on.
+        let part = shared.part.end - sums.plain_bytes..shared.part.end;
+        match port.aside.as_mut().and_then(|aside| aside.packing.as_mut()) {
+            Some(packing) if packing.told.is_before(&part) => {
+                packing.told.extend(&part);
+                packing.forget_at = Some(shared.forget_at);
+            }
+            _ => self.note_apart(port, agreed.send.window, part),
         }
     }
 
-    /// The history of a connection that was sent published messages: their end.
-    fn note_published(
-        &self,
-        port: &mut Port<'_>,
-        settings: Compression,
-        plain: Frames<'_>,
-        packed: Frames<'_>,
-        range: Range<usize>,
-    ) {
-        let aside = port.aside.get_or_insert_default();
-        let Some(packing) = aside.packing(port.ws, settings.own_history_bytes()) else { return };
-        // The compressor that knew this connection's messages does not know these.
-        packing.binding = Binding::NONE;
-        let most = packing.deflation.history().most();
-        let (mut from, mut bytes) = (range.end, 0);
-        let seen = plain.messages(range.clone()).zip(packed.are_packed(range.clone()));
-        _ = seen.rev().try_for_each(|((_, payload), is_packed)| {
-            from -= 1;
-            bytes += if is_packed { payload.len() } else { 0 };
-            if bytes < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        let last = from..range.end;
-        for ((_, payload), is_packed) in plain.messages(last.clone()).zip(packed.are_packed(last)) {
-            if is_packed {
-                packing.deflation.sent(payload);
+    /// The first of its window compresses them for all.
+    #[cold]
+    #[inline(never)]
+    fn pack_published(&mut self, port: &mut Port<'_>, agreed: Agreed, batch: &Framed, first: usize) {
+        let (window, plain) = (agreed.send.window, batch.frames());
+        let packed = if batch.is_private() { None } else { pack_all(self.io, port.endpoint, window, plain) };
+        match packed {
+            Some(packed) => {
+                batch.set_packed(window, packed);
+                self.put_published_packed(port, agreed, batch, first);
+            }
+            None => {
+                self.put_run_packed(port, plain.messages(first..plain.len()));
+                self.flush();
             }
         }
+    }
+
+    /// It is the first, or does not follow upon the last.
+    #[cold]
+    #[inline(never)]
+    fn note_apart(&self, port: &mut Port<'_>, window: WindowBits, part: Range<u64>) {
+        let settings = self.io.codecs.settings(port.endpoint);
+        let aside = port.aside.get_or_insert_default();
+        let Some(packing) = aside.packing(port.ws, settings.own_history_bytes()) else { return };
+        self.io.feeds.fold(&mut packing.told, port.endpoint, window, &mut packing.deflation);
+        packing.told = Told::begin(part);
+        // The compressor that knew this connection's messages does not know these.
+        packing.binding = Binding::NONE;
         packing.sent(self.io.codecs.now());
         packing.count(self.io.pool.borrow().account());
-        aside.drop_packing();
     }
 
     /// A client's frames of messages that are compressed already.
@@ -240,18 +244,19 @@ impl SocketWriter<'_> {
 }
 
 /// All messages of a batch, those compressed that become shorter by it. `None` without a compressor or memory.
-fn pack_all(io: &mut LoopIo, settings: Compression, window: WindowBits, plain: Frames<'_>) -> Option<Batch> {
+#[cold]
+fn pack_all(io: &mut LoopIo, endpoint: u16, window: WindowBits, plain: Frames<'_>) -> Option<Packed> {
+    let settings = io.codecs.settings(endpoint);
     let mut all = Batch::default();
     let mut packed = mem::take(&mut io.codecs.packed);
-    // They refer to nothing before, so any compressor will do.
     let mut none = Deflation::new(Direction { window, takeover: false }, 0);
     let mut is_done = true;
     for (kind, payload) in plain.messages(0..plain.len()) {
         packed.clear();
         let mut is_packed = false;
         if settings.takes(payload.len()) {
-            let machine = io.codecs.deflater(settings.level_number(), window, Binding::NONE);
-            is_packed = machine.is_some_and(|(codec, _)| none.message(codec, payload, &mut packed));
+            let codec = io.codecs.fresh_deflater(settings.level_number(), window, payload.len());
+            is_packed = codec.is_some_and(|codec| none.message(codec, payload, &mut packed));
             io.meters.statistics.compression.deflated += 1;
             io.note_effort(payload.len() as u64 * DEFLATE_COST);
         }
@@ -261,8 +266,34 @@ fn pack_all(io: &mut LoopIo, settings: Compression, window: WindowBits, plain: F
     packed.clear();
     packed.shrink_to(PACKED_KEPT);
     io.codecs.packed = packed;
-    io.codecs.note_use(io.pool.borrow().account());
-    is_done.then_some(all)
+    let pool = io.pool.borrow();
+    io.codecs.note_use(pool.account());
+    if !is_done {
+        return None;
+    }
+    let frames = all.framed();
+    let most = Deflation::new(Direction { window, takeover: true }, settings.own_history_bytes()).history().most();
+    let seen = plain.messages(0..plain.len()).zip(frames.frames().are_packed(0..plain.len()));
+    let messages = seen.filter_map(|((_, payload), is_packed)| is_packed.then_some(payload));
+    let part = io.feeds.add(endpoint, window, most, messages, pool.account());
+    let sums = sums(plain, frames.frames(), 0);
+    let forget_at = io.codecs.now().saturating_add(FORGOTTEN_AFTER);
+    Some(Packed { frames, sums, part, forget_at })
+}
+
+/// The compressed ones of a batch's messages, from the one with the number `first`.
+fn sums(plain: Frames<'_>, packed: Frames<'_>, first: usize) -> Sums {
+    let range = first..plain.len();
+    let messages = plain.messages(range.clone()).zip(packed.messages(range.clone()));
+    let mut sums = Sums::default();
+    for (((_, payload), (_, packed)), is_packed) in messages.zip(packed.are_packed(range)) {
+        if is_packed {
+            sums.messages += 1;
+            sums.plain_bytes += payload.len() as u64;
+            sums.packed_bytes += packed.len() as u64;
+        }
+    }
+    sums
 }
 
 /// Inflates the next piece of a compressed message, and hands it over. Returns what came of that, and what the work cost as bytes

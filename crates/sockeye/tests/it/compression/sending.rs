@@ -163,10 +163,12 @@ fn the_history_of_what_was_sent_is_forgotten_after_a_silence() {
         }
         let held = room.held_bytes();
         assert!(held > 4096, "{held}");
+        // What was published is kept once, and for as long as the compressors.
+        let forgotten = if is_published { 1 } else { 4096 };
         room.turn_for(Duration::from_secs(25));
         assert_eq!(room.held_bytes(), held, "published: {is_published}");
         room.turn_for(Duration::from_secs(6));
-        assert!(room.held_bytes() <= held - 4096, "{} of {held}, published: {is_published}", room.held_bytes());
+        assert!(room.held_bytes() <= held - forgotten, "{} of {held}, published: {is_published}", room.held_bytes());
         room.turn_for(Duration::from_secs(60));
         send(&mut room, 7);
         room.turn_for(Duration::from_secs(1));
@@ -182,6 +184,100 @@ fn the_history_of_what_was_sent_is_forgotten_after_a_silence() {
         }
         room.turn_for(Duration::from_secs(200));
         assert_eq!(room.held_bytes(), 0, "published: {is_published}");
+    }
+}
+
+/// Text whose second half is like the first, which becomes short only by what was sent before.
+fn hex(number: u64) -> String {
+    noise(200, number).iter().map(|byte| format!("{byte:02x}")).collect::<String>().repeat(2)
+}
+
+/// The bytes that are held now and were not, without those of compressors.
+fn more_held(room: &Room, before: u64) -> u64 {
+    (room.held_bytes() - before) % (384 * 1024)
+}
+
+/// What is published is compressed once and kept once, and is in the history of each that was sent it when it sends something
+/// of its own.
+#[test]
+fn what_is_published_is_kept_once_until_a_connection_needs_it() {
+    let mut room = Room::new(Compression::new(), Limits::default());
+    let publish = |room: &mut Room, number: u64| {
+        room.service.control().protocol_named(NAME).unwrap().publish_text(&hex(number));
+        room.turn_for(Duration::from_millis(1));
+    };
+    let push = |room: &mut Room, client: usize, text: &str| -> u64 {
+        let id = room.noted.ids.borrow()[client];
+        let before = room.service.statistics().compression.sent_bytes;
+        let count = room.count(client);
+        room.service.control().connection(id).unwrap().push(Payload::Text(text)).unwrap();
+        room.until(|room| room.count(client) > count);
+        assert_eq!(room.heard(client).last().unwrap(), text.as_bytes());
+        room.service.statistics().compression.sent_bytes - before
+    };
+    let mut clients: Vec<usize> = (0..40).map(|number| room.connect(Some([CHROME, FIREFOX][number % 2]))).collect();
+    publish(&mut room, 0);
+    let held = room.held_bytes();
+    for number in 1..50 {
+        publish(&mut room, number);
+    }
+    let statistics = room.service.statistics();
+    assert_eq!((statistics.compression.deflated, statistics.compression.sent), (50, 50 * 40));
+    // Neither one message more nor many are anything more for a connection.
+    assert_eq!(room.held_bytes(), held);
+    // One that came later was sent the last of them only.
+    clients.push(room.connect(Some(CHROME)));
+    publish(&mut room, 50);
+    for &client in &clients {
+        // Two messages of 800 bytes, the last of which begins where the history does.
+        assert!(push(&mut room, client, &hex(50)) < 100, "client {client}");
+        let is_new = client == 40;
+        assert_eq!(push(&mut room, client, &hex(49)) > 300, is_new, "client {client}");
+    }
+    // A history each, and no more.
+    let more = more_held(&room, held);
+    assert!((41 * 2048..41 * 2500).contains(&more), "{more}");
+    // Published between what they send themselves.
+    for number in 51..60 {
+        publish(&mut room, number);
+        assert!(push(&mut room, number as usize % 41, &hex(number)) < 100);
+        assert!(push(&mut room, (number as usize + 1) % 41, &hex(number - 1)) < 500);
+    }
+    assert_eq!(room.service.statistics().compression.deflated, 60);
+    for client in clients {
+        assert_eq!(room.failed(client), None);
+    }
+}
+
+/// A message for one connection alone, which is kept until the end of its own, does not part the others from what they were sent.
+#[test]
+fn what_waits_for_one_connection_costs_the_others_nothing() {
+    let mut room = Room::new(Compression::new(), Limits::default());
+    let clients: Vec<usize> = (0..10).map(|_| room.connect(Some(CHROME))).collect();
+    let publish = |room: &mut Room, number: u64| {
+        room.service.control().protocol_named(NAME).unwrap().publish_text(&hex(number));
+        room.turn_for(Duration::from_millis(1));
+    };
+    publish(&mut room, 0);
+    let held = room.held_bytes();
+    for number in 1..5 {
+        room.send(0, |tx| _ = tx.idle().unwrap().begin_text("a part of a message"));
+        room.until(|room| room.noted.sends.borrow().is_empty());
+        let id = room.noted.ids.borrow()[0];
+        room.service.control().connection(id).unwrap().push(Payload::Text(&hex(100 + number))).unwrap();
+        publish(&mut room, number);
+        room.send(0, |tx| match tx {
+            sockeye::Tx::Mid(sockeye::protocol::Fragmented::Text(rest)) => _ = rest.finish("the rest"),
+            other => panic!("{other:?}"),
+        });
+        room.until(|room| room.count(0) == 3 * number as usize + 1);
+    }
+    // The one has a history now.
+    let more = more_held(&room, held);
+    assert!(more < 2 * 2500, "{more}");
+    for client in clients {
+        let count = if client == 0 { 13 } else { 5 };
+        assert_eq!((room.failed(client), room.count(client)), (None, count), "client {client}");
     }
 }
 
