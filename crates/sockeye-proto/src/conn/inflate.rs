@@ -13,7 +13,7 @@ use crate::wire::{MessageKind, mask};
 ///
 /// Between messages it may be dropped unless [`is_needed`](Self::is_needed) says that it is, and at any time once nothing is
 /// inflated any more: after a violation, and after our own [`close`](Connection::close).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Inflation {
     /// Empty without context takeover.
     history: History,

@@ -505,7 +505,7 @@ impl WebSocket {
             self.timer(wire, env, id);
         }
         if let Some(aside) = &mut self.aside {
-            aside.forget(&env.state.account, now);
+            aside.forget(&self.protocol, &mut env.io.old, &env.state.account, now);
         }
         Due::Step
     }

@@ -251,6 +251,7 @@ impl Service {
         take(self.accepting.retry_at());
         take(self.env.state.lifecycle.drain_deadline());
         take(self.env.state.pool.borrow().look_at());
+        take(self.env.io.look_at());
         take(self.env.board.as_ref().and_then(BoardSlot::deadline));
         take(self.env.state.holdings.window_ends());
         for tick in &self.ticks {

@@ -11,6 +11,7 @@ use crate::transport::batch::Framed;
 use crate::transport::codec::Inflater;
 use crate::transport::codecs::{Binding, Codecs};
 use crate::transport::feed::Told;
+use crate::transport::heap::give_back;
 
 /// Rare state of one WebSocket.
 #[derive(Default)]
@@ -55,15 +56,25 @@ impl Aside {
         self.packing.as_ref().and_then(|packing| packing.forget_at)
     }
 
-    /// Forgets the history of what was sent, if it is time.
-    pub(crate) fn forget(&mut self, account: &Rc<Account>, now: Instant) {
-        if let Some(packing) = self.packing.as_mut().filter(|packing| packing.forget_at.is_some_and(|at| at <= now)) {
-            packing.deflation.forget();
-            packing.told = Told::default();
-            packing.binding = Binding::NONE;
-            packing.forget_at = None;
-            packing.count(account);
+    /// Forgets the history of what was sent, if it is time. `old` takes what that leaves.
+    pub(crate) fn forget(self: &mut Box<Self>, ws: &Connection, old: &mut Old, account: &Rc<Account>, now: Instant) {
+        let is_due = self.forget_at().is_some_and(|at| at <= now);
+        let (Some(packing), Some(agreed)) = (self.packing.as_mut().filter(|_| is_due), ws.deflate()) else { return };
+        packing.told = Told::default();
+        packing.binding = Binding::NONE;
+        packing.forget_at = None;
+        let is_between = !packing.inflation.is_within() && !packing.is_fragmenting && self.held.batches.is_empty();
+        if is_between && packing.inflation.is_needed() && packing.deflation.held_bytes() > 0 {
+            let mut kept = Packing::new(agreed, packing.deflation.history().most());
+            kept.inflation = packing.inflation.clone();
+            kept.count(account);
+            let kept = Self { held: Held::default(), had_last_call: self.had_last_call, packing: Some(kept) };
+            old.keep(std::mem::replace(self, Box::new(kept)), account, now);
+            return;
         }
+        old.freed += usize::from(packing.deflation.held_bytes() > 0);
+        packing.deflation.forget();
+        packing.count(account);
         self.drop_packing();
     }
 
@@ -89,6 +100,53 @@ impl Aside {
     pub(super) fn drop_packing(&mut self) {
         if self.packing.as_ref().is_some_and(|packing| !packing.is_needed()) {
             self.packing = None;
+        }
+    }
+}
+
+/// What was freed of histories, which becomes pages for the system only together.
+///
+/// Between two histories of 2 KiB that stay, a freed one leaves a hole that is shorter than a page. So what stays of a connection is
+/// copied, and what it had goes here until there is more of that: neighbours on the heap go at once, and the copies lie side by
+/// side.
+#[derive(Default)]
+pub(crate) struct Old {
+    #[expect(clippy::vec_box, reason = "a box that goes now would leave a hole as well")]
+    asides: Vec<Box<Aside>>,
+    /// When the first of them came.
+    since: Option<Instant>,
+    /// How many histories were freed since memory was last given back.
+    freed: usize,
+}
+
+impl Old {
+    fn keep(&mut self, aside: Box<Aside>, account: &Rc<Account>, now: Instant) {
+        self.asides.push(aside);
+        self.since.get_or_insert(now);
+        if self.asides.len() >= TOGETHER || account.is_over() {
+            self.free();
+        }
+    }
+
+    fn free(&mut self) {
+        self.freed += self.asides.len();
+        self.asides = Vec::new();
+        self.since = None;
+        if self.freed >= TOGETHER {
+            self.freed = 0;
+            give_back();
+        }
+    }
+
+    /// When [`tidy`](Self::tidy) has something to do.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.since.map(|since| since.saturating_add(KEPT_OLD_FOR))
+    }
+
+    /// A turn ends: what has been here for some time goes.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        if self.look_at().is_some_and(|at| at <= now) || self.freed >= TOGETHER {
+            self.free();
         }
     }
 }
@@ -172,6 +230,10 @@ struct Held {
 
 /// The overhead of a share of a batch, beside its bytes.
 const SHARE: usize = 64;
+/// So many histories are freed together: two megabytes.
+const TOGETHER: usize = 500;
+/// Fewer are kept no longer than this.
+const KEPT_OLD_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long the history of what we sent is kept after the last message: it may be forgotten at any time, at the price of the
 /// next few messages.
 pub(super) const FORGOTTEN_AFTER: std::time::Duration = std::time::Duration::from_secs(30);

@@ -170,6 +170,11 @@ impl Codecs {
         self.charge.bytes() > 0
     }
 
+    /// When [`tidy`](Self::tidy) has something to do, if they are not used before.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.is_needed().then(|| self.used_at.saturating_add(KEPT_FOR))
+    }
+
     /// A turn ends: what was not used for some time is given back.
     #[cold]
     pub(super) fn tidy(&mut self, now: Instant) {

@@ -33,7 +33,8 @@ impl Crowd {
 /// Fewer hold little.
 const WORTHWHILE: usize = 500;
 
-fn give_back() {
+/// Gives every free page of the heap back.
+pub(super) fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         unsafe extern "C" {

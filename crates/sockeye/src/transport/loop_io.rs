@@ -8,6 +8,7 @@ use sockeye_proto::time::Instant;
 
 use crate::statistics::{Culprit, Meters, WorkOwner};
 use crate::sys::{Handle, Sys};
+use crate::transport::aside::Old;
 use crate::transport::codecs::Codecs;
 use crate::transport::feed::Feeds;
 use crate::transport::outgoing::Outgoing;
@@ -26,6 +27,9 @@ pub(crate) struct LoopIo {
     pub(crate) codecs: Codecs,
     /// The end of what was published compressed.
     pub(super) feeds: Feeds,
+    /// What was freed of histories.
+    pub(crate) old: Old,
+    look_at: Option<Instant>,
     /// The same as that of the callbacks.
     pub(crate) outgoing: Rc<Outgoing>,
     /// How many bytes the running step may still send in writable callbacks. Each frame costs `frame_cost` beside its
@@ -60,6 +64,8 @@ impl LoopIo {
             scratch: Scratch::default(),
             codecs: Codecs::new(),
             feeds: Feeds::default(),
+            old: Old::default(),
+            look_at: None,
             outgoing,
             send_budget: 0,
             frame_cost,
@@ -110,12 +116,26 @@ impl LoopIo {
             release(std::mem::take(&mut self.cork));
         }
         self.pool.borrow_mut().tidy(now);
-        if self.codecs.is_needed() {
-            self.codecs.tidy(now);
-            if !self.codecs.is_needed() {
-                self.feeds.clear();
-            }
+        if self.codecs.is_needed() || self.look_at.is_some() {
+            self.tidy_codecs(now);
         }
+    }
+
+    #[cold]
+    fn tidy_codecs(&mut self, now: Instant) {
+        self.codecs.tidy(now);
+        if !self.codecs.is_needed() {
+            self.feeds.clear();
+        }
+        self.old.tidy(now);
+        let (codecs, old) = (self.codecs.look_at(), self.old.look_at());
+        self.look_at = codecs.into_iter().chain(old).min();
+    }
+
+    /// When [`tidy`](Self::tidy) has something to do, beside what the pool has.
+    #[inline]
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        self.look_at
     }
 
     /// Begins a step of one connection.

@@ -187,6 +187,38 @@ fn the_history_of_what_was_sent_is_forgotten_after_a_silence() {
     }
 }
 
+/// When our history is forgotten, that of the peer is moved, and is what it was. Nothing but time is needed for that, nor for the
+/// compressors to go.
+#[test]
+fn the_history_of_a_peer_outlives_our_own() {
+    let mut limits = Limits::default();
+    std::sync::Arc::make_mut(&mut limits.protocol).ping_after = None;
+    let mut room = Room::new(Compression::new(), limits);
+    room.noted.echoes.set(true);
+    let clients: Vec<usize> = (0..600).map(|_| room.connect(Some(CHROME))).collect();
+    let mut round = |count: usize| {
+        for &client in &clients {
+            (0..count).for_each(|number| room.clients[client].binary(hex((client + number) as u64).as_bytes()));
+            let heard = room.count(client);
+            room.until(|room| room.count(client) == heard + count);
+        }
+        let held = room.held_bytes();
+        room.turn_for(Duration::from_secs(28));
+        assert_eq!(room.held_bytes(), held);
+        room.turn_for(Duration::from_secs(4));
+        let forgotten = held - room.held_bytes();
+        assert!((600 * 2048..600 * 2300).contains(&forgotten), "{forgotten}");
+        forgotten
+    };
+    // The messages of the second round refer to those of the first.
+    round(4);
+    round(1);
+    room.turn_for(Duration::from_secs(60));
+    let held = room.held_bytes();
+    assert!((600 * 2048..600 * 2700).contains(&held), "{held}");
+    assert!(clients.iter().all(|client| room.failed(*client).is_none() && room.count(*client) == 5));
+}
+
 /// Text whose second half is like the first, which becomes short only by what was sent before.
 fn hex(number: u64) -> String {
     noise(200, number).iter().map(|byte| format!("{byte:02x}")).collect::<String>().repeat(2)
