@@ -57,9 +57,26 @@ impl Deflate for Deflater {
         let (before_in, before_out) = (self.0.total_in(), self.0.total_out());
         self.0.compress(input, output, DeflateFlush::SyncFlush).ok()?;
         let (consumed, made) = (self.0.total_in() - before_in, self.0.total_out() - before_out);
-        // With the output filled to the last byte there may be more of the flush to come, which is not asked here.
-        let is_whole = consumed as usize == input.len() && output.get(..made as usize)?.ends_with(&[0, 0, 0xff, 0xff]);
-        is_whole.then_some(made as usize)
+        // With the output filled to the last byte there may be more of the flush to come.
+        if consumed as usize == input.len() && (made as usize) < output.len() {
+            return Some(made as usize);
+        }
+        self.drain();
+        None
+    }
+}
+
+impl Deflater {
+    /// Discards what had no room. The compressor keeps it when it is reset, and would begin the next message with it.
+    fn drain(&mut self) {
+        let mut rest = [0; 1024];
+        loop {
+            let before = self.0.total_out();
+            let done = self.0.compress(&[], &mut rest, DeflateFlush::SyncFlush);
+            if done.is_err() || self.0.total_out() - before < rest.len() as u64 {
+                return;
+            }
+        }
     }
 }
 

@@ -368,6 +368,27 @@ fn a_message_that_does_not_shrink_is_not_compressed_and_not_kept() {
     assert_eq!(deflation.held_bytes(), 0);
 }
 
+/// The codec of these tests keeps the contract: one that had no room for a message is as good as a new one for the next.
+#[test]
+fn a_codec_without_room_for_a_message_leaves_nothing_of_it() {
+    let mut random = Numbers(17);
+    for (level, bits) in [(1, 15), (1, 9), (3, 12), (6, 15), (9, 10)] {
+        let mut codec = Deflater::new(level, bits);
+        for round in 0..20 {
+            let noise: Vec<u8> = (0..900 + round * 20_000).map(|_| random.below(256) as u8).collect();
+            codec.begin(b"");
+            let room = [10, noise.len() / 2, noise.len() - 1][round % 3];
+            assert_eq!(codec.deflate(&noise, &mut vec![0; room]), None);
+            let (mut deflation, mut out) = (Deflation::new(direction(15, true), 2048), Vec::new());
+            let message = "a message, and a message, ".repeat(1 + round * 70);
+            assert!(deflation.message(Codec::Any(&mut codec), message.as_bytes(), &mut out));
+            let (mut fresh, mut same) = (Deflation::new(direction(15, true), 2048), Vec::new());
+            assert!(fresh.message(Codec::Any(&mut Deflater::new(level, bits)), message.as_bytes(), &mut same));
+            assert_eq!(out, same, "level {level}, window {bits}, round {round}");
+        }
+    }
+}
+
 #[test]
 fn frames_of_compressed_messages() {
     let mut plain = open(Role::Server);
