@@ -5,6 +5,7 @@
 
 mod allocations;
 mod allocator;
+mod compressed;
 mod crowd_of_connects;
 mod daemon;
 mod descriptors;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         numbers::a_number_that_is_given_out_again_is_nobody_elses,
         numbers::what_others_have_is_let_go_and_can_be_adopted_again,
         allocations::an_echoed_message_allocates_nothing,
+        compressed::what_compression_keeps_of_a_connection,
         tls::a_record_is_allocated_once_each_way,
         tls::a_message_of_two_records_is_not_collected_in_a_crowded_turn,
         uploads::a_gigabyte_takes_less_than_a_megabyte,

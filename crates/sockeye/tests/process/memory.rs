@@ -31,8 +31,8 @@ fn assert_is_back(before: usize, what: &str) {
     assert!(now <= most, "{what}: {} KiB resident before, {} KiB after", before / 1024, now / 1024);
 }
 
-struct Site {
-    service: Service,
+pub(crate) struct Site {
+    pub(crate) service: Service,
     address: SocketAddr,
 }
 
@@ -41,13 +41,13 @@ impl Site {
         Self::serving(Service::builder().limits(limits).routes(routes).protocol(messages::echo("echo")))
     }
 
-    fn serving(builder: Builder) -> Self {
+    pub(crate) fn serving(builder: Builder) -> Self {
         let service = builder.listen("127.0.0.1:0").build().unwrap();
         let Address::Ip(address) = service.local_addresses()[0].clone() else { panic!("no address") };
         Self { service, address }
     }
 
-    fn turns(&mut self, count: usize) {
+    pub(crate) fn turns(&mut self, count: usize) {
         for _ in 0..count {
             self.service.run_once(Some(Duration::ZERO)).unwrap();
         }
@@ -61,8 +61,14 @@ impl Site {
 
     /// A WebSocket.
     fn open(&mut self) -> TcpStream {
+        self.open_with("")
+    }
+
+    /// A WebSocket whose request has more lines.
+    pub(crate) fn open_with(&mut self, lines: &str) -> TcpStream {
         let mut peer = self.connect();
-        assert_eq!(peer.write(HANDSHAKE).unwrap(), HANDSHAKE.len());
+        let request = [&HANDSHAKE[..HANDSHAKE.len() - 2], lines.as_bytes(), b"\r\n"].concat();
+        assert_eq!(peer.write(&request).unwrap(), request.len());
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             self.turns(1);
@@ -72,7 +78,7 @@ impl Site {
     }
 
     /// Sends all of it, or what the service takes of it before it ends the connection.
-    fn send(&mut self, peer: &mut TcpStream, mut bytes: &[u8]) {
+    pub(crate) fn send(&mut self, peer: &mut TcpStream, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match peer.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
@@ -104,7 +110,7 @@ impl Site {
     }
 }
 
-fn take(peer: &mut TcpStream, into: &mut Vec<u8>) {
+pub(crate) fn take(peer: &mut TcpStream, into: &mut Vec<u8>) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = peer.read(&mut buffer) {
         into.extend_from_slice(&buffer[..count]);
