@@ -78,7 +78,7 @@ impl Peer {
     /// Sends a message, and waits until it is back.
     fn exchange(&mut self, index: usize, options: &Options) -> Result<(), Box<dyn Error>> {
         let text = self.texts[index].as_bytes();
-        let frame = if options.way == Way::Receive {
+        let frame = if matches!(options.way, Way::Receive | Way::Both) {
             let packed = client_packed(&mut self.packer, options.memory, text);
             wire::masked_frame_packed(&packed)
         } else {

@@ -35,6 +35,8 @@ enum Way {
     Send,
     /// What it receives.
     Receive,
+    /// Both.
+    Both,
 }
 
 /// Compressed messages, and what they cost.

@@ -9,7 +9,7 @@ use crate::{Options, Way};
 /// Serves until the clients have come and gone.
 pub(crate) fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     let mut compression = Compression::new().level(options.level);
-    if options.way != Way::Send {
+    if matches!(options.way, Way::Plain | Way::Receive) {
         compression = compression.threshold_bytes(u32::MAX);
     }
     let mut limits = Limits::default();

@@ -69,6 +69,18 @@ impl Inflation {
         self.work = self.work.saturating_add(STREAM_WORK + self.history.bytes().len());
     }
 
+    /// The codec has seen a part of a payload, which was a final block or has none.
+    fn note_end(&mut self, codec: &mut dyn Inflate, is_final: bool) {
+        if is_final {
+            // RFC 7692 section 7.2.3.5 has such a message: behind a final block another stream begins.
+            self.begin_stream(codec);
+            // A peer may send nothing but final blocks, of 2 bytes each. All that was unmasked here would be masked again.
+            self.stride = LEAST_STRIDE;
+        } else {
+            self.stride = self.stride.saturating_mul(2);
+        }
+    }
+
     /// Inflates `from`, at most `room.len()` bytes. Returns how much of it was used and how much made.
     /// `had_more`: the codec had more to say than there was room for when it was called last.
     fn step(&mut self, codec: &mut dyn Inflate, from: &[u8], room: &mut [u8], had_more: bool) -> Step {
@@ -80,7 +92,8 @@ impl Inflation {
         let is_stuck = consumed == 0 && produced == 0 && !from.is_empty() && !room.is_empty();
         let stop = if is_stuck && !(had_more && done.stop == Stop::Final) { Stop::Corrupt } else { done.stop };
         // With room left over it has nothing more to say.
-        Step { consumed, produced, stop, has_more: stop == Stop::Waiting && produced == room.len() }
+        let has_more = stop == Stop::Waiting && produced == room.len();
+        Step { consumed, produced, stop, has_more, is_judged: false }
     }
 }
 
@@ -89,6 +102,23 @@ struct Step {
     produced: usize,
     stop: Stop,
     has_more: bool,
+    /// The codec has seen of [`TAIL`], and what that means has been found.
+    is_judged: bool,
+}
+
+impl Step {
+    /// The codec has seen what is behind the message: did that end the stream where it should?
+    fn judge(&mut self, is_used: bool, is_room_empty: bool) {
+        self.is_judged = true;
+        self.stop = match self.stop {
+            Stop::Waiting if self.has_more || !is_used && is_room_empty => Stop::Waiting,
+            Stop::Final if is_used => Stop::Final,
+            // Either ends in the middle of a block.
+            Stop::Waiting | Stop::Final | Stop::Corrupt => Stop::Corrupt,
+        };
+        // If the output was full, the codec may report the end of the stream in the next call.
+        self.has_more = self.stop == Stop::Waiting;
+    }
 }
 
 impl Connection {
@@ -140,10 +170,17 @@ impl Connection {
     ) -> Result<Option<Fragment<'o>>, Violation> {
         let carry = self.receiver.put_carry(output);
         let most = self.receiver.most(self.limits.piece_bytes).min(output.len() - carry);
-        let mut step = self.step_payload(input, inflation, codec, &mut output[carry..carry + most]);
+        let mut step = match self.whole(input, inflation, output.len()) {
+            Some(count) => {
+                let (room, copy) = output.split_at_mut(output.len() - count - TAIL.len());
+                let most = most.min(room.len() - carry);
+                self.step_whole(input, inflation, codec, &mut room[carry..carry + most], copy)
+            }
+            None => self.step_payload(input, inflation, codec, &mut output[carry..carry + most]),
+        };
         let mut made = step.produced;
         let is_received = self.receiver.remaining == 0 && self.receiver.fin && !step.has_more;
-        if is_received && step.stop != Stop::Corrupt {
+        if is_received && !step.is_judged && step.stop != Stop::Corrupt {
             step = step_tail(inflation, codec, &mut output[carry + made..carry + most], self.receiver.has_more);
             made += step.produced;
         }
@@ -178,7 +215,7 @@ impl Connection {
         let most = input.len().min(room.len()).min(inflation.stride);
         let count = usize::try_from(receiver.remaining).map_or(most, |remaining| remaining.min(most));
         if inflation.tail > 0 || count == 0 && !receiver.has_more {
-            return Step { consumed: 0, produced: 0, stop: Stop::Waiting, has_more: false };
+            return Step { consumed: 0, produced: 0, stop: Stop::Waiting, has_more: false, is_judged: false };
         }
         let (key, long) = (receiver.key, input.mask());
         let arrived = &mut input.data_mut()[..count];
@@ -189,13 +226,46 @@ impl Connection {
         mask::xor(&mut arrived[step.consumed..], receiver.key, long);
         receiver.remaining -= step.consumed as u64;
         input.skip(step.consumed);
-        if step.stop == Stop::Final {
-            // RFC 7692 section 7.2.3.5 has such a message: behind a final block another stream begins.
-            inflation.begin_stream(codec);
-            // A peer may send nothing but final blocks, of 2 bytes each. All that was unmasked here would be masked again.
-            inflation.stride = LEAST_STRIDE;
+        inflation.note_end(codec, step.stop == Stop::Final);
+        step
+    }
+
+    /// How long the payload is that is left, if it has arrived whole, is the end of its message, and is so short that it costs
+    /// less to copy it than to call the codec once more for what follows it. `output_len` is how much room there is for all.
+    fn whole(&self, input: &Input<'_>, inflation: &Inflation, output_len: usize) -> Option<usize> {
+        let receiver = &self.receiver;
+        let count = usize::try_from(receiver.remaining).ok()?;
+        let most = input.len().min(inflation.stride).min(MOST_COPIED).min(output_len / 4);
+        (receiver.fin && count > 0 && count <= most && inflation.tail == 0 && !receiver.has_more).then_some(count)
+    }
+
+    /// Inflates such a payload with what follows it behind it, for which `copy` has the room.
+    fn step_whole(
+        &mut self,
+        input: &mut Input<'_>,
+        inflation: &mut Inflation,
+        codec: &mut dyn Inflate,
+        room: &mut [u8],
+        copy: &mut [u8],
+    ) -> Step {
+        let receiver = &mut self.receiver;
+        let count = copy.len() - TAIL.len();
+        let long = input.mask();
+        let (payload, tail) = copy.split_at_mut(count);
+        payload.copy_from_slice(&input.data_mut()[..count]);
+        mask::xor(payload, receiver.key, long);
+        tail.copy_from_slice(&TAIL);
+        let mut step = inflation.step(codec, copy, room, false);
+        let consumed = step.consumed.min(count);
+        receiver.key = mask::rotate(receiver.key, consumed);
+        receiver.remaining -= consumed as u64;
+        input.skip(consumed);
+        if step.consumed > count {
+            // At most 6.
+            inflation.tail = (step.consumed - count) as u8;
+            step.judge(step.consumed == copy.len(), false);
         } else {
-            inflation.stride = inflation.stride.saturating_mul(2);
+            inflation.note_end(codec, step.stop == Stop::Final);
         }
         step
     }
@@ -238,15 +308,7 @@ fn step_tail(inflation: &mut Inflation, codec: &mut dyn Inflate, room: &mut [u8]
     let mut step = inflation.step(codec, from, room, had_more);
     // At most 6.
     inflation.tail += step.consumed as u8;
-    let is_used = step.consumed == from.len();
-    step.stop = match step.stop {
-        Stop::Waiting if step.has_more || !is_used && room.is_empty() => Stop::Waiting,
-        Stop::Final if is_used => Stop::Final,
-        // Either ends in the middle of a block.
-        Stop::Waiting | Stop::Final | Stop::Corrupt => Stop::Corrupt,
-    };
-    // If the output was full, the codec may report the end of the stream in the next call.
-    step.has_more = step.stop == Stop::Waiting;
+    step.judge(step.consumed == from.len(), room.is_empty());
     step
 }
 
@@ -265,6 +327,9 @@ const INPUT_WORK: usize = 4;
 
 /// What the beginning of a stream costs, beside the copy of its history, as bytes of output.
 const STREAM_WORK: usize = 256 + 2 * LEAST_STRIDE;
+
+/// The longest end of a message that is copied: what is longer costs more than what the copy saves.
+const MOST_COPIED: usize = 1024;
 
 /// How much input the codec is given behind a final block. It doubles until there is another one.
 const LEAST_STRIDE: usize = 64;

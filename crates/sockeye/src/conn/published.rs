@@ -38,6 +38,10 @@ impl WebSocket {
         out: &mut SocketWriter<'_>,
         endpoint: EndpointIndex,
     ) {
+        // What compression keeps is there, too.
+        if self.aside.as_ref().is_none_or(|aside| aside.waiting_bytes() == 0) {
+            return;
+        }
         if commands.running.holds_back() || self.protocol.mid_message().is_some() || !self.protocol.can_send() {
             return;
         }
