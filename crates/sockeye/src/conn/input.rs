@@ -7,7 +7,7 @@ use sockeye_proto::time::Instant;
 
 use crate::conn::call::Callbacks;
 use crate::conn::control::control_event;
-use crate::conn::websocket::WebSocket;
+use crate::conn::websocket::{WebSocket, may_answer};
 use crate::conn::wire::NEVER;
 use crate::protocol::Outlet;
 use crate::state::{FIRST_READ, RunningStep};
@@ -89,11 +89,13 @@ impl WebSocket {
         loop {
             let endpoint = callbacks.cx.endpoint.0;
             let Self { protocol, aside } = self;
-            let (result, work) = inflate(protocol, aside, io, endpoint, input, |ws, io, piece| match piece {
+            let (result, work) = inflate(protocol, aside, io, endpoint, input, |ws, aside, io, piece| match piece {
                 Ok(Some(fragment)) => {
                     io.meters.statistics.received.piece(fragment.last, fragment.remaining);
-                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, _| {
-                        endpoint.receive(cx, session, &fragment)
+                    callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
+                        let aside = Some(aside);
+                        let outlet = may_answer(ws).then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside });
+                        endpoint.receive(&mut cx.with_outlet(outlet), session, &fragment)
                     })
                 }
                 Ok(None) => Ok(()),
@@ -194,7 +196,7 @@ impl WebSocket {
             let may_answer = self.may_answer();
             let ws = &mut self.protocol;
             let result = callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
-                let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
+                let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside: None });
                 endpoint.receive(&mut cx.with_outlet(outlet), session, &end)
             });
             self.apply(&mut callbacks.cx, result);

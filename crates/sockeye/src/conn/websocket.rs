@@ -235,7 +235,7 @@ impl WebSocket {
                     io.meters.statistics.received.piece(fragment.last, fragment.remaining);
                     let ws = &mut self.protocol;
                     callbacks.call::<WATCHED, _>(io, Culprit::Receive, |endpoint, cx, session, io| {
-                        let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket) });
+                        let outlet = may_answer.then(|| Outlet { ws, out: SocketWriter::new(io, socket), aside: None });
                         endpoint.receive(&mut cx.with_outlet(outlet), session, fragment)
                     })
                 }
@@ -257,15 +257,12 @@ impl WebSocket {
         self.protocol.receive_done(callbacks.cx.now())
     }
 
-    /// Whether an answer to what is delivered may go before anything else of this connection: pings and pongs go before
-    /// more data, and the rest of a fragmented message does.
+    /// Whether the answer to a message that was not compressed may be sent while that is delivered.
     #[inline(always)]
     pub(super) fn may_answer(&self) -> bool {
-        self.protocol.state() == State::Open
-            && self.protocol.mid_message().is_none()
-            && !self.protocol.wants_transmit()
-            // What is compressed goes through the writable callback, which has the state for it.
-            && self.protocol.deflate().is_none()
+        // What is compressed needs the state for it. It is there when a compressed message is delivered, and else in the writable
+        // callback.
+        may_answer(&self.protocol) && self.protocol.deflate().is_none()
     }
 
     /// The writable callback, if it was asked for and the socket takes data.
@@ -535,6 +532,13 @@ impl WebSocket {
         self.apply(&mut env.state, result.unwrap_or(Ok(())));
         env.state.leave();
     }
+}
+
+/// Whether an answer to what is delivered may go before anything else of this connection: pings and pongs go before more data,
+/// and the rest of a fragmented message does.
+#[inline(always)]
+pub(super) fn may_answer(ws: &Connection) -> bool {
+    ws.state() == State::Open && ws.mid_message().is_none() && !ws.wants_transmit()
 }
 
 /// Makes the endpoint copy pending messages out of the receive buffer.

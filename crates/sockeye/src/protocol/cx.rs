@@ -10,7 +10,7 @@ use crate::protocol::{ConnId, SendCx, Writable};
 use crate::state::{Commands, EndpointIndex, Entry};
 use crate::sys::Address;
 use crate::tls::Session;
-use crate::transport::SocketWriter;
+use crate::transport::{Aside, SocketWriter};
 
 /// The context of a callback of a [`Protocol`](crate::Protocol): its connection, and through it the
 /// service.
@@ -46,6 +46,8 @@ pub struct Cx<'a> {
 pub(crate) struct Outlet<'a> {
     pub(crate) ws: &'a mut Connection,
     pub(crate) out: SocketWriter<'a>,
+    /// Where compression keeps what it needs for the answer; `None` without compression.
+    pub(crate) aside: Option<&'a mut Option<Box<Aside>>>,
 }
 
 impl<'a> Cx<'a> {
@@ -116,7 +118,7 @@ impl<'a> Cx<'a> {
     #[must_use]
     #[inline(always)]
     pub fn can_answer(&self) -> bool {
-        self.outlet.as_ref().is_some_and(|Outlet { ws, out }| {
+        self.outlet.as_ref().is_some_and(|Outlet { ws, out, .. }| {
             // An answer may have begun a fragmented message, whose rest goes first.
             out.socket.is_clear() && out.io.send_budget > 0 && ws.mid_message().is_none()
         })
@@ -142,12 +144,12 @@ impl<'a> Cx<'a> {
             return;
         }
         let (id, endpoint) = (self.connection.id, self.endpoint);
-        if let Some(Outlet { ws, out }) = &mut self.outlet {
-            let out = out.reborrow();
+        if let Some(Outlet { ws, out, aside }) = &mut self.outlet {
+            let (out, aside) = (out.reborrow(), aside.as_deref_mut());
             send(Writable::new(&mut SendCx {
                 ws,
                 out,
-                aside: None,
+                aside,
                 id,
                 endpoint,
                 last: false,

@@ -289,7 +289,7 @@ fn port<'p>(
 pub(crate) struct SendCx<'a> {
     pub(crate) ws: &'a mut Connection,
     pub(crate) out: SocketWriter<'a>,
-    /// The rare state of the connection; `None` for an answer, before which nothing waits, and which is not compressed.
+    /// The rare state of the connection; `None` for an answer without compression, before which nothing waits.
     pub(crate) aside: Option<&'a mut Option<Box<Aside>>>,
     pub(crate) id: ConnId,
     pub(crate) endpoint: EndpointIndex,

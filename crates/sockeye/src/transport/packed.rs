@@ -306,17 +306,21 @@ pub(crate) fn inflate<R>(
     io: &mut LoopIo,
     endpoint: u16,
     input: &mut Input<'_>,
-    deliver: impl FnOnce(&mut Connection, &mut LoopIo, Result<Option<Fragment<'_>>, Violation>) -> R,
+    deliver: impl FnOnce(
+        &mut Connection,
+        &mut Option<Box<Aside>>,
+        &mut LoopIo,
+        Result<Option<Fragment<'_>>, Violation>,
+    ) -> R,
 ) -> (R, usize) {
     let history = io.codecs.settings(endpoint).own_history_bytes();
     let place = aside.get_or_insert_default();
-    let inflater = match place.packing(ws, history) {
-        Some(packing) => packing.take_inflater(&mut io.codecs),
-        None => None,
-    };
+    let packing = place.packing(ws, history);
     // A connection agrees to compression only where there is a codec.
-    let (Some(mut inflater), Some(packing)) = (inflater, place.packing(ws, history)) else {
-        return (deliver(ws, io, Err(Violation::DeflateCorrupt)), 0);
+    let Some((packing, mut inflater)) =
+        packing.and_then(|own| own.take_inflater(&mut io.codecs).map(|codec| (own, codec)))
+    else {
+        return (deliver(ws, aside, io, Err(Violation::DeflateCorrupt)), 0);
     };
     let mut output = mem::take(&mut io.codecs.output);
     output.resize(OUTPUT, 0);
@@ -334,7 +338,7 @@ pub(crate) fn inflate<R>(
         received.received += u64::from(fragment.last);
         received.received_plain_bytes += fragment.payload.as_bytes().len() as u64;
     }
-    let done = deliver(ws, io, result);
+    let done = deliver(ws, aside, io, result);
     io.codecs.output = output;
     (done, work)
 }
