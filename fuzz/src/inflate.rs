@@ -228,10 +228,10 @@ fn put(
 struct Inflater(zlib_rs::Inflate);
 
 impl Inflate for Inflater {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset(false);
-        if !history.is_empty() {
-            self.0.set_dictionary(history).expect("a raw stream takes a dictionary");
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            self.0.set_dictionary(part).expect("a raw stream takes a dictionary");
         }
     }
 
@@ -250,10 +250,10 @@ impl Inflate for Inflater {
 struct Deflater(zlib_rs::Deflate);
 
 impl Deflate for Deflater {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset();
-        if !history.is_empty() {
-            self.0.set_dictionary(history).expect("a raw stream takes a dictionary");
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            self.0.set_dictionary(part).expect("a raw stream takes a dictionary");
         }
     }
 

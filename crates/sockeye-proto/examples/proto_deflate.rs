@@ -134,10 +134,10 @@ impl End {
 struct Compressor(zlib_rs::Deflate);
 
 impl Deflate for Compressor {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset();
-        if !history.is_empty() {
-            self.0.set_dictionary(history).expect("a raw stream takes a dictionary");
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            self.0.set_dictionary(part).expect("a raw stream takes a dictionary");
         }
     }
 
@@ -164,10 +164,10 @@ impl Deflate for Compressor {
 struct Decompressor(zlib_rs::Inflate);
 
 impl Inflate for Decompressor {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset(false);
-        if !history.is_empty() {
-            self.0.set_dictionary(history).expect("a raw stream takes a dictionary");
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            self.0.set_dictionary(part).expect("a raw stream takes a dictionary");
         }
     }
 

@@ -68,7 +68,7 @@ impl Deflation {
     /// Until half of the history is there, a message of at most a quarter of it may become longer by 8 bytes: short messages
     /// refer to the ones before them, and the first has none.
     pub fn message(&mut self, codec: Codec<'_>, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        let (kept, most) = (self.history.bytes().len(), self.history.most());
+        let (kept, most) = (self.history.len(), self.history.most());
         let is_first = kept < most / 2 && payload.len() <= most / 4;
         let most = payload.len().saturating_sub(1) + if is_first { 1 + GROWTH } else { 0 };
         let is_shorter = !payload.is_empty() && self.compress(codec, payload, most + FLUSH.len(), true, out);
@@ -116,7 +116,7 @@ impl Deflation {
             // What it knows may not be referred to.
             Codec::Bound(codec) if self.takeover => codec,
             Codec::Any(codec) | Codec::Bound(codec) => {
-                codec.begin(self.history.bytes());
+                codec.begin(self.history.parts());
                 codec
             }
         };

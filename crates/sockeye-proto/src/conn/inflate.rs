@@ -48,7 +48,7 @@ impl Inflation {
     /// Whether the next message needs what this has. If not, a new one serves as well.
     #[must_use]
     pub fn is_needed(&self) -> bool {
-        self.is_within || !self.history.bytes().is_empty()
+        self.is_within || !self.history.is_empty()
     }
 
     /// How many bytes of memory it holds beside itself.
@@ -65,8 +65,8 @@ impl Inflation {
 
     /// Begins a new stream, which may refer to what was received before.
     fn begin_stream(&mut self, codec: &mut dyn Inflate) {
-        codec.begin(self.history.bytes());
-        self.work = self.work.saturating_add(STREAM_WORK + self.history.bytes().len());
+        codec.begin(self.history.parts());
+        self.work = self.work.saturating_add(STREAM_WORK + self.history.len());
     }
 
     /// The codec has seen a part of a payload, which was a final block or has none.

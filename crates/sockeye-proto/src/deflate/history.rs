@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 /// The last bytes of the messages of one direction, uncompressed. Takes no memory until something is added.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// The last `most` of them are the history; `bytes.len() <= most + most / SPARE`.
-    bytes: Vec<u8>,
+    /// Once there are `most`, they are a ring: nothing is moved when bytes are added.
+    ring: Vec<u8>,
+    /// Where the oldest is; `start <= ring.len()`.
+    start: u32,
     most: u32,
 }
 
@@ -14,13 +16,32 @@ impl History {
     /// A history of at most `most` bytes.
     #[must_use]
     pub(crate) const fn new(most: u32) -> Self {
-        Self { bytes: Vec::new(), most }
+        Self { ring: Vec::new(), start: 0, most }
     }
 
-    /// The bytes, oldest first.
+    /// The bytes, oldest first: those of the second part follow upon those of the first.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[self.bytes.len().saturating_sub(self.most())..]
+    pub fn parts(&self) -> [&[u8]; 2] {
+        let (newer, older) = self.ring.split_at(self.start as usize);
+        [older, newer]
+    }
+
+    /// A copy of the bytes, oldest first.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
     }
 
     /// How many bytes it may have.
@@ -29,40 +50,44 @@ impl History {
         self.most as usize
     }
 
-    /// How many bytes of memory it holds: a thirty-second more than it may have.
+    /// How many bytes of memory it holds: none, or as many as it may have.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.ring.capacity()
     }
 
     /// Adds what was sent or received, and drops the oldest bytes beyond the most.
     pub(crate) fn add(&mut self, data: &[u8]) {
         let most = self.most();
-        if most == 0 || data.is_empty() {
+        let data = &data[data.len().saturating_sub(most)..];
+        if data.is_empty() {
             return;
         }
-        let data = &data[data.len().saturating_sub(most)..];
-        let room = most + most / SPARE;
-        if self.bytes.len() + data.len() > room {
-            // Seldom: with every piece of a few bytes, a peer could have the whole moved for each of them.
-            let dropped = self.bytes.len() - self.bytes.len().min(most - data.len());
-            self.bytes.drain(..dropped);
-        }
-        if self.bytes.capacity() < room {
+        if self.ring.capacity() < most {
             // Once, and all of it: what grows by doubling is seldom of the length that was allowed.
-            self.bytes.reserve_exact(room - self.bytes.len());
+            self.ring.reserve_exact(most - self.ring.len());
         }
-        self.bytes.extend_from_slice(data);
+        let (added, rest) = data.split_at(data.len().min(most - self.ring.len()));
+        self.ring.extend_from_slice(added);
+        if rest.is_empty() {
+            return;
+        }
+        // It is full. The oldest make room: those from `start` on, and then those at the beginning.
+        let (newer, older) = self.ring.split_at_mut(self.start as usize);
+        let (first, second) = rest.split_at(rest.len().min(older.len()));
+        older[..first.len()].copy_from_slice(first);
+        newer[..second.len()].copy_from_slice(second);
+        let is_at_end = first.len() == older.len();
+        // At most 32 KiB.
+        self.start = if is_at_end { second.len() as u32 } else { self.start + first.len() as u32 };
     }
 
     /// Gives its memory back.
     pub(crate) fn forget(&mut self) {
-        self.bytes = Vec::new();
+        self.ring = Vec::new();
+        self.start = 0;
     }
 }
-
-/// The part of the length that it has as room beside: so many bytes are moved for each that is added, at most.
-const SPARE: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -70,42 +95,28 @@ mod tests {
 
     #[test]
     fn the_last_bytes_are_kept() {
-        for (most, held) in [(1, 1), (5, 5), (31, 31), (32, 33), (70, 72)] {
+        for most in [1, 5, 31, 32, 70] {
             let mut history = History::new(most);
             let most = history.most();
-            assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
+            assert!(history.is_empty() && history.held_bytes() == 0);
             let mut all = Vec::new();
             for round in 0..300 {
                 let piece: Vec<u8> = (0..round * 7 % 13 + round * 11 % 5 * 9).map(|at| (at + round) as u8).collect();
                 history.add(&piece);
                 all.extend_from_slice(&piece);
                 assert_eq!(history.bytes(), &all[all.len().saturating_sub(most)..]);
-                assert_eq!(history.held_bytes(), if all.is_empty() { 0 } else { held });
+                assert_eq!((history.len(), history.is_empty()), (all.len().min(most), all.is_empty()));
+                assert_eq!(history.held_bytes(), if all.is_empty() { 0 } else { most });
             }
             history.forget();
-            assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
+            assert!(history.is_empty() && history.held_bytes() == 0);
         }
-    }
-
-    /// Bytes that come one by one move the others once for every thirty-second that is new.
-    #[test]
-    fn little_is_moved() {
-        let mut history = History::new(32 * 1024);
-        history.add(&[1; 32 * 1024]);
-        let (mut moves, mut start) = (0, history.bytes.len());
-        for _ in 0..32 * 1024 {
-            history.add(b"a");
-            moves += u32::from(history.bytes.len() < start);
-            start = history.bytes.len();
-        }
-        assert_eq!(moves, 31);
-        assert_eq!(history.bytes(), [b'a'; 32 * 1024]);
     }
 
     #[test]
     fn without_a_length_nothing_is_kept() {
         let mut history = History::new(0);
         history.add(b"abc");
-        assert_eq!((history.bytes(), history.held_bytes()), (&b""[..], 0));
+        assert!(history.is_empty() && history.held_bytes() == 0);
     }
 }

@@ -13,8 +13,9 @@ pub use self::history::History;
 
 /// Decompresses raw DEFLATE data (RFC 1951) of any window.
 pub trait Inflate {
-    /// Forgets everything, and begins a new stream that may refer to `history`, at most 32 KiB.
-    fn begin(&mut self, history: &[u8]);
+    /// Forgets everything, and begins a new stream that may refer to `history`, at most 32 KiB: its second part follows upon the
+    /// first, and each may be empty.
+    fn begin(&mut self, history: [&[u8]; 2]);
 
     /// Decompresses as much of `input` as fits into `output`, and no more than one final block.
     ///
@@ -52,8 +53,8 @@ pub enum Stop {
 /// ([`Direction::window`](crate::ext::deflate::Direction::window)): use one that was made for that window or for a smaller one.
 /// zlib's kind has none of 256 bytes; what it makes with one of 512 is as good.
 pub trait Deflate {
-    /// Forgets everything, and begins a new stream that may refer to `history`.
-    fn begin(&mut self, history: &[u8]);
+    /// Forgets everything, and begins a new stream that may refer to `history`, which has two parts as in [`Inflate::begin`].
+    fn begin(&mut self, history: [&[u8]; 2]);
 
     /// Compresses `input` and flushes, so that the output ends with the bytes `00 00 ff ff` of an empty block without
     /// compression (zlib calls it a sync flush). Returns the length; `None` if `output` has no room for it, after which the

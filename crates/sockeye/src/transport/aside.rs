@@ -187,7 +187,7 @@ impl Packing {
 
     /// Whether the next message may refer to what was sent.
     fn has_sent(&self) -> bool {
-        !self.told.is_empty() || !self.deflation.history().bytes().is_empty()
+        !self.told.is_empty() || !self.deflation.history().is_empty()
     }
 
     /// Something was sent: its history is kept for some time from now on.

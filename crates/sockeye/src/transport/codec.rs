@@ -19,11 +19,11 @@ impl Inflater {
 }
 
 impl deflate::Inflate for Inflater {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset(false);
-        if !history.is_empty() {
-            // A raw stream takes a dictionary at any time.
-            _ = self.0.set_dictionary(history);
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            // A raw stream takes a dictionary at any time, and more of it.
+            _ = self.0.set_dictionary(part);
         }
     }
 
@@ -54,11 +54,11 @@ impl Deflater {
 }
 
 impl deflate::Deflate for Deflater {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset();
-        if !history.is_empty() {
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
             // As above.
-            _ = self.0.set_dictionary(history);
+            _ = self.0.set_dictionary(part);
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn inflated(packed: &[u8], len: usize) -> Vec<u8> {
         let mut out = vec![0; len + 1];
         let mut inflater = Inflater::new().unwrap();
-        inflater.begin(&[]);
+        inflater.begin([&[], &[]]);
         let done = inflater.inflate(packed, &mut out);
         assert_eq!((done.consumed, done.stop), (packed.len(), Stop::Waiting));
         out.truncate(done.produced);
@@ -123,15 +123,15 @@ mod tests {
             let mut codec = Deflater::new(level, window).unwrap();
             for round in 0..5 {
                 let long = noise(if round % 3 == 0 { 900 } else { 40_000 * round }, round as u64 + 1);
-                codec.begin(&[]);
+                codec.begin([&[], &[]]);
                 let mut short = vec![0; [long.len() - 1, 10, long.len() / 2][round % 3]];
                 assert_eq!(codec.deflate(&long, &mut short), None);
                 let text = [&b"a message, "[..]; 3000].concat();
-                codec.begin(b"the message before");
+                codec.begin([b"the message", b" before"]);
                 let mut packed = vec![0; text.len()];
                 let made = codec.deflate(&text, &mut packed).unwrap();
                 let mut fresh = Deflater::new(level, window).unwrap();
-                fresh.begin(b"the message before");
+                fresh.begin([b"the message", b" before"]);
                 let mut same = vec![0; text.len()];
                 assert_eq!(
                     fresh.deflate(&text, &mut same),
@@ -153,7 +153,7 @@ mod tests {
                 message.splice(at - 4..at, [0, 0, 0xff, 0xff]);
                 for room in 296..316 {
                     let mut packed = vec![0; room];
-                    codec.begin(&[]);
+                    codec.begin([&[], &[]]);
                     if let Some(made) = codec.deflate(&message, &mut packed) {
                         assert_eq!(inflated(&packed[..made], message.len()), message, "level {level}, {at} of {room}");
                     }

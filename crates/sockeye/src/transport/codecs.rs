@@ -212,7 +212,7 @@ mod tests {
         match codec {
             Codec::Bound(_) => true,
             Codec::Any(codec) => {
-                codec.begin(&[]);
+                codec.begin([&[], &[]]);
                 false
             }
         }

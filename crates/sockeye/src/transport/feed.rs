@@ -213,7 +213,7 @@ mod tests {
                     _ => continue,
                 }
                 let history = listener.deflation.history().bytes();
-                assert!(listener.all.ends_with(history), "step {number}, listener {index}");
+                assert!(listener.all.ends_with(&history), "step {number}, listener {index}");
                 if index % 4 != 3 {
                     assert_eq!(history.len(), listener.all.len().min(MOST), "step {number}, listener {index}");
                 }

@@ -14,7 +14,7 @@ impl Inflater {
 }
 
 impl deflate::Inflate for Inflater {
-    fn begin(&mut self, _: &[u8]) {
+    fn begin(&mut self, _: [&[u8]; 2]) {
         match *self {}
     }
 
@@ -35,7 +35,7 @@ impl Deflater {
 }
 
 impl deflate::Deflate for Deflater {
-    fn begin(&mut self, _: &[u8]) {
+    fn begin(&mut self, _: [&[u8]; 2]) {
         match *self {}
     }
 

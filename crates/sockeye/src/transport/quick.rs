@@ -73,7 +73,7 @@ impl Quick {
 }
 
 impl Deflate for Quick {
-    fn begin(&mut self, _: &[u8]) {}
+    fn begin(&mut self, _: [&[u8]; 2]) {}
 
     fn deflate(&mut self, input: &[u8], output: &mut [u8]) -> Option<usize> {
         if input.len() > Self::MOST {
@@ -205,7 +205,7 @@ mod tests {
     fn inflated(output: &[u8], len: usize) -> Vec<u8> {
         let mut plain = vec![0; len + 1];
         let mut inflater = Inflater::new().unwrap();
-        inflater.begin(&[]);
+        inflater.begin([&[], &[]]);
         let done = inflater.inflate(output, &mut plain);
         assert_eq!((done.consumed, done.stop), (output.len(), Stop::Waiting));
         plain.truncate(done.produced);
@@ -325,7 +325,7 @@ mod tests {
                 }
                 let mut output = vec![0; 2 * text.len()];
                 sums[0] += quick.deflate(text.as_bytes(), &mut output).unwrap();
-                zlib.begin(&[]);
+                zlib.begin([&[], &[]]);
                 sums[1] += zlib.deflate(text.as_bytes(), &mut output).unwrap();
             }
             assert!(sums[0] <= sums[1] + sums[1] / 50, "{sums:?} for {len}");

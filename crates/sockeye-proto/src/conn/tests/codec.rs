@@ -18,10 +18,10 @@ impl Default for Inflater {
 }
 
 impl Inflate for Inflater {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset(false);
-        if !history.is_empty() {
-            self.0.set_dictionary(history).expect("a raw stream takes a dictionary");
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            self.0.set_dictionary(part).expect("a raw stream takes a dictionary");
         }
     }
 
@@ -46,10 +46,10 @@ impl Deflater {
 }
 
 impl Deflate for Deflater {
-    fn begin(&mut self, history: &[u8]) {
+    fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset();
-        if !history.is_empty() {
-            self.0.set_dictionary(history).expect("a raw stream takes a dictionary");
+        for part in history.into_iter().filter(|part| !part.is_empty()) {
+            self.0.set_dictionary(part).expect("a raw stream takes a dictionary");
         }
     }
 
