@@ -260,8 +260,7 @@ impl WebSocket {
     /// Whether the answer to a message that was not compressed may be sent while that is delivered.
     #[inline(always)]
     pub(super) fn may_answer(&self) -> bool {
-        // What is compressed needs the state for it. It is there when a compressed message is delivered, and else in the writable
-        // callback.
+        // What is compressed needs state, which is there for the answer to a compressed message, and in the writable callback.
         may_answer(&self.protocol) && self.protocol.deflate().is_none()
     }
 
@@ -534,8 +533,7 @@ impl WebSocket {
     }
 }
 
-/// Whether an answer to what is delivered may go before anything else of this connection: pings and pongs go before more data,
-/// and the rest of a fragmented message does.
+/// Whether an answer may go before anything else: pings, pongs and the rest of a fragmented message go before more data.
 #[inline(always)]
 pub(super) fn may_answer(ws: &Connection) -> bool {
     ws.state() == State::Open && ws.mid_message().is_none() && !ws.wants_transmit()
