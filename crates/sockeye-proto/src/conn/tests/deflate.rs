@@ -376,7 +376,7 @@ fn a_codec_without_room_for_a_message_leaves_nothing_of_it() {
         let mut codec = Deflater::new(level, bits);
         for round in 0..20 {
             let noise: Vec<u8> = (0..900 + round * 20_000).map(|_| random.below(256) as u8).collect();
-            codec.begin(b"");
+            codec.begin([&[], &[]]);
             let room = [10, noise.len() / 2, noise.len() - 1][round % 3];
             assert_eq!(codec.deflate(&noise, &mut vec![0; room]), None);
             let (mut deflation, mut out) = (Deflation::new(direction(15, true), 2048), Vec::new());
