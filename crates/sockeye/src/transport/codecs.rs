@@ -92,6 +92,7 @@ impl Codecs {
 
     /// A compressor for the connection with this binding, and the binding that it has afterwards.
     pub(super) fn deflater(&mut self, level: u8, window: WindowBits, binding: Binding) -> Option<(Codec<'_>, Binding)> {
+        let window = machine_window(window);
         self.last_token += 1;
         let token = self.last_token;
         let fits = |machine: &Machine| machine.level == level && machine.window == window;
@@ -126,8 +127,10 @@ impl Codecs {
             return Some(index);
         }
         if is_full {
-            // None of this kind, and no room for one.
-            let oldest = places().min_by_key(|(_, machine)| machine.used)?.0;
+            // None of this kind, and no room for one. One of a kind of which there are more goes first.
+            let kind = |machine: &Machine| (machine.level, machine.window);
+            let is_only = |machine: &Machine| places().filter(|(_, other)| kind(other) == kind(machine)).count() == 1;
+            let oldest = places().min_by_key(|(_, machine)| (is_only(machine), machine.used))?.0;
             self.deflaters.swap_remove(oldest);
         }
         let codec = Deflater::new(level, window.get())?;
@@ -191,6 +194,19 @@ impl Codecs {
     }
 }
 
+/// The window of the compressor for what is sent with this one, which may be smaller. There are no more kinds than there may be
+/// compressors: clients that ask for all windows would have 384 KB built for each message.
+fn machine_window(agreed: WindowBits) -> WindowBits {
+    let bits = match agreed.get() {
+        15.. => 15,
+        13.. => 13,
+        11.. => 11,
+        // One of 512 bytes reaches back by 250, so it serves for 256, too.
+        _ => 9,
+    };
+    WindowBits::try_from(bits).unwrap_or(agreed)
+}
+
 /// How many compressors a loop has at most: one is shared, the others stay with the busiest connections, which do without the
 /// history then.
 const MOST_DEFLATERS: usize = 4;
@@ -239,6 +255,24 @@ mod tests {
             let owners = codecs.deflaters.iter().filter(|machine| machine.bound == bindings[at].0).count();
             assert!(owners == 1 && codecs.deflaters.len() <= MOST_DEFLATERS);
             assert!(bindings.iter().enumerate().all(|(other, binding)| other == at || *binding != bindings[at]));
+        }
+    }
+
+    /// Clients of all windows, some of which are busy at the same time.
+    #[test]
+    fn no_compressor_is_built_twice_for_whatever_windows() {
+        let mut codecs = Codecs::new();
+        let mut bindings = [Binding::NONE; 11];
+        for round in 0..400 {
+            // Two are busy, and the others come between them.
+            let at = if round % 3 < 2 { round % 3 } else { 2 + round / 3 % 9 };
+            let window = [15, 15, 14, 13, 13, 12, 11, 10, 9, 8, 15][at];
+            take(&mut codecs, window, &mut bindings[at]);
+            let reach = codecs.deflaters.iter().filter(|machine| machine.bound == bindings[at].0);
+            assert!(reach.map(|machine| machine.window.get()).all(|bits| bits <= window.max(9)));
+            let kinds = [9, 11, 13, 15]
+                .map(|bits| codecs.deflaters.iter().filter(|machine| machine.window.get() == bits).count());
+            assert!(round < 50 || kinds == [1; 4], "round {round}: {kinds:?}");
         }
     }
 
