@@ -311,7 +311,7 @@ fn of_echo(bench: &Bench<'_>, counted: &Counted, with_tls: bool) -> Result<f64, 
         let profile = bench.programs.folder()?.join(if with_tls { "callgrind.tls" } else { "callgrind.plain" });
         let out = format!("--callgrind-out-file={}", profile.display());
         // The turns of the loop, and not the start: how long the provider gathers entropy is up to chance.
-        let tracer = ["valgrind", "--tool=callgrind", "--toggle-collect=*take_turn*", &out];
+        let tracer = ["valgrind", "--tool=callgrind", "--toggle-collect=*core::Service>::turn", &out];
         let server = bench.echo(&tracer, with_tls)?;
         bench.load(&server, counted.arguments, messages * CONNECTIONS)?;
         server.stop()?;

@@ -24,6 +24,8 @@ use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::{CloseHow, EVENTS_PER_WAIT, Readiness, WAKE};
 
 impl Service {
+    /// Never inlined: `cargo xtask bench tls counts` counts what is done in it, and finds it by its name.
+    #[inline(never)]
     pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
         if std::mem::replace(&mut self.is_in_turn, true) {
             return Err(Error::poisoned());
@@ -36,8 +38,6 @@ impl Service {
         state
     }
 
-    /// Never inlined: `cargo xtask bench tls counts` counts what is done in it, and finds it by its name.
-    #[inline(never)]
     fn take_turn(&mut self, timeout: Option<Duration>) -> Result<ServiceState, Error> {
         self.wait(timeout)?;
         let whole = ReadBudget { bytes: self.env.limits.turn_bytes, frames: self.env.limits.turn_frames };

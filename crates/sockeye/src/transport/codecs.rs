@@ -9,15 +9,12 @@ use sockeye_proto::time::Instant;
 use crate::compression::Compression;
 use crate::transport::account::{Account, Charge};
 use crate::transport::codec::{Deflater, Inflater};
-use crate::transport::quick::Quick;
 
 /// The machines, and the buffers that go with them. All of it is empty until the first compressed message.
 pub(crate) struct Codecs {
     /// What each endpoint wants.
     settings: Vec<Compression>,
     deflaters: Vec<Machine>,
-    /// For what is published.
-    quick: Option<Quick>,
     /// Those that no connection is in the middle of a message with.
     inflaters: Vec<Inflater>,
     /// For inflated pieces.
@@ -58,7 +55,6 @@ impl Codecs {
         Self {
             settings: Vec::new(),
             deflaters: Vec::new(),
-            quick: None,
             inflaters: Vec::new(),
             output: Vec::new(),
             packed: Vec::new(),
@@ -138,13 +134,8 @@ impl Codecs {
         Some(self.deflaters.len() - 1)
     }
 
-    /// A compressor for a message of so many bytes that refers to nothing before it.
-    pub(super) fn fresh_deflater(&mut self, level: u8, window: WindowBits, bytes: usize) -> Option<Codec<'_>> {
-        if level == 1 && bytes <= Quick::MOST {
-            let quick = self.quick.get_or_insert_with(Quick::new);
-            quick.set_window(window.bytes());
-            return Some(Codec::Any(quick));
-        }
+    /// A compressor for a message that refers to nothing before it.
+    pub(super) fn fresh_deflater(&mut self, level: u8, window: WindowBits) -> Option<Codec<'_>> {
         self.deflater(level, window, Binding::NONE).map(|(codec, _)| codec)
     }
 
@@ -163,7 +154,6 @@ impl Codecs {
     pub(super) fn note_use(&mut self, account: &Rc<Account>) {
         self.is_used = true;
         let machines = self.deflaters.len() * Deflater::BYTES + self.inflaters.len() * Inflater::BYTES;
-        let machines = machines + if self.quick.is_some() { Quick::BYTES } else { 0 };
         self.charge.set(account, machines + self.output.capacity() + self.packed.capacity());
     }
 
@@ -185,7 +175,6 @@ impl Codecs {
             self.used_at = now;
         } else if now.saturating_duration_since(self.used_at) >= KEPT_FOR {
             self.deflaters = Vec::new();
-            self.quick = None;
             self.inflaters = Vec::new();
             self.output = Vec::new();
             self.packed = Vec::new();

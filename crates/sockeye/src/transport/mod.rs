@@ -31,7 +31,6 @@ mod mask;
 mod outgoing;
 mod packed;
 pub(crate) mod pool;
-mod quick;
 mod read;
 mod readiness;
 mod socket;
