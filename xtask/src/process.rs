@@ -20,7 +20,7 @@ use crate::output::say;
 const POLL: Duration = Duration::from_millis(10);
 
 /// How long a server may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a program may be silent until it is looked at whether it has ended.
 const POLL_OUTPUT: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    LIMIT, Programs, reading, require,
+    COUNTABLE, LIMIT, Programs, reading, require,
     table::{Table, short},
 };
 use crate::{
@@ -56,11 +56,6 @@ const SAVED: [f64; 2] = [0.95, 0.92];
 
 /// Messages of each connection for what is saved.
 const MANY: u64 = 1000;
-
-/// Filling and copying memory by instructions that repeat themselves counts one for each byte, so the loops are counted that take
-/// longer and are counted as what they are. It is the first kind in which the 128 KiB of a compressor are cleared.
-const COUNTABLE: (&str, &str) =
-    ("GLIBC_TUNABLES", "glibc.cpu.x86_rep_stosb_threshold=0x10000000:glibc.cpu.x86_rep_movsb_threshold=0x10000000");
 
 /// Prints both tables. Goals that are missed are a failure, unless they are only to be reported. `only`: those lines that have
 /// these words in their names.

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    LIMIT, Programs, reading, require,
+    COUNTABLE, LIMIT, Programs, reading, require,
     speed::Processors,
     statistics,
     table::{Table, short},
@@ -311,7 +311,9 @@ fn of_echo(bench: &Bench<'_>, counted: &Counted, with_tls: bool) -> Result<f64, 
         let profile = bench.programs.folder()?.join(if with_tls { "callgrind.tls" } else { "callgrind.plain" });
         let out = format!("--callgrind-out-file={}", profile.display());
         // The turns of the loop, and not the start: how long the provider gathers entropy is up to chance.
-        let tracer = ["valgrind", "--tool=callgrind", "--toggle-collect=*core::Service>::turn", &out];
+        let countable = format!("{}={}", COUNTABLE.0, COUNTABLE.1);
+        let tracer =
+            ["env", &countable, "valgrind", "--tool=callgrind", "--toggle-collect=*core::Service>::turn", &out];
         let server = bench.echo(&tracer, with_tls)?;
         bench.load(&server, counted.arguments, messages * CONNECTIONS)?;
         server.stop()?;
@@ -327,7 +329,7 @@ fn of_rustls(bench: &Bench<'_>, counted: &Counted) -> Result<f64, Failure> {
     for (rounds, run) in ROUNDS.iter().zip(&mut runs) {
         let profile = bench.programs.folder()?.join("callgrind.records");
         let mut command = Command::new("valgrind");
-        command.args(["--tool=callgrind", "--toggle-collect=*echo_once*"]);
+        command.env(COUNTABLE.0, COUNTABLE.1).args(["--tool=callgrind", "--toggle-collect=*echo_once*"]);
         command.arg(format!("--callgrind-out-file={}", profile.display())).arg(bench.programs.release("records"));
         command.args(["--certificate", &bench.certificate, "--key", &bench.key]);
         command.args(["--opened", counted.opened, "--sealed", counted.sealed, "--rounds", &rounds.to_string()]);

@@ -320,7 +320,7 @@ impl Service {
         for id in self.dead.drain(..) {
             self.env.state.registry.remove(id);
         }
-        self.connections.crowd.shrinks(before, self.env.state.registry.len());
+        self.connections.crowd.shrinks(before, self.env.state.registry.len(), &self.env.state.account);
         self.accepting.end_pause();
         if let Some(slots) = self.env.state.registry.give_back() {
             self.connections.truncate(slots);

@@ -8,7 +8,10 @@ use std::rc::Rc;
 pub(crate) struct Account {
     /// Wide enough for the sum of all that programs may say.
     held: Cell<u64>,
+    /// The most since [`is_peak_over`](Self::is_peak_over) said so.
     most: Cell<usize>,
+    /// The most before that.
+    most_before: Cell<usize>,
     limit: Cell<usize>,
     /// Asked after each step, so it is one flag.
     is_over: Cell<bool>,
@@ -31,7 +34,18 @@ impl Account {
 
     /// The most that was held at any time.
     pub(crate) fn most(&self) -> usize {
-        self.most.get()
+        self.most.get().max(self.most_before.get())
+    }
+
+    /// Whether most of what was held at one time is free again, and was at least so many bytes. Says so once.
+    pub(crate) fn is_peak_over(&self, worthwhile: usize) -> bool {
+        let (held, most) = (self.held(), self.most.get());
+        let is_over = most.saturating_sub(held) >= worthwhile && held <= most / 4;
+        if is_over {
+            self.most_before.set(self.most());
+            self.most.set(held);
+        }
+        is_over
     }
 
     /// Whether more is held than the limit.
@@ -121,5 +135,22 @@ mod tests {
         assert_eq!((account.held(), account.is_over()), (2 * MOST_OF_ONE, true));
         drop((one, two));
         assert_eq!((account.held(), account.is_over()), (0, false));
+    }
+
+    #[test]
+    fn a_peak_is_over_once() {
+        let (account, mut one, mut two) = (Rc::new(Account::default()), Charge::default(), Charge::default());
+        account.set_limit(1000);
+        one.set(&account, 90);
+        assert!(!account.is_peak_over(50), "all of it is held");
+        two.set(&account, 30);
+        one.set(&account, 1);
+        assert!(!account.is_peak_over(50), "more than a quarter is held");
+        two.set(&account, 29);
+        assert!(!account.is_peak_over(91) && account.is_peak_over(90));
+        assert!(!account.is_peak_over(0), "it was said");
+        drop((one, two));
+        assert!(!account.is_peak_over(31) && account.is_peak_over(30));
+        assert_eq!((account.held(), account.most()), (0, 120));
     }
 }
