@@ -9,8 +9,8 @@ use sockeye_proto::wire::Role;
 /// A server compresses for the clients that offer it, which all browsers do. Clients of this library offer it themselves.
 ///
 /// **Memory.** Compressors and decompressors belong to the loop. What is kept of a connection is the end of its messages, to
-/// which the next ones may refer: at most [`history_bytes`](Self::history_bytes) in each direction, from the first compressed
-/// message on.
+/// which the next ones may refer: [`history_bytes`](Self::history_bytes) in each direction, from the first compressed message on. A
+/// client keeps what its server may refer to, up to 32 KiB.
 ///
 /// **Secrets.** An attacker who can put text of its own into a message beside a secret, and see how long the message became,
 /// can guess the secret (the attacks CRIME and BREACH). Send such messages with
@@ -53,6 +53,9 @@ impl Compression {
     ///
     /// As a server, what the client sends is kept in powers of two from 256 on, by agreement with the client. A client keeps
     /// what its server may refer to, which is up to 32 KiB, unless this is 0.
+    ///
+    /// It bounds memory, and not how far back a message refers: while a connection is one of the four busiest of its loop, a
+    /// compressor stays with it, which knows as much as was agreed on.
     #[must_use]
     pub const fn history_bytes(self, bytes: usize) -> Self {
         Self { history_bytes: if bytes < MOST_HISTORY { bytes as u16 } else { MOST_HISTORY as u16 }, ..self }

@@ -169,7 +169,8 @@
 //!
 //! The feature `deflate` adds `Compression` (permessage-deflate, RFC 7692), for a service (`Builder::compression`) or a protocol
 //! (`Protocol::compression`, `Messages::compression`), as a server and as a client. It is off unless asked for. What is published is
-//! compressed once for all its receivers. Of a connection the loop keeps the last 2 KiB of what was sent and received.
+//! compressed once for all its receivers. Of a connection the loop keeps the last 2 KiB of what was sent and
+//! received; a client keeps up to 32 KiB of what it receives.
 //! A message goes as it is if compressing does not make it shorter, or with `Writable::uncompressed`; a connection, with
 //! `Decision::uncompressed`.
 //!

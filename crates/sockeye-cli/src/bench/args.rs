@@ -141,7 +141,8 @@ Examples:
                                                        5000 per second; exits with 7 if too slow
   sockeye bench ws://127.0.0.1:9001/ -s 20:90%,16K:9%,1M:1% -n 100000 --json
                                                        mixed sizes, figures for a program
-  sockeye bench ws://127.0.0.1:9001/ --compress --text messages of JSON, compressed in both directions
+  sockeye bench ws://127.0.0.1:9001/ --compress --text
+                                                       messages of JSON, compressed in both directions
   sockeye bench ws://127.0.0.1:9001/ --mode handshake  handshakes per second
   sockeye bench wss://localhost:9001/ --ca-file ca.pem --mode handshake --resume
                                                        those of TLS that resume a session
@@ -151,7 +152,7 @@ Examples:
 The server has to send every message back, as `sockeye echo` does. A single wrong answer ends the run with 6 and without \
 figures. Ctrl-C stops the measurement and shows the figures so far.
 
-Exit status: 0 measured, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a wrong answer, no answer, fewer than --count, or no compression in spite of --compress, 7 a --fail-if condition holds, 124 connecting timed out. A \
+Exit status: 0 measured, 1 general failure, 2 usage, 3 not resolved or not connected, 4 TLS failed, 5 the server refused the handshake, 6 a wrong answer, no answer, fewer than --count, or no server that compresses in spite of --compress, 7 a --fail-if condition holds, 124 connecting timed out. A \
 single connection that fails to open ends with its 1, 3, 4, 5, 6 or 124, after the figures of the others.";
 
 #[cfg(test)]

@@ -80,5 +80,6 @@ Examples:
   sockeye fraggle ws://127.0.0.1:7681/ --compress
                                                   with compressed fragments, if the server has --compress
 
-A message has 1 to 1024 fragments of 1 to 2000 random bytes each. The message behind it has 4 bytes: their sum. The client \
+A message has 1 to 1024 fragments of 1 to 2000 random bytes each. The message behind it has 4 bytes: their sum. Of a compressed \
+message the client sees no fragments, and checks the sum. It \
 exits with 0 if all sums were correct, and with 6 if a sum or the form of a message was wrong.";

@@ -49,13 +49,16 @@ impl Report {
             Ok(Some(message)) => {
                 self.checked += 1;
                 self.bytes += message.bytes;
+                let fragments = match message.fragments {
+                    0 => String::new(),
+                    fragments => format!(" in {fragments} fragments"),
+                };
                 // The output may have no reader.
                 let _ = writeln!(
                     io::stdout(),
-                    "message {}: {} bytes in {} fragments, and the sum {:#010x} is right",
+                    "message {}: {} bytes{fragments}, and the sum {:#010x} is right",
                     self.checked,
                     message.bytes,
-                    message.fragments,
                     message.sum
                 );
                 if self.is_done() { Err(CloseCode::NORMAL.into()) } else { Ok(()) }
@@ -99,8 +102,8 @@ impl Protocol for Receiver {
         NAME
     }
 
-    fn open(&mut self, _: &mut Cx<'_>, _: &Handshake<'_>) -> Verifier {
-        Verifier::default()
+    fn open(&mut self, _: &mut Cx<'_>, handshake: &Handshake<'_>) -> Verifier {
+        if handshake.compression().is_some() { Verifier::compressed() } else { Verifier::default() }
     }
 
     fn receive(&mut self, _: &mut Cx<'_>, verifier: &mut Verifier, fragment: Fragment<'_>) -> Result<(), Close> {

@@ -15,11 +15,12 @@ pub(crate) struct CompressArgs {
           value_parser = whole::<u8>(1..=9))]
     compress: Option<u8>,
 
-    /// Bytes of past messages that later ones may refer to, per connection and direction, up to 32K [default: 2K]
+    /// Bytes of past messages kept to compress later ones, per connection and direction, up to 32K [default: 2K]
     ///
     /// More compresses better and takes more memory. 0 compresses each message by itself. A client keeps up to 32 KiB of what its
-    /// server sends, whatever this says, unless it is 0.
-    #[arg(long, value_name = "SIZE", requires = "compress", value_parser = parse_history)]
+    /// server sends, whatever this says, unless it is 0. The four busiest connections of a thread compress better than this:
+    /// their compressors stay with them.
+    #[arg(long, value_name = "SIZE", requires = "compress", allow_hyphen_values = true, value_parser = parse_history)]
     compress_history: Option<usize>,
 }
 
@@ -90,6 +91,7 @@ mod tests {
             (&["--compress=fast"], "from 1 to 9"),
             (&["--compress", "--compress-history", "33K"], "32K"),
             (&["--compress", "--compress-history", "much"], "32K"),
+            (&["--compress", "--compress-history", "-1"], "32K"),
             (&["--compress-history", "4K"], "--compress"),
         ] {
             let error = args(options).unwrap_err();

@@ -120,7 +120,8 @@ const fn millis(millis: u64) -> Option<Amount> {
 #[rustfmt::skip]
 pub(crate) static FIELDS: &[Field] = &[
     field!(protocol.message_bytes, Bytes, number(16 * MIB), 1, LARGE,
-        "one message, all fragments together", "close code 1009, at the header that exceeds it"),
+        "one message, all fragments together, and inflated if it was compressed",
+        "close code 1009, at the header that exceeds it; compressed, at the byte that does"),
     field!(protocol.head_bytes, Bytes, number(16 * KIB), 256, MIB,
         "the head of a request or of a response", "431"),
     field!(protocol.head_lines, Count, number(100), 8, 10_000,

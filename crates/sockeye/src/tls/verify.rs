@@ -72,13 +72,18 @@ impl Verifier {
         is_without_issuer(error) && self.given.iter().any(|given| given == end_entity)
     }
 
-    /// A self-signed certificate has no issuer to be unknown.
+    /// A self-signed certificate has no issuer to be unknown. A trusted one of the same name, such as the one before it, is not its
+    /// issuer, though that is what its signature is tried with.
     fn explained(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
-        if !is_without_issuer(&error) {
+        if !is_without_issuer(&error) && !is_of_another_key(&error) {
             return error;
         }
         let Ok(certificate) = EndEntityCert::try_from(end_entity) else { return error };
-        let is_root = self.roots.roots.iter().any(|root| *root.subject == *certificate.subject());
+        let key = certificate.subject_public_key_info();
+        let is_root = self.roots.roots.iter().any(|root| {
+            // Of a root it is without the head of its sequence.
+            *root.subject == *certificate.subject() && key.ends_with(&root.subject_public_key_info)
+        });
         match self.pin(&certificate) {
             Some(sha256) if certificate.issuer() == certificate.subject() && !is_root => {
                 refused(Refusal::SelfSigned { pin: certificate::pin(&sha256) })
@@ -150,6 +155,15 @@ fn is_without_issuer(error: &Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// A signature is not that of the key that it was tried with.
+fn is_of_another_key(error: &Error) -> bool {
+    let Error::InvalidCertificate(error) = error else { return false };
+    matches!(
+        error,
+        CertificateError::BadSignature | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    )
 }
 
 fn refused(refusal: Refusal) -> Error {

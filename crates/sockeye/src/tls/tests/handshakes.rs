@@ -148,9 +148,24 @@ fn a_certificate_that_was_given_is_trusted_as_the_server_shows_it() {
     // Others are others, with the same names too.
     let other = as_openssl_makes(|_| ());
     let (_, failure) = handshake(&careless(&other), &given(&authority_too), "a.example").failures();
-    assert_eq!(failure.kind(), TlsFailureKind::UnusableCertificate, "{failure}");
+    assert_eq!(failure.kind(), TlsFailureKind::SelfSigned, "{failure}");
     let (_, failure) = handshake(&careless(&of_unknown_issuer), &given(&authority_too), "a.example").failures();
     assert_eq!(failure.kind(), TlsFailureKind::UnknownIssuer);
+}
+
+/// As when a server has a new certificate, or one of `localhost` is among the roots of the system.
+#[test]
+fn a_trusted_certificate_of_the_same_name_is_no_issuer() {
+    let of_kind = |kind| {
+        let key = KeyPair::generate_for(kind).unwrap();
+        Issued { chain: params(&["a.example"]).self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+    };
+    let shown = of_kind(&rcgen::PKCS_ECDSA_P256_SHA256);
+    for trusted in [of_kind(&rcgen::PKCS_ECDSA_P256_SHA256), of_kind(&rcgen::PKCS_ED25519)] {
+        let (_, failure) = handshake(&careless(&shown), &given(&trusted), "a.example").failures();
+        assert_eq!(failure.kind(), TlsFailureKind::SelfSigned, "{failure}");
+        assert!(failure.pin().is_some() && failure.to_string().contains("self-signed"), "{failure}");
+    }
 }
 
 #[test]
