@@ -101,7 +101,13 @@ pub(crate) fn status(checks: &mut Checks, url: &str) {
         for (at, link) in links.iter().enumerate() {
             equal(link.compressed(), 20 - at as u64)?;
         }
-        links.into_iter().rev().try_for_each(leave_amid)
+        // Each time a list is made anew: it would begin one in the middle of another, so all are read first.
+        while let Some(link) = links.pop() {
+            leave_amid(link)?;
+            let count = links.len();
+            links.iter_mut().try_for_each(|link| equal(list(link)?, count))?;
+        }
+        Ok(())
     });
 }
 
