@@ -1,5 +1,4 @@
-//! Messages that look like those of programs, for compression: made, so that nobody's data is kept here, and the same in every
-//! run.
+//! Generated messages for the benchmarks of compression. They look like those of real programs, and are the same in every run.
 
 use std::fmt::Write as _;
 

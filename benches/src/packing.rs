@@ -49,7 +49,7 @@ impl Packer {
         let before = self.0.total_out();
         self.0.compress(payload, out, DeflateFlush::SyncFlush).expect("it can be compressed");
         let made = (self.0.total_out() - before) as usize;
-        assert!(made < out.len() && out[..made].ends_with(&TAIL), "there was no room");
+        assert!(made < out.len() && out[..made].ends_with(&TAIL), "the output was too short");
         made - TAIL.len()
     }
 }

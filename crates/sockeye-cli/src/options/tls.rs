@@ -115,6 +115,8 @@ pub(crate) struct ClientTlsArgs {
     pub(crate) pins: Vec<String>,
 
     /// Do not verify the certificate: ANYONE ON THE WAY CAN READ AND CHANGE EVERYTHING, unless there is a --pin
+    ///
+    /// Not together with --ca-file: roots are of no use where nothing is verified.
     #[arg(help_heading = "TLS", long, conflicts_with = "ca_files")]
     pub(crate) insecure: bool,
 

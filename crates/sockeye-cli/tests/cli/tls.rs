@@ -540,7 +540,7 @@ fn options_of_tls_are_not_for_plain_urls() {
     let (code, said) = failure(&["connect", "wss://127.0.0.1:1/", "--proxy", "none", "--insecure", "--pin", "x"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("\"x\" is not a pin") && said.contains("--tls-self-signed` prints"), "{said}");
-    // Whom to trust, where nobody is verified.
+    // Roots are of no use where nothing is verified.
     let (code, said) = failure(&["connect", "wss://127.0.0.1:1/", "--ca-file", "/x", "--insecure"]);
     assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
 }

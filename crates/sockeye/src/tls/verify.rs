@@ -81,7 +81,7 @@ impl Verifier {
         let Ok(certificate) = EndEntityCert::try_from(end_entity) else { return error };
         let key = certificate.subject_public_key_info();
         let is_root = self.roots.roots.iter().any(|root| {
-            // Of a root it is without the head of its sequence.
+            // A trust anchor has its key without the header of the SEQUENCE (RFC 5280 section 4.1).
             *root.subject == *certificate.subject() && key.ends_with(&root.subject_public_key_info)
         });
         match self.pin(&certificate) {

@@ -134,11 +134,6 @@ impl Codecs {
         Some(self.deflaters.len() - 1)
     }
 
-    /// A compressor for a message that refers to nothing before it.
-    pub(super) fn fresh_deflater(&mut self, level: u8, window: WindowBits) -> Option<Codec<'_>> {
-        self.deflater(level, window, Binding::NONE).map(|(codec, _)| codec)
-    }
-
     /// A decompressor that is not in use.
     pub(super) fn take_inflater(&mut self) -> Option<Inflater> {
         self.inflaters.pop().or_else(Inflater::new)
@@ -183,8 +178,9 @@ impl Codecs {
     }
 }
 
-/// The window of the compressor for what is sent with this one, which may be smaller. There are no more kinds than there may be
-/// compressors: clients that ask for all windows would have 384 KB built for each message.
+/// The window of the compressor for a connection that agreed to `agreed`: the same, or the next smaller one of four. There are as many
+/// as there may be compressors ([`MOST_DEFLATERS`]). With more, clients of different windows could make the loop build a compressor of
+/// 384 KB for each message.
 fn machine_window(agreed: WindowBits) -> WindowBits {
     let bits = match agreed.get() {
         15.. => 15,

@@ -285,7 +285,7 @@ mod tests {
             assert!(feed.bytes.capacity() == 2 * MOST || feed.bytes.is_empty());
             assert!(number < 10 || feed.bytes.len() >= MOST);
         }
-        // Without a history there is none.
+        // Without a history nothing is kept.
         feeds.add(1, WindowBits::MAX, 0, [&[1; 50][..]].into_iter(), &Rc::default());
         assert_eq!(feeds.feeds[1].bytes.capacity(), 0);
     }

@@ -17,6 +17,7 @@ impl Crowd {
     /// Some of `before` have gone, and `left` are left. If a crowd has gone, or few for which much was held, its memory is given
     /// back.
     pub(crate) fn shrinks(&mut self, before: usize, left: usize, account: &Account) {
+        // Both are asked, since each remembers that it was.
         if self.is_over(before, left) | account.is_peak_over(MUCH) {
             give_back();
         }

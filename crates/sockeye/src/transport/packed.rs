@@ -255,8 +255,9 @@ fn pack_all(io: &mut LoopIo, endpoint: u16, window: WindowBits, plain: Frames<'_
         packed.clear();
         let mut is_packed = false;
         if settings.takes(payload.len()) {
-            let codec = io.codecs.fresh_deflater(settings.level_number(), window);
-            is_packed = codec.is_some_and(|codec| none.message(codec, payload, &mut packed));
+            // It refers to nothing before, so any compressor will do.
+            let machine = io.codecs.deflater(settings.level_number(), window, Binding::NONE);
+            is_packed = machine.is_some_and(|(codec, _)| none.message(codec, payload, &mut packed));
             io.meters.statistics.compression.deflated += 1;
             io.note_effort(payload.len() as u64 * DEFLATE_COST);
         }
