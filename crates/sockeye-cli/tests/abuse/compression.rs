@@ -435,21 +435,6 @@ fn cm05_what_is_no_deflate_fails_with_1007() {
     row.end(&mut server);
 }
 
-fn mutate(bytes: &mut Vec<u8>, noise: &mut Noise) {
-    for _ in 0..=noise.below(3) {
-        let at = noise.below(bytes.len().max(1));
-        match noise.below(8) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at.min(bytes.len()), noise.bytes(1)[0]),
-            2 if !bytes.is_empty() => _ = bytes.remove(at),
-            3 if !bytes.is_empty() => bytes.extend(bytes[at..].to_vec()),
-            4 if !bytes.is_empty() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][noise.below(5)],
-            _ if !bytes.is_empty() => bytes[at] ^= 1 << noise.below(8),
-            _ => {}
-        }
-    }
-}
-
 /// How many streams are changed: `ABUSE_MUTATIONS`, or ten thousand.
 fn mutations() -> usize {
     let asked = std::env::var("ABUSE_MUTATIONS").ok();
@@ -473,7 +458,7 @@ fn cm05_changed_streams_are_refused_or_read_rightly() {
             peer
         });
         let mut packed = peer.packer.message(&plain);
-        mutate(&mut packed, &mut noise);
+        noise.mutate(&mut packed);
         let judged = Unpacker::new(zlib::Way { window_bits: 15, takeover: false }).part(&packed, true);
         peer.peer.send(fragments(BINARY, &packed, 1 + noise.below(4)));
         match peer.answer() {

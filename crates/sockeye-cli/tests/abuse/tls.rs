@@ -236,24 +236,6 @@ fn mutations() -> usize {
     asked.map_or(10_000, |count| count.parse().expect("a count of mutations"))
 }
 
-fn mutate(bytes: &mut Vec<u8>, noise: &mut Noise) {
-    for _ in 0..=noise.below(3) {
-        let at = noise.below(bytes.len().max(1));
-        match noise.below(8) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at.min(bytes.len()), noise.bytes(1)[0]),
-            2 if !bytes.is_empty() => _ = bytes.remove(at),
-            3 if !bytes.is_empty() => {
-                let piece = bytes[at..].to_vec();
-                bytes.extend(piece);
-            }
-            4 if !bytes.is_empty() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][noise.below(5)],
-            _ if !bytes.is_empty() => bytes[at] ^= 1 << noise.below(8),
-            _ => {}
-        }
-    }
-}
-
 /// Changes a flight of a client, and waits for the end of the connection. In one of eight it is the second flight, with what
 /// follows it; the others are hellos.
 fn mutated(server: &Server, config: &Arc<ClientConfig>, hello: &[u8], noise: &mut Noise, what: &str) {
@@ -274,7 +256,7 @@ fn mutated(server: &Server, config: &Arc<ClientConfig>, hello: &[u8], noise: &mu
     } else {
         hello.to_vec()
     };
-    mutate(&mut flight, noise);
+    noise.mutate(&mut flight);
     peer.send_bare(&flight);
     peer.finish();
     peer.rest(GONE, what);

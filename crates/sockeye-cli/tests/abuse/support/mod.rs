@@ -98,4 +98,20 @@ impl Noise {
         bytes.truncate(count);
         bytes
     }
+
+    /// Changes one to three places: cuts, adds, removes, repeats, or changes a byte or a bit.
+    pub(crate) fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len().max(1));
+            match self.below(8) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at.min(bytes.len()), self.bytes(1)[0]),
+                2 if !bytes.is_empty() => _ = bytes.remove(at),
+                3 if !bytes.is_empty() => bytes.extend_from_within(at..),
+                4 if !bytes.is_empty() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
+                _ if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
+                _ => {}
+            }
+        }
+    }
 }
