@@ -211,14 +211,9 @@ fn failed_test(line: &str) -> Option<&str> {
 /// `failures:`.
 fn words_of_failures(lines: &[String]) -> String {
     const MOST: usize = 60;
-    let mut begun = lines.iter().enumerate().filter(|(_, line)| *line == "failures:").map(|(at, _)| at);
-    let (Some(from), Some(to)) = (begun.next(), begun.next()) else { return String::new() };
-    let words = &lines[from + 1..to];
-    let mut text = String::new();
-    for line in words.iter().take(MOST) {
-        text.push_str("\n    ");
-        text.push_str(line);
-    }
+    let bounds: Vec<usize> = (0..lines.len()).filter(|at| lines[*at] == "failures:").collect();
+    let words: Vec<&String> = bounds.chunks_exact(2).flat_map(|pair| &lines[pair[0] + 1..pair[1]]).collect();
+    let mut text: String = words.iter().take(MOST).map(|line| format!("\n    {line}")).collect();
     if words.len() > MOST {
         text.push_str(&format!("\n    ({} lines more, above)", words.len() - MOST));
     }
@@ -289,6 +284,8 @@ mod tests {
         let failed =
             "test odd ... FAILED\nfailures:\n---- odd ----\nnot even\nfailures:\n    odd\ntest result: FAILED.";
         assert_eq!(words_of_failures(&lines(failed)), "\n    ---- odd ----\n    not even");
+        let another = format!("{failed}\nfailures:\nnor this\nfailures:\n    this");
+        assert!(words_of_failures(&lines(&another)).ends_with("\n    not even\n    nor this"));
         assert_eq!(words_of_failures(&lines("test odd ... ok")), "");
         let long = format!("failures:\n{}failures:\n", "again\n".repeat(62));
         assert!(words_of_failures(&lines(&long)).ends_with("again\n    (2 lines more, above)"));
