@@ -1,7 +1,7 @@
 //! The tasks of this repository. `cargo xtask test` is the whole gate: what CI runs is exactly that.
 //!
 //! Layers, top to bottom: [`main`] reads the command line; [`gate`] knows the order of the steps and reports;
-//! the steps ([`rust`], [`fuzz`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
+//! the steps ([`rust`], [`fuzz`], [`house`], [`api`], [`simulator`], [`mod@dist`], [`mod@capi`], [`help`], [`package`], [`conformance`], [`interop`], [`mod@client`]) each judge one
 //! thing, and so does [`mod@bench`];
 //! [`tools`] installs what they need; [`certificates`] makes what TLS needs; [`process`] runs programs, always with a deadline; [`output`] prints; [`workspace`] knows the
 //! paths.
@@ -10,6 +10,7 @@
 
 mod api;
 mod bench;
+mod capi;
 mod certificates;
 mod client;
 mod conformance;
@@ -80,6 +81,9 @@ Usage: cargo xtask TASK
         of it as a .tar.gz.
   dist --help-texts [--binary FILE]
         Writes what `sockeye --help` says into docs/command.md.
+  capi [--debug] [--prefix FOLDER]
+        The C libraries, into `capi` in the build folder, and installed below FOLDER: lib, include. With --debug they are built in
+        less time, with assertions.
   package
         The crates as they are published: packed, unpacked elsewhere, and tested there.
 
@@ -87,7 +91,7 @@ Usage: cargo xtask TASK
 ";
 
 /// What can be asked for, as documents may name it.
-const TASKS: &[&str] = &["test", "house", "api", "sim", "conformance", "fuzz", "bench", "dist", "help"];
+const TASKS: &[&str] = &["test", "house", "api", "sim", "conformance", "fuzz", "bench", "dist", "capi", "help"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -143,18 +147,8 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             let print = if graph { house::print_graph } else { house::print_english };
             single(&Workspace::find(None)?, if graph || english { print } else { house::run })
         }
-        "dist" => {
-            let out = options.value("--out")?.map(PathBuf::from);
-            let help_texts = options.flag("--help-texts");
-            let workspace = options.workspace()?;
-            options.finish()?;
-            single(
-                &workspace,
-                |workspace| {
-                    if help_texts { help::run(workspace, true) } else { dist::run(workspace, out) }
-                },
-            )
-        }
+        "dist" => dist(&mut options),
+        "capi" => capi(&mut options),
         "api" => {
             options.finish()?;
             single(&Workspace::find(None)?, |workspace| api::run(workspace, true))
@@ -206,6 +200,21 @@ fn bench(options: &mut Options) -> Result<bool, String> {
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
         _ => Err(format!("bench what: counts, deflate, masks, soak, speed, threads or tls?\n\n{USAGE}")),
     }
+}
+
+fn dist(options: &mut Options) -> Result<bool, String> {
+    let out = options.value("--out")?.map(PathBuf::from);
+    let help_texts = options.flag("--help-texts");
+    let workspace = options.workspace()?;
+    options.finish()?;
+    single(&workspace, |workspace| if help_texts { help::run(workspace, true) } else { dist::run(workspace, out) })
+}
+
+fn capi(options: &mut Options) -> Result<bool, String> {
+    let profile = if options.flag("--debug") { capi::Profile::Debug } else { capi::Profile::Release };
+    let prefix = options.value("--prefix")?.map(PathBuf::from);
+    options.finish()?;
+    single(&Workspace::find(None)?, |workspace| capi::build(workspace, profile, prefix.as_deref()))
 }
 
 /// Runs one step outside the gate and says how it went.

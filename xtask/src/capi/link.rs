@@ -1,0 +1,109 @@
+//! From the archive of cargo and the C files to a library: what is in it, and which names it has for others.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use super::{CRATE, Product};
+use crate::{
+    gate::{Checks, Failure},
+    process,
+    workspace::Workspace,
+};
+
+/// The libraries of the system that Rust's needs.
+pub(super) const SYSTEM: [&str; 4] = ["-lgcc_s", "-lpthread", "-ldl", "-lm"];
+
+/// Compiling and linking what is a few megabytes.
+const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// What a library is linked of.
+pub(super) struct Parts {
+    archive: PathBuf,
+    shims: Vec<PathBuf>,
+    /// Where files between are kept.
+    objects: PathBuf,
+}
+
+impl Parts {
+    /// Compiles the C files of `product`.
+    pub(super) fn compile(
+        workspace: &Workspace,
+        product: &Product,
+        archive: PathBuf,
+        objects: PathBuf,
+    ) -> Result<Self, Failure> {
+        let mut shims = Vec::new();
+        for name in product.shims {
+            let object = objects.join(name).with_extension("o");
+            let mut command = Command::new("cc");
+            command.args(["-c", "-O2", "-g", "-fPIC", "-fexceptions", "-fvisibility=default"]);
+            command.args(["-ffunction-sections", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&object);
+            run(command.arg(workspace.root().join(CRATE).join("shim").join(name)))?;
+            shims.push(object);
+        }
+        Ok(Self { archive, shims, objects })
+    }
+
+    /// The shared library, with these `names` and no others.
+    pub(super) fn shared(&self, library: &Path, soname: &str, names: &[String]) -> Result<(), Failure> {
+        let map = self.objects.join("exports.map");
+        let list: String = names.iter().map(|name| format!("    {name};\n")).collect();
+        write(&map, &format!("{{\nglobal:\n{list}local:\n    *;\n}};\n"))?;
+        let mut command = Command::new("cc");
+        command.arg("-shared").arg("-o").arg(library).arg(format!("-Wl,-soname,{soname}"));
+        command.arg(format!("-Wl,--version-script={}", map.display()));
+        // With every symbol it needs, at once, and what nothing reaches left out.
+        command.args(["-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,defs", "-Wl,-O1"]);
+        command.args(&self.shims).arg("-Wl,--whole-archive").arg(&self.archive).arg("-Wl,--no-whole-archive");
+        run(command.args(SYSTEM))
+    }
+
+    /// The archive for programs that are linked with it whole: one object, whose other names are its own, so that they meet
+    /// no other library's.
+    pub(super) fn fixed(&self, library: &Path, names: &[String]) -> Result<(), Failure> {
+        let object = self.objects.join("libwebsockets.o");
+        let mut command = Command::new("ld");
+        command.args(["--relocatable", "--gc-sections", "--force-group-allocation", "-o"]).arg(&object);
+        command.args(names.iter().map(|name| format!("--undefined={name}"))).args(&self.shims).arg(&self.archive);
+        run(&mut command)?;
+        let list = self.objects.join("exports.txt");
+        write(&list, &(names.join("\n") + "\n"))?;
+        let mut command = Command::new("objcopy");
+        run(command.arg(format!("--keep-global-symbols={}", list.display())).arg(&object))?;
+        if library.exists() {
+            fs::remove_file(library).map_err(|error| format!("{}: {error}", library.display()))?;
+        }
+        run(Command::new("ar").arg("rcsD").arg(library).arg(&object))
+    }
+}
+
+/// The names that the library has for others are exactly these.
+pub(super) fn check(library: &Path, names: &[String]) -> Result<Checks, Failure> {
+    let mut command = Command::new("nm");
+    command.args(["--dynamic", "--defined-only", "--format=posix"]).arg(library);
+    let lines = process::read(&mut command, LIMIT)?.success(&process::shown(&command))?.lines;
+    let there: BTreeSet<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let missing = wanted.difference(&there).map(|name| format!("  {name} is missing"));
+    let beyond = there.difference(&wanted).map(|name| format!("  {name} is not on the list"));
+    let faults: Vec<String> = missing.chain(beyond).collect();
+    let checks = Checks { passed: wanted.intersection(&there).count() as u64, failed: faults.len() as u64 };
+    if faults.is_empty() {
+        return Ok(checks);
+    }
+    Err(Failure::new(format!("the names of {}:\n{}", library.display(), faults.join("\n")), checks))
+}
+
+fn run(command: &mut Command) -> Result<(), Failure> {
+    process::run(command, LIMIT)?.success(&process::shown(command))?;
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
+}

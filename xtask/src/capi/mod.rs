@@ -1,0 +1,174 @@
+//! The C libraries: each is the archive that cargo builds of its crate, and the C files beside it, linked here.
+//!
+//! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries.
+
+mod link;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    gate::{Checks, Failure},
+    output::say,
+    process,
+    workspace::Workspace,
+};
+
+/// One library.
+struct Product {
+    /// Of its folder, of its list of names, and of its crate behind `sockeye-`.
+    name: &'static str,
+    /// The number behind `libwebsockets.so.`; programs ask for that file.
+    number: &'static str,
+    /// What pkg-config says.
+    version: &'static str,
+    /// The C files that belong to it.
+    shims: &'static [&'static str],
+    /// The folder of its header. Without one programs that are compiled already can load it, and no others be made.
+    header: Option<&'static str>,
+}
+
+const PRODUCTS: &[Product] = &[Product {
+    name: "lws13",
+    number: "1",
+    version: "1.0.0",
+    shims: &["log.c", "wait.c", "service13.c", "fork.c"],
+    header: Some("2013"),
+}];
+
+/// What the libraries are built for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Profile {
+    Release,
+    /// With assertions, in less time.
+    Debug,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// Where everything of this crate is.
+const CRATE: &str = "crates/sockeye-capi";
+
+/// A release build on two slow cores takes less, or hangs.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Builds every library below `capi` in the build folder, and installs them below `prefix`.
+pub(crate) fn build(workspace: &Workspace, profile: Profile, prefix: Option<&Path>) -> Result<Checks, Failure> {
+    let mut total = Checks::default();
+    for product in PRODUCTS {
+        let folder = product.folder(workspace);
+        total += product.build(workspace, profile, &folder)?;
+        if let Some(prefix) = prefix {
+            copy_folder(&folder, prefix)?;
+            say!("installed below {}", prefix.display());
+        }
+    }
+    Ok(total)
+}
+
+impl Product {
+    fn folder(&self, workspace: &Workspace) -> PathBuf {
+        workspace.target().join("capi").join(self.name)
+    }
+
+    /// The library for programs that are linked now, if there is a header for them, and for those that were.
+    fn build(&self, workspace: &Workspace, profile: Profile, folder: &Path) -> Result<Checks, Failure> {
+        let archive = self.archive(workspace, profile)?;
+        // What an earlier version left is not to be installed.
+        if folder.exists() {
+            fs::remove_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let objects = workspace.target().join("capi").join("objects").join(self.name);
+        make(&objects)?;
+        let library = folder.join("lib");
+        make(&library)?;
+        let parts = link::Parts::compile(workspace, self, archive, objects)?;
+        let names = fs::read_to_string(workspace.root().join(CRATE).join(format!("exports/{}.txt", self.name)));
+        let names: Vec<String> =
+            names.map_err(|error| format!("the names of {}: {error}", self.name))?.lines().map(str::to_owned).collect();
+        parts.shared(&library.join(self.file()), &self.file(), &names)?;
+        if let Some(header) = self.header {
+            parts.fixed(&library.join("libwebsockets.a"), &names)?;
+            std::os::unix::fs::symlink(self.file(), library.join("libwebsockets.so"))
+                .map_err(|error| format!("libwebsockets.so: {error}"))?;
+            self.describe(&library)?;
+            let include = folder.join("include");
+            make(&include)?;
+            let header = workspace.root().join(CRATE).join("include").join(header).join(HEADER);
+            copy(&header, &include.join(HEADER))?;
+        }
+        link::check(&library.join(self.file()), &names)
+    }
+
+    /// The file that programs ask for.
+    fn file(&self) -> String {
+        format!("libwebsockets.so.{}", self.number)
+    }
+
+    /// What cargo makes of its crate.
+    fn archive(&self, workspace: &Workspace, profile: Profile) -> Result<PathBuf, Failure> {
+        let package = format!("sockeye-{}", self.name);
+        let mut command = workspace.cargo(["build", "--package", &package]);
+        if profile == Profile::Release {
+            command.arg("--release");
+        }
+        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        Ok(workspace.target().join(profile.folder()).join(format!("libsockeye_{}.a", self.name)))
+    }
+
+    /// The file for pkg-config. It finds the folder from where it lies itself, so all may be moved.
+    fn describe(&self, library: &Path) -> Result<(), Failure> {
+        let folder = library.join("pkgconfig");
+        make(&folder)?;
+        let text = format!(
+            "prefix=${{pcfiledir}}/../..\n\
+             libdir=${{prefix}}/lib\n\
+             includedir=${{prefix}}/include\n\
+             \n\
+             Name: libwebsockets\n\
+             Description: WebSocket servers and clients: Sockeye, by the interface of libwebsockets of 2013\n\
+             Version: {}\n\
+             Libs: -L${{libdir}} -lwebsockets\n\
+             Libs.private: {}\n\
+             Cflags: -I${{includedir}}\n",
+            self.version,
+            link::SYSTEM.join(" ")
+        );
+        let path = folder.join("libwebsockets.pc");
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(())
+    }
+}
+
+const HEADER: &str = "libwebsockets.h";
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()).into())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    match fs::copy(from, to) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{} to {}: {error}", from.display(), to.display()).into()),
+    }
+}
+
+/// Links stay links.
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
+    make(to)?;
+    let mut command = Command::new("cp");
+    command.args(["--recursive", "--no-dereference", "--remove-destination"]).arg(from.join(".")).arg(to);
+    process::read(&mut command, LIMIT)?.success(&process::shown(&command))?;
+    Ok(())
+}
