@@ -138,6 +138,12 @@ impl Old {
         }
     }
 
+    /// Whether nothing is here, and nothing was freed.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.since.is_none() && self.freed < TOGETHER
+    }
+
     /// When [`tidy`](Self::tidy) has something to do.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.since.map(|since| since.saturating_add(KEPT_OLD_FOR))

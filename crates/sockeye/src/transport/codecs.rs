@@ -145,17 +145,23 @@ impl Codecs {
         }
     }
 
-    /// They were used: what they hold is counted, as held for the peers together.
-    pub(super) fn note_use(&mut self, account: &Rc<Account>) {
+    /// They were used. What they hold then is counted when the turn ends and all of it is back: in the middle of a callback a
+    /// buffer is not here.
+    #[inline]
+    pub(super) fn note_use(&mut self) {
         self.is_used = true;
-        let machines = self.deflaters.len() * Deflater::BYTES + self.inflaters.len() * Inflater::BYTES;
-        self.charge.set(account, machines + self.output.capacity() + self.packed.capacity());
+    }
+
+    /// Whether they were used in this turn.
+    #[inline]
+    pub(super) fn are_used(&self) -> bool {
+        self.is_used
     }
 
     /// Whether there is anything to give back.
     #[inline]
     pub(super) fn is_needed(&self) -> bool {
-        self.charge.bytes() > 0
+        self.is_used || self.charge.bytes() > 0
     }
 
     /// When [`tidy`](Self::tidy) has something to do, if they are not used before.
@@ -163,11 +169,13 @@ impl Codecs {
         self.is_needed().then(|| self.used_at.saturating_add(KEPT_FOR))
     }
 
-    /// A turn ends: what was not used for some time is given back.
-    #[cold]
-    pub(super) fn tidy(&mut self, now: Instant) {
+    /// A turn ends: what they hold is counted, as held for the peers together, and what was not used for some time is given back.
+    #[inline]
+    pub(super) fn tidy(&mut self, now: Instant, account: &Rc<Account>) {
         if std::mem::take(&mut self.is_used) {
             self.used_at = now;
+            let machines = self.deflaters.len() * Deflater::BYTES + self.inflaters.len() * Inflater::BYTES;
+            self.charge.set(account, machines + self.output.capacity() + self.packed.capacity());
         } else if now.saturating_duration_since(self.used_at) >= KEPT_FOR {
             self.deflaters = Vec::new();
             self.inflaters = Vec::new();
@@ -279,18 +287,19 @@ mod tests {
         take(&mut codecs, 15, &mut Binding::NONE.clone());
         let inflaters: Vec<_> = (0..KEPT_INFLATERS + 3).map(|_| codecs.take_inflater().unwrap()).collect();
         inflaters.into_iter().for_each(|inflater| codecs.give_inflater(inflater));
-        codecs.note_use(&account);
-        assert_eq!(account.held(), Deflater::BYTES + KEPT_INFLATERS * Inflater::BYTES);
+        codecs.note_use();
+        assert!(codecs.are_used() && codecs.is_needed());
         for now in [100, 159] {
-            codecs.tidy(at(now));
-            assert!(codecs.is_needed());
+            codecs.tidy(at(now), &account);
+            assert_eq!(account.held(), Deflater::BYTES + KEPT_INFLATERS * Inflater::BYTES);
+            assert!(!codecs.are_used() && codecs.is_needed());
         }
-        codecs.note_use(&account);
+        codecs.note_use();
         for now in [160, 219] {
-            codecs.tidy(at(now));
+            codecs.tidy(at(now), &account);
             assert!(codecs.is_needed());
         }
-        codecs.tidy(at(220));
+        codecs.tidy(at(220), &account);
         assert!(!codecs.is_needed() && codecs.deflaters.is_empty() && codecs.inflaters.is_empty());
         assert_eq!(account.held(), 0);
     }

@@ -123,7 +123,12 @@ impl LoopIo {
 
     #[cold]
     fn tidy_codecs(&mut self, now: Instant) {
-        self.codecs.tidy(now);
+        let were_used = self.codecs.are_used();
+        self.codecs.tidy(now, self.pool.borrow().account());
+        if were_used && self.look_at.is_some_and(|at| at > now) && self.old.is_empty() {
+            // What is looked at too early is looked at again.
+            return;
+        }
         if !self.codecs.is_needed() {
             self.feeds.clear();
         }

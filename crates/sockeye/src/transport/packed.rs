@@ -93,7 +93,7 @@ impl SocketWriter<'_> {
         if part.is_none() {
             aside.drop_packing();
         }
-        io.codecs.note_use(io.pool.borrow().account());
+        io.codecs.note_use();
         io.note_effort(payload.len() as u64 * DEFLATE_COST);
         is_packed
     }
@@ -267,8 +267,8 @@ fn pack_all(io: &mut LoopIo, endpoint: u16, window: WindowBits, plain: Frames<'_
     packed.clear();
     packed.shrink_to(PACKED_KEPT);
     io.codecs.packed = packed;
+    io.codecs.note_use();
     let pool = io.pool.borrow();
-    io.codecs.note_use(pool.account());
     if !is_done {
         return None;
     }
@@ -331,7 +331,7 @@ pub(crate) fn inflate<R>(
     packing.give_inflater(inflater, &mut io.codecs);
     packing.count(io.pool.borrow().account());
     place.drop_packing();
-    io.codecs.note_use(io.pool.borrow().account());
+    io.codecs.note_use();
     io.note_effort(work as u64);
     let received = &mut io.meters.statistics.compression;
     received.received_bytes += (before - input.len()) as u64;

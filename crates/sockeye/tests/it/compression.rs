@@ -147,6 +147,21 @@ fn it_is_off_where_one_side_does_not_want_it() {
     }
 }
 
+/// What the loop has for all connections, among it the buffer with the message that was last handed over.
+#[test]
+fn what_the_loop_has_for_compression_is_counted() {
+    // Nothing is kept for a connection, so one compressor serves both sides.
+    let new = Compression::new().history_bytes(0);
+    let mut pair = Pair::new(1, new, new, Faults::none(), Limits::default());
+    let before = pair.statistics().held_bytes;
+    pair.push(0, Payload::Text(&quote(1).repeat(3)));
+    pair.until(|pair| pair.log.heard.borrow().len() == 1);
+    assert_eq!(pair.statistics().compression.received, 2);
+    // A compressor, a decompressor, and what it inflates into.
+    let (held, codecs) = (pair.statistics().held_bytes - before, (384 + 48 + 64) * 1024);
+    assert!((codecs..codecs + 8192).contains(&held), "{held} bytes are held");
+}
+
 #[test]
 fn a_message_that_is_published_is_compressed_once() {
     let new = Compression::new();
