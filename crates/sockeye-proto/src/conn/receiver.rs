@@ -169,11 +169,16 @@ impl Receiver {
     }
 
     /// How many of `bytes`, which begin with the carry, are whole code points. The rest becomes the new carry.
+    #[inline]
     fn whole_code_points(&mut self, bytes: &[u8], last: bool) -> Result<usize, Violation> {
         // RFC 6455 section 5.6: "Note that a particular text frame might include a partial UTF-8
         // sequence; however, the whole message MUST contain valid UTF-8." So nothing is carried
         // over the end of a message.
         let new = if last { 0 } else { utf8::unfinished(bytes) };
+        if new == 0 {
+            self.carry_len = 0;
+            return Ok(bytes.len());
+        }
         let text_len = bytes.len() - new;
         let start = &bytes[text_len..];
         utf8::check_start(start).map_err(|_| Violation::TextNotUtf8)?;
@@ -184,7 +189,11 @@ impl Receiver {
     }
 
     /// Puts the carry to the front of `output`, where inflated text follows it. Returns its length.
+    #[inline]
     pub(super) fn put_carry(&self, output: &mut [u8]) -> usize {
+        if self.carry_len == 0 {
+            return 0;
+        }
         let carry = &self.carry[..usize::from(self.carry_len)];
         output[..carry.len()].copy_from_slice(carry);
         carry.len()

@@ -57,7 +57,23 @@ impl History {
     }
 
     /// Adds what was sent or received, and drops the oldest bytes beyond the most.
+    #[inline]
     pub(crate) fn add(&mut self, data: &[u8]) {
+        let start = self.start as usize;
+        if self.ring.len() == self.most() {
+            // It is full, and most messages are short: the oldest bytes that lie together make room.
+            if let Some(oldest) = self.ring[start..].get_mut(..data.len()) {
+                oldest.copy_from_slice(data);
+                // At most 32 KiB.
+                self.start += data.len() as u32;
+                return;
+            }
+        }
+        self.add_apart(data);
+    }
+
+    /// Adds what does not go into one place.
+    fn add_apart(&mut self, data: &[u8]) {
         let most = self.most();
         let data = &data[data.len().saturating_sub(most)..];
         if data.is_empty() {

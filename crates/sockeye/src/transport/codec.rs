@@ -21,9 +21,11 @@ impl Inflater {
 impl deflate::Inflate for Inflater {
     fn begin(&mut self, history: [&[u8]; 2]) {
         self.0.reset(false);
-        for part in history.into_iter().filter(|part| !part.is_empty()) {
-            // A raw stream takes a dictionary at any time, and more of it.
-            _ = self.0.set_dictionary(part);
+        for part in &history {
+            if !part.is_empty() {
+                // A raw stream takes a dictionary at any time, and more of it.
+                _ = self.0.set_dictionary(part);
+            }
         }
     }
 
