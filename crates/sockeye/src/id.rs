@@ -55,9 +55,12 @@ impl ConnId {
         self.0
     }
 
+    /// The id that [`as_u64`](Self::as_u64) made this number of. Any other number names no connection, and no call does harm
+    /// with it: every lookup compares service, slot and generation, so it is [`Gone`].
+    #[must_use]
     #[inline]
-    pub(crate) fn from_u64(token: u64) -> Self {
-        Self(token)
+    pub fn from_u64(number: u64) -> Self {
+        Self(number)
     }
 
     /// The slot's index.
@@ -145,7 +148,9 @@ impl RequestId {
         Self { connection, number }
     }
 
-    pub(crate) fn connection(self) -> ConnId {
+    /// The connection that carries the request.
+    #[must_use]
+    pub fn connection(self) -> ConnId {
         self.connection
     }
 

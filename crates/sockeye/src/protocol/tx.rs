@@ -23,8 +23,7 @@ impl<'a> Tx<'a> {
     pub(crate) fn new(port: &'a mut SendCx<'a>) -> Self {
         match port.ws.mid_message() {
             None => Self::Idle(Writable { port }),
-            Some(MessageKind::Text) => Self::Mid(Fragmented::Text(TextFragments { port })),
-            Some(MessageKind::Binary) => Self::Mid(Fragmented::Binary(BinaryFragments { port })),
+            Some(kind) => Self::Mid(Fragmented::new(kind, port)),
         }
     }
 
@@ -120,6 +119,14 @@ impl<'a> Writable<'a> {
         AfterFragment { next: self.port.next().map(|port| BinaryFragments { port }) }
     }
 
+    /// Begins a fragmented message of bytes with its first fragment. Text must be valid UTF-8 as a whole, which is not checked,
+    /// as in [`send`](Self::send); its fragments may end inside a code point. For layers and relays that get a message in
+    /// pieces.
+    pub fn begin(self, kind: MessageKind, payload: &[u8]) -> AfterFragment<Fragmented<'a>> {
+        self.port.send(Some(kind), false, payload);
+        AfterFragment { next: self.port.next().map(|port| Fragmented::new(kind, port)) }
+    }
+
     /// Sends a ping in the order of the messages: behind those that this callback has sent, before those that follow. The
     /// permission stays. The answer arrives in [`Protocol::pong`](crate::Protocol::pong).
     ///
@@ -200,7 +207,45 @@ pub enum Fragmented<'a> {
     Binary(BinaryFragments<'a>),
 }
 
-impl Fragmented<'_> {
+impl<'a> Fragmented<'a> {
+    fn new(kind: MessageKind, port: &'a mut SendCx<'a>) -> Self {
+        match kind {
+            MessageKind::Text => Self::Text(TextFragments { port }),
+            MessageKind::Binary => Self::Binary(BinaryFragments { port }),
+        }
+    }
+
+    fn into_port(self) -> &'a mut SendCx<'a> {
+        match self {
+            Self::Text(fragments) => fragments.port,
+            Self::Binary(fragments) => fragments.port,
+        }
+    }
+
+    /// Text or binary.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
+        }
+    }
+
+    /// Sends a fragment that is not the last, of bytes as in [`Writable::begin`].
+    pub fn fragment(self, payload: &[u8]) -> AfterFragment<Self> {
+        let kind = self.kind();
+        let port = self.into_port();
+        port.send(None, false, payload);
+        AfterFragment { next: port.next().map(|port| Self::new(kind, port)) }
+    }
+
+    /// Sends the last fragment, which may be empty, of bytes as in [`Writable::begin`].
+    pub fn finish(self, payload: &[u8]) -> AfterSend<'a> {
+        let port = self.into_port();
+        port.finish(payload);
+        AfterSend { port }
+    }
+
     /// Sends a ping between the fragments; the permission stays. RFC 6455 section 5.4: "Control
     /// frames (see Section 5.5) MAY be injected in the middle of a fragmented message."
     pub fn ping(&mut self, payload: ControlPayload) {

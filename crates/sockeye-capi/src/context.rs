@@ -1,0 +1,310 @@
+//! What a program's pointer to a context points to: a service, and what belongs to it.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use sockeye::responder::ResponderHandle;
+use sockeye::service::ListenerHandle;
+use sockeye::{Commands, ConnId, Remote, Service};
+
+use crate::door::Door;
+use crate::exchange::Exchange;
+use crate::poll::Poll;
+use crate::pool::Pool;
+use crate::reason::Interface;
+use crate::vhost::Vhost;
+use crate::wsi::{Phase, Wsi};
+
+pub(crate) static CONTEXTS: Pool<Context> = Pool::new();
+
+/// How many contexts there are.
+static LIVING: AtomicU32 = AtomicU32::new(0);
+
+/// How many contexts the process has.
+#[must_use]
+pub fn contexts() -> u32 {
+    LIVING.load(Ordering::Acquire)
+}
+
+/// A service that C programs know by a pointer. What is behind the lock `inner` belongs to the thread that is in the service.
+#[derive(Default)]
+pub struct Context {
+    /// The number of the [`Interface`]; 0: the record is nobody's.
+    interface: AtomicU8,
+    pub(crate) door: Door,
+    pub(crate) user: AtomicPtr<c_void>,
+    /// The process that made it. A child has the same descriptors, and must not use them.
+    process: AtomicU32,
+    inner: Mutex<Option<Movable>>,
+    pub(crate) remote: Mutex<Option<Remote>>,
+    /// All connections, by their ids.
+    pub(crate) wsis: Mutex<HashMap<u64, &'static Wsi>>,
+    pub(crate) vhosts: Mutex<Vec<&'static Vhost>>,
+    pub(crate) listeners: Mutex<Vec<(ListenerHandle, &'static Vhost)>>,
+    /// Connections that asked for a writeable callback inside one.
+    later: Mutex<Vec<&'static Wsi>>,
+    /// The program has ended it, and the thread that is in the service is to do that.
+    pub(crate) is_ending: AtomicBool,
+    /// A thread waits for the service's descriptor.
+    pub(crate) is_waiting: AtomicBool,
+    pub(crate) poll: Mutex<Option<Poll>>,
+    pub(crate) host_name: Mutex<CString>,
+}
+
+/// The service, and its responder.
+pub(crate) struct Inner {
+    pub(crate) service: Service,
+    pub(crate) requests: ResponderHandle<Exchange>,
+}
+
+/// What may go from thread to thread because a lock is around it.
+pub(crate) struct Movable(Inner);
+
+// SAFETY: a service has no thread-locals, and may be moved if no thread is inside (documentation of `Service`): the
+// lock of the context does. What this library puts into it (protocol, responder, hooks) refers to records that any thread may use.
+unsafe impl Send for Movable {}
+
+impl Movable {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(inner)
+    }
+}
+
+impl Deref for Movable {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl DerefMut for Movable {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("interface", &self.interface()).finish_non_exhaustive()
+    }
+}
+
+/// Locks what no panic leaves half done: single assignments, pushes, removals.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    pub(crate) fn new(interface: Interface, user: *mut c_void) -> &'static Self {
+        let context = CONTEXTS.take();
+        context.user.store(user, Ordering::Release);
+        context.process.store(std::process::id(), Ordering::Release);
+        context.inner.clear_poison();
+        context.interface.store(interface as u8, Ordering::Release);
+        LIVING.fetch_add(1, Ordering::AcqRel);
+        context
+    }
+
+    /// The context that a pointer of the program's means. `None`: it means none, or one that has ended.
+    #[inline]
+    pub(crate) fn find(pointer: *const Self) -> Option<&'static Self> {
+        CONTEXTS.find(pointer).filter(|context| context.interface.load(Ordering::Acquire) != 0)
+    }
+
+    #[inline]
+    pub(crate) fn interface(&self) -> Option<Interface> {
+        match self.interface.load(Ordering::Acquire) {
+            1 => Some(Interface::Lws13),
+            2 => Some(Interface::Lws17),
+            _ => None,
+        }
+    }
+
+    /// Whether the library has failed inside it, which is a fault of the library: then nothing works any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.inner.is_poisoned()
+    }
+
+    /// Whether this process made it. A child of fork(2) shares its descriptors with the parent, and may only forget it.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process.load(Ordering::Acquire) == std::process::id()
+    }
+
+    pub(crate) fn set_inner(&self, inner: Movable) {
+        *lock(&self.remote) = Some(inner.service.remote());
+        *lock(&self.inner) = Some(inner);
+    }
+
+    /// The service, once no other thread is in it.
+    pub(crate) fn lock_inner(&self) -> MutexGuard<'_, Option<Movable>> {
+        lock(&self.inner)
+    }
+
+    /// The service, if no thread is in it.
+    pub(crate) fn try_lock_inner(&self) -> Option<MutexGuard<'_, Option<Movable>>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Acts on the loop: now, if a callback runs on this thread or no thread is in the service, else soon on the thread that is.
+    /// Returns whether it was or will be done.
+    pub(crate) fn act(&'static self, act: impl FnOnce(&mut Commands) + Send + 'static) -> bool {
+        let mut act = Some(act);
+        if self.act_now(|commands| act.take().map(|act| act(commands))).is_some() {
+            return true;
+        }
+        let Some(act) = act else { return false };
+        let remote = lock(&self.remote).clone();
+        remote.is_some_and(|remote| remote.run(move |control| act(control)).is_ok())
+    }
+
+    /// Acts on the loop, if a callback runs on this thread or no thread is in the service.
+    pub(crate) fn act_now<R>(&'static self, act: impl FnOnce(&mut Commands) -> R) -> Option<R> {
+        if self.door.is_inside() {
+            return self.door.with_commands(act);
+        }
+        if self.is_waiting.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut guard = self.try_lock_inner()?;
+        let result = {
+            let _inside = self.door.enter();
+            act(&mut guard.as_mut()?.service.control())
+        };
+        self.set_clock(guard.as_mut());
+        drop(guard);
+        self.end_if_asked();
+        Some(result)
+    }
+
+    /// Asks the loop for the writeable callback of the program, for `wsi`.
+    pub(crate) fn ask_writeable(&'static self, wsi: &'static Wsi) {
+        if !wsi.is(Phase::Open) {
+            wsi.wish.store(true, Ordering::Release);
+            return;
+        }
+        if self.door.is_inside() {
+            // "Next time around the service loop" (README.coding): what is asked for inside a writeable callback comes in the
+            // next turn, so that a program whose callback always asks again gets its thread back.
+            if self.door.is_in_writeable() {
+                if !wsi.wish_later.swap(true, Ordering::AcqRel) {
+                    lock(&self.later).push(wsi);
+                }
+                return;
+            }
+            wsi.wish.store(true, Ordering::Release);
+            return self.ask_for_room(wsi);
+        }
+        wsi.wish.store(true, Ordering::Release);
+        // One of them is enough: a thread that asks in a loop fills no queue.
+        if !wsi.wish_posted.swap(true, Ordering::AcqRel) {
+            let id = wsi.id();
+            let asked = self.act(move |commands| {
+                wsi.wish_posted.store(false, Ordering::Release);
+                request_writable(commands, id);
+            });
+            if !asked {
+                wsi.wish_posted.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// Asks the loop to call when there is room for output.
+    pub(crate) fn ask_for_room(&'static self, wsi: &'static Wsi) {
+        let id = wsi.id();
+        self.act(move |commands| request_writable(commands, id));
+    }
+
+    /// Asks the loop for what was asked for inside a writeable callback.
+    pub(crate) fn ask_later_ones(&self, commands: &mut Commands) {
+        let later = std::mem::take(&mut *lock(&self.later));
+        for wsi in later {
+            // One that has ended since has no such wish.
+            if wsi.wish_later.swap(false, Ordering::AcqRel) && wsi.is(Phase::Open) {
+                wsi.wish.store(true, Ordering::Release);
+                request_writable(commands, wsi.id());
+            }
+        }
+    }
+
+    /// Ends a connection at once.
+    pub(crate) fn abort(&'static self, wsi: &'static Wsi) {
+        wsi.is_closing.store(true, Ordering::Release);
+        let id = wsi.id();
+        self.act(move |commands| {
+            if let Ok(mut connection) = commands.connection(id) {
+                connection.abort();
+            }
+        });
+    }
+
+    pub(crate) fn add(&self, wsi: &'static Wsi, id: ConnId) {
+        wsi.set_id(id);
+        lock(&self.wsis).insert(id.as_u64(), wsi);
+    }
+
+    pub(crate) fn of(&self, id: ConnId) -> Option<&'static Wsi> {
+        lock(&self.wsis).get(&id.as_u64()).copied()
+    }
+
+    pub(crate) fn all(&self) -> Vec<&'static Wsi> {
+        lock(&self.wsis).values().copied().collect()
+    }
+
+    pub(crate) fn forget(&self, wsi: &'static Wsi) {
+        lock(&self.wsis).remove(&wsi.id().as_u64());
+        wsi.release();
+    }
+
+    /// The vhost of a listener; without one, the first.
+    pub(crate) fn vhost_of(&self, listener: Option<ListenerHandle>) -> Option<&'static Vhost> {
+        let found = listener.and_then(|listener| {
+            lock(&self.listeners).iter().find(|(own, _)| *own == listener).map(|(_, vhost)| *vhost)
+        });
+        found.or_else(|| self.first_vhost())
+    }
+
+    pub(crate) fn first_vhost(&self) -> Option<&'static Vhost> {
+        lock(&self.vhosts).first().copied()
+    }
+
+    /// The service of a child of fork(2) is forgotten: to end it would speak to peers that are the parent's.
+    pub(crate) fn leave_to_parent(&self) {
+        if let Some(inner) = lock(&self.inner).take() {
+            let _ = ManuallyDrop::new(inner);
+        }
+    }
+
+    /// The record is nobody's from here on.
+    pub(crate) fn release(&'static self) {
+        self.interface.store(0, Ordering::Release);
+        *lock(&self.remote) = None;
+        lock(&self.wsis).drain().for_each(|(_, wsi)| wsi.release());
+        lock(&self.listeners).clear();
+        std::mem::take(&mut *lock(&self.vhosts)).into_iter().for_each(Vhost::release);
+        lock(&self.later).clear();
+        *lock(&self.poll) = None;
+        for flag in [&self.is_ending, &self.is_waiting] {
+            flag.store(false, Ordering::Release);
+        }
+        self.user.store(ptr::null_mut(), Ordering::Release);
+        LIVING.fetch_sub(1, Ordering::AcqRel);
+        CONTEXTS.give(self);
+    }
+}
+
+fn request_writable(commands: &mut Commands, id: ConnId) {
+    if let Ok(mut connection) = commands.connection(id) {
+        connection.request_writable();
+    }
+}

@@ -1,0 +1,36 @@
+//! Where the two interfaces differ in more than numbers.
+
+use sockeye::Request;
+use sockeye::http::HttpRequest;
+
+use crate::callbacks::{With, call};
+use crate::protocol::CProtocol;
+use crate::reason::Reason;
+use crate::wsi::Wsi;
+
+/// Header fields: names and values.
+pub(crate) type Fields = Vec<(String, String)>;
+
+/// What an interface does in its own way, called on the thread of the service.
+pub(crate) trait Face: Sync {
+    /// A connection was accepted. Returns whether the program wants it.
+    fn accepted(&self, wsi: &'static Wsi, protocol: &'static CProtocol, fd: i32) -> bool {
+        call(protocol, wsi, Reason::FilterNetworkConnection, With::number(fd)) == 0
+    }
+
+    /// A handshake has arrived, for this protocol. Returns fields for the 101; `None`: the program refuses.
+    fn asked(&self, wsi: &'static Wsi, protocol: &'static CProtocol, request: &Request<'_>) -> Option<Fields>;
+
+    /// A request without an upgrade has arrived. Returns whether the connection may go on.
+    fn requested(&self, wsi: &'static Wsi, protocol: &'static CProtocol, request: &HttpRequest<'_>) -> bool;
+
+    /// A connection of ours was accepted by the server, with this subprotocol.
+    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) {
+        let _ = (wsi, subprotocol);
+    }
+
+    /// The longest frame that reaches the program whole, however the network cuts it; 0: pieces go to it as they come.
+    fn gathers(&self) -> usize {
+        0
+    }
+}

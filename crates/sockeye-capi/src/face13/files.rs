@@ -1,0 +1,85 @@
+//! Files as answers.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_char, c_int};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
+
+use sockeye::http::Response;
+
+use crate::caller;
+use crate::context::{Context, lock};
+use crate::log;
+use crate::wsi::{Answer, Phase, Wsi};
+
+use super::connection;
+
+/// Media types that programs have named. A program has a few; with more the rest are sent as bytes.
+const MEDIA_TYPES: usize = 256;
+
+/// Answers the request with a file. Returns 0, or 1 if that cannot be: then the answer says so.
+///
+/// # Safety
+/// As the header has it: texts that NULs end, or null.
+pub unsafe fn serve_http_file(
+    _: *mut Context,
+    wsi: *mut Wsi,
+    file: *const c_char,
+    content_type: *const c_char,
+) -> c_int {
+    // SAFETY: the caller's.
+    let (file, content_type) = unsafe { (caller::text(file), caller::utf8(content_type)) };
+    let (Some(wsi), Some(file)) = (connection(wsi).filter(|wsi| wsi.is(Phase::Http)), file) else {
+        log::err!("a file is the answer to a request, which this is not");
+        return -1;
+    };
+    let (answer, result) = match answer_of(file, content_type.unwrap_or("application/octet-stream")) {
+        Ok(answer) => (answer, 0),
+        Err(error) => {
+            log::err!("{}: {error}", file.to_string_lossy());
+            (Answer { response: Response::error(404), file: None }, 1)
+        }
+    };
+    let mut rest = wsi.rest();
+    if rest.answer.is_some() {
+        log::err!("the request has an answer already");
+        return -1;
+    }
+    rest.answer = Some(answer);
+    result
+}
+
+fn answer_of(path: &CStr, media_type: &str) -> std::io::Result<Answer> {
+    let file = File::open(std::ffi::OsStr::from_bytes(path.to_bytes()))?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let response = Response::file(media_type_of(media_type), file)?;
+    Ok(Answer { response, file: Some((path.to_owned(), metadata.len())) })
+}
+
+/// The text of a media type, kept for good: there are few of them.
+fn media_type_of(name: &str) -> &'static str {
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let is_valid = !name.is_empty() && name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let mut known = lock(&KNOWN);
+    match known.get(name) {
+        Some(known) => known,
+        None if is_valid && known.len() < MEDIA_TYPES => {
+            let kept: &'static str = name.to_owned().leak();
+            known.insert(kept);
+            kept
+        }
+        None => "application/octet-stream",
+    }
+}
+
+/// Goes on with a file: the library does that itself.
+///
+/// # Safety
+/// There is nothing to keep.
+pub unsafe fn serve_http_file_fragment(_: *mut Context, wsi: *mut Wsi) -> c_int {
+    if connection(wsi).is_some() { 0 } else { -1 }
+}

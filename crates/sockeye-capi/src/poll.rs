@@ -1,0 +1,205 @@
+//! The descriptors of a context of 2013: told to the program, and watched here for a program that waits in the library.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use sockeye::poll::{Mode, PollHook, Ready};
+
+use crate::callbacks::{With, call_of};
+use crate::context::{Context, lock};
+use crate::reason::Reason;
+
+/// Events that are taken from the system at once.
+const EVENTS: usize = 64;
+
+/// What is watched.
+pub(crate) struct Poll {
+    epoll: OwnedFd,
+    /// Readable when something is due: a deadline, or what a call outside of the service asked for.
+    clock: OwnedFd,
+    /// When that is, if it is set.
+    armed: Option<Instant>,
+    modes: HashMap<RawFd, Mode>,
+}
+
+impl Poll {
+    /// Makes it, and tells the program of the clock once the context has it.
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let clock = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        Ok(Self { epoll, clock, armed: None, modes: HashMap::new() })
+    }
+
+    pub(crate) fn clock(&self) -> RawFd {
+        self.clock.as_raw_fd()
+    }
+
+    /// The descriptor that is readable when one of them is ready.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+
+    /// Has the clock ring in `after`, or earlier: a call too many does no harm.
+    pub(crate) fn set_clock(&mut self, after: Option<Duration>) {
+        let Some(after) = after else { return };
+        let now = Instant::now();
+        let at = now + after;
+        if self.armed.is_some_and(|armed| armed <= at && armed > now) {
+            return;
+        }
+        let after = after.max(Duration::from_nanos(1));
+        let seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+        let value = Timespec { tv_sec: seconds, tv_nsec: after.subsec_nanos().into() };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        if timerfd_settime(&self.clock, TimerfdTimerFlags::empty(), &once).is_ok() {
+            self.armed = Some(at);
+        }
+    }
+
+    /// The clock has rung, or not yet: it does not any more.
+    pub(crate) fn read_clock(&mut self) {
+        self.armed = None;
+        let _ = rustix::io::read(&self.clock, &mut [0; 8]);
+    }
+
+    /// What is ready now.
+    pub(crate) fn ready(&self) -> io::Result<Vec<(RawFd, Ready)>> {
+        let mut events = Vec::with_capacity(EVENTS);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))?;
+        // The bits of epoll(7) are those of poll(2) on Linux.
+        let ready = |event: epoll::Event| {
+            let flags = event.flags;
+            let revents = i16::try_from(flags.bits()).unwrap_or(i16::MAX);
+            Some((RawFd::try_from({ event.data }.u64()).ok()?, Ready::from_revents(revents)))
+        };
+        Ok(events.into_iter().filter_map(ready).collect())
+    }
+
+    fn watch(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
+        self.modes.insert(fd, mode);
+        let token = epoll::EventData::new_u64(u64::try_from(fd).unwrap_or(u64::MAX));
+        // SAFETY: see `borrow`.
+        Ok(epoll::add(&self.epoll, unsafe { borrow(fd) }, token, flags(mode))?)
+    }
+
+    fn watch_clock(&mut self) -> io::Result<()> {
+        let clock = self.clock.as_raw_fd();
+        self.watch(clock, Mode::READ)
+    }
+
+    fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
+        let Some(mode) = self.modes.get_mut(&fd) else { return };
+        change(mode);
+        let token = epoll::EventData::new_u64(u64::try_from(fd).unwrap_or(u64::MAX));
+        // SAFETY: see `borrow`.
+        let _ = epoll::modify(&self.epoll, unsafe { borrow(fd) }, token, flags(*mode));
+    }
+
+    fn unwatch(&mut self, fd: RawFd) {
+        self.modes.remove(&fd);
+        // SAFETY: see `borrow`.
+        let _ = epoll::delete(&self.epoll, unsafe { borrow(fd) });
+    }
+}
+
+/// The descriptor, for one call.
+///
+/// # Safety
+/// It is open. The loop tells of a descriptor between its opening and its closing only ([`PollHook`]).
+unsafe fn borrow<'f>(fd: RawFd) -> BorrowedFd<'f> {
+    // SAFETY: it is open, says the caller.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+fn flags(mode: Mode) -> epoll::EventFlags {
+    let mut flags = epoll::EventFlags::empty();
+    flags.set(epoll::EventFlags::IN, mode.readable);
+    flags.set(epoll::EventFlags::OUT, mode.writable);
+    flags
+}
+
+/// The bits of poll(2).
+fn bits(mode: Mode) -> usize {
+    let readable = if mode.readable { libc::POLLIN } else { 0 };
+    let writable = if mode.writable { libc::POLLOUT } else { 0 };
+    usize::try_from(readable | writable).unwrap_or(0)
+}
+
+/// What the loop reports to.
+pub(crate) struct Hook(pub(crate) &'static Context);
+
+impl Hook {
+    /// The first protocol hears of descriptors.
+    fn tell(&self, reason: Reason, fd: RawFd, bits: usize) {
+        let Some((protocol, wsi)) =
+            self.0.first_vhost().and_then(|vhost| Some((vhost.first()?, vhost.placeholder_of(0))))
+        else {
+            return;
+        };
+        let with = With::number(fd).input(std::ptr::null_mut(), bits);
+        call_of(Some(self.0), protocol, wsi, reason, with);
+    }
+
+    /// Tells of the clock, too.
+    pub(crate) fn add_clock(&self) -> io::Result<()> {
+        let clock = {
+            let mut poll = lock(&self.0.poll);
+            let poll = poll.as_mut().ok_or_else(|| io::Error::other("the context has no poll table"))?;
+            poll.watch_clock()?;
+            poll.clock()
+        };
+        self.tell(Reason::AddPollFd, clock, bits(Mode::READ));
+        Ok(())
+    }
+
+    pub(crate) fn remove_clock(&self) {
+        let clock = lock(&self.0.poll).as_ref().map(Poll::clock);
+        if let Some(clock) = clock {
+            self.tell(Reason::DelPollFd, clock, 0);
+        }
+    }
+}
+
+impl PollHook for Hook {
+    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
+        if let Some(poll) = lock(&self.0.poll).as_mut() {
+            poll.watch(fd, mode)?;
+        }
+        self.tell(Reason::AddPollFd, fd, bits(mode));
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        if let Some(poll) = lock(&self.0.poll).as_mut() {
+            poll.unwatch(fd);
+        }
+        self.tell(Reason::DelPollFd, fd, 0);
+    }
+
+    fn set_mode(&mut self, fd: RawFd, mode: Mode) {
+        if let Some(poll) = lock(&self.0.poll).as_mut() {
+            poll.change(fd, |own| *own |= mode);
+        }
+        self.tell(Reason::SetModePollFd, fd, bits(mode));
+    }
+
+    fn clear_mode(&mut self, fd: RawFd, mode: Mode) {
+        if let Some(poll) = lock(&self.0.poll).as_mut() {
+            poll.change(fd, |own| *own -= mode);
+        }
+        self.tell(Reason::ClearModePollFd, fd, bits(mode));
+    }
+}
+
+impl AsFd for Poll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}

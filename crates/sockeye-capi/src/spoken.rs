@@ -1,0 +1,306 @@
+//! All WebSocket connections of a context: the callbacks of the loop, told to the program.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+
+use sockeye::proto::wire::MessageKind;
+use sockeye::protocol::{MessageLimits, ProtocolMut};
+use sockeye::{
+    Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Decision, Failure, Fragment, Handshake, Protocol, Request, Tx,
+};
+
+use crate::callbacks::{With, call};
+use crate::context::Context;
+use crate::face::Face;
+use crate::reason::Reason;
+use crate::write::send_queued;
+use crate::wsi::{Phase, Wsi};
+
+/// The longest piece of a message that a program gets at once, in bytes.
+pub(crate) const PIECE_BYTES: usize = 4096;
+
+/// The name of the service's protocol, which no peer sees.
+pub(crate) const NAME: &str = "sockeye-capi";
+
+/// Room before a piece, which programs may write to.
+const ROOM: usize = 32;
+
+/// The one protocol of the service: what the program's protocols are is known here only.
+pub(crate) struct Spoken {
+    context: &'static Context,
+    face: &'static dyn Face,
+    /// Room, a piece, and a byte for a NUL behind it.
+    scratch: Vec<u8>,
+}
+
+/// The part of a message that one call tells.
+struct Piece<'p> {
+    bytes: &'p [u8],
+    is_first: bool,
+    is_last: bool,
+    /// Bytes of the frame behind it.
+    remaining: u64,
+    is_binary: bool,
+}
+
+impl Spoken {
+    pub(crate) fn new(context: &'static Context, face: &'static dyn Face) -> Self {
+        Self { context, face, scratch: vec![0; ROOM + PIECE_BYTES + 1] }
+    }
+
+    /// Tells the program, if its context is not ending: then it hears of ends only.
+    fn tell(&self, cx: &mut Cx<'_>, wsi: &'static Wsi, reason: Reason, with: With) -> Result<(), Close> {
+        let Some(protocol) = wsi.protocol.get().filter(|_| !self.context.is_ending.load(Ordering::Relaxed)) else {
+            return Ok(());
+        };
+        let wants_end = self.context.door.lend(cx, || call(protocol, wsi, reason, with)) != 0;
+        if wants_end { Err(close_of(wsi)) } else { Ok(()) }
+    }
+
+    fn piece(&mut self, cx: &mut Cx<'_>, wsi: &'static Wsi, piece: &Piece<'_>) -> Result<(), Close> {
+        let len = piece.bytes.len();
+        self.scratch[ROOM..ROOM + len].copy_from_slice(piece.bytes);
+        self.scratch[ROOM + len] = 0;
+        let input = self.scratch[ROOM..].as_mut_ptr().cast();
+        wsi.is_first.store(piece.is_first, Ordering::Relaxed);
+        wsi.is_final.store(piece.is_last && piece.remaining == 0, Ordering::Relaxed);
+        wsi.is_binary.store(piece.is_binary, Ordering::Relaxed);
+        wsi.remaining.store(usize::try_from(piece.remaining).unwrap_or(usize::MAX), Ordering::Relaxed);
+        let client = wsi.is_client.load(Ordering::Relaxed);
+        let reason = if client { Reason::ClientReceive } else { Reason::Receive };
+        self.tell(cx, wsi, reason, With::user_of(wsi).input(input, len))
+    }
+
+    /// Tells what was gathered of a frame, whole pieces or all of it. `remaining` bytes of the frame have not arrived.
+    fn tell_gathered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        wsi: &'static Wsi,
+        fragment: &Fragment<'_>,
+        gathered: &mut Vec<u8>,
+        is_first: bool,
+    ) -> Result<(), Close> {
+        let mut is_first = is_first;
+        let mut told = 0;
+        loop {
+            let rest = gathered.len() - told;
+            let len = rest.min(PIECE_BYTES);
+            if len < PIECE_BYTES && fragment.remaining > 0 {
+                break;
+            }
+            let remaining = fragment.remaining + (rest - len) as u64;
+            let bytes = &gathered[told..told + len];
+            let is_binary = fragment.kind == MessageKind::Binary;
+            let piece = Piece { bytes, is_first, is_last: fragment.last && rest == len, remaining, is_binary };
+            self.piece(cx, wsi, &piece)?;
+            (told, is_first) = (told + len, false);
+            if told == gathered.len() || wsi.is_closing.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        gathered.drain(..told);
+        Ok(())
+    }
+}
+
+/// What the Close frame says if the program's callback wants the end: what it set before, or nothing.
+fn close_of(wsi: &Wsi) -> Close {
+    wsi.is_closing.store(true, Ordering::Relaxed);
+    wsi.rest().close.take().unwrap_or_else(Close::empty)
+}
+
+/// The Close frame of a status of the program's: none for what never is in a frame (RFC 6455 section 7.4.1).
+pub(crate) fn close_with(status: u16, reason: &[u8]) -> Close {
+    let Ok(code) = CloseCode::try_from(status) else { return Close::empty() };
+    // RFC 6455 section 5.5.1: "the reason [...] MUST be valid UTF-8".
+    let mut reason = String::from_utf8_lossy(reason).into_owned();
+    let mut end = reason.len().min(Close::MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    Close::with_reason(code, reason).unwrap_or_else(|_| code.into())
+}
+
+impl Protocol for Spoken {
+    type Session = &'static Wsi;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn limits(&self) -> MessageLimits {
+        let mut limits = MessageLimits::default();
+        // The program collects what it wants of a message, and gets pieces.
+        limits.message_bytes = Some(1 << 62);
+        limits.piece_bytes = Some(PIECE_BYTES);
+        limits
+    }
+
+    fn filter(&mut self, request: &Request<'_>) -> Decision {
+        let Some(wsi) = self.context.of(request.id()) else { return Decision::refuse(503, "not known") };
+        let Some(vhost) = self.context.vhost_of(request.listener()) else {
+            return Decision::refuse(503, "no protocol");
+        };
+        let mut offers_any = false;
+        let named = request.protocols().find_map(|name| {
+            offers_any = true;
+            Some((name, vhost.named(name)?))
+        });
+        let (name, protocol) = match named {
+            Some((name, protocol)) => (Some(name), Some(protocol)),
+            // A client that names none gets the first.
+            None if !offers_any => (None, vhost.first()),
+            None => (None, None),
+        };
+        let Some(protocol) = protocol else {
+            return Decision::refuse(400, "none of these subprotocols is spoken here");
+        };
+        wsi.protocol.set(Some(protocol));
+        let Some(fields) = self.face.asked(wsi, protocol, request) else {
+            return Decision::refuse(403, "refused");
+        };
+        let mut decision = Decision::accept();
+        if let Some(name) = name {
+            decision = decision.subprotocol(name);
+        }
+        for (name, value) in fields {
+            decision = match decision.header(Cow::Owned(name), Cow::Owned(value)) {
+                Ok(decision) => decision,
+                Err(error) => {
+                    crate::log::err!("a field for the answer to a handshake is left out: {error}");
+                    return Decision::refuse(500, "a field of the answer is not valid");
+                }
+            };
+        }
+        decision
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, handshake: &Handshake<'_>) -> &'static Wsi {
+        let id = cx.id();
+        let wsi = self.context.of(id).unwrap_or_else(|| {
+            let wsi = Wsi::new(self.context, Phase::Accepted);
+            wsi.protocol.set(self.context.first_vhost().and_then(|vhost| vhost.first()));
+            self.context.add(wsi, id);
+            wsi
+        });
+        if cx.is_client() {
+            self.face.agreed(wsi, handshake.subprotocol());
+        }
+        wsi.set_phase(Phase::Open);
+        wsi.make_session();
+        let reason = if cx.is_client() { Reason::ClientEstablished } else { Reason::Established };
+        if let Err(close) = self.tell(cx, wsi, reason, With::user_of(wsi)) {
+            cx.close(close);
+        } else if wsi.wish.load(Ordering::Acquire) {
+            // A wish of before it was open.
+            cx.request_writable();
+        }
+        wsi
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, fragment: Fragment<'_>) -> Result<(), Close> {
+        let wsi = *session;
+        let bytes = fragment.payload.as_bytes();
+        if self.face.gathers() > 0 {
+            let mut gathered = std::mem::take(&mut wsi.rest().gathered);
+            // Whether the message begins with the piece is kept with its beginning.
+            let is_first = fragment.first || (!gathered.is_empty() && wsi.is_first.load(Ordering::Relaxed));
+            if !gathered.is_empty() || (fragment.remaining > 0 && bytes.len() < PIECE_BYTES) {
+                gathered.extend_from_slice(bytes);
+                wsi.is_first.store(is_first, Ordering::Relaxed);
+                let told = self.tell_gathered(cx, wsi, &fragment, &mut gathered, is_first);
+                if !gathered.is_empty() {
+                    wsi.rest().gathered = gathered;
+                }
+                return told;
+            }
+        }
+        let piece = Piece {
+            bytes,
+            is_first: fragment.first,
+            is_last: fragment.last,
+            remaining: fragment.remaining,
+            is_binary: fragment.kind == MessageKind::Binary,
+        };
+        self.piece(cx, wsi, &piece)
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, tx: Tx<'_>) -> Result<(), Close> {
+        let wsi = *session;
+        let Some(tx) = send_queued(wsi, tx) else {
+            // The rest of the queue, and the program's wish, when there is room again.
+            cx.request_writable();
+            return Ok(());
+        };
+        let Some(protocol) = wsi.protocol.get() else { return Ok(()) };
+        if self.context.is_ending.load(Ordering::Relaxed) || !wsi.wish.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let client = wsi.is_client.load(Ordering::Relaxed);
+        let reason = if client { Reason::ClientWriteable } else { Reason::ServerWriteable };
+        let (_, result) =
+            self.context.door.lend_port(wsi, cx, Some(tx), || call(protocol, wsi, reason, With::user_of(wsi)));
+        if wsi.queued.load(Ordering::Relaxed) > 0 {
+            cx.request_writable();
+        }
+        if result == 0 { Ok(()) } else { Err(close_of(wsi)) }
+    }
+
+    fn closing(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, received: &Close) {
+        let wsi = *session;
+        let mut text = received.code().map_or(Vec::new(), |code| code.get().to_be_bytes().to_vec());
+        text.extend_from_slice(received.reason().as_bytes());
+        let len = text.len();
+        text.push(0);
+        let with = With::user_of(wsi).input(text.as_mut_ptr().cast(), len);
+        // The close is under way whatever it answers.
+        let _ = self.tell(cx, wsi, Reason::WsPeerInitiatedClose, with);
+    }
+
+    fn pong(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, payload: &[u8]) -> Result<(), Close> {
+        let wsi = *session;
+        let len = payload.len().min(PIECE_BYTES);
+        self.scratch[ROOM..ROOM + len].copy_from_slice(&payload[..len]);
+        self.scratch[ROOM + len] = 0;
+        let input = self.scratch[ROOM..].as_mut_ptr().cast();
+        let client = wsi.is_client.load(Ordering::Relaxed);
+        let reason = if client { Reason::ClientReceivePong } else { Reason::ReceivePong };
+        self.tell(cx, wsi, reason, With::user_of(wsi).input(input, len))
+    }
+
+    fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
+        let Some(wsi) = self.context.of(id) else { return };
+        if let Some(protocol) = wsi.protocol.get() {
+            let mut text = failure.to_string().into_bytes();
+            let len = text.len();
+            text.push(0);
+            let with = With::user_of(wsi).input(text.as_mut_ptr().cast(), len);
+            wsi.set_phase(Phase::Closed);
+            self.context.door.lend(own, || {
+                call(protocol, wsi, Reason::ClientConnectionError, with);
+                call(protocol, wsi, Reason::ClientHttpDropProtocol, With::user_of(wsi));
+                call(protocol, wsi, Reason::WsiDestroy, With::user_of(wsi));
+            });
+        }
+        self.context.forget(wsi);
+    }
+
+    fn closed(&mut self, cx: &mut ClosedCx<'_>, wsi: &'static Wsi, _: Closed) {
+        wsi.set_phase(Phase::Closed);
+        if let Some(protocol) = wsi.protocol.get() {
+            let client = wsi.is_client.load(Ordering::Relaxed);
+            let (dropped, closed) = if client {
+                (Reason::WsClientDropProtocol, Reason::ClientClosed)
+            } else {
+                (Reason::WsServerDropProtocol, Reason::Closed)
+            };
+            self.context.door.lend(cx, || {
+                call(protocol, wsi, dropped, With::user_of(wsi));
+                call(protocol, wsi, closed, With::user_of(wsi));
+                call(protocol, wsi, Reason::WsiDestroy, With::user_of(wsi));
+            });
+        }
+        self.context.forget(wsi);
+    }
+}

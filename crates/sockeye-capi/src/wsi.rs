@@ -1,0 +1,192 @@
+//! What a program's pointer to a connection points to.
+
+use std::collections::VecDeque;
+use std::ffi::{CString, c_void};
+use std::fmt;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sockeye::http::Response;
+use sockeye::sys::Address;
+use sockeye::{Close, ConnId};
+
+use crate::context::Context;
+use crate::pool::{Link, Pool};
+use crate::protocol::CProtocol;
+use crate::write::Frame;
+
+pub(crate) static WSIS: Pool<Wsi> = Pool::new();
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// The record is not in use.
+    Free,
+    /// It stands for no connection.
+    Placeholder,
+    /// Accepted; what it will be is not known.
+    Accepted,
+    /// It carries an HTTP request.
+    Http,
+    /// A connection that the program makes.
+    Connecting,
+    Open,
+    /// It has ended; the program is being told.
+    Closed,
+}
+
+/// A connection, or what stands for none. All of it may be read by any thread; what is behind the lock changes on the thread
+/// of the loop only.
+#[derive(Default)]
+pub struct Wsi {
+    phase: AtomicU8,
+    pub(crate) context: Link<Context>,
+    pub(crate) protocol: Link<CProtocol>,
+    id: AtomicU64,
+    pub(crate) user: AtomicPtr<c_void>,
+    pub(crate) is_client: AtomicBool,
+    /// A writeable callback was asked for.
+    pub(crate) wish: AtomicBool,
+    /// It was asked for inside one, and the loop is asked after the turn.
+    pub(crate) wish_later: AtomicBool,
+    /// Another thread asked for it, and the loop has not heard of it.
+    pub(crate) wish_posted: AtomicBool,
+    /// What the piece of a message is that the program is being told of.
+    pub(crate) is_first: AtomicBool,
+    pub(crate) is_final: AtomicBool,
+    pub(crate) is_binary: AtomicBool,
+    pub(crate) remaining: AtomicUsize,
+    /// The program has begun a message in fragments and not finished it.
+    pub(crate) is_mid_message: AtomicBool,
+    /// A close was asked for.
+    pub(crate) is_closing: AtomicBool,
+    /// Bytes that the program has written and the loop has not taken.
+    pub(crate) queued: AtomicUsize,
+    /// The descriptor and one; 0: it is not known.
+    descriptor: AtomicI32,
+    rest: Mutex<Rest>,
+}
+
+impl fmt::Debug for Wsi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wsi").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// What is rarely needed of a connection.
+#[derive(Default)]
+pub(crate) struct Rest {
+    /// The program's block. Of 16 bytes each, as malloc(3) aligns.
+    pub(crate) session: Vec<u128>,
+    pub(crate) frames: VecDeque<Frame>,
+    /// The beginning of a frame of which the rest has not arrived.
+    pub(crate) gathered: Vec<u8>,
+    /// What the Close frame is to say.
+    pub(crate) close: Option<Close>,
+    pub(crate) peer: Option<Address>,
+    /// The answer to an HTTP request.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// The answer to a request.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    /// The path and the bytes of the file, which the program learns when it was sent.
+    pub(crate) file: Option<(CString, u64)>,
+}
+
+impl Wsi {
+    /// A record for a connection, or for what becomes one.
+    pub(crate) fn new(context: &'static Context, phase: Phase) -> &'static Self {
+        let wsi = WSIS.take();
+        wsi.context.set(Some(context));
+        wsi.set_phase(phase);
+        wsi
+    }
+
+    pub(crate) fn placeholder(context: Option<&'static Context>, protocol: &'static CProtocol) -> &'static Self {
+        let wsi = WSIS.take();
+        wsi.context.set(context);
+        wsi.protocol.set(Some(protocol));
+        wsi.set_phase(Phase::Placeholder);
+        wsi
+    }
+
+    /// The connection that a pointer of the program's means. `None`: it means none, or one that has ended.
+    #[inline]
+    pub(crate) fn find(pointer: *const Self) -> Option<&'static Self> {
+        WSIS.find(pointer).filter(|wsi| wsi.phase.load(Ordering::Acquire) != Phase::Free as u8)
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> ConnId {
+        ConnId::from_u64(self.id.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_id(&self, id: ConnId) {
+        self.id.store(id.as_u64(), Ordering::Release);
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<i32> {
+        self.descriptor.load(Ordering::Acquire).checked_sub(1).filter(|fd| *fd >= 0)
+    }
+
+    pub(crate) fn set_descriptor(&self, fd: i32) {
+        self.descriptor.store(fd.saturating_add(1), Ordering::Release);
+    }
+
+    pub(crate) fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the program's block to the connection, zeroed, if its protocol has one and it has none.
+    pub(crate) fn make_session(&self) -> *mut c_void {
+        let own = self.user.load(Ordering::Acquire);
+        let bytes = self.protocol.get().map_or(0, |protocol| protocol.session_bytes.load(Ordering::Acquire));
+        if !own.is_null() || bytes == 0 {
+            return own;
+        }
+        let mut rest = self.rest();
+        rest.session = vec![0; bytes.div_ceil(size_of::<u128>())];
+        let user = rest.session.as_mut_ptr().cast();
+        self.user.store(user, Ordering::Release);
+        user
+    }
+
+    /// The record is nobody's from here on, and the program's pointer to it means nothing.
+    pub(crate) fn release(&'static self) {
+        self.set_phase(Phase::Free);
+        *self.rest() = Rest::default();
+        self.user.store(ptr::null_mut(), Ordering::Release);
+        self.id.store(0, Ordering::Release);
+        self.descriptor.store(0, Ordering::Release);
+        self.queued.store(0, Ordering::Release);
+        self.remaining.store(0, Ordering::Release);
+        let flags = [
+            &self.is_client,
+            &self.wish,
+            &self.wish_later,
+            &self.wish_posted,
+            &self.is_first,
+            &self.is_final,
+            &self.is_binary,
+            &self.is_mid_message,
+            &self.is_closing,
+        ];
+        flags.into_iter().for_each(|flag| flag.store(false, Ordering::Release));
+        self.protocol.set(None);
+        self.context.set(None);
+        WSIS.give(self);
+    }
+}
