@@ -40,7 +40,7 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use signal_hook::consts::SIGINT;
 use signal_hook::low_level::emulate_default_handler;
 use sockeye::log::escape;
@@ -52,7 +52,7 @@ use crate::options::client::ClientArgs;
 use crate::options::logging::{LogLevel, Logging};
 
 fn main() -> ExitCode {
-    let code = match Arguments::parse().command {
+    let code = match Arguments::read().command {
         // A daemon forks before the process has any thread or descriptor of its own.
         Command::Serve(mut serve) => {
             let background = Background::enter(&mut serve.server, serve.dir.as_mut());

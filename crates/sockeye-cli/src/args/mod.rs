@@ -1,5 +1,7 @@
 //! The command line: its subcommands. What each accepts is in its own `args`; what several have in common is in
-//! [`options`](crate::options).
+//! [`options`](crate::options). [`tips`] has what is said beside clap's words.
+
+mod tips;
 
 use clap::{Parser, Subcommand};
 
@@ -17,6 +19,16 @@ use crate::serve::args::{self as serve, Serve};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// What the command line says. One that cannot be used ends the process with 2.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            tips::with_tip(error, &line).exit()
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
