@@ -65,6 +65,9 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
     let kind = if bench.text { MessageKind::Text } else { MessageKind::Binary };
     let targets = all_targets(bench, &connect, tls.as_ref());
     let compression = bench.compress.compression();
+    if bench.mode == Mode::Echo {
+        bench.compress.warn_if_short(bench.size.shortest().into());
+    }
     let script = if compression.is_on() { Script::of_records } else { Script::new };
     let load = Rc::new(RefCell::new(Load::new(script(&bench.size, kind, seed), pace, targets)));
     let builder = Service::builder().limits(limits(bench)).compression(compression);

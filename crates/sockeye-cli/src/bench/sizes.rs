@@ -42,6 +42,11 @@ impl Sizes {
         self.0.iter().map(|(bytes, _)| *bytes).max().unwrap_or_default()
     }
 
+    /// Bytes of the shortest message.
+    pub(crate) fn shortest(&self) -> u32 {
+        self.0.iter().map(|(bytes, _)| *bytes).min().unwrap_or_default()
+    }
+
     /// The sizes of `slots` messages, by shares as exact as so many slots allow; each size has one at least. In the order of
     /// the sizes.
     pub(crate) fn apportion(&self, slots: usize) -> Vec<u32> {

@@ -28,13 +28,20 @@ impl CompressArgs {
     /// What was asked for; off unless it was.
     pub(crate) fn compression(self) -> Compression {
         let Some(level) = self.compress else { return Compression::off() };
-        let compression = Compression::new().level(level);
+        let compression = Compression::new().level(level).threshold_bytes(THRESHOLD);
         self.compress_history.map_or(compression, |bytes| compression.history_bytes(bytes))
     }
 
     /// As [`compression`](Self::compression), but on unless it was asked for otherwise.
     pub(crate) fn or_default(self) -> Compression {
         if self.compress.is_some() { self.compression() } else { Compression::new() }
+    }
+
+    /// Says so if compression was asked for, and messages of so many bytes are sent without.
+    pub(crate) fn warn_if_short(self, shortest: u64) {
+        if self.compress.is_some() && shortest < u64::from(THRESHOLD) {
+            tracing::warn!("--compress: messages of less than {THRESHOLD} bytes are sent as they are (--size)");
+        }
     }
 }
 
@@ -46,6 +53,9 @@ fn parse_history(text: &str) -> Result<usize, String> {
     let bytes = parse_size(text).map_err(|_| HELP)?;
     usize::try_from(bytes).ok().filter(|bytes| *bytes <= WINDOW).ok_or_else(|| HELP.to_owned())
 }
+
+/// Shorter messages become hardly shorter.
+const THRESHOLD: u32 = 64;
 
 /// RFC 7692 section 7.1.2: a window has at most 15 bits.
 const WINDOW: usize = 32 * 1024;

@@ -85,6 +85,7 @@ fn plan(ping: &Ping, url: String) -> Result<Plan, Failure> {
     if size > MOST_MESSAGE {
         return Err(Failure::usage(format!("--size {size}: the maximum is {MOST_MESSAGE}")));
     }
+    ping.compress.warn_if_short(ping.size);
     Ok(Plan {
         url,
         count: ping.count,
