@@ -20,7 +20,7 @@ async function start(...words) {
   });
   const compressed = async (what) => {
     const text = await (await fetch(`http://${authority}/metrics`)).text();
-    const found = new RegExp(`^sockeye_compression_total\\{what="${what}"\\} (\\d+)$`, "m").exec(text);
+    const found = new RegExp(`^sockeye_${what}_compressed_messages_total (\\d+)$`, "m").exec(text);
     ensure(found, `nothing of what was ${what} in ${text}`);
     return Number(found[1]);
   };

@@ -64,7 +64,7 @@ async def compressing(url):
             ensure(all(DRAWING.fullmatch(part + ";") for part in drawn.split(";") if part), f"not what it draws: {drawn}")
             # Nobody else has agreed to it.
             text = urlopen(f"{address._replace(scheme='http').geturl()}metrics", timeout=20).read().decode()
-            found = re.search(r'(?m)^sockeye_compression_total\{what="received"\} (\d+)$', text)
+            found = re.search(r"(?m)^sockeye_received_compressed_messages_total (\d+)$", text)
             ensure(found and int(found[1]) > 0, f"not compressed: {found}")
 
         try:

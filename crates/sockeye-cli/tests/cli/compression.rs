@@ -213,9 +213,8 @@ fn the_page_for_prometheus_counts_it() {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).unwrap();
-    for line in ["sent_plain_bytes\"} 720\n", "received\"} 1\n"] {
-        let line = format!("\nsockeye_compression_total{{what=\"{line}");
-        assert!(page.contains(&line), "{line}: {page}");
+    for line in ["sent_compressed_plain_bytes_total 720", "received_compressed_messages_total 1"] {
+        assert!(page.contains(&format!("\nsockeye_{line}\n")), "{line}: {page}");
     }
 }
 
@@ -228,6 +227,24 @@ fn the_access_log_tells_whose_messages_may_be_compressed() {
         let line = running.log_line("msg=answered ");
         assert!(line.contains(" status=101 "), "{line}");
         assert_eq!(line.contains(" compression=permessage-deflate "), expected, "{line}");
+    }
+}
+
+/// That nothing was compressed is no fault of the server, and nothing that the figures tell.
+#[test]
+fn messages_that_are_too_short_for_it_are_a_warning() {
+    let (_running, url) = server(&["echo", "--compress"]);
+    let warning = " --compress: messages of less than 64 bytes are sent as they are (--size)\n";
+    for (options, is_said) in [
+        (&["bench", "--compress", "-n", "20", "-s", "10"][..], true),
+        (&["bench", "--compress", "-n", "20", "-s", "63:50%,200:50%"], true),
+        (&["bench", "--compress", "-n", "20"], false),
+        (&["bench", "-n", "20", "-s", "10"], false),
+        (&["ping", "--mirror", "--compress", "-c", "1", "-s", "40"], true),
+        (&["ping", "--mirror", "--compress", "-c", "1"], false),
+    ] {
+        let (code, _, err) = fed(&[options, &[&url]].concat(), b"");
+        assert_eq!((code, err.contains(warning)), (Some(0), is_said), "{options:?}: {err}");
     }
 }
 

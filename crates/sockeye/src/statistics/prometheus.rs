@@ -15,6 +15,7 @@ impl Statistics {
         let mut page = Page(String::new());
         self.connections_on(&mut page);
         self.traffic_on(&mut page);
+        self.compression_on(&mut page);
         self.ends_on(&mut page);
         self.work_on(&mut page);
         page.0
@@ -74,6 +75,21 @@ impl Statistics {
         }
     }
 
+    fn compression_on(&self, page: &mut Page) {
+        let all = &self.compression;
+        for (direction, messages, bytes, plain_bytes) in [
+            ("received", all.received, all.received_bytes, all.received_plain_bytes),
+            ("sent", all.sent, all.sent_bytes, all.sent_plain_bytes),
+        ] {
+            let name = |what| format!("sockeye_{direction}_compressed_{what}_total");
+            page.counter(&name("messages"), "Compressed messages.", messages);
+            page.counter(&name("bytes"), "Bytes of the payloads of compressed messages.", bytes);
+            page.counter(&name("plain_bytes"), "The same without compression.", plain_bytes);
+        }
+        let help = "Published messages that were compressed once for all their receivers, by window.";
+        page.counter("sockeye_published_compressed_messages_total", help, all.deflated);
+    }
+
     fn ends_on(&self, page: &mut Page) {
         page.labelled("sockeye_closes_total", "WebSockets closed, by cause.", "cause", self.closes.named());
         let raw = self.raw_closes.named();
@@ -86,8 +102,6 @@ impl Statistics {
         page.labelled("sockeye_close_codes_sent_total", help, "code", codes(&self.codes_sent));
         let responses = self.responses.iter().map(|(status, count)| (status, *count));
         page.labelled("sockeye_http_responses_total", "HTTP responses, by status.", "status", responses);
-        let compressed = self.compression.named();
-        page.labelled("sockeye_compression_total", "Compressed messages and their bytes.", "what", compressed);
         let handshakes = self.tls.named();
         page.labelled(
             "sockeye_tls_handshakes_total",

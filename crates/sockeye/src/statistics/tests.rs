@@ -40,6 +40,10 @@ fn different() -> Statistics {
     statistics.limits.message_bytes = 32;
     statistics.failures.proxy = 33;
     statistics.work.turns = 34;
+    let (received, received_bytes, received_plain_bytes) = (51, 52, 53);
+    let (sent, sent_bytes, sent_plain_bytes, deflated) = (54, 55, 56, 57);
+    statistics.compression =
+        Compressed { sent, sent_plain_bytes, sent_bytes, deflated, received, received_bytes, received_plain_bytes };
     let millis = std::time::Duration::from_millis;
     let (protocol, connection, computed) = (Some("x".to_owned()), None, Some(millis(200)));
     let worst = Stall { duration: millis(200), culprit: Culprit::Receive, protocol, connection, computed };
@@ -110,6 +114,8 @@ fn the_text_for_people() {
          close codes received: 1000 1\n\
          close codes sent: 3xxx 1\n\
          responses by status: 101 1, 404 2\n\
+         compression: sent 54, sent_plain_bytes 56, sent_bytes 55, deflated 57, received 51, received_bytes 52, \
+         received_plain_bytes 53\n\
          refused by reason: origin 31\n\
          connects failed by stage: proxy 33\n\
          limits hit: message_bytes 32\n\
@@ -205,6 +211,13 @@ fn the_page_for_prometheus_has_every_number() {
         ("sockeye_sent_bytes_total", 21),
         ("sockeye_sent_messages_total", 22),
         ("sockeye_sent_frames_total{kind=\"data\"}", 45),
+        ("sockeye_received_compressed_messages_total", 51),
+        ("sockeye_received_compressed_bytes_total", 52),
+        ("sockeye_received_compressed_plain_bytes_total", 53),
+        ("sockeye_sent_compressed_messages_total", 54),
+        ("sockeye_sent_compressed_bytes_total", 55),
+        ("sockeye_sent_compressed_plain_bytes_total", 56),
+        ("sockeye_published_compressed_messages_total", 57),
         ("sockeye_closes_total{cause=\"handshake\"}", 1),
         ("sockeye_closes_total{cause=\"eof\"}", 0),
         ("sockeye_close_codes_received_total{code=\"1000\"}", 1),
