@@ -67,6 +67,9 @@ impl Deflation {
     ///
     /// Until half of the history is there, a message of at most a quarter of it may become longer by 8 bytes: short messages
     /// refer to the ones before them, and the first has none.
+    ///
+    /// After `false` the codec may not be [`Bound`](Codec::Bound): it may have seen a message that the peer has not. It is
+    /// [`Any`](Codec::Any) in the next call, also if it was bound before.
     pub fn message(&mut self, codec: Codec<'_>, payload: &[u8], out: &mut Vec<u8>) -> bool {
         let (kept, most) = (self.history.len(), self.history.most());
         let is_first = kept < most / 2 && payload.len() <= most / 4;

@@ -5,7 +5,9 @@
 //! received, with which any codec continues where another one stopped.
 //!
 //! [`Inflation`](crate::conn::Inflation) and [`Deflation`](crate::conn::Deflation) use them for the messages of a connection,
-//! and [`ext::deflate`](crate::ext::deflate) negotiates.
+//! and [`ext::deflate`](crate::ext::deflate) negotiates. The example
+//! [`proto_deflate`](https://github.com/sockeye-ws/sockeye/blob/main/crates/sockeye-proto/examples/proto_deflate.rs) has both
+//! traits for zlib-rs.
 
 mod history;
 
@@ -54,6 +56,10 @@ pub enum Stop {
 /// zlib's kind has none of 256 bytes; what it makes with one of 512 is as good.
 pub trait Deflate {
     /// Forgets everything, and begins a new stream that may refer to `history`, which has two parts as in [`Inflate::begin`].
+    ///
+    /// A codec's own reset may do less. That of zlib-rs 0.6 keeps output that had no room in a call before, and a block that
+    /// is still open: both would be in the next message. Take them out before [`deflate`](Self::deflate) returns `None`: compress
+    /// nothing, with a flush, until there is room left in the output. The example does so.
     fn begin(&mut self, history: [&[u8]; 2]);
 
     /// Compresses `input` and flushes, so that the output ends with the bytes `00 00 ff ff` of an empty block without

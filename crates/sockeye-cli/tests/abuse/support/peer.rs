@@ -408,7 +408,7 @@ impl Peer {
         }
     }
 
-    /// The server closes with this code, once, and the connection goes, though we answer nothing.
+    /// The server closes with this code, once, and the connection goes, though we do not close.
     #[track_caller]
     pub(crate) fn fails_with(&mut self, codes: &[u16], what: &str) {
         let code = self.close_code(what);
@@ -416,12 +416,13 @@ impl Peer {
         self.gone(what);
     }
 
-    /// The code of the close frame; messages before it are skipped.
+    /// The code of the close frame. Messages before it are skipped, and pings answered: who does not is closed with 1008, too.
     #[track_caller]
     pub(crate) fn close_code(&mut self, what: &str) -> u16 {
         loop {
             match self.frame() {
                 Ok(frame) if frame.opcode() == CLOSE => return frame.code(),
+                Ok(frame) if frame.opcode() == PING => self.send_frame(FIN | PONG, frame.payload),
                 Ok(_) => {}
                 Err(end) => panic!("{what}: {end:?} without a close frame"),
             }
