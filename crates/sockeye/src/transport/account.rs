@@ -15,6 +15,8 @@ pub(crate) struct Account {
     limit: Cell<usize>,
     /// Asked after each step, so it is one flag.
     is_over: Cell<bool>,
+    /// As above, after each turn.
+    has_fallen: Cell<bool>,
 }
 
 impl Account {
@@ -37,15 +39,30 @@ impl Account {
         self.most.get().max(self.most_before.get())
     }
 
-    /// Whether most of what was held at one time is free again, and was at least so many bytes. Says so once.
-    pub(crate) fn is_peak_over(&self, worthwhile: usize) -> bool {
-        let (held, most) = (self.held(), self.most.get());
-        let is_over = most.saturating_sub(held) >= worthwhile && held <= most / 4;
+    /// Whether most of what was held at one time is free again, and was [much](MUCH). Says so once.
+    pub(crate) fn is_peak_over(&self) -> bool {
+        let is_over = self.is_below_peak();
         if is_over {
             self.most_before.set(self.most());
-            self.most.set(held);
+            self.most.set(self.held());
         }
         is_over
+    }
+
+    fn is_below_peak(&self) -> bool {
+        let (held, most) = (self.held(), self.most.get());
+        most.saturating_sub(held) >= MUCH && held <= most / 4
+    }
+
+    /// Whether a peak may be over since [`take_fall`](Self::take_fall).
+    #[inline]
+    pub(crate) fn has_fallen(&self) -> bool {
+        self.has_fallen.get()
+    }
+
+    /// The same, and forgets it.
+    pub(super) fn take_fall(&self) -> bool {
+        self.has_fallen.take()
     }
 
     /// Whether more is held than the limit.
@@ -59,8 +76,14 @@ impl Account {
         let held = self.held();
         self.most.set(self.most.get().max(held));
         self.is_over.set(held > self.limit.get());
+        if now < before && self.is_below_peak() {
+            self.has_fallen.set(true);
+        }
     }
 }
+
+/// So many bytes are worth the time that it takes to give the heap back to the system.
+const MUCH: usize = 4 << 20;
 
 /// A part of what an account counts. Dropping it gives it back.
 #[derive(Debug, Default)]
@@ -140,17 +163,18 @@ mod tests {
     #[test]
     fn a_peak_is_over_once() {
         let (account, mut one, mut two) = (Rc::new(Account::default()), Charge::default(), Charge::default());
-        account.set_limit(1000);
-        one.set(&account, 90);
-        assert!(!account.is_peak_over(50), "all of it is held");
-        two.set(&account, 30);
+        account.set_limit(usize::MAX);
+        one.set(&account, 3 * MUCH);
+        assert!(!account.is_peak_over() && !account.has_fallen(), "all of it is held");
+        two.set(&account, MUCH);
         one.set(&account, 1);
-        assert!(!account.is_peak_over(50), "more than a quarter is held");
-        two.set(&account, 29);
-        assert!(!account.is_peak_over(91) && account.is_peak_over(90));
-        assert!(!account.is_peak_over(0), "it was said");
+        assert!(!account.is_peak_over() && !account.has_fallen(), "more than a quarter is held");
+        two.set(&account, MUCH - 2);
+        assert!(account.has_fallen() && account.take_fall() && !account.has_fallen());
+        assert!(account.is_peak_over());
+        assert!(!account.is_peak_over(), "it was said");
         drop((one, two));
-        assert!(!account.is_peak_over(31) && account.is_peak_over(30));
-        assert_eq!((account.held(), account.most()), (0, 120));
+        assert!(!account.is_peak_over() && !account.has_fallen(), "that was little");
+        assert_eq!((account.held(), account.most()), (0, 4 * MUCH));
     }
 }

@@ -1,9 +1,14 @@
-//! Gives the free memory of the heap back to the system once a crowd has gone.
+//! Gives the free memory of the heap back to the system once a crowd has gone, or what waited for slow readers.
 //!
 //! glibc's allocator gives back what is free at the end of its heap, and a few bytes that were allocated while the crowd was
-//! there keep that from happening: of 9,900 connections over TLS 38 MB stayed resident, of 400 with compressed messages 8 MB. Its
+//! there keep that from happening: of 9,900 connections over TLS 38 MB stayed resident, of 400 with compressed messages 8 MB,
+//! and of 30 MB in short messages that had waited for a reader all. Its
 //! `malloc_trim` gives back every free page, wherever it is. Where another allocator serves the program, it finds nothing to do.
 #![expect(unsafe_code, reason = "malloc_trim(3) is in no safe interface")]
+
+use std::time::Duration;
+
+use sockeye_proto::time::Instant;
 
 use crate::transport::account::Account;
 
@@ -18,7 +23,7 @@ impl Crowd {
     /// back.
     pub(crate) fn shrinks(&mut self, before: usize, left: usize, account: &Account) {
         // Both are asked, since each remembers that it was.
-        if self.is_over(before, left) | account.is_peak_over(MUCH) {
+        if self.is_over(before, left) | account.is_peak_over() {
             give_back();
         }
     }
@@ -36,8 +41,41 @@ impl Crowd {
 
 /// Fewer hold little, unless they have messages.
 const WORTHWHILE: usize = 500;
-/// So many bytes are worth the time, too.
-const MUCH: usize = 4 << 20;
+
+/// Much was held and most of it is free again, though nobody has gone: slow readers have caught up.
+#[derive(Debug, Default)]
+pub(super) struct Fall {
+    look_at: Option<Instant>,
+}
+
+impl Fall {
+    /// A turn ends. The memory is given back once little has been held for some time: readers that fall behind and catch up
+    /// again and again need it.
+    pub(super) fn tidy(&mut self, now: Instant, account: &Account) {
+        if self.is_over(now, account) {
+            give_back();
+        }
+    }
+
+    fn is_over(&mut self, now: Instant, account: &Account) -> bool {
+        if account.take_fall() {
+            self.look_at.get_or_insert(now.saturating_add(CALM));
+        }
+        if self.look_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.look_at = None;
+        account.is_peak_over()
+    }
+
+    /// When [`tidy`](Self::tidy) has something to do.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.look_at
+    }
+}
+
+/// How long little is held before memory is given back.
+const CALM: Duration = Duration::from_secs(1);
 
 /// Gives every free page of the heap back.
 pub(super) fn give_back() {
@@ -54,7 +92,30 @@ pub(super) fn give_back() {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
+    use crate::transport::account::Charge;
+
+    #[test]
+    fn a_fall_is_over_when_little_stays_held() {
+        let at = |millis| Instant::from_nanos(0).saturating_add(Duration::from_millis(millis));
+        let (account, mut charge, mut fall) = (Rc::<Account>::default(), Charge::default(), Fall::default());
+        charge.set(&account, 100 << 20);
+        assert!(!fall.is_over(at(0), &account) && fall.look_at().is_none());
+        // It comes back in time.
+        charge.set(&account, 1 << 20);
+        assert!(!fall.is_over(at(100), &account));
+        charge.set(&account, 90 << 20);
+        assert_eq!((fall.look_at(), fall.is_over(at(1100), &account)), (Some(at(1100)), false));
+        assert!(fall.look_at().is_none(), "nothing wakes an idle loop");
+        // It does not.
+        charge.set(&account, 1 << 20);
+        assert!(!fall.is_over(at(2000), &account));
+        charge.set(&account, 0);
+        assert!(!fall.is_over(at(2999), &account) && fall.is_over(at(3000), &account));
+        assert!(!fall.is_over(at(9000), &account) && fall.look_at().is_none(), "once");
+    }
 
     #[test]
     fn a_crowd_is_over_when_most_of_it_has_gone() {

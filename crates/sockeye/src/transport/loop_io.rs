@@ -11,6 +11,7 @@ use crate::sys::{Handle, Sys};
 use crate::transport::aside::Old;
 use crate::transport::codecs::Codecs;
 use crate::transport::feed::Feeds;
+use crate::transport::heap::Fall;
 use crate::transport::outgoing::Outgoing;
 use crate::transport::pool::{Pool, release};
 use crate::transport::stream::{Below, Carrier, Scratch};
@@ -29,6 +30,7 @@ pub(crate) struct LoopIo {
     pub(super) feeds: Feeds,
     /// What was freed of histories.
     pub(crate) old: Old,
+    fall: Fall,
     look_at: Option<Instant>,
     /// The same as that of the callbacks.
     pub(crate) outgoing: Rc<Outgoing>,
@@ -65,6 +67,7 @@ impl LoopIo {
             codecs: Codecs::new(),
             feeds: Feeds::default(),
             old: Old::default(),
+            fall: Fall::default(),
             look_at: None,
             outgoing,
             send_budget: 0,
@@ -115,26 +118,31 @@ impl LoopIo {
         if self.cork.capacity() > CORK_KEPT {
             release(std::mem::take(&mut self.cork));
         }
-        self.pool.borrow_mut().tidy(now);
-        if self.codecs.is_needed() || self.look_at.is_some() {
-            self.tidy_codecs(now);
+        let mut pool = self.pool.borrow_mut();
+        pool.tidy(now);
+        let has_fallen = pool.account().has_fallen();
+        drop(pool);
+        if has_fallen || self.codecs.is_needed() || self.look_at.is_some() {
+            self.tidy_rest(now, has_fallen);
         }
     }
 
     #[cold]
-    fn tidy_codecs(&mut self, now: Instant) {
+    fn tidy_rest(&mut self, now: Instant, has_fallen: bool) {
         let were_used = self.codecs.are_used();
         self.codecs.tidy(now, self.pool.borrow().account());
-        if were_used && self.look_at.is_some_and(|at| at > now) && self.old.is_empty() {
+        let is_calm = !has_fallen && self.fall.look_at().is_none() && self.old.is_empty();
+        if were_used && is_calm && self.look_at.is_some_and(|at| at > now) {
             // What is looked at too early is looked at again.
             return;
         }
+        self.fall.tidy(now, self.pool.borrow().account());
         if !self.codecs.is_needed() {
             self.feeds.clear();
         }
         self.old.tidy(now);
-        let (codecs, old) = (self.codecs.look_at(), self.old.look_at());
-        self.look_at = codecs.into_iter().chain(old).min();
+        let all = [self.codecs.look_at(), self.old.look_at(), self.fall.look_at()];
+        self.look_at = all.into_iter().flatten().min();
     }
 
     /// When [`tidy`](Self::tidy) has something to do, beside what the pool has.

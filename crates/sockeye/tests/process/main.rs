@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     let tests = tests![
         memory::what_a_crowd_held_is_given_back,
         memory::small_blocks_of_a_crowd_are_given_back,
+        memory::what_waited_for_a_slow_reader_is_given_back,
         memory::the_heads_of_a_crowd_are_given_back,
         memory::a_page_that_is_not_read_is_not_copied,
         memory::a_hostile_crowd_stays_within_what_may_be_held,

@@ -208,6 +208,36 @@ pub(crate) fn small_blocks_of_a_crowd_are_given_back() {
     assert_eq!(stays.len(), 2000);
 }
 
+/// Messages wait for a reader that falls behind, catches up and stays; something else that stays was allocated behind them.
+pub(crate) fn what_waited_for_a_slow_reader_is_given_back() {
+    let mut limits = Limits::default();
+    limits.output_hard = 64 * MIB;
+    let mut site = Site::new(limits, Routes::new());
+    let mut peer = site.open();
+    let before = resident();
+    let message = "x".repeat(3000);
+    let mut stays = Vec::new();
+    for number in 0..10_000 {
+        site.service.control().protocol_named("echo").unwrap().publish_text(&message);
+        site.turns(1);
+        if number % 500 == 499 {
+            stays.push(vec![1u8; 2000]);
+        }
+    }
+    assert!(resident() > before + 20 * MIB, "they were not held");
+    let mut read = 0;
+    while read < 10_000 * (message.len() + 4) {
+        site.turns(1);
+        let mut part = Vec::new();
+        take(&mut peer, &mut part);
+        read += part.len();
+    }
+    site.until_gone(1);
+    assert_is_back(before, "30 MB for a slow reader");
+    assert_eq!(stays.len(), 20);
+    site.assert_echoes(&mut peer);
+}
+
 /// A head that never ends, with the tables of the service growing between them.
 pub(crate) fn the_heads_of_a_crowd_are_given_back() {
     let mut site = Site::new(Limits::default(), Routes::new());
