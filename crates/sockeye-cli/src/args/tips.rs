@@ -66,7 +66,7 @@ fn is_of(name: &str, option: &str) -> bool {
     name.split([' ', '[', '=']).next() == Some(option) || name.trim_matches(['<', '>', '[', ']']) == option
 }
 
-/// Options whose value may be left out, so that what follows is no value: what they take, and how it is written.
+/// Options whose value may be left out, so that what follows is not taken for one: what they take, and how it is written.
 const JOINED: [(&str, &str, &str); 2] =
     [("--compress", "a level from 1 to 9", "--compress=9"), ("--hold", "a time", "--hold=5s")];
 

@@ -42,7 +42,7 @@ impl Crowd {
 /// Fewer hold little, unless they have messages.
 const WORTHWHILE: usize = 500;
 
-/// Much was held and most of it is free again, though nobody has gone: slow readers have caught up.
+/// Much was held and most of it is free again, though all are still there: slow readers have caught up.
 #[derive(Debug, Default)]
 pub(super) struct Fall {
     look_at: Option<Instant>,
@@ -59,7 +59,7 @@ impl Fall {
 
     fn is_over(&mut self, now: Instant, account: &Account) -> bool {
         if account.take_fall() {
-            self.look_at.get_or_insert(now.saturating_add(CALM));
+            self.look_at.get_or_insert_with(|| now.saturating_add(CALM));
         }
         if self.look_at.is_none_or(|at| at > now) {
             return false;
