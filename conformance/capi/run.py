@@ -1,0 +1,54 @@
+"""Programs of Debian that were built for libwebsockets 4.1.6, on this library: run.py [--library FOLDER] [NAME...]
+
+Without a folder they run on Debian's own libwebsockets17, which is how a recipe is proved first. Prints `ok NAME: what` or
+`not ok NAME: what: why` for every check, and succeeds when all are ok.
+"""
+
+import argparse
+import sys
+import traceback
+from pathlib import Path
+
+import csound
+import driftnet
+import janus
+import kamailio
+import rtpengine
+import swupdate
+from harness import Recipe, temporary
+
+RECIPES = {
+    "kamailio": kamailio.run,
+    "swupdate": swupdate.run,
+    "csound": csound.run,
+    "driftnet": driftnet.run,
+    "janus": janus.run,
+    "rtpengine": rtpengine.run,
+}
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--library")
+    arguments.add_argument("names", nargs="*")
+    chosen = arguments.parse_args()
+    library = str(Path(chosen.library).resolve()) if chosen.library else None
+    failed = 0
+    for name in chosen.names or RECIPES:
+        with temporary() as folder:
+            recipe = Recipe(name, library, folder)
+            try:
+                RECIPES[name](recipe)
+            except Exception:  # whatever it is, the other recipes go on
+                recipe.check("it runs to its end", False, traceback.format_exc())
+            finally:
+                recipe.stop()
+            if recipe.failed:
+                for program in recipe.programs:
+                    print(f"--- {program.log.name}\n{program.output()[-3000:]}", file=sys.stderr)
+            failed += recipe.failed
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
