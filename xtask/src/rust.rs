@@ -54,7 +54,7 @@ const PROVIDER: &str = "tls-aws-lc";
 /// What lints, tests and the simulator are built with, without default features: all but [`PROVIDER`]. The tests of the command
 /// try the release build too, which has it.
 pub(crate) const FEATURES: &str = "sockeye-proto/std,sockeye/client,sockeye/daemon,sockeye/deflate,sockeye/files,sockeye/log,sockeye/sim,\
-                                   sockeye/tls-ring,sockeye-cli/tls-ring,sockeye-capi/tls-ring,sockeye-lws13/tls-ring";
+                                   sockeye/tls-ring,sockeye-cli/tls-ring,sockeye-capi/tls-ring,sockeye-lws13/tls-ring,sockeye-lws17/tls-ring";
 
 /// Those of [`FEATURES`] that are of this package.
 pub(crate) fn features_of(package: &str) -> String {

@@ -44,6 +44,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["chromium", "--version"], package: "chromium" },
     Program { probe: &["certutil", "--help"], package: "libnss3-tools" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
+    Program { probe: &["test", "-f", "/usr/include/libwebsockets.h"], package: "libwebsockets-dev" },
     Program { probe: &["strace", "--version"], package: "strace" },
     Program { probe: &["valgrind", "--version"], package: "valgrind" },
     Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },

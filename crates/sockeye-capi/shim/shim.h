@@ -24,6 +24,9 @@ int sockeye_log_wanted(int level);
 /* Hands a line to the sink. */
 void sockeye_log_line(int level, const char *text);
 
+/* Who gets lines as long as the program has named nobody. In the library of 4.1.6 only. */
+void sockeye_log_default(void (*sink)(int level, const char *text));
+
 /* How many contexts there are. */
 int sockeye_contexts(void);
 
@@ -45,5 +48,8 @@ int sockeye_wait_end(void *context, int polled);
 int sockeye_service(void *context, int timeout_ms);
 
 void _lws_log(int filter, const char *format, ...);
+
+/* Ends the process: a function of the list of those that only stand there was called. In the library of 4.1.6 only. */
+void sockeye_unimplemented(const char *name) __attribute__((noreturn));
 
 #endif

@@ -6,6 +6,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use crate::context::Context;
+use crate::face17::types::{Sul, SulCallback};
 use crate::protocol::CProtocol;
 use crate::reason::{Interface, Reason};
 use crate::wsi::Wsi;
@@ -85,4 +86,10 @@ pub(crate) fn call_of(
 pub(crate) fn emit(function: *mut c_void, level: c_int, line: &CStr) {
     // SAFETY: the program gave this pointer as a function of this type, for lines of the log, and keeps it.
     unsafe { mem::transmute::<*mut c_void, Emit>(function)(level, line.as_ptr()) }
+}
+
+/// Calls a timer of the program.
+pub(crate) fn call_timer(function: SulCallback, node: *mut Sul) {
+    // SAFETY: the program gave this function for this node, which it keeps while it is scheduled.
+    unsafe { function(node) }
 }

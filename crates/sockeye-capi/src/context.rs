@@ -5,21 +5,24 @@ use std::ffi::{CString, c_void};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
-use sockeye::responder::ResponderHandle;
+use rustix::event::{EventfdFlags, eventfd};
+use sockeye::http::ResponderTarget;
 use sockeye::service::ListenerHandle;
 use sockeye::{Commands, ConnId, Remote, Service};
 
 use crate::door::Door;
-use crate::exchange::Exchange;
 use crate::poll::Poll;
 use crate::pool::Pool;
 use crate::reason::Interface;
+use crate::timers::Schedule;
 use crate::vhost::Vhost;
-use crate::wsi::{Phase, Wsi};
+use crate::wsi::{Due, Phase, Wsi};
 
 pub(crate) static CONTEXTS: Pool<Context> = Pool::new();
 
@@ -53,14 +56,33 @@ pub struct Context {
     pub(crate) is_ending: AtomicBool,
     /// A thread waits for the service's descriptor.
     pub(crate) is_waiting: AtomicBool,
+    /// The protocols have been told that there is a context.
+    pub(crate) has_begun: AtomicBool,
+    /// The thread that is in the service, or the next, is to tell the protocols that its wait was cancelled.
+    pub(crate) is_cancelled: AtomicBool,
+    /// It was rung.
+    is_rung: AtomicBool,
+    /// Wakes a wait. It stays with the record, so that a signal handler may write to it at any time.
+    bell: OnceLock<OwnedFd>,
+    pub(crate) schedule: Mutex<Schedule>,
+    /// How long connections may be silent, and how long connecting takes, unless they have their own.
+    pub(crate) silence: Mutex<Silence>,
+    pub(crate) connect_seconds: AtomicU32,
     pub(crate) poll: Mutex<Option<Poll>>,
     pub(crate) host_name: Mutex<CString>,
+}
+
+/// After how many seconds without a word from the peer it is sent a ping, and given up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Silence {
+    pub(crate) ping: u16,
+    pub(crate) hang_up: u16,
 }
 
 /// The service, and its responder.
 pub(crate) struct Inner {
     pub(crate) service: Service,
-    pub(crate) requests: ResponderHandle<Exchange>,
+    pub(crate) requests: ResponderTarget,
 }
 
 /// What may go from thread to thread because a lock is around it.
@@ -187,8 +209,54 @@ impl Context {
         Some(result)
     }
 
+    /// What wakes a wait, if the system has it.
+    pub(crate) fn bell(&self) -> Option<BorrowedFd<'_>> {
+        if self.bell.get().is_none() {
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            let _ = self.bell.set(eventfd(0, flags).ok()?);
+        }
+        self.bell.get().map(AsFd::as_fd)
+    }
+
+    /// Wakes the wait that there is, or the next. From any thread, and from a signal handler.
+    pub(crate) fn ring(&self) {
+        self.is_rung.store(true, Ordering::Release);
+        if let Some(bell) = self.bell.get() {
+            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// The bell is quiet until it is rung again.
+    pub(crate) fn quiet(&self) {
+        let was_rung = self.is_rung.swap(false, Ordering::AcqRel);
+        if let Some(bell) = self.bell.get().filter(|_| was_rung) {
+            let _ = rustix::io::read(bell, &mut [0; 8]);
+        }
+    }
+
+    /// Calls the program between turns: what it asks for is done at once. Returns whether the context is still there.
+    pub(crate) fn between(&'static self, tell: impl FnOnce()) -> bool {
+        if self.door.is_inside() {
+            tell();
+            return true;
+        }
+        let mut guard = self.lock_inner();
+        let Some(inner) = guard.as_mut() else { return false };
+        {
+            let _inside = self.door.enter();
+            let mut control = inner.service.control();
+            self.door.lend(&mut control, tell);
+        }
+        drop(guard);
+        !self.end_if_asked()
+    }
+
     /// Asks the loop for the writeable callback of the program, for `wsi`.
     pub(crate) fn ask_writeable(&'static self, wsi: &'static Wsi) {
+        if wsi.is(Phase::Http) {
+            wsi.wish.store(true, Ordering::Release);
+            return self.ask_for_room(wsi);
+        }
         if !wsi.is(Phase::Open) {
             wsi.wish.store(true, Ordering::Release);
             return;
@@ -221,8 +289,15 @@ impl Context {
 
     /// Asks the loop to call when there is room for output.
     pub(crate) fn ask_for_room(&'static self, wsi: &'static Wsi) {
-        let id = wsi.id();
-        self.act(move |commands| request_writable(commands, id));
+        let (id, request) = (wsi.id(), wsi.rest().request);
+        self.act(move |commands| match request {
+            None => request_writable(commands, id),
+            Some(request) => {
+                if let Ok(mut request) = commands.request(request) {
+                    request.request_writable();
+                }
+            }
+        });
     }
 
     /// Asks the loop for what was asked for inside a writeable callback.
@@ -235,6 +310,24 @@ impl Context {
                 request_writable(commands, wsi.id());
             }
         }
+    }
+
+    /// Sets or clears a deadline of an open connection.
+    pub(crate) fn set_deadline(&'static self, wsi: &'static Wsi, due: Due, after: Option<Duration>) {
+        let next = {
+            let mut rest = wsi.rest();
+            rest.deadlines[due as usize] = after.and_then(|after| Instant::now().checked_add(after));
+            rest.deadlines.iter().flatten().min().copied()
+        };
+        let id = wsi.id();
+        self.act(move |commands| {
+            if let Ok(mut connection) = commands.connection(id) {
+                match next {
+                    None => connection.clear_timer(),
+                    Some(next) => connection.set_timer(next.saturating_duration_since(Instant::now())),
+                }
+            }
+        });
     }
 
     /// Ends a connection at once.
@@ -294,7 +387,11 @@ impl Context {
         std::mem::take(&mut *lock(&self.vhosts)).into_iter().for_each(Vhost::release);
         lock(&self.later).clear();
         *lock(&self.poll) = None;
-        for flag in [&self.is_ending, &self.is_waiting] {
+        *lock(&self.schedule) = Schedule::default();
+        *lock(&self.silence) = Silence::default();
+        self.quiet();
+        self.connect_seconds.store(0, Ordering::Release);
+        for flag in [&self.is_ending, &self.is_waiting, &self.has_begun, &self.is_cancelled] {
             flag.store(false, Ordering::Release);
         }
         self.user.store(ptr::null_mut(), Ordering::Release);

@@ -11,6 +11,7 @@
 //! Unsafe code has few homes: calls of the program's functions (`callbacks`), its memory (`caller`, `face13::tables`), the records
 //! that its pointers mean (`pool`), what a callback was lent (`door`), and the process (`process`, `poll`, `context`, `protocol`).
 
+mod answer;
 mod callbacks;
 mod caller;
 mod context;
@@ -20,14 +21,19 @@ mod exchange;
 mod export;
 mod face;
 pub mod face13;
+pub mod face17;
+mod heads;
 pub mod log;
 mod make;
+mod mounts;
 mod poll;
 mod pool;
 mod process;
 mod protocol;
 mod reason;
 mod spoken;
+mod texts;
+mod timers;
 mod tls;
 mod turn;
 mod vhost;
@@ -37,4 +43,5 @@ mod wsi;
 pub use self::callbacks::Emit;
 pub use self::context::{Context, contexts};
 pub use self::export::enter;
+pub use self::vhost::Vhost;
 pub use self::wsi::Wsi;

@@ -34,6 +34,14 @@ static MASK: AtomicI32 = AtomicI32::new(ERR | WARN | NOTICE);
 /// The program's function; none: standard error.
 static EMIT: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
+/// The function of the interface for lines that the program has none for; none: standard error in the form of 2013.
+static DEFAULT: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Sets who gets lines until the program sets a function.
+pub fn set_default(function: Emit) {
+    DEFAULT.store(function as *mut c_void, Ordering::Release);
+}
+
 /// Sets the mask, and the function if there is one.
 pub fn set_level(mask: c_int, function: Option<Emit>) {
     MASK.store(mask, Ordering::Relaxed);
@@ -70,7 +78,10 @@ pub(crate) use {err, notice};
 
 /// Hands a line to the program's function, or writes it to standard error.
 pub fn line_of(level: c_int, line: &CStr) {
-    let function = EMIT.load(Ordering::Acquire);
+    let mut function = EMIT.load(Ordering::Acquire);
+    if function.is_null() {
+        function = DEFAULT.load(Ordering::Acquire);
+    }
     if function.is_null() {
         return to_stderr(level, line);
     }

@@ -7,7 +7,6 @@ use sockeye::service::{Listen, ListenAddr};
 use sockeye::{Error, Limits, Service};
 
 use crate::context::{Context, Inner, Movable, lock};
-use crate::exchange::Exchange;
 use crate::face::Face;
 use crate::poll::{Hook, Poll};
 use crate::spoken::Spoken;
@@ -53,11 +52,13 @@ impl Context {
             })
             .on_end(move |id, _| {
                 if let Some(wsi) = self.of(id) {
+                    wsi.set_phase(Phase::Closed);
+                    face.ended(wsi);
                     self.forget(wsi);
                 }
             });
         builder.add_fallback(Spoken::new(self, face));
-        let requests = builder.add_responder(Exchange::new(self, face));
+        let requests = face.add_responder(self, &mut builder);
         let service = match poll {
             None => builder.build()?,
             Some(poll) => {

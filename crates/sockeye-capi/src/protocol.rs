@@ -17,6 +17,8 @@ pub(crate) struct CProtocol {
     pub(crate) callback: AtomicPtr<c_void>,
     /// What the program gets if it asks for the protocol of a connection.
     pub(crate) element: AtomicPtr<c_void>,
+    /// A copy of the program's entry, for programs that look at their own again.
+    copy: [AtomicUsize; 7],
     name: AtomicPtr<c_char>,
     /// Bytes of a session's block.
     pub(crate) session_bytes: AtomicUsize,
@@ -47,6 +49,14 @@ impl CProtocol {
         protocol.index.store(of.index, Ordering::Release);
         protocol.vhost.set(Some(vhost));
         protocol
+    }
+
+    /// Keeps a copy of the program's entry, which programs get from here on.
+    pub(crate) fn keep(&self, words: [usize; 7]) {
+        for (place, word) in self.copy.iter().zip(words) {
+            place.store(word, Ordering::Release);
+        }
+        self.element.store(ptr::from_ref(&self.copy).cast_mut().cast(), Ordering::Release);
     }
 
     /// The name, if it has one. The program's text stays good as long as the context.

@@ -73,6 +73,7 @@ reasons! {
     HttpDropProtocol: -1, 50;
     AddHeaders: -1, 53;
     EventWaitCancelled: -1, 71;
+    Timer: -1, 73;
     ClientClosed: 3, 75;
     ClientHttpDropProtocol: -1, 76;
     WsServerDropProtocol: -1, 78;

@@ -2,19 +2,23 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
-use sockeye::protocol::{MessageLimits, ProtocolMut};
+use sockeye::protocol::{Keepalive, MessageLimits, ProtocolMut};
 use sockeye::{
     Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Decision, Failure, Fragment, Handshake, Protocol, Request, Tx,
 };
 
 use crate::callbacks::{With, call};
-use crate::context::Context;
+use crate::context::{Context, Silence, lock};
 use crate::face::Face;
+use crate::protocol::CProtocol;
 use crate::reason::Reason;
+use crate::vhost::Vhost;
 use crate::write::send_queued;
-use crate::wsi::{Phase, Wsi};
+use crate::wsi::{Due, Phase, Wsi};
 
 /// The longest piece of a message that a program gets at once, in bytes.
 pub(crate) const PIECE_BYTES: usize = 4096;
@@ -103,6 +107,22 @@ impl Spoken {
     }
 }
 
+/// What belongs to no protocol goes to the first of the vhost.
+pub(crate) fn tell_destroyed(protocol: &'static CProtocol, wsi: &'static Wsi) {
+    let first = protocol.vhost.get().and_then(Vhost::first).unwrap_or(protocol);
+    call(first, wsi, Reason::WsiDestroy, With::user_of(wsi));
+}
+
+/// How long the peer may be silent, if that is set.
+fn keepalive_of(context: &Context, wsi: &Wsi) -> Option<Keepalive> {
+    let Silence { ping, hang_up } = wsi.rest().silence.unwrap_or_else(|| *lock(&context.silence));
+    if ping == 0 {
+        return None;
+    }
+    let timeout = hang_up.saturating_sub(ping).max(1);
+    Keepalive::new(Duration::from_secs(ping.into()), Duration::from_secs(timeout.into())).ok()
+}
+
 /// What the Close frame says if the program's callback wants the end: what it set before, or nothing.
 fn close_of(wsi: &Wsi) -> Close {
     wsi.is_closing.store(true, Ordering::Relaxed);
@@ -157,8 +177,9 @@ impl Protocol for Spoken {
             return Decision::refuse(400, "none of these subprotocols is spoken here");
         };
         wsi.protocol.set(Some(protocol));
-        let Some(fields) = self.face.asked(wsi, protocol, request) else {
-            return Decision::refuse(403, "refused");
+        let fields = match self.face.asked(wsi, protocol, request) {
+            Ok(fields) => fields,
+            Err(decision) => return decision,
         };
         let mut decision = Decision::accept();
         if let Some(name) = name {
@@ -185,12 +206,18 @@ impl Protocol for Spoken {
             wsi
         });
         if cx.is_client() {
-            self.face.agreed(wsi, handshake.subprotocol());
+            self.context.door.lend(cx, || self.face.agreed(wsi, handshake.subprotocol()));
         }
         wsi.set_phase(Phase::Open);
         wsi.make_session();
         let reason = if cx.is_client() { Reason::ClientEstablished } else { Reason::Established };
-        if let Err(close) = self.tell(cx, wsi, reason, With::user_of(wsi)) {
+        if let Some(keepalive) = keepalive_of(self.context, wsi) {
+            cx.set_keepalive(keepalive);
+        }
+        let told = self.tell(cx, wsi, reason, With::user_of(wsi));
+        // No program looks at it any later.
+        wsi.rest().head = None;
+        if let Err(close) = told {
             cx.close(close);
         } else if wsi.wish.load(Ordering::Acquire) {
             // A wish of before it was open.
@@ -269,10 +296,38 @@ impl Protocol for Spoken {
         self.tell(cx, wsi, reason, With::user_of(wsi).input(input, len))
     }
 
+    fn timer(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi) -> Result<(), Close> {
+        let wsi = *session;
+        let now = Instant::now();
+        let [timeout, timer] = wsi.rest().deadlines;
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_due(timeout) {
+            cx.abort();
+            return Ok(());
+        }
+        if is_due(timer) {
+            wsi.rest().deadlines[Due::Timer as usize] = None;
+            self.tell(cx, wsi, Reason::Timer, With::user_of(wsi))?;
+        }
+        let next = wsi.rest().deadlines.iter().flatten().min().copied();
+        if let Some(next) = next {
+            cx.set_timer(next.saturating_duration_since(now));
+        }
+        Ok(())
+    }
+
+    fn ping_due(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi) -> Option<ControlPayload> {
+        if self.face.asks_with_pings() {
+            session.wish.store(true, Ordering::Release);
+            cx.request_writable();
+        }
+        ControlPayload::new(b"").ok()
+    }
+
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         let Some(wsi) = self.context.of(id) else { return };
         if let Some(protocol) = wsi.protocol.get() {
-            let mut text = failure.to_string().into_bytes();
+            let mut text = self.face.words(&failure).into_bytes();
             let len = text.len();
             text.push(0);
             let with = With::user_of(wsi).input(text.as_mut_ptr().cast(), len);
@@ -280,7 +335,7 @@ impl Protocol for Spoken {
             self.context.door.lend(own, || {
                 call(protocol, wsi, Reason::ClientConnectionError, with);
                 call(protocol, wsi, Reason::ClientHttpDropProtocol, With::user_of(wsi));
-                call(protocol, wsi, Reason::WsiDestroy, With::user_of(wsi));
+                tell_destroyed(protocol, wsi);
             });
         }
         self.context.forget(wsi);
@@ -298,7 +353,7 @@ impl Protocol for Spoken {
             self.context.door.lend(cx, || {
                 call(protocol, wsi, dropped, With::user_of(wsi));
                 call(protocol, wsi, closed, With::user_of(wsi));
-                call(protocol, wsi, Reason::WsiDestroy, With::user_of(wsi));
+                tell_destroyed(protocol, wsi);
             });
         }
         self.context.forget(wsi);

@@ -12,9 +12,13 @@ mod with {
     const PROVIDER: Provider = Provider::Ring;
 
     /// A connect to a server whose certificate is verified, or any.
-    pub(crate) fn connect(connect: Connect, any_certificate: bool) -> Result<Connect, String> {
+    pub(crate) fn connect(connect: Connect, any_certificate: bool, roots: Option<&str>) -> Result<Connect, String> {
         let builder = ClientTls::builder(PROVIDER);
-        let builder = if any_certificate { builder.dangerous_verify_nothing() } else { builder.system_roots() };
+        let builder = match roots {
+            _ if any_certificate => builder.dangerous_verify_nothing(),
+            None => builder.system_roots(),
+            Some(roots) => builder.roots(Pem::file(roots)),
+        };
         Ok(connect.tls(builder.build().map_err(|error| error.to_string())?))
     }
 
@@ -33,7 +37,7 @@ mod with {
 
     const NONE: &str = "this build has no TLS: build with the feature tls-aws-lc or tls-ring";
 
-    pub(crate) fn connect(_: Connect, _: bool) -> Result<Connect, String> {
+    pub(crate) fn connect(_: Connect, _: bool, _: Option<&str>) -> Result<Connect, String> {
         Err(NONE.to_owned())
     }
 

@@ -39,6 +39,8 @@ pub(crate) enum Turn {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     pub(crate) descriptor: RawFd,
+    /// Until when at most; none: without limit.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Context {
@@ -53,12 +55,13 @@ impl Context {
         }
         let mut guard = self.lock_inner();
         let inner = guard.as_mut().ok_or(Turn::Ended)?;
+        let timeout = inner.service.next_timeout();
         let descriptor = match lock(&self.poll).as_ref() {
             Some(poll) => poll.descriptor(),
             None => inner.service.descriptor().map_or(-1, |fd| fd.as_raw_fd()),
         };
         self.is_waiting.store(true, Ordering::Release);
-        Ok(Wait { descriptor })
+        Ok(Wait { descriptor, timeout })
     }
 
     pub(crate) fn end_wait(&self) {

@@ -6,12 +6,16 @@ use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use sockeye::http::Response;
+use sockeye::responder::RequestId;
 use sockeye::sys::Address;
 use sockeye::{Close, ConnId};
 
-use crate::context::Context;
+use crate::answer::Reply;
+use crate::context::{Context, Silence};
+use crate::heads::Head;
 use crate::pool::{Link, Pool};
 use crate::protocol::CProtocol;
 use crate::write::Frame;
@@ -37,6 +41,15 @@ pub(crate) enum Phase {
     Closed,
 }
 
+/// What is due at a deadline of the program's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Due {
+    /// The end of the connection.
+    Timeout,
+    /// A callback.
+    Timer,
+}
+
 /// A connection, or what stands for none. All of it may be read by any thread; what is behind the lock changes on the thread
 /// of the loop only.
 #[derive(Default)]
@@ -47,6 +60,12 @@ pub struct Wsi {
     id: AtomicU64,
     pub(crate) user: AtomicPtr<c_void>,
     pub(crate) is_client: AtomicBool,
+    /// A pointer of the program's that the library does not look at.
+    pub(crate) opaque: AtomicPtr<c_void>,
+    /// It is one over TLS.
+    pub(crate) is_encrypted: AtomicBool,
+    /// It has carried a request.
+    pub(crate) was_http: AtomicBool,
     /// A writeable callback was asked for.
     pub(crate) wish: AtomicBool,
     /// It was asked for inside one, and the loop is asked after the turn.
@@ -86,6 +105,15 @@ pub(crate) struct Rest {
     /// What the Close frame is to say.
     pub(crate) close: Option<Close>,
     pub(crate) peer: Option<Address>,
+    /// The head of the request, as long as the program may ask for it.
+    pub(crate) head: Option<Box<Head>>,
+    /// The HTTP request that it carries, and what the program has written of its answer.
+    pub(crate) request: Option<RequestId>,
+    pub(crate) reply: Reply,
+    /// When something is due, in the order of [`Due`].
+    pub(crate) deadlines: [Option<Instant>; 2],
+    /// How long the peer may be silent, if it is not as the context has it.
+    pub(crate) silence: Option<Silence>,
     /// The answer to an HTTP request.
     pub(crate) answer: Option<Answer>,
 }
@@ -164,17 +192,33 @@ impl Wsi {
         user
     }
 
+    /// Makes the program's block anew, of zeros, for the protocol that the connection has now. What the program gave in its
+    /// place stays.
+    pub(crate) fn renew_session(&self) -> *mut c_void {
+        {
+            let mut rest = self.rest();
+            if !rest.session.is_empty() {
+                rest.session = Vec::new();
+                self.user.store(ptr::null_mut(), Ordering::Release);
+            }
+        }
+        self.make_session()
+    }
+
     /// The record is nobody's from here on, and the program's pointer to it means nothing.
     pub(crate) fn release(&'static self) {
         self.set_phase(Phase::Free);
         *self.rest() = Rest::default();
         self.user.store(ptr::null_mut(), Ordering::Release);
+        self.opaque.store(ptr::null_mut(), Ordering::Release);
         self.id.store(0, Ordering::Release);
         self.descriptor.store(0, Ordering::Release);
         self.queued.store(0, Ordering::Release);
         self.remaining.store(0, Ordering::Release);
         let flags = [
             &self.is_client,
+            &self.is_encrypted,
+            &self.was_http,
             &self.wish,
             &self.wish_later,
             &self.wish_posted,

@@ -30,20 +30,28 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Compiles the C files of `product`.
+    /// Compiles the C files of `product`, and one with a function for each of `stubs`.
     pub(super) fn compile(
         workspace: &Workspace,
         product: &Product,
+        stubs: &[String],
         archive: PathBuf,
         objects: PathBuf,
     ) -> Result<Self, Failure> {
+        let folder = workspace.root().join(CRATE).join("shim");
+        let mut sources: Vec<PathBuf> = product.shims.iter().map(|name| folder.join(name)).collect();
+        if !stubs.is_empty() {
+            let source = objects.join("stubs.c");
+            write(&source, &of_stubs(stubs))?;
+            sources.push(source);
+        }
         let mut shims = Vec::new();
-        for name in product.shims {
-            let object = objects.join(name).with_extension("o");
+        for source in sources {
+            let object = objects.join(source.file_name().unwrap_or_default()).with_extension("o");
             let mut command = Command::new("cc");
             command.args(["-c", "-O2", "-g", "-fPIC", "-fexceptions", "-fvisibility=default"]);
-            command.args(["-ffunction-sections", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&object);
-            run(command.arg(workspace.root().join(CRATE).join("shim").join(name)))?;
+            command.args(["-ffunction-sections", "-Wall", "-Wextra", "-Werror"]).arg("-I").arg(&folder);
+            run(command.arg("-o").arg(&object).arg(source))?;
             shims.push(object);
         }
         Ok(Self { archive, shims, objects })
@@ -80,6 +88,14 @@ impl Parts {
         }
         run(Command::new("ar").arg("rcsD").arg(library).arg(&object))
     }
+}
+
+/// Functions that say their name and end the program.
+fn of_stubs(names: &[String]) -> String {
+    let functions = names
+        .iter()
+        .map(|name| format!("void {name}(void);\nvoid {name}(void) {{ sockeye_unimplemented(\"{name}\"); }}\n"));
+    format!("#include \"shim.h\"\n{}", functions.collect::<String>())
 }
 
 /// The names that the library has for others are exactly these.

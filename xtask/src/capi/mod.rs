@@ -28,17 +28,30 @@ struct Product {
     version: &'static str,
     /// The C files that belong to it.
     shims: &'static [&'static str],
+    /// Whether there is a second list, of functions that only stand there: programs that never call them start with them.
+    has_stubs: bool,
     /// The folder of its header. Without one programs that are compiled already can load it, and no others be made.
     header: Option<&'static str>,
 }
 
-const PRODUCTS: &[Product] = &[Product {
-    name: "lws13",
-    number: "1",
-    version: "1.0.0",
-    shims: &["log.c", "wait.c", "service13.c", "fork.c"],
-    header: Some("2013"),
-}];
+const PRODUCTS: &[Product] = &[
+    Product {
+        name: "lws13",
+        number: "1",
+        version: "1.0.0",
+        shims: &["log.c", "wait.c", "service13.c", "fork.c"],
+        has_stubs: false,
+        header: Some("2013"),
+    },
+    Product {
+        name: "lws17",
+        number: "17",
+        version: "4.1.6",
+        shims: &["log17.c", "wait.c", "service17.c", "tables17.c"],
+        has_stubs: true,
+        header: None,
+    },
+];
 
 /// What the libraries are built for.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -93,10 +106,10 @@ impl Product {
         make(&objects)?;
         let library = folder.join("lib");
         make(&library)?;
-        let parts = link::Parts::compile(workspace, self, archive, objects)?;
-        let names = fs::read_to_string(workspace.root().join(CRATE).join(format!("exports/{}.txt", self.name)));
-        let names: Vec<String> =
-            names.map_err(|error| format!("the names of {}: {error}", self.name))?.lines().map(str::to_owned).collect();
+        let mut names = list(workspace, self.name)?;
+        let stubs = if self.has_stubs { list(workspace, &format!("{}-unimplemented", self.name))? } else { Vec::new() };
+        let parts = link::Parts::compile(workspace, self, &stubs, archive, objects)?;
+        names.extend(stubs);
         parts.shared(&library.join(self.file()), &self.file(), &names)?;
         if let Some(header) = self.header {
             parts.fixed(&library.join("libwebsockets.a"), &names)?;
@@ -152,6 +165,13 @@ impl Product {
 }
 
 const HEADER: &str = "libwebsockets.h";
+
+/// The names of a list.
+fn list(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> {
+    let path = workspace.root().join(CRATE).join(format!("exports/{name}.txt"));
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
 
 fn make(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()).into())

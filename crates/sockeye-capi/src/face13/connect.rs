@@ -163,7 +163,7 @@ fn description(wanted: &Wanted<'_>) -> Result<Connect, String> {
         };
     }
     if wanted.ssl != 0 {
-        connect = tls::connect(connect, wanted.ssl == 2)?;
+        connect = tls::connect(connect, wanted.ssl == 2, None)?;
     }
     Ok(connect)
 }

@@ -1,22 +1,18 @@
 //! Files as answers.
 
-use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Mutex;
 
 use sockeye::http::Response;
 
 use crate::caller;
-use crate::context::{Context, lock};
+use crate::context::Context;
 use crate::log;
+use crate::texts::kept;
 use crate::wsi::{Answer, Phase, Wsi};
 
 use super::connection;
-
-/// Media types that programs have named. A program has a few; with more the rest are sent as bytes.
-const MEDIA_TYPES: usize = 256;
 
 /// Answers the request with a file. Returns 0, or 1 if that cannot be: then the answer says so.
 ///
@@ -56,24 +52,8 @@ fn answer_of(path: &CStr, media_type: &str) -> std::io::Result<Answer> {
     if !metadata.is_file() {
         return Err(std::io::Error::other("it is not a regular file"));
     }
-    let response = Response::file(media_type_of(media_type), file)?;
+    let response = Response::file(kept(media_type), file)?;
     Ok(Answer { response, file: Some((path.to_owned(), metadata.len())) })
-}
-
-/// The text of a media type, kept for good: there are few of them.
-fn media_type_of(name: &str) -> &'static str {
-    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let is_valid = !name.is_empty() && name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let mut known = lock(&KNOWN);
-    match known.get(name) {
-        Some(known) => known,
-        None if is_valid && known.len() < MEDIA_TYPES => {
-            let kept: &'static str = name.to_owned().leak();
-            known.insert(kept);
-            kept
-        }
-        None => "application/octet-stream",
-    }
 }
 
 /// Goes on with a file: the library does that itself.

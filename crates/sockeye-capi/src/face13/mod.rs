@@ -8,10 +8,12 @@ pub mod tables;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use sockeye::Request;
-use sockeye::http::HttpRequest;
+use sockeye::http::{HttpRequest, ResponderTarget};
+use sockeye::{Builder, Decision, Request};
 
 use crate::callbacks::{With, call};
+use crate::context::Context;
+use crate::exchange::Exchange;
 use crate::face::{Face, Fields};
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
@@ -42,7 +44,12 @@ pub(crate) struct Lws13;
 
 impl Face for Lws13 {
     /// The program sees the header fields in place of a session.
-    fn asked(&self, wsi: &'static Wsi, protocol: &'static CProtocol, request: &Request<'_>) -> Option<Fields> {
+    fn asked(
+        &self,
+        wsi: &'static Wsi,
+        protocol: &'static CProtocol,
+        request: &Request<'_>,
+    ) -> Result<Fields, Decision> {
         let mut texts: Vec<(usize, Vec<u8>)> = vec![(GET_URI, request.target().as_bytes().to_vec())];
         for (token, name) in FIELDS {
             let mut values = request.header_values(name).peekable();
@@ -56,7 +63,14 @@ impl Face for Lws13 {
             tokens[*token] = Token::of(text);
         }
         let with = With { user: ptr::from_mut(&mut tokens).cast(), ..With::NOTHING };
-        (call(protocol, wsi, Reason::FilterProtocolConnection, with) == 0).then(Vec::new)
+        match call(protocol, wsi, Reason::FilterProtocolConnection, with) {
+            0 => Ok(Vec::new()),
+            _ => Err(Decision::refuse(403, "refused")),
+        }
+    }
+
+    fn add_responder(&self, context: &'static Context, builder: &mut Builder) -> ResponderTarget {
+        builder.add_responder(Exchange::new(context, &Self)).into()
     }
 
     fn requested(&self, wsi: &'static Wsi, protocol: &'static CProtocol, request: &HttpRequest<'_>) -> bool {
