@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::face17::types::{Sul, SulCallback};
 use crate::protocol::CProtocol;
 use crate::reason::{Interface, Reason};
-use crate::wsi::Wsi;
+use crate::wsi::{WSIS, Wsi};
 
 /// A callback of January 2013.
 type Callback13 = unsafe extern "C" fn(*mut Context, *mut Wsi, c_int, *mut c_void, *mut c_void, usize) -> c_int;
@@ -66,7 +66,10 @@ pub(crate) fn call_of(
     if callback.is_null() {
         return 0;
     }
-    let wsi = wsi.map_or(ptr::null_mut(), |wsi| ptr::from_ref(wsi).cast_mut());
+    let wsi = wsi.map_or(ptr::null_mut(), |wsi| {
+        WSIS.expect(wsi);
+        ptr::from_ref(wsi).cast_mut()
+    });
     let With { user, input, len } = with;
     match interface {
         Interface::Lws13 => {

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::log;
 
 /// Runs one call of a program. A panic is a fault of this library: it is logged, and the call fails.
+#[inline]
 pub fn enter<R>(name: &str, failure: R, call: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
         log::err!("{name} has failed inside the library, which is a fault of it; the context no longer works");

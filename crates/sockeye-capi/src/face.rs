@@ -49,8 +49,8 @@ pub(crate) trait Face: Sync {
         let _ = (wsi, subprotocol);
     }
 
-    /// The longest frame that reaches the program whole, however the network cuts it; 0: pieces go to it as they come.
-    fn gathers(&self) -> usize {
-        0
+    /// Whether a frame of up to [`PIECE_BYTES`](crate::spoken::PIECE_BYTES) reaches the program whole, however the network cuts it.
+    fn gathers(&self) -> bool {
+        false
     }
 }

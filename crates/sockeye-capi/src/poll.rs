@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -68,18 +69,27 @@ impl Poll {
         let _ = rustix::io::read(&self.clock, &mut [0; 8]);
     }
 
-    /// What is ready now.
-    pub(crate) fn ready(&self) -> io::Result<Vec<(RawFd, Ready)>> {
-        let mut events = Vec::with_capacity(EVENTS);
+    /// Looks what is ready now, and reports it.
+    pub(crate) fn look(&mut self, mut report: impl FnMut(RawFd, Ready)) -> io::Result<()> {
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))?;
-        // The bits of epoll(7) are those of poll(2) on Linux.
-        let ready = |event: epoll::Event| {
-            let flags = event.flags;
-            let revents = i16::try_from(flags.bits()).unwrap_or(i16::MAX);
-            Some((RawFd::try_from({ event.data }.u64()).ok()?, Ready::from_revents(revents)))
-        };
-        Ok(events.into_iter().filter_map(ready).collect())
+        let (ready, _) = epoll::wait(&self.epoll, &mut events, Some(&now))?;
+        let clock = self.clock.as_raw_fd();
+        let mut has_rung = false;
+        for event in ready {
+            let (flags, data) = (event.flags, event.data);
+            // The bits of epoll(7) are those of poll(2) on Linux.
+            let (Ok(revents), Ok(fd)) = (i16::try_from(flags.bits()), RawFd::try_from(data.u64())) else { continue };
+            if fd == clock {
+                has_rung = true;
+            } else {
+                report(fd, Ready::from_revents(revents));
+            }
+        }
+        if has_rung {
+            self.read_clock();
+        }
+        Ok(())
     }
 
     fn watch(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
@@ -144,7 +154,7 @@ impl Hook {
             return;
         };
         let with = With::number(fd).input(std::ptr::null_mut(), bits);
-        call_of(Some(self.0), protocol, wsi, reason, with);
+        self.0.door.outside(|| call_of(Some(self.0), protocol, wsi, reason, with));
     }
 
     /// Tells of the clock, too.

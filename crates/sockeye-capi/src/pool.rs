@@ -19,6 +19,8 @@ pub(crate) struct Pool<T: 'static> {
     chunks: RwLock<Vec<usize>>,
     /// Chunks that were found last, by the lowest bits of their number.
     recent: [AtomicUsize; 16],
+    /// One that was named last, and will be looked for next, as the record of a callback is.
+    last: Link<T>,
     free: Mutex<VecDeque<&'static T>>,
 }
 
@@ -29,6 +31,7 @@ impl<T: Default + Sync> Pool<T> {
         Self {
             chunks: RwLock::new(Vec::new()),
             recent: [const { AtomicUsize::new(0) }; 16],
+            last: Link(AtomicPtr::new(ptr::null_mut())),
             free: Mutex::new(VecDeque::new()),
         }
     }
@@ -69,9 +72,22 @@ impl<T: Default + Sync> Pool<T> {
         chunks.insert(at, start.expose_provenance());
     }
 
-    /// The record that this is the address of, in use or not. `None`: it is the address of none.
+    /// The record that this is the address of, in use or not. `None`: it is another address.
     #[inline]
     pub(crate) fn find(&self, pointer: *const T) -> Option<&'static T> {
+        match self.last.get() {
+            Some(last) if ptr::eq(last, pointer) => Some(last),
+            _ => self.search(pointer),
+        }
+    }
+
+    /// This record will be looked for.
+    #[inline]
+    pub(crate) fn expect(&self, record: &'static T) {
+        self.last.set(Some(record));
+    }
+
+    fn search(&self, pointer: *const T) -> Option<&'static T> {
         let chunk = pointer.addr() & !(CHUNK - 1);
         let recent = &self.recent[(chunk / CHUNK) % self.recent.len()];
         if chunk == 0 || (recent.load(Ordering::Relaxed) != chunk && !self.look_up(chunk, recent)) {
@@ -106,6 +122,7 @@ impl<T: Sync> Link<T> {
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
+    #[inline]
     pub(crate) fn set(&self, record: Option<&'static T>) {
         let pointer = record.map_or(ptr::null_mut(), |record| ptr::from_ref(record).cast_mut());
         self.0.store(pointer, Ordering::Release);

@@ -17,7 +17,7 @@ use crate::face::Face;
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
 use crate::vhost::Vhost;
-use crate::write::send_queued;
+use crate::write::{CLOSE_BEHIND, send_queued};
 use crate::wsi::{Due, Phase, Wsi};
 
 /// The longest piece of a message that a program gets at once, in bytes.
@@ -33,6 +33,8 @@ const ROOM: usize = 32;
 pub(crate) struct Spoken {
     context: &'static Context,
     face: &'static dyn Face,
+    /// [`Face::gathers`].
+    gathers: bool,
     /// Room, a piece, and a byte for a NUL behind it.
     scratch: Vec<u8>,
 }
@@ -49,7 +51,7 @@ struct Piece<'p> {
 
 impl Spoken {
     pub(crate) fn new(context: &'static Context, face: &'static dyn Face) -> Self {
-        Self { context, face, scratch: vec![0; ROOM + PIECE_BYTES + 1] }
+        Self { context, face, gathers: face.gathers(), scratch: vec![0; ROOM + PIECE_BYTES + 1] }
     }
 
     /// Tells the program, if its context is not ending: then it hears of ends only.
@@ -57,8 +59,8 @@ impl Spoken {
         let Some(protocol) = wsi.protocol.get().filter(|_| !self.context.is_ending.load(Ordering::Relaxed)) else {
             return Ok(());
         };
-        let wants_end = self.context.door.lend(cx, || call(protocol, wsi, reason, with)) != 0;
-        if wants_end { Err(close_of(wsi)) } else { Ok(()) }
+        let wants_end = self.context.door.lend_cx(wsi, cx, || call(protocol, wsi, reason, with)) != 0;
+        if wants_end { end(cx, wsi) } else { Ok(()) }
     }
 
     fn piece(&mut self, cx: &mut Cx<'_>, wsi: &'static Wsi, piece: &Piece<'_>) -> Result<(), Close> {
@@ -123,10 +125,18 @@ fn keepalive_of(context: &Context, wsi: &Wsi) -> Option<Keepalive> {
     Keepalive::new(Duration::from_secs(ping.into()), Duration::from_secs(timeout.into())).ok()
 }
 
-/// What the Close frame says if the program's callback wants the end: what it set before, or nothing.
-fn close_of(wsi: &Wsi) -> Close {
+/// The program's callback wants the end. The Close frame says what it set before, or nothing, and goes behind what it has written.
+fn end(cx: &mut Cx<'_>, wsi: &Wsi) -> Result<(), Close> {
     wsi.is_closing.store(true, Ordering::Relaxed);
-    wsi.rest().close.take().unwrap_or_else(Close::empty)
+    let mut rest = wsi.rest();
+    let close = rest.close.take().unwrap_or_else(Close::empty);
+    if wsi.queued.load(Ordering::Relaxed) == 0 {
+        return Err(close);
+    }
+    rest.close_behind = Some(close);
+    cx.request_writable();
+    cx.set_timer(CLOSE_BEHIND);
+    Ok(())
 }
 
 /// The Close frame of a status of the program's: none for what never is in a frame (RFC 6455 section 7.4.1).
@@ -205,6 +215,11 @@ impl Protocol for Spoken {
             self.context.add(wsi, id);
             wsi
         });
+        if self.context.is_ending.load(Ordering::Relaxed) {
+            // The program does not hear of it any more, neither of its beginning nor of its end.
+            cx.close(CloseCode::GOING_AWAY);
+            return wsi;
+        }
         if cx.is_client() {
             self.context.door.lend(cx, || self.face.agreed(wsi, handshake.subprotocol()));
         }
@@ -229,7 +244,7 @@ impl Protocol for Spoken {
     fn receive(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, fragment: Fragment<'_>) -> Result<(), Close> {
         let wsi = *session;
         let bytes = fragment.payload.as_bytes();
-        if self.face.gathers() > 0 {
+        if self.gathers && (fragment.remaining > 0 || wsi.is_gathering.load(Ordering::Relaxed)) {
             let mut gathered = std::mem::take(&mut wsi.rest().gathered);
             // Whether the message begins with the piece is kept with its beginning.
             let is_first = fragment.first || (!gathered.is_empty() && wsi.is_first.load(Ordering::Relaxed));
@@ -237,6 +252,7 @@ impl Protocol for Spoken {
                 gathered.extend_from_slice(bytes);
                 wsi.is_first.store(is_first, Ordering::Relaxed);
                 let told = self.tell_gathered(cx, wsi, &fragment, &mut gathered, is_first);
+                wsi.is_gathering.store(!gathered.is_empty(), Ordering::Relaxed);
                 if !gathered.is_empty() {
                     wsi.rest().gathered = gathered;
                 }
@@ -255,11 +271,16 @@ impl Protocol for Spoken {
 
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, tx: Tx<'_>) -> Result<(), Close> {
         let wsi = *session;
-        let Some(tx) = send_queued(wsi, tx) else {
+        let Some(tx) = send_queued(cx, wsi, tx) else {
             // The rest of the queue, and the program's wish, when there is room again.
             cx.request_writable();
             return Ok(());
         };
+        if wsi.is_closing.load(Ordering::Relaxed) {
+            // What was written before the close has left.
+            let close = wsi.rest().close_behind.take();
+            return close.map_or(Ok(()), Err);
+        }
         let Some(protocol) = wsi.protocol.get() else { return Ok(()) };
         if self.context.is_ending.load(Ordering::Relaxed) || !wsi.wish.swap(false, Ordering::AcqRel) {
             return Ok(());
@@ -268,10 +289,13 @@ impl Protocol for Spoken {
         let reason = if client { Reason::ClientWriteable } else { Reason::ServerWriteable };
         let (_, result) =
             self.context.door.lend_port(wsi, cx, Some(tx), || call(protocol, wsi, reason, With::user_of(wsi)));
+        if result != 0 {
+            return end(cx, wsi);
+        }
         if wsi.queued.load(Ordering::Relaxed) > 0 {
             cx.request_writable();
         }
-        if result == 0 { Ok(()) } else { Err(close_of(wsi)) }
+        Ok(())
     }
 
     fn closing(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, received: &Close) {
@@ -298,6 +322,10 @@ impl Protocol for Spoken {
 
     fn timer(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi) -> Result<(), Close> {
         let wsi = *session;
+        if let Some(close) = wsi.rest().close_behind.take() {
+            // It waits behind the queue no longer: the peer does not read.
+            return Err(close);
+        }
         let now = Instant::now();
         let [timeout, timer] = wsi.rest().deadlines;
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
@@ -342,8 +370,9 @@ impl Protocol for Spoken {
     }
 
     fn closed(&mut self, cx: &mut ClosedCx<'_>, wsi: &'static Wsi, _: Closed) {
+        let was_open = wsi.is(Phase::Open);
         wsi.set_phase(Phase::Closed);
-        if let Some(protocol) = wsi.protocol.get() {
+        if let Some(protocol) = wsi.protocol.get().filter(|_| was_open) {
             let client = wsi.is_client.load(Ordering::Relaxed);
             let (dropped, closed) = if client {
                 (Reason::WsClientDropProtocol, Reason::ClientClosed)

@@ -46,7 +46,7 @@ pub(crate) struct Wait {
 impl Context {
     /// What to wait on for the next turn. From here to [`end_wait`](Self::end_wait) other threads wake the loop and leave it alone.
     pub(crate) fn begin_wait(&'static self) -> Result<Wait, Turn> {
-        if self.door.is_inside() {
+        if self.door.is_in_callback() {
             log::err!("the service was called inside a callback: that would never end, so it does nothing");
             return Err(Turn::Nested);
         }
@@ -69,7 +69,7 @@ impl Context {
     }
 
     pub(crate) fn turn(&'static self, work: Work) -> Turn {
-        if self.door.is_inside() {
+        if self.door.is_in_callback() {
             log::err!("the service was called inside a callback: that would never end, so it does nothing");
             return Turn::Nested;
         }
@@ -103,35 +103,23 @@ impl Context {
     }
 
     fn work(&self, service: &mut Service, work: Work) -> Result<(), Error> {
-        let ready = match work {
-            Work::Descriptor(fd, ready) => vec![(fd, ready)],
-            Work::Any => match lock(&self.poll).as_ref().map(|poll| poll.ready()) {
-                None => return service.run_once(Some(Duration::ZERO)).map(drop),
-                Some(Ok(ready)) => ready,
-                Some(Err(error)) => {
-                    log::err!("the descriptors cannot be asked: {error}");
-                    Vec::new()
-                }
-            },
+        // One before it in a batch may have ended a descriptor: then it is not known.
+        let report = |service: &mut Service, fd, ready| match service.report(fd, ready) {
+            Err(error) if !error.is_unknown_descriptor() => log::err!("{error}"),
+            _ => {}
         };
-        let mut has_turned = false;
-        for (fd, ready) in ready {
-            if self.is_clock(fd) {
-                continue;
-            }
-            match service.service_fd(fd, ready) {
-                // One before it has ended it.
-                Err(error) if error.is_unknown_descriptor() => {}
-                result => {
-                    result?;
-                    has_turned = true;
+        match work {
+            Work::Descriptor(fd, _) if self.is_clock(fd) => {}
+            Work::Descriptor(fd, ready) => report(service, fd, ready),
+            Work::Any => {
+                if let Some(Err(error)) =
+                    lock(&self.poll).as_mut().map(|poll| poll.look(|fd, ready| report(service, fd, ready)))
+                {
+                    log::err!("the descriptors cannot be asked: {error}");
                 }
             }
         }
-        if !has_turned {
-            service.run_once(Some(Duration::ZERO))?;
-        }
-        Ok(())
+        service.run_once(Some(Duration::ZERO)).map(drop)
     }
 
     /// Whether it is the clock, which is read then.
@@ -154,7 +142,7 @@ impl Context {
             return self.release();
         }
         self.is_ending.store(true, Ordering::Release);
-        if !self.door.is_inside() && !self.end_if_asked() {
+        if !self.door.is_in_callback() && !self.end_if_asked() {
             // The thread that is in there does it when it leaves.
             let remote = lock(&self.remote).clone();
             let _ = remote.map(|remote| remote.run(|_| ()));

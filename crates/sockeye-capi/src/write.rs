@@ -1,10 +1,11 @@
 //! What a program writes: to the socket if it may be written to now, else into a queue that the loop sends from.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
-use sockeye::{Commands, Tx};
+use sockeye::{Close, Commands, Cx, Tx};
 
 use crate::context::Context;
 use crate::log;
@@ -12,6 +13,9 @@ use crate::wsi::{Phase, Wsi};
 
 /// The most that may wait for one peer; a program that writes more without looking has its connection closed.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a close waits for frames that were written before it.
+pub(crate) const CLOSE_BEHIND: Duration = Duration::from_secs(5);
 
 /// What a program asks to be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,7 +61,10 @@ pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]
         Kind::Message(_) | Kind::Continuation => {}
     }
     let is_sent = wsi.queued.load(Ordering::Relaxed) == 0
-        && context.door.with_port(wsi, |tx| send(tx, kind, is_last, payload)).unwrap_or(false);
+        && match context.door.with_port(wsi, |tx| send(tx, kind, is_last, payload)) {
+            Some(is_sent) => is_sent,
+            None => context.door.with_cx(wsi, |cx| answer(cx, kind, is_last, payload)).unwrap_or(false),
+        };
     if !is_sent {
         queue(context, wsi, Frame { kind, is_last, payload: payload.to_vec() })?;
     }
@@ -81,6 +88,16 @@ fn send(tx: &mut Option<Tx<'_>>, kind: Kind, is_last: bool, payload: &[u8]) -> b
     true
 }
 
+/// Sends a whole message from another callback than the writeable one, if nothing waits.
+fn answer(cx: &mut Cx<'_>, kind: Kind, is_last: bool, payload: &[u8]) -> bool {
+    let Kind::Message(kind) = kind else { return false };
+    if !is_last || !cx.can_answer() {
+        return false;
+    }
+    cx.answer(|writable| _ = writable.send(kind, payload));
+    true
+}
+
 fn queue(context: &'static Context, wsi: &'static Wsi, frame: Frame) -> Result<(), WriteError> {
     let mut rest = wsi.rest();
     let queued = wsi.queued.load(Ordering::Relaxed);
@@ -99,7 +116,7 @@ fn queue(context: &'static Context, wsi: &'static Wsi, frame: Frame) -> Result<(
 }
 
 /// Sends what waits as far as the permission goes. Returns what is left of that.
-pub(crate) fn send_queued<'t>(wsi: &Wsi, tx: Tx<'t>) -> Option<Tx<'t>> {
+pub(crate) fn send_queued<'t>(cx: &mut Cx<'_>, wsi: &Wsi, tx: Tx<'t>) -> Option<Tx<'t>> {
     let mut tx = Some(tx);
     if wsi.queued.load(Ordering::Relaxed) == 0 {
         return tx;
@@ -108,24 +125,68 @@ pub(crate) fn send_queued<'t>(wsi: &Wsi, tx: Tx<'t>) -> Option<Tx<'t>> {
     while tx.is_some() {
         let Some(frame) = rest.frames.pop_front() else { break };
         wsi.queued.fetch_sub(frame.payload.len() + 1, Ordering::Relaxed);
-        // The frames are in order, as `write` has seen to it.
-        let is_sent = send(&mut tx, frame.kind, frame.is_last, &frame.payload);
-        debug_assert!(is_sent, "a frame is out of order");
+        match (frame.kind, ControlPayload::new(&frame.payload)) {
+            (Kind::Ping, Ok(payload)) => ping(&mut tx, payload),
+            (Kind::Pong, Ok(payload)) => cx.pong(payload),
+            (kind, _) => {
+                // The frames are in order, as `write` has seen to it.
+                let is_sent = send(&mut tx, kind, frame.is_last, &frame.payload);
+                debug_assert!(is_sent, "a frame is out of order");
+            }
+        }
     }
     tx
 }
 
+/// Sends a ping behind what was sent with this permission.
+fn ping(tx: &mut Option<Tx<'_>>, payload: ControlPayload) {
+    match tx {
+        Some(Tx::Idle(writable)) => writable.ping(payload),
+        Some(Tx::Mid(fragments)) => fragments.ping(payload),
+        _ => {}
+    }
+}
+
+/// Pings and pongs keep their place among the frames of the program.
 fn control(context: &'static Context, wsi: &'static Wsi, kind: Kind, payload: &[u8]) -> Result<(), WriteError> {
     // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
-    let payload = ControlPayload::new(payload).map_err(|_| WriteError::TooLong)?;
+    let control = ControlPayload::new(payload).map_err(|_| WriteError::TooLong)?;
+    if wsi.queued.load(Ordering::Relaxed) > 0 {
+        return queue(context, wsi, Frame { kind, is_last: true, payload: payload.to_vec() });
+    }
+    if kind == Kind::Ping
+        && context.door.with_port(wsi, |tx| tx.is_some().then(|| ping(tx, control)).is_some()) == Some(true)
+    {
+        return Ok(());
+    }
     let id = wsi.id();
-    let sent = context.act(move |commands: &mut Commands| {
+    let is_sent = context.act(move |commands: &mut Commands| {
         if let Ok(mut connection) = commands.connection(id) {
             match kind {
-                Kind::Ping => connection.ping(payload),
-                _ => connection.pong(payload),
+                Kind::Ping => connection.ping(control),
+                _ => connection.pong(control),
             }
         }
     });
-    sent.then_some(()).ok_or(WriteError::NotOpen)
+    is_sent.then_some(()).ok_or(WriteError::NotOpen)
+}
+
+/// Starts the closing handshake behind what the program has written. Returns whether it will be.
+pub(crate) fn close(context: &'static Context, wsi: &'static Wsi, close: Close) -> bool {
+    wsi.is_closing.store(true, Ordering::Release);
+    let id = wsi.id();
+    if wsi.queued.load(Ordering::Relaxed) == 0 {
+        return context.act(move |commands| {
+            if let Ok(mut connection) = commands.connection(id) {
+                connection.close(close);
+            }
+        });
+    }
+    wsi.rest().close_behind = Some(close);
+    context.act(move |commands| {
+        if let Ok(mut connection) = commands.connection(id) {
+            connection.request_writable();
+            connection.set_timer(CLOSE_BEHIND);
+        }
+    })
 }

@@ -79,6 +79,8 @@ pub struct Wsi {
     pub(crate) remaining: AtomicUsize,
     /// The program has begun a message in fragments and not finished it.
     pub(crate) is_mid_message: AtomicBool,
+    /// The beginning of a frame waits for its rest.
+    pub(crate) is_gathering: AtomicBool,
     /// A close was asked for.
     pub(crate) is_closing: AtomicBool,
     /// Bytes that the program has written and the loop has not taken.
@@ -104,6 +106,8 @@ pub(crate) struct Rest {
     pub(crate) gathered: Vec<u8>,
     /// What the Close frame is to say.
     pub(crate) close: Option<Close>,
+    /// A close that the program asked for while frames waited, which go first.
+    pub(crate) close_behind: Option<Close>,
     pub(crate) peer: Option<Address>,
     /// The head of the request, as long as the program may ask for it.
     pub(crate) head: Option<Box<Head>>,
@@ -226,6 +230,7 @@ impl Wsi {
             &self.is_final,
             &self.is_binary,
             &self.is_mid_message,
+            &self.is_gathering,
             &self.is_closing,
         ];
         flags.into_iter().for_each(|flag| flag.store(false, Ordering::Release));

@@ -91,6 +91,9 @@ fn make(
     certificate: Option<(&str, &str)>,
     (uid, gid): (c_int, c_int),
 ) -> Result<(), String> {
+    if std::env::var("http_proxy").is_ok_and(|proxy| !proxy.is_empty() && !proxy.contains(':')) {
+        return Err("the variable http_proxy is not of the form host:port".to_owned());
+    }
     *lock(&context.host_name) = CString::from(rustix::system::uname().nodename());
     let poll = Poll::new().map_err(|error| error.to_string())?;
     context.make(&Lws13, limits(), Some(poll)).map_err(|error| error.to_string())?;
@@ -277,14 +280,7 @@ fn close_frame(wsi: &'static Wsi, payload: &[u8]) -> c_int {
 }
 
 fn close_of(wsi: &'static Wsi, close: Close) -> bool {
-    let Some(context) = wsi.context.get() else { return false };
-    wsi.is_closing.store(true, Ordering::Release);
-    let id = wsi.id();
-    context.act(move |commands| {
-        if let Ok(mut connection) = commands.connection(id) {
-            connection.close(close);
-        }
-    })
+    wsi.context.get().is_some_and(|context| crate::write::close(context, wsi, close))
 }
 
 /// Asks for one writeable callback: 1, or -1.

@@ -185,7 +185,9 @@ fn with_headers(wsi: &'static Wsi, connect: Connect) -> Result<Connect, String> 
     let start: *mut c_char = room.as_mut_ptr().cast();
     let mut cursor = start;
     let with = With::NOTHING.input(ptr::from_mut(&mut cursor).cast(), HEADER_ROOM);
-    call(protocol, wsi, Reason::ClientAppendHandshakeHeader, with);
+    if let Some(context) = wsi.context.get() {
+        context.door.outside(|| call(protocol, wsi, Reason::ClientAppendHandshakeHeader, with));
+    }
     let written = cursor.addr().checked_sub(start.addr()).filter(|len| *len <= HEADER_ROOM);
     let written = written.ok_or("the program has moved the cursor for its header lines out of the buffer")?;
     let lines = std::str::from_utf8(&room[..written]).map_err(|_| "the program's header lines are not text")?;

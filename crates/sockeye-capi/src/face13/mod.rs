@@ -17,7 +17,6 @@ use crate::exchange::Exchange;
 use crate::face::{Face, Fields};
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
-use crate::spoken::PIECE_BYTES;
 use crate::wsi::Wsi;
 
 use self::tables::Token;
@@ -89,8 +88,8 @@ impl Face for Lws13 {
     }
 
     /// "A frame of up to 4096 bytes comes in one callback": programs read structures from its beginning.
-    fn gathers(&self) -> usize {
-        PIECE_BYTES
+    fn gathers(&self) -> bool {
+        true
     }
 }
 

@@ -18,6 +18,16 @@ impl Service {
     /// no longer: an earlier event of the same batch may have closed it. As [`run`](Self::run)
     /// otherwise.
     pub fn service_fd(&mut self, fd: RawFd, ready: Ready) -> Result<ServiceState, Error> {
+        self.report(fd, ready)?;
+        self.turn(Some(Duration::ZERO))
+    }
+
+    /// Notes an event that the program's loop saw, as [`service_fd`](Self::service_fd), and leaves the handling to the next
+    /// [`run_once`](Self::run_once): for a loop that sees many at once, which are handled in one turn then.
+    ///
+    /// # Errors
+    /// [`Error::is_unknown_descriptor`], as there.
+    pub fn report(&mut self, fd: RawFd, ready: Ready) -> Result<(), Error> {
         let Some(watch) = self.external.clone().filter(|watch| watch.borrow().knows(fd)) else {
             return Err(Error::unknown_descriptor(fd));
         };
@@ -28,7 +38,7 @@ impl Service {
             _ => None,
         };
         watch.borrow_mut().report(fd, ready, confirmed);
-        self.turn(Some(Duration::ZERO))
+        Ok(())
     }
 
     /// How long the program's loop may wait: until the service's next deadline, zero when work is

@@ -7,7 +7,7 @@
 //! known which of them cancel out.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -30,7 +30,7 @@ pub(crate) struct Registrations {
     /// What wakes the loop from other threads.
     waker: Option<RawFd>,
     woken: bool,
-    entries: HashMap<RawFd, Entry>,
+    entries: Entries,
     /// Reports for the inner loop.
     reports: Vec<Readiness>,
     /// Entries whose mode may have changed.
@@ -50,9 +50,43 @@ struct Entry {
     is_changed: bool,
 }
 
+/// By descriptor. The system gives the lowest free number to a new one, so they are few and close together.
+#[derive(Default)]
+struct Entries(Vec<Option<Entry>>);
+
+impl Entries {
+    fn insert(&mut self, fd: RawFd, entry: Entry) {
+        let Ok(at) = usize::try_from(fd) else { return };
+        if self.0.len() <= at {
+            self.0.resize_with(at + 1, || None);
+        }
+        self.0[at] = Some(entry);
+    }
+
+    fn remove(&mut self, fd: RawFd) -> Option<Entry> {
+        self.place(fd)?.take()
+    }
+
+    fn get_mut(&mut self, fd: RawFd) -> Option<&mut Entry> {
+        self.place(fd)?.as_mut()
+    }
+
+    fn contains(&self, fd: RawFd) -> bool {
+        usize::try_from(fd).is_ok_and(|at| self.0.get(at).is_some_and(Option::is_some))
+    }
+
+    fn place(&mut self, fd: RawFd) -> Option<&mut Option<Entry>> {
+        self.0.get_mut(usize::try_from(fd).ok()?)
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        (0..).zip(&self.0).filter(|(_, entry)| entry.is_some()).map(|(fd, _)| fd)
+    }
+}
+
 impl Registrations {
     fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
-        let Some(entry) = self.entries.get_mut(&fd) else { return };
+        let Some(entry) = self.entries.get_mut(fd) else { return };
         change(&mut entry.wanted);
         if entry.wanted != entry.watched && !entry.is_changed {
             entry.is_changed = true;
@@ -67,17 +101,17 @@ impl Registrations {
 
     /// Whether this descriptor is watched.
     pub(crate) fn knows(&self, fd: RawFd) -> bool {
-        self.waker == Some(fd) || self.entries.contains_key(&fd)
+        self.waker == Some(fd) || self.entries.contains(fd)
     }
 
     /// Tells the hook what the outer loop has to watch from here on.
     pub(crate) fn settle(&mut self) {
         for fd in std::mem::take(&mut self.changed) {
-            let Some(entry) = self.entries.get_mut(&fd) else { continue };
+            let Some(entry) = self.entries.get_mut(fd) else { continue };
             entry.is_changed = false;
             if entry.ended {
                 // poll(2) would report the end again and again.
-                self.entries.remove(&fd);
+                self.entries.remove(fd);
                 self.unwatch(fd);
                 continue;
             }
@@ -94,7 +128,7 @@ impl Registrations {
 
     /// The outer loop has nothing to watch once the service ends.
     fn forget_all(&mut self) {
-        for (fd, _) in std::mem::take(&mut self.entries) {
+        for fd in std::mem::take(&mut self.entries).descriptors() {
             self.unwatch(fd);
         }
         if let Some(waker) = self.waker.take() {
@@ -131,7 +165,7 @@ impl External {
             process: std::process::id(),
             waker: inner.descriptor().map(|fd| fd.as_raw_fd()),
             woken: false,
-            entries: HashMap::new(),
+            entries: Entries::default(),
             reports: Vec::new(),
             changed: Vec::new(),
         };
@@ -174,7 +208,7 @@ impl Registrations {
             self.woken = true;
             return;
         }
-        let Some(entry) = self.entries.get_mut(&fd) else { return };
+        let Some(entry) = self.entries.get_mut(fd) else { return };
         let mut report = Readiness::new(entry.token);
         report.readable = ready.readable;
         report.writable = ready.writable;
@@ -198,7 +232,7 @@ impl Registrations {
     }
 
     fn mark_changed(&mut self, fd: RawFd) {
-        if let Some(entry) = self.entries.get_mut(&fd).filter(|entry| !entry.is_changed) {
+        if let Some(entry) = self.entries.get_mut(fd).filter(|entry| !entry.is_changed) {
             entry.is_changed = true;
             self.changed.push(fd);
         }
@@ -261,7 +295,7 @@ impl Poller for External {
 
     fn reregister(&mut self, handle: Handle, token: u64) -> io::Result<()> {
         let mut watch = self.watch.borrow_mut();
-        let Some(entry) = watch.entries.get_mut(&descriptor(handle)) else { return Err(ErrorKind::NotFound.into()) };
+        let Some(entry) = watch.entries.get_mut(descriptor(handle)) else { return Err(ErrorKind::NotFound.into()) };
         entry.token = token;
         watch.change(descriptor(handle), |wanted| *wanted = Mode::READ);
         watch.reports.push(Readiness { writable: true, ..Readiness::new(token) });
@@ -344,7 +378,7 @@ impl Sockets for External {
             self.datagrams.remove(&fd);
         }
         let mut watch = self.watch.borrow_mut();
-        if watch.entries.remove(&fd).is_some() {
+        if watch.entries.remove(fd).is_some() {
             watch.unwatch(fd);
         }
         drop(watch);
