@@ -55,6 +55,11 @@ impl ServerTlsArgs {
         self.certs.iter_mut().chain(&mut self.keys).chain(&mut self.client_ca).chain(&mut self.client_crl)
     }
 
+    /// Whether there is anything to read again.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.certs.is_empty() || self.client_ca.is_some()
+    }
+
     /// With the certificates of the command line. `None`: it names no certificate.
     ///
     /// # Errors

@@ -91,6 +91,8 @@ pub(crate) fn run(
     let addrs = listen_addrs::listen_addrs(&args.listening, port, sockets, threads)?;
     // Keys are for root alone, and root is given up below.
     let tls = tls::load(&args.tls, &args.admission, &args.listening)?;
+    // What was made for this run is in no file.
+    let read = tls.clone().filter(|_| args.tls.has_files());
     let scheme = if tls.is_some() { scheme.with_tls() } else { scheme };
     let pin = tls.as_ref().and_then(|tls| tls::pin(&args.tls, tls)).map(|pin| format!("{pin}\n")).unwrap_or_default();
     if threads > 1 {
@@ -104,7 +106,7 @@ pub(crate) fn run(
         let several = several.serve();
         let manager = Manager::ready(several.local_addresses(), scheme, background.is_daemon());
         manager.watch(several.group(), threads)?;
-        signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone(), tls)?;
+        signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone(), read)?;
         background.report_ready(addresses::announcement(several.local_addresses(), scheme) + &pin)?;
         tell_limit(several.max_connections());
         let mut all = Statistics::default();
@@ -128,7 +130,7 @@ pub(crate) fn run(
     let (group, most) = (Group::of([service.remote()]), service.max_connections());
     let manager = Manager::ready(service.local_addresses(), scheme, background.is_daemon());
     manager.watch(&group, 1)?;
-    signals::serve_on(signals, group, 1, most, manager.clone(), tls)?;
+    signals::serve_on(signals, group, 1, most, manager.clone(), read)?;
     background.report_ready(addresses::announcement(service.local_addresses(), scheme) + &pin)?;
     tell_limit(most);
     let result = service.run().map_err(|error| Failure::general(error.to_string()));

@@ -44,7 +44,7 @@ pub(crate) fn stop_on(
 }
 
 /// SIGINT and SIGTERM drain the services of all threads, the next of them ends the process at once. SIGHUP has reloaded
-/// what can be, SIGUSR1 has statistics logged.
+/// what can be, with `tls` the files of certificates, SIGUSR1 has statistics logged.
 pub(super) fn serve_on(
     signals: Signals,
     group: Group,

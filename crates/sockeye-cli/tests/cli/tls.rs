@@ -474,7 +474,23 @@ fn a_pin_is_enough_for_a_certificate_made_for_a_run() {
     fs::write(folder.path("ca.pem"), &empty.pem).unwrap();
     let (code, said) = connect(&["--pin", pin, "--ca-file", &folder.path("ca.pem")]);
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("is self-signed; its key is sha256//") && said.contains("--insecure with --pin"), "{said}");
+    assert!(said.contains("is self-signed; its key is the pinned one: a pin counts beside"), "{said}");
+    assert!(said.contains("--insecure with --pin"), "{said}");
+    let (code, said) = connect(&["--ca-file", &folder.path("ca.pem")]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains(&format!("is self-signed; its key is {pin}: trust it as a root, or pin")), "{said}");
+}
+
+/// It is in no file.
+#[test]
+fn a_certificate_made_for_a_run_is_not_read_again() {
+    for threads in ["1", "2"] {
+        let options = ["echo", "--port", "0", "--tls-self-signed", "--log-level", "info", "--threads", threads];
+        let running = Running::start(&options);
+        running.address();
+        running.signal(Signal::HUP);
+        running.log_line("SIGHUP: nothing to reload");
+    }
 }
 
 #[test]

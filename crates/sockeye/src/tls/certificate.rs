@@ -183,6 +183,22 @@ pub(super) fn time(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(END_OF_TIME))
 }
 
+/// How many bits an RSA key has, of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1). `None`: it is another kind of key.
+pub(super) fn rsa_bits(mut key: &[u8]) -> Option<usize> {
+    let mut info = subject::take(&mut key)?.content;
+    let algorithm = subject::take(&mut info)?.content;
+    if !algorithm.starts_with(&RSA) {
+        return None;
+    }
+    // A bit string says first how many bits of its last byte are not used. Here all are.
+    let (_, mut bits) = subject::take(&mut info)?.content.split_first()?;
+    let mut key = subject::take(&mut bits)?.content;
+    let modulus = subject::take(&mut key)?.content;
+    let start = modulus.iter().position(|byte| *byte != 0)?;
+    // A certificate is shorter than 64 KiB.
+    Some((modulus.len() - start) * 8 - modulus[start].leading_zeros() as usize)
+}
+
 /// What the algorithm of an RSA key is called.
 const RSA: AlgorithmIdentifier = alg_id::RSA_ENCRYPTION;
 

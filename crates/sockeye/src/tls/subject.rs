@@ -94,15 +94,15 @@ fn number(kind: &[u8]) -> String {
 }
 
 /// A value of DER.
-struct Element<'a> {
+pub(super) struct Element<'a> {
     tag: u8,
-    content: &'a [u8],
+    pub(super) content: &'a [u8],
     /// With tag and length.
     whole: &'a [u8],
 }
 
 /// Takes the first element of the input. `None`: there is none, or none that can be read.
-fn take<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
+pub(super) fn take<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
     let whole = *input;
     let (&tag, rest) = whole.split_first()?;
     let (&first, rest) = rest.split_first()?;

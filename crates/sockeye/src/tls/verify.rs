@@ -43,17 +43,20 @@ pub(super) struct Verifier {
 /// What the verifier of rustls does not tell apart, or does not know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Refusal {
-    /// Subject and issuer are the same, and no root.
-    SelfSigned { pin: String },
+    /// Subject and issuer are the same, and no root. It may have a key that was pinned, which is not enough.
+    SelfSigned { pin: String, is_pinned: bool },
     /// None of the pins.
     WrongPin { pin: String },
+    /// A signature was made with an RSA key that is too short.
+    ShortKey { bits: usize },
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SelfSigned { pin } => write!(f, "self-signed, with the key {pin}"),
+            Self::SelfSigned { pin, .. } => write!(f, "self-signed, with the key {pin}"),
             Self::WrongPin { pin } => write!(f, "another key than the pinned one: {pin}"),
+            Self::ShortKey { bits } => write!(f, "a key of RSA with {bits} bits"),
         }
     }
 }
@@ -74,7 +77,8 @@ impl Verifier {
 
     /// A self-signed certificate has no issuer to be unknown. A trusted one of the same name, such as the one before it, is not its
     /// issuer, though that is what its signature is tried with.
-    fn explained(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
+    fn explained(&self, error: Error, end_entity: &CertificateDer<'_>, issuers: &[CertificateDer<'_>]) -> Error {
+        let error = of_short_key(error, std::iter::once(end_entity).chain(issuers).chain(&self.given));
         if !is_without_issuer(&error) && !is_of_another_key(&error) {
             return error;
         }
@@ -86,7 +90,8 @@ impl Verifier {
         });
         match self.pin(&certificate) {
             Some(sha256) if certificate.issuer() == certificate.subject() && !is_root => {
-                refused(Refusal::SelfSigned { pin: certificate::pin(&sha256) })
+                let is_pinned = self.pins.contains(&sha256);
+                refused(Refusal::SelfSigned { pin: certificate::pin(&sha256), is_pinned })
             }
             _ => error,
         }
@@ -107,7 +112,7 @@ impl ServerCertVerifier for Verifier {
                 Err(error) if self.is_given(&error, end_entity) => {
                     verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
                 }
-                Err(error) => return Err(self.explained(error, end_entity)),
+                Err(error) => return Err(self.explained(error, end_entity, intermediates)),
                 Ok(_) => {}
             }
         }
@@ -129,6 +134,7 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
+            .map_err(|error| of_short_key(error, [certificate]))
     }
 
     fn verify_tls13_signature(
@@ -138,6 +144,7 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
+            .map_err(|error| of_short_key(error, [certificate]))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -166,6 +173,47 @@ fn is_of_another_key(error: &Error) -> bool {
     )
 }
 
+/// A signature with an RSA key of less than 2,048 bits is taken for a wrong one. This says which key that was.
+fn of_short_key<'a>(error: Error, certificates: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Error {
+    if !matches!(error, Error::InvalidCertificate(CertificateError::BadSignature)) {
+        return error;
+    }
+    let bits = |der| certificate::rsa_bits(&EndEntityCert::try_from(der).ok()?.subject_public_key_info());
+    let short = certificates.into_iter().filter_map(bits).find(|bits| *bits < LEAST_RSA);
+    short.map_or(error, |bits| refused(Refusal::ShortKey { bits }))
+}
+
+/// What both providers verify.
+const LEAST_RSA: usize = 2048;
+
 fn refused(refusal: Refusal) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    fn key(pem: &[u8]) -> Option<usize> {
+        let der = CertificateDer::from_pem_slice(pem).unwrap();
+        certificate::rsa_bits(&EndEntityCert::try_from(&der).unwrap().subject_public_key_info())
+    }
+
+    #[test]
+    fn only_a_short_key_explains_a_wrong_signature() {
+        let short = include_bytes!("tests/rsa-1024.pem");
+        let other = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap().cert.pem();
+        assert_eq!((key(short), key(other.as_bytes())), (Some(1024), None));
+        let ders = [short, other.as_bytes()].map(|pem| CertificateDer::from_pem_slice(pem).unwrap());
+        let wrong = || Error::InvalidCertificate(CertificateError::BadSignature);
+        assert_eq!(of_short_key(wrong(), [&ders[1]]), wrong());
+        let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = of_short_key(wrong(), &ders) else {
+            panic!("it is not explained");
+        };
+        assert_eq!(cause.downcast_ref(), Some(&Refusal::ShortKey { bits: 1024 }));
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert_eq!(of_short_key(unknown.clone(), &ders), unknown);
+    }
 }

@@ -121,9 +121,16 @@ fn unknown_revocation(error: &CertificateError, peer: &Peer<'_>) -> Inner {
 
 fn refused(refusal: &Refusal, peer: &Peer<'_>) -> Inner {
     match refusal {
-        Refusal::SelfSigned { pin } => {
-            let text = format!("the certificate of {peer} is self-signed; its key is {pin}");
-            let hint = "trust it as a root, or pin this key, if you know by other means that it is the right one";
+        Refusal::SelfSigned { pin, is_pinned } => {
+            let (key, hint) = if *is_pinned {
+                (
+                    "the pinned one",
+                    "a pin counts beside what is verified: trust it as a root too, or verify only the pin",
+                )
+            } else {
+                (&**pin, "trust it as a root, or pin this key, if you know by other means that it is the right one")
+            };
+            let text = format!("the certificate of {peer} is self-signed; its key is {key}");
             Inner { pin: Some(pin.clone()), ..Inner::new(TlsFailureKind::SelfSigned, text, hint) }
         }
         Refusal::WrongPin { pin } => {
@@ -132,6 +139,13 @@ fn refused(refusal: &Refusal, peer: &Peer<'_>) -> Inner {
                 "it has a new key, or something between answers in its place: ask its operator before you pin this one";
             Inner { pin: Some(pin.clone()), ..Inner::new(TlsFailureKind::WrongPin, text, hint) }
         }
+        Refusal::ShortKey { bits } => Inner::new(
+            TlsFailureKind::UnusableCertificate,
+            format!(
+                "the certificate of {peer}, or one of its issuers, has an RSA key of {bits} bits, which is too short"
+            ),
+            "it needs a new one, of 2,048 bits or more, or of P-256",
+        ),
     }
 }
 

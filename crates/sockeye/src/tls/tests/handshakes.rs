@@ -110,6 +110,11 @@ fn self_signed_certificates_are_told_apart() {
     let tls = try_server(&issued).unwrap();
     let pin = tls.certificates()[0].pin();
     assert_eq!(failure.pin(), Some(&*pin));
+    assert!(failure.to_string().contains(&pin) && failure.hint().contains("or pin this key"), "{failure}");
+    // That it has the pinned key is not enough, and to pin it is no advice then.
+    let (_, failure) = handshake(&tls, &client(&authority).pin(&pin).build().unwrap(), "a.example").failures();
+    assert_eq!((failure.kind(), failure.pin()), (TlsFailureKind::SelfSigned, Some(&*pin)));
+    assert!(failure.to_string().contains("its key is the pinned one: a pin counts beside"), "{failure}");
     // As `openssl req -x509` makes them.
     let failure = failures(&authority, &as_openssl_makes(|_| ()), AlertDescription::CertificateUnknown);
     assert_eq!(failure.kind(), TlsFailureKind::SelfSigned);
@@ -166,6 +171,16 @@ fn a_trusted_certificate_of_the_same_name_is_no_issuer() {
         assert_eq!(failure.kind(), TlsFailureKind::SelfSigned, "{failure}");
         assert!(failure.pin().is_some() && failure.to_string().contains("self-signed"), "{failure}");
     }
+}
+
+/// Cryptography says no more than that the signature is wrong.
+#[test]
+fn a_key_that_is_too_short_is_named() {
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let short = Issued { chain: include_str!("rsa-1024.pem").to_owned(), key };
+    let (_, failure) = handshake(&mismatched(&short), &given(&short), "a.example").failures();
+    assert_eq!(failure.kind(), TlsFailureKind::UnusableCertificate, "{failure}");
+    assert!(failure.to_string().contains("has an RSA key of 1024 bits, which is too short"), "{failure}");
 }
 
 #[test]
