@@ -36,6 +36,11 @@ impl With {
         Self { user: wsi.user.load(Ordering::Acquire), ..Self::NOTHING }
     }
 
+    /// With a text that says why, which programs print.
+    pub(crate) fn dropped(wsi: &Wsi) -> Self {
+        Self::user_of(wsi).input(c"closed".as_ptr().cast_mut().cast(), 0)
+    }
+
     pub(crate) fn number(number: i32) -> Self {
         Self { user: ptr::without_provenance_mut(usize::try_from(number).unwrap_or(usize::MAX)), ..Self::NOTHING }
     }

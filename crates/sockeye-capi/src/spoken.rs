@@ -223,6 +223,7 @@ impl Protocol for Spoken {
         if cx.is_client() {
             self.context.door.lend(cx, || self.face.agreed(wsi, handshake.subprotocol()));
         }
+        wsi.rest().peer.get_or_insert_with(|| cx.peer().clone());
         wsi.set_phase(Phase::Open);
         wsi.make_session();
         let reason = if cx.is_client() { Reason::ClientEstablished } else { Reason::Established };
@@ -362,7 +363,7 @@ impl Protocol for Spoken {
             wsi.set_phase(Phase::Closed);
             self.context.door.lend(own, || {
                 call(protocol, wsi, Reason::ClientConnectionError, with);
-                call(protocol, wsi, Reason::ClientHttpDropProtocol, With::user_of(wsi));
+                call(protocol, wsi, Reason::ClientHttpDropProtocol, With::dropped(wsi));
                 tell_destroyed(protocol, wsi);
             });
         }
@@ -380,7 +381,7 @@ impl Protocol for Spoken {
                 (Reason::WsServerDropProtocol, Reason::Closed)
             };
             self.context.door.lend(cx, || {
-                call(protocol, wsi, dropped, With::user_of(wsi));
+                call(protocol, wsi, dropped, With::dropped(wsi));
                 call(protocol, wsi, closed, With::user_of(wsi));
                 tell_destroyed(protocol, wsi);
             });

@@ -64,7 +64,9 @@ pub struct Wsi {
     pub(crate) opaque: AtomicPtr<c_void>,
     /// It is one over TLS.
     pub(crate) is_encrypted: AtomicBool,
-    /// It has carried a request.
+    /// The program has been told which protocol answers the request.
+    pub(crate) is_bound: AtomicBool,
+    /// It carries requests, or would.
     pub(crate) was_http: AtomicBool,
     /// A writeable callback was asked for.
     pub(crate) wish: AtomicBool,
@@ -222,6 +224,7 @@ impl Wsi {
         let flags = [
             &self.is_client,
             &self.is_encrypted,
+            &self.is_bound,
             &self.was_http,
             &self.wish,
             &self.wish_later,

@@ -107,7 +107,7 @@ unsafe fn connect(context: &'static Context, wanted: &Wanted<'_>, info: &Connect
     context.between(|| {
         call(protocol, wsi, Reason::ClientHttpBindProtocol, With::user_of(wsi));
         call(protocol, wsi, Reason::ServerNewClientInstantiated, With::user_of(wsi));
-        call(first_of(protocol), wsi, Reason::WsiCreate, With::NOTHING);
+        call(first_of(protocol), wsi, Reason::WsiCreate, With::user_of(wsi));
         lines = own_lines(wsi);
     });
     let added = lines.and_then(|lines| {

@@ -55,6 +55,7 @@ impl Exchange {
             wsi.protocol.set(Some(protocol));
             wsi.renew_session();
         }
+        wsi.is_bound.store(true, Ordering::Relaxed);
         if call(protocol, wsi, Reason::HttpBindProtocol, With::user_of(wsi)) != 0 {
             return -1;
         }
@@ -65,9 +66,11 @@ impl Exchange {
         let Some(protocol) = wsi.protocol.get().filter(|_| !self.context.is_ending.load(Ordering::Relaxed)) else {
             return;
         };
-        // A byte for a NUL is behind it.
-        let length = input.len().saturating_sub(1);
-        let with = With::user_of(wsi).input(input.as_mut_ptr().cast(), length);
+        let with = match input {
+            [] => With::user_of(wsi),
+            // A byte for a NUL is behind it.
+            input => With::user_of(wsi).input(input.as_mut_ptr().cast(), input.len() - 1),
+        };
         let result = self.context.door.lend(cx, || call(protocol, wsi, reason, with));
         settle(cx, wsi, result);
     }
@@ -143,7 +146,6 @@ impl Responder for Exchange {
             rest.reply = Reply::default();
         }
         wsi.protocol.set(Some(first));
-        wsi.was_http.store(true, Ordering::Relaxed);
         wsi.set_phase(Phase::Http);
         let has_body = request.header("content-length").is_some() || request.header("transfer-encoding").is_some();
         let result = self.context.door.lend(cx, || self.ask(wsi, vhost, first));
@@ -162,7 +164,7 @@ impl Responder for Exchange {
 
     fn body_ended(&mut self, cx: &mut RequestCx<'_>, asked: &mut Asked) -> Option<Response> {
         if asked.has_body {
-            self.tell(cx, asked.wsi, Reason::HttpBodyCompletion, &mut [0]);
+            self.tell(cx, asked.wsi, Reason::HttpBodyCompletion, &mut []);
         }
         None
     }
@@ -178,7 +180,7 @@ impl Responder for Exchange {
             return cx.request_writable();
         }
         if !is_ended && wsi.wish.swap(false, Ordering::AcqRel) {
-            self.tell(cx, wsi, Reason::HttpWriteable, &mut [0]);
+            self.tell(cx, wsi, Reason::HttpWriteable, &mut []);
         }
     }
 
@@ -191,8 +193,8 @@ impl Responder for Exchange {
                 if reply.is_file && end == RequestEnd::Answered {
                     closes |= call(protocol, wsi, Reason::HttpFileCompletion, With::user_of(wsi)) != 0;
                 }
-                if !wsi.user.load(Ordering::Acquire).is_null() {
-                    call(protocol, wsi, Reason::HttpDropProtocol, With::user_of(wsi));
+                if wsi.is_bound.swap(false, Ordering::Relaxed) {
+                    call(protocol, wsi, Reason::HttpDropProtocol, With::dropped(wsi));
                 }
             });
             wsi.protocol.set(Some(super::first_of(protocol)));

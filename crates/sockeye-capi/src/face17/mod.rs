@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 
 use sockeye::client::FailureCause;
 use sockeye::http::{HttpRequest, ResponderTarget};
+use sockeye::proto::handshake::client::HandshakeError;
 use sockeye::{Builder, Decision, Failure, Request};
 
 use crate::callbacks::{With, call};
@@ -50,6 +51,8 @@ impl Face for Lws17 {
         if call(protocol, wsi, Reason::FilterNetworkConnection, number.input(number.user, 0)) != 0 {
             return false;
         }
+        // Until it asks for an upgrade.
+        wsi.was_http.store(true, Ordering::Relaxed);
         call(protocol, wsi, Reason::WsiCreate, With::NOTHING);
         call(protocol, wsi, Reason::ServerNewClientInstantiated, With::NOTHING) == 0
     }
@@ -60,6 +63,8 @@ impl Face for Lws17 {
         protocol: &'static CProtocol,
         request: &Request<'_>,
     ) -> Result<Fields, Decision> {
+        wsi.was_http.store(false, Ordering::Relaxed);
+        wsi.is_encrypted.store(request.tls().is_some(), Ordering::Relaxed);
         wsi.rest().head = Some(Box::new(Head::of_handshake(request)));
         let refuse = || {
             // What the program has written in its place.
@@ -68,18 +73,18 @@ impl Face for Lws17 {
         };
         let first = first_of(protocol);
         let mut upgrade = *b"websocket\0";
-        let kind = With::user_of(wsi).input(upgrade.as_mut_ptr().cast(), upgrade.len() - 1);
+        // Texts come without their length.
+        let kind = With::user_of(wsi).input(upgrade.as_mut_ptr().cast(), 0);
         if call(first, wsi, Reason::HttpConfirmUpgrade, kind) != 0 {
             return refuse();
         }
         wsi.renew_session();
         let user = With::user_of(wsi);
         let mut names = request.header_values("sec-websocket-protocol").collect::<Vec<_>>().join(&b", "[..]);
-        let length = names.len();
         names.push(0);
-        let input = if length == 0 { ptr::null_mut() } else { names.as_mut_ptr().cast() };
+        let input = if names.len() == 1 { ptr::null_mut() } else { names.as_mut_ptr().cast() };
         if call(protocol, wsi, Reason::HttpBindProtocol, user) != 0
-            || call(protocol, wsi, Reason::FilterProtocolConnection, user.input(input, length)) != 0
+            || call(protocol, wsi, Reason::FilterProtocolConnection, user.input(input, 0)) != 0
         {
             return refuse();
         }
@@ -117,6 +122,7 @@ impl Face for Lws17 {
             FailureCause::Connect { .. } | FailureCause::Timeout { .. } => "Unable to connect".to_owned(),
             FailureCause::Refused(_) => "HS: ws upgrade response not 101".to_owned(),
             FailureCause::Ended | FailureCause::Io(_) => "read failed".to_owned(),
+            FailureCause::Rule(HandshakeError::Accept) => "HS: Accept hash wrong".to_owned(),
             FailureCause::Rule(error) => format!("HS: {error}"),
             _ => failure.to_string(),
         }
