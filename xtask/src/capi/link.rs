@@ -82,7 +82,10 @@ impl Parts {
         let list = self.objects.join("exports.txt");
         write(&list, &(names.join("\n") + "\n"))?;
         let mut command = Command::new("objcopy");
-        run(command.arg(format!("--keep-global-symbols={}", list.display())).arg(&object))?;
+        command.arg(format!("--keep-global-symbols={}", list.display()));
+        // Bitcode of the standard library, which no linker here has a use for, and the plugin of an older LLVM chokes on.
+        command.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"]);
+        run(command.arg(&object))?;
         if library.exists() {
             fs::remove_file(library).map_err(|error| format!("{}: {error}", library.display()))?;
         }
