@@ -97,6 +97,8 @@ fn make(
     *lock(&context.host_name) = CString::from(rustix::system::uname().nodename());
     let poll = Poll::new().map_err(|error| error.to_string())?;
     context.make(&Lws13, limits(), Some(poll)).map_err(|error| error.to_string())?;
+    // The end takes it out again, however far this gets.
+    Hook(context).add_clock().map_err(|error| error.to_string())?;
     if port != 0 {
         let port = u16::try_from(port).map_err(|_| format!("the port is 1 to 65535, not {port}"))?;
         let at = SocketAddr::new(IpAddr::V4(address_of(interface)?), port);
@@ -106,7 +108,6 @@ fn make(
         };
         listened.map_err(|error| error.to_string())?;
     }
-    Hook(context).add_clock().map_err(|error| error.to_string())?;
     let text = |number: c_int| u32::try_from(number).ok().map(|number| number.to_string());
     let (user, group) = (text(uid), text(gid));
     if user.is_some() || group.is_some() {
