@@ -292,8 +292,14 @@ impl Place {
                 (host_name(name)?, port)
             }
         };
-        let credentials = userinfo.filter(|userinfo| !userinfo.is_empty()).map(Credentials::decode).transpose();
-        Ok(Self { credentials: credentials.map_err(|_| UrlError::Userinfo)?, host, port: port_behind(port)? })
+        // Not by `map` and `transpose`: what the compiler makes of them has valgrind report memory that was never written.
+        let credentials = match userinfo {
+            Some(userinfo) if !userinfo.is_empty() => {
+                Some(Credentials::decode(userinfo).map_err(|_| UrlError::Userinfo)?)
+            }
+            _ => None,
+        };
+        Ok(Self { credentials, host, port: port_behind(port)? })
     }
 }
 
