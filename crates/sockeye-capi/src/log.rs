@@ -71,10 +71,13 @@ pub(crate) fn say(level: c_int, text: fmt::Arguments<'_>) {
 macro_rules! err {
     ($($text:tt)*) => { $crate::log::say($crate::log::ERR, format_args!($($text)*)) };
 }
+macro_rules! warning {
+    ($($text:tt)*) => { $crate::log::say($crate::log::WARN, format_args!($($text)*)) };
+}
 macro_rules! notice {
     ($($text:tt)*) => { $crate::log::say($crate::log::NOTICE, format_args!($($text)*)) };
 }
-pub(crate) use {err, notice};
+pub(crate) use {err, notice, warning};
 
 /// Hands a line to the program's function, or writes it to standard error.
 pub fn line_of(level: c_int, line: &CStr) {
