@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,16 +30,17 @@ class Recipe:
     def equal(self, what, found, wanted):
         self.check(what, found == wanted, f"{found!r} instead of {wanted!r}")
 
-    def start(self, *command, **environment):
-        """Starts a program in a session of its own, with its output in a file."""
-        program = Program(self, [str(word) for word in command], environment)
+    def start(self, *command, library=..., **environment):
+        """Starts a program in a session of its own, with its output in a file. `library`: on another one than the recipe's."""
+        chosen = self.library if library is ... else library
+        program = Program(self, [str(word) for word in command], chosen, environment)
         self.programs.append(program)
         return program
 
     def run(self, *command):
         """Runs a program of the recipe itself to its end."""
         words = [str(word) for word in command]
-        subprocess.run(words, cwd=self.folder, check=True, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(words, cwd=self.folder, check=True, timeout=30, stdout=sys.stderr)
 
     def write(self, name, text, **values):
         """Writes a file of the recipe. `@NAME@` in it is the value of that name."""
@@ -64,12 +66,12 @@ class Recipe:
 
 
 class Program:
-    def __init__(self, recipe, words, environment):
+    def __init__(self, recipe, words, library, environment):
         self.log = recipe.folder / f"{Path(words[0]).name}.{len(recipe.programs)}.log"
         self.libraries = set()
         variables = {**os.environ, **environment}
-        if recipe.library:
-            variables["LD_LIBRARY_PATH"] = recipe.library
+        if library:
+            variables["LD_LIBRARY_PATH"] = library
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 words, cwd=recipe.folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -9,15 +9,20 @@ import sys
 import traceback
 from pathlib import Path
 
+import c_programs
 import csound
 import driftnet
 import janus
 import kamailio
 import rtpengine
 import swupdate
+import symbols
 from harness import Recipe, temporary
 
 RECIPES = {
+    "symbols": symbols.run,
+    "calls": c_programs.calls,
+    "misuse": c_programs.misuse,
     "kamailio": kamailio.run,
     "swupdate": swupdate.run,
     "csound": csound.run,
