@@ -78,7 +78,8 @@ impl Protocol for Console {
         if let Some(request) = handshake.request().filter(|_| dialog.screen.verbose) {
             dialog.screen.request(&head(request));
         }
-        if let Some(agreement) = handshake.tls().filter(|_| dialog.screen.verbose) {
+        // A client has shown it before its request.
+        if let Some(agreement) = handshake.tls().filter(|_| dialog.screen.verbose && !self.is_client) {
             dialog.screen.secured(&Secured::new(&agreement));
         }
         // After redirects.

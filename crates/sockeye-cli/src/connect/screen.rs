@@ -107,8 +107,11 @@ impl Screen {
         }
     }
 
-    /// A head of the handshake.
+    /// A head of the handshake, or what TLS agreed on before it.
     pub(crate) fn head(&self, head: HandshakeHead<'_>) {
+        if let HandshakeHead::Secured(agreement) = head {
+            return self.secured(&Secured::new(&agreement));
+        }
         let by = if head.is_sent() { "us" } else { "peer" };
         self.event(&Event::Handshake { by, proxy: head.is_of_proxy(), head: head.bytes() });
         self.show_head(head.is_sent(), head.bytes());

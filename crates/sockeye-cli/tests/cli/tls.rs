@@ -523,6 +523,9 @@ fn what_was_agreed_on_is_shown_if_asked_for() {
     assert!(session.contains("X25519"), "{said}");
     let certificate = said.lines().find(|line| line.starts_with("* certificate for localhost, until 4096-")).unwrap();
     assert!(certificate.contains(", with the key sha256//"), "{said}");
+    // Once, and before the request that goes inside.
+    assert!(said.find("* TLS 1.3").unwrap() < said.find("> GET / HTTP/1.1").unwrap(), "{said}");
+    assert_eq!(said.matches("* TLS 1.3").count(), 1, "{said}");
     assert!(!echo.connect(&["--ca-file", &ca]).1.contains("TLS 1.3"));
 }
 

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+use crate::tls::TlsAgreement;
+
 /// A head of an opening handshake: request or status line, fields, and the empty line behind them, as
-/// [`Protocol::handshake_head`](crate::Protocol::handshake_head) gets it.
+/// [`Protocol::handshake_head`](crate::Protocol::handshake_head) gets it. Between those of a proxy and those of the server comes
+/// what TLS agreed on, which has no bytes.
 ///
 /// Passwords, tokens and cookies are in it as they are sent. `Debug` shows only its size.
 ///
@@ -20,13 +24,17 @@ use std::fmt;
 /// }
 /// # show(HandshakeHead::Response(b"HTTP/1.1 101 x\r\n\r\n"));
 /// ```
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum HandshakeHead<'a> {
     /// The request to an HTTP proxy for a tunnel (`CONNECT`, RFC 9110 section 9.3.6). A SOCKS proxy is asked without HTTP.
     ProxyRequest(&'a [u8]),
     /// The final answer of an HTTP proxy.
     ProxyResponse(&'a [u8]),
+    /// What TLS with the server agreed on. The request follows, inside.
+    #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))))]
+    Secured(TlsAgreement<'a>),
     /// The request to the server.
     Request(&'a [u8]),
     /// An answer of the server: an informational one (1xx), the 101, or a refusal.
@@ -39,6 +47,8 @@ impl<'a> HandshakeHead<'a> {
     #[must_use]
     pub const fn bytes(self) -> &'a [u8] {
         match self {
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            Self::Secured(_) => &[],
             Self::ProxyRequest(bytes) | Self::ProxyResponse(bytes) | Self::Request(bytes) | Self::Response(bytes) => {
                 bytes
             }
@@ -63,6 +73,8 @@ impl fmt::Debug for HandshakeHead<'_> {
         f.write_str(match self {
             Self::ProxyRequest(_) => "ProxyRequest",
             Self::ProxyResponse(_) => "ProxyResponse",
+            #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+            Self::Secured(_) => "Secured",
             Self::Request(_) => "Request",
             Self::Response(_) => "Response",
         })?;

@@ -186,11 +186,15 @@ impl Opening {
     /// Sends the first bytes to the proxy.
     fn negotiate(&mut self, env: &mut Env, id: ConnId, negotiation: Negotiation) {
         negotiation.start(env.io.cork());
-        let reports_handshake = self.plan.as_ref().is_some_and(|plan| plan.reports_handshake());
-        if let Some(head) = negotiation.request_head().filter(|_| reports_handshake) {
+        if let Some(head) = negotiation.request_head().filter(|_| self.reports_handshake()) {
             env.report_head(id, HandshakeHead::ProxyRequest(head));
         }
         self.state = State::Proxy(negotiation);
+    }
+
+    /// Whether the program wants to see it.
+    fn reports_handshake(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.reports_handshake())
     }
 
     /// Whether TLS comes before the request.

@@ -271,8 +271,9 @@ pub trait Protocol: 'static {
 
     /// A head of the opening handshake of a connection requested with [`connect`](ProtocolMut::connect), if its description
     /// [asks for that](crate::Connect::report_handshake): the request when it is sent, and each answer when it has arrived,
-    /// before [`open`](Self::open) or [`failed`](Self::failed). What arrived of an answer that cannot be used comes just
-    /// before `failed`. A redirect and the connection after it have the same id. The default does nothing.
+    /// before [`open`](Self::open) or [`failed`](Self::failed), and what TLS agreed on before the request. What arrived of an
+    /// answer that cannot be used comes just before `failed`. A redirect and the connection after it have the same id. The
+    /// default does nothing.
     #[cfg(feature = "client")]
     fn handshake_head(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, head: crate::client::HandshakeHead<'_>) {
         let _ = (own, id, head);

@@ -2,7 +2,7 @@
 
 use crate::client::FailureCause;
 use crate::client::negotiate::Negotiation;
-use crate::client::{ProxyFailure, without_zone};
+use crate::client::{HandshakeHead, ProxyFailure, without_zone};
 use crate::conn::env::Env;
 use crate::conn::opening::{AfterOpening, Opening, State};
 use crate::conn::place::HANDSHAKE_EFFORT;
@@ -12,7 +12,7 @@ use crate::conn::wire::Wire;
 use crate::id::ConnId;
 use crate::state::EndpointKind;
 use crate::sys::CloseHow;
-use crate::tls::{Above, TlsFailure};
+use crate::tls::{Above, TlsAgreement, TlsFailure};
 use crate::transport::{Broken, Shake, SocketWriter};
 
 impl Opening {
@@ -91,6 +91,9 @@ impl Opening {
         }
         if endpoint_kind(env, id) == Some(EndpointKind::Raw) {
             return Ok(Some(self.open_raw(wire, env, id)));
+        }
+        if let Some(session) = wire.socket.tls().filter(|_| self.reports_handshake()) {
+            env.report_head(id, HandshakeHead::Secured(TlsAgreement::of(session)));
         }
         self.ask(env, id).map(|()| None)
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::client::{FailureCause, Stage};
+use sockeye::client::{FailureCause, HandshakeHead, Stage};
 use sockeye::protocol::ProtocolMut;
 use sockeye::service::Listen;
 use sockeye::sim::{Faults, Network, Turn};
@@ -84,6 +84,16 @@ impl Protocol for Probe {
         };
         self.0.borrow_mut().push(format!("failed {:?} {cause}", failure.stage));
     }
+
+    fn handshake_head(&mut self, _: &mut ProtocolMut<'_>, _: ConnId, head: HandshakeHead<'_>) {
+        let bytes = String::from_utf8_lossy(head.bytes());
+        let shown = match head {
+            HandshakeHead::Secured(tls) => format!("{} {}", tls.version(), tls.cipher()),
+            _ => bytes.lines().next().unwrap().to_owned(),
+        };
+        assert_eq!(bytes.is_empty(), matches!(head, HandshakeHead::Secured(_)));
+        self.0.borrow_mut().push(shown);
+    }
 }
 
 pub(super) struct Bench {
@@ -118,7 +128,8 @@ impl Bench {
             client.run_once(Some(Duration::ZERO)).unwrap();
             turns += 1;
             assert!(turns < 1_000_000, "no end");
-            let is_over = log.borrow().last().is_some_and(|last| last != "open");
+            let is_end = |last: &String| last.starts_with("closed") || last.starts_with("failed");
+            let is_over = log.borrow().last().is_some_and(is_end);
             let next = [server.next_deadline(), client.next_deadline()].into_iter().flatten().min();
             if is_over { Turn::Done } else { Turn::Sleep(next) }
         });
@@ -144,6 +155,21 @@ fn messages_of_every_size_go_both_ways() {
         let tls = bench.server.statistics().tls;
         assert_eq!(tls.full + tls.resumed, 1);
     }
+}
+
+/// Who shows the handshake shows what TLS agreed on where it happened.
+#[test]
+fn what_was_agreed_on_is_reported_before_the_request() {
+    let certified = certified(VERSIONS[0]);
+    let mut bench = Bench::new(&certified, Faults::none(), 1);
+    let connect = to("wss://localhost/", "127.0.0.1:443", &certified);
+    bench.connect(connect.clone().report_handshake());
+    let all = bench.until_over(|| {});
+    let agreed = "TLS 1.3 TLS13_AES_256_GCM_SHA384";
+    let (request, accepted) = ("GET / HTTP/1.1", "HTTP/1.1 101 Switching Protocols");
+    assert_eq!(all, [agreed, request, accepted, "open", "closed Handshake"]);
+    bench.connect(connect.subprotocol("other").unwrap());
+    assert_eq!(bench.until_over(|| {}), ["open", "closed Handshake"], "those who did not ask");
 }
 
 /// Tickets of the first connection resume the second.
