@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,10 @@ pub struct Context {
     pub(crate) is_ending: AtomicBool,
     /// A thread waits for the service's descriptor.
     pub(crate) is_waiting: AtomicBool,
+    /// The longest piece of a message; 0: the library's.
+    pub(crate) piece_bytes: AtomicUsize,
+    /// It may compress messages.
+    pub(crate) compresses: AtomicBool,
     /// The protocols have been told that there is a context.
     pub(crate) has_begun: AtomicBool,
     /// The thread that is in the service, or the next, is to tell the protocols that its wait was cancelled.
@@ -248,6 +252,10 @@ impl Context {
             self.door.lend(&mut control, tell);
         }
         drop(guard);
+        // Whoever waits does not know of what was asked for.
+        if self.is_waiting.load(Ordering::Acquire) {
+            self.ring();
+        }
         !self.end_if_asked()
     }
 
@@ -391,6 +399,8 @@ impl Context {
         *lock(&self.silence) = Silence::default();
         self.quiet();
         self.connect_seconds.store(0, Ordering::Release);
+        self.piece_bytes.store(0, Ordering::Release);
+        self.compresses.store(false, Ordering::Release);
         for flag in [&self.is_ending, &self.is_waiting, &self.has_begun, &self.is_cancelled] {
             flag.store(false, Ordering::Release);
         }

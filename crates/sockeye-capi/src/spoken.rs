@@ -8,7 +8,8 @@ use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
 use sockeye::protocol::{Keepalive, MessageLimits, ProtocolMut};
 use sockeye::{
-    Close, CloseCode, Closed, ClosedCx, ConnId, Cx, Decision, Failure, Fragment, Handshake, Protocol, Request, Tx,
+    Close, CloseCode, Closed, ClosedCx, Compression, ConnId, Cx, Decision, Failure, Fragment, Handshake, Protocol,
+    Request, Tx,
 };
 
 use crate::callbacks::{With, call};
@@ -51,7 +52,7 @@ struct Piece<'p> {
 
 impl Spoken {
     pub(crate) fn new(context: &'static Context, face: &'static dyn Face) -> Self {
-        Self { context, face, gathers: face.gathers(), scratch: vec![0; ROOM + PIECE_BYTES + 1] }
+        Self { context, face, gathers: face.gathers(), scratch: vec![0; ROOM + piece_bytes(context) + 1] }
     }
 
     /// Tells the program, if its context is not ending: then it hears of ends only.
@@ -115,6 +116,14 @@ pub(crate) fn tell_destroyed(protocol: &'static CProtocol, wsi: &'static Wsi) {
     call(first, wsi, Reason::WsiDestroy, With::user_of(wsi));
 }
 
+/// The longest piece that the loop gives.
+fn piece_bytes(context: &Context) -> usize {
+    match context.piece_bytes.load(Ordering::Relaxed) {
+        0 => PIECE_BYTES,
+        bytes => bytes,
+    }
+}
+
 /// How long the peer may be silent, if that is set.
 fn keepalive_of(context: &Context, wsi: &Wsi) -> Option<Keepalive> {
     let Silence { ping, hang_up } = wsi.rest().silence.unwrap_or_else(|| *lock(&context.silence));
@@ -163,8 +172,13 @@ impl Protocol for Spoken {
         let mut limits = MessageLimits::default();
         // The program collects what it wants of a message, and gets pieces.
         limits.message_bytes = Some(1 << 62);
-        limits.piece_bytes = Some(PIECE_BYTES);
+        limits.piece_bytes = Some(piece_bytes(self.context));
         limits
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        let compresses = self.context.compresses.load(Ordering::Relaxed);
+        Some(if compresses { Compression::new() } else { Compression::off() })
     }
 
     fn filter(&mut self, request: &Request<'_>) -> Decision {
@@ -192,6 +206,9 @@ impl Protocol for Spoken {
             Err(decision) => return decision,
         };
         let mut decision = Decision::accept();
+        if !vhost.compresses.load(Ordering::Relaxed) {
+            decision = decision.uncompressed();
+        }
         if let Some(name) = name {
             decision = decision.subprotocol(name);
         }
@@ -260,14 +277,25 @@ impl Protocol for Spoken {
                 return told;
             }
         }
-        let piece = Piece {
-            bytes,
-            is_first: fragment.first,
-            is_last: fragment.last,
-            remaining: fragment.remaining,
-            is_binary: fragment.kind == MessageKind::Binary,
-        };
-        self.piece(cx, wsi, &piece)
+        // A program may want less than the loop gives.
+        let most = wsi.protocol.get().map_or(0, |protocol| protocol.piece_bytes.load(Ordering::Relaxed));
+        let most = if most == 0 { usize::MAX } else { most };
+        let (mut rest, mut is_first) = (bytes, fragment.first);
+        loop {
+            let (bytes, behind) = rest.split_at(most.min(rest.len()));
+            let piece = Piece {
+                bytes,
+                is_first,
+                is_last: fragment.last,
+                remaining: fragment.remaining + behind.len() as u64,
+                is_binary: fragment.kind == MessageKind::Binary,
+            };
+            self.piece(cx, wsi, &piece)?;
+            if behind.is_empty() || wsi.is_closing.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            (rest, is_first) = (behind, false);
+        }
     }
 
     fn writable(&mut self, cx: &mut Cx<'_>, session: &mut &'static Wsi, tx: Tx<'_>) -> Result<(), Close> {

@@ -182,7 +182,9 @@ impl Context {
             if lock(&self.poll).is_some() {
                 Hook(self).remove_clock();
             }
-            self.tell_protocols(Reason::ProtocolDestroy);
+            if self.has_begun.load(Ordering::Acquire) {
+                self.tell_protocols(Reason::ProtocolDestroy);
+            }
         }
         drop(guard);
         self.release();

@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::context::{Context, lock};
@@ -21,6 +21,8 @@ pub struct Vhost {
     /// The port that it listens on; 0: none.
     pub(crate) port: AtomicU16,
     pub(crate) user: AtomicPtr<c_void>,
+    /// Messages may be compressed, if the context may.
+    pub(crate) compresses: AtomicBool,
     pub(crate) settings: Mutex<Settings>,
     /// Blocks of the program, by the indices of the protocols that they are for.
     private: Mutex<Vec<(usize, Vec<u128>)>>,
@@ -108,6 +110,7 @@ impl Vhost {
         lock(&self.private).clear();
         *lock(&self.settings) = Settings::default();
         self.user.store(ptr::null_mut(), Ordering::Release);
+        self.compresses.store(false, Ordering::Release);
         self.port.store(0, Ordering::Release);
         self.context.set(None);
         VHOSTS.give(self);

@@ -21,8 +21,14 @@ use crate::tls;
 use crate::vhost::{Settings, Vhost};
 
 use super::numbers::{self, mount as kind, option};
-use super::types::{self, CreationInfo, Protocols, RetryPolicy, VhostOption};
+use super::types::{self, CreationInfo, Extension, Protocols, RetryPolicy, VhostOption};
 use super::{Lws17, interfaces, service};
+
+/// The most that a program may want in one piece of a message.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The least: what a control frame may carry.
+const LEAST_PIECE_BYTES: usize = 128;
 
 /// The longest list that is read: a list without an end is found so.
 const LIST: usize = 1024;
@@ -60,7 +66,6 @@ pub(super) unsafe fn create_context(info: *const CreationInfo) -> *mut Context {
         }
         Err(error) => {
             log::err!("no context: {error}");
-            context.has_begun.store(true, Ordering::Release);
             context.end();
             if context.interface().is_some() {
                 context.release();
@@ -77,6 +82,11 @@ unsafe fn make(context: &'static Context, info: &CreationInfo) -> Result<(), Str
     // SAFETY: the caller's.
     *lock(&context.silence) = unsafe { silence_of(info.retry_and_idle_policy) }
         .unwrap_or(Silence { ping: numbers::PING_SECONDS, hang_up: numbers::HANG_UP_SECONDS });
+    let piece = usize::try_from(info.pt_serv_buf_size).ok().filter(|bytes| *bytes > 0);
+    let piece = piece.map_or(0, |bytes| bytes.clamp(LEAST_PIECE_BYTES, PIECE_BYTES));
+    context.piece_bytes.store(piece, Ordering::Release);
+    // SAFETY: the caller's.
+    context.compresses.store(unsafe { has_deflate(info.extensions) }, Ordering::Release);
     context.make(&Lws17, limits(), None).map_err(|error| error.to_string())?;
     if info.options & option::EXPLICIT_VHOSTS == 0 {
         // SAFETY: the caller's.
@@ -96,6 +106,16 @@ unsafe fn make(context: &'static Context, info: &CreationInfo) -> Result<(), Str
         identity.assume().map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Whether the list of extensions has permessage-deflate, which is the library's own.
+unsafe fn has_deflate(list: *const Extension) -> bool {
+    // SAFETY: the program's list, which ends with an entry without a name.
+    let entries =
+        (0..LIST).map_while(|index| unsafe { caller::value(list.wrapping_add(index)) }.filter(|_| !list.is_null()));
+    // SAFETY: the same.
+    let mut names = entries.map_while(|entry| unsafe { caller::text(entry.name) });
+    names.any(|name| name == c"permessage-deflate")
 }
 
 /// How long a connection may be silent, if a policy says so.
@@ -151,6 +171,8 @@ unsafe fn make_vhost(
     };
     let vhost = Vhost::new(context);
     vhost.user.store(info.user, Ordering::Release);
+    // SAFETY: the caller's.
+    vhost.compresses.store(unsafe { has_deflate(info.extensions) }, Ordering::Release);
     // SAFETY: the caller's.
     unsafe {
         let mounts = read_mounts(info.mounts).into();

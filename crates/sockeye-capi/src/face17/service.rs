@@ -290,7 +290,6 @@ pub unsafe fn context_destroy(context: *mut Context) {
             // SAFETY: it is scheduled, so the program keeps it.
             unsafe { set_owner(ptr::with_exposed_provenance_mut(node), ptr::null_mut()) };
         }
-        begin(context);
         context.end();
         context.ring();
     } else if !context.is_null() {
