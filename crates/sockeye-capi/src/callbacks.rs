@@ -1,12 +1,11 @@
 //! Calling the functions of a C program.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
 use crate::context::Context;
-use crate::face17::types::{Sul, SulCallback};
 use crate::protocol::CProtocol;
 use crate::reason::{Interface, Reason};
 use crate::wsi::{WSIS, Wsi};
@@ -16,9 +15,6 @@ type Callback13 = unsafe extern "C" fn(*mut Context, *mut Wsi, c_int, *mut c_voi
 
 /// A callback of version 4.1.6.
 type Callback17 = unsafe extern "C" fn(*mut Wsi, c_int, *mut c_void, *mut c_void, usize) -> c_int;
-
-/// Who gets the lines of the log.
-pub type Emit = unsafe extern "C" fn(c_int, *const c_char);
 
 /// What comes with a reason.
 #[derive(Clone, Copy)]
@@ -52,7 +48,7 @@ impl With {
 
 /// Calls the callback of `protocol`. Returns what that returns; 0 if the interface does not know the reason.
 pub(crate) fn call(protocol: &CProtocol, wsi: &'static Wsi, reason: Reason, with: With) -> c_int {
-    call_of(wsi.context.get(), protocol, Some(wsi), reason, with)
+    call_of(wsi.context(), protocol, Some(wsi), reason, with)
 }
 
 /// As [`call`], also for no connection.
@@ -90,14 +86,8 @@ pub(crate) fn call_of(
     }
 }
 
-/// Hands a line to the program's function for the log: an [`Emit`].
-pub(crate) fn emit(function: *mut c_void, level: c_int, line: &CStr) {
-    // SAFETY: the program gave this pointer as a function of this type, for lines of the log, and keeps it.
-    unsafe { mem::transmute::<*mut c_void, Emit>(function)(level, line.as_ptr()) }
-}
-
 /// Calls a timer of the program.
-pub(crate) fn call_timer(function: SulCallback, node: *mut Sul) {
+pub(crate) fn call_timer<N>(function: unsafe extern "C" fn(*mut N), node: *mut N) {
     // SAFETY: the program gave this function for this node, which it keeps while it is scheduled.
     unsafe { function(node) }
 }

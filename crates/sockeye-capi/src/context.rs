@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -17,12 +17,13 @@ use sockeye::service::ListenerHandle;
 use sockeye::{Commands, ConnId, Remote, Service};
 
 use crate::door::Door;
+use crate::lock::lock;
 use crate::poll::Poll;
 use crate::pool::Pool;
 use crate::reason::Interface;
 use crate::timers::Schedule;
 use crate::vhost::Vhost;
-use crate::wsi::{Due, Phase, Wsi};
+use crate::wsi::{Due, Phase, Silence, Wsi};
 
 pub(crate) static CONTEXTS: Pool<Context> = Pool::new();
 
@@ -76,13 +77,6 @@ pub struct Context {
     pub(crate) host_name: Mutex<CString>,
 }
 
-/// After how many seconds without a word from the peer it is sent a ping, and given up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Silence {
-    pub(crate) ping: u16,
-    pub(crate) hang_up: u16,
-}
-
 /// The service, and its responder.
 pub(crate) struct Inner {
     pub(crate) service: Service,
@@ -120,11 +114,6 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("interface", &self.interface()).finish_non_exhaustive()
     }
-}
-
-/// Locks what no panic leaves half done: single assignments, pushes, removals.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Context {
@@ -413,5 +402,20 @@ impl Context {
 fn request_writable(commands: &mut Commands, id: ConnId) {
     if let Ok(mut connection) = commands.connection(id) {
         connection.request_writable();
+    }
+}
+
+impl Wsi {
+    /// The context that it belongs to, if it is in use.
+    #[inline]
+    pub(crate) fn context(&self) -> Option<&'static Context> {
+        CONTEXTS.owner(&self.owner)
+    }
+}
+
+impl Vhost {
+    /// The context that it belongs to, if it is in use.
+    pub(crate) fn context(&self) -> Option<&'static Context> {
+        CONTEXTS.owner(&self.owner)
     }
 }

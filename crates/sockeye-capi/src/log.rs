@@ -1,9 +1,10 @@
 //! The log of a C program: one mask and one function for the process, as its interface has it. The library's own events go the
 //! same way.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::mem;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
@@ -14,7 +15,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::callbacks::{Emit, emit};
+/// Who gets the lines of the log.
+pub type Emit = unsafe extern "C" fn(c_int, *const c_char);
 
 /// What kind of line it is: a bit of the mask.
 pub const ERR: c_int = 1;
@@ -88,7 +90,8 @@ pub fn line_of(level: c_int, line: &CStr) {
     if function.is_null() {
         return to_stderr(level, line);
     }
-    emit(function, level, line);
+    // SAFETY: `set_level` stored it of a function of this type, which the program gave for lines of the log, and keeps.
+    unsafe { mem::transmute::<*mut c_void, Emit>(function)(level, line.as_ptr()) }
 }
 
 /// `[seconds:fraction in 100 µs] NAME: text`, in one write.

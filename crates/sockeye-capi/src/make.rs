@@ -6,9 +6,11 @@ use sockeye::http::{Route, Routes};
 use sockeye::service::{Listen, ListenAddr};
 use sockeye::{Error, Limits, Service};
 
-use crate::context::{Context, Inner, Movable, lock};
+use crate::context::{Context, Inner, Movable};
 use crate::face::Face;
-use crate::poll::{Hook, Poll};
+use crate::hook::Hook;
+use crate::lock::lock;
+use crate::poll::Poll;
 use crate::spoken::Spoken;
 use crate::vhost::Vhost;
 use crate::wsi::{Phase, Wsi};

@@ -10,11 +10,7 @@ use rustix::event::epoll;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use sockeye::poll::{Mode, PollHook, Ready};
-
-use crate::callbacks::{With, call_of};
-use crate::context::{Context, lock};
-use crate::reason::Reason;
+use sockeye::poll::{Mode, Ready};
 
 /// Events that are taken from the system at once.
 const EVENTS: usize = 64;
@@ -92,19 +88,19 @@ impl Poll {
         Ok(())
     }
 
-    fn watch(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
         self.modes.insert(fd, mode);
         let token = epoll::EventData::new_u64(u64::try_from(fd).unwrap_or(u64::MAX));
         // SAFETY: see `borrow`.
         Ok(epoll::add(&self.epoll, unsafe { borrow(fd) }, token, flags(mode))?)
     }
 
-    fn watch_clock(&mut self) -> io::Result<()> {
+    pub(crate) fn watch_clock(&mut self) -> io::Result<()> {
         let clock = self.clock.as_raw_fd();
         self.watch(clock, Mode::READ)
     }
 
-    fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
+    pub(crate) fn change(&mut self, fd: RawFd, change: impl FnOnce(&mut Mode)) {
         let Some(mode) = self.modes.get_mut(&fd) else { return };
         change(mode);
         let token = epoll::EventData::new_u64(u64::try_from(fd).unwrap_or(u64::MAX));
@@ -112,7 +108,7 @@ impl Poll {
         let _ = epoll::modify(&self.epoll, unsafe { borrow(fd) }, token, flags(*mode));
     }
 
-    fn unwatch(&mut self, fd: RawFd) {
+    pub(crate) fn unwatch(&mut self, fd: RawFd) {
         self.modes.remove(&fd);
         // SAFETY: see `borrow`.
         let _ = epoll::delete(&self.epoll, unsafe { borrow(fd) });
@@ -122,7 +118,7 @@ impl Poll {
 /// The descriptor, for one call.
 ///
 /// # Safety
-/// It is open. The loop tells of a descriptor between its opening and its closing only ([`PollHook`]).
+/// It is open. The loop tells of a descriptor between its opening and its closing only ([`PollHook`](sockeye::poll::PollHook)).
 unsafe fn borrow<'f>(fd: RawFd) -> BorrowedFd<'f> {
     // SAFETY: it is open, says the caller.
     unsafe { BorrowedFd::borrow_raw(fd) }
@@ -133,79 +129,6 @@ fn flags(mode: Mode) -> epoll::EventFlags {
     flags.set(epoll::EventFlags::IN, mode.readable);
     flags.set(epoll::EventFlags::OUT, mode.writable);
     flags
-}
-
-/// The bits of poll(2).
-fn bits(mode: Mode) -> usize {
-    let readable = if mode.readable { libc::POLLIN } else { 0 };
-    let writable = if mode.writable { libc::POLLOUT } else { 0 };
-    usize::try_from(readable | writable).unwrap_or(0)
-}
-
-/// What the loop reports to.
-pub(crate) struct Hook(pub(crate) &'static Context);
-
-impl Hook {
-    /// The first protocol hears of descriptors.
-    fn tell(&self, reason: Reason, fd: RawFd, bits: usize) {
-        let Some((protocol, wsi)) =
-            self.0.first_vhost().and_then(|vhost| Some((vhost.first()?, vhost.placeholder_of(0))))
-        else {
-            return;
-        };
-        let with = With::number(fd).input(std::ptr::null_mut(), bits);
-        self.0.door.outside(|| call_of(Some(self.0), protocol, wsi, reason, with));
-    }
-
-    /// Tells of the clock, too.
-    pub(crate) fn add_clock(&self) -> io::Result<()> {
-        let clock = {
-            let mut poll = lock(&self.0.poll);
-            let poll = poll.as_mut().ok_or_else(|| io::Error::other("the context has no poll table"))?;
-            poll.watch_clock()?;
-            poll.clock()
-        };
-        self.tell(Reason::AddPollFd, clock, bits(Mode::READ));
-        Ok(())
-    }
-
-    pub(crate) fn remove_clock(&self) {
-        let clock = lock(&self.0.poll).as_ref().map(Poll::clock);
-        if let Some(clock) = clock {
-            self.tell(Reason::DelPollFd, clock, 0);
-        }
-    }
-}
-
-impl PollHook for Hook {
-    fn add(&mut self, fd: RawFd, mode: Mode) -> io::Result<()> {
-        if let Some(poll) = lock(&self.0.poll).as_mut() {
-            poll.watch(fd, mode)?;
-        }
-        self.tell(Reason::AddPollFd, fd, bits(mode));
-        Ok(())
-    }
-
-    fn remove(&mut self, fd: RawFd) {
-        if let Some(poll) = lock(&self.0.poll).as_mut() {
-            poll.unwatch(fd);
-        }
-        self.tell(Reason::DelPollFd, fd, 0);
-    }
-
-    fn set_mode(&mut self, fd: RawFd, mode: Mode) {
-        if let Some(poll) = lock(&self.0.poll).as_mut() {
-            poll.change(fd, |own| *own |= mode);
-        }
-        self.tell(Reason::SetModePollFd, fd, bits(mode));
-    }
-
-    fn clear_mode(&mut self, fd: RawFd, mode: Mode) {
-        if let Some(poll) = lock(&self.0.poll).as_mut() {
-            poll.change(fd, |own| *own -= mode);
-        }
-        self.tell(Reason::ClearModePollFd, fd, bits(mode));
-    }
 }
 
 impl AsFd for Poll {

@@ -135,6 +135,30 @@ impl<T> Default for Link<T> {
     }
 }
 
+/// A record that another belongs to, whose type the other does not know: the pool of the owner does.
+#[derive(Default)]
+pub(crate) struct Owner(AtomicPtr<()>);
+
+impl Owner {
+    pub(crate) fn set<T: Sync>(&self, owner: Option<&'static T>) {
+        let pointer = owner.map_or(ptr::null_mut(), |owner| ptr::from_ref(owner).cast_mut().cast());
+        self.0.store(pointer, Ordering::Release);
+    }
+
+    /// As another one.
+    pub(crate) fn copy(&self, other: &Self) {
+        self.0.store(other.0.load(Ordering::Acquire), Ordering::Release);
+    }
+}
+
+impl<T: Default + Sync> Pool<T> {
+    /// The record that `owner` means, if it means one of this pool.
+    #[inline]
+    pub(crate) fn owner(&self, owner: &Owner) -> Option<&'static T> {
+        self.find(owner.0.load(Ordering::Acquire).cast_const().cast())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ptr;

@@ -4,9 +4,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use crate::pool::Link;
-use crate::pool::Pool;
-use crate::vhost::Vhost;
+use crate::pool::{Owner, Pool};
 
 pub(crate) static PROTOCOLS: Pool<CProtocol> = Pool::new();
 
@@ -25,7 +23,8 @@ pub(crate) struct CProtocol {
     /// The longest piece of a message; 0: the library's.
     pub(crate) piece_bytes: AtomicUsize,
     pub(crate) index: AtomicUsize,
-    pub(crate) vhost: Link<Vhost>,
+    /// The vhost.
+    pub(crate) owner: Owner,
 }
 
 /// What an entry is made of.
@@ -39,7 +38,7 @@ pub(crate) struct Description {
 }
 
 impl CProtocol {
-    pub(crate) fn new(vhost: &'static Vhost, of: &Description) -> &'static Self {
+    pub(crate) fn new<V: Sync>(vhost: &'static V, of: &Description) -> &'static Self {
         let protocol = PROTOCOLS.take();
         protocol.callback.store(of.callback, Ordering::Release);
         protocol.element.store(of.element, Ordering::Release);
@@ -47,7 +46,7 @@ impl CProtocol {
         protocol.session_bytes.store(of.session_bytes, Ordering::Release);
         protocol.piece_bytes.store(of.piece_bytes, Ordering::Release);
         protocol.index.store(of.index, Ordering::Release);
-        protocol.vhost.set(Some(vhost));
+        protocol.owner.set(Some(vhost));
         protocol
     }
 
@@ -72,7 +71,7 @@ impl CProtocol {
 
     pub(crate) fn release(&'static self) {
         self.callback.store(ptr::null_mut(), Ordering::Release);
-        self.vhost.set(None);
+        self.owner.set::<Self>(None);
         PROTOCOLS.give(self);
     }
 }

@@ -13,12 +13,13 @@ use sockeye::{
 };
 
 use crate::callbacks::{With, call};
-use crate::context::{Context, Silence, lock};
+use crate::context::Context;
 use crate::face::Face;
+use crate::lock::lock;
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
-use crate::vhost::Vhost;
 use crate::write::{CLOSE_BEHIND, send_queued};
+use crate::wsi::Silence;
 use crate::wsi::{Due, Phase, Wsi};
 
 /// The longest piece of a message that a program gets at once, in bytes.
@@ -112,8 +113,7 @@ impl Spoken {
 
 /// What belongs to no protocol goes to the first of the vhost.
 pub(crate) fn tell_destroyed(protocol: &'static CProtocol, wsi: &'static Wsi) {
-    let first = protocol.vhost.get().and_then(Vhost::first).unwrap_or(protocol);
-    call(first, wsi, Reason::WsiDestroy, With::user_of(wsi));
+    call(protocol.first_of_vhost(), wsi, Reason::WsiDestroy, With::user_of(wsi));
 }
 
 /// The longest piece that the loop gives.

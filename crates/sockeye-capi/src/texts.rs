@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use crate::context::lock;
+use crate::lock::lock;
 
 /// Media types that programs have named. A program has a few; with more the rest are sent as bytes.
 const MEDIA_TYPES: usize = 256;

@@ -9,9 +9,10 @@ use sockeye::poll::Ready;
 use sockeye::{Close, CloseCode, Error, Service};
 
 use crate::callbacks::{With, call};
-use crate::context::{Context, Movable, lock};
+use crate::context::{Context, Movable};
+use crate::hook::Hook;
+use crate::lock::lock;
 use crate::log;
-use crate::poll::Hook;
 use crate::reason::Reason;
 
 /// What a turn begins with.

@@ -6,9 +6,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::context::{Context, lock};
+use crate::lock::lock;
 use crate::mounts::Mount;
-use crate::pool::{Link, Pool};
+use crate::pool::{Owner, Pool};
 use crate::protocol::CProtocol;
 use crate::wsi::Wsi;
 
@@ -17,7 +17,8 @@ pub(crate) static VHOSTS: Pool<Vhost> = Pool::new();
 /// Protocols, and who listens for them.
 #[derive(Default)]
 pub struct Vhost {
-    pub(crate) context: Link<Context>,
+    /// The context.
+    pub(crate) owner: Owner,
     /// The port that it listens on; 0: none.
     pub(crate) port: AtomicU16,
     pub(crate) user: AtomicPtr<c_void>,
@@ -49,15 +50,15 @@ impl fmt::Debug for Vhost {
 }
 
 impl Vhost {
-    pub(crate) fn new(context: &'static Context) -> &'static Self {
+    pub(crate) fn new<C: Sync>(context: &'static C) -> &'static Self {
         let vhost = VHOSTS.take();
-        vhost.context.set(Some(context));
+        vhost.owner.set(Some(context));
         vhost
     }
 
     pub(crate) fn add(&self, protocol: &'static CProtocol) {
         self.protocols.lock().unwrap_or_else(PoisonError::into_inner).push(protocol);
-        let placeholder = Wsi::placeholder(self.context.get(), protocol);
+        let placeholder = Wsi::placeholder(&self.owner, protocol);
         self.placeholders.lock().unwrap_or_else(PoisonError::into_inner).push(placeholder);
     }
 
@@ -112,7 +113,19 @@ impl Vhost {
         self.user.store(ptr::null_mut(), Ordering::Release);
         self.compresses.store(false, Ordering::Release);
         self.port.store(0, Ordering::Release);
-        self.context.set(None);
+        self.owner.set::<Self>(None);
         VHOSTS.give(self);
+    }
+}
+
+impl CProtocol {
+    /// The vhost that it belongs to, if it is in use.
+    pub(crate) fn vhost(&self) -> Option<&'static Vhost> {
+        VHOSTS.owner(&self.owner)
+    }
+
+    /// The first protocol of its vhost, which has what belongs to none.
+    pub(crate) fn first_of_vhost(&'static self) -> &'static Self {
+        self.vhost().and_then(Vhost::first).unwrap_or(self)
     }
 }

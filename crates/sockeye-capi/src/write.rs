@@ -8,6 +8,7 @@ use sockeye::proto::wire::MessageKind;
 use sockeye::{Close, Commands, Cx, Tx};
 
 use crate::context::Context;
+use crate::frame::{Frame, Kind};
 use crate::log;
 use crate::wsi::{Phase, Wsi};
 
@@ -16,24 +17,6 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long a close waits for frames that were written before it.
 pub(crate) const CLOSE_BEHIND: Duration = Duration::from_secs(5);
-
-/// What a program asks to be sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Kind {
-    /// A message, or its beginning.
-    Message(MessageKind),
-    /// The next fragment of a message that has begun.
-    Continuation,
-    Ping,
-    Pong,
-}
-
-/// A frame that waits.
-pub(crate) struct Frame {
-    kind: Kind,
-    is_last: bool,
-    payload: Vec<u8>,
-}
 
 /// Why nothing was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,7 +33,7 @@ pub(crate) enum WriteError {
 
 /// Writes a frame of the program. All of it is accepted, or nothing.
 pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]) -> Result<(), WriteError> {
-    let context = wsi.context.get().ok_or(WriteError::NotOpen)?;
+    let context = wsi.context().ok_or(WriteError::NotOpen)?;
     if !wsi.is(Phase::Open) || wsi.is_closing.load(Ordering::Relaxed) {
         return Err(WriteError::NotOpen);
     }

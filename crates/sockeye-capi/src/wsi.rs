@@ -14,11 +14,10 @@ use sockeye::sys::Address;
 use sockeye::{Close, ConnId};
 
 use crate::answer::Reply;
-use crate::context::{Context, Silence};
+use crate::frame::Frame;
 use crate::heads::Head;
-use crate::pool::{Link, Pool};
+use crate::pool::{Link, Owner, Pool};
 use crate::protocol::CProtocol;
-use crate::write::Frame;
 
 pub(crate) static WSIS: Pool<Wsi> = Pool::new();
 
@@ -55,7 +54,8 @@ pub(crate) enum Due {
 #[derive(Default)]
 pub struct Wsi {
     phase: AtomicU8,
-    pub(crate) context: Link<Context>,
+    /// The context.
+    pub(crate) owner: Owner,
     pub(crate) protocol: Link<CProtocol>,
     id: AtomicU64,
     pub(crate) user: AtomicPtr<c_void>,
@@ -100,6 +100,13 @@ impl fmt::Debug for Wsi {
     }
 }
 
+/// After how many seconds without a word from the peer it is sent a ping, and given up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Silence {
+    pub(crate) ping: u16,
+    pub(crate) hang_up: u16,
+}
+
 /// What is rarely needed of a connection.
 #[derive(Default)]
 pub(crate) struct Rest {
@@ -135,16 +142,16 @@ pub(crate) struct Answer {
 
 impl Wsi {
     /// A record for a connection, or for what becomes one.
-    pub(crate) fn new(context: &'static Context, phase: Phase) -> &'static Self {
+    pub(crate) fn new<C: Sync>(context: &'static C, phase: Phase) -> &'static Self {
         let wsi = WSIS.take();
-        wsi.context.set(Some(context));
+        wsi.owner.set(Some(context));
         wsi.set_phase(phase);
         wsi
     }
 
-    pub(crate) fn placeholder(context: Option<&'static Context>, protocol: &'static CProtocol) -> &'static Self {
+    pub(crate) fn placeholder(owner: &Owner, protocol: &'static CProtocol) -> &'static Self {
         let wsi = WSIS.take();
-        wsi.context.set(context);
+        wsi.owner.copy(owner);
         wsi.protocol.set(Some(protocol));
         wsi.set_phase(Phase::Placeholder);
         wsi
@@ -241,7 +248,7 @@ impl Wsi {
         ];
         flags.into_iter().for_each(|flag| flag.store(false, Ordering::Release));
         self.protocol.set(None);
-        self.context.set(None);
+        self.owner.set::<Self>(None);
         WSIS.give(self);
     }
 }

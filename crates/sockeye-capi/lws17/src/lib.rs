@@ -7,14 +7,14 @@ use std::ptr::{null, null_mut};
 use sockeye_capi::face13::calls as common;
 use sockeye_capi::face17::ring::{Destroy, Ring};
 use sockeye_capi::face17::types::{ConnectInfo, CreationInfo, Dll2, Protocols, Sul, SulCallback};
-use sockeye_capi::face17::{calls, headers, helpers, http, service};
+use sockeye_capi::face17::{calls, connect, headers, helpers, http, info, service};
 use sockeye_capi::{Context, Emit, Vhost, Wsi, log};
 
 sockeye_capi::export! {
     /// Makes a context.
-    fn lws_create_context(info: *const CreationInfo) -> *mut Context = service::create_context, else null_mut();
+    fn lws_create_context(info: *const CreationInfo) -> *mut Context = info::create_context, else null_mut();
     /// Makes a vhost.
-    fn lws_create_vhost(context: *mut Context, info: *const CreationInfo) -> *mut Vhost = service::create_vhost, else null_mut();
+    fn lws_create_vhost(context: *mut Context, info: *const CreationInfo) -> *mut Vhost = info::create_vhost, else null_mut();
     /// Ends a context.
     fn lws_context_destroy(context: *mut Context) = service::context_destroy, else ();
     /// Serves one descriptor.
@@ -35,7 +35,7 @@ sockeye_capi::export! {
     fn lws_set_log_level(level: c_int, emit: Option<Emit>) = common::set_log_level, else ();
 
     /// Connects.
-    fn lws_client_connect_via_info(info: *const ConnectInfo) -> *mut Wsi = service::connect_via_info, else null_mut();
+    fn lws_client_connect_via_info(info: *const ConnectInfo) -> *mut Wsi = connect::connect_via_info, else null_mut();
     /// Writes.
     fn lws_write(wsi: *mut Wsi, buffer: *mut c_uchar, length: usize, kind: c_int) -> c_int = calls::write_bytes, else -1;
     /// Asks for a writeable callback.

@@ -13,19 +13,22 @@ use sockeye::poll::Ready;
 use sockeye::proto::wire::MessageKind;
 use sockeye::sys::Address;
 
-use crate::callbacks::Emit;
 use crate::caller;
-use crate::context::{Context, lock};
+use crate::context::Context;
+use crate::frame::Kind;
+use crate::hook::Hook;
+use crate::lock::lock;
 use crate::log;
+use crate::log::Emit;
 use crate::make::limits;
-use crate::poll::{Hook, Poll};
+use crate::poll::Poll;
 use crate::process;
 use crate::reason::Interface;
 use crate::spoken::close_with;
 use crate::tls;
 use crate::turn::{Turn, Work};
 use crate::vhost::Vhost;
-use crate::write::{Kind, WriteError, write};
+use crate::write::{WriteError, write};
 use crate::wsi::{Phase, Wsi};
 
 pub use super::connect::{client_connect, client_connect_extended};
@@ -281,7 +284,7 @@ fn close_frame(wsi: &'static Wsi, payload: &[u8]) -> c_int {
 }
 
 fn close_of(wsi: &'static Wsi, close: Close) -> bool {
-    wsi.context.get().is_some_and(|context| crate::write::close(context, wsi, close))
+    wsi.context().is_some_and(|context| crate::write::close(context, wsi, close))
 }
 
 /// Asks for one writeable callback: 1, or -1.
@@ -289,7 +292,7 @@ fn close_of(wsi: &'static Wsi, close: Close) -> bool {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn callback_on_writable(_: *mut Context, wsi: *mut Wsi) -> c_int {
-    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) else {
+    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) else {
         log::err!("a wish to write to a connection that has ended, or never was");
         return -1;
     };
@@ -351,7 +354,7 @@ pub unsafe fn ensure_user_space(wsi: *mut Wsi) -> *mut c_void {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn rx_flow_control(wsi: *mut Wsi, enable: c_int) -> c_int {
-    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) else { return -1 };
+    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) else { return -1 };
     let id = wsi.id();
     let is_done = context.act(move |commands| {
         if let Ok(mut connection) = commands.connection(id) {
@@ -364,7 +367,7 @@ pub unsafe fn rx_flow_control(wsi: *mut Wsi, enable: c_int) -> c_int {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn send_pipe_choked(wsi: *mut Wsi) -> c_int {
-    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) else { return 1 };
+    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) else { return 1 };
     if wsi.queued.load(Ordering::Relaxed) > 0 {
         return 1;
     }

@@ -179,13 +179,13 @@ fn has_port(host: &str) -> bool {
 
 /// Asks the program for header lines of its own.
 fn with_headers(wsi: &'static Wsi, connect: Connect) -> Result<Connect, String> {
-    let first = wsi.context.get().and_then(|context| context.first_vhost()?.first());
+    let first = wsi.context().and_then(|context| context.first_vhost()?.first());
     let Some(protocol) = first else { return Ok(connect) };
     let mut room = vec![0_u8; HEADER_ROOM];
     let start: *mut c_char = room.as_mut_ptr().cast();
     let mut cursor = start;
     let with = With::NOTHING.input(ptr::from_mut(&mut cursor).cast(), HEADER_ROOM);
-    if let Some(context) = wsi.context.get() {
+    if let Some(context) = wsi.context() {
         context.door.outside(|| call(protocol, wsi, Reason::ClientAppendHandshakeHeader, with));
     }
     let written = cursor.addr().checked_sub(start.addr()).filter(|len| *len <= HEADER_ROOM);

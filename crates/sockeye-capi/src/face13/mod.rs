@@ -81,7 +81,7 @@ impl Face for Lws13 {
 
     /// The server's choice decides, as in 2013.
     fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) {
-        let chosen = wsi.protocol.get().and_then(|protocol| protocol.vhost.get()?.named(subprotocol?));
+        let chosen = wsi.protocol.get().and_then(|protocol| protocol.vhost()?.named(subprotocol?));
         if let Some(chosen) = chosen {
             wsi.protocol.set(Some(chosen));
         }

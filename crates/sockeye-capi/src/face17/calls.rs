@@ -10,12 +10,14 @@ use sockeye::proto::wire::MessageKind;
 use sockeye::sys::Address;
 
 use crate::caller;
-use crate::context::{Context, lock};
+use crate::context::Context;
+use crate::frame::Kind;
+use crate::lock::lock;
 use crate::log;
 use crate::protocol::CProtocol;
 use crate::spoken::close_with;
 use crate::vhost::{VHOSTS, Vhost};
-use crate::write::{Kind, write};
+use crate::write::write;
 use crate::wsi::{Due, Phase, Wsi};
 
 use super::connection;
@@ -79,7 +81,7 @@ fn write_part(wsi: &'static Wsi, part: c_int, payload: &[u8], is_last: bool) -> 
         log::err!("{}: a part of an answer is not sent: {error:?}", wsi.id());
         return -1;
     }
-    if let Some(context) = wsi.context.get() {
+    if let Some(context) = wsi.context() {
         context.ask_for_room(wsi);
     }
     signed(payload.len())
@@ -90,7 +92,7 @@ fn write_part(wsi: &'static Wsi, part: c_int, payload: &[u8], is_last: bool) -> 
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn callback_on_writable(wsi: *mut Wsi) -> c_int {
-    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) else {
+    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) else {
         log::err!("a writeable callback is asked for without a connection, or after its end");
         return -1;
     };
@@ -119,14 +121,14 @@ pub unsafe fn callback_on_writable_all_protocol_vhost(vhost: *const Vhost, proto
     let vhost = find_vhost(vhost);
     // SAFETY: the caller's.
     let wanted = unsafe { caller::value(protocol) };
-    let (Some(context), Some(wanted)) = (vhost.and_then(|vhost| vhost.context.get()), wanted) else { return -1 };
+    let (Some(context), Some(wanted)) = (vhost.and_then(|vhost| vhost.context()), wanted) else { return -1 };
     ask_all(context, &wanted, vhost)
 }
 
 fn ask_all(context: &'static Context, wanted: &Protocols, vhost: Option<&'static Vhost>) -> c_int {
     for wsi in context.all() {
         let Some(own) = wsi.protocol.get().filter(|_| wsi.is(Phase::Open)) else { continue };
-        let is_there = vhost.is_none_or(|vhost| own.vhost.get().is_some_and(|own| ptr::eq(own, vhost)));
+        let is_there = vhost.is_none_or(|vhost| own.vhost().is_some_and(|own| ptr::eq(own, vhost)));
         if is_there && is_same(own, wanted) {
             context.ask_writeable(wsi);
         }
@@ -146,7 +148,7 @@ fn is_same(own: &CProtocol, wanted: &Protocols) -> bool {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn context_of(wsi: *const Wsi) -> *mut Context {
-    let context = Wsi::find(wsi).and_then(|wsi| wsi.context.get());
+    let context = Wsi::find(wsi).and_then(|wsi| wsi.context());
     context.map_or(ptr::null_mut(), |context| ptr::from_ref(context).cast_mut())
 }
 
@@ -164,7 +166,7 @@ pub unsafe fn protocol_of(wsi: *const Wsi) -> *const Protocols {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn vhost_of(wsi: *const Wsi) -> *mut Vhost {
-    let vhost = Wsi::find(wsi).and_then(|wsi| wsi.protocol.get()?.vhost.get());
+    let vhost = Wsi::find(wsi).and_then(|wsi| wsi.protocol.get()?.vhost());
     vhost.map_or(ptr::null_mut(), |vhost| ptr::from_ref(vhost).cast_mut())
 }
 
@@ -255,7 +257,7 @@ pub unsafe fn close_reason(wsi: *mut Wsi, status: c_int, reason: *mut c_uchar, l
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn validity_confirmed(wsi: *mut Wsi) {
-    if let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) {
+    if let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) {
         let id = wsi.id();
         context.act(move |commands| {
             if let Ok(mut connection) = commands.connection(id) {
@@ -270,7 +272,7 @@ pub unsafe fn validity_confirmed(wsi: *mut Wsi) {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn set_timeout(wsi: *mut Wsi, _: c_int, seconds: c_int) {
-    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) else { return };
+    let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) else { return };
     match u64::try_from(seconds) {
         Err(_) => context.abort(wsi),
         Ok(0) => context.set_deadline(wsi, Due::Timeout, None),
@@ -283,7 +285,7 @@ pub unsafe fn set_timeout(wsi: *mut Wsi, _: c_int, seconds: c_int) {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn set_timer(wsi: *mut Wsi, after: i64) {
-    if let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context.get()?))) {
+    if let Some((wsi, context)) = connection(wsi).and_then(|wsi| Some((wsi, wsi.context()?))) {
         context.set_deadline(wsi, Due::Timer, u64::try_from(after).ok().map(Duration::from_micros));
     }
 }
@@ -358,7 +360,7 @@ pub unsafe fn finalize_startup(context: *mut Context) -> c_int {
 }
 
 pub(super) fn find_vhost(vhost: *const Vhost) -> Option<&'static Vhost> {
-    VHOSTS.find(vhost).filter(|vhost| vhost.context.get().is_some())
+    VHOSTS.find(vhost).filter(|vhost| vhost.context().is_some())
 }
 
 /// The port that a vhost listens on.

@@ -11,7 +11,8 @@ use sockeye::sys::Address;
 
 use crate::callbacks::{With, call};
 use crate::caller;
-use crate::context::{Context, lock};
+use crate::context::Context;
+use crate::lock::lock;
 use crate::log;
 use crate::reason::Reason;
 use crate::spoken::tell_destroyed;
@@ -21,7 +22,7 @@ use crate::wsi::{Phase, Wsi};
 
 use super::numbers::client;
 use super::types::ConnectInfo;
-use super::{HEADER_ROOM, fields_of, first_of, info, service};
+use super::{HEADER_ROOM, fields_of, info, service};
 
 /// How long connecting and the handshake take at most, unless the context says otherwise.
 const CONNECT_SECONDS: u32 = 20;
@@ -42,7 +43,7 @@ struct Wanted<'w> {
 ///
 /// # Safety
 /// As the header has it: texts that NULs end, or null.
-pub(super) unsafe fn connect_via_info(info: *const ConnectInfo) -> *mut Wsi {
+pub unsafe fn connect_via_info(info: *const ConnectInfo) -> *mut Wsi {
     // SAFETY: the caller's.
     let Some(info) = (unsafe { caller::value(info) }) else { return ptr::null_mut() };
     // SAFETY: the caller's.
@@ -107,7 +108,7 @@ unsafe fn connect(context: &'static Context, wanted: &Wanted<'_>, info: &Connect
     context.between(|| {
         call(protocol, wsi, Reason::ClientHttpBindProtocol, With::user_of(wsi));
         call(protocol, wsi, Reason::ServerNewClientInstantiated, With::user_of(wsi));
-        call(first_of(protocol), wsi, Reason::WsiCreate, With::user_of(wsi));
+        call(protocol.first_of_vhost(), wsi, Reason::WsiCreate, With::user_of(wsi));
         lines = own_lines(wsi);
     });
     let added = lines.and_then(|lines| {

@@ -11,8 +11,9 @@ use sockeye::responder::{RequestClosedCx, RequestCx, RequestEnd, Responder, Resp
 
 use crate::answer::Reply;
 use crate::callbacks::{With, call};
-use crate::context::{Context, lock};
+use crate::context::Context;
 use crate::heads::Head;
+use crate::lock::lock;
 use crate::mounts::{self, Mount, Origin};
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
@@ -131,7 +132,7 @@ impl Responder for Exchange {
 
     fn request(&mut self, cx: &mut RequestCx<'_>, request: &HttpRequest<'_>) -> Result<Asked, Response> {
         let found = self.context.of(cx.id().connection()).filter(|_| !self.context.is_ending.load(Ordering::Relaxed));
-        let vhost = found.and_then(|wsi| wsi.protocol.get()?.vhost.get());
+        let vhost = found.and_then(|wsi| wsi.protocol.get()?.vhost());
         let (Some(wsi), Some(vhost), Some(first)) = (found, vhost, vhost.and_then(Vhost::first)) else {
             return Err(Response::error(503));
         };
@@ -197,7 +198,7 @@ impl Responder for Exchange {
                     call(protocol, wsi, Reason::HttpDropProtocol, With::dropped(wsi));
                 }
             });
-            wsi.protocol.set(Some(super::first_of(protocol)));
+            wsi.protocol.set(Some(protocol.first_of_vhost()));
         }
         wsi.wish.store(false, Ordering::Relaxed);
         wsi.set_phase(Phase::Accepted);

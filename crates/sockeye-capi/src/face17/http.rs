@@ -10,7 +10,7 @@ use sockeye::http::Response;
 
 use crate::answer::with_field;
 use crate::caller;
-use crate::context::lock;
+use crate::lock::lock;
 use crate::log;
 use crate::reason::{Interface, Reason};
 use crate::texts::kept;
@@ -47,7 +47,7 @@ unsafe fn append(at: *mut *mut c_uchar, end: *mut c_uchar, build: impl FnOnce(&m
 
 /// What answers of this connection say of the server.
 fn server_of(wsi: *mut Wsi) -> Option<Vec<u8>> {
-    let vhost = Wsi::find(wsi)?.protocol.get()?.vhost.get()?;
+    let vhost = Wsi::find(wsi)?.protocol.get()?.vhost()?;
     lock(&vhost.settings).server.clone()
 }
 
@@ -182,7 +182,7 @@ fn answer(wsi: &'static Wsi, response: Response, is_file: bool) -> c_int {
         }
         rest.reply.is_file = is_file;
     }
-    if let Some(context) = wsi.context.get().filter(|_| wsi.is(Phase::Http)) {
+    if let Some(context) = wsi.context().filter(|_| wsi.is(Phase::Http)) {
         context.ask_for_room(wsi);
     }
     0
@@ -235,7 +235,7 @@ pub unsafe fn transaction_completed(wsi: *mut Wsi) -> c_int {
         }
         rest.reply.closes
     };
-    if let Some(context) = wsi.context.get() {
+    if let Some(context) = wsi.context() {
         context.ask_for_room(wsi);
     }
     closes.into()

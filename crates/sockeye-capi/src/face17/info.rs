@@ -10,7 +10,8 @@ use sockeye::daemon::Identity;
 use sockeye::sys::Address;
 
 use crate::caller;
-use crate::context::{Context, Silence, lock};
+use crate::context::Context;
+use crate::lock::lock;
 use crate::log;
 use crate::make::limits;
 use crate::mounts::{Mount, Origin};
@@ -19,6 +20,7 @@ use crate::protocol::{CProtocol, Description};
 use crate::reason::Interface;
 use crate::tls;
 use crate::vhost::{Settings, Vhost};
+use crate::wsi::Silence;
 
 use super::numbers::{self, mount as kind, option};
 use super::types::{self, CreationInfo, Extension, Protocols, RetryPolicy, VhostOption};
@@ -43,7 +45,7 @@ const DEFAULT_NAME: &std::ffi::CStr = c"default";
 ///
 /// # Safety
 /// As the header has it: lists that end, and texts that NULs end, or null.
-pub(super) unsafe fn create_context(info: *const CreationInfo) -> *mut Context {
+pub unsafe fn create_context(info: *const CreationInfo) -> *mut Context {
     log::install();
     process::ignore_sigpipe();
     // SAFETY: the caller's.
@@ -133,7 +135,7 @@ pub(super) unsafe fn silence_of(policy: *const RetryPolicy) -> Option<Silence> {
 ///
 /// # Safety
 /// As [`create_context`].
-pub(super) unsafe fn create_vhost(context: *mut Context, info: *const CreationInfo) -> *mut Vhost {
+pub unsafe fn create_vhost(context: *mut Context, info: *const CreationInfo) -> *mut Vhost {
     // SAFETY: the caller's.
     let (Some(context), Some(info)) = (Context::find(context), unsafe { caller::value(info) }) else {
         return ptr::null_mut();

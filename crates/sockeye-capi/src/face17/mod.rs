@@ -3,12 +3,12 @@
 mod args;
 mod builders;
 pub mod calls;
-mod connect;
+pub mod connect;
 mod exchange;
 pub mod headers;
 pub mod helpers;
 pub mod http;
-mod info;
+pub mod info;
 mod interfaces;
 mod numbers;
 pub mod ring;
@@ -34,7 +34,6 @@ use crate::heads::Head;
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
 use crate::spoken::tell_destroyed;
-use crate::vhost::Vhost;
 use crate::wsi::{Phase, Wsi};
 
 use self::exchange::Exchange;
@@ -71,7 +70,7 @@ impl Face for Lws17 {
             let answer = wsi.rest().reply.take_whole();
             Err(answer.map_or_else(|| Decision::refuse(403, "refused"), Decision::respond))
         };
-        let first = first_of(protocol);
+        let first = protocol.first_of_vhost();
         let mut upgrade = *b"websocket\0";
         // Texts come without their length.
         let kind = With::user_of(wsi).input(upgrade.as_mut_ptr().cast(), 0);
@@ -134,7 +133,7 @@ impl Face for Lws17 {
 
     /// The server's choice decides.
     fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) {
-        let chosen = wsi.protocol.get().and_then(|protocol| protocol.vhost.get()?.named(subprotocol?));
+        let chosen = wsi.protocol.get().and_then(|protocol| protocol.vhost()?.named(subprotocol?));
         if let Some(chosen) = chosen {
             wsi.protocol.set(Some(chosen));
         }
@@ -142,18 +141,13 @@ impl Face for Lws17 {
         wsi.make_session();
         for reason in [Reason::EstablishedClientHttp, Reason::ClientFilterPreEstablish] {
             if call(protocol, wsi, reason, With::user_of(wsi)) != 0 {
-                if let Some(context) = wsi.context.get() {
+                if let Some(context) = wsi.context() {
                     context.abort(wsi);
                 }
                 return;
             }
         }
     }
-}
-
-/// What is of no protocol goes to the first of the vhost.
-fn first_of(protocol: &'static CProtocol) -> &'static CProtocol {
-    protocol.vhost.get().and_then(Vhost::first).unwrap_or(protocol)
 }
 
 /// Header lines as fields. `None` if they are not valid.

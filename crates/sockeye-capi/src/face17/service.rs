@@ -10,7 +10,8 @@ use sockeye::poll::Ready;
 
 use crate::callbacks::{With, call, call_timer};
 use crate::caller;
-use crate::context::{Context, lock};
+use crate::context::Context;
+use crate::lock::lock;
 use crate::log;
 use crate::reason::Reason;
 use crate::turn::{Turn, Work};
@@ -18,8 +19,7 @@ use crate::vhost::Vhost;
 use crate::wsi::Wsi;
 
 use super::helpers::now_usecs;
-use super::types::{ConnectInfo, CreationInfo, Dll2, Sul, SulCallback};
-use super::{connect, info};
+use super::types::{Dll2, Sul, SulCallback};
 
 /// Tells the protocols of a context that it has begun, once: before its first turn, or before a connection of the program's.
 pub(super) fn begin(context: &'static Context) {
@@ -128,7 +128,7 @@ pub unsafe fn cancel(context: *mut Context) {
 /// # Safety
 /// There is nothing to keep.
 pub unsafe fn cancel_of(wsi: *mut Wsi) {
-    if let Some(context) = Wsi::find(wsi).and_then(|wsi| wsi.context.get()) {
+    if let Some(context) = Wsi::find(wsi).and_then(|wsi| wsi.context()) {
         // SAFETY: there is nothing to keep.
         unsafe { cancel(ptr::from_ref(context).cast_mut()) };
     }
@@ -242,33 +242,6 @@ pub unsafe fn remove(link: *mut Dll2) {
 
 fn unsigned(micros: i64) -> u64 {
     u64::try_from(micros).unwrap_or(0)
-}
-
-/// Makes a context.
-///
-/// # Safety
-/// As the header has it: lists that end, and texts that NULs end, or null.
-pub unsafe fn create_context(info: *const CreationInfo) -> *mut Context {
-    // SAFETY: the caller's.
-    unsafe { info::create_context(info) }
-}
-
-/// Makes a vhost.
-///
-/// # Safety
-/// As [`create_context`].
-pub unsafe fn create_vhost(context: *mut Context, info: *const CreationInfo) -> *mut Vhost {
-    // SAFETY: the caller's.
-    unsafe { info::create_vhost(context, info) }
-}
-
-/// Makes a connection.
-///
-/// # Safety
-/// As [`create_context`].
-pub unsafe fn connect_via_info(info: *const ConnectInfo) -> *mut Wsi {
-    // SAFETY: the caller's.
-    unsafe { connect::connect_via_info(info) }
 }
 
 /// The user pointer of a context.
