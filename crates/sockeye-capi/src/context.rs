@@ -241,7 +241,7 @@ impl Context {
             self.door.lend(&mut control, tell);
         }
         drop(guard);
-        // Whoever waits does not know of what was asked for.
+        // The thread that waits does not know of what was asked for.
         if self.is_waiting.load(Ordering::Acquire) {
             self.ring();
         }

@@ -117,8 +117,8 @@ int main(int argc, char **argv)
     while (status >= 0 && closed < clients && (!until || microseconds() < until)) {
         uint64_t now = microseconds();
 
-        /* The first beats come before any handshake is over. */
-        if (beats < wanted && now - last > 10000 && (beats == 0 || started == clients)) {
+        /* The first beat comes before any handshake is over, but for a mirror, which returns to those that are there. */
+        if (beats < wanted && now - last > 10000 && ((beats == 0 && !by_mirror) || started == clients)) {
             for (index = 0; index < clients; index++)
                 libwebsocket_callback_on_writable(context, wsis[index]);
             last = now;
