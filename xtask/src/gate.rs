@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    api, bench, client, conformance, dist, fuzz, help, house, interop,
+    api, bench, capi, client, conformance, dist, fuzz, help, house, interop,
     output::{self, say},
     package, rust, simulator, tools,
     workspace::Workspace,
@@ -121,6 +121,11 @@ const STEPS: &[Step] = &[
             total += help::run(workspace, false)?;
             Ok(total)
         },
+    ),
+    Step::main(
+        "capi17",
+        "Debian's programs for libwebsockets 4.1.6, unchanged, on the C library: kamailio, swupdate, csound, driftnet, janus, rtpengine",
+        capi::packaged,
     ),
     Step::main("sim", "2,000 seeds of the simulated network", |workspace| {
         simulator::run(workspace, simulator::Range::default())

@@ -29,6 +29,10 @@ struct Program {
 const GOPATH: &str = "/usr/share/gocode";
 const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket/conn.go";
 
+/// Plugins of Debian's programs.
+const LWSC: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules/lwsc.so";
+const OPCODE: &str = "/usr/lib/x86_64-linux-gnu/csound/plugins64-6.0/libwebsocketIO.so";
+
 const PROGRAMS: &[Program] = &[
     Program { probe: &["bash", "--version"], package: "bash" },
     // libFuzzer.
@@ -45,6 +49,15 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["certutil", "--help"], package: "libnss3-tools" },
     Program { probe: &["libwebsockets-test-client", "--help"], package: "libwebsockets-test-server" },
     Program { probe: &["test", "-f", "/usr/include/libwebsockets.h"], package: "libwebsockets-dev" },
+    // Programs that were built for libwebsockets 4.1.6.
+    Program { probe: &["test", "-x", "/usr/bin/janus"], package: "janus" },
+    Program { probe: &["test", "-x", "/usr/sbin/kamailio"], package: "kamailio" },
+    Program { probe: &["test", "-e", LWSC], package: "kamailio-lwsc-modules" },
+    Program { probe: &["test", "-x", "/usr/bin/csound"], package: "csound" },
+    Program { probe: &["test", "-e", OPCODE], package: "csound-plugins" },
+    Program { probe: &["test", "-x", "/usr/bin/driftnet"], package: "driftnet" },
+    Program { probe: &["test", "-x", "/usr/bin/swupdate"], package: "swupdate" },
+    Program { probe: &["test", "-x", "/usr/bin/rtpengine"], package: "rtpengine-daemon" },
     Program { probe: &["strace", "--version"], package: "strace" },
     Program { probe: &["valgrind", "--version"], package: "valgrind" },
     Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },

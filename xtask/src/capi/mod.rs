@@ -3,6 +3,7 @@
 //! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries.
 
 mod link;
+mod packaged;
 
 use std::{
     fs,
@@ -10,6 +11,8 @@ use std::{
     process::Command,
     time::Duration,
 };
+
+pub(crate) use packaged::run as packaged;
 
 use crate::{
     gate::{Checks, Failure},
