@@ -164,12 +164,13 @@ fn description(context: &Context, vhost: &Vhost, wanted: &Wanted<'_>) -> Result<
     };
     connect = connect.timeout(Duration::from_secs(seconds.into())).map_err(|error| error.to_string())?;
     if is_tls {
-        let trusts_any = wanted.ssl
-            & (client::ALLOW_SELFSIGNED
-                | client::ALLOW_EXPIRED
-                | client::ALLOW_INSECURE
-                | client::SKIP_SERVER_CERT_HOSTNAME_CHECK)
-            != 0;
+        let trusts_any = wanted.ssl & (client::ALLOW_SELFSIGNED | client::ALLOW_INSECURE) != 0;
+        if !trusts_any && wanted.ssl & (client::ALLOW_EXPIRED | client::SKIP_SERVER_CERT_HOSTNAME_CHECK) != 0 {
+            // To verify nothing in its place would be less than the program asks for.
+            return Err("a certificate is verified whole or not at all: to allow one that has expired, or has another name, allow \
+                        self-signed ones, too"
+                .to_owned());
+        }
         let roots = lock(&vhost.settings).client_roots.clone();
         connect = tls::connect(connect, trusts_any, roots.as_deref())?;
     }
