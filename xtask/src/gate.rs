@@ -136,6 +136,11 @@ const STEPS: &[Step] = &[
         bench::masks::run(workspace, false)
     }),
     Step::main("package", "the crates as they are published, and their doc tests there", package::run),
+    Step::main(
+        "capi",
+        "the C libraries, and the C programs that test them, under valgrind and with sanitizers too",
+        capi::gate,
+    ),
     Step::side("command", "the tests of the command on its release build, daemons included", rust::command),
     Step::side("abuse", "hostile and unlucky peers against the release build", rust::abuse),
     Step::side("soak", "2,000 connections held for half a minute, with keepalive, by the release build", |workspace| {

@@ -1,9 +1,11 @@
 //! The C libraries: each is the archive that cargo builds of its crate, and the C files beside it, linked here.
 //!
-//! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries.
+//! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries; [`programs`] runs the
+//! C programs that test them.
 
 mod link;
 mod packaged;
+mod programs;
 
 use std::{
     fs,
@@ -13,6 +15,7 @@ use std::{
 };
 
 pub(crate) use packaged::run as packaged;
+pub(crate) use programs::run as gate;
 
 use crate::{
     gate::{Checks, Failure},

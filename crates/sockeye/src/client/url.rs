@@ -278,10 +278,7 @@ pub(super) struct Place {
 impl Place {
     /// `text` has passed [`check_text`].
     pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
-        let (userinfo, place) = match text.rsplit_once('@') {
-            Some((userinfo, place)) => (Some(userinfo), place),
-            None => (None, text),
-        };
+        let (userinfo, place) = text.rsplit_once('@').unwrap_or(("", text));
         let (host, port) = match place.strip_prefix('[') {
             Some(rest) => {
                 let (address, port) = rest.split_once(']').ok_or(UrlError::Host)?;
@@ -292,12 +289,9 @@ impl Place {
                 (host_name(name)?, port)
             }
         };
-        // Not by `map` and `transpose`: what the compiler makes of them has valgrind report memory that was never written.
         let credentials = match userinfo {
-            Some(userinfo) if !userinfo.is_empty() => {
-                Some(Credentials::decode(userinfo).map_err(|_| UrlError::Userinfo)?)
-            }
-            _ => None,
+            "" => None,
+            userinfo => Some(Credentials::decode(userinfo).map_err(|_| UrlError::Userinfo)?),
         };
         Ok(Self { credentials, host, port: port_behind(port)? })
     }
