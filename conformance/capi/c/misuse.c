@@ -128,6 +128,20 @@ static void count(lws_sorted_usec_list_t *timer)
     timer->latency_us++;
 }
 
+/* What keeps others out, and is not there, is refused: without it the port would be open to all. */
+static void refuse(struct lws_context_creation_info info)
+{
+    info.options |= LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND;
+    info.server_ssl_cert_mem = "certificate";
+    info.server_ssl_cert_mem_len = 11;
+    assert(!lws_create_context(&info));
+    info.server_ssl_cert_mem = NULL;
+    info.ssl_cert_filepath = info.ssl_private_key_filepath = "/dev/null";
+    assert(!lws_create_context(&info));
+    info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT;
+    assert(!lws_create_context(&info));
+}
+
 int main(int argc, char **words)
 {
     static const struct lws_protocols protocols[] = {
@@ -141,6 +155,7 @@ int main(int argc, char **words)
     setvbuf(stdout, NULL, _IOLBF, 0);
     lws_set_log_level(0, NULL);
     info.port = atoi(words[1]);
+    refuse(info);
     context = lws_create_context(&info);
     assert(context);
     printf("listening\n");

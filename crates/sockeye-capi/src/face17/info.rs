@@ -255,6 +255,13 @@ unsafe fn listen(context: &'static Context, vhost: &'static Vhost, info: &Creati
             caller::utf8(info.ssl_private_key_filepath),
         )
     };
+    // What is asked for and not there is refused: the port would be open to those whom the program wants to keep out.
+    if !info.server_ssl_cert_mem.is_null() || !info.server_ssl_private_key_mem.is_null() {
+        return Err("a certificate or a key in memory is not supported: give the paths of files".to_owned());
+    }
+    if certificate.is_some() && info.options & option::REQUIRE_VALID_CLIENT_CERT != 0 {
+        return Err("client certificates are not supported".to_owned());
+    }
     let at = if info.options & option::UNIX_SOCK != 0 {
         let path = iface.ok_or("a vhost on a Unix socket needs its path")?;
         Address::unix(path.trim_start_matches('+')).ok_or("that is not the path of a socket")?

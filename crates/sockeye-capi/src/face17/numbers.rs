@@ -52,6 +52,8 @@ numbers! {
 
 /// Bits of `options`: `LWS_SERVER_OPTION_…`, as far as they mean something here.
 pub(crate) mod option {
+    /// Clients need a certificate, which is refused.
+    pub(crate) const REQUIRE_VALID_CLIENT_CERT: u64 = 1 << 1;
     /// The loop of libev, which is refused.
     pub(crate) const LIBEV: u64 = 1 << 4;
     /// No listener of this vhost uses IPv6.
