@@ -265,6 +265,9 @@ mod tests {
             ("sockeye-proto", include_str!("../../crates/sockeye-proto/Cargo.toml")),
             ("sockeye", include_str!("../../crates/sockeye/Cargo.toml")),
             ("sockeye-cli", include_str!("../../crates/sockeye-cli/Cargo.toml")),
+            ("sockeye-capi", include_str!("../../crates/sockeye-capi/Cargo.toml")),
+            ("sockeye-lws13", include_str!("../../crates/sockeye-capi/lws13/Cargo.toml")),
+            ("sockeye-lws17", include_str!("../../crates/sockeye-capi/lws17/Cargo.toml")),
         ] {
             expected.extend(feature_names(manifest).iter().map(|feature| format!("{package}/{feature}")));
         }
