@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <syslog.h>
 
 /* Bytes of a line, its NUL included. */
 enum { LINE = 256 };
@@ -15,7 +14,6 @@ enum { LINE = 256 };
 /* Bytes that a line of a dump shows. */
 enum { ROW = 16 };
 
-void lwsl_emit_syslog(int level, const char *line);
 void lwsl_hexdump(void *buf, size_t len);
 
 /*
@@ -41,30 +39,6 @@ void _lws_log(int filter, const char *format, ...)
         sockeye_log_line(filter, text);
     errno = error;
     pthread_setcancelstate(state, NULL);
-}
-
-void lwsl_emit_syslog(int level, const char *line)
-{
-    int priority = LOG_DEBUG;
-
-    switch (level) {
-    case LEVEL_ERR:
-        priority = LOG_ERR;
-        break;
-    case LEVEL_WARN:
-        priority = LOG_WARNING;
-        break;
-    case LEVEL_NOTICE:
-        priority = LOG_NOTICE;
-        break;
-    case LEVEL_INFO:
-        priority = LOG_INFO;
-        break;
-    default:
-        break;
-    }
-    if (line)
-        syslog(priority, "%s", line);
 }
 
 /* Its place, its bytes in hexadecimal, and those that are letters. */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
 #include <time.h>
 
 /* Bytes of a line, its NUL included. */
@@ -20,7 +19,6 @@ enum { LINE = 256 };
 int lws_snprintf(char *str, size_t size, const char *format, ...);
 void _lws_logv(int filter, const char *format, va_list arguments);
 void lwsl_emit_stderr(int level, const char *line);
-void lwsl_emit_syslog(int level, const char *line);
 int lwsl_timestamp(int level, char *p, int len);
 int lwsl_visible(int level);
 
@@ -110,30 +108,6 @@ void lwsl_emit_stderr(int level, const char *line)
 
     lwsl_timestamp(level, stamp, sizeof(stamp));
     fprintf(stderr, "%s%s", stamp, line);
-}
-
-void lwsl_emit_syslog(int level, const char *line)
-{
-    int priority = LOG_DEBUG;
-
-    switch (level) {
-    case LEVEL_ERR:
-        priority = LOG_ERR;
-        break;
-    case LEVEL_WARN:
-        priority = LOG_WARNING;
-        break;
-    case LEVEL_NOTICE:
-        priority = LOG_NOTICE;
-        break;
-    case LEVEL_INFO:
-        priority = LOG_INFO;
-        break;
-    default:
-        break;
-    }
-    if (line)
-        syslog(priority, "%s", line);
 }
 
 /* What the library writes itself, before a program says otherwise. */
