@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use sockeye::http::Response;
 use sockeye::responder::ResponseTx;
 
+use crate::frame::QUEUE_BYTES;
 use crate::log;
 
 /// An answer, as far as it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
     parts: VecDeque<Part>,
+    /// Bytes of the body among them.
+    queued: usize,
     is_begun: bool,
     is_ended: bool,
     /// Bytes of the body that are to come, if the program has said how many.
@@ -36,6 +39,8 @@ pub(crate) enum Misplaced {
     Malformed,
     /// The answer has a head already, or has none yet, or is complete.
     OutOfOrder,
+    /// Too much waits for the peer already.
+    Full,
 }
 
 impl Reply {
@@ -100,7 +105,11 @@ impl Reply {
         if !self.is_begun || self.is_ended {
             return Err(Misplaced::OutOfOrder);
         }
+        if self.queued > 0 && self.queued.saturating_add(bytes.len()) > QUEUE_BYTES {
+            return Err(Misplaced::Full);
+        }
         if !bytes.is_empty() {
+            self.queued += bytes.len();
             self.parts.push_back(Part::Bytes(bytes.to_vec()));
         }
         let written = bytes.len() as u64;
@@ -142,7 +151,10 @@ impl Reply {
                 (Part::Head(response, length), ResponseTx::Head(head)) => {
                     tx = head.stream(response, length).more().map(ResponseTx::Body);
                 }
-                (Part::Bytes(bytes), ResponseTx::Body(body)) => tx = body.write(&bytes).more().map(ResponseTx::Body),
+                (Part::Bytes(bytes), ResponseTx::Body(body)) => {
+                    self.queued = self.queued.saturating_sub(bytes.len());
+                    tx = body.write(&bytes).more().map(ResponseTx::Body);
+                }
                 (Part::End, ResponseTx::Body(body)) => body.end(),
                 // `begin`, `body` and `end` see to the order.
                 _ => log::err!("a part of an answer is out of order, and left out"),

@@ -8,12 +8,9 @@ use sockeye::proto::wire::MessageKind;
 use sockeye::{Close, Commands, Cx, Tx};
 
 use crate::context::Context;
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Kind, QUEUE_BYTES};
 use crate::log;
 use crate::wsi::{Phase, Wsi};
-
-/// The most that may wait for one peer; a program that writes more without looking has its connection closed.
-const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long a close waits for frames that were written before it.
 pub(crate) const CLOSE_BEHIND: Duration = Duration::from_secs(5);
@@ -99,17 +96,23 @@ fn answer(cx: &mut Cx<'_>, kind: Kind, is_last: bool, payload: &[u8]) -> bool {
 fn queue(context: &'static Context, wsi: &'static Wsi, frame: Frame) -> Result<(), WriteError> {
     let mut rest = wsi.rest();
     let queued = wsi.queued.load(Ordering::Relaxed);
-    if queued > 0 && queued.saturating_add(frame.payload.len()) > QUEUE_BYTES {
+    if queued > 0 && queued.saturating_add(frame.cost()) > QUEUE_BYTES {
         drop(rest);
         log::err!("{}: more than {QUEUE_BYTES} bytes wait for the peer; the connection is closed", wsi.id());
         context.abort(wsi);
         return Err(WriteError::Full);
     }
-    // One more than its bytes, so that an empty frame counts.
-    wsi.queued.fetch_add(frame.payload.len() + 1, Ordering::Relaxed);
+    wsi.queued.fetch_add(frame.cost(), Ordering::Relaxed);
     rest.frames.push_back(frame);
     drop(rest);
-    context.ask_for_room(wsi);
+    let id = wsi.id();
+    context.act(move |commands| {
+        if let Ok(mut connection) = commands.connection(id) {
+            // A crowd of peers that do not read is bounded by the service's `total_bytes`.
+            connection.set_held_bytes(wsi.queued.load(Ordering::Relaxed));
+            connection.request_writable();
+        }
+    });
     Ok(())
 }
 
@@ -122,7 +125,7 @@ pub(crate) fn send_queued<'t>(cx: &mut Cx<'_>, wsi: &Wsi, tx: Tx<'t>) -> Option<
     let mut rest = wsi.rest();
     while tx.is_some() {
         let Some(frame) = rest.frames.pop_front() else { break };
-        wsi.queued.fetch_sub(frame.payload.len() + 1, Ordering::Relaxed);
+        wsi.queued.fetch_sub(frame.cost(), Ordering::Relaxed);
         match (frame.kind, ControlPayload::new(&frame.payload)) {
             (Kind::Ping, Ok(payload)) => ping(&mut tx, payload),
             (Kind::Pong, Ok(payload)) => cx.pong(payload),
@@ -133,6 +136,8 @@ pub(crate) fn send_queued<'t>(cx: &mut Cx<'_>, wsi: &Wsi, tx: Tx<'t>) -> Option<
             }
         }
     }
+    drop(rest);
+    cx.set_held_bytes(wsi.queued.load(Ordering::Relaxed));
     tx
 }
 
@@ -187,4 +192,84 @@ pub(crate) fn close(context: &'static Context, wsi: &'static Wsi, close: Close) 
             connection.set_timer(CLOSE_BEHIND);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{c_int, c_void};
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::ptr;
+    use std::sync::atomic::{AtomicPtr, Ordering};
+
+    use super::{Kind, MessageKind, write};
+    use crate::context::Context;
+    use crate::face13::calls;
+    use crate::wsi::Wsi;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+    static OPEN: AtomicPtr<Wsi> = AtomicPtr::new(ptr::null_mut());
+
+    extern "C" fn callback(
+        _: *mut Context,
+        wsi: *mut Wsi,
+        reason: c_int,
+        _: *mut c_void,
+        _: *mut c_void,
+        _: usize,
+    ) -> c_int {
+        if reason == 0 {
+            OPEN.store(wsi, Ordering::Relaxed);
+        }
+        0
+    }
+
+    /// Turns until it is true.
+    fn until(context: &'static Context, mut is_so: impl FnMut() -> bool) {
+        for _ in 0..1_000_000 {
+            if is_so() {
+                return;
+            }
+            assert_eq!(context.turn(crate::turn::Work::Any), crate::turn::Turn::Done);
+        }
+        panic!("it did not come in a million turns");
+    }
+
+    #[test]
+    fn what_waits_for_a_peer_that_does_not_read_counts_towards_the_limit_of_the_service() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Two entries of a table: a callback, and the end.
+        let mut table = [0_usize; 12];
+        table[1] = (callback as *const c_void).expose_provenance();
+        let (null, none) = (ptr::null(), ptr::null_mut());
+        // SAFETY: a table of the header, which stays as long as the context.
+        let context = unsafe {
+            let table = table.as_mut_ptr().cast();
+            calls::create_context(port.into(), null, table, ptr::null_mut(), null, null, null, -1, -1, 0, none)
+        };
+        let context = Context::find(context).expect("a context");
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        peer.write_all(REQUEST).unwrap();
+        until(context, || !OPEN.load(Ordering::Relaxed).is_null());
+        assert!(peer.read(&mut [0; 1024]).unwrap() > 0);
+
+        let wsi = Wsi::find(OPEN.load(Ordering::Relaxed)).expect("a connection");
+        let message = vec![0; 1 << 20];
+        for _ in 0..32 {
+            write(wsi, Kind::Message(MessageKind::Binary), true, &message).unwrap();
+        }
+        let held = || context.lock_inner().as_ref().unwrap().service.statistics().held_bytes;
+        until(context, || held() >= 16 << 20);
+        assert!(held() >= wsi.queued.load(Ordering::Relaxed) as u64);
+        // It reads again, and nothing is held.
+        peer.set_nonblocking(true).unwrap();
+        let mut room = vec![0; 1 << 20];
+        until(context, || {
+            while peer.read(&mut room).is_ok_and(|count| count > 0) {}
+            wsi.queued.load(Ordering::Relaxed) == 0 && held() < 1 << 20
+        });
+        context.end();
+    }
 }

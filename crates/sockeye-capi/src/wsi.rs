@@ -87,7 +87,7 @@ pub struct Wsi {
     pub(crate) sends_bytes_as_text: AtomicBool,
     /// A close was asked for.
     pub(crate) is_closing: AtomicBool,
-    /// Bytes that the program has written and the loop has not taken.
+    /// Bytes of what the program has written and the loop has not taken, with what the frames themselves take.
     pub(crate) queued: AtomicUsize,
     /// The descriptor and one; 0: it is not known.
     descriptor: AtomicI32,
@@ -220,7 +220,7 @@ impl Wsi {
         self.make_session()
     }
 
-    /// The record is nobody's from here on, and the program's pointer to it means nothing.
+    /// Clears the record, which is free from here on: the program's pointer to it means nothing.
     pub(crate) fn release(&'static self) {
         self.set_phase(Phase::Free);
         *self.rest() = Rest::default();
