@@ -63,9 +63,10 @@ impl Exchange {
         call(protocol, wsi, Reason::Http, With::user_of(wsi).input(start.cast(), length))
     }
 
-    fn tell(&self, cx: &mut RequestCx<'_>, wsi: &'static Wsi, reason: Reason, input: &mut [u8]) {
+    /// Tells the program. Returns whether it wants to hear more.
+    fn tell(&self, cx: &mut RequestCx<'_>, wsi: &'static Wsi, reason: Reason, input: &mut [u8]) -> bool {
         let Some(protocol) = wsi.protocol.get().filter(|_| !self.context.is_ending.load(Ordering::Relaxed)) else {
-            return;
+            return false;
         };
         let with = match input {
             [] => With::user_of(wsi),
@@ -74,6 +75,7 @@ impl Exchange {
         };
         let result = self.context.door.lend(cx, || call(protocol, wsi, reason, with));
         settle(cx, wsi, result);
+        result == 0
     }
 }
 
@@ -158,7 +160,9 @@ impl Responder for Exchange {
         for part in piece.chunks(crate::spoken::PIECE_BYTES) {
             let mut input = part.to_vec();
             input.push(0);
-            self.tell(cx, asked.wsi, Reason::HttpBody, &mut input);
+            if !self.tell(cx, asked.wsi, Reason::HttpBody, &mut input) {
+                break;
+            }
         }
         None
     }
