@@ -39,7 +39,7 @@ pub fn contexts() -> u32 {
 /// A service that C programs know by a pointer. What is behind the lock `inner` belongs to the thread that is in the service.
 #[derive(Default)]
 pub struct Context {
-    /// The number of the [`Interface`]; 0: the record is nobody's.
+    /// The number of the [`Interface`]; 0: the record is not in use.
     interface: AtomicU8,
     pub(crate) door: Door,
     pub(crate) user: AtomicPtr<c_void>,
@@ -86,8 +86,8 @@ pub(crate) struct Inner {
 /// What may go from thread to thread because a lock is around it.
 pub(crate) struct Movable(Inner);
 
-// SAFETY: a service has no thread-locals, and may be moved if no thread is inside (documentation of `Service`): the
-// lock of the context does. What this library puts into it (protocol, responder, hooks) refers to records that any thread may use.
+// SAFETY: a service has no thread-locals, and may be moved while no thread is inside (documentation of `Service`). The lock of the
+// context sees to that. What this library puts into it (protocol, responder, hooks) refers to records that any thread may use.
 unsafe impl Send for Movable {}
 
 impl Movable {
@@ -375,7 +375,7 @@ impl Context {
         }
     }
 
-    /// The record is nobody's from here on.
+    /// Clears the record, which is free from here on.
     pub(crate) fn release(&'static self) {
         self.interface.store(0, Ordering::Release);
         *lock(&self.remote) = None;

@@ -131,7 +131,7 @@ fn address_of(interface: Option<&str>) -> Result<Ipv4Addr, String> {
         IpAddr::V4(address) if own.name == name => Some(address),
         _ => None,
     });
-    address.ok_or_else(|| format!("there is no interface {name} with an IPv4 address"))
+    address.ok_or_else(|| format!("no interface {name} has an IPv4 address"))
 }
 
 /// Ends a context. Inside a callback, or while another thread is in it, it ends when that is over.

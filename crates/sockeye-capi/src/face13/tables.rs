@@ -60,8 +60,8 @@ impl Extension {
     pub const END: Self = Self([0; 4]);
 }
 
-/// Reads the table up to the entry without a callback, and writes to it what the library has to. `None`: there is none, or it has
-/// no end.
+/// Reads the table up to the entry without a callback, and writes the fields that are the library's. `None`: a null pointer, an empty
+/// table, or one without an end.
 ///
 /// # Safety
 /// It is a table of the header, which is the library's for this call.

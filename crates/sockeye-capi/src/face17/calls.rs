@@ -216,7 +216,7 @@ fn numeric(peer: &Address) -> String {
     }
 }
 
-/// There is no limit but the program's memory.
+/// A peer of HTTP/1 gives no allowance: -1.
 ///
 /// # Safety
 /// There is nothing to keep.

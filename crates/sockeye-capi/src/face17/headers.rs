@@ -75,7 +75,7 @@ pub unsafe fn fragment_length(wsi: *mut Wsi, number: c_int, index: c_int) -> c_i
     of_head(wsi, |head| fragment(head, number, unsigned(index))).map_or(0, |text| signed(text.len()))
 }
 
-/// `lws_hdr_copy`: an empty text if there is none.
+/// `lws_hdr_copy`: an empty text if the field is absent.
 ///
 /// # Safety
 /// There are `size` bytes.
@@ -85,7 +85,7 @@ pub unsafe fn hdr_copy(wsi: *mut Wsi, to: *mut c_char, size: c_int, number: c_in
     unsafe { copy(to, size, &text) }
 }
 
-/// `lws_hdr_copy_fragment`: -1 if there is none.
+/// `lws_hdr_copy_fragment`: -1 if it is absent.
 ///
 /// # Safety
 /// There are `size` bytes.
@@ -95,7 +95,7 @@ pub unsafe fn hdr_copy_fragment(wsi: *mut Wsi, to: *mut c_char, size: c_int, num
     text.map_or(-1, |text| unsafe { copy(to, size, &text) })
 }
 
-/// `lws_hdr_custom_length`: -1 if there is none.
+/// `lws_hdr_custom_length`: -1 if it is absent.
 ///
 /// # Safety
 /// There are `length` bytes.
@@ -105,7 +105,7 @@ pub unsafe fn custom_length(wsi: *mut Wsi, name: *const c_char, length: c_int) -
     of_head(wsi, |head| custom(head, name)).map_or(-1, |text| signed(text.len()))
 }
 
-/// `lws_hdr_custom_copy`: -1 if there is none.
+/// `lws_hdr_custom_copy`: -1 if it is absent.
 ///
 /// # Safety
 /// There are so many bytes.

@@ -232,7 +232,7 @@ pub unsafe fn parse_uri(
     0
 }
 
-/// `lws_interface_to_sa`: 0, or -1 if there is no such interface, 1 if it has no such address.
+/// `lws_interface_to_sa`: 0, -1 for an unknown interface, 1 for one without such an address.
 ///
 /// # Safety
 /// See [`ring_create`].

@@ -25,7 +25,7 @@ use super::{connection, fields_of, tokens};
 /// `LWS_ILLEGAL_HTTP_CONTENT_LEN`: the length is not known.
 const UNKNOWN_LENGTH: u64 = u64::MAX;
 
-/// Appends to the program's buffer from `*at` to `end`, and moves `*at`: 0, or 1 if there is no room.
+/// Appends to the program's buffer from `*at` to `end`, and moves `*at`: 0, or 1 if it does not fit.
 ///
 /// # Safety
 /// There is a buffer from `*at` to `end`.

@@ -31,6 +31,8 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// The least: what a control frame may carry.
 const LEAST_PIECE_BYTES: usize = 128;
+// A pong has its place in the same buffer (RFC 6455 section 5.5).
+const _: () = assert!(LEAST_PIECE_BYTES >= 125);
 
 /// The longest list that is read: a list without an end is found so.
 const LIST: usize = 1024;
@@ -79,7 +81,7 @@ pub unsafe fn create_context(info: *const CreationInfo) -> *mut Context {
 
 unsafe fn make(context: &'static Context, info: &CreationInfo) -> Result<(), String> {
     *lock(&context.host_name) = CString::from(rustix::system::uname().nodename());
-    context.bell().ok_or("there is no descriptor left")?;
+    context.bell().ok_or("no descriptor is left")?;
     context.connect_seconds.store(info.connect_timeout_secs, Ordering::Release);
     // SAFETY: the caller's.
     *lock(&context.silence) = unsafe { silence_of(info.retry_and_idle_policy) }
