@@ -46,18 +46,26 @@ def run(recipe):
 
 def capture(fifo, go, count):
     """Writes a packet capture with answers of HTTP that carry pictures."""
-    with open(fifo, "wb", buffering=0) as out:
-        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        go.wait(20)
-        for index in range(count):
-            picture = png(120, 120, index)
-            answer = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture
-            port, sequence = 4000 + index, 1000
-            out.write(packet(port, sequence - 1, 2, b""))
-            for at in range(0, len(answer), 1400):
-                out.write(packet(port, sequence + at, 16, answer[at : at + 1400]))
-            out.write(packet(port, sequence + len(answer), 17, b""))
-        threading.Event().wait(20)
+    try:
+        with open(fifo, "wb", buffering=0) as out:
+            write_capture(out, go, count)
+    except BrokenPipeError:
+        # The program has what it is asked about, and was ended.
+        pass
+
+
+def write_capture(out, go, count):
+    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+    go.wait(20)
+    for index in range(count):
+        picture = png(120, 120, index)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture
+        port, sequence = 4000 + index, 1000
+        out.write(packet(port, sequence - 1, 2, b""))
+        for at in range(0, len(answer), 1400):
+            out.write(packet(port, sequence + at, 16, answer[at : at + 1400]))
+        out.write(packet(port, sequence + len(answer), 17, b""))
+    threading.Event().wait(20)
 
 
 def packet(port, sequence, flags, payload):

@@ -68,7 +68,7 @@ pub(crate) fn call_of(
         return 0;
     }
     let wsi = wsi.map_or(ptr::null_mut(), |wsi| {
-        WSIS.expect(wsi);
+        WSIS.remember(wsi);
         ptr::from_ref(wsi).cast_mut()
     });
     let With { user, input, len } = with;

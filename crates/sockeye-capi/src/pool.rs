@@ -42,7 +42,7 @@ impl<T: Default + Sync> Pool<T> {
         if free.is_empty() {
             self.grow(&mut free);
         }
-        free.pop_front().expect("a chunk has records")
+        free.pop_front().expect("`grow` adds at least one, as it asserts")
     }
 
     /// Gives a record back, whose owner has cleared it.
@@ -52,7 +52,7 @@ impl<T: Default + Sync> Pool<T> {
 
     fn grow(&self, free: &mut VecDeque<&'static T>) {
         const { assert!(CHUNK / size_of::<T>() > 0 && align_of::<T>() <= CHUNK, "a chunk has at least one record") };
-        let layout = Layout::from_size_align(CHUNK, CHUNK).expect("a power of two");
+        let layout = Layout::from_size_align(CHUNK, CHUNK).expect("both are the same power of two");
         // SAFETY: the layout has a size.
         let start = unsafe { alloc(layout) }.cast::<T>();
         if start.is_null() {
@@ -81,9 +81,9 @@ impl<T: Default + Sync> Pool<T> {
         }
     }
 
-    /// This record will be looked for.
+    /// This record will be looked for next, as that of a callback is.
     #[inline]
-    pub(crate) fn expect(&self, record: &'static T) {
+    pub(crate) fn remember(&self, record: &'static T) {
         self.last.set(Some(record));
     }
 
