@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::support::{
-    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Row, Server, TempDir, eventually, frame, optimised, pass,
-    rows, scaled, strict,
+    BINARY, Case, FIN, Launch, PATIENCE, PING, PONG, Peer, Request, Row, Server, TempDir, eventually, frame, optimised,
+    pass, rows, scaled, strict,
 };
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -388,6 +388,12 @@ fn op05_only_intended_descriptors_are_open_in_the_daemon() {
     let output = home.launch().command().output().expect("the command starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let number = home.number().expect("it serves");
+    // What starting it needed is closed only once it serves, which may be after its starter has ended.
+    let said = String::from_utf8(output.stdout).expect("text");
+    let address = said.split_once("://").and_then(|(_, rest)| rest.strip_suffix("/\n")).expect("an address");
+    let mut peer = Peer::over(TcpStream::connect(address).expect("it listens"));
+    peer.upgrade(&Request::upgrade("/"));
+    peer.echoes();
     for entry in fs::read_dir(format!("/proc/{number}/fd")).expect("it lives") {
         let target = fs::read_link(entry.expect("it lives").path()).expect("open");
         let target = target.to_str().expect("text");

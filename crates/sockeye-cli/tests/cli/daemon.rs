@@ -1,6 +1,7 @@
 //! `--daemonize`, `--pid-file`, `--user` and `--group`.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -49,6 +50,15 @@ impl Background {
         let mut client = Client::open(self.address(), "").unwrap();
         client.text("still there");
         client.expect("still there");
+    }
+
+    /// A connection that it has answered a request on, and that stays open.
+    fn serves(&self) -> TcpStream {
+        let mut client = TcpStream::connect(self.address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        assert_ne!(client.read(&mut [0; 1]).unwrap(), 0, "an answer");
+        client
     }
 
     fn signal(&self, signal: Signal) {
@@ -136,6 +146,8 @@ fn nothing_that_the_starter_had_open_is_open_in_the_daemon() {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let daemon = Background::of(&mut command, &folder.0.join("pid"));
     let pid_file = folder.path("pid");
+    // What starting it needed is closed only once it serves, which may be after its starter has ended.
+    let _client = daemon.serves();
     let mut sockets = 0;
     for (number, what) in daemon.descriptors() {
         match number {
@@ -144,8 +156,8 @@ fn nothing_that_the_starter_had_open_is_open_in_the_daemon() {
             _ => assert!(what.starts_with("anon_inode:") || what == pid_file, "{number}: {what}"),
         }
     }
-    // The listener, and the two ends of the pair that signals come by.
-    assert_eq!(sockets, 3, "{:?}", daemon.descriptors());
+    // The listener, the client, and the two ends of the pair that signals come by.
+    assert_eq!(sockets, 4, "{:?}", daemon.descriptors());
     assert_eq!(daemon.status("Umask"), "0022", "the starter's was 0");
     assert_eq!(fs::metadata(&pid_file).unwrap().permissions().mode() & 0o7777, 0o644);
 }
