@@ -34,6 +34,7 @@ mod pool;
 mod process;
 mod protocol;
 mod reason;
+mod regular;
 mod spoken;
 mod texts;
 mod timers;

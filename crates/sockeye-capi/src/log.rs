@@ -79,7 +79,10 @@ macro_rules! warning {
 macro_rules! notice {
     ($($text:tt)*) => { $crate::log::say($crate::log::NOTICE, format_args!($($text)*)) };
 }
-pub(crate) use {err, notice, warning};
+macro_rules! info {
+    ($($text:tt)*) => { $crate::log::say($crate::log::INFO, format_args!($($text)*)) };
+}
+pub(crate) use {err, info, notice, warning};
 
 /// Hands a line to the program's function, or writes it to standard error.
 pub fn line_of(level: c_int, line: &CStr) {

@@ -1,13 +1,13 @@
 //! Parts of the tree of URLs that a program leaves to the library: folders, redirects, protocols.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sockeye::http::Response;
 
 use crate::answer::with_field;
+use crate::regular;
 use crate::texts::kept;
 
 /// Where the answers of a mount come from.
@@ -58,7 +58,7 @@ impl Mount {
             }
             path.push(OsStr::from_bytes(segment));
         }
-        let file = File::open(&path).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()))?;
+        let (file, _) = regular::open(&path).ok()?;
         let response = Response::file(self.media_type(&rest), file).ok()?;
         Some(with_field(response.with_etag(), "cache-control", &self.caching()))
     }

@@ -1,6 +1,6 @@
 //! What a program writes: to the socket if it may be written to now, else into a queue that the loop sends from.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sockeye::proto::conn::ControlPayload;
@@ -40,7 +40,7 @@ pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]
         Kind::Continuation if !wsi.is_mid_message.load(Ordering::Relaxed) => return Err(WriteError::OutOfOrder),
         Kind::Message(_) | Kind::Continuation => {}
     }
-    let kind = if is_last { kind_of(wsi, kind, payload) } else { kind };
+    let kind = if is_last { kind_of(kind, payload) } else { kind };
     let is_sent = wsi.queued.load(Ordering::Relaxed) == 0
         && match context.door.with_port(wsi, |tx| send(tx, kind, is_last, payload)) {
             Some(is_sent) => is_sent,
@@ -56,13 +56,15 @@ pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]
 /// What a whole message is sent as. RFC 6455 section 8.1: an endpoint that finds text that "is not, in fact, a valid UTF-8 stream [...]
 /// MUST _Fail the WebSocket Connection_". The libraries of old sent what they were given, so programs send bytes as text, and do not look
 /// at the kind where they receive them: bytes reach them as what they are.
-fn kind_of(wsi: &Wsi, kind: Kind, payload: &[u8]) -> Kind {
+fn kind_of(kind: Kind, payload: &[u8]) -> Kind {
     let is_text = kind != Kind::Message(MessageKind::Text) || std::str::from_utf8(payload).is_ok();
     if is_text {
         return kind;
     }
-    if !wsi.sends_bytes_as_text.swap(true, Ordering::Relaxed) {
-        log::warning!("{}: a text message that is not UTF-8 is sent as binary; it is said once", wsi.id());
+    // Once for the process: who echoes what it gets has its peers decide how often.
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if !IS_TOLD.swap(true, Ordering::Relaxed) {
+        log::warning!("a text message that is not UTF-8 is sent as binary; it is said once");
     }
     Kind::Message(MessageKind::Binary)
 }

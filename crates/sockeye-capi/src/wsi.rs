@@ -83,8 +83,6 @@ pub struct Wsi {
     pub(crate) is_mid_message: AtomicBool,
     /// The beginning of a frame waits for its rest.
     pub(crate) is_gathering: AtomicBool,
-    /// A message was text and not UTF-8, which was said.
-    pub(crate) sends_bytes_as_text: AtomicBool,
     /// A close was asked for.
     pub(crate) is_closing: AtomicBool,
     /// Bytes of what the program has written and the loop has not taken, with what the frames themselves take.
@@ -243,7 +241,6 @@ impl Wsi {
             &self.is_binary,
             &self.is_mid_message,
             &self.is_gathering,
-            &self.sends_bytes_as_text,
             &self.is_closing,
         ];
         flags.into_iter().for_each(|flag| flag.store(false, Ordering::Release));

@@ -1,7 +1,6 @@
 //! Files as answers.
 
-use std::ffi::{CStr, c_char, c_int};
-use std::fs::File;
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 
 use sockeye::http::Response;
@@ -9,6 +8,7 @@ use sockeye::http::Response;
 use crate::caller;
 use crate::context::Context;
 use crate::log;
+use crate::regular;
 use crate::texts::kept;
 use crate::wsi::{Answer, Phase, Wsi};
 
@@ -33,7 +33,8 @@ pub unsafe fn serve_http_file(
     let (answer, result) = match answer_of(file, content_type.unwrap_or("application/octet-stream")) {
         Ok(answer) => (answer, 0),
         Err(error) => {
-            log::err!("{}: {error}", file.to_string_lossy());
+            // Peers choose what they ask for, and how often.
+            log::info!("{}: {error}", file.to_string_lossy());
             (Answer { response: Response::error(404), file: None }, 1)
         }
     };
@@ -47,11 +48,7 @@ pub unsafe fn serve_http_file(
 }
 
 fn answer_of(path: &CStr, media_type: &str) -> std::io::Result<Answer> {
-    let file = File::open(std::ffi::OsStr::from_bytes(path.to_bytes()))?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
+    let (file, metadata) = regular::open(OsStr::from_bytes(path.to_bytes()).as_ref())?;
     let response = Response::file(kept(media_type), file)?;
     Ok(Answer { response, file: Some((path.to_owned(), metadata.len())) })
 }

@@ -1,7 +1,6 @@
 //! Answering requests: heads built in the program's buffer, pages, files.
 
 use std::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -13,6 +12,7 @@ use crate::caller;
 use crate::lock::lock;
 use crate::log;
 use crate::reason::{Interface, Reason};
+use crate::regular;
 use crate::texts::kept;
 use crate::wsi::{Phase, Wsi};
 
@@ -203,10 +203,9 @@ pub unsafe fn serve_file(
     // SAFETY: the caller's.
     let (file, media_type, lines) =
         unsafe { (caller::text(file), caller::utf8(media_type), caller::bytes(lines.cast(), unsigned(length))) };
-    let opened = file.and_then(|path| File::open(std::ffi::OsStr::from_bytes(path.to_bytes())).ok());
-    let opened = opened.filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
+    let opened = file.and_then(|path| regular::open(std::ffi::OsStr::from_bytes(path.to_bytes()).as_ref()).ok());
     let media_type = kept(media_type.unwrap_or("application/octet-stream"));
-    let Some(mut response) = opened.and_then(|file| Response::file(media_type, file).ok()) else {
+    let Some(mut response) = opened.and_then(|(file, _)| Response::file(media_type, file).ok()) else {
         let answered = answer(wsi, Response::error(404), false);
         return if answered < 0 { -1 } else { 1 };
     };

@@ -2,6 +2,8 @@
 
 #include "common.h"
 
+#include <sys/stat.h>
+
 static char path[] = "/tmp/sockeye-capi-http-XXXXXX";
 static const char *serve_as;
 static int answer, completion, is_completed;
@@ -97,6 +99,13 @@ int main(void)
     serve_as = "/nonexistent/file";
     request("/gone", 0);
     CHECK(answer != 0);
+
+    say("a FIFO that nobody writes to");
+    unlink(path);
+    CHECK(mkfifo(path, 0600) == 0);
+    serve_as = path;
+    request("/fifo", 0);
+    CHECK(answer != 0 && !errors);
 
     turns(5);
     unlink(path);
