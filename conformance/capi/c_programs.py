@@ -1,12 +1,19 @@
 """C programs of our own, compiled against Debian's header: one prints the same on either library, one misuses ours."""
 
+import ctypes
+import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from harness import free_port
 from websocket import CLOSE, TEXT, connect
 
+TESTS = Path(__file__).resolve().parents[2] / "crates/sockeye-capi/tests"
+EXPORTS = Path(__file__).resolve().parents[2] / "crates/sockeye-capi/exports"
 SOURCES = Path(__file__).resolve().parent / "c"
 REQUEST = (
     b"GET /a%20b/c?a=1&b=2%26&c HTTP/1.1\r\nHost: h:1\r\nAccept: a\r\nAccept: b\r\nX-Test: yes\r\nCookie: q=1\r\nUser-Agent: ua\r\n"
@@ -64,6 +71,58 @@ def misuse(recipe):
         recipe.equal(f"{what}: its exit status", status, 0)
         wanted = "closed 4, more destroyed 1, received"
         recipe.check(f"{what}: each connection was closed once", wanted in program.output(), program.output()[-1500:])
+
+
+def arguments(recipe):
+    """Each function with each argument wrong, alone and with memcheck."""
+    if not recipe.is_ours:
+        return
+    folder = TESTS / "arguments"
+    with (recipe.folder / "calls.inc").open("w") as calls:
+        subprocess.run([sys.executable, folder / "generate.py", EXPORTS / "lws17.txt"], stdout=calls, check=True, timeout=30)
+    # The calls are wrong on purpose.
+    recipe.run("cc", "-std=gnu11", "-O1", "-g", "-w", "-I.", "-o", "arguments", folder / "calls17.c", "-lwebsockets")
+    for command in ((), VALGRIND):
+        what = "with memcheck" if command else "alone"
+        program = recipe.start(*command, "./arguments")
+        status, _ = program.end(120)
+        recipe.check(f"{what}: it comes to its end", status == 0 and "ended\n" in program.output(), (status, program.output()[-1500:]))
+
+
+def returns(recipe):
+    """Callbacks that return what is not 0, alone and with memcheck."""
+    if not recipe.is_ours:
+        return
+    compile_program(recipe, "returns")
+    for command in ((), VALGRIND):
+        what = "with memcheck" if command else "alone"
+        program = recipe.start(*command, "./returns")
+        status, _ = program.end(180)
+        wanted = (0, "many reasons came, ended\n")
+        recipe.equal(f"{what}: the loop goes on", (status, program.output()[-1500:]), wanted)
+
+
+def stubs(recipe):
+    """A function that is not there says its name and ends the program."""
+    if not recipe.is_ours:
+        return
+    library = ctypes.CDLL(str(Path(recipe.library) / "libwebsockets.so.17"))
+    silent = []
+    names = (EXPORTS / "lws17-unimplemented.txt").read_text().split()
+    for name in names:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.dup2(writer, 2)
+            library[name]()
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as said:
+            text = said.read().decode(errors="replace")
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGABRT or name not in text:
+            silent.append((name, status, text))
+    recipe.check(f"{len(names)} functions say their name and abort", not silent, silent[:3])
 
 
 def drain(peer):

@@ -162,6 +162,19 @@ class Bench:
         program = self.compile(name, "sanitized", ["-O1", "-fno-omit-frame-pointer", *SANITIZERS])
         self.judge(name, [program, *ARGUMENTS.get(name, ([], []))[1]])
 
+    def arguments(self, checker):
+        """Each function with each argument wrong."""
+        work = pathlib.Path(tempfile.mkdtemp(dir=self.work))
+        folder, options = HERE / "arguments", ["-D_DEBUG", self.include]
+        calls = must([sys.executable, folder / "generate.py", HERE.parent / "exports" / "lws13.txt", *options])
+        (work / "calls.inc").write_text(calls)
+        # The calls are wrong on purpose.
+        must(["cc", "-std=gnu11", "-O1", "-g", "-w", *options, f"-I{work}", "-o", work / "arguments", folder / "calls13.c",
+              f"-L{self.folder / 'lib'}", "-lwebsockets"])
+        code, output, errors = run([*checker, work / "arguments"], env=self.environment)
+        if code != 0 or not output.endswith("ended\n"):
+            raise Failed(f"ended with {code}: {output[-2000:]}\n{errors[-6000:]}")
+
     def then(self, flags, checker):
         """Programs with the call patterns of that time, against each other; the server below `checker`."""
         work = pathlib.Path(tempfile.mkdtemp(dir=self.work))
@@ -292,6 +305,8 @@ def checks(bench, names):
         yield " ".join(["programs of that time", *flags]), lambda f=flags: bench.then(f, [])
     yield "programs of that time, valgrind", lambda: bench.then([], VALGRIND)
     yield "programs of that time, -DEXTERNAL_POLL, valgrind", lambda: bench.then(["-DEXTERNAL_POLL"], VALGRIND)
+    yield "every argument wrong, valgrind", lambda: bench.arguments(VALGRIND)
+    yield "every argument wrong", lambda: bench.arguments([])
     yield "examples", bench.examples
     yield "pkg-config", lambda: bench.package(False)
     yield "pkg-config, the archive", lambda: bench.package(True)
