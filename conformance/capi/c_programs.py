@@ -102,6 +102,30 @@ def returns(recipe):
         recipe.equal(f"{what}: the loop goes on", (status, program.output()[-1500:]), wanted)
 
 
+def tls(recipe):
+    """Both libraries take and refuse the same; what only ours refuses is behind that."""
+    compile_program(recipe, "tls")
+    recipe.check("there are certificates", "CERTIFICATES" in os.environ, "CERTIFICATES names the folder of xtask/src/certificates.rs")
+
+    def said(library, *words):
+        program = recipe.start("./tls", *words, library=library)
+        status, _ = program.end(60)
+        return program.output().splitlines(), status
+
+    theirs, _ = said(None)
+    recipe.equal("Debian's prints the end", theirs[-1:], ["ended"])
+    if not recipe.is_ours:
+        return
+    ours, status = said(recipe.library, "all")
+    differing = [pair for pair in zip(theirs[:-1], ours) if pair[0] != pair[1]]
+    recipe.check("both libraries take and refuse the same", not differing, differing)
+    wanted = [
+        "nobody is known, any will do: received", "a certificate of another authority: refused", "a key with a password: refused", "a context of OpenSSL: no context", "no authority at all: refused",
+        "demands without an authority: no listener", "a path that is no text: no listener", "a key alone: no listener", "ended",
+    ]
+    recipe.equal("what cannot be done is refused", (ours[len(theirs) - 1:], status), (wanted, 0))
+
+
 def stubs(recipe):
     """A function that is not there says its name and ends the program."""
     if not recipe.is_ours:

@@ -26,6 +26,7 @@ RECIPES = {
     "arguments": c_programs.arguments,
     "returns": c_programs.returns,
     "stubs": c_programs.stubs,
+    "tls": c_programs.tls,
     "kamailio": kamailio.run,
     "swupdate": swupdate.run,
     "csound": csound.run,

@@ -34,6 +34,7 @@ impl Certificates {
         all.issue("elsewhere", "authority", "DNS:elsewhere.example")?;
         all.issue("client", "authority", "DNS:client.example")?;
         all.issue("impostor", "stranger", "DNS:client.example")?;
+        all.encrypt("client")?;
         Ok(all)
     }
 
@@ -81,6 +82,17 @@ impl Certificates {
             (true, [pin]) => Ok(pin.clone()),
             _ => Err(format!("no pin of {}: {}", self.server().display(), output.lines.join("\n")).into()),
         }
+    }
+
+    /// The key of `name` once more, in `encrypted.key`, which wants a password.
+    fn encrypt(&self, name: &str) -> Result<(), Failure> {
+        let mut command = Command::new("openssl");
+        command
+            .args(["pkey", "-aes128", "-passout", "pass:password", "-in"])
+            .arg(self.folder.join(format!("{name}.key")));
+        command.arg("-out").arg(self.folder.join("encrypted.key"));
+        process::read(&mut command, LIMIT)?.success(&process::shown(&command))?;
+        Ok(())
     }
 
     fn file(&self, name: &str) -> PathBuf {

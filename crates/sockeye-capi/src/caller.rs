@@ -3,7 +3,9 @@
 //! Nothing here can be checked but a null pointer and a length that no memory has: what a pointer means is the contract of the
 //! header, and the program's to keep.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::ptr;
 use std::slice;
 
@@ -23,6 +25,15 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char) -> Option<&'a CStr> {
 pub(crate) unsafe fn utf8<'a>(pointer: *const c_char) -> Option<&'a str> {
     // SAFETY: the caller's.
     unsafe { text(pointer) }.and_then(|text| text.to_str().ok())
+}
+
+/// The path of a file, in whatever bytes; `None` for a null pointer.
+///
+/// # Safety
+/// As [`text`], for this call.
+pub(crate) unsafe fn path(pointer: *const c_char) -> Option<PathBuf> {
+    // SAFETY: the caller's.
+    unsafe { text(pointer) }.map(|text| PathBuf::from(OsStr::from_bytes(text.to_bytes())))
 }
 
 /// Bytes to read; `None` for a null pointer with a length, and for a length that no memory has.

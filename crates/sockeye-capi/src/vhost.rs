@@ -10,6 +10,7 @@ use crate::lock::lock;
 use crate::mounts::Mount;
 use crate::pool::{Owner, Pool};
 use crate::protocol::CProtocol;
+use crate::tls::Own;
 use crate::wsi::Wsi;
 
 pub(crate) static VHOSTS: Pool<Vhost> = Pool::new();
@@ -39,8 +40,8 @@ pub(crate) struct Settings {
     /// What answers say of the server.
     pub(crate) server: Option<Vec<u8>>,
     pub(crate) mounts: Arc<[Mount]>,
-    /// The file with the roots that its connections trust.
-    pub(crate) client_roots: Option<String>,
+    /// What its connections over TLS are made with.
+    pub(crate) own: Own,
 }
 
 impl fmt::Debug for Vhost {

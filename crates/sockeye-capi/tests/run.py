@@ -1,8 +1,8 @@
 """Compiles and runs the C programs of `tests/c` on a library that `cargo xtask capi` has built.
 
-    run.py FOLDER [NAME]..
+    run.py FOLDER CERTIFICATES [NAME]..
 
-FOLDER has `lib` and `include`. A program passes when it ends with 0 and prints what is in NAME.out: as it is, under valgrind, and
+FOLDER has `lib` and `include`, CERTIFICATES what xtask/src/certificates.rs makes. A program passes when it ends with 0 and prints what is in NAME.out: as it is, under valgrind, and
 compiled with AddressSanitizer and UBSan. The header is compiled in every way that programs are, and the examples as docs/c.md says.
 Prints `ok NAME` or `not ok NAME: why`.
 """
@@ -117,7 +117,7 @@ class Server:
 
 
 class Bench:
-    def __init__(self, folder, work):
+    def __init__(self, folder, certificates, work):
         self.folder = folder
         self.work = work
         self.include = f"-I{folder / 'include'}"
@@ -126,6 +126,7 @@ class Bench:
             LD_LIBRARY_PATH=str(folder / "lib"),
             ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
             UBSAN_OPTIONS="print_stacktrace=1",
+            CERTIFICATES=str(certificates),
         )
         self.environment.pop("http_proxy", None)
 
@@ -313,10 +314,10 @@ def checks(bench, names):
 
 
 def main():
-    folder = pathlib.Path(sys.argv[1]).resolve()
+    folder, certificates = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
     failed = 0
     with tempfile.TemporaryDirectory(prefix="sockeye-capi-") as work:
-        bench = Bench(folder, pathlib.Path(work))
+        bench = Bench(folder, certificates, pathlib.Path(work))
 
         def one(check):
             name, work = check
@@ -327,7 +328,7 @@ def main():
             return name, None
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for name, failure in pool.map(one, checks(bench, sys.argv[2:])):
+            for name, failure in pool.map(one, checks(bench, sys.argv[3:])):
                 if failure is None:
                     print(f"ok {name}", flush=True)
                     continue

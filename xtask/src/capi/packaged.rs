@@ -5,6 +5,7 @@ use std::{process::Command, time::Duration};
 
 use super::{PRODUCTS, Profile};
 use crate::{
+    certificates::Certificates,
     gate::{Checks, Failure},
     interop, process,
     workspace::Workspace,
@@ -16,12 +17,13 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Builds the libraries that only programs that are compiled already can load, and runs all recipes on them.
 pub(crate) fn run(workspace: &Workspace) -> Result<Checks, Failure> {
     let mut total = Checks::default();
+    let certificates = Certificates::make(&workspace.target().join("capi"))?;
     for product in PRODUCTS.iter().filter(|product| product.header.is_none()) {
         let folder = product.folder(workspace);
         total += product.build(workspace, Profile::Release, &folder)?;
         let mut command = Command::new("python3");
         command.arg(workspace.root().join("conformance/capi/run.py")).arg("--library").arg(folder.join("lib"));
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("PYTHONDONTWRITEBYTECODE", "1").env("CERTIFICATES", certificates.folder());
         total += interop::count("run.py", &process::run(&mut command, LIMIT)?)?;
     }
     Ok(total)

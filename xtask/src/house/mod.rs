@@ -46,6 +46,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "crates/sockeye-capi/src/face13/tables.rs",
     "crates/sockeye-capi/src/face17/calls.rs",
     "crates/sockeye-capi/src/face17/connect.rs",
+    "crates/sockeye-capi/src/face17/files.rs",
     "crates/sockeye-capi/src/face17/headers.rs",
     "crates/sockeye-capi/src/face17/helpers.rs",
     "crates/sockeye-capi/src/face17/http.rs",

@@ -25,9 +25,9 @@ use crate::poll::Poll;
 use crate::process;
 use crate::reason::Interface;
 use crate::spoken::close_with;
-use crate::tls;
+use crate::tls::{self, Clients, Own, Source, Trust};
 use crate::turn::{Turn, Work};
-use crate::vhost::Vhost;
+use crate::vhost::{Settings, Vhost};
 use crate::write::{WriteError, write};
 use crate::wsi::{Phase, Wsi};
 
@@ -57,18 +57,21 @@ pub unsafe fn create_context(
     log::install();
     process::ignore_sigpipe();
     // SAFETY: the caller's.
-    let (interface, certificate, key) =
-        unsafe { (caller::utf8(interface), caller::utf8(certificate), caller::utf8(key)) };
+    let (interface, files) = unsafe {
+        let files = [certificate, key, authority].map(|path| caller::path(path).map(Source::File));
+        (caller::utf8(interface), files)
+    };
+    let wants_certificates = options & REQUIRE_CLIENT_CERTIFICATE != 0;
     let context = Context::new(Interface::Lws13, user);
     let vhost = Vhost::new(context);
     lock(&context.vhosts).push(vhost);
     // SAFETY: the caller's.
     let made = match unsafe { tables::read(context, vhost, protocols) } {
         None => Err("a context needs a table of protocols, whose last entry has no callback".to_owned()),
-        Some(_) if !authority.is_null() || options & REQUIRE_CLIENT_CERTIFICATE != 0 => {
-            Err("client certificates are not supported by this interface".to_owned())
-        }
-        Some(_) => make(context, vhost, port, interface, certificate.zip(key), (uid, gid)),
+        Some(_) => files_of(files, port != 0, wants_certificates).and_then(|files| {
+            *lock(&vhost.settings) = Settings { own: files.own, ..Settings::default() };
+            make(context, vhost, port, interface, files.listener, (uid, gid))
+        }),
     };
     match made {
         Ok(()) => ptr::from_ref(context).cast_mut(),
@@ -86,12 +89,45 @@ pub unsafe fn create_context(
 /// `LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT`.
 const REQUIRE_CLIENT_CERTIFICATE: c_uint = 2;
 
+/// What the files of a context are for.
+struct Files {
+    listener: Option<(tls::Identity, Option<Clients>)>,
+    own: Own,
+}
+
+/// In a context that listens they are those of its listener, and of the authority of its clients if they need certificates;
+/// otherwise they are those of its connections. What would be left over is refused.
+fn files_of(
+    [certificate, key, authority]: [Option<Source>; 3],
+    listens: bool,
+    wants_certificates: bool,
+) -> Result<Files, String> {
+    let identity = match (certificate, key) {
+        (Some(chain), Some(key)) => Some(tls::Identity { chain, key }),
+        (None, None) => None,
+        _ => return Err("a certificate and its key are given both, or neither".to_owned()),
+    };
+    let trust = authority.clone().map_or(Trust::System, Trust::These);
+    if !listens {
+        return Ok(Files { listener: None, own: Own { trust, identity } });
+    }
+    // The functions of OpenSSL that a program of that time gave more authorities by are never called.
+    let clients = match (wants_certificates, &identity, &authority) {
+        (false, ..) => None,
+        (true, Some(_), Some(roots)) => Some(Clients { roots: roots.clone(), are_required: true }),
+        (true, ..) => {
+            return Err("to ask clients for certificates takes a certificate, a key and an authority".to_owned());
+        }
+    };
+    Ok(Files { listener: identity.map(|identity| (identity, clients)), own: Own { trust, identity: None } })
+}
+
 fn make(
     context: &'static Context,
     vhost: &'static Vhost,
     port: c_int,
     interface: Option<&str>,
-    certificate: Option<(&str, &str)>,
+    files: Option<(tls::Identity, Option<Clients>)>,
     (uid, gid): (c_int, c_int),
 ) -> Result<(), String> {
     if std::env::var("http_proxy").is_ok_and(|proxy| !proxy.is_empty() && !proxy.contains(':')) {
@@ -105,9 +141,9 @@ fn make(
     if port != 0 {
         let port = u16::try_from(port).map_err(|_| format!("the port is 1 to 65535, not {port}"))?;
         let at = SocketAddr::new(IpAddr::V4(address_of(interface)?), port);
-        let listened = match certificate {
+        let listened = match files {
             None => context.listen(vhost, at, |listen| listen),
-            Some((certificate, key)) => context.listen(vhost, at, tls::listen(certificate, key)?),
+            Some((identity, clients)) => context.listen(vhost, at, tls::listen(&identity, clients.as_ref())?),
         };
         listened.map_err(|error| error.to_string())?;
     }

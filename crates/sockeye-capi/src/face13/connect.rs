@@ -13,9 +13,10 @@ use crate::callbacks::{With, call};
 use crate::caller;
 use crate::context::Context;
 use crate::dial::connect_now;
+use crate::lock::lock;
 use crate::log;
 use crate::reason::Reason;
-use crate::tls;
+use crate::tls::{self, Own};
 use crate::wsi::{Phase, Wsi};
 
 /// Room for the header lines that a program adds.
@@ -108,7 +109,7 @@ fn connect(context: &'static Context, wanted: &Wanted<'_>, user: *mut c_void) ->
     let vhost = context.first_vhost().ok_or("the context has no protocols")?;
     let known = wanted.protocols.iter().find_map(|name| vhost.named(name));
     let protocol = known.or_else(|| vhost.first()).ok_or("the context has no protocols")?;
-    let mut connect = description(wanted)?;
+    let mut connect = description(wanted, &lock(&vhost.settings).own)?;
     let mut over: Option<OwnedFd> = None;
     match env::var("http_proxy") {
         Ok(proxy) if !proxy.is_empty() => {
@@ -142,7 +143,7 @@ fn connect(context: &'static Context, wanted: &Wanted<'_>, user: *mut c_void) ->
     }
 }
 
-fn description(wanted: &Wanted<'_>) -> Result<Connect, String> {
+fn description(wanted: &Wanted<'_>, own: &Own) -> Result<Connect, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let scheme = if wanted.ssl == 0 { "ws" } else { "wss" };
     let slash = if wanted.path.starts_with('/') { "" } else { "/" };
@@ -163,7 +164,7 @@ fn description(wanted: &Wanted<'_>) -> Result<Connect, String> {
         };
     }
     if wanted.ssl != 0 {
-        connect = tls::connect(connect, wanted.ssl == 2, None)?;
+        connect = tls::connect(connect, wanted.ssl == 2, own)?;
     }
     Ok(connect)
 }
@@ -201,7 +202,7 @@ fn with_headers(wsi: &'static Wsi, connect: Connect) -> Result<Connect, String> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Wanted, description, has_port};
+    use super::{Own, Wanted, description, has_port};
 
     #[test]
     fn the_host_is_that_of_the_program_and_the_port_that_of_the_address() {
@@ -221,14 +222,14 @@ mod tests {
             ("[::1]", 7681, "[::1]:7681"),
             ("[::1]:90", 7681, "[::1]:90"),
         ] {
-            let connect = description(&wanted(host, port)).unwrap();
+            let connect = description(&wanted(host, port), &Own::default()).unwrap();
             assert_eq!(
                 (connect.url().authority().as_str(), connect.url().target()),
                 (authority, "/chat?x=1"),
                 "{host}"
             );
         }
-        assert!(description(&wanted("ex ample", 80)).is_err());
+        assert!(description(&wanted("ex ample", 80), &Own::default()).is_err());
         assert!(!has_port("::1") && !has_port("host:") && has_port("host:1"));
     }
 }

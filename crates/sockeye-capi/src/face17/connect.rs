@@ -171,8 +171,8 @@ fn description(context: &Context, vhost: &Vhost, wanted: &Wanted<'_>) -> Result<
                         self-signed ones, too"
                 .to_owned());
         }
-        let roots = lock(&vhost.settings).client_roots.clone();
-        connect = tls::connect(connect, trusts_any, roots.as_deref())?;
+        let own = lock(&vhost.settings).own.clone();
+        connect = tls::connect(connect, trusts_any, &own)?;
     }
     Ok(connect)
 }

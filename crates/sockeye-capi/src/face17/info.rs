@@ -24,7 +24,7 @@ use crate::wsi::Silence;
 
 use super::numbers::{self, mount as kind, option};
 use super::types::{self, CreationInfo, Extension, Protocols, RetryPolicy, VhostOption};
-use super::{Lws17, interfaces, service};
+use super::{Lws17, files, interfaces, service};
 
 /// The most that a program may want in one piece of a message.
 const PIECE_BYTES: usize = 1 << 20;
@@ -166,11 +166,11 @@ unsafe fn make_vhost(
     is_strict: bool,
 ) -> Result<&'static Vhost, String> {
     // SAFETY: the caller's.
-    let (name, server, roots) = unsafe {
+    let (name, server, own) = unsafe {
         (
             caller::text(info.vhost_name).unwrap_or(DEFAULT_NAME),
             caller::text(info.server_string).map(|text| text.to_bytes().to_vec()),
-            caller::utf8(info.client_ssl_ca_filepath).map(str::to_owned),
+            files::own(info)?,
         )
     };
     let vhost = Vhost::new(context);
@@ -180,7 +180,7 @@ unsafe fn make_vhost(
     // SAFETY: the caller's.
     unsafe {
         let mounts = read_mounts(info.mounts).into();
-        *lock(&vhost.settings) = Settings { name: name.to_owned(), server, mounts, client_roots: roots };
+        *lock(&vhost.settings) = Settings { name: name.to_owned(), server, mounts, own };
         read_protocols(vhost, info);
     }
     lock(&context.vhosts).push(vhost);
@@ -250,20 +250,8 @@ unsafe fn listen(context: &'static Context, vhost: &'static Vhost, info: &Creati
         return Ok(());
     }
     // SAFETY: the caller's.
-    let (iface, certificate, key) = unsafe {
-        (
-            caller::utf8(info.iface).filter(|iface| !iface.is_empty()),
-            caller::utf8(info.ssl_cert_filepath),
-            caller::utf8(info.ssl_private_key_filepath),
-        )
-    };
-    // What is asked for and not there is refused: the port would be open to those whom the program wants to keep out.
-    if !info.server_ssl_cert_mem.is_null() || !info.server_ssl_private_key_mem.is_null() {
-        return Err("a certificate or a key in memory is not supported: give the paths of files".to_owned());
-    }
-    if certificate.is_some() && info.options & option::REQUIRE_VALID_CLIENT_CERT != 0 {
-        return Err("client certificates are not supported".to_owned());
-    }
+    let (iface, listener) =
+        unsafe { (caller::utf8(info.iface).filter(|iface| !iface.is_empty()), files::listener(info)?) };
     let at = if info.options & option::UNIX_SOCK != 0 {
         let path = iface.ok_or("a vhost on a Unix socket needs its path")?;
         Address::unix(path.trim_start_matches('+')).ok_or("that is not the path of a socket")?
@@ -275,9 +263,9 @@ unsafe fn listen(context: &'static Context, vhost: &'static Vhost, info: &Creati
         };
         Address::from(SocketAddr::new(address, port))
     };
-    let listened = match certificate {
+    let listened = match listener {
         None => context.listen(vhost, at, |listen| listen),
-        Some(certificate) => context.listen(vhost, at, tls::listen(certificate, key.unwrap_or(certificate))?),
+        Some((identity, clients)) => context.listen(vhost, at, tls::listen(&identity, clients.as_ref())?),
     };
     listened.map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@ mod builders;
 pub mod calls;
 pub mod connect;
 mod exchange;
+mod files;
 pub mod headers;
 pub mod helpers;
 pub mod http;

@@ -52,8 +52,12 @@ numbers! {
 
 /// Bits of `options`: `LWS_SERVER_OPTION_…`, as far as they mean something here.
 pub(crate) mod option {
-    /// Clients need a certificate, which is refused.
+    /// Clients need a certificate,
     pub(crate) const REQUIRE_VALID_CLIENT_CERT: u64 = 1 << 1;
+    /// or may go without.
+    pub(crate) const PEER_CERT_NOT_REQUIRED: u64 = 1 << 7;
+    /// The authorities of the system are not trusted.
+    pub(crate) const DISABLE_OS_CA_CERTS: u64 = 1 << 6;
     /// The loop of libev, which is refused.
     pub(crate) const LIBEV: u64 = 1 << 4;
     /// No listener of this vhost uses IPv6.

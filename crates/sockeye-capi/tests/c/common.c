@@ -81,7 +81,7 @@ int free_port(void)
     return port;
 }
 
-static struct libwebsocket_context *serve(struct libwebsocket_context *context)
+struct libwebsocket_context *serve(struct libwebsocket_context *context)
 {
     size_t index;
 

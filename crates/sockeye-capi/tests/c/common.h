@@ -51,6 +51,9 @@ int free_port(void);
 struct libwebsocket_context *server(int port, struct libwebsocket_protocols *protocols);
 struct libwebsocket_context *client(struct libwebsocket_protocols *protocols);
 
+/* Has `turn` serve a context that the program has made; NULL ends the program. */
+struct libwebsocket_context *serve(struct libwebsocket_context *context);
+
 /* Ends all. */
 void destroy_all(void);
 
