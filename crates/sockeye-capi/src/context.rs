@@ -240,6 +240,7 @@ impl Context {
             let mut control = inner.service.control();
             self.door.lend(&mut control, tell);
         }
+        self.set_clock(guard.as_mut());
         drop(guard);
         // The thread that waits does not know of what was asked for.
         if self.is_waiting.load(Ordering::Acquire) {
@@ -309,19 +310,30 @@ impl Context {
         }
     }
 
-    /// Sets or clears a deadline of an open connection.
+    /// Sets or clears a deadline of a connection that is open, or that carries a request.
     pub(crate) fn set_deadline(&'static self, wsi: &'static Wsi, due: Due, after: Option<Duration>) {
-        let next = {
-            let mut rest = wsi.rest();
-            rest.deadlines[due as usize] = after.and_then(|after| Instant::now().checked_add(after));
-            rest.deadlines.iter().flatten().min().copied()
-        };
         let id = wsi.id();
-        self.act(move |commands| {
-            if let Ok(mut connection) = commands.connection(id) {
-                match next {
-                    None => connection.clear_timer(),
-                    Some(next) => connection.set_timer(next.saturating_duration_since(Instant::now())),
+        let request = {
+            let Some(mut rest) = wsi.rest_of(id) else { return };
+            rest.deadlines[due as usize] = after.and_then(|after| Instant::now().checked_add(after));
+            rest.request
+        };
+        let next = wsi.next_deadline().map(|next| next.saturating_duration_since(Instant::now()));
+        self.act(move |commands| match request {
+            None => {
+                if let Ok(mut connection) = commands.connection(id) {
+                    match next {
+                        None => connection.clear_timer(),
+                        Some(next) => connection.set_timer(next),
+                    }
+                }
+            }
+            Some(request) => {
+                if let Ok(mut request) = commands.request(request) {
+                    match next {
+                        None => request.clear_timer(),
+                        Some(next) => request.set_timer(next),
+                    }
                 }
             }
         });
@@ -329,8 +341,10 @@ impl Context {
 
     /// Ends a connection at once.
     pub(crate) fn abort(&'static self, wsi: &'static Wsi) {
-        wsi.is_closing.store(true, Ordering::Release);
         let id = wsi.id();
+        if wsi.rest_of(id).map(|_| wsi.is_closing.store(true, Ordering::Release)).is_none() {
+            return;
+        }
         self.act(move |commands| {
             if let Ok(mut connection) = commands.connection(id) {
                 connection.abort();

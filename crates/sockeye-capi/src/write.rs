@@ -1,16 +1,17 @@
 //! What a program writes: to the socket if it may be written to now, else into a queue that the loop sends from.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sockeye::proto::conn::ControlPayload;
 use sockeye::proto::wire::MessageKind;
-use sockeye::{Close, Commands, Cx, Tx};
+use sockeye::{Close, Commands, ConnId, Cx, Tx};
 
 use crate::context::Context;
 use crate::frame::{Frame, Kind, QUEUE_BYTES};
 use crate::log;
-use crate::wsi::{Phase, Wsi};
+use crate::wsi::{Phase, Rest, Wsi};
 
 /// How long a close waits for frames that were written before it.
 pub(crate) const CLOSE_BEHIND: Duration = Duration::from_secs(5);
@@ -31,26 +32,69 @@ pub(crate) enum WriteError {
 /// Writes a frame of the program. All of it is accepted, or nothing.
 pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]) -> Result<(), WriteError> {
     let context = wsi.context().ok_or(WriteError::NotOpen)?;
-    if !wsi.is(Phase::Open) || wsi.is_closing.load(Ordering::Relaxed) {
+    let id = wsi.id();
+    if !is_writable(wsi) {
+        // What is not sent is not looked at.
         return Err(WriteError::NotOpen);
     }
-    match kind {
-        Kind::Ping | Kind::Pong => return control(context, wsi, kind, payload),
-        Kind::Message(_) if wsi.is_mid_message.load(Ordering::Relaxed) => return Err(WriteError::OutOfOrder),
-        Kind::Continuation if !wsi.is_mid_message.load(Ordering::Relaxed) => return Err(WriteError::OutOfOrder),
-        Kind::Message(_) | Kind::Continuation => {}
+    if matches!(kind, Kind::Ping | Kind::Pong) {
+        return control(context, wsi, kind, payload);
     }
     let kind = if is_last { kind_of(kind, payload) } else { kind };
-    let is_sent = wsi.queued.load(Ordering::Relaxed) == 0
-        && match context.door.with_port(wsi, |tx| send(tx, kind, is_last, payload)) {
-            Some(is_sent) => is_sent,
-            None => context.door.with_cx(wsi, |cx| answer(cx, kind, is_last, payload)).unwrap_or(false),
-        };
-    if !is_sent {
-        queue(context, wsi, Frame { kind, is_last, payload: payload.to_vec() })?;
+    let way = way_now(context, wsi, kind, is_last);
+    // Threads that write at once: whose frame is next, and where it goes, is one decision.
+    let mut rest = open_rest(wsi, id)?;
+    let continues = kind == Kind::Continuation;
+    if wsi.is_mid_message.load(Ordering::Relaxed) != continues {
+        return Err(WriteError::OutOfOrder);
+    }
+    if way == Way::Queue || wsi.queued.load(Ordering::Relaxed) > 0 {
+        let is_pushed = push(wsi, &mut rest, Frame { kind, is_last, payload: payload.to_vec() });
+        if is_pushed {
+            wsi.is_mid_message.store(!is_last, Ordering::Relaxed);
+        }
+        drop(rest);
+        return pushed(context, wsi, id, is_pushed);
     }
     wsi.is_mid_message.store(!is_last, Ordering::Relaxed);
+    drop(rest);
+    let is_sent = match way {
+        Way::Port => context.door.with_port(wsi, |tx| send(tx, kind, is_last, payload)),
+        _ => context.door.with_cx(wsi, |cx| answer(cx, kind, payload)),
+    };
+    debug_assert_eq!(is_sent, Some(true), "what was there is there still");
     Ok(())
+}
+
+/// How a frame of the program can leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// With the permission of the writeable callback that runs.
+    Port,
+    /// As the answer to what another callback tells.
+    Answer,
+    Queue,
+}
+
+fn way_now(context: &'static Context, wsi: &'static Wsi, kind: Kind, is_last: bool) -> Way {
+    match context.door.with_port(wsi, |tx| fits(tx.as_ref(), kind)) {
+        Some(true) => Way::Port,
+        Some(false) => Way::Queue,
+        None if is_last && matches!(kind, Kind::Message(_)) => {
+            let can_answer = context.door.with_cx(wsi, |cx| cx.can_answer()).unwrap_or(false);
+            if can_answer { Way::Answer } else { Way::Queue }
+        }
+        None => Way::Queue,
+    }
+}
+
+/// What is behind the lock of the connection with this id, if it is open and may be written to.
+fn open_rest(wsi: &'static Wsi, id: ConnId) -> Result<MutexGuard<'static, Rest>, WriteError> {
+    wsi.rest_of(id).filter(|_| is_writable(wsi)).ok_or(WriteError::NotOpen)
+}
+
+fn is_writable(wsi: &Wsi) -> bool {
+    wsi.is(Phase::Open) && !wsi.is_closing.load(Ordering::Relaxed)
 }
 
 /// What a whole message is sent as. RFC 6455 section 8.1: an endpoint that finds text that "is not, in fact, a valid UTF-8 stream [...]
@@ -69,6 +113,11 @@ fn kind_of(kind: Kind, payload: &[u8]) -> Kind {
     Kind::Message(MessageKind::Binary)
 }
 
+/// Whether a permission is there, and is for such a frame.
+fn fits(tx: Option<&Tx<'_>>, kind: Kind) -> bool {
+    matches!((tx, kind), (Some(Tx::Idle(_)), Kind::Message(_)) | (Some(Tx::Mid(_)), Kind::Continuation))
+}
+
 /// Sends a frame, if there is a permission for it. What is left of the permission stays in `tx`.
 fn send(tx: &mut Option<Tx<'_>>, kind: Kind, is_last: bool, payload: &[u8]) -> bool {
     let Some(permission) = tx.take() else { return false };
@@ -85,29 +134,31 @@ fn send(tx: &mut Option<Tx<'_>>, kind: Kind, is_last: bool, payload: &[u8]) -> b
     true
 }
 
-/// Sends a whole message from another callback than the writeable one, if nothing waits.
-fn answer(cx: &mut Cx<'_>, kind: Kind, is_last: bool, payload: &[u8]) -> bool {
+/// Sends a whole message from another callback than the writeable one.
+fn answer(cx: &mut Cx<'_>, kind: Kind, payload: &[u8]) -> bool {
     let Kind::Message(kind) = kind else { return false };
-    if !is_last || !cx.can_answer() {
-        return false;
-    }
     cx.answer(|writable| _ = writable.send(kind, payload));
     true
 }
 
-fn queue(context: &'static Context, wsi: &'static Wsi, frame: Frame) -> Result<(), WriteError> {
-    let mut rest = wsi.rest();
+/// Puts a frame behind those that wait. Returns whether there was room for it.
+fn push(wsi: &Wsi, rest: &mut Rest, frame: Frame) -> bool {
     let queued = wsi.queued.load(Ordering::Relaxed);
     if queued > 0 && queued.saturating_add(frame.cost()) > QUEUE_BYTES {
-        drop(rest);
-        log::err!("{}: more than {QUEUE_BYTES} bytes wait for the peer; the connection is closed", wsi.id());
-        context.abort(wsi);
-        return Err(WriteError::Full);
+        return false;
     }
     wsi.queued.fetch_add(frame.cost(), Ordering::Relaxed);
     rest.frames.push_back(frame);
-    drop(rest);
-    let id = wsi.id();
+    true
+}
+
+/// Has the loop send what waits, or end a connection for which too much does.
+fn pushed(context: &'static Context, wsi: &'static Wsi, id: ConnId, is_pushed: bool) -> Result<(), WriteError> {
+    if !is_pushed {
+        log::err!("{id}: more than {QUEUE_BYTES} bytes wait for the peer; the connection is closed");
+        context.abort(wsi);
+        return Err(WriteError::Full);
+    }
     context.act(move |commands| {
         if let Ok(mut connection) = commands.connection(id) {
             // A crowd of peers that do not read is bounded by the service's `total_bytes`.
@@ -156,15 +207,19 @@ fn ping(tx: &mut Option<Tx<'_>>, payload: ControlPayload) {
 fn control(context: &'static Context, wsi: &'static Wsi, kind: Kind, payload: &[u8]) -> Result<(), WriteError> {
     // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
     let control = ControlPayload::new(payload).map_err(|_| WriteError::TooLong)?;
+    let id = wsi.id();
+    let mut rest = open_rest(wsi, id)?;
     if wsi.queued.load(Ordering::Relaxed) > 0 {
-        return queue(context, wsi, Frame { kind, is_last: true, payload: payload.to_vec() });
+        let is_pushed = push(wsi, &mut rest, Frame { kind, is_last: true, payload: payload.to_vec() });
+        drop(rest);
+        return pushed(context, wsi, id, is_pushed);
     }
+    drop(rest);
     if kind == Kind::Ping
         && context.door.with_port(wsi, |tx| tx.is_some().then(|| ping(tx, control)).is_some()) == Some(true)
     {
         return Ok(());
     }
-    let id = wsi.id();
     let is_sent = context.act(move |commands: &mut Commands| {
         if let Ok(mut connection) = commands.connection(id) {
             match kind {
@@ -178,20 +233,25 @@ fn control(context: &'static Context, wsi: &'static Wsi, kind: Kind, payload: &[
 
 /// Starts the closing handshake behind what the program has written. Returns whether it will be.
 pub(crate) fn close(context: &'static Context, wsi: &'static Wsi, close: Close) -> bool {
-    wsi.is_closing.store(true, Ordering::Release);
     let id = wsi.id();
-    if wsi.queued.load(Ordering::Relaxed) == 0 {
-        return context.act(move |commands| {
-            if let Ok(mut connection) = commands.connection(id) {
-                connection.close(close);
+    let waits = match wsi.rest_of(id) {
+        None => return false,
+        Some(mut rest) => {
+            wsi.is_closing.store(true, Ordering::Release);
+            let waits = wsi.queued.load(Ordering::Relaxed) > 0;
+            if waits {
+                rest.close_behind = Some(close.clone());
             }
-        });
-    }
-    wsi.rest().close_behind = Some(close);
+            waits
+        }
+    };
     context.act(move |commands| {
-        if let Ok(mut connection) = commands.connection(id) {
+        let Ok(mut connection) = commands.connection(id) else { return };
+        if waits {
             connection.request_writable();
             connection.set_timer(CLOSE_BEHIND);
+        } else {
+            connection.close(close);
         }
     })
 }

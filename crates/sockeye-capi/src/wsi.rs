@@ -191,6 +191,25 @@ impl Wsi {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, if the record is that of this connection still: until then the thread that serves may have ended it, and given the
+    /// record to another.
+    pub(crate) fn rest_of(&self, id: ConnId) -> Option<MutexGuard<'_, Rest>> {
+        let rest = self.rest();
+        (self.id() == id && !self.is(Phase::Free)).then_some(rest)
+    }
+
+    /// Which deadlines are due, in the order of [`Due`]. Those come no more.
+    pub(crate) fn take_due(&self, now: Instant) -> [bool; 2] {
+        let mut rest = self.rest();
+        [Due::Timeout, Due::Timer]
+            .map(|due| rest.deadlines[due as usize].take_if(|deadline| *deadline <= now).is_some())
+    }
+
+    /// When the next one is.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.rest().deadlines.iter().flatten().min().copied()
+    }
+
     /// Gives the program's block to the connection, zeroed, if its protocol has one and it has none.
     pub(crate) fn make_session(&self) -> *mut c_void {
         let own = self.user.load(Ordering::Acquire);
