@@ -44,9 +44,10 @@ pub(crate) trait Face: Sync {
         false
     }
 
-    /// A connection of ours was accepted by the server, with this subprotocol.
-    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) {
+    /// A connection of ours was accepted by the server, with this subprotocol. Returns whether the program wants it still.
+    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) -> bool {
         let _ = (wsi, subprotocol);
+        true
     }
 
     /// Whether a frame of up to [`PIECE_BYTES`](crate::spoken::PIECE_BYTES) reaches the program whole, however the network cuts it.

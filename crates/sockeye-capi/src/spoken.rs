@@ -19,8 +19,7 @@ use crate::lock::lock;
 use crate::protocol::CProtocol;
 use crate::reason::Reason;
 use crate::write::{CLOSE_BEHIND, send_queued};
-use crate::wsi::Silence;
-use crate::wsi::{Due, Phase, Wsi};
+use crate::wsi::{Phase, Silence, Wsi};
 
 /// The longest piece of a message that a program gets at once, in bytes.
 pub(crate) const PIECE_BYTES: usize = 4096;
@@ -114,6 +113,16 @@ impl Spoken {
 /// What belongs to no protocol goes to the first of the vhost.
 pub(crate) fn tell_destroyed(protocol: &'static CProtocol, wsi: &'static Wsi) {
     call(protocol.first_of_vhost(), wsi, Reason::WsiDestroy, With::user_of(wsi));
+}
+
+/// A connection of ours did not open.
+fn tell_failed(protocol: &'static CProtocol, wsi: &'static Wsi, text: &str) {
+    let len = text.len();
+    let mut text = [text.as_bytes(), b"\0"].concat();
+    let with = With::user_of(wsi).input(text.as_mut_ptr().cast(), len);
+    call(protocol, wsi, Reason::ClientConnectionError, with);
+    call(protocol, wsi, Reason::ClientHttpDropProtocol, With::dropped(wsi));
+    tell_destroyed(protocol, wsi);
 }
 
 /// The longest piece that the loop gives.
@@ -232,13 +241,18 @@ impl Protocol for Spoken {
             self.context.add(wsi, id);
             wsi
         });
-        if self.context.is_ending.load(Ordering::Relaxed) {
-            // The program does not hear of it any more, neither of its beginning nor of its end.
+        let is_ending = || self.context.is_ending.load(Ordering::Relaxed);
+        if is_ending() {
+            // The program does not hear of its beginning any more.
             cx.close(CloseCode::GOING_AWAY);
             return wsi;
         }
         if cx.is_client() {
-            self.context.door.lend(cx, || self.face.agreed(wsi, handshake.subprotocol()));
+            let is_wanted = self.context.door.lend(cx, || self.face.agreed(wsi, handshake.subprotocol()));
+            if !is_wanted || is_ending() {
+                cx.abort();
+                return wsi;
+            }
         }
         wsi.rest().peer.get_or_insert_with(|| cx.peer().clone());
         wsi.set_phase(Phase::Open);
@@ -356,18 +370,15 @@ impl Protocol for Spoken {
             return Err(close);
         }
         let now = Instant::now();
-        let [timeout, timer] = wsi.rest().deadlines;
-        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if is_due(timeout) {
+        let [is_over, is_timed] = wsi.take_due(now);
+        if is_over {
             cx.abort();
             return Ok(());
         }
-        if is_due(timer) {
-            wsi.rest().deadlines[Due::Timer as usize] = None;
+        if is_timed {
             self.tell(cx, wsi, Reason::Timer, With::user_of(wsi))?;
         }
-        let next = wsi.rest().deadlines.iter().flatten().min().copied();
-        if let Some(next) = next {
+        if let Some(next) = wsi.next_deadline() {
             cx.set_timer(next.saturating_duration_since(now));
         }
         Ok(())
@@ -384,16 +395,9 @@ impl Protocol for Spoken {
     fn failed(&mut self, own: &mut ProtocolMut<'_>, id: ConnId, failure: Failure) {
         let Some(wsi) = self.context.of(id) else { return };
         if let Some(protocol) = wsi.protocol.get() {
-            let mut text = self.face.words(&failure).into_bytes();
-            let len = text.len();
-            text.push(0);
-            let with = With::user_of(wsi).input(text.as_mut_ptr().cast(), len);
+            let text = self.face.words(&failure);
             wsi.set_phase(Phase::Closed);
-            self.context.door.lend(own, || {
-                call(protocol, wsi, Reason::ClientConnectionError, with);
-                call(protocol, wsi, Reason::ClientHttpDropProtocol, With::dropped(wsi));
-                tell_destroyed(protocol, wsi);
-            });
+            self.context.door.lend(own, || tell_failed(protocol, wsi, &text));
         }
         self.context.forget(wsi);
     }
@@ -401,17 +405,22 @@ impl Protocol for Spoken {
     fn closed(&mut self, cx: &mut ClosedCx<'_>, wsi: &'static Wsi, _: Closed) {
         let was_open = wsi.is(Phase::Open);
         wsi.set_phase(Phase::Closed);
-        if let Some(protocol) = wsi.protocol.get().filter(|_| was_open) {
-            let client = wsi.is_client.load(Ordering::Relaxed);
-            let (dropped, closed) = if client {
-                (Reason::WsClientDropProtocol, Reason::ClientClosed)
-            } else {
-                (Reason::WsServerDropProtocol, Reason::Closed)
-            };
-            self.context.door.lend(cx, || {
-                call(protocol, wsi, dropped, With::dropped(wsi));
-                call(protocol, wsi, closed, With::user_of(wsi));
-                tell_destroyed(protocol, wsi);
+        let client = wsi.is_client.load(Ordering::Relaxed);
+        if let Some(protocol) = wsi.protocol.get() {
+            self.context.door.lend(cx, || match (was_open, client) {
+                // The handshake was its last, so it never opened.
+                (false, false) => self.face.ended(wsi),
+                (false, true) => tell_failed(protocol, wsi, "HS: Rejected by filter cb"),
+                (true, _) => {
+                    let (dropped, closed) = if client {
+                        (Reason::WsClientDropProtocol, Reason::ClientClosed)
+                    } else {
+                        (Reason::WsServerDropProtocol, Reason::Closed)
+                    };
+                    call(protocol, wsi, dropped, With::dropped(wsi));
+                    call(protocol, wsi, closed, With::user_of(wsi));
+                    tell_destroyed(protocol, wsi);
+                }
             });
         }
         self.context.forget(wsi);

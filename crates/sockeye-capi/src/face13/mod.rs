@@ -80,11 +80,12 @@ impl Face for Lws13 {
     }
 
     /// The server's choice decides, as in 2013.
-    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) {
+    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) -> bool {
         let chosen = wsi.protocol.get().and_then(|protocol| protocol.vhost()?.named(subprotocol?));
         if let Some(chosen) = chosen {
             wsi.protocol.set(Some(chosen));
         }
+        true
     }
 
     /// "A frame of up to 4096 bytes comes in one callback": programs read structures from its beginning.

@@ -4,6 +4,7 @@
 //! connection ([`Reply`]), and leaves when there is room.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use sockeye::Close;
 use sockeye::http::{HttpRequest, Response};
@@ -189,6 +190,22 @@ impl Responder for Exchange {
         }
     }
 
+    fn timer(&mut self, cx: &mut RequestCx<'_>, asked: &mut Asked) -> Option<Response> {
+        let now = Instant::now();
+        let [is_over, is_timed] = asked.wsi.take_due(now);
+        if is_over {
+            cx.abort();
+            return None;
+        }
+        if is_timed {
+            self.tell(cx, asked.wsi, Reason::Timer, &mut []);
+        }
+        if let Some(next) = asked.wsi.next_deadline() {
+            cx.set_timer(next.saturating_duration_since(now));
+        }
+        None
+    }
+
     fn closed(&mut self, cx: &mut RequestClosedCx<'_>, asked: Asked, end: RequestEnd) {
         let wsi = asked.wsi;
         let reply = std::mem::take(&mut wsi.rest().reply);
@@ -209,6 +226,8 @@ impl Responder for Exchange {
         {
             let mut rest = wsi.rest();
             (rest.head, rest.request) = (None, None);
+            // A deadline is that of the request which it was set in.
+            rest.deadlines = [None; 2];
         }
         if closes && let Ok(mut connection) = cx.connection(wsi.id()) {
             connection.close(Close::empty());

@@ -54,7 +54,11 @@ impl Face for Lws17 {
         // Until it asks for an upgrade.
         wsi.was_http.store(true, Ordering::Relaxed);
         call(protocol, wsi, Reason::WsiCreate, With::NOTHING);
-        call(protocol, wsi, Reason::ServerNewClientInstantiated, With::NOTHING) == 0
+        let is_wanted = call(protocol, wsi, Reason::ServerNewClientInstantiated, With::NOTHING) == 0;
+        if !is_wanted {
+            tell_destroyed(protocol, wsi);
+        }
+        is_wanted
     }
 
     fn asked(
@@ -133,21 +137,16 @@ impl Face for Lws17 {
     }
 
     /// The server's choice decides.
-    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) {
+    fn agreed(&self, wsi: &'static Wsi, subprotocol: Option<&str>) -> bool {
         let chosen = wsi.protocol.get().and_then(|protocol| protocol.vhost()?.named(subprotocol?));
         if let Some(chosen) = chosen {
             wsi.protocol.set(Some(chosen));
         }
-        let Some(protocol) = wsi.protocol.get() else { return };
+        let Some(protocol) = wsi.protocol.get() else { return true };
         wsi.make_session();
-        for reason in [Reason::EstablishedClientHttp, Reason::ClientFilterPreEstablish] {
-            if call(protocol, wsi, reason, With::user_of(wsi)) != 0 {
-                if let Some(context) = wsi.context() {
-                    context.abort(wsi);
-                }
-                return;
-            }
-        }
+        [Reason::EstablishedClientHttp, Reason::ClientFilterPreEstablish]
+            .into_iter()
+            .all(|reason| call(protocol, wsi, reason, With::user_of(wsi)) == 0)
     }
 }
 
