@@ -1,4 +1,4 @@
-"""C programs of our own, compiled against Debian's header: one prints the same on either library, one misuses ours."""
+"""C programs of our own, compiled against Debian's header: one prints the same on either library, the others are for ours."""
 
 import ctypes
 import os
@@ -21,6 +21,22 @@ REQUEST = (
 )
 # Memory that is lost for good, and everything that memcheck reports, is a fault.
 VALGRIND = ("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite")
+
+
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# How a program is compiled, and run.
+WAYS = {"alone": ((), ()), "with memcheck": ((), VALGRIND), "with AddressSanitizer and UBSan": (SANITIZERS, ())}
+THREADS = {"with ThreadSanitizer": (("-fsanitize=thread",), ())}
+
+
+def ways(recipe, name):
+    """Each way of the program of that name on our library: what it is called, and the words that run it."""
+    if not recipe.is_ours:
+        return
+    recipe.check("valgrind is there", shutil.which("valgrind"), "install Debian's package valgrind")
+    for what, (flags, command) in (THREADS if recipe.watches_threads else WAYS).items():
+        compile_program(recipe, name, *flags)
+        yield what, (*command, f"./{name}")
 
 
 def calls(recipe):
@@ -47,14 +63,9 @@ def say(recipe, library):
 
 
 def misuse(recipe):
-    if not recipe.is_ours:
-        return
-    compile_program(recipe, "misuse")
-    recipe.check("valgrind is there", shutil.which("valgrind"), "install Debian's package valgrind")
-    for command in ((), VALGRIND):
+    for what, command in ways(recipe, "misuse"):
         port = free_port()
-        program = recipe.start(*command, "./misuse", port)
-        what = "with memcheck" if command else "alone"
+        program = recipe.start(*command, port)
         recipe.check(f"{what}: it listens", program.says("listening", 30), program.output()[-800:])
         for last in ("kill", "close", "cut", "end"):
             peer = connect(port, protocol="first")
@@ -68,9 +79,30 @@ def misuse(recipe):
                 drain(peer)
             peer.close()
         status, _ = program.end(30)
-        recipe.equal(f"{what}: its exit status", status, 0)
         wanted = "closed 4, more destroyed 1, received"
         recipe.check(f"{what}: each connection was closed once", wanted in program.output(), program.output()[-1500:])
+        recipe.check(f"{what}: it ends with 0", status == 0, f"{status}: {program.output()[-6000:]}")
+
+
+def elsewhere(recipe):
+    for what, command in ways(recipe, "elsewhere"):
+        program = recipe.start(*command)
+        status, _ = program.end(60)
+        recipe.equal(f"{what}: what it did", program.output(), "opened 20, closed 20, received 80, timed 20\n")
+        recipe.equal(f"{what}: its exit status", status, 0)
+
+
+# Sequences of random calls, and how many where they are slow.
+SEQUENCES, FEW = 1500, 60
+
+
+def random(recipe):
+    for what, command in ways(recipe, "random"):
+        count = SEQUENCES if what == "alone" else FEW
+        program = recipe.start(*command, 1, count)
+        status, _ = program.end(240)
+        recipe.check(f"{what}: the rules are kept", "\nend\n" in "\n" + program.output(), program.output()[-3000:])
+        recipe.equal(f"{what}: its exit status", status, 0)
 
 
 def arguments(recipe):
@@ -158,5 +190,6 @@ def drain(peer):
         pass
 
 
-def compile_program(recipe, name):
-    recipe.run("cc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", name, SOURCES / f"{name}.c", "-lwebsockets")
+def compile_program(recipe, name, *flags):
+    words = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", *flags, "-o", name)
+    recipe.run("cc", *words, SOURCES / f"{name}.c", "-lwebsockets")

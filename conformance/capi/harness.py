@@ -14,7 +14,8 @@ from pathlib import Path
 class Recipe:
     """A run of one program. `library` is the folder of the library that is tested; None: Debian's own."""
 
-    def __init__(self, name, library, folder):
+    def __init__(self, name, library, folder, *, watches_threads=False):
+        self.watches_threads = watches_threads
         self.name, self.library, self.folder = name, library, Path(folder)
         self.failed = 0
         self.programs = []

@@ -1,6 +1,8 @@
-"""Programs of Debian that were built for libwebsockets 4.1.6, on this library: run.py [--library FOLDER] [NAME...]
+"""Programs of Debian that were built for libwebsockets 4.1.6, on this library:
+run.py [--library FOLDER] [--threads] [NAME...]
 
-Without a folder they run on Debian's own libwebsockets17, which is how a recipe is proved first. Prints `ok NAME: what` or
+Without a folder they run on Debian's own libwebsockets17, which is how a recipe is proved first. With --threads the library is one that
+ThreadSanitizer watches, and so are the programs, which are those of our own that make threads. Prints `ok NAME: what` or
 `not ok NAME: what: why` for every check, and succeeds when all are ok.
 """
 
@@ -27,6 +29,8 @@ RECIPES = {
     "returns": c_programs.returns,
     "stubs": c_programs.stubs,
     "tls": c_programs.tls,
+    "elsewhere": c_programs.elsewhere,
+    "random": c_programs.random,
     "kamailio": kamailio.run,
     "swupdate": swupdate.run,
     "csound": csound.run,
@@ -35,17 +39,21 @@ RECIPES = {
     "rtpengine": rtpengine.run,
 }
 
+# Those with threads of their own.
+THREADS = ("misuse", "elsewhere")
+
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--library")
+    arguments.add_argument("--threads", action="store_true")
     arguments.add_argument("names", nargs="*")
     chosen = arguments.parse_args()
     library = str(Path(chosen.library).resolve()) if chosen.library else None
     failed = 0
-    for name in chosen.names or RECIPES:
+    for name in chosen.names or (THREADS if chosen.threads else RECIPES):
         with temporary() as folder:
-            recipe = Recipe(name, library, folder)
+            recipe = Recipe(name, library, folder, watches_threads=chosen.threads)
             try:
                 RECIPES[name](recipe)
             except Exception:  # whatever it is, the other recipes go on

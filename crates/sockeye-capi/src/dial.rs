@@ -34,17 +34,21 @@ pub(crate) fn connect_now(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 impl Context {
-    /// Has the loop make a connection, over a socket that is connected already if there is one. Returns whether it will.
+    /// Has the loop make a connection, over a socket that is connected already if there is one. Returns whether it will. On a thread
+    /// that does not serve it waits for the end of the turn that there is.
     pub(crate) fn connect(&'static self, wsi: &'static Wsi, connect: Connect, over: Option<OwnedFd>) -> bool {
-        self.act_now(|commands| {
-            let Ok(mut protocol) = commands.protocol_named(crate::spoken::NAME) else { return false };
-            let id = match over {
-                Some(over) => protocol.connect_over(over, connect),
-                None => protocol.connect(connect),
-            };
-            self.add(wsi, id);
-            true
-        })
-        .unwrap_or(false)
+        let mut is_asked = None;
+        self.between(|| {
+            is_asked = self.door.with_commands(|commands| {
+                let Ok(mut protocol) = commands.protocol_named(crate::spoken::NAME) else { return false };
+                let id = match over {
+                    Some(over) => protocol.connect_over(over, connect),
+                    None => protocol.connect(connect),
+                };
+                self.add(wsi, id);
+                true
+            });
+        });
+        is_asked.unwrap_or(false)
     }
 }

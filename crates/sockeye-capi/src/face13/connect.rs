@@ -132,7 +132,7 @@ fn connect(context: &'static Context, wanted: &Wanted<'_>, user: *mut c_void) ->
     }
     let added = with_headers(wsi, connect).and_then(|connect| {
         let is_asked = context.connect(wsi, connect, over);
-        is_asked.then_some(()).ok_or_else(|| "another thread is in the service".to_owned())
+        is_asked.then_some(()).ok_or_else(|| "the context has ended".to_owned())
     });
     match added {
         Ok(()) => Ok(wsi),

@@ -91,7 +91,7 @@ unsafe fn connect(context: &'static Context, wanted: &Wanted<'_>, info: &Connect
     let vhost = vhost.ok_or("the context has no vhost")?;
     let known = wanted.local.into_iter().chain(wanted.protocols.iter().copied()).find_map(|name| vhost.named(name));
     let protocol = known.or_else(|| vhost.first()).ok_or("the vhost has no protocols")?;
-    let mut connect = description(context, vhost, wanted)?;
+    let connect = description(context, vhost, wanted)?;
     let wsi = Wsi::new(context, Phase::Connecting);
     wsi.protocol.set(Some(protocol));
     wsi.is_client.store(true, Ordering::Release);
@@ -104,28 +104,40 @@ unsafe fn connect(context: &'static Context, wanted: &Wanted<'_>, info: &Connect
         wsi.rest().silence = info::silence_of(info.retry_and_idle_policy);
         caller::set(info.pwsi, ptr::from_ref(wsi).cast_mut().cast());
     }
-    let mut lines = Ok(Vec::new());
-    context.between(|| {
+    let mut made = None;
+    let goes_on = context.between(|| {
         call(protocol, wsi, Reason::ClientHttpBindProtocol, With::user_of(wsi));
         call(protocol, wsi, Reason::ServerNewClientInstantiated, With::user_of(wsi));
         call(protocol.first_of_vhost(), wsi, Reason::WsiCreate, With::user_of(wsi));
-        lines = own_lines(wsi);
-    });
-    let added = lines.and_then(|lines| {
-        for (name, value) in lines {
-            connect = connect.clone().header(name.as_str(), value).map_err(|error| format!("{name}: {error}"))?;
-        }
-        context.connect(wsi, connect, None).then_some(()).ok_or_else(|| "another thread is in the service".to_owned())
-    });
-    match added {
-        Ok(()) => Ok(wsi),
-        Err(error) => {
+        let result = with_own_lines(wsi, connect).and_then(|connect| {
+            context.connect(wsi, connect, None).then_some(()).ok_or_else(|| "the context has ended".to_owned())
+        });
+        if result.is_err() {
             wsi.set_phase(Phase::Closed);
-            context.between(|| tell_destroyed(protocol, wsi));
+            tell_destroyed(protocol, wsi);
+        }
+        made = Some(result);
+    });
+    match made {
+        Some(Ok(())) if goes_on => Ok(wsi),
+        // One of the callbacks has ended the context, and so the connection.
+        Some(Ok(())) => Err("the context has ended".to_owned()),
+        Some(Err(error)) => {
             wsi.release();
             Err(error)
         }
+        None => {
+            wsi.release();
+            Err("the context has ended".to_owned())
+        }
     }
+}
+
+/// Adds the program's header lines.
+fn with_own_lines(wsi: &'static Wsi, connect: Connect) -> Result<Connect, String> {
+    own_lines(wsi)?.into_iter().try_fold(connect, |connect, (name, value)| {
+        connect.header(name.as_str(), value).map_err(|error| format!("{name}: {error}"))
+    })
 }
 
 /// Asks the program for header lines of its own.

@@ -23,9 +23,15 @@ use super::types::{Dll2, Sul, SulCallback};
 
 /// Tells the protocols of a context that it has begun, once: before its first turn, or before a connection of the program's.
 pub(super) fn begin(context: &'static Context) {
-    if !context.has_begun.swap(true, Ordering::AcqRel) {
-        context.between(|| context.tell_protocols(Reason::ProtocolInit));
+    if context.has_begun.load(Ordering::Acquire) {
+        return;
     }
+    // Under the lock, so that another thread that finds it begun does nothing before the protocols know.
+    context.between(|| {
+        if !context.has_begun.swap(true, Ordering::AcqRel) {
+            context.tell_protocols(Reason::ProtocolInit);
+        }
+    });
 }
 
 /// Tells the protocols of a vhost that was made later.
