@@ -212,7 +212,7 @@ fn folder(workspace: &Workspace) -> PathBuf {
 }
 
 /// The compiler's name for this machine.
-fn host() -> Result<String, Failure> {
+pub(crate) fn host() -> Result<String, Failure> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = process::read(Command::new(rustc).arg("-vV"), Duration::from_secs(60))?.success("rustc -vV")?;
     let host = output.lines.iter().find_map(|line| line.strip_prefix("host: "));

@@ -84,6 +84,8 @@ Usage: cargo xtask TASK
   capi [--debug] [--prefix FOLDER]
         The C libraries, into `capi` in the build folder, and installed below FOLDER: lib, include. With --debug they are built in
         less time, with assertions.
+  capi threads
+        The C programs that call from several threads, on libraries that ThreadSanitizer watches.
   package
         The crates as they are published: packed, unpacked elsewhere, and tested there.
 
@@ -213,7 +215,13 @@ fn dist(options: &mut Options) -> Result<bool, String> {
 fn capi(options: &mut Options) -> Result<bool, String> {
     let profile = if options.flag("--debug") { capi::Profile::Debug } else { capi::Profile::Release };
     let prefix = options.value("--prefix")?.map(PathBuf::from);
+    let what = options.free();
     options.finish()?;
+    match what.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["threads"] => return single(&Workspace::find(None)?, capi::threads),
+        _ => return Err(format!("capi what: threads?\n\n{USAGE}")),
+    }
     single(&Workspace::find(None)?, |workspace| capi::build(workspace, profile, prefix.as_deref()))
 }
 

@@ -1,9 +1,10 @@
 """Compiles and runs the C programs of `tests/c` on a library that `cargo xtask capi` has built.
 
-    run.py FOLDER CERTIFICATES [NAME]..
+    run.py FOLDER CERTIFICATES [--threads] [NAME]..
 
-FOLDER has `lib` and `include`, CERTIFICATES what xtask/src/certificates.rs makes. A program passes when it ends with 0 and prints what is in NAME.out: as it is, under valgrind, and
-compiled with AddressSanitizer and UBSan. The header is compiled in every way that programs are, and the examples as docs/c.md says.
+FOLDER has `lib` and `include`, CERTIFICATES what xtask/src/certificates.rs makes. A program passes when it ends with 0 and prints what
+is in NAME.out: as it is, under valgrind, and compiled with AddressSanitizer and UBSan. The header is compiled in every way that programs are, and the examples as docs/c.md says.
+With --threads the library is one that ThreadSanitizer watches, and so are the programs, which are those that make threads.
 Prints `ok NAME` or `not ok NAME: why`.
 """
 
@@ -22,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = HERE / "c"
 THEN = HERE / "then"
+THREADS = HERE / "threads"
 ROOT = HERE.parents[2]
 EXAMPLES = ROOT / "examples" / "c"
 
@@ -127,6 +129,7 @@ class Bench:
             ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
             UBSAN_OPTIONS="print_stacktrace=1",
             CERTIFICATES=str(certificates),
+            TSAN_OPTIONS="exitcode=66:history_size=7",
         )
         self.environment.pop("http_proxy", None)
 
@@ -135,9 +138,9 @@ class Bench:
         language = "c++" if "++" in compiler else "c"
         must([compiler, "-x", language, *flags, "-Wall", "-Werror", self.include, "-fsyntax-only", SOURCES / "header.c"])
 
-    def compile(self, name, kind, flags):
+    def compile(self, name, kind, flags, folder=SOURCES):
         program = self.work / f"{name}-{kind}"
-        sources = [SOURCES / f"{name}.c", SOURCES / "common.c"]
+        sources = [folder / f"{name}.c", SOURCES / "common.c"]
         must(["cc", "-g", *WARNINGS, *flags, self.include, "-o", program, *sources, f"-L{self.folder / 'lib'}", "-lwebsockets",
               "-lpthread"])
         return program
@@ -150,6 +153,17 @@ class Bench:
             raise Failed(f"ended with {code}\n" + "\n".join(lines) + "\n" + errors[-6000:])
         if code != 0:
             raise Failed(f"ended with {code}\n{errors[-6000:]}")
+
+    def watched(self, name):
+        program = self.compile(name, "watched", ["-O1", "-fsanitize=thread"])
+        self.judge(name, [program, *ARGUMENTS.get(name, ([], []))[1]])
+
+    def planted(self):
+        """A race in which the library reads: if it is not found, nothing is watched."""
+        program = self.compile("planted", "watched", ["-O1", "-fsanitize=thread"], THREADS)
+        code, output, errors = run([program], env=self.environment, cwd=self.work)
+        if code != 66 or "data race" not in errors or "libwebsocket_write" not in errors:
+            raise Failed(f"ended with {code}, and a race is planted\n{output}{errors[-6000:]}")
 
     def plain(self, name):
         program = self.compile(name, "plain", ["-O1"])
@@ -283,6 +297,16 @@ class Bench:
             raise Failed(f"a client alone: {talk}")
 
 
+def checks_of_threads(bench, names):
+    """The programs that have several threads, under ThreadSanitizer."""
+    if not names:
+        yield "a planted race is found", bench.planted
+    for path in sorted(SOURCES.glob("*.out")):
+        name = path.stem
+        if (name in names or not names) and "pthread_create" in path.with_suffix(".c").read_text():
+            yield f"{name}, ThreadSanitizer", lambda name=name: bench.watched(name)
+
+
 def checks(bench, names):
     """A name and a function for each check, the longest first."""
     programs = sorted(path.stem for path in SOURCES.glob("*.out"))
@@ -315,6 +339,8 @@ def checks(bench, names):
 
 def main():
     folder, certificates = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+    names = [word for word in sys.argv[3:] if word != "--threads"]
+    chosen = checks_of_threads if "--threads" in sys.argv[3:] else checks
     failed = 0
     with tempfile.TemporaryDirectory(prefix="sockeye-capi-") as work:
         bench = Bench(folder, certificates, pathlib.Path(work))
@@ -328,7 +354,7 @@ def main():
             return name, None
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for name, failure in pool.map(one, checks(bench, sys.argv[3:])):
+            for name, failure in pool.map(one, chosen(bench, names)):
                 if failure is None:
                     print(f"ok {name}", flush=True)
                     continue

@@ -21,10 +21,21 @@ pub(super) const SYSTEM: [&str; 4] = ["-lgcc_s", "-lpthread", "-ldl", "-lm"];
 /// Compiling and linking what is a few megabytes.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
+/// How a library is made that a sanitizer watches.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// A C file that belongs to it, too.
+    pub(super) source: Option<PathBuf>,
+    /// What the compiler is told for each C file, and for the link.
+    pub(super) compile: Vec<String>,
+    pub(super) link: Vec<String>,
+}
+
 /// What a library is linked of.
 pub(super) struct Parts {
     archive: PathBuf,
     shims: Vec<PathBuf>,
+    link: Vec<String>,
     /// Where files between are kept.
     objects: PathBuf,
 }
@@ -37,9 +48,11 @@ impl Parts {
         stubs: &[String],
         archive: PathBuf,
         objects: PathBuf,
+        watch: Watch,
     ) -> Result<Self, Failure> {
         let folder = workspace.root().join(CRATE).join("shim");
         let mut sources: Vec<PathBuf> = product.shims.iter().map(|name| folder.join(name)).collect();
+        sources.extend(watch.source);
         if !stubs.is_empty() {
             let source = objects.join("stubs.c");
             write(&source, &of_stubs(stubs))?;
@@ -51,10 +64,11 @@ impl Parts {
             let mut command = Command::new("cc");
             command.args(["-c", "-O2", "-g", "-fPIC", "-fexceptions", "-fvisibility=default"]);
             command.args(["-ffunction-sections", "-Wall", "-Wextra", "-Werror"]).arg("-I").arg(&folder);
+            command.args(&watch.compile);
             run(command.arg("-o").arg(&object).arg(source))?;
             shims.push(object);
         }
-        Ok(Self { archive, shims, objects })
+        Ok(Self { archive, shims, link: watch.link, objects })
     }
 
     /// The shared library, with these `names` and no others.
@@ -68,7 +82,7 @@ impl Parts {
         // With every symbol it needs, at once, and what nothing reaches left out.
         command.args(["-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,defs", "-Wl,-O1"]);
         command.args(&self.shims).arg("-Wl,--whole-archive").arg(&self.archive).arg("-Wl,--no-whole-archive");
-        run(command.args(SYSTEM))
+        run(command.args(&self.link).args(SYSTEM))
     }
 
     /// The archive for programs that are linked with it whole: one object, whose other names are its own, so that they meet
@@ -119,7 +133,11 @@ pub(super) fn check(library: &Path, names: &[String]) -> Result<Checks, Failure>
 }
 
 fn run(command: &mut Command) -> Result<(), Failure> {
-    process::run(command, LIMIT)?.success(&process::shown(command))?;
+    run_within(command, LIMIT)
+}
+
+pub(super) fn run_within(command: &mut Command, limit: Duration) -> Result<(), Failure> {
+    process::run(command, limit)?.success(&process::shown(command))?;
     Ok(())
 }
 

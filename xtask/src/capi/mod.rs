@@ -1,11 +1,12 @@
 //! The C libraries: each is the archive that cargo builds of its crate, and the C files beside it, linked here.
 //!
 //! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries; [`programs`] runs the
-//! C programs that test them.
+//! C programs that test them; [`threads`] those that have threads, under ThreadSanitizer.
 
 mod link;
 mod packaged;
 mod programs;
+mod threads;
 
 use std::{
     fs,
@@ -16,6 +17,7 @@ use std::{
 
 pub(crate) use packaged::run as packaged;
 pub(crate) use programs::run as gate;
+pub(crate) use threads::run as threads;
 
 use crate::{
     gate::{Checks, Failure},
@@ -104,17 +106,29 @@ impl Product {
     /// The library for programs that are linked now, if there is a header for them, and for those that were.
     fn build(&self, workspace: &Workspace, profile: Profile, folder: &Path) -> Result<Checks, Failure> {
         let archive = self.archive(workspace, profile)?;
+        let objects = workspace.target().join("capi").join("objects").join(self.name);
+        self.link(workspace, archive, folder, objects, link::Watch::default())
+    }
+
+    /// From the archive to the library below `folder`.
+    fn link(
+        &self,
+        workspace: &Workspace,
+        archive: PathBuf,
+        folder: &Path,
+        objects: PathBuf,
+        watch: link::Watch,
+    ) -> Result<Checks, Failure> {
         // What an earlier version left is not to be installed.
         if folder.exists() {
             fs::remove_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
-        let objects = workspace.target().join("capi").join("objects").join(self.name);
         make(&objects)?;
         let library = folder.join("lib");
         make(&library)?;
         let mut names = list(workspace, self.name)?;
         let stubs = if self.has_stubs { list(workspace, &format!("{}-unimplemented", self.name))? } else { Vec::new() };
-        let parts = link::Parts::compile(workspace, self, &stubs, archive, objects)?;
+        let parts = link::Parts::compile(workspace, self, &stubs, archive, objects, watch)?;
         names.extend(stubs);
         parts.shared(&library.join(self.file()), &self.file(), &names)?;
         if let Some(header) = self.header {
