@@ -1,5 +1,6 @@
 """C programs of our own, compiled against Debian's header: one prints the same on either library, the others are for ours."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -40,24 +41,38 @@ def ways(recipe, name):
 
 
 def calls(recipe):
-    compile_program(recipe, "calls")
-    ours = say(recipe, recipe.library)
+    same(recipe, "calls", [REQUEST])
+
+
+def deadlines(recipe):
+    same(recipe, "deadlines", [b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n" % path for path in (b"deadline", b"timer")])
+
+
+def same(recipe, name, requests):
+    """A program that says the same of these requests on either library."""
+    compile_program(recipe, name)
+    ours = say(recipe, name, requests, recipe.library)
     recipe.check("it runs to its end", ours.endswith("ended\n"), ours[-500:])
     if recipe.is_ours:
-        theirs = say(recipe, None)
+        theirs = say(recipe, name, requests, None)
         differing = [pair for pair in zip(theirs.splitlines(), ours.splitlines()) if pair[0] != pair[1]]
         recipe.check("both libraries print the same", ours == theirs, differing[:6])
+        compile_program(recipe, name, *SANITIZERS)
+        watched = say(recipe, name, requests, recipe.library)
+        recipe.check("the same with AddressSanitizer and UBSan", watched == ours, watched[-3000:])
 
 
-def say(recipe, library):
+def say(recipe, name, requests, library):
     port = free_port()
-    program = recipe.start("./calls", port, library=library)
+    program = recipe.start(f"./{name}", port, library=library)
     if not program.says("listening"):
         return program.output()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
-        stream.sendall(REQUEST)
-        while stream.recv(4096):
-            pass
+    for request in requests:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+            stream.sendall(request)
+            with contextlib.suppress(ConnectionResetError):
+                while stream.recv(4096):
+                    pass
     program.end(10)
     return program.output()
 

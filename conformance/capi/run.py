@@ -24,6 +24,7 @@ from harness import Recipe, temporary
 RECIPES = {
     "symbols": symbols.run,
     "calls": c_programs.calls,
+    "deadlines": c_programs.deadlines,
     "misuse": c_programs.misuse,
     "arguments": c_programs.arguments,
     "returns": c_programs.returns,
