@@ -21,9 +21,10 @@ REQUEST = (
     b"Connection: close\r\n\r\n"
 )
 # Memory that is lost for good, and everything that memcheck reports, is a fault.
-VALGRIND = ("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite")
-
-
+VALGRIND = (
+    "valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
+    f"--suppressions={TESTS / 'valgrind.supp'}",
+)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # How a program is compiled, and run.
 WAYS = {"alone": ((), ()), "with memcheck": ((), VALGRIND), "with AddressSanitizer and UBSan": (SANITIZERS, ())}

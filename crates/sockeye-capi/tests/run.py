@@ -37,7 +37,7 @@ WARNINGS = ["-std=gnu99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 VALGRIND = [
     "valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
-    "--show-leak-kinds=definite", "--num-callers=30",
+    "--show-leak-kinds=definite", "--num-callers=30", f"--suppressions={HERE / 'valgrind.supp'}",
 ]
 
 

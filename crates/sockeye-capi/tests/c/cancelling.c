@@ -26,7 +26,7 @@ static struct libwebsocket_protocols protocols[] = {
     {NULL, NULL, 0, NULL, 0, 0, 0},
 };
 
-static void *serve(void *unused)
+static void *serve_on(void *unused)
 {
     (void)unused;
     for (;;)
@@ -45,14 +45,14 @@ int main(void)
     fd = peer_upgrade(port, "/", "cancelling");
     UNTIL(is_open);
 
-    CHECK(!pthread_create(&thread, NULL, serve, NULL));
+    CHECK(!pthread_create(&thread, NULL, serve_on, NULL));
     usleep(200000);
     CHECK(!pthread_cancel(thread) && !pthread_join(thread, &result));
     CHECK(result == PTHREAD_CANCELED);
     say("cancelled in the wait");
 
     blocks = 1;
-    CHECK(!pthread_create(&thread, NULL, serve, NULL));
+    CHECK(!pthread_create(&thread, NULL, serve_on, NULL));
     peer_frame(fd, 0x81, "x", 1);
     pthread_barrier_wait(&inside);
     CHECK(!pthread_cancel(thread) && !pthread_join(thread, &result));
