@@ -1,4 +1,5 @@
-//! What is shipped: the release build, its completions and man pages, systemd units, licences. A folder, and an archive of it.
+//! What is shipped: the release build, its completions and man pages, systemd units, licences. A folder, and an archive of it. And the C
+//! libraries, as a package of Debian.
 
 use std::{
     env::consts::{ARCH, OS},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    capi,
     gate::{Checks, Failure},
     output::say,
     process, rust,
@@ -65,7 +67,9 @@ pub(crate) fn run(workspace: &Workspace, out: Option<PathBuf>) -> Result<Checks,
         wanted.push(pages.join(format!("sockeye-{subcommand}.1")));
     }
     wanted.push(pack(&out, &name)?);
-    check(&wanted)
+    let mut total = check(&wanted)?;
+    total += capi::debian(workspace, &out)?;
+    Ok(total)
 }
 
 /// The archive of `out`/`name`, with files of root whoever makes it.

@@ -115,7 +115,7 @@ const STEPS: &[Step] = &[
     Step::alone("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
     Step::alone(
         "dist",
-        "an archive of the release build, its completions and man pages; docs/command.md against its help",
+        "an archive of the release build, its completions and man pages; the Debian package of the C libraries; docs/command.md against its help",
         |workspace| {
             let mut total = dist::run(workspace, None)?;
             total += help::run(workspace, false)?;
@@ -143,6 +143,7 @@ const STEPS: &[Step] = &[
     ),
     Step::side("command", "the tests of the command on its release build, daemons included", rust::command),
     Step::side("abuse", "hostile and unlucky peers against the release build", rust::abuse),
+    Step::side("abuse-c", "the same peers against a C program on each of the C libraries", capi::abused),
     Step::side("soak", "2,000 connections held for half a minute, with keepalive, by the release build", |workspace| {
         bench::soak::run(workspace, bench::soak::Plan::SHORT)
     }),

@@ -3,6 +3,8 @@
 //! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries; [`programs`] runs the
 //! C programs that test them; [`threads`] those that have threads, under ThreadSanitizer.
 
+mod abused;
+mod debian;
 mod link;
 mod packaged;
 mod programs;
@@ -15,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use abused::run as abused;
+pub(crate) use debian::run as debian;
 pub(crate) use packaged::run as packaged;
 pub(crate) use programs::run as gate;
 pub(crate) use threads::run as threads;
@@ -98,6 +102,14 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, prefix: Option<&Pat
     Ok(total)
 }
 
+/// The folder with the library that takes the place of Debian's, built for release.
+pub(crate) fn library(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let product = PRODUCTS.iter().find(|product| product.header.is_none()).ok_or("no such library")?;
+    let folder = product.folder(workspace);
+    product.build(workspace, Profile::Release, &folder)?;
+    Ok(folder.join("lib"))
+}
+
 impl Product {
     fn folder(&self, workspace: &Workspace) -> PathBuf {
         workspace.target().join("capi").join(self.name)
@@ -126,22 +138,32 @@ impl Product {
         make(&objects)?;
         let library = folder.join("lib");
         make(&library)?;
-        let mut names = list(workspace, self.name)?;
         let stubs = if self.has_stubs { list(workspace, &format!("{}-unimplemented", self.name))? } else { Vec::new() };
         let parts = link::Parts::compile(workspace, self, &stubs, archive, objects, watch)?;
-        names.extend(stubs);
+        let names = self.names(workspace)?;
         parts.shared(&library.join(self.file()), &self.file(), &names)?;
         if let Some(header) = self.header {
             parts.fixed(&library.join("libwebsockets.a"), &names)?;
             std::os::unix::fs::symlink(self.file(), library.join("libwebsockets.so"))
                 .map_err(|error| format!("libwebsockets.so: {error}"))?;
-            self.describe(&library)?;
+            let described = library.join("pkgconfig");
+            make(&described)?;
+            self.describe(&described, "${pcfiledir}/..", "${pcfiledir}/../../include")?;
             let include = folder.join("include");
             make(&include)?;
             let header = workspace.root().join(CRATE).join("include").join(header).join(HEADER);
             copy(&header, &include.join(HEADER))?;
         }
         link::check(&library.join(self.file()), &names)
+    }
+
+    /// All names that it has for others.
+    fn names(&self, workspace: &Workspace) -> Result<Vec<String>, Failure> {
+        let mut names = list(workspace, self.name)?;
+        if self.has_stubs {
+            names.extend(list(workspace, &format!("{}-unimplemented", self.name))?);
+        }
+        Ok(names)
     }
 
     /// The file that programs ask for.
@@ -160,14 +182,11 @@ impl Product {
         Ok(workspace.target().join(profile.folder()).join(format!("libsockeye_{}.a", self.name)))
     }
 
-    /// The file for pkg-config. It finds the folder from where it lies itself, so all may be moved.
-    fn describe(&self, library: &Path) -> Result<(), Failure> {
-        let folder = library.join("pkgconfig");
-        make(&folder)?;
+    /// The file for pkg-config. It finds the others from where it lies itself, so all may be moved.
+    fn describe(&self, folder: &Path, library: &str, include: &str) -> Result<(), Failure> {
         let text = format!(
-            "prefix=${{pcfiledir}}/../..\n\
-             libdir=${{prefix}}/lib\n\
-             includedir=${{prefix}}/include\n\
+            "libdir={library}\n\
+             includedir={include}\n\
              \n\
              Name: libwebsockets\n\
              Description: WebSocket servers and clients: Sockeye, by the interface of libwebsockets of 2013\n\

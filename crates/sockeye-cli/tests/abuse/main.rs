@@ -6,7 +6,7 @@
 //! `cargo build --release -p sockeye --example poll_loop` has built what some rows try; rows that need
 //! root or `strace` are shown as ignored where these are missing, except under `CI`. Build it optimised, for release or with
 //! the profile `sim`: with the profile `dev` it runs a tenth of the long rows and does not judge figures of CPU time.
-//! `SOCKEYE_BIN` names another build of the command to try.
+//! `SOCKEYE_BIN` names another build of the command to try, and with `SOCKEYE_ABUSE_C` a program on the C library ([`c_library`]).
 //!
 //! Deadlines of the server are real ones here and most rows do little but wait for one, hence the runner of our own
 //! (`harness = false`): many rows run at once, and those that load the processor one at a time. Wall-clock latency on a
@@ -15,6 +15,7 @@
 //! minutes. `ABUSE_MUTATIONS` says how many flights of TLS and compressed messages are changed, instead of ten thousand.
 
 mod backpressure;
+mod c_library;
 mod census;
 mod closing;
 mod compression;
@@ -45,7 +46,15 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(ROWS_AT_ONCE);
-    let mut cases = [
+    let mut cases = if c_library::is_tried() { c_library::rows() } else { rows() };
+    // The longest waits first, so that the others run beside them.
+    cases.sort_by_key(|case| case.class);
+    libtest_mimic::run(&arguments, cases.into_iter().map(support::Case::trial).collect()).exit_code()
+}
+
+/// All of them.
+fn rows() -> Vec<support::Case> {
+    [
         handshake::rows(),
         framing::rows(),
         responders::rows(),
@@ -62,8 +71,5 @@ fn main() -> ExitCode {
         tls::rows(),
         tls_load::rows(),
     ]
-    .concat();
-    // The longest waits first, so that the others run beside them.
-    cases.sort_by_key(|case| case.class);
-    libtest_mimic::run(&arguments, cases.into_iter().map(support::Case::trial).collect()).exit_code()
+    .concat()
 }

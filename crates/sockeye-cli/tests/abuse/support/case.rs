@@ -31,6 +31,11 @@ impl Case {
         Self { class, name: name.trim_start_matches("abuse::"), body, needs_root: false, needs_strace: false }
     }
 
+    /// Of its file, and its own.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Needs a network namespace of its own, thus root.
     pub(crate) fn with_root(mut self) -> Self {
         self.needs_root = true;
