@@ -56,6 +56,8 @@ Usage: cargo xtask TASK
         One input, such as one that was found.
   fuzz --minimise [TARGET]..
         Writes fuzz/corpus: the fewest inputs that cover what those committed and those that were found cover.
+  bench capi [--rounds N] [--only counts|times] [--binary FILE]
+        A C echo on the C library, beside the same on Debian's libwebsockets and beside `sockeye echo`: medians of N rounds (9), counts.
   bench counts [--report-only] [--binary FILE]
         System calls and instructions of an echoed message, and memory of an idle connection, with their goals.
         A goal that is missed fails, unless it is only to be reported.
@@ -78,7 +80,7 @@ Usage: cargo xtask TASK
         With --external the server is the example of a bare poll(2) loop, and what it costs has no goal.
   dist [--out FOLDER] [--binary FILE]
         The program, shell completions, man pages, systemd units and licences, into FOLDER (dist in the build folder), and all
-        of it as a .tar.gz.
+        of it as a .tar.gz; and the C libraries as a .deb.
   dist --help-texts [--binary FILE]
         Writes what `sockeye --help` says into docs/command.md.
   capi [--debug] [--prefix FOLDER]
@@ -187,20 +189,21 @@ fn bench(options: &mut Options) -> Result<bool, String> {
         seconds: minutes.unwrap_or(10).saturating_mul(60),
         external,
     };
-    let (rounds, only) = (options.number("--rounds")?.unwrap_or(5), options.value("--only")?);
+    let (rounds, only) = (options.number("--rounds")?, options.value("--only")?);
     let workspace = options.workspace()?;
     let kind = options.free();
     options.finish()?;
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["deflate"] => single(&workspace, |workspace| bench::deflate::run(workspace, report_only, only.as_deref())),
+        ["capi"] => single(&workspace, |workspace| bench::capi::run(workspace, rounds.unwrap_or(9), only.as_deref())),
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
         ["soak"] => single(&workspace, |workspace| bench::soak::run(workspace, plan)),
         ["masks"] => single(&workspace, |workspace| bench::masks::run(workspace, true)),
-        ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds)),
-        ["tls"] => single(&workspace, |workspace| bench::tls::times(workspace, rounds, only.as_deref())),
+        ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds.unwrap_or(5))),
+        ["tls"] => single(&workspace, |workspace| bench::tls::times(workspace, rounds.unwrap_or(5), only.as_deref())),
         ["tls", "counts"] => single(&workspace, |workspace| bench::tls::instructions(workspace, report_only)),
-        ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds, only.as_deref())),
-        _ => Err(format!("bench what: counts, deflate, masks, soak, speed, threads or tls?\n\n{USAGE}")),
+        ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds.unwrap_or(5), only.as_deref())),
+        _ => Err(format!("bench what: capi, counts, deflate, masks, soak, speed, threads or tls?\n\n{USAGE}")),
     }
 }
 

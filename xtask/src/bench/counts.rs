@@ -12,17 +12,18 @@ use super::{
 use crate::{
     gate::{Checks, Failure},
     output::say,
+    process::Server,
     workspace::Workspace,
 };
 
 /// What is sent, how many messages of each connection in the shorter and in the longer run, and the goals: what was measured last,
 /// and a little more.
-struct Scenario {
-    name: &'static str,
-    connections: u64,
-    flight: &'static str,
-    size: &'static str,
-    messages: [u64; 2],
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) connections: u64,
+    pub(super) flight: &'static str,
+    pub(super) size: &'static str,
+    pub(super) messages: [u64; 2],
     /// Waits apart; `None`: they are not counted here.
     calls: Option<f64>,
     instructions: f64,
@@ -30,7 +31,7 @@ struct Scenario {
     instructions_narrow: f64,
 }
 
-const SCENARIOS: &[Scenario] = &[
+pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "20 B, 1 in flight",
         connections: 50,
@@ -73,7 +74,7 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const IDLE: &str = "9000";
+pub(super) const IDLE: &str = "9000";
 /// 290 to 309 were measured, of builds that differ in nothing that a connection has: the heap grows by steps that are 6 bytes
 /// for each of so many connections.
 const IDLE_BYTES: f64 = 315.0;
@@ -85,6 +86,33 @@ const WAITS: f64 = 0.3;
 /// A goal is missed when it is exceeded by more than this share: what the counts vary by.
 const TOLERANCE: f64 = 0.02;
 
+/// A server that echoes: its words, and a variable that it runs with.
+pub(super) struct Subject {
+    variable: Option<String>,
+    words: Vec<String>,
+}
+
+impl Subject {
+    /// `sockeye echo`.
+    pub(super) fn command(programs: &Programs<'_>) -> Self {
+        let words = [&text(&programs.workspace.binary()), "echo", "--port", "0"].map(str::to_owned);
+        Self { variable: None, words: words.into() }
+    }
+
+    /// A program with `NAME=value` in its environment.
+    pub(super) fn with(variable: String, program: &Path) -> Self {
+        Self { variable: Some(variable), words: vec![text(program)] }
+    }
+
+    /// Starts it below `tracer`, which may be no words at all.
+    pub(super) fn start(&self, programs: &Programs<'_>, tracer: &[&str]) -> Result<Server, Failure> {
+        // It becomes what it runs, so the process is the same.
+        let variable = self.variable.iter().flat_map(|variable| ["env", variable.as_str()]);
+        let before: Vec<&str> = variable.chain(tracer.iter().copied()).collect();
+        programs.server(&before, &self.words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
 /// Prints the table. Goals that are missed are a failure, unless they are only to be reported.
 pub(crate) fn run(workspace: &Workspace, report_only: bool) -> Result<Checks, Failure> {
     require(&["strace", "valgrind"])?;
@@ -92,9 +120,10 @@ pub(crate) fn run(workspace: &Workspace, report_only: bool) -> Result<Checks, Fa
     let mut report =
         Report { table: Table::new(&["figure", "measured", "goal", "verdict"]), checks: Checks::default() };
     let mut kinds = String::new();
+    let subject = Subject::command(&programs);
     for scenario in SCENARIOS {
         let Some(goal) = scenario.calls else { continue };
-        let mut calls = calls(&programs, scenario)?;
+        let mut calls = calls(&programs, &subject, scenario)?;
         let sum: f64 = calls.values().sum();
         kinds += &format!("{}: {sum:.3}: {}\n", scenario.name, by_kind(&calls));
         let waits = calls.remove("epoll_wait").unwrap_or_default();
@@ -103,11 +132,10 @@ pub(crate) fn run(workspace: &Workspace, report_only: bool) -> Result<Checks, Fa
     }
     for scenario in SCENARIOS {
         let goal = if has_wide_registers() { scenario.instructions } else { scenario.instructions_narrow };
-        let instructions = instructions(&programs, scenario)?;
+        let instructions = instructions(&programs, &subject, scenario)?;
         report.figure(&format!("user instructions, {}", scenario.name), instructions, goal);
     }
-    let binary = programs.workspace.binary();
-    let server = programs.server(&[], &[&text(&binary), "echo", "--port", "0"])?;
+    let server = subject.start(&programs, &[])?;
     let idle = programs.load(&server, &["idle", "--connections", IDLE, "--size", "1024"])?;
     server.stop()?;
     for (when, name) in [("after the upgrade", "after_upgrade"), ("after 1 KiB", "after_message")] {
@@ -150,11 +178,16 @@ fn meets(measured: f64, goal: f64) -> bool {
 }
 
 /// System calls a message, by kind.
-fn calls(programs: &Programs<'_>, scenario: &Scenario) -> Result<BTreeMap<String, f64>, Failure> {
+pub(super) fn calls(
+    programs: &Programs<'_>,
+    subject: &Subject,
+    scenario: &Scenario,
+) -> Result<BTreeMap<String, f64>, Failure> {
     let mut runs = Vec::new();
     for messages in scenario.messages {
         let summary = programs.folder()?.join("strace");
-        echo(programs, &["strace", "-f", "-c", "-o", &text(&summary)], scenario, messages)?;
+        let tracer = ["strace", "-f", "-c", "-o", &text(&summary)];
+        echo(programs, subject.start(programs, &tracer)?, scenario, messages)?;
         runs.push(reading::calls(&read(&summary)?));
     }
     let each = |(name, longer): (&String, &u64)| {
@@ -165,22 +198,21 @@ fn calls(programs: &Programs<'_>, scenario: &Scenario) -> Result<BTreeMap<String
 }
 
 /// User instructions a message.
-fn instructions(programs: &Programs<'_>, scenario: &Scenario) -> Result<f64, Failure> {
+pub(super) fn instructions(programs: &Programs<'_>, subject: &Subject, scenario: &Scenario) -> Result<f64, Failure> {
     let mut runs = Vec::new();
     for messages in scenario.messages {
         let name = format!("callgrind.{}x{}", scenario.size, scenario.flight);
         let profile = programs.folder()?.join(name);
         let out = format!("--callgrind-out-file={}", text(&profile));
-        echo(programs, &["valgrind", "--tool=callgrind", &out], scenario, messages)?;
+        let tracer = ["valgrind", "--tool=callgrind", &out];
+        echo(programs, subject.start(programs, &tracer)?, scenario, messages)?;
         runs.push(reading::instructions(&read(&profile)?).ok_or("callgrind wrote no sum")?);
     }
     Ok(difference(runs[0], runs[1], scenario))
 }
 
-/// One run of an echo below a tracer, which writes what it found when the server has ended.
-fn echo(programs: &Programs<'_>, tracer: &[&str], scenario: &Scenario, messages: u64) -> Result<(), Failure> {
-    let binary = programs.workspace.binary();
-    let server = programs.server(tracer, &[&text(&binary), "echo", "--port", "0"])?;
+/// One run of an echo, whose tracer writes what it found when the server has ended.
+fn echo(programs: &Programs<'_>, server: Server, scenario: &Scenario, messages: u64) -> Result<(), Failure> {
     let (connections, messages) = (scenario.connections.to_string(), messages.to_string());
     let mut arguments = vec!["echo", "--connections", &connections, "--messages", &messages];
     arguments.extend(["--flight", scenario.flight, "--size", scenario.size]);
@@ -194,7 +226,7 @@ fn difference(shorter: u64, longer: u64, scenario: &Scenario) -> f64 {
 }
 
 /// The kinds that matter, the most frequent first.
-fn by_kind(calls: &BTreeMap<String, f64>) -> String {
+pub(super) fn by_kind(calls: &BTreeMap<String, f64>) -> String {
     let mut kinds: Vec<(&String, f64)> = calls.iter().map(|(name, count)| (name, *count)).collect();
     kinds.retain(|(_, count)| *count >= 0.001);
     kinds.sort_by(|a, b| b.1.total_cmp(&a.1));

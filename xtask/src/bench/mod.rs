@@ -1,8 +1,9 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`] and [`tls`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
+//! [`capi`], [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`] and [`tls`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
 //! [`table`] shows it. The servers and the load come from the crate `sockeye-benches`.
 
+pub(crate) mod capi;
 pub(crate) mod counts;
 pub(crate) mod deflate;
 pub(crate) mod masks;
