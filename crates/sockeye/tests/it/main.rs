@@ -18,7 +18,7 @@
 //!
 //! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has its
 //! own profile. Tests that count descriptors or memory of the whole process, fork, or run
-//! themselves again are in `tests/process`; code that must not compile is in `tests/compile_fail`.
+//! themselves again are in `tests/process`; code that must not compile is in `compile_fail`.
 //! Shared helpers are in the crate `sockeye-testing`.
 
 mod client;
