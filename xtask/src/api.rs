@@ -5,7 +5,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -70,7 +72,8 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Result<Checks, Failure>
 
 /// The library of a package as rustdoc describes it.
 fn describe(workspace: &Workspace, package: &str) -> Result<PathBuf, Failure> {
-    // A folder of its own: build scripts look at `RUSTC_BOOTSTRAP`, so everything below would be built anew each time.
+    // A folder of its own, beside other documentation. What is below the library is what the lints have checked already, from
+    // Rust 1.91 on, which knows folders for builds.
     let target = workspace.target().join("api");
     let mut command = workspace.cargo(["rustdoc", "--package", package, "--lib", "--features"]);
     command.arg(rust::features_of(package)).arg("--target-dir").arg(&target).args([
@@ -80,8 +83,21 @@ fn describe(workspace: &Workspace, package: &str) -> Result<PathBuf, Failure> {
         "--output-format",
         "json",
     ]);
-    rust::must_succeed(command.env("RUSTC_BOOTSTRAP", "1"))?;
+    command.env("CARGO_BUILD_BUILD_DIR", workspace.target()).env("RUSTDOC", unstable_rustdoc(&target)?);
+    rust::must_succeed(&mut command)?;
     Ok(target.join("doc").join(package.replace('-', "_")).with_extension("json"))
+}
+
+/// A rustdoc that takes unstable options. Only it has `RUSTC_BOOTSTRAP`: build scripts look at that too, so if cargo had it,
+/// everything below the library would be built anew.
+fn unstable_rustdoc(folder: &Path) -> Result<PathBuf, Failure> {
+    let path = folder.join("rustdoc.sh");
+    let rustdoc = env::var("RUSTDOC").unwrap_or_else(|_| "rustdoc".to_owned());
+    let failed = |error| Failure::from(format!("{}: {error}", path.display()));
+    fs::create_dir_all(folder).map_err(failed)?;
+    fs::write(&path, format!("#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec '{rustdoc}' \"$@\"\n")).map_err(failed)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(failed)?;
+    Ok(path)
 }
 
 /// The first line of a listing.
