@@ -20,6 +20,7 @@ use crate::door::Door;
 use crate::lock::lock;
 use crate::poll::Poll;
 use crate::pool::Pool;
+use crate::process::uncancelled;
 use crate::reason::Interface;
 use crate::timers::Schedule;
 use crate::vhost::Vhost;
@@ -179,8 +180,10 @@ impl Context {
             return true;
         }
         let Some(act) = act else { return false };
-        let remote = lock(&self.remote).clone();
-        remote.is_some_and(|remote| remote.run(move |control| act(control)).is_ok())
+        uncancelled(|| {
+            let remote = lock(&self.remote).clone();
+            remote.is_some_and(|remote| remote.run(move |control| act(control)).is_ok())
+        })
     }
 
     /// Acts on the loop, if a callback runs on this thread or no thread is in the service.
@@ -191,15 +194,17 @@ impl Context {
         if self.is_waiting.load(Ordering::Acquire) {
             return None;
         }
-        let mut guard = self.try_lock_inner()?;
-        let result = {
-            let _inside = self.door.enter();
-            act(&mut guard.as_mut()?.service.control())
-        };
-        self.set_clock(guard.as_mut());
-        drop(guard);
-        self.end_if_asked();
-        Some(result)
+        uncancelled(|| {
+            let mut guard = self.try_lock_inner()?;
+            let result = {
+                let _inside = self.door.enter();
+                act(&mut guard.as_mut()?.service.control())
+            };
+            self.set_clock(guard.as_mut());
+            drop(guard);
+            self.end_if_asked();
+            Some(result)
+        })
     }
 
     /// What wakes a wait, if the system has it.

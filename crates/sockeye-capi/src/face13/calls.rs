@@ -70,7 +70,7 @@ pub unsafe fn create_context(
         None => Err("a context needs a table of protocols, whose last entry has no callback".to_owned()),
         Some(_) => files_of(files, port != 0, wants_certificates).and_then(|files| {
             *lock(&vhost.settings) = Settings { own: files.own, ..Settings::default() };
-            make(context, vhost, port, interface, files.listener, (uid, gid))
+            process::uncancelled(|| make(context, vhost, port, interface, files.listener, (uid, gid)))
         }),
     };
     match made {
@@ -176,7 +176,7 @@ fn address_of(interface: Option<&str>) -> Result<Ipv4Addr, String> {
 /// There is nothing to keep: a pointer to no context is ignored.
 pub unsafe fn context_destroy(context: *mut Context) {
     if let Some(context) = Context::find(context) {
-        context.end();
+        process::uncancelled(|| context.end());
     } else if !context.is_null() {
         log::err!("a pointer to a context that has ended, or never was: nothing is done with it");
     }

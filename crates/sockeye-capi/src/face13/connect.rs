@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::dial::connect_now;
 use crate::lock::lock;
 use crate::log;
+use crate::process::uncancelled;
 use crate::reason::Reason;
 use crate::tls::{self, Own};
 use crate::wsi::{Phase, Wsi};
@@ -96,7 +97,7 @@ pub unsafe fn client_connect_extended(
         protocols: protocol
             .map_or(Vec::new(), |list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()),
     };
-    match connect(context, &wanted, user) {
+    match uncancelled(|| connect(context, &wanted, user)) {
         Ok(wsi) => ptr::from_ref(wsi).cast_mut(),
         Err(reason) => {
             log::err!("{}:{}: {reason}", wanted.address, wanted.port);

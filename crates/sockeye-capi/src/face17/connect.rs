@@ -14,6 +14,7 @@ use crate::caller;
 use crate::context::Context;
 use crate::lock::lock;
 use crate::log;
+use crate::process::uncancelled;
 use crate::reason::Reason;
 use crate::spoken::tell_destroyed;
 use crate::tls;
@@ -75,7 +76,7 @@ pub unsafe fn connect_via_info(info: *const ConnectInfo) -> *mut Wsi {
     };
     service::begin(context);
     // SAFETY: the caller's.
-    match unsafe { connect(context, &wanted, &info) } {
+    match uncancelled(|| unsafe { connect(context, &wanted, &info) }) {
         Ok(wsi) => ptr::from_ref(wsi).cast_mut(),
         Err(error) => {
             log::err!("{address}:{port}: {error}");

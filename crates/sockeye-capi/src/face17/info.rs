@@ -58,7 +58,7 @@ pub unsafe fn create_context(info: *const CreationInfo) -> *mut Context {
     }
     let context = Context::new(Interface::Lws17, info.user);
     // SAFETY: the caller's.
-    match unsafe { make(context, &info) } {
+    match process::uncancelled(|| unsafe { make(context, &info) }) {
         Ok(()) => {
             let pointer = ptr::from_ref(context).cast_mut();
             // SAFETY: the caller's.
@@ -148,7 +148,7 @@ pub unsafe fn create_vhost(context: *mut Context, info: *const CreationInfo) -> 
     }
     let is_strict = info.options & option::FAIL_UPON_UNABLE_TO_BIND != 0;
     // SAFETY: the caller's.
-    match unsafe { make_vhost(context, &info, is_strict) } {
+    match process::uncancelled(|| unsafe { make_vhost(context, &info, is_strict) }) {
         Ok(vhost) => {
             service::begin_vhost(context, vhost);
             ptr::from_ref(vhost).cast_mut()
