@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,11 +12,23 @@ import time
 from pathlib import Path
 
 
+# What is theirs is theirs: of what memcheck finds, only what has this library in it is judged. By its whole path a file is known as ours.
+MEMCHECK = (
+    "valgrind", "-q", "--log-file=memcheck.%p", "--leak-check=full", "--show-leak-kinds=definite", "--num-callers=40", "--fullpath-after=",
+)
+
+
+class Pace:
+    """How many times as long as usual things may take."""
+
+    slower = 1
+
+
 class Recipe:
     """A run of one program. `library` is the folder of the library that is tested; None: Debian's own."""
 
-    def __init__(self, name, library, folder, *, watches_threads=False):
-        self.watches_threads = watches_threads
+    def __init__(self, name, library, folder, *, watches_threads=False, watches_memory=False):
+        self.watches_threads, self.watches_memory = watches_threads, watches_memory
         self.name, self.library, self.folder = name, library, Path(folder)
         self.failed = 0
         self.programs = []
@@ -34,6 +47,9 @@ class Recipe:
     def start(self, *command, library=..., **environment):
         """Starts a program in a session of its own, with its output in a file. `library`: on another one than the recipe's."""
         chosen = self.library if library is ... else library
+        # A program of our own has a path, and a recipe that does this by itself.
+        if self.watches_memory and "/" not in str(command[0]) and command[0] != "valgrind":
+            command = (*MEMCHECK, *command)
         program = Program(self, [str(word) for word in command], chosen, environment)
         self.programs.append(program)
         return program
@@ -55,6 +71,11 @@ class Recipe:
     def stop(self):
         for program in self.programs:
             program.kill()
+        if self.watches_memory:
+            logs = list(self.folder.glob("memcheck.*"))
+            faults = [fault for log in logs for fault in faults_of(log.read_text(errors="replace"))]
+            self.check(f"memcheck has watched {len(logs)} processes", logs)
+            self.check("it finds nothing that has this library in it", not faults, "\n".join(faults[:3]))
 
     def no_complaints(self, program):
         """The library logged no error, and the loader missed nothing."""
@@ -64,6 +85,12 @@ class Recipe:
         self.check("the library has everything that was called", not lines, lines[:3])
         loaded = program.libraries
         self.check("it runs on the library that is tested", loaded and all(self.library in path for path in loaded), loaded)
+
+
+def faults_of(log):
+    """What memcheck says of this library, each with its stacks."""
+    blocks = "\n".join(line.partition("== ")[2] for line in log.splitlines()).split("\n\n")
+    return [block for block in blocks if " at 0x" in block and re.search(r"sockeye|libwebsockets|\blws_", block)]
 
 
 class Program:
@@ -95,7 +122,7 @@ class Program:
         """Its exit status and how long that took. None: it has not ended."""
         begun = time.monotonic()
         try:
-            return self.process.wait(seconds), time.monotonic() - begun
+            return self.process.wait(seconds * Pace.slower), time.monotonic() - begun
         except subprocess.TimeoutExpired:
             return None, seconds
 
@@ -114,7 +141,7 @@ class Program:
 
 def until(holds, seconds=10):
     """Waits until something is true, and returns whether it became so."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * Pace.slower
     while not holds():
         if time.monotonic() > end:
             return False

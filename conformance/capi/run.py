@@ -1,8 +1,8 @@
 """Programs of Debian that were built for libwebsockets 4.1.6, on this library:
-run.py [--library FOLDER] [--threads] [NAME...]
+run.py [--library FOLDER] [--threads] [--memcheck] [NAME...]
 
 Without a folder they run on Debian's own libwebsockets17, which is how a recipe is proved first. With --threads the library is one that
-ThreadSanitizer watches, and so are the programs, which are those of our own that make threads. Prints `ok NAME: what` or
+ThreadSanitizer watches, and so are the programs, which are those of our own that make threads. With --memcheck Debian's programs run below valgrind, and take ten times as long. Prints `ok NAME: what` or
 `not ok NAME: what: why` for every check, and succeeds when all are ok.
 """
 
@@ -19,7 +19,7 @@ import kamailio
 import rtpengine
 import swupdate
 import symbols
-from harness import Recipe, temporary
+from harness import Pace, Recipe, temporary
 
 RECIPES = {
     "symbols": symbols.run,
@@ -48,13 +48,15 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--library")
     arguments.add_argument("--threads", action="store_true")
+    arguments.add_argument("--memcheck", action="store_true")
     arguments.add_argument("names", nargs="*")
     chosen = arguments.parse_args()
     library = str(Path(chosen.library).resolve()) if chosen.library else None
     failed = 0
+    Pace.slower = 10 if chosen.memcheck else 1
     for name in chosen.names or (THREADS if chosen.threads else RECIPES):
         with temporary() as folder:
-            recipe = Recipe(name, library, folder, watches_threads=chosen.threads)
+            recipe = Recipe(name, library, folder, watches_threads=chosen.threads, watches_memory=chosen.memcheck)
             try:
                 RECIPES[name](recipe)
             except Exception:  # whatever it is, the other recipes go on

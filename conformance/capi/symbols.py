@@ -8,6 +8,7 @@ import subprocess
 OBJECTS = (
     "/usr/bin/driftnet",
     "/usr/bin/rtpengine",
+    "/usr/bin/seaf-daemon",
     "/usr/bin/swupdate",
     "/usr/lib/*/csound/plugins64-*/libwebsocketIO.so",
     "/usr/lib/*/janus/events/libjanus_wsevh.so.?.?.?",

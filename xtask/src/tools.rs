@@ -58,6 +58,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["test", "-x", "/usr/bin/driftnet"], package: "driftnet" },
     Program { probe: &["test", "-x", "/usr/bin/swupdate"], package: "swupdate" },
     Program { probe: &["test", "-x", "/usr/bin/rtpengine"], package: "rtpengine-daemon" },
+    Program { probe: &["test", "-x", "/usr/bin/seaf-daemon"], package: "seafile-daemon" },
     Program { probe: &["strace", "--version"], package: "strace" },
     Program { probe: &["valgrind", "--version"], package: "valgrind" },
     Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },
