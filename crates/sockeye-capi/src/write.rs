@@ -42,13 +42,20 @@ pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]
     }
     let kind = if is_last { kind_of(kind, payload) } else { kind };
     let way = way_now(context, wsi, kind, is_last);
+    let is_whole = is_last && matches!(kind, Kind::Message(_));
+    let waits = || wsi.queued.load(Ordering::Relaxed) > 0;
+    if is_whole && way != Way::Queue && !waits() && !wsi.is_mid_message.load(Ordering::Relaxed) {
+        // Only this thread sends what waits: what another begins now goes behind.
+        send_now(context, wsi, way, kind, is_last, payload);
+        return Ok(());
+    }
     // Threads that write at once: whose frame is next, and where it goes, is one decision.
     let mut rest = open_rest(wsi, id)?;
     let continues = kind == Kind::Continuation;
     if wsi.is_mid_message.load(Ordering::Relaxed) != continues {
         return Err(WriteError::OutOfOrder);
     }
-    if way == Way::Queue || wsi.queued.load(Ordering::Relaxed) > 0 {
+    if way == Way::Queue || waits() {
         let is_pushed = push(wsi, &mut rest, Frame { kind, is_last, payload: payload.to_vec() });
         if is_pushed {
             wsi.is_mid_message.store(!is_last, Ordering::Relaxed);
@@ -58,12 +65,17 @@ pub(crate) fn write(wsi: &'static Wsi, kind: Kind, is_last: bool, payload: &[u8]
     }
     wsi.is_mid_message.store(!is_last, Ordering::Relaxed);
     drop(rest);
+    send_now(context, wsi, way, kind, is_last, payload);
+    Ok(())
+}
+
+/// Sends in a way that is there.
+fn send_now(context: &'static Context, wsi: &'static Wsi, way: Way, kind: Kind, is_last: bool, payload: &[u8]) {
     let is_sent = match way {
         Way::Port => context.door.with_port(wsi, |tx| send(tx, kind, is_last, payload)),
         _ => context.door.with_cx(wsi, |cx| answer(cx, kind, payload)),
     };
     debug_assert_eq!(is_sent, Some(true), "what was there is there still");
-    Ok(())
 }
 
 /// How a frame of the program can leave.
