@@ -13,6 +13,7 @@ use crate::caller;
 use crate::context::Context;
 use crate::lock::lock;
 use crate::log;
+use crate::process::uncancelled;
 use crate::reason::Reason;
 use crate::turn::{Turn, Work};
 use crate::vhost::Vhost;
@@ -269,7 +270,7 @@ pub unsafe fn context_destroy(context: *mut Context) {
             // SAFETY: it is scheduled, so the program keeps it.
             unsafe { set_owner(ptr::with_exposed_provenance_mut(node), ptr::null_mut()) };
         }
-        context.end();
+        uncancelled(|| context.end());
         context.ring();
     } else if !context.is_null() {
         log::err!("this is not a context, or it has ended: nothing is done with it");
