@@ -75,6 +75,8 @@ Usage: cargo xtask TASK
         Messages and handshakes of `sockeye echo` with TLS beside those of an echo in C on OpenSSL; medians of N rounds (5).
   bench tls counts [--report-only] [--binary FILE]
         Instructions of an echoed message with TLS, beside those without and those of rustls alone, with their goals.
+  bench topics [--report-only]
+        Instructions of a message that is published to a topic, beside one to all connections, with their goals.
   bench soak [--connections N] [--minutes N] [--external] [--binary FILE]
         N connections (19900) held for N minutes (10) with keepalive on: lost ones, CPU time and memory of the server, with goals.
         With --external the server is the example of a bare poll(2) loop, and what it costs has no goal.
@@ -202,8 +204,9 @@ fn bench(options: &mut Options) -> Result<bool, String> {
         ["threads"] => single(&workspace, |workspace| bench::threads::run(workspace, rounds.unwrap_or(5))),
         ["tls"] => single(&workspace, |workspace| bench::tls::times(workspace, rounds.unwrap_or(5), only.as_deref())),
         ["tls", "counts"] => single(&workspace, |workspace| bench::tls::instructions(workspace, report_only)),
+        ["topics"] => single(&workspace, |workspace| bench::topics::run(workspace, report_only)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds.unwrap_or(5), only.as_deref())),
-        _ => Err(format!("bench what: capi, counts, deflate, masks, soak, speed, threads or tls?\n\n{USAGE}")),
+        _ => Err(format!("bench what: capi, counts, deflate, masks, soak, speed, threads, tls or topics?\n\n{USAGE}")),
     }
 }
 

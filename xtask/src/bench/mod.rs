@@ -1,6 +1,6 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`capi`], [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`] and [`tls`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
+//! [`capi`], [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`], [`tls`] and [`topics`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
 //! [`table`] shows it. The servers and the load come from the crate `sockeye-benches`.
 
 pub(crate) mod capi;
@@ -14,6 +14,7 @@ mod statistics;
 mod table;
 pub(crate) mod threads;
 pub(crate) mod tls;
+pub(crate) mod topics;
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
