@@ -47,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace, range: Range) -> Result<Checks, Failure
     }
     output.status.success().then_some(()).ok_or("the simulator failed without naming a seed")?;
     // A harness that lost its way to the variables would pass without having run anything.
-    for test in ["seeds", "seeds_of_clients"] {
+    for test in ["seeds", "seeds_of_clients", "seeds_of_topics"] {
         let summary = format!("{test}: {} seeds passed, plain and scrambled", range.count);
         if !output.lines.iter().any(|line| line.contains(&summary)) {
             return Err(format!("the simulator did not say `{summary}`").into());

@@ -337,6 +337,13 @@ impl<T: Copy> Table<T> {
         self.get(id).is_some()
     }
 
+    /// What is in a slot.
+    #[inline]
+    pub(crate) fn at(&self, slot: usize) -> Option<(ConnId, &T)> {
+        let found = self.slots.get(slot).filter(|slot| slot.uses & USED != 0)?;
+        Some((ConnId::new(self.service.0, found.generation(), slot), &found.value))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         let service = self.service.0;
         let slots = self.used.iter().filter_map(|index| Some((index, self.slots.get(index)?)));

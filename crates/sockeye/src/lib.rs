@@ -261,6 +261,7 @@ pub mod sys;
 pub mod threads;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub mod tls;
+pub mod topics;
 
 mod admission;
 #[cfg(feature = "deflate")]
@@ -276,6 +277,7 @@ mod state;
 #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
 #[path = "no_tls.rs"]
 mod tls;
+mod topic;
 mod transport;
 
 #[cfg(any(test, feature = "sim"))]

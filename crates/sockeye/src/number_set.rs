@@ -32,6 +32,10 @@ impl NumberSet {
         }
     }
 
+    pub(crate) fn contains(&self, number: usize) -> bool {
+        self.words.get(number / BITS).is_some_and(|word| word & bit(number) != 0)
+    }
+
     /// The smallest number.
     #[inline]
     pub(crate) fn first(&self) -> Option<usize> {

@@ -72,6 +72,7 @@ const LAYERS: &[&str] = &[
     "conn",
     "raw",
     "responder",
+    "topics",
     "protocol",
     "state",
     "transport",

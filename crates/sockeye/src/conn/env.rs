@@ -202,6 +202,7 @@ impl Env {
         entry.set_open(false);
         let entry = *entry;
         self.state.holdings.remove(id);
+        self.state.end_topics(id);
         Some(entry)
     }
 }

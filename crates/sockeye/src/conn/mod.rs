@@ -480,10 +480,11 @@ impl Conn {
         io: &mut LoopIo,
         batch: &Rc<Framed>,
         apart: Option<&Apart>,
+        id: ConnId,
         entry: Entry,
     ) -> Published {
         match &mut self.phase {
-            Phase::WebSocket(ws) => match ws.publish(&mut self.wire.socket, io, batch, apart, entry) {
+            Phase::WebSocket(ws) => match ws.publish(&mut self.wire.socket, io, batch, apart, (id, entry)) {
                 // A step arms the deadline.
                 Published::Sent(count) if ws.forgets_before(self.wire.armed) => Published::NeedsStep(count),
                 published => published,

@@ -23,6 +23,8 @@ pub(crate) enum Published {
     NeedsStep(usize),
     /// So many wait behind messages of a layer.
     HeldBack(usize),
+    /// They wait behind messages of topics, and are counted when they are sent.
+    Slow,
     /// More output waits than allowed.
     Overflow,
     /// It is not an open WebSocket, or was sent everything before.
@@ -92,7 +94,7 @@ impl WebSocket {
         io: &mut LoopIo,
         batch: &Rc<Framed>,
         apart: Option<&Apart>,
-        entry: Entry,
+        (id, entry): (ConnId, Entry),
     ) -> Published {
         let (endpoint, holds_back) = (entry.endpoint, entry.holds_back());
         let frames = batch.frames();
@@ -103,22 +105,27 @@ impl WebSocket {
             return Published::NotWanted;
         }
         let published = waits.published_bytes(frames);
-        let queued = self.queued_bytes(socket);
+        let queued = self.queued_bytes(socket).saturating_add(io.outgoing.slow_bytes(id));
         // What was pushed had room when it was.
         let too_much = queued.saturating_add(published) > io.outgoing.hard || io.pool.borrow().account().is_over();
         if queued > 0 && published > 0 && too_much {
             return Published::Overflow;
         }
         let first = waits.only_taken();
+        if io.outgoing.is_slow(id) {
+            // Behind the messages of topics that it has not read yet.
+            let (batch, first) = batch_for_one(batch, waits, first);
+            let pool = io.pool.borrow();
+            batch.hold(pool.account());
+            io.outgoing.slow_mut().keep_all(id, batch, first, pool.account());
+            return Published::Slow;
+        }
         if holds_back || self.protocol.mid_message().is_some() {
             // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between
             // the fragments of another message unless an extension has been negotiated that can
             // interpret the interleaving."
             let aside = self.aside.get_or_insert_default();
-            let (batch, first) = match first {
-                Some(first) => (batch.clone(), first),
-                None => (Rc::new(waits.to_batch(frames).framed_for_one()), 0),
-            };
+            let (batch, first) = batch_for_one(batch, waits, first);
             batch.hold(io.pool.borrow().account());
             aside.hold(batch, first);
             return if holds_back { Published::HeldBack(count) } else { Published::Sent(count) };
@@ -135,9 +142,38 @@ impl WebSocket {
         if socket.needs_step() { Published::NeedsStep(count) } else { Published::Sent(count) }
     }
 
+    /// Output waited for the socket: messages of topics may wait behind it. Returns whether the share of the step is used up
+    /// before all of them are sent, so that nothing else is to be sent.
+    #[cold]
+    pub(super) fn resume(&mut self, wire: &mut Wire, env: &mut Env, id: ConnId, entry: Entry) -> bool {
+        if !env.io.outgoing.is_slow(id) || env.state.running.holds_back() {
+            return false;
+        }
+        let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
+        self.send_slow(&mut out, entry.endpoint, id, false)
+    }
+
+    /// Sends messages of topics that waited, as far as the socket takes them and the share of the step allows; `all`: whatever
+    /// may wait for the socket. Returns whether there is more that only the share held up.
+    #[cold]
+    fn send_slow(&mut self, out: &mut SocketWriter<'_>, endpoint: EndpointIndex, id: ConnId, all: bool) -> bool {
+        let is_held = |ws: &Self| {
+            !ws.protocol.can_send()
+                || ws.protocol.mid_message().is_some()
+                || ws.aside.as_ref().is_some_and(|aside| aside.waiting_bytes() > 0)
+        };
+        if !out.io.outgoing.is_slow(id) || is_held(self) {
+            return false;
+        }
+        let is_more = out.put_slow(&mut self.port(endpoint), id, all);
+        self.drop_aside();
+        is_more
+    }
+
     /// A Close frame waits. What was published before goes before it, since nothing may follow.
     pub(super) fn catch_up(&mut self, out: &mut SocketWriter<'_>, endpoint: EndpointIndex, id: ConnId) {
         if self.protocol.can_send() && self.protocol.mid_message().is_none() {
+            self.send_slow(out, endpoint, id, true);
             out.catch_up(&mut self.port(endpoint), id.as_u64());
         }
     }
@@ -146,13 +182,21 @@ impl WebSocket {
     #[cold]
     pub(super) fn note_queued(&mut self, wire: &Wire, env: &mut Env, id: ConnId) {
         let mark = env.io.low_water;
-        if env.state.registry.note_queued(id, self.queued_bytes(&wire.socket), mark)
-            && self.protocol.state() == State::Open
-        {
+        let queued = self.queued_bytes(&wire.socket).saturating_add(env.io.outgoing.slow_bytes(id));
+        if env.state.registry.note_queued(id, queued, mark) && self.protocol.state() == State::Open {
             let call = env.call_protocol(id, &wire.peer, Culprit::LowWater, |endpoint, cx, session| {
                 endpoint.low_water(cx, session)
             });
             self.apply(&mut env.state, call.unwrap_or(Ok(())));
         }
+    }
+}
+
+/// What waits for one connection, as a batch and its first message.
+#[cold]
+fn batch_for_one(batch: &Rc<Framed>, waits: &Apart, first: Option<usize>) -> (Rc<Framed>, usize) {
+    match first {
+        Some(first) => (Rc::clone(batch), first),
+        None => (Rc::new(waits.to_batch(batch.frames()).framed_for_one()), 0),
     }
 }

@@ -74,8 +74,7 @@ impl WebSocket {
         env.state.opened = true;
         let subprotocol = handshake.subprotocol().unwrap_or_default();
         tracing::debug!(%id, peer = %wire.peer, protocol = beginning(subprotocol), "open");
-        // Requests of the callback for its own connection are kept as in any other step. A step
-        // follows.
+        // Requests of the callback for its own connection are kept as in any other step, which follows.
         let entry = *entry;
         self.enter(env, id, entry, ReadBudget::default());
         let session = env.call_protocol(id, &wire.peer, Culprit::Open, |endpoint, cx, _| endpoint.open(cx, handshake));
@@ -148,11 +147,13 @@ impl WebSocket {
     ) -> Progress {
         self.enter(env, id, entry, env.share);
         env.io.begin_step(env.share.bytes);
-        let more = self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env);
+        let held_up = entry.is_behind() && self.resume(wire, env, id, entry);
+        let more = held_up || (self.round::<WATCHED>(wire, env) && self.more_rounds::<WATCHED>(wire, env));
         if self.aside.is_some() {
             self.release_held(&mut env.state, &mut SocketWriter::new(&mut env.io, &mut wire.socket), entry.endpoint);
             self.settle_aside(&mut wire.armed);
         }
+        let more = more | (entry.is_behind() && self.resume(wire, env, id, entry));
         SocketWriter::new(&mut env.io, &mut wire.socket).flush_here();
         if wire.socket.has_backlog() || entry.is_behind() {
             self.note_queued(wire, env, id);
@@ -304,9 +305,8 @@ impl WebSocket {
         self.apply(&mut callbacks.cx, result);
     }
 
-    /// Pings and pongs go before more data: a callback that fills the socket each time would delay
-    /// them. The same holds for a Close frame, before which there is one more call.
-    /// Returns whether this is that call, the last one.
+    /// Pings and pongs go before more data: a callback that fills the socket each time would delay them. The same holds for a
+    /// Close frame, before which there is one more call. Returns whether this is that call, the last one.
     #[inline]
     fn before_write(&mut self, out: &mut SocketWriter<'_>) -> bool {
         if self.protocol.state() != State::Open {
@@ -395,7 +395,7 @@ impl WebSocket {
         let has_input = wire.socket.has_input() && !self.is_paused(&env.state.running);
         let mut out = SocketWriter::new(&mut env.io, &mut wire.socket);
         let holds_back = env.state.running.holds_back();
-        if self.protocol.state() != State::Open && !out.io.outgoing.is_empty() && !holds_back {
+        if self.protocol.state() != State::Open && out.io.outgoing.has_any() && !holds_back {
             self.catch_up(&mut out, entry.endpoint, id);
         }
         // A Close frame waits for the last call before it.

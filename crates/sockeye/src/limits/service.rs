@@ -82,6 +82,18 @@ pub struct Limits {
     ///
     /// An empty queue accepts a larger message.
     pub output_hard: usize,
+    /// Topics that one connection is subscribed to; default 1,024; beyond it
+    /// [`subscribe`](crate::protocol::ConnectionMut::subscribe) returns
+    /// [`TooManyForConnection`](crate::topics::SubscribeError::TooManyForConnection).
+    pub topics_per_connection: usize,
+    /// Length of a topic's name in bytes; default 256; with more `subscribe` returns
+    /// [`Name`](crate::topics::SubscribeError::Name).
+    pub topic_name_bytes: usize,
+    /// [Topics](crate::topics) of the service; default 1,048,576; beyond it no connection is subscribed to a new one:
+    /// `subscribe` returns [`TooManyTopics`](crate::topics::SubscribeError::TooManyTopics).
+    ///
+    /// With [`Threads`](crate::Threads) it applies to each thread.
+    pub topics: usize,
     /// Bytes that the service holds for all its peers together: incomplete messages, requests and answers, and output that
     /// waits; default `None`, 1 GiB. Beyond it the connections that hold most are shed until a sixteenth is free: a
     /// WebSocket is closed with 1013 and cause [`Shed`](sockeye_proto::close::Cause::Shed), a request is answered 503, and
@@ -192,6 +204,9 @@ impl Default for Limits {
             answer_timeout: None,
             output_low_water: 64 * 1024,
             output_hard: 16 * 1024 * 1024,
+            topics_per_connection: 1024,
+            topic_name_bytes: 256,
+            topics: 1 << 20,
             total_bytes: None,
             connections: None,
             connections_per_address: None,

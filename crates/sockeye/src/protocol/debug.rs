@@ -5,6 +5,7 @@ use std::fmt;
 use crate::protocol::answering::{AfterPiece, BodyPermission, HeadPermission};
 use crate::protocol::raw::RawAfterWrite;
 use crate::protocol::request_views::RequestMut;
+use crate::protocol::topics::TopicMut;
 use crate::protocol::{
     AfterFragment, AfterSend, BinaryFragments, ClosedCx, Commands, ConnectionMut, Cx, EndpointMut, ProtocolMut,
     RawClosedCx, RawCx, RawWritable, RequestClosedCx, RequestCx, ResponderMut, TextFragments, Writable,
@@ -26,6 +27,12 @@ impl fmt::Debug for ConnectionMut<'_> {
 impl fmt::Debug for ProtocolMut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProtocolMut").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TopicMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicMut").field("name", &self.name()).finish_non_exhaustive()
     }
 }
 

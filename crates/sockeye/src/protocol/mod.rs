@@ -22,6 +22,7 @@ pub(crate) mod responder;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod secures;
 mod sessions;
+pub(crate) mod topics;
 mod tx;
 mod unknown;
 pub(crate) mod views;

@@ -36,7 +36,7 @@ use crate::service::listen::{ListenAddr, open_all};
 use crate::service::listen_at::{Listen, Purpose, entrance, free_protocols, raw_endpoint};
 use crate::service::places::{self, Share};
 use crate::service::timers::Timers;
-use crate::state::{Commands, EndpointIndex, EndpointInfo, MOST_READ, MessageLimitSets, ReadBudget};
+use crate::state::{Commands, EndpointIndex, EndpointInfo, MOST_READ, MessageLimitSets, ReadBudget, TopicLimits};
 use crate::statistics::{BoardSlot, Meters};
 use crate::sys::external::External;
 use crate::sys::{ListenOptions, Real, Sys};
@@ -399,11 +399,8 @@ impl Builder {
             places.limit_to(max_connections);
         }
         let now = sys.now();
-        let ticks = self
-            .ticks
-            .iter()
-            .map(|&(endpoint, every)| Tick { endpoint, every, next: now + every, resting: false })
-            .collect();
+        let tick = |&(endpoint, every): &_| Tick { endpoint, every, next: now + every, resting: false };
+        let ticks = self.ticks.iter().map(tick).collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
         let rx = receive_buffer(self.limits.turn_bytes.min(MOST_READ));
         let frame_cost = (self.limits.turn_bytes / self.limits.turn_frames).max(1);
@@ -417,6 +414,7 @@ impl Builder {
             .unwrap_or_else(|| TOTAL_BYTES / usize::try_from(self.services).unwrap_or(usize::MAX));
         state.pool.borrow_mut().set_limit(total);
         state.holdings.window = self.limits.slow_sender_window;
+        state.topic_limits = TopicLimits::of(&self.limits);
         state.message_limits = MessageLimitSets::new(&self.limits.protocol, own);
         let meters = Meters::new(self.limits.stall);
         let (pool, outgoing) = (Rc::clone(&state.pool), Rc::clone(&state.outgoing));

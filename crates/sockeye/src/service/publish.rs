@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::conn::{Abort, Published};
+use crate::conn::{Abort, Conn, Published};
 use crate::id::ConnId;
 use crate::service::core::Service;
-use crate::state::EndpointIndex;
+use crate::state::{Commands, EndpointIndex, Entry};
 use crate::statistics::{Culprit, WorkOwner};
 use crate::sys::CloseHow;
-use crate::transport::{Outgoing, Waiting};
+use crate::topic::Delivery;
+use crate::transport::{Apart, Audience, Framed, LoopIo, Outgoing, Waiting};
 
 impl Service {
     /// Sends what was published and pushed in this turn.
@@ -37,51 +38,97 @@ impl Service {
 
     fn flush_batch(&mut self, endpoint: EndpointIndex, mut waiting: Waiting) {
         let batch = Rc::new(std::mem::take(&mut waiting.published).framed());
-        let mut audience = Audience::default();
+        let mut outcomes = Outcomes::default();
+        let kind = waiting.audience();
         let Self { env, connections, .. } = self;
-        let registry = &env.state.registry;
-        if batch.frames().len() == 0 {
-            for (id, apart) in waiting.into_apart() {
-                let id = ConnId::from_u64(id);
-                let Some(entry) = registry.get(id).filter(|entry| entry.is_open()) else { continue };
-                if let Some(conn) = connections.in_slot(id) {
-                    let published = conn.publish(&mut env.io, &batch, Some(&apart), entry);
-                    audience.note(id, published, conn.queued_bytes());
+        if batch.frames().len() > 0 {
+            env.io.meters.statistics.work.publishes += 1;
+        }
+        match kind {
+            Audience::All if batch.frames().len() == 0 => {}
+            Audience::All => {
+                for (id, entry) in env.state.registry.iter() {
+                    if !entry.is_open() || entry.endpoint != endpoint {
+                        continue;
+                    }
+                    if let Some(conn) = connections.in_slot(id) {
+                        let apart = waiting.take_apart(id.as_u64());
+                        outcomes.publish(conn, &mut env.io, &batch, apart.as_ref(), (id, entry));
+                    }
                 }
             }
-        } else {
-            env.io.meters.statistics.work.publishes += 1;
-            for (id, entry) in registry.iter() {
-                if !entry.is_open() || entry.endpoint != endpoint {
-                    continue;
+            Audience::One(topic) => {
+                let outgoing = Rc::clone(&env.io.outgoing);
+                let topics = outgoing.topics();
+                for (id, entry) in
+                    topics.slots(topic).into_iter().flatten().filter_map(|slot| env.state.registry.at(slot))
+                {
+                    if let Some(conn) = connections.in_slot(id) {
+                        let apart = waiting.take_if_apart(&topics, id);
+                        outcomes.publish(conn, &mut env.io, &batch, apart.as_ref(), (id, entry));
+                    }
                 }
-                if let Some(conn) = connections.in_slot(id) {
-                    let apart = waiting.take_apart(id.as_u64());
-                    let published = conn.publish(&mut env.io, &batch, apart.as_ref(), entry);
-                    audience.note(id, published, conn.queued_bytes());
+            }
+            Audience::Several(_) | Audience::AllAndTopics => {
+                for id in listeners(&env.state, endpoint, &kind) {
+                    let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_open()) else { continue };
+                    if let Some(conn) = connections.in_slot(id) {
+                        let apart = waiting.take_chosen(&env.io.outgoing.topics(), id);
+                        outcomes.publish(conn, &mut env.io, &batch, apart.as_ref(), (id, entry));
+                    }
                 }
             }
         }
-        env.io.meters.statistics.sent.messages += audience.messages;
+        // Those for which only something of their own waits, or messages of topics that they have left.
+        for id in waiting.apart_ids() {
+            let Some(entry) = env.state.registry.get(id).filter(|entry| entry.is_open()) else { continue };
+            let Some(conn) = connections.in_slot(id) else { continue };
+            let apart = waiting.take_chosen(&env.io.outgoing.topics(), id);
+            outcomes.publish(conn, &mut env.io, &batch, apart.as_ref(), (id, entry));
+        }
+        self.settle_flush(endpoint, batch, outcomes);
+    }
+
+    fn settle_flush(&mut self, endpoint: EndpointIndex, batch: Rc<Framed>, outcomes: Outcomes) {
+        let env = &mut self.env;
+        env.io.meters.statistics.sent.messages += outcomes.messages;
         let mark = env.io.low_water;
-        for (id, queued) in audience.behind {
+        for (id, queued) in outcomes.behind {
             self.env.state.registry.note_growth(id, queued, mark);
         }
-        for id in audience.held_back {
+        for id in outcomes.held_back {
             if let Some(entry) = self.env.state.registry.get_mut(id) {
                 entry.set_held_back(true);
             }
         }
-        for id in audience.again {
+        for id in outcomes.again {
             self.env.state.registry.enqueue(id);
         }
-        for id in audience.over {
+        for id in outcomes.over {
             self.overflow(id);
         }
         // No connection kept a share: the memory serves the next turn.
         if let Some(empty) = Rc::into_inner(batch).and_then(|batch| batch.recycle(Outgoing::KEPT_BYTES)) {
             self.env.state.outgoing.recycle(endpoint.0, empty);
         }
+    }
+
+    /// What was published to topics, for the statistics.
+    #[cold]
+    pub(super) fn count_topics(&mut self) {
+        let counts = &mut self.env.state.topic_counts;
+        counts.are_new = false;
+        let statistics = &mut self.env.io.meters.statistics;
+        let Delivery { queued, dropped, closed, .. } = counts.delivery;
+        let all = &mut statistics.topics;
+        (all.published, all.queued, all.dropped, all.closed) = (counts.published, queued, dropped, closed);
+        let limits = &mut statistics.limits;
+        limits.topics_per_connection = counts.too_many_for_connection;
+        limits.topic_name_bytes = counts.names;
+        limits.topics = counts.too_many_topics;
+        let topics = self.env.state.outgoing.topics();
+        statistics.topics_now = topics.len() as u64;
+        statistics.subscriptions_now = topics.subscriptions() as u64;
     }
 
     /// A peer that takes nothing while more is published for it than may wait is given up.
@@ -95,9 +142,20 @@ impl Service {
     }
 }
 
+/// The connections that a batch for several audiences is for, each once.
+#[cold]
+fn listeners(state: &Commands, endpoint: EndpointIndex, audience: &Audience) -> Vec<ConnId> {
+    let Audience::Several(topics) = audience else { return state.registry.open_ids(|of| of == endpoint) };
+    let table = state.outgoing.topics();
+    let mut slots: Vec<usize> = topics.iter().filter_map(|topic| table.slots(*topic)).flatten().collect();
+    slots.sort_unstable();
+    slots.dedup();
+    slots.into_iter().filter_map(|slot| state.registry.at(slot)).map(|(id, _)| id).collect()
+}
+
 /// What became of a batch at its connections.
 #[derive(Default)]
-struct Audience {
+struct Outcomes {
     messages: u64,
     /// Bytes wait for their sockets.
     behind: Vec<(ConnId, usize)>,
@@ -109,7 +167,21 @@ struct Audience {
     over: Vec<ConnId>,
 }
 
-impl Audience {
+impl Outcomes {
+    #[inline(always)]
+    fn publish(
+        &mut self,
+        conn: &mut Conn,
+        io: &mut LoopIo,
+        batch: &Rc<Framed>,
+        apart: Option<&Apart>,
+        (id, entry): (ConnId, Entry),
+    ) {
+        let published = conn.publish(io, batch, apart, id, entry);
+        let queued = conn.queued_bytes().saturating_add(io.outgoing.slow_bytes(id));
+        self.note(id, published, queued);
+    }
+
     fn note(&mut self, id: ConnId, published: Published, queued: usize) {
         if queued > 0 {
             self.behind.push((id, queued));
@@ -125,6 +197,7 @@ impl Audience {
                 self.messages += count as u64;
                 self.held_back.push(id);
             }
+            Published::Slow => {}
             Published::Sent(count) => self.messages += count as u64,
         }
     }

@@ -17,7 +17,8 @@ impl Service {
         let mut holders: Vec<(usize, ConnId)> = Vec::new();
         for (id, _) in self.env.state.registry.iter() {
             let of_conn = self.connections.get(&self.env.state.registry, id).map_or(0, |conn| conn.held_bytes());
-            let held = of_conn.saturating_add(self.env.state.holdings.of(id));
+            let of_topics = self.env.state.outgoing.slow_bytes(id);
+            let held = of_conn.saturating_add(self.env.state.holdings.of(id)).saturating_add(of_topics);
             if held > 0 {
                 holders.push((held, id));
             }

@@ -66,6 +66,9 @@ impl Service {
         self.env.io.tidy(self.env.state.now);
         let (account, statistics) = (&self.env.state.account, &mut self.env.io.meters.statistics);
         (statistics.held_bytes, statistics.held_bytes_most) = (account.held() as u64, account.most() as u64);
+        if self.env.state.topic_counts.are_new {
+            self.count_topics();
+        }
         self.turn_ends();
         if let Some(board) = &mut self.env.board {
             board.turn_ends(self.env.state.now, &self.env.io.meters.statistics);
@@ -318,6 +321,8 @@ impl Service {
     fn free_slots(&mut self) {
         let before = self.env.state.registry.len();
         for id in self.dead.drain(..) {
+            // The next connection in the slot is subscribed to nothing.
+            self.env.state.end_topics(id);
             self.env.state.registry.remove(id);
         }
         self.connections.crowd.shrinks(before, self.env.state.registry.len(), &self.env.state.account);

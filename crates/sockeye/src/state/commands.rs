@@ -22,6 +22,7 @@ use crate::state::own_timers::OwnTimers;
 use crate::state::queue::{Adoption, CommandQueue, End};
 use crate::state::registry::{self, Entry, Registry};
 use crate::state::running::{ReadBudget, RunningStep};
+use crate::state::topic_counts::{TopicCounts, TopicLimits};
 use crate::state::undecided::Undecided;
 use crate::transport::pool::Pool;
 use crate::transport::{Account, Outgoing};
@@ -63,6 +64,8 @@ pub struct Commands {
     pub(crate) message_limits: MessageLimitSets,
     /// What protocols hold for single connections.
     pub(crate) holdings: Holdings,
+    pub(crate) topic_limits: TopicLimits,
+    pub(crate) topic_counts: TopicCounts,
     /// The same as that of the pool.
     pub(crate) account: Rc<Account>,
     pub(crate) lifecycle: Lifecycle,
@@ -101,6 +104,8 @@ impl Commands {
             running: RunningStep::none(),
             message_limits: MessageLimitSets::default(),
             holdings: Holdings::default(),
+            topic_limits: TopicLimits::default(),
+            topic_counts: TopicCounts::default(),
             account,
             lifecycle: Lifecycle::default(),
             now,

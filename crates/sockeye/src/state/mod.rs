@@ -20,6 +20,8 @@ mod own_timers;
 mod queue;
 mod registry;
 mod running;
+mod topic_counts;
+mod topics;
 mod undecided;
 
 pub use self::commands::Commands;
@@ -31,3 +33,5 @@ pub(crate) use self::message_limits::MessageLimitSets;
 pub(crate) use self::queue::{Adoption, ControlRequest, End, TlsStart};
 pub(crate) use self::registry::{Entry, Registry};
 pub(crate) use self::running::{FIRST_READ, MOST_READ, ReadBudget, RunningStep};
+pub(crate) use self::topic_counts::TopicLimits;
+pub(crate) use self::topics::ToTopic;

@@ -41,6 +41,8 @@ const BEHIND: u16 = 1024;
 pub(super) const HOLDS_BACK: u16 = 2048;
 /// Something that was published or pushed waits behind messages of a layer.
 const HELD_BACK: u16 = 4096;
+/// It is being closed, because it reads the messages of its topics too slowly.
+const TOO_SLOW: u16 = 8192;
 /// The flags that the running step keeps for its own connection.
 pub(super) const OF_STEP: u16 = WANTS_WRITE | PAUSED | HELD | HOLDS_BACK;
 
@@ -111,7 +113,7 @@ impl Entry {
     pub(crate) fn end_session(&mut self) {
         self.endpoint = EndpointIndex::NONE;
         self.session = NO_SESSION;
-        self.flags &= !(OF_STEP | OPEN);
+        self.flags &= !(OF_STEP | OPEN | TOO_SLOW);
     }
 
     pub(crate) fn is_paused(self) -> bool {
@@ -137,6 +139,15 @@ impl Entry {
 
     pub(crate) fn set_held_back(&mut self, held: bool) {
         self.set(HELD_BACK, held);
+    }
+
+    /// Whether it is being closed, because it reads the messages of its topics too slowly.
+    pub(crate) fn is_too_slow(self) -> bool {
+        self.flags & TOO_SLOW != 0
+    }
+
+    pub(crate) fn set_too_slow(&mut self) {
+        self.set(TOO_SLOW, true);
     }
 
     /// Whether it counts among the connections of its address.
@@ -221,6 +232,28 @@ impl Registry {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, Entry)> {
         self.entries.iter().map(|(id, entry)| (id, *entry))
+    }
+
+    /// The connection in a slot.
+    #[inline]
+    pub(crate) fn at(&self, slot: usize) -> Option<(ConnId, Entry)> {
+        self.entries.at(slot).map(|(id, entry)| (id, *entry))
+    }
+
+    /// Whether output waits for the socket of some connection.
+    #[inline]
+    pub(crate) fn has_behind(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// How many connections there are whose sockets output waits for.
+    pub(crate) fn behind_len(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// The connections whose sockets output waits for.
+    pub(crate) fn behind(&self) -> impl Iterator<Item = ConnId> {
+        self.queued.keys().copied()
     }
 
     pub(crate) fn ids(&self) -> Vec<ConnId> {

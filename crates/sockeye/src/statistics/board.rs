@@ -126,6 +126,9 @@ impl AddAssign<&Self> for Statistics {
             received,
             sent,
             compression,
+            topics,
+            topics_now,
+            subscriptions_now,
             closes,
             raw_closes,
             request_ends,
@@ -152,6 +155,9 @@ impl AddAssign<&Self> for Statistics {
         self.received.add(received);
         self.sent.add(sent);
         self.compression.add(compression);
+        self.topics.add(topics);
+        self.topics_now += topics_now;
+        self.subscriptions_now += subscriptions_now;
         self.closes.add(closes);
         self.raw_closes.add(raw_closes);
         self.request_ends.add(request_ends);

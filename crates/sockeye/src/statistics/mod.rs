@@ -71,6 +71,12 @@ pub struct Statistics {
     pub sent: Traffic,
     /// What compression did for it.
     pub compression: Compressed,
+    /// What was published to topics.
+    pub topics: Topics,
+    /// Current topics, with a subscriber or options of their own; each thread has its own. Not a counter.
+    pub topics_now: u64,
+    /// Current subscriptions. Not a counter.
+    pub subscriptions_now: u64,
     /// Closed WebSockets, by cause.
     pub closes: Closes,
     /// Closed raw connections, by cause.
@@ -180,6 +186,19 @@ counters! {
         received_bytes,
         /// The bytes of their payloads, inflated.
         received_plain_bytes,
+    }
+
+    /// Messages that were published to topics, and what became of them at each subscriber: see
+    /// [`Delivery`](crate::topics::Delivery).
+    Topics {
+        /// Messages published.
+        published,
+        /// Messages on their way to a subscriber.
+        queued,
+        /// Messages that a subscriber lost, because it read too slowly.
+        dropped,
+        /// Subscribers that were closed, because they read too slowly.
+        closed,
     }
 
     /// Closed WebSockets, by [`Cause`].
@@ -376,6 +395,12 @@ counters! {
         answer_timeout,
         /// Too much output was queued.
         output_hard,
+        /// A connection has too many topics to subscribe to another one.
+        topics_per_connection,
+        /// The name of a topic is too long.
+        topic_name_bytes,
+        /// There are too many topics for another one.
+        topics,
         /// A connection was shed, because too much was held for all together.
         total_bytes,
         /// A head with too many bytes.
@@ -450,6 +475,9 @@ impl Statistics {
             received: self.received.since(&earlier.received),
             sent: self.sent.since(&earlier.sent),
             compression: self.compression.since(&earlier.compression),
+            topics: self.topics.since(&earlier.topics),
+            topics_now: self.topics_now,
+            subscriptions_now: self.subscriptions_now,
             closes: self.closes.since(&earlier.closes),
             raw_closes: self.raw_closes.since(&earlier.raw_closes),
             request_ends: self.request_ends.since(&earlier.request_ends),

@@ -16,6 +16,7 @@ impl Statistics {
         self.connections_on(&mut page);
         self.traffic_on(&mut page);
         self.compression_on(&mut page);
+        self.topics_on(&mut page);
         self.ends_on(&mut page);
         self.work_on(&mut page);
         page.0
@@ -88,6 +89,19 @@ impl Statistics {
         }
         let help = "Published messages that were compressed once for all their receivers, by window.";
         page.counter("sockeye_published_compressed_messages_total", help, all.deflated);
+    }
+
+    fn topics_on(&self, page: &mut Page) {
+        page.gauge("sockeye_topics", "Current topics; each thread has its own.", self.topics_now);
+        page.gauge("sockeye_subscriptions", "Current subscriptions to topics.", self.subscriptions_now);
+        let all = &self.topics;
+        page.counter("sockeye_topic_messages_total", "Messages published to topics.", all.published);
+        page.labelled(
+            "sockeye_topic_deliveries_total",
+            "What became of them at each subscriber: queued, dropped since it read too slowly, or closed for that.",
+            "outcome",
+            [("queued", all.queued), ("dropped", all.dropped), ("closed", all.closed)],
+        );
     }
 
     fn ends_on(&self, page: &mut Page) {

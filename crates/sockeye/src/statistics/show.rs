@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::statistics::{Statistics, Traffic};
+use crate::statistics::{Statistics, Topics, Traffic};
 
 impl Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,6 +50,11 @@ impl Display for Statistics {
         counted(f, "responses by status", self.responses.iter().map(|(status, count)| (status, *count)))?;
         if self.compression.named().any(|(_, count)| count > 0) {
             counted(f, "compression", self.compression.named())?;
+        }
+        if self.topics.published > 0 || self.topics_now > 0 {
+            write!(f, "topics: {} now, {} subscriptions now, ", self.topics_now, self.subscriptions_now)?;
+            let Topics { published, queued, dropped, closed } = self.topics;
+            writeln!(f, "{published} published, {queued} queued, {dropped} dropped, {closed} closed")?;
         }
         if self.tls.started > 0 {
             counted(f, "TLS handshakes by outcome", self.tls.named())?;

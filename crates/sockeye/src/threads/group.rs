@@ -184,13 +184,15 @@ impl GroupProtocol {
     }
 
     fn publish(&self, kind: MessageKind, payload: &[u8]) -> Result<(), RemoteError> {
-        let mut copy = Vec::new();
-        copy.try_reserve_exact(payload.len()).map_err(|_| RemoteError::Full)?;
-        copy.extend_from_slice(payload);
+        let copy = copied(payload)?;
         self.put(copy.len(), move |own| own.publish(kind, &copy))
     }
 
-    fn put(&self, bytes: usize, job: impl Fn(ProtocolMut<'_>) + Send + Sync + 'static) -> Result<(), RemoteError> {
+    pub(super) fn put(
+        &self,
+        bytes: usize,
+        job: impl Fn(ProtocolMut<'_>) + Send + Sync + 'static,
+    ) -> Result<(), RemoteError> {
         let found = self.find()?;
         let services: Vec<_> = found.iter().map(|(service, _)| service).collect();
         let job = Arc::new(job);
@@ -218,4 +220,12 @@ impl fmt::Debug for GroupProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupProtocol").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A copy that other threads may have.
+pub(super) fn copied(payload: &[u8]) -> Result<Vec<u8>, RemoteError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(payload.len()).map_err(|_| RemoteError::Full)?;
+    copy.extend_from_slice(payload);
+    Ok(copy)
 }

@@ -14,6 +14,7 @@
 mod group;
 #[cfg(test)]
 mod tests;
+mod topic;
 mod worker;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::tls::ServerTls;
 use self::worker::{EndReport, ReadyReport, WorkerConfig, work};
 
 pub use self::group::{Group, GroupProtocol};
+pub use self::topic::GroupTopic;
 pub use self::worker::{BuildError, Worker};
 
 /// Describes several services that share addresses, a thread for each.

@@ -123,6 +123,13 @@ pub(super) struct Sums {
 }
 
 impl Framed {
+    /// One message, for connections that it waits for. `None` if there is no memory for it.
+    pub(crate) fn of_one(kind: MessageKind, payload: &[u8]) -> Option<Self> {
+        let mut batch = Batch::default();
+        batch.push(kind, payload).ok()?;
+        Some(batch.framed())
+    }
+
     /// The same messages compressed for a window, if somebody has done that.
     #[inline]
     pub(super) fn packed(&self, window: WindowBits) -> Option<Ref<'_, Packed>> {

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use sockeye_proto::conn::Connection;
 use sockeye_proto::wire::{EncodedHeader, MessageKind, Role};
 
+use crate::id::ConnId;
 use crate::transport::aside::Aside;
 use crate::transport::batch::{Framed, opcode};
 use crate::transport::mask;
 use crate::transport::outgoing::{Apart, Run};
+use crate::transport::topics::Item;
 use crate::transport::write::{CORK, SocketWriter};
 
 /// The sending side of one WebSocket.
@@ -116,6 +118,10 @@ impl SocketWriter<'_> {
     #[cold]
     pub(crate) fn catch_up(&mut self, port: &mut Port<'_>, id: u64) {
         let outgoing = Rc::clone(&self.io.outgoing);
+        // It goes behind what it has not read yet, which the flush sees to.
+        if outgoing.is_slow(ConnId::from_u64(id)) {
+            return;
+        }
         let most = if self.socket.has_backlog() {
             outgoing.hard.saturating_sub(self.socket.backlog_bytes())
         } else {
@@ -125,6 +131,31 @@ impl SocketWriter<'_> {
             self.io.meters.statistics.sent.messages += run.len() as u64;
             self.put_run(port, run);
         });
+    }
+
+    /// Sends messages of topics that waited for the socket of a connection, and what waits behind them, until it takes no more or
+    /// the share of the step is used up; `all`: also beyond that, into its backlog. Returns whether only the share held it up.
+    #[cold]
+    pub(crate) fn put_slow(&mut self, port: &mut Port<'_>, id: ConnId, all: bool) -> bool {
+        self.flush();
+        let outgoing = Rc::clone(&self.io.outgoing);
+        let account = Rc::clone(self.io.pool.borrow().account());
+        while all || (self.socket.is_clear() && self.io.send_budget > 0) {
+            let Some(Item { batch, first, .. }) = outgoing.slow_mut().pop(id, &account) else { return false };
+            let frames = batch.frames();
+            let count = frames.len() - first;
+            self.io.meters.statistics.sent.messages += count as u64;
+            let bytes = frames.bytes(first..frames.len()).len();
+            let cost = bytes.saturating_add(count.saturating_mul(self.io.frame_cost));
+            self.io.send_budget = self.io.send_budget.saturating_sub(cost);
+            if port.ws.deflate().is_some() || bytes >= CORK {
+                self.put_published(port, &batch, first);
+            } else {
+                self.put_run(port, &Run::rest(frames, first));
+            }
+        }
+        self.flush();
+        self.socket.is_clear() && outgoing.is_slow(id)
     }
 
     fn put_run(&mut self, port: &mut Port<'_>, run: &Run<'_>) {

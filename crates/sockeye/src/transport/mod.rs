@@ -35,6 +35,7 @@ mod read;
 mod readiness;
 mod socket;
 mod stream;
+mod topics;
 mod unit;
 mod write;
 
@@ -47,7 +48,7 @@ pub(crate) use self::handshake::{Broken, Shake};
 pub(crate) use self::heap::Crowd;
 pub(crate) use self::loop_io::LoopIo;
 pub(crate) use self::mask::LONG as LONG_MASK;
-pub(crate) use self::outgoing::{Apart, Outgoing, Waiting};
+pub(crate) use self::outgoing::{Apart, Audience, Outgoing, Waiting};
 pub(crate) use self::packed::inflate;
 pub(crate) use self::pool::make_room;
 pub(crate) use self::read::{Read, receive_buffer};
@@ -55,4 +56,5 @@ pub(crate) use self::socket::Socket;
 pub(crate) use self::stream::Carrier;
 #[cfg(any(test, feature = "sim"))]
 pub use self::stream::Scrambler;
+pub(crate) use self::topics::Kept;
 pub(crate) use self::write::{CORK, SocketWriter};

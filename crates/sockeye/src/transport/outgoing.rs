@@ -3,19 +3,23 @@
 //! The loop flushes at the end of a turn, so that one send for each connection carries all of it. What a connection sends
 //! before that, in its own step, goes behind what waits for it: then it is *caught up*, and the flush sends the rest.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use sockeye_proto::wire::MessageKind;
 
+use crate::id::ConnId;
 use crate::transport::batch::{Batch, Frames};
+use crate::transport::topics::{SlowReaders, Topics};
 
 /// The messages that wait, for the loop and for the callbacks that it calls: who sends looks here first.
 pub(crate) struct Outgoing {
     /// Whether anything waits: one flag, since it is looked at before each message.
     any: Cell<bool>,
     endpoints: RefCell<Vec<Waiting>>,
+    topics: RefCell<Topics>,
+    slow: RefCell<SlowReaders>,
     /// The most bytes that may wait for one connection.
     pub(crate) hard: usize,
 }
@@ -23,12 +27,25 @@ pub(crate) struct Outgoing {
 /// What waits for the connections of one endpoint.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    /// For all of them.
+    /// For all of them, or for the subscribers of topics.
     pub(crate) published: Batch,
+    /// For whom the messages are, if any is for the subscribers of a topic.
+    audiences: Audiences,
     /// Connections that were caught up, or that a message was pushed to, by id.
     apart: BTreeMap<u64, Apart>,
     /// The bytes that were pushed.
     pushed_bytes: usize,
+}
+
+/// The numbers of published messages by whom they are for. Nothing is here while all messages are for all connections.
+#[derive(Default)]
+pub(crate) struct Audiences {
+    all: Vec<usize>,
+    topics: BTreeMap<u32, Vec<usize>>,
+    /// Messages that one subscriber does not get.
+    excepted: BTreeMap<usize, u64>,
+    /// How many messages there are.
+    count: usize,
 }
 
 /// What differs at one connection.
@@ -40,6 +57,12 @@ pub(crate) struct Apart {
     pushed: Batch,
     /// For each of them, how many published messages come before it.
     behind: Vec<usize>,
+    /// Messages of its topics that are not for it: it subscribed later, or they wait with what it has not read yet.
+    skipped: BTreeSet<usize>,
+    /// Messages of topics that it has left since.
+    owed: BTreeSet<usize>,
+    /// Which of the published messages are for it, in order; `None`: all that were not taken.
+    only: Option<Vec<usize>>,
 }
 
 /// Consecutive messages of a batch.
@@ -49,6 +72,11 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    /// The messages from the one with the number `first` on.
+    pub(crate) fn rest(frames: Frames<'a>, first: usize) -> Self {
+        Self { frames, messages: first..frames.len() }
+    }
+
     /// The messages, for a client, which masks each.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (MessageKind, &'a [u8])> {
         self.frames.messages(self.messages.clone())
@@ -67,13 +95,24 @@ impl<'a> Run<'a> {
 impl Outgoing {
     pub(crate) fn new(endpoints: usize, hard: usize) -> Self {
         let endpoints = (0..endpoints).map(|_| Waiting::default()).collect();
-        Self { any: Cell::new(false), endpoints: RefCell::new(endpoints), hard }
+        Self {
+            any: Cell::new(false),
+            endpoints: RefCell::new(endpoints),
+            topics: RefCell::default(),
+            slow: RefCell::default(),
+            hard,
+        }
     }
 
     /// Whether nothing waits.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         !self.any.get()
+    }
+
+    /// Whether anything waits, for the next flush or for a slow reader.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.is_empty() || !self.slow().is_empty()
     }
 
     /// The number of endpoints.
@@ -87,9 +126,105 @@ impl Outgoing {
 
     pub(crate) fn publish(&self, endpoint: u16, kind: MessageKind, payload: &[u8]) {
         self.any.set(true);
-        if let Some(Err(error)) = self.with(endpoint, |waiting| waiting.published.push(kind, payload)) {
-            tracing::error!(%error, bytes = payload.len(), "no memory to publish a message, which is lost");
+        self.with(endpoint, |waiting| {
+            if waiting.add(kind, payload) && !waiting.audiences.is_empty() {
+                waiting.audiences.all.push(waiting.audiences.count);
+                waiting.audiences.count += 1;
+            }
+        });
+    }
+
+    /// Publishes a message to the subscribers of a topic, but not to those `apart`. False if there is no memory for it.
+    pub(crate) fn publish_to(
+        &self,
+        endpoint: u16,
+        topic: u32,
+        kind: MessageKind,
+        payload: &[u8],
+        except: Option<ConnId>,
+        apart: &[ConnId],
+    ) -> bool {
+        self.any.set(true);
+        self.with(endpoint, |waiting| {
+            let number = waiting.published.len();
+            if !waiting.add(kind, payload) {
+                return false;
+            }
+            let audiences = &mut waiting.audiences;
+            if audiences.is_empty() {
+                audiences.all = (0..number).collect();
+            }
+            audiences.topics.entry(topic).or_default().push(number);
+            audiences.count = number + 1;
+            if let Some(except) = except {
+                audiences.excepted.insert(number, except.as_u64());
+            }
+            for id in apart {
+                waiting.apart.entry(id.as_u64()).or_default().skipped.insert(number);
+            }
+            true
+        })
+        .unwrap_or(false)
+    }
+
+    /// The topics.
+    pub(crate) fn topics(&self) -> Ref<'_, Topics> {
+        self.topics.borrow()
+    }
+
+    /// What waits for slow subscribers.
+    #[inline]
+    pub(crate) fn slow(&self) -> Ref<'_, SlowReaders> {
+        self.slow.borrow()
+    }
+
+    /// The same, for changes.
+    pub(crate) fn slow_mut(&self) -> RefMut<'_, SlowReaders> {
+        self.slow.borrow_mut()
+    }
+
+    /// Whether messages of topics wait for a connection.
+    #[inline]
+    pub(crate) fn is_slow(&self, id: ConnId) -> bool {
+        let slow = self.slow();
+        !slow.is_empty() && slow.has(id)
+    }
+
+    /// How many bytes of these, and of what is behind them.
+    #[inline]
+    pub(crate) fn slow_bytes(&self, id: ConnId) -> usize {
+        let slow = self.slow();
+        if slow.is_empty() { 0 } else { slow.bytes(id) }
+    }
+
+    /// The topics, for changes.
+    pub(crate) fn topics_mut(&self) -> RefMut<'_, Topics> {
+        let mut topics = self.topics.borrow_mut();
+        if self.is_empty() {
+            topics.flushed();
         }
+        topics
+    }
+
+    /// The connection has subscribed: what was published before is not for it.
+    pub(crate) fn joined(&self, endpoint: u16, topic: u32, id: ConnId) {
+        self.with(endpoint, |waiting| {
+            if let Some(numbers) = waiting.audiences.topics.get(&topic) {
+                waiting.apart.entry(id.as_u64()).or_default().skipped.extend(numbers);
+            }
+        });
+    }
+
+    /// The connection is about to leave the topic: what was published before is still for it.
+    pub(crate) fn leaves(&self, endpoint: u16, topic: u32, id: ConnId) {
+        self.with(endpoint, |waiting| {
+            let Some(numbers) = waiting.audiences.topics.get(&topic) else { return };
+            let apart = waiting.apart.entry(id.as_u64()).or_default();
+            let is_owed = |number: &&usize| {
+                !apart.skipped.contains(number) && waiting.audiences.excepted.get(number) != Some(&id.as_u64())
+            };
+            apart.owed.extend(numbers.iter().filter(is_owed));
+        });
     }
 
     /// Keeps a message for one connection, for which `queued` bytes wait elsewhere. False when there is no room for it.
@@ -114,9 +249,19 @@ impl Outgoing {
 
     /// Whether anything waits for a connection.
     pub(crate) fn has_waiting(&self, endpoint: u16, id: u64) -> bool {
+        let id = ConnId::from_u64(id);
+        if self.is_slow(id) {
+            return true;
+        }
+        let topics = self.topics();
         let has_waiting = |waiting: &mut Waiting| {
-            let published = waiting.published.frames();
-            waiting.apart.get(&id).map_or(published.len(), |apart| apart.len(published)) > 0
+            let apart = waiting.apart.get(&id.as_u64());
+            let is_published = if waiting.audiences.is_empty() {
+                waiting.published.len() > apart.map_or(0, |apart| apart.taken)
+            } else {
+                waiting.numbers(&topics, id).next().is_some()
+            };
+            is_published || apart.is_some_and(|apart| !apart.pushed.is_empty())
         };
         !self.is_empty() && self.with(endpoint, has_waiting).unwrap_or(false)
     }
@@ -132,19 +277,34 @@ impl Outgoing {
 
     /// Hands over all that waits for one connection, if it is at most `most` bytes. Nothing waits for it then.
     pub(crate) fn catch_up(&self, endpoint: u16, id: u64, most: usize, mut put: impl FnMut(&Run<'_>)) {
+        let topics = self.topics();
         self.with(endpoint, |waiting| {
-            let fresh = Apart::default();
-            let apart = waiting.apart.get(&id).unwrap_or(&fresh);
-            let bytes = apart.bytes(waiting.published.frames());
-            if bytes == 0 || bytes > most {
-                return;
+            let only = waiting.chosen(&topics, ConnId::from_u64(id));
+            let mut apart = waiting.apart.remove(&id).unwrap_or_default();
+            apart.only = only;
+            let (bytes, pushed) = (apart.bytes(waiting.published.frames()), apart.pushed.bytes());
+            if bytes > 0 && bytes <= most {
+                apart.runs(waiting.published.frames(), &mut put);
+                waiting.pushed_bytes -= pushed;
+                apart = Apart { taken: waiting.published.len(), ..Apart::default() };
             }
-            apart.runs(waiting.published.frames(), &mut put);
-            let pushed = apart.pushed.bytes();
-            waiting.pushed_bytes -= pushed;
-            let taken = waiting.published.len();
-            waiting.apart.insert(id, Apart { taken, ..Apart::default() });
+            if !apart.is_fresh() {
+                waiting.apart.insert(id, apart);
+            }
         });
+    }
+
+    /// Hands over all that waits for one connection, as a batch of its own, if that is at most `most` bytes.
+    pub(crate) fn take_waiting(&self, endpoint: u16, id: ConnId, most: usize) -> Option<Batch> {
+        let mut batch = Batch::default();
+        let mut is_whole = true;
+        self.catch_up(endpoint, id.as_u64(), most, |run| {
+            run.messages().for_each(|(kind, payload)| is_whole &= batch.push(kind, payload).is_ok());
+        });
+        if !is_whole {
+            tracing::error!("no memory for a message that was published or pushed, which is lost");
+        }
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Clears the flag: everything is about to be taken.
@@ -176,14 +336,93 @@ impl Outgoing {
 }
 
 impl Waiting {
-    /// What differs at a connection; `None` if it is sent what all are sent.
+    /// Adds a message. False if there is no memory for it.
+    fn add(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
+        let added = self.published.push(kind, payload);
+        if let Err(error) = &added {
+            tracing::error!(%error, bytes = payload.len(), "no memory to publish a message, which is lost");
+        }
+        added.is_ok()
+    }
+
+    /// Whom the published messages are for.
+    pub(crate) fn audience(&self) -> Audience {
+        let Audiences { all, topics, excepted, .. } = &self.audiences;
+        match topics.first_key_value() {
+            None => Audience::All,
+            Some((topic, _)) if all.is_empty() && topics.len() == 1 && excepted.is_empty() => Audience::One(*topic),
+            Some(_) if all.is_empty() => Audience::Several(topics.keys().copied().collect()),
+            Some(_) => Audience::AllAndTopics,
+        }
+    }
+
+    /// What differs at a connection; `None` if it is sent all messages.
     pub(crate) fn take_apart(&mut self, id: u64) -> Option<Apart> {
         if self.apart.is_empty() { None } else { self.apart.remove(&id) }
     }
 
-    /// The connections at which something differs.
-    pub(crate) fn into_apart(self) -> impl Iterator<Item = (u64, Apart)> {
-        self.apart.into_iter()
+    /// The same, where all messages are for the subscribers of one topic, and the connection is one of them.
+    #[inline]
+    pub(crate) fn take_if_apart(&mut self, topics: &Topics, id: ConnId) -> Option<Apart> {
+        if self.apart.contains_key(&id.as_u64()) { self.take_chosen(topics, id) } else { None }
+    }
+
+    /// The same, where messages are for the subscribers of topics.
+    pub(crate) fn take_chosen(&mut self, topics: &Topics, id: ConnId) -> Option<Apart> {
+        let only = self.chosen(topics, id);
+        let apart = self.apart.remove(&id.as_u64());
+        let chosen = only.is_some().then(Apart::default);
+        apart.or(chosen).map(|apart| Apart { only, ..apart })
+    }
+
+    /// The connections at which something differs, but for those taken.
+    pub(crate) fn apart_ids(&self) -> Vec<ConnId> {
+        self.apart.keys().map(|id| ConnId::from_u64(*id)).collect()
+    }
+
+    /// Which published messages are for a connection; `None`: all that it was not sent before.
+    fn chosen(&self, topics: &Topics, id: ConnId) -> Option<Vec<usize>> {
+        if self.audiences.is_empty() {
+            return None;
+        }
+        let mut only: Vec<usize> = self.numbers(topics, id).collect();
+        only.sort_unstable();
+        only.dedup();
+        let taken = self.apart.get(&id.as_u64()).map_or(0, |apart| apart.taken);
+        (only.len() < self.audiences.count - taken).then_some(only)
+    }
+
+    /// Their numbers, in no order, some twice.
+    fn numbers(&self, topics: &Topics, id: ConnId) -> impl Iterator<Item = usize> {
+        let audiences = &self.audiences;
+        let apart = self.apart.get(&id.as_u64());
+        let taken = apart.map_or(0, |apart| apart.taken);
+        let rest = move |numbers: &'_ [usize]| numbers.partition_point(|number| *number < taken);
+        let of_topics = topics.of(id).filter_map(|topic| audiences.topics.get(&topic));
+        let of_topics = of_topics.flat_map(move |numbers| &numbers[rest(numbers)..]);
+        let of_topics = of_topics.filter(move |number| apart.is_none_or(|apart| !apart.skipped.contains(number)));
+        let owed = apart.into_iter().flat_map(move |apart| apart.owed.range(taken..));
+        let all = audiences.all[rest(&audiences.all)..].iter();
+        let is_for_it = move |number: &&usize| audiences.excepted.get(number) != Some(&id.as_u64());
+        owed.chain(all).chain(of_topics).filter(is_for_it).copied()
+    }
+}
+
+/// Whom the published messages of an endpoint are for.
+pub(crate) enum Audience {
+    /// All its connections.
+    All,
+    /// The subscribers of one topic.
+    One(u32),
+    /// The subscribers of several.
+    Several(Vec<u32>),
+    /// Some are for all, some for the subscribers of topics.
+    AllAndTopics,
+}
+
+impl Audiences {
+    fn is_empty(&self) -> bool {
+        self.topics.is_empty()
     }
 }
 
@@ -195,31 +434,51 @@ impl Apart {
 
     /// How many bytes of the published ones wait for it.
     pub(crate) fn published_bytes(&self, published: Frames<'_>) -> usize {
-        published.bytes(self.taken..published.len()).len()
+        match &self.only {
+            None => published.bytes(self.taken..published.len()).len(),
+            Some(only) => only.iter().map(|&number| published.bytes(number..number + 1).len()).sum(),
+        }
     }
 
     /// How many messages wait for it.
     pub(crate) fn len(&self, published: Frames<'_>) -> usize {
-        published.len() - self.taken.min(published.len()) + self.pushed.len()
+        let rest = published.len() - self.taken.min(published.len());
+        self.only.as_ref().map_or(rest, Vec::len) + self.pushed.len()
+    }
+
+    /// Whether nothing differs.
+    fn is_fresh(&self) -> bool {
+        self.taken == 0 && self.pushed.is_empty() && self.skipped.is_empty() && self.owed.is_empty()
     }
 
     /// How many published messages it was sent ahead of the others, if nothing else is different.
     pub(crate) fn only_taken(&self) -> Option<usize> {
-        self.pushed.is_empty().then_some(self.taken)
+        (self.pushed.is_empty() && self.only.is_none()).then_some(self.taken)
     }
 
     /// All that waits for it, in order.
     pub(crate) fn runs(&self, published: Frames<'_>, put: &mut impl FnMut(&Run<'_>)) {
         let mut taken = self.taken;
         for (index, &behind) in self.behind.iter().enumerate() {
-            if behind > taken {
-                put(&Run { frames: published, messages: taken..behind });
-                taken = behind;
-            }
+            self.published_runs(published, taken..behind, put);
+            taken = taken.max(behind);
             put(&Run { frames: self.pushed.frames(), messages: index..index + 1 });
         }
-        if taken < published.len() {
-            put(&Run { frames: published, messages: taken..published.len() });
+        self.published_runs(published, taken..published.len(), put);
+    }
+
+    /// What it gets of the published messages of a range.
+    fn published_runs(&self, frames: Frames<'_>, range: Range<usize>, put: &mut impl FnMut(&Run<'_>)) {
+        let Some(only) = &self.only else {
+            if !range.is_empty() {
+                put(&Run { frames, messages: range });
+            }
+            return;
+        };
+        let first = only.partition_point(|number| *number < range.start);
+        let last = only.partition_point(|number| *number < range.end).max(first);
+        for run in only[first..last].chunk_by(|one, next| one + 1 == *next) {
+            put(&Run { frames, messages: run[0]..run[0] + run.len() });
         }
     }
 

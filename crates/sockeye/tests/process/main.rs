@@ -15,6 +15,7 @@ mod numbers;
 mod signals;
 mod systemd;
 mod tls;
+mod topics;
 mod uploads;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         numbers::a_number_that_is_given_out_again_is_nobody_elses,
         numbers::what_others_have_is_let_go_and_can_be_adopted_again,
         allocations::an_echoed_message_allocates_nothing,
+        topics::a_subscription_takes_at_most_24_bytes,
         compressed::what_compression_keeps_of_a_connection,
         tls::a_record_is_allocated_once_each_way,
         tls::a_message_of_two_records_is_not_collected_in_a_crowded_turn,

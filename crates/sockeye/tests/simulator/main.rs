@@ -15,6 +15,7 @@ use sockeye::sim::{self, Fault};
 mod actor;
 mod dial;
 mod plan;
+mod topics;
 mod world;
 
 /// Seeds of a plain `cargo test`.
@@ -28,6 +29,11 @@ fn seeds() {
 #[test]
 fn seeds_of_clients() {
     run("seeds_of_clients", dial::run_seed);
+}
+
+#[test]
+fn seeds_of_topics() {
+    run("seeds_of_topics", topics::run_seed);
 }
 
 type RunSeed = fn(u64, Option<Fault>, bool) -> Result<(), String>;
@@ -53,7 +59,7 @@ fn run(name: &str, run_seed: RunSeed) {
 /// notice the mistake either.
 #[test]
 fn a_planted_bug_is_found() {
-    for run_seed in [world::run_seed as RunSeed, dial::run_seed] {
+    for run_seed in [world::run_seed as RunSeed, dial::run_seed, topics::run_seed] {
         let found = (0..2000).find(|seed| run_seed(*seed, Some(Fault::LostEdge), false).is_err());
         assert!(found.is_some(), "no seed noticed a lost wake-up");
     }

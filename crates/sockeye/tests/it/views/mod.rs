@@ -6,6 +6,7 @@ mod addresses;
 mod ids;
 mod order;
 mod push;
+mod topics;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,341 @@
+//! What waits for subscribers whose sockets do not take data: messages of their topics, and whatever was published
+//! for or pushed to them behind those.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::id::ConnId;
+use crate::topic::{SlowReader, TopicOptions};
+use crate::transport::account::{Account, Charge};
+use crate::transport::batch::Framed;
+
+/// Messages in the order in which they are to be sent.
+#[derive(Default)]
+struct SlowQueue {
+    /// By a number that grows.
+    items: BTreeMap<u64, Item>,
+    next: u64,
+    topics: BTreeMap<u32, OfTopic>,
+    bytes: usize,
+}
+
+/// The numbers of the messages of one topic.
+#[derive(Default)]
+struct OfTopic {
+    all: BTreeSet<u64>,
+    /// Of those that a newer one replaces, by key.
+    latest: BTreeMap<Key, u64>,
+}
+
+/// Messages of a batch, from one on: one message of a topic, or all that a flush sent to the connection.
+pub(crate) struct Item {
+    pub(crate) batch: Rc<Framed>,
+    pub(crate) first: usize,
+    of: Option<OfMessage>,
+}
+
+struct OfMessage {
+    topic: u32,
+    /// What a newer message replaces, where one does.
+    key: Option<Key>,
+}
+
+/// Messages without a key have one in common.
+type Key = Option<Rc<[u8]>>;
+
+/// What became of one message of a topic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kept {
+    Queued,
+    /// In place of as many older ones.
+    InPlaceOf(usize),
+    Dropped,
+    /// The connection is to be closed.
+    TooMuch,
+}
+
+/// What waits for all slow subscribers, by the ids of their connections.
+#[derive(Default)]
+pub(crate) struct SlowReaders {
+    queues: BTreeMap<u64, SlowQueue>,
+    /// How many messages and batches wait in all queues: the messages are shared, the places in the queues are not.
+    items: usize,
+    charge: Charge,
+}
+
+impl SlowReaders {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// Whether something waits for a connection, so that whatever is published for or pushed to it goes behind that.
+    pub(crate) fn has(&self, id: ConnId) -> bool {
+        self.queues.contains_key(&id.as_u64())
+    }
+
+    /// How many bytes wait for a connection.
+    pub(crate) fn bytes(&self, id: ConnId) -> usize {
+        self.queues.get(&id.as_u64()).map_or(0, |queue| queue.bytes)
+    }
+
+    /// Adds a message of a topic for a subscriber, as the topic's options say. `most`: the most bytes that may wait, unless nothing
+    /// else does.
+    pub(crate) fn keep(
+        &mut self,
+        id: ConnId,
+        (topic, options): (u32, TopicOptions),
+        key: Option<&Rc<[u8]>>,
+        message: &Rc<Framed>,
+        (most, account): (usize, &Rc<Account>),
+    ) -> Kept {
+        self.change(id, account, |queue| queue.keep(topic, options, key, message, most))
+    }
+
+    /// Adds what a flush had for a connection.
+    pub(crate) fn keep_all(&mut self, id: ConnId, batch: Rc<Framed>, first: usize, account: &Rc<Account>) {
+        self.change(id, account, |queue| queue.keep_all(batch, first));
+    }
+
+    /// Takes what is to be sent next to a connection.
+    pub(crate) fn pop(&mut self, id: ConnId, account: &Rc<Account>) -> Option<Item> {
+        self.change(id, account, SlowQueue::pop)
+    }
+
+    /// The connection has left a topic: its messages are dropped.
+    pub(crate) fn leave(&mut self, id: ConnId, topic: u32, account: &Rc<Account>) {
+        self.change(id, account, |queue| queue.drop_topic(topic));
+    }
+
+    /// The connection has ended.
+    pub(crate) fn end(&mut self, id: ConnId, account: &Rc<Account>) {
+        self.change(id, account, |queue| *queue = SlowQueue::default());
+    }
+
+    fn change<R>(&mut self, id: ConnId, account: &Rc<Account>, change: impl FnOnce(&mut SlowQueue) -> R) -> R {
+        let queue = self.queues.entry(id.as_u64()).or_default();
+        let before = queue.items.len();
+        let result = change(queue);
+        let now = queue.items.len();
+        if now == 0 {
+            self.queues.remove(&id.as_u64());
+        }
+        self.items = self.items - before + now;
+        self.charge.set(account, self.items * OVERHEAD);
+        result
+    }
+}
+
+impl SlowQueue {
+    /// How many messages of a topic wait.
+    #[cfg(test)]
+    fn len_of(&self, topic: u32) -> usize {
+        self.topics.get(&topic).map_or(0, |of| of.all.len())
+    }
+
+    fn keep(
+        &mut self,
+        topic: u32,
+        options: TopicOptions,
+        key: Option<&Rc<[u8]>>,
+        message: &Rc<Framed>,
+        most: usize,
+    ) -> Kept {
+        let mut dropped = 0;
+        let is_latest = options.slow_reader() == SlowReader::KeepLatest;
+        if is_latest {
+            let older = self.topics.get(&topic).and_then(|of| of.latest.get(&key.cloned()).copied());
+            dropped += usize::from(older.inspect(|number| self.drop_one(topic, *number)).is_some());
+        }
+        while self.is_full(topic, options, message, most) {
+            let may_drop = matches!(options.slow_reader(), SlowReader::DropOldest | SlowReader::KeepLatest);
+            if options.slow_reader() == SlowReader::Close {
+                return Kept::TooMuch;
+            }
+            if !may_drop || !self.drop_oldest(topic) {
+                return Kept::Dropped;
+            }
+            dropped += 1;
+        }
+        let number = self.add(Item {
+            batch: Rc::clone(message),
+            first: 0,
+            of: Some(OfMessage { topic, key: is_latest.then(|| key.cloned()) }),
+        });
+        let of = self.topics.entry(topic).or_default();
+        of.all.insert(number);
+        if is_latest {
+            of.latest.insert(key.cloned(), number);
+        }
+        if dropped == 0 { Kept::Queued } else { Kept::InPlaceOf(dropped) }
+    }
+
+    fn is_full(&self, topic: u32, options: TopicOptions, message: &Framed, most: usize) -> bool {
+        let count = self.topics.get(&topic).map_or(0, |of| of.all.len());
+        count >= options.waiting_messages() as usize
+            || (self.bytes > 0 && self.bytes.saturating_add(cost(message)) > most)
+    }
+
+    fn keep_all(&mut self, batch: Rc<Framed>, first: usize) {
+        self.add(Item { batch, first, of: None });
+    }
+
+    fn add(&mut self, item: Item) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.bytes += cost(&item.batch);
+        self.items.insert(number, item);
+        number
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let (number, item) = self.items.pop_first()?;
+        self.bytes -= cost(&item.batch);
+        if let Some(of) = &item.of {
+            self.forget(of.topic, number, of.key.as_ref());
+        }
+        Some(item)
+    }
+
+    /// `key`: what the message was the latest of, if it was.
+    fn forget(&mut self, topic: u32, number: u64, key: Option<&Key>) {
+        let Some(of) = self.topics.get_mut(&topic) else { return };
+        of.all.remove(&number);
+        if let Some(key) = key.filter(|key| of.latest.get(*key) == Some(&number)) {
+            of.latest.remove(key);
+        }
+        if of.all.is_empty() {
+            self.topics.remove(&topic);
+        }
+    }
+
+    fn drop_item(&mut self, number: u64) -> Option<Item> {
+        let item = self.items.remove(&number)?;
+        self.bytes -= cost(&item.batch);
+        Some(item)
+    }
+
+    fn drop_oldest(&mut self, topic: u32) -> bool {
+        let oldest = self.topics.get(&topic).and_then(|of| of.all.first().copied());
+        oldest.inspect(|number| self.drop_one(topic, *number)).is_some()
+    }
+
+    fn drop_one(&mut self, topic: u32, number: u64) {
+        let key = self.drop_item(number).and_then(|item| item.of).and_then(|of| of.key);
+        self.forget(topic, number, key.as_ref());
+    }
+
+    /// The connection has left the topic. Returns how many of its messages were dropped.
+    fn drop_topic(&mut self, topic: u32) -> usize {
+        let of = self.topics.remove(&topic).unwrap_or_default();
+        of.all.iter().for_each(|number| _ = self.drop_item(*number));
+        of.all.len()
+    }
+}
+
+/// What a message takes that waits. Its bytes are shared, but count for each connection that they wait for, as in a backlog.
+fn cost(batch: &Framed) -> usize {
+    batch.memory() + OVERHEAD
+}
+
+/// What an entry takes beside its message.
+const OVERHEAD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use sockeye_proto::wire::MessageKind;
+
+    use super::*;
+    use crate::transport::batch::Batch;
+
+    const MOST: usize = 4000;
+
+    fn message(text: &str) -> Rc<Framed> {
+        let mut batch = Batch::default();
+        batch.push(MessageKind::Text, text.as_bytes()).unwrap();
+        Rc::new(batch.framed())
+    }
+
+    fn options(slow_reader: SlowReader) -> TopicOptions {
+        TopicOptions::default().with_slow_reader(slow_reader).with_waiting_messages(3)
+    }
+
+    fn rest(queue: &mut SlowQueue) -> String {
+        let mut all = Vec::new();
+        while let Some(item) = queue.pop() {
+            let frames = item.batch.frames();
+            all.extend(
+                frames.messages(item.first..frames.len()).map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()),
+            );
+        }
+        assert!(queue.items.is_empty() && queue.bytes == 0 && queue.topics.is_empty());
+        all.join(" ")
+    }
+
+    #[test]
+    fn beyond_the_bound_a_topic_does_as_its_options_say() {
+        for (slow_reader, fourth, left) in [
+            (SlowReader::Close, Kept::TooMuch, "1 2 x 3"),
+            (SlowReader::DropOldest, Kept::InPlaceOf(1), "2 x 3 4"),
+            (SlowReader::DropNewest, Kept::Dropped, "1 2 x 3"),
+        ] {
+            let mut queue = SlowQueue::default();
+            for text in ["1", "2"] {
+                assert_eq!(queue.keep(7, options(slow_reader), None, &message(text), MOST), Kept::Queued);
+            }
+            queue.keep_all(message("x"), 0);
+            assert_eq!(queue.keep(7, options(slow_reader), None, &message("3"), MOST), Kept::Queued);
+            assert_eq!(queue.keep(7, options(slow_reader), None, &message("4"), MOST), fourth);
+            assert_eq!(queue.len_of(7), 3);
+            assert_eq!(rest(&mut queue), left);
+        }
+    }
+
+    #[test]
+    fn the_latest_of_each_key_stays() {
+        let mut queue = SlowQueue::default();
+        let mut keep = |key: &str, text: &str| {
+            let key: Option<Rc<[u8]>> = (!key.is_empty()).then(|| key.as_bytes().into());
+            queue.keep(7, options(SlowReader::KeepLatest), key.as_ref(), &message(text), MOST)
+        };
+        assert_eq!(keep("a", "a1"), Kept::Queued);
+        assert_eq!(keep("b", "b1"), Kept::Queued);
+        assert_eq!(keep("a", "a2"), Kept::InPlaceOf(1));
+        assert_eq!(keep("", "1"), Kept::Queued);
+        assert_eq!(keep("", "2"), Kept::InPlaceOf(1));
+        assert_eq!(keep("c", "c1"), Kept::InPlaceOf(1), "beyond the bound the oldest goes");
+        assert_eq!(rest(&mut queue), "a2 2 c1");
+    }
+
+    #[test]
+    fn bytes_are_bounded_for_all_topics_together() {
+        let long = message(&"x".repeat(3000));
+        for (slow_reader, kept) in [
+            (SlowReader::Close, Kept::TooMuch),
+            (SlowReader::DropOldest, Kept::Dropped),
+            (SlowReader::DropNewest, Kept::Dropped),
+            (SlowReader::KeepLatest, Kept::Dropped),
+        ] {
+            let mut queue = SlowQueue::default();
+            assert_eq!(queue.keep(1, options(slow_reader), None, &long, 10), Kept::Queued, "nothing else waits");
+            // Nothing of its own topic could be dropped for it.
+            assert_eq!(queue.keep(2, options(slow_reader), None, &long, MOST), kept);
+            assert_eq!((queue.len_of(1), queue.len_of(2)), (1, 0));
+        }
+        let mut queue = SlowQueue::default();
+        queue.keep(1, options(SlowReader::DropOldest), None, &long, MOST);
+        queue.keep_all(message("x"), 0);
+        assert_eq!(queue.keep(1, options(SlowReader::DropOldest), None, &long, MOST), Kept::InPlaceOf(1));
+    }
+
+    #[test]
+    fn who_leaves_a_topic_gets_nothing_more_of_it() {
+        let mut queue = SlowQueue::default();
+        for text in ["1", "2", "3"] {
+            queue.keep(1, options(SlowReader::Close), None, &message(text), MOST);
+            queue.keep(2, options(SlowReader::Close), None, &message(&format!("other {text}")), MOST);
+        }
+        assert_eq!((queue.drop_topic(1), queue.drop_topic(1)), (3, 0));
+        assert_eq!(rest(&mut queue), "other 1 other 2 other 3");
+    }
+}
