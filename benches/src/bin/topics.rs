@@ -63,6 +63,8 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     let mut limits = Limits::default();
     limits.topics_per_connection = options.topics.div_ceil(options.connections).max(1);
     limits.topics = options.topics.max(1);
+    // The peers read, and do nothing else.
+    limits.protocol_mut().ping_after = None;
     let mut service =
         Service::builder().limits(limits).fallback(messages::echo("news")).listen("127.0.0.1:0").build()?;
     let Address::Ip(address) = service.local_addresses()[0].clone() else { return Err("no address".into()) };
@@ -92,8 +94,13 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
         service.run_once(Some(Duration::from_secs(1)))?;
         longest = longest.max(before.elapsed());
         if options.mode != Mode::Leave {
-            let each = if options.mode == Mode::Each { 1 } else { options.connections };
-            read(&mut service, &mut peers, each * (options.size + if options.size < 126 { 2 } else { 4 }))?;
+            let receivers = match options.mode {
+                Mode::Each => std::slice::from_mut(&mut peers[round % options.topics % options.connections]),
+                _ => &mut peers,
+            };
+            let frame = options.size + if options.size < 126 { 2 } else { 4 };
+            let bytes = receivers.len() * frame;
+            read(&mut service, receivers, bytes)?;
         }
     }
     let sent = service.statistics().sent.messages;

@@ -1,7 +1,7 @@
 //! The C libraries: each is the archive that cargo builds of its crate, and the C files beside it, linked here.
 //!
 //! cargo cannot do that: a `cdylib` of Rust exports nothing of the C objects in it. [`link`] makes the libraries; [`programs`] runs the
-//! C programs that test them; [`threads`] those that have threads, under ThreadSanitizer.
+//! C programs that test them; [`mod@threads`] those that have threads, under ThreadSanitizer.
 
 mod abused;
 mod debian;
