@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sockeye::sys::Address;
 use sockeye::{CloseCode, Connect, Limits, Protocol, Service, messages};
@@ -81,6 +81,7 @@ impl Bench {
 impl Bench {
     /// After as many rounds to grow warm.
     fn count_none(&mut self, name: &str, request: &[u8], length: usize, rounds: usize) {
+        let begin = Instant::now();
         for _ in 0..rounds {
             self.exchange(request, length);
         }
@@ -90,7 +91,8 @@ impl Bench {
         }
         let count = allocator::calls() - before;
         assert!(before > 0, "the count counts");
-        assert_eq!(count, 0, "{name}: {count} allocations in {rounds} rounds");
+        let most = allocator::tidying(begin, 4);
+        assert!(count <= most, "{name}: {count} allocations in {rounds} rounds, {most} of them of the pool");
     }
 }
 
