@@ -9,14 +9,15 @@ use std::ops::AddAssign;
 #[non_exhaustive]
 pub enum SlowReader {
     /// It is closed with [1013](crate::CloseCode::TRY_AGAIN): it may come back, and knows that it missed something. Nothing is
-    /// lost silently, so this is the default.
+    /// lost silently, so this is the default. It leaves all its topics at once, and what waits of them is dropped; what was pushed,
+    /// or published to all, goes before the Close frame. A connection of ours that is closed so does not reconnect by itself.
     #[default]
     Close,
     /// The oldest message of the topic that waits for it is dropped: for news.
     DropOldest,
     /// The new message is dropped: for lists whose beginning counts.
     DropNewest,
-    /// A message replaces the one with the same [key](crate::topics::TopicMut::publish_latest) that waits, at once and not only beyond the bound:
+    /// A message replaces the one that waits with the same [key](crate::topics::TopicMut::publish_latest), at once and not only beyond the bound:
     /// for prices, positions, states. Beyond the bound the oldest is dropped.
     KeepLatest,
 }
@@ -36,9 +37,9 @@ pub struct TopicOptions {
 }
 
 impl Default for TopicOptions {
-    /// [`SlowReader::Close`], beyond 256 messages.
+    /// [`SlowReader::Close`], beyond 1,024 messages.
     fn default() -> Self {
-        Self { slow_reader: SlowReader::default(), waiting_messages: 256 }
+        Self { slow_reader: SlowReader::default(), waiting_messages: 1024 }
     }
 }
 
@@ -68,7 +69,8 @@ impl TopicOptions {
     }
 }
 
-/// What became of a published message at the subscribers of this service, each of which is counted once.
+/// What became of a published message at the subscribers of this service, each of which is counted once. A connection that is being
+/// closed is a subscriber until it has ended.
 ///
 /// [`Statistics::topics`](crate::statistics::Statistics::topics) has the sums, which
 /// [`Threads`](crate::Threads) adds up over all services.
@@ -77,7 +79,7 @@ impl TopicOptions {
 pub struct Delivery {
     /// It is on its way, or waits for the subscriber. One that ends does not get what waits.
     pub queued: u64,
-    /// Subscribers that lost a message, because they read too slowly: this one, or an older one in whose place it waits.
+    /// Subscribers that lost a message, because they read too slowly: this one, or at least one older in whose place it waits.
     pub dropped: u64,
     /// Subscribers that were closed, because they read too slowly.
     pub closed: u64,

@@ -39,13 +39,18 @@
 //! [`ProtocolMut::publish_text`] describes.
 //!
 //! # Readers that are too slow
-//! A subscriber whose socket does not take data has the messages of its topics kept for it, shared with the others that are as slow,
-//! up to [`TopicOptions::waiting_messages`] for each topic, and [`Limits::output_hard`](crate::Limits::output_hard) bytes in all.
-//! What happens beyond that is the topic's [`SlowReader`]. The other subscribers are not held up.
+//! A subscriber is slow from when the loop notes that something waits for its socket, or behind a fragmented message or an outbox, until
+//! all of that is sent. Meanwhile the messages of its topics are kept for it, shared with others that are as slow: up to
+//! [`TopicOptions::waiting_messages`] of each topic, and half of [`Limits::output_hard`](crate::Limits::output_hard) bytes together with
+//! its backlog, where a shared message counts in full for each reader, and 128 bytes for its place. What happens beyond that is the
+//! topic's [`SlowReader`]. The other half is for what is published to all and pushed, which waits behind them. Other subscribers
+//! are not held up.
 //!
-//! [`ConnectionMut::subscribe`]: crate::protocol::ConnectionMut::subscribe
-//! [`ProtocolMut::topic`]: crate::protocol::ProtocolMut::topic
-//! [`ProtocolMut::publish_text`]: crate::protocol::ProtocolMut::publish_text
+//! What one callback publishes before the loop has noted anything goes into the backlog, whatever its length.
+//!
+//! # In several threads
+//! Each service has topics of its own. [`GroupProtocol::topic`](crate::threads::GroupProtocol::topic) publishes in all of them;
+//! options are set in each, for instance by [`Group::run_on_all`](crate::threads::Group::run_on_all).
 
 pub use crate::protocol::topics::TopicMut;
 pub use crate::topic::{Delivery, SlowReader, SubscribeError, TopicOptions};

@@ -117,7 +117,7 @@ impl WebSocket {
             let (batch, first) = batch_for_one(batch, waits, first);
             let pool = io.pool.borrow();
             batch.hold(pool.account());
-            io.outgoing.slow_mut().keep_all(id, batch, first, pool.account());
+            io.outgoing.change_slow(|slow| slow.keep_all(id, batch, first, pool.account()));
             return Published::Slow;
         }
         if holds_back || self.protocol.mid_message().is_some() {

@@ -92,7 +92,9 @@ pub struct Limits {
     /// [Topics](crate::topics) of the service; default 1,048,576; beyond it no connection is subscribed to a new one:
     /// `subscribe` returns [`TooManyTopics`](crate::topics::SubscribeError::TooManyTopics).
     ///
-    /// With [`Threads`](crate::Threads) it applies to each thread.
+    /// What topics and subscriptions take is bounded by these three limits, and not counted towards
+    /// [`total_bytes`](Self::total_bytes): at most about 200 bytes and its name for a topic, and 24 bytes for a subscription. With
+    /// [`Threads`](crate::Threads) they apply to each thread.
     pub topics: usize,
     /// Bytes that the service holds for all its peers together: incomplete messages, requests and answers, and output that
     /// waits; default `None`, 1 GiB. Beyond it the connections that hold most are shed until a sixteenth is free: a

@@ -31,7 +31,8 @@ impl ConnectionMut<'_> {
 
     /// Ends the subscription to a topic. Returns whether there was one.
     ///
-    /// What was published before still arrives, unless the connection reads too slowly: what waited for it of this topic is dropped.
+    /// What was published before still arrives, unless the connection reads too slowly: what waits for it of this topic is dropped,
+    /// and counted nowhere.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         self.commands.unsubscribe(self.id, topic)
     }

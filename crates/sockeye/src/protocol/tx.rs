@@ -393,7 +393,7 @@ impl<'a> SendCx<'a> {
     /// A message that begins goes behind what was published before.
     #[inline(always)]
     fn catch_up(&mut self) {
-        if !self.out.io.outgoing.is_empty() && !self.is_ahead {
+        if self.out.io.outgoing.has_any() && !self.is_ahead {
             self.catch_up_waiting();
         }
     }

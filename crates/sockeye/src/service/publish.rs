@@ -20,6 +20,7 @@ impl Service {
         self.env.state.outgoing.begin_flush();
         self.env.io.steps_over(0);
         self.flush_batches(0);
+        self.env.state.outgoing.end_flush();
         self.env.io.lap(Culprit::Publish, WorkOwner::default());
     }
 
@@ -63,7 +64,8 @@ impl Service {
                 for (id, entry) in
                     topics.slots(topic).into_iter().flatten().filter_map(|slot| env.state.registry.at(slot))
                 {
-                    if let Some(conn) = connections.in_slot(id) {
+                    debug_assert_eq!(entry.endpoint, endpoint, "a topic of another protocol");
+                    if let Some(conn) = connections.in_slot(id).filter(|_| entry.endpoint == endpoint) {
                         let apart = waiting.take_if_apart(&topics, id);
                         outcomes.publish(conn, &mut env.io, &batch, apart.as_ref(), (id, entry));
                     }

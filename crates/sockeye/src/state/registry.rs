@@ -315,6 +315,13 @@ impl Registry {
         }
     }
 
+    /// Of what waits for the socket of a connection, a part has changed since that was noted.
+    pub(crate) fn change_queued(&mut self, id: ConnId, before: usize, now: usize) {
+        if let Some(queued) = self.queued.get_mut(&id) {
+            queued.bytes = queued.bytes.saturating_sub(before).saturating_add(now);
+        }
+    }
+
     /// Drops everything without an outcome.
     pub(crate) fn remove_connecting(&mut self) {
         for id in self.ids() {

@@ -10,7 +10,7 @@ use crate::state::commands::Commands;
 use crate::state::endpoints::{EndpointIndex, EndpointKind};
 use crate::state::queue::End;
 use crate::state::registry::Entry;
-use crate::topic::{Delivery, SubscribeError, TopicOptions};
+use crate::topic::{Delivery, SlowReader, SubscribeError, TopicOptions};
 use crate::transport::{Framed, Kept};
 
 /// A message to the subscribers of a topic.
@@ -51,7 +51,7 @@ impl Commands {
             self.topic_counts.are_new = true;
             return Err(SubscribeError::TooManyTopics);
         }
-        let joined = topics.join(endpoint, name, id, &self.account);
+        let joined = topics.join(endpoint, name, id);
         drop(topics);
         if let Some(topic) = joined {
             self.topic_counts.are_new = true;
@@ -73,18 +73,20 @@ impl Commands {
     pub(crate) fn end_topics(&mut self, id: ConnId) {
         if !self.outgoing.topics().is_unused() {
             self.topic_counts.are_new = true;
-            self.outgoing.topics_mut().end(id, &self.account);
+            self.outgoing.topics_mut().end(id);
         }
-        if !self.outgoing.slow().is_empty() {
-            self.outgoing.slow_mut().end(id, &self.account);
+        if self.outgoing.is_slow(id) {
+            self.outgoing.change_slow(|slow| slow.end(id, &self.account));
         }
     }
 
     fn leave_topic(&mut self, entry: Entry, topic: u32, id: ConnId) {
         self.topic_counts.are_new = true;
         self.outgoing.leaves(entry.endpoint.0, topic, id);
-        self.outgoing.topics_mut().leave(topic, id, &self.account);
-        self.outgoing.slow_mut().leave(id, topic, &self.account);
+        self.outgoing.topics_mut().leave(topic, id);
+        if self.outgoing.is_slow(id) {
+            self.outgoing.change_slow(|slow| slow.leave(id, topic, &self.account));
+        }
     }
 
     /// The names of a connection's topics, the oldest subscription first.
@@ -132,7 +134,7 @@ impl Commands {
             return Err(SubscribeError::TooManyTopics);
         }
         self.topic_counts.are_new = true;
-        topics.set_options(endpoint.0, name, options, &self.account);
+        topics.set_options(endpoint.0, name, options);
         Ok(())
     }
 
@@ -170,15 +172,43 @@ impl Commands {
         members.filter(|(_, entry)| entry.is_behind()).map(|(id, _)| id).filter(is_wanted).collect()
     }
 
-    /// What the next flush has for a slow subscriber goes before a message that is kept for it now.
-    fn put_before(&self, endpoint: EndpointIndex, id: ConnId) {
-        // Beyond that the flush decides what becomes of the connection.
-        let most = self.outgoing.hard.saturating_sub(self.outgoing.slow_bytes(id));
+    /// What the next flush has for a slow subscriber goes before a message that is kept for it now. False if there is no room for
+    /// that: the flush decides then what becomes of the connection.
+    fn put_before(&self, endpoint: EndpointIndex, id: ConnId) -> bool {
+        let most = self.outgoing.hard.saturating_sub(self.registry.queued_bytes(id));
         if let Some(batch) = self.outgoing.take_waiting(endpoint.0, id, most) {
             let batch = batch.framed_for_one();
             batch.hold(&self.account);
-            self.outgoing.slow_mut().keep_all(id, Rc::new(batch), 0, &self.account);
+            self.outgoing.change_slow(|slow| slow.keep_all(id, Rc::new(batch), 0, &self.account));
         }
+        !self.outgoing.has_waiting_for_flush(endpoint.0, id)
+    }
+
+    /// Keeps a message of a topic for one slow subscriber.
+    fn keep_for(
+        &mut self,
+        endpoint: EndpointIndex,
+        topic: u32,
+        id: ConnId,
+        key: Option<&Rc<[u8]>>,
+        message: &Rc<Framed>,
+    ) -> Kept {
+        let options = self.outgoing.topics().options(topic);
+        let before = self.outgoing.slow_bytes(id);
+        let kept = if self.put_before(endpoint, id) {
+            let others = self.registry.queued_bytes(id).saturating_sub(before);
+            // While more is held for all together than may be, nothing more is kept. The other half is for what is published to
+            // all and pushed, beyond which the connection ends.
+            let most = if self.account.is_over() { 0 } else { (self.outgoing.hard / 2).saturating_sub(others) };
+            let account = &self.account;
+            self.outgoing.change_slow(|slow| slow.keep(id, (topic, options), key, message, (most, account)))
+        } else if options.slow_reader() == SlowReader::Close {
+            Kept::TooMuch
+        } else {
+            Kept::Dropped
+        };
+        self.registry.change_queued(id, before, self.outgoing.slow_bytes(id));
+        kept
     }
 
     #[cold]
@@ -204,13 +234,7 @@ impl Commands {
         framed.hold(&self.account);
         let (framed, key) = (Rc::new(framed), message.key.map(Rc::from));
         for id in slow {
-            self.put_before(endpoint, *id);
-            // While more is held for all together than may be, nothing more is kept.
-            let most = if self.account.is_over() { 0 } else { self.outgoing.hard };
-            let options = self.outgoing.topics().options(topic);
-            let kept =
-                self.outgoing.slow_mut().keep(*id, (topic, options), key.as_ref(), &framed, (most, &self.account));
-            match kept {
+            match self.keep_for(endpoint, topic, *id, key.as_ref(), &framed) {
                 Kept::Queued => delivery.queued += 1,
                 Kept::InPlaceOf(_) | Kept::Dropped => delivery.dropped += 1,
                 Kept::TooMuch => {

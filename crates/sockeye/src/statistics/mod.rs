@@ -195,7 +195,7 @@ counters! {
         published,
         /// Messages on their way to a subscriber.
         queued,
-        /// Messages that a subscriber lost, because it read too slowly.
+        /// Messages by which a subscriber lost at least one, because it read too slowly.
         dropped,
         /// Subscribers that were closed, because they read too slowly.
         closed,

@@ -118,9 +118,9 @@ impl SocketWriter<'_> {
     #[cold]
     pub(crate) fn catch_up(&mut self, port: &mut Port<'_>, id: u64) {
         let outgoing = Rc::clone(&self.io.outgoing);
-        // It goes behind what it has not read yet, which the flush sees to.
+        // What it has not read yet goes first.
         if outgoing.is_slow(ConnId::from_u64(id)) {
-            return;
+            self.put_slow(port, ConnId::from_u64(id), true);
         }
         let most = if self.socket.has_backlog() {
             outgoing.hard.saturating_sub(self.socket.backlog_bytes())
@@ -141,7 +141,9 @@ impl SocketWriter<'_> {
         let outgoing = Rc::clone(&self.io.outgoing);
         let account = Rc::clone(self.io.pool.borrow().account());
         while all || (self.socket.is_clear() && self.io.send_budget > 0) {
-            let Some(Item { batch, first, .. }) = outgoing.slow_mut().pop(id, &account) else { return false };
+            let Some(Item { batch, first, .. }) = outgoing.change_slow(|slow| slow.pop(id, &account)) else {
+                return false;
+            };
             let frames = batch.frames();
             let count = frames.len() - first;
             self.io.meters.statistics.sent.messages += count as u64;

@@ -17,6 +17,10 @@ use crate::transport::topics::{SlowReaders, Topics};
 pub(crate) struct Outgoing {
     /// Whether anything waits: one flag, since it is looked at before each message.
     any: Cell<bool>,
+    /// Whether anything waits for a slow subscriber: another one.
+    any_slow: Cell<bool>,
+    /// What waited is being sent: some of it may still be here.
+    is_flushing: Cell<bool>,
     endpoints: RefCell<Vec<Waiting>>,
     topics: RefCell<Topics>,
     slow: RefCell<SlowReaders>,
@@ -97,6 +101,8 @@ impl Outgoing {
         let endpoints = (0..endpoints).map(|_| Waiting::default()).collect();
         Self {
             any: Cell::new(false),
+            any_slow: Cell::new(false),
+            is_flushing: Cell::new(false),
             endpoints: RefCell::new(endpoints),
             topics: RefCell::default(),
             slow: RefCell::default(),
@@ -111,8 +117,9 @@ impl Outgoing {
     }
 
     /// Whether anything waits, for the next flush or for a slow reader.
+    #[inline]
     pub(crate) fn has_any(&self) -> bool {
-        !self.is_empty() || !self.slow().is_empty()
+        self.any.get() || self.any_slow.get()
     }
 
     /// The number of endpoints.
@@ -172,35 +179,30 @@ impl Outgoing {
         self.topics.borrow()
     }
 
-    /// What waits for slow subscribers.
-    #[inline]
-    pub(crate) fn slow(&self) -> Ref<'_, SlowReaders> {
-        self.slow.borrow()
-    }
-
-    /// The same, for changes.
-    pub(crate) fn slow_mut(&self) -> RefMut<'_, SlowReaders> {
-        self.slow.borrow_mut()
+    /// What waits for slow subscribers, for changes.
+    pub(crate) fn change_slow<R>(&self, change: impl FnOnce(&mut SlowReaders) -> R) -> R {
+        let mut slow = self.slow.borrow_mut();
+        let result = change(&mut slow);
+        self.any_slow.set(!slow.is_empty());
+        result
     }
 
     /// Whether messages of topics wait for a connection.
     #[inline]
     pub(crate) fn is_slow(&self, id: ConnId) -> bool {
-        let slow = self.slow();
-        !slow.is_empty() && slow.has(id)
+        self.any_slow.get() && self.slow.borrow().has(id)
     }
 
     /// How many bytes of these, and of what is behind them.
     #[inline]
     pub(crate) fn slow_bytes(&self, id: ConnId) -> usize {
-        let slow = self.slow();
-        if slow.is_empty() { 0 } else { slow.bytes(id) }
+        if self.any_slow.get() { self.slow.borrow().bytes(id) } else { 0 }
     }
 
     /// The topics, for changes.
     pub(crate) fn topics_mut(&self) -> RefMut<'_, Topics> {
         let mut topics = self.topics.borrow_mut();
-        if self.is_empty() {
+        if self.is_empty() && !self.is_flushing.get() {
             topics.flushed();
         }
         topics
@@ -250,9 +252,11 @@ impl Outgoing {
     /// Whether anything waits for a connection.
     pub(crate) fn has_waiting(&self, endpoint: u16, id: u64) -> bool {
         let id = ConnId::from_u64(id);
-        if self.is_slow(id) {
-            return true;
-        }
+        self.is_slow(id) || self.has_waiting_for_flush(endpoint, id)
+    }
+
+    /// Whether the next flush has something for it.
+    pub(crate) fn has_waiting_for_flush(&self, endpoint: u16, id: ConnId) -> bool {
         let topics = self.topics();
         let has_waiting = |waiting: &mut Waiting| {
             let apart = waiting.apart.get(&id.as_u64());
@@ -310,6 +314,15 @@ impl Outgoing {
     /// Clears the flag: everything is about to be taken.
     pub(crate) fn begin_flush(&self) {
         self.any.set(false);
+        self.is_flushing.set(true);
+    }
+
+    /// Everything was taken, but for what was added meanwhile.
+    pub(crate) fn end_flush(&self) {
+        self.is_flushing.set(false);
+        if self.is_empty() && !self.topics().is_unused() {
+            self.topics_mut();
+        }
     }
 
     /// Takes what waits for the connections of one endpoint, if it is at least `least` bytes and not nothing.
@@ -567,5 +580,22 @@ mod tests {
         assert!(outgoing.push(0, 8, 9, TEXT, b"x"));
         assert!(outgoing.take(0, 100).is_none());
         assert!(outgoing.take(0, 50).is_some() && outgoing.take(0, 0).is_none());
+    }
+
+    /// While batches are sent one after another, a callback may subscribe a connection to a new topic. Its number is no other's
+    /// that a message has.
+    #[test]
+    fn the_number_of_a_topic_is_used_again_only_when_no_message_has_it() {
+        let outgoing = Outgoing::new(2, 1000);
+        let id = ConnId::from_u64(1 << 48 | 1 << 26);
+        let old = outgoing.topics_mut().join(1, "old", id).unwrap();
+        assert!(outgoing.publish_to(1, old, TEXT, b"1", None, &[]));
+        outgoing.topics_mut().leave(old, id);
+        assert_ne!(outgoing.topics_mut().join(0, "during the turn", id), Some(old));
+        outgoing.begin_flush();
+        assert_ne!(outgoing.topics_mut().join(0, "during the flush", id), Some(old));
+        assert!(outgoing.take(1, 0).is_some());
+        outgoing.end_flush();
+        assert_eq!(outgoing.topics_mut().join(0, "after it", id), Some(old));
     }
 }

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use crate::id::ConnId;
 use crate::topic::TopicOptions;
-use crate::transport::account::{Account, Charge};
 
 pub(crate) use self::members::Slots;
 use self::members::{Members, more};
@@ -30,8 +29,6 @@ pub(crate) struct Topics {
     /// The first free link.
     free_link: Option<u32>,
     subscriptions: usize,
-    charge: Charge,
-    name_bytes: usize,
 }
 
 struct Topic {
@@ -77,7 +74,6 @@ impl Topics {
             return topic;
         }
         let name: Rc<str> = Rc::from(name);
-        self.name_bytes += name.len() + TOPIC_BYTES;
         let topic = Topic { name: Rc::clone(&name), endpoint, members: Members::default(), own: None };
         let number = match self.free.pop() {
             Some(number) => {
@@ -107,16 +103,19 @@ impl Topics {
         }
         let name = std::mem::replace(&mut of.name, Rc::from(""));
         of.members = Members::default();
-        self.name_bytes -= name.len() + TOPIC_BYTES;
         if let Some(names) = self.names.get_mut(usize::from(of.endpoint)) {
             self.count -= usize::from(names.remove(&name).is_some());
         }
         self.retired.push(topic);
     }
 
-    /// No message has the number of a topic that was retired.
+    /// No message waits any more, so none has the number of a topic that was retired.
     pub(crate) fn flushed(&mut self) {
         self.free.append(&mut self.retired);
+        if self.count == 0 {
+            // The memory of a crowd that has gone.
+            (self.topics, self.free) = (Vec::new(), Vec::new());
+        }
     }
 
     /// The options of a topic.
@@ -125,14 +124,13 @@ impl Topics {
     }
 
     /// Gives a topic options of its own, or takes them back.
-    pub(crate) fn set_options(&mut self, endpoint: u16, name: &str, own: Option<TopicOptions>, account: &Rc<Account>) {
+    pub(crate) fn set_options(&mut self, endpoint: u16, name: &str, own: Option<TopicOptions>) {
         if own.is_none() && self.find(endpoint, name).is_none() {
             return;
         }
         let topic = self.find_or_add(endpoint, name);
         self.topics[topic as usize].own = own;
         self.end_if_unused(topic);
-        self.count(account);
     }
 
     /// The options of a topic, whether or not it exists.
@@ -171,7 +169,7 @@ impl Topics {
     }
 
     /// Subscribes a connection. Returns the topic if that is new.
-    pub(crate) fn join(&mut self, endpoint: u16, name: &str, id: ConnId, account: &Rc<Account>) -> Option<u32> {
+    pub(crate) fn join(&mut self, endpoint: u16, name: &str, id: ConnId) -> Option<u32> {
         let topic = self.find_or_add(endpoint, name);
         let slot = id.slot();
         if !self.topics[topic as usize].members.insert(slot as u32) {
@@ -195,17 +193,15 @@ impl Topics {
             }
         };
         self.subscriptions += 1;
-        self.count(account);
         Some(topic)
     }
 
     /// Ends a subscription.
-    pub(crate) fn leave(&mut self, topic: u32, id: ConnId, account: &Rc<Account>) {
+    pub(crate) fn leave(&mut self, topic: u32, id: ConnId) {
         let slot = id.slot();
         if self.topics.get_mut(topic as usize).is_some_and(|topic| topic.members.remove(slot as u32)) {
             self.unlink(slot, topic);
             self.end_if_unused(topic);
-            self.count(account);
         }
     }
 
@@ -232,15 +228,11 @@ impl Topics {
     }
 
     /// The connection has ended.
-    pub(crate) fn end(&mut self, id: ConnId, account: &Rc<Account>) {
+    pub(crate) fn end(&mut self, id: ConnId) {
         let topics: Vec<u32> = self.of(id).collect();
         for topic in topics {
-            self.leave(topic, id, account);
+            self.leave(topic, id);
         }
-    }
-
-    fn count(&mut self, account: &Rc<Account>) {
-        self.charge.set(account, self.name_bytes + self.subscriptions * SUBSCRIPTION_BYTES);
     }
 }
 
@@ -250,8 +242,3 @@ fn grow<T>(list: &mut Vec<T>) {
         list.reserve_exact(more(list.len()));
     }
 }
-
-/// What a topic takes, beside its name.
-const TOPIC_BYTES: usize = 160;
-/// What a subscription takes.
-const SUBSCRIPTION_BYTES: usize = 24;

@@ -141,14 +141,18 @@ impl SlowQueue {
         message: &Rc<Framed>,
         most: usize,
     ) -> Kept {
-        let mut dropped = 0;
         let is_latest = options.slow_reader() == SlowReader::KeepLatest;
+        let may_drop = is_latest || options.slow_reader() == SlowReader::DropOldest;
+        // Nothing is dropped for a message that has no room even so.
+        if may_drop && !self.would_fit(topic, message, most) {
+            return Kept::Dropped;
+        }
+        let mut dropped = 0;
         if is_latest {
             let older = self.topics.get(&topic).and_then(|of| of.latest.get(&key.cloned()).copied());
             dropped += usize::from(older.inspect(|number| self.drop_one(topic, *number)).is_some());
         }
         while self.is_full(topic, options, message, most) {
-            let may_drop = matches!(options.slow_reader(), SlowReader::DropOldest | SlowReader::KeepLatest);
             if options.slow_reader() == SlowReader::Close {
                 return Kept::TooMuch;
             }
@@ -168,6 +172,17 @@ impl SlowQueue {
             of.latest.insert(key.cloned(), number);
         }
         if dropped == 0 { Kept::Queued } else { Kept::InPlaceOf(dropped) }
+    }
+
+    /// Whether there is room for a message once its topic has no others.
+    fn would_fit(&self, topic: u32, message: &Framed, most: usize) -> bool {
+        if self.bytes.saturating_add(cost(message)) <= most {
+            return true;
+        }
+        let own = self.topics.get(&topic).into_iter().flat_map(|of| &of.all);
+        let own: usize = own.filter_map(|number| self.items.get(number)).map(|item| cost(&item.batch)).sum();
+        let others = self.bytes - own;
+        others == 0 || others.saturating_add(cost(message)) <= most
     }
 
     fn is_full(&self, topic: u32, options: TopicOptions, message: &Framed, most: usize) -> bool {
@@ -337,5 +352,18 @@ mod tests {
         }
         assert_eq!((queue.drop_topic(1), queue.drop_topic(1)), (3, 0));
         assert_eq!(rest(&mut queue), "other 1 other 2 other 3");
+    }
+
+    #[test]
+    fn nothing_is_dropped_for_a_message_that_has_no_room_even_so() {
+        for slow_reader in [SlowReader::DropOldest, SlowReader::KeepLatest] {
+            let mut queue = SlowQueue::default();
+            let (one, key): (_, Rc<[u8]>) = (message("1"), Rc::from(&b"key"[..]));
+            assert_eq!(queue.keep(1, options(slow_reader), Some(&key), &one, MOST), Kept::Queued);
+            assert_eq!(queue.keep(2, options(slow_reader), None, &message(&"x".repeat(2500)), MOST), Kept::Queued);
+            let long = message(&"y".repeat(2000));
+            assert_eq!(queue.keep(1, options(slow_reader), Some(&key), &long, MOST), Kept::Dropped);
+            assert_eq!(queue.len_of(1), 1);
+        }
     }
 }

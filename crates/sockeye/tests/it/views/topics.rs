@@ -276,3 +276,90 @@ fn the_limits_of_topics_are_kept() {
     assert_eq!([limits.topics_per_connection, limits.topics, limits.topic_name_bytes], [1, 1, 2]);
     assert_eq!(world.server.service.statistics().topics_now, 3);
 }
+
+/// What the writable callback sends goes behind what waits for the slow reader by then, of whichever kind.
+#[test]
+fn what_a_slow_reader_is_sent_keeps_the_order_too() {
+    for is_pushed in [false, true] {
+        let mut world = with_a_slow_reader(TopicOptions::default());
+        assert_eq!(world.publish_to_a("1"), [2, 0, 0]);
+        let slow = world.server.notes.id(1);
+        world.server.notes.on_writable(move |cx, tx| {
+            if is_pushed {
+                cx.push("2").unwrap();
+            } else {
+                cx.own_protocol().publish_text("2");
+            }
+            publish(cx, "a", "3");
+            let after = tx.idle().unwrap().text("4");
+            publish(cx, "a", "5");
+            _ = after.more().unwrap().text("6");
+            Ok(())
+        });
+        world.server.control().connection(slow).unwrap().request_writable();
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.read_on()[1], "1 2 3 4 5 6");
+    }
+}
+
+#[test]
+fn a_topic_waits_for_the_end_of_a_fragmented_message_and_goes_before_the_next() {
+    let mut world = World::new(1);
+    let id = world.server.notes.id(0);
+    world.server.notes.on_writable(|_, tx| {
+        _ = tx.idle().unwrap().begin_text("1a");
+        Ok(())
+    });
+    let mut control = world.server.control();
+    control.connection(id).unwrap().subscribe("a").unwrap();
+    control.connection(id).unwrap().request_writable();
+    world.pass(Duration::from_millis(1));
+    world.server.control().protocol_named("scripted").unwrap().publish_text("2");
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.publish_to_a("3"), [1, 0, 0]);
+    world.server.notes.on_writable(|_, tx| {
+        let Tx::Mid(Fragmented::Text(fragments)) = tx else { panic!("not what was begun") };
+        _ = fragments.finish("1b").more().unwrap().text("4");
+        Ok(())
+    });
+    world.server.control().connection(id).unwrap().request_writable();
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.client.notes.text(0), "1a1b 2 3 4");
+}
+
+/// A message that would overtake what has no room beside it is lost, and nothing grows beyond its bound.
+#[test]
+fn what_waits_for_a_slow_reader_is_bounded_and_in_order() {
+    let options = TopicOptions::default().with_slow_reader(SlowReader::DropNewest);
+    let mut world = with_a_slow_reader(options);
+    let slow = world.server.notes.id(1);
+    assert_eq!(world.publish_to_a(&"1".repeat(6000)), [2, 0, 0]);
+    assert_eq!(world.publish_to_a(&"2".repeat(6000)), [1, 1, 0], "half of the bound is for others");
+    let mut control = world.server.control();
+    assert!(control.connection(slow).unwrap().queued_bytes() > 6000);
+    control.connection(slow).unwrap().push("3".repeat(9000)).unwrap();
+    assert!(control.connection(slow).unwrap().push("4".repeat(9000)).is_err());
+    assert_eq!(counts(control.protocol_named("scripted").unwrap().topic("a").publish("5")), [1, 1, 0]);
+    world.pass(Duration::from_millis(1));
+    let text = world.read_on()[1].clone();
+    assert_eq!(text.split(' ').map(|message| &message[..1]).collect::<String>(), "13", "{text:.20}");
+}
+
+/// Subscriptions are bounded by limits of their own: no connection could be shed for them.
+#[test]
+fn many_subscriptions_do_not_hold_the_loop_up() {
+    let mut limits = Limits::default();
+    limits.total_bytes = Some(1 << 20);
+    let mut world = World::with(Faults::none(), limits, 3);
+    for client in 0..3 {
+        let id = world.server.notes.id(client);
+        let mut control = world.server.control();
+        for number in 0..1024 {
+            let name = format!("{client} {number:0>240}");
+            control.connection(id).unwrap().subscribe(&name).unwrap();
+        }
+    }
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.server.service.statistics().subscriptions_now, 3 * 1024);
+    assert_eq!(world.server.service.statistics().limits.total_bytes, 0);
+}
