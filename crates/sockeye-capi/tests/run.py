@@ -280,7 +280,8 @@ class Bench:
         environment = dict(self.environment, PKG_CONFIG_PATH=str(self.folder / "lib" / "pkgconfig"))
         lines = [line for line in (ROOT / "docs" / "c.md").read_text().splitlines() if line.startswith("cc ")]
         sources = sorted(source.stem for source in EXAMPLES.glob("*.c"))
-        if sorted(line.split()[3] for line in lines) != sources:
+        # The server is built once more from the Debian package.
+        if sorted({line.split()[3] for line in lines}) != sources:
             raise Failed(f"docs/c.md builds other examples than {sources}")
         for line in lines:
             must(["sh", "-c", line + " -Wall -Wextra -Werror -std=gnu99 -pedantic"], cwd=folder, env=environment)
