@@ -13,6 +13,7 @@
 
 mod account;
 mod aside;
+mod audiences;
 mod backlog;
 mod batch;
 #[cfg(feature = "deflate")]
@@ -41,6 +42,7 @@ mod write;
 
 pub(crate) use self::account::{Account, Charge};
 pub(crate) use self::aside::Aside;
+pub(crate) use self::audiences::Audience;
 pub(crate) use self::batch::Framed;
 pub(crate) use self::frames::Port;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
@@ -48,7 +50,7 @@ pub(crate) use self::handshake::{Broken, Shake};
 pub(crate) use self::heap::Crowd;
 pub(crate) use self::loop_io::LoopIo;
 pub(crate) use self::mask::LONG as LONG_MASK;
-pub(crate) use self::outgoing::{Apart, Audience, Outgoing, Waiting};
+pub(crate) use self::outgoing::{Apart, Outgoing, Waiting};
 pub(crate) use self::packed::inflate;
 pub(crate) use self::pool::make_room;
 pub(crate) use self::read::{Read, receive_buffer};

@@ -10,15 +10,15 @@ use std::ops::Range;
 use sockeye_proto::wire::MessageKind;
 
 use crate::id::ConnId;
+use crate::transport::audiences::{Audience, Audiences};
 use crate::transport::batch::{Batch, Frames};
 use crate::transport::topics::{SlowReaders, Topics};
 
 /// The messages that wait, for the loop and for the callbacks that it calls: who sends looks here first.
 pub(crate) struct Outgoing {
-    /// Whether anything waits: one flag, since it is looked at before each message.
-    any: Cell<bool>,
-    /// Whether anything waits for a slow subscriber: another one.
-    any_slow: Cell<bool>,
+    /// Whether anything waits, [for the next flush](FOR_FLUSH) or [for a slow subscriber](FOR_SLOW): one value, since it is looked
+    /// at before each message.
+    any: Cell<u8>,
     /// What waited is being sent: some of it may still be here.
     is_flushing: Cell<bool>,
     endpoints: RefCell<Vec<Waiting>>,
@@ -27,6 +27,9 @@ pub(crate) struct Outgoing {
     /// The most bytes that may wait for one connection.
     pub(crate) hard: usize,
 }
+
+const FOR_FLUSH: u8 = 1;
+const FOR_SLOW: u8 = 2;
 
 /// What waits for the connections of one endpoint.
 #[derive(Default)]
@@ -39,17 +42,6 @@ pub(crate) struct Waiting {
     apart: BTreeMap<u64, Apart>,
     /// The bytes that were pushed.
     pushed_bytes: usize,
-}
-
-/// The numbers of published messages by whom they are for. Nothing is here while all messages are for all connections.
-#[derive(Default)]
-pub(crate) struct Audiences {
-    all: Vec<usize>,
-    topics: BTreeMap<u32, Vec<usize>>,
-    /// Messages that one subscriber does not get.
-    excepted: BTreeMap<usize, u64>,
-    /// How many messages there are.
-    count: usize,
 }
 
 /// What differs at one connection.
@@ -100,8 +92,7 @@ impl Outgoing {
     pub(crate) fn new(endpoints: usize, hard: usize) -> Self {
         let endpoints = (0..endpoints).map(|_| Waiting::default()).collect();
         Self {
-            any: Cell::new(false),
-            any_slow: Cell::new(false),
+            any: Cell::new(0),
             is_flushing: Cell::new(false),
             endpoints: RefCell::new(endpoints),
             topics: RefCell::default(),
@@ -110,16 +101,26 @@ impl Outgoing {
         }
     }
 
-    /// Whether nothing waits.
+    fn set_any(&self, bit: u8, on: bool) {
+        let others = self.any.get() & !bit;
+        self.any.set(if on { others | bit } else { others });
+    }
+
+    #[inline]
+    fn has_slow(&self) -> bool {
+        self.any.get() & FOR_SLOW != 0
+    }
+
+    /// Whether nothing waits for the next flush.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        !self.any.get()
+        self.any.get() & FOR_FLUSH == 0
     }
 
     /// Whether anything waits, for the next flush or for a slow reader.
     #[inline]
     pub(crate) fn has_any(&self) -> bool {
-        self.any.get() || self.any_slow.get()
+        self.any.get() != 0
     }
 
     /// The number of endpoints.
@@ -132,7 +133,7 @@ impl Outgoing {
     }
 
     pub(crate) fn publish(&self, endpoint: u16, kind: MessageKind, payload: &[u8]) {
-        self.any.set(true);
+        self.set_any(FOR_FLUSH, true);
         self.with(endpoint, |waiting| {
             if waiting.add(kind, payload) && !waiting.audiences.is_empty() {
                 waiting.audiences.all.push(waiting.audiences.count);
@@ -151,7 +152,7 @@ impl Outgoing {
         except: Option<ConnId>,
         apart: &[ConnId],
     ) -> bool {
-        self.any.set(true);
+        self.set_any(FOR_FLUSH, true);
         self.with(endpoint, |waiting| {
             let number = waiting.published.len();
             if !waiting.add(kind, payload) {
@@ -183,20 +184,20 @@ impl Outgoing {
     pub(crate) fn change_slow<R>(&self, change: impl FnOnce(&mut SlowReaders) -> R) -> R {
         let mut slow = self.slow.borrow_mut();
         let result = change(&mut slow);
-        self.any_slow.set(!slow.is_empty());
+        self.set_any(FOR_SLOW, !slow.is_empty());
         result
     }
 
     /// Whether messages of topics wait for a connection.
     #[inline]
     pub(crate) fn is_slow(&self, id: ConnId) -> bool {
-        self.any_slow.get() && self.slow.borrow().has(id)
+        self.has_slow() && self.slow.borrow().has(id)
     }
 
     /// How many bytes of these, and of what is behind them.
     #[inline]
     pub(crate) fn slow_bytes(&self, id: ConnId) -> usize {
-        if self.any_slow.get() { self.slow.borrow().bytes(id) } else { 0 }
+        if self.has_slow() { self.slow.borrow().bytes(id) } else { 0 }
     }
 
     /// The topics, for changes.
@@ -235,7 +236,7 @@ impl Outgoing {
         if queued > 0 && queued.saturating_add(payload.len()) > self.hard {
             return false;
         }
-        self.any.set(true);
+        self.set_any(FOR_FLUSH, true);
         self.with(endpoint, |waiting| {
             let apart = waiting.apart.entry(id).or_default();
             let before = apart.pushed.bytes();
@@ -313,7 +314,7 @@ impl Outgoing {
 
     /// Clears the flag: everything is about to be taken.
     pub(crate) fn begin_flush(&self) {
-        self.any.set(false);
+        self.set_any(FOR_FLUSH, false);
         self.is_flushing.set(true);
     }
 
@@ -360,13 +361,7 @@ impl Waiting {
 
     /// Whom the published messages are for.
     pub(crate) fn audience(&self) -> Audience {
-        let Audiences { all, topics, excepted, .. } = &self.audiences;
-        match topics.first_key_value() {
-            None => Audience::All,
-            Some((topic, _)) if all.is_empty() && topics.len() == 1 && excepted.is_empty() => Audience::One(*topic),
-            Some(_) if all.is_empty() => Audience::Several(topics.keys().copied().collect()),
-            Some(_) => Audience::AllAndTopics,
-        }
+        self.audiences.audience()
     }
 
     /// What differs at a connection; `None` if it is sent all messages.
@@ -418,24 +413,6 @@ impl Waiting {
         let all = audiences.all[rest(&audiences.all)..].iter();
         let is_for_it = move |number: &&usize| audiences.excepted.get(number) != Some(&id.as_u64());
         owed.chain(all).chain(of_topics).filter(is_for_it).copied()
-    }
-}
-
-/// Whom the published messages of an endpoint are for.
-pub(crate) enum Audience {
-    /// All its connections.
-    All,
-    /// The subscribers of one topic.
-    One(u32),
-    /// The subscribers of several.
-    Several(Vec<u32>),
-    /// Some are for all, some for the subscribers of topics.
-    AllAndTopics,
-}
-
-impl Audiences {
-    fn is_empty(&self) -> bool {
-        self.topics.is_empty()
     }
 }
 
