@@ -51,6 +51,10 @@
 //! # In several threads
 //! Each service has topics of its own. [`GroupProtocol::topic`](crate::threads::GroupProtocol::topic) publishes in all of them;
 //! options are set in each, for instance by [`Group::run_on_all`](crate::threads::Group::run_on_all).
+//!
+//! [`ConnectionMut::subscribe`]: crate::protocol::ConnectionMut::subscribe
+//! [`ProtocolMut::topic`]: crate::protocol::ProtocolMut::topic
+//! [`ProtocolMut::publish_text`]: crate::protocol::ProtocolMut::publish_text
 
 pub use crate::protocol::topics::TopicMut;
 pub use crate::topic::{Delivery, SlowReader, SubscribeError, TopicOptions};
