@@ -172,8 +172,8 @@ impl Commands {
         members.filter(|(_, entry)| entry.is_behind()).map(|(id, _)| id).filter(is_wanted).collect()
     }
 
-    /// What the next flush has for a slow subscriber goes before a message that is kept for it now. False if there is no room for
-    /// that: the flush decides then what becomes of the connection.
+    /// Moves what the next flush has for a slow subscriber into its queue, before a message that is kept for it now. Returns whether
+    /// there was room. Without room the flush decides what happens to the connection.
     fn put_before(&self, endpoint: EndpointIndex, id: ConnId) -> bool {
         let most = self.outgoing.hard.saturating_sub(self.registry.queued_bytes(id));
         if let Some(batch) = self.outgoing.take_waiting(endpoint.0, id, most) {

@@ -123,7 +123,7 @@ pub(super) struct Sums {
 }
 
 impl Framed {
-    /// One message, for connections that it waits for. `None` if there is no memory for it.
+    /// One message, which slow connections share. `None`: there is no memory for it.
     pub(crate) fn of_one(kind: MessageKind, payload: &[u8]) -> Option<Self> {
         let mut batch = Batch::default();
         batch.push(kind, payload).ok()?;

@@ -122,6 +122,9 @@ impl SocketWriter<'_> {
         if outgoing.is_slow(ConnId::from_u64(id)) {
             self.put_slow(port, ConnId::from_u64(id), true);
         }
+        if outgoing.is_empty() {
+            return;
+        }
         let most = if self.socket.has_backlog() {
             outgoing.hard.saturating_sub(self.socket.backlog_bytes())
         } else {

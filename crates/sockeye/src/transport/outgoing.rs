@@ -142,7 +142,7 @@ impl Outgoing {
         });
     }
 
-    /// Publishes a message to the subscribers of a topic, but not to those `apart`. False if there is no memory for it.
+    /// Publishes a message to the subscribers of a topic, except those in `apart`. Returns false when there is no memory for it.
     pub(crate) fn publish_to(
         &self,
         endpoint: u16,
@@ -350,7 +350,7 @@ impl Outgoing {
 }
 
 impl Waiting {
-    /// Adds a message. False if there is no memory for it.
+    /// Adds a message. Returns false when there is no memory for it.
     fn add(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
         let added = self.published.push(kind, payload);
         if let Err(error) = &added {
@@ -559,8 +559,8 @@ mod tests {
         assert!(outgoing.take(0, 50).is_some() && outgoing.take(0, 0).is_none());
     }
 
-    /// While batches are sent one after another, a callback may subscribe a connection to a new topic. Its number is no other's
-    /// that a message has.
+    /// A flush sends one batch after another, and a callback in between may subscribe a connection to a new topic. The new topic must
+    /// not get a number that a message of a later batch has.
     #[test]
     fn the_number_of_a_topic_is_used_again_only_when_no_message_has_it() {
         let outgoing = Outgoing::new(2, 1000);
