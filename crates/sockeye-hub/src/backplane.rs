@@ -14,6 +14,7 @@ use sockeye::proto::wire::MessageKind;
 
 /// A place in a topic; see `docs/topics.md`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "an offset means nothing without its epoch, and there is no third part")]
 pub struct Position {
     /// Offsets of different epochs say nothing of each other.
     pub epoch: u64,
@@ -23,6 +24,7 @@ pub struct Position {
 
 /// A message for the broker.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "hubs make it")]
 pub struct Publish<'a> {
     /// The hub's number for it, which [`Event::Published`] or [`Event::Refused`] repeats. Each is used once.
     pub ticket: u64,
@@ -38,6 +40,7 @@ pub struct Publish<'a> {
 
 /// A message from the broker.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "backplanes make it")]
 pub struct Stored {
     /// Text or binary. What is called text is UTF-8.
     pub kind: MessageKind,
@@ -53,6 +56,7 @@ pub struct Stored {
 
 /// What a broker keeps of a topic.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "backplanes make it")]
 pub struct Loaded {
     /// The position behind which `messages` begin, and continue without a hole. 0 if nothing was ever dropped of the topic.
     pub base: Position,
@@ -74,6 +78,9 @@ pub enum Event {
         most_bytes: usize,
     },
     /// A subscription has begun: from here on every message of the topic arrives, in order.
+    ///
+    /// With history it may come again, unasked, when the broker has forgotten what it knew of the topic and numbers its messages in a new
+    /// epoch.
     Subscribed {
         /// The topic.
         topic: String,
@@ -174,6 +181,7 @@ pub enum Security {
 
 /// Where the broker is.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "backplanes make it")]
 pub struct Place {
     /// A name or an address; that of an IPv6 address without brackets.
     pub host: String,
