@@ -62,7 +62,9 @@ pub struct Loaded {
     pub base: Position,
     /// Oldest first. The newest messages, as many as the backplane was told to keep.
     pub messages: Vec<Stored>,
-    /// The position of the last message that was ever published, that is the last of `messages`, or `base`.
+    /// Up to where this is all: the offset of the last of `messages`, or a later one, which no message of the topic has. It is not before
+    /// `base`. The next message says this as its `previous`, unless some were lost in between. Two servers that load a topic without messages
+    /// may be given different offsets; so a client may ask for a position behind that of its new server.
     pub offset: u64,
     /// Whether nothing was missed behind the position that the hub asked for. True if it asked for none.
     pub is_complete: bool,
