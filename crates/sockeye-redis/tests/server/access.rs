@@ -1,0 +1,82 @@
+//! Passwords, users and their rights, and servers that are of no use.
+
+use sockeye_hub::backplane::{BrokerError, Event};
+use sockeye_redis::Redis;
+
+use crate::driver::Hub;
+use crate::redis::Server;
+
+fn attempt(server: &Server, url: &str) -> Result<Hub, String> {
+    match Hub::refused_or_connected(Redis::new(url).expect("a URL"), server) {
+        Ok(hub) => Ok(hub),
+        Err(BrokerError::Refused(why)) => Err(why),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_password_is_asked_for_and_checked() {
+    let server = Server::with(&["--requirepass", "s3cret word"]);
+    let refused = |url: &str| attempt(&server, url).err().expect("a refusal");
+    let none = refused("redis://localhost");
+    assert!(none.contains("redis://:password@host"), "{none}");
+    let wrong = refused("redis://:wr0ng@localhost");
+    assert!(wrong.starts_with("WRONGPASS") && !wrong.contains("wr0ng"), "{wrong}");
+    assert!(refused("redis://nobody:s3cret%20word@localhost").starts_with("WRONGPASS"));
+    assert!(attempt(&server, "redis://:s3cret%20word@localhost").is_ok());
+    assert!(attempt(&server, "redis://default:s3cret%20word@localhost/5").is_ok());
+    let database = refused("redis://:s3cret%20word@localhost/99");
+    assert!(database.contains("out of range"), "{database}");
+}
+
+#[test]
+fn a_user_needs_no_more_rights_than_the_readme_gives() {
+    let server = Server::start();
+    let readme = include_str!("../../README.md");
+    let rule = readme.lines().find(|line| line.starts_with("ACL SETUSER chat ")).expect("a rule for a user");
+    let words: Vec<&[u8]> = rule.split(' ').map(str::as_bytes).collect();
+    assert_eq!(server.command(&words), "+OK");
+    let connect = || attempt(&server, "redis://chat:secret@localhost").unwrap_or_else(|why| panic!("{why}"));
+    let (mut one, mut two) = (connect(), connect());
+    one.event("Ready");
+    two.event("Ready");
+    two.subscribed("t");
+    one.published("t", "text");
+    assert_eq!(two.text("t"), "text");
+    two.ping();
+    two.unsubscribe("t");
+    two.subscribed("t");
+}
+
+#[test]
+fn what_a_user_may_not_do_is_reported() {
+    let server = Server::start();
+    let rule = b"ACL SETUSER chat on >secret resetchannels &sockeye:open +@all";
+    let words: Vec<&[u8]> = rule.split(|byte| *byte == b' ').collect();
+    assert_eq!(server.command(&words), "+OK");
+    let mut hub = attempt(&server, "redis://chat:secret@localhost").unwrap_or_else(|why| panic!("{why}"));
+    hub.event("Ready");
+    hub.subscribe("closed", None);
+    let event = hub.event("Unsubscribed");
+    assert!(
+        matches!(&event, Event::Unsubscribed { topic, reason } if topic == "closed" && reason.starts_with("NOPERM")),
+        "{event:?}"
+    );
+    let sent = hub.publish("closed", "text");
+    let event = hub.event("Refused");
+    assert!(
+        matches!(&event, Event::Refused { ticket, reason } if *ticket == sent && reason.starts_with("NOPERM")),
+        "{event:?}"
+    );
+    hub.subscribed("open");
+    hub.published("open", "text");
+}
+
+#[test]
+fn a_replica_is_refused() {
+    let primary = Server::start();
+    let replica = Server::with(&["--replicaof", "127.0.0.1", "1"]);
+    assert!(attempt(&primary, "redis://localhost").is_ok());
+    let why = attempt(&replica, "redis://localhost").err().expect("a refusal");
+    assert!(why.contains("name the primary"), "{why}");
+}
