@@ -42,6 +42,8 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
         }
     }
     total += bench.on_examples("http.mjs")?;
+    // Against a server of its own.
+    total += count("topics.mjs", &process::run(&mut bench.command("topics.mjs"), LIMIT)?)?;
     total += over_tls(workspace, &bench)?;
     Ok(total)
 }
