@@ -19,6 +19,7 @@ class Fake {
 
   send(frame) {
     this.sent.push(typeof frame === "string" ? JSON.parse(frame) : frame);
+    if (this.sent.at(-1).type === "subscribe") this.asked = this.sent.at(-1);
   }
 
   close(code) {
@@ -35,9 +36,9 @@ class Fake {
     this.onmessage({ data: typeof message === "string" || message instanceof ArrayBuffer ? message : JSON.stringify(message) });
   }
 
-  /** Confirms the only subscription that was asked for last. */
+  /** Confirms the subscription that was asked for last. */
   confirms(epoch, offset, more = {}) {
-    const { id, topic } = this.sent.findLast(({ type }) => type === "subscribe");
+    const { id, topic } = this.asked;
     this.says({ type: "subscribed", id, topic, epoch, offset, ...more });
   }
 
