@@ -60,7 +60,7 @@ pub struct Stored {
 pub struct Loaded {
     /// The position behind which `messages` begin, and continue without a hole. 0 if nothing was ever dropped of the topic.
     pub base: Position,
-    /// Oldest first. The newest messages, as many as the backplane was told to keep.
+    /// Oldest first. The newest messages, as many as the backplane is to keep.
     pub messages: Vec<Stored>,
     /// Up to where this is all: the offset of the last of `messages`, or a later one, which no message of the topic has. It is not before
     /// `base`. The next message says this as its `previous`, unless some were lost in between. Two servers that load a topic without messages
@@ -110,7 +110,7 @@ pub enum Event {
         /// Where it is, if the broker keeps history and says so.
         position: Option<Position>,
     },
-    /// The broker has not taken a message, and nobody gets it.
+    /// The broker has not taken a message. No subscriber gets it.
     Refused {
         /// That of [`Publish::ticket`].
         ticket: u64,
@@ -145,7 +145,7 @@ impl<'a> Io<'a> {
         self.out
     }
 
-    /// How many bytes of messages the queue to the broker has room for. What is no message (subscriptions, pings) goes into it
+    /// How many bytes of messages the queue to the broker has room for. Subscriptions and pings go into it
     /// whatever the room, since the number of topics bounds it.
     #[must_use]
     pub fn room(&self) -> usize {
@@ -193,7 +193,7 @@ pub struct Place {
     pub security: Security,
 }
 
-/// Why a message was not given to the broker. Nobody gets it.
+/// Why a message was not given to the broker. No subscriber gets it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PublishError {

@@ -1,0 +1,253 @@
+//! What the threads of a hub share, and how one reaches the connections of all.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use sockeye::threads::{Group, GroupProtocol};
+use sockeye::topics::{SlowReader, TopicOptions};
+use sockeye::{AsPayload, Payload};
+use sockeye::{Commands, Control};
+
+use crate::SUBPROTOCOL;
+use crate::config::Config;
+use crate::outlet::{Busy, Joined, Joining, Outlet, Place};
+use crate::state::State;
+use crate::wire::reply::Frame;
+
+/// The timer of messages about presence.
+pub(crate) const PRESENCE: u64 = 0;
+
+/// The name of the endpoint that is connected to the broker.
+pub(crate) const LINK: &str = "sockeye-hub-broker";
+
+/// How topics treat slow readers.
+pub(crate) type Options = Arc<dyn Fn(&str) -> TopicOptions + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    state: Mutex<State>,
+    reach: Reach,
+    options: Option<Options>,
+    /// Ages are those of one clock; the loops of several threads have one each.
+    started: Instant,
+}
+
+/// The services that have the hub.
+pub(crate) enum Reach {
+    One,
+    /// One in each of several threads, which are known once all are described.
+    Threads(OnceLock<(Group, GroupProtocol)>),
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, state: State, reach: Reach, options: Option<Options>) -> Self {
+        Self { config, state: Mutex::new(state), reach, options, started: Instant::now() }
+    }
+
+    /// Says which threads there are. The first word counts.
+    pub(crate) fn attach(&self, group: &Group) {
+        if let Reach::Threads(threads) = &self.reach {
+            threads.get_or_init(|| (group.clone(), group.protocol(SUBPROTOCOL)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock is meant to panic; if it did, the other threads are about to end.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the state.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// Changes the state, in a callback of one thread.
+    pub(crate) fn act<R>(
+        self: &Arc<Self>,
+        thread: usize,
+        commands: &mut Commands,
+        change: impl FnOnce(&mut State, Duration, &mut dyn Outlet) -> R,
+    ) -> R {
+        let now = self.started.elapsed();
+        let mut state = self.lock();
+        let mut out = Loop { shared: self, commands, thread };
+        let result = change(&mut state, now, &mut out);
+        state.apply_events(now, &mut out);
+        let wants_timer = state.wants_timer();
+        drop(state);
+        if wants_timer && let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) {
+            own.set_timer(PRESENCE, BETWEEN);
+        }
+        result
+    }
+
+    /// Ends a subscription of a connection of this thread.
+    pub(crate) fn leave(
+        self: &Arc<Self>,
+        thread: usize,
+        commands: &mut Commands,
+        place: Place,
+        topic: &str,
+        presence: bool,
+    ) {
+        self.act(thread, commands, |state, now, _| state.leave(place, topic, presence, now));
+        let names = [Some(format!("t{topic}")), presence.then(|| format!("p{topic}"))];
+        for name in names.into_iter().flatten() {
+            if let Ok(mut connection) = commands.connection(place.id) {
+                connection.unsubscribe(&name);
+            }
+            if let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) {
+                let mut topic = own.topic(&name);
+                if topic.subscriber_count() == 0 {
+                    topic.reset_options();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn tell_presence(self: &Arc<Self>, thread: usize, commands: &mut Commands) {
+        self.act(thread, commands, |state, _, out| state.tell_presence(out));
+    }
+
+    /// Subscribes a connection in its loop.
+    fn join(&self, commands: &mut Commands, place: Place, joining: &Joining) {
+        let names = [(Some(&joining.data), self.options.as_ref()), (joining.presence.as_ref(), None)];
+        for (name, options) in names {
+            let Some(name) = name else { continue };
+            let Ok(mut connection) = commands.connection(place.id) else { return };
+            if let Err(error) = connection.subscribe(name) {
+                tracing::warn!(connection = %place.id, topic = &*joining.name, %error, "a client is not subscribed");
+                let text = crate::wire::reply::unsubscribed(None, &joining.name, Some(&error.to_string()));
+                // It is about to end if there is no room.
+                let _ = connection.push(text);
+                continue;
+            }
+            let wanted = match options {
+                Some(options) => options(&joining.name),
+                None if name.starts_with('p') => TopicOptions::default().with_slow_reader(SlowReader::KeepLatest),
+                None => continue,
+            };
+            if let Ok(mut own) = commands.protocol_named(SUBPROTOCOL)
+                && own.topic(name).options() != wanted
+                && let Err(error) = own.topic(name).set_options(wanted)
+            {
+                tracing::warn!(topic = &*joining.name, %error, "the topic has the default options");
+            }
+        }
+    }
+}
+
+/// Messages about presence are as far apart, however many come and go.
+const BETWEEN: Duration = Duration::from_millis(250);
+
+/// The loops, from a callback of one of them.
+struct Loop<'a> {
+    shared: &'a Arc<Shared>,
+    commands: &'a mut Commands,
+    thread: usize,
+}
+
+impl Loop<'_> {
+    /// Runs a job in a thread: now, if that is this one.
+    fn run_in(&mut self, thread: usize, job: impl FnOnce(&mut Commands) + Send + 'static) -> Result<(), Busy> {
+        match &self.shared.reach {
+            Reach::Threads(threads) if thread != self.thread => {
+                let (group, _) = threads.get().ok_or(Busy)?;
+                let job = move |control: &mut Control<'_>| job(control);
+                group.remote(thread).and_then(|remote| remote.run(job)).map_err(|_| Busy)
+            }
+            _ => {
+                job(self.commands);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Outlet for Loop<'_> {
+    fn deliver(&mut self, topic: &str, key: Option<&str>, frame: &Frame) -> Result<(), Busy> {
+        match &self.shared.reach {
+            Reach::Threads(threads) => {
+                let (_, protocol) = threads.get().ok_or(Busy)?;
+                let topic = protocol.topic(topic);
+                match key {
+                    Some(key) => topic.publish_latest(key, frame),
+                    None => topic.publish(frame),
+                }
+                .map_err(|_| Busy)
+            }
+            Reach::One => {
+                let mut own = self.commands.protocol_named(SUBPROTOCOL).map_err(|_| Busy)?;
+                let mut topic = own.topic(topic);
+                // What it did is in the statistics.
+                let _ = match key {
+                    Some(key) => topic.publish_latest(key, frame),
+                    None => topic.publish(frame),
+                };
+                Ok(())
+            }
+        }
+    }
+
+    fn join(&mut self, place: Place, joining: Joining) -> Result<Joined, Busy> {
+        let Reach::Threads(threads) = &self.shared.reach else {
+            self.shared.join(self.commands, place, &joining);
+            return Ok(Joined::Now);
+        };
+        let (group, _) = threads.get().ok_or(Busy)?;
+        // Behind what was published before, which waits in the queue of the thread.
+        let shared = Arc::clone(self.shared);
+        let job = move |control: &mut Control<'_>| {
+            if shared.lock().still_joins(place, &joining) {
+                shared.join(control, place, &joining);
+            }
+        };
+        group.remote(place.thread).and_then(|remote| remote.run(job)).map_err(|_| Busy)?;
+        Ok(Joined::Later)
+    }
+
+    fn wake(&mut self, place: Place) {
+        // If the queue is full, the connection's own timer looks again.
+        let _ = self.run_in(place.thread, move |commands| {
+            if let Ok(mut connection) = commands.connection(place.id) {
+                connection.request_writable();
+            }
+        });
+    }
+
+    fn tell(&mut self, place: Place, text: String) {
+        let told = self.run_in(place.thread, move |commands| {
+            if let Ok(mut connection) = commands.connection(place.id) {
+                // A client that does not read its answers is closed by the loop.
+                let _ = connection.push(text);
+            }
+        });
+        if told.is_err() {
+            tracing::warn!(connection = %place.id, "the queue of its thread is full: a client does not get an answer");
+        }
+    }
+
+    fn wake_link(&mut self) -> Result<(), Busy> {
+        self.run_in(0, |commands| {
+            if let Ok(mut link) = commands.endpoint_named(LINK) {
+                link.request_writable();
+            }
+        })
+    }
+}
+
+impl AsPayload for &Frame {
+    fn as_payload(&self) -> Payload<'_> {
+        match self {
+            Frame::Text(text) => Payload::Text(text),
+            Frame::Binary(payload) => Payload::Binary(payload),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
