@@ -19,6 +19,7 @@
 //! | `redis` | what the hub sees |
 //! | `session` | one connection: the order of commands and answers |
 //! | `topics` | the subscriptions of one connection |
+//! | `history` | what Redis keeps, and the scripts for it |
 //! | `envelope` | what is around a message |
 //! | `address`, `refusal`, `text` | URLs, what errors mean, texts of the server |
 //! | `resp` | the protocol: replies and commands |
@@ -27,6 +28,7 @@
 
 mod address;
 mod envelope;
+mod history;
 mod redis;
 mod refusal;
 mod resp;
@@ -35,4 +37,5 @@ mod text;
 mod topics;
 
 pub use address::ConfigError;
+pub use history::History;
 pub use redis::Redis;

@@ -3,8 +3,9 @@
 use sockeye_hub::backplane::{Backplane, BrokerError, Io, Place, Position, Publish, PublishError};
 
 use crate::address::{Address, ConfigError};
-use crate::resp::{Bounds, Reader};
-use crate::session::{MOST_BYTES, Session, Settings};
+use crate::history::History;
+use crate::resp::Reader;
+use crate::session::{Session, Settings};
 
 /// A Redis server between hubs.
 #[derive(Debug)]
@@ -24,10 +25,25 @@ impl Redis {
     /// The URL has another form. The text says which one is right.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let address = Address::parse(url)?;
-        let mut origin = [0; 16];
-        getrandom::fill(&mut origin).map_err(|error| ConfigError::Entropy(error.to_string()))?;
-        let settings = Settings { address, prefix: PREFIX.to_owned(), origin };
-        Ok(Self { settings, reader: Reader::default(), session: Session::default() })
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).map_err(|error| ConfigError::Entropy(error.to_string()))?;
+        let (mut origin, mut seed) = ([0; 16], [0; 8]);
+        origin.copy_from_slice(&random[..16]);
+        seed.copy_from_slice(&random[16..]);
+        let prefix = PREFIX.to_owned();
+        let settings = Settings { address, prefix, history: None, origin, seed: u64::from_be_bytes(seed) };
+        Ok(Self { session: Session::new(&settings, 0), settings, reader: Reader::default() })
+    }
+
+    /// Has the server keep messages and number them, so that clients come back to where they were at any of the hubs. All hubs of a prefix need
+    /// the same history. What other programs publish without numbers is then not reported.
+    ///
+    /// # Errors
+    /// The history is of no messages, or of too many.
+    pub fn history(mut self, history: History) -> Result<Self, ConfigError> {
+        self.settings.history = Some(history.check()?);
+        self.session = Session::new(&self.settings, 0);
+        Ok(self)
     }
 
     /// What the names of channels and keys begin with; `sockeye:` unless set. Hubs of one prefix share their topics, whatever their database
@@ -54,7 +70,7 @@ impl Backplane for Redis {
     }
 
     fn keeps_history(&self) -> bool {
-        false
+        self.settings.history.is_some()
     }
 
     fn opened(&mut self, io: &mut Io<'_>) {
@@ -64,20 +80,20 @@ impl Backplane for Redis {
 
     fn receive(&mut self, bytes: &[u8], io: &mut Io<'_>) -> Result<(), BrokerError> {
         let Self { settings, reader, session } = self;
-        reader.receive(bytes, BOUNDS, |reply| session.receive(settings, &reply, io))
+        reader.receive(bytes, settings.bounds(), |reply| session.receive(settings, &reply, io))
     }
 
     fn lost(&mut self) {
         self.reader = Reader::default();
-        self.session = Session::default();
+        self.session.reset(&self.settings);
     }
 
     fn ping(&mut self, io: &mut Io<'_>) {
         self.session.ping(io);
     }
 
-    fn subscribe(&mut self, topic: &str, _: Option<Position>, io: &mut Io<'_>) -> Result<(), PublishError> {
-        self.session.subscribe(&self.settings, topic, io)
+    fn subscribe(&mut self, topic: &str, after: Option<Position>, io: &mut Io<'_>) -> Result<(), PublishError> {
+        self.session.subscribe(&self.settings, topic, after, io)
     }
 
     fn unsubscribe(&mut self, topic: &str, io: &mut Io<'_>) {
@@ -90,6 +106,3 @@ impl Backplane for Redis {
 }
 
 const PREFIX: &str = "sockeye:";
-
-/// A message, its key and what is around it. `HELLO` lists all modules of the server, a dozen elements each.
-const BOUNDS: Bounds = Bounds { reply_bytes: MOST_BYTES + 1024 * 1024, elements: 4096 };

@@ -13,13 +13,15 @@ pub(crate) fn of_connection(error: &[u8], password: &[u8]) -> BrokerError {
         }
         b"NOPROTO" => "it does not speak RESP3, which Redis does from version 6 on".to_owned(),
         b"NOAUTH" => "it asks for a password; write redis://user:password@host, or redis://:password@host".to_owned(),
+        b"NOPERM" => format!("{}; the README of sockeye-redis lists the rights that a user needs", text::shown(error)),
+        b"LOADING" => "it is reading its data from disk".to_owned(),
         code if holds(error, password) => text::shown(code),
         _ => text::shown(error),
     })
 }
 
 /// An answer to a message or a subscription after which the connection is of no use: another server has to be asked, or this one later.
-pub(crate) fn is_final(error: &[u8]) -> Option<BrokerError> {
+pub(crate) fn of_use(error: &[u8]) -> Option<BrokerError> {
     let why = match text::code(error) {
         b"READONLY" => "it has become a replica, which takes no messages",
         b"MOVED" | b"ASK" | b"CROSSSLOT" | b"CLUSTERDOWN" => CLUSTER,
@@ -29,6 +31,13 @@ pub(crate) fn is_final(error: &[u8]) -> Option<BrokerError> {
         _ => return None,
     };
     Some(BrokerError::Refused(why.to_owned()))
+}
+
+/// Why a server is not taken that does not say which start of it this is.
+pub(crate) fn of_run() -> BrokerError {
+    BrokerError::Refused(
+        "its INFO has no run_id, without which it cannot be told whether it has lost messages".to_owned(),
+    )
 }
 
 /// Why a server is not taken that has said what it is.

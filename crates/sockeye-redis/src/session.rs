@@ -3,32 +3,58 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sockeye_hub::backplane::{BrokerError, Event, Io, Publish, PublishError};
+use sockeye_hub::backplane::{BrokerError, Event, Io, Position, Publish, PublishError};
 
 use crate::address::Address;
 use crate::envelope::{self, Envelope, Origin};
+use crate::history::{self, History};
 use crate::refusal;
-use crate::resp::{self, Command, Reply};
+use crate::resp::{self, Bounds, Command, Reply};
 use crate::text;
-use crate::topics::{Step, Topics};
+use crate::topics::{Arrival, Step, Topics};
 
 /// What does not change from connection to connection.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) address: Address,
     pub(crate) prefix: String,
+    pub(crate) history: Option<History>,
     pub(crate) origin: Origin,
+    /// Of the epochs that this server begins.
+    pub(crate) seed: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Session {
-    /// Oldest first. At most: those of the beginning, one for each topic, one ping and [`PUBLISHES`].
+    /// Oldest first. At most: those of the beginning, three for each topic, one ping and [`PUBLISHES`].
     expected: VecDeque<Expected>,
     topics: Topics,
+    /// How many of `expected` are of the beginning.
+    beginning: usize,
     /// How many of `expected` are messages.
     publishes: usize,
+    /// How many of `expected` are scripts to keep.
+    keeping: usize,
     is_pinging: bool,
     is_ready: bool,
+    /// Which start of the server this is.
+    run: String,
+    scripts: Scripts,
+    /// Epochs that were offered to the server, on all connections.
+    epochs: u64,
+}
+
+/// What the server calls the scripts.
+#[derive(Debug, Default)]
+struct Scripts {
+    publish: String,
+    load: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Script {
+    Publish,
+    Load,
 }
 
 /// Whose answer is to come.
@@ -36,16 +62,40 @@ pub(crate) struct Session {
 enum Expected {
     Hello,
     Select,
+    Info,
+    Keep(Script),
     Subscribe(Arc<str>),
     Unsubscribe(Arc<str>),
+    Load(Arc<str>),
     Publish(u64),
     Ping,
 }
 
 impl Session {
+    /// What there is between two connections. `epochs` is that of the last one.
+    pub(crate) fn new(settings: &Settings, epochs: u64) -> Self {
+        Self {
+            expected: VecDeque::new(),
+            topics: Topics::new(settings.history.is_some()),
+            beginning: 0,
+            publishes: 0,
+            keeping: 0,
+            is_pinging: false,
+            is_ready: false,
+            run: String::new(),
+            scripts: Scripts::default(),
+            epochs,
+        }
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn reset(&mut self, settings: &Settings) {
+        *self = Self::new(settings, self.epochs);
+    }
+
     /// A connection is open.
     pub(crate) fn open(&mut self, settings: &Settings, io: &mut Io<'_>) {
-        *self = Self::default();
+        self.reset(settings);
         let address = &settings.address;
         match &address.credentials {
             None => drop(Command::new(io.out(), "HELLO", 3).argument(b"3").argument(b"SETNAME").argument(NAME)),
@@ -59,6 +109,24 @@ impl Session {
             Command::new(io.out(), "SELECT", 1).argument(address.database.to_string().as_bytes());
             self.expected.push_back(Expected::Select);
         }
+        if settings.history.is_some() {
+            Command::new(io.out(), "INFO", 1).argument(b"server");
+            self.expected.push_back(Expected::Info);
+            self.keep_scripts(io);
+        }
+        self.beginning = self.expected.len();
+    }
+
+    /// Has the server keep the scripts, unless it is about to.
+    fn keep_scripts(&mut self, io: &mut Io<'_>) {
+        if self.keeping > 0 {
+            return;
+        }
+        for (script, text) in [(Script::Publish, history::PUBLISH), (Script::Load, history::LOAD)] {
+            Command::new(io.out(), "SCRIPT", 2).argument(b"LOAD").argument(text.as_bytes());
+            self.expected.push_back(Expected::Keep(script));
+            self.keeping += 1;
+        }
     }
 
     pub(crate) fn ping(&mut self, io: &mut Io<'_>) {
@@ -69,11 +137,17 @@ impl Session {
         }
     }
 
-    pub(crate) fn subscribe(&mut self, settings: &Settings, topic: &str, io: &mut Io<'_>) -> Result<(), PublishError> {
+    pub(crate) fn subscribe(
+        &mut self,
+        settings: &Settings,
+        topic: &str,
+        after: Option<Position>,
+        io: &mut Io<'_>,
+    ) -> Result<(), PublishError> {
         if topic.len() > NAME_BYTES {
             return Err(PublishError::Name);
         }
-        let (topic, step) = self.topics.want(topic);
+        let (topic, step) = self.topics.want(topic, after);
         self.act(settings, &topic, step, "", io);
         Ok(())
     }
@@ -96,19 +170,53 @@ impl Session {
         if message.payload.len().saturating_add(key.len()) > MOST_BYTES {
             return Err(PublishError::TooLarge { most: MOST_BYTES.saturating_sub(key.len()) });
         }
-        let body = envelope::body(&message);
-        let start = envelope::plain(&settings.origin);
-        let sent = [&start[..], &body, key, message.payload];
-        let names = settings.prefix.len() + message.topic.len();
-        let bytes = sent.iter().map(|part| part.len()).sum::<usize>() + names + 4 * resp::ARGUMENT_BYTES;
+        let names = 3 * (settings.prefix.len() + message.topic.len());
+        let bytes = message.payload.len() + key.len() + names + COMMAND_BYTES;
         if !self.is_ready || bytes > io.room() || self.publishes >= PUBLISHES {
             return Err(PublishError::QueueFull);
         }
-        let command = Command::new(io.out(), "PUBLISH", 2);
-        command.parts(&[settings.prefix.as_bytes(), message.topic.as_bytes()]).parts(&sent);
+        let body = envelope::body(&message);
+        let channel = [settings.prefix.as_bytes(), message.topic.as_bytes()];
+        if let Some(history) = &settings.history {
+            let script = self.run_script(settings, history, Script::Publish, message.topic, 2, io);
+            script.parts(&channel).parts(&[&body, key, message.payload]);
+        } else {
+            let start = envelope::plain(&settings.origin);
+            let command = Command::new(io.out(), "PUBLISH", 2).parts(&channel);
+            command.parts(&[&start, &body, key, message.payload]);
+        }
         self.publishes += 1;
         self.expected.push_back(Expected::Publish(message.ticket));
         Ok(())
+    }
+
+    /// Begins the command that runs a script for a topic; `count` arguments have to follow.
+    fn run_script<'a>(
+        &mut self,
+        settings: &Settings,
+        history: &History,
+        script: Script,
+        topic: &str,
+        count: usize,
+        io: &'a mut Io<'_>,
+    ) -> Command<'a> {
+        self.epochs = self.epochs.wrapping_add(1);
+        let epoch = history::draw(settings.seed, self.epochs);
+        let name = match script {
+            Script::Publish => &self.scripts.publish,
+            Script::Load => &self.scripts.load,
+        };
+        let key = |end| [settings.prefix.as_bytes(), history::BEFORE_TOPIC, topic.as_bytes(), end];
+        let [messages, age, _] = history.arguments();
+        Command::new(io.out(), "EVALSHA", 8 + count)
+            .argument(name.as_bytes())
+            .argument(b"2")
+            .parts(&key(history::AFTER_TOPIC_META))
+            .parts(&key(history::AFTER_TOPIC_LOG))
+            .argument(self.run.as_bytes())
+            .argument(format!("{epoch:016x}").as_bytes())
+            .argument(messages.as_bytes())
+            .argument(age.as_bytes())
     }
 
     /// A reply has arrived.
@@ -121,62 +229,116 @@ impl Session {
         if let Reply::Push(parts) = reply {
             return self.push(settings, parts, io);
         }
-        let Some(expected) = self.expected.pop_front() else {
-            return Err(protocol("an answer that belongs to no command"));
-        };
+        let expected = self.expected.pop_front().ok_or_else(|| protocol("an answer that belongs to no command"))?;
         match (expected, reply) {
-            (Expected::Hello | Expected::Select, Reply::Error(error)) => {
-                let credentials = settings.address.credentials.as_ref();
-                Err(refusal::of_connection(error, credentials.map_or(&[], |(_, password)| password)))
-            }
-            (Expected::Hello, reply @ Reply::Map(_)) => {
-                if let Some(refusal) = refusal::of_role(reply.field("mode"), reply.field("role"), false) {
-                    return Err(refusal);
-                }
-                self.begin(io);
-                Ok(())
-            }
-            (Expected::Select, Reply::Bytes(b"OK")) => {
-                self.begin(io);
-                Ok(())
-            }
             (Expected::Publish(ticket), reply) => self.published(ticket, reply, io),
+            (Expected::Load(topic), reply) => self.loaded(settings, &topic, reply, io),
             (Expected::Subscribe(topic), Reply::Error(error)) => {
                 let step = self.topics.refuse(&topic);
                 self.act(settings, &topic, step, &text::shown(error), io);
-                refusal::is_final(error).map_or(Ok(()), Err)
+                refusal::of_use(error).map_or(Ok(()), Err)
             }
-            (Expected::Unsubscribe(_), Reply::Error(error)) => Err(BrokerError::Refused(text::shown(error))),
+            (Expected::Unsubscribe(_) | Expected::Ping, Reply::Error(error)) => {
+                Err(BrokerError::Refused(text::shown(error)))
+            }
             (Expected::Ping, Reply::Bytes(_)) => {
                 self.is_pinging = false;
                 Ok(())
             }
-            (Expected::Ping, Reply::Error(error)) => Err(BrokerError::Refused(text::shown(error))),
-            (expected, _) => Err(protocol(&format!("an answer to {} that has an unknown form", expected.command()))),
+            (expected @ (Expected::Subscribe(_) | Expected::Unsubscribe(_) | Expected::Ping), _) => {
+                Err(unknown_form(&expected))
+            }
+            (expected, reply) => self.begun(settings, &expected, reply, io),
         }
     }
 
-    /// Reports that everything is accepted that the connection begins with, once it is.
-    fn begin(&mut self, io: &mut Io<'_>) {
-        if self.expected.is_empty() && !self.is_ready {
+    /// An answer to a command that the connection begins with.
+    fn begun(
+        &mut self,
+        settings: &Settings,
+        expected: &Expected,
+        reply: &Reply<'_>,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        if let Reply::Error(error) = reply {
+            let credentials = settings.address.credentials.as_ref();
+            return Err(refusal::of_connection(error, credentials.map_or(&[], |(_, password)| password)));
+        }
+        match (expected, reply) {
+            (Expected::Hello, reply @ Reply::Map(_)) => {
+                let keeps_history = settings.history.is_some();
+                let refusal = refusal::of_role(reply.field("mode"), reply.field("role"), keeps_history);
+                refusal.map_or(Ok(()), Err)?;
+            }
+            (Expected::Select, Reply::Bytes(b"OK")) => {}
+            (Expected::Info, Reply::Bytes(info)) => {
+                self.run = history::run(info).ok_or_else(refusal::of_run)?;
+            }
+            (Expected::Keep(script), Reply::Bytes(name)) => {
+                let is_name = name.len() == 40 && name.iter().all(u8::is_ascii_hexdigit);
+                let name = if is_name { String::from_utf8_lossy(name) } else { return Err(unknown_form(expected)) };
+                match script {
+                    Script::Publish => self.scripts.publish = name.into_owned(),
+                    Script::Load => self.scripts.load = name.into_owned(),
+                }
+                self.keeping = self.keeping.saturating_sub(1);
+            }
+            _ => return Err(unknown_form(expected)),
+        }
+        self.beginning = self.beginning.saturating_sub(1);
+        if self.beginning == 0 && !self.is_ready {
             self.is_ready = true;
             io.event(Event::Ready { most_bytes: MOST_BYTES });
         }
+        Ok(())
     }
 
     fn published(&mut self, ticket: u64, reply: &Reply<'_>, io: &mut Io<'_>) -> Result<(), BrokerError> {
         self.publishes = self.publishes.saturating_sub(1);
-        match reply {
-            Reply::Number => {
-                io.event(Event::Published { ticket, position: None });
-                Ok(())
-            }
-            Reply::Error(error) => {
+        match (reply, history::position(reply)) {
+            (Reply::Number, _) => io.event(Event::Published { ticket, position: None }),
+            (_, Some(position)) => io.event(Event::Published { ticket, position: Some(position) }),
+            (Reply::Error(error), _) => {
                 io.event(Event::Refused { ticket, reason: text::shown(error) });
-                refusal::is_final(error).map_or(Ok(()), Err)
+                if text::code(error) == NO_SCRIPT {
+                    self.keep_scripts(io);
+                }
+                refusal::of_use(error).map_or(Ok(()), Err)?;
             }
-            _ => Err(protocol("an answer to a message that has an unknown form")),
+            _ => return Err(protocol("an answer to a message that has an unknown form")),
         }
+        Ok(())
+    }
+
+    /// The answer of the script that loads what is kept of a topic.
+    fn loaded(
+        &mut self,
+        settings: &Settings,
+        topic: &Arc<str>,
+        reply: &Reply<'_>,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let Some(after) = self.topics.is_loading(topic) else { return Ok(()) };
+        if let Reply::Error(error) = reply {
+            let is_unknown = text::code(error) == NO_SCRIPT;
+            if let Some(step) = is_unknown.then(|| self.topics.repeat(topic)).flatten() {
+                self.keep_scripts(io);
+                self.act(settings, topic, step, "", io);
+                return Ok(());
+            }
+            io.event(Event::Unsubscribed { topic: topic.to_string(), reason: text::shown(error) });
+            self.unsubscribe(settings, topic, io);
+            return refusal::of_use(error).map_or(Ok(()), Err);
+        }
+        let Some(loaded) = history::loaded(reply, after) else {
+            return Err(protocol("a history that has an unknown form"));
+        };
+        let has_missed = self.topics.load(topic, Position { epoch: loaded.base.epoch, offset: loaded.offset });
+        io.event(Event::Subscribed { topic: topic.to_string(), history: Some(loaded) });
+        if has_missed {
+            io.event(Event::Missed { topic: topic.to_string() });
+        }
+        Ok(())
     }
 
     fn push(&mut self, settings: &Settings, parts: &[Reply<'_>], io: &mut Io<'_>) -> Result<(), BrokerError> {
@@ -212,17 +374,24 @@ impl Session {
         Ok(())
     }
 
-    fn message(&self, settings: &Settings, topic: &str, payload: &[u8], io: &mut Io<'_>) {
-        if !self.topics.has_begun(topic) {
-            return;
-        }
-        let mut message = match envelope::open(payload) {
-            Envelope::Plain { origin, .. } if origin == settings.origin => return,
-            Envelope::Plain { message, .. } | Envelope::Numbered { message, .. } | Envelope::Foreign(message) => {
+    fn message(&mut self, settings: &Settings, topic: &str, payload: &[u8], io: &mut Io<'_>) {
+        let envelope = envelope::open(payload);
+        let message = match (settings.history.is_some(), envelope) {
+            (true, Envelope::Numbered { position, message }) => match self.topics.arrive(topic, position) {
+                Arrival::Report => message,
+                Arrival::Drop => return,
+                Arrival::Load => return self.act(settings, &Arc::from(topic), Step::Load, "", io),
+            },
+            // It has no place in the history.
+            (true, Envelope::Plain { .. } | Envelope::Foreign(_)) => return,
+            (false, _) if !self.topics.has_begun(topic) => return,
+            (false, Envelope::Plain { origin, .. }) if origin == settings.origin => return,
+            (false, Envelope::Plain { message, .. } | Envelope::Foreign(message)) => message,
+            (false, Envelope::Numbered { mut message, .. }) => {
+                (message.offset, message.previous) = (0, 0);
                 message
             }
         };
-        (message.offset, message.previous) = (0, 0);
         io.event(Event::Message { topic: topic.to_owned(), message });
     }
 
@@ -233,26 +402,36 @@ impl Session {
             Step::Subscribe => {
                 Command::new(io.out(), "SUBSCRIBE", 1).parts(&channel);
                 self.expected.push_back(Expected::Subscribe(Arc::clone(topic)));
+                self.load(settings, topic, io);
             }
             Step::Unsubscribe => {
                 Command::new(io.out(), "UNSUBSCRIBE", 1).parts(&channel);
                 self.expected.push_back(Expected::Unsubscribe(Arc::clone(topic)));
             }
+            Step::Load => self.load(settings, topic, io),
             Step::Report => io.event(Event::Subscribed { topic: topic.to_string(), history: None }),
             Step::ReportEnd => io.event(Event::Unsubscribed { topic: topic.to_string(), reason: why.to_owned() }),
         }
     }
+
+    /// Asks for what is kept of a topic.
+    fn load(&mut self, settings: &Settings, topic: &Arc<str>, io: &mut Io<'_>) {
+        let Some(history) = &settings.history else { return };
+        let [_, _, bytes] = history.arguments();
+        self.run_script(settings, history, Script::Load, topic, 1, io).argument(bytes.as_bytes());
+        self.expected.push_back(Expected::Load(Arc::clone(topic)));
+    }
 }
 
-impl Expected {
-    fn command(&self) -> &'static str {
-        match self {
-            Self::Hello => "HELLO",
-            Self::Select => "SELECT",
-            Self::Subscribe(_) => "SUBSCRIBE",
-            Self::Unsubscribe(_) => "UNSUBSCRIBE",
-            Self::Publish(_) => "a message",
-            Self::Ping => "PING",
+impl Settings {
+    /// What one reply may have: a message, its key and what is around it, or a history. `HELLO` lists all modules of the server, a dozen
+    /// elements each.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let (bytes, messages) =
+            self.history.as_ref().map_or((0, 0), |history| (history.most_load_bytes(), history.messages()));
+        Bounds {
+            reply_bytes: bytes.max(MOST_BYTES) + messages * resp::ARGUMENT_BYTES + 1024 * 1024,
+            elements: messages + 4096,
         }
     }
 }
@@ -266,6 +445,20 @@ fn protocol(what: &str) -> BrokerError {
     BrokerError::Protocol(what.to_owned())
 }
 
+fn unknown_form(expected: &Expected) -> BrokerError {
+    let command = match expected {
+        Expected::Hello => "HELLO",
+        Expected::Select => "SELECT",
+        Expected::Info => "INFO",
+        Expected::Keep(_) => "SCRIPT LOAD",
+        Expected::Subscribe(_) => "SUBSCRIBE",
+        Expected::Unsubscribe(_) => "UNSUBSCRIBE",
+        Expected::Load(_) | Expected::Publish(_) => "EVALSHA",
+        Expected::Ping => "PING",
+    };
+    BrokerError::Protocol(format!("an answer to {command} that has an unknown form"))
+}
+
 /// What the connection is called in `CLIENT LIST`.
 const NAME: &[u8] = b"sockeye-redis";
 
@@ -275,5 +468,11 @@ pub(crate) const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// The longest name of a topic. Redis has no limit that matters.
 const NAME_BYTES: usize = 64 * 1024;
 
+/// The most that a command takes which publishes, apart from names, key and payload.
+const COMMAND_BYTES: usize = 11 * resp::ARGUMENT_BYTES + 256;
+
 /// How many messages may be without an answer.
 const PUBLISHES: usize = 65_536;
+
+/// The server does not have the script: its scripts were flushed, or a replica has taken its place.
+const NO_SCRIPT: &[u8] = b"NOSCRIPT";

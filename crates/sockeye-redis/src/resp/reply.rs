@@ -11,10 +11,11 @@ pub(crate) enum Reply<'a> {
     /// An error; its first word is its code.
     Error(&'a [u8]),
     Number,
+    List(Vec<Self>),
     Map(Vec<(Self, Self)>),
     /// What no command has asked for: messages, and what became of subscriptions.
     Push(Vec<Self>),
-    /// Lists, nothing, true or false, numbers with a point.
+    /// Sets, nothing, true or false, numbers with a point.
     Other,
 }
 
@@ -38,6 +39,7 @@ impl<'a> Reply<'a> {
             | RangeFrame::VerbatimString { data, .. } => Self::Bytes(part(data)?),
             RangeFrame::BlobError { data, .. } | RangeFrame::SimpleError { data, .. } => Self::Error(part(data)?),
             RangeFrame::Number { .. } => Self::Number,
+            RangeFrame::Array { data, .. } => Self::List(list(data)?),
             RangeFrame::Push { data, .. } => Self::Push(list(data)?),
             RangeFrame::Map { data, .. } => {
                 let pairs = data.iter().map(|(name, value)| Ok((Self::of(name, bytes)?, Self::of(value, bytes)?)));

@@ -1,7 +1,9 @@
 //! Passwords, users and their rights, and servers that are of no use.
 
+use std::time::Duration;
+
 use sockeye_hub::backplane::{BrokerError, Event};
-use sockeye_redis::Redis;
+use sockeye_redis::{History, Redis};
 
 use crate::driver::Hub;
 use crate::redis::Server;
@@ -46,6 +48,50 @@ fn a_user_needs_no_more_rights_than_the_readme_gives() {
     two.ping();
     two.unsubscribe("t");
     two.subscribed("t");
+}
+
+#[test]
+fn nor_does_one_with_history() {
+    let server = Server::start();
+    let readme = include_str!("../../README.md");
+    let rules = readme.lines().filter(|line| line.starts_with("ACL SETUSER chat "));
+    for rule in rules {
+        let words: Vec<&[u8]> = rule.split(' ').map(str::as_bytes).collect();
+        assert_eq!(server.command(&words), "+OK");
+    }
+    let connect = || {
+        let redis = Redis::new("redis://chat:secret@localhost/3").expect("a URL");
+        let history = History::new(2).age(Duration::from_secs(60));
+        Hub::connected(redis.history(history).expect("a history"), &server)
+    };
+    let (mut one, mut two) = (connect(), connect());
+    one.published("t", "1");
+    assert_eq!(two.loaded("t", None).offset, 1);
+    one.published("t", "2");
+    assert_eq!(two.text("t"), "2");
+    // Every command that a script may come to.
+    assert_eq!(server.command(&[b"FLUSHALL"]), "+OK");
+    one.published("t", "3");
+    assert_eq!(two.reloaded("t").offset, 1);
+    let redis = Redis::new("redis://chat:secret@localhost/3").expect("a URL");
+    let mut three = Hub::connected(redis.history(History::new(2)).expect("a history"), &server);
+    three.published("t", "4");
+    three.loaded("t", None);
+    assert_eq!(server.command(&[b"SCRIPT", b"FLUSH"]), "+OK");
+    two.unsubscribe("t");
+    two.loaded("t", None);
+}
+
+#[test]
+fn rights_that_a_history_lacks_are_named() {
+    let server = Server::start();
+    let rule = b"ACL SETUSER chat on >secret ~* &* +@all -script";
+    let words: Vec<&[u8]> = rule.split(|byte| *byte == b' ').collect();
+    assert_eq!(server.command(&words), "+OK");
+    let redis =
+        Redis::new("redis://chat:secret@localhost").expect("a URL").history(History::new(2)).expect("a history");
+    let why = Hub::refused_or_connected(redis, &server).err().expect("a refusal").to_string();
+    assert!(why.contains("NOPERM") && why.contains("script") && why.contains("README"), "{why}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use sockeye::proto::wire::MessageKind;
-use sockeye_hub::backplane::{Backplane, BrokerError, Event, Io, Position, Publish, PublishError, Stored};
+use sockeye_hub::backplane::{Backplane, BrokerError, Event, Io, Loaded, Position, Publish, PublishError, Stored};
 use sockeye_redis::Redis;
 
 use crate::redis::{LIMIT, Server};
@@ -82,6 +82,20 @@ impl Hub {
         assert_eq!(self.event("Subscribed"), Event::Subscribed { topic: topic.to_owned(), history: None });
     }
 
+    /// Subscribes with history, and waits for what is kept.
+    pub(crate) fn loaded(&mut self, topic: &str, after: Option<Position>) -> Loaded {
+        self.subscribe(topic, after);
+        self.reloaded(topic)
+    }
+
+    /// Waits for what is kept.
+    pub(crate) fn reloaded(&mut self, topic: &str) -> Loaded {
+        match self.event("Subscribed") {
+            Event::Subscribed { topic: found, history: Some(loaded) } if found == topic => loaded,
+            event => panic!("{event:?} instead of Subscribed with history"),
+        }
+    }
+
     pub(crate) fn unsubscribe(&mut self, topic: &str) {
         self.call(|redis, io| redis.unsubscribe(topic, io));
     }
@@ -91,12 +105,20 @@ impl Hub {
         self.try_publish(topic, MessageKind::Text, None, text.as_bytes()).expect("room")
     }
 
-    /// Publishes a text, and waits until the broker has it.
+    /// Publishes a text, and waits until the broker has it. Messages that arrive before that are kept for later.
     pub(crate) fn published(&mut self, topic: &str, text: &str) -> Option<Position> {
         let sent = self.publish(topic, text);
-        match self.event("Published") {
-            Event::Published { ticket, position } if ticket == sent => position,
-            event => panic!("{event:?}"),
+        let mut others = VecDeque::new();
+        loop {
+            match self.event("Published") {
+                Event::Published { ticket, position } if ticket == sent => {
+                    others.append(&mut self.events);
+                    self.events = others;
+                    return position;
+                }
+                event @ Event::Message { .. } => others.push_back(event),
+                event => panic!("{event:?}"),
+            }
         }
     }
 
@@ -127,6 +149,17 @@ impl Hub {
                 Ok(true) => {}
                 Ok(false) => panic!("the connection has ended instead of {what}"),
                 Err(error) => panic!("{error} instead of {what}"),
+            }
+        }
+    }
+
+    /// The error that ends the connection.
+    pub(crate) fn error(&mut self, what: &str) -> BrokerError {
+        loop {
+            match self.receive(what) {
+                Ok(true) => {}
+                Ok(false) => panic!("the connection has ended instead of {what}"),
+                Err(error) => return error,
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod driver;
+mod history;
 mod names;
 mod plain;
 mod redis;

@@ -89,6 +89,30 @@ fn a_name_is_never_more_than_a_name() {
 }
 
 #[test]
+fn a_name_is_never_more_than_a_name_with_history() {
+    let server = Server::start();
+    let connect = || {
+        let redis = sockeye_redis::Redis::new("redis://localhost").expect("a URL");
+        let redis = redis.history(sockeye_redis::History::new(3)).expect("a history");
+        crate::driver::Hub::connected(redis, &server)
+    };
+    let (mut one, mut two) = (connect(), connect());
+    let names = names();
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(one.published(name, &number.to_string()).expect("a position").offset, 1, "{name:?}");
+    }
+    for (number, name) in names.iter().enumerate() {
+        let loaded = two.loaded(name, None);
+        let payloads: Vec<&[u8]> = loaded.messages.iter().map(|message| message.payload.as_slice()).collect();
+        assert_eq!(payloads, [number.to_string().as_bytes()], "{name:?}");
+    }
+    for name in &names {
+        one.published(name, "live");
+        assert_eq!(two.text(name), "live", "{name:?}");
+    }
+}
+
+#[test]
 fn prefixes_are_apart() {
     let server = Server::start();
     let of = |prefix: &str| {
