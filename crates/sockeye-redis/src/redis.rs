@@ -106,3 +106,6 @@ impl Backplane for Redis {
 }
 
 const PREFIX: &str = "sockeye:";
+
+#[cfg(test)]
+mod tests;

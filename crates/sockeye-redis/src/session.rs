@@ -171,7 +171,12 @@ impl Session {
             return Err(PublishError::TooLarge { most: MOST_BYTES.saturating_sub(key.len()) });
         }
         let names = 3 * (settings.prefix.len() + message.topic.len());
-        let bytes = message.payload.len() + key.len() + names + COMMAND_BYTES;
+        let around = key.len() + names + COMMAND_BYTES;
+        let bytes = message.payload.len() + around;
+        if io.out().is_empty() && bytes > io.room() {
+            // It would never have room.
+            return Err(PublishError::TooLarge { most: io.room().saturating_sub(around) });
+        }
         if !self.is_ready || bytes > io.room() || self.publishes >= PUBLISHES {
             return Err(PublishError::QueueFull);
         }
