@@ -61,6 +61,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["test", "-x", "/usr/bin/rtpengine"], package: "rtpengine-daemon" },
     Program { probe: &["test", "-x", "/usr/bin/seaf-daemon"], package: "seafile-daemon" },
     Program { probe: &["redis-server", "--version"], package: "redis-server" },
+    Program { probe: &["test", "-x", "/usr/sbin/nats-server"], package: "nats-server" },
     Program { probe: &["strace", "--version"], package: "strace" },
     Program { probe: &["valgrind", "--version"], package: "valgrind" },
     Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },

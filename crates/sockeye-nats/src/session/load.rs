@@ -1,0 +1,377 @@
+//! Reading what the stream keeps of a topic, and holding live messages meanwhile.
+//!
+//! The order is: subscribe to what the stream publishes again; ask for the stream's bounds and how many messages it keeps of the topic; read exactly
+//! those by a consumer; report them; report live messages behind the bound. All messages up to the bound are counted by the broker in one
+//! step. If as many can be read, there is no hole among them. If not, some were dropped in between, and the load begins again.
+
+use std::collections::VecDeque;
+
+use sockeye_hub::backplane::{Loaded, Position, Stored};
+
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Where the hub was before.
+    pub(crate) after: Option<Position>,
+    pub(crate) stage: Stage,
+    pub(crate) attempts: u8,
+    /// What the first attempt was to read.
+    pub(crate) first: Option<Bounds>,
+    pub(crate) held: Held,
+}
+
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Nothing was asked: others are read first.
+    Waiting,
+    /// Asked for the bounds.
+    Counting,
+    /// Asked for a consumer.
+    Beginning(Bounds),
+    Reading(Reading),
+    /// Nothing is read: asked only whether the stream is still the same.
+    Verifying,
+}
+
+/// What the stream had at one time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Bounds {
+    /// Messages of the topic.
+    pub(crate) count: u64,
+    /// The first number in the stream.
+    pub(crate) first: u64,
+    /// The last number in the stream.
+    pub(crate) last: u64,
+}
+
+/// What the stream drops.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) epoch: u64,
+    /// Messages of a topic that it keeps.
+    pub(crate) messages: u64,
+    /// Whether it drops a message only when a topic has more than that.
+    pub(crate) is_endless: bool,
+}
+
+/// What a load ends with.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Finished {
+    pub(crate) loaded: Loaded,
+    /// For `Topic::floor`.
+    pub(crate) bound: u64,
+    /// For `Topic::newest`.
+    pub(crate) newest: Option<u64>,
+}
+
+impl Load {
+    pub(crate) fn new(after: Option<Position>) -> Self {
+        Self { after, stage: Stage::Waiting, attempts: 0, first: None, held: Held::default() }
+    }
+
+    /// Holds what arrives until it is known whether the stream is the same.
+    pub(crate) fn verifying() -> Self {
+        Self { stage: Stage::Verifying, ..Self::new(None) }
+    }
+}
+
+impl Bounds {
+    /// What there is to say without reading: of a topic without messages, or one whose messages are dropped faster than they are read.
+    pub(crate) fn finish(self, rules: Rules, after: Option<Position>) -> Finished {
+        if self.count > 0 {
+            return finished(rules, after, self, self.last, Vec::new(), None);
+        }
+        let base = if rules.is_endless { 0 } else { self.first.saturating_sub(1).min(self.last) };
+        let mut end = finished(rules, after, self, base, Vec::new(), Some(0));
+        if rules.is_endless {
+            end.loaded.offset = 0;
+        }
+        end
+    }
+}
+
+/// A consumer that reads.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    bounds: Bounds,
+    /// What the broker calls it.
+    pub(crate) consumer: String,
+    /// The subscription that it delivers to.
+    pub(crate) sid: u64,
+    /// How many messages of the batch are to come.
+    left: usize,
+    /// Whether the batch has brought any.
+    has_progress: bool,
+    read: u64,
+    messages: VecDeque<Stored>,
+    bytes: usize,
+    /// The last message that was given up, because they became too many bytes.
+    given_up: u64,
+    newest: u64,
+}
+
+/// What is next for a reading.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Next {
+    Wait,
+    /// Another batch is to be asked for.
+    Batch,
+    Done,
+}
+
+impl Reading {
+    pub(crate) fn new(bounds: Bounds, consumer: String, sid: u64) -> Self {
+        Self {
+            bounds,
+            consumer,
+            sid,
+            left: BATCH,
+            has_progress: false,
+            read: 0,
+            messages: VecDeque::new(),
+            bytes: 0,
+            given_up: 0,
+            newest: 0,
+        }
+    }
+
+    /// A message, or `None` for one that was too long, and how many are behind it.
+    pub(crate) fn message(&mut self, sequence: u64, message: Option<Stored>, pending: u64) -> Next {
+        if sequence > self.bounds.last || sequence <= self.newest {
+            return Next::Done;
+        }
+        self.newest = sequence;
+        self.read += 1;
+        self.has_progress = true;
+        match message {
+            Some(message) => {
+                self.bytes += size(&message);
+                self.messages.push_back(message);
+                while self.bytes > MAX_BYTES && self.messages.len() > 1 {
+                    let Some(oldest) = self.messages.pop_front() else { break };
+                    self.bytes -= size(&oldest);
+                    self.given_up = oldest.offset;
+                }
+            }
+            None => {
+                self.messages.clear();
+                self.bytes = 0;
+                self.given_up = sequence;
+            }
+        }
+        self.left = self.left.saturating_sub(1);
+        match () {
+            () if pending == 0 || sequence == self.bounds.last || self.read == self.bounds.count => Next::Done,
+            () if self.left == 0 => self.batch(),
+            () => Next::Wait,
+        }
+    }
+
+    /// The broker says that the batch has ended.
+    pub(crate) fn batch_ended(&mut self) -> Next {
+        if self.has_progress { self.batch() } else { Next::Done }
+    }
+
+    fn batch(&mut self) -> Next {
+        self.left = BATCH;
+        self.has_progress = false;
+        Next::Batch
+    }
+
+    /// `None` if messages are missing.
+    pub(crate) fn finish(self, rules: Rules, after: Option<Position>) -> Option<Finished> {
+        let Self { bounds, mut messages, given_up, newest, read, .. } = self;
+        if read != bounds.count {
+            return None;
+        }
+        // Fewer messages than the stream keeps of a topic: none was ever dropped for a newer one, as long as those are numbers that the
+        // stream still covers. What is dropped for other reasons is dropped from the stream's beginning.
+        let mut base = match messages.front() {
+            _ if given_up > 0 => given_up,
+            Some(_) | None if bounds.count < rules.messages && rules.is_endless => 0,
+            Some(_) | None if bounds.count < rules.messages => bounds.first.saturating_sub(1),
+            Some(oldest) => oldest.offset.saturating_sub(1),
+            None => bounds.last,
+        };
+        if let Some(oldest) = messages.front() {
+            base = base.min(oldest.offset.saturating_sub(1));
+        }
+        let mut previous = base;
+        for message in &mut messages {
+            message.previous = previous;
+            previous = message.offset;
+        }
+        Some(finished(rules, after, bounds, base, messages.into(), Some(newest)))
+    }
+}
+
+fn finished(
+    rules: Rules,
+    after: Option<Position>,
+    bounds: Bounds,
+    base: u64,
+    messages: Vec<Stored>,
+    newest: Option<u64>,
+) -> Finished {
+    let offset = messages.last().map_or(bounds.last, |message| message.offset);
+    let is_complete =
+        after.is_none_or(|after| after.epoch == rules.epoch && after.offset >= base && after.offset <= bounds.last);
+    let base = Position { epoch: rules.epoch, offset: base };
+    Finished { loaded: Loaded { base, messages, offset, is_complete }, bound: bounds.last, newest }
+}
+
+/// Live messages that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    messages: VecDeque<Stored>,
+    bytes: usize,
+    /// Whether some were given up.
+    pub(crate) has_lost: bool,
+}
+
+impl Held {
+    pub(crate) fn push(&mut self, message: Stored) {
+        self.bytes += size(&message);
+        self.messages.push_back(message);
+        while self.messages.len() > 1 && (self.messages.len() > MAX_HELD || self.bytes > MAX_BYTES) {
+            if let Some(oldest) = self.messages.pop_front() {
+                self.bytes -= size(&oldest);
+                self.has_lost = true;
+            }
+        }
+    }
+
+    pub(crate) fn into_messages(self) -> VecDeque<Stored> {
+        self.messages
+    }
+}
+
+fn size(message: &Stored) -> usize {
+    message.payload.len() + message.key.as_ref().map_or(0, Vec::len) + size_of::<Stored>()
+}
+
+/// How many messages are asked for at once.
+pub(crate) const BATCH: usize = 256;
+
+/// How often a load begins again because messages were dropped while it read.
+pub(crate) const MAX_ATTEMPTS: u8 = 3;
+
+/// What one load keeps in memory, of the past and of what arrives meanwhile each.
+const MAX_BYTES: usize = 16 << 20;
+const MAX_HELD: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use sockeye::proto::wire::MessageKind;
+
+    use super::*;
+
+    const RULES: Rules = Rules { epoch: 7, messages: 3, is_endless: true };
+
+    fn stored(offset: u64, bytes: usize) -> Stored {
+        Stored { kind: MessageKind::Text, key: None, payload: vec![b'x'; bytes], offset, previous: 0 }
+    }
+
+    fn read(bounds: Bounds, offsets: &[u64]) -> Reading {
+        let mut reading = Reading::new(bounds, "c".to_owned(), 1);
+        for offset in offsets {
+            reading.message(*offset, Some(stored(*offset, 1)), 9);
+        }
+        reading
+    }
+
+    fn at(offset: u64) -> Option<Position> {
+        Some(Position { epoch: 7, offset })
+    }
+
+    #[test]
+    fn a_topic_that_never_had_too_many_messages_is_whole() {
+        let bounds = Bounds { count: 2, first: 1, last: 9 };
+        let end = read(bounds, &[4, 6]).finish(RULES, at(0)).unwrap();
+        assert_eq!((end.loaded.base.offset, end.loaded.offset, end.loaded.is_complete), (0, 6, true));
+        let previous: Vec<u64> = end.loaded.messages.iter().map(|message| message.previous).collect();
+        assert_eq!((previous, end.newest), (vec![0, 4], Some(6)));
+    }
+
+    #[test]
+    fn a_full_topic_begins_behind_an_unknown_message() {
+        let bounds = Bounds { count: 3, first: 1, last: 9 };
+        let whole = |after| read(bounds, &[4, 6, 9]).finish(RULES, after).unwrap().loaded;
+        assert_eq!((whole(None).base.offset, whole(None).offset), (3, 9));
+        for (offset, is_complete) in [(0, false), (2, false), (3, true), (4, true), (9, true), (10, false)] {
+            assert_eq!(whole(at(offset)).is_complete, is_complete, "{offset}");
+        }
+        assert!(!whole(Some(Position { epoch: 8, offset: 9 })).is_complete);
+    }
+
+    #[test]
+    fn with_an_age_the_streams_beginning_counts() {
+        let rules = Rules { is_endless: false, ..RULES };
+        let bounds = Bounds { count: 2, first: 3, last: 9 };
+        let end = read(bounds, &[4, 6]).finish(rules, at(1)).unwrap().loaded;
+        assert_eq!((end.base.offset, end.is_complete), (2, false));
+        let none = Bounds { count: 0, first: 3, last: 9 }.finish(rules, at(2)).loaded;
+        assert_eq!((none.base.offset, none.offset, none.is_complete), (2, 9, true));
+        let none = Bounds { count: 0, first: 0, last: 0 }.finish(rules, None).loaded;
+        assert_eq!((none.base.offset, none.offset, none.is_complete), (0, 0, true));
+        let purged = Bounds { count: 0, first: 10, last: 9 }.finish(rules, at(8)).loaded;
+        assert_eq!((purged.base.offset, purged.offset, purged.is_complete), (9, 9, false));
+    }
+
+    #[test]
+    fn missing_messages_are_noticed() {
+        let bounds = Bounds { count: 3, first: 1, last: 9 };
+        assert_eq!(read(bounds, &[4, 6]).finish(RULES, None), None);
+        let end = bounds.finish(RULES, at(8));
+        assert_eq!(
+            (end.loaded.base.offset, end.loaded.offset, end.loaded.is_complete, end.newest),
+            (9, 9, false, None)
+        );
+    }
+
+    #[test]
+    fn reading_ends_where_the_count_was_taken() {
+        let bounds = Bounds { count: 5, first: 1, last: 9 };
+        let mut reading = read(bounds, &[4]);
+        assert_eq!(reading.message(6, Some(stored(6, 1)), 1), Next::Wait);
+        assert_eq!(reading.message(10, Some(stored(10, 1)), 1), Next::Done);
+        assert_eq!(reading.message(5, Some(stored(5, 1)), 1), Next::Done);
+        assert_eq!(reading.message(7, Some(stored(7, 1)), 0), Next::Done);
+        assert_eq!(reading.message(9, Some(stored(9, 1)), 5), Next::Done);
+        assert_eq!(reading.batch_ended(), Next::Batch);
+        assert_eq!(reading.batch_ended(), Next::Done);
+        let mut reading = read(Bounds { count: 1000, first: 1, last: 1000 }, &(1..256).collect::<Vec<_>>());
+        assert_eq!(reading.message(256, None, 1), Next::Batch);
+    }
+
+    #[test]
+    fn what_is_read_is_bounded_and_the_newest_stay() {
+        let bounds = Bounds { count: 3, first: 1, last: 9 };
+        let mut reading = Reading::new(bounds, "c".to_owned(), 1);
+        for offset in [4, 6, 9] {
+            reading.message(offset, Some(stored(offset, MAX_BYTES / 2)), 1);
+        }
+        let end = reading.finish(RULES, at(4)).unwrap().loaded;
+        assert_eq!((end.base.offset, end.messages.len(), end.is_complete), (6, 1, false));
+        let mut reading = Reading::new(bounds, "c".to_owned(), 1);
+        reading.message(4, Some(stored(4, 1)), 1);
+        reading.message(6, None, 1);
+        reading.message(9, Some(stored(9, 1)), 0);
+        let end = reading.finish(RULES, at(6)).unwrap().loaded;
+        assert_eq!((end.base.offset, end.messages.len(), end.messages[0].previous, end.is_complete), (6, 1, 6, true));
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut held = Held::default();
+        for offset in 0..5000 {
+            held.push(stored(offset, 0));
+        }
+        assert!(held.has_lost);
+        assert_eq!(held.into_messages().len(), MAX_HELD);
+        let mut held = Held::default();
+        held.push(stored(1, MAX_BYTES * 2));
+        assert!(!held.has_lost);
+        held.push(stored(2, 1));
+        assert!(held.has_lost);
+    }
+}

@@ -1,0 +1,287 @@
+//! Loads of histories: each topic's through its stages, a few at a time.
+
+use serde_json::{Value, json};
+use sockeye_hub::backplane::{BrokerError, Event, Io};
+
+use super::load::{BATCH, Finished, Load, MAX_ATTEMPTS, Next, Reading, Stage};
+use super::receiving::stored;
+use super::state::{Request, Session, Side, Stream, subject};
+use super::stream::{Answer, Failure, bounds, delivered, epoch};
+use crate::settings::Settings;
+use crate::wire::decode::Message;
+use crate::wire::encode;
+use crate::wire::headers::Marks;
+
+impl Session {
+    /// Begins as many loads as may be under way.
+    pub(super) fn load_waiting(&mut self, settings: &Settings, io: &mut Io<'_>) {
+        loop {
+            let Some(stream) = &mut self.stream else { return };
+            if stream.loads >= MAX_LOADS {
+                return;
+            }
+            let Some(sid) = stream.waiting.pop_front() else { return };
+            let Some(topic) = self.topics.topic(sid) else { continue };
+            let Ok(out) = subject(settings, Side::Out, &topic.name) else { continue };
+            stream.loads += 1;
+            self.send_subscribe(&out, sid, sid, io);
+            self.stage(sid, Stage::Counting);
+            self.ask_bounds(sid, settings, io);
+        }
+    }
+
+    /// Asks where the stream begins and ends, and how many messages it has of the topic.
+    pub(super) fn ask_bounds(&mut self, sid: u64, settings: &Settings, io: &mut Io<'_>) {
+        let (Some(stream), Some(topic)) = (&self.stream, self.topics.topic(sid)) else { return };
+        let Ok(subject) = subject(settings, Side::In, &topic.name) else { return };
+        let name = format!("STREAM.INFO.{}", stream.wanted.name);
+        self.request(Request::Bounds(sid), &name, &json!({"subjects_filter": subject}), settings, io);
+    }
+
+    pub(super) fn on_bounds(
+        &mut self,
+        sid: u64,
+        answer: Answer,
+        settings: &Settings,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let (Some(stream), Some(topic)) = (&self.stream, self.topics.topic(sid)) else { return Ok(()) };
+        let answer = match answer {
+            Answer::Done(answer) => answer,
+            Answer::Nobody => return Err(BrokerError::Refused(stream.is_gone())),
+            Answer::Failed(failure) => return self.fail(sid, &failure, settings, io),
+        };
+        if epoch(&answer)? != stream.rules.epoch {
+            return Err(BrokerError::Refused(stream.is_gone()));
+        }
+        let Ok(subject) = subject(settings, Side::In, &topic.name) else { return Ok(()) };
+        let Some(bounds) = bounds(&answer, &subject) else {
+            return Err(BrokerError::Protocol("JetStream tells no numbers of a stream".to_owned()));
+        };
+        let Some(load) = &mut topic.load else { return Ok(()) };
+        if let Stage::Verifying = load.stage {
+            return self.verified(sid, settings, io);
+        }
+        let first = *load.first.get_or_insert(bounds);
+        if bounds.count == 0 || load.attempts >= MAX_ATTEMPTS {
+            // All that came behind the first bounds is held.
+            let bounds = if bounds.count == 0 { bounds } else { first };
+            let end = bounds.finish(stream.rules, load.after);
+            return self.loaded(sid, end, settings, io);
+        }
+        let name = format!("CONSUMER.CREATE.{}", stream.wanted.name);
+        let body = json!({
+            "stream_name": stream.wanted.name,
+            "config": {
+                "deliver_policy": "all",
+                "ack_policy": "none",
+                "replay_policy": "instant",
+                "filter_subject": subject,
+                "inactive_threshold": INACTIVE_NANOS,
+                "num_replicas": 1,
+                "mem_storage": true,
+            },
+        });
+        self.stage(sid, Stage::Beginning(bounds));
+        self.request(Request::Consumer(sid), &name, &body, settings, io);
+        Ok(())
+    }
+
+    pub(super) fn on_consumer(
+        &mut self,
+        sid: u64,
+        answer: Answer,
+        settings: &Settings,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        let answer = match answer {
+            Answer::Done(answer) => answer,
+            Answer::Nobody => return Err(BrokerError::Refused(stream.is_gone())),
+            Answer::Failed(failure) => return self.fail(sid, &failure, settings, io),
+        };
+        // It becomes part of subjects.
+        let Some(consumer) = answer["name"].as_str().filter(|name| name.len() <= 64 && crate::names::is_token(name))
+        else {
+            return Err(BrokerError::Protocol("JetStream gives a consumer no name".to_owned()));
+        };
+        let load = self.topics.topic(sid).and_then(|topic| topic.load.as_ref());
+        let Some(&Load { stage: Stage::Beginning(bounds), .. }) = load else {
+            // The hub has unsubscribed meanwhile.
+            self.delete_consumer(consumer, settings, io);
+            return Ok(());
+        };
+        self.last_sid += 1;
+        let delivery = self.last_sid;
+        if let Some(stream) = &mut self.stream {
+            stream.deliveries.insert(delivery, sid);
+        }
+        self.send_subscribe(&delivery_subject(settings, delivery), delivery, sid, io);
+        self.ask_batch(consumer, delivery, settings, io);
+        self.stage(sid, Stage::Reading(Reading::new(bounds, consumer.to_owned(), delivery)));
+        Ok(())
+    }
+
+    /// A message of the past, or the end of a batch of them.
+    pub(super) fn on_delivery(
+        &mut self,
+        sid: u64,
+        message: &Message<'_>,
+        settings: &Settings,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let load = self.topics.topic(sid).and_then(|topic| topic.load.as_mut());
+        let Some(Load { stage: Stage::Reading(reading), .. }) = load else { return Ok(()) };
+        let next = match message.reply.and_then(delivered) {
+            Some((sequence, pending)) => {
+                let stored = message.body.as_ref().map(|body| stored(body, &Marks::read(body.headers), sequence, 0));
+                reading.message(sequence, stored, pending)
+            }
+            // A status of the batch.
+            None => reading.batch_ended(),
+        };
+        match next {
+            Next::Wait => Ok(()),
+            Next::Batch => {
+                let (consumer, delivery) = (reading.consumer.clone(), reading.sid);
+                self.ask_batch(&consumer, delivery, settings, io);
+                Ok(())
+            }
+            Next::Done => self.read(sid, settings, io),
+        }
+    }
+
+    /// The consumer has given all that it has to give.
+    fn read(&mut self, sid: u64, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
+        let (Some(stream), Some(topic)) = (&self.stream, self.topics.topic(sid)) else { return Ok(()) };
+        let rules = stream.rules;
+        let Some(load) = &mut topic.load else { return Ok(()) };
+        let Stage::Reading(reading) = std::mem::replace(&mut load.stage, Stage::Counting) else { return Ok(()) };
+        load.attempts += 1;
+        let after = load.after;
+        self.end_consumer(&reading.consumer, reading.sid, settings, io);
+        match reading.finish(rules, after) {
+            Some(end) => self.loaded(sid, end, settings, io),
+            None => {
+                self.ask_bounds(sid, settings, io);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reports a topic's history, and what has arrived since.
+    fn loaded(&mut self, sid: u64, end: Finished, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
+        if let Some(stream) = &mut self.stream {
+            stream.loads = stream.loads.saturating_sub(1);
+        }
+        if let Some(topic) = self.topics.topic(sid) {
+            topic.is_confirmed = true;
+            (topic.offset, topic.floor, topic.newest) = (end.loaded.offset, end.bound, end.newest);
+            let load = topic.load.take();
+            io.event(Event::Subscribed { topic: topic.name.clone(), history: Some(end.loaded) });
+            self.release(sid, load, false, settings, io)?;
+        }
+        self.load_waiting(settings, io);
+        Ok(())
+    }
+
+    /// The stream is the same: what was before the first message that waits has expired, or somebody has deleted it.
+    fn verified(&mut self, sid: u64, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
+        let load = self.topics.topic(sid).and_then(|topic| topic.load.take());
+        self.release(sid, load, true, settings, io)
+    }
+
+    /// Reports messages that were held, once each.
+    fn release(
+        &mut self,
+        sid: u64,
+        load: Option<Load>,
+        is_verified: bool,
+        settings: &Settings,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let (Some(stream), Some(topic)) = (&self.stream, self.topics.topic(sid)) else { return Ok(()) };
+        let Some(held) = load.map(|load| load.held) else { return Ok(()) };
+        let floor = topic.floor;
+        let has_lost = held.has_lost;
+        let mut messages = held.into_messages();
+        // The stream has counted these already.
+        messages.retain(|message| message.offset > floor);
+        if let Some(first) = messages.front_mut() {
+            let unseen = first.offset - 1;
+            if has_lost {
+                io.event(Event::Missed { topic: topic.name.clone() });
+                first.previous = first.previous.max(unseen);
+            } else if is_verified && first.previous <= floor && topic.newest != Some(first.previous) {
+                // Between servers of a cluster a message can be lost, and expire before the next one tells of it.
+                if stream.is_local || unseen <= floor { topic.newest = None } else { first.previous = unseen }
+            }
+        }
+        while let Some(message) = messages.pop_front() {
+            self.on_live(sid, message, settings, io)?;
+            if let Some(load) = self.topics.topic(sid).and_then(|topic| topic.load.as_mut()) {
+                messages.drain(..).for_each(|message| load.held.push(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A load that cannot be done.
+    fn fail(&mut self, sid: u64, failure: &Failure, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
+        if let Some(stream) = self.stream.as_ref().filter(|_| failure.lacks_stream()) {
+            return Err(BrokerError::Refused(stream.is_gone()));
+        }
+        if let Some(topic) = self.drop_topic(sid, settings, io) {
+            io.event(Event::Unsubscribed { topic: topic.name, reason: failure.text.clone() });
+        }
+        self.load_waiting(settings, io);
+        Ok(())
+    }
+
+    fn ask_batch(&self, consumer: &str, delivery: u64, settings: &Settings, io: &mut Io<'_>) {
+        let Some(stream) = &self.stream else { return };
+        let body = json!({"batch": BATCH, "no_wait": true, "max_bytes": self.info.max_payload.saturating_mul(2).clamp(1 << 20, 256 << 20)});
+        let name = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", stream.wanted.name);
+        let reply = delivery_subject(settings, delivery);
+        encode::publish(io.out(), &name, Some(&reply), b"", body.to_string().as_bytes());
+    }
+
+    /// Ends what reads a topic's past.
+    pub(super) fn end_consumer(&mut self, consumer: &str, delivery: u64, settings: &Settings, io: &mut Io<'_>) {
+        if let Some(stream) = &mut self.stream {
+            stream.deliveries.remove(&delivery);
+        }
+        encode::unsubscribe(io.out(), delivery);
+        self.delete_consumer(consumer, settings, io);
+    }
+
+    fn delete_consumer(&mut self, consumer: &str, settings: &Settings, io: &mut Io<'_>) {
+        let Some(stream) = &self.stream else { return };
+        let name = format!("CONSUMER.DELETE.{}.{consumer}", stream.wanted.name);
+        self.request(Request::Forgotten, &name, &Value::Null, settings, io);
+    }
+
+    fn stage(&mut self, sid: u64, stage: Stage) {
+        if let Some(load) = self.topics.topic(sid).and_then(|topic| topic.load.as_mut()) {
+            load.stage = stage;
+        }
+    }
+}
+
+impl Stream {
+    /// What is said when it is not the stream of this connection any more.
+    pub(super) fn is_gone(&self) -> String {
+        format!("the stream {} was deleted", self.wanted.name)
+    }
+}
+
+fn delivery_subject(settings: &Settings, delivery: u64) -> String {
+    // Two tokens behind the inbox, so that the subscription for answers does not get it.
+    format!("{}.d.{delivery}", settings.inbox)
+}
+
+/// How many histories are read at once.
+const MAX_LOADS: usize = 16;
+
+/// After how long without a request the broker forgets a consumer that was not deleted.
+const INACTIVE_NANOS: u64 = 10_000_000_000;

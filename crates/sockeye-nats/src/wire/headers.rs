@@ -1,0 +1,154 @@
+//! The headers of a message: those that we write, and one pass over those that arrive.
+//!
+//! Anybody may publish what our servers read, and the broker hands headers on as they are. So broken headers cost the message
+//! its marks, never the connection.
+
+use sockeye::proto::wire::MessageKind;
+
+use crate::names;
+
+/// Headers for what NATS does not know of a message. None if it is a text without a key.
+pub(crate) fn write(out: &mut Vec<u8>, kind: MessageKind, key: Option<&[u8]>) {
+    out.clear();
+    if kind == MessageKind::Text && key.is_none() {
+        return;
+    }
+    out.extend(FIRST_LINE);
+    if kind == MessageKind::Binary {
+        out.extend(BINARY_LINE);
+    }
+    if let Some(key) = key {
+        out.extend(b"Sockeye-Key: ");
+        names::encode(key, out);
+        out.extend(b"\r\n");
+    }
+    out.extend(b"\r\n");
+}
+
+/// How many bytes [`write`] needs for a message without a key.
+pub(crate) const BYTES_WITHOUT_KEY: usize = FIRST_LINE.len() + BINARY_LINE.len() + 2;
+
+/// What the headers of a message say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Marks<'a> {
+    /// The number behind the version, which the broker sets where there is no message to deliver.
+    pub(crate) status: Option<u16>,
+    pub(crate) is_binary: bool,
+    pub(crate) key: Option<Vec<u8>>,
+    /// The stream that has the message.
+    pub(crate) stream: Option<&'a [u8]>,
+    /// Its number there.
+    pub(crate) sequence: Option<u64>,
+    /// The number of the last message of the same subject before it.
+    pub(crate) last_sequence: Option<u64>,
+}
+
+impl<'a> Marks<'a> {
+    pub(crate) fn read(headers: &'a [u8]) -> Self {
+        let mut marks = Self::default();
+        let mut lines = headers.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let Some(status) = lines.next().and_then(|line| line.strip_prefix(b"NATS/1.0")) else { return marks };
+        let status = status.trim_ascii();
+        marks.status = status.split(|byte| *byte == b' ').next().and_then(number).and_then(|code| code.try_into().ok());
+        for line in lines {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            if name.eq_ignore_ascii_case(b"Sockeye-Kind") {
+                marks.is_binary = value == b"binary";
+            } else if name.eq_ignore_ascii_case(b"Sockeye-Key") {
+                marks.key = names::decode(value);
+            } else if name.eq_ignore_ascii_case(b"Nats-Stream") {
+                // The stream puts its own behind those of the publisher, so the last one counts.
+                marks.stream = Some(value);
+            } else if name.eq_ignore_ascii_case(b"Nats-Sequence") {
+                marks.sequence = number(value);
+            } else if name.eq_ignore_ascii_case(b"Nats-Last-Sequence") {
+                marks.last_sequence = number(value);
+            }
+        }
+        marks
+    }
+
+    /// Whether a payload is text: it is called so by nothing, and must be UTF-8.
+    pub(crate) fn kind(&self, payload: &[u8]) -> MessageKind {
+        if self.is_binary || std::str::from_utf8(payload).is_err() { MessageKind::Binary } else { MessageKind::Text }
+    }
+}
+
+/// A decimal number, as the protocol writes it.
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 20 {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
+const BINARY_LINE: &[u8] = b"Sockeye-Kind: binary\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(kind: MessageKind, key: Option<&[u8]>) -> Vec<u8> {
+        let mut out = b"old".to_vec();
+        write(&mut out, kind, key);
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(written(MessageKind::Text, None), b"");
+        assert_eq!(written(MessageKind::Binary, None).len(), BYTES_WITHOUT_KEY);
+        for kind in [MessageKind::Text, MessageKind::Binary] {
+            for key in [&b"k"[..], b"", b"a b\r\nNats-Sequence: 7\r\n\0\xff"] {
+                let block = written(kind, Some(key));
+                let marks = Marks::read(&block);
+                assert_eq!((marks.kind(b"x"), marks.key.as_deref(), marks.sequence), (kind, Some(key), None));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_of_the_streams_numbers_counts() {
+        let marks = Marks::read(
+            b"NATS/1.0\r\nNats-Sequence: 99\r\nnats-stream: S\r\nNats-Sequence: 3\r\nNats-Last-Sequence: 2\r\n\r\n",
+        );
+        assert_eq!((marks.stream, marks.sequence, marks.last_sequence), (Some(&b"S"[..]), Some(3), Some(2)));
+    }
+
+    #[test]
+    fn a_status_is_read() {
+        assert_eq!(Marks::read(b"NATS/1.0 503\r\n\r\n").status, Some(503));
+        assert_eq!(Marks::read(b"NATS/1.0 408 Request Timeout\r\n\r\n").status, Some(408));
+        assert_eq!(Marks::read(b"NATS/1.0\r\n\r\n").status, None);
+    }
+
+    #[test]
+    fn headers_that_are_none_mark_nothing() {
+        for block in
+            [&b""[..], b"HTTP/1.1\r\nSockeye-Kind: binary\r\n\r\n", b"NATS/1.0", b"NATS/1.0\r\nx\r\n:\r\n\xff:\xff"]
+        {
+            assert_eq!(Marks::read(block), Marks::default());
+        }
+        assert_eq!(Marks::read(b"NATS/1.0\r\nSockeye-Key: a b\r\n\r\n").key, None);
+        assert_eq!(Marks::read(b"NATS/1.0 99999999\r\n\r\n").status, None);
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_binary() {
+        assert_eq!(Marks::default().kind(b"\xff"), MessageKind::Binary);
+        assert_eq!(Marks::default().kind("é".as_bytes()), MessageKind::Text);
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
+        for text in [&b""[..], b"18446744073709551616", b"-1", b"+1", b"1 ", b"0x1", b"000000000000000000001"] {
+            assert_eq!(number(text), None);
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Dialogues without a server: cut at every byte, and hostile.
+
+use proptest::prelude::*;
+use sockeye::proto::wire::MessageKind;
+use sockeye_hub::backplane::{Backplane, BrokerError, Event, Io, Position, Publish, PublishError};
+use sockeye_nats::{History, Nats};
+
+/// A backplane whose broker is the test.
+struct Scripted {
+    nats: Nats,
+    out: Vec<u8>,
+    events: Vec<Event>,
+    /// In pieces of how many bytes the broker's words arrive.
+    size: usize,
+    wants_tls: bool,
+    room: usize,
+}
+
+impl Scripted {
+    fn new(nats: Nats, size: usize) -> Self {
+        let mut scripted = Self { nats, out: Vec::new(), events: Vec::new(), size, wants_tls: false, room: 1 << 20 };
+        scripted.act(|nats, io| nats.opened(io));
+        scripted
+    }
+
+    fn act<T>(&mut self, act: impl FnOnce(&mut Nats, &mut Io<'_>) -> T) -> T {
+        let mut io = Io::new(&mut self.out, &mut self.events, self.room);
+        let result = act(&mut self.nats, &mut io);
+        self.wants_tls |= io.wants_tls();
+        result
+    }
+
+    fn hears(&mut self, bytes: &[u8]) -> Result<(), BrokerError> {
+        bytes.chunks(self.size).try_for_each(|piece| self.act(|nats, io| nats.receive(piece, io)))
+    }
+
+    /// What was sent since the last look.
+    fn said(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.out)).into_owned()
+    }
+
+    fn happened(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn publish(&mut self, ticket: u64, topic: &str, payload: &[u8]) -> Result<(), PublishError> {
+        self.act(|nats, io| nats.publish(Publish { ticket, topic, kind: MessageKind::Text, key: None, payload }, io))
+    }
+
+    /// Answers the last request that was sent, by its inbox.
+    fn answers(&mut self, headers: &str, json: &str) -> Result<(), BrokerError> {
+        let said = self.said();
+        let inbox =
+            said.split_whitespace().rev().find(|word| word.starts_with("_INBOX.") && !word.ends_with('*')).unwrap();
+        let (inbox, total) = (inbox.to_owned(), headers.len() + json.len());
+        let line = if headers.is_empty() {
+            format!("MSG {inbox} 1 {total}")
+        } else {
+            format!("HMSG {inbox} 1 {} {total}", headers.len())
+        };
+        self.hears(format!("{line}\r\n{headers}{json}\r\n").as_bytes())
+    }
+}
+
+fn nats() -> Nats {
+    Nats::new("nats://h").unwrap()
+}
+
+const INFO: &[u8] = b"INFO {\"server_name\":\"n\",\"headers\":true,\"max_payload\":1000,\"jetstream\":true} \r\n";
+const SIZES: [usize; 4] = [1, 2, 7, 10_000];
+
+fn ready(nats: Nats, size: usize) -> Scripted {
+    let mut scripted = Scripted::new(nats, size);
+    scripted.hears(INFO).unwrap();
+    scripted.hears(b"PONG\r\n").unwrap();
+    scripted
+}
+
+/// With a stream whose epoch is 5.
+fn ready_with_history(size: usize) -> Scripted {
+    let mut scripted = ready(nats().history(History::new(3)).unwrap(), size);
+    scripted.answers("", &stream("")).unwrap();
+    assert_eq!(scripted.happened().len(), 1);
+    scripted
+}
+
+/// What JetStream says of a stream, with `state`.
+fn stream(state: &str) -> String {
+    format!(
+        r#"{{"type":"x","config":{{"subjects":["sockeye.in.>"],"retention":"limits","discard":"old","max_msgs_per_subject":3,"max_age":0,"republish":{{"src":"sockeye.in.>","dest":"sockeye.out.>"}}}},"created":"1970-01-01T00:00:00.000000005Z","state":{{{state}}}}}"#
+    )
+}
+
+fn republished(sid: u64, sequence: u64, last: u64, text: &str) -> String {
+    let headers =
+        format!("NATS/1.0\r\nNats-Stream: SOCKEYE\r\nNats-Sequence: {sequence}\r\nNats-Last-Sequence: {last}\r\n\r\n");
+    format!("HMSG sockeye.out.t {sid} {} {}\r\n{headers}{text}\r\n", headers.len(), headers.len() + text.len())
+}
+
+#[test]
+fn a_connection_begins() {
+    for size in SIZES {
+        let mut scripted = Scripted::new(Nats::new("nats://u:p%22@h").unwrap(), size);
+        assert_eq!(scripted.said(), "");
+        scripted.hears(INFO).unwrap();
+        let said = scripted.said();
+        let json = said.strip_prefix("CONNECT ").and_then(|rest| rest.strip_suffix("\r\nPING\r\n")).unwrap();
+        for part in [r#""user":"u""#, r#""pass":"p\"""#, r#""echo":false"#, r#""headers":true"#, r#""verbose":false"#] {
+            assert!(json.contains(part), "{json}");
+        }
+        scripted.hears(b"PING\r\nPONG\r\n").unwrap();
+        assert_eq!(scripted.said(), "PONG\r\n");
+        assert!(matches!(scripted.happened()[..], [Event::Ready { most_bytes }] if most_bytes < 1000));
+    }
+}
+
+#[test]
+fn tls_begins_behind_the_first_line_and_nothing_may_follow_it() {
+    let offer = b"INFO {\"headers\":true,\"max_payload\":1000,\"tls_available\":true}\r\n";
+    let demand = b"INFO {\"headers\":true,\"max_payload\":1000,\"tls_required\":true}\r\n";
+    for (url, info) in [("tls://h", &offer[..]), ("tls://h", demand), ("nats://u:secret@h", demand)] {
+        for size in SIZES {
+            let mut scripted = Scripted::new(Nats::new(url).unwrap(), size);
+            scripted.hears(info).unwrap();
+            assert!(scripted.wants_tls);
+            assert_eq!(scripted.said(), "");
+            scripted.act(|nats, io| nats.secured(io));
+            assert!(scripted.said().contains(r#""tls_required":true"#));
+            scripted.hears(b"PONG\r\n").unwrap();
+            assert_eq!(scripted.happened().len(), 1);
+            for more in ["PONG\r\n", "P", "PING\r\n"] {
+                let mut scripted = Scripted::new(Nats::new(url).unwrap(), size);
+                let error = scripted.hears(&[info, more.as_bytes()].concat());
+                assert!(matches!(error, Err(BrokerError::Protocol(_))) || more == "P" && size < 10, "{more} {size}");
+                assert_eq!(scripted.said(), "");
+            }
+        }
+    }
+    let mut scripted = Scripted::new(nats(), 7);
+    scripted.hears(offer).unwrap();
+    assert!(!scripted.wants_tls);
+}
+
+#[test]
+fn a_conversation_is_the_same_wherever_it_is_cut() {
+    let talk = |size| {
+        let mut scripted = ready(nats(), size);
+        scripted.happened();
+        scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+        scripted.publish(1, "t", b"one").unwrap();
+        scripted.publish(2, "u", b"two").unwrap();
+        assert!(
+            scripted
+                .said()
+                .ends_with("SUB sockeye.t 1\r\nPING\r\nPUB sockeye.t 3\r\none\r\nPUB sockeye.u 3\r\ntwo\r\n")
+        );
+        scripted.hears(b"PONG\r\n").unwrap();
+        assert_eq!(scripted.said(), "PING\r\n");
+        scripted
+            .hears(b"-ERR 'Permissions Violation for Publish to \"sockeye.u\"'\r\nPONG\r\nMSG sockeye.t 1 2\r\nhi\r\n")
+            .unwrap();
+        scripted.act(|nats, io| nats.unsubscribe("t", io));
+        assert_eq!(scripted.said(), "UNSUB 1\r\n");
+        scripted.hears(b"MSG sockeye.t 1 2\r\nhi\r\n").unwrap();
+        scripted.happened()
+    };
+    let expected = talk(10_000);
+    assert!(
+        matches!(
+            &expected[..],
+            [Event::Subscribed { .. }, Event::Published { ticket: 1, .. }, Event::Message { .. },]
+                | [
+                    Event::Subscribed { .. },
+                    Event::Refused { ticket: 2, .. },
+                    Event::Published { ticket: 1, .. },
+                    Event::Message { .. }
+                ]
+        ),
+        "{expected:?}"
+    );
+    for size in 1..60 {
+        assert_eq!(talk(size), expected, "pieces of {size} bytes");
+    }
+}
+
+#[test]
+fn a_message_may_come_before_the_confirmation_of_its_subscription() {
+    let mut scripted = ready(nats(), 10_000);
+    scripted.happened();
+    scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+    scripted.hears(b"MSG sockeye.t 1 2\r\nhi\r\nPONG\r\n").unwrap();
+    assert!(matches!(scripted.happened()[..], [Event::Subscribed { .. }, Event::Message { .. }]));
+}
+
+#[test]
+fn what_ends_a_connection_is_told() {
+    for (line, words) in [
+        ("-ERR 'Slow Consumer'\r\n", "Slow Consumer"),
+        ("-ERR 'Stale \x1b Connection'\r\n", "Stale \\u{1b} Connection"),
+        ("-ERR 'Permissions Violation for Publish to \"elsewhere\"'\r\n", "elsewhere"),
+        ("-ERR 'Permissions Violation for Subscription to \"_INBOX.x\"'\r\n", "_INBOX.x"),
+        ("-ERR\r\n", ""),
+    ] {
+        let error = ready(nats(), 3).hears(line.as_bytes()).unwrap_err();
+        assert!(matches!(&error, BrokerError::Refused(text) if text.contains(words)), "{error}");
+    }
+    for line in ["PONG\r\n", "HELLO\r\n", "INFO {}\r\n", "MSG a 1 1\r\nab\r\n"] {
+        assert!(matches!(ready(nats(), 3).hears(line.as_bytes()), Err(BrokerError::Protocol(_))), "{line}");
+    }
+    for line in ["PING\r\n", "MSG a 1 1\r\na\r\n", "SSH-2.0-x\r\n", "\r\n"] {
+        assert!(matches!(Scripted::new(nats(), 3).hears(line.as_bytes()), Err(BrokerError::Protocol(_))), "{line}");
+    }
+    let old = b"INFO {\"max_payload\":1000}\r\n";
+    assert!(matches!(Scripted::new(nats(), 3).hears(old), Err(BrokerError::Refused(_))));
+}
+
+#[test]
+fn errors_that_name_no_message_clearly_leave_all_unknown() {
+    let mut scripted = ready(nats(), 100);
+    scripted.happened();
+    scripted.publish(1, "t", b"").unwrap();
+    scripted.hears(b"PONG\r\n").unwrap();
+    scripted.publish(2, "t", b"").unwrap();
+    scripted.publish(3, "t", b"").unwrap();
+    let first = scripted.hears(b"-ERR 'Permissions Violation for Publish to \"sockeye.t\"'\r\nPONG\r\n");
+    // The PING of ticket 2 covers it alone, so it is clear that this one was refused.
+    first.unwrap();
+    assert!(matches!(scripted.happened()[..], [Event::Published { ticket: 1, .. }, Event::Refused { ticket: 2, .. }]));
+    scripted.publish(4, "t", b"").unwrap();
+    scripted.hears(b"PONG\r\n").unwrap();
+    scripted.publish(5, "t", b"").unwrap();
+    scripted.publish(6, "t", b"").unwrap();
+    scripted.hears(b"PONG\r\n").unwrap();
+    scripted.happened();
+    let unclear = scripted.hears(b"-ERR 'Permissions Violation for Publish to \"sockeye.t\"'\r\nPONG\r\n");
+    assert!(matches!(unclear, Err(BrokerError::Refused(_))) || scripted.happened().len() == 1);
+}
+
+#[test]
+fn the_maximum_may_change() {
+    let mut scripted = ready(nats(), 100);
+    scripted.publish(1, "t", &[0; 900]).unwrap();
+    scripted.hears(b"INFO {\"headers\":true,\"max_payload\":800,\"ldm\":true}\r\n").unwrap();
+    assert_eq!(scripted.publish(2, "t", &[0; 900]), Err(PublishError::TooLarge { most: 800 }));
+    scripted.publish(3, "t", &[0; 800]).unwrap();
+}
+
+#[test]
+fn a_slow_broker_fills_the_queue_and_no_more() {
+    let mut scripted = ready(nats(), 100);
+    scripted.room = 5000;
+    scripted.out.clear();
+    let sent = (0..100).take_while(|ticket| scripted.publish(*ticket, "t", &[b'x'; 500]).is_ok()).count();
+    assert!((9..=10).contains(&sent), "{sent}");
+    assert_eq!(scripted.publish(100, "t", b""), Err(PublishError::QueueFull));
+    assert!(scripted.out.len() < 6000);
+    scripted.out.clear();
+    scripted.publish(100, "t", b"").unwrap();
+    // It takes all and confirms nothing.
+    let mut taken = 0;
+    while scripted.publish(1000 + taken, "t", b"").is_ok() {
+        scripted.out.clear();
+        taken += 1;
+        assert!(taken < 100_000, "as many messages as wanted are open");
+    }
+    assert!(taken > 60_000);
+}
+
+#[test]
+fn one_ping_is_open_at_most() {
+    let mut scripted = ready(nats(), 100);
+    scripted.said();
+    for _ in 0..5 {
+        scripted.act(|nats, io| nats.ping(io));
+    }
+    assert_eq!(scripted.said(), "PING\r\n");
+    scripted.hears(b"PONG\r\n").unwrap();
+    assert_eq!(scripted.said(), "");
+}
+
+#[test]
+fn jetstream_that_does_not_answer_is_noticed() {
+    let mut scripted = ready_with_history(100);
+    scripted.publish(1, "t", b"").unwrap();
+    scripted.act(|nats, io| nats.ping(io));
+    scripted.hears(b"PONG\r\n").unwrap();
+    scripted.act(|nats, io| nats.ping(io));
+    let error = scripted.hears(b"PONG\r\n").unwrap_err();
+    assert!(error.to_string().contains("does not answer"), "{error}");
+}
+
+/// Subscribes to `t`, with two messages in the stream up to number 9. The consumer's messages go to the subscription 3.
+fn reading(size: usize) -> Scripted {
+    let mut scripted = ready_with_history(size);
+    let after = Some(Position { epoch: 5, offset: 0 });
+    scripted.act(|nats, io| nats.subscribe("t", after, io)).unwrap();
+    assert!(scripted.out.starts_with(b"SUB sockeye.out.t 2\r\nPING\r\nPUB $JS.API.STREAM.INFO.SOCKEYE "));
+    scripted.answers("", &stream(r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":2}"#)).unwrap();
+    scripted.answers("", r#"{"name":"c"}"#).unwrap();
+    scripted
+}
+
+#[test]
+fn a_history_is_read_and_what_comes_meanwhile_follows_it() {
+    for size in SIZES {
+        let mut scripted = reading(size);
+        assert!(scripted.said().contains("$JS.API.CONSUMER.MSG.NEXT.SOCKEYE.c "));
+        // A copy that is counted already, one that is not, and the past.
+        for (sequence, last) in [(8, 4), (12, 8)] {
+            scripted.hears(republished(2, sequence, last, "live").as_bytes()).unwrap();
+        }
+        assert_eq!(scripted.happened(), []);
+        scripted.hears(b"MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.4.1.17.1 1\r\na\r\n").unwrap();
+        scripted.hears(b"MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.8.2.17.0 1\r\nb\r\n").unwrap();
+        assert!(scripted.said().contains("$JS.API.CONSUMER.DELETE.SOCKEYE.c "));
+        let events = scripted.happened();
+        let [Event::Subscribed { history: Some(loaded), .. }, Event::Message { message, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((loaded.base, loaded.offset, loaded.is_complete), (Position { epoch: 5, offset: 0 }, 8, true));
+        assert_eq!((message.offset, message.previous), (12, 8));
+        // A late copy is looked into, and is none.
+        scripted.hears(republished(2, 8, 4, "late").as_bytes()).unwrap();
+        scripted.hears(republished(2, 13, 12, "next").as_bytes()).unwrap();
+        assert_eq!(scripted.happened(), []);
+        scripted.answers("", &stream(r#""first_seq":1,"last_seq":13"#)).unwrap();
+        assert!(matches!(&scripted.happened()[..], [Event::Message { message, .. }] if message.previous == 12));
+    }
+}
+
+#[test]
+fn messages_that_vanish_while_they_are_read_are_read_again() {
+    let mut scripted = reading(100);
+    for attempt in 0..3 {
+        scripted
+            .hears(format!("MSG sockeye.in.t {} $JS.ACK.SOCKEYE.c.1.8.2.17.0 1\r\nb\r\n", 3 + attempt).as_bytes())
+            .unwrap();
+        assert_eq!(scripted.happened(), []);
+        scripted.answers("", &stream(r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":2}"#)).unwrap();
+        if attempt < 2 {
+            scripted.answers("", r#"{"name":"c"}"#).unwrap();
+        }
+    }
+    let events = scripted.happened();
+    let [Event::Subscribed { history: Some(loaded), .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((loaded.base.offset, loaded.offset, loaded.messages.len(), loaded.is_complete), (9, 9, 0, false));
+    scripted.hears(republished(2, 10, 8, "live").as_bytes()).unwrap();
+    assert!(matches!(&scripted.happened()[..], [Event::Message { message, .. }] if message.previous == 9));
+}
+
+#[test]
+fn lost_messages_show_in_the_next() {
+    let mut scripted = ready_with_history(100);
+    scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+    scripted.answers("", &stream(r#""first_seq":0,"last_seq":0"#)).unwrap();
+    scripted.hears(republished(2, 1, 0, "a").as_bytes()).unwrap();
+    scripted.hears(republished(2, 5, 3, "b").as_bytes()).unwrap();
+    let events = scripted.happened();
+    assert!(
+        matches!(&events[1..], [Event::Message { message: a, .. }, Event::Message { message: b, .. }] if a.previous == 0 && b.previous == 3)
+    );
+}
+
+#[test]
+fn another_stream_of_the_same_name_ends_the_connection() {
+    for (sequence, last) in [(1, 0), (7, 0)] {
+        let mut scripted = ready_with_history(100);
+        scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+        scripted.answers("", &stream(r#""first_seq":0,"last_seq":0"#)).unwrap();
+        scripted.hears(republished(2, 4, 0, "a").as_bytes()).unwrap();
+        scripted.happened();
+        scripted.hears(republished(2, sequence, last, "b").as_bytes()).unwrap();
+        let other = stream(r#""first_seq":1,"last_seq":9"#).replace("000005Z", "000006Z");
+        let error = scripted.answers("", &other).unwrap_err();
+        assert!(error.to_string().contains("SOCKEYE was deleted"), "{error}");
+        assert_eq!(scripted.happened(), []);
+    }
+}
+
+#[test]
+fn answers_that_are_none_end_the_connection() {
+    for json in ["", "{", "[]", "{}", r#"{"error":{}}"#, r#"{"error":{"err_code":1,"description":"no \u001b"}}"#] {
+        let mut scripted = ready(nats().history(History::new(3)).unwrap(), 100);
+        let error = scripted.answers("", json).unwrap_err();
+        assert!(!error.to_string().contains('\x1b'), "{error}");
+    }
+    for json in ["x", "{}", r#"{"name":""}"#, r#"{"name":"a b"}"#, r#"{"name":"a.>"}"#] {
+        let mut scripted = ready_with_history(100);
+        scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+        scripted.answers("", &stream(r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":2}"#)).unwrap();
+        assert!(matches!(scripted.answers("", json), Err(BrokerError::Protocol(_))), "{json}");
+    }
+    let mut scripted = ready_with_history(100);
+    scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+    scripted.answers("", r#"{"error":{"err_code":10008,"description":"busy"}}"#).unwrap();
+    assert!(matches!(&scripted.happened()[..], [Event::Unsubscribed { reason, .. }] if reason.contains("busy")));
+}
+
+/// Lines that a broker might say, with some of their words changed.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let number = || prop_oneof![0..12_u64, Just(u64::MAX), any::<u64>()];
+    prop_oneof![
+        Just(b"PING\r\n".to_vec()),
+        Just(b"PONG\r\n".to_vec()),
+        Just(INFO.to_vec()),
+        (number(), number(), number())
+            .prop_map(|(sid, sequence, last)| republished(sid, sequence, last, "x").into_bytes()),
+        (number(), number(), number()).prop_map(|(sid, sequence, pending)| {
+            format!("MSG sockeye.in.t {sid} $JS.ACK.S.c.1.{sequence}.2.17.{pending} 1\r\nb\r\n").into_bytes()
+        }),
+        (number(), number()).prop_map(|(sid, total)| format!("HMSG a {sid} 3 {total}\r\nabc\r\n").into_bytes()),
+        "(-ERR '[a-z ]*'|-ERR 'Permissions Violation for (Publish|Subscription) to \"sockeye.(in|out).t\"')\r\n"
+            .prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_words_of_a_broker_make_it_panic(
+        words in proptest::collection::vec((lines(), 0..8_u8), 0..20),
+        size in 1..50_usize,
+        with_history: bool,
+    ) {
+        let mut scripted = if with_history { reading(size) } else { ready(nats(), size) };
+        for (ticket, (words, act)) in words.into_iter().enumerate() {
+            if scripted.hears(&words).is_err() {
+                scripted.act(|nats, _| nats.lost());
+                scripted = if with_history { reading(size) } else { ready(nats(), size) };
+            }
+            match act {
+                0 => drop(scripted.act(|nats, io| nats.subscribe("t", None, io))),
+                1 => scripted.act(|nats, io| nats.unsubscribe("t", io)),
+                2 => drop(scripted.publish(ticket as u64, "t", b"x")),
+                3 => scripted.act(|nats, io| nats.ping(io)),
+                4 => scripted.act(|nats, io| nats.secured(io)),
+                _ => {}
+            }
+            // Each piece is answered by a bounded number of events.
+            prop_assert!(scripted.happened().len() < 1000);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Hubs' backplanes against a real nats-server, and against dialogues that none would have.
+
+mod dialogue;
+mod driver;
+mod history;
+mod plain;
+mod server;
