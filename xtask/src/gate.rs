@@ -11,7 +11,7 @@ use std::{
 use crate::{
     api, bench, capi, client, conformance, dist, fuzz, help, house, interop,
     output::{self, say},
-    package, rust, simulator, tools,
+    package, processor, rust, simulator, tools,
     workspace::Workspace,
 };
 
@@ -220,6 +220,8 @@ struct Row {
     verdict: Verdict,
     checks: Checks,
     time: Duration,
+    /// Of all processors.
+    work: Duration,
 }
 
 /// Prints the names of the steps.
@@ -287,15 +289,16 @@ impl Run<'_> {
         let count = self.count;
         say!("\n=== {number}/{count} {name}: {about}");
         let start = Instant::now();
+        processor::take_spent();
         let result = (step.run)(self.workspace);
-        let time = start.elapsed();
+        let (time, work) = (start.elapsed(), processor::take_spent());
         let (checks, verdict, message) = match result {
             Ok(checks) => (checks, Verdict::Passed, None),
             Err(failure) => (failure.checks, Verdict::Failed, Some(failure.message)),
         };
         say!("=== {number}/{count} {name}: {verdict} ({checks}) in {:.1} s", time.as_secs_f64());
         let mut state = self.state();
-        state.rows.insert(name, Row { verdict, checks, time });
+        state.rows.insert(name, Row { verdict, checks, time, work });
         state.failures.extend(message.map(|message| (*name, message)));
     }
 
@@ -315,8 +318,8 @@ impl Run<'_> {
 }
 
 fn report(selection: &Selection, state: &State, time: Duration) {
-    say!("\n{:10} {:12} {:>8} {:>8} {:>9}", "step", "result", "passed", "failed", "time");
-    let mut total = Checks::default();
+    say!("\n{:10} {:12} {:>8} {:>8} {:>9} {:>9}", "step", "result", "passed", "failed", "time", "work");
+    let (mut total, mut total_work) = (Checks::default(), Duration::ZERO);
     let mut left_out = Vec::new();
     for Step { name, .. } in STEPS {
         let row = state.rows.get(name);
@@ -328,12 +331,12 @@ fn report(selection: &Selection, state: &State, time: Duration) {
         if matches!(verdict, Verdict::LeftOut) {
             left_out.push(*name);
         }
-        let (checks, time) = row.map(|row| (row.checks, row.time)).unwrap_or_default();
-        let time = time.as_secs_f64();
-        say!("{name:10} {verdict:12} {:>8} {:>8} {time:>7.1} s", checks.passed, checks.failed);
+        let (checks, time, work) = row.map(|row| (row.checks, row.time, row.work)).unwrap_or_default();
+        say!("{name:10} {verdict:12} {}", figures(checks, time, work));
         total += checks;
+        total_work += work;
     }
-    say!("{:10} {:12} {:>8} {:>8} {:>7.1} s", "", "", total.passed, total.failed, time.as_secs_f64());
+    say!("{:23} {}", "", figures(total, time, total_work));
     if !left_out.is_empty() {
         say!("\nNOT THE WHOLE GATE: left out as asked: {}", left_out.join(", "));
     }
@@ -341,6 +344,12 @@ fn report(selection: &Selection, state: &State, time: Duration) {
         say!("\n{name} FAILED: {message}\nOnce mended: cargo xtask test --only {name}");
     }
     say!("\n{total}");
+}
+
+/// Of the clock, and of the processors for what the step ran: the build and the tests, but not daemons.
+fn figures(checks: Checks, time: Duration, work: Duration) -> String {
+    let (time, work) = (time.as_secs_f64(), work.as_secs_f64());
+    format!("{:>8} {:>8} {time:>7.1} s {work:>7.1} s", checks.passed, checks.failed)
 }
 
 #[cfg(test)]

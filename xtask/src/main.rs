@@ -23,6 +23,7 @@ mod interop;
 mod output;
 mod package;
 mod process;
+mod processor;
 mod rust;
 mod simulator;
 mod tools;

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::output::say;
+use crate::{output::say, processor};
 
 /// How often an ended program is looked for.
 const POLL: Duration = Duration::from_millis(10);
@@ -226,7 +226,7 @@ impl Server {
     ///
     /// A tracer does not pass signals on, so the process furthest below it is asked.
     pub(crate) fn stop(mut self) -> Result<(), String> {
-        let ended = self.child.0.try_wait().ok().flatten();
+        let ended = processor::collect(&mut self.child.0).ok().flatten();
         if let Some(status) = ended {
             return Err(format!(
                 "`{}` ended while it was tested ({status}); its log ends:\n{}",
@@ -296,7 +296,7 @@ impl Foreign {
 
     /// It must be running still.
     pub(crate) fn check(&mut self) -> Result<(), String> {
-        let Some(status) = self.child.0.try_wait().ok().flatten() else { return Ok(()) };
+        let Some(status) = processor::collect(&mut self.child.0).ok().flatten() else { return Ok(()) };
         Err(format!("`{}` ended while it was needed ({status}); its log ends:\n{}", self.shown, tail(&self.log)))
     }
 }
@@ -307,7 +307,7 @@ struct Owned(Child);
 impl Owned {
     fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
         loop {
-            if let Ok(Some(status)) = self.0.try_wait() {
+            if let Ok(Some(status)) = processor::collect(&mut self.0) {
                 return Some(status);
             }
             if Instant::now() >= deadline {
@@ -318,7 +318,7 @@ impl Owned {
     }
 
     fn has_ended(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(Some(_)))
+        matches!(processor::collect(&mut self.0), Ok(Some(_)))
     }
 
     fn signal(&self, signal: Signal) {
