@@ -362,7 +362,8 @@ export class Topics {
     if (!subscription || offset <= subscription.seen.offset) return;
     const after = subscription.seen;
     subscription.seen = { epoch: after.epoch, offset };
-    if (previous !== after.offset) {
+    // One that is smaller names a message of before, which the server numbered before this client came back.
+    if (previous > after.offset) {
       this.#call(subscription.handlers.gap, { topic, after, until: { epoch: after.epoch, offset: previous } });
       // Its handler may have unsubscribed.
       if (this.#live(topic) !== subscription) return;

@@ -46,9 +46,7 @@ mod statistics;
 mod topic;
 mod wire;
 
-/// The name of the sub-protocol.
-pub const SUBPROTOCOL: &str = "sockeye.topics.v1";
-
+pub use client::SUBPROTOCOL;
 pub use history::History;
 pub use hub::{Hub, HubBuilder, HubError, HubThreads, PublishRefused, Receipt};
 pub use permissions::{Everybody, Permissions};

@@ -63,7 +63,8 @@ impl Client {
         }
         let (after, until) = (seen.clone(), seen.at(previous));
         seen.move_to(offset);
-        let gap = (after != until).then(|| Event::Gap { topic: topic.clone(), after, until });
+        // What is smaller is a message of before: a broker may have told this client more than its server knew.
+        let gap = (until.offset() > after.offset()).then(|| Event::Gap { topic: topic.clone(), after, until });
         let message = Event::Message { topic, offset, key, payload };
         Ok(match gap {
             Some(gap) => Events { first: Some(gap), second: Some(message) },
