@@ -8,7 +8,7 @@ use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Handshake};
 
 use crate::backplane::Position;
-use crate::outlet::Place;
+use crate::outlet::{Asker, Place};
 use crate::permissions::Permissions;
 use crate::shared::Shared;
 use crate::state::{Reading, Receipt, Refusal, Subscribing, ToPublish};
@@ -81,7 +81,7 @@ impl<P: Permissions> Server<P> {
             What::Publish { topic, key, data } => {
                 if self.permissions.may_publish(&client.own, &topic) {
                     let (kind, payload) = (data.kind(), data.as_bytes());
-                    let from = Some((self.place(cx.id()), id));
+                    let from = Some(Asker::Client(self.place(cx.id()), id));
                     let message = ToPublish { topic: &topic, key: key.as_deref(), kind, payload, from };
                     let shared = Arc::clone(&self.shared);
                     match shared.act(self.thread, cx, |state, now, out| state.publish(message, now, out)) {

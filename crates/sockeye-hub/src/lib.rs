@@ -36,6 +36,7 @@ pub mod client;
 mod config;
 mod handler;
 mod history;
+mod http;
 mod hub;
 mod link;
 mod outlet;

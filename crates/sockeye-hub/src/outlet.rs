@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sockeye::ConnId;
+use sockeye::responder::RequestId;
 
 use crate::wire::reply::Frame;
 
@@ -11,6 +12,15 @@ use crate::wire::reply::Frame;
 pub(crate) struct Place {
     pub(crate) thread: usize,
     pub(crate) id: ConnId,
+}
+
+/// Who wants to know what became of a message.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Asker {
+    /// A client, by the `id` of its request.
+    Client(Place, u64),
+    /// A request by HTTP, of a thread.
+    Request(usize, RequestId),
 }
 
 /// A subscription in the loop that is about to begin.
@@ -48,6 +58,9 @@ pub(crate) trait Outlet {
 
     /// Has a connection go on with its subscriptions.
     fn wake(&mut self, place: Place);
+
+    /// Has a request by HTTP come for its answer.
+    fn wake_request(&mut self, thread: usize, id: RequestId);
 
     /// Sends one connection a message of its own.
     fn tell(&mut self, place: Place, text: String);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use sockeye::responder::RequestId;
 use sockeye::threads::{Group, GroupProtocol};
 use sockeye::topics::{SlowReader, TopicOptions};
 use sockeye::{AsPayload, Payload};
@@ -212,6 +213,15 @@ impl Outlet for Loop<'_> {
         let _ = self.run_in(place.thread, move |commands| {
             if let Ok(mut connection) = commands.connection(place.id) {
                 connection.request_writable();
+            }
+        });
+    }
+
+    fn wake_request(&mut self, thread: usize, id: RequestId) {
+        // If the queue is full, the request's own deadline ends it.
+        let _ = self.run_in(thread, move |commands| {
+            if let Ok(mut request) = commands.request(id) {
+                request.request_writable();
             }
         });
     }

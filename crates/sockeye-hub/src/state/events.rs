@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::State;
 use super::link::Ticket;
+use super::{Answer, Refusal, State};
 use crate::backplane::{Event, Loaded, Position, Stored};
 use crate::outlet::Outlet;
 use crate::topic::AtBroker;
-use crate::wire::reply::{self, Code, Message};
+use crate::wire::reply::{Code, Message};
 
 impl State {
     /// Does what the backplane has reported.
@@ -32,24 +32,19 @@ impl State {
             Event::Message { topic, message } => self.take_message(&topic, message, now, out),
             Event::Published { ticket, position } => {
                 let Some(Ticket { from, position: own }) = self.confirm(ticket) else { return };
-                if let Some((place, id)) = from {
-                    out.tell(place, reply::published(id, position.or(own)));
-                }
+                self.tell(from, Answer::Published(position.or(own)), out);
             }
             Event::Refused { ticket, reason } => {
                 self.counts.refused += 1;
                 let Some(Ticket { from, position }) = self.confirm(ticket) else { return };
                 tracing::warn!(%reason, "the broker refuses a message");
-                let Some((place, id)) = from else { return };
                 // Where the broker keeps no history, subscribers of this server have it already.
-                out.tell(
-                    place,
-                    if position.is_some() || !self.keeps_at_broker() {
-                        reply::unknown(id, &format!("the broker refused it ({reason}), so only this server has it"))
-                    } else {
-                        reply::error(Some(id), Code::Unavailable, &format!("the broker refused it: {reason}"))
-                    },
-                );
+                let answer = if position.is_some() || !self.keeps_at_broker() {
+                    Answer::Unknown(format!("the broker refused it ({reason}), so only this server has it"))
+                } else {
+                    Answer::Refused(Refusal::new(Code::Unavailable, format!("the broker refused it: {reason}")))
+                };
+                self.tell(from, answer, out);
             }
             Event::Missed { topic } => self.missed(&topic, out),
         }
@@ -225,12 +220,8 @@ impl State {
         let Some(link) = &mut self.link else { return };
         for Ticket { from, .. } in link.lose(error.to_owned()) {
             self.counts.unknown += 1;
-            if let Some((place, id)) = from {
-                out.tell(
-                    place,
-                    reply::unknown(id, "the connection to the broker was lost before it confirmed the message"),
-                );
-            }
+            let reason = "the connection to the broker was lost before it confirmed the message";
+            self.tell(from, Answer::Unknown(reason.to_owned()), out);
         }
         for name in self.topics.names() {
             let Some(topic) = self.topics.get_mut(&name) else { continue };

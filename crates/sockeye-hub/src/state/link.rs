@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::backplane::{Backplane, BrokerError, Event, Io, Position, Publish, PublishError};
-use crate::outlet::Place;
+use crate::outlet::Asker;
 use crate::statistics::BrokerStatus;
 
 pub(crate) struct LinkState {
@@ -29,8 +29,7 @@ pub(crate) struct LinkState {
 /// A message whose receipt is not confirmed yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
-    /// Who wants to know, and by which number.
-    pub(crate) from: Option<(Place, u64)>,
+    pub(crate) from: Option<Asker>,
     /// Where it is in the topic of this server.
     pub(crate) position: Option<Position>,
 }
@@ -115,6 +114,15 @@ impl LinkState {
 
     pub(crate) fn confirm(&mut self, ticket: u64) -> Option<Ticket> {
         self.tickets.remove(&ticket)
+    }
+
+    /// This one does not want to know any more.
+    pub(crate) fn forget(&mut self, asker: Asker) {
+        for ticket in self.tickets.values_mut() {
+            if ticket.from == Some(asker) {
+                ticket.from = None;
+            }
+        }
     }
 
     pub(crate) fn take_events(&mut self) -> Vec<Event> {

@@ -5,16 +5,18 @@ pub(crate) mod events;
 pub(crate) mod link;
 mod table;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::proto::wire::MessageKind;
+use sockeye::responder::RequestId;
 
 use self::link::{LinkState, Ticket};
 use self::table::Table;
 use crate::backplane::{Backplane, Position, Publish, PublishError};
 use crate::config::Config;
-use crate::outlet::{Busy, Joined, Joining, Outlet, Place};
+use crate::outlet::{Asker, Busy, Joined, Joining, Outlet, Place};
 use crate::statistics::HubStatistics;
 use crate::topic::{AtBroker, Next, Start, Topic};
 use crate::wire::reply::{self, Code, Message};
@@ -33,6 +35,8 @@ pub(crate) struct State {
     troubled: Vec<Arc<str>>,
     /// That of the last subscription in a loop.
     serial: u64,
+    /// What requests by HTTP are to be told. Each has one at most, and takes it or ends.
+    answers: HashMap<Asker, Answer>,
 }
 
 /// Why something was not done.
@@ -73,6 +77,14 @@ impl From<PublishError> for Refusal {
     }
 }
 
+/// What became of a message that the broker was sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    Published(Option<Position>),
+    Unknown(String),
+    Refused(Refusal),
+}
+
 /// What became of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Receipt {
@@ -91,8 +103,7 @@ pub(crate) struct ToPublish<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) kind: MessageKind,
     pub(crate) payload: &'a [u8],
-    /// Who wants to know, and by which number.
-    pub(crate) from: Option<(Place, u64)>,
+    pub(crate) from: Option<Asker>,
 }
 
 /// Whether a subscription can begin.
@@ -129,6 +140,7 @@ impl State {
             is_timed: false,
             troubled: Vec::new(),
             serial: 0,
+            answers: HashMap::new(),
         }
     }
 
@@ -368,6 +380,38 @@ impl State {
         self.topics.append(name, offset, frame, now, &self.config);
         self.topics.settle(name, now);
         Ok(Some(Position { epoch, offset }))
+    }
+
+    /// Tells who asked.
+    fn tell(&mut self, from: Option<Asker>, answer: Answer, out: &mut dyn Outlet) {
+        match from {
+            None => {}
+            Some(Asker::Client(place, id)) => out.tell(
+                place,
+                match answer {
+                    Answer::Published(position) => reply::published(id, position),
+                    Answer::Unknown(reason) => reply::unknown(id, &reason),
+                    Answer::Refused(refusal) => reply::error(Some(id), refusal.code, &refusal.reason),
+                },
+            ),
+            Some(asker @ Asker::Request(thread, id)) => {
+                self.answers.insert(asker, answer);
+                out.wake_request(thread, id);
+            }
+        }
+    }
+
+    /// What a request by HTTP is to be told, if that is known.
+    pub(crate) fn take_answer(&mut self, thread: usize, id: RequestId) -> Option<Answer> {
+        self.answers.remove(&Asker::Request(thread, id))
+    }
+
+    /// A request by HTTP has ended.
+    pub(crate) fn forget_request(&mut self, thread: usize, id: RequestId) {
+        self.answers.remove(&Asker::Request(thread, id));
+        if let Some(link) = &mut self.link {
+            link.forget(Asker::Request(thread, id));
+        }
     }
 
     /// Gives the broker a message.
