@@ -20,7 +20,7 @@ impl Hub {
     /// Publishes what is sent by `POST`: the body is the message, and the path below `prefix`, decoded, is the topic. It is text, unless its type is
     /// `application/octet-stream` or it is not UTF-8. `?key=` gives it a key. [`Permissions::may_post`] decides.
     ///
-    /// The answer is 200 with `{"epoch": .., "offset": ..}` when it is in the topic; 401 or 403 if it may not be; 502 if nobody knows whether all
+    /// The answer is 200 with `{"epoch": .., "offset": ..}` when it is in the topic; 401 or 403 if it may not be; 502 if it is unknown whether all
     /// get it; 503 if it can be tried again later. A page of another origin is refused, unless it has a token.
     ///
     /// `index` is that of the service among those of the hub, 0 if it is the only one.
@@ -142,7 +142,10 @@ impl<P: Permissions> Responder for Posts<P> {
             return Err(refused(Code::Denied, "pages of other origins must show a token"));
         }
         if !self.permissions.may_post(request, token, topic) {
-            let reason = "this request may not publish to this topic";
+            let reason = match token {
+                Some(_) => "this token may not publish to this topic",
+                None => "publishing needs a token (Authorization: Bearer TOKEN)",
+            };
             let response = refused(Code::Denied, reason);
             // RFC 9110, section 15.5.2: a 401 names what would be accepted.
             return Err(match token {

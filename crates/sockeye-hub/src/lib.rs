@@ -47,6 +47,9 @@ mod statistics;
 mod topic;
 mod wire;
 
+/// The client for JavaScript, to be served to pages: an ES module without dependencies, which exports `Topics`.
+pub const JAVASCRIPT: &str = include_str!("../js/sockeye-topics.js");
+
 pub use client::SUBPROTOCOL;
 pub use history::History;
 pub use hub::{Hub, HubBuilder, HubError, HubThreads, PublishRefused, Receipt};

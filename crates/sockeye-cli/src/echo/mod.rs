@@ -17,7 +17,7 @@ const BESIDE: usize = 1 << 20;
 
 pub(crate) fn run(echo: &Echo, background: &mut Background) -> Result<(), Failure> {
     let own = echo.clone();
-    server::run(Scheme::Ws, echo.port(), &echo.server, background, move |thread| builder(&own, thread))
+    server::run(Scheme::Ws, echo.port(), &echo.server, background, "", move |thread| builder(&own, thread))
 }
 
 /// The service of one thread.

@@ -37,7 +37,7 @@ fn send(fraggle: &Fraggle) -> Result<(), Failure> {
     log::print(&format!("sockeye: sending the messages of --seed {seed}\n"));
     let (count, args) = (fraggle.count, fraggle.server());
     let own = args.clone();
-    server::run(Scheme::Ws, fraggle.port(), &args, &mut Background::default(), move |_| {
+    server::run(Scheme::Ws, fraggle.port(), &args, &mut Background::default(), "", move |_| {
         // Fragments are what is tested here.
         Ok(own.builder()?.compression(own.compress.compression().fragments()).fallback(Sender::new(seed, count)))
     })

@@ -182,7 +182,7 @@ impl ClientArgs {
 }
 
 /// The beginning of a small file.
-fn read_first(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read_first(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(CREDENTIALS).read_to_string(&mut text)?;
     Ok(text)

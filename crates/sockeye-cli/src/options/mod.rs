@@ -8,3 +8,4 @@ pub(crate) mod listening;
 pub(crate) mod logging;
 pub(crate) mod server;
 pub(crate) mod tls;
+pub(crate) mod topics;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::options::server::{Port, ServerArgs};
+use crate::options::topics::TopicsArgs;
 use crate::units::whole;
 
 #[derive(Args, Clone, Debug)]
@@ -30,6 +31,9 @@ pub(crate) struct Serve {
     /// Close each counter with 1000 after 50 messages, and mirror nothing
     #[arg(long)]
     pub(crate) close_test: bool,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicsArgs,
 }
 
 impl Serve {
@@ -49,6 +53,10 @@ Examples:
                                              also as http://box.lan:7681/
   sockeye serve --threads 0                  on every core, with one canvas
   sockeye serve --compress                   compress messages for clients that offer it
+  sockeye serve --topics                     a hub: anybody may subscribe, who has the token may publish
+  sockeye serve --topics --open-publish      the same, and anybody may publish; the page is /topics.html
+  sockeye serve --topics --backplane redis://10.0.0.5
+                                             several servers as one, with Redis between them
   sockeye serve --tls-self-signed            with TLS: https://127.0.0.1:7681/
   sockeye serve --tls-cert cert.pem --tls-key key.pem
                                              with a certificate of your own

@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod canvas;
 mod counter;
 mod history;
+mod hub;
 mod mirror;
 mod page;
 mod ring;
@@ -17,6 +18,7 @@ use sockeye::http::{Files, Routes};
 use self::args::Serve;
 use self::canvas::Canvas;
 use self::counter::Increment;
+use self::hub::Topics;
 use self::mirror::Mirror;
 use crate::background::Background;
 use crate::failure::Failure;
@@ -24,22 +26,33 @@ use crate::server::{self, Scheme, ThreadCx};
 
 pub(crate) fn run(serve: &Serve, background: &mut Background) -> Result<(), Failure> {
     let canvas = Canvas::new(server::threads(&serve.server));
+    let topics = Topics::new(&serve.topics, server::threads(&serve.server))?;
+    let announcement = topics.as_ref().map(|topics| topics.announcement.clone()).unwrap_or_default();
     let own = serve.clone();
-    server::run(Scheme::Http, serve.port(), &serve.server, background, move |thread| builder(&own, &canvas, thread))
+    let build = move |thread: &ThreadCx| builder(&own, &canvas, topics.as_ref(), thread);
+    server::run(Scheme::Http, serve.port(), &serve.server, background, &announcement, build)
 }
 
 /// The service of one thread.
-fn builder(serve: &Serve, canvas: &Arc<Canvas>, thread: &ThreadCx) -> Result<Builder, Failure> {
+fn builder(
+    serve: &Serve,
+    canvas: &Arc<Canvas>,
+    topics: Option<&Topics>,
+    thread: &ThreadCx,
+) -> Result<Builder, Failure> {
     let mut limits = server::limits(&serve.server, thread);
     limits.protocol_mut().message_bytes = MESSAGE_BYTES;
     let builder = serve
         .server
         .builder()?
         .limits(limits)
-        .routes(server::with_metrics(routes(serve)?, &serve.server, thread))
         .protocol(Increment::new(serve.close_test))
         .protocol(Mirror::new(serve.close_test, Arc::clone(canvas), thread.clone()));
-    Ok(builder)
+    let routes = server::with_metrics(routes(serve)?, &serve.server, thread);
+    match topics {
+        Some(topics) => topics.install(builder, routes, thread),
+        None => Ok(builder.routes(routes)),
+    }
 }
 
 fn routes(serve: &Serve) -> Result<Routes, Failure> {

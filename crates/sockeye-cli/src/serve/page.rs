@@ -1,6 +1,6 @@
 //! The built-in page, which is a part of the binary.
 
-use sockeye::http::{InvalidHeader, Response, Routes};
+use sockeye::http::{HttpRequest, InvalidHeader, Response, Routes};
 
 /// Routes to the page and its parts.
 ///
@@ -15,13 +15,16 @@ pub(crate) fn routes() -> Result<Routes, InvalidHeader> {
             .header("Cache-Control", "no-cache")?
             .header("Referrer-Policy", "no-referrer")?
             .header("X-Content-Type-Options", "nosniff")?;
-        routes = routes.get(path, move |request| {
-            let policy = policy(request.header("Host").unwrap_or_default());
-            // Its parts are safe to send, so this fails never.
-            part.clone().header("Content-Security-Policy", policy).unwrap_or_else(|_| Response::error(500))
-        });
+        routes = routes.get(path, move |request| with_policy(part.clone(), request));
     }
     Ok(routes)
+}
+
+/// A part of a page, which may load and connect to what this server has.
+pub(super) fn with_policy(part: Response, request: &HttpRequest<'_>) -> Response {
+    let policy = policy(request.header("Host").unwrap_or_default());
+    // Its parts are safe to send, so this fails never.
+    part.header("Content-Security-Policy", policy).unwrap_or_else(|_| Response::error(500))
 }
 
 const PARTS: [(&str, &str, &str); 5] = [

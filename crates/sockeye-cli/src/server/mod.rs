@@ -66,12 +66,14 @@ pub(crate) fn limits(args: &ServerArgs, thread: &ThreadCx) -> Limits {
     limits
 }
 
-/// Runs a service, or one in each of several threads, until a signal ends it. `build` describes the service of one thread.
+/// Runs a service, or one in each of several threads, until a signal ends it. `build` describes the service of one thread;
+/// `announcement` is printed behind the addresses, with a line end.
 pub(crate) fn run(
     scheme: Scheme,
     port: Port,
     args: &ServerArgs,
     background: &mut Background,
+    announcement: &str,
     build: impl Fn(&ThreadCx) -> Result<Builder, Failure> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     // Before anything is opened here: the numbers of these descriptors are fixed.
@@ -95,6 +97,7 @@ pub(crate) fn run(
     let read = tls.clone().filter(|_| args.tls.has_files());
     let scheme = if tls.is_some() { scheme.with_tls() } else { scheme };
     let pin = tls.as_ref().and_then(|tls| tls::pin(&args.tls, tls)).map(|pin| format!("{pin}\n")).unwrap_or_default();
+    let more = pin + announcement;
     if threads > 1 {
         let of_workers = tls.clone();
         let several = build_threads(addrs, tls.as_ref(), args, threads, move |worker| {
@@ -107,7 +110,7 @@ pub(crate) fn run(
         let manager = Manager::ready(several.local_addresses(), scheme, background.is_daemon());
         manager.watch(several.group(), threads)?;
         signals::serve_on(signals, several.group().clone(), threads, several.max_connections(), manager.clone(), read)?;
-        background.report_ready(addresses::announcement(several.local_addresses(), scheme) + &pin)?;
+        background.report_ready(addresses::announcement(several.local_addresses(), scheme) + &more)?;
         tell_limit(several.max_connections());
         let mut all = Statistics::default();
         let result = several.join_each(|thread, statistics| {
@@ -131,7 +134,7 @@ pub(crate) fn run(
     let manager = Manager::ready(service.local_addresses(), scheme, background.is_daemon());
     manager.watch(&group, 1)?;
     signals::serve_on(signals, group, 1, most, manager.clone(), read)?;
-    background.report_ready(addresses::announcement(service.local_addresses(), scheme) + &pin)?;
+    background.report_ready(addresses::announcement(service.local_addresses(), scheme) + &more)?;
     tell_limit(most);
     let result = service.run().map_err(|error| Failure::general(error.to_string()));
     manager.stopping();

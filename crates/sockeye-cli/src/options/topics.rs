@@ -1,0 +1,90 @@
+//! The options of a hub.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use crate::failure::Failure;
+use crate::options::client::read_first;
+use crate::units::{parse_size, parse_some_time, whole};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TopicsArgs {
+    /// Be a hub: clients subscribe to topics and publish to them (sockeye.topics.v1)
+    ///
+    /// Anybody may subscribe. Publishing needs a token, also with POST to /topics/NAME. `sockeye connect --topic` and `sockeye publish` are clients, and
+    /// so is the page /topics.html.
+    #[arg(long)]
+    pub(crate) topics: bool,
+
+    /// Messages of each topic that are kept for clients that come late or come back; 0 for none
+    #[arg(long, value_name = "N", requires = "topics", default_value_t = 100, value_parser = whole::<u32>(0..=1_000_000))]
+    pub(crate) history: u32,
+
+    /// Keep no message longer than this, such as 1h [default: as long as there is room]
+    #[arg(long, value_name = "TIME", requires = "topics", value_parser = parse_some_time)]
+    pub(crate) history_age: Option<Duration>,
+
+    /// Broker between this server and others: redis://HOST
+    ///
+    /// With --history, Redis keeps the messages, and any server goes on where a client was. Without (--history 0) it passes them on. Also
+    /// redis://USER:PASSWORD@HOST:PORT, and rediss:// for TLS. To keep the password out of the process list, use --backplane-file.
+    #[arg(long, value_name = "URL", requires = "topics", value_hint = ValueHint::Url)]
+    pub(crate) backplane: Option<String>,
+
+    /// File whose first line is the URL of the broker
+    #[arg(long, value_name = "FILE", requires = "topics", conflicts_with = "backplane", value_hint = ValueHint::FilePath)]
+    pub(crate) backplane_file: Option<PathBuf>,
+
+    /// Token for publishing; visible in the process list [default: a random one, which is printed]
+    #[arg(long, value_name = "TOKEN", requires = "topics", conflicts_with = "publish_token_file")]
+    pub(crate) publish_token: Option<String>,
+
+    /// File whose first line is the token for publishing
+    #[arg(long, value_name = "FILE", requires = "topics", value_hint = ValueHint::FilePath)]
+    pub(crate) publish_token_file: Option<PathBuf>,
+
+    /// Let anybody publish who can connect
+    #[arg(long, requires = "topics", conflicts_with_all = ["publish_token", "publish_token_file"])]
+    pub(crate) open_publish: bool,
+
+    /// Longest message of a topic, such as 64K
+    #[arg(long, value_name = "SIZE", requires = "topics", default_value = "64K", value_parser = parse_size)]
+    pub(crate) topic_message_bytes: u64,
+}
+
+impl TopicsArgs {
+    /// The token for publishing. `None`: it is to be made.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a token is empty.
+    pub(crate) fn token(&self) -> Result<Option<String>, Failure> {
+        let token = match &self.publish_token_file {
+            Some(path) => {
+                let wrong = |error| Failure::usage(format!("--publish-token-file {}: {error}", path.display()));
+                read_first(path)
+                    .map_err(|error| wrong(error.to_string()))?
+                    .lines()
+                    .next()
+                    .map(|line| line.trim().to_owned())
+            }
+            None => self.publish_token.clone(),
+        };
+        match token {
+            Some(token) if token.is_empty() => Err(Failure::usage("the token for publishing is empty".to_owned())),
+            token => Ok(token),
+        }
+    }
+
+    /// The URL of the broker, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn broker(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.backplane_file else { return Ok(self.backplane.clone()) };
+        let wrong = |error| Failure::usage(format!("--backplane-file {}: {error}", path.display()));
+        let text = read_first(path).map_err(|error| wrong(error.to_string()))?;
+        Ok(text.lines().next().map(|line| line.trim().to_owned()))
+    }
+}
