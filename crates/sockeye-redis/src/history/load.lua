@@ -1,24 +1,24 @@
 -- ARGV, continued: bytes to load at most, though one message always.
 if age > 0 then
     redis.call('PEXPIRE', meta, age + 86400000)
-else
-    redis.call('PERSIST', log)
-    redis.call('PERSIST', meta)
 end
-local reply, room, wanted = {epoch, digits(offset)}, tonumber(ARGV[5]), offset
+local function id(offset)
+    return string.format('%.0f-0', offset)
+end
+local most, room = tonumber(ARGV[3]), tonumber(ARGV[5])
+local last = redis.call('HGET', meta, 'offset') or '0'
+local reply, offset = {epoch, last}, tonumber(last)
+local wanted = offset
 -- The newest messages, newest first, until one is missing or too old.
 while wanted > 0 and #reply - 2 < most do
     local count = math.min(16, most - #reply + 2)
-    local entries = redis.call('XREVRANGE', log, digits(wanted) .. '-0', '-', 'COUNT', count)
+    local entries = redis.call('XREVRANGE', log, id(wanted), '-', 'COUNT', count)
     if #entries == 0 then
         return reply
     end
     for _, entry in ipairs(entries) do
         local fields = entry[2]
-        if entry[1] ~= digits(wanted) .. '-0' or fields[3] ~= 'm' then
-            return reply
-        end
-        if age > 0 and (tonumber(fields[2]) or 0) + age <= now then
+        if entry[1] ~= id(wanted) or fields[3] ~= 'm' or ended(fields[2]) then
             return reply
         end
         room = room - #fields[4] - 32

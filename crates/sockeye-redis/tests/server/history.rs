@@ -255,14 +255,14 @@ fn messages_that_are_too_old_are_neither_loaded_nor_kept() {
     let (meta, log) = (&b"sockeye:{t:t}meta"[..], &b"sockeye:{t:t}log"[..]);
     // As if this one had been published long ago.
     assert_eq!(server.command(&[b"HSET", meta, b"offset", b"2"]), ":0");
-    assert_eq!(server.command(&[b"XADD", log, b"2-0", b"t", b"1", b"m", b"\x01\xff\xff\xff\xffold"]), "2-0");
+    assert_eq!(server.command(&[b"XADD", log, b"2-0", b"t", b"1 0", b"m", b"\x01\xff\xff\xff\xffold"]), "2-0");
     assert_eq!(hub.published("t", "3").expect("a position").offset, 3);
     assert_eq!(server.command(&[b"XLEN", log]), ":2");
     let loaded = hub.loaded("t", Some(first));
     check(&loaded);
     assert_eq!((loaded.base.offset, loaded.is_complete, texts(&loaded.messages)), (2, false, vec!["3".to_owned()]));
     assert_eq!(server.command(&[b"HSET", meta, b"offset", b"4"]), ":0");
-    assert_eq!(server.command(&[b"XADD", log, b"4-0", b"t", b"1", b"m", b"\x01\xff\xff\xff\xffold"]), "4-0");
+    assert_eq!(server.command(&[b"XADD", log, b"4-0", b"t", b"1 0", b"m", b"\x01\xff\xff\xff\xffold"]), "4-0");
     let loaded = hub.loaded("t", None);
     assert_eq!((loaded.base.offset, loaded.offset, loaded.messages.len()), (4, 4, 0));
     let ttl = |key| server.command(&[b"PTTL", key]).trim_start_matches(':').parse::<i64>().expect("a number");
@@ -271,6 +271,14 @@ fn messages_that_are_too_old_are_neither_loaded_nor_kept() {
     let mut other = with(&server, History::new(100));
     other.loaded("t", None);
     assert_eq!((ttl(log), ttl(meta)), (-1, -1));
+    hub.published("t", "5");
+    assert!(ttl(log) > 0 && ttl(meta) > 0);
+    other.published("t", "6");
+    assert_eq!((ttl(log), ttl(meta)), (-1, -1));
+    hub.unsubscribe("t");
+    other.unsubscribe("t");
+    assert_eq!(texts(&other.loaded("t", None).messages), ["3", "old", "5", "6"]);
+    assert_eq!(texts(&hub.loaded("t", None).messages), ["5", "6"]);
 }
 
 #[test]
