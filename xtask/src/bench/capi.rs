@@ -38,7 +38,7 @@ const LOADS: [(&str, [&str; 3]); 3] = [
 pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Result<Checks, Failure> {
     require(&["strace", "valgrind"])?;
     let ours = capi::library(workspace)?;
-    let programs = Programs::build(workspace)?;
+    let programs = Programs::build(workspace, &[])?;
     let program = echo(&programs)?;
     let on = |folder: &Path| Subject::with(format!("LD_LIBRARY_PATH={}", folder.display()), &program);
     let subjects = [on(Path::new("")), on(&ours), Subject::command(&programs)];

@@ -37,9 +37,9 @@ struct Programs<'a> {
 }
 
 impl<'a> Programs<'a> {
-    /// Builds them, and the `sockeye` under test.
-    fn build(workspace: &'a Workspace) -> Result<Self, Failure> {
-        rust::benches(workspace)?;
+    /// Builds `load` and those named, and the `sockeye` under test.
+    fn build(workspace: &'a Workspace, more: &[&str]) -> Result<Self, Failure> {
+        rust::benches(workspace, &[&["load"], more].concat())?;
         Self::ready(workspace)
     }
 

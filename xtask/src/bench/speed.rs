@@ -78,7 +78,7 @@ const SCENARIOS: &[Scenario] = &[
 
 /// Prints the table of ratios after `rounds` rounds. It never fails for a number.
 pub(crate) fn run(workspace: &Workspace, rounds: u64, only: Option<&str>) -> Result<Checks, Failure> {
-    let programs = Programs::build(workspace)?;
+    let programs = Programs::build(workspace, &["floor"])?;
     let processors = Processors::find()?;
     let wanted: Vec<&Scenario> =
         SCENARIOS.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only))).collect();

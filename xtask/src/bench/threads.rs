@@ -20,7 +20,7 @@ use crate::{
 
 /// Prints the table of capacities after `rounds` rounds. It never fails for a number.
 pub(crate) fn run(workspace: &Workspace, rounds: u64) -> Result<Checks, Failure> {
-    let programs = Programs::build(workspace)?;
+    let programs = Programs::build(workspace, &[])?;
     let processors = processors()?;
     let mut capacities = [Vec::new(), Vec::new()];
     for round in 0..rounds {

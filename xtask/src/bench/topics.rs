@@ -22,7 +22,7 @@ const ROUNDS_OF_ONE: [u64; 2] = [100, 500];
 /// Prints the table. Goals that are missed are a failure, unless they are only to be reported.
 pub(crate) fn run(workspace: &Workspace, report_only: bool) -> Result<Checks, Failure> {
     require(&["valgrind"])?;
-    let programs = Programs::build(workspace)?;
+    let programs = Programs::build(workspace, &["topics"])?;
     let mut table = Table::new(&["figure", "measured", "goal", "verdict"]);
     let mut checks = Checks::default();
     let mut figure = |name: &str, measured: f64, goal: f64| {
