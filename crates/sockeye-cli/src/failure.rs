@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use sockeye::client::{FailureCause, ProxyFailure, Refusal, Stage};
 use sockeye::tls::{TlsFailure, TlsFailureKind};
+use sockeye_hub::SUBPROTOCOL;
 
 /// A message and an exit code.
 #[derive(Clone, Debug)]
@@ -22,6 +23,11 @@ impl Failure {
     /// A signal ended what had no other end: the process ends by SIGINT, as a shell expects of what it runs in a loop.
     pub(crate) fn interrupted() -> Self {
         Self { code: INTERRUPTED, message: String::new() }
+    }
+
+    /// The server has accepted the connection, but does not speak the subprotocol of hubs.
+    pub(crate) fn no_hub() -> Self {
+        Self { code: PROTOCOL, message: format!("the server is not a hub: it does not speak {SUBPROTOCOL}") }
     }
 
     /// What the command line asks for cannot be: a folder or address that does not exist, a port in use.

@@ -3,7 +3,7 @@
 //! From top to bottom:
 //!
 //! * [`args`] lists the subcommands. Each has a folder with its `args`: the servers [`serve`] and [`echo`], the clients
-//!   [`connect`], [`ping`] and [`mod@bench`], and [`fraggle`], which is either; [`manual`] prints completions and man pages.
+//!   [`connect`], [`publish`], [`ping`] and [`mod@bench`], and [`fraggle`], which is either; [`manual`] prints completions and man pages.
 //! * [`server`] runs the servers: it opens the listeners, prints where they are, and stops on signals. [`background`] turns
 //!   the process into a daemon first.
 //! * [`options`] has the options that several subcommands share, [`interface`] the addresses behind `--interface`.
@@ -29,6 +29,7 @@ mod log;
 mod manual;
 mod options;
 mod ping;
+mod publish;
 mod random;
 mod ratio;
 mod serve;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         }
         Command::Connect(connect) => run(client_level(&connect.client, connect.quiet), || connect::run(&connect)),
         Command::Ping(ping) => run(client_level(&ping.client, ping.quiet), || ping::run(&ping)),
+        Command::Publish(publish) => run(client_level(&publish.client, publish.quiet), || publish::run(&publish)),
         Command::Bench(bench) => run(bench.client.log_level, || bench::run(&bench)),
         Command::Fraggle(fraggle) => run(fraggle.client.log_level, || fraggle::run(&fraggle)),
         Command::Completions(completions) => {

@@ -10,7 +10,8 @@ use sockeye::client::Reconnect;
 use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Failure, Handshake, Service};
-use sockeye_hub::client::{Client, Event, SUBPROTOCOL, Subscribe};
+use sockeye_hub::SUBPROTOCOL;
+use sockeye_hub::client::{Client, Event, Subscribe};
 
 /// One connection at a time, and what outlives it.
 struct Watch {

@@ -50,7 +50,9 @@ mod wire;
 /// The client for JavaScript, to be served to pages: an ES module without dependencies, which exports `Topics`.
 pub const JAVASCRIPT: &str = include_str!("../js/sockeye-topics.js");
 
-pub use client::SUBPROTOCOL;
+/// The name of the sub-protocol.
+pub const SUBPROTOCOL: &str = "sockeye.topics.v1";
+
 pub use history::History;
 pub use hub::{Hub, HubBuilder, HubError, HubThreads, PublishRefused, Receipt};
 pub use permissions::{Everybody, Permissions};

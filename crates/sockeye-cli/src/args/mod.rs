@@ -11,6 +11,7 @@ use crate::echo::args::{self as echo, Echo};
 use crate::fraggle::args::{self as fraggle, Fraggle};
 use crate::manual::args::{self as manual, Completions, Man};
 use crate::ping::args::{self as ping, Ping};
+use crate::publish::args::{self as publish, Publish};
 use crate::serve::args::{self as serve, Serve};
 
 /// WebSockets from the command line
@@ -49,6 +50,11 @@ pub(crate) enum Command {
     /// Each line typed, or read from standard input, is sent as a message. Messages that arrive are shown.
     #[command(after_help = connect::EXAMPLES, after_long_help = connect::long_help())]
     Connect(Box<Connect>),
+    /// Publish messages to a topic of a hub
+    ///
+    /// A hub is what `sockeye serve --topics` is, or any other server of sockeye.topics.v1. Each message waits for the answer of the hub.
+    #[command(after_help = publish::EXAMPLES, after_long_help = publish::long_help())]
+    Publish(Box<Publish>),
     /// Measure round trips to a server
     ///
     /// Uses ping frames, which every WebSocket server answers, or messages to a server that sends them back.

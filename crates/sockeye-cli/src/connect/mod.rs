@@ -10,15 +10,15 @@ mod command;
 mod console;
 mod dialog;
 mod editor;
-mod encoding;
+pub(crate) mod encoding;
 mod event;
 mod expect;
-mod lines;
+pub(crate) mod lines;
 mod packed;
 mod screen;
 mod secured;
 mod show;
-mod stdin;
+pub(crate) mod stdin;
 
 use std::cell::RefCell;
 use std::env;
@@ -175,7 +175,8 @@ fn given(text: &str, connect: &Connect) -> Result<Message<'static>, String> {
     }
 }
 
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+/// What is in a file that has at most so many bytes.
+pub(crate) fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

@@ -11,6 +11,7 @@ use sockeye::Connect;
 use sockeye::client::Proxy;
 use sockeye::sys::Address;
 use sockeye::tls::ClientTls;
+use sockeye_hub::SUBPROTOCOL;
 
 use crate::failure::Failure;
 use crate::interface::{self, Interface, UNIX_NAME};
@@ -82,6 +83,15 @@ impl ClientArgs {
     /// The URL or an option that cannot be used: exit code 2.
     pub(crate) fn connect(&self, url: &str) -> Result<Connect, Failure> {
         Ok(self.connect_and_tls(url)?.0)
+    }
+
+    /// The same for a hub, whose subprotocol is the only one.
+    pub(crate) fn connect_to_hub(&self, url: &str) -> Result<Connect, Failure> {
+        let connect = self.connect(url)?;
+        if let Some(other) = self.protocols.first() {
+            return Err(Failure::usage(format!("--protocol {other}: a hub speaks {SUBPROTOCOL}, which is offered")));
+        }
+        connect.subprotocol(SUBPROTOCOL).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// The same, and how it speaks TLS if it does.

@@ -8,4 +8,5 @@ pub(crate) mod listening;
 pub(crate) mod logging;
 pub(crate) mod server;
 pub(crate) mod tls;
+pub(crate) mod token;
 pub(crate) mod topics;

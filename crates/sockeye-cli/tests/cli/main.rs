@@ -13,6 +13,7 @@ mod logs;
 mod peer;
 mod ping;
 mod proxied;
+mod publish;
 mod served;
 mod shell;
 mod support;

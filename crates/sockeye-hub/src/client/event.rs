@@ -7,7 +7,8 @@ use std::fmt;
 use sockeye::messages::Message;
 use sockeye::{Close, CloseCode};
 
-use crate::client::{Bookmark, SUBPROTOCOL};
+use crate::SUBPROTOCOL;
+use crate::client::Bookmark;
 
 /// What a message of the server means, or the end of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]

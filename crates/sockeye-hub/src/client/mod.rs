@@ -48,9 +48,6 @@ use sockeye::messages::Message;
 pub use self::bookmark::{Bookmark, InvalidBookmark};
 pub use self::event::{Asked, ErrorCode, Event, Events, Malformed};
 
-/// The name of the subprotocol, for `Connect::subprotocol`.
-pub const SUBPROTOCOL: &str = "sockeye.topics.v1";
-
 /// What a program wants of a hub, and where it is; see the [module](self).
 #[derive(Debug)]
 pub struct Client {
@@ -169,7 +166,7 @@ impl Client {
         self.publishes
     }
 
-    /// A connection is open, with the subprotocol [`SUBPROTOCOL`]. Returns what has to be sent first, in order: the token, then
+    /// A connection is open, with the subprotocol [`SUBPROTOCOL`](crate::SUBPROTOCOL). Returns what has to be sent first, in order: the token, then
     /// each subscription, behind what was seen of it.
     #[must_use]
     pub fn opened(&mut self) -> Vec<String> {
