@@ -1,7 +1,8 @@
 //! One test of the suite and how it shares the machine with the others.
 
+use std::cell::RefCell;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::Trial;
 
@@ -25,6 +26,41 @@ pub(crate) struct Case {
 }
 
 static PROCESSOR: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// The turn of the row that runs on this thread, if it is a heavy one.
+    static TURN: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+}
+
+/// What a heavy row holds until its end, however that is reached: the thread runs other rows later.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        await_turn();
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURN.take();
+    }
+}
+
+fn await_turn() {
+    TURN.set(Some(PROCESSOR.lock().unwrap_or_else(PoisonError::into_inner)));
+}
+
+/// Does what only waits: another heavy row runs meanwhile.
+pub(crate) fn lend_turn<T>(wait: impl FnOnce() -> T) -> T {
+    let is_heavy = TURN.take().is_some();
+    let result = wait();
+    if is_heavy {
+        await_turn();
+    }
+    result
+}
 
 impl Case {
     pub(crate) fn new(name: &'static str, class: Class, body: fn()) -> Self {
@@ -53,7 +89,7 @@ impl Case {
             self.needs_root && !rustix::process::geteuid().is_root() || self.needs_strace && !on_path("strace");
         let ignored = missing && std::env::var_os("CI").is_none();
         Trial::test(self.name, move || {
-            let _turn = (self.class == Class::Heavy).then(|| PROCESSOR.lock().unwrap_or_else(PoisonError::into_inner));
+            let _turn = (self.class == Class::Heavy).then(Turn::take);
             (self.body)();
             Ok(())
         })

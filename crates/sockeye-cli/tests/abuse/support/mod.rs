@@ -14,7 +14,7 @@ mod tls;
 mod wire;
 
 pub(crate) use canary::percentile_99;
-pub(crate) use case::{Case, Class, rows};
+pub(crate) use case::{Case, Class, lend_turn, rows};
 pub(crate) use network::isolated;
 pub(crate) use peer::{End, Peer, Reply, refused};
 pub(crate) use process::Process;
