@@ -42,7 +42,7 @@ impl fmt::Display for ConfigError {
             Self::Port => "the port of a Redis server is a number from 1 to 65535",
             Self::Database => "behind the host there may be the number of a database and nothing else, such as redis://127.0.0.1/2",
             Self::Prefix => "the prefix of names in Redis has no { and no }",
-            Self::History => "a history has 1 to 100000 messages, an age of at least 1 ms and 1 KiB to 256 MiB to load",
+            Self::History => "a history has 1 to 100000 messages, an age of at least 1 ms and 1 KiB to 24 MiB to load",
             Self::Entropy(why) => return write!(f, "the system has no random bytes: {why}"),
         })
     }

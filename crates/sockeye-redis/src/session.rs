@@ -29,6 +29,10 @@ pub(crate) struct Session {
     /// Oldest first. At most: those of the beginning, three for each topic, one ping and [`PUBLISHES`].
     expected: VecDeque<Expected>,
     topics: Topics,
+    /// Topics whose turn to be loaded has not come. Some may be here that need it no more.
+    waiting: VecDeque<Arc<str>>,
+    /// How many of `expected` load a topic; at most [`History::most_loads`].
+    loads: usize,
     /// How many of `expected` are of the beginning.
     beginning: usize,
     /// How many of `expected` are messages.
@@ -77,6 +81,8 @@ impl Session {
         Self {
             expected: VecDeque::new(),
             topics: Topics::new(settings.history.is_some()),
+            waiting: VecDeque::new(),
+            loads: 0,
             beginning: 0,
             publishes: 0,
             keeping: 0,
@@ -237,7 +243,12 @@ impl Session {
         let expected = self.expected.pop_front().ok_or_else(|| protocol("an answer that belongs to no command"))?;
         match (expected, reply) {
             (Expected::Publish(ticket), reply) => self.published(ticket, reply, io),
-            (Expected::Load(topic), reply) => self.loaded(settings, &topic, reply, io),
+            (Expected::Load(topic), reply) => {
+                self.loads = self.loads.saturating_sub(1);
+                self.loaded(settings, &topic, reply, io)?;
+                self.resume(settings, io);
+                Ok(())
+            }
             (Expected::Subscribe(topic), Reply::Error(error)) => {
                 let step = self.topics.refuse(&topic);
                 self.act(settings, &topic, step, &text::shown(error), io);
@@ -404,6 +415,10 @@ impl Session {
         let channel = [settings.prefix.as_bytes(), topic.as_bytes()];
         match step {
             Step::Nothing => {}
+            Step::Subscribe | Step::Load if self.loads >= settings.most_loads() => {
+                self.topics.hold(topic);
+                self.waiting.push_back(Arc::clone(topic));
+            }
             Step::Subscribe => {
                 Command::new(io.out(), "SUBSCRIBE", 1).parts(&channel);
                 self.expected.push_back(Expected::Subscribe(Arc::clone(topic)));
@@ -419,16 +434,31 @@ impl Session {
         }
     }
 
+    /// Goes on with topics that had to wait.
+    fn resume(&mut self, settings: &Settings, io: &mut Io<'_>) {
+        while self.loads < settings.most_loads() {
+            let Some(topic) = self.waiting.pop_front() else { return };
+            let step = self.topics.resume(&topic);
+            self.act(settings, &topic, step, "", io);
+        }
+    }
+
     /// Asks for what is kept of a topic.
     fn load(&mut self, settings: &Settings, topic: &Arc<str>, io: &mut Io<'_>) {
         let Some(history) = &settings.history else { return };
         let [_, _, bytes] = history.arguments();
         self.run_script(settings, history, Script::Load, topic, 1, io).argument(bytes.as_bytes());
         self.expected.push_back(Expected::Load(Arc::clone(topic)));
+        self.loads += 1;
     }
 }
 
 impl Settings {
+    /// How many topics may be loaded at once. Without history none is.
+    fn most_loads(&self) -> usize {
+        self.history.as_ref().map_or(usize::MAX, History::most_loads)
+    }
+
     /// What one reply may have: a message, its key and what is around it, or a history. `HELLO` lists all modules of the server, a dozen
     /// elements each.
     pub(crate) fn bounds(&self) -> Bounds {

@@ -46,6 +46,8 @@ struct Topic {
 /// What was sent to the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
+    /// Nothing yet: others are loaded first.
+    Waiting,
     /// SUBSCRIBE, and it has not answered.
     Beginning,
     /// SUBSCRIBE, and it did; but not to the script.
@@ -100,9 +102,33 @@ impl Topics {
         topic.is_wanted = false;
         let step = match topic.state {
             State::On(_) | State::Loading { .. } => topic.end(),
-            State::Beginning | State::Ending => Step::Nothing,
+            State::Waiting | State::Beginning | State::Ending => Step::Nothing,
         };
         (name, step)
+    }
+
+    /// What was to be sent for a topic has to wait.
+    pub(crate) fn hold(&mut self, name: &str) {
+        if let Some(Topic { state: state @ State::Beginning, .. }) = self.by_name.get_mut(name) {
+            *state = State::Waiting;
+        }
+    }
+
+    /// What is to be sent now for a topic that had to wait.
+    pub(crate) fn resume(&mut self, name: &str) -> Step {
+        let Some(topic) = self.by_name.get_mut(name) else { return Step::Nothing };
+        match topic {
+            Topic { state: state @ State::Waiting, is_wanted: true, .. } => {
+                *state = State::Beginning;
+                Step::Subscribe
+            }
+            Topic { state: State::Waiting, .. } => {
+                self.by_name.remove(name);
+                Step::Nothing
+            }
+            Topic { state: State::Loading { .. }, .. } => Step::Load,
+            _ => Step::Nothing,
+        }
     }
 
     /// The server has answered SUBSCRIBE.
@@ -162,7 +188,7 @@ impl Topics {
                 *state = State::Beginning;
                 Step::Subscribe
             }
-            Some(Topic { state: State::Beginning, .. }) | None => Step::Nothing,
+            Some(Topic { state: State::Waiting | State::Beginning, .. }) | None => Step::Nothing,
             Some(_) => self.refuse(name),
         }
     }

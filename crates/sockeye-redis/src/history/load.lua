@@ -1,4 +1,4 @@
--- ARGV, continued: bytes to load at most, though one message always.
+-- ARGV, continued: bytes to load at most.
 if age > 0 then
     redis.call('PEXPIRE', meta, age + 86400000)
 end
@@ -7,12 +7,12 @@ local function id(offset)
 end
 local most, room = tonumber(ARGV[3]), tonumber(ARGV[5])
 local last = redis.call('HGET', meta, 'offset') or '0'
-local reply, offset = {epoch, last}, tonumber(last)
-local wanted = offset
+local reply, wanted, count = {epoch, last}, tonumber(last), 4
 -- The newest messages, newest first, until one is missing or too old.
 while wanted > 0 and #reply - 2 < most do
-    local count = math.min(16, most - #reply + 2)
-    local entries = redis.call('XREVRANGE', log, id(wanted), '-', 'COUNT', count)
+    -- More each time, but not much more than there was room for until now.
+    count = math.min(2 * count, 256)
+    local entries = redis.call('XREVRANGE', log, id(wanted), '-', 'COUNT', math.min(count, most - #reply + 2))
     if #entries == 0 then
         return reply
     end
@@ -22,7 +22,7 @@ while wanted > 0 and #reply - 2 < most do
             return reply
         end
         room = room - #fields[4] - 32
-        if room < 0 and wanted < offset then
+        if room < 0 then
             return reply
         end
         reply[#reply + 1] = fields[4]

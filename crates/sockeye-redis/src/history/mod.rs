@@ -23,7 +23,7 @@ impl History {
     /// Keeps the last `messages` of each topic, 1 to 100,000, for as long as the server has memory for them.
     #[must_use]
     pub const fn new(messages: u32) -> Self {
-        Self { messages, age: Duration::ZERO, load_bytes: 16 * 1024 * 1024 }
+        Self { messages, age: Duration::ZERO, load_bytes: 4 * 1024 * 1024 }
     }
 
     /// Keeps messages for this long only. A day after the last message of a topic has ended in this way its numbers are forgotten too, unless
@@ -34,8 +34,9 @@ impl History {
         self
     }
 
-    /// How many bytes a server reads of one topic when it subscribes to it, 1 KiB to 256 MiB; 16 MiB unless set. Older messages are left out, as if
-    /// they were not kept. The last message is always read.
+    /// How many bytes a server reads of one topic when it subscribes to it, 1 KiB to 24 MiB; 4 MiB unless set. Older messages are left out, as if
+    /// they were not kept. Redis disconnects a subscriber for which more than 32 MiB wait, so topics are read one after another, 16 MiB at once
+    /// unless one may have more.
     #[must_use]
     pub const fn load_bytes(mut self, bytes: usize) -> Self {
         self.load_bytes = bytes;
@@ -44,7 +45,7 @@ impl History {
 
     pub(crate) fn check(self) -> Result<Self, ConfigError> {
         let is_valid = (1..=MOST_MESSAGES).contains(&self.messages)
-            && (1024..=256 * 1024 * 1024).contains(&self.load_bytes)
+            && (1024..=24 * 1024 * 1024).contains(&self.load_bytes)
             && (self.age.is_zero() || (1..=MOST_AGE_MILLIS).contains(&self.age.as_millis()));
         if is_valid { Ok(self) } else { Err(ConfigError::History) }
     }
@@ -55,6 +56,11 @@ impl History {
 
     pub(crate) fn most_load_bytes(&self) -> usize {
         self.load_bytes
+    }
+
+    /// How many topics may be read at once.
+    pub(crate) fn most_loads(&self) -> usize {
+        (LOADED_AT_ONCE_BYTES / self.load_bytes).max(1)
     }
 
     /// The numbers as the scripts take them: messages, milliseconds (0 for no age), bytes to load.
@@ -114,6 +120,9 @@ pub(crate) fn draw(seed: u64, count: u64) -> u64 {
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
+
+/// Half of what Redis lets wait for a subscriber unless told otherwise.
+const LOADED_AT_ONCE_BYTES: usize = 16 * 1024 * 1024;
 
 const MOST_MESSAGES: u32 = 100_000;
 

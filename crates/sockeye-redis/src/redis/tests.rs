@@ -41,7 +41,9 @@ impl Dialogue {
     }
 
     fn with_history() -> Self {
-        let redis = Redis::new("redis://h").expect("a URL").history(History::new(3)).expect("a history");
+        // So much that one topic is loaded after the other.
+        let history = History::new(3).load_bytes(17 * 1024 * 1024);
+        let redis = Redis::new("redis://h").expect("a URL").history(history).expect("a history");
         let mut dialogue = Self::new(redis);
         [HELLO, INFO, PUBLISH, LOAD].iter().for_each(|answer| dialogue.hear(answer));
         dialogue.expect_ready();

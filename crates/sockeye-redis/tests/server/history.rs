@@ -292,6 +292,7 @@ fn loading_is_limited_in_bytes() {
     check(&loaded);
     assert_eq!((loaded.offset, loaded.messages.len()), (100, 4096 / (5 + 100 + 32)));
     let large = vec![b'x'; 16 * 1024 * 1024];
+    let mut hub = with(&server, History::new(1000).load_bytes(17 * 1024 * 1024));
     for offset in 1..=3 {
         hub.try_publish("large", MessageKind::Binary, None, &large).expect("room");
         let event = hub.event("Published");
@@ -300,6 +301,41 @@ fn loading_is_limited_in_bytes() {
     let loaded = hub.loaded("large", None);
     check(&loaded);
     assert!(loaded.messages.len() == 1 && loaded.messages[0].payload == large);
+    let loaded = with(&server, History::new(1000)).loaded("large", None);
+    assert_eq!((loaded.base.offset, loaded.offset, loaded.messages.len()), (3, 3, 0));
+}
+
+/// Redis disconnects a subscriber for which 32 MiB wait, and would do so each time that it comes back.
+#[test]
+fn many_long_histories_are_loaded_one_after_another() {
+    const TOPICS: usize = 40;
+    let server = Server::start();
+    let mut writer = hub(&server);
+    let large = vec![b'x'; 1024 * 1024];
+    for topic in 0..TOPICS {
+        for _ in 0..3 {
+            writer.try_publish(&topic.to_string(), MessageKind::Binary, None, &large).expect("room");
+            writer.event("Published");
+        }
+    }
+    let mut reader = hub(&server);
+    // Without reading: what the server says waits there.
+    for topic in 0..TOPICS {
+        reader.subscribe(&topic.to_string(), None);
+    }
+    reader.unsubscribe("20");
+    reader.unsubscribe("30");
+    reader.subscribe("30", None);
+    writer.published("39", "before it is loaded");
+    for topic in (0..TOPICS).filter(|topic| *topic != 20) {
+        let loaded = reader.reloaded(&topic.to_string());
+        check(&loaded);
+        assert!(loaded.messages.iter().filter(|message| message.payload == large).count() == 3);
+    }
+    writer.published("20", "to nobody");
+    writer.published("30", "text");
+    assert_eq!(reader.text("30"), "text");
+    assert_eq!(texts(&reader.loaded("20", None).messages)[3..], ["to nobody"]);
 }
 
 #[test]
