@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What is published, dependencies first.
-const CRATES: [&str; 5] = ["sockeye-proto", "sockeye", "sockeye-hub", "sockeye-redis", "sockeye-cli"];
+const CRATES: [&str; 6] = ["sockeye-proto", "sockeye", "sockeye-hub", "sockeye-nats", "sockeye-redis", "sockeye-cli"];
 
 /// What each package has to contain beside its sources.
 const FILES: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
