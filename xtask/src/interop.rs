@@ -42,8 +42,10 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<Checks, Failure> {
         }
     }
     total += bench.on_examples("http.mjs")?;
-    // Against a server of its own.
+    // Against a server of its own, and against a hub.
     total += count("topics.mjs", &process::run(&mut bench.command("topics.mjs"), LIMIT)?)?;
+    let hub = Tested::command(workspace, "serve").with_words(&["--topics", "--open-publish", "--history", "50"]);
+    total += bench.run(&hub, &["topics_hub.mjs"])?;
     total += over_tls(workspace, &bench)?;
     Ok(total)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use sockeye::Compression;
+use sockeye_hub::client::Bookmark;
 
 use crate::connect::color::When;
 use crate::connect::dialog::Hold;
@@ -18,6 +19,7 @@ use crate::options::admission::Admission;
 use crate::options::client::ClientArgs;
 use crate::options::compress::CompressArgs;
 use crate::options::tls::ServerTlsArgs;
+use crate::options::token::TokenArgs;
 use crate::units::{parse_size, parse_some_time, parse_span, whole};
 
 #[derive(Args, Debug)]
@@ -138,6 +140,9 @@ pub(crate) struct Connect {
     #[command(flatten, next_help_heading = "Clients that may connect, with --listen only")]
     pub(crate) admission: Admission,
 
+    #[command(flatten, next_help_heading = "Topics of a hub")]
+    pub(crate) topics: TopicArgs,
+
     #[command(flatten)]
     pub(crate) tls: ServerTlsArgs,
 
@@ -154,6 +159,32 @@ impl Connect {
     pub(crate) fn compression(&self) -> Compression {
         if self.no_compress { Compression::off() } else { self.compress.or_default() }
     }
+}
+
+/// What `--topic` subscribes to, and how.
+#[derive(Args, Debug)]
+pub(crate) struct TopicArgs {
+    /// Subscribe to a topic and show its messages, with its name if there are several (repeatable)
+    ///
+    /// The server is a hub: it speaks sockeye.topics.v1, as `sockeye serve --topics` does. Standard input is not read. A connection that is lost is made
+    /// again, and each topic continues where it was. What may be missing is said on standard error. With --json there are events for it.
+    #[arg(long = "topic", value_name = "NAME", conflicts_with_all = ["listen", "sends", "framing"])]
+    pub(crate) topics: Vec<String>,
+
+    /// Continue the topic behind this place, of an earlier run
+    #[arg(long, value_name = "EPOCH:OFFSET", requires = "topics", conflicts_with = "listen")]
+    pub(crate) since: Option<Bookmark>,
+
+    /// Begin with the last N messages that the hub keeps
+    #[arg(long, value_name = "N", requires = "topics", conflicts_with = "listen", value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
+    pub(crate) last: Option<u32>,
+
+    /// Say how many subscribers there are, and when that changes
+    #[arg(long, requires = "topics", conflicts_with = "listen")]
+    pub(crate) presence: bool,
+
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `--listen`: a port, and an address in front of it if need be.
@@ -209,6 +240,8 @@ Examples:
   sockeye connect ws://127.0.0.1:9001/ --no-compress
                                                      as a client that knows no compression
   sockeye connect --listen 9002                      wait for a client and talk to it
+  sockeye connect ws://127.0.0.1:7681/ --topic news --last 10
+                                                     messages of a topic, over breaks of the connection
 
 On a terminal, lines can be edited and have a history, which Ctrl-R searches, and messages appear above the line. A line that begins with / is a \
 command: /close [CODE [REASON]], /quit, /ping [TEXT], /help. A line that begins with // is sent with one slash.

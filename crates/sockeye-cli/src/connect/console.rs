@@ -16,6 +16,7 @@ use crate::connect::dialog::Dialog;
 use crate::connect::event::Event;
 use crate::connect::packed;
 use crate::connect::secured::Secured;
+use crate::connect::topics::Feed;
 
 /// One connection at a time.
 pub(crate) struct Console {
@@ -27,13 +28,24 @@ pub(crate) struct Console {
     compresses: bool,
     /// Goes on with the next client after one has left.
     again: bool,
+    /// What `--topic` subscribes to.
+    feed: Option<Rc<RefCell<Feed>>>,
 }
 
 impl Console {
-    pub(crate) fn new(dialog: Rc<RefCell<Dialog>>, connect: &Connect) -> Self {
+    pub(crate) fn new(dialog: Rc<RefCell<Dialog>>, connect: &Connect, feed: Option<Rc<RefCell<Feed>>>) -> Self {
         let (is_client, offers) = (connect.url.is_some(), !connect.client.protocols.is_empty());
         let (compresses, again) = (connect.compression().is_on(), connect.reconnect);
-        Self { dialog, is_client, offers: is_client && offers, compresses, again }
+        Self { dialog, is_client, offers: is_client && offers, compresses, again, feed }
+    }
+
+    /// A whole message.
+    fn deliver(&self, cx: &mut Cx<'_>, dialog: &mut Dialog, message: &Message<'_>) {
+        match &self.feed {
+            None => dialog.message(message),
+            Some(feed) if feed.borrow_mut().message(dialog, message) => cx.own_protocol().set_timer(ASK_AGAIN, AGAIN),
+            Some(_) => {}
+        }
     }
 
     /// Asks for what the dialog wants; `Err` is its wish to close.
@@ -101,6 +113,9 @@ impl Protocol for Console {
             dialog.screen.note(&packed::line(compression, self.is_client));
         }
         dialog.opened(cx.id());
+        if let Some(feed) = &self.feed {
+            feed.borrow_mut().opened(&mut dialog, subprotocol);
+        }
         if let Some(every) = dialog.ping_every() {
             cx.set_timer(every);
         }
@@ -114,7 +129,7 @@ impl Protocol for Console {
     fn receive(&mut self, cx: &mut Cx<'_>, partial: &mut Partial, fragment: Fragment<'_>) -> Result<(), Close> {
         let mut dialog = self.dialog.borrow_mut();
         if fragment.first && fragment.last {
-            dialog.message(&fragment.payload.into());
+            self.deliver(cx, &mut dialog, &fragment.payload.into());
         } else {
             partial.0.extend_from_slice(fragment.payload.as_bytes());
             if !fragment.last {
@@ -126,7 +141,7 @@ impl Protocol for Console {
                 MessageKind::Text => Message::from(String::from_utf8(bytes).map_err(|_| CloseCode::INTERNAL)?),
                 MessageKind::Binary => bytes.into(),
             };
-            dialog.message(&message);
+            self.deliver(cx, &mut dialog, &message);
         }
         Self::settle(&mut dialog, cx)
     }
@@ -183,10 +198,20 @@ impl Protocol for Console {
     fn closed(&mut self, cx: &mut ClosedCx<'_>, _: Partial, closed: Closed) {
         let retry =
             if self.is_client { cx.retry().map(|retry| retry.after) } else { self.again.then_some(Duration::ZERO) };
+        if let Some(feed) = &self.feed {
+            feed.borrow_mut().closed();
+        }
         let mut dialog = self.dialog.borrow_mut();
         dialog.closed(&closed, retry);
         if dialog.is_over() {
             cx.stop_reconnecting();
+        }
+    }
+
+    fn own_timer(&mut self, _: &mut ProtocolMut<'_>, _: u64) {
+        // What it asks for is sent once the loop has looked at the dialog.
+        if let Some(feed) = &self.feed {
+            feed.borrow_mut().retry(&mut self.dialog.borrow_mut());
         }
     }
 
@@ -195,7 +220,9 @@ impl Protocol for Console {
     }
 
     fn failed(&mut self, _: &mut ProtocolMut<'_>, _: sockeye::ConnId, failure: sockeye::Failure) {
-        let retry = failure.retry.map(|retry| retry.after);
+        // Without --reconnect a hub that was never reached is an error, as any server is.
+        let is_tried_again = self.again || self.feed.as_ref().is_none_or(|feed| feed.borrow().was_open());
+        let retry = failure.retry.filter(|_| is_tried_again).map(|retry| retry.after);
         self.dialog.borrow_mut().failed(&failure, retry);
     }
 }
@@ -217,6 +244,11 @@ fn ping(dialog: &mut Dialog, writable: &mut Writable<'_>) {
         writable.ping(payload);
     }
 }
+
+/// The timer for topics that were refused for now.
+const ASK_AGAIN: u64 = 0;
+/// How long they wait.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Its name in the service; peers do not see it.
 pub(crate) const NAME: &str = "console";

@@ -12,7 +12,7 @@ use sockeye::proto::conn::ControlPayload;
 use sockeye::{Close, CloseCode, Closed, ConnId};
 
 use crate::connect::command::{self, Command};
-use crate::connect::event::Event;
+use crate::connect::event::{Event, Origin};
 use crate::connect::expect::{Expectations, Unexpected};
 use crate::connect::screen::Screen;
 use crate::connect::stdin::{Input, Stdin};
@@ -153,13 +153,29 @@ impl Dialog {
         }
     }
 
+    /// Sends a request before anything else.
+    pub(crate) fn ask(&mut self, request: String) {
+        if !self.is_closing() {
+            self.sends.push_back(request.into());
+        }
+    }
+
     /// A message came.
     pub(crate) fn message(&mut self, message: &Message<'_>) {
+        self.take(message, None);
+    }
+
+    /// A message of a topic came.
+    pub(crate) fn message_of(&mut self, message: &Message<'_>, origin: &Origin<'_>) {
+        self.take(message, Some(origin));
+    }
+
+    fn take(&mut self, message: &Message<'_>, origin: Option<&Origin<'_>>) {
         if self.is_closing() {
             return;
         }
         self.received += 1;
-        self.screen.message(message);
+        self.screen.message(message, origin);
         if self.plan.expectations.message(message) == Err(Unexpected) {
             let missing = self.plan.expectations.missing().unwrap_or_default();
             self.fail("expect", THRESHOLD, format!("received message {} instead of {missing}", self.received));
@@ -294,7 +310,8 @@ impl Dialog {
         }
     }
 
-    fn fail(&mut self, stage: &str, code: u8, message: String) {
+    /// Closes, since something went wrong.
+    pub(crate) fn fail(&mut self, stage: &str, code: u8, message: String) {
         self.screen.event(&Event::Failure { stage, message: &message, status: None, retry: None });
         self.verdict.get_or_insert(Failure { code, message });
         // A peer that made us wait is not waited for again.
@@ -432,7 +449,8 @@ impl Dialog {
 
     /// Whether the writable callback has something to do.
     pub(crate) fn wants_to_write(&self) -> bool {
-        let input = matches!(self.phase, Phase::Talking | Phase::Holding { .. }) && !self.stdin.is_empty();
+        let is_talking = matches!(self.phase, Phase::Talking | Phase::Holding { .. });
+        let input = is_talking && !(self.stdin.is_empty() && self.sends.is_empty());
         !self.is_closing() && (input || !self.pings.is_empty()) || self.paused && !self.screen.is_full()
     }
 

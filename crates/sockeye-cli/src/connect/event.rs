@@ -11,6 +11,17 @@ use crate::connect::encoding::Encoding;
 use crate::connect::secured::Secured;
 use crate::ratio::Ratio;
 
+/// Where a message of a topic comes from.
+#[derive(Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) topic: &'a str,
+    /// Its place, as `--since` takes it.
+    pub(crate) at: &'a str,
+    pub(crate) key: Option<&'a [u8]>,
+    /// The name is shown to people, since there are other topics.
+    pub(crate) is_named: bool,
+}
+
 /// One thing that happened.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
@@ -36,7 +47,26 @@ pub(crate) enum Event<'a> {
     Tls(&'a Secured),
     /// With --verbose: what compression did for all connections.
     Compression(&'a Compressed),
-    Message(&'a Message<'a>),
+    Message(&'a Message<'a>, Option<&'a Origin<'a>>),
+    /// With --topic.
+    Subscribed {
+        topic: &'a str,
+        at: &'a str,
+        recovered: Option<bool>,
+    },
+    /// With --topic.
+    Gap {
+        topic: &'a str,
+        after: &'a str,
+        until: &'a str,
+    },
+    /// With --presence.
+    Presence {
+        topic: &'a str,
+        count: u64,
+        joined: u64,
+        left: u64,
+    },
     /// Those of the peer are answered by the library itself.
     Ping {
         by: &'a str,
@@ -87,7 +117,8 @@ impl Event<'_> {
                 object.raw("sent", &Ratio::sent(counted).json().to_string());
                 object.raw("received", &Ratio::received(counted).json().to_string());
             }
-            Self::Message(message) => {
+            Self::Message(message, origin) => {
+                object.origin(*origin);
                 object.raw("bytes", &message.as_bytes().len().to_string());
                 match message {
                     Message::Text(text) => {
@@ -100,6 +131,9 @@ impl Event<'_> {
                     }
                 }
             }
+            Self::Subscribed { topic, at, recovered } => object.subscribed(topic, at, *recovered),
+            Self::Gap { topic, after, until } => object.gap(topic, after, until),
+            Self::Presence { topic, count, joined, left } => object.presence(topic, [*count, *joined, *left]),
             Self::Ping { payload, by } => {
                 object.text("by", by);
                 object.payload(payload, encoding);
@@ -133,7 +167,10 @@ impl Event<'_> {
             Self::Handshake { .. } => "handshake",
             Self::Tls(_) => "tls",
             Self::Compression(_) => "compression",
-            Self::Message(_) => "message",
+            Self::Message(..) => "message",
+            Self::Subscribed { .. } => "subscribed",
+            Self::Gap { .. } => "gap",
+            Self::Presence { .. } => "presence",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
             Self::Close { .. } => "close",
@@ -190,6 +227,36 @@ impl Object {
         }
     }
 
+    fn subscribed(&mut self, topic: &str, at: &str, recovered: Option<bool>) {
+        self.text("topic", topic);
+        self.text("at", at);
+        self.raw("recovered", &Value::from(recovered).to_string());
+    }
+
+    fn gap(&mut self, topic: &str, after: &str, until: &str) {
+        self.text("topic", topic);
+        self.text("after", after);
+        self.text("until", until);
+    }
+
+    fn presence(&mut self, topic: &str, counts: [u64; 3]) {
+        self.text("topic", topic);
+        for (name, count) in ["count", "joined", "left"].into_iter().zip(counts) {
+            self.raw(name, &count.to_string());
+        }
+    }
+
+    fn origin(&mut self, origin: Option<&Origin<'_>>) {
+        let Some(origin) = origin else { return };
+        self.text("topic", origin.topic);
+        self.text("at", origin.at);
+        match origin.key.map(std::str::from_utf8) {
+            None => {}
+            Some(Ok(key)) => self.text("key", key),
+            Some(Err(_)) => self.text("key_hex", &Encoding::Hex.encode(origin.key.unwrap_or_default())),
+        }
+    }
+
     fn binary(&mut self, bytes: &[u8], encoding: Option<Encoding>) {
         let encoding = match encoding {
             Some(Encoding::Base64) => Encoding::Base64,
@@ -215,8 +282,13 @@ impl Object {
 
 /// A string of JSON.
 fn quoted(text: &str) -> String {
-    let json = Value::from(text).to_string();
-    // JSON lets controls beyond ASCII through, which a terminal may obey, and marks that turn the text around.
+    harmless(&Value::from(text))
+}
+
+/// JSON on a line. It lets controls beyond ASCII through, which a terminal may obey, and marks that turn the text around: they are
+/// escaped.
+pub(crate) fn harmless(value: &Value) -> String {
+    let json = value.to_string();
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
@@ -238,7 +310,7 @@ fn quoted(text: &str) -> String {
 pub(crate) const SCHEMA: &str = "\
 With --json each line of standard output is an object with these members:
   event    open, message, ping, pong, close, failure; listening with --listen; handshake, tls and
-           compression with --verbose
+           compression with --verbose; subscribed and gap with --topic, presence with --presence
   time     UTC, such as 2026-11-22T14:02:37.123Z
   elapsed  seconds since the start
 and of its event:
@@ -252,12 +324,16 @@ and of its event:
              (UTC) and pin (of its key)
   compression  (at the end, if there was any) sent and received, each with messages (compressed
              ones), plain_bytes, bytes (as they went over the wire) and ratio (or null)
-  message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64
+  message    type (text or binary), bytes (their number), data; encoding of binary: hex or base64;
+             with --topic: topic, at (its place, as --since takes it), and key (or key_hex) if it has one
+  subscribed  topic, at, recovered (null: not seen before; true: nothing is missing; false: a gap follows)
+  gap        topic, after, until: messages behind `after`, up to and with `until`, may be missing
+  presence   topic, count, joined, left
   ping       by (us, peer), data; encoding if it is not UTF-8
   pong       (from the peer) data; encoding if it is not UTF-8
   close      code (1005: the peer gave none, 1006: there was no close), reason,
              by (peer, us, neither), clean (by a closing handshake), how (in words)
-  failure    stage (resolve, connect, proxy, tls, handshake; input, expect, count, timeout),
+  failure    stage (resolve, connect, proxy, tls, handshake; input, expect, count, timeout, topic),
              message, status (of a refusal), retry_in (seconds)";
 
 #[cfg(test)]
@@ -296,17 +372,17 @@ mod tests {
                 json!({"event": "open", "url": "ws://a/", "address": "1.2.3.4:80", "subprotocol": null, "compression": null}),
             ),
             (
-                Event::Message(&text),
+                Event::Message(&text, None),
                 None,
                 json!({"event": "message", "type": "text", "bytes": 4, "data": "a\"\n\u{1b}"}),
             ),
             (
-                Event::Message(&binary),
+                Event::Message(&binary, None),
                 Some(Encoding::Raw),
                 json!({"event": "message", "type": "binary", "bytes": 2, "encoding": "hex", "data": "00ff"}),
             ),
             (
-                Event::Message(&binary),
+                Event::Message(&binary, None),
                 Some(Encoding::Base64),
                 json!({"event": "message", "type": "binary", "bytes": 2, "encoding": "base64", "data": "AP8="}),
             ),
@@ -336,6 +412,42 @@ mod tests {
                 },
                 None,
                 json!({"event": "failure", "stage": "handshake", "message": "m", "status": 401, "retry_in": 0.5}),
+            ),
+        ] {
+            assert_eq!(object(&event, encoding), expected);
+        }
+    }
+
+    #[test]
+    fn events_of_topics_are_objects() {
+        let binary = Message::from(vec![0, 255]);
+        let origin = Origin { topic: "t", at: "e:1", key: Some(b"k"), is_named: false };
+        let of_bytes = Origin { key: Some(b"\xff"), ..origin };
+        for (event, encoding, expected) in [
+            (
+                Event::Message(&binary, Some(&origin)),
+                None,
+                json!({"event": "message", "topic": "t", "at": "e:1", "key": "k", "type": "binary", "bytes": 2, "encoding": "hex", "data": "00ff"}),
+            ),
+            (
+                Event::Message(&binary, Some(&of_bytes)),
+                None,
+                json!({"event": "message", "topic": "t", "at": "e:1", "key_hex": "ff", "type": "binary", "bytes": 2, "encoding": "hex", "data": "00ff"}),
+            ),
+            (
+                Event::Subscribed { topic: "t", at: "e:1", recovered: None },
+                None,
+                json!({"event": "subscribed", "topic": "t", "at": "e:1", "recovered": null}),
+            ),
+            (
+                Event::Gap { topic: "t", after: "e:1", until: "f:2" },
+                None,
+                json!({"event": "gap", "topic": "t", "after": "e:1", "until": "f:2"}),
+            ),
+            (
+                Event::Presence { topic: "t", count: 3, joined: 2, left: 1 },
+                None,
+                json!({"event": "presence", "topic": "t", "count": 3, "joined": 2, "left": 1}),
             ),
         ] {
             assert_eq!(object(&event, encoding), expected);
@@ -382,7 +494,7 @@ mod tests {
     #[test]
     fn no_terminal_obeys_what_is_in_a_string() {
         let message = Message::from("\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é");
-        let line = Event::Message(&message).to_json(SystemTime::UNIX_EPOCH, Duration::ZERO, None);
+        let line = Event::Message(&message, None).to_json(SystemTime::UNIX_EPOCH, Duration::ZERO, None);
         assert!(line.contains(r#""data":"\u001b[2J\u009b2J\u007f\u202eé""#), "{line}");
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["data"], "\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é");
@@ -390,9 +502,21 @@ mod tests {
 
     #[test]
     fn the_schema_names_every_event() {
-        for name in
-            ["listening", "open", "handshake", "tls", "compression", "message", "ping", "pong", "close", "failure"]
-        {
+        for name in [
+            "listening",
+            "open",
+            "handshake",
+            "tls",
+            "compression",
+            "message",
+            "subscribed",
+            "gap",
+            "presence",
+            "ping",
+            "pong",
+            "close",
+            "failure",
+        ] {
             assert!(SCHEMA.contains(&format!("\n  {name} ")), "{name}");
         }
     }

@@ -11,7 +11,7 @@ mod console;
 mod dialog;
 mod editor;
 pub(crate) mod encoding;
-mod event;
+pub(crate) mod event;
 mod expect;
 pub(crate) mod lines;
 mod packed;
@@ -19,6 +19,7 @@ mod screen;
 mod secured;
 mod show;
 pub(crate) mod stdin;
+mod topics;
 
 use std::cell::RefCell;
 use std::env;
@@ -44,6 +45,7 @@ use self::expect::Expectations;
 use self::lines::Format;
 use self::screen::{Colors, Screen, Style};
 use self::stdin::Stdin;
+use self::topics::Feed;
 use crate::failure::Failure;
 use crate::options::listening::Listening;
 use crate::server::{self, Scheme};
@@ -53,7 +55,12 @@ use crate::stop::Stop;
 pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let started = Instant::now();
     // First of all, so that nothing is begun that cannot be asked for.
-    let wanted = connect.url.as_deref().map(|url| connect.client.connect(url)).transpose()?;
+    let feed = Feed::new(connect)?.map(|feed| Rc::new(RefCell::new(feed)));
+    let connect_to = |url| match &feed {
+        Some(_) => connect.client.connect_to_hub(url),
+        None => connect.client.connect(url),
+    };
+    let wanted = connect.url.as_deref().map(connect_to).transpose()?;
     let plan = plan(connect, started)?;
     let stop = Stop::prepare()?;
     let waker = Waker::default();
@@ -62,7 +69,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     let stdout = screen.stdout.clone();
     let dialog = Rc::new(RefCell::new(Dialog::new(plan, screen, stdin.clone())));
 
-    let console = Console::new(Rc::clone(&dialog), connect);
+    let console = Console::new(Rc::clone(&dialog), connect, feed.clone());
     let builder = Service::builder().limits(limits(connect)).compression(connect.compression()).fallback(console);
     let (mut service, listening) = match &connect.listen {
         Some(listen) => {
@@ -86,7 +93,7 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
         announce(&dialog.borrow().screen, &service, scheme, pin.as_deref());
     }
     if let Some(mut wanted) = wanted {
-        if connect.reconnect {
+        if connect.reconnect || feed.is_some() {
             wanted = wanted.reconnect(Reconnect::new()).map_err(|error| Failure::usage(error.to_string()))?;
         }
         if connect.verbose {
@@ -101,6 +108,9 @@ pub(crate) fn run(connect: &Connect) -> Result<(), Failure> {
     }
     let ended = talk(&mut service, &dialog);
     dialog.borrow().screen.compressed(&service.statistics().compression);
+    if let Some(feed) = &feed {
+        feed.borrow().places().iter().for_each(|place| dialog.borrow().screen.note(place));
+    }
     drop(service);
     let Ok(dialog) = Rc::try_unwrap(dialog) else {
         return Err(Failure::general("the service is still in use".to_owned()));
@@ -194,16 +204,19 @@ fn limits(connect: &Connect) -> Limits {
 
 /// Starts the threads of input and output.
 fn start_io(connect: &Connect, started: Instant, stdin: &Stdin, waker: Waker) -> io::Result<Screen> {
-    let (typed, watched) = (editor::is_typed(), editor::is_watched());
+    // Topics are shown, and nothing is typed.
+    let reads = connect.topics.topics.is_empty();
+    let (typed, watched) = (editor::is_typed() && reads, editor::is_watched());
     let framing = connect.framing();
     let format = Format { commands: typed, encoding: connect.binary, framing, most: connect.max_message };
     let style = if typed && watched && editor::start(format, stdin.clone())? {
         Style::Editor
     } else {
         let stdin = stdin.clone();
-        thread::Builder::new()
-            .name("input".to_owned())
-            .spawn(move || lines::read(io::stdin().lock(), format, &stdin))?;
+        let read = move || lines::read(io::stdin().lock(), format, &stdin);
+        if reads {
+            thread::Builder::new().name("input".to_owned()).spawn(read)?;
+        }
         if watched { Style::Terminal } else { Style::Pipe }
     };
     let stdout = match style {

@@ -1,6 +1,7 @@
 //! Where what happens is shown: messages and events on standard output, the rest on standard error. With a line editor
 //! all of it goes through the editor, so that nothing garbles the line.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
 use sockeye::client::HandshakeHead;
@@ -10,7 +11,7 @@ use sockeye::statistics::Compressed;
 
 use crate::connect::color::Kind;
 use crate::connect::encoding::Encoding;
-use crate::connect::event::Event;
+use crate::connect::event::{Event, Origin};
 use crate::connect::lines::Framing;
 use crate::connect::secured::Secured;
 use crate::connect::{editor, show};
@@ -56,10 +57,12 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn message(&self, message: &Message<'_>) {
+    pub(crate) fn message(&self, message: &Message<'_>, origin: Option<&Origin<'_>>) {
         if self.json {
-            return self.event(&Event::Message(message));
+            return self.event(&Event::Message(message, origin));
         }
+        let named = origin.filter(|origin| origin.is_named && self.encoding != Some(Encoding::Raw));
+        let message = &named.map_or(Cow::Borrowed(message), |origin| Cow::Owned(self.named(origin, message)));
         let mut out = Vec::with_capacity(message.as_bytes().len() + 3);
         show::message(&mut out, message, self.style != Style::Pipe, self.encoding);
         if self.style != Style::Pipe && self.colors.stdout {
@@ -72,6 +75,15 @@ impl Screen {
             out.push(0);
         }
         self.stdout.push(&out);
+    }
+
+    /// A message behind the name of its topic.
+    fn named(&self, origin: &Origin<'_>, message: &Message<'_>) -> Message<'static> {
+        let text: Cow<'_, str> = match message {
+            Message::Text(text) => Cow::Borrowed(text),
+            Message::Binary(bytes) => self.encoding.unwrap_or(Encoding::Hex).encode(bytes).into(),
+        };
+        format!("[{}] {text}", origin.topic).into()
     }
 
     /// For programs that want every event; others get a note, or a message, in its own way.
@@ -149,6 +161,13 @@ impl Screen {
     /// A line about the connection, unless only messages are wanted, or events tell it.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
+            self.answer(text);
+        }
+    }
+
+    /// A line about something that is wrong, unless events tell it.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.json {
             self.answer(text);
         }
     }

@@ -20,6 +20,12 @@ pub(crate) struct TokenArgs {
 }
 
 impl TokenArgs {
+    /// The option that is given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let file = self.token_file.as_ref().map(|_| "--token-file");
+        self.token.as_ref().map(|_| "--token").or(file)
+    }
+
     /// # Errors
     /// The file cannot be read, or begins with an empty line.
     pub(crate) fn read(&self) -> Result<Option<String>, Failure> {

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Instant;
 
+use sockeye::log::escape;
 use sockeye::service::ServiceState;
 use sockeye::{CloseCode, Service, messages};
 
@@ -66,7 +67,7 @@ pub(crate) fn run(publish: &Publish) -> Result<(), Failure> {
     let run = run.borrow();
     run.stdout.finish();
     if !publish.quiet && !publish.json {
-        log::print(&format!("* {}\n", run.summary()));
+        log::print(&format!("* {}\n", escape(&run.summary())));
     }
     run.verdict().and_then(|()| run.stdout.written())
 }

@@ -12,6 +12,7 @@ use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Handshake};
 use sockeye_hub::SUBPROTOCOL;
 use sockeye_hub::client::{Asked, Client, Event, RequestError};
 
+use crate::connect::event::harmless;
 use crate::connect::stdin::{Input, Stdin};
 use crate::failure::{Failure, GENERAL, PROTOCOL, REFUSED, TIMEOUT};
 use crate::stdout::Output;
@@ -202,7 +203,7 @@ impl Run {
         let number = self.numbers.remove(&id).unwrap_or_default();
         if self.plan.json {
             object["message"] = number.into();
-            self.stdout.push(format!("{object}\n").as_bytes());
+            self.stdout.push((harmless(&object) + "\n").as_bytes());
         }
         number
     }

@@ -11,8 +11,13 @@ use crate::peer::{Peer, once, upgraded};
 use crate::support::{PATIENCE, Running, failure, finished, output, sockeye};
 
 /// Each command, so that it needs one connection.
-const COMMANDS: [&[&str]; 4] =
-    [&["connect", "--hold"], &["ping", "-c", "1"], &["bench", "--connections", "1", "-n", "1"], &["fraggle"]];
+const COMMANDS: [&[&str]; 5] = [
+    &["connect", "--hold"],
+    &["connect", "--topic", "t"],
+    &["ping", "-c", "1"],
+    &["bench", "--connections", "1", "-n", "1"],
+    &["fraggle"],
+];
 
 /// What every command makes of such a server: the same exit code, the reason, and no word of a connection.
 fn assert_refused(server: impl Fn() -> String, code: i32, word: &str) {

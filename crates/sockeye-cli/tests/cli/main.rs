@@ -20,3 +20,4 @@ mod support;
 mod systemd;
 mod threads;
 mod tls;
+mod topics;

@@ -48,6 +48,22 @@ fn a_message_is_published_when_the_hub_says_so() {
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", "* published at e:42\n"));
 }
 
+/// Neither an epoch nor a reason can be what a terminal obeys.
+#[test]
+fn a_hub_does_not_write_to_the_terminal() {
+    for options in [&[][..], &["--json"]] {
+        let url = hub(|peer| {
+            let asked = request(peer);
+            say(peer, &json!({"type": "published", "id": asked["id"], "epoch": "\u{1b}[2J\u{9b}J", "offset": 1}));
+            peer.closed();
+        });
+        let (code, out, err) = fed(&[&["publish", &url, "news", "x"], options].concat(), b"");
+        assert_eq!(code, Some(0));
+        let shown = out + &err;
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']) && shown.contains("[2J"), "{shown:?}");
+    }
+}
+
 #[test]
 fn each_line_is_a_message() {
     let url = hub(|peer| {

@@ -18,6 +18,7 @@ fn help_has_the_options_and_examples() {
         ("echo", &["--port", "9001", "--interface", "--max-message", "--broadcast", "--log-level"]),
         ("bench", &["--connections", "--pipeline", "--rate", "--fail-if", "--json", "p99>5ms", "--header", "20:90%"]),
         ("fraggle", &["--port", "--count", "--seed", "--interface", "--proxy"]),
+        ("connect", &["--expect", "--topic", "--since", "--last", "--presence", "--token-file", "subscribed  topic"]),
         ("publish", &["--message-key", "--file", "--token", "SOCKEYE_TOKEN", "--binary", "--header", "Exit status"]),
     ] {
         let output = output(&[subcommand, "--help"]);
