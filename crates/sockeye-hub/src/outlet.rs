@@ -57,13 +57,13 @@ pub(crate) trait Outlet {
     fn join(&mut self, place: Place, joining: Joining) -> Result<Joined, Busy>;
 
     /// Has a connection go on with its subscriptions.
-    fn wake(&mut self, place: Place);
+    fn wake(&mut self, place: Place) -> Result<(), Busy>;
 
     /// Has a request by HTTP come for its answer.
-    fn wake_request(&mut self, thread: usize, id: RequestId);
+    fn wake_request(&mut self, thread: usize, id: RequestId) -> Result<(), Busy>;
 
     /// Sends one connection a message of its own.
-    fn tell(&mut self, place: Place, text: String);
+    fn tell(&mut self, place: Place, text: &str) -> Result<(), Busy>;
 
     /// Has the queue to the broker written.
     fn wake_link(&mut self) -> Result<(), Busy>;

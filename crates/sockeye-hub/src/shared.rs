@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sockeye::responder::RequestId;
+use sockeye::service::RemoteError;
 use sockeye::threads::{Group, GroupProtocol};
 use sockeye::topics::{SlowReader, TopicOptions};
 use sockeye::{AsPayload, Payload};
@@ -156,7 +157,11 @@ impl Loop<'_> {
             Reach::Threads(threads) if thread != self.thread => {
                 let (group, _) = threads.get().ok_or(Busy)?;
                 let job = move |control: &mut Control<'_>| job(control);
-                group.remote(thread).and_then(|remote| remote.run(job)).map_err(|_| Busy)
+                match group.remote(thread).and_then(|remote| remote.run(job)) {
+                    // A thread that has ended has nobody who waits.
+                    Ok(()) | Err(RemoteError::Gone) => Ok(()),
+                    Err(_) => Err(Busy),
+                }
             }
             _ => {
                 job(self.commands);
@@ -208,34 +213,30 @@ impl Outlet for Loop<'_> {
         Ok(Joined::Later)
     }
 
-    fn wake(&mut self, place: Place) {
-        // If the queue is full, the connection's own timer looks again.
-        let _ = self.run_in(place.thread, move |commands| {
+    fn wake(&mut self, place: Place) -> Result<(), Busy> {
+        self.run_in(place.thread, move |commands| {
             if let Ok(mut connection) = commands.connection(place.id) {
                 connection.request_writable();
             }
-        });
+        })
     }
 
-    fn wake_request(&mut self, thread: usize, id: RequestId) {
-        // If the queue is full, the request's own deadline ends it.
-        let _ = self.run_in(thread, move |commands| {
+    fn wake_request(&mut self, thread: usize, id: RequestId) -> Result<(), Busy> {
+        self.run_in(thread, move |commands| {
             if let Ok(mut request) = commands.request(id) {
                 request.request_writable();
             }
-        });
+        })
     }
 
-    fn tell(&mut self, place: Place, text: String) {
-        let told = self.run_in(place.thread, move |commands| {
+    fn tell(&mut self, place: Place, text: &str) -> Result<(), Busy> {
+        let text: Box<str> = text.into();
+        self.run_in(place.thread, move |commands| {
             if let Ok(mut connection) = commands.connection(place.id) {
                 // A client that does not read its answers is closed by the loop.
-                let _ = connection.push(text);
+                let _ = connection.push(&*text);
             }
-        });
-        if told.is_err() {
-            tracing::warn!(connection = %place.id, "the queue of its thread is full: a client does not get an answer");
-        }
+        })
     }
 
     fn wake_link(&mut self) -> Result<(), Busy> {

@@ -93,7 +93,7 @@ impl State {
         let Some(topic) = self.topics.get_mut(name) else { return };
         topic.broker = AtBroker::Current;
         for place in std::mem::take(&mut topic.waiting) {
-            out.wake(place);
+            self.wake(place, out);
         }
     }
 
@@ -150,7 +150,9 @@ impl State {
             // The next tick asks again.
             self.troubled.push(std::sync::Arc::clone(&topic.name));
         }
-        waiting.into_iter().for_each(|place| out.wake(place));
+        for place in waiting {
+            self.wake(place, out);
+        }
     }
 
     /// A message has arrived.
@@ -232,7 +234,7 @@ impl State {
                 _ => AtBroker::Stale,
             };
             for place in std::mem::take(&mut topic.waiting) {
-                out.wake(place);
+                self.wake(place, out);
             }
         }
     }

@@ -2,8 +2,11 @@
 //! one order.
 
 pub(crate) mod events;
+mod later;
 pub(crate) mod link;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use std::time::Duration;
 use sockeye::proto::wire::MessageKind;
 use sockeye::responder::RequestId;
 
+use self::later::Later;
 use self::link::{LinkState, Ticket};
 use self::table::Table;
 use crate::backplane::{Backplane, Position, Publish, PublishError};
@@ -37,6 +41,7 @@ pub(crate) struct State {
     serial: u64,
     /// What requests by HTTP are to be told. Each has one at most, and takes it or ends.
     answers: HashMap<Asker, Answer>,
+    later: Vec<Later>,
 }
 
 /// Why something was not done.
@@ -141,6 +146,7 @@ impl State {
             troubled: Vec::new(),
             serial: 0,
             answers: HashMap::new(),
+            later: Vec::new(),
         }
     }
 
@@ -386,17 +392,17 @@ impl State {
     fn tell(&mut self, from: Option<Asker>, answer: Answer, out: &mut dyn Outlet) {
         match from {
             None => {}
-            Some(Asker::Client(place, id)) => out.tell(
-                place,
-                match answer {
+            Some(Asker::Client(place, id)) => {
+                let text = match answer {
                     Answer::Published(position) => reply::published(id, position),
                     Answer::Unknown(reason) => reply::unknown(id, &reason),
                     Answer::Refused(refusal) => reply::error(Some(id), refusal.code, &refusal.reason),
-                },
-            ),
+                };
+                self.tell_client(place, text, out);
+            }
             Some(asker @ Asker::Request(thread, id)) => {
                 self.answers.insert(asker, answer);
-                out.wake_request(thread, id);
+                self.wake_request(thread, id, out);
             }
         }
     }
@@ -416,6 +422,9 @@ impl State {
 
     /// Gives the broker a message.
     fn send(&mut self, message: ToPublish<'_>, position: Option<Position>) -> Result<(), Refusal> {
+        if self.is_behind() {
+            return Err(Refusal::busy());
+        }
         let Some(link) = &mut self.link else { return Ok(()) };
         let ToPublish { topic, key, kind, payload, from } = message;
         let key = key.map(str::as_bytes);
@@ -467,6 +476,7 @@ impl State {
 
     /// What is to be done once in a while.
     pub(crate) fn tick(&mut self, now: Duration, out: &mut dyn Outlet) {
+        self.try_again(out);
         for name in self.topics.expire(now, &self.config) {
             if let Some(link) = &mut self.link {
                 link.with(|backplane, io| backplane.unsubscribe(&name, io));

@@ -1,0 +1,201 @@
+//! The state with an outlet and a backplane that write down what they are called for, and are full when a test says so.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::backplane::{BrokerError, Event, Io, Loaded, Security, Stored};
+use crate::history::History;
+use sockeye::ConnId;
+
+#[derive(Default)]
+struct Out {
+    is_full: bool,
+    log: Vec<String>,
+}
+
+impl Out {
+    fn say(&mut self, what: String) -> Result<(), Busy> {
+        if self.is_full {
+            return Err(Busy);
+        }
+        self.log.push(what);
+        Ok(())
+    }
+
+    fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+}
+
+impl Outlet for Out {
+    fn deliver(&mut self, topic: &str, _: Option<&str>, frame: &reply::Frame) -> Result<(), Busy> {
+        let reply::Frame::Text(text) = frame else { panic!("all is text") };
+        self.say(format!("{topic}: {text}"))
+    }
+
+    fn join(&mut self, _: Place, joining: Joining) -> Result<Joined, Busy> {
+        self.say(format!("join {}", joining.name)).map(|()| Joined::Later)
+    }
+
+    fn wake(&mut self, place: Place) -> Result<(), Busy> {
+        self.say(format!("wake {}", place.thread))
+    }
+
+    fn wake_request(&mut self, thread: usize, _: RequestId) -> Result<(), Busy> {
+        self.say(format!("wake request {thread}"))
+    }
+
+    fn tell(&mut self, place: Place, text: &str) -> Result<(), Busy> {
+        self.say(format!("tell {} {text}", place.thread))
+    }
+
+    fn wake_link(&mut self) -> Result<(), Busy> {
+        Ok(())
+    }
+}
+
+/// What a backplane was called for, and what it is to report.
+#[derive(Clone, Default)]
+struct Broker(Arc<Mutex<Vec<String>>>, bool);
+
+impl Broker {
+    fn say(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Backplane for Broker {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+
+    fn place(&self) -> crate::backplane::Place {
+        crate::backplane::Place { host: "localhost".into(), port: 1, security: Security::Plain }
+    }
+
+    fn keeps_history(&self) -> bool {
+        self.1
+    }
+
+    fn opened(&mut self, _: &mut Io<'_>) {}
+
+    fn receive(&mut self, _: &[u8], _: &mut Io<'_>) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    fn lost(&mut self) {}
+
+    fn ping(&mut self, _: &mut Io<'_>) {}
+
+    fn subscribe(&mut self, topic: &str, after: Option<Position>, io: &mut Io<'_>) -> Result<(), PublishError> {
+        self.say(format!("subscribe {topic} {:?}", after.map(|after| after.offset)));
+        io.out().extend_from_slice(topic.as_bytes());
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, topic: &str, io: &mut Io<'_>) {
+        self.say(format!("unsubscribe {topic}"));
+        io.out().extend_from_slice(topic.as_bytes());
+    }
+
+    fn publish(&mut self, message: Publish<'_>, _: &mut Io<'_>) -> Result<(), PublishError> {
+        self.say(format!("publish {} {}", message.topic, message.ticket));
+        Ok(())
+    }
+}
+
+const NOW: Duration = Duration::from_secs(1);
+
+fn place(thread: usize) -> Place {
+    Place { thread, id: ConnId::default() }
+}
+
+struct World {
+    state: State,
+    out: Out,
+    broker: Broker,
+}
+
+impl World {
+    fn new(keeps: bool, config: Config) -> Self {
+        let broker = Broker(Arc::default(), keeps);
+        let state = State::new(config, 100, Some(Box::new(broker.clone())));
+        let mut world = Self { state, out: Out::default(), broker };
+        world.event(Event::Ready { most_bytes: 1000 });
+        world
+    }
+
+    fn event(&mut self, event: Event) {
+        self.state.link.as_mut().unwrap().with(|_, io| io.event(event));
+        self.state.apply_events(NOW, &mut self.out);
+    }
+
+    fn subscribe(&mut self, thread: usize, name: &str) -> Result<Subscribing, Refusal> {
+        self.state.subscribe(place(thread), name, (Begin::default(), false), NOW, &mut self.out)
+    }
+
+    fn begin(&mut self, thread: usize, name: &str) -> Result<Subscribing, Refusal> {
+        self.state.begin(place(thread), name, (Begin::default(), false), &mut self.out)
+    }
+
+    fn leave(&mut self, thread: usize, name: &str) {
+        self.state.leave(place(thread), name, false, NOW);
+    }
+
+    fn subscribed(&mut self, name: &str, history: Option<Loaded>) {
+        self.event(Event::Subscribed { topic: name.into(), history });
+    }
+
+    fn tick(&mut self) {
+        self.state.tick(NOW, &mut self.out);
+    }
+}
+
+fn stored(offset: u64, previous: u64, bytes: usize) -> Stored {
+    Stored { kind: MessageKind::Text, key: None, payload: vec![b'x'; bytes], offset, previous }
+}
+
+fn loaded(messages: Vec<Stored>) -> Option<Loaded> {
+    let offset = messages.last().map_or(0, |last| last.offset);
+    Some(Loaded { base: Position { epoch: 7, offset: 0 }, messages, offset, is_complete: true })
+}
+
+fn few_topics() -> Config {
+    Config { topics: 2, ..Config::default() }
+}
+
+fn history() -> Config {
+    Config { history: History::of_messages(10), ..Config::default() }
+}
+
+#[test]
+fn who_waits_for_the_broker_is_woken_also_when_the_queue_of_its_thread_was_full() {
+    let mut world = World::new(true, history());
+    assert_eq!(world.subscribe(1, "t"), Ok(Subscribing::Waits));
+    world.out.is_full = true;
+    world.subscribed("t", loaded(vec![]));
+    world.tick();
+    world.out.is_full = false;
+    world.tick();
+    assert_eq!(world.out.take(), ["wake 1"]);
+    world.tick();
+    assert!(world.out.take().is_empty(), "once");
+}
+
+#[test]
+fn an_answer_is_told_also_when_the_queue_of_its_thread_was_full() {
+    let mut world = World::new(true, history());
+    let from = Some(Asker::Client(place(1), 5));
+    let message = ToPublish { topic: "t", key: None, kind: MessageKind::Text, payload: b"x", from };
+    assert_eq!(world.state.publish(message, NOW, &mut world.out), Ok(Receipt::Pending));
+    world.out.is_full = true;
+    world.event(Event::Published { ticket: 0, position: None });
+    world.tick();
+    world.out.is_full = false;
+    world.tick();
+    assert_eq!(world.out.take(), [r#"tell 1 {"type":"published","id":5}"#]);
+}
