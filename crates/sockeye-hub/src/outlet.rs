@@ -8,7 +8,7 @@ use sockeye::responder::RequestId;
 use crate::wire::reply::Frame;
 
 /// A connection of one of the threads.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
     pub(crate) thread: usize,
     pub(crate) id: ConnId,

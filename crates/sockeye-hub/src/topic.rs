@@ -1,6 +1,6 @@
 //! One topic of a hub: where it is, and what it keeps.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ pub(crate) struct Topic {
     /// A message about presence is about to be sent.
     pub(crate) is_due: bool,
     pub(crate) broker: AtBroker,
-    pub(crate) waiting: Vec<Place>,
+    pub(crate) waiting: BTreeSet<Place>,
     /// Whose subscription in the loop is on its way, with its serial number.
-    pub(crate) joining: Vec<(Place, u64)>,
+    pub(crate) joining: BTreeMap<Place, u64>,
     /// Subscribers miss something and could not be told.
     pub(crate) has_hole: bool,
     /// When its history was added to, on the hub's own count.
@@ -99,8 +99,8 @@ impl Topic {
             left: 0,
             is_due: false,
             broker: AtBroker::Unasked,
-            waiting: Vec::new(),
-            joining: Vec::new(),
+            waiting: BTreeSet::new(),
+            joining: BTreeMap::new(),
             has_hole: false,
             published: None,
             idle: None,

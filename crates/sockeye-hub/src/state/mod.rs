@@ -207,9 +207,6 @@ impl State {
         topic.watchers += usize::from(presence);
         topic.joined += 1;
         topic.trim(now, self.config.history);
-        if topic.broker == AtBroker::Asked {
-            topic.waiting.push(place);
-        }
         self.topics.settle(name, now);
         self.counts.subscriptions += 1;
         self.note_presence(name);
@@ -240,10 +237,14 @@ impl State {
         (begin, presence): (Begin, bool),
         out: &mut dyn Outlet,
     ) -> Subscribing {
-        let Some(topic) = self.topics.get(name).filter(|topic| topic.broker != AtBroker::Asked) else {
+        let keeps = self.keeps_at_broker();
+        let Some(topic) = self.topics.get_mut(name) else { return Subscribing::Waits };
+        if topic.broker == AtBroker::Asked {
+            // Also one that waited before: the broker may have been lost, and asked again, since it was woken.
+            topic.waiting.insert(place);
             return Subscribing::Waits;
-        };
-        let start = topic.start(begin, self.keeps_at_broker());
+        }
+        let start = topic.start(begin, keeps);
         // While nothing is published: a message that came between could not be had later if the topic keeps none.
         let is_joined = topic.next(start.at, READ) == Next::Current && self.join(place, name, presence, out).is_ok();
         Subscribing::Begins { start, is_joined }
@@ -255,10 +256,8 @@ impl State {
         topic.subscribers = topic.subscribers.saturating_sub(1);
         topic.watchers = topic.watchers.saturating_sub(usize::from(presence));
         topic.left += 1;
-        topic.joining.retain(|(joining, _)| *joining != place);
-        if let Some(at) = topic.waiting.iter().position(|waiting| *waiting == place) {
-            topic.waiting.swap_remove(at);
-        }
+        topic.joining.remove(&place);
+        topic.waiting.remove(&place);
         self.topics.settle(name, now);
         self.counts.subscriptions = self.counts.subscriptions.saturating_sub(1);
         self.note_presence(name);
@@ -292,7 +291,7 @@ impl State {
             serial: self.serial,
         };
         if out.join(place, joining)? == Joined::Later {
-            topic.joining.push((place, self.serial));
+            topic.joining.insert(place, self.serial);
         }
         Ok(())
     }
@@ -300,8 +299,11 @@ impl State {
     /// Whether a subscription that was to begin later is still wanted. It begins now, if so.
     pub(crate) fn still_joins(&mut self, place: Place, joining: &Joining) -> bool {
         let Some(topic) = self.topics.get_mut(&joining.name) else { return false };
-        let at = topic.joining.iter().position(|other| *other == (place, joining.serial));
-        at.map(|at| topic.joining.swap_remove(at)).is_some()
+        let is_wanted = topic.joining.get(&place) == Some(&joining.serial);
+        if is_wanted {
+            topic.joining.remove(&place);
+        }
+        is_wanted
     }
 
     fn wake_link(&mut self, out: &mut dyn Outlet) {

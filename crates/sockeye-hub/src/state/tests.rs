@@ -199,3 +199,17 @@ fn an_answer_is_told_also_when_the_queue_of_its_thread_was_full() {
     world.tick();
     assert_eq!(world.out.take(), [r#"tell 1 {"type":"published","id":5}"#]);
 }
+
+#[test]
+fn who_waits_when_the_broker_is_lost_and_back_waits_again() {
+    let mut world = World::new(true, history());
+    assert_eq!(world.subscribe(1, "t"), Ok(Subscribing::Waits));
+    world.state.lose_link("lost", &mut world.out);
+    world.event(Event::Ready { most_bytes: 1000 });
+    // Another one asks before the first was woken.
+    assert_eq!(world.subscribe(2, "t"), Ok(Subscribing::Waits));
+    assert_eq!(world.begin(1, "t"), Ok(Subscribing::Waits));
+    world.out.take();
+    world.subscribed("t", loaded(vec![]));
+    assert_eq!(world.out.take(), ["wake 1", "wake 2"]);
+}
