@@ -63,6 +63,11 @@ impl LinkState {
         self.is_ready
     }
 
+    /// The broker reads too slowly even for subscriptions: messages leave them as much room again.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.out.len() - self.sent > self.most.saturating_mul(2)
+    }
+
     pub(crate) fn status(&self) -> BrokerStatus {
         BrokerStatus {
             is_connected: self.is_ready,

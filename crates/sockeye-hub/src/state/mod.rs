@@ -174,6 +174,23 @@ impl State {
         Ok(())
     }
 
+    /// Sees to it that a topic is there. False: there are too many.
+    fn make(&mut self, name: &str, now: Duration, out: &mut dyn Outlet) -> bool {
+        let is_there = self.topics.make(name, self.config.topics, now);
+        self.let_go(out);
+        is_there
+    }
+
+    /// Tells the broker of topics that are not there any more. One that is not ready knows of none.
+    fn let_go(&mut self, out: &mut dyn Outlet) {
+        let gone = self.topics.take_gone();
+        let Some(link) = self.link.as_mut().filter(|link| link.is_ready() && !gone.is_empty()) else { return };
+        for name in gone {
+            link.with(|backplane, io| backplane.unsubscribe(&name, io));
+        }
+        self.wake_link(out);
+    }
+
     /// Subscribes a connection. It is a subscriber until [`leave`](Self::leave).
     pub(crate) fn subscribe(
         &mut self,
@@ -191,7 +208,10 @@ impl State {
         if asks && is_away && keeps {
             return Err(Refusal::away());
         }
-        if !self.topics.make(name, self.config.topics, now) {
+        if asks && ready && self.link.as_ref().is_some_and(LinkState::is_overfull) {
+            return Err(Refusal::busy());
+        }
+        if !self.make(name, now, out) {
             let reason = format!("there are {} topics, as many as there may be", self.config.topics);
             return Err(Refusal::new(Code::TooMany, reason));
         }
@@ -370,7 +390,7 @@ impl State {
     ) -> Result<Option<Position>, Refusal> {
         let name = message.topic;
         let keeps = self.config.history.messages() > 0;
-        if self.topics.get(name).is_none() && !(keeps && self.topics.make(name, self.config.topics, now)) {
+        if self.topics.get(name).is_none() && !(keeps && self.make(name, now, out)) {
             return if keeps {
                 Err(Refusal::new(Code::TooMany, "there are as many topics as there may be"))
             } else {
@@ -479,12 +499,8 @@ impl State {
     /// What is to be done once in a while.
     pub(crate) fn tick(&mut self, now: Duration, out: &mut dyn Outlet) {
         self.try_again(out);
-        for name in self.topics.expire(now, &self.config) {
-            if let Some(link) = &mut self.link {
-                link.with(|backplane, io| backplane.unsubscribe(&name, io));
-                self.wake_link(out);
-            }
-        }
+        self.topics.expire(now, &self.config);
+        self.let_go(out);
         for name in std::mem::take(&mut self.troubled) {
             self.mend(&name, out);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::topic::Topic;
+use crate::topic::{AtBroker, Topic};
 use crate::wire::reply::Frame;
 
 pub(crate) struct Table {
@@ -20,11 +20,21 @@ pub(crate) struct Table {
     stamp: u64,
     /// That of the next topic. The first is random, so an epoch is that of one topic of one run.
     epoch: u64,
+    /// Topics that were removed, and of which the broker knows.
+    gone: Vec<Arc<str>>,
 }
 
 impl Table {
     pub(crate) fn new(epoch: u64) -> Self {
-        Self { topics: HashMap::new(), bytes: 0, by_publish: BTreeMap::new(), idle: BTreeMap::new(), stamp: 0, epoch }
+        Self {
+            topics: HashMap::new(),
+            bytes: 0,
+            by_publish: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            stamp: 0,
+            epoch,
+            gone: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -123,28 +133,28 @@ impl Table {
         }
     }
 
-    /// Removes the topics that have had no subscribers for a while and keep nothing. Returns those that the broker is to be told.
-    pub(crate) fn expire(&mut self, now: Duration, config: &Config) -> Vec<Arc<str>> {
-        let mut gone = Vec::new();
+    /// Removes the topics that have had no subscribers for a while and keep nothing.
+    pub(crate) fn expire(&mut self, now: Duration, config: &Config) {
         let idle: Vec<Arc<str>> = self.idle.values().take(EXPIRE).cloned().collect();
         for name in idle {
             let Some(topic) = self.change(&name) else { continue };
             topic.trim(now, config.history);
             let is_over = topic.idle.is_some_and(|(_, since)| now.saturating_sub(since) >= config.linger);
-            let is_at_broker = topic.broker != crate::topic::AtBroker::Unasked;
+            let is_at_broker = topic.broker != AtBroker::Unasked;
             let is_needed = topic.keeps_something() && !is_at_broker;
             self.settle(&name, now);
             if is_over && !is_needed {
                 self.remove(&name);
-                if is_at_broker {
-                    gone.push(name);
-                }
             } else if is_over {
                 // It is looked at again when the others were.
                 self.requeue(&name);
             }
         }
-        gone
+    }
+
+    /// Topics that are not there any more, of which the broker is to be told.
+    pub(crate) fn take_gone(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.gone)
     }
 
     fn requeue(&mut self, name: &str) {
@@ -165,6 +175,9 @@ impl Table {
         }
         if let Some((stamp, _)) = topic.idle {
             self.idle.remove(&stamp);
+        }
+        if topic.broker != AtBroker::Unasked {
+            self.gone.push(topic.name);
         }
     }
 

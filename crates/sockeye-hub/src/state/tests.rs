@@ -213,3 +213,50 @@ fn who_waits_when_the_broker_is_lost_and_back_waits_again() {
     world.subscribed("t", loaded(vec![]));
     assert_eq!(world.out.take(), ["wake 1", "wake 2"]);
 }
+
+#[test]
+fn the_broker_is_told_of_a_topic_that_goes_to_make_room() {
+    let mut world = World::new(true, few_topics());
+    for name in ["a", "b", "c"] {
+        world.subscribe(0, name).unwrap();
+        world.subscribed(name, loaded(vec![]));
+        world.leave(0, name);
+    }
+    assert_eq!(world.broker.take(), ["subscribe a None", "subscribe b None", "unsubscribe a", "subscribe c None"]);
+}
+
+#[test]
+fn a_broker_that_is_not_ready_is_not_told_of_topics_that_go() {
+    let mut world = World::new(false, few_topics());
+    world.subscribe(0, "a").unwrap();
+    world.leave(0, "a");
+    world.state.lose_link("lost", &mut world.out);
+    world.broker.take();
+    world.state.tick(NOW + Duration::from_secs(100), &mut world.out);
+    assert_eq!(world.state.topics.len(), 0);
+    for name in ["b", "c", "d"] {
+        world.subscribe(0, name).unwrap();
+        world.leave(0, name);
+    }
+    assert!(world.broker.take().is_empty());
+    assert!(!world.state.link.as_ref().unwrap().has_bytes());
+}
+
+#[test]
+fn a_broker_that_reads_slowly_bounds_what_subscriptions_queue() {
+    let config = Config { topics: 2, broker_queue_bytes: 1000, ..Config::default() };
+    let mut world = World::new(true, config);
+    let mut refused = 0;
+    for number in 0..10_000 {
+        let name = format!("{number:0100}");
+        match world.subscribe(0, &name) {
+            Ok(_) => world.leave(0, &name),
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::Busy);
+                refused += 1;
+            }
+        }
+    }
+    let queued = world.state.link.as_ref().unwrap().status().queued_bytes;
+    assert!(queued < 3000 && refused > 9000, "{queued} bytes, {refused} refused");
+}
