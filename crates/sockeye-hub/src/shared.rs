@@ -158,7 +158,7 @@ impl Loop<'_> {
                 let (group, _) = threads.get().ok_or(Busy)?;
                 let job = move |control: &mut Control<'_>| job(control);
                 match group.remote(thread).and_then(|remote| remote.run(job)) {
-                    // A thread that has ended has nobody who waits.
+                    // In a thread that has ended no client waits.
                     Ok(()) | Err(RemoteError::Gone) => Ok(()),
                     Err(_) => Err(Busy),
                 }

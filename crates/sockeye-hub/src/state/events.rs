@@ -1,5 +1,6 @@
 //! What the broker reports.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::Ticket;
@@ -144,11 +145,14 @@ impl State {
         self.counts.refused += 1;
         let Some(topic) = self.topics.get_mut(name) else { return };
         let waiting = std::mem::take(&mut topic.waiting);
-        let was_asked = topic.broker == AtBroker::Asked;
-        topic.broker = if was_asked { AtBroker::Unasked } else { AtBroker::Stale };
-        if !was_asked && topic.subscribers > 0 {
+        let (was_asked, has_subscribers) = (topic.broker == AtBroker::Asked, topic.subscribers > 0);
+        topic.broker = if was_asked || !has_subscribers { AtBroker::Unasked } else { AtBroker::Stale };
+        if !was_asked && has_subscribers {
             // The next tick asks again.
-            self.troubled.push(std::sync::Arc::clone(&topic.name));
+            self.troubled.insert(Arc::clone(&topic.name));
+        } else if !was_asked {
+            // The next subscriber has it asked for again, and something may be published until then.
+            self.missed(name, out);
         }
         for place in waiting {
             self.wake(place, out);
@@ -160,12 +164,6 @@ impl State {
         self.counts.from_broker += 1;
         let keeps = self.keeps_at_broker();
         let Some(topic) = self.topics.get(name) else { return };
-        if message.payload.len() > self.config.message_bytes {
-            self.counts.refused += 1;
-            tracing::warn!(topic = %name, bytes = message.payload.len(), "a message of the broker is longer than the hub takes");
-            self.missed(name, out);
-            return;
-        }
         let (at, is_live) = (topic.at, topic.subscribers > 0);
         if !keeps {
             let numbered = Stored { offset: at.offset + 1, previous: at.offset, ..message };
@@ -188,6 +186,9 @@ impl State {
 
     /// Adds a message to what is kept, and gives it to the subscribers.
     fn store(&mut self, name: &str, message: Stored, now: Duration, is_live: bool, out: &mut dyn Outlet) {
+        if message.payload.len() > self.config.message_bytes {
+            return self.skip(name, &message, now, is_live, out);
+        }
         let Stored { kind, key, payload, offset, previous } = message;
         let key = key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let key = key.filter(|key| key.len() <= self.config.name_bytes);
@@ -197,10 +198,22 @@ impl State {
             && out.deliver(&topic.data, key, &frame).is_err()
         {
             topic.has_hole = true;
-            self.troubled.push(std::sync::Arc::clone(&topic.name));
+            self.troubled.insert(Arc::clone(&topic.name));
         }
         self.topics.append(name, offset, frame, now, &self.config);
         self.topics.settle(name, now);
+    }
+
+    /// A message is longer than this hub takes, so there is a gap in its place.
+    fn skip(&mut self, name: &str, message: &Stored, now: Duration, is_live: bool, out: &mut dyn Outlet) {
+        self.counts.refused += 1;
+        tracing::warn!(topic = %name, bytes = message.payload.len(), "a message of the broker is longer than the hub takes");
+        let Some(topic) = self.topics.change(name) else { return };
+        topic.forget_until(Position { offset: message.offset, ..topic.at });
+        self.topics.settle(name, now);
+        if is_live {
+            self.tell_gap(name, out);
+        }
     }
 
     /// Something of a topic may be missing here. Its numbers go on behind it, where they are our own.

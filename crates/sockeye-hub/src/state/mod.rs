@@ -8,7 +8,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) struct State {
     /// A timer is set to say so.
     is_timed: bool,
     /// Topics that are to be looked at by the next tick.
-    troubled: Vec<Arc<str>>,
+    troubled: BTreeSet<Arc<str>>,
     /// That of the last subscription in a loop.
     serial: u64,
     /// What requests by HTTP are to be told. Each has one at most, and takes it or ends.
@@ -143,7 +143,7 @@ impl State {
             counts: HubStatistics::default(),
             changed: Vec::new(),
             is_timed: false,
-            troubled: Vec::new(),
+            troubled: BTreeSet::new(),
             serial: 0,
             answers: HashMap::new(),
             later: Vec::new(),
@@ -312,6 +312,10 @@ impl State {
         };
         if out.join(place, joining)? == Joined::Later {
             topic.joining.insert(place, self.serial);
+        }
+        if presence {
+            // It got no messages about presence since it subscribed.
+            self.note_presence(name);
         }
         Ok(())
     }
@@ -532,7 +536,7 @@ impl State {
         let gap = reply::Frame::Text(reply::gap(name, topic.at).into());
         topic.has_hole = topic.subscribers > 0 && out.deliver(&topic.data, None, &gap).is_err();
         if topic.has_hole {
-            self.troubled.push(Arc::clone(&topic.name));
+            self.troubled.insert(Arc::clone(&topic.name));
         }
     }
 }

@@ -260,3 +260,79 @@ fn a_broker_that_reads_slowly_bounds_what_subscriptions_queue() {
     let queued = world.state.link.as_ref().unwrap().status().queued_bytes;
     assert!(queued < 3000 && refused > 9000, "{queued} bytes, {refused} refused");
 }
+
+#[test]
+fn a_topic_that_the_broker_ended_is_asked_for_again_by_the_next_subscriber() {
+    for keeps in [true, false] {
+        let mut world = World::new(keeps, history());
+        world.subscribe(0, "t").unwrap();
+        world.subscribed("t", if keeps { loaded(vec![]) } else { None });
+        world.leave(0, "t");
+        world.broker.take();
+        let before = world.state.topics.get("t").unwrap().at;
+        world.event(Event::Unsubscribed { topic: "t".into(), reason: "no".into() });
+        assert_eq!(world.subscribe(1, "t"), Ok(Subscribing::Waits), "{keeps}");
+        assert_eq!(world.broker.take(), ["subscribe t None"]);
+        world.subscribed("t", if keeps { loaded(vec![]) } else { None });
+        let since = crate::wire::request::Since { epoch: Some(before.epoch), offset: before.offset };
+        let start = world.state.topics.get("t").unwrap().start(Begin { since: Some(since), last: 0 }, keeps);
+        // Where the broker keeps messages, it was asked what there is.
+        assert_eq!(start.recovered, Some(keeps), "what was published in between is missing");
+    }
+}
+
+#[test]
+fn what_is_to_be_mended_is_noted_once() {
+    let mut world = World::new(false, history());
+    world.subscribe(0, "t").unwrap();
+    world.subscribed("t", None);
+    world.out.is_full = true;
+    for _ in 0..1000 {
+        world.event(Event::Message { topic: "t".into(), message: stored(0, 0, 1) });
+    }
+    assert_eq!(world.state.troubled.len(), 1);
+    world.tick();
+    assert_eq!(world.state.troubled.len(), 1);
+    world.out.is_full = false;
+    world.out.take();
+    world.tick();
+    assert_eq!(world.out.take().len(), 1, "one gap");
+    assert_eq!(world.state.troubled.len(), 0);
+}
+
+#[test]
+fn a_message_of_the_broker_that_is_too_long_is_a_gap_wherever_it_comes_from() {
+    let mut world = World::new(true, Config { message_bytes: 10, ..history() });
+    world.subscribe(0, "t").unwrap();
+    world.subscribed("t", loaded(vec![stored(1, 0, 1), stored(2, 1, 11), stored(3, 2, 1)]));
+    let topic = world.state.topics.get("t").unwrap();
+    assert_eq!(topic.start(Begin { since: None, last: 100 }, true).at.offset, 2, "what is behind it is left");
+    world.begin(0, "t").unwrap();
+    world.out.take();
+    world.event(Event::Message { topic: "t".into(), message: stored(4, 3, 11) });
+    world.event(Event::Message { topic: "t".into(), message: stored(5, 4, 1) });
+    let gap = r#"tt: {"type":"gap","topic":"t","epoch":"0000000000000007","offset":4}"#;
+    assert_eq!(world.out.take()[0], gap);
+}
+
+#[test]
+fn who_joins_after_reading_is_told_how_many_there_are_now() {
+    let mut world = World::new(true, history());
+    let how = (Begin { since: None, last: 10 }, true);
+    world.state.subscribe(place(0), "t", how, NOW, &mut world.out).unwrap();
+    world.subscribed("t", loaded(vec![stored(1, 0, 1)]));
+    let Ok(Subscribing::Begins { start, is_joined: false }) = world.state.begin(place(0), "t", how, &mut world.out)
+    else {
+        panic!("it has a message to read")
+    };
+    assert_eq!(start.at.offset, 0);
+    world.subscribe(1, "t").unwrap();
+    // It is told to those who are subscribed in the loop, which the reader is not yet.
+    world.state.tell_presence(&mut world.out);
+    world.out.take();
+    let at = Position { offset: 1, ..start.at };
+    assert_eq!(world.state.read(place(0), "t", at, true, &mut world.out), Reading::Joined);
+    world.state.tell_presence(&mut world.out);
+    let expected = r#"pt: {"type":"presence","topic":"t","count":2,"joined":0,"left":0}"#;
+    assert_eq!(world.out.take(), ["join t", expected]);
+}
