@@ -26,10 +26,11 @@ pub(crate) struct TopicsArgs {
     #[arg(long, value_name = "TIME", requires = "topics", value_parser = parse_some_time)]
     pub(crate) history_age: Option<Duration>,
 
-    /// Broker between this server and others: redis://HOST
+    /// Broker between this server and others: redis://HOST or nats://HOST
     ///
-    /// With --history, Redis keeps the messages, and any server goes on where a client was. Without (--history 0) it passes them on. Also
-    /// redis://USER:PASSWORD@HOST:PORT, and rediss:// for TLS. To keep the password out of the process list, use --backplane-file.
+    /// With --history the broker keeps the messages (Redis streams, JetStream), and any server goes on where a client was. With --history 0 it only
+    /// passes them on. Also redis://USER:PASSWORD@HOST:PORT and nats://USER:PASSWORD@HOST:PORT; rediss:// and tls:// (NATS) for TLS. To keep the
+    /// password out of the process list, use --backplane-file.
     #[arg(long, value_name = "URL", requires = "topics", value_hint = ValueHint::Url)]
     pub(crate) backplane: Option<String>,
 

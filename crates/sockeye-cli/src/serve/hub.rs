@@ -3,11 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use sockeye::http::{HttpRequest, Response, Route, Routes};
+use sockeye::tls::ClientTls;
 use sockeye::{Builder, Handshake};
 use sockeye_hub::{History, Hub, HubBuilder, HubThreads, Permissions};
+use sockeye_nats::Nats;
 use sockeye_redis::Redis;
 
 use crate::failure::Failure;
+use crate::options::tls::PROVIDER;
 use crate::options::topics::TopicsArgs;
 use crate::server::ThreadCx;
 
@@ -83,23 +86,38 @@ const MESSAGE_BYTES: usize = 16 << 20;
 
 fn broker(builder: HubBuilder, args: &TopicsArgs, url: &str) -> Result<HubBuilder, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("--backplane: {error}"));
-    if !url.starts_with("redis") {
-        return Err(wrong(&"write redis://HOST or rediss://HOST"));
-    }
-    let mut redis = Redis::new(url).map_err(|error| wrong(&error))?;
-    if args.history > 0 {
-        let mut history = sockeye_redis::History::new(args.history);
-        if let Some(age) = args.history_age {
-            history = history.age(age);
-        }
-        redis = redis.history(history).map_err(|error| wrong(&error))?;
-    }
-    let builder = builder.backplane(redis);
-    if !url.starts_with("rediss") {
+    let builder = match url.split("://").next() {
+        Some("redis" | "rediss") => builder.backplane(redis(args, url).map_err(|error| wrong(&error))?),
+        Some("nats" | "tls") => builder.backplane(nats(args, url).map_err(|error| wrong(&error))?),
+        _ => return Err(wrong(&"write redis://HOST, rediss://HOST, nats://HOST or tls://HOST")),
+    };
+    // A NATS server may ask for TLS itself.
+    if url.starts_with("redis:") {
         return Ok(builder);
     }
-    let tls = sockeye::tls::ClientTls::builder(crate::options::tls::PROVIDER).build();
+    let tls = ClientTls::builder(PROVIDER).build();
     Ok(builder.broker_tls(tls.map_err(|error| wrong(&error))?))
+}
+
+fn redis(args: &TopicsArgs, url: &str) -> Result<Redis, sockeye_redis::ConfigError> {
+    let redis = Redis::new(url)?;
+    if args.history == 0 {
+        return Ok(redis);
+    }
+    let history = sockeye_redis::History::new(args.history);
+    redis.history(args.history_age.map_or(history, |age| history.age(age)))
+}
+
+fn nats(args: &TopicsArgs, url: &str) -> Result<Nats, sockeye_nats::NatsError> {
+    let nats = Nats::new(url)?;
+    if args.history == 0 {
+        return Ok(nats);
+    }
+    let history = sockeye_nats::History::new(args.history);
+    nats.history(match args.history_age {
+        Some(age) => history.age(age),
+        None => history,
+    })
 }
 
 /// The token, and what is said of it.

@@ -9,6 +9,7 @@ mod editor;
 mod endings;
 mod fraggle;
 mod hostile;
+mod hub;
 mod logs;
 mod peer;
 mod ping;
