@@ -53,8 +53,8 @@ Examples:
                                              also as http://box.lan:7681/
   sockeye serve --threads 0                  on every core, with one canvas
   sockeye serve --compress                   compress messages for clients that offer it
-  sockeye serve --topics                     a hub: anybody may subscribe, who has the token may publish
-  sockeye serve --topics --open-publish      the same, and anybody may publish; the page is /topics.html
+  sockeye serve --topics                     a hub of topics; the token for publishing is printed
+  sockeye serve --topics --open-publish      anybody may publish; open /topics.html
   sockeye serve --topics --backplane redis://10.0.0.5
                                              several servers as one, with Redis between them
   sockeye serve --tls-self-signed            with TLS: https://127.0.0.1:7681/
