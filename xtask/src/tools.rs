@@ -41,6 +41,7 @@ const PROGRAMS: &[Program] = &[
     // The header of the C library, by another compiler, and how programs find it.
     Program { probe: &["clang", "--version"], package: "clang" },
     Program { probe: &["pkg-config", "--version"], package: "pkg-config" },
+    Program { probe: &["/usr/bin/python3", "-c", "import ensurepip, venv"], package: "python3-venv" },
     Program { probe: &["python3", "-c", "import ensurepip, venv"], package: "python3-venv" },
     Program { probe: &["node", "--version"], package: "nodejs" },
     Program { probe: &["npm", "--version"], package: "npm" },
