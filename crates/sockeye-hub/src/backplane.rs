@@ -275,6 +275,12 @@ pub trait Backplane: Send + 'static {
     /// Asks the broker for any sign of life. The hub does so when it has heard nothing for a while, and closes the connection if nothing follows.
     fn ping(&mut self, io: &mut Io<'_>);
 
+    /// About a second has passed on a connection that is ready. A broker may drop a request without a word, for instance while a cluster has no leader.
+    /// The backplane that counts on answers gives the connection up then, with an error at the next [`receive`](Self::receive).
+    fn tick(&mut self, io: &mut Io<'_>) {
+        let _ = io;
+    }
+
     /// Subscribes to a topic. [`Event::Subscribed`] or [`Event::Unsubscribed`] follows. `after` is where this server was before, if it was.
     ///
     /// # Errors
