@@ -13,6 +13,8 @@ pub struct Nats {
     settings: Settings,
     decoder: Decoder,
     session: Session,
+    /// Bytes of answers that the broker has caused since its queue was full.
+    unread_bytes: usize,
 }
 
 impl Nats {
@@ -33,7 +35,7 @@ impl Nats {
         }
         let (prefix, history, message_bytes) = (DEFAULT_PREFIX.to_owned(), None, DEFAULT_MESSAGE_BYTES);
         let settings = Settings { is_tls, host, port, credentials, prefix, history, message_bytes, inbox };
-        Ok(Self { decoder: decoder(message_bytes), session: Session::default(), settings })
+        Ok(Self { decoder: decoder(message_bytes), session: Session::default(), unread_bytes: 0, settings })
     }
 
     /// Who we are, instead of what the URL says.
@@ -117,7 +119,12 @@ impl Backplane for Nats {
     fn receive(&mut self, bytes: &[u8], io: &mut Io<'_>) -> Result<(), BrokerError> {
         let mut input = bytes;
         while let Some(op) = self.decoder.next(&mut input)? {
+            let (before, is_full) = (io.out().len(), io.room() == 0);
             self.session.on_op(op, &self.settings, io)?;
+            self.unread_bytes = if is_full { self.unread_bytes + (io.out().len() - before) } else { 0 };
+            if self.unread_bytes > MAX_UNREAD_BYTES {
+                return Err(BrokerError::Protocol("it asks on and on, and does not read the answers".to_owned()));
+            }
             // Bytes behind the line that TLS begins after may come from anybody, and would be taken for the broker's.
             if self.session.awaits_tls() && !(input.is_empty() && self.decoder.is_empty()) {
                 return Err(BrokerError::Protocol("it goes on without TLS".to_owned()));
@@ -128,11 +135,16 @@ impl Backplane for Nats {
 
     fn lost(&mut self) {
         self.decoder.clear();
+        self.unread_bytes = 0;
         self.session = Session::default();
     }
 
     fn ping(&mut self, io: &mut Io<'_>) {
         self.session.ping(io);
+    }
+
+    fn tick(&mut self, io: &mut Io<'_>) {
+        self.session.tick(io);
     }
 
     fn subscribe(&mut self, topic: &str, after: Option<Position>, io: &mut Io<'_>) -> Result<(), PublishError> {
@@ -152,6 +164,9 @@ impl Backplane for Nats {
 fn decoder(message_bytes: usize) -> Decoder {
     Decoder::new(message_bytes.max(MAX_ANSWER_BYTES))
 }
+
+/// What the broker may cause to be queued for it behind a full queue.
+const MAX_UNREAD_BYTES: usize = 1 << 20;
 
 const DEFAULT_PREFIX: &str = "sockeye";
 const DEFAULT_MESSAGE_BYTES: usize = 8 << 20;

@@ -97,6 +97,8 @@ pub(crate) struct Reading {
     pub(crate) consumer: String,
     /// The subscription that it delivers to.
     pub(crate) sid: u64,
+    /// The number of the request for the batch.
+    pub(crate) asked: u64,
     /// How many messages of the batch are to come.
     left: usize,
     /// Whether the batch has brought any.
@@ -119,11 +121,12 @@ pub(crate) enum Next {
 }
 
 impl Reading {
-    pub(crate) fn new(bounds: Bounds, consumer: String, sid: u64) -> Self {
+    pub(crate) fn new(bounds: Bounds, consumer: String, sid: u64, asked: u64) -> Self {
         Self {
             bounds,
             consumer,
             sid,
+            asked,
             left: BATCH,
             has_progress: false,
             read: 0,
@@ -240,6 +243,27 @@ impl Held {
         }
     }
 
+    /// Whether all are there behind `floor`, whatever their order.
+    pub(crate) fn is_whole(&self, floor: u64, newest: Option<u64>) -> bool {
+        let mut pairs: Vec<(u64, u64)> =
+            self.messages.iter().map(|message| (message.offset, message.previous)).collect();
+        pairs.retain(|(offset, _)| *offset > floor);
+        pairs.sort_unstable();
+        pairs.dedup_by_key(|(offset, _)| *offset);
+        let mut last = newest;
+        let is_next = |(offset, previous): (u64, u64)| {
+            let is_next = last.map_or(previous <= floor, |last| last == previous);
+            last = Some(offset);
+            is_next
+        };
+        !self.has_lost && pairs.into_iter().all(is_next)
+    }
+
+    /// Copies of those whose number is not behind `bound`.
+    pub(crate) fn up_to(&self, bound: u64) -> impl Iterator<Item = Stored> {
+        self.messages.iter().filter(move |message| message.offset <= bound).cloned()
+    }
+
     pub(crate) fn into_messages(self) -> VecDeque<Stored> {
         self.messages
     }
@@ -272,7 +296,7 @@ mod tests {
     }
 
     fn read(bounds: Bounds, offsets: &[u64]) -> Reading {
-        let mut reading = Reading::new(bounds, "c".to_owned(), 1);
+        let mut reading = Reading::new(bounds, "c".to_owned(), 1, 1);
         for offset in offsets {
             reading.message(*offset, Some(stored(*offset, 1)), 9);
         }
@@ -346,13 +370,13 @@ mod tests {
     #[test]
     fn what_is_read_is_bounded_and_the_newest_stay() {
         let bounds = Bounds { count: 3, first: 1, last: 9 };
-        let mut reading = Reading::new(bounds, "c".to_owned(), 1);
+        let mut reading = Reading::new(bounds, "c".to_owned(), 1, 1);
         for offset in [4, 6, 9] {
             reading.message(offset, Some(stored(offset, MAX_BYTES / 2)), 1);
         }
         let end = reading.finish(RULES, at(4)).unwrap().loaded;
         assert_eq!((end.base.offset, end.messages.len(), end.is_complete), (6, 1, false));
-        let mut reading = Reading::new(bounds, "c".to_owned(), 1);
+        let mut reading = Reading::new(bounds, "c".to_owned(), 1, 1);
         reading.message(4, Some(stored(4, 1)), 1);
         reading.message(6, None, 1);
         reading.message(9, Some(stored(9, 1)), 0);

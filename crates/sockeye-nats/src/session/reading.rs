@@ -15,9 +15,10 @@ use crate::wire::headers::Marks;
 impl Session {
     /// Begins as many loads as may be under way.
     pub(super) fn load_waiting(&mut self, settings: &Settings, io: &mut Io<'_>) {
+        let most = MAX_LOADS.min(MAX_LOADED_BYTES / self.batch_bytes());
         loop {
             let Some(stream) = &mut self.stream else { return };
-            if stream.loads >= MAX_LOADS {
+            if stream.loads > 0 && stream.loads >= most {
                 return;
             }
             let Some(sid) = stream.waiting.pop_front() else { return };
@@ -28,6 +29,15 @@ impl Session {
             self.stage(sid, Stage::Counting);
             self.ask_bounds(sid, settings, io);
         }
+    }
+
+    /// Reads what is missing of a topic that is subscribed to. Its load holds what is there.
+    pub(super) fn catch_up(&mut self, sid: u64, settings: &Settings, io: &mut Io<'_>) {
+        if let Some(stream) = &mut self.stream {
+            stream.loads += 1;
+        }
+        self.stage(sid, Stage::Counting);
+        self.ask_bounds(sid, settings, io);
     }
 
     /// Asks where the stream begins and ends, and how many messages it has of the topic.
@@ -62,6 +72,16 @@ impl Session {
         if let Stage::Verifying = load.stage {
             return self.verified(sid, settings, io);
         }
+        if topic.is_confirmed && load.held.is_whole(topic.floor, topic.newest) {
+            // What was missing has come meanwhile.
+            if let Some(stream) = &mut self.stream {
+                stream.loads = stream.loads.saturating_sub(1);
+            }
+            let load = topic.load.take();
+            self.release(sid, load, false, settings, io)?;
+            self.load_waiting(settings, io);
+            return Ok(());
+        }
         let first = *load.first.get_or_insert(bounds);
         if bounds.count == 0 || load.attempts >= MAX_ATTEMPTS {
             // All that came behind the first bounds is held.
@@ -78,7 +98,8 @@ impl Session {
                 "replay_policy": "instant",
                 "filter_subject": subject,
                 "inactive_threshold": INACTIVE_NANOS,
-                "num_replicas": 1,
+                // One alone may be given to a server that has just died, and would never answer.
+                "num_replicas": stream.replicas,
                 "mem_storage": true,
             },
         });
@@ -105,8 +126,8 @@ impl Session {
         else {
             return Err(BrokerError::Protocol("JetStream gives a consumer no name".to_owned()));
         };
-        let load = self.topics.topic(sid).and_then(|topic| topic.load.as_ref());
-        let Some(&Load { stage: Stage::Beginning(bounds), .. }) = load else {
+        let load = self.topics.load(sid);
+        let Some(&mut Load { stage: Stage::Beginning(bounds), .. }) = load else {
             // The hub has unsubscribed meanwhile.
             self.delete_consumer(consumer, settings, io);
             return Ok(());
@@ -117,8 +138,8 @@ impl Session {
             stream.deliveries.insert(delivery, sid);
         }
         self.send_subscribe(&delivery_subject(settings, delivery), delivery, sid, io);
-        self.ask_batch(consumer, delivery, settings, io);
-        self.stage(sid, Stage::Reading(Reading::new(bounds, consumer.to_owned(), delivery)));
+        let asked = self.ask_batch(consumer, delivery, settings, io);
+        self.stage(sid, Stage::Reading(Reading::new(bounds, consumer.to_owned(), delivery, asked)));
         Ok(())
     }
 
@@ -130,7 +151,7 @@ impl Session {
         settings: &Settings,
         io: &mut Io<'_>,
     ) -> Result<(), BrokerError> {
-        let load = self.topics.topic(sid).and_then(|topic| topic.load.as_mut());
+        let load = self.topics.load(sid);
         let Some(Load { stage: Stage::Reading(reading), .. }) = load else { return Ok(()) };
         let next = match message.reply.and_then(delivered) {
             Some((sequence, pending)) => {
@@ -144,7 +165,10 @@ impl Session {
             Next::Wait => Ok(()),
             Next::Batch => {
                 let (consumer, delivery) = (reading.consumer.clone(), reading.sid);
-                self.ask_batch(&consumer, delivery, settings, io);
+                let asked = self.ask_batch(&consumer, delivery, settings, io);
+                if let Some(Load { stage: Stage::Reading(reading), .. }) = self.topics.load(sid) {
+                    reading.asked = asked;
+                }
                 Ok(())
             }
             Next::Done => self.read(sid, settings, io),
@@ -174,7 +198,9 @@ impl Session {
         if let Some(stream) = &mut self.stream {
             stream.loads = stream.loads.saturating_sub(1);
         }
-        if let Some(topic) = self.topics.topic(sid) {
+        if self.topics.topic(sid).is_some_and(|topic| topic.is_confirmed) {
+            self.caught_up(sid, end, settings, io)?;
+        } else if let Some(topic) = self.topics.topic(sid) {
             topic.is_confirmed = true;
             (topic.offset, topic.floor, topic.newest) = (end.loaded.offset, end.bound, end.newest);
             let load = topic.load.take();
@@ -183,6 +209,35 @@ impl Session {
         }
         self.load_waiting(settings, io);
         Ok(())
+    }
+
+    /// Reports what the hub has not seen: of what was read, and of what had arrived and is not kept any more.
+    fn caught_up(&mut self, sid: u64, end: Finished, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
+        let Some(topic) = self.topics.topic(sid) else { return Ok(()) };
+        let base = end.loaded.base.offset;
+        topic.newest = end.newest.filter(|_| !end.loaded.messages.is_empty());
+        let is_read = topic.newest.is_some();
+        let mut messages = end.loaded.messages;
+        let load = topic.load.take();
+        messages.extend(load.iter().flat_map(|load| load.held.up_to(end.bound)));
+        // Of two with one number the first stays, which was read.
+        messages.sort_by_key(|message| message.offset);
+        messages.dedup_by_key(|message| message.offset);
+        messages.retain(|message| message.offset > topic.floor);
+        for mut message in messages {
+            if message.previous <= topic.floor {
+                message.previous = topic.offset;
+            }
+            (topic.offset, topic.floor) = (message.offset, message.offset);
+            io.event(Event::Message { topic: topic.name.clone(), message });
+        }
+        if !is_read && base > topic.floor {
+            // The next message says this as its previous one, which the hub has not seen.
+            topic.offset = base;
+            io.event(Event::Missed { topic: topic.name.clone() });
+        }
+        topic.floor = topic.floor.max(end.bound);
+        self.release(sid, load, false, settings, io)
     }
 
     /// The stream is the same: what was before the first message that waits has expired, or somebody has deleted it.
@@ -205,12 +260,13 @@ impl Session {
         let floor = topic.floor;
         let has_lost = held.has_lost;
         let mut messages = held.into_messages();
+        messages.make_contiguous().sort_by_key(|message| message.offset);
         // The stream has counted these already.
         messages.retain(|message| message.offset > floor);
         if let Some(first) = messages.front_mut() {
             let unseen = first.offset - 1;
             if has_lost {
-                io.event(Event::Missed { topic: topic.name.clone() });
+                // Reading finds them, if they are kept.
                 first.previous = first.previous.max(unseen);
             } else if is_verified && first.previous <= floor && topic.newest != Some(first.previous) {
                 // Between servers of a cluster a message can be lost, and expire before the next one tells of it.
@@ -219,7 +275,7 @@ impl Session {
         }
         while let Some(message) = messages.pop_front() {
             self.on_live(sid, message, settings, io)?;
-            if let Some(load) = self.topics.topic(sid).and_then(|topic| topic.load.as_mut()) {
+            if let Some(load) = self.topics.load(sid) {
                 messages.drain(..).for_each(|message| load.held.push(message));
             }
         }
@@ -238,12 +294,20 @@ impl Session {
         Ok(())
     }
 
-    fn ask_batch(&self, consumer: &str, delivery: u64, settings: &Settings, io: &mut Io<'_>) {
-        let Some(stream) = &self.stream else { return };
-        let body = json!({"batch": BATCH, "no_wait": true, "max_bytes": self.info.max_payload.saturating_mul(2).clamp(1 << 20, 256 << 20)});
+    /// Asks for messages of the past. The number of the request.
+    fn ask_batch(&mut self, consumer: &str, delivery: u64, settings: &Settings, io: &mut Io<'_>) -> u64 {
+        self.sent += 1;
+        let Some(stream) = &self.stream else { return self.sent };
+        let body = json!({"batch": BATCH, "no_wait": true, "max_bytes": self.batch_bytes()});
         let name = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", stream.wanted.name);
         let reply = delivery_subject(settings, delivery);
         encode::publish(io.out(), &name, Some(&reply), b"", body.to_string().as_bytes());
+        self.sent
+    }
+
+    /// The most bytes of a batch. It has room for the longest message with its subjects, or that would never come.
+    fn batch_bytes(&self) -> usize {
+        self.info.max_payload.saturating_add(64 << 10).clamp(1 << 20, 1 << 30)
     }
 
     /// Ends what reads a topic's past.
@@ -262,7 +326,7 @@ impl Session {
     }
 
     fn stage(&mut self, sid: u64, stage: Stage) {
-        if let Some(load) = self.topics.topic(sid).and_then(|topic| topic.load.as_mut()) {
+        if let Some(load) = self.topics.load(sid) {
             load.stage = stage;
         }
     }
@@ -282,6 +346,9 @@ fn delivery_subject(settings: &Settings, delivery: u64) -> String {
 
 /// How many histories are read at once.
 const MAX_LOADS: usize = 16;
+
+/// What the broker may be asked for at once. It disconnects those that have more than 64 MiB to read, by default.
+const MAX_LOADED_BYTES: usize = 32 << 20;
 
 /// After how long without a request the broker forgets a consumer that was not deleted.
 const INACTIVE_NANOS: u64 = 10_000_000_000;

@@ -143,6 +143,11 @@ impl Session {
                     let text = format!("JetStream confirms a message by {:?}", shown(body.payload));
                     return Err(BrokerError::Protocol(text));
                 };
+                if offset <= stream.last {
+                    // It is taken, but by another stream of this name.
+                    io.event(Event::Published { ticket, position: None });
+                    return Err(BrokerError::Refused(stream.is_gone()));
+                }
                 let position = Some(Position { epoch: stream.rules.epoch, offset });
                 io.event(Event::Published { ticket, position });
                 Ok(())
@@ -205,6 +210,13 @@ impl Session {
             load.held.push(message);
             topic.load = Some(load);
             self.ask_bounds(sid, settings, io);
+            return Ok(());
+        } else {
+            // The one before is missing: it was lost, or publishers of one moment have been overtaken by others.
+            let mut load = Load::new(None);
+            load.held.push(message);
+            topic.load = Some(load);
+            self.catch_up(sid, settings, io);
             return Ok(());
         }
         (topic.offset, topic.floor) = (message.offset, message.offset);

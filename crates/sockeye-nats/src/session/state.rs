@@ -23,8 +23,9 @@ pub(crate) struct Session {
     pub(super) sent: u64,
     /// What was sent when a PING left that is not answered. There is one at most.
     pub(super) pinged: Option<u64>,
-    /// What was sent when the hub last asked for a sign of life, and whether something older is still open.
+    /// What was sent when answers were last looked for, how many seconds ago, and whether something older was open.
     last_asked: u64,
+    ticks: u32,
     is_stuck: bool,
     pub(super) publishes: Publishes,
     pub(super) topics: Topics,
@@ -68,8 +69,12 @@ pub(crate) enum Request {
 pub(crate) struct Stream {
     pub(super) wanted: Wanted,
     pub(super) rules: Rules,
+    /// Its last number when the connection began. Messages of ours are behind it.
+    pub(super) last: u64,
     /// The longest message, with headers.
     pub(super) most_bytes: usize,
+    /// On how many servers it is.
+    pub(super) replicas: u64,
     /// Whether the server that we talk to has the stream, so that nothing between servers loses messages.
     pub(super) is_local: bool,
     /// Topics whose histories are to be read.
@@ -142,7 +147,9 @@ impl Session {
         self.stream = Some(Stream {
             wanted,
             rules,
+            last: 0,
             most_bytes: usize::MAX,
+            replicas: 1,
             is_local: false,
             waiting: VecDeque::new(),
             loads: 0,
@@ -163,8 +170,9 @@ impl Session {
         let name = &stream.wanted.name;
         match answer {
             Answer::Done(answer) => {
-                let Found { epoch, most_bytes, is_endless, leader } = stream.wanted.check(&answer)?;
-                (stream.rules.epoch, stream.rules.is_endless, stream.most_bytes) = (epoch, is_endless, most_bytes);
+                let Found { epoch, last, most_bytes, replicas, is_endless, leader } = stream.wanted.check(&answer)?;
+                (stream.rules.epoch, stream.rules.is_endless) = (epoch, is_endless);
+                (stream.last, stream.most_bytes, stream.replicas) = (last, most_bytes, replicas);
                 let is_leader = leader.is_none_or(|leader| leader == self.info.name);
                 stream.is_local = is_leader && self.info.has_jetstream && !self.info.is_in_cluster;
                 self.become_ready(most_bytes, settings, io);
@@ -207,16 +215,29 @@ impl Session {
     }
 
     pub(crate) fn ping(&mut self, io: &mut Io<'_>) {
-        let oldest =
-            self.requests.first_key_value().map(|(number, _)| *number).into_iter().chain(self.publishes.oldest()).min();
-        self.is_stuck = oldest.is_some_and(|oldest| oldest <= self.last_asked);
-        self.last_asked = self.sent;
         if self.phase != Phase::Hello && self.phase != Phase::Securing {
             self.send_ping(io);
         }
     }
 
-    /// Whether JetStream has answered nothing for two times that the hub asked for a sign of life, while the broker itself does answer.
+    pub(crate) fn tick(&mut self, io: &mut Io<'_>) {
+        self.ticks += 1;
+        if self.ticks < PATIENCE || self.phase != Phase::Ready {
+            return;
+        }
+        self.ticks = 0;
+        let request = self.requests.first_key_value().map(|(number, _)| *number);
+        let batch = self.stream.as_ref().and_then(|stream| self.topics.oldest_batch(stream.deliveries.values()));
+        let oldest = request.into_iter().chain(batch).chain(self.publishes.oldest()).min();
+        self.is_stuck = oldest.is_some_and(|oldest| oldest <= self.last_asked);
+        self.last_asked = self.sent;
+        if self.is_stuck {
+            // The answer ends the connection. Without one the hub does.
+            self.send_ping(io);
+        }
+    }
+
+    /// Whether JetStream has not answered something for long, while the broker itself does answer.
     pub(super) fn check_answers(&mut self) -> Result<(), BrokerError> {
         if !std::mem::take(&mut self.is_stuck) || self.stream.is_none() {
             return Ok(());
@@ -287,6 +308,9 @@ pub(super) fn topic(settings: &Settings, side: Side, subject: &str) -> Option<St
     let token = subject.strip_prefix(&before_token(settings, side))?;
     String::from_utf8(names::decode(token.as_bytes())?).ok()
 }
+
+/// Seconds after which answers are looked for. What is open twice in a row is not answered any more.
+const PATIENCE: u32 = 10;
 
 /// Answers of JetStream.
 pub(super) const INBOX_SID: u64 = 1;

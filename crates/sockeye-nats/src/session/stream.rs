@@ -24,8 +24,12 @@ pub(crate) struct Wanted {
 pub(crate) struct Found {
     /// When it was created.
     pub(crate) epoch: u64,
+    /// Its last number.
+    pub(crate) last: u64,
     /// The longest message, with headers.
     pub(crate) most_bytes: usize,
+    /// On how many servers it is.
+    pub(crate) replicas: u64,
     /// Whether a message is dropped only when its topic has too many.
     pub(crate) is_endless: bool,
     /// The server that leads it, if it says so.
@@ -99,11 +103,13 @@ impl Wanted {
         let is_unlimited = |name: &str| config[name].as_i64().is_none_or(|value| value <= 0);
         Ok(Found {
             epoch: epoch(answer)?,
+            last: answer["state"]["last_seq"].as_u64().unwrap_or(0),
             most_bytes: config["max_msg_size"]
                 .as_u64()
                 .filter(|bytes| *bytes > 0)
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .unwrap_or(usize::MAX),
+            replicas: config["num_replicas"].as_u64().unwrap_or(1).clamp(1, 5),
             is_endless: self.age_nanos == 0 && is_unlimited("max_msgs") && is_unlimited("max_bytes"),
             leader: answer["cluster"]["leader"].as_str().map(str::to_owned),
         })
@@ -243,8 +249,14 @@ mod tests {
     #[test]
     fn what_is_wanted_fits() {
         let found = wanted().check(&answer(|_| {})).unwrap();
-        let expected =
-            Found { epoch: 1_796_039_457_800_000_000, most_bytes: usize::MAX, is_endless: true, leader: None };
+        let expected = Found {
+            epoch: 1_796_039_457_800_000_000,
+            last: 0,
+            most_bytes: usize::MAX,
+            replicas: 1,
+            is_endless: true,
+            leader: None,
+        };
         assert_eq!(found, expected);
         let found = wanted().check(&answer(|answer| answer["config"]["max_bytes"] = json!(1000))).unwrap();
         assert!(!found.is_endless);

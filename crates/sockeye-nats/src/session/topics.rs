@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::load::Load;
+use super::load::{Load, Stage};
 
 #[derive(Debug)]
 pub(crate) struct Topic {
@@ -38,6 +38,18 @@ impl Topics {
 
     pub(crate) fn topic(&mut self, sid: u64) -> Option<&mut Topic> {
         self.by_sid.get_mut(&sid)
+    }
+
+    pub(crate) fn load(&mut self, sid: u64) -> Option<&mut Load> {
+        self.topic(sid)?.load.as_mut()
+    }
+
+    /// The oldest request for a batch of the past that has not ended, of these topics.
+    pub(crate) fn oldest_batch<'a>(&self, sids: impl Iterator<Item = &'a u64>) -> Option<u64> {
+        let loads = sids.filter_map(|sid| self.by_sid.get(sid)?.load.as_ref());
+        loads
+            .filter_map(|load| if let Stage::Reading(reading) = &load.stage { Some(reading.asked) } else { None })
+            .min()
     }
 
     pub(crate) fn remove(&mut self, sid: u64) -> Option<Topic> {

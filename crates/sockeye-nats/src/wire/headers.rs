@@ -56,7 +56,7 @@ impl<'a> Marks<'a> {
             if name.eq_ignore_ascii_case(b"Sockeye-Kind") {
                 marks.is_binary = value == b"binary";
             } else if name.eq_ignore_ascii_case(b"Sockeye-Key") {
-                marks.key = names::decode(value);
+                marks.key = names::decode(value).filter(|key| key.len() <= MAX_KEY_BYTES);
             } else if name.eq_ignore_ascii_case(b"Nats-Stream") {
                 // The stream puts its own behind those of the publisher, so the last one counts.
                 marks.stream = Some(value);
@@ -85,6 +85,9 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
         value.checked_mul(10)?.checked_add(u64::from(digit))
     })
 }
+
+/// Longer ones have no place in the sub-protocol of hubs.
+const MAX_KEY_BYTES: usize = 65_535;
 
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
 const BINARY_LINE: &[u8] = b"Sockeye-Kind: binary\r\n";
