@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The packages whose interface is published.
-const PACKAGES: [&str; 3] = ["sockeye-proto", "sockeye", "sockeye-redis"];
+const PACKAGES: [&str; 4] = ["sockeye-proto", "sockeye", "sockeye-hub", "sockeye-redis"];
 
 const FOLDER: &str = "docs/api";
 
