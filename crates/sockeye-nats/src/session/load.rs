@@ -14,6 +14,8 @@ pub(crate) struct Load {
     pub(crate) after: Option<Position>,
     pub(crate) stage: Stage,
     pub(crate) attempts: u8,
+    /// How often the broker was asked while a message was missing.
+    pub(crate) rounds: u8,
     /// What the first attempt was to read.
     pub(crate) first: Option<Bounds>,
     pub(crate) held: Held,
@@ -65,7 +67,7 @@ pub(crate) struct Finished {
 
 impl Load {
     pub(crate) fn new(after: Option<Position>) -> Self {
-        Self { after, stage: Stage::Waiting, attempts: 0, first: None, held: Held::default() }
+        Self { after, stage: Stage::Waiting, attempts: 0, rounds: 0, first: None, held: Held::default() }
     }
 
     /// Holds what arrives until it is known whether the stream is the same.
@@ -243,20 +245,12 @@ impl Held {
         }
     }
 
-    /// Whether all are there behind `floor`, whatever their order.
-    pub(crate) fn is_whole(&self, floor: u64, newest: Option<u64>) -> bool {
-        let mut pairs: Vec<(u64, u64)> =
-            self.messages.iter().map(|message| (message.offset, message.previous)).collect();
-        pairs.retain(|(offset, _)| *offset > floor);
-        pairs.sort_unstable();
-        pairs.dedup_by_key(|(offset, _)| *offset);
-        let mut last = newest;
-        let is_next = |(offset, previous): (u64, u64)| {
-            let is_next = last.map_or(previous <= floor, |last| last == previous);
-            last = Some(offset);
-            is_next
-        };
-        !self.has_lost && pairs.into_iter().all(is_next)
+    /// Whether the first of them behind `floor` follows what is known.
+    pub(crate) fn is_next(&self, floor: u64, newest: Option<u64>) -> bool {
+        let new = self.messages.iter().filter(|message| message.offset > floor);
+        let first = new.min_by_key(|message| message.offset);
+        let follows = |first: &Stored| newest.map_or(first.previous <= floor, |newest| newest == first.previous);
+        !self.has_lost && first.is_none_or(follows)
     }
 
     /// Copies of those whose number is not behind `bound`.
@@ -278,6 +272,9 @@ pub(crate) const BATCH: usize = 256;
 
 /// How often a load begins again because messages were dropped while it read.
 pub(crate) const MAX_ATTEMPTS: u8 = 3;
+
+/// How often the broker is asked before a message that is missing is read: so often it has time to send what was overtaken.
+pub(crate) const MAX_ROUNDS: u8 = 64;
 
 /// What one load keeps in memory, of the past and of what arrives meanwhile each.
 const MAX_BYTES: usize = 16 << 20;

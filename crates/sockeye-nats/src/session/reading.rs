@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sockeye_hub::backplane::{BrokerError, Event, Io};
 
-use super::load::{BATCH, Finished, Load, MAX_ATTEMPTS, Next, Reading, Stage};
+use super::load::{BATCH, Finished, Load, MAX_ATTEMPTS, MAX_ROUNDS, Next, Reading, Stage};
 use super::receiving::stored;
 use super::state::{Request, Session, Side, Stream, subject};
 use super::stream::{Answer, Failure, bounds, delivered, epoch};
@@ -72,7 +72,13 @@ impl Session {
         if let Stage::Verifying = load.stage {
             return self.verified(sid, settings, io);
         }
-        if topic.is_confirmed && load.held.is_whole(topic.floor, topic.newest) {
+        let is_next = load.held.is_next(topic.floor, topic.newest);
+        if topic.is_confirmed && !is_next && load.rounds < MAX_ROUNDS {
+            load.rounds += 1;
+            self.ask_bounds(sid, settings, io);
+            return Ok(());
+        }
+        if topic.is_confirmed && is_next {
             // What was missing has come meanwhile.
             if let Some(stream) = &mut self.stream {
                 stream.loads = stream.loads.saturating_sub(1);

@@ -1,5 +1,6 @@
 //! JetStream: what the stream keeps, and what a hub can be told of it.
 
+use std::thread;
 use std::time::Duration;
 
 use sockeye::proto::wire::MessageKind;
@@ -73,6 +74,40 @@ fn three_hubs_get_everything_from_the_stream_in_one_order() {
     assert_eq!(loaded.base.offset, 0);
     let read: Vec<_> = loaded.messages.iter().map(|message| (message.offset, text_of(message))).collect();
     assert_eq!(read, orders[0]);
+}
+
+#[test]
+fn what_many_publish_at_once_arrives_in_order() {
+    const HUBS: usize = 4;
+    const EACH: usize = 2000;
+    let server = Server::with_jetstream();
+    let mut reader = Hub::connect(nats(10_000), server.address);
+    loaded(&mut reader, "t", None);
+    let address = server.address;
+    let threads: Vec<_> = (0..HUBS)
+        .map(|number| {
+            thread::spawn(move || {
+                let mut hub = Hub::connect(nats(10_000), address);
+                let tickets: Vec<u64> = (0..EACH).map(|round| hub.text("t", &format!("{number} {round}"))).collect();
+                for ticket in tickets {
+                    hub.published(ticket);
+                }
+            })
+        })
+        .collect();
+    let (mut last, mut next) = (0, [0; HUBS]);
+    for _ in 0..HUBS * EACH {
+        let message = reader.message("t");
+        assert_eq!(message.previous, last);
+        last = message.offset;
+        let text = text_of(&message);
+        let (number, round) = text.split_once(' ').unwrap();
+        let (number, round): (usize, usize) = (number.parse().unwrap(), round.parse().unwrap());
+        assert_eq!(round, next[number], "each hub's in its order");
+        next[number] += 1;
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(reader.events, []);
 }
 
 #[test]
