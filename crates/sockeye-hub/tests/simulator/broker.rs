@@ -21,6 +21,12 @@ pub(crate) struct Store {
     /// With the epoch; `None` is a broker that keeps nothing.
     pub(crate) epoch: Option<u64>,
     pub(crate) topics: BTreeMap<String, Kept>,
+    /// Whose next subscription it refuses.
+    pub(crate) refuses: BTreeSet<String>,
+    /// Whose subscriptions it ends with the next message.
+    pub(crate) ends: BTreeSet<String>,
+    /// Whose next message it loses, and says so.
+    pub(crate) loses: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -56,6 +62,7 @@ impl Broker {
                 self.clients.get_mut(&from).unwrap().topics.remove(&topic);
                 return;
             }
+            "subscribe" if store.refuses.remove(&topic) => json!({"is": "unsubscribed", "topic": topic}),
             "subscribe" => {
                 self.clients.get_mut(&from).unwrap().topics.insert(topic.clone());
                 let history = store.epoch.map(|epoch| {
@@ -87,10 +94,18 @@ impl Broker {
                     position = json!({"epoch": epoch, "offset": kept.offset});
                 }
                 let keeps = store.epoch.is_some();
+                if !keeps && store.loses.remove(&topic) {
+                    message = json!({"is": "missed", "topic": topic});
+                }
+                let has_ended = store.ends.remove(&topic);
                 let bytes = format!("{message}\n");
                 for (id, client) in &mut self.clients {
                     if client.topics.contains(&topic) && (keeps || *id != from) {
                         client.out.extend_from_slice(bytes.as_bytes());
+                    }
+                    if has_ended && client.topics.remove(&topic) {
+                        let end = json!({"is": "unsubscribed", "topic": topic});
+                        client.out.extend_from_slice(format!("{end}\n").as_bytes());
                     }
                 }
                 json!({"is": "published", "ticket": line["ticket"], "position": position})
@@ -171,6 +186,11 @@ impl Lines {
                 let position =
                     at.is_object().then(|| Position { epoch: number(&at["epoch"]), offset: number(&at["offset"]) });
                 io.event(Event::Published { ticket: number(&line["ticket"]), position });
+            }
+            "missed" => io.event(Event::Missed { topic }),
+            "unsubscribed" => {
+                self.asked.remove(&topic);
+                io.event(Event::Unsubscribed { topic, reason: "it does as it likes".into() });
             }
             "message" => io.event(Event::Message { topic, message: stored(line) }),
             "subscribed" => {

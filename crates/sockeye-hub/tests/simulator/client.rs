@@ -1,7 +1,7 @@
 //! A client that keeps what it was told, and complains of what must not be.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -22,6 +22,15 @@ pub(crate) enum Stage {
     Asked(u64),
     Live,
     Leaving,
+    /// It left, and asked again with this id before it had an answer: behind what it had seen then.
+    Again(u64, Option<At>),
+}
+
+impl Stage {
+    /// What comes may be of a subscription that is ending.
+    fn is_ending(&self) -> bool {
+        matches!(self, Self::Leaving | Self::Again(..))
+    }
 }
 
 #[derive(Default)]
@@ -34,6 +43,10 @@ pub(crate) struct Member {
     pub(crate) at: BTreeMap<String, At>,
     /// By id: the topic and the number.
     pub(crate) publishes: BTreeMap<u64, (String, u64)>,
+    /// Requests to subscribe whose answers do not matter any more.
+    pub(crate) given_up: BTreeSet<u64>,
+    /// How many subscribers it was told there are, of topics where it asked for that.
+    pub(crate) counts: BTreeMap<String, u64>,
     next_id: u64,
     /// What it is to send, when it is open.
     pub(crate) to_send: Vec<String>,
@@ -72,7 +85,7 @@ impl Log {
         self.faults.push(why);
     }
 
-    fn learn(&mut self, topic: &str, at: &At, number: u64, previous: Option<u64>) {
+    pub(crate) fn learn(&mut self, topic: &str, at: &At, number: u64, previous: Option<u64>) {
         let known = self.truth.entry((topic.into(), at.epoch.clone())).or_default();
         let entry = known.entry(at.offset).or_insert((number, previous));
         if entry.0 != number {
@@ -102,8 +115,7 @@ impl Log {
             "gap" => {
                 self.gaps += 1;
                 let member = &mut self.members[index];
-                if member.topics.get(&topic) != Some(&Stage::Live) && member.topics.get(&topic) != Some(&Stage::Leaving)
-                {
+                if !member.topics.get(&topic).is_some_and(|stage| *stage == Stage::Live || stage.is_ending()) {
                     self.fault(format!("client {index}: a gap of {topic}, which is not subscribed"));
                     return;
                 }
@@ -135,17 +147,28 @@ impl Log {
                 let topic = member.topics.iter().find(|(_, stage)| **stage == asked).map(|(topic, _)| topic.clone());
                 match topic {
                     Some(topic) if is_error => _ = member.topics.remove(&topic),
-                    _ if was_publish => {}
+                    _ if was_publish || member.given_up.remove(&id.unwrap()) => {}
                     _ => self.fault(format!("client {index}: an answer to nothing: {value}")),
                 }
             }
             "unsubscribed" => {
                 let member = &mut self.members[index];
-                if member.topics.get(&topic) == Some(&Stage::Leaving) {
-                    member.topics.remove(&topic);
+                match member.topics.get(&topic).cloned() {
+                    Some(Stage::Leaving) => _ = member.topics.remove(&topic),
+                    Some(Stage::Again(id, at)) => {
+                        member.topics.insert(topic.clone(), Stage::Asked(id));
+                        match at {
+                            Some(at) => member.at.insert(topic, at),
+                            None => member.at.remove(&topic),
+                        };
+                    }
+                    _ => self.fault(format!("client {index}: an answer to nothing: {value}")),
                 }
             }
-            "presence" => {}
+            "presence" => {
+                let count = value["count"].as_u64().unwrap();
+                self.members[index].counts.insert(topic, count);
+            }
             other => self.fault(format!("client {index}: {other}")),
         }
     }
@@ -155,7 +178,7 @@ impl Log {
         let stage = member.topics.get(&topic).cloned();
         if stage == Some(Stage::Asked(id)) {
             member.topics.insert(topic.clone(), Stage::Live);
-        } else if stage != Some(Stage::Leaving) {
+        } else if !stage.as_ref().is_some_and(Stage::is_ending) {
             self.fault(format!("client {index}: an answer to nothing: {topic} {stage:?}"));
             return;
         }
@@ -179,7 +202,7 @@ impl Log {
         let number = value["data"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
         let is_strict = self.is_strict;
         let member = &mut self.members[index];
-        if !matches!(member.topics.get(topic), Some(Stage::Live | Stage::Leaving)) {
+        if !member.topics.get(topic).is_some_and(|stage| *stage == Stage::Live || stage.is_ending()) {
             self.fault(format!("client {index}: a message of {topic}, which is not subscribed"));
             return;
         }
@@ -250,12 +273,15 @@ fn end(member: &mut Member) {
     member.id = None;
     member.is_open = false;
     member.topics.clear();
+    member.given_up.clear();
+    member.counts.clear();
     member.publishes.clear();
     member.to_send.clear();
 }
 
 /// A request to subscribe.
-pub(crate) fn subscribe(id: u64, topic: &str, since: Option<&At>, last: usize) -> String {
+pub(crate) fn subscribe(id: u64, topic: &str, since: Option<&At>, last: usize, presence: bool) -> String {
     let since = since.map(|at| json!({"epoch": at.epoch, "offset": at.offset}));
-    json!({"type": "subscribe", "id": id, "topic": topic, "since": since, "last": last}).to_string()
+    json!({"type": "subscribe", "id": id, "topic": topic, "since": since, "last": last, "presence": presence})
+        .to_string()
 }

@@ -13,11 +13,11 @@ use sockeye::sim::{Faults, Network, Turn};
 use sockeye::threads::Group;
 use sockeye::topics::{SlowReader, TopicOptions};
 use sockeye::{Connect, Limits, Service};
-use sockeye_hub::{Everybody, History, Hub, SUBPROTOCOL};
+use sockeye_hub::{Everybody, History, Hub, Receipt, SUBPROTOCOL};
 use sockeye_testing::rng::Rng;
 
 use crate::broker::{Broker, KEPT, Lines, Store};
-use crate::client::{Clients, Log, Stage, subscribe};
+use crate::client::{At, Clients, Log, Stage, subscribe};
 
 /// What has been seen of all seeds.
 #[derive(Debug, Default)]
@@ -56,6 +56,8 @@ struct World {
     network: Network,
     shape: Shape,
     servers: Vec<Service>,
+    /// Those of the servers: one each, or one for all.
+    hubs: Vec<Hub>,
     broker: Option<Service>,
     store: Rc<RefCell<Store>>,
     client: Service,
@@ -110,24 +112,37 @@ impl World {
         let count = if shape == Shape::One { 1 } else { rng.of(1..4) };
         let waiting = *rng.pick(&[2, 10, 1000]);
         let options = move |_: &str| TopicOptions::default().with_slow_reader(policy).with_waiting_messages(waiting);
-        let hub = || Hub::builder().history(History::of_messages(kept)).topic_options(options);
+        let (most_topics, linger) = (*rng.pick(&[1, 2, 100]), Duration::from_millis(*rng.pick(&[0, 3000, 60_000])));
+        let history = History::of_messages(kept).with_bytes(*rng.pick(&[1000, 1 << 20]));
+        let hub = || {
+            let hub = Hub::builder().history(history).history_bytes(1500).topics(most_topics).linger(linger);
+            hub.topic_options(options)
+        };
+        let mut hubs = Vec::new();
         let builder = |index: usize| {
             let mut limits = Limits::default();
             limits.output_low_water = 2000;
             Service::builder().limits(limits).listen(format!("10.0.0.{}:80", index + 1))
         };
         let servers: Vec<Service> = match shape {
-            Shape::One => vec![hub().install(builder(0), Everybody).unwrap().1]
-                .into_iter()
-                .map(|builder| builder.build_with(network.host().sys()).unwrap())
-                .collect(),
+            Shape::One => {
+                let (hub, builder) = hub().install(builder(0), Everybody).unwrap();
+                hubs.push(hub);
+                vec![builder.build_with(network.host().sys()).unwrap()]
+            }
             Shape::Servers { keeps } => (0..count)
                 .map(|index| {
                     let hub = hub().backplane(Lines::new(keeps));
-                    hub.install(builder(index), Everybody).unwrap().1.build_with(network.host().sys()).unwrap()
+                    let (hub, builder) = hub.install(builder(index), Everybody).unwrap();
+                    hubs.push(hub);
+                    builder.build_with(network.host().sys()).unwrap()
                 })
                 .collect(),
-            Shape::Threads => threads(count, &network, hub(), builder),
+            Shape::Threads => {
+                let (hub, services) = threads(count, &network, hub(), builder);
+                hubs.push(hub);
+                services
+            }
         };
         let mut of_clients = Service::builder();
         let handle = of_clients.add_protocol(messages::with("clients", Clients(Rc::clone(&log))));
@@ -142,6 +157,7 @@ impl World {
             network,
             shape,
             servers,
+            hubs,
             broker: None,
             store,
             client,
@@ -190,12 +206,22 @@ impl World {
             0..15 => self.connect(index),
             15..30 if is_open => self.subscribe(index, &topic),
             30..33 if is_open => self.unsubscribe(index, &topic),
-            33..60 if is_open => self.publish(index, &topic),
+            56..58 => self.publish_by_program(&topic),
+            58..60 if is_open => self.subscribe_again(index, &topic),
+            33..56 if is_open => self.publish(index, &topic),
             60..65 => self.read(index, false),
             65..73 => self.read(index, true),
             73..77 => self.end(index),
             77..79 if self.has_broker() => self.kill_broker(),
             79..80 if self.has_broker() => self.forget(),
+            80..82 if self.has_broker() => {
+                let mut store = self.store.borrow_mut();
+                match self.rng.of(0..3) {
+                    0 => store.refuses.insert(topic),
+                    1 => store.ends.insert(topic),
+                    _ => store.loses.insert(topic),
+                };
+            }
             _ => {
                 let micros = *self.rng.pick(&[100, 10_000, 300_000, 2_000_000]);
                 for _ in 0..self.rng.of(1..8) {
@@ -215,10 +241,8 @@ impl World {
         let id = self.client.control().protocol(self.handle).unwrap().connect(connect);
         let mut log = self.log.borrow_mut();
         let member = &mut log.members[index];
-        if member.server != server && self.shape == (Shape::Servers { keeps: false }) {
-            // What another server said has another epoch, and is asked for all the same.
-            member.server = server;
-        }
+        // What another server said has another epoch, perhaps, and is asked for all the same.
+        member.server = server;
         member.id = Some(id);
     }
 
@@ -245,7 +269,8 @@ impl World {
         }
         // With both, what was seen may come again.
         let last = if member.at.contains_key(topic) { 0 } else { last };
-        let text = subscribe(id, topic, member.at.get(topic), last);
+        let text = subscribe(id, topic, member.at.get(topic), last, id % 2 == 0);
+        member.counts.remove(topic);
         drop(log);
         self.send(index, text);
     }
@@ -253,11 +278,47 @@ impl World {
     fn unsubscribe(&mut self, index: usize, topic: &str) {
         let mut log = self.log.borrow_mut();
         let member = &mut log.members[index];
-        let Some(stage) = member.topics.get_mut(topic).filter(|stage| **stage == Stage::Live) else { return };
-        *stage = Stage::Leaving;
+        match member.topics.insert(topic.into(), Stage::Leaving) {
+            Some(Stage::Asked(id)) => _ = member.given_up.insert(id),
+            Some(Stage::Live) => {}
+            Some(other) => {
+                member.topics.insert(topic.into(), other);
+                return;
+            }
+            None => {
+                member.topics.remove(topic);
+                return;
+            }
+        }
         let id = member.next_id();
         drop(log);
         self.send(index, json!({"type": "unsubscribe", "id": id, "topic": topic}).to_string());
+    }
+
+    /// Leaves and asks again, before the hub has said anything of it.
+    fn subscribe_again(&mut self, index: usize, topic: &str) {
+        self.unsubscribe(index, topic);
+        let mut log = self.log.borrow_mut();
+        let member = &mut log.members[index];
+        if member.topics.get(topic) != Some(&Stage::Leaving) {
+            return;
+        }
+        let (id, at) = (member.next_id(), member.at.get(topic).cloned());
+        let text = subscribe(id, topic, at.as_ref(), 0, id % 2 == 0);
+        member.topics.insert(topic.into(), Stage::Again(id, at));
+        member.counts.remove(topic);
+        drop(log);
+        self.send(index, text);
+    }
+
+    fn publish_by_program(&mut self, topic: &str) {
+        self.number += 1;
+        let (text, server) = (format!("{} of the program", self.number), self.rng.of(0..self.servers.len()));
+        let hub = self.hubs.get(server).unwrap_or(&self.hubs[0]);
+        if let Ok(Receipt::Published(Some(at))) = hub.publish(&mut self.servers[server].control(), topic, &*text) {
+            let at = At { epoch: format!("{:016x}", at.epoch), offset: at.offset };
+            self.log.borrow_mut().learn(topic, &at, self.number, None);
+        }
     }
 
     fn publish(&mut self, index: usize, topic: &str) {
@@ -326,6 +387,7 @@ impl World {
         self.check()?;
         self.check_positions()?;
         self.check_truth()?;
+        self.check_presence()?;
         let log = self.log.borrow();
         for (index, member) in log.members.iter().enumerate() {
             if let Some((id, publish)) = member.publishes.iter().next().filter(|_| member.is_open) {
@@ -362,6 +424,23 @@ impl World {
         Ok(())
     }
 
+    /// Who asked for it knows how many subscribers there are at its server.
+    fn check_presence(&self) -> Result<(), String> {
+        let log = self.log.borrow();
+        let is_apart = matches!(self.shape, Shape::Servers { .. });
+        for (index, member) in log.members.iter().enumerate().filter(|(_, member)| member.is_open) {
+            for (topic, count) in &member.counts {
+                let here =
+                    log.members.iter().filter(|other| other.is_open && (!is_apart || other.server == member.server));
+                let there_are = here.filter(|other| other.topics.contains_key(topic)).count() as u64;
+                if member.topics.contains_key(topic) && *count != there_are {
+                    return Err(format!("client {index}, {topic}: it was told of {count} subscribers, of {there_are}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What a message says of the one before it is true, so that a client that follows it has missed nothing.
     fn check_truth(&self) -> Result<(), String> {
         for ((topic, epoch), known) in &self.log.borrow().truth {
@@ -385,11 +464,11 @@ fn threads(
     network: &Network,
     hub: sockeye_hub::HubBuilder,
     builder: impl Fn(usize) -> sockeye::Builder,
-) -> Vec<Service> {
+) -> (Hub, Vec<Service>) {
     let hub = hub.threads().unwrap();
     let services: Vec<Service> = (0..count)
         .map(|index| hub.install_at(index, builder(index), Everybody).build_with(network.host().sys()).unwrap())
         .collect();
     hub.attach(&Group::of(services.iter().map(Service::remote)));
-    services
+    (hub.hub().clone(), services)
 }
