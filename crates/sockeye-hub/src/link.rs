@@ -213,6 +213,10 @@ impl Raw for Link {
         Some(Duration::from_secs(1))
     }
 
+    fn ticks_alone(&self) -> bool {
+        true
+    }
+
     fn tick(&mut self, own: &mut EndpointMut<'_>) {
         let Some(id) = self.connection else {
             self.wait = self.wait.saturating_sub(1);

@@ -199,8 +199,14 @@ pub trait Raw: 'static {
         None
     }
 
-    /// Called every [`interval`](Self::interval) while any connection of this endpoint is open.
-    /// Missed ticks are not repeated.
+    /// Whether [`tick`](Self::tick) is called while no connection of this endpoint is open, too, from the start of the loop: an
+    /// endpoint that makes its connections itself has nobody else to wake it. Asked once, when the service is built.
+    fn ticks_alone(&self) -> bool {
+        false
+    }
+
+    /// Called every [`interval`](Self::interval) while any connection of this endpoint is open; without one,
+    /// if it [ticks alone](Self::ticks_alone). Missed ticks are not repeated.
     fn tick(&mut self, own: &mut EndpointMut<'_>) {
         let _ = own;
     }

@@ -64,7 +64,8 @@ pub struct Builder {
     id: BuilderId,
     limits: Limits,
     endpoints: Vec<Endpoint>,
-    ticks: Vec<(EndpointIndex, Duration)>,
+    /// Each with its interval, and whether it needs no connection.
+    ticks: Vec<(EndpointIndex, Duration, bool)>,
     fallback: Option<EndpointIndex>,
     /// The paths of protocols. The builder of a handle is checked when the service is built.
     paths: Vec<(String, HandleTarget)>,
@@ -187,7 +188,12 @@ impl Builder {
     /// As [`raw`](Self::raw), and returns a handle for
     /// [`Commands::endpoint`](crate::Commands::endpoint).
     pub fn add_raw<R: Raw>(&mut self, raw: R) -> EndpointHandle<R> {
-        EndpointHandle::new(self.add(raw.interval(), Endpoint::raw(raw)))
+        let (every, alone) = (raw.interval(), raw.ticks_alone());
+        let target = self.add(every, Endpoint::raw(raw));
+        if let Some((_, _, ticks_alone)) = self.ticks.last_mut().filter(|_| every.is_some()) {
+            *ticks_alone = alone;
+        }
+        EndpointHandle::new(target)
     }
 
     /// Adds an endpoint of descriptors that the program reads and writes itself when the loop
@@ -213,7 +219,7 @@ impl Builder {
     fn add(&mut self, every: Option<Duration>, endpoint: Endpoint) -> HandleTarget {
         let index = EndpointIndex(u16::try_from(self.endpoints.len()).unwrap_or(u16::MAX));
         if let Some(every) = every {
-            self.ticks.push((index, every));
+            self.ticks.push((index, every, false));
         }
         self.endpoints.push(endpoint);
         HandleTarget { builder: self.id, index }
@@ -399,7 +405,7 @@ impl Builder {
             places.limit_to(max_connections);
         }
         let now = sys.now();
-        let tick = |&(endpoint, every): &_| Tick { endpoint, every, next: now + every, resting: false };
+        let tick = |&(endpoint, every, alone): &_| Tick { endpoint, every, alone, next: now + every, resting: false };
         let ticks = self.ticks.iter().map(tick).collect();
         let jobs = Arc::new(Jobs::new(sys.waker(), Arc::clone(&names), &self.limits));
         let rx = receive_buffer(self.limits.turn_bytes.min(MOST_READ));
@@ -536,7 +542,7 @@ impl Builder {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if let Some((endpoint, _)) = self.ticks.iter().find(|(_, every)| every.is_zero()) {
+        if let Some((endpoint, ..)) = self.ticks.iter().find(|(_, every, _)| every.is_zero()) {
             let name = self.endpoints.get(endpoint.get()).map_or("", |endpoint| endpoint.name());
             return Err(Error::configuration(format!(
                 "the interval of the endpoint {name:?} is 0: the loop would never sleep"

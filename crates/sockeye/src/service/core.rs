@@ -119,6 +119,8 @@ pub(super) struct Tick {
     pub(super) endpoint: EndpointIndex,
     pub(super) every: Duration,
     pub(super) next: Instant,
+    /// With no connection, too.
+    pub(super) alone: bool,
     /// No connection of the protocol is open: nothing to do until one is.
     pub(super) resting: bool,
 }

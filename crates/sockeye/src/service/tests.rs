@@ -306,6 +306,49 @@ fn nobody_ticks_for_connections_that_are_being_closed() {
     }
 }
 
+/// Counts its ticks, and has no connection.
+struct Lonely {
+    ticks: Rc<RefCell<u32>>,
+    alone: bool,
+}
+
+impl crate::raw::Raw for Lonely {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        if self.alone { "alone" } else { "in-company" }
+    }
+
+    fn open(&mut self, _: &mut crate::raw::RawCx<'_>) {}
+
+    fn receive(&mut self, _: &mut crate::raw::RawCx<'_>, (): &mut (), _: &[u8]) -> Result<(), crate::raw::RawClose> {
+        Ok(())
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(50))
+    }
+
+    fn ticks_alone(&self) -> bool {
+        self.alone
+    }
+
+    fn tick(&mut self, _: &mut crate::raw::EndpointMut<'_>) {
+        *self.ticks.borrow_mut() += 1;
+    }
+}
+
+#[test]
+fn who_makes_its_connections_itself_ticks_without_one() {
+    let network = Network::with_faults(1, Faults::none());
+    let [alone, other] = [true, false].map(|alone| (Rc::new(RefCell::new(0)), alone));
+    let raw = |(ticks, alone): &(Rc<RefCell<u32>>, bool)| Lonely { ticks: ticks.clone(), alone: *alone };
+    let builder = Service::builder().raw(raw(&alone)).raw(raw(&other)).listen("127.0.0.1:80");
+    let mut service = builder.build_with(network.sys()).unwrap();
+    until(&network, &mut service, || *alone.0.borrow() == 3);
+    assert_eq!(*other.0.borrow(), 0);
+}
+
 /// What was taken in before the peer's Close frame is answered before ours, however slowly that peer reads.
 #[test]
 fn an_outbox_is_emptied_before_the_close_frame() {

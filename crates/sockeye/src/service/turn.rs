@@ -523,7 +523,7 @@ impl Service {
 
     /// Calls `tick` of the endpoints that are due. Missed ticks are not repeated. While all
     /// connections of an endpoint are closing, `tick` is not called and does not wake the loop,
-    /// until another one opens.
+    /// until another one opens, unless the endpoint ticks alone.
     fn tick(&mut self) {
         let now = self.env.state.now;
         let opened = std::mem::take(&mut self.env.state.opened);
@@ -537,10 +537,11 @@ impl Service {
             tick.next = if on_time > now { on_time } else { now + tick.every };
             let endpoint = tick.endpoint;
             let registry = &self.env.state.registry;
-            let is_active = registry.iter().any(|(id, entry)| {
-                let conn = self.connections.get(registry, id);
-                entry.is_open() && entry.endpoint == endpoint && conn.is_some_and(|conn| conn.is_open())
-            });
+            let is_active = self.ticks[index].alone
+                || registry.iter().any(|(id, entry)| {
+                    let conn = self.connections.get(registry, id);
+                    entry.is_open() && entry.endpoint == endpoint && conn.is_some_and(|conn| conn.is_open())
+                });
             self.ticks[index].resting = !is_active;
             if is_active {
                 self.env.io.meters.statistics.work.ticks += 1;
