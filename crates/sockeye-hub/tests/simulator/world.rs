@@ -205,10 +205,14 @@ impl World {
         match self.rng.of(0..100) {
             0..15 => self.connect(index),
             15..30 if is_open => self.subscribe(index, &topic),
-            30..33 if is_open => self.unsubscribe(index, &topic),
+            30..32 if is_open => self.unsubscribe(index, &topic),
+            32..34 if is_open => {
+                self.subscribe(index, &topic);
+                self.unsubscribe(index, &topic);
+            }
             56..58 => self.publish_by_program(&topic),
             58..60 if is_open => self.subscribe_again(index, &topic),
-            33..56 if is_open => self.publish(index, &topic),
+            34..56 if is_open => self.publish(index, &topic),
             60..65 => self.read(index, false),
             65..73 => self.read(index, true),
             73..77 => self.end(index),
@@ -388,6 +392,7 @@ impl World {
         self.check_positions()?;
         self.check_truth()?;
         self.check_presence()?;
+        self.check_broker()?;
         let log = self.log.borrow();
         for (index, member) in log.members.iter().enumerate() {
             if let Some((id, publish)) = member.publishes.iter().next().filter(|_| member.is_open) {
@@ -419,6 +424,18 @@ impl World {
                 if last.is_some_and(|last| *last > at.offset) {
                     return Err(format!("client {index}, {topic}: at {at:?}, and there is {last:?}"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// It is there, so all are connected, and nothing waits for it.
+    fn check_broker(&self) -> Result<(), String> {
+        for (index, hub) in self.hubs.iter().enumerate() {
+            if let Some(status) = hub.statistics().broker
+                && (!status.is_connected || status.queued_bytes > 0 || status.unconfirmed > 0)
+            {
+                return Err(format!("server {index}: {status:?}"));
             }
         }
         Ok(())

@@ -259,7 +259,8 @@ impl Service {
         for tick in &self.ticks {
             let endpoint = self.env.endpoints.get(tick.endpoint);
             let is_awake = self.env.state.opened || !tick.resting;
-            take((is_awake && endpoint.is_some_and(|endpoint| endpoint.sessions() > 0)).then_some(tick.next));
+            let is_due = tick.alone || endpoint.is_some_and(|endpoint| endpoint.sessions() > 0);
+            take((is_awake && is_due).then_some(tick.next));
         }
         next
     }
