@@ -122,7 +122,8 @@ impl<P: Permissions> Server<P> {
         let place = self.place(cx.id());
         let how = (begin, presence);
         let shared = Arc::clone(&self.shared);
-        let begun = shared.act(self.thread, cx, |state, now, out| state.subscribe(place, &topic, how, now, out));
+        let begun =
+            shared.act_on(self.thread, cx, &topic, |state, now, out| state.subscribe(place, &topic, how, now, out));
         let begun = match begun {
             Ok(begun) => begun,
             Err(refusal) => return Ok(Err(refusal)),
@@ -184,7 +185,7 @@ impl<P: Permissions> Server<P> {
         if let Stage::Waits { id, begin } = subscription.stage {
             let how = (begin, presence);
             let topic = &subscription.topic;
-            match shared.act(self.thread, cx, |state, _, out| state.begin(place, topic, how, out)) {
+            match shared.act_on(self.thread, cx, topic, |state, _, out| state.begin(place, topic, how, out)) {
                 Ok(begun) => self.begun(cx, subscription, id, begun)?,
                 Err(refusal) => return Ok(Advance::Refused(id, refusal)),
             }
@@ -201,7 +202,7 @@ impl<P: Permissions> Server<P> {
                 return Ok(Advance::Later);
             }
             let topic = &subscription.topic;
-            match shared.act(self.thread, cx, |state, _, out| state.read(place, topic, at, presence, out)) {
+            match shared.act_on(self.thread, cx, topic, |state, _, out| state.read(place, topic, at, presence, out)) {
                 Reading::Joined => subscription.stage = Stage::Joined,
                 Reading::Busy => {
                     cx.set_timer(AGAIN);

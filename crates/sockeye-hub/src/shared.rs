@@ -9,7 +9,7 @@ use sockeye::service::RemoteError;
 use sockeye::threads::{Group, GroupProtocol};
 use sockeye::topics::{SlowReader, TopicOptions};
 use sockeye::{AsPayload, Payload};
-use sockeye::{Commands, Control};
+use sockeye::{CloseCode, Commands, Control};
 
 use crate::SUBPROTOCOL;
 use crate::config::Config;
@@ -71,9 +71,39 @@ impl Shared {
         commands: &mut Commands,
         change: impl FnOnce(&mut State, Duration, &mut dyn Outlet) -> R,
     ) -> R {
+        self.act_with(thread, commands, None, change)
+    }
+
+    /// The same, which may subscribe a connection to a topic.
+    pub(crate) fn act_on<R>(
+        self: &Arc<Self>,
+        thread: usize,
+        commands: &mut Commands,
+        topic: &str,
+        change: impl FnOnce(&mut State, Duration, &mut dyn Outlet) -> R,
+    ) -> R {
+        // The program says so without the lock: it may ask the hub.
+        let wanted = match self.reach {
+            Reach::One => self.options_of(topic),
+            Reach::Threads(_) => None,
+        };
+        self.act_with(thread, commands, wanted, change)
+    }
+
+    fn options_of(&self, topic: &str) -> Option<TopicOptions> {
+        self.options.as_ref().map(|options| options(topic))
+    }
+
+    fn act_with<R>(
+        self: &Arc<Self>,
+        thread: usize,
+        commands: &mut Commands,
+        wanted: Option<TopicOptions>,
+        change: impl FnOnce(&mut State, Duration, &mut dyn Outlet) -> R,
+    ) -> R {
         let now = self.started.elapsed();
         let mut state = self.lock();
-        let mut out = Loop { shared: self, commands, thread };
+        let mut out = Loop { shared: self, commands, thread, wanted };
         let result = change(&mut state, now, &mut out);
         state.apply_events(now, &mut out);
         let wants_timer = state.wants_timer();
@@ -113,20 +143,19 @@ impl Shared {
     }
 
     /// Subscribes a connection in its loop.
-    fn join(&self, commands: &mut Commands, place: Place, joining: &Joining) {
-        let names = [(Some(&joining.data), self.options.as_ref()), (joining.presence.as_ref(), None)];
+    fn join(&self, commands: &mut Commands, place: Place, joining: &Joining, wanted: Option<&TopicOptions>) {
+        let names = [(Some(&joining.data), wanted), (joining.presence.as_ref(), None)];
         for (name, options) in names {
             let Some(name) = name else { continue };
             let Ok(mut connection) = commands.connection(place.id) else { return };
             if let Err(error) = connection.subscribe(name) {
                 tracing::warn!(connection = %place.id, topic = &*joining.name, %error, "a client is not subscribed");
-                let text = crate::wire::reply::unsubscribed(None, &joining.name, Some(&error.to_string()));
-                // It is about to end if there is no room.
-                let _ = connection.push(text);
-                continue;
+                // It believes that it is subscribed, or will in a moment: it must not go on so.
+                connection.close(CloseCode::TRY_AGAIN);
+                return;
             }
             let wanted = match options {
-                Some(options) => options(&joining.name),
+                Some(options) => *options,
                 None if name.starts_with('p') => TopicOptions::default().with_slow_reader(SlowReader::KeepLatest),
                 None => continue,
             };
@@ -148,6 +177,8 @@ struct Loop<'a> {
     shared: &'a Arc<Shared>,
     commands: &'a mut Commands,
     thread: usize,
+    /// The options of the topic that a connection of this thread may be subscribed to.
+    wanted: Option<TopicOptions>,
 }
 
 impl Loop<'_> {
@@ -198,7 +229,7 @@ impl Outlet for Loop<'_> {
 
     fn join(&mut self, place: Place, joining: Joining) -> Result<Joined, Busy> {
         let Reach::Threads(threads) = &self.shared.reach else {
-            self.shared.join(self.commands, place, &joining);
+            self.shared.join(self.commands, place, &joining, self.wanted.as_ref());
             return Ok(Joined::Now);
         };
         let (group, _) = threads.get().ok_or(Busy)?;
@@ -206,7 +237,7 @@ impl Outlet for Loop<'_> {
         let shared = Arc::clone(self.shared);
         let job = move |control: &mut Control<'_>| {
             if shared.lock().still_joins(place, &joining) {
-                shared.join(control, place, &joining);
+                shared.join(control, place, &joining, shared.options_of(&joining.name).as_ref());
             }
         };
         group.remote(place.thread).and_then(|remote| remote.run(job)).map_err(|_| Busy)?;

@@ -7,6 +7,7 @@
 
 mod broker;
 mod client;
+mod edges;
 mod world;
 
 use sockeye::sim;

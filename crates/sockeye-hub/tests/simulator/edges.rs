@@ -1,0 +1,151 @@
+//! Edges of a hub, each with as little around it as shows it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use sockeye::messages::{self, Messages};
+use sockeye::protocol::ProtocolHandle;
+use sockeye::raw::{Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
+use sockeye::sim::{Faults, Network, Turn};
+use sockeye::topics::TopicOptions;
+use sockeye::{Builder, Connect, Limits, Service};
+use sockeye_hub::{Everybody, Hub, SUBPROTOCOL};
+
+use crate::broker::{Broker, Lines, Store};
+use crate::client::{Clients, Log, Member, Stage, subscribe};
+
+/// A hub and a client.
+struct Pair {
+    network: Network,
+    server: Service,
+    client: Service,
+    handle: ProtocolHandle<Messages<Clients>>,
+    log: Rc<RefCell<Log>>,
+}
+
+fn run(network: &Network, services: &mut [&mut Service], seconds: u64) {
+    let limit = network.now() + Duration::from_secs(seconds);
+    network.run(|| {
+        for service in services.iter_mut() {
+            service.run_once(Some(Duration::ZERO)).unwrap();
+        }
+        if network.now() >= limit {
+            return Turn::Done;
+        }
+        let next = services.iter().filter_map(|service| service.next_deadline()).min();
+        Turn::Sleep(Some(next.unwrap_or(limit).min(limit)))
+    });
+}
+
+impl Pair {
+    fn new(builder: Builder) -> Self {
+        let network = Network::with_faults(1, Faults::none());
+        let log = Rc::new(RefCell::new(Log::default()));
+        log.borrow_mut().members.push(Member::default());
+        let server = builder.listen("10.0.0.1:80").build_with(network.host().sys()).unwrap();
+        let mut of_client = Service::builder();
+        let handle = of_client.add_protocol(messages::with("client", Clients(Rc::clone(&log))));
+        let client = of_client.build_with(network.host().sys()).unwrap();
+        Self { network, server, client, handle, log }
+    }
+
+    /// Connects, and subscribes to topics.
+    fn subscribe(&mut self, topics: &[&str]) {
+        let connect = Connect::new("ws://10.0.0.1/").unwrap().subprotocol(SUBPROTOCOL).unwrap();
+        let id = self.client.control().protocol(self.handle).unwrap().connect(connect);
+        {
+            let member = &mut self.log.borrow_mut().members[0];
+            member.id = Some(id);
+            for topic in topics {
+                let id = member.next_id();
+                member.topics.insert((*topic).into(), Stage::Asked(id));
+                member.to_send.push(subscribe(id, topic, None, 0, true));
+            }
+        }
+        run(&self.network, &mut [&mut self.server, &mut self.client], 2);
+        assert_eq!(self.log.borrow().faults, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_program_may_ask_the_hub_where_it_says_the_options_of_a_topic() {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let own: Arc<OnceLock<Hub>> = Arc::default();
+        let asked = Arc::clone(&own);
+        let options = move |_: &str| {
+            let topics = asked.get().unwrap().statistics().topics;
+            TopicOptions::default().with_waiting_messages(u32::try_from(topics).unwrap() + 1)
+        };
+        let (hub, builder) = Hub::builder().topic_options(options).install(Service::builder(), Everybody).unwrap();
+        own.set(hub).unwrap();
+        let mut pair = Pair::new(builder);
+        pair.subscribe(&["t"]);
+        let stage = pair.log.borrow().members[0].topics.get("t").cloned();
+        sender.send(stage).unwrap();
+    });
+    let stage = receiver.recv_timeout(Duration::from_secs(60)).expect("waited a minute for a subscription");
+    assert_eq!(stage, Some(Stage::Live));
+}
+
+#[test]
+fn who_cannot_be_subscribed_in_the_loop_is_closed_and_not_left_to_wait() {
+    let mut limits = Limits::default();
+    limits.topics_per_connection = 3;
+    let builder = || Hub::builder().install(Service::builder().limits(limits.clone()), Everybody).unwrap().1;
+    let mut pair = Pair::new(builder());
+    pair.subscribe(&["t"]);
+    assert!(pair.log.borrow().members[0].is_open);
+    let mut pair = Pair::new(builder());
+    pair.subscribe(&["t", "u"]); // with their presence these are four
+    assert!(!pair.log.borrow().members[0].is_open, "it believes that it is subscribed");
+}
+
+/// A broker that says nothing.
+struct Mute;
+
+impl Raw for Mute {
+    type Session = ();
+
+    fn name(&self) -> &str {
+        "mute"
+    }
+
+    fn open(&mut self, _: &mut RawCx<'_>) {}
+
+    fn receive(&mut self, _: &mut RawCx<'_>, (): &mut (), _: &[u8]) -> Result<(), RawClose> {
+        Ok(())
+    }
+
+    fn writable(&mut self, _: &mut RawCx<'_>, (): &mut (), _: RawWritable<'_>) -> Result<(), RawClose> {
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut RawClosedCx<'_>, (): (), _: RawClosed) {}
+}
+
+#[test]
+fn after_a_silent_broker_a_distant_one_has_time_to_answer() {
+    let network = Network::with_faults(SEED, Faults::none().with_latency(Duration::from_secs(8)));
+    let (hub, builder) = Hub::builder().backplane(Lines::new(false)).install(Service::builder(), Everybody).unwrap();
+    let mut server = builder.build_with(network.host().sys()).unwrap();
+    let broker_at = "10.0.9.9:4000";
+    let mut builder = Service::builder();
+    let mute = builder.add_raw(Mute);
+    let mut mute = builder.listen_raw(broker_at, mute).build_with(network.host().sys()).unwrap();
+    run(&network, &mut [&mut server, &mut mute], 60);
+    let status = hub.statistics().broker.unwrap();
+    assert!(status.last_error.as_deref().unwrap().contains("silent"), "{status:?}");
+    drop(mute);
+    let mut builder = Service::builder();
+    let broker = builder.add_raw(Broker::new(Rc::new(RefCell::new(Store::default()))));
+    let mut broker = builder.listen_raw(broker_at, broker).build_with(network.host().sys()).unwrap();
+    run(&network, &mut [&mut server, &mut broker], 150);
+    let status = hub.statistics().broker.unwrap();
+    assert!(status.is_connected, "{status:?}");
+}
+
+/// One with which journeys take seconds.
+const SEED: u64 = 1;
