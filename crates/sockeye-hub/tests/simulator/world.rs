@@ -118,32 +118,12 @@ impl World {
             let hub = Hub::builder().history(history).history_bytes(1500).topics(most_topics).linger(linger);
             hub.topic_options(options)
         };
-        let mut hubs = Vec::new();
         let builder = |index: usize| {
             let mut limits = Limits::default();
             limits.output_low_water = 2000;
             Service::builder().limits(limits).listen(format!("10.0.0.{}:80", index + 1))
         };
-        let servers: Vec<Service> = match shape {
-            Shape::One => {
-                let (hub, builder) = hub().install(builder(0), Everybody).unwrap();
-                hubs.push(hub);
-                vec![builder.build_with(network.host().sys()).unwrap()]
-            }
-            Shape::Servers { keeps } => (0..count)
-                .map(|index| {
-                    let hub = hub().backplane(Lines::new(keeps));
-                    let (hub, builder) = hub.install(builder(index), Everybody).unwrap();
-                    hubs.push(hub);
-                    builder.build_with(network.host().sys()).unwrap()
-                })
-                .collect(),
-            Shape::Threads => {
-                let (hub, services) = threads(count, &network, hub(), builder);
-                hubs.push(hub);
-                services
-            }
-        };
+        let (hubs, servers) = servers(shape, count, &network, hub, builder);
         let mut of_clients = Service::builder();
         let handle = of_clients.add_protocol(messages::with("clients", Clients(Rc::clone(&log))));
         let client = of_clients.build_with(network.host().sys()).unwrap();
@@ -473,6 +453,38 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The services of a shape, and their hubs: one each, or one for all.
+fn servers(
+    shape: Shape,
+    count: usize,
+    network: &Network,
+    hub: impl Fn() -> sockeye_hub::HubBuilder,
+    builder: impl Fn(usize) -> sockeye::Builder,
+) -> (Vec<Hub>, Vec<Service>) {
+    let mut hubs = Vec::new();
+    let servers = match shape {
+        Shape::One => {
+            let (hub, builder) = hub().install(builder(0), Everybody).unwrap();
+            hubs.push(hub);
+            vec![builder.build_with(network.host().sys()).unwrap()]
+        }
+        Shape::Servers { keeps } => (0..count)
+            .map(|index| {
+                let hub = hub().backplane(Lines::new(keeps));
+                let (hub, builder) = hub.install(builder(index), Everybody).unwrap();
+                hubs.push(hub);
+                builder.build_with(network.host().sys()).unwrap()
+            })
+            .collect(),
+        Shape::Threads => {
+            let (hub, services) = threads(count, network, hub(), builder);
+            hubs.push(hub);
+            services
+        }
+    };
+    (hubs, servers)
 }
 
 /// Several services with one hub.
