@@ -222,7 +222,7 @@ impl Raw for Link {
             self.wait = self.wait.saturating_sub(1);
             if self.wait == 0 && !own.is_draining() {
                 self.with(own, LinkState::begins);
-                // What the one before did not say is none of its silence.
+                // The silence of the one before is not its own.
                 (self.is_alive, self.silence) = (false, 0);
                 self.connection = Some(own.connect(self.connect.clone()));
             }

@@ -200,7 +200,7 @@ pub trait Raw: 'static {
     }
 
     /// Whether [`tick`](Self::tick) is called while no connection of this endpoint is open, too, from the start of the loop: an
-    /// endpoint that makes its connections itself has nobody else to wake it. Asked once, when the service is built.
+    /// endpoint that makes its connections itself is woken by nothing else. Asked once, when the service is built.
     fn ticks_alone(&self) -> bool {
         false
     }

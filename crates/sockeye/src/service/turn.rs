@@ -521,9 +521,8 @@ impl Service {
         }
     }
 
-    /// Calls `tick` of the endpoints that are due. Missed ticks are not repeated. While all
-    /// connections of an endpoint are closing, `tick` is not called and does not wake the loop,
-    /// until another one opens, unless the endpoint ticks alone.
+    /// Calls `tick` of the endpoints that are due. Missed ticks are not repeated. While all connections of an endpoint are
+    /// closing, `tick` is not called and does not wake the loop, until another one opens, unless the endpoint ticks alone.
     fn tick(&mut self) {
         let now = self.env.state.now;
         let opened = std::mem::take(&mut self.env.state.opened);
