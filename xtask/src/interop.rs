@@ -82,7 +82,7 @@ pub(crate) fn browser(workspace: &Workspace) -> Result<Checks, Failure> {
     let bench = Bench::new(workspace)?;
     let mut total = bench.run(&Tested::command(workspace, "serve"), &["browser.mjs"])?;
     total += bench.run(&Tested::poll_loop(workspace)?, &["browser.mjs"])?;
-    for script in ["tls_browser.mjs", "deflate_browser.mjs"] {
+    for script in ["tls_browser.mjs", "deflate_browser.mjs", "topics_browser.mjs"] {
         let mut command = bench.command(script);
         let output = process::run(command.env("SOCKEYE", workspace.binary()), LIMIT)?;
         total += count(script, &output)?;

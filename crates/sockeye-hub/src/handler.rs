@@ -294,7 +294,8 @@ impl<P: Permissions> Handler for Server<P> {
     }
 
     fn interval(&self) -> Option<Duration> {
-        (self.thread == 0).then_some(Duration::from_secs(1))
+        // Any thread may be the only one that has clients.
+        Some(Duration::from_secs(1))
     }
 
     fn tick(&mut self, own: &mut ProtocolMut<'_>) {

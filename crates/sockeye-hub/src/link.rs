@@ -218,6 +218,8 @@ impl Raw for Link {
     }
 
     fn tick(&mut self, own: &mut EndpointMut<'_>) {
+        // Topics that have lost their last client are to go, too.
+        self.shared.act(0, own, |state, now, out| state.tick(now, out));
         let Some(id) = self.connection else {
             self.wait = self.wait.saturating_sub(1);
             if self.wait == 0 && !own.is_draining() {
@@ -234,9 +236,17 @@ impl Raw for Link {
             self.error = Some(format!("the broker was silent for {} seconds", self.silence));
             connection.abort();
         } else {
-            if self.silence >= SILENCE {
-                self.with(own, |link| link.is_ready().then(|| link.with(|backplane, io| backplane.ping(io))));
-            }
+            let is_silent = self.silence >= SILENCE;
+            self.with(own, |link| {
+                if link.is_ready() {
+                    link.with(|backplane, io| {
+                        backplane.tick(io);
+                        if is_silent {
+                            backplane.ping(io);
+                        }
+                    });
+                }
+            });
             own.request_writable();
         }
     }

@@ -108,8 +108,10 @@ impl Shared {
         state.apply_events(now, &mut out);
         let wants_timer = state.wants_timer();
         drop(state);
-        if wants_timer && let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) {
-            own.set_timer(PRESENCE, BETWEEN);
+        if wants_timer {
+            if let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) {
+                own.set_timer(PRESENCE, BETWEEN);
+            }
         }
         result
     }
@@ -159,10 +161,11 @@ impl Shared {
                 None if name.starts_with('p') => TopicOptions::default().with_slow_reader(SlowReader::KeepLatest),
                 None => continue,
             };
-            if let Ok(mut own) = commands.protocol_named(SUBPROTOCOL)
-                && own.topic(name).options() != wanted
-                && let Err(error) = own.topic(name).set_options(wanted)
-            {
+            let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) else { return };
+            if own.topic(name).options() == wanted {
+                continue;
+            }
+            if let Err(error) = own.topic(name).set_options(wanted) {
                 tracing::warn!(topic = &*joining.name, %error, "the topic has the default options");
             }
         }

@@ -27,6 +27,7 @@ const FILE_LINES: usize = 600;
 const FORBID_UNSAFE: &[&str] = &[
     "crates/sockeye-proto/src/lib.rs",
     "crates/sockeye-cli/src/main.rs",
+    "crates/sockeye-hub/src/lib.rs",
     "crates/sockeye-nats/src/lib.rs",
     "crates/sockeye-redis/src/lib.rs",
 ];

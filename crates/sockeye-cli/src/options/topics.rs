@@ -19,7 +19,7 @@ pub(crate) struct TopicsArgs {
     pub(crate) topics: bool,
 
     /// Messages of each topic that are kept for clients that come late or come back; 0 for none
-    #[arg(long, value_name = "N", requires = "topics", default_value_t = 100, value_parser = whole::<u32>(0..=1_000_000))]
+    #[arg(long, value_name = "N", requires = "topics", default_value_t = 100, value_parser = whole::<u32>(0..=100_000))]
     pub(crate) history: u32,
 
     /// Keep no message longer than this, such as 1h [default: as long as there is room]
@@ -50,9 +50,18 @@ pub(crate) struct TopicsArgs {
     #[arg(long, requires = "topics", conflicts_with_all = ["publish_token", "publish_token_file"])]
     pub(crate) open_publish: bool,
 
-    /// Longest message of a topic, such as 64K
-    #[arg(long, value_name = "SIZE", requires = "topics", default_value = "64K", value_parser = parse_size)]
-    pub(crate) topic_message_bytes: u64,
+    /// Longest message of a topic, at most 256K
+    #[arg(long, value_name = "SIZE", requires = "topics", default_value = "64K", value_parser = parse_message_bytes)]
+    pub(crate) topic_message_bytes: usize,
+}
+
+/// As JSON a message may be six times as long, and is looked at as a whole: with this bound a hostile one takes some MiB for a moment.
+const MESSAGE_BYTES: usize = 256 << 10;
+
+fn parse_message_bytes(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= MESSAGE_BYTES);
+    bytes.ok_or_else(|| "a message of a topic has at most 256K".to_owned())
 }
 
 impl TopicsArgs {

@@ -41,8 +41,7 @@ impl Topics {
         if let Some(age) = args.history_age {
             history = history.with_age(age);
         }
-        let bytes = usize::try_from(args.topic_message_bytes).unwrap_or(usize::MAX).min(MESSAGE_BYTES);
-        let mut builder = Hub::builder().history(history).message_bytes(bytes);
+        let mut builder = Hub::builder().history(history).message_bytes(args.topic_message_bytes);
         if let Some(url) = args.broker()? {
             builder = broker(builder, args, &url)?;
         }
@@ -80,9 +79,6 @@ impl Topics {
 
 /// A topic keeps so much at most, however many messages.
 const HISTORY_BYTES: usize = 16 << 20;
-
-/// Topics are not for longer messages.
-const MESSAGE_BYTES: usize = 16 << 20;
 
 fn broker(builder: HubBuilder, args: &TopicsArgs, url: &str) -> Result<HubBuilder, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("--backplane: {error}"));
@@ -147,9 +143,10 @@ fn page(mut routes: Routes) -> Result<Routes, sockeye::http::InvalidHeader> {
     Ok(routes)
 }
 
-const PARTS: [(&str, &str, &str); 4] = [
+const PARTS: [(&str, &str, &str); 5] = [
     ("/topics.html", "text/html; charset=utf-8", include_str!("../../page/topics.html")),
     ("/topics.js", "text/javascript; charset=utf-8", include_str!("../../page/topics.js")),
+    ("/topics.svg", "image/svg+xml", include_str!("../../page/favicon.svg")),
     ("/topics.css", "text/css; charset=utf-8", include_str!("../../page/topics.css")),
     ("/sockeye-topics.js", "text/javascript; charset=utf-8", sockeye_hub::JAVASCRIPT),
 ];

@@ -137,6 +137,7 @@ fn what_cannot_be_used_is_said_before_anything_is_opened() {
         (&["--publish-token-file", &empty], "the token for publishing is empty"),
         (&["--publish-token-file", "/nonexistent"], "--publish-token-file /nonexistent"),
         (&["--publish-token", "x", "--open-publish"], "cannot be used with"),
+        (&["--topic-message-bytes", "257K"], "at most 256K"),
     ] {
         let (code, error) = of_topics(more);
         assert_eq!(code, Some(2), "{more:?}: {error}");

@@ -193,12 +193,11 @@ impl State {
         let key = key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let key = key.filter(|key| key.len() <= self.config.name_bytes);
         let frame = Message { topic: name, key, kind, payload: &payload, offset, previous }.frame();
-        if is_live
-            && let Some(topic) = self.topics.get_mut(name)
-            && out.deliver(&topic.data, key, &frame).is_err()
-        {
-            topic.has_hole = true;
-            self.troubled.insert(Arc::clone(&topic.name));
+        if let Some(topic) = self.topics.get_mut(name).filter(|_| is_live) {
+            if out.deliver(&topic.data, key, &frame).is_err() {
+                topic.has_hole = true;
+                self.troubled.insert(Arc::clone(&topic.name));
+            }
         }
         self.topics.append(name, offset, frame, now, &self.config);
         self.topics.settle(name, now);

@@ -65,10 +65,10 @@ impl Table {
     pub(crate) fn settle(&mut self, name: &str, now: Duration) {
         let Some(topic) = self.topics.get_mut(name) else { return };
         self.bytes += topic.bytes();
-        if !topic.keeps_something()
-            && let Some(stamp) = topic.published.take()
-        {
-            self.by_publish.remove(&stamp);
+        if !topic.keeps_something() {
+            if let Some(stamp) = topic.published.take() {
+                self.by_publish.remove(&stamp);
+            }
         }
         match (topic.subscribers, topic.idle) {
             (0, None) => {

@@ -1,5 +1,4 @@
-//! The endpoints of a service behind four object types, one for each kind of connection. Each
-//! holds the program's object and the sessions of its connections.
+//! The endpoints of a service, by kinds of connections: each has the program's object, and the sessions of its connections.
 
 use std::any::Any;
 use std::io;
@@ -216,8 +215,8 @@ impl Endpoints {
     /// A raw or watcher endpoint.
     pub(crate) fn descriptors(&mut self, index: EndpointIndex) -> Option<&mut dyn DescriptorEndpoint> {
         match self.0.get_mut(index.get()) {
-            Some(Endpoint::Raw(endpoint)) => Some(&mut **endpoint),
-            Some(Endpoint::Watcher(endpoint)) => Some(&mut **endpoint),
+            Some(Endpoint::Raw(endpoint)) => Some(endpoint.as_descriptors()), // by `&mut **endpoint` from Rust 1.86 on
+            Some(Endpoint::Watcher(endpoint)) => Some(endpoint.as_descriptors()),
             _ => None,
         }
     }
@@ -257,9 +256,9 @@ pub(crate) trait WebSocketEndpoint {
 pub(crate) trait DescriptorEndpoint {
     fn name(&self) -> &str;
     fn sessions(&self) -> usize;
-    /// The program's object.
     fn object(&mut self) -> &mut dyn Any;
     fn as_any(&mut self) -> &mut dyn Any;
+    fn as_descriptors(&mut self) -> &mut dyn DescriptorEndpoint;
     fn tick(&mut self, own: &mut EndpointMut<'_>);
     fn own_timer(&mut self, own: &mut EndpointMut<'_>, token: u64);
     fn open(&mut self, cx: &mut RawCx<'_>) -> u32;
@@ -442,6 +441,10 @@ struct WatcherWithSessions<W: Watcher>(WithSessions<W, W::Session>);
 macro_rules! descriptor_endpoint {
     ($adapter:ident, $bound:ident) => {
         impl<T: $bound> DescriptorEndpoint for $adapter<T> {
+            fn as_descriptors(&mut self) -> &mut dyn DescriptorEndpoint {
+                self
+            }
+
             fn name(&self) -> &str {
                 self.0.object.name()
             }
