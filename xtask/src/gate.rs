@@ -143,6 +143,11 @@ const STEPS: &[Step] = &[
     ),
     Step::side("command", "the tests of the command on its release build, daemons included", rust::command),
     Step::side("abuse", "hostile and unlucky peers against the release build", rust::abuse),
+    Step::side(
+        "cluster",
+        "three servers, a broker, and what happens to them: Redis and NATS, with and without history",
+        |workspace| rust::cluster(workspace, None),
+    ),
     Step::side("abuse-c", "the same peers against a C program on each of the C libraries", capi::abused),
     Step::side("soak", "2,000 connections held for half a minute, with keepalive, by the release build", |workspace| {
         bench::soak::run(workspace, bench::soak::Plan::SHORT)

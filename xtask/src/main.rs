@@ -57,6 +57,9 @@ Usage: cargo xtask TASK
         One input, such as one that was found.
   fuzz --minimise [TARGET]..
         Writes fuzz/corpus: the fewest inputs that cover what those committed and those that were found cover.
+  cluster [--messages N] [--binary FILE]
+        Three servers of topics with a broker between them, each of which is killed or cut off meanwhile, until N messages are acknowledged (as
+        many as the gate takes). What is seen is compared with what was acknowledged.
   bench capi [--rounds N] [--only counts|times] [--binary FILE]
         A C echo on the C library, beside the same on Debian's libwebsockets and beside `sockeye echo`: medians of N rounds (9), counts.
   bench counts [--report-only] [--binary FILE]
@@ -98,7 +101,8 @@ Usage: cargo xtask TASK
 ";
 
 /// What can be asked for, as documents may name it.
-const TASKS: &[&str] = &["test", "house", "api", "sim", "conformance", "fuzz", "bench", "dist", "capi", "help"];
+const TASKS: &[&str] =
+    &["test", "house", "api", "sim", "cluster", "conformance", "fuzz", "bench", "dist", "capi", "help"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -125,6 +129,12 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             options.finish()?;
             let range = simulator::Range::new(seeds, seed);
             single(&Workspace::find(None)?, |workspace| simulator::run(workspace, range))
+        }
+        "cluster" => {
+            let messages = options.number("--messages")?;
+            let workspace = options.workspace()?;
+            options.finish()?;
+            single(&workspace, |workspace| rust::cluster(workspace, messages))
         }
         "conformance" => {
             let side = conformance::Side::new(options.flag("--client"), options.flag("--tls"));

@@ -22,8 +22,8 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<Checks, Failure> {
     let sets: [&[&str]; 3] = [
         &["--workspace", "--all-targets", "--no-default-features", "--features", FEATURES],
         &["--package", "sockeye-proto", "--no-default-features"],
-        // It is no part of "all targets": see `abuse`. With the features of the first, what it is made of is checked already.
-        &["--workspace", "--no-default-features", "--features", FEATURES, "--test", "abuse"],
+        // They are no part of "all targets": see `abuse` and `cluster`. With the features of the first, what it is made of is checked already.
+        &["--workspace", "--no-default-features", "--features", FEATURES, "--test", "abuse", "--test", "cluster"],
     ];
     for set in sets {
         must_succeed(workspace.cargo(["clippy"]).args(set).args(["--", "-D", "warnings"]))?;
@@ -179,6 +179,21 @@ pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
     }
     examples(workspace)?;
     tests(sim(workspace, "test").args(["--test", "abuse"]).env("SOCKEYE_BIN", workspace.binary()))
+}
+
+/// Servers of topics with brokers between them, all of them real, which lose each other: see `crates/sockeye-cli/tests/cluster`. Without a number of
+/// messages it is the test's own.
+pub(crate) fn cluster(workspace: &Workspace, messages: Option<u64>) -> Result<Checks, Failure> {
+    if workspace.binary_is_ours() {
+        release(workspace)?;
+    }
+    let mut command = sim(workspace, "test");
+    command.args(["--test", "cluster", "--", "--nocapture"]).env("SOCKEYE_BIN", workspace.binary());
+    if let Some(messages) = messages {
+        // Each for itself, so that rates mean something.
+        command.arg("--test-threads=1").env("SOCKEYE_MESSAGES", messages.to_string());
+    }
+    tests(&mut command)
 }
 
 pub(crate) fn must_succeed(command: &mut Command) -> Result<(), Failure> {

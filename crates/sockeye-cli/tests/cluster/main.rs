@@ -1,0 +1,44 @@
+//! Servers of topics with a broker between them, which lose each other: no message comes twice or out of order, and each one that was
+//! acknowledged is seen by every subscriber, or lies within a gap that it was told of.
+//!
+//! Servers, broker and sockets are real ones; the clients are all in one loop of the library. `SOCKEYE_MESSAGES` says how many messages have to
+//! be acknowledged.
+
+mod cluster;
+mod ledger;
+mod member;
+mod parts;
+mod proxy;
+
+use cluster::{Keeps, Plan};
+use parts::Kind;
+
+#[test]
+fn redis_streams() {
+    cluster::run("Redis streams", &Plan::new(Kind::Redis, Keeps::Much));
+}
+
+#[test]
+fn short_redis_streams() {
+    cluster::run("short Redis streams", &Plan::new(Kind::Redis, Keeps::Little));
+}
+
+#[test]
+fn redis_without_history() {
+    cluster::run("Redis without history", &Plan::new(Kind::Redis, Keeps::Nothing));
+}
+
+#[test]
+fn jetstream() {
+    cluster::run("JetStream", &Plan::new(Kind::Nats, Keeps::Much));
+}
+
+#[test]
+fn short_jetstream() {
+    cluster::run("JetStream with a short history", &Plan::new(Kind::Nats, Keeps::Little));
+}
+
+#[test]
+fn nats_without_history() {
+    cluster::run("NATS without history", &Plan::new(Kind::Nats, Keeps::Nothing));
+}
