@@ -1,5 +1,6 @@
 //! The sub-protocol `sockeye.topics.v1`, as `docs/topics.md` describes it.
 
+mod members;
 pub(crate) mod reply;
 pub(crate) mod request;
 

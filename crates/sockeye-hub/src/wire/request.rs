@@ -1,9 +1,9 @@
 //! What clients ask.
 
-use serde_json::{Map, Value};
 use sockeye::messages::Message;
 use sockeye::proto::wire::MessageKind;
 
+use super::members::{self, Member, Members};
 use super::{MOST_ID, PUBLISH, parse_epoch};
 
 /// A request with its `id`.
@@ -77,66 +77,53 @@ pub(crate) fn parse<'m>(message: &'m Message<'_>) -> Result<Request<'m>, BadRequ
 }
 
 fn parse_text(text: &str) -> Result<Request<'static>, BadRequest> {
-    let Ok(Value::Object(mut members)) = serde_json::from_str(text) else {
-        return Err(BadRequest { id: None, reason: "a text message must be a JSON object" });
-    };
-    let id = members.get("id").and_then(Value::as_u64).filter(|id| *id <= MOST_ID);
+    let members: Members = serde_json::from_str(text)
+        .map_err(|_| BadRequest { id: None, reason: "a text message must be a JSON object" })?;
+    let id = members.id.number().filter(|id| *id <= MOST_ID);
     let bad = |reason| BadRequest { id, reason };
     let Some(number) = id else { return Err(bad("`id` must be a whole number from 0 to 2^53 - 1")) };
-    let kind = string(&mut members, "type").ok_or_else(|| bad("`type` must be a string"))?;
-    let topic =
-        |members: &mut Map<String, Value>| string(members, "topic").ok_or_else(|| bad("`topic` must be a string"));
+    let kind = members.kind.text().ok_or_else(|| bad("`type` must be a string"))?;
+    let topic = members.topic.text().ok_or_else(|| bad("`topic` must be a string"));
     let what = match kind.as_str() {
         "subscribe" => {
-            let (begin, presence) = begin(&members).map_err(bad)?;
-            What::Subscribe { topic: topic(&mut members)?, begin, presence }
-        }
-        "unsubscribe" => What::Unsubscribe { topic: topic(&mut members)? },
-        "publish" => {
-            let key = match members.remove("key") {
-                None | Some(Value::Null) => None,
-                Some(Value::String(key)) => Some(key),
-                Some(_) => return Err(bad("`key` must be a string")),
+            let (last, presence) = (members.last, members.presence);
+            let begin = begin(members.since, &last).map_err(bad)?;
+            let presence = match presence {
+                Member::Absent => false,
+                Member::Flag(presence) => presence,
+                _ => return Err(bad("`presence` must be true or false")),
             };
-            let data = string(&mut members, "data").ok_or_else(|| bad("`data` must be a string"))?;
-            What::Publish { topic: topic(&mut members)?, key, data: Data::Text(data) }
+            What::Subscribe { topic: topic?, begin, presence }
         }
-        "authorize" => {
-            What::Authorize { token: string(&mut members, "token").ok_or_else(|| bad("`token` must be a string"))? }
+        "unsubscribe" => What::Unsubscribe { topic: topic? },
+        "publish" => {
+            let key = match members.key {
+                Member::Absent => None,
+                Member::Text(key) => Some(key),
+                _ => return Err(bad("`key` must be a string")),
+            };
+            let data = members.data.text().ok_or_else(|| bad("`data` must be a string"))?;
+            What::Publish { topic: topic?, key, data: Data::Text(data) }
         }
+        "authorize" => What::Authorize { token: members.token.text().ok_or_else(|| bad("`token` must be a string"))? },
         _ => return Err(bad("an unknown `type`")),
     };
     Ok(Request { id: number, what })
 }
 
-fn string(members: &mut Map<String, Value>, name: &str) -> Option<String> {
-    match members.remove(name) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
-    }
-}
-
-fn begin(members: &Map<String, Value>) -> Result<(Begin, bool), &'static str> {
-    let since = match members.get("since") {
-        None | Some(Value::Null) => None,
-        Some(since) => {
-            let (epoch, offset) =
-                (since.get("epoch").and_then(Value::as_str), since.get("offset").and_then(Value::as_u64));
-            let (Some(epoch), Some(offset)) = (epoch, offset) else {
-                return Err("`since` must have `epoch`, a string, and `offset`, a whole number");
-            };
-            Some(Since { epoch: parse_epoch(epoch), offset })
+fn begin(since: members::Since, last: &Member) -> Result<Begin, &'static str> {
+    let since = match since {
+        members::Since::Absent => None,
+        members::Since::Position { epoch: Member::Text(epoch), offset: Member::Number(offset) } => {
+            Some(Since { epoch: parse_epoch(&epoch), offset })
         }
+        _ => return Err("`since` must have `epoch`, a string, and `offset`, a whole number"),
     };
-    let last = match members.get("last") {
-        None | Some(Value::Null) => 0,
-        Some(last) => last.as_u64().ok_or("`last` must be a whole number")?,
+    let last = match last {
+        Member::Absent => 0,
+        last => last.number().ok_or("`last` must be a whole number")?,
     };
-    let presence = match members.get("presence") {
-        None | Some(Value::Null) => false,
-        Some(presence) => presence.as_bool().ok_or("`presence` must be true or false")?,
-    };
-    Ok((Begin { since, last }, presence))
+    Ok(Begin { since, last })
 }
 
 fn parse_binary(bytes: &[u8]) -> Result<Request<'_>, BadRequest> {
@@ -217,6 +204,15 @@ mod tests {
         ] {
             assert_eq!(of_text(text).map_err(|bad| bad.id), Err(id), "{text}");
         }
+        let since = |since: &str| format!(r#"{{"id":1,"type":"subscribe","topic":"t","since":{since}}}"#);
+        for wrong in
+            ["[]", "true", "1.5", "-1", r#""x""#, "{}", r#"{"epoch":1,"offset":1}"#, r#"{"epoch":"x","offset":[]}"#]
+        {
+            assert_eq!(of_text(&since(wrong)).map_err(|bad| bad.id), Err(Some(1)), "{wrong}");
+        }
+        let unknown = r#"{"new":{"a":[1,{"b":null}]},"type":"unsubscribe","id":1,"topic":"t","x":-1.5e3}"#;
+        assert!(of_text(unknown).is_ok());
+        assert!(of_text(r#"{"id":1,"type":"unsubscribe","topic":"t"} x"#).is_err());
         let deep = "[".repeat(100_000);
         assert_eq!(of_text(&deep).map_err(|bad| bad.id), Err(None));
     }
