@@ -153,6 +153,8 @@ impl Log {
             }
             "unsubscribed" => {
                 let member = &mut self.members[index];
+                // The next subscription may not ask for it.
+                member.counts.remove(&topic);
                 match member.topics.get(&topic).cloned() {
                     Some(Stage::Leaving) => _ = member.topics.remove(&topic),
                     Some(Stage::Again(id, at)) => {
