@@ -14,7 +14,7 @@ use sockeye::proto::wire::MessageKind;
 
 /// A place in a topic; see `docs/topics.md`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "an offset means nothing without its epoch, and there is no third part")]
+#[expect(clippy::exhaustive_structs, reason = "an offset needs its epoch, and a position is these two")]
 pub struct Position {
     /// Offsets of different epochs say nothing of each other.
     pub epoch: u64,

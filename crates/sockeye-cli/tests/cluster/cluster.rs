@@ -77,7 +77,7 @@ struct Cluster {
     servers: Vec<Server>,
     proxies: Vec<Proxy>,
     broker: Broker,
-    /// Last, so that it goes when nobody uses it any more.
+    /// Last, so that it is removed after everything that uses it.
     _folder: Folder,
 }
 

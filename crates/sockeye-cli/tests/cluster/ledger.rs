@@ -220,7 +220,7 @@ impl Ledger {
         self.counts.gaps += 1;
     }
 
-    /// Whether each subscriber has seen in each topic a message of each publisher that is none of its first `marks`.
+    /// Whether each subscriber has seen, in each topic, a message of each publisher beyond its first `marks`.
     pub(crate) fn all_heard(&self, marks: &[usize]) -> bool {
         let mut heard = self.subscribers.iter().flat_map(|subscriber| &subscriber.logs).map(|log| &log.heard);
         heard.all(|heard| heard.iter().zip(marks).all(|(heard, mark)| heard.is_some_and(|heard| heard >= *mark)))

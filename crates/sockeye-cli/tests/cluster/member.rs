@@ -159,5 +159,7 @@ fn push(cx: &mut MessageCx<'_, '_>, request: Message<'_>) {
 
 /// That of a topic.
 fn number(topic: &str) -> usize {
-    (0..TOPICS).find(|number| topic_name(*number) == topic).unwrap_or_else(|| panic!("nobody subscribed to {topic}"))
+    (0..TOPICS)
+        .find(|number| topic_name(*number) == topic)
+        .unwrap_or_else(|| panic!("{topic} is not a topic of this test"))
 }

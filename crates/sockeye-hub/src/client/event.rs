@@ -34,7 +34,7 @@ pub enum Event<'m> {
         /// What was published.
         payload: Message<'m>,
     },
-    /// Messages may have been lost: those behind `after`, up to and with `until`. If both are of one epoch there is no other.
+    /// Messages may have been lost: those behind `after`, up to and with `until`. Positions of two epochs do not say how many.
     Gap {
         /// The topic.
         topic: Cow<'m, str>,

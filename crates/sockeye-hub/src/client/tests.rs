@@ -272,7 +272,7 @@ fn bytes_go_as_bytes() {
     // A broker may have told the client more than its new server knew: nothing is missing.
     let third = arriving("", 52, 44);
     assert_eq!(client.received(&third).unwrap().collect::<Vec<_>>(), [message(52, None)]);
-    // Cut anywhere before its payload it is no message.
+    // Cut anywhere before its payload, it is refused.
     for end in 1..second.as_bytes().len() - 1 {
         let cut = Message::from(&second.as_bytes()[..end]);
         assert!(client.received(&cut).is_err(), "{end}");
