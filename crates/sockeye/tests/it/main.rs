@@ -14,7 +14,8 @@
 //! * `examples`: chat, feed and resume, by the tests beside them;
 //! * `log`: the log of a program;
 //! * `moved`: a service that goes from thread to thread;
-//! * `short_reads`: reads that end before all was read.
+//! * `short_reads`: reads that end before all was read;
+//! * `stopped_readers`: a busy topic, and many that have stopped reading it.
 //!
 //! Random services on random networks, thousands of seeds, are in `tests/simulator`, which has its
 //! own profile. Tests that count descriptors or memory of the whole process, fork, or run
@@ -33,6 +34,7 @@ mod raw;
 mod responder;
 mod server;
 mod short_reads;
+mod stopped_readers;
 mod threads;
 mod tls;
 mod views;
