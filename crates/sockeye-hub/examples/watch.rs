@@ -11,7 +11,7 @@ use sockeye::messages::{self, Handler, Message, MessageCx};
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Connect, Failure, Handshake, Service};
 use sockeye_hub::SUBPROTOCOL;
-use sockeye_hub::client::{Client, Event, Subscribe};
+use sockeye_hub::client::{Client, HubEvent, Subscribe};
 
 /// One connection at a time, and what outlives it.
 struct Watch {
@@ -33,19 +33,19 @@ impl Handler for Watch {
     fn message(&mut self, cx: &mut MessageCx<'_, '_>, (): &mut (), message: Message<'_>) -> Result<(), Close> {
         for event in self.client.received(&message)? {
             match event {
-                Event::Message { topic, payload, .. } => {
+                HubEvent::Message { topic, payload, .. } => {
                     println!("[{topic}] {}", payload.as_text().unwrap_or("(binary)"));
                 }
-                Event::Gap { topic, after, until } => {
+                HubEvent::Gap { topic, after, until } => {
                     eprintln!("[{topic}] messages behind {after} up to {until} may be lost");
                 }
-                Event::Refused { code, reason, .. } => {
+                HubEvent::Refused { code, reason, .. } => {
                     eprintln!("{code}: {reason}");
                     if code.is_temporary() {
                         cx.set_timer(AGAIN);
                     }
                 }
-                Event::Unsubscribed { topic, reason, .. } => eprintln!("[{topic}] {reason}"),
+                HubEvent::Unsubscribed { topic, reason, .. } => eprintln!("[{topic}] {reason}"),
                 _ => {}
             }
         }

@@ -87,7 +87,7 @@ impl<P: Permissions> Server<P> {
                     match shared.act(self.thread, cx, |state, now, out| state.publish(message, now, out)) {
                         Ok(Receipt::Done(position)) => say(cx, reply::published(id, position)).map(Ok)?,
                         Ok(Receipt::Unknown(reason)) => say(cx, reply::unknown(id, &reason)).map(Ok)?,
-                        Ok(Receipt::Pending) => Ok(()),
+                        Ok(Receipt::Pending(_)) => Ok(()),
                         Err(refusal) => Err(refusal),
                     }
                 } else {

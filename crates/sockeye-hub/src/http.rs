@@ -56,8 +56,8 @@ struct Post {
     key: Option<String>,
     is_binary: bool,
     body: Vec<u8>,
-    /// The broker has it, and is to answer.
-    is_asked: bool,
+    /// The ticket of the broker, which has it and is to answer.
+    ticket: Option<u64>,
 }
 
 impl<P: Permissions> Posts<P> {
@@ -67,8 +67,8 @@ impl<P: Permissions> Posts<P> {
         let from = Some(Asker::Request(self.thread, cx.id()));
         let message = ToPublish { topic: &post.topic, key: post.key.as_deref(), kind, payload: &post.body, from };
         match self.shared.act(self.thread, cx, |state, now, out| state.publish(message, now, out)) {
-            Ok(Receipt::Pending) => {
-                post.is_asked = true;
+            Ok(Receipt::Pending(ticket)) => {
+                post.ticket = Some(ticket);
                 // The answer may be here.
                 cx.request_writable();
                 None
@@ -111,6 +111,12 @@ fn with_body(status: u16, body: &serde_json::Value) -> Response {
 fn bearer<'r>(request: &HttpRequest<'r>) -> Option<&'r str> {
     let (scheme, token) = request.header_str("Authorization")?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// RFC 9110, section 8.3.1: `media-type = type "/" subtype parameters`, and "The type and subtype tokens are case-insensitive."
+fn is_octets(value: &[u8]) -> bool {
+    let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/octet-stream")
 }
 
 /// Whether a browser sends it for a page of another site.
@@ -157,14 +163,8 @@ impl<P: Permissions> Responder for Posts<P> {
             });
         }
         cx.limits().body_bytes = self.shared.config.message_bytes as u64;
-        let is_binary = request.header("Content-Type") == Some(b"application/octet-stream");
-        Ok(Post {
-            topic: topic.to_owned(),
-            key: request.query_value("key"),
-            is_binary,
-            body: Vec::new(),
-            is_asked: false,
-        })
+        let is_binary = request.header("Content-Type").is_some_and(is_octets);
+        Ok(Post { topic: topic.to_owned(), key: request.query_value("key"), is_binary, body: Vec::new(), ticket: None })
     }
 
     fn body(&mut self, _: &mut RequestCx<'_>, post: &mut Post, piece: &[u8]) -> Option<Response> {
@@ -183,17 +183,39 @@ impl<P: Permissions> Responder for Posts<P> {
     fn writable(&mut self, cx: &mut RequestCx<'_>, post: &mut Post, tx: ResponseTx<'_>) {
         let id = cx.id();
         let answer = self.shared.act(self.thread, cx, |state, _, _| state.take_answer(self.thread, id));
-        post.is_asked &= answer.is_none();
+        if answer.is_some() {
+            post.ticket = None;
+        }
         if let (Some(answer), Some(head)) = (answer, tx.head()) {
             head.respond(answered(&answer));
         }
     }
 
     fn closed(&mut self, cx: &mut RequestClosedCx<'_>, post: Post, _: RequestEnd) {
-        if !post.is_asked {
-            return;
-        }
+        let Some(ticket) = post.ticket else { return };
         let id = cx.id();
-        self.shared.act(self.thread, cx, |state, _, _| state.forget_request(self.thread, id));
+        self.shared.act(self.thread, cx, |state, _, _| state.forget_request(self.thread, id, ticket));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_compared_without_its_case_and_parameters() {
+        for value in [
+            "application/octet-stream",
+            "Application/Octet-STREAM",
+            "application/octet-stream ; a=b",
+            "application/octet-stream;a",
+        ] {
+            assert!(is_octets(value.as_bytes()), "{value}");
+        }
+        for value in
+            ["", ";application/octet-stream", "application/octet-stream2", "text/plain; a=application/octet-stream"]
+        {
+            assert!(!is_octets(value.as_bytes()), "{value}");
+        }
     }
 }

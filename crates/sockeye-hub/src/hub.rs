@@ -18,6 +18,7 @@ use crate::handler::Server;
 use crate::history::History;
 use crate::link::{Heard, Link};
 use crate::permissions::Permissions;
+use crate::random::Random;
 use crate::shared::{Options, Reach, Shared};
 use crate::state::{self, State, ToPublish};
 use crate::statistics::{BrokerStatus, HubStatistics};
@@ -30,6 +31,7 @@ pub struct HubBuilder {
     options: Option<Options>,
     backplane: Option<Box<dyn Backplane>>,
     heard: Option<Heard>,
+    seed: Option<u64>,
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     tls: Option<sockeye::tls::ClientTls>,
 }
@@ -109,6 +111,14 @@ impl HubBuilder {
         self
     }
 
+    /// Where its random numbers begin: epochs, and the delays before it connects to the broker again; default: the system's. For tests in the
+    /// [simulator](sockeye::sim), so that a seed repeats. No two hubs may have the same: a client that comes from one to the other would be
+    /// taken for one of its own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Adds the hub to a service, which is the only one that has it. For several threads, see [`threads`](Self::threads).
     ///
     /// # Errors
@@ -145,10 +155,11 @@ impl HubBuilder {
         let place = self.backplane.as_ref().map(|backplane| backplane.place());
         let link = place.map(|place| self.link_to(&place)).transpose()?;
         self.config.history_bytes = self.config.history_bytes.max(self.config.history.bytes());
-        let epoch = getrandom::u64().map_err(|error| HubError::Random(error.to_string()))?;
-        let state = State::new(self.config, epoch, self.backplane);
+        let seed = self.seed.map_or_else(getrandom::u64, Ok);
+        let mut random = Random::new(seed.map_err(|error| HubError::Random(error.to_string()))?);
+        let state = State::new(self.config, random.next(), self.backplane);
         let shared = Arc::new(Shared::new(self.config, state, reach, self.options));
-        let link = link.map(|parts| parts.build(&shared));
+        let link = link.map(|parts| parts.build(&shared, random));
         Ok((Hub { shared }, link))
     }
 
@@ -181,8 +192,8 @@ struct LinkParts {
 }
 
 impl LinkParts {
-    fn build(self, shared: &Arc<Shared>) -> Link {
-        let link = Link::new(Arc::clone(shared), self.connect, self.heard);
+    fn build(self, shared: &Arc<Shared>, random: Random) -> Link {
+        let link = Link::new(Arc::clone(shared), self.connect, self.heard, random);
         #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
         if let Some((tls, host)) = self.tls {
             return link.with_tls(tls, host);
@@ -277,6 +288,7 @@ impl Hub {
             options: None,
             backplane: None,
             heard: None,
+            seed: None,
             #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
             tls: None,
         }
@@ -328,7 +340,7 @@ impl Hub {
         let receipt = self.shared.act(NO_THREAD, commands, |state, now, out| state.publish(message, now, out));
         match receipt {
             Ok(state::Receipt::Done(position)) => Ok(Receipt::Published(position)),
-            Ok(state::Receipt::Pending) => Ok(Receipt::Sent),
+            Ok(state::Receipt::Pending(_)) => Ok(Receipt::Sent),
             Ok(state::Receipt::Unknown(_)) => Ok(Receipt::OnlyHere),
             Err(refusal) => Err(PublishRefused { code: refusal.code, reason: refusal.reason }),
         }

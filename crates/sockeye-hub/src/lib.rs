@@ -41,6 +41,7 @@ mod hub;
 mod link;
 mod outlet;
 mod permissions;
+mod random;
 mod shared;
 mod state;
 mod statistics;

@@ -8,6 +8,7 @@ use sockeye::client::{Failure, RawConnect};
 use sockeye::raw::{EndpointMut, Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
 use sockeye::{Commands, ConnId};
 
+use crate::random::Random;
 use crate::shared::{LINK, Shared};
 use crate::state::link::LinkState;
 use crate::statistics::BrokerStatus;
@@ -21,6 +22,7 @@ pub(crate) struct Link {
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     tls: Option<(sockeye::tls::ClientTls, String)>,
     heard: Option<Heard>,
+    random: Random,
     /// The one there is, also while it is being made.
     connection: Option<ConnId>,
     /// Attempts since the broker was ready.
@@ -46,13 +48,14 @@ const MOST_WAIT: u32 = 30;
 const WRITE: usize = 64 * 1024;
 
 impl Link {
-    pub(crate) fn new(shared: Arc<Shared>, connect: RawConnect, heard: Option<Heard>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, connect: RawConnect, heard: Option<Heard>, random: Random) -> Self {
         Self {
             shared,
             connect,
             #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
             tls: None,
             heard,
+            random,
             connection: None,
             failures: 0,
             wait: 0,
@@ -110,10 +113,9 @@ impl Link {
     }
 
     /// Seconds until the next attempt: twice as many each time, and a random part, so that many servers do not come at once.
-    fn pause(&self) -> u32 {
+    fn pause(&mut self) -> u32 {
         let most = 1u32.checked_shl(self.failures.min(8)).unwrap_or(MOST_WAIT).min(MOST_WAIT);
-        let random = getrandom::u32().unwrap_or(most);
-        1 + random % most
+        1 + self.random.next() as u32 % most
     }
 
     fn write(&self, cx: &mut RawCx<'_>, tx: RawWritable<'_>) {

@@ -53,6 +53,10 @@ pub(crate) trait Outlet {
     /// Gives all subscribers of a topic of the loop a message: in all threads, or in none.
     fn deliver(&mut self, topic: &str, key: Option<&str>, frame: &Frame) -> Result<(), Busy>;
 
+    /// Gives all subscribers of a topic of the loop a message that none of them may miss, whatever the topic's options: in all threads, or in
+    /// none. In one order with [`deliver`](Self::deliver).
+    fn tell_all(&mut self, topic: &str, text: &str) -> Result<(), Busy>;
+
     /// Subscribes a connection of this thread to topics of the loop, behind what was delivered before.
     fn join(&mut self, place: Place, joining: Joining) -> Result<Joined, Busy>;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sockeye::responder::RequestId;
 use sockeye::service::RemoteError;
@@ -31,8 +31,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     reach: Reach,
     options: Option<Options>,
-    /// Ages are those of one clock; the loops of several threads have one each.
-    started: Instant,
 }
 
 /// The services that have the hub.
@@ -44,7 +42,7 @@ pub(crate) enum Reach {
 
 impl Shared {
     pub(crate) fn new(config: Config, state: State, reach: Reach, options: Option<Options>) -> Self {
-        Self { config, state: Mutex::new(state), reach, options, started: Instant::now() }
+        Self { config, state: Mutex::new(state), reach, options }
     }
 
     /// Says which threads there are. The first word counts.
@@ -101,8 +99,10 @@ impl Shared {
         wanted: Option<TopicOptions>,
         change: impl FnOnce(&mut State, Duration, &mut dyn Outlet) -> R,
     ) -> R {
-        let now = self.started.elapsed();
+        // Services of one process have one clock.
+        let now = Duration::from_nanos(commands.now().as_nanos());
         let mut state = self.lock();
+        let now = state.not_before(now);
         let mut out = Loop { shared: self, commands, thread, wanted };
         let result = change(&mut state, now, &mut out);
         state.apply_events(now, &mut out);
@@ -230,6 +230,16 @@ impl Outlet for Loop<'_> {
         }
     }
 
+    fn tell_all(&mut self, topic: &str, text: &str) -> Result<(), Busy> {
+        let Reach::Threads(threads) = &self.shared.reach else {
+            push_to_all(self.commands, topic, text);
+            return Ok(());
+        };
+        let (group, _) = threads.get().ok_or(Busy)?;
+        let (topic, text): (Box<str>, Box<str>) = (topic.into(), text.into());
+        group.run_on_all(move |control| push_to_all(control, &topic, &text)).map_err(|_| Busy)
+    }
+
     fn join(&mut self, place: Place, joining: Joining) -> Result<Joined, Busy> {
         let Reach::Threads(threads) = &self.shared.reach else {
             self.shared.join(self.commands, place, &joining, self.wanted.as_ref());
@@ -279,6 +289,17 @@ impl Outlet for Loop<'_> {
                 link.request_writable();
             }
         })
+    }
+}
+
+/// What is pushed goes behind the messages of topics that wait for a slow reader, as what is published does, and is not dropped.
+fn push_to_all(commands: &mut Commands, topic: &str, text: &str) {
+    let Ok(mut own) = commands.protocol_named(SUBPROTOCOL) else { return };
+    for id in own.topic(topic).subscriber_ids() {
+        if let Ok(mut connection) = commands.connection(id) {
+            // A connection that is being closed needs it no more.
+            let _ = connection.push(text);
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Topic {
     /// A message about presence is about to be sent.
     pub(crate) is_due: bool,
     pub(crate) broker: AtBroker,
+    /// How often the broker has refused it, since it last did not.
+    pub(crate) refusals: u64,
     pub(crate) waiting: BTreeSet<Place>,
     /// Whose subscription in the loop is on its way, with its serial number.
     pub(crate) joining: BTreeMap<Place, u64>,
@@ -99,6 +101,7 @@ impl Topic {
             left: 0,
             is_due: false,
             broker: AtBroker::Unasked,
+            refusals: 0,
             waiting: BTreeSet::new(),
             joining: BTreeMap::new(),
             has_hole: false,

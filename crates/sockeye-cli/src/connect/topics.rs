@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use sockeye::messages::Message;
 use sockeye_hub::SUBPROTOCOL;
-use sockeye_hub::client::{Asked, Client, Event, Subscribe};
+use sockeye_hub::client::{Asked, Client, HubEvent, Subscribe};
 
 use crate::connect::args::{Connect, TopicArgs};
 use crate::connect::dialog::Dialog;
@@ -81,33 +81,33 @@ impl Feed {
         again
     }
 
-    fn told(&self, dialog: &mut Dialog, event: Event<'_>) -> bool {
+    fn told(&self, dialog: &mut Dialog, event: HubEvent<'_>) -> bool {
         match event {
-            Event::Message { topic, offset, key, payload } => {
+            HubEvent::Message { topic, offset, key, payload } => {
                 // What has a message has a place.
                 let epoch = self.client.bookmark(&topic).map(|at| at.epoch()).unwrap_or_default();
                 let at = format!("{epoch}:{offset}");
                 let origin = Origin { topic: &topic, at: &at, key: key.as_deref(), is_named: self.is_several };
                 dialog.message_of(&payload, &origin);
             }
-            Event::Subscribed { topic, at, recovered } => {
+            HubEvent::Subscribed { topic, at, recovered } => {
                 let at = at.to_string();
                 dialog.screen.event(&event::Event::Subscribed { topic: &topic, at: &at, recovered });
                 dialog.screen.note(&format!("subscribed to {topic} at {at}{}", how(recovered)));
             }
-            Event::Gap { topic, after, until } => {
+            HubEvent::Gap { topic, after, until } => {
                 let (after, until) = (after.to_string(), until.to_string());
                 dialog.screen.event(&event::Event::Gap { topic: &topic, after: &after, until: &until });
                 dialog.screen.warn(&format!("{topic}: messages behind {after} up to {until} may be missing"));
             }
-            Event::Presence { topic, count, joined, left } => {
+            HubEvent::Presence { topic, count, joined, left } => {
                 dialog.screen.event(&event::Event::Presence { topic: &topic, count, joined, left });
                 dialog.screen.note(&format!("{topic}: {count} subscribers, {joined} came, {left} left"));
             }
-            Event::Unsubscribed { topic, reason, .. } => {
+            HubEvent::Unsubscribed { topic, reason, .. } => {
                 dialog.fail("topic", REFUSED, format!("the hub has ended the subscription to {topic}: {reason}"));
             }
-            Event::Refused { asked, code, reason } => {
+            HubEvent::Refused { asked, code, reason } => {
                 let what: Cow<'_, str> = match &asked {
                     Some(Asked::Subscribe(topic)) => format!("{topic}: ").into(),
                     Some(Asked::Authorize) => "the token: ".into(),

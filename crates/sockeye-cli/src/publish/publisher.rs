@@ -10,7 +10,7 @@ use sockeye::messages::{Handler, Message, MessageCx};
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Handshake};
 use sockeye_hub::SUBPROTOCOL;
-use sockeye_hub::client::{Asked, Client, Event, RequestError};
+use sockeye_hub::client::{Asked, Client, HubEvent, RequestError};
 
 use crate::connect::event::harmless;
 use crate::connect::stdin::{Input, Stdin};
@@ -174,25 +174,25 @@ impl Run {
         None
     }
 
-    fn told(&mut self, event: Event<'_>) {
+    fn told(&mut self, event: HubEvent<'_>) {
         match event {
-            Event::Published { id, at } => {
+            HubEvent::Published { id, at } => {
                 self.published += 1;
                 self.place = at.as_ref().map(ToString::to_string);
                 let (epoch, offset) = (at.as_ref().map(|at| at.epoch()), at.as_ref().map(|at| at.offset()));
                 self.answered(id, json!({"event": "published", "epoch": epoch, "offset": offset}));
             }
-            Event::Unknown { id, reason } => {
+            HubEvent::Unknown { id, reason } => {
                 let number = self.answered(id, json!({"event": "unknown", "reason": reason}));
                 let what = format!("{}may have reached all subscribers, some or none: {reason}", self.named(number));
                 self.fail(PROTOCOL, what);
             }
-            Event::Refused { asked: Some(Asked::Publish(id)), code, reason } => {
+            HubEvent::Refused { asked: Some(Asked::Publish(id)), code, reason } => {
                 let number = self.answered(id, json!({"event": "refused", "code": code.as_str(), "reason": reason}));
                 let what = format!("{}was refused: {code}: {reason}", self.named(number));
                 self.fail(REFUSED, what);
             }
-            Event::Refused { code, reason, .. } => self.fail(REFUSED, format!("the hub refuses: {code}: {reason}")),
+            HubEvent::Refused { code, reason, .. } => self.fail(REFUSED, format!("the hub refuses: {code}: {reason}")),
             _ => {}
         }
         self.silent = if self.numbers.is_empty() { None } else { Some(Instant::now()) };
@@ -281,7 +281,7 @@ impl Handler for Publisher {
         run.is_over = true;
         if !run.is_closing {
             let lost = run.client.lost().map(|event| match event {
-                Event::Unknown { id, .. } => Event::Unknown { id, reason: closed.to_string().into() },
+                HubEvent::Unknown { id, .. } => HubEvent::Unknown { id, reason: closed.to_string().into() },
                 other => other,
             });
             lost.collect::<Vec<_>>().into_iter().for_each(|event| run.told(event));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sockeye::messages::{Handler, Message, MessageCx};
 use sockeye::protocol::ProtocolMut;
 use sockeye::{Close, CloseCode, Closed, ClosedCx, ConnId, Failure, Handshake};
-use sockeye_hub::client::{Asked, Client, Event, Subscribe};
+use sockeye_hub::client::{Asked, Client, HubEvent as Event, Subscribe};
 
 use crate::ledger::{Ledger, Name, TOPICS, topic_name};
 

@@ -13,8 +13,8 @@ use crate::client::Bookmark;
 /// What a message of the server means, or the end of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Event<'m> {
-    /// The messages that follow are those behind `at`. An [`Event::Gap`] follows if some may be missing before.
+pub enum HubEvent<'m> {
+    /// The messages that follow are those behind `at`. An [`HubEvent::Gap`] follows if some may be missing before.
     Subscribed {
         /// The topic.
         topic: Cow<'m, str>,
@@ -164,21 +164,21 @@ const NAMES: [(&str, ErrorCode); 7] = [
 /// The events of one message, in order.
 #[derive(Clone, Debug, Default)]
 #[must_use = "an event that is not looked at is lost"]
-pub struct Events<'m> {
-    pub(super) first: Option<Event<'m>>,
-    pub(super) second: Option<Event<'m>>,
+pub struct HubEvents<'m> {
+    pub(super) first: Option<HubEvent<'m>>,
+    pub(super) second: Option<HubEvent<'m>>,
 }
 
-impl<'m> From<Event<'m>> for Events<'m> {
-    fn from(event: Event<'m>) -> Self {
+impl<'m> From<HubEvent<'m>> for HubEvents<'m> {
+    fn from(event: HubEvent<'m>) -> Self {
         Self { first: Some(event), second: None }
     }
 }
 
-impl<'m> Iterator for Events<'m> {
-    type Item = Event<'m>;
+impl<'m> Iterator for HubEvents<'m> {
+    type Item = HubEvent<'m>;
 
-    fn next(&mut self) -> Option<Event<'m>> {
+    fn next(&mut self) -> Option<HubEvent<'m>> {
         self.first.take().or_else(|| self.second.take())
     }
 }

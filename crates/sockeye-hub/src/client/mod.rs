@@ -1,16 +1,16 @@
 //! The client's side of `sockeye.topics.v1`, without I/O.
 //!
 //! A [`Client`] keeps what a program wants of a hub (topics, a token, answers to what it published), and where it is in each topic. It makes the
-//! messages to send, and turns those that arrive into [`Event`]s. The program owns the connection, and tells when there is a new one
+//! messages to send, and turns those that arrive into [`HubEvent`]s. The program owns the connection, and tells when there is a new one
 //! ([`opened`](Client::opened)) and when it has ended ([`lost`](Client::lost)): topics go on where they were. With a message handler of the library and
 //! `Connect::reconnect` that is a client which comes back by itself; the example `watch` is one.
 //!
 //! What it promises: no message of a topic is reported twice, messages come in the order of their offsets, what is missing between two of them is
-//! reported as an [`Event::Gap`] first, and each publish has one end: published, refused, or unknown. A server that does not keep to the sub-protocol can
+//! reported as an [`HubEvent::Gap`] first, and each publish has one end: published, refused, or unknown. A server that does not keep to the sub-protocol can
 //! say anything, but it can neither make a client panic nor have it keep more than a position for each topic.
 //!
 //! ```
-//! use sockeye_hub::client::{Client, Event, Subscribe};
+//! use sockeye_hub::client::{Client, HubEvent, Subscribe};
 //!
 //! let mut client = Client::new();
 //! client.subscribe("news", Subscribe::default())?;
@@ -18,10 +18,10 @@
 //! assert_eq!(client.opened(), [r#"{"type":"subscribe","id":1,"topic":"news"}"#]);
 //! // and this arrives.
 //! let answer = r#"{"type":"subscribed","id":1,"topic":"news","epoch":"a","offset":41}"#;
-//! assert!(matches!(client.received(&answer.into())?.next(), Some(Event::Subscribed { .. })));
+//! assert!(matches!(client.received(&answer.into())?.next(), Some(HubEvent::Subscribed { .. })));
 //! let message = r#"{"type":"message","topic":"news","offset":42,"previous":41,"data":"it rains"}"#.into();
 //! for event in client.received(&message)? {
-//!     if let Event::Message { topic, payload, .. } = event {
+//!     if let HubEvent::Message { topic, payload, .. } = event {
 //!         println!("{topic}: {}", payload.as_text().unwrap_or("(binary)"));
 //!     }
 //! }
@@ -46,7 +46,7 @@ use std::fmt;
 use sockeye::messages::Message;
 
 pub use self::bookmark::{Bookmark, InvalidBookmark};
-pub use self::event::{Asked, ErrorCode, Event, Events, Malformed};
+pub use self::event::{Asked, ErrorCode, HubEvent, HubEvents, Malformed};
 
 /// What a program wants of a hub, and where it is; see the [module](self).
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub struct Subscribe {
     pub since: Option<Bookmark>,
     /// Begin with this many messages of the history, if there is nothing to continue from.
     pub last: Option<u32>,
-    /// Report how many others there are, by [`Event::Presence`].
+    /// Report how many others there are, by [`HubEvent::Presence`].
     pub presence: bool,
 }
 
@@ -185,8 +185,8 @@ impl Client {
         due.iter().filter_map(|topic| self.send_subscribe(topic)).collect()
     }
 
-    /// The connection has ended. Returns an [`Event::Unknown`] for each publish without an answer.
-    pub fn lost(&mut self) -> impl Iterator<Item = Event<'static>> + use<> {
+    /// The connection has ended. Returns an [`HubEvent::Unknown`] for each publish without an answer.
+    pub fn lost(&mut self) -> impl Iterator<Item = HubEvent<'static>> + use<> {
         self.is_open = false;
         self.publishes = 0;
         self.authorizing = None;
@@ -194,7 +194,7 @@ impl Client {
             (topic.asked, topic.is_live, topic.is_due) = (None, false, false);
         }
         std::mem::take(&mut self.requests).into_iter().filter_map(|(id, asked)| match asked {
-            Asked::Publish(_) => Some(Event::Unknown { id, reason: LOST.into() }),
+            Asked::Publish(_) => Some(HubEvent::Unknown { id, reason: LOST.into() }),
             _ => None,
         })
     }
@@ -203,7 +203,7 @@ impl Client {
     ///
     /// # Errors
     /// The server does not speak the sub-protocol: close the connection. It converts into a `Close` with 1002.
-    pub fn received<'m>(&mut self, message: &'m Message<'_>) -> Result<Events<'m>, Malformed> {
+    pub fn received<'m>(&mut self, message: &'m Message<'_>) -> Result<HubEvents<'m>, Malformed> {
         match message {
             Message::Text(text) => self.receive_text(text),
             Message::Binary(bytes) => self.receive_binary(bytes),

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use sockeye::messages::Message;
 
-use crate::client::{Asked, Bookmark, Client, END_OF_NUMBERS, ErrorCode, Event, Events, Malformed, Topic};
+use crate::client::{Asked, Bookmark, Client, END_OF_NUMBERS, ErrorCode, HubEvent, HubEvents, Malformed, Topic};
 
 impl Client {
-    pub(super) fn receive_text<'m>(&mut self, text: &str) -> Result<Events<'m>, Malformed> {
+    pub(super) fn receive_text<'m>(&mut self, text: &str) -> Result<HubEvents<'m>, Malformed> {
         let Ok(Value::Object(mut members)) = serde_json::from_str(text) else {
             return Err(Malformed("a message is not a JSON object"));
         };
@@ -28,13 +28,13 @@ impl Client {
             "unsubscribed" => self.unsubscribed(members),
             "presence" => self.presence(members),
             "authorized" => self.authorized(members),
-            _ => Ok(Events::default()),
+            _ => Ok(HubEvents::default()),
         }
     }
 
-    pub(super) fn receive_binary<'m>(&mut self, bytes: &'m [u8]) -> Result<Events<'m>, Malformed> {
+    pub(super) fn receive_binary<'m>(&mut self, bytes: &'m [u8]) -> Result<HubEvents<'m>, Malformed> {
         if bytes.first() != Some(&BINARY_MESSAGE) {
-            return Ok(Events::default());
+            return Ok(HubEvents::default());
         }
         let mut rest = bytes.get(1..).unwrap_or_default();
         let (topic_bytes, key_bytes) = (take_length(&mut rest)?, take_length(&mut rest)?);
@@ -52,68 +52,72 @@ impl Client {
         (offset, previous): (u64, u64),
         key: Option<Cow<'m, [u8]>>,
         payload: Message<'m>,
-    ) -> Result<Events<'m>, Malformed> {
+    ) -> Result<HubEvents<'m>, Malformed> {
         if previous >= offset {
             return Err(Malformed("a message is not behind the one before it"));
         }
         // One that was on its way when its topic was unsubscribed from.
-        let Some(seen) = self.live(&topic).and_then(|topic| topic.seen.as_mut()) else { return Ok(Events::default()) };
+        let Some(seen) = self.live(&topic).and_then(|topic| topic.seen.as_mut()) else {
+            return Ok(HubEvents::default());
+        };
         if offset <= seen.offset() {
-            return Ok(Events::default());
+            return Ok(HubEvents::default());
         }
         let (after, until) = (seen.clone(), seen.at(previous));
         seen.move_to(offset);
         // What is smaller is a message of before: a broker may have told this client more than its server knew.
-        let gap = (until.offset() > after.offset()).then(|| Event::Gap { topic: topic.clone(), after, until });
-        let message = Event::Message { topic, offset, key, payload };
+        let gap = (until.offset() > after.offset()).then(|| HubEvent::Gap { topic: topic.clone(), after, until });
+        let message = HubEvent::Message { topic, offset, key, payload };
         Ok(match gap {
-            Some(gap) => Events { first: Some(gap), second: Some(message) },
+            Some(gap) => HubEvents { first: Some(gap), second: Some(message) },
             None => message.into(),
         })
     }
 
-    fn subscribed<'m>(&mut self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn subscribed<'m>(&mut self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let (id, name, at) = (take_number(members, "id")?, take_text(members, "topic")?, take_bookmark(members)?);
         let is_recovered = members.get("recovered") == Some(&Value::Bool(true));
         if self.topics.get(&name).is_none_or(|topic| topic.asked != Some(id)) {
-            return Ok(Events::default());
+            return Ok(HubEvents::default());
         }
         self.requests.remove(&id);
-        let Some(topic) = self.topics.get_mut(&name) else { return Ok(Events::default()) };
+        let Some(topic) = self.topics.get_mut(&name) else { return Ok(HubEvents::default()) };
         (topic.asked, topic.is_live) = (None, true);
         let name: Cow<'m, str> = name.into();
         let Some(seen) = &mut topic.seen else {
             topic.seen = Some(at.clone());
-            return Ok(Event::Subscribed { topic: name, at, recovered: None }.into());
+            return Ok(HubEvent::Subscribed { topic: name, at, recovered: None }.into());
         };
         // Who says so and begins behind what was seen contradicts itself.
         let is_recovered = is_recovered && at.is_of_epoch_of(seen) && at.offset() <= seen.offset();
         let after = seen.clone();
         continue_at(seen, &at);
-        let subscribed = Event::Subscribed { topic: name.clone(), at: at.clone(), recovered: Some(is_recovered) };
-        let gap = (!is_recovered).then_some(Event::Gap { topic: name, after, until: at });
-        Ok(Events { first: Some(subscribed), second: gap })
+        let subscribed = HubEvent::Subscribed { topic: name.clone(), at: at.clone(), recovered: Some(is_recovered) };
+        let gap = (!is_recovered).then_some(HubEvent::Gap { topic: name, after, until: at });
+        Ok(HubEvents { first: Some(subscribed), second: gap })
     }
 
-    fn gap<'m>(&mut self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn gap<'m>(&mut self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let (name, until) = (take_text(members, "topic")?, take_bookmark(members)?);
-        let Some(seen) = self.live(&name).and_then(|topic| topic.seen.as_mut()) else { return Ok(Events::default()) };
+        let Some(seen) = self.live(&name).and_then(|topic| topic.seen.as_mut()) else {
+            return Ok(HubEvents::default());
+        };
         let after = seen.clone();
         continue_at(seen, &until);
-        Ok(Event::Gap { topic: name.into(), after, until }.into())
+        Ok(HubEvent::Gap { topic: name.into(), after, until }.into())
     }
 
-    fn published<'m>(&mut self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn published<'m>(&mut self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let id = take_number(members, "id")?;
         let is_placed = members.contains_key("epoch") && members.contains_key("offset");
         let at = if is_placed { Some(take_bookmark(members)?) } else { None };
-        Ok(self.end_publish(id).then_some(Event::Published { id, at }).map(Events::from).unwrap_or_default())
+        Ok(self.end_publish(id).then_some(HubEvent::Published { id, at }).map(HubEvents::from).unwrap_or_default())
     }
 
-    fn unknown<'m>(&mut self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn unknown<'m>(&mut self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let id = take_number(members, "id")?;
         let reason = take_optional_text(members, "reason")?.unwrap_or_default().into();
-        Ok(self.end_publish(id).then_some(Event::Unknown { id, reason }).map(Events::from).unwrap_or_default())
+        Ok(self.end_publish(id).then_some(HubEvent::Unknown { id, reason }).map(HubEvents::from).unwrap_or_default())
     }
 
     /// Whether the id is that of a publish that waits.
@@ -126,7 +130,7 @@ impl Client {
         is_publish
     }
 
-    fn refused<'m>(&mut self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn refused<'m>(&mut self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let id = if members.contains_key("id") { Some(take_number(members, "id")?) } else { None };
         let code = ErrorCode::parse(take_text(members, "code")?);
         let reason = take_optional_text(members, "reason")?.unwrap_or_default().into();
@@ -148,37 +152,37 @@ impl Client {
             }
             None => {}
         }
-        Ok(Event::Refused { asked, code, reason }.into())
+        Ok(HubEvent::Refused { asked, code, reason }.into())
     }
 
-    fn unsubscribed<'m>(&mut self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn unsubscribed<'m>(&mut self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let name = take_text(members, "topic")?;
         // The answer to a request, which had its effect at once; or one that crossed a new subscription on its way.
         if members.contains_key("id") || self.live(&name).is_none() {
-            return Ok(Events::default());
+            return Ok(HubEvents::default());
         }
         let reason = take_optional_text(members, "reason")?.unwrap_or_default().into();
         let at = self.topics.remove(&name).and_then(|topic| topic.seen);
-        Ok(Event::Unsubscribed { topic: name.into(), at, reason }.into())
+        Ok(HubEvent::Unsubscribed { topic: name.into(), at, reason }.into())
     }
 
-    fn presence<'m>(&self, members: &mut Members) -> Result<Events<'m>, Malformed> {
+    fn presence<'m>(&self, members: &mut Members) -> Result<HubEvents<'m>, Malformed> {
         let name = take_text(members, "topic")?;
         let count = take_number(members, "count")?;
         let (joined, left) = (take_number(members, "joined")?, take_number(members, "left")?);
         let is_wanted = self.topics.get(&name).is_some_and(|topic| topic.wanted.presence);
-        let event = Event::Presence { topic: name.into(), count, joined, left };
-        Ok(is_wanted.then_some(event).map(Events::from).unwrap_or_default())
+        let event = HubEvent::Presence { topic: name.into(), count, joined, left };
+        Ok(is_wanted.then_some(event).map(HubEvents::from).unwrap_or_default())
     }
 
-    fn authorized<'m>(&mut self, members: &Members) -> Result<Events<'m>, Malformed> {
+    fn authorized<'m>(&mut self, members: &Members) -> Result<HubEvents<'m>, Malformed> {
         let id = take_number(members, "id")?;
         if self.authorizing != Some(id) {
-            return Ok(Events::default());
+            return Ok(HubEvents::default());
         }
         self.authorizing = None;
         self.requests.remove(&id);
-        Ok(Event::Authorized.into())
+        Ok(HubEvent::Authorized.into())
     }
 
     /// A topic whose subscription the server has confirmed on this connection.

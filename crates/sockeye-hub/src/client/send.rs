@@ -36,8 +36,8 @@ impl Client {
         Some(request.end())
     }
 
-    /// Publishes a message. Returns its id, and what has to be sent. One of [`Event::Published`](crate::client::Event::Published),
-    /// [`Unknown`](crate::client::Event::Unknown) and [`Refused`](crate::client::Event::Refused) follows.
+    /// Publishes a message. Returns its id, and what has to be sent. One of [`HubEvent::Published`](crate::client::HubEvent::Published),
+    /// [`Unknown`](crate::client::HubEvent::Unknown) and [`Refused`](crate::client::HubEvent::Refused) follows.
     ///
     /// # Errors
     /// There is no connection, too many publishes wait for their answers, or the name or the key cannot be sent.

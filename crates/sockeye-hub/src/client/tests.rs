@@ -11,15 +11,15 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn all(client: &mut Client, message: &Value) -> Vec<Event<'static>> {
+fn all(client: &mut Client, message: &Value) -> Vec<HubEvent<'static>> {
     let message = Message::from(message.to_string());
     client.received(&message).unwrap().map(owned).collect()
 }
 
 /// What of a text message borrows nothing.
-fn owned(event: Event<'_>) -> Event<'static> {
+fn owned(event: HubEvent<'_>) -> HubEvent<'static> {
     match event {
-        Event::Message { topic, offset, key, payload } => Event::Message {
+        HubEvent::Message { topic, offset, key, payload } => HubEvent::Message {
             topic: topic.into_owned().into(),
             offset,
             key: key.map(|key| key.into_owned().into()),
@@ -28,19 +28,21 @@ fn owned(event: Event<'_>) -> Event<'static> {
                 Message::Binary(bytes) => bytes.into_owned().into(),
             },
         },
-        Event::Gap { topic, after, until } => Event::Gap { topic: topic.into_owned().into(), after, until },
-        Event::Subscribed { topic, at, recovered } => {
-            Event::Subscribed { topic: topic.into_owned().into(), at, recovered }
+        HubEvent::Gap { topic, after, until } => HubEvent::Gap { topic: topic.into_owned().into(), after, until },
+        HubEvent::Subscribed { topic, at, recovered } => {
+            HubEvent::Subscribed { topic: topic.into_owned().into(), at, recovered }
         }
-        Event::Published { id, at } => Event::Published { id, at },
-        Event::Unknown { id, reason } => Event::Unknown { id, reason: reason.into_owned().into() },
-        Event::Authorized => Event::Authorized,
-        Event::Refused { asked, code, reason } => Event::Refused { asked, code, reason: reason.into_owned().into() },
-        Event::Unsubscribed { topic, at, reason } => {
-            Event::Unsubscribed { topic: topic.into_owned().into(), at, reason: reason.into_owned().into() }
+        HubEvent::Published { id, at } => HubEvent::Published { id, at },
+        HubEvent::Unknown { id, reason } => HubEvent::Unknown { id, reason: reason.into_owned().into() },
+        HubEvent::Authorized => HubEvent::Authorized,
+        HubEvent::Refused { asked, code, reason } => {
+            HubEvent::Refused { asked, code, reason: reason.into_owned().into() }
         }
-        Event::Presence { topic, count, joined, left } => {
-            Event::Presence { topic: topic.into_owned().into(), count, joined, left }
+        HubEvent::Unsubscribed { topic, at, reason } => {
+            HubEvent::Unsubscribed { topic: topic.into_owned().into(), at, reason: reason.into_owned().into() }
+        }
+        HubEvent::Presence { topic, count, joined, left } => {
+            HubEvent::Presence { topic: topic.into_owned().into(), count, joined, left }
         }
     }
 }
@@ -56,7 +58,7 @@ fn subscribed() -> Client {
     let asked = client.opened();
     assert_eq!(asked.len(), 1);
     let events = all(&mut client, &json!({"type": "subscribed", "id": 1, "topic": "news", "epoch": "a", "offset": 41}));
-    assert_eq!(events, [Event::Subscribed { topic: "news".into(), at: place("a", 41), recovered: None }]);
+    assert_eq!(events, [HubEvent::Subscribed { topic: "news".into(), at: place("a", 41), recovered: None }]);
     client
 }
 
@@ -64,12 +66,12 @@ fn message(offset: u64, previous: u64) -> Value {
     json!({"type": "message", "topic": "news", "offset": offset, "previous": previous, "data": "x"})
 }
 
-fn told(offset: u64) -> Event<'static> {
-    Event::Message { topic: "news".into(), offset, key: None, payload: "x".into() }
+fn told(offset: u64) -> HubEvent<'static> {
+    HubEvent::Message { topic: "news".into(), offset, key: None, payload: "x".into() }
 }
 
-fn gap(after: Bookmark, until: Bookmark) -> Event<'static> {
-    Event::Gap { topic: "news".into(), after, until }
+fn gap(after: Bookmark, until: Bookmark) -> HubEvent<'static> {
+    HubEvent::Gap { topic: "news".into(), after, until }
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn with_a_connection_requests_are_sent_at_once() {
     assert_eq!(json(&asked), json!({"type": "subscribe", "id": 1, "topic": "a"}));
     assert_eq!(client.subscribe("a", Subscribe::default()), Err(RequestError::AlreadySubscribed));
     assert_eq!(json(&client.authorize("t").unwrap()), json!({"type": "authorize", "id": 2, "token": "t"}));
-    assert_eq!(all(&mut client, &json!({"type": "authorized", "id": 2})), [Event::Authorized]);
+    assert_eq!(all(&mut client, &json!({"type": "authorized", "id": 2})), [HubEvent::Authorized]);
     assert_eq!(all(&mut client, &json!({"type": "authorized", "id": 2})), [], "once");
     assert_eq!(json(&client.unsubscribe("a").unwrap()), json!({"type": "unsubscribe", "id": 3, "topic": "a"}));
     assert_eq!(client.unsubscribe("a"), None);
@@ -146,7 +148,7 @@ fn a_new_connection_goes_on_where_the_old_one_was() {
     assert_eq!(json(&asked[0]), since);
     assert_eq!(all(&mut client, &message(43, 42)), [], "the answer comes first");
     let answer = json!({"type": "subscribed", "id": 2, "topic": "news", "epoch": "a", "offset": 42, "recovered": true});
-    let event = Event::Subscribed { topic: "news".into(), at: place("a", 42), recovered: Some(true) };
+    let event = HubEvent::Subscribed { topic: "news".into(), at: place("a", 42), recovered: Some(true) };
     assert_eq!(all(&mut client, &answer), [event]);
     assert_eq!(all(&mut client, &message(43, 42)), [told(43)]);
 }
@@ -168,7 +170,7 @@ fn what_was_not_recovered_is_a_gap() {
         _ = client.opened();
         let mut whole = json!({"type": "subscribed", "id": 2, "topic": "news"});
         whole.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
-        let begun = Event::Subscribed { topic: "news".into(), at: at.clone(), recovered: Some(false) };
+        let begun = HubEvent::Subscribed { topic: "news".into(), at: at.clone(), recovered: Some(false) };
         assert_eq!(all(&mut client, &whole), [begun, gap(place("a", 41), at)], "{answer}");
         assert_eq!(all(&mut client, &message(next.0, next.1)), [told(next.0)], "{answer}");
     }
@@ -208,21 +210,21 @@ fn each_publish_has_one_end() {
     for (answer, event) in [
         (
             json!({"type": "published", "id": first, "epoch": "a", "offset": 9}),
-            Event::Published { id: first, at: Some(place("a", 9)) },
+            HubEvent::Published { id: first, at: Some(place("a", 9)) },
         ),
-        (json!({"type": "unknown", "id": second, "reason": "r"}), Event::Unknown { id: second, reason: "r".into() }),
+        (json!({"type": "unknown", "id": second, "reason": "r"}), HubEvent::Unknown { id: second, reason: "r".into() }),
         (
             json!({"type": "error", "id": third, "code": "too-large", "reason": "r"}),
-            Event::Refused { asked: Some(Asked::Publish(third)), code: ErrorCode::TooLarge, reason: "r".into() },
+            HubEvent::Refused { asked: Some(Asked::Publish(third)), code: ErrorCode::TooLarge, reason: "r".into() },
         ),
     ] {
         assert_eq!(all(&mut client, &answer), [event]);
         let again = all(&mut client, &answer);
-        assert!(again.iter().all(|event| matches!(event, Event::Refused { asked: None, .. })), "{again:?}");
+        assert!(again.iter().all(|event| matches!(event, HubEvent::Refused { asked: None, .. })), "{again:?}");
     }
     assert_eq!(client.unanswered(), 1);
     let lost: Vec<_> = client.lost().collect();
-    assert!(matches!(&lost[..], [Event::Unknown { id, .. }] if *id == fourth), "{lost:?}");
+    assert!(matches!(&lost[..], [HubEvent::Unknown { id, .. }] if *id == fourth), "{lost:?}");
     assert_eq!((client.unanswered(), client.lost().count()), (0, 0));
     _ = client.opened();
     assert_eq!(all(&mut client, &json!({"type": "published", "id": fourth})), [], "too late");
@@ -235,7 +237,7 @@ fn publishes_without_answers_are_bounded() {
     let (id, _) = client.publish("a", "x", None).unwrap();
     client.publish("a", "x", None).unwrap();
     assert_eq!(client.publish("a", "x", None), Err(RequestError::TooManyPublishes));
-    assert_eq!(all(&mut client, &json!({"type": "published", "id": id})), [Event::Published { id, at: None }]);
+    assert_eq!(all(&mut client, &json!({"type": "published", "id": id})), [HubEvent::Published { id, at: None }]);
     assert!(client.publish("a", "x", None).is_ok());
 }
 
@@ -258,7 +260,7 @@ fn bytes_go_as_bytes() {
         bytes.push(0xff);
         Message::from(bytes)
     };
-    let message = |offset, key: Option<&'static str>| Event::Message {
+    let message = |offset, key: Option<&'static str>| HubEvent::Message {
         topic: "news".into(),
         offset,
         key: key.map(|key| key.as_bytes().into()),
@@ -290,7 +292,7 @@ fn a_refused_subscription_is_over_unless_it_may_be_asked_for_again() {
     _ = client.opened();
     for (id, topic, code, is_over) in [(1, "a", "denied", true), (2, "b", "unavailable", false)] {
         let events = all(&mut client, &json!({"type": "error", "id": id, "code": code, "reason": "r"}));
-        let [Event::Refused { asked: Some(Asked::Subscribe(found)), code, .. }] = &events[..] else {
+        let [HubEvent::Refused { asked: Some(Asked::Subscribe(found)), code, .. }] = &events[..] else {
             panic!("{events:?}")
         };
         assert_eq!((found.as_str(), code.is_temporary()), (topic, !is_over));
@@ -308,7 +310,7 @@ fn a_token_that_was_refused_is_not_shown_again() {
     client.authorize("t");
     assert_eq!(client.opened().len(), 1);
     let busy = json!({"type": "error", "id": 1, "code": "busy", "reason": "r"});
-    assert!(matches!(all(&mut client, &busy)[..], [Event::Refused { asked: Some(Asked::Authorize), .. }]));
+    assert!(matches!(all(&mut client, &busy)[..], [HubEvent::Refused { asked: Some(Asked::Authorize), .. }]));
     _ = client.lost();
     assert_eq!(client.opened().len(), 1);
     all(&mut client, &json!({"type": "error", "id": 2, "code": "denied", "reason": "r"}));
@@ -322,7 +324,7 @@ fn the_server_may_end_a_subscription() {
     let answer = json!({"type": "unsubscribed", "id": 9, "topic": "news"});
     assert_eq!(all(&mut client, &answer), [], "an answer, and nothing was asked");
     let ended = json!({"type": "unsubscribed", "topic": "news", "reason": "r"});
-    let event = Event::Unsubscribed { topic: "news".into(), at: Some(place("a", 41)), reason: "r".into() };
+    let event = HubEvent::Unsubscribed { topic: "news".into(), at: Some(place("a", 41)), reason: "r".into() };
     assert_eq!(all(&mut client, &ended), [event]);
     assert_eq!(all(&mut client, &ended), []);
     assert_eq!(all(&mut client, &message(42, 41)), []);
@@ -353,7 +355,7 @@ fn presence_is_for_those_who_asked() {
     assert_eq!(all(&mut client, &presence), []);
     client.subscribe("room", Subscribe { presence: true, ..Subscribe::default() }).unwrap();
     presence["topic"] = "room".into();
-    let event = Event::Presence { topic: "room".into(), count: 5, joined: 2, left: 1 };
+    let event = HubEvent::Presence { topic: "room".into(), count: 5, joined: 2, left: 1 };
     assert_eq!(all(&mut client, &presence), [event]);
 }
 
@@ -566,22 +568,22 @@ struct Program {
 }
 
 impl Program {
-    fn told(&mut self, server: &Server, event: &Event<'_>) {
+    fn told(&mut self, server: &Server, event: &HubEvent<'_>) {
         match event {
-            Event::Subscribed { at, recovered: None, .. } => self.number = Some(server.numbers[at]),
-            Event::Subscribed { .. } => {}
-            Event::Gap { after, until, .. } => {
+            HubEvent::Subscribed { at, recovered: None, .. } => self.number = Some(server.numbers[at]),
+            HubEvent::Subscribed { .. } => {}
+            HubEvent::Gap { after, until, .. } => {
                 assert_eq!(self.number, Some(server.numbers[after]), "the hole begins behind what was seen");
                 self.number = Some(server.numbers[until]);
             }
-            Event::Message { payload, .. } => {
+            HubEvent::Message { payload, .. } => {
                 let number: u64 = std::str::from_utf8(payload.as_bytes()).unwrap().parse().unwrap();
                 assert_eq!(Some(number - 1), self.number, "nothing is missed silently");
                 assert!(number > self.seen, "never twice, and in order");
                 (self.number, self.seen) = (Some(number), number);
             }
-            Event::Published { id, .. } | Event::Unknown { id, .. } => self.ended.push(*id),
-            Event::Refused { asked: Some(Asked::Publish(id)), .. } => self.ended.push(*id),
+            HubEvent::Published { id, .. } | HubEvent::Unknown { id, .. } => self.ended.push(*id),
+            HubEvent::Refused { asked: Some(Asked::Publish(id)), .. } => self.ended.push(*id),
             other => panic!("{other:?}"),
         }
     }
@@ -721,7 +723,7 @@ proptest! {
             _ = client.publish("a", "x", None);
             for text in chunk {
                 for event in client.received(&text.into()).into_iter().flatten() {
-                    if let Event::Message { offset: next, .. } = event {
+                    if let HubEvent::Message { offset: next, .. } = event {
                         prop_assert!(next > offset, "{next} behind {offset}");
                         offset = next;
                     }

@@ -38,7 +38,9 @@ impl State {
             Event::Refused { ticket, reason } => {
                 self.counts.refused += 1;
                 let Some(Ticket { from, position }) = self.confirm(ticket) else { return };
-                tracing::warn!(%reason, "the broker refuses a message");
+                if let Some(unsaid) = self.refusals.happens(now) {
+                    tracing::warn!(%reason, since_the_last_line = unsaid, "the broker refuses a message");
+                }
                 // Where the broker keeps no history, subscribers of this server have it already.
                 let answer = if position.is_some() || !self.keeps_at_broker() {
                     Answer::Unknown(format!("the broker refused it ({reason}), so only this server has it"))
@@ -93,6 +95,10 @@ impl State {
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
         topic.broker = AtBroker::Current;
+        match std::mem::take(&mut topic.refusals) {
+            0 => {}
+            refusals => tracing::info!(topic = %name, refusals, "the broker takes the subscription"),
+        }
         for place in std::mem::take(&mut topic.waiting) {
             self.wake(place, out);
         }
@@ -141,9 +147,12 @@ impl State {
     }
 
     fn unsubscribed(&mut self, name: &str, reason: &str, out: &mut dyn Outlet) {
-        tracing::warn!(topic = %name, %reason, "the broker refuses a subscription");
         self.counts.refused += 1;
         let Some(topic) = self.topics.get_mut(name) else { return };
+        topic.refusals += 1;
+        if topic.refusals == 1 {
+            tracing::warn!(topic = %name, %reason, "the broker refuses a subscription");
+        }
         let waiting = std::mem::take(&mut topic.waiting);
         let (was_asked, has_subscribers) = (topic.broker == AtBroker::Asked, topic.subscribers > 0);
         topic.broker = if was_asked || !has_subscribers { AtBroker::Unasked } else { AtBroker::Stale };
@@ -206,7 +215,10 @@ impl State {
     /// A message is longer than this hub takes, so there is a gap in its place.
     fn skip(&mut self, name: &str, message: &Stored, now: Duration, is_live: bool, out: &mut dyn Outlet) {
         self.counts.refused += 1;
-        tracing::warn!(topic = %name, bytes = message.payload.len(), "a message of the broker is longer than the hub takes");
+        if let Some(unsaid) = self.too_long.happens(now) {
+            let bytes = message.payload.len();
+            tracing::warn!(topic = %name, bytes, since_the_last_line = unsaid, "a message of the broker is longer than the hub takes");
+        }
         let Some(topic) = self.topics.change(name) else { return };
         topic.forget_until(Position { offset: message.offset, ..topic.at });
         self.topics.settle(name, now);

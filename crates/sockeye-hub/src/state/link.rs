@@ -97,12 +97,12 @@ impl LinkState {
         self.with_tls(|backplane, io| backplane.receive(bytes, io))
     }
 
-    /// Gives the backplane a message.
+    /// Gives the backplane a message. Returns the number of its ticket.
     pub(crate) fn publish<'m>(
         &mut self,
         ticket: Ticket,
         message: impl FnOnce(u64) -> Publish<'m>,
-    ) -> Result<(), PublishError> {
+    ) -> Result<u64, PublishError> {
         if self.tickets.len() >= TICKETS {
             return Err(PublishError::QueueFull);
         }
@@ -114,19 +114,17 @@ impl LinkState {
         self.with(|backplane, io| backplane.publish(message, io))?;
         self.next_ticket += 1;
         self.tickets.insert(number, ticket);
-        Ok(())
+        Ok(number)
     }
 
     pub(crate) fn confirm(&mut self, ticket: u64) -> Option<Ticket> {
         self.tickets.remove(&ticket)
     }
 
-    /// This one does not want to know any more.
-    pub(crate) fn forget(&mut self, asker: Asker) {
-        for ticket in self.tickets.values_mut() {
-            if ticket.from == Some(asker) {
-                ticket.from = None;
-            }
+    /// Who published this message does not want to know any more what became of it.
+    pub(crate) fn forget(&mut self, ticket: u64) {
+        if let Some(ticket) = self.tickets.get_mut(&ticket) {
+            ticket.from = None;
         }
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod events;
 mod later;
 pub(crate) mod link;
+mod seldom;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use sockeye::responder::RequestId;
 
 use self::later::Later;
 use self::link::{LinkState, Ticket};
+use self::seldom::Seldom;
 use self::table::Table;
 use crate::backplane::{Backplane, Position, Publish, PublishError};
 use crate::config::Config;
@@ -42,6 +44,10 @@ pub(crate) struct State {
     /// What requests by HTTP are to be told. Each has one at most, and takes it or ends.
     answers: HashMap<Asker, Answer>,
     later: Vec<Later>,
+    /// The latest moment that any of the loops has named.
+    now: Duration,
+    refusals: Seldom,
+    too_long: Seldom,
 }
 
 /// Why something was not done.
@@ -95,8 +101,8 @@ pub(crate) enum Answer {
 pub(crate) enum Receipt {
     /// It is in the topic.
     Done(Option<Position>),
-    /// The broker has been sent it. Its answer follows.
-    Pending,
+    /// The broker has been sent it, with this ticket. Its answer follows.
+    Pending(u64),
     /// It is in the topic of this server.
     Unknown(String),
 }
@@ -147,7 +153,16 @@ impl State {
             serial: 0,
             answers: HashMap::new(),
             later: Vec::new(),
+            now: Duration::ZERO,
+            refusals: Seldom::default(),
+            too_long: Seldom::default(),
         }
+    }
+
+    /// The time of a turn that began at `now`: turns of several threads come here in another order than they began.
+    pub(crate) fn not_before(&mut self, now: Duration) -> Duration {
+        self.now = self.now.max(now);
+        self.now
     }
 
     pub(crate) fn statistics(&self) -> HubStatistics {
@@ -358,10 +373,10 @@ impl State {
             if !self.is_broker_ready() {
                 return Err(Refusal::away());
             }
-            self.send(message, None)?;
+            let ticket = self.send(message, None)?;
             self.wake_link(out);
             self.counts.published += 1;
-            return Ok(Receipt::Pending);
+            return Ok(Receipt::Pending(ticket));
         }
         let position = self.publish_here(message, now, out)?;
         self.counts.published += 1;
@@ -374,9 +389,9 @@ impl State {
             return Ok(Receipt::Unknown(reason.to_owned()));
         }
         match self.send(message, position) {
-            Ok(()) => {
+            Ok(ticket) => {
                 self.wake_link(out);
-                Ok(Receipt::Pending)
+                Ok(Receipt::Pending(ticket))
             }
             Err(refusal) => {
                 self.counts.only_here += 1;
@@ -438,20 +453,20 @@ impl State {
         self.answers.remove(&Asker::Request(thread, id))
     }
 
-    /// A request by HTTP has ended.
-    pub(crate) fn forget_request(&mut self, thread: usize, id: RequestId) {
+    /// A request by HTTP has ended, whose message has this ticket.
+    pub(crate) fn forget_request(&mut self, thread: usize, id: RequestId, ticket: u64) {
         self.answers.remove(&Asker::Request(thread, id));
         if let Some(link) = &mut self.link {
-            link.forget(Asker::Request(thread, id));
+            link.forget(ticket);
         }
     }
 
-    /// Gives the broker a message.
-    fn send(&mut self, message: ToPublish<'_>, position: Option<Position>) -> Result<(), Refusal> {
+    /// Gives the broker a message. Returns its ticket.
+    fn send(&mut self, message: ToPublish<'_>, position: Option<Position>) -> Result<u64, Refusal> {
         if self.is_behind() {
             return Err(Refusal::busy());
         }
-        let Some(link) = &mut self.link else { return Ok(()) };
+        let Some(link) = &mut self.link else { return Err(Refusal::away()) };
         let ToPublish { topic, key, kind, payload, from } = message;
         let key = key.map(str::as_bytes);
         let ticket = Ticket { from, position };
@@ -533,8 +548,10 @@ impl State {
     fn tell_gap(&mut self, name: &str, out: &mut dyn Outlet) {
         let Some(topic) = self.topics.get_mut(name) else { return };
         self.counts.gaps += 1;
-        let gap = reply::Frame::Text(reply::gap(name, topic.at).into());
-        topic.has_hole = topic.subscribers > 0 && out.deliver(&topic.data, None, &gap).is_err();
+        let gap = reply::gap(name, topic.at);
+        // Not as a message of the topic, which may be dropped: in a new epoch offsets begin anew, and a client that was not told would
+        // take what follows for what it has seen.
+        topic.has_hole = topic.subscribers > 0 && out.tell_all(&topic.data, &gap).is_err();
         if topic.has_hole {
             self.troubled.insert(Arc::clone(&topic.name));
         }

@@ -181,9 +181,11 @@ impl Table {
         }
     }
 
-    /// All names, for a broker that is connected again.
+    /// All names, for a broker that is connected again: in an order that does not depend on the process.
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.topics.keys().cloned().collect()
+        let mut names: Vec<Arc<str>> = self.topics.keys().cloned().collect();
+        names.sort_unstable();
+        names
     }
 }
 

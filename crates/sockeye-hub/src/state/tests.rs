@@ -33,6 +33,10 @@ impl Outlet for Out {
         self.say(format!("{topic}: {text}"))
     }
 
+    fn tell_all(&mut self, topic: &str, text: &str) -> Result<(), Busy> {
+        self.say(format!("{topic}: {text}"))
+    }
+
     fn join(&mut self, _: Place, joining: Joining) -> Result<Joined, Busy> {
         self.say(format!("join {}", joining.name)).map(|()| Joined::Later)
     }
@@ -191,7 +195,7 @@ fn an_answer_is_told_also_when_the_queue_of_its_thread_was_full() {
     let mut world = World::new(true, history());
     let from = Some(Asker::Client(place(1), 5));
     let message = ToPublish { topic: "t", key: None, kind: MessageKind::Text, payload: b"x", from };
-    assert_eq!(world.state.publish(message, NOW, &mut world.out), Ok(Receipt::Pending));
+    assert_eq!(world.state.publish(message, NOW, &mut world.out), Ok(Receipt::Pending(0)));
     world.out.is_full = true;
     world.event(Event::Published { ticket: 0, position: None });
     world.tick();
@@ -335,4 +339,88 @@ fn who_joins_after_reading_is_told_how_many_there_are_now() {
     world.state.tell_presence(&mut world.out);
     let expected = r#"pt: {"type":"presence","topic":"t","count":2,"joined":0,"left":0}"#;
     assert_eq!(world.out.take(), ["join t", expected]);
+}
+
+/// Counts what is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Lines {
+    fn of(&self, act: impl FnOnce()) -> usize {
+        let before = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        tracing::subscriber::with_default(self.clone(), act);
+        self.0.load(std::sync::atomic::Ordering::Relaxed) - before
+    }
+}
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn what_the_broker_refuses_again_and_again_is_logged_once() {
+    let lines = Lines::default();
+    let refused = || Event::Unsubscribed { topic: "t".into(), reason: "no".into() };
+    let mut world = World::new(false, Config::default());
+    world.subscribe(0, "t").unwrap();
+    world.subscribed("t", None);
+    let logged = lines.of(|| {
+        for _ in 0..100 {
+            world.event(refused());
+            world.tick();
+        }
+    });
+    assert_eq!((logged, world.state.counts.refused), (1, 100));
+    assert_eq!(lines.of(|| world.subscribed("t", None)), 1, "it is taken at last");
+    assert_eq!(lines.of(|| world.event(refused())), 1, "once more");
+
+    let mut world = World::new(true, Config { message_bytes: 10, ..history() });
+    world.subscribe(0, "t").unwrap();
+    world.subscribed("t", loaded(vec![]));
+    let logged = lines.of(|| {
+        for offset in 1..100 {
+            let message = ToPublish { topic: "t", key: None, kind: MessageKind::Text, payload: b"x", from: None };
+            let Ok(Receipt::Pending(ticket)) = world.state.publish(message, NOW, &mut world.out) else { panic!() };
+            world.event(Event::Refused { ticket, reason: "no".into() });
+            world.event(Event::Message { topic: "t".into(), message: stored(offset, offset - 1, 11) });
+        }
+    });
+    assert_eq!((logged, world.state.counts.refused), (2, 198), "one of each kind");
+}
+
+#[test]
+fn only_who_has_ended_is_not_told() {
+    let mut world = World::new(true, history());
+    let mut tickets = Vec::new();
+    for id in 0..3 {
+        let from = Some(Asker::Client(place(1), id));
+        let message = ToPublish { topic: "t", key: None, kind: MessageKind::Text, payload: b"x", from };
+        let Ok(Receipt::Pending(ticket)) = world.state.publish(message, NOW, &mut world.out) else { panic!() };
+        tickets.push(ticket);
+    }
+    world.state.link.as_mut().unwrap().forget(tickets[1]);
+    for ticket in tickets {
+        world.event(Event::Published { ticket, position: None });
+    }
+    assert_eq!(world.out.take(), [0, 2].map(|id| format!(r#"tell 1 {{"type":"published","id":{id}}}"#)));
+    world.state.link.as_mut().unwrap().forget(1); // it has had its answer
+    assert_eq!(world.state.link.as_ref().unwrap().status().unconfirmed, 0);
 }

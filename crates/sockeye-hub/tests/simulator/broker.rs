@@ -33,7 +33,8 @@ pub(crate) struct Store {
 pub(crate) struct Kept {
     pub(crate) base: u64,
     pub(crate) offset: u64,
-    pub(crate) messages: VecDeque<(u64, u64, String)>,
+    /// Offset, previous, data and key.
+    pub(crate) messages: VecDeque<(u64, u64, String, Value)>,
 }
 
 /// The broker's side.
@@ -70,7 +71,9 @@ impl Broker {
                     let messages: Vec<Value> = kept
                         .into_iter()
                         .flat_map(|kept| &kept.messages)
-                        .map(|(offset, previous, data)| json!({"offset": offset, "previous": previous, "data": data}))
+                        .map(|(offset, previous, data, key)| {
+                            json!({"offset": offset, "previous": previous, "data": data, "key": key})
+                        })
                         .collect();
                     json!({"epoch": epoch, "base": kept.map_or(0, |kept| kept.base),
                         "offset": kept.map_or(0, |kept| kept.offset), "messages": messages})
@@ -78,14 +81,15 @@ impl Broker {
                 json!({"is": "subscribed", "topic": topic, "history": history})
             }
             "publish" => {
-                let mut message =
-                    json!({"is": "message", "topic": topic, "data": line["data"], "offset": 0, "previous": 0});
+                let mut message = json!({"is": "message", "topic": topic, "data": line["data"], "key": line["key"],
+                    "offset": 0, "previous": 0});
                 let mut position = Value::Null;
                 if let Some(epoch) = store.epoch {
                     let kept = store.topics.entry(topic.clone()).or_default();
                     let previous = kept.offset;
                     kept.offset += 1 + previous % 3;
-                    kept.messages.push_back((kept.offset, previous, line["data"].as_str().unwrap().to_owned()));
+                    let data = line["data"].as_str().unwrap().to_owned();
+                    kept.messages.push_back((kept.offset, previous, data, line["key"].clone()));
                     if kept.messages.len() > KEPT {
                         kept.base = kept.messages.pop_front().unwrap().0;
                     }
@@ -173,7 +177,7 @@ impl Lines {
         let number = |value: &Value| value.as_u64().unwrap();
         let stored = |value: &Value| Stored {
             kind: MessageKind::Text,
-            key: None,
+            key: value["key"].as_str().map(Into::into),
             payload: value["data"].as_str().unwrap().into(),
             offset: number(&value["offset"]),
             previous: number(&value["previous"]),
@@ -264,9 +268,10 @@ impl Backplane for Lines {
     }
 
     fn publish(&mut self, message: Publish<'_>, io: &mut Io<'_>) -> Result<(), PublishError> {
-        let Publish { ticket, topic, payload, .. } = message;
+        let Publish { ticket, topic, key, payload, .. } = message;
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
         let line =
-            json!({"do": "publish", "ticket": ticket, "topic": topic, "data": std::str::from_utf8(payload).unwrap()});
+            json!({"do": "publish", "ticket": ticket, "topic": topic, "data": text(payload), "key": key.map(text)});
         if line.to_string().len() > io.room() {
             return Err(PublishError::QueueFull);
         }

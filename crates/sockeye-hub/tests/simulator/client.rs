@@ -70,6 +70,8 @@ pub(crate) struct Log {
     /// and offset.
     pub(crate) truth: BTreeMap<(String, String), Known>,
     pub(crate) faults: Vec<String>,
+    /// All that clients were told, in its order.
+    pub(crate) told: Vec<String>,
     pub(crate) messages: usize,
     pub(crate) recovered: usize,
     pub(crate) gaps: usize,
@@ -104,6 +106,7 @@ impl Log {
     }
 
     pub(crate) fn receive(&mut self, index: usize, value: &Value) {
+        self.told.push(format!("{index}: {value}"));
         let topic = value["topic"].as_str().unwrap_or_default().to_owned();
         let id = value["id"].as_u64();
         let at = value["epoch"]

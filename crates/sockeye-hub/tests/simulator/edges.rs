@@ -9,12 +9,12 @@ use sockeye::messages::{self, Messages};
 use sockeye::protocol::ProtocolHandle;
 use sockeye::raw::{Raw, RawClose, RawClosed, RawClosedCx, RawCx, RawWritable};
 use sockeye::sim::{Faults, Network, Turn};
-use sockeye::topics::TopicOptions;
+use sockeye::topics::{SlowReader, TopicOptions};
 use sockeye::{Builder, Connect, Limits, Service};
-use sockeye_hub::{Everybody, Hub, SUBPROTOCOL};
+use sockeye_hub::{Everybody, History, Hub, SUBPROTOCOL};
 
 use crate::broker::{Broker, Lines, Store};
-use crate::client::{Clients, Log, Member, Stage, subscribe};
+use crate::client::{At, Clients, Log, Member, Stage, subscribe};
 
 /// A hub and a client.
 struct Pair {
@@ -41,7 +41,10 @@ fn run(network: &Network, services: &mut [&mut Service], seconds: u64) {
 
 impl Pair {
     fn new(builder: Builder) -> Self {
-        let network = Network::with_faults(1, Faults::none());
+        Self::on(Network::with_faults(1, Faults::none()), builder)
+    }
+
+    fn on(network: Network, builder: Builder) -> Self {
         let log = Rc::new(RefCell::new(Log::default()));
         log.borrow_mut().members.push(Member::default());
         let server = builder.listen("10.0.0.1:80").build_with(network.host().sys()).unwrap();
@@ -53,6 +56,19 @@ impl Pair {
 
     /// Connects, and subscribes to topics.
     fn subscribe(&mut self, topics: &[&str]) {
+        self.begin(topics);
+        run(&self.network, &mut [&mut self.server, &mut self.client], 2);
+        assert_eq!(self.log.borrow().faults, Vec::<String>::new());
+    }
+
+    /// The same, with a broker.
+    fn subscribe_with(&mut self, topics: &[&str], broker: &mut Service) {
+        self.begin(topics);
+        run(&self.network, &mut [&mut self.server, &mut self.client, broker], 2);
+        assert_eq!(self.log.borrow().faults, Vec::<String>::new());
+    }
+
+    fn begin(&mut self, topics: &[&str]) {
         let connect = Connect::new("ws://10.0.0.1/").unwrap().subprotocol(SUBPROTOCOL).unwrap();
         let id = self.client.control().protocol(self.handle).unwrap().connect(connect);
         {
@@ -64,8 +80,6 @@ impl Pair {
                 member.to_send.push(subscribe(id, topic, None, 0, true));
             }
         }
-        run(&self.network, &mut [&mut self.server, &mut self.client], 2);
-        assert_eq!(self.log.borrow().faults, Vec::<String>::new());
     }
 }
 
@@ -103,6 +117,57 @@ fn who_cannot_be_subscribed_in_the_loop_is_closed_and_not_left_to_wait() {
     assert!(!pair.log.borrow().members[0].is_open, "it believes that it is subscribed");
 }
 
+fn start_broker(network: &Network, store: &Rc<RefCell<Store>>) -> Service {
+    let mut builder = Service::builder();
+    let broker = builder.add_raw(Broker::new(Rc::clone(store)));
+    builder.listen_raw(BROKER, broker).build_with(network.host().sys()).unwrap()
+}
+
+const BROKER: &str = "10.0.9.9:4000";
+
+/// A client that has stopped reading while its hub heard of a new epoch, in a topic that drops what waits. Its offsets begin anew, so a client that
+/// was not told would take all that follows for what it has seen.
+#[test]
+fn a_new_epoch_is_told_whatever_the_topic_drops() {
+    for policy in [SlowReader::DropOldest, SlowReader::DropNewest, SlowReader::KeepLatest] {
+        let network = Network::with_faults(1, Faults::none().with_buffers(300, 300));
+        let store = Rc::new(RefCell::new(Store { epoch: Some(1), ..Store::default() }));
+        let options = TopicOptions::default().with_slow_reader(policy).with_waiting_messages(2);
+        let hub = Hub::builder().history(History::of_messages(20)).topic_options(move |_| options).seed(1);
+        let (hub, builder) = hub.backplane(Lines::new(true)).install(Service::builder(), Everybody).unwrap();
+        let mut pair = Pair::on(network.clone(), builder);
+        let mut broker = start_broker(&network, &store);
+        run(&network, &mut [&mut pair.server, &mut broker], 5);
+        pair.subscribe_with(&["t"], &mut broker);
+        let id = pair.log.borrow().members[0].id.unwrap();
+        pair.client.control().connection(id).unwrap().pause_reading();
+        let mut number = 0;
+        let mut publish = |pair: &mut Pair, broker: &mut Service, count: u64| {
+            for _ in 0..count {
+                number += 1;
+                let text = format!("{number} {}", "x".repeat(100));
+                hub.publish(&mut pair.server.control(), "t", text).unwrap();
+                run(&network, &mut [&mut pair.server, &mut pair.client, broker], 1);
+            }
+        };
+        publish(&mut pair, &mut broker, 9);
+        drop(broker);
+        run(&network, &mut [&mut pair.server, &mut pair.client], 2);
+        *store.borrow_mut() = Store { epoch: Some(2), ..Store::default() };
+        broker = start_broker(&network, &store);
+        run(&network, &mut [&mut pair.server, &mut pair.client, &mut broker], 6);
+        publish(&mut pair, &mut broker, 4);
+        assert!(pair.server.statistics().topics.dropped > 0, "{policy:?}: it reads");
+        pair.client.control().connection(id).unwrap().resume_reading();
+        run(&network, &mut [&mut pair.server, &mut pair.client, &mut broker], 5);
+        publish(&mut pair, &mut broker, 1);
+        let log = pair.log.borrow();
+        assert_eq!(log.faults, Vec::<String>::new(), "{policy:?}");
+        let last = At { epoch: format!("{:016x}", 2), offset: store.borrow().topics["t"].offset };
+        assert_eq!(log.members[0].at["t"], last, "{policy:?}");
+    }
+}
+
 /// A broker that says nothing.
 struct Mute;
 
@@ -131,10 +196,9 @@ fn after_a_silent_broker_a_distant_one_has_time_to_answer() {
     let network = Network::with_faults(SEED, Faults::none().with_latency(Duration::from_secs(4)));
     let (hub, builder) = Hub::builder().backplane(Lines::new(false)).install(Service::builder(), Everybody).unwrap();
     let mut server = builder.build_with(network.host().sys()).unwrap();
-    let broker_at = "10.0.9.9:4000";
     let mut builder = Service::builder();
     let mute = builder.add_raw(Mute);
-    let mut mute = builder.listen_raw(broker_at, mute).build_with(network.host().sys()).unwrap();
+    let mut mute = builder.listen_raw(BROKER, mute).build_with(network.host().sys()).unwrap();
     let mut waited = 0;
     while !hub.statistics().broker.unwrap().last_error.is_some_and(|error| error.contains("silent")) {
         assert!(waited < 200, "waited {waited} s for the hub to give a silent broker up");
@@ -142,9 +206,7 @@ fn after_a_silent_broker_a_distant_one_has_time_to_answer() {
         waited += 1;
     }
     drop(mute);
-    let mut builder = Service::builder();
-    let broker = builder.add_raw(Broker::new(Rc::new(RefCell::new(Store::default()))));
-    let mut broker = builder.listen_raw(broker_at, broker).build_with(network.host().sys()).unwrap();
+    let mut broker = start_broker(&network, &Rc::default());
     run(&network, &mut [&mut server, &mut broker], 60);
     let status = hub.statistics().broker.unwrap();
     assert!(status.is_connected, "{status:?}");

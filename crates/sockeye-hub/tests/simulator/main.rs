@@ -15,6 +15,18 @@ use sockeye::sim;
 /// Seeds of a plain `cargo test`.
 const USUAL: u64 = 200;
 
+/// A seed that failed once has to fail again.
+#[test]
+fn a_seed_repeats_itself() {
+    for seed in 0..40 {
+        let [once, again] = [(); 2].map(|()| world::trace(seed));
+        for (number, (one, other)) in once.iter().zip(&again).enumerate() {
+            assert_eq!(one, other, "seed {seed}, line {number} of {} and {}", once.len(), again.len());
+        }
+        assert_eq!(once.len(), again.len(), "seed {seed}");
+    }
+}
+
 #[test]
 fn seeds_of_hubs() {
     let range = sim::seeds(USUAL);

@@ -74,11 +74,7 @@ pub(crate) fn run_seed(seed: u64, verbose: bool) -> Result<Seen, String> {
     if verbose {
         println!("{:?}, {} servers, strict: {}", world.shape, world.servers.len(), world.log.borrow().is_strict);
     }
-    for _ in 0..world.rng.of(20..200) {
-        world.step();
-        world.check()?;
-    }
-    world.finish()?;
+    world.run()?;
     let log = world.log.borrow();
     Ok(Seen {
         messages: log.messages,
@@ -88,6 +84,29 @@ pub(crate) fn run_seed(seed: u64, verbose: bool) -> Result<Seen, String> {
         unknown: log.unknown,
         refused: log.refused,
     })
+}
+
+/// What happens in the network, and what clients are told.
+pub(crate) fn trace(seed: u64) -> Vec<String> {
+    let mut world = World::new(seed);
+    let trace = world.network.trace();
+    let result = world.run();
+    let mut lines: Vec<String> = trace.lines().iter().map(|line| without_service(line)).collect();
+    lines.append(&mut world.log.borrow_mut().told);
+    lines.push(format!("{result:?}"));
+    lines
+}
+
+/// The ids of connections begin with the number of their service, in 16 bits. It grows in the process, so it is left out.
+fn without_service(line: &str) -> String {
+    let parts = line.split_inclusive(|end: char| !end.is_ascii_digit()).map(|part| {
+        let digits = part.trim_end_matches(|end: char| !end.is_ascii_digit());
+        match digits.parse::<u64>() {
+            Ok(number) => format!("{}{}", number & ((1 << 48) - 1), &part[digits.len()..]),
+            _ => part.to_owned(),
+        }
+    });
+    parts.collect()
 }
 
 fn name_of(topic: usize) -> String {
@@ -106,7 +125,8 @@ impl World {
             store.borrow_mut().epoch = Some(1000);
         }
         let kept = *rng.pick(&[0, 3, KEPT]);
-        let policy = *rng.pick(&[SlowReader::Close, SlowReader::DropOldest, SlowReader::DropNewest]);
+        let policies = [SlowReader::Close, SlowReader::DropOldest, SlowReader::DropNewest, SlowReader::KeepLatest];
+        let policy = *rng.pick(&policies);
         let is_strict = policy == SlowReader::Close && !matches!(shape, Shape::Servers { .. });
         let log = Rc::new(RefCell::new(Log { is_strict, ..Log::default() }));
         let count = if shape == Shape::One { 1 } else { rng.of(1..4) };
@@ -114,9 +134,9 @@ impl World {
         let options = move |_: &str| TopicOptions::default().with_slow_reader(policy).with_waiting_messages(waiting);
         let (most_topics, linger) = (*rng.pick(&[1, 2, 100]), Duration::from_millis(*rng.pick(&[0, 3000, 60_000])));
         let history = History::of_messages(kept).with_bytes(*rng.pick(&[1000, 1 << 20]));
-        let hub = || {
+        let hub = |index: usize| {
             let hub = Hub::builder().history(history).history_bytes(1500).topics(most_topics).linger(linger);
-            hub.topic_options(options)
+            hub.topic_options(options).seed(seed.wrapping_mul(10).wrapping_add(index as u64))
         };
         let builder = |index: usize| {
             let mut limits = Limits::default();
@@ -149,6 +169,14 @@ impl World {
         };
         world.start_broker();
         world
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for _ in 0..self.rng.of(20..200) {
+            self.step();
+            self.check()?;
+        }
+        self.finish()
     }
 
     fn has_broker(&self) -> bool {
@@ -309,12 +337,16 @@ impl World {
         for _ in 0..self.rng.of(1..6) {
             self.number += 1;
             let text = format!("{} {}", self.number, "abc".repeat(*self.rng.pick(&[0, 5, 300])));
+            let key = *self.rng.pick(&[None, Some(""), Some("a"), Some("b")]);
             let mut log = self.log.borrow_mut();
             let member = &mut log.members[index];
             let id = member.next_id();
             member.publishes.insert(id, (topic.into(), self.number));
             drop(log);
-            self.send(index, json!({"type": "publish", "id": id, "topic": topic, "data": text}).to_string());
+            self.send(
+                index,
+                json!({"type": "publish", "id": id, "topic": topic, "data": text, "key": key}).to_string(),
+            );
         }
     }
 
@@ -460,26 +492,26 @@ fn servers(
     shape: Shape,
     count: usize,
     network: &Network,
-    hub: impl Fn() -> sockeye_hub::HubBuilder,
+    hub: impl Fn(usize) -> sockeye_hub::HubBuilder,
     builder: impl Fn(usize) -> sockeye::Builder,
 ) -> (Vec<Hub>, Vec<Service>) {
     let mut hubs = Vec::new();
     let servers = match shape {
         Shape::One => {
-            let (hub, builder) = hub().install(builder(0), Everybody).unwrap();
+            let (hub, builder) = hub(0).install(builder(0), Everybody).unwrap();
             hubs.push(hub);
             vec![builder.build_with(network.host().sys()).unwrap()]
         }
         Shape::Servers { keeps } => (0..count)
             .map(|index| {
-                let hub = hub().backplane(Lines::new(keeps));
+                let hub = hub(index).backplane(Lines::new(keeps));
                 let (hub, builder) = hub.install(builder(index), Everybody).unwrap();
                 hubs.push(hub);
                 builder.build_with(network.host().sys()).unwrap()
             })
             .collect(),
         Shape::Threads => {
-            let (hub, services) = threads(count, network, hub(), builder);
+            let (hub, services) = threads(count, network, hub(0), builder);
             hubs.push(hub);
             services
         }

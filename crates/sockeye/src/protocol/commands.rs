@@ -10,7 +10,7 @@ use crate::state::{Commands, EndpointIndex, EndpointKind, Entry};
 use crate::transport::pool::make_room;
 
 impl Commands {
-    /// When this turn of the loop began, on the loop's monotonic clock.
+    /// When this turn of the loop began, on the loop's monotonic clock, which all loops of a process have in common.
     #[must_use]
     #[inline]
     pub fn now(&self) -> Instant {

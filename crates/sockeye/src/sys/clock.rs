@@ -7,7 +7,7 @@ use sockeye_proto::time::Instant;
 
 /// The clocks of a [`Sys`](crate::sys::Sys).
 pub trait Clock {
-    /// The monotonic clock.
+    /// The monotonic clock. Those of one process agree, and those of one simulated network.
     fn now(&mut self) -> Instant;
 
     /// Seconds since 1970, for `Date` fields. May jump.

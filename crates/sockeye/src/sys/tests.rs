@@ -86,6 +86,17 @@ fn the_simulated_network_keeps_its_promises() {
     }
 }
 
+#[test]
+fn systems_of_a_process_have_one_clock_and_hosts_of_a_network_too() {
+    let network = sim::Network::new(7);
+    let (real, simulated) = ([Real::new().unwrap(), Real::new().unwrap()], [network.sys(), network.sys()]);
+    let real: [Box<dyn Sys>; 2] = real.map(|sys| -> Box<dyn Sys> { Box::new(sys) });
+    for [mut one, mut other] in [real, simulated] {
+        let times = [one.now(), other.now(), one.now(), other.now()];
+        assert!(times.is_sorted(), "{times:?}");
+    }
+}
+
 const TESTS: [fn(&mut World); 23] = [
     bytes_come_and_go,
     an_edge_is_reported_once,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
@@ -47,7 +47,7 @@ pub struct Real {
     poll: Poll,
     events: Events,
     waker: Arc<RealWaker>,
-    /// The epoch of `now`, as [`monotonic`] counts.
+    /// The epoch of `now`, as [`monotonic`] counts: that of the process.
     start: u64,
     /// Files that Unix listeners made, removed just before these are closed: so they stand before the table, too. As many as
     /// there are Unix listeners.
@@ -62,6 +62,9 @@ pub struct Real {
     process: u32,
 }
 
+/// When the first one was made: all in a process have one clock.
+static START: OnceLock<u64> = OnceLock::new();
+
 impl Real {
     /// Opens a poller and its waker: two or three descriptors.
     ///
@@ -74,7 +77,7 @@ impl Real {
             poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
             waker: Arc::new(RealWaker(waker)),
-            start: monotonic(),
+            start: *START.get_or_init(monotonic),
             paths: Vec::new(),
             table: Table::default(),
             foreign: HashSet::new(),
