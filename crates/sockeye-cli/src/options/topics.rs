@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
+use sockeye::topics::{SlowReader, TopicOptions};
 
 use crate::failure::Failure;
 use crate::options::client::read_first;
@@ -53,6 +54,29 @@ pub(crate) struct TopicsArgs {
     /// Longest message of a topic, at most 256K
     #[arg(long, value_name = "SIZE", requires = "topics", default_value = "64K", value_parser = parse_message_bytes)]
     pub(crate) topic_message_bytes: usize,
+
+    /// What happens to a client for which more messages of a topic wait than may
+    #[arg(long, value_name = "WHAT", requires = "topics", default_value = "close")]
+    pub(crate) slow_reader: OnSlowReader,
+
+    /// Messages of a topic that may wait for one client
+    ///
+    /// Those that the system has taken for it do not count.
+    #[arg(long, value_name = "N", requires = "topics", default_value_t = 1024, value_parser = whole::<u32>(1..=1_000_000))]
+    pub(crate) waiting_messages: u32,
+}
+
+/// The values of `--slow-reader`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum OnSlowReader {
+    /// It is closed with 1013, and goes on where it was when it comes back
+    Close,
+    /// It loses the oldest message
+    DropOldest,
+    /// It loses the newest message
+    DropNewest,
+    /// It loses the message with the same key, whatever the number; beyond that the oldest
+    KeepLatest,
 }
 
 /// As JSON a message may be six times as long, and is looked at as a whole: with this bound a hostile one takes some MiB for a moment.
@@ -65,6 +89,17 @@ fn parse_message_bytes(text: &str) -> Result<usize, String> {
 }
 
 impl TopicsArgs {
+    /// How topics treat clients that read too slowly.
+    pub(crate) fn topic_options(&self) -> TopicOptions {
+        let slow_reader = match self.slow_reader {
+            OnSlowReader::Close => SlowReader::Close,
+            OnSlowReader::DropOldest => SlowReader::DropOldest,
+            OnSlowReader::DropNewest => SlowReader::DropNewest,
+            OnSlowReader::KeepLatest => SlowReader::KeepLatest,
+        };
+        TopicOptions::default().with_slow_reader(slow_reader).with_waiting_messages(self.waiting_messages)
+    }
+
     /// The token for publishing. `None`: it is to be made.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sockeye::http::{HttpRequest, Response, Route, Routes};
 use sockeye::tls::ClientTls;
+use sockeye::topics::TopicOptions;
 use sockeye::{Builder, Handshake};
 use sockeye_hub::{History, Hub, HubBuilder, HubThreads, Permissions};
 use sockeye_nats::Nats;
@@ -42,6 +43,10 @@ impl Topics {
             history = history.with_age(age);
         }
         let mut builder = Hub::builder().history(history).message_bytes(args.topic_message_bytes);
+        let options = args.topic_options();
+        if options != TopicOptions::default() {
+            builder = builder.topic_options(move |_| options);
+        }
         if let Some(url) = args.broker()? {
             builder = broker(builder, args, &url)?;
         }

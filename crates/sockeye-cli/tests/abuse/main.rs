@@ -28,6 +28,7 @@ mod load;
 mod messages;
 mod operations;
 mod responders;
+mod slow_readers;
 mod support;
 mod target;
 mod tls;
@@ -64,6 +65,7 @@ fn rows() -> Vec<support::Case> {
         closing::rows(),
         compression::rows(),
         backpressure::rows(),
+        slow_readers::rows(),
         event_loop::rows(),
         census::rows(),
         operations::rows(),

@@ -58,6 +58,11 @@ fn who_has_the_token_that_was_printed_publishes_and_anybody_subscribes() {
     assert_eq!(post(&address, "/topics/a/b%20c", &octets, "three").0, "200");
     let (opcode, payload) = reader.frame();
     assert!(opcode == BINARY && payload.ends_with(b"a/b cthree"), "{payload:?}");
+    // RFC 9110, section 8.3.1: "The type and subtype tokens are case-insensitive", and parameters may follow.
+    let octets = format!("{bearer}Content-Type: Application/Octet-Stream; a=b\r\n");
+    assert_eq!(post(&address, "/topics/a/b%20c", &octets, "three").0, "200");
+    let (opcode, again) = reader.frame();
+    assert!(opcode == BINARY && again.ends_with(b"a/b cthree"), "{again:?}");
     assert_eq!(post(&address, "/topics/", &bearer, "x").0, "400");
     assert_eq!(post(&address, &format!("/topics/{}", "n".repeat(256)), &bearer, "x").0, "400");
     assert_eq!(post(&address, "/topics/t", &bearer, &"x".repeat(70_000)).0, "413");
@@ -138,10 +143,13 @@ fn what_cannot_be_used_is_said_before_anything_is_opened() {
         (&["--publish-token-file", "/nonexistent"], "--publish-token-file /nonexistent"),
         (&["--publish-token", "x", "--open-publish"], "cannot be used with"),
         (&["--topic-message-bytes", "257K"], "at most 256K"),
+        (&["--slow-reader", "wait"], "possible values: close, drop-oldest, drop-newest, keep-latest"),
+        (&["--waiting-messages", "0"], "--waiting-messages"),
     ] {
         let (code, error) = of_topics(more);
         assert_eq!(code, Some(2), "{more:?}: {error}");
         assert!(error.contains(words), "{more:?}: {error}");
     }
     assert_eq!(failure(&["serve", "--history", "1"]).0, Some(2));
+    assert_eq!(failure(&["serve", "--slow-reader", "close"]).0, Some(2));
 }
