@@ -107,6 +107,9 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     Ok(format!("sent={sent} longest_turn_us={}", longest.as_micros()))
 }
 
+/// The longest wait for anything. Below valgrind a turn takes seconds.
+const WAIT: Duration = Duration::from_secs(120);
+
 fn name(number: usize) -> String {
     format!("topic {number}")
 }
@@ -122,10 +125,17 @@ fn connect(service: &mut Service, address: SocketAddr, count: usize) -> Result<V
             some.push(peer);
         }
         for peer in &mut some {
-            let mut answer = Vec::new();
+            let (mut answer, until) = (Vec::new(), Instant::now() + WAIT);
             while !answer.ends_with(b"\r\n\r\n") {
                 service.run_once(Some(Duration::ZERO))?;
                 take(peer, &mut answer)?;
+                if Instant::now() > until {
+                    let open = service.connections();
+                    let hint = "both ends of each take a descriptor (ulimit -n)";
+                    return Err(
+                        format!("no answer to a handshake within {WAIT:?}, with {open} connections: {hint}").into()
+                    );
+                }
             }
         }
         peers.append(&mut some);
@@ -158,7 +168,7 @@ fn subscribe(service: &mut Service, options: &Options) -> Result<(), Box<dyn Err
 /// Reads so many bytes at all peers together.
 fn read(service: &mut Service, peers: &mut [TcpStream], bytes: usize) -> Result<(), Box<dyn Error>> {
     let mut got = Vec::new();
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + WAIT;
     loop {
         for peer in &mut *peers {
             take(peer, &mut got)?;
