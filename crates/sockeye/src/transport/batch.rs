@@ -81,7 +81,18 @@ impl Batch {
 
     /// The batch as it is kept for one connection.
     pub(crate) fn framed_for_one(self) -> Framed {
-        Framed { is_private: true, ..self.framed() }
+        Framed { is_private: true, ..self.fitted().framed() }
+    }
+
+    /// The batch in as much memory as it needs, if that can be had: nothing is added any more, and it may wait for long. Buffers that grow take
+    /// large steps.
+    fn fitted(mut self) -> Self {
+        let mut bytes = Vec::new();
+        if self.bytes.capacity() > self.bytes.len() && bytes.try_reserve_exact(self.bytes.len()).is_ok() {
+            bytes.extend_from_slice(&self.bytes);
+            self.bytes = bytes;
+        }
+        self
     }
 }
 
@@ -125,7 +136,10 @@ pub(super) struct Sums {
 impl Framed {
     /// One message, which slow connections share. `None`: there is no memory for it.
     pub(crate) fn of_one(kind: MessageKind, payload: &[u8]) -> Option<Self> {
+        let head = Batch::head(kind, false, payload.len(), None);
         let mut batch = Batch::default();
+        // It waits in as much memory as it needs: its buffer does not grow.
+        batch.bytes.try_reserve_exact(head.len().saturating_add(payload.len())).ok()?;
         batch.push(kind, payload).ok()?;
         Some(batch.framed())
     }
@@ -261,6 +275,24 @@ mod tests {
         assert_eq!([frames.bytes(0..1), frames.bytes(8..8), frames.bytes(7..9)].map(<[u8]>::len), [2, 0, 6]);
         let lengths: Vec<_> = frames.messages(0..8).map(|(_, payload)| payload.len()).collect();
         assert_eq!(lengths, [0, 1, 125, 126, 127, 65_535, 65_536, 4]);
+    }
+
+    #[test]
+    fn what_is_kept_takes_as_much_memory_as_it_needs() {
+        for len in [0, 1, 100, 4096, 5000, 100_000] {
+            let payload = vec![1; len];
+            let one = Framed::of_one(MessageKind::Binary, &payload).unwrap();
+            let mut batch = Batch::default();
+            for _ in 0..2 {
+                batch.push(MessageKind::Binary, &payload).unwrap();
+            }
+            let two = batch.framed_for_one();
+            for framed in [&one, &two] {
+                assert_eq!(framed.bytes.0.capacity(), framed.bytes.0.len(), "{len}");
+            }
+            assert_eq!(two.bytes.0.len(), 2 * one.bytes.0.len());
+            assert!(one.bytes.0.ends_with(&payload) && two.bytes.0.starts_with(&one.bytes.0));
+        }
     }
 
     #[test]

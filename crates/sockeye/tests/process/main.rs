@@ -56,6 +56,8 @@ fn main() -> ExitCode {
         numbers::what_others_have_is_let_go_and_can_be_adopted_again,
         allocations::an_echoed_message_allocates_nothing,
         topics::a_subscription_takes_at_most_24_bytes,
+        topics::a_message_is_framed_once_however_many_get_it,
+        topics::a_message_is_compressed_once_however_many_get_it,
         compressed::what_compression_keeps_of_a_connection,
         tls::a_record_is_allocated_once_each_way,
         tls::a_message_of_two_records_is_not_collected_in_a_crowded_turn,
