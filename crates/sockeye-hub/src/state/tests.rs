@@ -424,3 +424,47 @@ fn only_who_has_ended_is_not_told() {
     world.state.link.as_mut().unwrap().forget(1); // it has had its answer
     assert_eq!(world.state.link.as_ref().unwrap().status().unconfirmed, 0);
 }
+
+#[test]
+fn presence_counts_who_came_and_left_once() {
+    let mut world = World::new(false, history());
+    let how = (Begin::default(), true);
+    for thread in 0..3 {
+        world.state.subscribe(place(thread), "t", how, NOW, &mut world.out).unwrap();
+    }
+    world.state.leave(place(1), "t", true, NOW);
+    let said = |world: &mut World| {
+        world.out.take();
+        world.state.tell_presence(&mut world.out);
+        world.out.take()
+    };
+    let of = |count: u64, joined: u64, left: u64| {
+        [format!(r#"pt: {{"type":"presence","topic":"t","count":{count},"joined":{joined},"left":{left}}}"#)]
+    };
+    assert_eq!(said(&mut world), of(2, 3, 1));
+    assert!(said(&mut world).is_empty(), "nothing has changed");
+    world.state.subscribe(place(3), "t", how, NOW, &mut world.out).unwrap();
+    assert_eq!(said(&mut world), of(3, 1, 0));
+    world.state.leave(place(0), "t", true, NOW);
+    assert_eq!(said(&mut world), of(2, 0, 1));
+}
+
+#[test]
+fn a_message_that_the_broker_repeats_is_delivered_once() {
+    let mut world = World::new(true, history());
+    world.subscribe(0, "t").unwrap();
+    world.subscribed("t", loaded(vec![stored(1, 0, 1)]));
+    world.out.take();
+    for (offset, previous) in [(1, 0), (2, 1), (2, 1), (3, 2), (2, 1)] {
+        world.event(Event::Message { topic: "t".into(), message: stored(offset, previous, 1) });
+    }
+    let offsets: Vec<bool> = [2, 3]
+        .map(|offset| format!(r#""offset":{offset},"#))
+        .iter()
+        .zip(&world.out.log)
+        .map(|(part, said)| said.contains(part))
+        .collect();
+    assert_eq!((world.out.log.len(), offsets), (2, vec![true; 2]), "{:?}", world.out.log);
+    let at = world.state.topics.get("t").unwrap().at;
+    assert_eq!(at.offset, 3);
+}

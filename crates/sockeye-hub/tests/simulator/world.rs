@@ -127,8 +127,9 @@ impl World {
         let kept = *rng.pick(&[0, 3, KEPT]);
         let policies = [SlowReader::Close, SlowReader::DropOldest, SlowReader::DropNewest, SlowReader::KeepLatest];
         let policy = *rng.pick(&policies);
-        let is_strict = policy == SlowReader::Close && !matches!(shape, Shape::Servers { .. });
-        let log = Rc::new(RefCell::new(Log { is_strict, ..Log::default() }));
+        let drops_nothing = policy == SlowReader::Close;
+        let is_strict = drops_nothing && !matches!(shape, Shape::Servers { .. });
+        let log = Rc::new(RefCell::new(Log { is_strict, drops_nothing, ..Log::default() }));
         let count = if shape == Shape::One { 1 } else { rng.of(1..4) };
         let waiting = *rng.pick(&[2, 10, 1000]);
         let options = move |_: &str| TopicOptions::default().with_slow_reader(policy).with_waiting_messages(waiting);
