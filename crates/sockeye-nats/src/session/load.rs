@@ -2,7 +2,12 @@
 //!
 //! The order is: subscribe to what the stream publishes again; ask for the stream's bounds and how many messages it keeps of the topic; read exactly
 //! those by a consumer; report them; report live messages behind the bound. All messages up to the bound are counted by the broker in one
-//! step. If as many can be read, there is no hole among them. If not, some were dropped in between, and the load begins again.
+//! step. If as many can be read, there is no hole among them. If not, some were dropped in between. A stream drops the oldest first, so when
+//! a message that was read is still there, no later one has been dropped: those are reported. A topic that is busy drops as fast as it is
+//! read, so to begin again would not end.
+//!
+//! A topic that misses something is read from the last message that is known, since its history may be long. Whether that one is still there
+//! is asked in the same way.
 
 use std::collections::VecDeque;
 
@@ -13,11 +18,8 @@ pub(crate) struct Load {
     /// Where the hub was before.
     pub(crate) after: Option<Position>,
     pub(crate) stage: Stage,
-    pub(crate) attempts: u8,
     /// How often the broker was asked while a message was missing.
     pub(crate) rounds: u8,
-    /// What the first attempt was to read.
-    pub(crate) first: Option<Bounds>,
     pub(crate) held: Held,
 }
 
@@ -28,8 +30,10 @@ pub(crate) enum Stage {
     /// Asked for the bounds.
     Counting,
     /// Asked for a consumer.
-    Beginning(Bounds),
+    Beginning(Span),
     Reading(Reading),
+    /// Read. Asked whether the message at this index is still there.
+    Checking(Reading, usize),
     /// Nothing is read: asked only whether the stream is still the same.
     Verifying,
 }
@@ -43,6 +47,14 @@ pub(crate) struct Bounds {
     pub(crate) first: u64,
     /// The last number in the stream.
     pub(crate) last: u64,
+}
+
+/// What is to be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) bounds: Bounds,
+    /// The number to begin at, 0 for all.
+    pub(crate) start: u64,
 }
 
 /// What the stream drops.
@@ -67,7 +79,7 @@ pub(crate) struct Finished {
 
 impl Load {
     pub(crate) fn new(after: Option<Position>) -> Self {
-        Self { after, stage: Stage::Waiting, attempts: 0, rounds: 0, first: None, held: Held::default() }
+        Self { after, stage: Stage::Waiting, rounds: 0, held: Held::default() }
     }
 
     /// Holds what arrives until it is known whether the stream is the same.
@@ -77,7 +89,7 @@ impl Load {
 }
 
 impl Bounds {
-    /// What there is to say without reading: of a topic without messages, or one whose messages are dropped faster than they are read.
+    /// What there is to say of a topic without messages, or one whose messages are dropped faster than they are read.
     pub(crate) fn finish(self, rules: Rules, after: Option<Position>) -> Finished {
         if self.count > 0 {
             return finished(rules, after, self, self.last, Vec::new(), None);
@@ -94,7 +106,7 @@ impl Bounds {
 /// A consumer that reads.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    bounds: Bounds,
+    span: Span,
     /// What the broker calls it.
     pub(crate) consumer: String,
     /// The subscription that it delivers to.
@@ -123,9 +135,9 @@ pub(crate) enum Next {
 }
 
 impl Reading {
-    pub(crate) fn new(bounds: Bounds, consumer: String, sid: u64, asked: u64) -> Self {
+    pub(crate) fn new(span: Span, consumer: String, sid: u64, asked: u64) -> Self {
         Self {
-            bounds,
+            span,
             consumer,
             sid,
             asked,
@@ -141,7 +153,7 @@ impl Reading {
 
     /// A message, or `None` for one that was too long, and how many are behind it.
     pub(crate) fn message(&mut self, sequence: u64, message: Option<Stored>, pending: u64) -> Next {
-        if sequence > self.bounds.last || sequence <= self.newest {
+        if sequence > self.span.bounds.last || sequence <= self.newest {
             return Next::Done;
         }
         self.newest = sequence;
@@ -165,7 +177,7 @@ impl Reading {
         }
         self.left = self.left.saturating_sub(1);
         match () {
-            () if pending == 0 || sequence == self.bounds.last || self.read == self.bounds.count => Next::Done,
+            () if pending == 0 || sequence == self.span.bounds.last || self.is_whole() => Next::Done,
             () if self.left == 0 => self.batch(),
             () => Next::Wait,
         }
@@ -182,12 +194,44 @@ impl Reading {
         Next::Batch
     }
 
-    /// `None` if messages are missing.
-    pub(crate) fn finish(self, rules: Rules, after: Option<Position>) -> Option<Finished> {
-        let Self { bounds, mut messages, given_up, newest, read, .. } = self;
-        if read != bounds.count {
-            return None;
-        }
+    /// Whether all that the topic has was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.span.start == 0 && self.read == self.span.bounds.count
+    }
+
+    /// The number of the message at this index of what was read.
+    pub(crate) fn sequence(&self, at: usize) -> Option<u64> {
+        self.messages.get(at).map(|message| message.offset)
+    }
+
+    /// The index to ask for next, when the message at `at` was dropped.
+    pub(crate) fn next_check(&self, at: usize) -> usize {
+        let most = self.messages.len();
+        let step = match at {
+            0 => most / 8,
+            small if small < most / 2 => small,
+            _ => most.saturating_sub(at) / 2,
+        };
+        at + step.max(1)
+    }
+
+    /// What there is from the message at `at` on, which is still there.
+    pub(crate) fn finish_at(self, at: usize, rules: Rules, after: Option<Position>) -> Finished {
+        let Self { span, mut messages, newest, .. } = self;
+        messages.drain(..at.min(messages.len()));
+        let base = messages.front().map_or(span.bounds.last, |oldest| oldest.offset.saturating_sub(1));
+        chain(&mut messages, base);
+        finished(rules, after, span.bounds, base, messages.into(), Some(newest))
+    }
+
+    /// There is nothing of what was read any more.
+    pub(crate) fn finish_empty(self, rules: Rules, after: Option<Position>) -> Finished {
+        self.span.bounds.finish(rules, after)
+    }
+
+    /// What there is, when all was read.
+    pub(crate) fn finish(self, rules: Rules, after: Option<Position>) -> Finished {
+        let Self { span: Span { bounds, .. }, mut messages, given_up, newest, .. } = self;
         // Fewer messages than the stream keeps of a topic: none was ever dropped for a newer one, as long as those are numbers that the
         // stream still covers. What is dropped for other reasons is dropped from the stream's beginning.
         let mut base = match messages.front() {
@@ -200,12 +244,17 @@ impl Reading {
         if let Some(oldest) = messages.front() {
             base = base.min(oldest.offset.saturating_sub(1));
         }
-        let mut previous = base;
-        for message in &mut messages {
-            message.previous = previous;
-            previous = message.offset;
-        }
-        Some(finished(rules, after, bounds, base, messages.into(), Some(newest)))
+        chain(&mut messages, base);
+        finished(rules, after, bounds, base, messages.into(), Some(newest))
+    }
+}
+
+/// Has each message name the one before it.
+fn chain(messages: &mut VecDeque<Stored>, base: u64) {
+    let mut previous = base;
+    for message in messages {
+        message.previous = previous;
+        previous = message.offset;
     }
 }
 
@@ -268,17 +317,14 @@ fn size(message: &Stored) -> usize {
 }
 
 /// How many messages are asked for at once.
-pub(crate) const BATCH: usize = 256;
-
-/// How often a load begins again because messages were dropped while it read.
-pub(crate) const MAX_ATTEMPTS: u8 = 3;
+pub(crate) const BATCH: usize = 1024;
 
 /// How often the broker is asked before a message that is missing is read: so often it has time to send what was overtaken.
 pub(crate) const MAX_ROUNDS: u8 = 64;
 
 /// What one load keeps in memory, of the past and of what arrives meanwhile each.
 const MAX_BYTES: usize = 16 << 20;
-const MAX_HELD: usize = 4096;
+const MAX_HELD: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
@@ -292,8 +338,16 @@ mod tests {
         Stored { kind: MessageKind::Text, key: None, payload: vec![b'x'; bytes], offset, previous: 0 }
     }
 
+    fn all(bounds: Bounds) -> Span {
+        Span { bounds, start: 0 }
+    }
+
     fn read(bounds: Bounds, offsets: &[u64]) -> Reading {
-        let mut reading = Reading::new(bounds, "c".to_owned(), 1, 1);
+        read_from(all(bounds), offsets)
+    }
+
+    fn read_from(span: Span, offsets: &[u64]) -> Reading {
+        let mut reading = Reading::new(span, "c".to_owned(), 1, 1);
         for offset in offsets {
             reading.message(*offset, Some(stored(*offset, 1)), 9);
         }
@@ -307,7 +361,7 @@ mod tests {
     #[test]
     fn a_topic_that_never_had_too_many_messages_is_whole() {
         let bounds = Bounds { count: 2, first: 1, last: 9 };
-        let end = read(bounds, &[4, 6]).finish(RULES, at(0)).unwrap();
+        let end = read(bounds, &[4, 6]).finish(RULES, at(0));
         assert_eq!((end.loaded.base.offset, end.loaded.offset, end.loaded.is_complete), (0, 6, true));
         let previous: Vec<u64> = end.loaded.messages.iter().map(|message| message.previous).collect();
         assert_eq!((previous, end.newest), (vec![0, 4], Some(6)));
@@ -316,7 +370,7 @@ mod tests {
     #[test]
     fn a_full_topic_begins_behind_an_unknown_message() {
         let bounds = Bounds { count: 3, first: 1, last: 9 };
-        let whole = |after| read(bounds, &[4, 6, 9]).finish(RULES, after).unwrap().loaded;
+        let whole = |after| read(bounds, &[4, 6, 9]).finish(RULES, after).loaded;
         assert_eq!((whole(None).base.offset, whole(None).offset), (3, 9));
         for (offset, is_complete) in [(0, false), (2, false), (3, true), (4, true), (9, true), (10, false)] {
             assert_eq!(whole(at(offset)).is_complete, is_complete, "{offset}");
@@ -328,7 +382,7 @@ mod tests {
     fn with_an_age_the_streams_beginning_counts() {
         let rules = Rules { is_endless: false, ..RULES };
         let bounds = Bounds { count: 2, first: 3, last: 9 };
-        let end = read(bounds, &[4, 6]).finish(rules, at(1)).unwrap().loaded;
+        let end = read(bounds, &[4, 6]).finish(rules, at(1)).loaded;
         assert_eq!((end.base.offset, end.is_complete), (2, false));
         let none = Bounds { count: 0, first: 3, last: 9 }.finish(rules, at(2)).loaded;
         assert_eq!((none.base.offset, none.offset, none.is_complete), (2, 9, true));
@@ -341,12 +395,33 @@ mod tests {
     #[test]
     fn missing_messages_are_noticed() {
         let bounds = Bounds { count: 3, first: 1, last: 9 };
-        assert_eq!(read(bounds, &[4, 6]).finish(RULES, None), None);
-        let end = bounds.finish(RULES, at(8));
+        assert!(read(bounds, &[4, 6, 9]).is_whole());
+        assert!(!read(bounds, &[4, 6]).is_whole());
+        // It was not to be.
+        assert!(!read_from(Span { bounds, start: 1 }, &[4, 6, 9]).is_whole());
+        let end = read(bounds, &[4, 6]).finish_empty(RULES, at(8));
         assert_eq!(
             (end.loaded.base.offset, end.loaded.offset, end.loaded.is_complete, end.newest),
             (9, 9, false, None)
         );
+    }
+
+    #[test]
+    fn what_follows_a_message_that_is_still_there_has_no_hole() {
+        let bounds = Bounds { count: 20, first: 1, last: 40 };
+        let offsets: Vec<u64> = (21..=36).collect();
+        let indices = |reading: &Reading| {
+            let next = |at: &usize| Some(reading.next_check(*at)).filter(|at| reading.sequence(*at).is_some());
+            std::iter::successors(Some(0), next).collect::<Vec<_>>()
+        };
+        assert_eq!(indices(&read(bounds, &offsets)), [0, 2, 4, 8, 12, 14, 15]);
+        assert_eq!(indices(&read(bounds, &offsets[..3])), [0, 1, 2]);
+        assert_eq!(read(bounds, &[]).sequence(0), None);
+        let end = read(bounds, &offsets).finish_at(2, RULES, at(22));
+        let Loaded { base, messages, offset, is_complete } = end.loaded;
+        assert_eq!((base.offset, messages.len(), offset, is_complete), (22, 14, 36, true));
+        assert_eq!((messages[0].previous, messages[1].previous, end.bound, end.newest), (22, 23, 40, Some(36)));
+        assert!(!read(bounds, &offsets).finish_at(2, RULES, at(21)).loaded.is_complete);
     }
 
     #[test]
@@ -360,31 +435,35 @@ mod tests {
         assert_eq!(reading.message(9, Some(stored(9, 1)), 5), Next::Done);
         assert_eq!(reading.batch_ended(), Next::Batch);
         assert_eq!(reading.batch_ended(), Next::Done);
-        let mut reading = read(Bounds { count: 1000, first: 1, last: 1000 }, &(1..256).collect::<Vec<_>>());
-        assert_eq!(reading.message(256, None, 1), Next::Batch);
+        let batch = BATCH as u64;
+        let mut reading = read(Bounds { count: 9999, first: 1, last: 9999 }, &(1..batch).collect::<Vec<_>>());
+        assert_eq!(reading.message(batch, None, 1), Next::Batch);
+        // Not all is to be read, so as many as the topic has say nothing.
+        let bounds = Bounds { count: 2, first: 1, last: 9 };
+        assert_eq!(read_from(Span { bounds, start: 4 }, &[4]).message(6, Some(stored(6, 1)), 1), Next::Wait);
     }
 
     #[test]
     fn what_is_read_is_bounded_and_the_newest_stay() {
         let bounds = Bounds { count: 3, first: 1, last: 9 };
-        let mut reading = Reading::new(bounds, "c".to_owned(), 1, 1);
+        let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1);
         for offset in [4, 6, 9] {
             reading.message(offset, Some(stored(offset, MAX_BYTES / 2)), 1);
         }
-        let end = reading.finish(RULES, at(4)).unwrap().loaded;
+        let end = reading.finish(RULES, at(4)).loaded;
         assert_eq!((end.base.offset, end.messages.len(), end.is_complete), (6, 1, false));
-        let mut reading = Reading::new(bounds, "c".to_owned(), 1, 1);
+        let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1);
         reading.message(4, Some(stored(4, 1)), 1);
         reading.message(6, None, 1);
         reading.message(9, Some(stored(9, 1)), 0);
-        let end = reading.finish(RULES, at(6)).unwrap().loaded;
+        let end = reading.finish(RULES, at(6)).loaded;
         assert_eq!((end.base.offset, end.messages.len(), end.messages[0].previous, end.is_complete), (6, 1, 6, true));
     }
 
     #[test]
     fn what_is_held_is_bounded() {
         let mut held = Held::default();
-        for offset in 0..5000 {
+        for offset in 0..100_000 {
             held.push(stored(offset, 0));
         }
         assert!(held.has_lost);

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use sockeye_hub::backplane::{BrokerError, Event, Io};
 
-use super::load::{BATCH, Finished, Load, MAX_ATTEMPTS, MAX_ROUNDS, Next, Reading, Stage};
+use super::load::{BATCH, Finished, Load, MAX_ROUNDS, Next, Reading, Span, Stage};
 use super::receiving::stored;
 use super::state::{Request, Session, Side, Stream, subject};
-use super::stream::{Answer, Failure, bounds, delivered, epoch};
+use super::stream::{Answer, Failure, MAX_ANSWER_BYTES, bounds, delivered, epoch};
 use crate::settings::Settings;
-use crate::wire::decode::Message;
+use crate::wire::decode::{Body, Message};
 use crate::wire::encode;
 use crate::wire::headers::Marks;
 
@@ -88,30 +88,35 @@ impl Session {
             self.load_waiting(settings, io);
             return Ok(());
         }
-        let first = *load.first.get_or_insert(bounds);
-        if bounds.count == 0 || load.attempts >= MAX_ATTEMPTS {
-            // All that came behind the first bounds is held.
-            let bounds = if bounds.count == 0 { bounds } else { first };
+        if bounds.count == 0 {
             let end = bounds.finish(stream.rules, load.after);
             return self.loaded(sid, end, settings, io);
         }
-        let name = format!("CONSUMER.CREATE.{}", stream.wanted.name);
-        let body = json!({
-            "stream_name": stream.wanted.name,
-            "config": {
-                "deliver_policy": "all",
-                "ack_policy": "none",
-                "replay_policy": "instant",
-                "filter_subject": subject,
-                "inactive_threshold": INACTIVE_NANOS,
-                // One alone may be given to a server that has just died, and would never answer.
-                "num_replicas": stream.replicas,
-                "mem_storage": true,
-            },
-        });
-        self.stage(sid, Stage::Beginning(bounds));
-        self.request(Request::Consumer(sid), &name, &body, settings, io);
+        let start = topic.newest.filter(|_| topic.is_confirmed).unwrap_or(0);
+        self.ask_consumer(sid, &subject, Span { bounds, start }, settings, io);
         Ok(())
+    }
+
+    fn ask_consumer(&mut self, sid: u64, subject: &str, span: Span, settings: &Settings, io: &mut Io<'_>) {
+        let Some(stream) = &self.stream else { return };
+        let name = format!("CONSUMER.CREATE.{}", stream.wanted.name);
+        let mut config = json!({
+            "deliver_policy": "all",
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "filter_subject": subject,
+            "inactive_threshold": INACTIVE_NANOS,
+            // One alone may be given to a server that has just died, and would never answer.
+            "num_replicas": stream.replicas,
+            "mem_storage": true,
+        });
+        if span.start > 0 {
+            config["deliver_policy"] = json!("by_start_sequence");
+            config["opt_start_seq"] = json!(span.start);
+        }
+        let body = json!({"stream_name": stream.wanted.name, "config": config});
+        self.stage(sid, Stage::Beginning(span));
+        self.request(Request::Consumer(sid), &name, &body, settings, io);
     }
 
     pub(super) fn on_consumer(
@@ -133,7 +138,7 @@ impl Session {
             return Err(BrokerError::Protocol("JetStream gives a consumer no name".to_owned()));
         };
         let load = self.topics.load(sid);
-        let Some(&mut Load { stage: Stage::Beginning(bounds), .. }) = load else {
+        let Some(&mut Load { stage: Stage::Beginning(span), .. }) = load else {
             // The hub has unsubscribed meanwhile.
             self.delete_consumer(consumer, settings, io);
             return Ok(());
@@ -145,7 +150,7 @@ impl Session {
         }
         self.send_subscribe(&delivery_subject(settings, delivery), delivery, sid, io);
         let asked = self.ask_batch(consumer, delivery, settings, io);
-        self.stage(sid, Stage::Reading(Reading::new(bounds, consumer.to_owned(), delivery, asked)));
+        self.stage(sid, Stage::Reading(Reading::new(span, consumer.to_owned(), delivery, asked)));
         Ok(())
     }
 
@@ -187,15 +192,60 @@ impl Session {
         let rules = stream.rules;
         let Some(load) = &mut topic.load else { return Ok(()) };
         let Stage::Reading(reading) = std::mem::replace(&mut load.stage, Stage::Counting) else { return Ok(()) };
-        load.attempts += 1;
         let after = load.after;
         self.end_consumer(&reading.consumer, reading.sid, settings, io);
-        match reading.finish(rules, after) {
-            Some(end) => self.loaded(sid, end, settings, io),
-            None => {
-                self.ask_bounds(sid, settings, io);
-                Ok(())
+        if reading.is_whole() {
+            return self.loaded(sid, reading.finish(rules, after), settings, io);
+        }
+        self.check(sid, reading, 0, settings, io)
+    }
+
+    /// Asks whether a message that was read is still there.
+    fn check(
+        &mut self,
+        sid: u64,
+        reading: Reading,
+        at: usize,
+        settings: &Settings,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let (Some(stream), Some(load)) = (&self.stream, self.topics.load(sid)) else { return Ok(()) };
+        let Some(sequence) = reading.sequence(at) else {
+            let end = reading.finish_empty(stream.rules, load.after);
+            return self.loaded(sid, end, settings, io);
+        };
+        load.stage = Stage::Checking(reading, at);
+        let name = format!("STREAM.MSG.GET.{}", stream.wanted.name);
+        self.request(Request::Check(sid), &name, &json!({"seq": sequence}), settings, io);
+        Ok(())
+    }
+
+    /// An answer to [`check`](Self::check): the message, which does not matter, or an error.
+    pub(super) fn on_check(
+        &mut self,
+        sid: u64,
+        body: Option<&Body<'_>>,
+        settings: &Settings,
+        io: &mut Io<'_>,
+    ) -> Result<(), BrokerError> {
+        let (Some(stream), Some(load)) = (&self.stream, self.topics.load(sid)) else { return Ok(()) };
+        let (rules, after) = (stream.rules, load.after);
+        // What is longer than answers are is a message.
+        let short = body.filter(|body| body.payload.len() <= MAX_ANSWER_BYTES);
+        let failure = match short.map(|body| Answer::read(body.headers, body.payload)).transpose()? {
+            None | Some(Answer::Done(_)) => None,
+            Some(Answer::Nobody) => return Err(BrokerError::Refused(stream.is_gone())),
+            Some(Answer::Failed(failure)) => Some(failure),
+        };
+        let Stage::Checking(..) = &load.stage else { return Ok(()) };
+        let Stage::Checking(reading, at) = std::mem::replace(&mut load.stage, Stage::Counting) else { return Ok(()) };
+        match failure {
+            None => self.loaded(sid, reading.finish_at(at, rules, after), settings, io),
+            Some(failure) if failure.lacks_message() => {
+                let next = reading.next_check(at);
+                self.check(sid, reading, next, settings, io)
             }
+            Some(failure) => self.fail(sid, &failure, settings, io),
         }
     }
 
@@ -283,6 +333,10 @@ impl Session {
             self.on_live(sid, message, settings, io)?;
             if let Some(load) = self.topics.load(sid) {
                 messages.drain(..).for_each(|message| load.held.push(message));
+                if has_lost {
+                    // What was given up does not come by waiting.
+                    load.rounds = MAX_ROUNDS;
+                }
             }
         }
         Ok(())

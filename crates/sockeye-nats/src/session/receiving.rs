@@ -118,6 +118,11 @@ impl Session {
     fn on_answer(&mut self, message: &Message<'_>, settings: &Settings, io: &mut Io<'_>) -> Result<(), BrokerError> {
         let token = message.subject.rsplit(|byte| *byte == b'.').next();
         let Some(number) = token.and_then(number) else { return Ok(()) };
+        if let Some(Request::Check(sid)) = self.requests.get(&number) {
+            let sid = *sid;
+            self.requests.remove(&number);
+            return self.on_check(sid, message.body.as_ref(), settings, io);
+        }
         let Some(body) = &message.body else {
             return Err(BrokerError::Protocol("an answer of JetStream is too long".to_owned()));
         };
@@ -130,7 +135,7 @@ impl Session {
             Request::Look | Request::Create => self.on_stream(request, answer, settings, io),
             Request::Bounds(sid) => self.on_bounds(sid, answer, settings, io),
             Request::Consumer(sid) => self.on_consumer(sid, answer, settings, io),
-            Request::Forgotten => Ok(()),
+            Request::Check(_) | Request::Forgotten => Ok(()),
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) enum Request {
     /// The stream's bounds, for the topic with this subscription.
     Bounds(u64),
     Consumer(u64),
+    /// Whether a message is still there.
+    Check(u64),
     /// The answer does not matter.
     Forgotten,
 }

@@ -151,6 +151,10 @@ impl Failure {
         self.code == 10_059
     }
 
+    pub(crate) fn lacks_message(&self) -> bool {
+        self.code == 10_037
+    }
+
     pub(crate) fn is_other_configuration(&self) -> bool {
         self.code == 10_058
     }

@@ -397,18 +397,33 @@ fn a_consumer_is_on_as_many_servers_as_its_stream() {
 }
 
 #[test]
-fn messages_that_vanish_while_they_are_read_are_read_again() {
-    let mut scripted = reading(100);
-    for attempt in 0..3 {
-        scripted
-            .hears(format!("MSG sockeye.in.t {} $JS.ACK.SOCKEYE.c.1.8.2.17.0 1\r\nb\r\n", 3 + attempt).as_bytes())
-            .unwrap();
+fn of_messages_that_vanish_while_they_are_read_those_count_that_follow_one_that_is_there() {
+    const VANISHED: &str = r#"{"error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
+    let begin = || {
+        let mut scripted = reading(100);
+        scripted.said();
+        scripted.hears(b"MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.8.2.17.0 1\r\nb\r\n").unwrap();
         assert_eq!(scripted.happened(), []);
-        scripted.answers("", &stream(r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":2}"#)).unwrap();
-        if attempt < 2 {
-            scripted.answers("", r#"{"name":"c"}"#).unwrap();
-        }
+        let said = String::from_utf8_lossy(&scripted.out).into_owned();
+        assert!(said.contains("$JS.API.STREAM.MSG.GET.SOCKEYE ") && said.ends_with("{\"seq\":8}\r\n"), "{said}");
+        scripted
+    };
+    // As long as a message, which an answer never is.
+    for message in [r#"{"message":{"seq":8}}"#.to_owned(), "x".repeat(300_000)] {
+        let mut scripted = begin();
+        scripted.size = 100_000;
+        scripted.answers("", &message).unwrap();
+        let events = scripted.happened();
+        let [Event::Subscribed { history: Some(loaded), .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((loaded.base.offset, loaded.offset, loaded.messages.len(), loaded.is_complete), (7, 8, 1, false));
+        scripted.hears(republished(2, 10, 8, "live").as_bytes()).unwrap();
+        assert_eq!(places(&scripted.happened()), [(10, 8)]);
     }
+    let mut scripted = begin();
+    scripted.answers("", r#"{"error":{"code":503,"err_code":10008,"description":"busy"}}"#).unwrap();
+    assert!(matches!(&scripted.happened()[..], [Event::Unsubscribed { reason, .. }] if reason.contains("busy")));
+    let mut scripted = begin();
+    scripted.answers("", VANISHED).unwrap();
     let events = scripted.happened();
     let [Event::Subscribed { history: Some(loaded), .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((loaded.base.offset, loaded.offset, loaded.messages.len(), loaded.is_complete), (9, 9, 0, false));
@@ -435,8 +450,33 @@ fn lost_messages_show_in_the_next() {
             .hears(format!("MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.{sequence}.1.17.{pending} 1\r\nb\r\n").as_bytes())
             .unwrap();
     }
+    scripted.answers("", r#"{"message":{"seq":5}}"#).unwrap();
     scripted.hears(republished(2, 11, 9, "c").as_bytes()).unwrap();
     assert_eq!(places(&scripted.happened()), [(5, 4), (7, 5), (9, 7), (11, 9)]);
+}
+
+#[test]
+fn what_is_missing_is_read_from_the_last_message_that_is_known() {
+    let mut scripted = ready_with_history(100);
+    scripted.act(|nats, io| nats.subscribe("t", None, io)).unwrap();
+    scripted.answers("", &stream(r#""first_seq":0,"last_seq":0"#)).unwrap();
+    scripted.hears(republished(2, 4, 0, "a").as_bytes()).unwrap();
+    scripted.hears(republished(2, 8, 6, "b").as_bytes()).unwrap();
+    scripted.happened();
+    for _ in 0..65 {
+        scripted.answers("", &stream(r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":3}"#)).unwrap();
+    }
+    let said = String::from_utf8_lossy(&scripted.out).into_owned();
+    assert!(said.contains(r#""deliver_policy":"by_start_sequence""#), "{said}");
+    assert!(said.contains(r#""opt_start_seq":4"#), "{said}");
+    scripted.answers("", r#"{"name":"c"}"#).unwrap();
+    for (sequence, pending) in [(4, 2), (6, 1), (8, 0)] {
+        scripted
+            .hears(format!("MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.{sequence}.1.17.{pending} 1\r\nb\r\n").as_bytes())
+            .unwrap();
+    }
+    scripted.answers("", r#"{"message":{"seq":4}}"#).unwrap();
+    assert_eq!(places(&scripted.happened()), [(6, 4), (8, 6)]);
 }
 
 /// Numbers of messages, each with that of the one before.

@@ -170,6 +170,39 @@ fn long_histories_come_in_batches() {
 }
 
 #[test]
+fn a_long_history_is_loaded_while_the_topic_is_busy() {
+    const KEPT: u32 = 5000;
+    const END: u32 = 20_000;
+    let server = Server::with_jetstream();
+    let mut publisher = Hub::connect(nats(KEPT), server.address);
+    let publish = |publisher: &mut Hub, numbers: std::ops::Range<u32>| {
+        let tickets: Vec<u64> = numbers.map(|number| publisher.text("t", &number.to_string())).collect();
+        for ticket in tickets {
+            publisher.published(ticket);
+        }
+    };
+    // From here on each message drops one.
+    publish(&mut publisher, 0..KEPT);
+    thread::scope(|scope| {
+        scope.spawn(|| (KEPT..END).step_by(500).for_each(|at| publish(&mut publisher, at..at + 500)));
+        let mut last = 0;
+        while last + 1 < END {
+            let mut reader = Hub::connect(nats(KEPT), server.address);
+            let loaded = loaded(&mut reader, "t", None);
+            let numbers: Vec<u32> = texts(&loaded).iter().map(|text| text.parse().unwrap()).collect();
+            // However fast it is dropped: something is left, and has no hole.
+            assert!(!numbers.is_empty());
+            assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a hole that is not told");
+            last = *numbers.last().unwrap();
+            for _ in 0..200.min(END - 1 - last) {
+                last += 1;
+                assert_eq!(text_of(&reader.message("t")), last.to_string());
+            }
+        }
+    });
+}
+
+#[test]
 fn histories_of_many_bytes_are_cut_at_their_beginning() {
     let server = Server::with_jetstream();
     let mut hub = Hub::connect(nats(100), server.address);
