@@ -19,6 +19,7 @@
 //! | `redis` | what the hub sees |
 //! | `session` | one connection: the order of commands and answers |
 //! | `topics` | the subscriptions of one connection |
+//! | `batches` | messages that are numbered together |
 //! | `history` | what Redis keeps, and the scripts for it |
 //! | `envelope` | what is around a message |
 //! | `address`, `refusal`, `text` | URLs, what errors mean, texts of the server |
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod batches;
 mod envelope;
 mod history;
 mod redis;

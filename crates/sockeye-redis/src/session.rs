@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sockeye_hub::backplane::{BrokerError, Event, Io, Position, Publish, PublishError};
 
 use crate::address::Address;
+use crate::batches::{Batch, Batches};
 use crate::envelope::{self, Envelope, Origin};
 use crate::history::{self, History};
 use crate::refusal;
@@ -29,13 +30,14 @@ pub(crate) struct Session {
     /// Oldest first. At most: those of the beginning, three for each topic, one ping and [`PUBLISHES`].
     expected: VecDeque<Expected>,
     topics: Topics,
+    batches: Batches,
     /// Topics whose turn to be loaded has not come. Some may be here that need it no more.
     waiting: VecDeque<Arc<str>>,
     /// How many of `expected` load a topic; at most [`History::most_loads`].
     loads: usize,
     /// How many of `expected` are of the beginning.
     beginning: usize,
-    /// How many of `expected` are messages.
+    /// How many messages are without an answer.
     publishes: usize,
     /// How many of `expected` are scripts to keep.
     keeping: usize,
@@ -72,6 +74,8 @@ enum Expected {
     Unsubscribe(Arc<str>),
     Load(Arc<str>),
     Publish(u64),
+    /// Messages of a topic with history.
+    Batch(Arc<str>, Vec<u64>),
     Ping,
 }
 
@@ -81,6 +85,7 @@ impl Session {
         Self {
             expected: VecDeque::new(),
             topics: Topics::new(settings.history.is_some()),
+            batches: Batches::default(),
             waiting: VecDeque::new(),
             loads: 0,
             beginning: 0,
@@ -183,22 +188,32 @@ impl Session {
             // It would never have room.
             return Err(PublishError::TooLarge { most: io.room().saturating_sub(around) });
         }
-        if !self.is_ready || bytes > io.room() || self.publishes >= PUBLISHES {
+        if !self.is_ready || bytes > io.room().saturating_sub(self.batches.bytes()) || self.publishes >= PUBLISHES {
             return Err(PublishError::QueueFull);
         }
         let body = envelope::body(&message);
         let channel = [settings.prefix.as_bytes(), message.topic.as_bytes()];
-        if let Some(history) = &settings.history {
-            let script = self.run_script(settings, history, Script::Publish, message.topic, 2, io);
-            script.parts(&channel).parts(&[&body, key, message.payload]);
+        if settings.history.is_some() {
+            let parts: [&[u8]; 3] = [&body, key, message.payload];
+            if let Some((topic, batch)) = self.batches.add(message.topic, message.ticket, &parts, bytes) {
+                self.publish_batch(settings, topic, batch, io);
+            }
         } else {
             let start = envelope::plain(&settings.origin);
             let command = Command::new(io.out(), "PUBLISH", 2).parts(&channel);
             command.parts(&[&start, &body, key, message.payload]);
+            self.expected.push_back(Expected::Publish(message.ticket));
         }
         self.publishes += 1;
-        self.expected.push_back(Expected::Publish(message.ticket));
         Ok(())
+    }
+
+    fn publish_batch(&mut self, settings: &Settings, topic: Arc<str>, batch: Batch, io: &mut Io<'_>) {
+        let Some(history) = &settings.history else { return };
+        let count = batch.tickets.len();
+        let script = self.run_script(settings, history, Script::Publish, &topic, 1 + count, io);
+        script.parts(&[settings.prefix.as_bytes(), topic.as_bytes()]).written(&batch.arguments, count);
+        self.expected.push_back(Expected::Batch(topic, batch.tickets));
     }
 
     /// Begins the command that runs a script for a topic; `count` arguments have to follow.
@@ -243,6 +258,13 @@ impl Session {
         let expected = self.expected.pop_front().ok_or_else(|| protocol("an answer that belongs to no command"))?;
         match (expected, reply) {
             (Expected::Publish(ticket), reply) => self.published(ticket, reply, io),
+            (Expected::Batch(topic, tickets), reply) => {
+                self.numbered(&tickets, reply, io)?;
+                if let Some(next) = self.batches.answered(&topic) {
+                    self.publish_batch(settings, topic, next, io);
+                }
+                Ok(())
+            }
             (Expected::Load(topic), reply) => {
                 self.loads = self.loads.saturating_sub(1);
                 self.loaded(settings, &topic, reply, io)?;
@@ -311,19 +333,39 @@ impl Session {
 
     fn published(&mut self, ticket: u64, reply: &Reply<'_>, io: &mut Io<'_>) -> Result<(), BrokerError> {
         self.publishes = self.publishes.saturating_sub(1);
-        match (reply, history::position(reply)) {
-            (Reply::Number, _) => io.event(Event::Published { ticket, position: None }),
-            (_, Some(position)) => io.event(Event::Published { ticket, position: Some(position) }),
-            (Reply::Error(error), _) => {
-                io.event(Event::Refused { ticket, reason: text::shown(error) });
-                if text::code(error) == NO_SCRIPT {
-                    self.keep_scripts(io);
-                }
-                refusal::of_use(error).map_or(Ok(()), Err)?;
+        match reply {
+            Reply::Number => {
+                io.event(Event::Published { ticket, position: None });
+                Ok(())
             }
-            _ => return Err(protocol("an answer to a message that has an unknown form")),
+            Reply::Error(error) => self.refused(&[ticket], error, io),
+            _ => Err(protocol("an answer to a message that has an unknown form")),
+        }
+    }
+
+    /// The answer of the script that numbers messages.
+    fn numbered(&mut self, tickets: &[u64], reply: &Reply<'_>, io: &mut Io<'_>) -> Result<(), BrokerError> {
+        self.publishes = self.publishes.saturating_sub(tickets.len());
+        if let Reply::Error(error) = reply {
+            return self.refused(tickets, error, io);
+        }
+        let Some(Position { epoch, offset }) = history::first(reply, tickets.len()) else {
+            return Err(protocol("an answer to messages that has an unknown form"));
+        };
+        for (ticket, offset) in tickets.iter().zip(offset..) {
+            io.event(Event::Published { ticket: *ticket, position: Some(Position { epoch, offset }) });
         }
         Ok(())
+    }
+
+    fn refused(&mut self, tickets: &[u64], error: &[u8], io: &mut Io<'_>) -> Result<(), BrokerError> {
+        for ticket in tickets {
+            io.event(Event::Refused { ticket: *ticket, reason: text::shown(error) });
+        }
+        if text::code(error) == NO_SCRIPT {
+            self.keep_scripts(io);
+        }
+        refusal::of_use(error).map_or(Ok(()), Err)
     }
 
     /// The answer of the script that loads what is kept of a topic.
@@ -488,7 +530,8 @@ fn unknown_form(expected: &Expected) -> BrokerError {
         Expected::Keep(_) => "SCRIPT LOAD",
         Expected::Subscribe(_) => "SUBSCRIBE",
         Expected::Unsubscribe(_) => "UNSUBSCRIBE",
-        Expected::Load(_) | Expected::Publish(_) => "EVALSHA",
+        Expected::Publish(_) => "PUBLISH",
+        Expected::Load(_) | Expected::Batch(..) => "EVALSHA",
         Expected::Ping => "PING",
     };
     BrokerError::Protocol(format!("an answer to {command} that has an unknown form"))

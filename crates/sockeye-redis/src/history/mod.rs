@@ -69,7 +69,7 @@ impl History {
     }
 }
 
-/// Appends a message and publishes it. Returns epoch and offset.
+/// Appends messages and publishes them. Returns epoch and last offset. An error: none of them.
 pub(crate) const PUBLISH: &str = concat!(include_str!("epoch.lua"), include_str!("publish.lua"));
 
 /// Reads what is kept. Returns epoch, last offset and messages, newest first.
@@ -87,11 +87,13 @@ pub(crate) fn run(info: &[u8]) -> Option<String> {
     (!run.is_empty() && run.len() <= 64).then(|| run.to_owned())
 }
 
-/// The answer to [`PUBLISH`].
-pub(crate) fn position(reply: &Reply<'_>) -> Option<Position> {
+/// The answer to [`PUBLISH`] for so many messages: where the first is.
+pub(crate) fn first(reply: &Reply<'_>, count: usize) -> Option<Position> {
     let Reply::List(parts) = reply else { return None };
-    let [epoch, offset] = parts.as_slice() else { return None };
-    Some(Position { epoch: envelope::epoch(epoch.bytes()?)?, offset: envelope::offset(offset.bytes()?)? })
+    let [epoch, last] = parts.as_slice() else { return None };
+    let (epoch, last) = (envelope::epoch(epoch.bytes()?)?, envelope::offset(last.bytes()?)?);
+    let before = last.checked_sub(u64::try_from(count).ok()?)?;
+    Some(Position { epoch, offset: before + 1 })
 }
 
 /// The answer to [`LOAD`], for a server that has seen everything up to `after`.

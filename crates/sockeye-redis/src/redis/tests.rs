@@ -191,6 +191,72 @@ fn a_dialogue_with_history_is_the_same_however_it_is_cut() {
     assert!(matches!(eleven, Event::Message { message, .. } if (message.previous, message.offset) == (10, 11)));
 }
 
+fn numbers(last: u64) -> String {
+    format!("*2\r\n$16\r\n00000000000000aa\r\n${}\r\n{last}\r\n", last.to_string().len())
+}
+
+fn published(ticket: u64, offset: u64) -> Event {
+    Event::Published { ticket, position: Some(Position { epoch: 0xaa, offset }) }
+}
+
+#[test]
+fn messages_that_wait_are_numbered_by_one_run_of_the_script() {
+    let mut dialogue = Dialogue::with_history();
+    for _ in 0..6 {
+        dialogue.publish("t", b"x").expect("room");
+    }
+    dialogue.publish("u", b"x").expect("room");
+    // Those that nothing was before, and that of another topic.
+    let messages = |dialogue: &mut Dialogue| {
+        let commands = commands(&dialogue.said_bytes());
+        commands.iter().map(|command| (command[9].clone(), command.len() - 10)).collect::<Vec<_>>()
+    };
+    let run = |topic: &str, count| (format!("sockeye:{topic}"), count);
+    assert_eq!(messages(&mut dialogue), [run("t", 1), run("t", 1), run("u", 1)]);
+    dialogue.hear(&numbers(7));
+    assert_eq!(dialogue.events(), [published(1, 7)]);
+    assert_eq!(messages(&mut dialogue), [run("t", 4)]);
+    [8, 1, 12].iter().for_each(|last| dialogue.hear(&numbers(*last)));
+    let (others, own) = ([published(2, 8), published(7, 1)], (3..=6).map(|ticket| published(ticket, ticket + 6)));
+    assert_eq!(dialogue.events(), others.into_iter().chain(own).collect::<Vec<_>>());
+    dialogue.publish("t", b"x").expect("room");
+    assert_eq!(messages(&mut dialogue), [run("t", 1)]);
+}
+
+#[test]
+fn messages_that_wait_are_refused_together() {
+    let mut dialogue = Dialogue::with_history();
+    for _ in 0..5 {
+        dialogue.publish("t", b"x").expect("room");
+    }
+    [numbers(1), numbers(2)].iter().for_each(|answer| dialogue.hear(answer));
+    dialogue.events();
+    dialogue.hear("-OOM no memory\r\n");
+    let refused = |ticket| Event::Refused { ticket, reason: "OOM no memory".to_owned() };
+    assert_eq!(dialogue.events(), [refused(3), refused(4), refused(5)]);
+    // An answer whose numbers begin before the first there is.
+    for _ in 0..5 {
+        dialogue.publish("t", b"x").expect("room");
+    }
+    [numbers(1), numbers(1)].iter().for_each(|answer| dialogue.hear(answer));
+    assert!(dialogue.refused(numbers(2).as_bytes()).contains("unknown form"));
+}
+
+#[test]
+fn messages_that_wait_have_their_room_in_the_queue() {
+    let mut dialogue = Dialogue::with_history();
+    let large = vec![b'x'; 60 * 1024];
+    while dialogue.publish("t", &large).is_ok() {}
+    let queued = dialogue.out.len();
+    assert!((QUEUE_BYTES - 2 * large.len()..=QUEUE_BYTES).contains(&queued), "{queued}");
+    // With the queue empty the next ones wait, and count.
+    dialogue.out.clear();
+    dialogue.publish("t", b"x").expect("room");
+    let Err(PublishError::QueueFull) = dialogue.publish("t", &vec![b'x'; QUEUE_BYTES - 1000]) else {
+        panic!("it has room")
+    };
+}
+
 #[test]
 fn a_connection_begins_with_what_the_url_says() {
     let hello = |url: &str| Dialogue::new(Redis::new(url).expect(url)).said();
@@ -391,7 +457,7 @@ fn answer(command: &[String], is_well: bool) -> Vec<u8> {
         ("SUBSCRIBE", true) => push("subscribe"),
         ("UNSUBSCRIBE", _) => push("unsubscribe"),
         ("PUBLISH", true) => ":1\r\n".to_owned(),
-        ("EVALSHA", true) => "*2\r\n$16\r\n00000000000000aa\r\n$1\r\n1\r\n".to_owned(),
+        ("EVALSHA", true) => "*2\r\n$16\r\n00000000000000aa\r\n$2\r\n99\r\n".to_owned(),
         ("PING", _) => "+PONG\r\n".to_owned(),
         ("EVALSHA", false) => "-NOSCRIPT x\r\n".to_owned(),
         _ => "-NOPERM x\r\n".to_owned(),
@@ -481,7 +547,9 @@ proptest! {
                     dialogue.unsubscribe(&topic.to_string());
                     wanted[usize::from(topic)] = false;
                 }
-                Act::Publish(topic) if is_ready => open.extend(dialogue.publish(&topic.to_string(), b"x")),
+                Act::Publish(topic) if is_ready => {
+                    open.extend(dialogue.publish(&topic.to_string(), b"x").map(|ticket| (ticket, topic)));
+                }
                 Act::Ping => dialogue.ping(),
                 Act::Reopen => is_lost = true,
                 _ => {}
@@ -493,8 +561,13 @@ proptest! {
                         is_ready = true;
                     }
                     Event::Published { ticket, .. } | Event::Refused { ticket, .. } => {
-                        prop_assert_eq!(open.first(), Some(&ticket));
-                        open.remove(0);
+                        // Those of a topic are answered in order; without history it is one order for all.
+                        let topic = |open: &(u64, u8)| open.1;
+                        let at = open.iter().position(|open| open.0 == ticket);
+                        let before = at.map(|at| open[..at].iter().map(topic).filter(|topic| *topic == open[at].1).count());
+                        prop_assert_eq!(before, Some(0));
+                        prop_assert!(keeps_history || at == Some(0));
+                        open.retain(|open| open.0 != ticket);
                     }
                     Event::Subscribed { topic, .. } | Event::Message { topic, .. } | Event::Missed { topic } => {
                         prop_assert!(wanted[topic.parse::<usize>().expect("a topic")]);

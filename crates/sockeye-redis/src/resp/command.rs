@@ -22,12 +22,21 @@ impl<'a> Command<'a> {
 
     /// Adds an argument that is made of several parts.
     pub(crate) fn parts(mut self, parts: &[&[u8]]) -> Self {
-        write_length(self.out, b'$', parts.iter().map(|part| part.len()).sum());
-        parts.iter().for_each(|part| self.out.extend_from_slice(part));
-        self.out.extend_from_slice(b"\r\n");
-        debug_assert!(self.left > 0, "more arguments than were announced");
-        self.left = self.left.saturating_sub(1);
+        write_argument(self.out, parts);
+        self.count(1);
         self
+    }
+
+    /// Adds `count` arguments that [`write_argument`] has written.
+    pub(crate) fn written(mut self, arguments: &[u8], count: usize) -> Self {
+        self.out.extend_from_slice(arguments);
+        self.count(count);
+        self
+    }
+
+    fn count(&mut self, arguments: usize) {
+        debug_assert!(self.left >= arguments, "more arguments than were announced");
+        self.left = self.left.saturating_sub(arguments);
     }
 }
 
@@ -35,6 +44,13 @@ impl Drop for Command<'_> {
     fn drop(&mut self) {
         debug_assert_eq!(self.left, 0, "fewer arguments than were announced");
     }
+}
+
+/// Writes an argument that is made of several parts.
+pub(crate) fn write_argument(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    write_length(out, b'$', parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(b"\r\n");
 }
 
 fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {

@@ -119,6 +119,39 @@ fn what_a_user_may_not_do_is_reported() {
 }
 
 #[test]
+fn what_a_user_may_not_publish_is_refused_together_and_not_kept() {
+    const MANY: u64 = 100;
+    let server = Server::start();
+    let rule = |channels: &str| {
+        let rule = format!("ACL SETUSER chat on >secret resetchannels {channels} ~* +@all");
+        let words: Vec<&[u8]> = rule.as_bytes().split(|byte| *byte == b' ').collect();
+        assert_eq!(server.command(&words), "+OK");
+    };
+    rule("&sockeye:open");
+    let redis = Redis::new("redis://chat:secret@localhost").expect("a URL");
+    let mut hub = Hub::connected(redis.history(History::new(200)).expect("a history"), &server);
+    let sent: Vec<u64> = (0..MANY).map(|_| hub.publish("closed", "text")).collect();
+    for ticket in sent {
+        let event = hub.event("Refused");
+        assert!(
+            matches!(&event, Event::Refused { ticket: refused, reason } if *refused == ticket && reason.contains("can't publish")),
+            "{event:?}"
+        );
+    }
+    rule("&*");
+    let sent: Vec<u64> = (0..MANY).map(|_| hub.publish("closed", "text")).collect();
+    for (index, ticket) in sent.into_iter().enumerate() {
+        let event = hub.event("Published");
+        let Event::Published { ticket: published, position: Some(position) } = event else { panic!("{event:?}") };
+        // One number was used by each run that was refused, and there were three at least: messages of a topic wait for two.
+        let first = position.offset - index as u64;
+        assert!(published == ticket && (3..MANY / 2).contains(&first), "{position:?}");
+    }
+    let loaded = hub.loaded("closed", None);
+    assert_eq!((loaded.messages.len() as u64, loaded.is_complete), (MANY, true));
+}
+
+#[test]
 fn a_replica_is_refused() {
     let primary = Server::start();
     let replica = Server::with(&["--replicaof", "127.0.0.1", "1"]);

@@ -54,15 +54,23 @@ fn all_servers_see_the_same_messages_with_the_same_numbers() {
         }
     }
     let mut seen = Vec::new();
-    for hub in &mut hubs {
-        let (mut messages, mut positions) = (Vec::new(), Vec::new());
-        while messages.len() < 3 * EACH as usize || positions.len() < EACH as usize {
-            match hub.event("messages and acknowledgements") {
-                Event::Message { message, .. } => messages.push(message),
-                Event::Published { position: Some(position), .. } => positions.push(position),
-                event => panic!("{event:?}"),
+    let mut all: [(Vec<Stored>, Vec<Position>); 3] = Default::default();
+    // Acknowledgements first: what waits for them at one hub is a message for all.
+    for is_enough in [
+        |_: &[Stored], positions: &[Position]| positions.len() == EACH as usize,
+        |messages: &[Stored], _: &[Position]| messages.len() == 3 * EACH as usize,
+    ] {
+        for (hub, (messages, positions)) in hubs.iter_mut().zip(&mut all) {
+            while !is_enough(messages, positions) {
+                match hub.event("messages and acknowledgements") {
+                    Event::Message { message, .. } => messages.push(message),
+                    Event::Published { position: Some(position), .. } => positions.push(position),
+                    event => panic!("{event:?}"),
+                }
             }
         }
+    }
+    for (messages, positions) in all {
         for (index, message) in messages.iter().enumerate() {
             assert_eq!((message.previous, message.offset), (index as u64, index as u64 + 1));
         }
