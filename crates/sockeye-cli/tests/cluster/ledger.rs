@@ -107,6 +107,33 @@ pub(crate) struct Ledger {
     pub(crate) counts: Counts,
 }
 
+/// How far something is that is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) done: u64,
+    pub(crate) of: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(done: u64, of: u64) -> Self {
+        Self { done: done.min(of), of }
+    }
+
+    /// How many of these are so.
+    pub(crate) fn count(all: impl IntoIterator<Item = bool>) -> Self {
+        let (mut done, mut of) = (0, 0);
+        for is_so in all {
+            (done, of) = (done + u64::from(is_so), of + 1);
+        }
+        Self { done, of }
+    }
+
+    /// Both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { done: self.done + other.done, of: self.of + other.of }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) acknowledged: u64,
@@ -220,25 +247,25 @@ impl Ledger {
         self.counts.gaps += 1;
     }
 
-    /// Whether each subscriber has seen, in each topic, a message of each publisher beyond its first `marks`.
-    pub(crate) fn all_heard(&self, marks: &[usize]) -> bool {
-        let mut heard = self.subscribers.iter().flat_map(|subscriber| &subscriber.logs).map(|log| &log.heard);
-        heard.all(|heard| heard.iter().zip(marks).all(|(heard, mark)| heard.is_some_and(|heard| heard >= *mark)))
+    /// Of how many publishers the subscribers have seen, in each topic, a message beyond its first `marks`; and how many there are.
+    pub(crate) fn heard(&self, marks: &[usize]) -> Progress {
+        let heard = self.subscribers.iter().flat_map(|subscriber| &subscriber.logs).map(|log| &log.heard);
+        let pairs = heard.flat_map(|heard| heard.iter().zip(marks));
+        Progress::count(pairs.map(|(heard, mark)| heard.is_some_and(|heard| heard >= *mark)))
     }
 
-    /// Whether nothing more has to come, when all has been answered.
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Of how many publishers the subscribers have all that has to come, when all has been answered.
+    pub(crate) fn complete(&self) -> Progress {
         let last = |publisher: usize, topic: usize| {
             let sent = self.published[publisher].iter().enumerate().rev();
             let mut own = sent.filter(|(number, _)| Name { publisher, number: *number }.topic() == topic);
             own.find(|(_, sent)| matches!(sent.fate, Fate::Acknowledged(_))).map(|(number, _)| number)
         };
-        (0..self.published.len()).all(|publisher| {
-            (0..TOPICS).all(|topic| {
-                let last = last(publisher, topic);
-                self.subscribers.iter().all(|subscriber| subscriber.logs[topic].heard[publisher] >= last)
-            })
-        })
+        let streams = (0..self.published.len()).flat_map(|publisher| (0..TOPICS).map(move |topic| (publisher, topic)));
+        Progress::count(streams.flat_map(|(publisher, topic)| {
+            let last = last(publisher, topic);
+            self.subscribers.iter().map(move |subscriber| subscriber.logs[topic].heard[publisher] >= last)
+        }))
     }
 
     /// Each acknowledged message was seen by each subscriber, or lies within a gap.

@@ -1,7 +1,7 @@
 //! A client of a server, which publishes and subscribes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(crate) struct Common {
     pub(crate) window: usize,
     /// Of each member.
     pub(crate) status: Vec<Status>,
+    /// Why messages were not acknowledged: by member and reason, how often.
+    pub(crate) reasons: BTreeMap<(usize, String), u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,7 +76,8 @@ impl Member {
                 status.acknowledged += 1;
                 ledger.acknowledged(self.published.remove(&id).expect("an answer to a publish"), at.as_ref());
             }
-            Event::Unknown { id, .. } | Event::Refused { asked: Some(Asked::Publish(id)), .. } => {
+            Event::Unknown { id, reason } | Event::Refused { asked: Some(Asked::Publish(id)), reason, .. } => {
+                *common.reasons.entry((self.index, reason.into_owned())).or_default() += 1;
                 status.not_acknowledged += 1;
                 self.pauses = true;
                 ledger.not_acknowledged(self.published.remove(&id).expect("an answer to a publish"));

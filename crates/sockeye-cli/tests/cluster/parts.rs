@@ -11,6 +11,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use crate::machine::{Machine, SERVER};
+
 /// How long a process may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -74,16 +76,17 @@ impl Kind {
 /// A broker that keeps what it has in a folder.
 pub(crate) struct Broker {
     kind: Kind,
+    interface: Ipv4Addr,
     port: u16,
     folder: PathBuf,
     child: Option<Owned>,
 }
 
 impl Broker {
-    pub(crate) fn start(kind: Kind, folder: &Path) -> Self {
+    pub(crate) fn start(kind: Kind, interface: Ipv4Addr, folder: &Path) -> Self {
         let folder = folder.join("broker");
         fs::create_dir_all(&folder).expect("a folder");
-        let mut broker = Self { kind, port: free_port(), folder, child: None };
+        let mut broker = Self { kind, interface, port: free_port(), folder, child: None };
         broker.run();
         broker
     }
@@ -105,13 +108,15 @@ impl Broker {
             Kind::Nats => ("/usr/sbin/nats-server", "nats-server", "Server is ready"),
         };
         let mut command = Command::new(program);
+        let interface = self.interface.to_string();
         match self.kind {
             Kind::Redis => {
-                command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""]);
+                command.args(["--bind", &interface, "--port", &self.port.to_string(), "--save", ""]);
+                command.args(["--protected-mode", "no"]);
                 command.args(["--appendonly", "yes", "--dir"]).arg(&self.folder);
             }
             Kind::Nats => {
-                command.args(["--addr", "127.0.0.1", "--port", &self.port.to_string()]);
+                command.args(["--addr", &interface, "--port", &self.port.to_string()]);
                 command.args(["--jetstream", "--store_dir"]).arg(&self.folder);
             }
         }
@@ -135,19 +140,22 @@ pub(crate) struct Server {
     /// 0 before the first start.
     port: u16,
     log: PathBuf,
+    /// Where it lives, if not here.
+    machine: Option<Machine>,
     child: Option<Owned>,
 }
 
 impl Server {
     /// `number` counts from 0. Each has an address of its own: no other socket takes its port while it is away.
-    pub(crate) fn start(number: usize, backplane: &str, history: u32, folder: &Path) -> Self {
+    pub(crate) fn start(number: usize, backplane: &str, history: u32, folder: &Path, machine: Option<Machine>) -> Self {
         let history = history.to_string();
         let arguments = ["--topics", "--open-publish", "--history", &history, "--backplane", backplane];
         let mut server = Self {
             arguments: arguments.map(str::to_owned).to_vec(),
-            interface: format!("127.0.0.{}", number + 2),
+            interface: if machine.is_some() { SERVER.to_owned() } else { format!("127.0.0.{}", number + 2) },
             port: 0,
             log: folder.join(format!("server-{number}.log")),
+            machine,
             child: None,
         };
         server.run();
@@ -156,6 +164,11 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("ws://{}:{}/topics", self.interface, self.port)
+    }
+
+    /// That which it has for itself.
+    pub(crate) fn machine(&self) -> &Machine {
+        self.machine.as_ref().expect("a machine of its own")
     }
 
     pub(crate) fn log(&self) -> String {
@@ -177,7 +190,11 @@ impl Server {
             command.env_remove(variable);
         }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = Owned(command.spawn().expect("sockeye"));
+        let child = match &self.machine {
+            Some(machine) => machine.spawn(command),
+            None => command.spawn(),
+        };
+        let mut child = Owned(child.expect("sockeye"));
         let (sender, lines) = mpsc::channel();
         forward(child.0.stdout.take(), sender);
         let words = "listening on";
