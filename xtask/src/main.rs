@@ -60,6 +60,9 @@ Usage: cargo xtask TASK
   cluster [--messages N] [--binary FILE]
         Three servers of topics with a broker between them, each of which is killed or cut off meanwhile, until N messages are acknowledged (as
         many as the gate takes). What is seen is compared with what was acknowledged.
+  bench brokers [--rounds N] [--only WORDS] [--binary FILE]
+        From a publisher at one server to a subscriber at another one, by way of Redis and NATS, beside redis-benchmark and a publisher
+        and a subscriber in C: messages a second, medians of N rounds (9), and what they cost.
   bench capi [--rounds N] [--only counts|times] [--binary FILE]
         A C echo on the C library, beside the same on Debian's libwebsockets and beside `sockeye echo`: medians of N rounds (9), counts.
   bench counts [--report-only] [--binary FILE]
@@ -207,6 +210,9 @@ fn bench(options: &mut Options) -> Result<bool, String> {
     let kind = options.free();
     options.finish()?;
     match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["brokers"] => {
+            single(&workspace, |workspace| bench::brokers::run(workspace, rounds.unwrap_or(9), only.as_deref()))
+        }
         ["deflate"] => single(&workspace, |workspace| bench::deflate::run(workspace, report_only, only.as_deref())),
         ["capi"] => single(&workspace, |workspace| bench::capi::run(workspace, rounds.unwrap_or(9), only.as_deref())),
         ["counts"] => single(&workspace, |workspace| bench::counts::run(workspace, report_only)),
@@ -217,7 +223,9 @@ fn bench(options: &mut Options) -> Result<bool, String> {
         ["tls", "counts"] => single(&workspace, |workspace| bench::tls::instructions(workspace, report_only)),
         ["topics"] => single(&workspace, |workspace| bench::topics::run(workspace, report_only)),
         ["speed"] => single(&workspace, |workspace| bench::speed::run(workspace, rounds.unwrap_or(5), only.as_deref())),
-        _ => Err(format!("bench what: capi, counts, deflate, masks, soak, speed, threads, tls or topics?\n\n{USAGE}")),
+        _ => Err(format!(
+            "bench what: brokers, capi, counts, deflate, masks, soak, speed, threads, tls or topics?\n\n{USAGE}"
+        )),
     }
 }
 

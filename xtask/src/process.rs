@@ -213,6 +213,18 @@ impl Server {
         self.child.0.id()
     }
 
+    /// Waits until it has logged this.
+    pub(crate) fn logged(&self, text: &str) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).contains(text) {
+            if Instant::now() >= deadline {
+                return Err(format!("`{}` did not log {text:?}; its log ends:\n{}", self.shown, tail(&self.log)));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// Waits until it ends by itself, with exit code 0.
     pub(crate) fn end(mut self) -> Result<(), String> {
         match self.child.wait_until(Instant::now() + GRACE) {
@@ -287,6 +299,11 @@ impl Foreign {
     /// It listens on this port of 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
     }
 
     /// How often `text` is in what it has printed so far.

@@ -1,8 +1,9 @@
 //! What messages cost: counts that repeat to a percent or two wherever they are taken, and ratios within one run.
 //!
-//! [`capi`], [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`], [`tls`] and [`topics`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
+//! [`brokers`], [`capi`], [`counts`], [`deflate`], [`speed`], [`threads`], [`masks`], [`soak`], [`tls`] and [`topics`] measure; [`reading`] reads what the tools wrote, [`statistics`] sums it up, and
 //! [`table`] shows it. The servers and the load come from the crate `sockeye-benches`.
 
+pub(crate) mod brokers;
 pub(crate) mod capi;
 pub(crate) mod counts;
 pub(crate) mod deflate;
