@@ -2,6 +2,7 @@
 
 mod admission;
 mod bench;
+mod broker;
 mod compression;
 mod connect;
 mod daemon;

@@ -21,13 +21,13 @@ use sockeye_testing::connector::{Connector, Heads};
 use crate::support::{Folder, PATIENCE, Running, failure, finished, output, sockeye};
 
 /// Issues certificates into a folder.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let (mut params, key) = (CertificateParams::default(), KeyPair::generate().unwrap());
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,7 +36,7 @@ impl Authority {
     }
 
     /// Writes `WHAT.pem` and `WHAT.key`.
-    fn issue(&self, folder: &Folder, what: &str, names: &[&str]) -> (String, String) {
+    pub(crate) fn issue(&self, folder: &Folder, what: &str, names: &[&str]) -> (String, String) {
         self.issue_as(folder, what, names, |subject| subject.push(DnType::CommonName, "somebody"))
     }
 
