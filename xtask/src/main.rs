@@ -59,7 +59,8 @@ Usage: cargo xtask TASK
         Writes fuzz/corpus: the fewest inputs that cover what those committed and those that were found cover.
   cluster [--messages N] [--binary FILE]
         Three servers of topics with a broker between them, each of which is killed or cut off meanwhile, until N messages are acknowledged (as
-        many as the gate takes). What is seen is compared with what was acknowledged.
+        many as the gate takes). What is seen is compared with what was acknowledged. One of the servers lives in a network
+        namespace, whose link is taken away: that needs root.
   bench brokers [--rounds N] [--only WORDS] [--binary FILE]
         From a publisher at one server to a subscriber at another one, by way of Redis and NATS, beside redis-benchmark and a publisher
         and a subscriber in C: messages a second, medians of N rounds (9), and what they cost.

@@ -181,7 +181,8 @@ pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {
     tests(sim(workspace, "test").args(["--test", "abuse"]).env("SOCKEYE_BIN", workspace.binary()))
 }
 
-/// Servers of topics with brokers between them, all of them real, which lose each other: see `crates/sockeye-cli/tests/cluster`. Without a number of
+/// Servers of topics with brokers between them, all of them real, which lose each other, in network namespaces too, which needs root: see
+/// `crates/sockeye-cli/tests/cluster`. Without a number of
 /// messages it is the test's own.
 pub(crate) fn cluster(workspace: &Workspace, messages: Option<u64>) -> Result<Checks, Failure> {
     if workspace.binary_is_ours() {
@@ -192,6 +193,9 @@ pub(crate) fn cluster(workspace: &Workspace, messages: Option<u64>) -> Result<Ch
     if let Some(messages) = messages {
         // Each for itself, so that rates mean something.
         command.arg("--test-threads=1").env("SOCKEYE_MESSAGES", messages.to_string());
+    } else {
+        // Those whose link is taken away mostly wait.
+        command.arg("--test-threads=4");
     }
     tests(&mut command)
 }

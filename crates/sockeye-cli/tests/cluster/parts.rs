@@ -171,6 +171,10 @@ impl Server {
         self.machine.as_ref().expect("a machine of its own")
     }
 
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
