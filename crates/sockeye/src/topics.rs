@@ -42,9 +42,9 @@
 //! A subscriber is slow from when the loop notes that something waits for its socket, or behind a fragmented message or an outbox, until
 //! all of that is sent. Meanwhile the messages of its topics are kept for it, shared with others that are as slow: up to
 //! [`TopicOptions::waiting_messages`] of each topic, and half of [`Limits::output_hard`](crate::Limits::output_hard) bytes together with
-//! its backlog, where a shared message counts in full for each reader, and 128 bytes for its place. What happens beyond that is the
-//! topic's [`SlowReader`]. The other half is for what is published to all and pushed, which waits behind them. Other subscribers
-//! are not held up.
+//! its backlog, where a shared message counts in full for each reader, and 128 bytes and its key for its place. What happens
+//! beyond that is the topic's [`SlowReader`]. The other half is for what is published to all and pushed, which waits behind
+//! them. Other subscribers are not held up.
 //!
 //! What one callback publishes before the loop has noted anything goes into the backlog, whatever its length.
 //!

@@ -17,6 +17,8 @@ struct SlowQueue {
     next: u64,
     topics: BTreeMap<u32, OfTopic>,
     bytes: usize,
+    /// Those of the keys, which are in `bytes`, too.
+    key_bytes: usize,
 }
 
 /// The numbers of the messages of one topic.
@@ -43,6 +45,18 @@ struct OfMessage {
 /// Messages without a key have one in common.
 type Key = Option<Rc<[u8]>>;
 
+impl Item {
+    fn key_bytes(&self) -> usize {
+        let key = self.of.as_ref().and_then(|of| of.key.as_ref());
+        key.and_then(Option::as_ref).map_or(0, |key| key.len())
+    }
+
+    /// What it takes where it waits.
+    fn cost(&self) -> usize {
+        cost(&self.batch) + self.key_bytes()
+    }
+}
+
 /// What became of one message of a topic.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kept {
@@ -60,6 +74,8 @@ pub(crate) struct SlowReaders {
     queues: BTreeMap<u64, SlowQueue>,
     /// How many messages and batches wait in all queues: the messages are shared, the places in the queues are not.
     items: usize,
+    /// The bytes of their keys, each for itself.
+    key_bytes: usize,
     charge: Charge,
 }
 
@@ -114,14 +130,15 @@ impl SlowReaders {
 
     fn change<R>(&mut self, id: ConnId, account: &Rc<Account>, change: impl FnOnce(&mut SlowQueue) -> R) -> R {
         let queue = self.queues.entry(id.as_u64()).or_default();
-        let before = queue.items.len();
+        let before = (queue.items.len(), queue.key_bytes);
         let result = change(queue);
-        let now = queue.items.len();
-        if now == 0 {
+        let now = (queue.items.len(), queue.key_bytes);
+        if now.0 == 0 {
             self.queues.remove(&id.as_u64());
         }
-        self.items = self.items - before + now;
-        self.charge.set(account, self.items * OVERHEAD);
+        self.items = self.items - before.0 + now.0;
+        self.key_bytes = self.key_bytes - before.1 + now.1;
+        self.charge.set(account, self.items * OVERHEAD + self.key_bytes);
         result
     }
 }
@@ -143,8 +160,13 @@ impl SlowQueue {
     ) -> Kept {
         let is_latest = options.slow_reader() == SlowReader::KeepLatest;
         let may_drop = is_latest || options.slow_reader() == SlowReader::DropOldest;
+        let item = Item {
+            batch: Rc::clone(message),
+            first: 0,
+            of: Some(OfMessage { topic, key: is_latest.then(|| key.cloned()) }),
+        };
         // Nothing is dropped for a message that has no room even so.
-        if may_drop && !self.would_fit(topic, message, most) {
+        if may_drop && !self.would_fit(topic, item.cost(), most) {
             return Kept::Dropped;
         }
         let mut dropped = 0;
@@ -152,7 +174,7 @@ impl SlowQueue {
             let older = self.topics.get(&topic).and_then(|of| of.latest.get(&key.cloned()).copied());
             dropped += usize::from(older.inspect(|number| self.drop_one(topic, *number)).is_some());
         }
-        while self.is_full(topic, options, message, most) {
+        while self.is_full(topic, options, item.cost(), most) {
             if options.slow_reader() == SlowReader::Close {
                 return Kept::TooMuch;
             }
@@ -161,11 +183,7 @@ impl SlowQueue {
             }
             dropped += 1;
         }
-        let number = self.add(Item {
-            batch: Rc::clone(message),
-            first: 0,
-            of: Some(OfMessage { topic, key: is_latest.then(|| key.cloned()) }),
-        });
+        let number = self.add(item);
         let of = self.topics.entry(topic).or_default();
         of.all.insert(number);
         if is_latest {
@@ -175,20 +193,19 @@ impl SlowQueue {
     }
 
     /// Whether there is room for a message once its topic has no others.
-    fn would_fit(&self, topic: u32, message: &Framed, most: usize) -> bool {
-        if self.bytes.saturating_add(cost(message)) <= most {
+    fn would_fit(&self, topic: u32, cost: usize, most: usize) -> bool {
+        if self.bytes.saturating_add(cost) <= most {
             return true;
         }
         let own = self.topics.get(&topic).into_iter().flat_map(|of| &of.all);
-        let own: usize = own.filter_map(|number| self.items.get(number)).map(|item| cost(&item.batch)).sum();
+        let own: usize = own.filter_map(|number| self.items.get(number)).map(Item::cost).sum();
         let others = self.bytes - own;
-        others == 0 || others.saturating_add(cost(message)) <= most
+        others == 0 || others.saturating_add(cost) <= most
     }
 
-    fn is_full(&self, topic: u32, options: TopicOptions, message: &Framed, most: usize) -> bool {
+    fn is_full(&self, topic: u32, options: TopicOptions, cost: usize, most: usize) -> bool {
         let count = self.topics.get(&topic).map_or(0, |of| of.all.len());
-        count >= options.waiting_messages() as usize
-            || (self.bytes > 0 && self.bytes.saturating_add(cost(message)) > most)
+        count >= options.waiting_messages() as usize || (self.bytes > 0 && self.bytes.saturating_add(cost) > most)
     }
 
     fn keep_all(&mut self, batch: Rc<Framed>, first: usize) {
@@ -198,14 +215,16 @@ impl SlowQueue {
     fn add(&mut self, item: Item) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.bytes += cost(&item.batch);
+        self.bytes += item.cost();
+        self.key_bytes += item.key_bytes();
         self.items.insert(number, item);
         number
     }
 
     fn pop(&mut self) -> Option<Item> {
         let (number, item) = self.items.pop_first()?;
-        self.bytes -= cost(&item.batch);
+        self.bytes -= item.cost();
+        self.key_bytes -= item.key_bytes();
         if let Some(of) = &item.of {
             self.forget(of.topic, number, of.key.as_ref());
         }
@@ -226,7 +245,8 @@ impl SlowQueue {
 
     fn drop_item(&mut self, number: u64) -> Option<Item> {
         let item = self.items.remove(&number)?;
-        self.bytes -= cost(&item.batch);
+        self.bytes -= item.cost();
+        self.key_bytes -= item.key_bytes();
         Some(item)
     }
 
@@ -283,7 +303,7 @@ mod tests {
                 frames.messages(item.first..frames.len()).map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()),
             );
         }
-        assert!(queue.items.is_empty() && queue.bytes == 0 && queue.topics.is_empty());
+        assert!(queue.items.is_empty() && queue.bytes == 0 && queue.key_bytes == 0 && queue.topics.is_empty());
         all.join(" ")
     }
 
@@ -320,6 +340,29 @@ mod tests {
         assert_eq!(keep("", "2"), Kept::InPlaceOf(1));
         assert_eq!(keep("c", "c1"), Kept::InPlaceOf(1), "beyond the bound the oldest goes");
         assert_eq!(rest(&mut queue), "a2 2 c1");
+    }
+
+    #[test]
+    fn keys_count_as_what_waits() {
+        let mut queue = SlowQueue::default();
+        let options = options(SlowReader::KeepLatest).with_waiting_messages(100);
+        let mut kept = Vec::new();
+        for number in 0..5 {
+            let key: Rc<[u8]> = vec![number; 1000].into();
+            kept.push(queue.keep(7, options, Some(&key), &message(&number.to_string()), MOST));
+            assert!(queue.bytes <= MOST && queue.key_bytes == 1000 * queue.items.len());
+        }
+        assert_eq!(kept, [Kept::Queued, Kept::Queued, Kept::Queued, Kept::InPlaceOf(1), Kept::InPlaceOf(1)]);
+        assert_eq!(rest(&mut queue), "2 3 4");
+
+        let (mut slow, account, id) = (SlowReaders::default(), Rc::<Account>::default(), ConnId::from_u64(1));
+        let key: Rc<[u8]> = vec![0; 1000].into();
+        for number in 0..2 {
+            slow.keep(id, (7, options), Some(&key), &message("x"), (MOST, &account));
+            assert_eq!(account.held(), OVERHEAD + 1000, "message {number}");
+        }
+        slow.end(id, &account);
+        assert_eq!(account.held(), 0);
     }
 
     #[test]
