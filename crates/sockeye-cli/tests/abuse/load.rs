@@ -139,6 +139,6 @@ fn ld03_cycles_of_connect_and_close_leave_nothing() {
     let late = server.process().resident();
     println!("{count} cycles, {rate} a second; resident {early}, then {late}");
     assert!(!strict() || rate >= 5000, "{rate} cycles a second");
-    assert!(late <= early + (1 << 20), "resident memory climbs: {early}, then {late}");
+    assert!(late <= early + (4 << 20), "resident memory climbs: {early}, then {late}");
     row.end(&mut server);
 }

@@ -20,9 +20,10 @@ impl Process {
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
-    /// Resident bytes.
+    /// Resident bytes, counted in the page tables: the sums in /proc/PID/status are kept by processor, and may be off by hundreds
+    /// of kilobytes.
     pub(crate) fn resident(self) -> u64 {
-        self.status("VmRSS:") * 1024
+        number_after("Rss:", &self.text("smaps_rollup")) * 1024
     }
 
     /// The most it ever had resident since [`Self::forget_peak`].
@@ -51,8 +52,16 @@ impl Process {
     }
 
     fn status(self, name: &str) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("the server is alive");
-        let line = text.lines().find(|line| line.starts_with(name)).expect("a running process has this line");
-        line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
+        number_after(name, &self.text("status"))
     }
+
+    fn text(self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.0)).expect("the server is alive")
+    }
+}
+
+/// The number in the line of `text` that begins with `name`.
+fn number_after(name: &str, text: &str) -> u64 {
+    let line = text.lines().find(|line| line.starts_with(name)).expect("a running process has this line");
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
 }
