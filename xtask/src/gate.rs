@@ -67,16 +67,16 @@ impl From<&str> for Failure {
     }
 }
 
-/// What a step may run beside.
-#[derive(Clone, Copy, Eq, PartialEq)]
+/// What a step may run beside: nothing, or one step of each other lane. So it passes on a machine that has other work.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Lane {
-    /// Nothing.
     Alone,
-    /// One of [`Lane::Side`].
+    /// Mostly compiles, with as many threads as there are processors.
     Main,
-    /// One of [`Lane::Main`], to which it leaves a processor: it mostly waits, or has one thread. It passes on a machine that
-    /// has other work.
+    /// Has one thread, or little to compile.
     Side,
+    /// Waits more than it works: for peers, for packages.
+    Waiting,
 }
 
 struct Step {
@@ -100,20 +100,36 @@ impl Step {
     const fn side(name: &'static str, about: &'static str, run: Task) -> Self {
         Self { name, about, lane: Lane::Side, run }
     }
+
+    const fn waiting(name: &'static str, about: &'static str, run: Task) -> Self {
+        Self { name, about, lane: Lane::Waiting, run }
+    }
 }
 
-/// In this order, but neighbours of [`Lane::Main`] and [`Lane::Side`] in two lanes.
+/// In this order, each lane for itself. A step that runs [alone](Lane::Alone) begins when all before it have ended, and those after
+/// it then, so that they have what is made before it: the tools and the release build.
 const STEPS: &[Step] = &[
     Step::main("fmt", "formatting", rust::format),
     Step::main("house", "house rules: sizes, unsafe, layers, leftovers, README", house::run),
     Step::main("features", "the library without features, and with each alone", rust::features),
     Step::main("clippy", "lints, warnings denied, for each feature set", rust::lint),
     Step::main("api", "the public items of the libraries against docs/api", |workspace| api::run(workspace, false)),
-    Step::side("tools", "programs and packages that the other steps need", tools::install),
     Step::side("release", "release build of the command", rust::release),
     Step::side("provider", "lints and documentation with the TLS provider of the release build", rust::provider),
-    Step::alone("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
-    Step::alone(
+    Step::waiting("tools", "programs and packages that the other steps need", tools::install),
+    Step::alone("deny", "licences, sources and versions of the dependencies: deny.toml", rust::deny),
+    Step::main("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
+    Step::main("sim", "2,000 seeds of the simulated network", |workspace| {
+        simulator::run(workspace, simulator::Range::default())
+    }),
+    Step::main("fuzz", "the fuzz targets on a fixed count of inputs, under AddressSanitizer", fuzz::gate),
+    Step::main("package", "the crates as they are published, and their doc tests there", package::run),
+    Step::main(
+        "capi",
+        "the C libraries, and the C programs that test them, under valgrind and with sanitizers too",
+        capi::gate,
+    ),
+    Step::side(
         "dist",
         "an archive of the release build, its completions and man pages; the Debian package of the C libraries; docs/command.md against its help",
         |workspace| {
@@ -122,26 +138,6 @@ const STEPS: &[Step] = &[
             Ok(total)
         },
     ),
-    Step::main(
-        "capi17",
-        "Debian's programs for libwebsockets 4.1.6, unchanged, on the C library: kamailio, swupdate, csound, driftnet, janus, rtpengine",
-        capi::packaged,
-    ),
-    Step::main("sim", "2,000 seeds of the simulated network", |workspace| {
-        simulator::run(workspace, simulator::Range::default())
-    }),
-    Step::main("deny", "licences, sources and versions of the dependencies: deny.toml", rust::deny),
-    Step::main("fuzz", "the fuzz targets on a fixed count of inputs, under AddressSanitizer", fuzz::gate),
-    Step::main("masks", "the masking benchmark, built for several kinds of processors", |workspace| {
-        bench::masks::run(workspace, false)
-    }),
-    Step::main("package", "the crates as they are published, and their doc tests there", package::run),
-    Step::main(
-        "capi",
-        "the C libraries, and the C programs that test them, under valgrind and with sanitizers too",
-        capi::gate,
-    ),
-    Step::side("command", "the tests of the command on its release build, daemons included", rust::command),
     Step::side("abuse", "hostile and unlucky peers against the release build", rust::abuse),
     Step::side(
         "cluster",
@@ -149,23 +145,34 @@ const STEPS: &[Step] = &[
         |workspace| rust::cluster(workspace, None),
     ),
     Step::side("abuse-c", "the same peers against a C program on each of the C libraries", capi::abused),
-    Step::side("soak", "2,000 connections held for half a minute, with keepalive, by the release build", |workspace| {
-        bench::soak::run(workspace, bench::soak::Plan::SHORT)
-    }),
     Step::side(
         "counts",
         "system calls, instructions and bytes of the release build, against their goals",
         |workspace| bench::counts::run(workspace, false),
     ),
-    Step::side(
+    Step::side("command", "the tests of the command on its release build, daemons included", rust::command),
+    Step::side("masks", "the masking benchmark, built for several kinds of processors", |workspace| {
+        bench::masks::run(workspace, false)
+    }),
+    Step::waiting("client", "the Autobahn suite against a client, plain and over TLS", conformance::clients),
+    Step::waiting("autobahn", "the Autobahn suite against `sockeye echo`, plain and over TLS", conformance::servers),
+    Step::waiting(
         "interop",
         "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client, plain and over \
          TLS; s_client; fetch and curl on HTTP sessions",
         interop,
     ),
-    Step::side("proxies", "a client through tinyproxy and microsocks", client::proxies),
-    Step::main("autobahn", "the Autobahn suite against `sockeye echo`, plain and over TLS", conformance::servers),
-    Step::side("client", "the Autobahn suite against a client, plain and over TLS", conformance::clients),
+    Step::waiting("proxies", "a client through tinyproxy and microsocks", client::proxies),
+    Step::waiting(
+        "capi17",
+        "Debian's programs for libwebsockets 4.1.6, unchanged, on the C library: kamailio, swupdate, csound, driftnet, janus, rtpengine",
+        capi::packaged,
+    ),
+    Step::waiting(
+        "soak",
+        "2,000 connections held for half a minute, with keepalive, by the release build",
+        |workspace| bench::soak::run(workspace, bench::soak::Plan::SHORT),
+    ),
     Step::alone(
         "browser",
         "Chromium on the page of `sockeye serve`, over TLS too, of the poll(2) example, and of that of server-sent events",
@@ -269,21 +276,24 @@ struct State {
 }
 
 impl Run<'_> {
-    /// Runs steps that may run beside each other, in two lanes.
+    /// Runs steps that may run beside each other.
     fn group<'s>(&self, steps: impl Iterator<Item = &'s Step>) {
-        let (side, main): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.lane == Lane::Side);
-        if side.is_empty() || main.is_empty() {
-            side.iter().chain(&main).for_each(|step| self.step(step));
+        let mut lanes: BTreeMap<Lane, Vec<&Step>> = BTreeMap::new();
+        for step in steps {
+            lanes.entry(step.lane).or_default().push(step);
+        }
+        if let [steps] = lanes.values().collect::<Vec<_>>()[..] {
+            steps.iter().for_each(|step| self.step(step));
             return;
         }
-        let lane = |steps: &[&Step]| {
-            for step in steps {
-                output::named(step.name, || self.step(step));
-            }
-        };
         thread::scope(|scope| {
-            scope.spawn(|| lane(&side));
-            lane(&main);
+            for steps in lanes.values() {
+                scope.spawn(move || {
+                    for step in steps {
+                        output::named(step.name, || self.step(step));
+                    }
+                });
+            }
         });
     }
 
@@ -369,19 +379,20 @@ mod tests {
     }
 
     #[test]
-    fn two_lanes_run_beside_each_other() {
+    fn lanes_run_beside_each_other() {
         static THERE: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
         fn meet(_: &Workspace) -> Result<Checks, Failure> {
             let mut count = THERE.0.lock().unwrap();
             *count += 1;
             THERE.1.notify_all();
-            let alone = |count: &mut u32| *count < 2;
-            let waited = THERE.1.wait_timeout_while(count, Duration::from_secs(60), alone).unwrap().1;
-            if waited.timed_out() { Err("the other step did not begin".into()) } else { Ok(Checks::passed(1)) }
+            let some_lack = |count: &mut u32| *count < 3;
+            let waited = THERE.1.wait_timeout_while(count, Duration::from_secs(60), some_lack).unwrap().1;
+            if waited.timed_out() { Err("the other steps did not begin".into()) } else { Ok(Checks::passed(1)) }
         }
-        let state = state_after(&[Step::main("main", "", meet), Step::side("side", "", meet)]);
+        let steps = [Step::main("main", "", meet), Step::side("side", "", meet), Step::waiting("waiting", "", meet)];
+        let state = state_after(&steps);
         assert!(state.failures.is_empty(), "{:?}", state.failures);
-        assert_eq!(state.rows.into_keys().collect::<Vec<_>>(), ["main", "side"]);
+        assert_eq!(state.rows.into_keys().collect::<Vec<_>>(), ["main", "side", "waiting"]);
     }
 
     #[test]

@@ -171,6 +171,12 @@ pub(crate) fn client(workspace: &Workspace) -> Result<Checks, Failure> {
     Ok(Checks::passed(1))
 }
 
+/// What loads a server whose own work is counted. An example is beside it as in [`client`].
+pub(crate) fn load(workspace: &Workspace) -> Result<Checks, Failure> {
+    must_succeed(sim(workspace, "build").args(["--bin", "load", "--example", EXAMPLES[0]]))?;
+    Ok(Checks::passed(1))
+}
+
 /// The abuse tests judge times and memory of the release build, so they are optimised themselves, and built only here: their
 /// target is `test = false`. They try the example of a loop of one's own too.
 pub(crate) fn abuse(workspace: &Workspace) -> Result<Checks, Failure> {

@@ -32,9 +32,11 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 const COUNTABLE: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.cpu.x86_rep_stosb_threshold=0x10000000:glibc.cpu.x86_rep_movsb_threshold=0x10000000");
 
-/// The programs that measure, built for release.
+/// The programs that measure.
 struct Programs<'a> {
     workspace: &'a Workspace,
+    /// The folder below `target` that has `load`.
+    load: &'static str,
 }
 
 impl<'a> Programs<'a> {
@@ -42,6 +44,13 @@ impl<'a> Programs<'a> {
     fn build(workspace: &'a Workspace, more: &[&str]) -> Result<Self, Failure> {
         rust::benches(workspace, &[&["load"], more].concat())?;
         Self::ready(workspace)
+    }
+
+    /// Builds `load` in less time, for what is counted in the server alone, and the `sockeye` under test.
+    fn build_to_count(workspace: &'a Workspace) -> Result<Self, Failure> {
+        rust::load(workspace)?;
+        let programs = Self::command(workspace)?;
+        Ok(Self { load: "sim", ..programs })
     }
 
     /// Builds them, and what measures TLS.
@@ -69,7 +78,7 @@ impl<'a> Programs<'a> {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
             .map_err(|error| format!("the limit of descriptors cannot be raised: {error}"))?;
-        Ok(Self { workspace })
+        Ok(Self { workspace, load: "release" })
     }
 
     fn release(&self, name: &str) -> PathBuf {
@@ -98,7 +107,7 @@ impl<'a> Programs<'a> {
     /// As [`load`](Self::load), from any thread.
     fn load_at(&self, url: &str, pid: u32, arguments: &[&str]) -> Result<String, Failure> {
         let port = url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
-        let mut command = Command::new(self.release("load"));
+        let mut command = Command::new(self.workspace.target().join(self.load).join("load"));
         command.args(arguments).args(["--port", port, "--pid", &pid.to_string()]);
         let lines = process::read(&mut command, LIMIT)?.lines;
         match lines.iter().find(|line| line.contains('=')) {
