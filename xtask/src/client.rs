@@ -139,6 +139,7 @@ pub(crate) fn proxies(workspace: &Workspace) -> Result<Checks, Failure> {
     let refused = "Proxy: the proxy rejected the user name and password";
     total += bench.fails(named, url, refused, &format!("socks5://joe:secret-and-wrong@{place}"))?;
 
+    total += speaking_tls(&bench, url, &http)?;
     total += nobody_behind(&bench, &http, &socks)?;
     total += environment(&bench, url, &http, &socks)?;
 
@@ -146,6 +147,23 @@ pub(crate) fn proxies(workspace: &Workspace) -> Result<Checks, Failure> {
         proxy.check().map_err(|message| Failure::new(message, total))?;
     }
     server.stop().map_err(|message| Failure::new(message, total))?;
+    Ok(total)
+}
+
+/// A proxy that speaks TLS itself: stunnel, with the HTTP proxy behind it. What is said through it may be TLS once more.
+fn speaking_tls(bench: &Bench<'_>, url: &str, http: &Foreign) -> Result<Checks, Failure> {
+    let mut stunnel = bench.stunnel("stunnel", http.port())?;
+    let proxy = format!("https://127.0.0.1:{}", stunnel.port());
+    let mut total = bench.through(http, &["peer", "tinyproxy behind TLS", url, &proxy], &[])?;
+    let server = bench.start(Peer::Gorilla, Some(&bench.certificates.server()))?;
+    total += bench.through(http, &["echo", "TLS through tinyproxy behind TLS", server.url(), &proxy], &[])?;
+    server.stop().map_err(|message| Failure::new(message, total))?;
+    let strangers = bench.certificates.stranger().display().to_string();
+    let arguments = ["fails", "tinyproxy behind TLS of a stranger", url, "Proxy: TLS", &proxy];
+    total += bench.client(&arguments, &[("SSL_CERT_FILE", &strangers)])?;
+    let plain = format!("http://127.0.0.1:{}", stunnel.port());
+    total += bench.fails("no TLS to a proxy that speaks it", url, "Proxy: ", &plain)?;
+    stunnel.check().map_err(|message| Failure::new(message, total))?;
     Ok(total)
 }
 
@@ -275,7 +293,8 @@ impl<'w> Bench<'w> {
 
     /// The same through `proxy`, which has to tell of as many connections.
     fn through(&self, proxy: &Foreign, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Checks, Failure> {
-        let place = arguments.iter().find_map(|word| word.strip_prefix("ws://")).unwrap_or_default();
+        let place = arguments.iter().find_map(|word| word.strip_prefix("ws://").or(word.strip_prefix("wss://")));
+        let place = place.unwrap_or_default();
         let place = place.trim_end_matches('/');
         let ways = || proxy.printed(&format!("CONNECT {place} ")) + proxy.printed(&format!("connected to {place}\n"));
         let before = ways();
@@ -317,6 +336,23 @@ impl<'w> Bench<'w> {
             fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
             let mut command = Command::new("tinyproxy");
             command.arg("-d").arg("-c").arg(&file);
+            Ok(command)
+        };
+        Foreign::start(command, self.folder.join(format!("{name}.log")))
+    }
+
+    /// TLS in front of a port.
+    fn stunnel(&self, name: &str, behind: u16) -> Result<Foreign, String> {
+        let file = self.folder.join(format!("{name}.conf"));
+        let command = |port: u16| {
+            let certificate = self.certificates.server();
+            let text = format!(
+                "foreground = yes\npid =\n[proxy]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{behind}\ncert = {}\n",
+                certificate.display()
+            );
+            fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+            let mut command = Command::new("stunnel4");
+            command.arg(&file);
             Ok(command)
         };
         Foreign::start(command, self.folder.join(format!("{name}.log")))

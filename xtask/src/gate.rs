@@ -162,7 +162,7 @@ const STEPS: &[Step] = &[
          TLS; s_client; fetch and curl on HTTP sessions",
         interop,
     ),
-    Step::waiting("proxies", "a client through tinyproxy and microsocks", client::proxies),
+    Step::waiting("proxies", "a client through tinyproxy, behind stunnel too, and microsocks", client::proxies),
     Step::waiting(
         "capi17",
         "Debian's programs for libwebsockets 4.1.6, unchanged, on the C library: kamailio, swupdate, csound, driftnet, janus, rtpengine",

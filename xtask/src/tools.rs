@@ -67,6 +67,7 @@ const PROGRAMS: &[Program] = &[
     Program { probe: &["valgrind", "--version"], package: "valgrind" },
     Program { probe: &["tinyproxy", "-v"], package: "tinyproxy-bin" },
     Program { probe: &["microsocks", "--help"], package: "microsocks" },
+    Program { probe: &["stunnel4", "-version"], package: "stunnel4" },
     Program { probe: &["go", "version"], package: "golang-go" },
     Program { probe: &["test", "-f", GORILLA], package: "golang-github-gorilla-websocket-dev" },
 ];
