@@ -293,7 +293,8 @@ impl<'w> Bench<'w> {
 
     /// The same through `proxy`, which has to tell of as many connections.
     fn through(&self, proxy: &Foreign, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Checks, Failure> {
-        let place = arguments.iter().find_map(|word| word.strip_prefix("ws://").or(word.strip_prefix("wss://")));
+        let place =
+            arguments.iter().find_map(|word| word.strip_prefix("ws://").or_else(|| word.strip_prefix("wss://")));
         let place = place.unwrap_or_default();
         let place = place.trim_end_matches('/');
         let ways = || proxy.printed(&format!("CONNECT {place} ")) + proxy.printed(&format!("connected to {place}\n"));

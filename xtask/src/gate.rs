@@ -123,7 +123,7 @@ const STEPS: &[Step] = &[
         simulator::run(workspace, simulator::Range::default())
     }),
     Step::main("fuzz", "the fuzz targets on a fixed count of inputs, under AddressSanitizer", fuzz::gate),
-    Step::main("package", "the crates as they are published, and their doc tests there", package::run),
+    Step::main("package", "the crates as they are published, each compiled from its package alone", package::run),
     Step::main(
         "capi",
         "the C libraries, and the C programs that test them, under valgrind and with sanitizers too",
