@@ -171,7 +171,7 @@ fn ct04_a_peer_that_ignores_our_close_is_dropped_at_five_seconds() {
         });
     });
     // Nobody has closed his side, and yet nothing is left of them.
-    eventually("they are gone", Duration::from_secs(1), || server.process().descriptors() <= row.descriptors());
+    eventually("they are gone", PATIENCE, || server.process().descriptors() <= row.descriptors());
     drop(held);
     row.end(&mut server);
 }
@@ -288,7 +288,7 @@ fn ct08_peers_behind_a_dead_network_end_with_the_keepalive() {
         peers.iter_mut().for_each(Peer::echoes);
         let (dead, worked) = (Instant::now(), server.process().cpu());
         link.down();
-        eventually("keepalive ends them", Duration::from_secs(47), || {
+        eventually("keepalive ends them", Duration::from_secs(46) + PATIENCE, || {
             server.assert_alive();
             server.process().descriptors() <= idle
         });
@@ -298,6 +298,5 @@ fn ct08_peers_behind_a_dead_network_end_with_the_keepalive() {
         link.up();
         Peer::over(TcpStream::connect(server.address()).expect("it still listens")).upgrade(&Request::upgrade("/"));
         drop(peers);
-        assert!(dead.elapsed() < Duration::from_secs(46) + PATIENCE);
     });
 }

@@ -277,7 +277,7 @@ fn st08_readers_below_the_minimum_rate_are_closed() {
     let process = server.process();
     let full = row.descriptors() + peers.len();
     eventually("all are served", PATIENCE, || process.descriptors() >= full);
-    eventually("the slow readers are closed", Duration::from_secs(60), || {
+    eventually("the slow readers are closed", Duration::from_secs(60) + PATIENCE, || {
         peers.iter_mut().for_each(|peer| peer.trickle(1));
         pass(Duration::from_secs(1));
         assert!(process.resident() <= bound, "{} bytes resident", process.resident());

@@ -208,7 +208,9 @@ fn fr08_stalled_large_messages_cost_what_was_received() {
     assert!(grown <= 2 * 1024 * PEERS as u64 + (2 << 20), "{grown} bytes for 1000 stalled messages");
     let full = server.process().descriptors();
     // Of a message that is held, 4 KiB must come in each window of ten seconds; the first whole window is judged.
-    eventually("their windows end them", Duration::from_secs(50), || server.process().descriptors() + PEERS <= full);
+    eventually("their windows end them", Duration::from_secs(50) + PATIENCE, || {
+        server.process().descriptors() + PEERS <= full
+    });
     assert!(opened.elapsed() >= Duration::from_secs(10), "ended after {:?}", opened.elapsed());
     for peer in &mut peers {
         peer.rest(PATIENCE, "stalled");

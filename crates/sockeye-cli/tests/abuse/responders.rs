@@ -493,7 +493,7 @@ fn slow_readers_of_answers_are_reset() {
             .collect();
         let bound = row.resident() + PEERS * (256 << 10);
         let process = server.process();
-        eventually("the slow readers are reset", Duration::from_secs(60), || {
+        eventually("the slow readers are reset", Duration::from_secs(60) + PATIENCE, || {
             peers.iter_mut().for_each(|peer| peer.trickle(1));
             pass(Duration::from_secs(1));
             assert!(process.resident() <= bound, "{} bytes resident", process.resident());

@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 /// How long a peer waits for something that should happen at once. A busy machine may stand still for long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a connection may take to be gone after the server gave it up: `close` (5 s) and one second more.
-pub(crate) const GONE: Duration = Duration::from_secs(6);
+/// How long a connection may take to be gone after the server gave it up: the limit `close`, on a busy machine.
+pub(crate) const GONE: Duration = Duration::from_secs(5 + PATIENCE.as_secs());
 
 /// Polls `condition` until it holds. The one place where the suite waits for something it cannot block on.
 pub(crate) fn eventually(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
