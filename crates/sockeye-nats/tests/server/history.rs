@@ -190,10 +190,10 @@ fn a_long_history_is_loaded_while_the_topic_is_busy() {
             let mut reader = Hub::connect(nats(KEPT), server.address);
             let loaded = loaded(&mut reader, "t", None);
             let numbers: Vec<u32> = texts(&loaded).iter().map(|text| text.parse().unwrap()).collect();
-            // However fast it is dropped: something is left, and has no hole.
-            assert!(!numbers.is_empty());
+            // However fast it is dropped: what is left has no hole.
             assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a hole that is not told");
-            last = *numbers.last().unwrap();
+            // Nothing is left if as many followed meanwhile as are kept.
+            last = numbers.last().copied().unwrap_or_else(|| text_of(&reader.message("t")).parse().unwrap());
             for _ in 0..200.min(END - 1 - last) {
                 last += 1;
                 assert_eq!(text_of(&reader.message("t")), last.to_string());
