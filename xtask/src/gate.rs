@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -83,6 +83,8 @@ struct Step {
     name: &'static str,
     about: &'static str,
     lane: Lane,
+    /// Steps of other lanes that have to end before it begins.
+    after: &'static [&'static str],
     run: Task,
 }
 
@@ -90,24 +92,28 @@ type Task = fn(&Workspace) -> Result<Checks, Failure>;
 
 impl Step {
     const fn alone(name: &'static str, about: &'static str, run: Task) -> Self {
-        Self { name, about, lane: Lane::Alone, run }
+        Self { name, about, lane: Lane::Alone, after: &[], run }
     }
 
     const fn main(name: &'static str, about: &'static str, run: Task) -> Self {
-        Self { name, about, lane: Lane::Main, run }
+        Self { name, about, lane: Lane::Main, after: &[], run }
     }
 
     const fn side(name: &'static str, about: &'static str, run: Task) -> Self {
-        Self { name, about, lane: Lane::Side, run }
+        Self { name, about, lane: Lane::Side, after: &[], run }
     }
 
     const fn waiting(name: &'static str, about: &'static str, run: Task) -> Self {
-        Self { name, about, lane: Lane::Waiting, run }
+        Self { name, about, lane: Lane::Waiting, after: &[], run }
+    }
+
+    const fn after(self, steps: &'static [&'static str]) -> Self {
+        Self { after: steps, ..self }
     }
 }
 
 /// In this order, each lane for itself. A step that runs [alone](Lane::Alone) begins when all before it have ended, and those after
-/// it then, so that they have what is made before it: the tools and the release build.
+/// it then.
 const STEPS: &[Step] = &[
     Step::main("fmt", "formatting", rust::format),
     Step::main("house", "house rules: sizes, unsafe, layers, leftovers, README", house::run),
@@ -117,7 +123,7 @@ const STEPS: &[Step] = &[
     Step::side("release", "release build of the command", rust::release),
     Step::side("provider", "lints and documentation with the TLS provider of the release build", rust::provider),
     Step::waiting("tools", "programs and packages that the other steps need", tools::install),
-    Step::alone("deny", "licences, sources and versions of the dependencies: deny.toml", rust::deny),
+    Step::main("deny", "licences, sources and versions of the dependencies: deny.toml", rust::deny).after(&["tools"]),
     Step::main("test", "unit, integration, doc and compile-fail tests of every crate", rust::test),
     Step::main("sim", "2,000 seeds of the simulated network", |workspace| {
         simulator::run(workspace, simulator::Range::default())
@@ -137,7 +143,8 @@ const STEPS: &[Step] = &[
             total += help::run(workspace, false)?;
             Ok(total)
         },
-    ),
+    )
+    .after(&["tools"]),
     Step::side("abuse", "hostile and unlucky peers against the release build", rust::abuse),
     Step::side(
         "cluster",
@@ -155,7 +162,8 @@ const STEPS: &[Step] = &[
         bench::masks::run(workspace, false)
     }),
     Step::waiting("client", "the Autobahn suite against a client, plain and over TLS", conformance::clients),
-    Step::waiting("autobahn", "the Autobahn suite against `sockeye echo`, plain and over TLS", conformance::servers),
+    Step::waiting("autobahn", "the Autobahn suite against `sockeye echo`, plain and over TLS", conformance::servers)
+        .after(&["release"]),
     Step::waiting(
         "interop",
         "libwebsockets, ws and websockets against the release build, and their servers and gorilla's for a client, plain and over \
@@ -253,7 +261,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> bool {
 
 fn run_steps(workspace: &Workspace, steps: &[Step], selection: &Selection) -> State {
     let count = steps.iter().filter(|step| selection.wants(step.name)).count();
-    let run = Run { workspace, count, state: Mutex::default() };
+    let run = Run { workspace, selection, count, state: Mutex::default(), ended: Condvar::new() };
     for group in steps.chunk_by(|one, next| one.lane != Lane::Alone && next.lane != Lane::Alone) {
         run.group(group.iter().filter(|step| selection.wants(step.name)));
     }
@@ -263,8 +271,11 @@ fn run_steps(workspace: &Workspace, steps: &[Step], selection: &Selection) -> St
 /// The steps on their way.
 struct Run<'w> {
     workspace: &'w Workspace,
+    selection: &'w Selection,
     count: usize,
     state: Mutex<State>,
+    /// A step has ended.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -300,7 +311,7 @@ impl Run<'_> {
     /// Runs one step, unless one has failed before.
     fn step(&self, step: &Step) {
         let Step { name, about, .. } = step;
-        let Some(number) = self.begin() else { return };
+        let Some(number) = self.begin(step) else { return };
         let count = self.count;
         say!("\n=== {number}/{count} {name}: {about}");
         let start = Instant::now();
@@ -315,11 +326,16 @@ impl Run<'_> {
         let mut state = self.state();
         state.rows.insert(name, Row { verdict, checks, time, work });
         state.failures.extend(message.map(|message| (*name, message)));
+        self.ended.notify_all();
     }
 
-    /// The number of the next step.
-    fn begin(&self) -> Option<usize> {
-        let mut state = self.state();
+    /// The number of the next step, once it may begin.
+    fn begin(&self, step: &Step) -> Option<usize> {
+        let lacks_some = |state: &mut State| {
+            let lacks = |name: &&str| self.selection.wants(name) && !state.rows.contains_key(name);
+            state.failures.is_empty() && step.after.iter().any(lacks)
+        };
+        let mut state = self.ended.wait_while(self.state(), lacks_some).unwrap_or_else(PoisonError::into_inner);
         if !state.failures.is_empty() {
             return None;
         }
@@ -369,8 +385,6 @@ fn figures(checks: Checks, time: Duration, work: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Condvar;
-
     use super::*;
 
     fn state_after(steps: &[Step]) -> State {
@@ -393,6 +407,36 @@ mod tests {
         let state = state_after(&steps);
         assert!(state.failures.is_empty(), "{:?}", state.failures);
         assert_eq!(state.rows.into_keys().collect::<Vec<_>>(), ["main", "side", "waiting"]);
+    }
+
+    #[test]
+    fn what_a_step_needs_of_another_lane_is_there() {
+        static IS_THERE: Mutex<bool> = Mutex::new(false);
+        let steps = [
+            Step::main("slow", "", |_| {
+                thread::sleep(Duration::from_millis(20));
+                *IS_THERE.lock().unwrap() = true;
+                Ok(Checks::passed(1))
+            }),
+            Step::side("needs", "", |_| match *IS_THERE.lock().unwrap() {
+                true => Ok(Checks::passed(1)),
+                false => Err("it is not there".into()),
+            })
+            .after(&["slow"]),
+        ];
+        let state = state_after(&steps);
+        assert!(state.failures.is_empty(), "{:?}", state.failures);
+        assert_eq!(state.rows.len(), 2);
+    }
+
+    #[test]
+    fn what_steps_need_is_a_step_of_another_lane_before_them() {
+        for (at, step) in STEPS.iter().enumerate() {
+            for name in step.after {
+                let needed = STEPS[..at].iter().find(|other| other.name == *name);
+                assert!(needed.is_some_and(|needed| needed.lane != step.lane), "{} after {name}", step.name);
+            }
+        }
     }
 
     #[test]
