@@ -4,4 +4,5 @@ mod dialogue;
 mod driver;
 mod history;
 mod plain;
+mod scripted;
 mod server;
