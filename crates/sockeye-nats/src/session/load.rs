@@ -6,12 +6,18 @@
 //! a message that was read is still there, no later one has been dropped: those are reported. A topic that is busy drops as fast as it is
 //! read, so to begin again would not end.
 //!
+//! What reads may stop before its end: another server leads it, or it is gone. Then what it has given says nothing of what it has not, and
+//! another one is asked for, a few times. It counts what it gives: where a number of these is missing, a message was lost on its way here, and
+//! those before it are left out too.
+//!
 //! A topic that misses something is read from the last message that is known, since its history may be long. Whether that one is still there
 //! is asked in the same way.
 
 use std::collections::VecDeque;
 
 use sockeye_hub::backplane::{Loaded, Position, Stored};
+
+use crate::wire::info::shown;
 
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -20,6 +26,8 @@ pub(crate) struct Load {
     pub(crate) stage: Stage,
     /// How often the broker was asked while a message was missing.
     pub(crate) rounds: u8,
+    /// How often a consumer has stopped before its end.
+    pub(crate) stops: u8,
     pub(crate) held: Held,
 }
 
@@ -79,7 +87,7 @@ pub(crate) struct Finished {
 
 impl Load {
     pub(crate) fn new(after: Option<Position>) -> Self {
-        Self { after, stage: Stage::Waiting, rounds: 0, held: Held::default() }
+        Self { after, stage: Stage::Waiting, rounds: 0, stops: 0, held: Held::default() }
     }
 
     /// Holds what arrives until it is known whether the stream is the same.
@@ -103,6 +111,24 @@ impl Bounds {
     }
 }
 
+/// What a consumer says of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Given {
+    /// The message's number in the stream.
+    pub(crate) sequence: u64,
+    /// How many the consumer has given with it.
+    pub(crate) count: u64,
+    /// How many it has behind it.
+    pub(crate) pending: u64,
+}
+
+/// What a batch ends with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status<'a> {
+    pub(crate) code: u16,
+    pub(crate) text: &'a [u8],
+}
+
 /// A consumer that reads.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -117,10 +143,13 @@ pub(crate) struct Reading {
     left: usize,
     /// Whether the batch has brought any.
     has_progress: bool,
+    /// What the consumer has said of its last message.
+    count: u64,
+    pending: u64,
     read: u64,
     messages: VecDeque<Stored>,
     bytes: usize,
-    /// The last message that was given up, because they became too many bytes.
+    /// The last message that was given up: they became too many bytes, or it was lost.
     given_up: u64,
     newest: u64,
 }
@@ -131,7 +160,10 @@ pub(crate) enum Next {
     Wait,
     /// Another batch is to be asked for.
     Batch,
+    /// The consumer has given all that it has to give.
     Done,
+    /// It gives no more, and has not given all. What it says, for people.
+    Stopped(String),
 }
 
 impl Reading {
@@ -143,6 +175,8 @@ impl Reading {
             asked,
             left: BATCH,
             has_progress: false,
+            count: 0,
+            pending: 0,
             read: 0,
             messages: VecDeque::new(),
             bytes: 0,
@@ -151,11 +185,28 @@ impl Reading {
         }
     }
 
-    /// A message, or `None` for one that was too long, and how many are behind it.
-    pub(crate) fn message(&mut self, sequence: u64, message: Option<Stored>, pending: u64) -> Next {
-        if sequence > self.span.bounds.last || sequence <= self.newest {
-            return Next::Done;
+    /// A message, or `None` for one that was too long.
+    pub(crate) fn message(&mut self, given: Given, message: Option<Stored>) -> Next {
+        let Given { sequence, count, pending } = given;
+        let last = self.span.bounds.last;
+        // Another server that leads the consumer now may give some once more, and count from there.
+        let is_new = sequence > self.newest;
+        if is_new && count.checked_sub(1) != Some(self.count) {
+            self.give_up(last.min(sequence - 1));
         }
+        (self.count, self.pending) = (count, pending);
+        self.left = self.left.saturating_sub(1);
+        if is_new && sequence <= last {
+            self.take(sequence, message);
+        }
+        match () {
+            () if pending == 0 || sequence >= last || self.is_whole() => Next::Done,
+            () if self.left == 0 => self.batch(),
+            () => Next::Wait,
+        }
+    }
+
+    fn take(&mut self, sequence: u64, message: Option<Stored>) {
         self.newest = sequence;
         self.read += 1;
         self.has_progress = true;
@@ -169,23 +220,27 @@ impl Reading {
                     self.given_up = oldest.offset;
                 }
             }
-            None => {
-                self.messages.clear();
-                self.bytes = 0;
-                self.given_up = sequence;
-            }
-        }
-        self.left = self.left.saturating_sub(1);
-        match () {
-            () if pending == 0 || sequence == self.span.bounds.last || self.is_whole() => Next::Done,
-            () if self.left == 0 => self.batch(),
-            () => Next::Wait,
+            None => self.give_up(sequence),
         }
     }
 
+    /// Leaves out all up to a message that is not there.
+    fn give_up(&mut self, sequence: u64) {
+        self.messages.clear();
+        self.bytes = 0;
+        self.given_up = sequence;
+    }
+
     /// The broker says that the batch has ended.
-    pub(crate) fn batch_ended(&mut self) -> Next {
-        if self.has_progress { self.batch() } else { Next::Done }
+    pub(crate) fn batch_ended(&mut self, status: Status<'_>) -> Next {
+        match status.code {
+            // If its last message had some behind it, those were dropped, or lost on their way.
+            404 if self.pending == 0 => Next::Done,
+            _ if self.has_progress => self.batch(),
+            // The batch before this one, which is known from its messages.
+            409 if status.text.eq_ignore_ascii_case(b"Batch Completed") => Next::Wait,
+            code => Next::Stopped(format!("{code} {}", shown(status.text)).trim_end().to_owned()),
+        }
     }
 
     fn batch(&mut self) -> Next {
@@ -322,6 +377,9 @@ pub(crate) const BATCH: usize = 1024;
 /// How often the broker is asked before a message that is missing is read: so often it has time to send what was overtaken.
 pub(crate) const MAX_ROUNDS: u8 = 64;
 
+/// How many consumers may stop before a load fails.
+pub(crate) const MAX_STOPS: u8 = 3;
+
 /// What one load keeps in memory, of the past and of what arrives meanwhile each.
 const MAX_BYTES: usize = 16 << 20;
 const MAX_HELD: usize = 1 << 16;
@@ -349,9 +407,15 @@ mod tests {
     fn read_from(span: Span, offsets: &[u64]) -> Reading {
         let mut reading = Reading::new(span, "c".to_owned(), 1, 1);
         for offset in offsets {
-            reading.message(*offset, Some(stored(*offset, 1)), 9);
+            give(&mut reading, *offset, Some(1), 9);
         }
         reading
+    }
+
+    /// Has the consumer give its next message, of so many bytes.
+    fn give(reading: &mut Reading, sequence: u64, bytes: Option<usize>, pending: u64) -> Next {
+        let given = Given { sequence, count: reading.count + 1, pending };
+        reading.message(given, bytes.map(|bytes| stored(sequence, bytes)))
     }
 
     fn at(offset: u64) -> Option<Position> {
@@ -427,20 +491,53 @@ mod tests {
     #[test]
     fn reading_ends_where_the_count_was_taken() {
         let bounds = Bounds { count: 5, first: 1, last: 9 };
-        let mut reading = read(bounds, &[4]);
-        assert_eq!(reading.message(6, Some(stored(6, 1)), 1), Next::Wait);
-        assert_eq!(reading.message(10, Some(stored(10, 1)), 1), Next::Done);
-        assert_eq!(reading.message(5, Some(stored(5, 1)), 1), Next::Done);
-        assert_eq!(reading.message(7, Some(stored(7, 1)), 0), Next::Done);
-        assert_eq!(reading.message(9, Some(stored(9, 1)), 5), Next::Done);
-        assert_eq!(reading.batch_ended(), Next::Batch);
-        assert_eq!(reading.batch_ended(), Next::Done);
+        let from_four = || read(bounds, &[4]);
+        assert_eq!(give(&mut from_four(), 6, Some(1), 1), Next::Wait);
+        for (sequence, pending) in [(10, 1), (7, 0), (9, 5)] {
+            assert_eq!(give(&mut from_four(), sequence, Some(1), pending), Next::Done);
+        }
         let batch = BATCH as u64;
         let mut reading = read(Bounds { count: 9999, first: 1, last: 9999 }, &(1..batch).collect::<Vec<_>>());
-        assert_eq!(reading.message(batch, None, 1), Next::Batch);
+        assert_eq!(give(&mut reading, batch, None, 1), Next::Batch);
         // Not all is to be read, so as many as the topic has say nothing.
         let bounds = Bounds { count: 2, first: 1, last: 9 };
-        assert_eq!(read_from(Span { bounds, start: 4 }, &[4]).message(6, Some(stored(6, 1)), 1), Next::Wait);
+        assert_eq!(give(&mut read_from(Span { bounds, start: 4 }, &[4]), 6, Some(1), 1), Next::Wait);
+    }
+
+    #[test]
+    fn only_a_consumer_without_more_is_at_its_end() {
+        let bounds = Bounds { count: 5, first: 1, last: 9 };
+        let end = |reading: &mut Reading, code, text: &str| reading.batch_ended(Status { code, text: text.as_bytes() });
+        let stopped = |text: &str| Next::Stopped(text.to_owned());
+        // What it has given is followed by more.
+        let mut reading = read(bounds, &[4]);
+        assert_eq!(end(&mut reading, 404, "No Messages"), Next::Batch);
+        assert_eq!(end(&mut reading, 404, "No Messages"), stopped("404 No Messages"));
+        assert_eq!(end(&mut reading, 503, ""), stopped("503"));
+        assert_eq!(end(&mut reading, 409, "Leadership \x1b Change"), stopped("409 Leadership \\u{1b} Change"));
+        assert_eq!(end(&mut reading, 409, "Batch Completed"), Next::Wait);
+        // It has given nothing, and has nothing.
+        assert_eq!(end(&mut read(bounds, &[]), 404, "No Messages"), Next::Done);
+        assert_eq!(end(&mut read(bounds, &[]), 503, ""), stopped("503"));
+    }
+
+    #[test]
+    fn what_was_lost_on_its_way_and_all_before_it_is_left_out() {
+        let bounds = Bounds { count: 5, first: 1, last: 9 };
+        let offsets = |reading: &Reading| reading.messages.iter().map(|message| message.offset).collect::<Vec<_>>();
+        let mut reading = read(bounds, &[2, 4]);
+        let skipped = |sequence, count| Given { sequence, count, pending: 9 };
+        assert_eq!(reading.message(skipped(7, 4), Some(stored(7, 1))), Next::Wait);
+        assert_eq!((offsets(&reading), reading.given_up, reading.bytes), (vec![7], 6, size(&stored(7, 1))));
+        // Those that come twice are none of them, wherever their numbers go on.
+        for count in [3, 4, 9] {
+            assert_eq!(reading.message(skipped(7, count), Some(stored(7, 1))), Next::Wait);
+        }
+        assert_eq!(reading.message(skipped(8, 10), Some(stored(8, 1))), Next::Wait);
+        assert_eq!((offsets(&reading), reading.given_up, reading.read), (vec![7, 8], 6, 4));
+        assert_eq!(reading.message(skipped(u64::MAX, 12), Some(stored(u64::MAX, 1))), Next::Done);
+        assert_eq!((offsets(&reading), reading.given_up), (vec![], 9));
+        assert_eq!(reading.message(skipped(u64::MAX, 0), None), Next::Done);
     }
 
     #[test]
@@ -448,14 +545,14 @@ mod tests {
         let bounds = Bounds { count: 3, first: 1, last: 9 };
         let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1);
         for offset in [4, 6, 9] {
-            reading.message(offset, Some(stored(offset, MAX_BYTES / 2)), 1);
+            give(&mut reading, offset, Some(MAX_BYTES / 2), 1);
         }
         let end = reading.finish(RULES, at(4)).loaded;
         assert_eq!((end.base.offset, end.messages.len(), end.is_complete), (6, 1, false));
         let mut reading = Reading::new(all(bounds), "c".to_owned(), 1, 1);
-        reading.message(4, Some(stored(4, 1)), 1);
-        reading.message(6, None, 1);
-        reading.message(9, Some(stored(9, 1)), 0);
+        give(&mut reading, 4, Some(1), 1);
+        give(&mut reading, 6, None, 1);
+        give(&mut reading, 9, Some(1), 0);
         let end = reading.finish(RULES, at(6)).loaded;
         assert_eq!((end.base.offset, end.messages.len(), end.messages[0].previous, end.is_complete), (6, 1, 6, true));
     }

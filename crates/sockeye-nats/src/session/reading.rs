@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sockeye_hub::backplane::{BrokerError, Event, Io};
 
-use super::load::{BATCH, Finished, Load, MAX_ROUNDS, Next, Reading, Span, Stage};
+use super::load::{BATCH, Finished, Load, MAX_ROUNDS, MAX_STOPS, Next, Reading, Span, Stage, Status};
 use super::receiving::stored;
 use super::state::{Request, Session, Side, Stream, subject};
 use super::stream::{Answer, Failure, MAX_ANSWER_BYTES, bounds, delivered, epoch};
@@ -164,13 +164,15 @@ impl Session {
     ) -> Result<(), BrokerError> {
         let load = self.topics.load(sid);
         let Some(Load { stage: Stage::Reading(reading), .. }) = load else { return Ok(()) };
-        let next = match message.reply.and_then(delivered) {
-            Some((sequence, pending)) => {
-                let stored = message.body.as_ref().map(|body| stored(body, &Marks::read(body.headers), sequence, 0));
-                reading.message(sequence, stored, pending)
-            }
-            // A status of the batch.
-            None => reading.batch_ended(),
+        let marks = message.body.as_ref().map(|body| Marks::read(body.headers)).unwrap_or_default();
+        let next = if let Some(given) = message.reply.and_then(delivered) {
+            let stored = message.body.as_ref().map(|body| stored(body, &marks, given.sequence, 0));
+            reading.message(given, stored)
+        } else if let Some(code) = marks.status {
+            reading.batch_ended(Status { code, text: marks.description })
+        } else {
+            // Anybody may send something here.
+            Next::Wait
         };
         match next {
             Next::Wait => Ok(()),
@@ -183,6 +185,25 @@ impl Session {
                 Ok(())
             }
             Next::Done => self.read(sid, settings, io),
+            Next::Stopped(text) => {
+                self.read_again(sid, &text, settings, io);
+                Ok(())
+            }
+        }
+    }
+
+    /// The consumer has stopped before its end. Another one reads all of it, a few times.
+    fn read_again(&mut self, sid: u64, text: &str, settings: &Settings, io: &mut Io<'_>) {
+        let Some(load) = self.topics.load(sid) else { return };
+        let Stage::Reading(reading) = std::mem::replace(&mut load.stage, Stage::Counting) else { return };
+        load.stops += 1;
+        let stops = load.stops;
+        self.end_consumer(&reading.consumer, reading.sid, settings, io);
+        if stops < MAX_STOPS {
+            self.ask_bounds(sid, settings, io);
+        } else {
+            self.refuse_topic(sid, &format!("JetStream does not give all of its history: {text}"), settings, io);
+            self.load_waiting(settings, io);
         }
     }
 
@@ -347,9 +368,7 @@ impl Session {
         if let Some(stream) = self.stream.as_ref().filter(|_| failure.lacks_stream()) {
             return Err(BrokerError::Refused(stream.is_gone()));
         }
-        if let Some(topic) = self.drop_topic(sid, settings, io) {
-            io.event(Event::Unsubscribed { topic: topic.name, reason: failure.text.clone() });
-        }
+        self.refuse_topic(sid, &failure.text, settings, io);
         self.load_waiting(settings, io);
         Ok(())
     }

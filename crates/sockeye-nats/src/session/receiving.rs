@@ -69,7 +69,7 @@ impl Session {
         self.load_waiting(settings, io);
     }
 
-    fn refuse_topic(&mut self, sid: u64, text: &str, settings: &Settings, io: &mut Io<'_>) {
+    pub(super) fn refuse_topic(&mut self, sid: u64, text: &str, settings: &Settings, io: &mut Io<'_>) {
         if let Some(topic) = self.drop_topic(sid, settings, io) {
             io.event(Event::Unsubscribed { topic: topic.name, reason: text.to_owned() });
         }
@@ -207,6 +207,13 @@ impl Session {
         let Some(topic) = self.topics.topic(sid) else { return Ok(()) };
         let last = message.previous;
         let is_new = message.offset > topic.floor;
+        if let Some(newest) = topic.newest.filter(|newest| (topic.offset..last).contains(newest))
+            && is_new
+            && last <= topic.floor
+        {
+            // One that was not read is between these: not all is known up to the floor.
+            topic.floor = newest;
+        }
         if is_new && last <= topic.floor && topic.newest.is_none_or(|newest| newest == last) {
             message.previous = topic.offset;
         } else if !is_new || last <= topic.floor {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sockeye_hub::backplane::BrokerError;
 
-use super::load::Bounds;
+use super::load::{Bounds, Given};
 use crate::settings::{History, Settings};
 use crate::wire::headers::Marks;
 use crate::wire::info::shown;
@@ -180,20 +180,20 @@ impl Answer {
     }
 }
 
-/// The number of a message in the stream, and how many are behind it, from what a consumer gives as the subject of answers.
-pub(crate) fn delivered(reply: &[u8]) -> Option<(u64, u64)> {
+/// What a consumer says of a message by the subject of answers to it.
+pub(crate) fn delivered(reply: &[u8]) -> Option<Given> {
     let tokens: Vec<&[u8]> = reply.split(|byte| *byte == b'.').take(13).collect();
     // Newer servers put a domain and the hash of an account before the name of the stream.
-    let (sequence, pending) = match tokens.len() {
-        9 => (tokens[5], tokens[8]),
-        11.. => (tokens[7], tokens[10]),
+    let (sequence, count, pending) = match tokens.len() {
+        9 => (tokens[5], tokens[6], tokens[8]),
+        11.. => (tokens[7], tokens[8], tokens[10]),
         _ => return None,
     };
     if tokens[..2] != [b"$JS", &b"ACK"[..]] {
         return None;
     }
     let number = crate::wire::headers::number;
-    Some((number(sequence)?, number(pending)?))
+    Some(Given { sequence: number(sequence)?, count: number(count)?, pending: number(pending)? })
 }
 
 /// A time such as `2026-11-30T11:50:57.801253789Z` in nanoseconds since 1970.
@@ -306,14 +306,16 @@ mod tests {
 
     #[test]
     fn deliveries_are_read() {
-        assert_eq!(delivered(b"$JS.ACK.S.c.1.4.1.1796039459687694677.2"), Some((4, 2)));
-        assert_eq!(delivered(b"$JS.ACK.d.h.S.c.1.4.1.17.2.r"), Some((4, 2)));
-        assert_eq!(delivered(b"$JS.ACK.d.h.S.c.1.4.1.17.2"), Some((4, 2)));
+        let given = Some(Given { sequence: 4, count: 3, pending: 2 });
+        assert_eq!(delivered(b"$JS.ACK.S.c.1.4.3.1796039459687694677.2"), given);
+        assert_eq!(delivered(b"$JS.ACK.d.h.S.c.1.4.3.17.2.r"), given);
+        assert_eq!(delivered(b"$JS.ACK.d.h.S.c.1.4.3.17.2"), given);
         for reply in [
             &b""[..],
             b"$JS.ACK.S.c.1.4.1.17",
             b"$JS.NAK.S.c.1.4.1.17.2",
             b"$JS.ACK.S.c.1.x.1.17.2",
+            b"$JS.ACK.S.c.1.4.x.17.2",
             &b".".repeat(100_000),
         ] {
             assert_eq!(delivered(reply), None);

@@ -33,6 +33,8 @@ pub(crate) const BYTES_WITHOUT_KEY: usize = FIRST_LINE.len() + BINARY_LINE.len()
 pub(crate) struct Marks<'a> {
     /// The number behind the version, which the broker sets where there is no message to deliver.
     pub(crate) status: Option<u16>,
+    /// What is behind the status.
+    pub(crate) description: &'a [u8],
     pub(crate) is_binary: bool,
     pub(crate) key: Option<Vec<u8>>,
     /// The stream that has the message.
@@ -49,7 +51,9 @@ impl<'a> Marks<'a> {
         let mut lines = headers.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let Some(status) = lines.next().and_then(|line| line.strip_prefix(b"NATS/1.0")) else { return marks };
         let status = status.trim_ascii();
-        marks.status = status.split(|byte| *byte == b' ').next().and_then(number).and_then(|code| code.try_into().ok());
+        let (code, description) = status.split_at(status.iter().position(|byte| *byte == b' ').unwrap_or(status.len()));
+        (marks.status, marks.description) =
+            (number(code).and_then(|code| code.try_into().ok()), description.trim_ascii());
         for line in lines {
             let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -126,7 +130,8 @@ mod tests {
     #[test]
     fn a_status_is_read() {
         assert_eq!(Marks::read(b"NATS/1.0 503\r\n\r\n").status, Some(503));
-        assert_eq!(Marks::read(b"NATS/1.0 408 Request Timeout\r\n\r\n").status, Some(408));
+        let marks = Marks::read(b"NATS/1.0 408 Request Timeout\r\n\r\n");
+        assert_eq!((marks.status, marks.description), (Some(408), &b"Request Timeout"[..]));
         assert_eq!(Marks::read(b"NATS/1.0\r\n\r\n").status, None);
     }
 

@@ -294,7 +294,7 @@ fn of_messages_that_vanish_while_they_are_read_those_count_that_follow_one_that_
     let begin = || {
         let mut scripted = reading(100);
         scripted.said();
-        scripted.hears(b"MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.8.2.17.0 1\r\nb\r\n").unwrap();
+        scripted.hears(b"MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.8.1.17.0 1\r\nb\r\n").unwrap();
         assert_eq!(scripted.happened(), []);
         let said = String::from_utf8_lossy(&scripted.out).into_owned();
         assert!(said.contains("$JS.API.STREAM.MSG.GET.SOCKEYE ") && said.ends_with("{\"seq\":8}\r\n"), "{said}");
@@ -337,9 +337,11 @@ fn lost_messages_show_in_the_next() {
         scripted.answers("", &stream(r#""first_seq":1,"last_seq":9,"subjects":{"sockeye.in.t":3}"#)).unwrap();
     }
     scripted.answers("", r#"{"name":"c"}"#).unwrap();
-    for (sequence, pending) in [(5, 2), (7, 1), (9, 0)] {
+    for (sequence, count, pending) in [(5, 1, 2), (7, 2, 1), (9, 3, 0)] {
         scripted
-            .hears(format!("MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.{sequence}.1.17.{pending} 1\r\nb\r\n").as_bytes())
+            .hears(
+                format!("MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.{sequence}.{count}.17.{pending} 1\r\nb\r\n").as_bytes(),
+            )
             .unwrap();
     }
     scripted.answers("", r#"{"message":{"seq":5}}"#).unwrap();
@@ -362,9 +364,11 @@ fn what_is_missing_is_read_from_the_last_message_that_is_known() {
     assert!(said.contains(r#""deliver_policy":"by_start_sequence""#), "{said}");
     assert!(said.contains(r#""opt_start_seq":4"#), "{said}");
     scripted.answers("", r#"{"name":"c"}"#).unwrap();
-    for (sequence, pending) in [(4, 2), (6, 1), (8, 0)] {
+    for (sequence, count, pending) in [(4, 1, 2), (6, 2, 1), (8, 3, 0)] {
         scripted
-            .hears(format!("MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.{sequence}.1.17.{pending} 1\r\nb\r\n").as_bytes())
+            .hears(
+                format!("MSG sockeye.in.t 3 $JS.ACK.SOCKEYE.c.1.{sequence}.{count}.17.{pending} 1\r\nb\r\n").as_bytes(),
+            )
             .unwrap();
     }
     scripted.answers("", r#"{"message":{"seq":4}}"#).unwrap();
@@ -432,9 +436,15 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         Just(INFO.to_vec()),
         (number(), number(), number())
             .prop_map(|(sid, sequence, last)| republished(sid, sequence, last, "x").into_bytes()),
-        (number(), number(), number()).prop_map(|(sid, sequence, pending)| {
-            format!("MSG sockeye.in.t {sid} $JS.ACK.S.c.1.{sequence}.2.17.{pending} 1\r\nb\r\n").into_bytes()
+        (number(), number(), number(), number()).prop_map(|(sid, sequence, count, pending)| {
+            format!("MSG sockeye.in.t {sid} $JS.ACK.S.c.1.{sequence}.{count}.17.{pending} 1\r\nb\r\n").into_bytes()
         }),
+        (number(), number(), "(404 |503 |409 Batch Completed|409 Exceeded MaxRequestBatch of )").prop_map(
+            |(sid, most, status)| {
+                let headers = format!("NATS/1.0 {status}{most}\r\n\r\n");
+                format!("HMSG a {sid} {0} {0}\r\n{headers}\r\n", headers.len()).into_bytes()
+            }
+        ),
         (number(), number()).prop_map(|(sid, total)| format!("HMSG a {sid} 3 {total}\r\nabc\r\n").into_bytes()),
         "(-ERR '[a-z ]*'|-ERR 'Permissions Violation for (Publish|Subscription) to \"sockeye.(in|out).t\"')\r\n"
             .prop_map(String::into_bytes),

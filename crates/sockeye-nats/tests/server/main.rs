@@ -1,5 +1,6 @@
 //! Hubs' backplanes against a real nats-server, and against dialogues that none would have.
 
+mod cut;
 mod dialogue;
 mod driver;
 mod history;
